@@ -1,0 +1,72 @@
+"""Run a notebook's slow calls on worker processes; see them, and stop them.
+
+The names below are loaded when they are first used: the scheduler and its task processes import this package too, and
+need none of them.
+"""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .client.collect import as_completed as as_completed
+    from .client.collect import wait as wait
+    from .client.executor import NotebookExecutor as NotebookExecutor
+    from .client.future import ScalerFuture as ScalerFuture
+    from .notebook.extension import load_ipython_extension as load_ipython_extension
+    from .notebook.extension import unload_ipython_extension as unload_ipython_extension
+    from .protocol.errors import DisconnectedError as DisconnectedError
+    from .protocol.errors import EngineLostError as EngineLostError
+    from .protocol.errors import EngineStartError as EngineStartError
+    from .protocol.errors import ProcessorDiedError as ProcessorDiedError
+    from .protocol.errors import ProtocolError as ProtocolError
+    from .protocol.errors import TaskSerializationError as TaskSerializationError
+    from .protocol.errors import WorkerDiedError as WorkerDiedError
+    from .protocol.states import CancelReason as CancelReason
+    from .protocol.states import TaskState as TaskState
+
+_HOMES = {
+    "as_completed": "client.collect",
+    "wait": "client.collect",
+    "NotebookExecutor": "client.executor",
+    "ScalerFuture": "client.future",
+    "load_ipython_extension": "notebook.extension",
+    "unload_ipython_extension": "notebook.extension",
+    "DisconnectedError": "protocol.errors",
+    "EngineLostError": "protocol.errors",
+    "EngineStartError": "protocol.errors",
+    "ProcessorDiedError": "protocol.errors",
+    "ProtocolError": "protocol.errors",
+    "TaskSerializationError": "protocol.errors",
+    "WorkerDiedError": "protocol.errors",
+    "CancelReason": "protocol.states",
+    "TaskState": "protocol.states",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def _activate_in_a_kernel() -> None:
+    """In a kernel, futures are displayed as cards from the import on; ``%load_ext`` adds the magics only."""
+    if "ipykernel" in sys.modules and "IPython" in sys.modules:
+        shell = sys.modules["IPython"].get_ipython()
+        if hasattr(shell, "kernel"):
+            importlib.import_module(".notebook.bridge", __name__).activate(shell)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
+
+
+_activate_in_a_kernel()

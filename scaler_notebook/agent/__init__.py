@@ -1,0 +1,1 @@
+"""The client agent: the thread that owns the connection to the engine."""

@@ -1,0 +1,109 @@
+"""One daemon thread with an asyncio loop of its own. It sends what any thread posts, and delivers what comes back.
+
+Correctness never depends on the kernel's loop: futures settle here while a cell computes, sleeps, or is stuck.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from ..engines.base import Deliver, Engine, Lost
+from ..protocol.messages import ClientMessage, EngineMessage
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """Connects an engine and serves it until :meth:`stop`, or until the engine is lost.
+
+    Parameters
+    ----------
+    engine
+        Started, not yet connected.
+    deliver
+        Takes batches of messages, on the agent's thread. Must not block, nor run the user's code.
+    lost
+        Told once if the engine goes away by itself, on the agent's thread.
+    """
+
+    def __init__(self, engine: Engine, deliver: Deliver, lost: Lost) -> None:
+        self._engine = engine
+        self._deliver = deliver
+        self._lost = lost
+        self._mail: deque[ClientMessage] = deque()
+        self._woken = False
+        # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
+        self._loop = asyncio.SelectorEventLoop()
+        self._connected: threading.Event = threading.Event()
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="scaler_notebook agent", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and wait until it is connected. Raises what connecting raised."""
+        self._thread.start()
+        self._connected.wait()
+        if self._problem is not None:
+            raise self._problem
+
+    def post(self, message: ClientMessage) -> None:
+        """Send a message; from any thread, never blocks. Messages of one thread keep their order.
+
+        A deque and a flag rather than a queue: a burst of submits wakes the loop once. The loop clears the flag
+        *before* it empties the deque, so that a message appended later finds the flag cleared and wakes it again.
+        """
+        self._mail.append(message)
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # stopped: whoever stopped it has settled the futures
+                self._loop.call_soon_threadsafe(self._flush)
+
+    def stop(self) -> None:
+        """Disconnect and end the thread. Idempotent; returns when the thread has ended, unless called on it."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The agent's thread; nothing may wait on it."""
+        return self._thread
+
+    def _flush(self) -> None:
+        self._woken = False
+        batch = []
+        with contextlib.suppress(IndexError):
+            while True:
+                batch.append(self._mail.popleft())
+        if batch:
+            self._engine.send(batch)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._engine.connect(self._loop, self._receive, self._engine_lost)
+        except BaseException as error:
+            self._problem = error
+            self._loop.close()
+            return
+        finally:
+            self._connected.set()
+        try:
+            self._loop.run_forever()
+            self._flush()
+        finally:
+            self._engine.close()
+            self._loop.close()
+
+    def _receive(self, messages: Sequence[EngineMessage]) -> None:
+        try:
+            self._deliver(messages)
+        except Exception:  # a bug of ours must not take the other futures along
+            log.exception("a batch of messages could not be handled")
+
+    def _engine_lost(self, error: BaseException) -> None:
+        self._loop.stop()
+        self._lost(error)

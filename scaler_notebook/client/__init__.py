@@ -1,0 +1,1 @@
+"""Executor, future and what waits for them. No Jupyter import: works in a plain script."""

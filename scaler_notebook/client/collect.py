@@ -1,0 +1,143 @@
+"""``wait`` and ``as_completed``: the standard library's, through our seam, so that a cell that waits stays alive."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, TimeoutError, _base
+from concurrent.futures._base import DoneAndNotDoneFutures
+from typing import Any, TypeVar
+
+from . import waiting
+from .future import ScalerFuture
+
+F = TypeVar("F", bound="Future[Any]")
+
+
+class _Waiter(_base._Waiter):
+    """What the standard library's futures tell at their end (``Future._waiters``). Its methods run under a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished: deque[Future[Any]] = deque()
+        self.signal = waiting.Signal()
+
+    def add_result(self, future: "Future[Any]") -> None:
+        self._add(future)
+
+    def add_exception(self, future: "Future[Any]") -> None:
+        self._add(future)
+
+    def add_cancelled(self, future: "Future[Any]") -> None:
+        self._add(future)
+
+    def _add(self, future: "Future[Any]") -> None:
+        self.finished.append(future)
+        self.signal.set()
+
+
+class _Watch:
+    """Watches a set of futures, the standard's own among them; gives each once, as it ends."""
+
+    def __init__(self, futures: "set[Future[Any]]") -> None:
+        self._futures = futures
+        self._waiter = _Waiter()
+        self.done: list[Future[Any]] = []
+        for future in futures:
+            with future._condition:
+                if future.done():
+                    self.done.append(future)
+                else:
+                    future._waiters.append(self._waiter)
+
+    def next(self, deadline: float | None) -> "list[Future[Any]]":
+        """Those that have ended since the last call; waits for at least one. Empty at the deadline."""
+        waiter = self._waiter
+        if not waiter.finished:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            waiting.host().wait(waiter.signal, remaining)
+        # A fresh signal before the deque is emptied: what ends meanwhile sets the new one.
+        waiter.signal = waiting.Signal()
+        ended = []
+        while waiter.finished:
+            ended.append(waiter.finished.popleft())
+        return ended
+
+    def close(self) -> None:
+        for future in self._futures:
+            with future._condition:
+                if self._waiter in future._waiters:
+                    future._waiters.remove(self._waiter)
+
+
+def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
+    """Give futures as they end, those that have ended first.
+
+    Raises
+    ------
+    TimeoutError
+        Not all of them ended within ``timeout`` seconds of the call.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    futures = set(fs)
+    total = len(futures)
+    watch = _Watch(futures)  # type: ignore[arg-type]
+    return _as_completed(watch, total, deadline)
+
+
+def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator[Any]:
+    try:
+        left = total - len(watch.done)
+        # Popped, so that a generator that nobody finishes keeps no result alive.
+        watch.done.reverse()
+        while watch.done:
+            yield watch.done.pop()
+        while left:
+            ended = watch.next(deadline)
+            if not ended and deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{left} (of {total}) futures unfinished")
+            left -= len(ended)
+            ended.reverse()
+            while ended:
+                yield ended.pop()
+    finally:
+        watch.close()
+
+
+def wait(
+    fs: Iterable["Future[Any]"], timeout: float | None = None, return_when: str = ALL_COMPLETED
+) -> "DoneAndNotDoneFutures[Any]":
+    """Wait for futures; gives ``(done, not_done)``, two sets.
+
+    Parameters
+    ----------
+    timeout
+        Seconds; None waits for ever.
+    return_when
+        ``ALL_COMPLETED``, ``FIRST_COMPLETED`` or ``FIRST_EXCEPTION`` of :mod:`concurrent.futures`.
+    """
+    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
+        raise ValueError(f"return_when is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION, not {return_when!r}")
+    deadline = None if timeout is None else time.monotonic() + timeout
+    futures = set(fs)
+    watch = _Watch(futures)
+    try:
+        done = set(watch.done)
+        fresh = watch.done
+        while len(done) < len(futures):
+            if done and return_when == FIRST_COMPLETED:
+                break
+            if return_when == FIRST_EXCEPTION and any(_failed(future) for future in fresh):
+                break
+            fresh = watch.next(deadline)
+            done.update(fresh)
+            if not fresh and deadline is not None and time.monotonic() >= deadline:
+                break
+        return DoneAndNotDoneFutures(done, futures - done)
+    finally:
+        watch.close()
+
+
+def _failed(future: "Future[Any]") -> bool:
+    if isinstance(future, ScalerFuture):
+        return future.failed
+    return not future.cancelled() and future.exception() is not None

@@ -1,0 +1,247 @@
+"""``NotebookExecutor``: a ``concurrent.futures.Executor`` whose tasks can be seen and stopped."""
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from typing import Any, ParamSpec, TypeVar
+
+from ..engines.base import Engine
+from ..engines.embedded.cores import available_cores
+from ..engines.embedded.engine import EmbeddedEngine
+from ..protocol import payloads
+from ..protocol.messages import Payload, Task, TaskOptions
+from ..protocol.states import TaskState
+from . import journal, waiting
+from .collect import wait as wait_for
+from .describe import describe_call, function_name
+from .future import ScalerFuture
+from .lifecycle import DEFAULT_GRACE
+from .session import Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_executors: "weakref.WeakSet[NotebookExecutor]" = weakref.WeakSet()
+_latest: "weakref.ref[NotebookExecutor] | None" = None
+
+
+class NotebookExecutor(Executor):
+    """Runs calls on worker processes of this machine.
+
+    The engine starts with the first task and ends with :meth:`shutdown`, with the kernel, or with the script (which
+    waits for its tasks, as the standard pools do). No ``__main__`` guard is needed; functions, lambdas and classes
+    defined in the notebook travel by value.
+
+    Parameters
+    ----------
+    n_workers
+        How many tasks run at the same time; by default the cores that this process may use (affinity and cgroup
+        limits respected).
+    max_workers
+        The standard library's name for the same.
+    grace
+        Seconds that a running task gets between the interrupt of a cancel and the kill (or the refusal).
+
+    Raises
+    ------
+    ValueError
+        A number of workers that is not positive, two that differ, or a negative grace period.
+    """
+
+    def __init__(
+        self, *, n_workers: int | None = None, max_workers: int | None = None, grace: float = DEFAULT_GRACE
+    ) -> None:
+        if n_workers is not None and max_workers is not None and n_workers != max_workers:
+            raise ValueError(f"n_workers={n_workers} and max_workers={max_workers} mean the same; give one")
+        workers = n_workers if n_workers is not None else max_workers
+        if workers is not None and workers < 1:
+            raise ValueError(f"at least one worker is needed, not {workers}")
+        if grace < 0:
+            raise ValueError(f"the grace period is in seconds, at least 0, not {grace}")
+        self.n_workers = workers if workers is not None else available_cores()
+        self.grace = grace
+        self._session: Session | None = None
+        self._starting = threading.Lock()
+        self._shut_down = False
+        _executors.add(self)
+        global _latest
+        _latest = weakref.ref(self)
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Does it take no more tasks?"""
+        return self._shut_down
+
+    def _new_engine(self) -> Engine:
+        return EmbeddedEngine(self.n_workers)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
+        """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
+
+        Raises
+        ------
+        TaskSerializationError
+            The function or an argument cannot be pickled; the message names which.
+        EngineStartError
+            The engine cannot be started.
+        RuntimeError
+            The executor is shut down.
+        """
+        return self._submit(fn, args, kwargs, describe_call(fn, args, kwargs))
+
+    def submit_expression(self, function: Callable[[], T], text: str) -> ScalerFuture[T]:
+        """Run a function without arguments under a text of the caller's choice: what a magic was given."""
+        return self._submit(function, (), {}, text)
+
+    def _submit(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], call: str
+    ) -> ScalerFuture[T]:
+        function, arguments = _pickle_call(fn, args, kwargs)
+        session = self._running_session()
+        future: ScalerFuture[T] = ScalerFuture(session.new_id(), call, session, self.grace)
+        journal.follow(future)
+        session.submit(future, Task(future.task_id, "", function, arguments, TaskOptions(call)))
+        return future
+
+    def _running_session(self) -> Session:
+        session = self._session
+        if session is not None and session.alive and not self._shut_down:
+            return session
+        # The lock is held while the engine starts: whoever submits meanwhile needs that very engine.
+        with self._starting:
+            if self._shut_down:
+                raise RuntimeError("the executor is shut down and takes no more tasks; create a new one")
+            if self._session is None or not self._session.alive:
+                self._session = Session(self._new_engine())
+            return self._session
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[T]:
+        """As the standard library's: tasks are submitted now, results come lazily and in order.
+
+        Parameters
+        ----------
+        timeout
+            Seconds from this call until the last result.
+        chunksize
+            Accepted for compatibility; every call is a task of its own, which can be seen and cancelled alone.
+        """
+        if chunksize < 1:
+            raise ValueError(f"chunksize is at least 1, not {chunksize}")
+        futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
+        return _results(futures, timeout)
+
+    def unfinished(self) -> list[ScalerFuture[Any]]:
+        """The futures of this executor that have not ended, in the order of submission."""
+        return self._session.unfinished() if self._session is not None else []
+
+    def cancel_all(self, timeout: float | None = 30.0, force: bool = True) -> bool:
+        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time."""
+        futures = self.unfinished()
+        for future in futures:
+            future.request_cancel_unfinished(force)
+        if waiting.may_wait():
+            wait_for(futures, timeout)
+        return all(future.done() for future in futures)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks, let those there are finish, and end the engine.
+
+        Parameters
+        ----------
+        wait
+            Return only when that is done. Otherwise it happens on a thread of its own.
+        cancel_futures
+            Cancel what has not started yet.
+        """
+        with self._starting:
+            self._shut_down = True
+        if cancel_futures:
+            for future in self.unfinished():
+                if future.state is TaskState.SUBMITTED:
+                    future.request_cancel_unfinished()
+        if wait:
+            self._finish()
+        elif self._session is not None:
+            threading.Thread(target=self._finish, name="scaler_notebook shutdown", daemon=True).start()
+
+    def _finish(self) -> None:
+        wait_for(self.unfinished())
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._shut_down = True
+        if self._session is not None:
+            self._session.close()
+
+    def __repr__(self) -> str:
+        if self._shut_down:
+            state = "shut down"
+        elif self._session is None:
+            state = "not started"
+        else:
+            state = f"{len(self.unfinished())} unfinished tasks"
+        return f"<NotebookExecutor {self.n_workers} workers, {state}>"
+
+
+def latest() -> NotebookExecutor | None:
+    """The executor that was made last, if it still takes tasks."""
+    executor = _latest() if _latest is not None else None
+    return executor if executor is not None and not executor.is_shut_down else None
+
+
+def all_unfinished() -> list[ScalerFuture[Any]]:
+    """The unfinished futures of every executor of this process."""
+    return [future for executor in list(_executors) for future in executor.unfinished()]
+
+
+def _pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, Payload]:
+    name = function_name(fn)
+    try:
+        function = payloads.dump(fn)
+    except Exception as error:
+        raise payloads.serialization_error(f"the function {name}", fn, error) from error
+    try:
+        return function, payloads.dump((args, kwargs))
+    except Exception as error:
+        named = [(f"argument {i + 1}", value) for i, value in enumerate(args)]
+        named += [(f"argument {key!r}", value) for key, value in kwargs.items()]
+        for what, value in named:
+            try:
+                payloads.dump(value)
+            except Exception as problem:
+                raise payloads.serialization_error(f"{what} of {name}", value, problem) from error
+        raise payloads.serialization_error(f"the arguments of {name}", (args, kwargs), error) from error
+
+
+def _results(futures: list[ScalerFuture[T]], timeout: float | None) -> Iterator[T]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+
+    def results() -> Iterator[T]:
+        try:
+            futures.reverse()
+            while futures:  # popped before it is given, so that a result is kept by its reader alone
+                remaining = None if deadline is None else deadline - time.monotonic()
+                yield futures.pop().result(remaining)
+        finally:
+            for future in futures:
+                future.request_cancel_unfinished()
+
+    return results()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for executor in list(_executors):
+        if waiting.host().waits_at_exit:
+            executor.shutdown()
+        else:
+            executor._disconnect()

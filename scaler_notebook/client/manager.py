@@ -1,0 +1,77 @@
+"""The future manager: which future a message belongs to, on the agent's thread."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from typing_extensions import assert_never
+
+from ..protocol.messages import (
+    EngineMessage,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskDisplay,
+    TaskLog,
+    TaskProgress,
+    TaskResult,
+    TaskStarted,
+)
+from ..protocol.states import Event
+from .future import ScalerFuture
+
+log = logging.getLogger(__name__)
+
+CONFIRMS = {
+    TaskCancelConfirmType.CANCELED: Event.CONFIRM_CANCELED,
+    TaskCancelConfirmType.CANCEL_FAILED: Event.CONFIRM_FAILED,
+    TaskCancelConfirmType.CANCEL_NOT_FOUND: Event.CONFIRM_NOT_FOUND,
+}
+
+
+class FutureManager:
+    """The unfinished futures of one connection, by task id. It alone keeps them alive if nobody else does."""
+
+    def __init__(self) -> None:
+        self._futures: dict[str, ScalerFuture[Any]] = {}
+
+    def add(self, future: ScalerFuture[Any]) -> None:
+        """Before its task is posted: an answer finds it."""
+        self._futures[future.task_id] = future
+
+    def unfinished(self) -> list[ScalerFuture[Any]]:
+        """A snapshot, in the order of submission."""
+        return list(self._futures.values())
+
+    def receive(self, messages: Sequence[EngineMessage]) -> None:
+        """Hand each message to its future; an id leaves the table only when that has ended it."""
+        for message in messages:
+            future = self._futures.get(message.task_id)
+            if future is None:
+                log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
+                continue
+            try:
+                self._hand_over(future, message)
+            finally:
+                if future.done():
+                    self._futures.pop(message.task_id, None)
+
+    def _hand_over(self, future: ScalerFuture[Any], message: EngineMessage) -> None:
+        match message:
+            case TaskStarted():
+                future.handle(Event.STARTED, started=message)
+            case TaskResult():
+                future.handle(Event.RESULT, result=message)
+            case TaskCancelConfirm():
+                future.handle(CONFIRMS[message.answer], confirm=message)
+            case TaskLog():
+                future.add_log(message)
+            case TaskProgress() | TaskDisplay():
+                log.debug("%s is not shown yet", type(message).__name__)
+            case _:
+                assert_never(message)
+
+    def lost(self, error: BaseException) -> None:
+        """The engine is gone: every unfinished future ends, and says so."""
+        while self._futures:
+            _, future = self._futures.popitem()
+            future.handle(Event.ENGINE_LOST, error=error)

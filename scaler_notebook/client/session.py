@@ -1,0 +1,95 @@
+"""One connection to one engine: the engine, the agent that serves it, and the futures that wait for it."""
+
+import itertools
+import secrets
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from ..agent.agent import Agent
+from ..engines.base import Engine
+from ..protocol.errors import DisconnectedError
+from ..protocol.messages import EngineMessage, Task, TaskCancel
+from .future import ScalerFuture
+from .manager import FutureManager
+
+END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
+
+
+class Session:
+    """Started by its constructor; ends by :meth:`close`, or when the engine is lost.
+
+    Raises
+    ------
+    EngineStartError
+        The engine cannot be had; nothing is left running.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._manager = FutureManager()
+        self._client = secrets.token_hex(3)
+        self._numbers = itertools.count(1)
+        self._alive = True
+        self._mutex = threading.Lock()
+        engine.start()
+        self._agent = Agent(engine, self._deliver, self._lost)
+        try:
+            self._agent.start()
+        except BaseException:
+            engine.close()
+            engine.join(END_PATIENCE)
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Can it take tasks?"""
+        return self._alive
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at the same time."""
+        return self._engine.slots
+
+    def new_id(self) -> str:
+        """A task id that no other client has, short enough to type."""
+        return f"{self._client}-{next(self._numbers)}"
+
+    def submit(self, future: ScalerFuture[Any], task: Task) -> None:
+        """Send a task; its future ends in every case."""
+        self._manager.add(future)
+        self._agent.post(task)
+        if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
+            self._manager.lost(_disconnected())
+
+    def send_cancel(self, request: TaskCancel) -> None:
+        """A future's request."""
+        self._agent.post(request)
+
+    def unfinished(self) -> list[ScalerFuture[Any]]:
+        """What has not ended, in the order of submission."""
+        return self._manager.unfinished()
+
+    def close(self) -> None:
+        """End the engine with everything it runs; unfinished futures get a :class:`DisconnectedError`.
+
+        Returns when its processes are gone. Idempotent, any thread.
+        """
+        self._alive = False
+        self._agent.stop()
+        self._manager.lost(_disconnected())
+        with self._mutex:
+            self._engine.join(END_PATIENCE)
+
+    def _deliver(self, messages: Sequence[EngineMessage]) -> None:
+        self._manager.receive(messages)
+
+    def _lost(self, error: BaseException) -> None:
+        self._alive = False
+        self._manager.lost(error)
+        # Its process must be waited for, and not here: the agent's thread never blocks.
+        threading.Thread(target=self._engine.join, args=(END_PATIENCE,), name="scaler_notebook end").start()
+
+
+def _disconnected() -> DisconnectedError:
+    return DisconnectedError("the executor was shut down before the task had ended; submit it again to a new one")

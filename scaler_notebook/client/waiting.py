@@ -1,0 +1,126 @@
+"""The one seam through which every blocking wait of ours goes, and what may wait where.
+
+A *host* says how this process waits: a plain script blocks; the notebook layer installs a host that keeps a kernel
+alive while a cell blocks (:mod:`scaler_notebook.notebook.bridge`).
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from . import callbacks
+
+
+class Signal:
+    """A one-shot event that can also wake something other than a thread's lock."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._hook: Callable[[], None] | None = None
+
+    def set(self) -> None:
+        """Wake whoever waits; any thread, never blocks."""
+        self._event.set()
+        hook = self._hook
+        if hook is not None:
+            hook()
+
+    def is_set(self) -> bool:
+        """Was it set?"""
+        return self._event.is_set()
+
+    def wake_by(self, hook: Callable[[], None]) -> None:
+        """Have ``hook`` called by :meth:`set`. Look at :meth:`is_set` afterwards: it may have been set before."""
+        self._hook = hook
+
+    def block(self, timeout: float | None) -> bool:
+        """Block this thread until it is set; Ctrl-C gets through on the main thread."""
+        return self._event.wait(timeout)
+
+
+class Host(Protocol):
+    """How this process waits, and where its event loop is."""
+
+    def wait(self, signal: Signal, timeout: float | None) -> bool:
+        """Wait until ``signal`` is set; False after ``timeout`` seconds."""
+
+    def is_cell(self, frame: FrameType) -> bool:
+        """Is this the frame that executes a notebook's cell? What it calls may wait, although a loop is running."""
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Run something of the user's: in the event loop where there is one, else on the callback thread."""
+
+    @property
+    def waits_at_exit(self) -> bool:
+        """Do unfinished tasks hold up the end of this process (a script), or end with it (a kernel)?"""
+
+
+class PlainHost:
+    """A script or an interactive interpreter."""
+
+    waits_at_exit = True
+
+    def wait(self, signal: Signal, timeout: float | None) -> bool:
+        return signal.block(timeout)
+
+    def is_cell(self, frame: FrameType) -> bool:
+        return False
+
+    def post(self, call: Callable[[], object]) -> None:
+        callbacks.post(call)
+
+
+_host: Host = PlainHost()
+_local = threading.local()
+
+
+def host() -> Host:
+    """The host in force."""
+    return _host
+
+
+def install_host(new: Host) -> None:
+    """Replace the host; what waits already goes on as it began."""
+    global _host
+    _host = new
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Within it, on this thread, ``cancel()`` asks and returns: for those who call callbacks during a wait."""
+    before = getattr(_local, "refused", False)
+    _local.refused = True
+    try:
+        yield
+    finally:
+        _local.refused = before
+
+
+def forbid_waiting_on_this_thread() -> None:
+    """For the agent's thread: it could wait for itself only."""
+    _local.refused = True
+
+
+def may_wait() -> bool:
+    """May the caller block? Not on the agent's thread, in a widget's callback, or in a callback of an event loop.
+
+    "Is a loop running on this thread?" is the wrong question, for a cell always has one. What counts is whether
+    code of a cell or a callback of the loop is nearer on the stack.
+    """
+    if getattr(_local, "refused", False):
+        return False
+    if asyncio._get_running_loop() is None:
+        return True
+    run = asyncio.Handle._run.__code__
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _host.is_cell(frame):
+            return True
+        if frame.f_code is run:
+            return False
+        frame = frame.f_back
+    return False  # a loop that is not written in Python called us

@@ -1,0 +1,43 @@
+"""What an engine is to the agent: somewhere to send messages, and a stream of messages back."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..protocol.messages import ClientMessage, EngineMessage
+
+Deliver = Callable[[Sequence[EngineMessage]], None]
+Lost = Callable[[BaseException], None]
+
+
+class Engine(Protocol):
+    """One client's connection to something that runs tasks.
+
+    ``start`` is called once, on any thread, and may block for seconds; everything else is called on the agent's
+    thread and must not block.
+    """
+
+    def start(self) -> None:
+        """Make the engine ready to be connected to.
+
+        Raises
+        ------
+        EngineStartError
+            It cannot be had; nothing is left running.
+        """
+
+    def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        """Connect from the agent's loop. ``lost`` is called at most once, after the last ``deliver``."""
+
+    def send(self, messages: Sequence[ClientMessage]) -> None:
+        """Queue a batch for the engine, in order."""
+
+    def close(self) -> None:
+        """Disconnect; an engine that this client started ends with everything it runs. Idempotent."""
+
+    def join(self, timeout: float) -> bool:
+        """Wait, on any thread, until what :meth:`close` ended is gone; False if that took longer."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at the same time."""

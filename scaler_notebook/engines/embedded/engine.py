@@ -1,0 +1,96 @@
+"""The client's side of the embedded engine: a zmq socket on the agent's loop, and the scheduler's lifeline."""
+
+import contextlib
+import os
+from asyncio import AbstractEventLoop
+from collections.abc import Sequence
+
+import zmq
+
+from ...protocol.errors import EngineLostError, ProtocolError
+from ...protocol.messages import Buffer, ClientMessage
+from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+from ..base import Deliver, Lost
+from .launcher import SchedulerProcess
+
+
+class EmbeddedEngine:
+    """Owns a scheduler process and the connection to it; implements :class:`~scaler_notebook.engines.base.Engine`.
+
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.scheduler = SchedulerProcess(slots)
+        self._socket: zmq.Socket[bytes] | None = None
+        self._loop: AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        self.scheduler.start()
+
+    def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        self._loop, self._deliver, self._lost = loop, deliver, lost
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.sndhwm = self._socket.rcvhwm = 0  # what is submitted is the user's decision; a bound would block
+        self._socket.connect(self.scheduler.address)
+        self._fd = int(self._socket.getsockopt(zmq.FD))
+        self._end = self.scheduler.end_of_life()
+        loop.add_reader(self._fd, self._drain)
+        loop.add_reader(self._end, self._ended)
+
+    def send(self, messages: Sequence[ClientMessage]) -> None:
+        if self._socket is None:
+            return
+        frames = CLIENT_CODEC.encode(messages)
+        self._socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
+        self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
+
+    def _drain(self) -> None:
+        while self._socket is not None:
+            try:
+                head, *rest = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            # Writable memory of our own, for the arrays that will be unpickled over it.
+            frames: list[Buffer] = [head.buffer, *(bytearray(frame.buffer) for frame in rest)]
+            try:
+                messages = ENGINE_CODEC.decode(frames)
+            except ProtocolError as error:
+                self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
+                return
+            self._deliver(messages)
+
+    def _ended(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if os.read(self._end, 4096):
+                return
+        self._drain()
+        self._fail(
+            EngineLostError(
+                "the scheduler process died; what it ran was stopped with it. Create a new NotebookExecutor and "
+                f"submit again.{self.scheduler.log_tail()}"
+            )
+        )
+
+    def _fail(self, error: EngineLostError) -> None:
+        if self._socket is not None:
+            self.close()
+            self._lost(error)
+
+    def close(self) -> None:
+        self.scheduler.cut_lifeline()
+        socket, self._socket = self._socket, None
+        if socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_reader(self._end)
+            socket.close()
+            self._context.term()
+
+    def join(self, timeout: float) -> bool:
+        return self.scheduler.join(timeout)

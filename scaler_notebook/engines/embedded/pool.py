@@ -1,0 +1,244 @@
+"""The task processes of a scheduler: as many as there are slots, and spares that wait to take a place."""
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from typing import Protocol
+
+from ...protocol.errors import ProtocolError
+from . import family
+from .inner import INNER_CODEC, Ended, InnerMessage, Ready
+from .interrupts import AskPage
+from .output import OutputFile, anonymous_file
+from .starting import Ends, Spawn, Starter
+from .stream import Assembler, Outbox
+
+MAX_FAILED_STARTS = 5  # in a row; beyond it something is wrong that another try does not mend
+LINGER = 1.0  # seconds that a killed child of a task may take to vanish before its task is confirmed all the same
+
+log = logging.getLogger(__name__)
+
+
+class PoolEvents(Protocol):
+    """What the pool tells its scheduler."""
+
+    def ready(self, pid: int) -> None:
+        """A process can take tasks."""
+
+    def ended_run(self, pid: int, ended: Ended) -> None:
+        """A process ended a run."""
+
+    def died(self, pid: int, how: str) -> None:
+        """A process, and all that it had started, is gone and reaped."""
+
+
+class TaskProcess:
+    """The scheduler's side of one task process."""
+
+    def __init__(self, starter: Starter) -> None:
+        self.pid = 0  # until Ready
+        self.sock, theirs = socket.socketpair()
+        page = anonymous_file("ask")
+        try:
+            os.ftruncate(page, 4096)
+            self.page = AskPage(page)
+            self.outputs = (OutputFile(), OutputFile())
+            self.sock.setblocking(False)
+            self.outbox = Outbox(self.sock)
+            self.unsent = False
+            self.assembler = Assembler()
+            self.how = ""  # it died, set once reaped
+            self.lingering: list[int] = []  # descendants that were killed with it
+            self.reaped_at = 0.0
+            starter.start(Ends(theirs.fileno(), page, self.outputs[0].fd, self.outputs[1].fd))
+        finally:
+            os.close(page)
+            theirs.close()
+
+    def close(self) -> None:
+        """Free everything but the process itself."""
+        self.sock.close()
+        self.page.close()
+        for output in self.outputs:
+            output.close()
+
+    @property
+    def gone(self) -> bool:
+        """Is nothing left of it and of what it started?"""
+        return not family.group_exists(self.pid) and not any(family.exists(pid) for pid in self.lingering)
+
+
+class Pool:
+    """Starts, feeds, watches, kills and replaces task processes.
+
+    Parameters
+    ----------
+    size
+        How many processes to keep, spares included.
+    starter
+        How they are started.
+    selector
+        The scheduler's; a key's data is called without arguments when its file is ready.
+    events
+        Who is told.
+    """
+
+    def __init__(self, size: int, starter: Starter, selector: selectors.BaseSelector, events: PoolEvents) -> None:
+        self._size = size
+        self._starter = starter
+        self._selector = selector
+        self._events = events
+        self._starting: set[TaskProcess] = set()
+        self._processes: dict[int, TaskProcess] = {}
+        self._vanishing: list[TaskProcess] = []  # reaped, but something that they started is not gone yet
+        self._failed_starts = 0
+
+    def fill(self) -> None:
+        """Start what is missing."""
+        while len(self._starting) + len(self._processes) < self._size:
+            try:
+                process = TaskProcess(self._starter)
+            except OSError as error:
+                if isinstance(self._starter, Spawn):
+                    raise
+                log.warning("the fork server is gone (%s); new interpreters from here on", error)
+                self._starter = Spawn()
+                continue
+            self._starting.add(process)
+            self._selector.register(process.sock, selectors.EVENT_READ, lambda p=process: self._serve(p))
+
+    def send(self, pid: int, message: InnerMessage) -> None:
+        """Queue a message for a process."""
+        process = self._processes[pid]
+        process.outbox.put(INNER_CODEC.encode([message]))
+        self._flush(process)
+
+    def new_output(self, pid: int) -> tuple[str, str]:
+        """What a process wrote to stdout and stderr since the last call."""
+        out, err = self._processes[pid].outputs
+        return out.new_text(), err.new_text()
+
+    def start_output_over(self, pid: int) -> None:
+        """Between two tasks: what comes now belongs to the next."""
+        for output in self._processes[pid].outputs:
+            output.start_over()
+
+    def interrupt(self, pid: int, seq: int) -> None:
+        """Ask a run to stop."""
+        process = self._processes[pid]
+        process.page.ask(seq)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+
+    def kill(self, pid: int) -> None:
+        """Kill a process and all that it started; :meth:`PoolEvents.died` follows when they are gone."""
+        process = self._processes[pid]
+        process.lingering = family.descendants(pid)
+        family.kill_group(pid)
+        for descendant in process.lingering:
+            family.kill(descendant)
+
+    def kill_all(self) -> None:
+        """At the scheduler's end."""
+        self._size = 0
+        for pid in list(self._processes):
+            self.kill(pid)
+        for process in self._starting:
+            process.sock.close()  # it finds its socket closed and ends, or dies with us
+        self._starter.close()
+
+    def reap(self) -> None:
+        """Wait, without blocking, for whoever has ended: task processes, and orphans that they left to us."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                process = self._processes.get(pid)
+                if process is not None:
+                    self._died(process, status)
+        for process in list(self._vanishing):
+            if process.gone or time.monotonic() - process.reaped_at > LINGER:
+                self._vanishing.remove(process)
+                self._gone(process)
+
+    @property
+    def vanishing(self) -> bool:
+        """Must :meth:`reap` be called again soon, because something was killed and is not gone yet?"""
+        return bool(self._vanishing)
+
+    def _flush(self, process: TaskProcess) -> None:
+        with contextlib.suppress(OSError):  # it is dying: SIGCHLD tells the rest
+            unsent = not process.outbox.flush()
+            if unsent != process.unsent:
+                process.unsent = unsent
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
+                self._selector.modify(process.sock, events, lambda: self._serve(process))
+
+    def _serve(self, process: TaskProcess) -> None:
+        if process.unsent:
+            self._flush(process)
+        if not self._read(process):
+            self._selector.unregister(process.sock)
+            if process in self._starting:
+                self._failed_to_start(process)
+            elif process.pid in self._processes:
+                self.kill(process.pid)  # a task closed our socket: of no use any more
+
+    def _read(self, process: TaskProcess) -> bool:
+        """Read all there is; False at the end of the stream."""
+        try:
+            while process.assembler.read(process.sock):
+                for frames in process.assembler.batches():
+                    for message in INNER_CODEC.decode(frames):
+                        self._receive(process, message)
+        except BlockingIOError:
+            return True
+        except ProtocolError as error:
+            log.error("task process %d wrote nonsense to our socket: %s", process.pid, error)
+        except OSError:
+            pass
+        return False
+
+    def _receive(self, process: TaskProcess, message: InnerMessage) -> None:
+        if isinstance(message, Ready):
+            process.pid = message.pid
+            self._starting.discard(process)
+            self._processes[message.pid] = process
+            self._failed_starts = 0
+            self._events.ready(message.pid)
+        elif isinstance(message, Ended):
+            self._events.ended_run(process.pid, message)
+
+    def _failed_to_start(self, process: TaskProcess) -> None:
+        self._starting.discard(process)
+        self._failed_starts += 1
+        text = process.outputs[1].new_text().strip()
+        process.close()
+        log.error("a task process ended before it was ready: %s", text or "it wrote nothing")
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            raise OSError(f"task processes end before they are ready: {text or 'they wrote nothing'}")
+        self.fill()
+
+    def _died(self, process: TaskProcess, status: int) -> None:
+        self._read(process)  # a result that it had written counts
+        process.how = f"task process {process.pid} died: {family.cause_of_death(status)}"
+        process.reaped_at = time.monotonic()
+        # Orphans that it left are in its group, or were seen when it was killed.
+        family.kill_group(process.pid)
+        if process.gone:
+            self._gone(process)
+        else:
+            self._vanishing.append(process)
+
+    def _gone(self, process: TaskProcess) -> None:
+        self._events.died(process.pid, process.how)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(process.sock)
+        del self._processes[process.pid]
+        process.close()
+        self.fill()

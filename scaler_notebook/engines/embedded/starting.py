@@ -1,0 +1,164 @@
+"""Starting task processes: forked from a small preloaded server where the platform allows it, else a new interpreter.
+
+The fork server forks twice, and the scheduler is a subreaper (Linux): each task process is the scheduler's own child,
+waited for by it, alive when the fork server dies, and killed by the system when the scheduler dies.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import NamedTuple, Protocol
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the scheduler's child
+
+
+class Ends(NamedTuple):
+    """The file descriptors of a task process: its socket, its ask page, what becomes its stdout and stderr."""
+
+    sock: int
+    page: int
+    stdout: int
+    stderr: int
+
+
+class Starter(Protocol):
+    """One way to start task processes. The caller closes its copies of the descriptors afterwards."""
+
+    def start(self, ends: Ends) -> None:
+        """Start one; it announces itself by ``Ready`` on its socket. OSError if it cannot be started."""
+
+    def close(self) -> None:
+        """End the starter; the processes that it started stay."""
+
+
+def prctl(option: int, value: int) -> None:
+    """Linux's ``prctl``; OSError where it fails or does not exist."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    call = getattr(libc, "prctl", None)
+    if call is None:
+        raise OSError("no prctl on this platform")
+    if call(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def best_starter() -> Starter:
+    """A fork server on Linux, new interpreters elsewhere. Call it before any thread exists in this process."""
+    if sys.platform == "linux" and os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
+        with contextlib.suppress(OSError):
+            prctl(PR_SET_CHILD_SUBREAPER, 1)
+            return ForkServer()
+    return Spawn()
+
+
+class ForkServer:
+    """A child of the scheduler that has our imports done, no thread, and forks on demand."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        scheduler = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                ours.close()
+                _serve_forks(theirs, scheduler)
+            finally:
+                os._exit(0)
+        theirs.close()
+        self._sock = ours
+
+    def start(self, ends: Ends) -> None:
+        socket.send_fds(self._sock, [b"+"], list(ends))
+
+    def close(self) -> None:
+        self._sock.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _serve_forks(sock: socket.socket, scheduler: int) -> None:
+    """The fork server's life: it ends with its socket, that is, with the scheduler."""
+    os.setsid()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != scheduler:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)  # the lifeline of the kernel
+    os.dup2(null, 1)  # what the kernel watches to see the scheduler's end
+    from . import task_process
+
+    while True:
+        command, fds, _, _ = socket.recv_fds(sock, 1, len(Ends._fields))
+        if not command:
+            return
+        ends = Ends(*fds)
+        middle = os.fork()
+        if middle == 0:
+            try:
+                if os.fork() == 0:
+                    sock.close()
+                    _become_task_process(ends, scheduler, task_process.main)
+            finally:
+                os._exit(0)
+        for fd in ends:
+            os.close(fd)
+        os.waitpid(middle, 0)
+
+
+def _become_task_process(ends: Ends, scheduler: int, main: "object") -> None:
+    deadline = time.monotonic() + ADOPTION_TIMEOUT
+    while os.getppid() != scheduler:  # until the process between us has gone
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.0002)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != scheduler:  # it died before the line above took effect
+        return
+    os.setsid()
+    _run_on(ends, main)
+
+
+def _run_on(ends: Ends, main: "object") -> None:
+    os.dup2(ends.stdout, 1)
+    os.dup2(ends.stderr, 2)
+    os.close(ends.stdout)
+    os.close(ends.stderr)
+    assert callable(main)
+    main(socket.socket(fileno=ends.sock), ends.page)
+
+
+class Spawn:
+    """A new interpreter per task process: slower, and everywhere."""
+
+    def start(self, ends: Ends) -> None:
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import spawned; spawned({tuple(ends)!r})"
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=ends,
+            start_new_session=True,
+        )
+
+    def close(self) -> None:
+        pass
+
+
+def spawned(fds: tuple[int, int, int, int]) -> None:
+    """Entry point of a spawned task process."""
+    from . import task_process
+
+    if sys.platform == "linux":
+        scheduler = os.getppid()
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != scheduler:
+            return
+    _run_on(Ends(*fds), task_process.main)

@@ -1,0 +1,135 @@
+"""Batches of frames over a stream socket: ``u32 count, count × u64 size, the frames``.
+
+A large frame is received into a buffer of its own, which is then the memory of the array that is unpickled over it:
+no copy, and writable.
+"""
+
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from ...protocol.errors import ProtocolError
+from ...protocol.messages import Buffer
+
+COUNT = struct.Struct("<I")
+MAX_FRAMES = 1_000_000
+MAX_BATCH = 1 << 40  # bytes; a length beyond this is a broken stream, not a request for memory
+CHUNK = 256 * 1024  # bytes a read
+IOV = 512  # buffers per sendmsg; the kernel's limit is 1,024
+
+
+def pack(frames: Sequence[Buffer]) -> list[memoryview]:
+    """The bytes of one batch, without copying its frames."""
+    views = [memoryview(frame).cast("B") for frame in frames]
+    sizes = struct.pack(f"<I{len(views)}Q", len(views), *(view.nbytes for view in views))
+    return [memoryview(sizes), *(view for view in views if view.nbytes)]
+
+
+class Assembler:
+    """Turns what is read from a stream socket into batches of frames."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()  # bytes that belong to no frame yet
+        self._sizes: deque[int] = deque()  # of the frames that this batch still lacks
+        self._frames: list[Buffer] = []
+        self._large: memoryview | None = None  # what is still to be filled of a frame received in place
+
+    def read(self, sock: socket.socket) -> bool:
+        """Read once. False at the end of the stream; BlockingIOError passes through."""
+        if self._large is not None:
+            count = sock.recv_into(self._large)
+            self._large = self._large[count:] if count < self._large.nbytes else None
+            return count > 0
+        data = sock.recv(CHUNK)
+        self._pending += data
+        return bool(data)
+
+    def batches(self) -> Iterator[list[Buffer]]:
+        """The batches that are complete.
+
+        Raises
+        ------
+        ProtocolError
+            If the stream is not what :func:`pack` makes.
+        """
+        while self._large is None:
+            if not self._sizes and not self._frames and not self._head():
+                return
+            self._fill()
+            if self._large is None and not self._sizes:
+                frames, self._frames = self._frames, []
+                yield frames
+            elif self._large is None:
+                return
+
+    def _head(self) -> bool:
+        if len(self._pending) < COUNT.size:
+            return False
+        (count,) = COUNT.unpack_from(self._pending)
+        if not 0 < count <= MAX_FRAMES:
+            raise ProtocolError(f"a batch of {count} frames")
+        end = COUNT.size + 8 * count
+        if len(self._pending) < end:
+            return False
+        sizes = struct.unpack_from(f"<{count}Q", self._pending, COUNT.size)
+        if sum(sizes) > MAX_BATCH:
+            raise ProtocolError(f"a batch of {sum(sizes)} bytes")
+        del self._pending[:end]
+        self._sizes.extend(sizes)
+        return True
+
+    def _fill(self) -> None:
+        while self._sizes:
+            size = self._sizes[0]
+            if len(self._pending) >= size:
+                self._frames.append(self._pending[:size])
+                del self._pending[:size]
+                self._sizes.popleft()
+            elif size > CHUNK:
+                frame = bytearray(size)
+                view = memoryview(frame)
+                have = len(self._pending)
+                view[:have] = self._pending
+                self._pending.clear()
+                self._frames.append(frame)
+                self._sizes.popleft()
+                self._large = view[have:]
+                return
+            else:
+                return
+
+
+class Outbox:
+    """What a non-blocking socket has not taken yet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._waiting: deque[memoryview] = deque()
+
+    def put(self, frames: Sequence[Buffer]) -> None:
+        """Queue one batch."""
+        self._waiting.extend(pack(frames))
+
+    def flush(self) -> bool:
+        """Send what the socket takes now; True when nothing is left. OSError if the peer is gone."""
+        while self._waiting:
+            try:
+                sent = self._sock.sendmsg([self._waiting[i] for i in range(min(IOV, len(self._waiting)))])
+            except BlockingIOError:
+                return False
+            while sent:
+                first = self._waiting[0]
+                if sent < first.nbytes:
+                    self._waiting[0] = first[sent:]
+                    break
+                sent -= first.nbytes
+                self._waiting.popleft()
+        return True
+
+
+def send_blocking(sock: socket.socket, frames: Sequence[Buffer]) -> None:
+    """Send one batch on a blocking socket."""
+    outbox = Outbox(sock)
+    outbox.put(frames)
+    outbox.flush()

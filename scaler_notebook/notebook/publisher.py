@@ -1,0 +1,90 @@
+"""The one thread that sends to browsers: changes are coalesced, and their rate is bounded.
+
+A notebook server drops output beyond 1,000 messages a second; a view that changes more often than a person can see
+would only keep the browser busy.
+"""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+VIEW_INTERVAL = 0.05  # seconds between two messages of one view
+TOTAL_INTERVAL = 0.005  # seconds between two messages of all views together
+
+log = logging.getLogger(__name__)
+
+
+class View(Protocol):
+    """Something in a browser that shows a state."""
+
+    def publish(self) -> None:
+        """Send what it shows now; on the publisher's thread only."""
+
+
+class Publisher:
+    """Started with its first view; a daemon, for a view must not keep a kernel from ending."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[View, float] = {}  # views that have something to send, and when they may
+        self._sent: dict[View, float] = {}
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    def mark(self, view: View) -> None:
+        """``view`` has changed; any thread, never blocks for long. Marking it twice sends once."""
+        with self._changed:
+            if view not in self._due:
+                self._due[view] = self._sent.get(view, 0.0) + VIEW_INTERVAL
+                self._wake()
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> None:
+        """Run ``call`` on the publisher's thread in ``delay`` seconds."""
+        with self._changed:
+            heapq.heappush(self._later, (time.monotonic() + delay, next(self._order), call))
+            self._wake()
+
+    def forget(self, view: View) -> None:
+        """``view`` sends no more."""
+        with self._changed:
+            self._due.pop(view, None)
+            self._sent.pop(view, None)
+
+    def _wake(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="scaler_notebook publisher", daemon=True)
+            self._thread.start()
+        self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            call = self._next()
+            try:
+                call()
+            except Exception:
+                log.exception("a view could not be updated")
+            time.sleep(TOTAL_INTERVAL)
+
+    def _next(self) -> Callable[[], None]:
+        """The next thing to do, waited for."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                if self._later and self._later[0][0] <= now:
+                    return heapq.heappop(self._later)[2]
+                view = min(self._due, key=self._due.__getitem__, default=None)
+                if view is not None and self._due[view] <= now:
+                    del self._due[view]
+                    self._sent[view] = now
+                    return view.publish
+                times = [self._later[0][0]] if self._later else []
+                times += [self._due[view]] if view is not None else []
+                self._changed.wait(min(times) - now if times else None)
+
+
+publisher = Publisher()

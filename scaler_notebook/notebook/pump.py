@@ -1,0 +1,118 @@
+"""A blocking wait on the kernel's main thread during which the notebook lives.
+
+What is handled: messages of our own widgets, of the widget manager (``jupyter.widget.control``: a page that reloads),
+and requests for information. Nothing else: other people's callbacks expect no cell half-way, and queued cells keep
+their place.
+"""
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import zmq
+
+from ..client.waiting import Signal, no_waiting
+from .kernel_internals import MainShell, RawMessage
+
+INFO_REQUESTS = {"kernel_info_request", "comm_info_request"}
+CONTROL_TARGET = "jupyter.widget.control"
+SLICE = 0.5  # seconds between two looks for what wakes no socket of ours; nothing of ours needs them
+INSISTENCE = 3  # interrupts after which KeyboardInterrupt is raised wherever we are
+
+
+class Pump:
+    """Waits for a signal while it handles messages. Only on the main thread; nests.
+
+    Parameters
+    ----------
+    shell
+        Where requests come from.
+    is_ours
+        Tells by its comm id whether a comm belongs to a view of ours.
+    run_posted
+        Runs what was posted to the kernel's event loop, which cannot run it while we wait.
+    """
+
+    def __init__(self, shell: MainShell, is_ours: Callable[[str], bool], run_posted: Callable[[], None]) -> None:
+        self._shell = shell
+        self._is_ours = is_ours
+        self._run_posted = run_posted
+        self._ear, self._mouth = socket.socketpair()
+        self._ear.setblocking(False)
+        self._mouth.setblocking(False)
+        self._interrupts = 0
+
+    def wake(self) -> None:
+        """Have the wait look again; any thread, any number of times."""
+        with contextlib.suppress(OSError):  # full: it will wake anyhow
+            self._mouth.send(b"!")
+
+    def wait(self, condition: Signal, timeout: float | None) -> bool:
+        """Wait until ``condition`` is set; False after ``timeout`` seconds. KeyboardInterrupt passes."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poller = zmq.Poller()
+        poller.register(self._shell.socket, zmq.POLLIN)
+        poller.register(self._ear, zmq.POLLIN)
+        condition.wake_by(self.wake)
+        with self._interruptible(), self._shell.taking(self._take):
+            self._shell.receive()  # the descriptor is edge-triggered: it may have told of what is there already
+            while True:
+                if self._interrupts:
+                    raise KeyboardInterrupt
+                if condition.is_set():
+                    return True
+                remaining = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+                if remaining <= 0:
+                    return False
+                poller.poll(int(remaining * 1000) + 1)
+                with contextlib.suppress(BlockingIOError):
+                    while self._ear.recv(4096):
+                        pass
+                self._run_posted()
+                self._shell.receive()
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The stop button ends the wait between two messages, never in the middle of one."""
+        before = signal.signal(signal.SIGINT, self._on_interrupt)
+        outer, self._interrupts = self._interrupts, 0
+        try:
+            yield
+        finally:
+            self._interrupts = outer
+            signal.signal(signal.SIGINT, before)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        self.wake()
+        if self._interrupts >= INSISTENCE:
+            raise KeyboardInterrupt
+
+    def _take(self, raw: RawMessage) -> bool:
+        parsed = self._shell.parse(raw)
+        if parsed is None or not self._wanted(parsed[1]):
+            return False
+        with no_waiting():
+            self._shell.handle(*parsed)
+        return True
+
+    def _wanted(self, message: dict[str, Any]) -> bool:
+        kind, content = message["header"]["msg_type"], message.get("content", {})
+        match kind:
+            case "comm_open":
+                return bool(content.get("target_name") == CONTROL_TARGET)
+            case "comm_msg" | "comm_close":
+                comm_id = str(content.get("comm_id"))
+                return self._is_ours(comm_id) or _target(comm_id) == CONTROL_TARGET
+        return kind in INFO_REQUESTS
+
+
+def _target(comm_id: str) -> str | None:
+    import comm
+
+    known = getattr(comm.get_comm_manager(), "comms", {}).get(comm_id)
+    return getattr(known, "target_name", None)

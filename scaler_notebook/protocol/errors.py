@@ -1,0 +1,52 @@
+"""What can go wrong, each type saying whose fault it is.
+
+A task's own exception is raised as itself; the types here are for everything that is not the task's fault.
+"""
+
+from concurrent.futures import BrokenExecutor
+
+
+class ProtocolError(Exception):
+    """A peer sent something that the protocol does not allow: a bug in that peer, or not a peer of ours at all.
+
+    The message is dropped and its sender alone is affected.
+    """
+
+
+class EngineError(ConnectionError):
+    """What has to do with the engine, not with a task."""
+
+
+class EngineStartError(EngineError):
+    """The engine could not be started: this machine's fault (permissions, memory, a broken environment)."""
+
+
+class EngineLostError(EngineError):
+    """The engine went away while it had tasks; nobody knows how far they got."""
+
+
+class DisconnectedError(EngineError):
+    """This side disconnected from the engine (``shutdown``, ``disconnect``, or the end of the kernel)."""
+
+
+class WorkerDiedError(BrokenExecutor):
+    """The process that ran the task died. Only that task fails; the executor goes on with a new process."""
+
+
+class ProcessorDiedError(WorkerDiedError):
+    """A task process died under its task: killed (out of memory?), crashed in native code, or ``os._exit``."""
+
+
+class TaskSerializationError(TypeError):
+    """A function, an argument or a result cannot be pickled; the message names which, and the attribute in it."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of a task's exception, as text; stands as the ``__cause__`` of that exception."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'

@@ -1,0 +1,175 @@
+"""The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
+
+Client → engine: ``Task``, ``TaskCancel``, ``ClientDisconnect``.
+Engine → client: ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
+``TaskDisplay``.
+
+A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
+the wire's specification.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class TaskCancelConfirmType(Enum):
+    """An engine's answer to ``TaskCancel``."""
+
+    CANCELED = "Canceled"  # really stopped, or never started: whoever held the task says so
+    CANCEL_FAILED = "CancelFailed"  # it still runs
+    CANCEL_NOT_FOUND = "CancelNotFound"  # the engine does not know it
+
+
+class TaskResultType(Enum):
+    """How a task ended by itself."""
+
+    SUCCESS = "Success"
+    FAILED = "Failed"
+    FAILED_WORKER_DIED = "FailedWorkerDied"
+
+
+class LogStream(Enum):
+    """Where a task wrote."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A pickle (protocol 5) and its out-of-band buffers, which travel beside the message and are never copied into it.
+
+    Parameters
+    ----------
+    data
+        The pickle itself.
+    buffers
+        What ``pickle``'s ``buffer_callback`` gave, in order, each contiguous.
+    """
+
+    data: Buffer
+    buffers: tuple[Buffer, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the pickle and its buffers, in bytes."""
+        return len(self.data) + sum(memoryview(b).nbytes for b in self.buffers)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What a task asks of the engine beside being run.
+
+    Parameters
+    ----------
+    name
+        The call as a person reads it, e.g. ``fit(model, X, y)``.
+    """
+
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Run ``function(*args, **kwargs)``; ``arguments`` is the pickle of ``(args, kwargs)``."""
+
+    task_id: str
+    client: str
+    function: Payload
+    arguments: Payload
+    options: TaskOptions = field(default_factory=TaskOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancel:
+    """Stop a task; after ``grace`` seconds of asking, kill it (``force``) or answer ``CancelFailed``."""
+
+    task_id: str
+    force: bool
+    grace: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDisconnect:
+    """The client goes; what it left unfinished is cancelled."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """The task runs since ``time`` (seconds since the epoch) on ``processor`` (a process id, as text)."""
+
+    task_id: str
+    processor: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelConfirm:
+    """The one true answer to the strongest ``TaskCancel`` outstanding; ``force`` is the strength it answers."""
+
+    task_id: str
+    answer: TaskCancelConfirmType
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFigures:
+    """What the run cost: times in seconds since the epoch, CPU in seconds, peak resident memory in bytes."""
+
+    started: float = 0.0
+    ended: float = 0.0
+    cpu: float = 0.0
+    peak_rss: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """How a task ended.
+
+    ``payload`` is the pickled value (``SUCCESS``), a pickled
+    :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``), or the UTF-8 text that says how the
+    process died (``FAILED_WORKER_DIED``).
+    """
+
+    task_id: str
+    outcome: TaskResultType
+    payload: Payload
+    figures: TaskFigures = field(default_factory=TaskFigures)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLog:
+    """Text that the task wrote. Order is kept within a stream, not between the two."""
+
+    task_id: str
+    stream: LogStream
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProgress:
+    """``done`` of ``total`` units (``total`` < 0: unknown)."""
+
+    task_id: str
+    done: float
+    total: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDisplay:
+    """A rich display that the task made: a MIME bundle and its metadata, both as pickles of dictionaries."""
+
+    task_id: str
+    bundle: Payload
+    metadata: Payload
+
+
+ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect
+EngineMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
+Message: TypeAlias = ClientMessage | EngineMessage

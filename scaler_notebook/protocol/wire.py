@@ -1,0 +1,196 @@
+"""Messages as frames: one msgpack header for a batch of messages, then their large buffers as they are.
+
+A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each
+``[code, field, field, …]``; enums travel as their values, a nested record as an array, a :class:`Payload` as
+``[pickle or None, number of frames]``: its pickle stands in the header when it is small, otherwise it is the first
+of its frames. Frames are taken in order, so that no index can point outside or twice at one buffer.
+
+Everything that arrives is checked against the annotations of the message classes, and bounded; whatever does not
+fit raises :class:`ProtocolError`, and nothing else.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import msgpack
+
+from . import messages
+from .errors import ProtocolError
+from .messages import Buffer, Payload
+
+INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which spares a copy into the header
+MAX_HEADER = 256 * 1024 * 1024  # bytes
+MAX_MESSAGES = 1_000_000  # in one batch
+MAX_FIELD = 64 * 1024 * 1024  # bytes of one text or pickle within a header
+MAX_DEPTH_ITEMS = 64  # fields of one message; none of ours has more than ten
+
+T = TypeVar("T")
+Encoder = Callable[[Any, list[Buffer]], Any]
+Decoder = Callable[[Any, Iterator[Buffer]], Any]
+
+
+def _plain(kind: type) -> tuple[Encoder, Decoder]:
+    def encode(value: Any, frames: list[Buffer]) -> Any:
+        return value
+
+    def decode(value: Any, frames: Iterator[Buffer]) -> Any:
+        # bool is an int to isinstance, and msgpack keeps them apart: so do we.
+        if type(value) is not kind:
+            if kind is float and type(value) is int:
+                return float(value)
+            raise ProtocolError(f"expected {kind.__name__}, got {type(value).__name__}")
+        return value
+
+    return encode, decode
+
+
+def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
+    by_value = {member.value: member for member in kind}
+
+    def encode(value: Any, frames: list[Buffer]) -> Any:
+        return value.value
+
+    def decode(value: Any, frames: Iterator[Buffer]) -> Any:
+        try:
+            return by_value[value]
+        except (KeyError, TypeError):
+            raise ProtocolError(f"{value!r:.80} is no {kind.__name__}") from None
+
+    return encode, decode
+
+
+def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
+    inline = len(payload.data) <= INLINE_PICKLE
+    if not inline:
+        frames.append(payload.data)
+    frames.extend(payload.buffers)
+    return [payload.data if inline else None, len(payload.buffers) + (not inline)]
+
+
+def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
+    match value:
+        case [bytes() | None as data, int() as count] if count >= 0 and (data is not None or count > 0):
+            taken = []
+            for _ in range(count):
+                frame = next(frames, None)
+                if frame is None:
+                    raise ProtocolError(f"a payload of {count} frames, but the batch has fewer")
+                taken.append(frame)
+            return Payload(data, tuple(taken)) if data is not None else Payload(taken[0], tuple(taken[1:]))
+    raise ProtocolError("malformed payload")
+
+
+def _record(kind: type) -> tuple[Encoder, Decoder]:
+    names = [f.name for f in dataclasses.fields(kind)]
+    hints = get_type_hints(kind)
+    coders = [_coder(hints[name]) for name in names]
+    encoders = [(name, coder[0]) for name, coder in zip(names, coders, strict=True)]
+    decoders = [coder[1] for coder in coders]
+    size = len(decoders)
+
+    def encode(value: Any, frames: list[Buffer]) -> Any:
+        return [encoder(getattr(value, name), frames) for name, encoder in encoders]
+
+    def decode(value: Any, frames: Iterator[Buffer]) -> Any:
+        if type(value) is not list or len(value) != size:
+            raise ProtocolError(f"{kind.__name__} has {size} fields")
+        return kind(*[decoder(item, frames) for decoder, item in zip(decoders, value, strict=True)])
+
+    return encode, decode
+
+
+def _coder(kind: Any) -> tuple[Encoder, Decoder]:
+    if kind is Payload:
+        return _encode_payload, _decode_payload
+    if kind in (str, int, float, bool, bytes):
+        return _plain(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _record(kind)
+    raise TypeError(f"{kind} has no wire form")  # a mistake in a message class, found at import
+
+
+class Codec(Generic[T]):
+    """Turns messages of the given classes into frames and back.
+
+    Parameters
+    ----------
+    classes
+        Message classes by their code on the wire; a code is never given a second meaning.
+    """
+
+    def __init__(self, classes: dict[int, type[T]]) -> None:
+        self._encoders = {cls: (code, _record(cls)[0]) for code, cls in classes.items()}
+        self._decoders = {code: _record(cls)[1] for code, cls in classes.items()}
+
+    def encode(self, batch: Iterable[T]) -> list[Buffer]:
+        """The frames of a batch of messages."""
+        frames: list[Buffer] = [b""]
+        header = []
+        for message in batch:
+            code, encoder = self._encoders[type(message)]
+            fields = encoder(message, frames)
+            fields.insert(0, code)
+            header.append(fields)
+        frames[0] = msgpack.packb(header)
+        return frames
+
+    def decode(self, frames: Sequence[Buffer]) -> list[T]:
+        """The messages of a batch.
+
+        Raises
+        ------
+        ProtocolError
+            If the frames are anything but what :meth:`encode` makes.
+        """
+        if not frames or len(frames[0]) > MAX_HEADER:
+            raise ProtocolError("no header" if not frames else f"a header of {len(frames[0])} bytes")
+        try:
+            header = msgpack.unpackb(
+                frames[0],
+                strict_map_key=True,
+                max_str_len=MAX_FIELD,
+                max_bin_len=MAX_FIELD,
+                max_array_len=MAX_MESSAGES,
+                max_map_len=0,
+                max_ext_len=0,
+            )
+        except RecursionError:
+            raise ProtocolError("a header nested too deeply") from None
+        except Exception as error:  # msgpack raises its own types, ValueError and UnicodeDecodeError among them
+            raise ProtocolError(f"a header that is no msgpack: {error}") from None
+        if type(header) is not list:
+            raise ProtocolError("a header that is no array")
+        rest = iter(frames[1:])
+        batch = [self._decode_one(item, rest) for item in header]
+        if next(rest, None) is not None:
+            raise ProtocolError("frames that belong to no message")
+        return batch
+
+    def _decode_one(self, item: Any, frames: Iterator[Buffer]) -> T:
+        if type(item) is not list or not 0 < len(item) <= MAX_DEPTH_ITEMS:
+            raise ProtocolError("a message that is no array of fields")
+        code = item.pop(0)
+        decoder = self._decoders.get(code) if type(code) is int else None
+        if decoder is None:
+            raise ProtocolError(f"unknown message code {code!r:.40}")
+        message: T = decoder(item, frames)
+        return message
+
+
+CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
+    {1: messages.Task, 2: messages.TaskCancel, 3: messages.ClientDisconnect}
+)
+ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
+    {
+        16: messages.TaskStarted,
+        17: messages.TaskCancelConfirm,
+        18: messages.TaskResult,
+        19: messages.TaskLog,
+        20: messages.TaskProgress,
+        21: messages.TaskDisplay,
+    }
+)

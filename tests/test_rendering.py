@@ -1,0 +1,254 @@
+"""The static forms of a card: what they say, and that nothing of a task's text becomes markup."""
+
+from __future__ import annotations
+
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaler_notebook.notebook import rendering
+from scaler_notebook.notebook.rendering import Row, html, look, text
+
+NOW = 1_700_000_000.0
+HOSTILE = "<img src=x onerror=alert(1)>\"'&"
+
+WORDS: list[tuple[dict[str, Any], str, str]] = [
+    ({"state": "submitted", "word": "queued", "started_at": None}, "queued", "queued"),
+    ({"state": "running", "word": "running"}, "running", "running"),
+    ({"state": "cancelling", "word": "cancelling…"}, "cancelling…", "cancelling…"),
+    ({"state": "finished", "word": "done", "outcome": "success", "ended_at": NOW}, "done", "done"),
+    ({"state": "finished", "word": "failed", "outcome": "failed", "ended_at": NOW}, "failed", "failed"),
+    (
+        {"state": "cancelled", "word": "cancelled", "reason": "never started", "ended_at": NOW},
+        "cancelled: never started",
+        "cancelled (never started)",
+    ),
+]
+
+
+def row(**changes: Any) -> Row:
+    fields: Any = {
+        "task_id": "a1b2-3",
+        "call": "fit(model, X, y)",
+        "state": "running",
+        "word": "running",
+        "outcome": None,
+        "reason": None,
+        "refused": False,
+        "submitted_at": NOW - 9.0,
+        "started_at": NOW - 4.2,
+        "ended_at": None,
+        "output": "",
+        "output_truncated": False,
+        "error": None,
+        "traceback": None,
+        "result": None,
+        "progress": None,
+    }
+    assert changes.keys() <= fields.keys()
+    result: Row = fields | changes
+    return result
+
+
+def finished(**changes: Any) -> Row:
+    return row(**{"state": "finished", "word": "done", "outcome": "success", "ended_at": NOW, **changes})
+
+
+class Page(HTMLParser):
+    """The elements of a page, its texts by class of the element around them, and what is folded away."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.words = ""
+        self.folded = ""
+        self.by_class: dict[str, str] = {}
+        self._open: list[tuple[str, str]] = []
+        self.feed(source)
+        self.close()
+        assert not self._open, "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self._open.append((tag, dict(attrs).get("class") or ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+        open_tags = [tag for tag, _ in self._open]
+        if "details" in open_tags and "summary" not in open_tags:
+            self.folded += data
+        for _, name in self._open:
+            self.by_class[name] = self.by_class.get(name, "") + data
+
+
+@pytest.mark.parametrize(("changes", "badge", "words"), WORDS)
+def test_each_state_says_its_word(changes: dict[str, Any], badge: str, words: str) -> None:
+    one = row(**changes)
+    page = Page(html(one, now=NOW))
+    assert page.by_class["scaler-badge"] == badge
+    assert "path" in page.tags, "never colour alone"
+    assert text(one, now=NOW).startswith(f"<ScalerFuture a1b2-3 {words} ")
+    assert look(one["state"], one["outcome"]).word == one["word"]
+
+
+def test_text_is_one_line_unless_there_is_an_end_to_tell() -> None:
+    assert text(row(), now=NOW) == "<ScalerFuture a1b2-3 running 4.2 s: fit(model, X, y)>"
+    assert text(finished(result="0.93"), now=NOW + 60).splitlines() == [
+        "<ScalerFuture a1b2-3 done 4.2 s: fit(model, X, y)>",
+        "  0.93",
+    ]
+    failed = finished(outcome="failed", word="failed", error="ValueError: bad", traceback="Traceback …")
+    assert text(failed, now=NOW).splitlines()[1:] == ["  ValueError: bad"]
+
+
+def test_text_stays_short_and_sends_a_terminal_no_escapes() -> None:
+    long = finished(
+        call="fit(\n  " + "x" * 500 + ")",
+        result="\n".join(f"\x1b[31m{n}\x1b[0m\x1b[2J\x1b]0;title\x07\x1b[" for n in range(50)),
+    )
+    lines = text(long, now=NOW).splitlines()
+    assert lines[1:] == ["  0[", "  1[", "  2[", "  …"]
+    assert len(lines[0]) < 150
+    assert "\x1b" not in "".join(lines)
+
+
+def test_time_is_the_wait_while_queued_then_the_run_and_stops_at_the_end() -> None:
+    queued = row(state="submitted", word="queued", started_at=None)
+    assert Page(html(queued, now=NOW)).by_class["scaler-time"] == "9.0 s"
+    assert Page(html(row(), now=NOW)).by_class["scaler-time"] == "4.2 s"
+    assert Page(html(finished(), now=NOW + 3600)).by_class["scaler-time"] == "4.2 s"
+    never = row(state="cancelled", word="cancelled", reason="never started", started_at=None, ended_at=NOW)
+    assert Page(html(never, now=NOW + 3600)).by_class["scaler-time"] == "9.0 s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settled", "words"),
+    [
+        (-1.0, False, "0.0 s"),
+        (0.012, True, "12 ms"),
+        (0.012, False, "0.0 s"),
+        (0.9999, True, "1.0 s"),
+        (59.94, True, "59.9 s"),
+        (59.96, True, "1 min 00 s"),
+        (192.0, True, "3 min 12 s"),
+        (3599.7, True, "1 h 00 min"),
+        (3912.0, True, "1 h 05 min"),
+    ],
+)
+def test_duration(seconds: float, settled: bool, words: str) -> None:
+    assert rendering.duration(seconds, settled=settled) == words
+
+
+def test_nothing_of_a_task_becomes_markup() -> None:
+    calm, hostile = (
+        html(
+            finished(
+                task_id=words,
+                call=words,
+                word=words,
+                output=f"{words}\x1b[31m{words}\n" * 5,
+                error=words,
+                traceback=words,
+                result=words,
+                progress={"done": 1, "total": 2, "note": words},
+            ),
+            hint=words,
+            now=NOW,
+        )
+        for words in ("calm", HOSTILE)
+    )
+    assert Page(hostile).tags == Page(calm).tags
+    assert Page(hostile).attributes == Page(calm).attributes
+    assert Page(hostile).words == Page(calm).words.replace("calm", HOSTILE)
+    assert Page(html(row(), hint=HOSTILE)).words.endswith(f"{HOSTILE}\n")
+
+
+def test_there_is_no_script_and_no_style_element() -> None:
+    tags = set(Page(html(finished(output="a\n" * 9, error="e", traceback="t", result="r"), now=NOW)).tags)
+    assert tags <= {"div", "span", "code", "svg", "path", "details", "summary", "pre", "br"}
+
+
+def test_what_is_unfinished_says_of_when_it_is_and_how_to_stop_it() -> None:
+    moment = time.strftime("%H:%M:%S", time.localtime(NOW))
+    hint = "stop it with %scaler cancel a1b2-3"
+    assert f"as of {moment}; {hint}" in Page(html(row(), hint=hint, now=NOW)).words
+    assert Page(html(row(), now=NOW)).words.rstrip().endswith(f"as of {moment}")
+    over = Page(html(finished(), hint=hint, now=NOW)).words
+    assert "as of" not in over
+    assert hint not in over
+
+
+def test_a_refused_cancel_is_told_while_the_task_runs() -> None:
+    assert "still running" in Page(html(row(refused=True), now=NOW)).words
+    assert "cancel refused" in text(row(refused=True), now=NOW)
+    assert "still running" not in Page(html(finished(refused=True), now=NOW)).words
+    assert "refused" not in text(finished(refused=True), now=NOW)
+
+
+def test_long_output_shows_its_last_lines_and_folds_the_rest() -> None:
+    lines = [f"line {n}" for n in range(200)]
+    page = Page(html(row(output="\n".join(lines) + "\n"), now=NOW))
+    assert page.folded.strip() == "\n".join(lines[:-3])
+    assert page.by_class["scaler-output"].endswith("\n".join(lines[-3:]))
+    assert "197 earlier lines" in page.words
+    assert "dropped" not in page.words
+    assert "dropped" in Page(html(row(output="\n".join(lines), output_truncated=True), now=NOW)).words
+
+
+def test_short_output_is_not_folded_and_none_leaves_no_trace() -> None:
+    short = Page(html(row(output="one\ntwo\nthree\n"), now=NOW))
+    assert "details" not in short.tags
+    assert short.by_class["scaler-output"].strip() == "one\ntwo\nthree"
+    assert "scaler-output" not in Page(html(row(output=" \n"), now=NOW)).by_class
+
+
+def test_output_reads_as_in_a_terminal() -> None:
+    source = html(
+        row(output="loading\r 50%\r100%\r\n\x1b[1;31mred\x1b[0m \x1b[2K\x1b[38;5;31mplain\x07"), now=NOW
+    )
+    assert Page(source).by_class["scaler-output"].strip() == "100%\nred plain"
+    assert re.search(r'<span style="font-weight:700;color:[^"]+">red</span> plain', source)
+
+
+def test_the_error_comes_first_and_its_traceback_is_folded() -> None:
+    failed = finished(word="failed", outcome="failed", error="ValueError: bad", traceback="Traceback\n  x")
+    page = Page(html(failed, now=NOW))
+    assert page.by_class["scaler-error"].startswith("ValueError: bad")
+    assert page.folded.strip() == "Traceback\n  x"
+    bare = Page(html(finished(word="failed", outcome="failed", error="WorkerDiedError: gone"), now=NOW))
+    assert "details" not in bare.tags
+
+
+def test_progress_is_a_bar_and_words() -> None:
+    known = html(row(progress={"done": 1234.5, "total": 2469, "note": "fold 2"}), now=NOW)
+    assert "width:50.0%" in known
+    assert "1\u2009234.5 / 2\u2009469 · fold 2" in Page(known).words
+    assert "width:100.0%" in html(row(progress={"done": 9, "total": 3, "note": ""}), now=NOW)
+    unknown = row(progress={"done": 7, "total": None, "note": ""})
+    assert text(unknown, now=NOW) == "<ScalerFuture a1b2-3 running 4.2 s, 7: fit(model, X, y)>"
+    assert "width:0.0%" in html(unknown, now=NOW)
+
+
+def test_without_styles_the_words_stay_apart() -> None:
+    assert Page(html(finished(), now=NOW)).words.split() == ["done", "fit(model,", "X,", "y)", "4.2", "s"]
+
+
+def test_the_live_card_draws_the_same_badges() -> None:
+    folder = Path(rendering.__file__).parent
+    script, styles = (folder / "card.js").read_text("utf-8"), (folder / "card.css").read_text("utf-8")
+    for changes, _, _ in WORDS:
+        badge = look(changes["state"], changes.get("outcome"))
+        assert f'"{badge.icon}"' in script
+        assert f": {badge.hue};" in styles
