@@ -215,9 +215,8 @@ def test_short_output_is_not_folded_and_none_leaves_no_trace() -> None:
 
 
 def test_output_reads_as_in_a_terminal() -> None:
-    source = html(
-        row(output="loading\r 50%\r100%\r\n\x1b[1;31mred\x1b[0m \x1b[2K\x1b[38;5;31mplain\x07"), now=NOW
-    )
+    output = "loading\r 50%\r100%\r\n\x1b[1;31mred\x1b[0m \x1b[2K\x1b[38;5;31mplain\x07"
+    source = html(row(output=output), now=NOW)
     assert Page(source).by_class["scaler-output"].strip() == "100%\nred plain"
     assert re.search(r'<span style="font-weight:700;color:[^"]+">red</span> plain', source)
 

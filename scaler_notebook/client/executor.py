@@ -19,12 +19,11 @@ from .collect import wait as wait_for
 from .describe import describe_call, function_name
 from .future import ScalerFuture
 from .lifecycle import DEFAULT_GRACE
-from .session import Session
+from .session import Session, open_sessions
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_executors: "weakref.WeakSet[NotebookExecutor]" = weakref.WeakSet()
 _latest: "weakref.ref[NotebookExecutor] | None" = None
 
 
@@ -66,7 +65,6 @@ class NotebookExecutor(Executor):
         self._session: Session | None = None
         self._starting = threading.Lock()
         self._shut_down = False
-        _executors.add(self)
         global _latest
         _latest = weakref.ref(self)
 
@@ -116,6 +114,8 @@ class NotebookExecutor(Executor):
                 raise RuntimeError("the executor is shut down and takes no more tasks; create a new one")
             if self._session is None or not self._session.alive:
                 self._session = Session(self._new_engine())
+                # An executor that nobody holds takes no more tasks; those that it has run on.
+                weakref.finalize(self, self._session.finish_later).atexit = False
             return self._session
 
     def map(
@@ -168,19 +168,11 @@ class NotebookExecutor(Executor):
             for future in self.unfinished():
                 if future.state is TaskState.SUBMITTED:
                     future.request_cancel_unfinished()
-        if wait:
-            self._finish()
-        elif self._session is not None:
-            threading.Thread(target=self._finish, name="scaler_notebook shutdown", daemon=True).start()
-
-    def _finish(self) -> None:
-        wait_for(self.unfinished())
-        self._disconnect()
-
-    def _disconnect(self) -> None:
-        self._shut_down = True
         if self._session is not None:
-            self._session.close()
+            if wait:
+                self._session.finish()
+            else:
+                self._session.finish_later()
 
     def __repr__(self) -> str:
         if self._shut_down:
@@ -200,7 +192,7 @@ def latest() -> NotebookExecutor | None:
 
 def all_unfinished() -> list[ScalerFuture[Any]]:
     """The unfinished futures of every executor of this process."""
-    return [future for executor in list(_executors) for future in executor.unfinished()]
+    return [future for session in open_sessions() for future in session.unfinished()]
 
 
 def _pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, Payload]:
@@ -240,8 +232,8 @@ def _results(futures: list[ScalerFuture[T]], timeout: float | None) -> Iterator[
 
 @atexit.register
 def _at_exit() -> None:
-    for executor in list(_executors):
+    for session in open_sessions():
         if waiting.host().waits_at_exit:
-            executor.shutdown()
+            session.finish()
         else:
-            executor._disconnect()
+            session.close()

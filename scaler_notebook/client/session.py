@@ -10,10 +10,19 @@ from ..agent.agent import Agent
 from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError
 from ..protocol.messages import EngineMessage, Task, TaskCancel
+from .collect import wait as wait_for
 from .future import ScalerFuture
 from .manager import FutureManager
 
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
+
+
+_open: "set[Session]" = set()  # strong: tasks run on when nobody holds their executor any more
+
+
+def open_sessions() -> "list[Session]":
+    """The sessions of this process that have an engine."""
+    return list(_open)
 
 
 class Session:
@@ -40,6 +49,7 @@ class Session:
             engine.close()
             engine.join(END_PATIENCE)
             raise
+        _open.add(self)
 
     @property
     def alive(self) -> bool:
@@ -70,6 +80,15 @@ class Session:
         """What has not ended, in the order of submission."""
         return self._manager.unfinished()
 
+    def finish(self) -> None:
+        """Wait for what is unfinished, then close."""
+        wait_for(self.unfinished())
+        self.close()
+
+    def finish_later(self) -> None:
+        """:meth:`finish` on a thread of its own."""
+        threading.Thread(target=self.finish, name="scaler_notebook finish", daemon=True).start()
+
     def close(self) -> None:
         """End the engine with everything it runs; unfinished futures get a :class:`DisconnectedError`.
 
@@ -80,6 +99,7 @@ class Session:
         self._manager.lost(_disconnected())
         with self._mutex:
             self._engine.join(END_PATIENCE)
+        _open.discard(self)
 
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
         self._manager.receive(messages)
@@ -88,7 +108,7 @@ class Session:
         self._alive = False
         self._manager.lost(error)
         # Its process must be waited for, and not here: the agent's thread never blocks.
-        threading.Thread(target=self._engine.join, args=(END_PATIENCE,), name="scaler_notebook end").start()
+        threading.Thread(target=self.close, name="scaler_notebook end").start()
 
 
 def _disconnected() -> DisconnectedError:

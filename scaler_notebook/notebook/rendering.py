@@ -181,9 +181,9 @@ def _head(row: Row, now: float) -> str:
         f"<span>{escape(_word(row, '{}: {}'))}</span></span>"
     )
     return (
-        '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">'
-        f'{badge} <code title="{call}" style="flex:1 1 0;min-width:11ch;overflow:hidden;padding:0;'
-        f'background:none;white-space:nowrap;text-overflow:ellipsis;color:inherit;font:12px/20px {_MONO}">{call}</code> '
+        f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">{badge} '
+        f'<code title="{call}" style="flex:1 1 0;min-width:11ch;overflow:hidden;text-overflow:ellipsis;'
+        f'padding:0;white-space:nowrap;background:none;color:inherit;font:12px/20px {_MONO}">{call}</code> '
         f'<span class="scaler-time" style="{_MUTED};font-variant-numeric:tabular-nums;white-space:nowrap">'
         f"{elapsed(row, now)}</span></div>"
     )

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from typing_extensions import assert_never
+
 from ...protocol.messages import (
     EngineMessage,
     Payload,
@@ -59,6 +61,7 @@ class Stage(Enum):
     RUNNING = "running"
     ASKED = "asked"  # interrupted; the grace period runs
     ENDING = "ending"  # its process is being killed
+    OVER = "over"  # its last message is sent; a timer may still hold the record
 
 
 @dataclass(slots=True)
@@ -156,13 +159,17 @@ class Core:
                     self._ask(record, request, now)
             case Stage.ENDING:
                 record.force = record.force or request.force
+            case Stage.OVER:
+                pass  # not in the table
+            case _:
+                assert_never(record.stage)
 
     def client_gone(self, owner: bytes) -> None:
         """Nobody waits for these any more: queued ones are forgotten, running ones killed."""
         for record in [r for r in self._records.values() if r.owner == owner]:
             if record.stage is Stage.QUEUED:
                 del self._queue[record.task.task_id]
-                del self._records[record.task.task_id]
+                self._forget(record)
             elif record.stage is not Stage.ENDING:
                 self._end(record)
 
@@ -235,7 +242,7 @@ class Core:
         """Do what is due: announce tasks that run for a while, ask again, end the grace period."""
         while self._unannounced and self._unannounced[0][0] <= now:
             _, record = self._unannounced.popleft()
-            if record.stage is not Stage.QUEUED and self._records.get(record.task.task_id) is record:
+            if record.stage is not Stage.OVER:
                 self._announce(record)
         while self._timers and self._timers[0].when <= now:
             timer = heapq.heappop(self._timers)
@@ -306,3 +313,4 @@ class Core:
             state = self._processes.get(record.process)
             if state is not None:
                 state.record = None
+        record.stage = Stage.OVER

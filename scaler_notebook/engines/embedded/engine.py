@@ -73,8 +73,8 @@ class EmbeddedEngine:
         self._drain()
         self._fail(
             EngineLostError(
-                "the scheduler process died; what it ran was stopped with it. Create a new NotebookExecutor and "
-                f"submit again.{self.scheduler.log_tail()}"
+                "the scheduler process died; what it ran was stopped with it. Submit again: the executor starts a "
+                f"new one.{self.scheduler.log_tail()}"
             )
         )
 

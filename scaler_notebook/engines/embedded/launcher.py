@@ -18,6 +18,7 @@ from .scheduler import Config
 
 START_TIMEOUT = 30.0  # seconds until a scheduler that says nothing is given up; it takes 0.2 on an idle machine
 MAX_SOCKET_PATH = 100  # bytes; the system's limit is 107 on Linux, 103 on macOS
+LAST_RESORT = "/tmp"  # where TMPDIR is too long for a socket
 LOG_TAIL = 2000  # characters of the scheduler's log that an error quotes
 
 # Nothing of the user's runs in the scheduler, so no __main__ guard is needed; our package is found where we found it.
@@ -44,7 +45,7 @@ def private_base() -> Path:
     EngineStartError
         It cannot be made, or it belongs to somebody else.
     """
-    candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
+    candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT]
     name = f"scaler_notebook-{os.getuid()}"
     problem = "no directory for temporary files"
     for parent in filter(None, candidates):

@@ -136,7 +136,7 @@ class Scheduler:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def end(self) -> None:
-        """Kill everything and wait for it, then remove our directory."""
+        """Kill everything and wait for it."""
         self._pool.kill_all()
         deadline = time.monotonic() + END_PATIENCE
         with contextlib.suppress(ChildProcessError):
@@ -148,7 +148,6 @@ class Scheduler:
                 time.sleep(0.001)
         if self._clients is not None:
             self._clients.close()
-        shutil.rmtree(self._config["directory"], ignore_errors=True)
 
     # ------------------------------------------------------------------ clients
 
@@ -248,6 +247,7 @@ def main(config: Config) -> None:
             os.write(1, json.dumps(hello).encode() + b"\n")
         try:
             scheduler.run()
+            shutil.rmtree(config["directory"], ignore_errors=True)  # after a crash its log is still wanted
             status = 0
         finally:
             scheduler.end()

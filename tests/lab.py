@@ -1,0 +1,239 @@
+"""JupyterLab as its users have it: a real server, a real browser, and hands to click with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
+
+START_TIMEOUT = 60.0  # seconds; a cold JupyterLab on a busy machine takes ten
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str:
+    """Where Chromium is; an error that says what to do if it is nowhere."""
+    named = os.environ.get("CHROMIUM")
+    for name in (named, "chromium", "chromium-browser", "google-chrome"):
+        if name and (path := shutil.which(name)):
+            return path
+    raise RuntimeError("no Chromium found: install it (Debian: apt-get install chromium) or set CHROMIUM to its path")
+
+
+class LabServer:
+    """A JupyterLab server with directories of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.notebooks = home / "notebooks"
+        self.notebooks.mkdir(parents=True)
+        self.token = secrets.token_hex(8)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log = open(home / "lab.log", "wb")  # noqa: SIM115  # closed with the server
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "JUPYTER_CONFIG_DIR": str(self.home / "config"),
+            "JUPYTER_DATA_DIR": str(self.home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
+            "IPYTHONDIR": str(self.home / "ipython"),
+        }
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                f"--port={self.port}",
+                "--ServerApp.port_retries=0",
+                f"--IdentityProvider.token={self.token}",
+                f"--ServerApp.root_dir={self.notebooks}",
+                "--LabApp.expose_app_in_browser=True",
+                "--LabApp.news_url=None",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            env=environment,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            with contextlib.suppress(OSError):
+                self.api("GET", "/api/status")
+                return
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                text = (self.home / "lab.log").read_text(errors="replace")[-3000:]
+                raise RuntimeError(f"JupyterLab did not start:\n{text}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(OSError):
+                self.shut_down_kernels()
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=method,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    def shut_down_kernels(self) -> None:
+        for session in self.api("GET", "/api/sessions"):
+            self.api("DELETE", f"/api/sessions/{session['id']}")
+
+    def write_notebook(self, name: str, cells: Sequence[str], kernel: str = "python3") -> None:
+        document = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
+            "cells": [
+                {
+                    "id": f"cell-{number}",
+                    "cell_type": "code",
+                    "source": source,
+                    "metadata": {},
+                    "outputs": [],
+                    "execution_count": None,
+                }
+                for number, source in enumerate(cells)
+            ],
+        }
+        (self.notebooks / name).write_text(json.dumps(document))
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset"
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[BrowserContext]:
+    """A headless Chromium with an empty profile."""
+    with sync_playwright() as playwright:
+        chrome = playwright.chromium.launch(executable_path=chromium(), headless=True, args=BROWSER_FLAGS)
+        try:
+            context = chrome.new_context(viewport={"width": 1200, "height": 900})
+            context.set_default_timeout(20_000)
+            yield context
+        finally:
+            chrome.close()
+
+
+class LabNotebook:
+    """One notebook open in JupyterLab."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+
+    @classmethod
+    def open(cls, context: BrowserContext, server: LabServer, name: str) -> LabNotebook:
+        notebook = cls(context.new_page())
+        notebook.page.goto(server.url(name))
+        notebook.wait_for_kernel()
+        return notebook
+
+    def wait_for_kernel(self) -> None:
+        self.page.wait_for_function(
+            """() => {
+                const app = window.jupyterapp;
+                const panel = app && [...app.shell.widgets('main')].find(w => w.sessionContext);
+                const kernel = panel && panel.sessionContext.session && panel.sessionContext.session.kernel;
+                if (!kernel || kernel.status !== 'idle') return false;
+                window.panel = panel;
+                return true;
+            }""",
+            timeout=60_000,
+        )
+
+    def run(self, cell: int) -> None:
+        """Run a cell; returns at once."""
+        self.page.evaluate(
+            """cell => {
+                window.panel.content.activeCellIndex = cell;
+                window.jupyterapp.commands.execute('notebook:run-cell');
+            }""",
+            cell,
+        )
+
+    def wait_until_run(self, cell: int, timeout: float = 30.0) -> None:
+        """Wait until a cell has been executed."""
+        self.page.wait_for_function(
+            """cell => {
+                const model = window.panel.content.widgets[cell].model.sharedModel;
+                return model.execution_count !== null && model.executionState !== 'running';
+            }""",
+            arg=cell,
+            timeout=timeout * 1000,
+        )
+
+    def is_running(self, cell: int) -> bool:
+        state = self.page.evaluate("cell => window.panel.content.widgets[cell].model.sharedModel.executionState", cell)
+        return bool(state == "running")
+
+    def text(self, cell: int) -> str:
+        """The plain text of a cell's outputs."""
+        outputs = self.page.evaluate("cell => window.panel.content.widgets[cell].model.outputs.toJSON()", cell)
+        parts = []
+        for output in outputs:
+            text = (
+                output.get("text") or output.get("data", {}).get("text/plain") or "\n".join(output.get("traceback", []))
+            )
+            parts.append("".join(text))
+        return "".join(parts)
+
+    def output(self, cell: int) -> Locator:
+        """Where a cell's outputs are shown."""
+        return self.page.locator(".jp-Cell").nth(cell).locator(".jp-Cell-outputArea")
+
+    def record(self, selector: str) -> None:
+        """From here on, keep with its time every text that an element of this kind ever shows."""
+        self.page.evaluate(
+            """selector => {
+                window.seen = [];
+                const look = () => document.querySelectorAll(selector).forEach(node => {
+                    const text = node.textContent.trim(), last = window.seen.at(-1);
+                    if (text && (!last || last[0] !== text)) window.seen.push([text, performance.now()]);
+                });
+                new MutationObserver(look).observe(document.body,
+                    {childList: true, subtree: true, characterData: true});
+                look();
+            }""",
+            selector,
+        )
+
+    def seen(self) -> list[tuple[str, float]]:
+        """What :meth:`record` kept: texts with their time in milliseconds."""
+        return [(text, at) for text, at in self.page.evaluate("() => window.seen")]

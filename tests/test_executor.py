@@ -1,0 +1,264 @@
+"""What an executor's users expect, against the real engine."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import ctypes
+import functools
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from waits import SAFETY, until_written
+
+import scaler_notebook
+from scaler_notebook import NotebookExecutor, TaskSerializationError, TaskState, as_completed, wait
+
+
+def notebook_cell(source: str) -> dict[str, Any]:
+    """Run source as a notebook does: in ``__main__``, where functions pickle by reference to nothing."""
+    module = sys.modules["__main__"].__dict__
+    namespace = {"__name__": "__main__", "__builtins__": module["__builtins__"]}
+    exec(compile(source, "<cell>", "exec"), namespace)
+    return namespace
+
+
+def test_is_an_executor_of_the_standard_library(executor: NotebookExecutor) -> None:
+    assert isinstance(executor, concurrent.futures.Executor)
+    future = executor.submit(divmod, 17, 5)
+    assert isinstance(future, concurrent.futures.Future)
+    assert future.result(SAFETY) == (3, 2)
+    assert concurrent.futures.wait([future], SAFETY).done == {future}
+    assert list(concurrent.futures.as_completed([future], SAFETY)) == [future]
+
+
+def test_keyword_arguments_and_partials(executor: NotebookExecutor) -> None:
+    assert executor.submit(int, "ff", base=16).result(SAFETY) == 255
+    assert executor.submit(functools.partial(pow, 2), 10).result(SAFETY) == 1024
+
+
+def test_map_keeps_order_and_gives_results_lazily(executor: NotebookExecutor) -> None:
+    results = executor.map(pow, range(20), [2] * 20)
+    assert isinstance(results, types.GeneratorType)
+    assert list(results) == [n * n for n in range(20)]
+
+
+def test_map_that_is_left_cancels_the_rest(executor: NotebookExecutor) -> None:
+    results = executor.map(time.sleep, [0, 60, 60, 60])
+    assert next(results) is None
+    started = time.monotonic()
+    results.close()
+    assert wait(executor.unfinished(), SAFETY).not_done == set()
+    assert time.monotonic() - started < SAFETY
+
+
+def test_functions_lambdas_and_classes_of_the_notebook(executor: NotebookExecutor) -> None:
+    cell = notebook_cell(
+        "factor = 3\n"
+        "def helper(x): return x * factor\n"
+        "def scale(x): return helper(x)\n"
+        "class Point:\n"
+        "    def __init__(self, x): self.x = x\n"
+        "    def doubled(self): return Point(self.x * 2)\n"
+        "    def __eq__(self, other): return type(other) is Point and other.x == self.x\n"
+    )
+    assert executor.submit(cell["scale"], 5).result(SAFETY) == 15
+    assert executor.submit(lambda x: x + 1, 5).result(SAFETY) == 6
+    point = cell["Point"](4)
+    doubled = executor.submit(point.doubled).result(SAFETY)
+    assert type(doubled) is cell["Point"]
+    assert doubled.x == 8
+
+
+def test_a_changed_global_and_a_redefined_function_are_seen(executor: NotebookExecutor) -> None:
+    cell = notebook_cell("factor = 3\ndef helper(x): return x * factor\ndef scale(x): return helper(x)\n")
+    assert executor.submit(cell["scale"], 5).result(SAFETY) == 15
+    cell["factor"] = 10
+    assert executor.submit(cell["scale"], 5).result(SAFETY) == 50
+    exec("def helper(x): return -x", cell)
+    assert executor.submit(cell["scale"], 5).result(SAFETY) == -5
+
+
+def test_a_mutated_argument_is_sent_as_it_is_now(executor: NotebookExecutor) -> None:
+    data = [1, 2]
+    assert executor.submit(sum, data).result(SAFETY) == 3
+    data.append(3)
+    assert executor.submit(sum, data).result(SAFETY) == 6
+
+
+def draw() -> tuple[int, float, float]:
+    time.sleep(0.05)  # so that both processes take part
+    return os.getpid(), random.random(), float(np.random.random())
+
+
+def test_task_processes_draw_different_random_numbers(executor: NotebookExecutor) -> None:
+    draws = [future.result(SAFETY) for future in [executor.submit(draw) for _ in range(8)]]
+    assert len({pid for pid, _, _ in draws}) == 2
+    assert len({python for _, python, _ in draws}) == 8
+    assert len({numpy for _, _, numpy in draws}) == 8
+
+
+def chained() -> None:
+    try:
+        raise KeyError("inner")
+    except KeyError as error:
+        raise ValueError("outer") from error
+
+
+def test_an_exception_arrives_with_the_remote_traceback_as_its_cause(executor: NotebookExecutor) -> None:
+    with pytest.raises(ValueError, match="outer") as raised:
+        executor.submit(chained).result(SAFETY)
+    remote = str(raised.value.__cause__)
+    assert "in chained" in remote
+    assert "raise KeyError" in remote
+    assert "direct cause" in remote
+    package = str(Path(scaler_notebook.__file__).parent)
+    assert package not in remote, "frames of ours are of no use to the user"
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_task_may_raise_anything_and_its_process_goes_on(
+    executor: NotebookExecutor, error: type[BaseException]
+) -> None:
+    def task() -> None:
+        raise error("from the task")
+
+    assert isinstance(executor.submit(task).exception(SAFETY), error)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def write_everywhere() -> None:
+    print("from python é")
+    print("to stderr", file=sys.stderr)
+    ctypes.CDLL(None).printf(b"from c\n")
+    subprocess.run(["echo", "from a child"], check=True)
+    os.write(1, b"raw\n")
+
+
+def test_output_is_kept_with_its_task(executor: NotebookExecutor) -> None:
+    future = executor.submit(write_everywhere)
+    future.result(SAFETY)
+    assert future.logs.stdout == "from python é\nfrom c\nfrom a child\nraw\n"
+    assert future.logs.stderr == "to stderr\n"
+    quiet = executor.submit(abs, -1)
+    quiet.result(SAFETY)
+    assert str(quiet.logs) == ""
+
+
+def test_output_arrives_while_the_task_runs(executor: NotebookExecutor) -> None:
+    def task() -> None:
+        print("begun")
+        time.sleep(60)
+
+    future = executor.submit(task)
+    until_written(future, "begun\n")
+    assert future.state is TaskState.RUNNING
+    assert future.cancel()
+
+
+def test_arrays_come_and_go_and_are_writable(executor: NotebookExecutor) -> None:
+    def double_in_place(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        array *= 2
+        return array
+
+    array = np.arange(1_000_000.0)
+    result = executor.submit(double_in_place, array).result(SAFETY)
+    assert np.array_equal(result, array * 2)
+    result += 1
+    assert array[1] == 1.0, "the task has a copy of its own"
+
+
+def test_ten_thousand_tasks_end_once_each(executor: NotebookExecutor) -> None:
+    futures = [executor.submit(abs, -n) for n in range(10_000)]
+    done = list(as_completed(futures, 60))
+    assert len(done) == len(set(done)) == 10_000
+    assert [future.result() for future in futures] == list(range(10_000))
+
+
+class Unpicklable:
+    def __init__(self) -> None:
+        self.name = "x"
+        self.lock = threading.Lock()
+
+
+def test_an_argument_that_cannot_be_pickled_is_named(executor: NotebookExecutor) -> None:
+    with pytest.raises(TaskSerializationError, match=r"argument 2 of print cannot be pickled because of .*\.lock"):
+        executor.submit(print, 1, Unpicklable())
+    with pytest.raises(TaskSerializationError, match=r"argument 'sep' of print"):
+        executor.submit(print, 1, sep=threading.Lock())
+
+
+def test_a_function_that_cannot_be_pickled_is_named(executor: NotebookExecutor) -> None:
+    lock = threading.Lock()
+
+    def task() -> bool:
+        return lock.locked()
+
+    with pytest.raises(TaskSerializationError, match=r"the function task .*closure variable 'lock'"):
+        executor.submit(task)
+
+
+def test_a_result_that_cannot_be_pickled_fails_its_task_alone(executor: NotebookExecutor) -> None:
+    future = executor.submit(threading.Lock)
+    with pytest.raises(TaskSerializationError, match="the result of .*lock"):
+        future.result(SAFETY)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"n_workers": 0}, {"max_workers": -1}, {"grace": -1}, {"n_workers": 1, "max_workers": 2}]
+)
+def test_bad_arguments_are_refused(arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"\d"):
+        NotebookExecutor(**arguments)  # type: ignore[arg-type]
+
+
+def test_result_times_out_and_the_task_goes_on(executor: NotebookExecutor) -> None:
+    future = executor.submit(time.sleep, 0.3)
+    with pytest.raises(concurrent.futures.TimeoutError, match="still"):
+        future.result(0.01)
+    assert future.result(SAFETY) is None
+
+
+def test_shutdown_waits_and_refuses_what_comes_later() -> None:
+    executor = NotebookExecutor(n_workers=1)
+    futures = [executor.submit(time.sleep, 0.05) for _ in range(3)]
+    executor.shutdown()
+    assert all(future.done() and not future.cancelled() for future in futures)
+    with pytest.raises(RuntimeError, match="shut down"):
+        executor.submit(abs, 1)
+
+
+def test_shutdown_can_cancel_what_has_not_started() -> None:
+    executor = NotebookExecutor(n_workers=1)
+    first = executor.submit(time.sleep, 0.3)
+    queued = [executor.submit(time.sleep, 60) for _ in range(3)]
+    until_written_or_running = first.state  # read only: the first may have been dispatched already
+    assert until_written_or_running in (TaskState.SUBMITTED, TaskState.RUNNING)
+    while first.state is TaskState.SUBMITTED:
+        pass
+    executor.shutdown(cancel_futures=True)
+    assert first.result(0) is None
+    assert all(future.cancelled() for future in queued)
+
+
+def test_a_script_needs_no_guard_and_waits_for_its_tasks(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from scaler_notebook import NotebookExecutor\n"
+        "import time\n"
+        "def task(path):\n"
+        "    time.sleep(0.3)\n"
+        "    open(path, 'w').write('done')\n"
+        f"NotebookExecutor(n_workers=1).submit(task, {str(tmp_path / 'out')!r})\n"
+    )
+    subprocess.run([sys.executable, str(script)], check=True, timeout=30)
+    assert (tmp_path / "out").read_text() == "done"
