@@ -54,11 +54,15 @@ class LabServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        settings = self.home / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
         environment = {
             **os.environ,
             "JUPYTER_CONFIG_DIR": str(self.home / "config"),
             "JUPYTER_DATA_DIR": str(self.home / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(self.home / "settings"),
             "IPYTHONDIR": str(self.home / "ipython"),
         }
         self.process = subprocess.Popen(
@@ -199,9 +203,13 @@ class LabNotebook:
             timeout=timeout * 1000,
         )
 
-    def is_running(self, cell: int) -> bool:
-        state = self.page.evaluate("cell => window.panel.content.widgets[cell].model.sharedModel.executionState", cell)
-        return bool(state == "running")
+    def wait_until_running(self, cell: int) -> None:
+        """Wait until the kernel is busy with a cell."""
+        self.page.wait_for_function(
+            """cell => window.panel.content.widgets[cell].model.sharedModel.executionState === 'running'
+                && window.panel.sessionContext.session.kernel.status === 'busy'""",
+            arg=cell,
+        )
 
     def text(self, cell: int) -> str:
         """The plain text of a cell's outputs."""

@@ -122,6 +122,7 @@ class Card:
         widget, self._widget = self._widget, None
         if widget is not None:
             self._host.our_comms.discard(widget.comm.comm_id)
+            widget.layout.close()  # a model of its own, which ipywidgets would leave open
             widget.close()
 
     # ------------------------------------------------------------------ static forms

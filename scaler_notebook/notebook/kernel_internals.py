@@ -103,26 +103,33 @@ class MainShell:
             if not take(item[2][0]):
                 queue.put_nowait(item)
 
-    def parse(self, message: RawMessage) -> tuple[Any, dict[str, Any]] | None:
-        """``(identities, message)``; None if it is not one."""
+    def peek(self, message: RawMessage) -> tuple[str, dict[str, Any]] | None:
+        """``(type, content)`` of a message; None if it is none.
+
+        The session keeps the signatures of what it has deserialised with its content, and refuses them a second
+        time: so the content is unpacked apart, and whoever handles the message later can still do so.
+        """
+        session = self._kernel.session
         try:
-            session = self._kernel.session
-            identities, frames = session.feed_identities(message, copy=False)
-            parsed: dict[str, Any] = session.deserialize(frames, content=True, copy=False)
+            _, frames = session.feed_identities(message, copy=False)
+            parsed = session.deserialize(frames, content=False, copy=False)
+            content = parsed["content"]
+            return str(parsed["header"]["msg_type"]), session.unpack(getattr(content, "bytes", content))
         except Exception:
             return None
-        return identities, parsed
 
-    def handle(self, identities: Any, message: dict[str, Any]) -> None:
+    def handle(self, message: RawMessage) -> None:
         """Run the kernel's own handler for a message, as if it had come between two cells."""
         kernel = self._kernel
+        identities, frames = kernel.session.feed_identities(message, copy=False)
+        parsed = kernel.session.deserialize(frames, content=True, copy=False)
         parent = kernel.get_parent("shell")
         if hasattr(kernel, "_get_shell_context_var"):
             ident = kernel._get_shell_context_var(kernel._shell_parent_ident)
-            contextvars.copy_context().run(self._handle, identities, message)
+            contextvars.copy_context().run(self._handle, identities, parsed)
         else:
             ident = kernel._parent_ident["shell"]
-            self._handle(identities, message)
+            self._handle(identities, parsed)
         kernel.set_parent(ident, parent, channel="shell")
         kernel._publish_status("busy", "shell")  # the cell still runs
 

@@ -93,15 +93,14 @@ class Pump:
             raise KeyboardInterrupt
 
     def _take(self, raw: RawMessage) -> bool:
-        parsed = self._shell.parse(raw)
-        if parsed is None or not self._wanted(parsed[1]):
+        peeked = self._shell.peek(raw)
+        if peeked is None or not self._wanted(*peeked):
             return False
         with no_waiting():
-            self._shell.handle(*parsed)
+            self._shell.handle(raw)
         return True
 
-    def _wanted(self, message: dict[str, Any]) -> bool:
-        kind, content = message["header"]["msg_type"], message.get("content", {})
+    def _wanted(self, kind: str, content: dict[str, Any]) -> bool:
         match kind:
             case "comm_open":
                 return bool(content.get("target_name") == CONTROL_TARGET)

@@ -1,0 +1,113 @@
+"""A real kernel, driven as a front end drives it."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+PATIENCE = 30.0  # seconds; a kernel takes two to start on a busy machine
+
+
+@dataclass
+class Executed:
+    """What a cell left."""
+
+    text: str = ""
+    error: str = ""
+    displays: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Kernel:
+    """One kernel and one client of it."""
+
+    def __init__(self, name: str = "python3") -> None:
+        self.manager = KernelManager(kernel_name=name)
+        self.manager.start_kernel()
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=PATIENCE)
+        self._log: list[dict[str, Any]] = []
+        self._found = 0
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=False)
+        self.manager.cleanup_resources()
+
+    def submit(self, code: str) -> str:
+        """Send a cell; gives the id of its request."""
+        return str(self.client.execute(code))
+
+    def finish(self, request: str, timeout: float = PATIENCE) -> Executed:
+        """Wait until a cell has run."""
+        executed = Executed()
+        for message in self._messages(0, timeout):
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "stream":
+                executed.text += content["text"]
+            elif kind == "error":
+                executed.error = f"{content['ename']}: {content['evalue']}"
+            elif kind in ("execute_result", "display_data"):
+                executed.displays.append(content["data"])
+                executed.text += content["data"].get("text/plain", "")
+            elif kind == "status" and content["execution_state"] == "idle":
+                break
+        return executed
+
+    def run(self, code: str, timeout: float = PATIENCE) -> Executed:
+        """Run a cell to its end."""
+        return self.finish(self.submit(code), timeout)
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool], timeout: float = PATIENCE) -> dict[str, Any]:
+        """The first message since the last one found here for which ``wanted(message)`` is true."""
+        for message in self._messages(self._found, timeout):
+            self._found += 1
+            if wanted(message):
+                return message
+        raise AssertionError("unreachable: the messages end with a TimeoutError")
+
+    def _messages(self, start: int, timeout: float) -> Iterator[dict[str, Any]]:
+        """What the kernel broadcast from the ``start``-th message on, and what it will; raises after ``timeout`` s."""
+        deadline = time.monotonic() + timeout
+        while True:
+            while start < len(self._log):
+                yield self._log[start]
+                start += 1
+            try:
+                self._log.append(self.client.get_iopub_msg(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                last = [(m["msg_type"], m["content"]) for m in self._log[-5:]]
+                raise TimeoutError(f"the kernel says nothing more; its last messages: {last}") from None
+
+    def send_comm(self, comm_id: str, content: dict[str, Any]) -> None:
+        """What the browser sends when a widget's front end calls ``model.send(content)``."""
+        data = {"method": "custom", "content": content}
+        message = self.client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})
+        self.client.shell_channel.send(message)
+
+
+@contextlib.contextmanager
+def kernel(name: str = "python3") -> Iterator[Kernel]:
+    """A kernel that ends with the block."""
+    started = Kernel(name)
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+def card_id(executed: Executed) -> str:
+    """The comm of the card that a cell displayed."""
+    for bundle in executed.displays:
+        view = bundle.get("application/vnd.jupyter.widget-view+json")
+        if view:
+            return str(view["model_id"])
+    raise AssertionError(f"no card in {executed}")

@@ -1,0 +1,236 @@
+"""In a real kernel: cards, callbacks, waits that keep it alive, magics, and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import our_processes
+from kernels import Executed, Kernel, card_id, kernel
+
+SETUP = """
+import asyncio, os, sys, threading, time
+%load_ext scaler_notebook
+from scaler_notebook import *
+ex = NotebookExecutor(n_workers=2, grace=0.3)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jupyter_client_is_warm() -> None:
+    """The first kernel of a process leaves jupyter_client's own event loop behind, which serves all later ones."""
+    with kernel():
+        pass
+
+
+@pytest.fixture
+def running_kernel() -> Iterator[Kernel]:
+    with kernel() as started:
+        executed = started.run(SETUP)
+        assert not executed.error
+        yield started
+
+
+def row_of(message: dict[str, Any], comm: str) -> dict[str, Any] | None:
+    """The row that a message carries to a card, if it does."""
+    content = message["content"]
+    if message["msg_type"] != "comm_msg" or content["comm_id"] != comm:
+        return None
+    found = content["data"].get("content", {})
+    return found.get("row") if found.get("type") == "row" else None
+
+
+def wait_for_row(k: Kernel, comm: str, state: str) -> dict[str, Any]:
+    message = k.until(lambda m: (row := row_of(m, comm)) is not None and row["state"] == state)
+    row = row_of(message, comm)
+    assert row is not None
+    return row
+
+
+def wait_for_static(k: Kernel, words: str) -> dict[str, Any]:
+    """The static form that replaces a card, once it says ``words``."""
+    message = k.until(
+        lambda m: m["msg_type"] == "update_display_data" and words in m["content"]["data"].get("text/plain", "")
+    )
+    bundle: dict[str, Any] = message["content"]["data"]
+    return bundle
+
+
+def test_importing_is_enough_for_cancel_to_wait_in_a_cell() -> None:
+    with kernel() as k:
+        executed = k.run(
+            "import time; from scaler_notebook import NotebookExecutor\n"
+            "f = NotebookExecutor(n_workers=1).submit(time.sleep, 60)\n"
+            "print(f.cancel(), f.cancelled())"
+        )
+        assert executed.text == "True True\n", executed
+
+
+def test_a_card_shows_itself_and_its_end(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run("def work(n):\n    try: time.sleep(n)\n    except KeyboardInterrupt:\n        time.sleep(0.2); raise")
+    executed = k.run("f = ex.submit(work, 60)\nf")
+    bundle = executed.displays[0]
+    assert "work(60)" in bundle["text/plain"]
+    assert "%scaler cancel" in bundle["text/html"]
+    comm = card_id(executed)
+    k.send_comm(comm, {"type": "ready"})
+    row = wait_for_row(k, comm, "running")
+    assert row["call"] == "work(60)"
+    k.send_comm(comm, {"type": "cancel", "force": False})
+    wait_for_row(k, comm, "cancelling")
+    static = wait_for_static(k, "cancelled (stopped)")
+    assert "application/vnd.jupyter.widget-view+json" not in static
+    assert k.run("print(f.cancel_reason.value)").text == "stopped\n"
+
+
+def test_a_click_is_handled_while_a_cell_waits_for_the_result(running_kernel: Kernel) -> None:
+    k = running_kernel
+    comm = card_id(k.run("f = ex.submit(time.sleep, 60)\nf"))
+    k.send_comm(comm, {"type": "ready"})
+    wait_for_row(k, comm, "running")
+    waiting = k.submit("try: f.result()\nexcept BaseException as e: print(type(e).__name__, e)")
+    k.until(lambda m: m["msg_type"] == "execute_input" and m["parent_header"]["msg_id"] == waiting)
+    k.send_comm(comm, {"type": "cancel", "force": True})
+    assert k.finish(waiting).text == "CancelledError sleep(60): stopped\n"
+
+
+def test_queued_cells_keep_their_order_behind_a_wait(running_kernel: Kernel) -> None:
+    k = running_kernel
+    first = k.submit("order = []; ex.submit(time.sleep, 0.5).result(); order.append(1)")
+    others = [k.submit(f"order.append({n})") for n in (2, 3, 4)]
+    for request in [first, *others]:
+        k.finish(request)
+    assert k.run("print(order)").text == "[1, 2, 3, 4]\n"
+
+
+def test_the_stop_button_ends_a_wait_and_the_task_goes_on(running_kernel: Kernel) -> None:
+    k = running_kernel
+    waiting = k.submit("f = ex.submit(time.sleep, 60)\nprint('waiting')\nf.result()")
+    k.until(lambda m: m["msg_type"] == "stream" and "waiting" in m["content"]["text"])
+    k.manager.interrupt_kernel()
+    assert k.finish(waiting).error.startswith("KeyboardInterrupt")
+    assert k.run("print(f.done(), f.cancel())").text == "False True\n"
+
+
+CALLBACKS = """
+seen = []
+f = ex.submit(time.sleep, 0.2)
+f.on_update(lambda future: seen.append(
+    (future.state.value, threading.current_thread() is threading.main_thread(), asyncio._get_running_loop() is not None)
+))
+"""
+
+
+def test_on_update_arrives_in_the_event_loop_of_an_idle_kernel(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run(CALLBACKS)
+    k.run("await f")
+    assert eval(k.run("await asyncio.sleep(0); print(seen)").text)[-1] == ("finished", True, True)
+
+
+def test_on_update_arrives_while_a_cell_waits(running_kernel: Kernel) -> None:
+    executed = running_kernel.run(CALLBACKS + "f.result()\nprint(seen)")
+    assert eval(executed.text)[-1][:2] == ("finished", True)
+
+
+def test_cancel_in_an_update_callback_does_not_block_the_kernel(running_kernel: Kernel) -> None:
+    k = running_kernel
+    executed = k.run(
+        "other = ex.submit(time.sleep, 60)\nanswers = []\n"
+        "f = ex.submit(abs, -1)\n"
+        "f.on_update(lambda future: future.done() and not answers and answers.append(other.cancel()))\n"
+        "f.result(); time.sleep(0)\n"
+        "while not other.done(): await asyncio.sleep(0.01)\n"
+        "print(other.cancelled(), len(answers))"
+    )
+    assert executed.text == "True 1\n", executed
+
+
+def test_submit_sends_exactly_that_expression(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run("alpha = 3\nX = [1]\ndef fit(x, s): return x, s")
+    executed = k.run("fut = %scaler submit fit(X, {alpha})\nprint(fut.result(), fut.call)")
+    assert executed.text == "([1], {3}) fit(X, {alpha})\n", executed
+    assert "0" in k.run("r = %scaler submit '$X' + \"{alpha}\"\nprint(r.result().count('3'))").text
+
+
+def test_submit_refuses_what_cannot_run(running_kernel: Kernel) -> None:
+    assert running_kernel.run("%scaler submit nothing_of_that_name(1)").error.startswith("NameError")
+    assert running_kernel.run("%scaler submit x = 1").error.startswith("SyntaxError")
+    assert "needs an expression" in running_kernel.run("%scaler submit").text
+    assert "no command" in running_kernel.run("%scaler nonsense").text
+
+
+def test_status_and_cancel_magics(running_kernel: Kernel) -> None:
+    k = running_kernel
+    identity = k.run("f = ex.submit(time.sleep, 60)\nprint(f.task_id)").text.strip()
+    assert identity in k.run("%scaler status").text
+    assert "no unfinished task" in k.run("%scaler cancel nonsense").text
+    assert "cancelled" in k.run(f"%scaler cancel {identity}").text
+    assert "nothing is queued" in k.run("%scaler status").text
+
+
+def test_a_failed_task_shows_its_traceback_with_the_cells_source(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run("def divide(x):\n    return x / 0  # the culprit\nf = ex.submit(divide, 1)")
+    executed = k.run("try: f.result()\nexcept ZeroDivisionError as e: print(e.__cause__)")
+    assert "# the culprit" in executed.text
+    assert "division by zero" in k.run("f").text
+
+
+def test_without_a_front_end_the_card_becomes_text_that_says_how_to_stop(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run("f = ex.submit(time.sleep, 60)\nf")
+    bundle = wait_for_static(k, "running")
+    assert "%scaler cancel" in bundle["text/html"]
+    k.run("f.cancel()")
+    wait_for_static(k, "cancelled (stopped)")
+
+
+def test_no_comm_outlives_its_card(running_kernel: Kernel) -> None:
+    k = running_kernel
+    count = "import comm; print(len(comm.get_comm_manager().comms))"
+    before = k.run(count).text
+    executed = k.run("f = ex.submit(time.sleep, 60)\nf")
+    card_id(executed)
+    k.run("f.cancel()")
+    wait_for_static(k, "cancelled (stopped)")
+    assert k.run(count).text == before
+
+
+def test_await_in_a_cell(running_kernel: Kernel) -> None:
+    executed: Executed = running_kernel.run("print(await ex.submit(abs, -3))")
+    assert executed.text == "3\n"
+
+
+@pytest.mark.parametrize("ending", ["shutdown", "restart", "kill"])
+def test_the_end_of_a_kernel_ends_everything(ending: str) -> None:
+    before = our_processes()
+    k = Kernel()
+    try:
+        k.run(SETUP)
+        k.run("fs = [ex.submit(time.sleep, 1000) for _ in range(5)]")
+        k.run("while fs[0].state is TaskState.SUBMITTED: time.sleep(0.01)")
+        pid = int(k.run("print(os.getpid())").text)
+        started = our_processes() - before - {pid}
+        assert len(started) >= 4
+        match ending:
+            case "shutdown":
+                k.client.shutdown()
+            case "restart":
+                k.manager.restart_kernel(now=True)
+            case "kill":
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while left := our_processes() & started:
+            assert time.monotonic() < deadline, f"still there after 5 s: {left}"
+            time.sleep(0.01)
+    finally:
+        k.client.stop_channels()
+        k.manager.shutdown_kernel(now=True)
+        k.manager.cleanup_resources()

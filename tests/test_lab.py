@@ -1,0 +1,117 @@
+"""One click in real JupyterLab, confirmed by the real engine: while the kernel is idle, and while a cell waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import LabNotebook, LabServer, browser
+from playwright.sync_api import BrowserContext, expect
+
+pytestmark = pytest.mark.browser
+
+CELLS = [
+    "import os, time\n"
+    "from scaler_notebook import NotebookExecutor\n"
+    "ex = NotebookExecutor(n_workers=2)\n"
+    "def work(seconds):\n"
+    "    print('begun in process', os.getpid(), flush=True)\n"
+    "    try: time.sleep(seconds)\n"
+    "    except KeyboardInterrupt:\n"
+    "        time.sleep(0.3)  # some cleaning up, which a person can see\n"
+    "        raise\n"
+    "    return 'slept'\n"
+    "def refuses(seconds):\n"
+    "    end = time.monotonic() + seconds\n"
+    "    while time.monotonic() < end:\n"
+    "        try: time.sleep(0.05)\n"
+    "        except KeyboardInterrupt: print('no', flush=True)",
+    "idle = ex.submit(work, 600)\nidle",
+    "busy = ex.submit(work, 600)\nbusy",
+    "try:\n    busy.result()\nexcept BaseException as error:\n    print(type(error).__name__, error)",
+    "stubborn = ex.submit(refuses, 600)\nstubborn",
+    "good = ex.submit(work, 0.2)\ngood",
+]
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    server = LabServer(tmp_path_factory.mktemp("lab"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def context(shared_server: LabServer) -> Iterator[BrowserContext]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def notebook(shared_server: LabServer, context: BrowserContext, tmp_path: Path) -> Iterator[LabNotebook]:
+    name = f"{tmp_path.name}.ipynb"
+    shared_server.write_notebook(name, CELLS)
+    opened = LabNotebook.open(context, shared_server, name)
+    opened.run(0)
+    opened.wait_until_run(0)
+    yield opened
+    opened.page.screenshot(path=tmp_path / "end.png")
+    assert opened.problems == [], "the page threw errors"
+    opened.page.close()
+    shared_server.shut_down_kernels()
+
+
+def words(notebook: LabNotebook) -> list[str]:
+    return [text for text, _ in notebook.seen()]
+
+
+def test_a_click_while_the_kernel_is_idle(notebook: LabNotebook) -> None:
+    notebook.run(1)
+    card = notebook.output(1)
+    expect(card.locator(".scaler-badge")).to_have_text("running")
+    expect(card.locator(".scaler-output")).to_contain_text("begun")
+    notebook.record(".scaler-badge")
+    card.locator(".scaler-cancel").click()
+    expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
+    pid = card.locator(".scaler-output").inner_text().split("process ")[1].split()[0]
+    assert not Path(f"/proc/{pid}").exists(), "the badge said cancelled while the process was there"
+    assert words(notebook) == ["running", "cancelling…", "cancelled: stopped"]
+
+
+def test_a_click_while_a_cell_waits_for_the_result(notebook: LabNotebook) -> None:
+    notebook.run(2)
+    card = notebook.output(2)
+    expect(card.locator(".scaler-badge")).to_have_text("running")
+    notebook.record(".scaler-badge")
+    notebook.run(3)
+    notebook.wait_until_running(3)
+    card.locator(".scaler-cancel").click()
+    expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
+    notebook.wait_until_run(3)
+    assert words(notebook) == ["running", "cancelling…", "cancelled: stopped"]
+    assert notebook.text(3) == "CancelledError work(600): stopped\n"
+
+
+def test_a_task_that_refuses_is_said_to_run_and_can_be_killed(notebook: LabNotebook) -> None:
+    notebook.run(4)
+    card = notebook.output(4)
+    expect(card.locator(".scaler-badge")).to_have_text("running")
+    notebook.record(".scaler-badge")
+    card.locator(".scaler-cancel").click()
+    card.locator(".scaler-kill").click()
+    expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
+    assert words(notebook) == ["running", "cancelling…", "running", "cancelling…", "cancelled: stopped"]
+
+
+def test_a_task_that_ends_shows_its_result_and_stays_in_the_notebook(notebook: LabNotebook) -> None:
+    notebook.run(5)
+    card = notebook.output(5)
+    expect(card.locator(".scaler-badge")).to_have_text("done")
+    expect(card.locator(".scaler-result")).to_have_text("'slept'")
+    saved = notebook.page.evaluate("() => JSON.stringify(window.panel.content.widgets[5].model.outputs.toJSON())")
+    assert "'slept'" in saved
+    assert "widget-view" not in saved

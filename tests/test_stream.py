@@ -1,0 +1,250 @@
+"""Batches of frames over a real socket: whole, in order, writable, and nothing but."""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from scaler_notebook.engines.embedded import stream
+from scaler_notebook.engines.embedded.stream import CHUNK, IOV, MAX_BATCH, MAX_FRAMES, Assembler, Outbox
+from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.messages import Buffer
+
+PATIENCE = 10.0  # seconds
+PATTERN = bytes(range(251)) * 20_000  # a shift by a buffer's size shows
+
+Batch = list[bytes]
+
+
+@contextlib.contextmanager
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        right.setblocking(False)
+        yield left, right
+
+
+def frame(size: int, shift: int) -> bytes:
+    return PATTERN[shift : shift + size]
+
+
+def drain(sock: socket.socket, assembler: Assembler, into: list[list[Buffer]]) -> bool:
+    """Read what is there; False at the end of the stream."""
+    try:
+        while assembler.read(sock):
+            into.extend(assembler.batches())
+    except BlockingIOError:
+        return True
+    return False
+
+
+def push(data: bytes, steps: Iterator[int], receive: Callable[[], object], sock: socket.socket) -> None:
+    """Send in pieces of the given sizes, and let the other side read after each of them."""
+    rest = memoryview(data)
+    while rest:
+        piece = rest[: next(steps)]
+        rest = rest[len(piece) :]
+        while piece:
+            with contextlib.suppress(BlockingIOError):
+                piece = piece[sock.send(piece) :]
+            receive()
+
+
+def packed(batches: Sequence[Batch]) -> bytes:
+    return b"".join(bytes(view) for batch in batches for view in stream.pack(batch))
+
+
+SIZES = st.one_of(
+    st.sampled_from([0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5]), st.integers(0, 40), st.integers(0, 2_000_000)
+)
+BATCHES = st.lists(st.lists(st.builds(frame, SIZES, st.integers(0, 250)), min_size=1, max_size=5), max_size=4)
+STEPS = st.lists(st.one_of(st.integers(1, 20), st.integers(1, 400_000)), min_size=1, max_size=6)
+
+
+def endless(steps: list[int]) -> Iterator[int]:
+    """The steps drawn, then large ones, so that megabytes do not go byte by byte."""
+    yield from steps
+    while True:
+        yield max(*steps, 50_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(BATCHES, STEPS)
+@example([[b""], [b"", b""]], [1])
+@example([[b"x" * 5] * 3, [frame(CHUNK + 1, 3)], [b"", frame(2 * CHUNK, 1), b""]], [1] * 60)
+def test_batches_arrive_whole_and_in_order_however_they_are_cut(batches: list[Batch], steps: list[int]) -> None:
+    received: list[list[Buffer]] = []
+    assembler = Assembler()
+    with pair() as (left, right):
+        push(packed(batches), endless(steps), lambda: drain(right, assembler, received), left)
+        assert drain(right, assembler, received)
+        assert received == batches
+        left.close()
+        assert not drain(right, assembler, received)
+    for buffer in (buffer for batch in received for buffer in batch):
+        assert isinstance(buffer, bytearray)  # writable: it becomes the memory of an array
+
+
+def test_a_frame_is_not_given_before_it_is_complete() -> None:
+    received: list[list[Buffer]] = []
+    assembler = Assembler()
+    data = packed([[b"head", frame(CHUNK + 100, 0)], [b"next"]])
+    cut = len(data) - len(packed([[b"next"]]))
+    with pair() as (left, right):
+        push(data[: cut - 1], endless([1000]), lambda: drain(right, assembler, received), left)
+        assert received == []
+        left.send(data[cut - 1 : cut + 3])
+        drain(right, assembler, received)
+        assert [len(batch) for batch in received] == [2]
+        left.send(data[cut + 3 :])
+        drain(right, assembler, received)
+    assert received == [[b"head", frame(CHUNK + 100, 0)], [b"next"]]
+
+
+def test_the_memory_of_one_frame_is_not_that_of_another() -> None:
+    received: list[list[Buffer]] = []
+    assembler = Assembler()
+    large = frame(2 * CHUNK, 0)
+    with pair() as (left, right):
+        push(
+            packed([[b"a" * 10, large, b"b" * 10]]), endless([30_000]), lambda: drain(right, assembler, received), left
+        )
+    ((first, second, third),) = received
+    memoryview(second).cast("B")[:] = bytes(len(large))
+    assert (first, third) == (b"a" * 10, b"b" * 10)
+
+
+@pytest.mark.parametrize("cut", [2, 10, 40, CHUNK])
+def test_the_end_of_the_stream_within_a_batch_gives_nothing(cut: int) -> None:
+    received: list[list[Buffer]] = []
+    assembler = Assembler()
+    with pair() as (left, right):
+        data = packed([[b"x" * 20, frame(3 * CHUNK, 0)]])[:cut]
+        push(data, endless([20_000]), lambda: drain(right, assembler, received), left)
+        left.close()
+        assert not drain(right, assembler, received)
+    assert received == []
+
+
+# ---------------------------------------------------------------------- sending
+
+
+@settings(max_examples=30, deadline=None)
+@given(BATCHES)
+@example([[frame(1_500_000, 7), b"", b"tail"], [b"next"]])
+@example([[b"%d" % i for i in range(2 * IOV + 3)], [b""] * (IOV + 1)])
+def test_an_outbox_keeps_what_the_socket_does_not_take(batches: list[Batch]) -> None:
+    received: list[list[Buffer]] = []
+    assembler = Assembler()
+    with pair() as (left, right):
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        outbox = Outbox(left)
+        unfinished = 0
+        for batch in batches:
+            outbox.put(batch)
+            outbox.flush()  # nobody reads: most of it stays
+        while not outbox.flush():
+            unfinished += 1
+            assert drain(right, assembler, received)
+        drain(right, assembler, received)
+        assert received == batches
+        assert outbox.flush()
+        with pytest.raises(BlockingIOError):
+            right.recv(1)
+        if sum(len(frame) for batch in batches for frame in batch) > 1_000_000:
+            assert unfinished
+
+
+def test_an_outbox_says_that_its_peer_is_gone() -> None:
+    with pair() as (left, right):
+        outbox = Outbox(left)
+        outbox.put([b"x"])
+        right.close()
+        with pytest.raises(OSError):  # noqa: PT011  # which of its kinds differs between systems
+            outbox.flush()
+
+
+def test_a_frame_is_not_copied_to_be_sent() -> None:
+    data = bytearray(b"x" * 100)
+    _, *views = stream.pack([data, b"", memoryview(data)])
+    data[0:1] = b"y"  # a bytearray that is exported cannot be resized, but it can be written
+    assert [bytes(view[:1]) for view in views] == [b"y", b"y"]
+
+
+def test_a_view_of_wider_items_is_sent_as_its_bytes() -> None:
+    words = memoryview(bytes(range(16))).cast("I")
+    received: list[list[Buffer]] = []
+    with pair() as (left, right):
+        outbox = Outbox(left)
+        outbox.put([words])
+        assert outbox.flush()
+        drain(right, Assembler(), received)
+    assert received == [[bytes(range(16))]]
+
+
+def test_send_blocking_returns_when_the_peer_has_taken_everything() -> None:
+    batch = [b"header", frame(3_000_000, 11), b"", b"tail"]
+    received: list[list[Buffer]] = []
+    left, right = socket.socketpair()
+    with left, right:
+        left.settimeout(PATIENCE)
+        right.settimeout(PATIENCE)
+        assembler = Assembler()
+
+        def read() -> None:
+            while assembler.read(right) and not received:
+                received.extend(assembler.batches())
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        stream.send_blocking(left, batch)
+        left.shutdown(socket.SHUT_WR)
+        reader.join(PATIENCE)
+        assert not reader.is_alive()
+    assert received == [batch]
+
+
+# ---------------------------------------------------------------------- broken streams
+
+
+def feed(data: bytes) -> list[list[Buffer]]:
+    received: list[list[Buffer]] = []
+    with pair() as (left, right):
+        left.send(data)
+        drain(right, Assembler(), received)
+    return received
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        struct.pack("<I", 0),
+        struct.pack("<I", MAX_FRAMES + 1),
+        b"\xff\xff\xff\xff",
+        struct.pack("<IQ", 1, MAX_BATCH + 1),
+        struct.pack("<IQ", 1, 2**64 - 1),
+        struct.pack("<IQQ", 2, MAX_BATCH, 1),
+        struct.pack("<IQQ", 2, 2**63, 2**63),
+        packed([[b"fine"]]) + struct.pack("<I", 0),
+    ],
+    ids=lambda head: head.hex(),
+)
+def test_a_malformed_head_is_a_protocol_error(head: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        feed(head)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60))
+def test_random_bytes_are_batches_or_a_protocol_error(data: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "MAX_BATCH", 1 << 20)  # what may be declared, lest the test itself asks for it
+        with contextlib.suppress(ProtocolError):
+            for batch in feed(data):
+                assert data.find(packed([[bytes(buffer) for buffer in batch]])) >= 0

@@ -1,0 +1,346 @@
+"""The wire form of every message: what goes in comes out, and whatever else arrives is a ProtocolError."""
+
+import dataclasses
+import tracemalloc
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any, get_args, get_type_hints
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler_notebook.engines.embedded.inner import INNER_CODEC, InnerMessage
+from scaler_notebook.protocol import wire
+from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.messages import (
+    Buffer,
+    ClientMessage,
+    EngineMessage,
+    Payload,
+    Task,
+    TaskLog,
+    TaskResult,
+    TaskResultType,
+)
+from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, INLINE_PICKLE, Codec
+
+CODECS: dict[str, tuple[Codec[Any], tuple[type, ...]]] = {
+    "client": (CLIENT_CODEC, get_args(ClientMessage)),
+    "engine": (ENGINE_CODEC, get_args(EngineMessage)),
+    "inner": (INNER_CODEC, get_args(InnerMessage)),
+}
+CLASSES = [(codec, cls) for codec, classes in CODECS.values() for cls in classes]
+NAMES = [cls.__name__ for _, cls in CLASSES]
+
+SLOW = settings(max_examples=60, deadline=None)
+FAST = settings(max_examples=300, deadline=None)
+
+SMALL = st.binary(max_size=40)
+SEEDS = st.binary(min_size=1, max_size=9)
+LARGE = st.builds(lambda seed, size: (seed * size)[:size], SEEDS, st.integers(16_380, 16_388))
+PICKLES = SMALL | LARGE
+PAYLOADS = st.builds(Payload, PICKLES, st.lists(PICKLES, max_size=3).map(tuple))
+SCALARS: dict[Any, st.SearchStrategy[Any]] = {
+    Payload: PAYLOADS,
+    str: st.text(max_size=20),
+    int: st.integers(-(2**63), 2**64 - 1),
+    float: st.floats(allow_nan=False),
+    bool: st.booleans(),
+    bytes: SMALL,
+}
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    if kind in SCALARS:
+        return SCALARS[kind]
+    if issubclass(kind, Enum):
+        return st.sampled_from(kind)
+    hints = get_type_hints(kind)
+    return st.builds(kind, **{field.name: values(hints[field.name]) for field in dataclasses.fields(kind)})
+
+
+def batches(classes: Iterable[type]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.one_of([values(cls) for cls in classes]), max_size=4)
+
+
+def as_received(frames: Sequence[Buffer]) -> list[Buffer]:
+    """What the transports give: a read-only view of the header, and memory of their own for the buffers."""
+    return [memoryview(bytes(frames[0])), *(bytearray(frame) for frame in frames[1:])]
+
+
+def refused(codec: Codec[Any], frames: Sequence[Buffer]) -> None:
+    with pytest.raises(ProtocolError):
+        codec.decode(frames)
+
+
+def survives(frames: Sequence[Buffer]) -> None:
+    """Whatever it is, it is messages or a ProtocolError; if messages, then they are messages that can be sent on."""
+    for codec, _ in CODECS.values():
+        try:
+            batch = codec.decode(frames)
+        except ProtocolError:
+            continue
+        assert repr(codec.decode(codec.encode(batch))) == repr(batch)
+
+
+# ---------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize(("codec", "cls"), CLASSES, ids=NAMES)
+def test_every_class_has_a_wire_form_and_comes_back_equal(codec: Codec[Any], cls: type) -> None:
+    @SLOW
+    @given(values(cls))
+    def round_trip(message: Any) -> None:
+        (back,) = codec.decode(as_received(codec.encode([message])))
+        assert type(back) is cls
+        assert back == message
+
+    round_trip()
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_batches_keep_their_messages_and_the_order(name: str) -> None:
+    codec, classes = CODECS[name]
+
+    @SLOW
+    @given(batches(classes))
+    def round_trip(batch: list[Any]) -> None:
+        assert codec.decode(as_received(codec.encode(batch))) == batch
+
+    round_trip()
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_an_empty_batch_is_a_header_alone(name: str) -> None:
+    codec, _ = CODECS[name]
+    frames = codec.encode([])
+    assert len(frames) == 1
+    assert codec.decode(frames) == []
+
+
+@pytest.mark.parametrize("size", [0, INLINE_PICKLE, INLINE_PICKLE + 1])
+def test_buffers_travel_as_they_are_and_in_order(size: int) -> None:
+    pickles = [bytes([i]) * size for i in range(2)]
+    first = (b"a" * 7, bytearray(b"b" * 100_000))
+    second = (memoryview(b"c" * 5), b"", b"d")
+    task = Task("t", "c", Payload(pickles[0], first), Payload(pickles[1], second))
+    frames = CLIENT_CODEC.encode([task])
+
+    own = [[pickle] if size > INLINE_PICKLE else [] for pickle in pickles]
+    expected = [*own[0], *first, *own[1], *second]
+    assert [id(frame) for frame in frames[1:]] == [id(buffer) for buffer in expected]
+
+    (back,) = CLIENT_CODEC.decode(frames)
+    assert back == task
+    received = [*back.function.buffers, *back.arguments.buffers]
+    assert [id(buffer) for buffer in received] == [id(buffer) for buffer in (*first, *second)]
+
+
+# ---------------------------------------------------------------------- what is refused
+
+
+def spoiled(kind: Any) -> list[Any]:
+    """Values that a field of this type must not take."""
+    if kind is Payload:
+        counts = [[b"x", -1], [b"x", True], [b"x", False], [b"x", 1.0], [b"x", None], [b"x", 1], [b"x", 2**63]]
+        pickles = [["x", 0], [1, 0], [True, 0], [None, 0], [None, 1], [[], 0], [msgpack.ExtType(1, b""), 0]]
+        return [*counts, *pickles, [b"x"], [b"x", 0, 0], [], b"x", None, 0, {}]
+    if dataclasses.is_dataclass(kind):
+        return [None, 0, "x", [], [None] * 99, {}]
+    other = [None, [], [[]], {}, msgpack.ExtType(1, b"")]
+    if issubclass(kind, Enum):
+        return [*other, "", "nonsense", next(iter(kind)).name + "?", 0, True, 1.5, b"Success"]
+    wrong: dict[Any, list[Any]] = {
+        str: [b"x", 1, True, 1.5],
+        bytes: ["x", 1, True, 1.5],
+        int: [True, False, 1.0, "1", b"1"],
+        float: [True, False, "1.0", b"1"],
+        bool: [0, 1, "true", 1.0],
+    }
+    return [*other, *wrong[kind]]
+
+
+@pytest.mark.parametrize(("codec", "cls"), CLASSES, ids=NAMES)
+def test_a_field_of_the_wrong_type_is_refused(codec: Codec[Any], cls: type) -> None:
+    hints = get_type_hints(cls)
+    sample = _sample(cls)
+    (good,) = msgpack.unpackb(codec.encode([sample])[0])
+    for place, field in enumerate(dataclasses.fields(cls), start=1):
+        kind = hints[field.name]
+        for value in spoiled(kind):
+            refused(codec, [msgpack.packb([[*good[:place], value, *good[place + 1 :]]])])
+        if dataclasses.is_dataclass(kind) and kind is not Payload:
+            inner = get_type_hints(kind)
+            for at, part in enumerate(dataclasses.fields(kind)):
+                for value in spoiled(inner[part.name]):
+                    record = [*good[place][:at], value, *good[place][at + 1 :]]
+                    refused(codec, [msgpack.packb([[*good[:place], record, *good[place + 1 :]]])])
+    refused(codec, [msgpack.packb([good[:-1]])])
+    refused(codec, [msgpack.packb([[*good, None]])])
+    assert codec.decode([msgpack.packb([good])]) == [sample]
+
+
+def _sample(cls: Any) -> Any:
+    plain = {Payload: Payload(b"x"), str: "t", int: 3, float: 1.5, bool: True, bytes: b"x"}
+
+    def value(kind: Any) -> Any:
+        if kind in plain:
+            return plain[kind]
+        return next(iter(kind)) if issubclass(kind, Enum) else _sample(kind)
+
+    hints = get_type_hints(cls)
+    return cls(**{field.name: value(hints[field.name]) for field in dataclasses.fields(cls)})
+
+
+@pytest.mark.parametrize("code", [0, -1, 4, 15, 22, 2**64 - 1, True, 1.0, None, "1", b"\x01", [1], [], {}])
+def test_an_unknown_message_code_is_refused(code: Any) -> None:
+    for codec, classes in CODECS.values():
+        (good,) = msgpack.unpackb(codec.encode([_sample(classes[0])])[0])
+        refused(codec, [msgpack.packb([[code, *good[1:]]])])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"\xc1",
+        b"\xc0",
+        b"\x01",
+        b"\xa1x",
+        b"\x80",
+        b"\x81\xa1a\x01",
+        b"\x91\x80",
+        b"\x91\x90",
+        b"\x91\xc0",
+        b"\x91\x91\x80",
+        b"\x91\x81\x01\x01",
+        b"\xc7\x01\x05x",
+        b"\x91\xc7\x00\x05",
+        b"\xd6\xff\x00\x00\x00\x00",
+        b"\x91\xa1\xff",
+        b"\x90\x90",
+        msgpack.packb([[17] + [0] * 65]),
+    ],
+    ids=repr,
+)
+def test_a_header_that_is_no_batch_is_refused(header: bytes) -> None:
+    for codec, _ in CODECS.values():
+        refused(codec, [header])
+
+
+def test_no_frames_at_all_are_refused() -> None:
+    refused(ENGINE_CODEC, [])
+
+
+def test_a_header_beyond_the_bound_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = ENGINE_CODEC.encode([_sample(TaskLog)])[0]
+    monkeypatch.setattr(wire, "MAX_HEADER", len(header))
+    assert ENGINE_CODEC.decode([header]) == [_sample(TaskLog)]
+    monkeypatch.setattr(wire, "MAX_HEADER", len(header) - 1)
+    refused(ENGINE_CODEC, [header])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\xdd\xff\xff\xff\xff",  # an array
+        b"\x91\xdd\x00\x0f\x42\x41",  # one more than MAX_MESSAGES
+        b"\x91\xdc\xff\xff",
+        b"\xdf\xff\xff\xff\xff",  # a map
+        b"\x91\xdb\xff\xff\xff\xff",  # a text
+        b"\x91\xc6\xff\xff\xff\xff",  # bytes
+        b"\x91\xc9\xff\xff\xff\xff\x01",  # an ext type
+        msgpack.packb([[18, "t", "Success", [b"x", 2**62], [0.0, 0.0, 0.0, 0]]]),  # frames of a payload
+    ],
+    ids=lambda header: header[:6].hex(),
+)
+def test_declared_lengths_are_not_believed(header: bytes) -> None:
+    tracemalloc.start()
+    try:
+        refused(ENGINE_CODEC, [header, b"frame"])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("depth", [10, 500, 900, 1000, 1010, 1020, 1024, 100_000])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b""),
+        (b"\x91\x91", b""),  # in place of a code
+        (b"\x91\x94\x11", b"\xa8Canceled\xc3"),  # of a text
+        (b"\x91\x94\x11\xa1t", b"\xc3"),  # of an enum's value
+        (b"\x91\x94\x11\xa1t\xa8Canceled", b""),  # of a bool
+        (b"\x91\x95\x12\xa1t\xa7Success", b"\x94\x00\x00\x00\x00"),  # of a payload
+    ],
+    ids=["header", "code", "text", "enum", "bool", "payload"],
+)
+def test_deep_nesting_is_refused_wherever_it_stands(depth: int, before: bytes, after: bytes) -> None:
+    refused(ENGINE_CODEC, [before + b"\x91" * depth + b"\xc0" + after])
+
+
+# ---------------------------------------------------------------------- spoilt batches
+
+ENGINE_BATCHES = batches(CODECS["engine"][1])
+
+
+@FAST
+@given(ENGINE_BATCHES, st.data())
+def test_frames_that_lack_or_exceed_are_refused(batch: list[Any], data: st.DataObject) -> None:
+    frames = ENGINE_CODEC.encode(batch)
+    head = bytes(frames[0])
+    refused(ENGINE_CODEC, [head[: data.draw(st.integers(0, len(head) - 1))], *frames[1:]])
+    refused(ENGINE_CODEC, [head + data.draw(st.binary(min_size=1, max_size=5)), *frames[1:]])
+    refused(ENGINE_CODEC, [*frames, b""])
+    if len(frames) > 1:
+        refused(ENGINE_CODEC, frames[:-1])
+
+
+@FAST
+@given(ENGINE_BATCHES, st.data())
+def test_changed_bytes_never_raise_anything_else(batch: list[Any], data: st.DataObject) -> None:
+    frames = ENGINE_CODEC.encode(batch)
+    head = bytearray(frames[0][:4000])
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(head) - 1))
+        head[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+        if not head:
+            break
+    survives([bytes(head), *frames[1:]])
+
+
+@FAST
+@given(st.binary(max_size=80), st.lists(st.binary(max_size=5), max_size=2))
+def test_random_bytes_never_raise_anything_else(header: bytes, rest: list[bytes]) -> None:
+    survives([header, *rest])
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.sampled_from(["Success", "Canceled", "stdout", "failed", msgpack.ExtType(3, b"x"), 1, 2, 3, 16, 17, 18, 19])
+)
+LISTS_AND_MAPS = lambda inner: st.lists(inner, max_size=5) | st.builds(lambda v: {"k": v}, inner)  # noqa: E731
+TREES = st.recursive(LEAVES, LISTS_AND_MAPS, max_leaves=8)
+HEADERS = st.lists(TREES | st.lists(TREES, max_size=6), max_size=3)
+
+
+@FAST
+@given(HEADERS, st.lists(st.binary(max_size=5), max_size=2))
+def test_random_structures_never_raise_anything_else(header: list[Any], rest: list[bytes]) -> None:
+    survives([msgpack.packb(header), *rest])
+
+
+def test_an_integer_serves_as_a_float_of_the_same_value() -> None:
+    figures = [1, 2, 3, 4]
+    (result,) = ENGINE_CODEC.decode([msgpack.packb([[18, "t", TaskResultType.FAILED.value, [b"", 0], figures]])])
+    assert isinstance(result, TaskResult)
+    assert [type(value) for value in (result.figures.started, result.figures.cpu)] == [float, float]
