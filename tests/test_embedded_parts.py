@@ -1,6 +1,7 @@
 """The embedded engine's parts on their own: output, cores, families of processes, pickles and tracebacks."""
 
 import functools
+import itertools
 import os
 import re
 import signal
@@ -10,7 +11,6 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int]) -> 
     try:
         places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
         parts = []
-        for start, end in zip(places, places[1:], strict=False):
+        for start, end in itertools.pairwise(places):
             os.write(file.fd, data[start:end])
             parts.append(file.new_text())
             assert "".join(parts) == data[:end].decode(errors="ignore")
@@ -218,16 +218,13 @@ def test_the_cause_of_a_death_is_told_in_words(script: str, words: list[str]) ->
 
 @pytest.mark.timeout(10)
 def test_killing_spares_nobody_of_the_group_and_is_harmless_when_they_are_gone() -> None:
-    leader = spawn("read nothing", setsid=True)
-    member = spawn("read nothing", setpgroup=leader) if sys.platform == "darwin" else 0
+    leader = spawn("exec sleep 60", setpgroup=0)
+    member = spawn("exec sleep 60", setpgroup=leader)
     assert family.group_exists(leader)
     family.kill_group(leader)
-    _, status = os.waitpid(leader, 0)
-    assert "SIGKILL" in family.cause_of_death(status)
-    if member:
-        os.waitpid(member, 0)
+    for pid in (leader, member):
+        assert "SIGKILL" in family.cause_of_death(os.waitpid(pid, 0)[1])
     assert not family.group_exists(leader)
-    assert not family.exists(leader)
     family.kill(leader)
     family.kill_group(leader)
 
@@ -239,3 +236,280 @@ def test_a_zombie_exists_until_it_is_reaped() -> None:
     assert family.exists(pid)
     os.waitpid(pid, 0)
     assert not family.exists(pid)
+
+
+# ---------------------------------------------------------------------- what cannot be pickled
+
+
+class Holder:
+    """Anything with attributes."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+    def method(self) -> None:
+        """Of no use but to be pickled with its object."""
+
+
+def with_lock_in_closure() -> Callable[[], Any]:
+    fine, lock = 1, threading.Lock()
+    return lambda: (fine, lock)
+
+
+GLOBAL_LOCK = threading.Lock()
+
+
+def with_global() -> Any:
+    return GLOBAL_LOCK
+
+
+with_global.__module__ = "__main__"  # by value, as what a notebook defines
+
+
+def loop() -> Holder:
+    holder = Holder(fine=1)
+    holder.itself = holder  # type: ignore[attr-defined]
+    holder.lock = threading.Lock()  # type: ignore[attr-defined]
+    return holder
+
+
+def error_for(value: Any, what: str = "argument 'x' of f") -> TaskSerializationError:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # the pickler's own kinds, whichever
+        payloads.dump(value)
+    error = payloads.serialization_error(what, value, caught.value)
+    assert "cannot pickle '_thread.lock' object" in str(error)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (Holder(fine=1, lock=threading.Lock()), ".lock (a _thread.lock)"),
+        (Holder(model=Holder(cache={"a": 1, "b": [0, threading.Lock()]})), ".model.cache['b'][1] (a _thread.lock)"),
+        ((1, {2: threading.Lock()}), "[1][2] (a _thread.lock)"),
+        (with_lock_in_closure(), " → closure variable 'lock' (a _thread.lock)"),
+        (with_global, " → global 'GLOBAL_LOCK' (a _thread.lock)"),
+        (loop(), ".lock (a _thread.lock)"),
+        (Holder(lock=threading.Lock()).method, ".lock (a _thread.lock)"),
+        (functools.partial(print, threading.Lock()), " (a _thread.lock)"),
+    ],
+    ids=["attribute", "nested", "tuple", "closure", "global", "cycle", "bound method", "partial"],
+)
+def test_the_error_names_the_attribute_that_cannot_be_pickled(value: Any, path: str) -> None:
+    message = str(error_for(value))
+    assert message.startswith("argument 'x' of f cannot be pickled because of argument 'x' of f")
+    assert path in message
+
+
+def test_a_value_that_is_itself_the_culprit_is_named_alone() -> None:
+    message = str(error_for(threading.Lock()))
+    assert message.startswith("argument 'x' of f cannot be pickled (a _thread.lock): cannot pickle")
+
+
+def test_a_closure_variable_without_a_value_does_not_hide_the_error() -> None:
+    lock = threading.Lock()
+
+    def function() -> Any:
+        return early, lock
+
+    assert "'lock' (a _thread.lock)" in str(error_for(function))
+    early = 1
+
+
+def test_the_search_for_the_attribute_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+
+    class Counted:
+        def __reduce__(self) -> Any:
+            looked_at.append(self)
+            return int, ()
+
+    monkeypatch.setattr(payloads, "MAX_SEARCH", 50)
+    value = [Counted() for _ in range(200)]
+    error = payloads.serialization_error("it", value, TypeError("no"))
+    assert str(error).startswith("it cannot be pickled (a builtins.list): no")
+    assert len(looked_at) == 50
+
+
+# ---------------------------------------------------------------------- exceptions and their tracebacks
+
+
+class TwoArguments(Exception):
+    """Pickles, and then does not load: ``args`` has one item, ``__init__`` takes two."""
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(f"{name} gave {code}")
+
+
+def raised(function: Callable[[], Any]) -> BaseException:
+    try:
+        function()
+    except BaseException as error:
+        return error
+    raise AssertionError("it did not raise")
+
+
+def travelled(error: BaseException, own_files: tuple[str, ...] = ()) -> BaseException:
+    return failures.restore(payloads.dump(failures.describe(error, own_files)))
+
+
+def plain() -> None:
+    raise KeyError("plain")
+
+
+def caused() -> None:
+    try:
+        plain()
+    except KeyError as error:
+        raise ValueError("caused") from error
+
+
+def during() -> None:
+    try:
+        caused()
+    except ValueError:
+        raise OSError(2, "during") from None
+
+
+def in_context() -> None:
+    try:
+        caused()
+    except ValueError:
+        {}["in context"]
+
+
+def recursive(depth: int = 20) -> None:
+    if depth:
+        recursive(depth - 1)
+    plain()
+
+
+def noted() -> None:
+    error = KeyError("noted")
+    if hasattr(error, "add_note"):
+        error.add_note("a note")
+    raise error
+
+
+RAISERS = [plain, caused, during, in_context, recursive, noted]
+
+
+@pytest.mark.parametrize("function", RAISERS, ids=[function.__name__ for function in RAISERS])
+def test_a_traceback_reads_as_pythons_own(function: Callable[[], None]) -> None:
+    error = raised(function)
+    markers = r"(?m)^ +[~^]+\n"  # they need columns, which do not travel
+    text = re.sub(markers, "", "".join(traceback.format_exception(error)))
+    back = travelled(error)
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert isinstance(back.__cause__, RemoteTraceback)
+    assert back.__cause__.text == text
+    payload = payloads.dump(failures.describe(error, ()))
+    headline = "".join(traceback.format_exception_only(error)).strip()
+    assert failures.words(payload) == (headline, text)
+
+
+def test_a_cause_that_is_false_is_a_cause_all_the_same() -> None:
+    class Empty(Exception):
+        def __len__(self) -> int:
+            return 0
+
+    def function() -> None:
+        raise ValueError("outer") from Empty("inner")
+
+    text = failures.render(failures.describe(raised(function), ()))
+    assert "Empty: inner" in text
+    assert "direct cause" in text
+
+
+def test_a_chain_in_a_circle_ends() -> None:
+    error = raised(plain)
+    error.__cause__ = other = ValueError("other")
+    other.__cause__ = error
+    assert failures.render(failures.describe(error, ())).count("KeyError: 'plain'") == 1
+
+
+def test_own_frames_before_the_tasks_first_are_left_out_and_later_ones_are_not() -> None:
+    own: dict[str, Any] = {}
+    exec(compile("def call(f):\n    return f()", "/own/package/call.py", "exec"), own)
+    theirs: dict[str, Any] = {"call": own["call"]}
+    exec(compile("def fit():\n    call(step)\ndef step():\n    1 / 0", "/theirs/fit.py", "exec"), theirs)
+    error = raised(lambda: own["call"](theirs["fit"]))
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # ours to raise it: not the task's
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+    (link,) = failures.describe(error, ("/own/package/",)).chain
+    assert link.frames == (
+        ("/theirs/fit.py", 2, "fit"),
+        ("/own/package/call.py", 2, "call"),
+        ("/theirs/fit.py", 4, "step"),
+    )
+    (link,) = failures.describe(error, ("/else/",)).chain
+    assert len(link.frames) == 4
+    (link,) = failures.describe(error, ("/own/", "/theirs/")).chain
+    assert link.frames == ()
+    assert failures.render(failures.describe(error, ("/own/", "/theirs/"))) == "ZeroDivisionError: division by zero\n"
+
+
+class Unlucky(Exception):
+    """An exception with something in it."""
+
+    def __init__(self, lock: Any) -> None:
+        super().__init__("unlucky")
+        self.lock = lock
+
+
+class Impostor(Exception):
+    """Comes back as something that is no exception."""
+
+    def __reduce__(self) -> Any:
+        return str, ("impostor",)
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (Unlucky(threading.Lock()), "unlucky"),
+        (TwoArguments("the service", 500), "the service gave 500"),
+        (Impostor("impostor"), "impostor"),
+    ],
+    ids=["unpicklable", "own __init__", "no exception"],
+)
+def test_an_exception_that_cannot_travel_is_replaced_by_its_words(error: Exception, word: str) -> None:
+    def function() -> None:
+        raise error
+
+    back = travelled(raised(function))
+    assert type(back) is RuntimeError
+    assert f"{type(error).__name__}: {word}" in str(back)
+    assert isinstance(back.__cause__, RemoteTraceback)
+    assert "in function" in back.__cause__.text
+    assert back.__cause__.text.endswith(f"{type(error).__name__}: {word}\n")
+
+
+def test_an_exception_with_a_large_array_travels() -> None:
+    numpy = pytest.importorskip("numpy")
+    back = travelled(ValueError(numpy.arange(10_000)))
+    assert back.args[0].sum() == 49_995_000
+
+
+def test_an_exception_whose_class_is_not_here_is_replaced_by_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("a_module_of_the_task")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec("class Theirs(Exception): pass", module.__dict__)
+    payload = payloads.dump(failures.describe(module.Theirs("far away"), ()))
+    monkeypatch.delitem(sys.modules, module.__name__)
+    back = failures.restore(payload)
+    assert type(back) is RuntimeError
+    assert "a_module_of_the_task.Theirs: far away" in str(back)
+    assert failures.words(payload)[0] == "a_module_of_the_task.Theirs: far away"
+
+
+def test_a_payload_that_holds_no_failure_is_a_protocol_error() -> None:
+    for read in (failures.restore, failures.words):
+        with pytest.raises(ProtocolError):
+            read(payloads.dump({"exception": 1}))
+    described = failures.describe(ValueError("kept"), ())
+    payload = payloads.dump(failures.RemoteFailure(payloads.dump(7), described.headline, described.chain))
+    with pytest.raises(ProtocolError):
+        failures.restore(payload)
+    assert failures.words(payload)[0] == "ValueError: kept"

@@ -208,7 +208,7 @@ def test_a_function_that_cannot_be_pickled_is_named(executor: NotebookExecutor) 
 
 def test_a_result_that_cannot_be_pickled_fails_its_task_alone(executor: NotebookExecutor) -> None:
     future = executor.submit(threading.Lock)
-    with pytest.raises(TaskSerializationError, match="the result of .*lock"):
+    with pytest.raises(TaskSerializationError, match=r"the result of .*lock"):
         future.result(SAFETY)
     assert executor.submit(abs, -1).result(SAFETY) == 1
 

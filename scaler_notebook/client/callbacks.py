@@ -28,6 +28,6 @@ def _run() -> None:
         call = _calls.get()
         try:
             call()
-        except Exception:
+        except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
             log.exception("a callback raised; the future is not affected")
         del call  # it holds a future, which may hold much

@@ -269,8 +269,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
                 case Action.IGNORE | Action.FREE:
                     return False
                 case Action.NOT_PERMITTED:
-                    log.error("%s: %s is not permitted in state %s", self.task_id, event.value, before.value)
-                    return False
+                    pass
                 case _:
                     assert_never(action)
             if not was_done and self._task_state.terminal:
@@ -278,6 +277,9 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
                 self._done_callbacks.clear()
             else:
                 done_callbacks = []
+        if action is Action.NOT_PERMITTED:
+            log.error("%s: %s is not permitted in state %s", self.task_id, event.value, before.value)
+            return False
         if request is not None and self._courier is not None:
             self._courier.send_cancel(request)
         for callback in done_callbacks:

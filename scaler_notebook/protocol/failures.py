@@ -48,7 +48,9 @@ def describe(error: BaseException, own_files: tuple[str, ...]) -> RemoteFailure:
     chain = tuple(_links(error, own_files))
     try:
         payload = payloads.dump(error)
-        payloads.load(payload)  # an exception with an __init__ of its own pickles, and then does not load
+        # An exception with an __init__ of its own pickles, and then does not load.
+        if not isinstance(payloads.load(payload), BaseException):
+            raise TypeError("it loads as something else")
     except Exception:
         substitute = RuntimeError(f"{_headline(error)} (the exception itself cannot be pickled)")
         payload = payloads.dump(substitute)
@@ -120,8 +122,11 @@ def _links(error: BaseException, own_files: tuple[str, ...]) -> Iterator[Link]:
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        following = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-        chain.append((current, "cause" if current.__cause__ else "context" if following else ""))
+        # "is None" throughout: an exception may be false, by a __len__ or a __bool__ of its own.
+        caused = current.__cause__ is not None
+        context = None if current.__suppress_context__ else current.__context__
+        following = current.__cause__ if caused else context
+        chain.append((current, "cause" if caused else "context" if following is not None else ""))
         current = following
     for link_error, link_relation in reversed(chain):
         frames = tuple(_frames(link_error.__traceback__, own_files))

@@ -1,6 +1,9 @@
 """Python values as payloads and back: pickle protocol 5, large buffers out of band."""
 
+import contextlib
+import functools
 import pickle
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -95,11 +98,19 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{key!r:.40}]", child) for key, child in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"[{i}]", child) for i, child in enumerate(value))
+    elif isinstance(value, types.MethodType):
+        yield ".__self__", value.__self__
+    elif isinstance(value, functools.partial):
+        yield ".func", value.func
+        yield ".args", value.args
+        yield ".keywords", value.keywords
     elif closure := getattr(value, "__closure__", None):
-        names = value.__code__.co_freevars
-        yield from ((f" → closure variable {n!r}", cell.cell_contents) for n, cell in zip(names, closure, strict=True))
-    if code := getattr(value, "__code__", None):
-        scope = getattr(value, "__globals__", {})
+        for name, cell in zip(value.__code__.co_freevars, closure, strict=True):
+            with contextlib.suppress(ValueError):  # a variable without a value
+                yield f" → closure variable {name!r}", cell.cell_contents
+    if isinstance(value, types.FunctionType):
+        code = value.__code__
+        scope = value.__globals__
         yield from ((f" → global {name!r}", scope[name]) for name in code.co_names if name in scope)
     elif isinstance(attributes := getattr(value, "__dict__", None), dict) and not isinstance(value, type):
         yield from ((f".{name}", child) for name, child in attributes.items())

@@ -56,9 +56,14 @@ def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
         try:
             return by_value[value]
         except (KeyError, TypeError):
-            raise ProtocolError(f"{value!r:.80} is no {kind.__name__}") from None
+            raise ProtocolError(f"{_shown(value)} is no {kind.__name__}") from None
 
     return encode, decode
+
+
+def _shown(value: Any) -> str:
+    """A value for an error message; what nests may nest too deeply for ``repr``."""
+    return f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else f"a {type(value).__name__}"
 
 
 def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
@@ -71,7 +76,8 @@ def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
 
 def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
     match value:
-        case [bytes() | None as data, int() as count] if count >= 0 and (data is not None or count > 0):
+        # By exact type: a bool would pass for an int.
+        case [bytes() | None as data, count] if type(count) is int and count >= (data is None):
             taken = []
             for _ in range(count):
                 frame = next(frames, None)
@@ -176,7 +182,7 @@ class Codec(Generic[T]):
         code = item.pop(0)
         decoder = self._decoders.get(code) if type(code) is int else None
         if decoder is None:
-            raise ProtocolError(f"unknown message code {code!r:.40}")
+            raise ProtocolError(f"unknown message code {_shown(code)}")
         message: T = decoder(item, frames)
         return message
 
