@@ -84,7 +84,7 @@ class Kernel:
             try:
                 self._log.append(self.client.get_iopub_msg(timeout=max(0.0, deadline - time.monotonic())))
             except queue.Empty:
-                last = [(m["msg_type"], m["content"]) for m in self._log[-5:]]
+                last = [(m["msg_type"], f"{m['content']!r:.300}") for m in self._log[-5:]]
                 raise TimeoutError(f"the kernel says nothing more; its last messages: {last}") from None
 
     def send_comm(self, comm_id: str, content: dict[str, Any]) -> None:

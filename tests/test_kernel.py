@@ -199,7 +199,7 @@ def test_no_comm_outlives_its_card(running_kernel: Kernel) -> None:
     executed = k.run("f = ex.submit(time.sleep, 60)\nf")
     card_id(executed)
     k.run("f.cancel()")
-    wait_for_static(k, "cancelled (stopped)")
+    wait_for_static(k, "cancelled (")
     assert k.run(count).text == before
 
 
@@ -234,3 +234,26 @@ def test_the_end_of_a_kernel_ends_everything(ending: str) -> None:
         k.client.stop_channels()
         k.manager.shutdown_kernel(now=True)
         k.manager.cleanup_resources()
+
+
+def test_a_notebook_that_runs_without_a_browser_keeps_how_its_tasks_ended() -> None:
+    """nbclient takes only what is sent while a cell runs."""
+    import nbclient
+    import nbformat
+
+    cells = [
+        "from scaler_notebook import NotebookExecutor\nimport time\nex = NotebookExecutor(n_workers=1)",
+        "during = ex.submit(time.sleep, 60)\nduring",
+        "during.cancel()",
+        "between = ex.submit(abs, -1)\nbetween",
+        "while not between.done(): pass",
+        "1",
+        "last = ex.submit(abs, -2)\nlast",
+        "last.result()",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=60).execute()
+    shown = [notebook.cells[cell].outputs[0]["data"]["text/plain"] for cell in (1, 3, 6)]
+    assert "cancelled" in shown[0]
+    assert "done" in shown[1]
+    assert "done" in shown[2]

@@ -99,3 +99,6 @@ def _register_views(shell: Any) -> None:
 
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.for_type(ScalerFuture, display.show)
+    # These two fire for cells alone, and did they fire more often, it would do no harm.
+    shell.events.register("pre_run_cell", display.cell_begins)
+    shell.events.register("post_run_cell", display.cell_ends)

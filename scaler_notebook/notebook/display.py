@@ -15,6 +15,7 @@ from .kernel_internals import let_front_end_choose
 from .publisher import publisher
 
 READY_PATIENCE = 3.0  # seconds that a front end gets to show a widget before HTML takes its place
+FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
 PREVIEW_BYTES = 1_000_000  # a larger result is not loaded only to be shown
 PREVIEW_TEXT = 2_000  # characters
 
@@ -49,6 +50,7 @@ class Card:
         self._preview_asked = False
         self._note: str | None = None
         self._widget: CardWidget | None = None
+        self._repeated = False
         self._fallback = False  # this front end shows no widgets
 
     def show(self) -> None:
@@ -72,6 +74,9 @@ class Card:
         """Send what has changed; on the publisher's thread."""
         future = self._future
         if future.done():
+            if not self._repeated:
+                self._repeated = True
+                _last_words.add(self)
             self._ask_for_preview()
             self._close_widget()
             self._update_static()
@@ -157,6 +162,25 @@ class Card:
             text = f"<{type(value).__name__}, whose repr raised {error!r}>"
         self._preview = text if len(text) <= PREVIEW_TEXT else text[: PREVIEW_TEXT - 1] + "…"
         publisher.mark(self)
+
+
+_last_words: "set[Card]" = set()  # ended cards whose static form was sent since the last cell began
+
+
+def cell_begins(info: Any) -> None:
+    """Send again what ended cards said since the last cell began.
+
+    Who runs a notebook without a browser (nbclient, papermill) keeps only what is sent while a cell runs; a task that
+    ended between two cells would be "running" for ever in the saved notebook.
+    """
+    while _last_words:
+        publisher.mark(_last_words.pop())
+    publisher.flush(FLUSH_PATIENCE)
+
+
+def cell_ends(result: Any) -> None:
+    """Have the views say how things stand before the cell is over, for the same reason."""
+    publisher.flush(FLUSH_PATIENCE)
 
 
 def show(future: ScalerFuture[Any]) -> None:

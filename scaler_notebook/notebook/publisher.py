@@ -34,6 +34,7 @@ class Publisher:
         self._sent: dict[View, float] = {}
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._sending = False
         self._thread: threading.Thread | None = None
 
     def mark(self, view: View) -> None:
@@ -55,11 +56,20 @@ class Publisher:
             self._due.pop(view, None)
             self._sent.pop(view, None)
 
+    def flush(self, timeout: float) -> None:
+        """Have everything that is marked sent now, and wait for it, at most ``timeout`` seconds."""
+        with self._changed:
+            if not self._due and not self._sending:
+                return
+            self._due = dict.fromkeys(self._due, 0.0)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._due and not self._sending, timeout)
+
     def _wake(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="scaler_notebook publisher", daemon=True)
             self._thread.start()
-        self._changed.notify()
+        self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
@@ -68,6 +78,9 @@ class Publisher:
                 call()
             except Exception:
                 log.exception("a view could not be updated")
+            with self._changed:
+                self._sending = False
+                self._changed.notify_all()
             time.sleep(TOTAL_INTERVAL)
 
     def _next(self) -> Callable[[], None]:
@@ -81,6 +94,7 @@ class Publisher:
                 if view is not None and self._due[view] <= now:
                     del self._due[view]
                     self._sent[view] = now
+                    self._sending = True
                     return view.publish
                 times = [self._later[0][0]] if self._later else []
                 times += [self._due[view]] if view is not None else []
