@@ -536,7 +536,7 @@ class Scheduler(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end every task gets its one final message."""
         self.tick(2.0)
-        while self.world.queue or self.world.holds:
+        for _ in self.world.fates:
             self.ready()
             for process in sorted(self.world.alive):
                 self._reaped(process)

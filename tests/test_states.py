@@ -610,6 +610,14 @@ def test_a_callback_that_raises_or_exits_keeps_none_from_the_next() -> None:
     assert calls == [ValueError, SystemExit]
 
 
+def test_a_callback_that_comes_too_late_is_called_all_the_same_and_once() -> None:
+    for order in ("SR", "CA", "RC", "L"):
+        life, calls = Life().play(order), []
+        life.future.add_done_callback(lambda future: calls.append((future, threading.current_thread().name)))  # noqa: B023
+        callbacks_done()
+        assert calls == [(life.future, "scaler_notebook callbacks")]
+
+
 def test_an_id_leaves_the_table_on_its_end_alone_and_an_unknown_one_is_harmless() -> None:
     life = Life()
     for order in ("S", "C", "F", "N"):

@@ -243,6 +243,25 @@ def test_a_header_beyond_the_bound_is_not_even_parsed(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
+    ("bound", "batch", "size"),
+    [
+        ("MAX_MESSAGES", [_sample(TaskLog)] * 20, 20),
+        ("MAX_FIELD", [dataclasses.replace(_sample(TaskLog), text="x" * 50)], 50),
+        ("MAX_FIELD", [dataclasses.replace(_sample(TaskResult), payload=Payload(b"x" * 50))], 50),
+    ],
+    ids=["messages", "text", "pickle"],
+)
+def test_counts_and_lengths_are_bounded(
+    bound: str, batch: list[Any], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = ENGINE_CODEC.encode(batch)
+    monkeypatch.setattr(wire, bound, size)
+    assert ENGINE_CODEC.decode(frames) == batch
+    monkeypatch.setattr(wire, bound, size - 1)
+    refused(ENGINE_CODEC, frames)
+
+
+@pytest.mark.parametrize(
     "header",
     [
         b"\xdd\xff\xff\xff\xff",  # an array

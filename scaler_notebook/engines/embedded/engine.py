@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import zmq
 
 from ...protocol.errors import EngineLostError, ProtocolError
-from ...protocol.messages import Buffer, ClientMessage
+from ...protocol.messages import ClientMessage
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from ..base import Deliver, Lost
 from .launcher import SchedulerProcess
+from .zmq_frames import received
 
 
 class EmbeddedEngine:
@@ -52,19 +53,17 @@ class EmbeddedEngine:
         self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
 
     def _drain(self) -> None:
-        while self._socket is not None:
-            try:
-                head, *rest = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            # Writable memory of our own, for the arrays that will be unpickled over it.
-            frames: list[Buffer] = [head.buffer, *(bytearray(frame.buffer) for frame in rest)]
+        if self._socket is None:
+            return
+        for frames in received(self._socket, plain=1, writable=True):
             try:
                 messages = ENGINE_CODEC.decode(frames)
             except ProtocolError as error:
                 self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
                 return
             self._deliver(messages)
+            if self._socket is None:
+                return
 
     def _ended(self) -> None:
         with contextlib.suppress(BlockingIOError):

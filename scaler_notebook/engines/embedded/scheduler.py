@@ -72,7 +72,9 @@ class Scheduler:
         # After the fork server and not before: libzmq's threads do not survive a fork.
         import zmq
 
-        self._zmq = zmq
+        from .zmq_frames import received
+
+        self._zmq, self._received = zmq, received
         self._context = zmq.Context()
         self._clients = clients = self._context.socket(zmq.ROUTER)
         clients.linger = 0
@@ -155,14 +157,10 @@ class Scheduler:
         """Take what clients sent; True if there was anything."""
         assert self._clients is not None
         got = False
-        while True:
-            try:
-                owner, *frames = self._clients.recv_multipart(self._zmq.NOBLOCK, copy=False)
-            except self._zmq.Again:
-                return got
+        for owner, *frames in self._received(self._clients, plain=2, writable=False):
             got = True
             try:
-                messages = CLIENT_CODEC.decode([frame.buffer for frame in frames])
+                messages = CLIENT_CODEC.decode(frames)
             except ProtocolError as error:
                 log.error("a client sent what is no message of ours: %s", error)
                 continue
@@ -170,11 +168,12 @@ class Scheduler:
             for message in messages:
                 match message:
                     case Task():
-                        self._core.submit(owner.bytes, message, now, clock)
+                        self._core.submit(bytes(owner), message, now, clock)
                     case TaskCancel():
-                        self._core.cancel(owner.bytes, message, now)
+                        self._core.cancel(bytes(owner), message, now)
                     case ClientDisconnect():
-                        self._core.client_gone(owner.bytes)
+                        self._core.client_gone(bytes(owner))
+        return got
 
     def _flush(self) -> None:
         assert self._clients is not None
