@@ -76,6 +76,8 @@ def test_starting_over_forgets_what_was_not_read_and_half_a_character(file: Outp
     os.write(file.fd, "€new".encode())
     assert file.new_text() == "€new"
     file.start_over()
+    os.write(file.fd, b"never looked at")
+    file.start_over()
     assert file.new_text() == ""
 
 
@@ -263,7 +265,15 @@ def with_global() -> Any:
     return GLOBAL_LOCK
 
 
-with_global.__module__ = "__main__"  # by value, as what a notebook defines
+def by_value(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As what a notebook defines."""
+    function.__module__ = "__main__"
+    return function
+
+
+def with_closure_and_global() -> Callable[[], Any]:
+    fine = 1
+    return lambda: (fine, GLOBAL_LOCK)
 
 
 def loop() -> Holder:
@@ -288,12 +298,13 @@ def error_for(value: Any, what: str = "argument 'x' of f") -> TaskSerializationE
         (Holder(model=Holder(cache={"a": 1, "b": [0, threading.Lock()]})), ".model.cache['b'][1] (a _thread.lock)"),
         ((1, {2: threading.Lock()}), "[1][2] (a _thread.lock)"),
         (with_lock_in_closure(), " → closure variable 'lock' (a _thread.lock)"),
-        (with_global, " → global 'GLOBAL_LOCK' (a _thread.lock)"),
+        (by_value(with_global), " → global 'GLOBAL_LOCK' (a _thread.lock)"),
+        (by_value(with_closure_and_global()), " → global 'GLOBAL_LOCK' (a _thread.lock)"),
         (loop(), ".lock (a _thread.lock)"),
         (Holder(lock=threading.Lock()).method, ".lock (a _thread.lock)"),
         (functools.partial(print, threading.Lock()), " (a _thread.lock)"),
     ],
-    ids=["attribute", "nested", "tuple", "closure", "global", "cycle", "bound method", "partial"],
+    ids=["attribute", "nested", "tuple", "closure", "global", "closure and global", "cycle", "bound method", "partial"],
 )
 def test_the_error_names_the_attribute_that_cannot_be_pickled(value: Any, path: str) -> None:
     message = str(error_for(value))

@@ -51,7 +51,10 @@ class Recorder:
                 word = message.outcome.value
         self.done.append(f"{owner.decode()}: {message.task_id} {word}")
 
-    def run_task(self, process: int, seq: int, task: Task) -> None:
+    def suits(self, process: int, context: object) -> bool:
+        return True
+
+    def run_task(self, process: int, seq: int, task: Task, context: object = None) -> None:
         self.done.append(f"run {task.task_id} on {process} as {seq}")
 
     def interrupt(self, process: int, seq: int) -> None:
@@ -114,11 +117,17 @@ def ending(scene: Scene) -> None:
     scene.after(GRACE)
 
 
+def refused(scene: Scene) -> None:
+    asked(False)(scene)
+    scene.after(GRACE)
+
+
 STAGES: dict[str, Step] = {
     "queued": lambda scene: scene.submit(),
     "running": announced,
     "asked softly": asked(False),
     "asked": asked(True),
+    "refused": refused,
     "ending": ending,
 }
 EVENTS: dict[str, Step] = {
@@ -186,6 +195,9 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
 }
 
 
+EXPECTED["refused"] = EXPECTED["running"]  # the request is answered
+
+
 @pytest.mark.parametrize(("stage", "event"), [(stage, event) for stage in STAGES for event in EVENTS])
 def test_what_is_done_in_each_stage_about_each_event(stage: str, event: str) -> None:
     scene = Scene()
@@ -197,7 +209,7 @@ def test_what_is_done_in_each_stage_about_each_event(stage: str, event: str) -> 
 
 
 @pytest.mark.parametrize("ends", ["success", "failure", "died"])
-@pytest.mark.parametrize("stage", ["running", "asked softly", "asked", "ending"])
+@pytest.mark.parametrize("stage", ["running", "asked softly", "asked", "refused", "ending"])
 def test_a_task_that_has_ended_leaves_nothing_behind(stage: str, ends: str) -> None:
     """Neither a timer nor a second message; its slot is free, its process has the next task or is not used again."""
     scene = Scene()
@@ -257,14 +269,27 @@ def test_a_stronger_request_gets_a_grace_period_of_its_own() -> None:
     assert scene.hands.done[before:] == ["interrupt 1 in 1", "kill 1"]
 
 
-def test_a_refused_task_can_be_asked_again() -> None:
+@pytest.mark.parametrize(("force", "answer"), [(True, "kill 1"), (False, "me: t CancelFailed")])
+def test_a_refused_task_can_be_asked_again(force: bool, answer: str) -> None:
     scene = Scene()
-    STAGES["asked softly"](scene)
-    scene.after(GRACE)
+    refused(scene)
     before = len(scene.hands.done)
-    scene.cancel(True)
+    scene.cancel(force)
     scene.after(GRACE)
-    assert scene.hands.done[before:] == ["interrupt 1 in 1", "interrupt 1 in 1", "kill 1"]
+    assert scene.hands.done[before:] == ["interrupt 1 in 1", "interrupt 1 in 1", answer]
+
+
+@pytest.mark.parametrize("grace", [ANNOUNCE_AFTER / 4, ANNOUNCE_AFTER * 4])
+def test_the_next_deadline_is_the_earliest_thing_to_do(grace: float) -> None:
+    scene = Scene()
+    assert scene.core.next_deadline() is None
+    scene.ready()
+    scene.submit()
+    assert scene.core.next_deadline() == ANNOUNCE_AFTER
+    scene.cancel(grace=grace)
+    assert scene.core.next_deadline() == min(ANNOUNCE_AFTER, grace / 2)
+    scene.after(ANNOUNCE_AFTER)
+    assert scene.core.next_deadline() == (grace / 2 if grace / 2 > ANNOUNCE_AFTER else None)
 
 
 @pytest.mark.parametrize("grace", [0.0, -1.0])
@@ -362,6 +387,7 @@ class World:
                 fate.asked = None
             case TaskCancelConfirm():
                 fate.final = message.answer.value
+                assert fate.asked is not None or fate.doomed, "cancelled unasked"
                 assert fate.process not in self.alive, "confirmed before its process was reaped"
                 assert fate.started == bool(fate.process), "never started, or stopped?"
                 if fate.asked is not None:
@@ -374,7 +400,10 @@ class World:
         fate.held, fate.asked = False, None
         self.holds.pop(fate.process, None)
 
-    def run_task(self, process: int, seq: int, task: Task) -> None:
+    def suits(self, process: int, context: object) -> bool:
+        return True
+
+    def run_task(self, process: int, seq: int, task: Task, context: object = None) -> None:
         fate = self.fates[task.task_id]
         assert process in self.alive
         assert process not in self.dying

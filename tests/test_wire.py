@@ -49,6 +49,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False),
     bool: st.booleans(),
     bytes: SMALL,
+    tuple[str, ...]: st.lists(st.text(max_size=9), max_size=4).map(tuple),
 }
 
 
@@ -150,6 +151,8 @@ def spoiled(kind: Any) -> list[Any]:
     if dataclasses.is_dataclass(kind):
         return [None, 0, "x", [], [None] * 99, {}]
     other = [None, [], [[]], {}, msgpack.ExtType(1, b"")]
+    if kind == tuple[str, ...]:
+        return [None, "x", b"x", 1, [1], [None], ["x", b"y"], [["x"]], {}]
     if issubclass(kind, Enum):
         return [*other, "", "nonsense", next(iter(kind)).name + "?", 0, True, 1.5, b"Success"]
     wrong: dict[Any, list[Any]] = {
@@ -183,7 +186,7 @@ def test_a_field_of_the_wrong_type_is_refused(codec: Codec[Any], cls: type) -> N
 
 
 def _sample(cls: Any) -> Any:
-    plain = {Payload: Payload(b"x"), str: "t", int: 3, float: 1.5, bool: True, bytes: b"x"}
+    plain = {Payload: Payload(b"x"), str: "t", int: 3, float: 1.5, bool: True, bytes: b"x", tuple[str, ...]: ("x", "y")}
 
     def value(kind: Any) -> Any:
         if kind in plain:
@@ -194,7 +197,7 @@ def _sample(cls: Any) -> Any:
     return cls(**{field.name: value(hints[field.name]) for field in dataclasses.fields(cls)})
 
 
-@pytest.mark.parametrize("code", [0, -1, 4, 15, 22, 2**64 - 1, True, 1.0, None, "1", b"\x01", [1], [], {}])
+@pytest.mark.parametrize("code", [0, -1, 9, 15, 22, 2**64 - 1, True, 1.0, None, "1", b"\x01", [1], [], {}])
 def test_an_unknown_message_code_is_refused(code: Any) -> None:
     for codec, classes in CODECS.values():
         (good,) = msgpack.unpackb(codec.encode([_sample(classes[0])])[0])

@@ -13,6 +13,7 @@ from ..protocol.messages import EngineMessage, Task, TaskCancel
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .manager import FutureManager
+from .surroundings import Surroundings
 
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
@@ -41,6 +42,7 @@ class Session:
         self._numbers = itertools.count(1)
         self._alive = True
         self._mutex = threading.Lock()
+        self._surroundings = Surroundings()
         engine.start()
         self._agent = Agent(engine, self._deliver, self._lost)
         try:
@@ -68,6 +70,10 @@ class Session:
     def submit(self, future: ScalerFuture[Any], task: Task) -> None:
         """Send a task; its future ends in every case."""
         self._manager.add(future)
+        with self._mutex:  # what a thread finds changed must be on its way before any thread's next task
+            context = self._surroundings.changed()
+            if context is not None:
+                self._agent.post(context)
         self._agent.post(task)
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
             self._manager.lost(_disconnected())

@@ -1,6 +1,6 @@
 """The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
 
-Client → engine: ``Task``, ``TaskCancel``, ``ClientDisconnect``.
+Client → engine: ``Task``, ``TaskCancel``, ``ClientContext``, ``ClientDisconnect``.
 Engine → client: ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
 ``TaskDisplay``.
 
@@ -81,6 +81,28 @@ class Task:
     function: Payload
     arguments: Payload
     options: TaskOptions = field(default_factory=TaskOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientContext:
+    """Where the client's later tasks run: what the kernel's own code would see.
+
+    Parameters
+    ----------
+    directory
+        The working directory; empty if it is gone.
+    path
+        ``sys.path``.
+    environment
+        ``NAME=value``, all of them.
+    modules
+        Changes whenever a module of the user's is edited: a process that has imported an older one must not run them.
+    """
+
+    directory: str
+    path: tuple[str, ...]
+    environment: tuple[str, ...]
+    modules: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +192,6 @@ class TaskDisplay:
     metadata: Payload
 
 
-ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect
+ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect | ClientContext
 EngineMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
 Message: TypeAlias = ClientMessage | EngineMessage

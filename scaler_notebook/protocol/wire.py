@@ -66,6 +66,16 @@ def _shown(value: Any) -> str:
     return f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else f"a {type(value).__name__}"
 
 
+def _encode_strings(value: tuple[str, ...], frames: list[Buffer]) -> Any:
+    return value
+
+
+def _decode_strings(value: Any, frames: Iterator[Buffer]) -> tuple[str, ...]:
+    if type(value) is not list or not all(type(item) is str for item in value):
+        raise ProtocolError("expected an array of texts")
+    return tuple(value)
+
+
 def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
     inline = len(payload.data) <= INLINE_PICKLE
     if not inline:
@@ -110,6 +120,8 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
 def _coder(kind: Any) -> tuple[Encoder, Decoder]:
     if kind is Payload:
         return _encode_payload, _decode_payload
+    if kind == tuple[str, ...]:
+        return _encode_strings, _decode_strings
     if kind in (str, int, float, bool, bytes):
         return _plain(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -188,7 +200,7 @@ class Codec(Generic[T]):
 
 
 CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
-    {1: messages.Task, 2: messages.TaskCancel, 3: messages.ClientDisconnect}
+    {1: messages.Task, 2: messages.TaskCancel, 3: messages.ClientDisconnect, 4: messages.ClientContext}
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
     {

@@ -23,6 +23,7 @@ from typing import Protocol
 from typing_extensions import assert_never
 
 from ...protocol.messages import (
+    ClientContext,
     EngineMessage,
     Payload,
     Task,
@@ -44,7 +45,10 @@ class Hands(Protocol):
     def tell(self, owner: bytes, message: EngineMessage) -> None:
         """Send a message to a client."""
 
-    def run_task(self, process: int, seq: int, task: Task) -> None:
+    def suits(self, process: int, context: ClientContext | None) -> bool:
+        """May a task that was submitted in ``context`` run there? Not if it imported modules that were edited since."""
+
+    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None) -> None:
         """Hand a task to an idle process."""
 
     def interrupt(self, process: int, seq: int) -> None:
@@ -70,6 +74,7 @@ class Record:
 
     task: Task
     owner: bytes
+    context: ClientContext | None = None
     stage: Stage = Stage.QUEUED
     process: int = 0
     seq: int = 0
@@ -113,6 +118,7 @@ class Core:
         self._slots = slots
         self._hands = hands
         self._records: dict[str, Record] = {}
+        self._contexts: dict[bytes, ClientContext] = {}
         self._queue: OrderedDict[str, Record] = OrderedDict()
         self._processes: dict[int, Process] = {}
         self._idle: list[int] = []  # the last one used first: its caches are warm
@@ -135,10 +141,15 @@ class Core:
         """
         if task.task_id in self._records:
             return  # a client that repeats an id has a bug; the task that it names goes on untouched
-        record = Record(task, owner)
+        record = Record(task, owner, self._contexts.get(owner))
         self._records[task.task_id] = record
         self._queue[task.task_id] = record
         self.dispatch(now, clock)
+
+    def move(self, owner: bytes, context: ClientContext) -> None:
+        """What the client submits from now on runs in ``context``."""
+        self._contexts.pop(owner, None)
+        self._contexts[owner] = context
 
     def cancel(self, owner: bytes, request: TaskCancel, now: float) -> None:
         """QUEUED → confirmed; RUNNING → ASKED; ASKED: upgraded if stronger; ENDING: answered at its end."""
@@ -166,6 +177,7 @@ class Core:
 
     def client_gone(self, owner: bytes) -> None:
         """Nobody waits for these any more: queued ones are forgotten, running ones killed."""
+        self._contexts.pop(owner, None)
         for record in [r for r in self._records.values() if r.owner == owner]:
             if record.stage is Stage.QUEUED:
                 del self._queue[record.task.task_id]
@@ -176,10 +188,14 @@ class Core:
     # ------------------------------------------------------------------ processes
 
     def process_ready(self, process: int, now: float, clock: float) -> None:
-        """A new process can take tasks."""
-        self._processes[process] = Process()
+        """A new process, or one that was held, can take tasks."""
+        self._processes.setdefault(process, Process())
         self._idle.append(process)
         self.dispatch(now, clock)
+
+    def hold(self, process: int) -> None:
+        """An idle process takes no task until it is ready again."""
+        self._idle.remove(process)
 
     def process_ended_run(self, process: int, ended: Ended, now: float, clock: float) -> None:
         """SUCCESS, FAILED: the result is sent, whatever was asked. STOPPED → ENDING: confirmed once reaped."""
@@ -221,8 +237,12 @@ class Core:
     def dispatch(self, now: float, clock: float) -> None:
         """QUEUED → RUNNING, for as many as there are free slots and processes."""
         while self._queue and self._idle and self._busy < self._slots:
-            _, record = self._queue.popitem(last=False)
+            record = next(iter(self._queue.values()))
             process = self._idle.pop()
+            if not self._hands.suits(process, record.context):
+                self._hands.kill(process)  # another takes its place
+                continue
+            self._queue.popitem(last=False)
             state = self._processes[process]
             state.seq += 1
             state.record = record
@@ -234,7 +254,7 @@ class Core:
             )
             self._busy += 1
             self._unannounced.append((now + ANNOUNCE_AFTER, record))
-            self._hands.run_task(process, state.seq, record.task)
+            self._hands.run_task(process, state.seq, record.task, record.context)
 
     # ------------------------------------------------------------------ time
 
@@ -271,6 +291,21 @@ class Core:
     def running(self) -> list[int]:
         """The processes that hold a task."""
         return [process for process, state in self._processes.items() if state.record is not None]
+
+    @property
+    def fresh(self) -> list[int]:
+        """The processes that wait for their first task."""
+        return [process for process in self._idle if not self._processes[process].seq]
+
+    @property
+    def has_queue(self) -> bool:
+        """Does a task wait for a process?"""
+        return bool(self._queue)
+
+    @property
+    def latest_context(self) -> ClientContext | None:
+        """Where the client that moved last runs its tasks."""
+        return next(reversed(self._contexts.values()), None)
 
     def holder(self, process: int) -> tuple[str, bytes] | None:
         """``(task id, owner)`` of the task that a process holds."""

@@ -1,10 +1,14 @@
-"""The messages between the scheduler and one task process. They never leave the machine."""
+"""The messages between the scheduler and one task process. They never leave the machine.
+
+The client's :class:`~scaler_notebook.protocol.messages.ClientContext` is passed on before the first run that it is
+for.
+"""
 
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from ...protocol.messages import Payload, TaskFigures
+from ...protocol.messages import ClientContext, Payload, TaskFigures
 from ...protocol.wire import Codec
 
 
@@ -26,8 +30,18 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Warm:
+    """Scheduler → task process that waits for its first task: import what others had to, then say ``Ready`` again.
+
+    While it imports, any further message (one without modules, say) has it stop at the next module.
+    """
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
-    """Task process → scheduler, once: it can take a task."""
+    """Task process → scheduler, at its start and after ``Warm``: it can take a task."""
 
     pid: int
 
@@ -40,7 +54,8 @@ class Ended:
     end: End
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
+    modules: tuple[str, ...] = ()  # imported by this run, packages only
 
 
-InnerMessage: TypeAlias = Run | Ready | Ended
-INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended})
+InnerMessage: TypeAlias = ClientContext | Run | Warm | Ready | Ended
+INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm})

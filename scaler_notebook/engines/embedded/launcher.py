@@ -141,7 +141,8 @@ class SchedulerProcess:
                 bufsize=0,
             )
         assert process.stdin is not None
-        process.stdin.write(json.dumps([sys.path, config]).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: the handshake finds out
+            process.stdin.write(json.dumps([sys.path, config]).encode() + b"\n")
         return process
 
     def _handshake(self, process: "subprocess.Popen[bytes]") -> str:

@@ -10,6 +10,7 @@ import time
 from typing import Protocol
 
 from ...protocol.errors import ProtocolError
+from ...protocol.messages import ClientContext
 from . import family
 from .inner import INNER_CODEC, Ended, InnerMessage, Ready
 from .interrupts import AskPage
@@ -51,6 +52,7 @@ class TaskProcess:
             self.outbox = Outbox(self.sock)
             self.unsent = False
             self.assembler = Assembler()
+            self.context: ClientContext | None = None
             self.how = ""  # it died, set once reaped
             self.lingering: list[int] = []  # descendants that were killed with it
             self.reaped_at = 0.0
@@ -116,6 +118,18 @@ class Pool:
         process = self._processes[pid]
         process.outbox.put(INNER_CODEC.encode([message]))
         self._flush(process)
+
+    def suits(self, pid: int, context: ClientContext | None) -> bool:
+        """Could a task of this context run there? Not if modules were edited since the process imported some."""
+        last = self._processes[pid].context
+        return last is None or context is None or last.modules == context.modules
+
+    def move(self, pid: int, context: ClientContext | None) -> None:
+        """Have a process run what comes next in ``context``."""
+        process = self._processes[pid]
+        if context is not None and process.context is not context:
+            process.context = context
+            self.send(pid, context)
 
     def new_output(self, pid: int) -> tuple[str, str]:
         """What a process wrote to stdout and stderr since the last call."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import (
+    ClientContext,
     ClientDisconnect,
     EngineMessage,
     LogStream,
@@ -32,6 +33,7 @@ from .core import Core
 from .inner import Ended, Run
 from .pool import Pool
 from .starting import Starter, best_starter
+from .warmth import Warmth
 
 if TYPE_CHECKING:
     import zmq
@@ -61,6 +63,7 @@ class Scheduler:
         self._pool = Pool(config["slots"] + config["spares"], starter, self._selector, self)
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._next_look = 0.0
+        self._warmth = Warmth()
         self._over = False
         self._clients: zmq.Socket[bytes] | None = None
 
@@ -125,6 +128,7 @@ class Scheduler:
                 self._pool.reap()
             self._core.tick(time.monotonic())
             self._look_at_output()
+            self._warmth.spread(self._core, self._pool)
             # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
             while self._receive() or self._mail:
                 self._flush()
@@ -171,6 +175,8 @@ class Scheduler:
                         self._core.submit(bytes(owner), message, now, clock)
                     case TaskCancel():
                         self._core.cancel(bytes(owner), message, now)
+                    case ClientContext():
+                        self._core.move(bytes(owner), message)
                     case ClientDisconnect():
                         self._core.client_gone(bytes(owner))
         return got
@@ -187,8 +193,12 @@ class Scheduler:
     def tell(self, owner: bytes, message: EngineMessage) -> None:
         self._mail[owner].append(message)
 
-    def run_task(self, process: int, seq: int, task: Task) -> None:
+    def suits(self, process: int, context: ClientContext | None) -> bool:
+        return self._pool.suits(process, context)
+
+    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None) -> None:
         self._pool.start_output_over(process)
+        self._pool.move(process, context)
         self._pool.send(process, Run(seq, task.function, task.arguments))
 
     def interrupt(self, process: int, seq: int) -> None:
@@ -200,14 +210,17 @@ class Scheduler:
     # ------------------------------------------------------------------ the pool's events
 
     def ready(self, pid: int) -> None:
+        self._warmth.ready(pid)
         self._core.process_ready(pid, time.monotonic(), time.time())
 
     def ended_run(self, pid: int, ended: Ended) -> None:
         self._forward_output(pid)
+        self._warmth.learn(pid, ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
 
     def died(self, pid: int, how: str) -> None:
         self._forward_output(pid)
+        self._warmth.died(pid, self._core.holder(pid) is not None)
         self._core.process_died(pid, how, time.monotonic(), time.time())
 
     # ------------------------------------------------------------------ output

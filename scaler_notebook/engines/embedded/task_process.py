@@ -4,6 +4,7 @@ import importlib
 import os
 import random
 import resource
+import select
 import signal
 import socket
 import sys
@@ -13,9 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...protocol import failures, payloads
-from ...protocol.errors import ProtocolError, TaskSerializationError
-from ...protocol.messages import Payload, TaskFigures
-from .inner import INNER_CODEC, End, Ended, Ready, Run
+from ...protocol.errors import ProtocolError
+from ...protocol.messages import ClientContext, Payload, TaskFigures
+from .cores import THREAD_VARIABLES
+from .inner import INNER_CODEC, End, Ended, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
 from .stream import Assembler, send_blocking
 
@@ -68,6 +70,8 @@ class _Server:
     def __init__(self, sock: socket.socket, interrupts: Interrupts) -> None:
         self._sock = sock
         self._interrupts = interrupts
+        self._directory = ""  # of the kernel
+        self._known = set(sys.modules)
 
     def serve(self) -> None:
         self._interrupts.install()
@@ -76,15 +80,49 @@ class _Server:
         while assembler.read(self._sock):
             for frames in assembler.batches():
                 for message in INNER_CODEC.decode(frames):
-                    if isinstance(message, Run):
-                        self._run(message)
+                    match message:
+                        case Run():
+                            self._run(message)
+                        case ClientContext():
+                            self._move(message)
+                        case Warm():
+                            self._warm(message)
+
+    def _move(self, context: ClientContext) -> None:
+        """Take on the kernel's surroundings; the directory at each run, for a task may change it."""
+        self._directory = context.directory
+        sys.path[:] = context.path
+        importlib.invalidate_caches()
+        wanted = dict(setting.partition("=")[::2] for setting in context.environment)
+        kept = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+        for name in os.environ.keys() - wanted.keys() - kept.keys():
+            del os.environ[name]
+        os.environ.update({name: value for name, value in wanted.items() if os.environ.get(name) != value})
+
+    def _warm(self, warm: Warm) -> None:
+        """Import until there is something better to do."""
+        for name in warm.modules:
+            if select.select([self._sock], [], [], 0)[0]:
+                break
+            with suppress(Exception):  # a module that some task could import, and we cannot, is that task's business
+                importlib.import_module(name)
+        self._known = set(sys.modules)
+        if warm.modules:
+            send_blocking(self._sock, INNER_CODEC.encode([Ready(os.getpid())]))
+
+    def _new_modules(self) -> tuple[str, ...]:
+        if len(sys.modules) == len(self._known):
+            return ()
+        new = [name for name in list(sys.modules) if name not in self._known and not name.startswith("_")]
+        self._known = set(sys.modules)
+        return tuple(name for name in new if "._" not in name)
 
     def _run(self, run: Run) -> None:
         self._interrupts.install()
         started, cpu = time.time(), time.process_time()
         end, payload = self._interrupts.run(
             run.seq,
-            body=lambda: (End.SUCCESS, _call(run)),
+            body=lambda: (End.SUCCESS, self._call(run)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
             failed=lambda error: (End.FAILED, payloads.dump(failures.describe(error, OWN_FILES))),
         )
@@ -97,20 +135,24 @@ class _Server:
             time.process_time() - cpu,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
         )
-        send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures)]))
+        send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
+
+    def _call(self, run: Run) -> Payload:
+        """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
+        if self._directory and self._directory != _working_directory():
+            os.chdir(self._directory)
+        function = payloads.load(run.function)
+        args, kwargs = payloads.load(run.arguments)
+        value = function(*args, **kwargs)
+        try:
+            return payloads.dump(value)
+        except Exception as error:
+            name = getattr(function, "__qualname__", repr(function))
+            raise payloads.serialization_error(f"the result of {name}", value, error) from error
 
 
-def _call(run: Run) -> Payload:
-    """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
-    function = payloads.load(run.function)
-    args, kwargs = payloads.load(run.arguments)
-    value = function(*args, **kwargs)
+def _working_directory() -> str:
     try:
-        return payloads.dump(value)
-    except Exception as error:
-        name = getattr(function, "__qualname__", repr(function))
-        raise _unpicklable(name, value, error) from error
-
-
-def _unpicklable(name: str, value: object, error: Exception) -> TaskSerializationError:
-    return payloads.serialization_error(f"the result of {name}", value, error)
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
