@@ -194,6 +194,8 @@ class Pool:
                 self._selector.modify(process.sock, events, lambda: self._serve(process))
 
     def _serve(self, process: TaskProcess) -> None:
+        if process.sock.fileno() < 0:
+            return  # reaped by an event of the same round
         if process.unsent:
             self._flush(process)
         if not self._read(process):

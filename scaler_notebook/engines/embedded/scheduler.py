@@ -220,7 +220,7 @@ class Scheduler:
 
     def died(self, pid: int, how: str) -> None:
         self._forward_output(pid)
-        self._warmth.died(pid, self._core.holder(pid) is not None)
+        self._warmth.died(pid)
         self._core.process_died(pid, how, time.monotonic(), time.time())
 
     # ------------------------------------------------------------------ output

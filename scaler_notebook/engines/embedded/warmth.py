@@ -51,9 +51,10 @@ class Warmth:
         """A process has started, or has done with importing."""
         self._importing.discard(pid)
 
-    def died(self, pid: int, held_task: bool) -> None:
+    def died(self, pid: int) -> None:
         """A process is gone. If it died of an import that nobody had asked for, its successors must not."""
-        self._importing.discard(pid)
-        if self._told.pop(pid, 0) and not held_task:
+        self._told.pop(pid, None)
+        if pid in self._importing:
+            self._importing.discard(pid)
             self._on = False
             log.warning("process %d died while it imported what tasks had imported; no spare does so again", pid)
