@@ -1,15 +1,17 @@
 """What we use of ipykernel beyond its public interface, in one place, checked before it is used.
 
-Seen to work on 6.29, 6.30, 6.31, 7.3 and 7.4. In 6.x the main shell's socket belongs to the main thread. In 7.x a
-thread of its own reads the socket and hands the main shell its messages over an in-process pair.
+Seen to work on 6.29, 6.31, 7.3 and 7.4. In 6.x the main shell's socket belongs to the main thread. In 7.x a thread of
+its own reads the socket and hands the main shell its messages over an in-process pair.
 """
 
 import asyncio
 import contextvars
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from types import FrameType
 from typing import Any
 
 import zmq
@@ -23,7 +25,7 @@ class UnknownKernel(Exception):
 
 
 class MainShell:
-    """The stream over which a kernel's main thread gets its requests.
+    """The requests to a kernel's main thread. Made and used on that thread, once the kernel's loop runs.
 
     Parameters
     ----------
@@ -33,28 +35,38 @@ class MainShell:
     Raises
     ------
     UnknownKernel
-        Something that we need is not there.
+        Something that we need is not there; nothing was changed.
     """
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
+        self._unseen: dict[int, RawMessage] = {}  # by identity: read by the loop, neither begun nor offered to a wait
+        self._taken: set[int] = set()  # of those, what a wait has handled; their turn is still to come
+        self._passed_on: set[asyncio.Task[Any]] = set()  # a loop keeps no task alive
+        self._place: Callable[[RawMessage], Coroutine[Any, Any, None] | None]  # puts a message in the kernel's order
         try:
             channels = getattr(kernel, "shell_channel_thread", None)
-            self._manager = channels.manager if channels is not None else None
-            if self._manager is not None:
-                self._stream = self._manager._shell_channel_to_main.to_stream
-                self._manager.get_subshell_to_shell_channel_socket  # noqa: B018  # only to see that it is there
+            if channels is None:
+                self._stream = self._out = kernel.shell_stream
+                self._dispatch = kernel.dispatch_shell
+                self._place = partial(kernel.schedule_dispatch, self._begin)
             else:
-                self._stream = kernel.shell_stream
+                self._stream = channels.manager._shell_channel_to_main.to_stream
+                self._out = channels.manager.get_subshell_to_shell_channel_socket(None)
+                self._dispatch = self._stream._recv_callback
+                self._place = self._begin
             for owner, names in (
-                (self._stream, ("_recv_callback", "_recv_copy", "on_recv", "flush", "socket")),
-                (kernel, ("set_parent", "get_parent", "_publish_status", "_publish_status_and_flush")),
-                (kernel, ("shell_handlers", "session", "log")),
+                (self._stream, ("socket", "on_recv")),
+                (kernel, ("io_loop", "session", "log", "shell_handlers", "_publish_status")),
+                (kernel, ("set_parent", "get_parent", "_parent_ident")),
             ):
                 for name in names:
                     getattr(owner, name)
         except AttributeError as error:
             raise UnknownKernel(str(error)) from None
+        if not inspect.iscoroutinefunction(self._dispatch):
+            raise UnknownKernel(f"{self._dispatch!r} is no coroutine function")
+        self._stream.on_recv(self._on_message, copy=False)
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":
@@ -62,46 +74,40 @@ class MainShell:
         socket: zmq.Socket[bytes] = self._stream.socket
         return socket
 
-    def receive(self) -> None:
-        """Have the stream read what has arrived, and pass it to whoever takes it now."""
-        self._stream.flush(zmq.POLLIN)
+    def receive(self, take: Take) -> None:
+        """Offer ``take`` what has arrived; what it declines keeps its place among the kernel's own.
 
-    @contextmanager
-    def taking(self, take: Take) -> Iterator[None]:
-        """Within it, every message goes to ``take`` first; what it declines goes its old way, in its order.
-
-        Nests: the old way may be another's ``take``.
+        Not by the stream's ``flush``: nested in itself, it would spin for ever on a message that it does not read.
         """
-        stream = self._stream
-        running: list[asyncio.Future[Any]] = []  # the loop itself keeps no task alive; they run when the cell ends
-        before, copy = stream._recv_callback, stream._recv_copy
-
-        def on_message(message: RawMessage) -> None:
+        unseen, self._unseen = self._unseen, {}
+        self._taken.update(identity for identity, message in unseen.items() if take(message))
+        while True:
+            try:
+                message = self._stream.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
             if not take(message):
-                passed = before(message)
-                if inspect.isawaitable(passed):
-                    running.append(asyncio.ensure_future(passed))
+                queued = self._place(message)
+                if queued is not None:
+                    task = self._kernel.io_loop.asyncio_loop.create_task(queued)
+                    self._passed_on.add(task)
+                    task.add_done_callback(self._passed_on.discard)
 
-        stream.on_recv(on_message, copy=copy)
-        try:
-            self._take_queued(take)
-            yield
-        finally:
-            # Not by on_recv: it would wrap the callback once more each time.
-            stream._recv_callback, stream._recv_copy = before, copy
+    def hand_back(self) -> None:
+        """Let the loop read again. Its descriptor tells of new messages once, and that may have been to us."""
+        self._stream.on_recv(self._on_message, copy=False)
 
-    def _take_queued(self, take: Take) -> None:
-        """In 6.x messages that came before the cell wait in a queue of the kernel's."""
-        queue = getattr(self._kernel, "msg_queue", None)
-        if self._manager is not None or queue is None:
+    def _on_message(self, message: RawMessage) -> Coroutine[Any, Any, None] | None:
+        """The stream's callback. The kernel's own would put what the loop read just before a cell out of our reach."""
+        self._unseen[id(message)] = message
+        return self._place(message)
+
+    async def _begin(self, message: RawMessage) -> None:
+        if id(message) in self._taken:
+            self._taken.discard(id(message))
             return
-        items = []
-        with suppress(asyncio.QueueEmpty):
-            while True:
-                items.append(queue.get_nowait())
-        for item in items:
-            if not take(item[2][0]):
-                queue.put_nowait(item)
+        self._unseen.pop(id(message), None)
+        await self._dispatch(message)
 
     def peek(self, message: RawMessage) -> tuple[str, dict[str, Any]] | None:
         """``(type, content)`` of a message; None if it is none.
@@ -118,45 +124,66 @@ class MainShell:
         except Exception:
             return None
 
-    def handle(self, message: RawMessage) -> None:
-        """Run the kernel's own handler for a message, as if it had come between two cells."""
+    def handle(self, message: RawMessage, busy: bool) -> None:
+        """Run the kernel's own handler for a message, as if it had come between two cells.
+
+        Parameters
+        ----------
+        busy
+            Is another request under way, to which front ends must be led back?
+        """
         kernel = self._kernel
         identities, frames = kernel.session.feed_identities(message, copy=False)
         parsed = kernel.session.deserialize(frames, content=True, copy=False)
-        parent = kernel.get_parent("shell")
-        if hasattr(kernel, "_get_shell_context_var"):
-            ident = kernel._get_shell_context_var(kernel._shell_parent_ident)
+        parent, parent_identities = kernel.get_parent("shell"), kernel._parent_ident["shell"]
+        _flush_output()  # what the cell has printed so far is the cell's
+        try:
             contextvars.copy_context().run(self._handle, identities, parsed)
-        else:
-            ident = kernel._parent_ident["shell"]
-            self._handle(identities, parsed)
-        kernel.set_parent(ident, parent, channel="shell")
-        kernel._publish_status("busy", "shell")  # the cell still runs
+        finally:
+            self._set_parent(parent_identities, parent)
+            if busy:
+                kernel._publish_status("busy", "shell")
 
     def _handle(self, identities: Any, message: dict[str, Any]) -> None:
         kernel = self._kernel
-        # In 7.x replies leave through the pair, not through the stream they came by.
-        manager = self._manager
-        out = self._stream if manager is None else manager.get_subshell_to_shell_channel_socket(None)
-        kernel.set_parent(identities, message, channel="shell")
+        self._set_parent(identities, message)
         kernel._publish_status("busy", "shell")
         try:
-            handler = kernel.shell_handlers.get(message["header"]["msg_type"])
-            outcome = handler(out, identities, message)
+            handler = kernel.shell_handlers[message["header"]["msg_type"]]
+            outcome = handler(self._out, identities, message)
             if inspect.iscoroutine(outcome):
-                try:
+                with suppress(StopIteration):
                     outcome.send(None)  # these handlers never really await
-                except StopIteration:
-                    pass
-                else:
-                    outcome.close()
+                outcome.close()
         except Exception:
             kernel.log.exception("a message that arrived during a wait could not be handled")
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(Exception):
-                    stream.flush()
-            kernel._publish_status_and_flush("idle", "shell", out)
+            _flush_output()
+            kernel._publish_status("idle", "shell")
+            if self._out is self._stream:
+                self._stream.flush(zmq.POLLOUT)
+
+    def _set_parent(self, identities: Any, message: dict[str, Any]) -> None:
+        with suppress(AttributeError):  # the last step is the publisher's, and that of a %%capture has no parent
+            self._kernel.set_parent(identities, message, channel="shell")
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+def is_cell(frame: FrameType) -> bool:
+    """Is this the frame of IPython's that executes a cell?"""
+    return frame.f_code.co_name == "run_code" and frame.f_globals.get("__name__") == "IPython.core.interactiveshell"
+
+
+def survives_interrupt(frame: FrameType) -> bool:
+    """Does this frame catch a KeyboardInterrupt and go on? One that reaches the loop would end the kernel."""
+    return is_cell(frame) or (
+        frame.f_code.co_name == "dispatch_shell" and frame.f_globals.get("__name__") == "ipykernel.kernelbase"
+    )
 
 
 def let_front_end_choose(comm: Any) -> None:

@@ -5,9 +5,11 @@ and requests for information. Nothing else: other people's callbacks expect no c
 their place.
 """
 
+import asyncio
 import contextlib
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -16,12 +18,12 @@ from typing import Any
 import zmq
 
 from ..client.waiting import Signal, no_waiting
-from .kernel_internals import MainShell, RawMessage
+from .kernel_internals import MainShell, RawMessage, survives_interrupt
 
 INFO_REQUESTS = {"kernel_info_request", "comm_info_request"}
 CONTROL_TARGET = "jupyter.widget.control"
-SLICE = 0.5  # seconds between two looks for what wakes no socket of ours; nothing of ours needs them
-INSISTENCE = 3  # interrupts after which KeyboardInterrupt is raised wherever we are
+SLICE = 0.5  # seconds; an interrupt in the instant before the poll begins does not end it (on Windows none does)
+INSISTENCE = 3  # interrupts after which it is raised wherever we are
 
 
 class Pump:
@@ -44,7 +46,12 @@ class Pump:
         self._ear, self._mouth = socket.socketpair()
         self._ear.setblocking(False)
         self._mouth.setblocking(False)
+        self._poller = zmq.Poller()
+        self._poller.register(shell.socket, zmq.POLLIN)
+        self._poller.register(self._ear, zmq.POLLIN)
         self._interrupts = 0
+        self._in_users_code = False
+        self._idle = False  # does the outermost wait sit in a callback of the loop, with no request under way?
 
     def wake(self) -> None:
         """Have the wait look again; any thread, any number of times."""
@@ -52,52 +59,66 @@ class Pump:
             self._mouth.send(b"!")
 
     def wait(self, condition: Signal, timeout: float | None) -> bool:
-        """Wait until ``condition`` is set; False after ``timeout`` seconds. KeyboardInterrupt passes."""
+        """Wait until ``condition`` is set; False after ``timeout`` seconds.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The stop button; in a callback of the loop, which would not survive it, ``asyncio.CancelledError``.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
-        poller = zmq.Poller()
-        poller.register(self._shell.socket, zmq.POLLIN)
-        poller.register(self._ear, zmq.POLLIN)
         condition.wake_by(self.wake)
-        with self._interruptible(), self._shell.taking(self._take):
-            self._shell.receive()  # the descriptor is edge-triggered: it may have told of what is there already
-            while True:
-                if self._interrupts:
-                    raise KeyboardInterrupt
+        with self._interruptible():
+            while not self._interrupts:
+                with contextlib.suppress(BlockingIOError):
+                    while self._ear.recv(4096):
+                        pass
+                self._run_users_code()
+                self._shell.receive(self._take)
                 if condition.is_set():
                     return True
                 remaining = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
                 if remaining <= 0:
                     return False
-                poller.poll(int(remaining * 1000) + 1)
-                with contextlib.suppress(BlockingIOError):
-                    while self._ear.recv(4096):
-                        pass
-                self._run_posted()
-                self._shell.receive()
+                self._poller.poll(int(remaining * 1000) + 1)
+        raise AssertionError("unreachable: an interrupted wait raises")
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
         """The stop button ends the wait between two messages, never in the middle of one."""
         before = signal.signal(signal.SIGINT, self._on_interrupt)
-        outer, self._interrupts = self._interrupts, 0
+        outer = self._interrupts, self._in_users_code, self._idle
+        self._interrupts, self._in_users_code = 0, False
+        self._idle = self._idle or before is signal.SIG_IGN  # what a kernel does with SIGINT between two requests
         try:
             yield
         finally:
-            self._interrupts = outer
+            pressed = self._interrupts
+            self._interrupts, self._in_users_code, self._idle = outer
             signal.signal(signal.SIGINT, before)
+            self._shell.hand_back()
+            if pressed and not isinstance(sys.exc_info()[1], KeyboardInterrupt | asyncio.CancelledError):
+                raise _interruption()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 1
         self.wake()
-        if self._interrupts >= INSISTENCE:
-            raise KeyboardInterrupt
+        if self._in_users_code or self._interrupts >= INSISTENCE:
+            raise _interruption()
+
+    def _run_users_code(self) -> None:
+        self._in_users_code = True
+        try:
+            self._run_posted()
+        finally:
+            self._in_users_code = False
 
     def _take(self, raw: RawMessage) -> bool:
         peeked = self._shell.peek(raw)
         if peeked is None or not self._wanted(*peeked):
             return False
         with no_waiting():
-            self._shell.handle(raw)
+            self._shell.handle(raw, busy=not self._idle)
         return True
 
     def _wanted(self, kind: str, content: dict[str, Any]) -> bool:
@@ -115,3 +136,12 @@ def _target(comm_id: str) -> str | None:
 
     known = getattr(comm.get_comm_manager(), "comms", {}).get(comm_id)
     return getattr(known, "target_name", None)
+
+
+def _interruption() -> BaseException:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not survives_interrupt(frame):
+        if frame.f_code is asyncio.Handle._run.__code__:
+            return asyncio.CancelledError("interrupted")
+        frame = frame.f_back
+    return KeyboardInterrupt()

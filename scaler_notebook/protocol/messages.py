@@ -48,10 +48,14 @@ class Payload:
         The pickle itself.
     buffers
         What ``pickle``'s ``buffer_callback`` gave, in order, each contiguous.
+    key
+        Its content address, if it may be sent once and referred to after; without data it *is* such a reference
+        (:mod:`scaler_notebook.protocol.addressing`).
     """
 
     data: Buffer
     buffers: tuple[Buffer, ...] = ()
+    key: bytes = b""
 
     @property
     def nbytes(self) -> int:

@@ -2,8 +2,9 @@
 
 A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each
 ``[code, field, field, …]``; enums travel as their values, a nested record as an array, a :class:`Payload` as
-``[pickle or None, number of frames]``: its pickle stands in the header when it is small, otherwise it is the first
-of its frames. Frames are taken in order, so that no index can point outside or twice at one buffer.
+``[pickle or None, number of frames]`` and its key if it has one: its pickle stands in the header when it is small,
+otherwise it is the first of its frames. Frames are taken in order, so that no index can point outside or twice at one
+buffer.
 
 Everything that arrives is checked against the annotations of the message classes, and bounded; whatever does not
 fit raises :class:`ProtocolError`, and nothing else.
@@ -81,20 +82,26 @@ def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
     if not inline:
         frames.append(payload.data)
     frames.extend(payload.buffers)
-    return [payload.data if inline else None, len(payload.buffers) + (not inline)]
+    fields = [payload.data if inline else None, len(payload.buffers) + (not inline)]
+    if payload.key:
+        fields.append(payload.key)
+    return fields
 
 
 def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
     match value:
         # By exact type: a bool would pass for an int.
-        case [bytes() | None as data, count] if type(count) is int and count >= (data is None):
+        case [bytes() | None as data, count, *keys] if type(count) is int and count >= (data is None):
+            if len(keys) > 1 or not all(type(key) is bytes for key in keys):
+                raise ProtocolError("a payload with a malformed key")
+            key = keys[0] if keys else b""
             taken = []
             for _ in range(count):
                 frame = next(frames, None)
                 if frame is None:
                     raise ProtocolError(f"a payload of {count} frames, but the batch has fewer")
                 taken.append(frame)
-            return Payload(data, tuple(taken)) if data is not None else Payload(taken[0], tuple(taken[1:]))
+            return Payload(data, tuple(taken), key) if data is not None else Payload(taken[0], tuple(taken[1:]), key)
     raise ProtocolError("malformed payload")
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import zmq
 
+from ...protocol.addressing import Sender, shortened
 from ...protocol.errors import EngineLostError, ProtocolError
-from ...protocol.messages import ClientMessage
+from ...protocol.messages import ClientMessage, Task
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from ..base import Deliver, Lost
 from .launcher import SchedulerProcess
@@ -29,6 +30,7 @@ class EmbeddedEngine:
         self.scheduler = SchedulerProcess(slots)
         self._socket: zmq.Socket[bytes] | None = None
         self._loop: AbstractEventLoop | None = None
+        self._sender = Sender()
 
     def start(self) -> None:
         self.scheduler.start()
@@ -48,7 +50,8 @@ class EmbeddedEngine:
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._socket is None:
             return
-        frames = CLIENT_CODEC.encode(messages)
+        sender = self._sender
+        frames = CLIENT_CODEC.encode([shortened(m, sender) if isinstance(m, Task) else m for m in messages])
         self._socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
         self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
 

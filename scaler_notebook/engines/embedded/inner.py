@@ -57,5 +57,7 @@ class Ended:
     modules: tuple[str, ...] = ()  # imported by this run, packages only
 
 
+PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers
+
 InnerMessage: TypeAlias = ClientContext | Run | Warm | Ready | Ended
 INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm})

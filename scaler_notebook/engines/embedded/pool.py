@@ -9,10 +9,11 @@ import socket
 import time
 from typing import Protocol
 
+from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import ClientContext
+from ...protocol.messages import ClientContext, Payload
 from . import family
-from .inner import INNER_CODEC, Ended, InnerMessage, Ready
+from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, InnerMessage, Ready, Run
 from .interrupts import AskPage
 from .output import OutputFile, anonymous_file
 from .starting import Ends, Spawn, Starter
@@ -51,6 +52,7 @@ class TaskProcess:
             self.sock.setblocking(False)
             self.outbox = Outbox(self.sock)
             self.unsent = False
+            self.sender = Sender(PROCESS_CAPACITY)
             self.assembler = Assembler()
             self.context: ClientContext | None = None
             self.how = ""  # it died, set once reaped
@@ -112,6 +114,11 @@ class Pool:
                 continue
             self._starting.add(process)
             self._selector.register(process.sock, selectors.EVENT_READ, lambda p=process: self._serve(p))
+
+    def run(self, pid: int, seq: int, function: Payload, arguments: Payload) -> None:
+        """Hand a process its next run."""
+        sender = self._processes[pid].sender
+        self.send(pid, Run(seq, sender.shorten(function), sender.shorten(arguments)))
 
     def send(self, pid: int, message: InnerMessage) -> None:
         """Queue a message for a process."""

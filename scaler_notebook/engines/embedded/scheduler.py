@@ -17,20 +17,24 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypedDict
 
+from ...protocol.addressing import Receiver, completed
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import (
     ClientContext,
     ClientDisconnect,
     EngineMessage,
     LogStream,
+    Payload,
     Task,
     TaskCancel,
     TaskLog,
+    TaskResult,
+    TaskResultType,
 )
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from . import family
 from .core import Core
-from .inner import Ended, Run
+from .inner import Ended
 from .pool import Pool
 from .starting import Starter, best_starter
 from .warmth import Warmth
@@ -62,6 +66,7 @@ class Scheduler:
         self._core = Core(config["slots"], self)
         self._pool = Pool(config["slots"] + config["spares"], starter, self._selector, self)
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
+        self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._next_look = 0.0
         self._warmth = Warmth()
         self._over = False
@@ -172,14 +177,25 @@ class Scheduler:
             for message in messages:
                 match message:
                     case Task():
-                        self._core.submit(bytes(owner), message, now, clock)
+                        self._submit(bytes(owner), message, now, clock)
                     case TaskCancel():
                         self._core.cancel(bytes(owner), message, now)
                     case ClientContext():
                         self._core.move(bytes(owner), message)
                     case ClientDisconnect():
                         self._core.client_gone(bytes(owner))
+                        self._receivers.pop(bytes(owner), None)
         return got
+
+    def _submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
+        try:
+            task = completed(task, self._receivers[owner])
+        except ProtocolError as error:
+            log.error("task %s cannot be run: %s", task.task_id, error)
+            died = f"the engine was sent {error}: a bug in the client".encode()
+            self.tell(owner, TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(died)))
+            return
+        self._core.submit(owner, task, now, clock)
 
     def _flush(self) -> None:
         assert self._clients is not None
@@ -199,7 +215,7 @@ class Scheduler:
     def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None) -> None:
         self._pool.start_output_over(process)
         self._pool.move(process, context)
-        self._pool.send(process, Run(seq, task.function, task.arguments))
+        self._pool.run(process, seq, task.function, task.arguments)
 
     def interrupt(self, process: int, seq: int) -> None:
         self._pool.interrupt(process, seq)

@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...protocol import failures, payloads
+from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Payload, TaskFigures
 from .cores import THREAD_VARIABLES
-from .inner import INNER_CODEC, End, Ended, Ready, Run, Warm
+from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
 from .stream import Assembler, send_blocking
 
@@ -70,6 +71,7 @@ class _Server:
     def __init__(self, sock: socket.socket, interrupts: Interrupts) -> None:
         self._sock = sock
         self._interrupts = interrupts
+        self._receiver = Receiver(PROCESS_CAPACITY)
         self._directory = ""  # of the kernel
         self._known = set(sys.modules)
 
@@ -119,10 +121,12 @@ class _Server:
 
     def _run(self, run: Run) -> None:
         self._interrupts.install()
+        # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
+        function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         started, cpu = time.time(), time.process_time()
         end, payload = self._interrupts.run(
             run.seq,
-            body=lambda: (End.SUCCESS, self._call(run)),
+            body=lambda: (End.SUCCESS, self._call(function, arguments)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
             failed=lambda error: (End.FAILED, payloads.dump(failures.describe(error, OWN_FILES))),
         )
@@ -137,12 +141,12 @@ class _Server:
         )
         send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
 
-    def _call(self, run: Run) -> Payload:
+    def _call(self, function_payload: Payload, arguments_payload: Payload) -> Payload:
         """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
         if self._directory and self._directory != _working_directory():
             os.chdir(self._directory)
-        function = payloads.load(run.function)
-        args, kwargs = payloads.load(run.arguments)
+        function = payloads.load(function_payload)
+        args, kwargs = payloads.load(arguments_payload)
         value = function(*args, **kwargs)
         try:
             return payloads.dump(value)

@@ -1,0 +1,95 @@
+"""An engine that runs tasks on threads of this process, for tests of notebook code."""
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+
+from ..protocol import payloads
+from ..protocol.messages import (
+    ClientDisconnect,
+    ClientMessage,
+    Payload,
+    Task,
+    TaskCancel,
+    TaskCancelConfirmType,
+    TaskResult,
+    TaskResultType,
+)
+from .memory import MemoryEngine, failed
+
+
+class ThreadEngine(MemoryEngine):
+    """Runs what is submitted, quick to start, and no more than that.
+
+    What it cannot do: stop a running task (it answers ``CancelFailed`` at once, whatever the strength; queued tasks
+    are taken back), keep a task's output with the task, or run Python code on two cores.
+    """
+
+    def __init__(self, slots: int = 2) -> None:
+        super().__init__(slots)
+        self._queue: OrderedDict[str, Task] = OrderedDict()
+        self._threads: dict[str, threading.Thread] = {}  # of running tasks; changed on the agent's thread alone
+
+    def close(self) -> None:
+        super().close()
+        self._queue.clear()
+
+    def join(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        threads = list(self._threads.values())
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _receive(self, message: ClientMessage) -> None:
+        super()._receive(message)
+        match message:
+            case Task():
+                self._queue[message.task_id] = message
+                self._dispatch()
+            case TaskCancel():
+                self._answer(message.task_id)
+            case ClientDisconnect():
+                self._queue.clear()
+
+    def _answer(self, task_id: str) -> None:
+        if task_id in self._threads:
+            self.refuse(task_id)
+        elif self._queue.pop(task_id, None) is not None:
+            self.confirm(task_id)
+        else:
+            self.confirm(task_id, TaskCancelConfirmType.CANCEL_NOT_FOUND)
+
+    def _dispatch(self) -> None:
+        while self._queue and len(self._threads) < self.slots:
+            task_id, task = self._queue.popitem(last=False)
+            self.start_task(task_id)
+            name = f"scaler_notebook task {task_id}"
+            # A daemon: a task that never ends must not keep the process from ending.
+            self._threads[task_id] = thread = threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
+            thread.start()
+
+    def _run(self, task: Task) -> None:
+        try:
+            result = TaskResult(task.task_id, TaskResultType.SUCCESS, _call(task))
+        except BaseException as error:  # SystemExit too: it is the task's, not the thread's
+            result = failed(task.task_id, error)
+
+        def over() -> None:
+            del self._threads[task.task_id]
+            self.tell(result)
+            self._dispatch()
+
+        with contextlib.suppress(RuntimeError):  # the client has gone
+            self._post(over)
+
+
+def _call(task: Task) -> Payload:
+    function = payloads.load(task.function)
+    args, kwargs = payloads.load(task.arguments)
+    value = function(*args, **kwargs)
+    try:
+        return payloads.dump(value)
+    except Exception as error:
+        raise payloads.serialization_error(f"the result of {task.options.name}", value, error) from error
