@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 PATIENCE = 30.0  # seconds; a kernel takes two to start on a busy machine
@@ -26,9 +27,13 @@ class Executed:
 class Kernel:
     """One kernel and one client of it."""
 
-    def __init__(self, name: str = "python3") -> None:
+    def __init__(
+        self, name: str = "python3", specs: KernelSpecManager | None = None, arguments: list[str] | None = None
+    ) -> None:
         self.manager = KernelManager(kernel_name=name)
-        self.manager.start_kernel()
+        if specs is not None:
+            self.manager.kernel_spec_manager = specs
+        self.manager.start_kernel(extra_arguments=arguments or [])
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
@@ -95,9 +100,11 @@ class Kernel:
 
 
 @contextlib.contextmanager
-def kernel(name: str = "python3") -> Iterator[Kernel]:
+def kernel(
+    name: str = "python3", specs: KernelSpecManager | None = None, arguments: list[str] | None = None
+) -> Iterator[Kernel]:
     """A kernel that ends with the block."""
-    started = Kernel(name)
+    started = Kernel(name, specs, arguments)
     try:
         yield started
     finally:

@@ -20,7 +20,16 @@ import pytest
 from waits import SAFETY, until_written
 
 import scaler_notebook
-from scaler_notebook import NotebookExecutor, TaskSerializationError, TaskState, as_completed, wait
+from scaler_notebook import (
+    NotebookExecutor,
+    ProtocolError,
+    ScalerFuture,
+    TaskSerializationError,
+    TaskState,
+    as_completed,
+    wait,
+)
+from scaler_notebook.protocol.messages import Payload, Task, TaskOptions
 
 
 def notebook_cell(source: str) -> dict[str, Any]:
@@ -214,10 +223,11 @@ def test_a_result_that_cannot_be_pickled_fails_its_task_alone(executor: Notebook
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"n_workers": 0}, {"max_workers": -1}, {"grace": -1}, {"n_workers": 1, "max_workers": 2}]
+    "arguments",
+    [{"n_workers": 0}, {"max_workers": -1}, {"grace": -1}, {"grace": float("inf")}, {"n_workers": 1, "max_workers": 2}],
 )
-def test_bad_arguments_are_refused(arguments: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"\d"):
+def test_bad_arguments_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"\d|inf"):
         NotebookExecutor(**arguments)  # type: ignore[arg-type]
 
 
@@ -262,3 +272,30 @@ def test_a_script_needs_no_guard_and_waits_for_its_tasks(tmp_path: Path) -> None
     )
     subprocess.run([sys.executable, str(script)], check=True, timeout=30)
     assert (tmp_path / "out").read_text() == "done"
+
+
+def keywords(**values: Any) -> list[str]:
+    return sorted(values)
+
+
+def test_texts_that_are_no_unicode_arrive_all_the_same(
+    executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCALER_LATIN", "caf\udce9")  # what Python makes of a variable in another encoding
+    future = executor.submit(keywords, **{"\ud800": 1})
+    assert future.result(SAFETY) == ["\ud800"]
+    future.call.encode()
+    assert executor.submit(os.getenv, "SCALER_LATIN").result(SAFETY) == "caf\udce9"
+
+
+def test_a_message_that_cannot_be_sent_fails_its_task_alone(executor: NotebookExecutor) -> None:
+    executor.submit(abs, -1).result(SAFETY)
+    session = executor._session
+    assert session is not None
+    future: ScalerFuture[int] = ScalerFuture("bad", "bad()", session)
+    function = Payload(b"x" * 1000)
+    session.submit(future, Task("bad", "", function, Payload(b""), TaskOptions(object())))  # type: ignore[arg-type]
+    good = [executor.submit(abs, -n) for n in range(20)]
+    with pytest.raises(ProtocolError, match="could not be sent"):
+        future.result(SAFETY)
+    assert [other.result(SAFETY) for other in good] == list(range(20))

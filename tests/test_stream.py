@@ -253,3 +253,17 @@ def test_random_bytes_are_batches_or_a_protocol_error(data: bytes) -> None:
         with contextlib.suppress(ProtocolError):
             for batch in feed(data):
                 assert data.find(packed([[bytes(buffer) for buffer in batch]])) >= 0
+
+
+def test_a_length_is_believed_only_as_far_as_bytes_come() -> None:
+    """A task can write to our socket what it likes: twelve bytes must not cost the memory that they announce."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(struct.pack("<IQ", 1, 1 << 39) + b"x" * 1000)
+        assembler = Assembler()
+        assert assembler.read(ours)
+        assert list(assembler.batches()) == []
+        theirs.sendall(b"y" * 1000)
+        assert assembler.read(ours)
+        frame = assembler._frames[-1]
+        assert len(frame) < 1 << 20

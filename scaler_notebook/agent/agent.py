@@ -8,10 +8,12 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..engines.base import Deliver, Engine, Lost
 from ..protocol.messages import ClientMessage, EngineMessage
+
+Unsendable = Callable[[ClientMessage, Exception], None]
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +29,13 @@ class Agent:
         Takes batches of messages, on the agent's thread. Must not block, nor run the user's code.
     lost
         Told once if the engine goes away by itself, on the agent's thread.
+    unsendable
+        Told of a message that could not be sent, and why.
     """
 
-    def __init__(self, engine: Engine, deliver: Deliver, lost: Lost) -> None:
+    def __init__(self, engine: Engine, deliver: Deliver, lost: Lost, unsendable: Unsendable) -> None:
         self._engine = engine
+        self._unsendable = unsendable
         self._deliver = deliver
         self._lost = lost
         self._mail: deque[ClientMessage] = deque()
@@ -78,8 +83,16 @@ class Agent:
         with contextlib.suppress(IndexError):
             while True:
                 batch.append(self._mail.popleft())
-        if batch:
+        if not batch:
+            return
+        try:
             self._engine.send(batch)
+        except Exception:  # one message that cannot be sent must not take the others along
+            for message in batch:
+                try:
+                    self._engine.send([message])
+                except Exception as error:
+                    self._unsendable(message, error)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -13,6 +13,7 @@ def describe_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Map
     parts = [_describe(arg) for arg in args]
     parts += [f"{name}={_describe(value)}" for name, value in kwargs.items()]
     text = f"{function_name(function)}({', '.join(parts)})"
+    text = text.encode(errors="backslashreplace").decode()  # it goes to browsers, which take no lone surrogates
     return text if len(text) <= MAX_CALL else text[: MAX_CALL - 2] + "…)"
 
 

@@ -1,6 +1,7 @@
 """``NotebookExecutor``: a ``concurrent.futures.Executor`` whose tasks can be seen and stopped."""
 
 import atexit
+import math
 import threading
 import time
 import weakref
@@ -58,8 +59,8 @@ class NotebookExecutor(Executor):
         workers = n_workers if n_workers is not None else max_workers
         if workers is not None and workers < 1:
             raise ValueError(f"at least one worker is needed, not {workers}")
-        if grace < 0:
-            raise ValueError(f"the grace period is in seconds, at least 0, not {grace}")
+        if not 0 <= grace < math.inf:
+            raise ValueError(f"the grace period is in seconds, at least 0 and finite, not {grace}")
         self.n_workers = workers if workers is not None else available_cores()
         self.grace = grace
         self._session: Session | None = None

@@ -76,7 +76,8 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
             if not self.done():
                 await woken.wait()
         except asyncio.CancelledError:
-            self.request_cancel()
+            if not waiting.host().stopped():
+                self.request_cancel()
             raise
         finally:
             self.unwatch(wake)
@@ -112,7 +113,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
 
     def request_cancel_unfinished(self, force: bool = True) -> bool:
         """:meth:`request_cancel`, but never discards a result: for buttons and bulk cancels. False if it is done."""
-        return self.handle(Event.CANCEL_REQUESTED, force=force, keep_result=True)
+        return self.handle(Event.CANCEL_REQUESTED, force=force, keep_result=True) or not self.done()
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True) -> bool:
         """Ask the engine to stop the task and wait for its answer; what it returns is exactly ``cancelled()``.

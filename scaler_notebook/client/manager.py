@@ -70,6 +70,12 @@ class FutureManager:
             case _:
                 assert_never(message)
 
+    def fail(self, task_id: str, error: Exception) -> None:
+        """End one future: its task never reached the engine."""
+        future = self._futures.pop(task_id, None)
+        if future is not None:
+            future.handle(Event.ENGINE_LOST, error=error)
+
     def lost(self, error: BaseException) -> None:
         """The engine is gone: every unfinished future ends, and says so."""
         while self._futures:

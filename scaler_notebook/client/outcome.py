@@ -32,7 +32,10 @@ class Failure:
 def failure_of(outcome: TaskResultType | None, payload: Payload | None, error: BaseException | None) -> Failure:
     """The exception of a failed task in words, without loading the exception itself."""
     if error is None and payload is not None and outcome is TaskResultType.FAILED:
-        return Failure(*failures.words(payload))
+        try:
+            return Failure(*failures.words(payload))
+        except Exception as problem:  # a query never raises; who asks for the exception is told the same
+            error = problem
     if error is None and payload is not None:
         _, error = unpickle(TaskResultType.FAILED_WORKER_DIED, payload, "")
     headline = f"{type(error).__name__}: {error}"

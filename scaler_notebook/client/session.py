@@ -1,6 +1,7 @@
 """One connection to one engine: the engine, the agent that serves it, and the futures that wait for it."""
 
 import itertools
+import logging
 import secrets
 import threading
 from collections.abc import Sequence
@@ -8,12 +9,14 @@ from typing import Any
 
 from ..agent.agent import Agent
 from ..engines.base import Engine
-from ..protocol.errors import DisconnectedError
-from ..protocol.messages import EngineMessage, Task, TaskCancel
+from ..protocol.errors import DisconnectedError, ProtocolError
+from ..protocol.messages import ClientMessage, EngineMessage, Task, TaskCancel
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .manager import FutureManager
 from .surroundings import Surroundings
+
+log = logging.getLogger(__name__)
 
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
@@ -44,7 +47,7 @@ class Session:
         self._mutex = threading.Lock()
         self._surroundings = Surroundings()
         engine.start()
-        self._agent = Agent(engine, self._deliver, self._lost)
+        self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
         try:
             self._agent.start()
         except BaseException:
@@ -109,6 +112,12 @@ class Session:
 
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
         self._manager.receive(messages)
+
+    def _unsendable(self, message: ClientMessage, error: Exception) -> None:
+        log.error("%s could not be sent: %s", type(message).__name__, error)
+        if isinstance(message, Task):
+            problem = ProtocolError(f"the task could not be sent to the engine: {type(error).__name__}: {error}")
+            self._manager.fail(message.task_id, problem)
 
     def _lost(self, error: BaseException) -> None:
         self._alive = False

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from . import callbacks
+from . import callbacks, reentrant
 
 
 class Signal:
@@ -54,6 +54,9 @@ class Host(Protocol):
     def post(self, call: Callable[[], object]) -> None:
         """Run something of the user's: in the event loop where there is one, else on the callback thread."""
 
+    def stopped(self) -> bool:
+        """Is a notebook's stop button cancelling the cell that runs? It ends its awaits, and leaves the tasks alone."""
+
     @property
     def waits_at_exit(self) -> bool:
         """Do unfinished tasks hold up the end of this process (a script), or end with it (a kernel)?"""
@@ -65,9 +68,12 @@ class PlainHost:
     waits_at_exit = True
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
-        return signal.block(timeout)
+        return reentrant.wait(signal, timeout)
 
     def is_cell(self, frame: FrameType) -> bool:
+        return False
+
+    def stopped(self) -> bool:
         return False
 
     def post(self, call: Callable[[], object]) -> None:

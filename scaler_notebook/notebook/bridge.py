@@ -1,7 +1,9 @@
 """The kernel as a host: where the user's callbacks run, and how a cell waits."""
 
+import asyncio
 import contextlib
 import logging
+import signal
 import threading
 import warnings
 from collections import deque
@@ -9,8 +11,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from ..client import waiting
-from .kernel_internals import MainShell, UnknownKernel
+from ..client import callbacks, reentrant, waiting
+from . import kernel_internals
 from .pump import Pump
 
 log = logging.getLogger(__name__)
@@ -35,9 +37,31 @@ class KernelHost:
         self.display_pub = shell.display_pub
         self._posted: deque[Callable[[], object]] = deque()
         self._pump: Pump | None = None
+        self._pump_tried = False
+        self._stopped = False
+        self._begin_to_pump()
+
+    # ------------------------------------------------------------------ waiting
+
+    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            return reentrant.wait(signal, timeout)
+        self._begin_to_pump()
+        if self._pump is not None and self._loop_runs():
+            return self._pump.wait(signal, timeout)
+        return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
+
+    def is_cell(self, frame: FrameType) -> bool:
+        return kernel_internals.is_cell(frame)
+
+    def _begin_to_pump(self) -> None:
+        """Once, as soon as the loop runs: IPython's configuration may load extensions before that."""
+        if self._pump_tried or not self._loop_runs():
+            return
+        self._pump_tried = True
         try:
-            self._pump = Pump(MainShell(self.kernel), self.our_comms.__contains__, self._run_posted)
-        except UnknownKernel as error:
+            shell = kernel_internals.MainShell(self.kernel)
+        except kernel_internals.UnknownKernel as error:
             warnings.warn(
                 f"this kernel's internals are unknown to scaler_notebook ({error}): while a cell waits for a task, "
                 "buttons and on_update callbacks are handled only when the cell ends. Everything else works; "
@@ -45,22 +69,30 @@ class KernelHost:
                 RuntimeWarning,
                 stacklevel=2,
             )
+        else:
+            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted)
 
-    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
-        if self._pump is not None and threading.current_thread() is threading.main_thread():
-            return self._pump.wait(signal, timeout)
-        return signal.block(timeout)
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        loop: asyncio.AbstractEventLoop | None = getattr(getattr(self.kernel, "io_loop", None), "asyncio_loop", None)
+        return loop
 
-    def is_cell(self, frame: FrameType) -> bool:
-        return frame.f_code.co_name == "run_code" and frame.f_globals.get("__name__") == "IPython.core.interactiveshell"
+    def _loop_runs(self) -> bool:
+        loop = self._loop()
+        return loop is not None and loop.is_running()
+
+    # ------------------------------------------------------------------ the user's callbacks
 
     def post(self, call: Callable[[], object]) -> None:
         """Run ``call`` in the kernel's event loop, or within our wait if a cell sits in one: whichever is first."""
+        loop = self._loop()
+        if loop is None:
+            callbacks.post(call)
+            return
         self._posted.append(call)
         if self._pump is not None:
             self._pump.wake()
         with contextlib.suppress(RuntimeError):  # the loop is closed: the kernel is ending
-            self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._run_posted)
+            loop.call_soon_threadsafe(self._run_posted)
 
     def _run_posted(self) -> None:
         while self._posted:
@@ -71,8 +103,31 @@ class KernelHost:
             try:
                 with waiting.no_waiting():
                     call()
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 log.exception("an on_update callback raised; the task is not affected")
+
+    # ------------------------------------------------------------------ the stop button
+
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def cell_begins(self, info: object = None) -> None:
+        """See the stop button in an ``await`` cell too, where ipykernel cancels the cell and nothing else tells why."""
+        self._stopped = False
+        if threading.current_thread() is not threading.main_thread():
+            return
+        before = signal.getsignal(signal.SIGINT)
+        if callable(before) and before is not signal.default_int_handler:
+
+            def pressed(number: int, frame: FrameType | None) -> None:
+                self._stopped = True
+                before(number, frame)
+
+            signal.signal(signal.SIGINT, pressed)  # ipykernel puts back what was there before the cell
+
+    def cell_ends(self, result: object) -> None:
+        """What is cancelled between two cells is cancelled by the user's code."""
+        self._stopped = False
 
 
 _kernel_host: KernelHost | None = None
@@ -89,6 +144,9 @@ def activate(shell: Any) -> KernelHost:
     if _kernel_host is None:
         _kernel_host = KernelHost(shell)
         waiting.install_host(_kernel_host)
+        _kernel_host.cell_begins()
+        shell.events.register("pre_run_cell", _kernel_host.cell_begins)
+        shell.events.register("post_run_cell", _kernel_host.cell_ends)
         _register_views(shell)
     return _kernel_host
 

@@ -81,7 +81,7 @@ class Pump:
                 if remaining <= 0:
                     return False
                 self._poller.poll(int(remaining * 1000) + 1)
-        raise AssertionError("unreachable: an interrupted wait raises")
+            raise _interruption()
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -97,8 +97,8 @@ class Pump:
             self._interrupts, self._in_users_code, self._idle = outer
             signal.signal(signal.SIGINT, before)
             self._shell.hand_back()
-            if pressed and not isinstance(sys.exc_info()[1], KeyboardInterrupt | asyncio.CancelledError):
-                raise _interruption()
+        if pressed:  # just as the wait ended
+            raise _interruption()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 1

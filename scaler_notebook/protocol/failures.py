@@ -131,6 +131,8 @@ def _links(error: BaseException, own_files: tuple[str, ...]) -> Iterator[Link]:
     for link_error, link_relation in reversed(chain):
         frames = tuple(_frames(link_error.__traceback__, own_files))
         headline = "".join(traceback.format_exception_only(type(link_error), link_error))
+        if hasattr(link_error, "exceptions"):  # a group, whose members Python alone can draw
+            frames, headline = (), "".join(traceback.format_exception(link_error, chain=False))
         yield Link(link_relation, frames, headline)
 
 

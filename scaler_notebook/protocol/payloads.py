@@ -114,6 +114,8 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f" → global {name!r}", scope[name]) for name in code.co_names if name in scope)
     elif isinstance(attributes := getattr(value, "__dict__", None), dict) and not isinstance(value, type):
         yield from ((f".{name}", child) for name, child in attributes.items())
+    for name in (name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ()) if hasattr(value, name)):
+        yield f".{name}", getattr(value, name)
 
 
 def _picklable(value: Any, dumps: Callable[[Any], Payload] = dump) -> bool:

@@ -25,6 +25,7 @@ INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, whi
 MAX_HEADER = 256 * 1024 * 1024  # bytes
 MAX_MESSAGES = 1_000_000  # in one batch
 MAX_FIELD = 64 * 1024 * 1024  # bytes of one text or pickle within a header
+UNICODE_ERRORS = "surrogatepass"  # paths and variables that are no UTF-8 hold lone surrogates
 MAX_DEPTH_ITEMS = 64  # fields of one message; none of ours has more than ten
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ class Codec(Generic[T]):
             fields = encoder(message, frames)
             fields.insert(0, code)
             header.append(fields)
-        frames[0] = msgpack.packb(header)
+        frames[0] = msgpack.packb(header, unicode_errors=UNICODE_ERRORS)
         return frames
 
     def decode(self, frames: Sequence[Buffer]) -> list[T]:
@@ -177,6 +178,7 @@ class Codec(Generic[T]):
             header = msgpack.unpackb(
                 frames[0],
                 strict_map_key=True,
+                unicode_errors=UNICODE_ERRORS,
                 max_str_len=MAX_FIELD,
                 max_bin_len=MAX_FIELD,
                 max_array_len=MAX_MESSAGES,

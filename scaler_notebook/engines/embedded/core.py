@@ -39,6 +39,9 @@ from .inner import End, Ended
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
 
 
+LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
+
+
 class Hands(Protocol):
     """What the core may ask the world to do. Nothing here blocks or calls back into the core."""
 
@@ -320,7 +323,7 @@ class Core:
         record.stage, record.force = Stage.ASKED, request.force
         record.request += 1
         self._hands.interrupt(record.process, record.seq)
-        grace = max(0.0, request.grace)
+        grace = min(max(0.0, request.grace), LONGEST_GRACE)
         for share, last in ((0.5, False), (1.0, True)):
             timer = Timer(now + share * grace, next(self._order), record, record.request, last)
             heapq.heappush(self._timers, timer)

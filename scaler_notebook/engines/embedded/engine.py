@@ -13,6 +13,7 @@ from ...protocol.messages import ClientMessage, Task
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from ..base import Deliver, Lost
 from .launcher import SchedulerProcess
+from .transport import connect
 from .zmq_frames import received
 
 
@@ -41,7 +42,7 @@ class EmbeddedEngine:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
         self._socket.sndhwm = self._socket.rcvhwm = 0  # what is submitted is the user's decision; a bound would block
-        self._socket.connect(self.scheduler.address)
+        connect(self._socket, self.scheduler.address, self.scheduler.keys)
         self._fd = int(self._socket.getsockopt(zmq.FD))
         self._end = self.scheduler.end_of_life()
         loop.add_reader(self._fd, self._drain)
@@ -51,7 +52,11 @@ class EmbeddedEngine:
         if self._socket is None:
             return
         sender = self._sender
-        frames = CLIENT_CODEC.encode([shortened(m, sender) if isinstance(m, Task) else m for m in messages])
+        try:
+            frames = CLIENT_CODEC.encode([shortened(m, sender) if isinstance(m, Task) else m for m in messages])
+        except Exception:
+            self._sender = Sender()  # it believes sent what was not; the other end forgets its older memories first
+            raise
         self._socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
         self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
 

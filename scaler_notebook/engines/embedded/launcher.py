@@ -15,6 +15,7 @@ from pathlib import Path
 from ...protocol.errors import EngineStartError
 from .cores import thread_environment
 from .scheduler import Config
+from .transport import Keys, needs_keys
 
 START_TIMEOUT = 30.0  # seconds until a scheduler that says nothing is given up; it takes 0.2 on an idle machine
 MAX_SOCKET_PATH = 100  # bytes; the system's limit is 107 on Linux, 103 on macOS
@@ -93,6 +94,7 @@ class SchedulerProcess:
         self.slots = slots
         self.spares = spares
         self.address = ""
+        self.keys = Keys.new() if needs_keys() else None
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
 
@@ -129,6 +131,7 @@ class SchedulerProcess:
             "slots": self.slots,
             "spares": self.spares,
             "kernel": os.getpid(),
+            "keys": self.keys.as_dict() if self.keys is not None else None,
         }
         with open(directory / "log", "wb") as log:
             process = subprocess.Popen(

@@ -221,7 +221,7 @@ class Pool:
                         self._receive(process, message)
         except BlockingIOError:
             return True
-        except ProtocolError as error:
+        except (ProtocolError, MemoryError) as error:
             log.error("task process %d wrote nonsense to our socket: %s", process.pid, error)
         except OSError:
             pass

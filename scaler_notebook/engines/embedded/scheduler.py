@@ -55,6 +55,7 @@ class Config(TypedDict):
     slots: int
     spares: int
     kernel: int  # process id
+    keys: dict[str, str] | None  # of a TCP socket
 
 
 class Scheduler:
@@ -80,6 +81,7 @@ class Scheduler:
         # After the fork server and not before: libzmq's threads do not survive a fork.
         import zmq
 
+        from .transport import Keys, bind
         from .zmq_frames import received
 
         self._zmq, self._received = zmq, received
@@ -87,8 +89,8 @@ class Scheduler:
         self._clients = clients = self._context.socket(zmq.ROUTER)
         clients.linger = 0
         clients.sndhwm = clients.rcvhwm = 0  # a bound would drop confirmations; memory is bounded by the tasks
-        address = f"ipc://{self._config['directory']}/scheduler"
-        clients.bind(address)
+        keys = self._config["keys"]
+        address = bind(clients, self._config["directory"], Keys(**keys) if keys is not None else None)
         self._selector.register(int(clients.getsockopt(zmq.FD)), selectors.EVENT_READ, lambda: None)
         self._watch_kernel()
         self._watch_signals()

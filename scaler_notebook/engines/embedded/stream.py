@@ -8,6 +8,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import Buffer
@@ -26,6 +27,12 @@ def pack(frames: Sequence[Buffer]) -> list[memoryview]:
     return [memoryview(sizes), *(view for view in views if view.nbytes)]
 
 
+@dataclass(slots=True)
+class _Large:
+    size: int
+    filled: int
+
+
 class Assembler:
     """Turns what is read from a stream socket into batches of frames."""
 
@@ -33,17 +40,28 @@ class Assembler:
         self._pending = bytearray()  # bytes that belong to no frame yet
         self._sizes: deque[int] = deque()  # of the frames that this batch still lacks
         self._frames: list[Buffer] = []
-        self._large: memoryview | None = None  # what is still to be filled of a frame received in place
+        self._large: _Large | None = None  # the last frame, while it is received in place
 
     def read(self, sock: socket.socket) -> bool:
         """Read once. False at the end of the stream; BlockingIOError passes through."""
         if self._large is not None:
-            count = sock.recv_into(self._large)
-            self._large = self._large[count:] if count < self._large.nbytes else None
-            return count > 0
+            return self._read_large(sock, self._large)
         data = sock.recv(CHUNK)
         self._pending += data
         return bool(data)
+
+    def _read_large(self, sock: socket.socket, large: "_Large") -> bool:
+        frame = self._frames[-1]
+        assert isinstance(frame, bytearray)
+        if large.filled == len(frame):
+            # By doubling: a length is believed only as far as bytes have come.
+            frame += bytes(min(len(frame), large.size - len(frame)))
+        with memoryview(frame) as view:
+            count = sock.recv_into(view[large.filled :])
+        large.filled += count
+        if large.filled == large.size:
+            self._large = None
+        return count > 0
 
     def batches(self) -> Iterator[list[Buffer]]:
         """The batches that are complete.
@@ -87,14 +105,11 @@ class Assembler:
                 del self._pending[:size]
                 self._sizes.popleft()
             elif size > CHUNK:
-                frame = bytearray(size)
-                view = memoryview(frame)
                 have = len(self._pending)
-                view[:have] = self._pending
-                self._pending.clear()
-                self._frames.append(frame)
+                self._frames.append(self._pending + bytes(min(size, CHUNK) - have))
+                self._pending = bytearray()
                 self._sizes.popleft()
-                self._large = view[have:]
+                self._large = _Large(size, have)
                 return
             else:
                 return

@@ -22,7 +22,7 @@ from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
 from .stream import Assembler, send_blocking
 
-OWN_FILES = (str(Path(__file__).parents[2]),)
+OWN_FILES = (str(Path(__file__).parents[2]) + os.sep,)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage's ru_maxrss: bytes there, kilobytes elsewhere
 
 

@@ -1,0 +1,77 @@
+"""How clients reach a scheduler: a Unix socket that only the user can reach, or loopback TCP that is encrypted.
+
+Where there are no Unix sockets, anybody on the machine could connect to the port. So the scheduler proves who it is by
+its CURVE key, and accepts one client key alone. Both pairs are made for one scheduler, travel to it through the pipe
+that is its stdin, and are never written to a file.
+"""
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+VARIABLE = "SCALER_NOTEBOOK_TRANSPORT"  # "ipc" or "tcp"; for tests, and for systems on which the guess is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Two CURVE key pairs, as Z85 text."""
+
+    server_public: str
+    server_secret: str
+    client_public: str
+    client_secret: str
+
+    @classmethod
+    def new(cls) -> "Keys":
+        """Pairs that nobody else has."""
+        texts = [key.decode() for pair in (zmq.curve_keypair(), zmq.curve_keypair()) for key in pair]
+        return cls(*texts)
+
+    def as_dict(self) -> dict[str, str]:
+        """For the scheduler's configuration."""
+        return asdict(self)
+
+
+def needs_keys() -> bool:
+    """Must clients come by TCP here?"""
+    default = "ipc" if hasattr(socket, "AF_UNIX") and zmq.has("ipc") else "tcp"
+    return os.environ.get(VARIABLE, default) == "tcp"
+
+
+def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None) -> str:
+    """Open the scheduler's end; gives the address that clients connect to."""
+    if keys is None:
+        address = f"ipc://{directory}/scheduler"
+        clients.bind(address)
+        return address
+    # Before the socket is bound: from then on it decides who may come in.
+    authenticator = ThreadAuthenticator(clients.context)
+    authenticator.start()
+    authenticator.configure_curve_callback(credentials_provider=_Only(keys.client_public))
+    clients.curve_server = True
+    clients.curve_publickey = keys.server_public.encode()
+    clients.curve_secretkey = keys.server_secret.encode()
+    port = clients.bind_to_random_port("tcp://127.0.0.1")
+    return f"tcp://127.0.0.1:{port}"
+
+
+def connect(client: "zmq.Socket[bytes]", address: str, keys: Keys | None) -> None:
+    """Open a client's end."""
+    if keys is not None:
+        client.curve_serverkey = keys.server_public.encode()
+        client.curve_publickey = keys.client_public.encode()
+        client.curve_secretkey = keys.client_secret.encode()
+    client.connect(address)
+
+
+class _Only:
+    """Lets one key in."""
+
+    def __init__(self, key: str) -> None:
+        self._key = zmq.utils.z85.decode(key.encode())
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        return key in (self._key, zmq.utils.z85.encode(self._key))

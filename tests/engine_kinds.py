@@ -1,0 +1,323 @@
+"""The contract suite's engines: for each kind, how a test makes the messages of an order happen on it.
+
+A further engine joins with a :class:`Director` of its own in ``KINDS``, and names there what it cannot do.
+
+Orders are written in letters: S started, R result, X error, C cancel requested, A confirmed, F refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import queue
+import select
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from waits import SAFETY, until_running, until_written
+
+from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
+from scaler_notebook.client import waiting
+from scaler_notebook.client.manager import FutureManager
+from scaler_notebook.client.session import Session
+from scaler_notebook.protocol.messages import (
+    EngineMessage,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+)
+from scaler_notebook.testing import InMemoryExecutor, memory_executor
+
+VALUE = 42
+SHORT, LONG = 0.05, 30.0  # grace periods: one that ends at once, one that never does
+
+
+class Capability(Enum):
+    """What an order asks of an engine beyond running tasks and taking queued ones back."""
+
+    STOP = "stop a running task"
+    END_UNDER_REQUEST = "have a task end by itself while a cancel is unanswered"
+    START_UNDER_REQUEST = "have TaskStarted arrive after the cancel was requested"
+    REFUSE_QUEUED = "refuse to take back what has not started"
+    WITHDRAW = "confirm a cancel that nobody requests"
+
+
+def needs(order: str) -> set[Capability]:
+    """The capabilities without which an order cannot happen."""
+    found = set()
+    started = requested = False
+    for letter in order:
+        match letter:
+            case "S":
+                started = True
+                if requested:
+                    found.add(Capability.START_UNDER_REQUEST)
+            case "C":
+                requested = True
+            case "F":
+                requested = False
+                if not started:
+                    found.add(Capability.REFUSE_QUEUED)
+            case "A" if not requested:
+                found.add(Capability.WITHDRAW)
+            case "A" if started:
+                found.add(Capability.STOP)
+            case "R" | "X" if requested:
+                found.add(Capability.END_UNDER_REQUEST)
+    return found
+
+
+class Wire:
+    """Records what passes between clients and engines, by task: the letters as the clients see them."""
+
+    ANSWERS: ClassVar = {
+        TaskCancelConfirmType.CANCELED: "A",
+        TaskCancelConfirmType.CANCEL_FAILED: "F",
+        TaskCancelConfirmType.CANCEL_NOT_FOUND: "N",
+    }
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._letters: dict[str, str] = {}
+        self.before_cancel: Callable[[], object] = lambda: None  # called by the thread that is to send one
+
+    def tap(self, patch: Callable[[object, str, object], None]) -> None:
+        """Put the recorder in; ``patch`` is pytest's ``monkeypatch.setattr``."""
+        receive, send_cancel = FutureManager.receive, Session.send_cancel
+
+        def received(manager: FutureManager, messages: Sequence[EngineMessage]) -> None:
+            try:
+                receive(manager, messages)
+            finally:
+                for message in messages:
+                    self._note(message.task_id, self._letter(message))
+
+        def sent(session: Session, request: TaskCancel) -> None:
+            self.before_cancel()
+            self._note(request.task_id, "C")
+            send_cancel(session, request)
+
+        patch(FutureManager, "receive", received)
+        patch(Session, "send_cancel", sent)
+
+    def of(self, future: ScalerFuture[Any]) -> str:
+        """The order in which a future's messages were, so far."""
+        return self._letters.get(future.task_id, "")
+
+    def wait_for(self, future: ScalerFuture[Any], letters: str) -> None:
+        """Wait until it was ``letters``."""
+        with self._condition:
+            came = self._condition.wait_for(lambda: len(self.of(future)) >= len(letters), SAFETY)
+        assert came, f"{letters} was to come, {self.of(future)} came: {future}, {future.logs}"
+        assert self.of(future) == letters
+
+    def _note(self, task_id: str, letter: str) -> None:
+        with self._condition:
+            self._letters[task_id] = self._letters.get(task_id, "") + letter
+            self._condition.notify_all()
+
+    def _letter(self, message: EngineMessage) -> str:
+        match message:
+            case TaskStarted():
+                return "S"
+            case TaskResult():
+                return "R" if message.outcome is TaskResultType.SUCCESS else "X"
+            case TaskCancelConfirm():
+                return self.ANSWERS[message.answer]
+        return ""
+
+
+class CountingHost(waiting.PlainHost):
+    """Tells when a thread has come to wait."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+
+    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
+        self.entered.release()
+        return super().wait(signal, timeout)
+
+
+class Director:
+    """Makes orders happen on one kind of engine, one task at a time. A context manager: its executor ends with it."""
+
+    lacks: ClassVar[set[Capability]] = set()
+
+    def __init__(self) -> None:
+        self.executor = self._executor()
+
+    def __enter__(self) -> Director:
+        self.executor.__enter__()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self.executor.__exit__(*problem)
+
+    def _executor(self) -> NotebookExecutor:
+        raise NotImplementedError
+
+    def submit(self, order: str) -> ScalerFuture[Any]:
+        """A task that can go through ``order``."""
+        raise NotImplementedError
+
+    def play(self, letter: str, future: ScalerFuture[Any]) -> None:
+        """Make the engine send this, after all that was played before; it may arrive later. Never C."""
+        raise NotImplementedError
+
+
+class MemoryDirector(Director):
+    """Says what happens."""
+
+    def _executor(self) -> InMemoryExecutor:
+        return memory_executor()
+
+    def submit(self, order: str) -> ScalerFuture[Any]:
+        return self.executor.submit(abs, -VALUE)
+
+    def play(self, letter: str, future: ScalerFuture[Any]) -> None:
+        assert isinstance(self.executor, InMemoryExecutor)
+        engine = self.executor.engine
+        match letter:
+            case "S":
+                engine.start_task(future)
+            case "R":
+                engine.finish(future, VALUE)
+            case "X":
+                engine.fail(future, KeyError("mine"))
+            case "A":
+                engine.confirm(future)
+            case "F":
+                engine.refuse(future)
+
+
+def puppet(pipe: str, stops_scheduler: bool) -> int:
+    """Swallows the one interrupt that a task gets, and ends as it is told."""
+    if stops_scheduler:
+        os.kill(os.getppid(), signal.SIGSTOP)
+        print("begun", file=open(pipe + ".begun", "w"), flush=True)  # noqa: SIM115  # closed at once, by its only reference
+    while True:
+        try:
+            with open(pipe) as commands:
+                if commands.read(1) == "R":
+                    return VALUE
+                raise KeyError("mine")
+        except KeyboardInterrupt:
+            print("swallowed", flush=True)
+
+
+class EmbeddedDirector(Director):
+    """Tasks in other processes, led through pipes. What is to be queued waits behind another task."""
+
+    lacks: ClassVar = {Capability.REFUSE_QUEUED, Capability.WITHDRAW}
+
+    def _executor(self) -> NotebookExecutor:
+        return NotebookExecutor(n_workers=1)
+
+    def __enter__(self) -> Director:
+        self._stack = contextlib.ExitStack()
+        self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._stack.enter_context(self.executor)
+        self._stack.callback(self.executor.cancel_all)
+        self._names = itertools.count()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._stack.close()
+
+    def submit(self, order: str) -> ScalerFuture[Any]:
+        self.executor.cancel_all(SAFETY)
+        self._commands = self._new_pipe(f"{next(self._names)}")
+        if order.startswith("CS"):
+            return self._running_but_unannounced()
+        if order.startswith("C"):
+            until_running(self.executor.submit(time.sleep, 60))
+        return self.executor.submit(puppet, self._commands.name, False)
+
+    def play(self, letter: str, future: ScalerFuture[Any]) -> None:
+        if letter in "RX":
+            if future.refused or future.state is TaskState.CANCELLING:
+                until_written(future, "swallowed")  # not before: an interrupt must not meet its last steps
+            self._commands.write(letter.encode())
+        elif letter == "S":
+            self._continue()
+
+    def _running_but_unannounced(self) -> ScalerFuture[Any]:
+        """A task that stops the scheduler before that has said that it runs: TaskStarted leaves after our request.
+
+        The scheduler speaks of tasks that run for some milliseconds, so the task must be quick; in a process that
+        has imported its module already it is.
+        """
+        begun = self._new_pipe(os.path.basename(str(self._commands.name)) + ".begun")
+        self._stack.callback(self._continue)
+        for _ in range(50):
+            future = self.executor.submit(puppet, self._commands.name, True)
+            assert select.select([begun], [], [], SAFETY)[0], "the task never began"
+            begun.read(6)
+            if future.state is TaskState.SUBMITTED:
+                return future
+            self._continue()
+            self.play("R", future)
+            assert future.result(SAFETY) == VALUE
+        raise AssertionError("in 50 tries the scheduler was always quicker than the task")
+
+    def _continue(self) -> None:
+        session = self.executor._session
+        assert session is not None
+        os.kill(session._engine.scheduler.pid, signal.SIGCONT)  # type: ignore[attr-defined]
+
+    def _new_pipe(self, name: str) -> io.FileIO:
+        path = self._directory / name
+        os.mkfifo(path)
+        # Both ways: neither opening it here nor in the task has to wait for the other side.
+        return self._stack.enter_context(open(path, "r+b", buffering=0))
+
+
+_lines: queue.SimpleQueue[str] = queue.SimpleQueue()  # for led(), which runs in this process
+
+
+def led() -> int:
+    """Ends as it is told."""
+    if _lines.get(timeout=2 * SAFETY) == "R":
+        return VALUE
+    raise KeyError("mine")
+
+
+class ThreadDirector(Director):
+    """Threads of this process."""
+
+    lacks: ClassVar = set(Capability)
+
+    def _executor(self) -> InMemoryExecutor:
+        return memory_executor(1, auto=True)
+
+    def __exit__(self, *problem: Any) -> None:
+        for _ in self.executor.unfinished():
+            _lines.put("R")
+        super().__exit__(*problem)
+
+    def submit(self, order: str) -> ScalerFuture[Any]:
+        if order.startswith("C"):
+            self.executor.submit(led)
+        return self.executor.submit(led)
+
+    def play(self, letter: str, future: ScalerFuture[Any]) -> None:
+        if letter in "RX":
+            _lines.put(letter)
+
+
+KINDS: dict[str, type[Director]] = {
+    "memory": MemoryDirector,
+    "threads": ThreadDirector,
+    "embedded": EmbeddedDirector,
+}

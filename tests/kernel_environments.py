@@ -1,0 +1,48 @@
+"""One virtual environment for each ipykernel that we support, with this package in it; made once and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from jupyter_client.kernelspec import KernelSpecManager
+
+ROOT = Path(__file__).parents[1]
+HOME = ROOT / ".venv-kernels"
+VERSIONS = ("6.29.5", "6.31.0", "7.3.0", "7.4.0")
+
+
+def kernel_name(version: str) -> str:
+    """The name of the kernel that runs with this ipykernel."""
+    return f"scaler-notebook-{version}"
+
+
+def kernel_specs(version: str) -> KernelSpecManager:
+    """Where that kernel is found; the first call of all makes its environment, in a quarter of a minute."""
+    environment = HOME / version
+    HOME.mkdir(exist_ok=True)
+    with (HOME / f"{version}.lock").open("w") as lock:  # two test runs must not make it at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _make(environment, version)
+    return KernelSpecManager(kernel_dirs=[str(environment / "share" / "jupyter" / "kernels")])
+
+
+def _make(environment: Path, version: str) -> None:
+    stamp = environment / ".made-of"
+    made_of = f"{sys.version}\n{(ROOT / 'pyproject.toml').read_text()}"
+    if stamp.exists() and stamp.read_text() == made_of:
+        return
+    venv.create(environment, clear=True, with_pip=True)
+    python = str(environment / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, f"ipykernel=={version}", "--editable", f"{ROOT}[notebook]"], check=True)
+    subprocess.run([python, "-m", "ipykernel", "install", "--sys-prefix", "--name", kernel_name(version)], check=True)
+    stamp.write_text(made_of)
+
+
+if __name__ == "__main__":
+    for each in VERSIONS:
+        kernel_specs(each)

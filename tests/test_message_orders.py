@@ -1,0 +1,198 @@
+"""The message orders of the cancel contract, through a real executor, session and agent, on every kind of engine."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+from engine_kinds import KINDS, LONG, SHORT, VALUE, CountingHost, Director, MemoryDirector, Wire, needs
+from waits import SAFETY
+
+from scaler_notebook import CancelReason, ScalerFuture, TaskState
+from scaler_notebook.client import waiting
+
+Outcome = object  # the value, the exception's class, or the reason of the cancel
+Cancel = Callable[[bool], object]
+
+C = CancelReason
+
+# What each valid order ends in. A refusal (F) answers the request: what follows is as if none had been made.
+ORDERS: dict[str, Outcome] = {
+    "SR": VALUE,
+    "SX": KeyError,
+    "CSR": C.FINISHED_FIRST,
+    "CSX": C.FAILED_FIRST,
+    "SCR": C.FINISHED_FIRST,
+    "SCX": C.FAILED_FIRST,
+    "CA": C.NEVER_STARTED,
+    "SCA": C.STOPPED,
+    "CSA": C.STOPPED,
+    "CFSR": VALUE,
+    "CFSX": KeyError,
+    "CSFR": VALUE,
+    "CSFX": KeyError,
+    "SCFR": VALUE,
+    "SCFX": KeyError,
+    "CFA": C.NEVER_STARTED,
+    "SCFA": C.STOPPED,
+    "CFCA": C.NEVER_STARTED,
+    "CFCSR": C.FINISHED_FIRST,
+    "CSFCX": C.FAILED_FIRST,
+    "SCFCR": C.FINISHED_FIRST,
+    "SCFCX": C.FAILED_FIRST,
+    "SCFCA": C.STOPPED,
+}
+
+POSSIBLE = [(kind, order) for kind in KINDS for order in ORDERS if not needs(order) & KINDS[kind].lacks]
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    wire = Wire()
+    wire.tap(monkeypatch.setattr)
+    return wire
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> CountingHost:
+    host = CountingHost()
+    monkeypatch.setattr(waiting, "_host", host)
+    return host
+
+
+def outcome(future: ScalerFuture[Any]) -> Outcome:
+    try:
+        return future.result(SAFETY)
+    except CancelledError:
+        return future.cancel_reason
+    except KeyError as error:
+        assert error.args == ("mine",)
+        return KeyError
+
+
+def answer_to_request(rest: str) -> str:
+    """What answers a request, given what follows it."""
+    return next(letter for letter in rest if letter in "FARX")
+
+
+# ---------------------------------------------------------------- who follows the future
+
+
+class Scene:
+    """One task that goes through one order, and what those who follow it need."""
+
+    def __init__(self, order: str, director: Director, wire: Wire, host: CountingHost) -> None:
+        self.order, self.expected = order, ORDERS[order]
+        self.director, self.wire, self.host = director, wire, host
+        self.future = director.submit(order)
+
+    def play(self, cancel: Cancel) -> None:
+        for played, letter in enumerate(self.order, 1):
+            if letter == "C":
+                answer = answer_to_request(self.order[played:])
+                self.future.grace = SHORT if answer in "FA" else LONG
+                cancel(answer != "F")
+            else:
+                self.director.play(letter, self.future)
+            self.wire.wait_for(self.future, self.order[:played])
+
+
+@contextmanager
+def waiter_before(scene: Scene) -> Iterator[Cancel]:
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(outcome, scene.future)
+        assert scene.host.entered.acquire(timeout=SAFETY)
+        yield scene.future.request_cancel
+        assert waiter.result(SAFETY) == scene.expected
+
+
+@contextmanager
+def waiter_after(scene: Scene) -> Iterator[Cancel]:
+    yield scene.future.request_cancel
+    assert outcome(scene.future) == scene.expected
+
+
+@contextmanager
+def done_callback(scene: Scene) -> Iterator[Cancel]:
+    calls: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    scene.future.add_done_callback(lambda future: calls.put(outcome(future)))
+    yield scene.future.request_cancel
+    assert calls.get(timeout=SAFETY) == scene.expected
+    # There is one callback thread, so a second call of the first would come before this one.
+    scene.future.add_done_callback(lambda future: calls.put("late"))
+    assert calls.get(timeout=SAFETY) == "late"
+    assert calls.empty()
+
+
+@contextmanager
+def awaiting(scene: Scene) -> Iterator[Cancel]:
+    begun = threading.Event()
+
+    async def see() -> Outcome:
+        try:
+            return await scene.future
+        except CancelledError:
+            return scene.future.cancel_reason
+        except KeyError:
+            return KeyError
+
+    async def main() -> Outcome:
+        seeing = asyncio.ensure_future(see())
+        asyncio.get_running_loop().call_soon(begun.set)  # after the first step of the line above
+        return await asyncio.wait_for(seeing, SAFETY)
+
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(asyncio.run, main())
+        assert begun.wait(SAFETY)
+        yield scene.future.request_cancel
+        assert seen.result(SAFETY) == scene.expected
+
+
+@contextmanager
+def two_threads_cancelling(scene: Scene) -> Iterator[Cancel]:
+    """Both are in ``cancel()`` before the request of the first leaves; one request is all that leaves."""
+    answers = []
+    with ThreadPoolExecutor(2) as pool:
+
+        def cancel(force: bool = True) -> None:
+            answers.append([pool.submit(scene.future.cancel, SAFETY, force) for _ in range(2)])
+
+        scene.wire.before_cancel = lambda: scene.host.entered.acquire(timeout=SAFETY)
+        yield cancel
+        requests = [i for i, letter in enumerate(scene.order) if letter == "C"]
+        expected = [answer_to_request(scene.order[i:]) != "F" for i in requests]
+        if scene.future.state is TaskState.FINISHED:
+            cancel()
+            expected.append(True)
+        assert [[answer.result(SAFETY) for answer in pair] for pair in answers] == [[e, e] for e in expected]
+        finished = isinstance(scene.expected, CancelReason)
+        assert scene.future.cancel_reason is (scene.expected if finished else C.DISCARDED)
+
+
+WAYS: list[Callable[[Scene], AbstractContextManager[Cancel]]] = [
+    waiter_before,
+    waiter_after,
+    done_callback,
+    awaiting,
+    two_threads_cancelling,
+]
+
+
+@pytest.mark.parametrize(("engine_kind", "order"), POSSIBLE)
+def test_a_valid_order(engine_kind: str, order: str, wire: Wire, host: CountingHost) -> None:
+    with KINDS[engine_kind]() as director:
+        for way in WAYS:
+            wire.before_cancel = lambda: None
+            host.entered = threading.Semaphore(0)
+            scene = Scene(order, director, wire, host)
+            with way(scene) as cancel:
+                scene.play(cancel)
+            assert wire.of(scene.future) == order, f"more was sent than asked for, {way.__name__}"

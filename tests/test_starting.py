@@ -1,0 +1,41 @@
+"""Task processes started as new interpreters, where there is no fork server."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from scaler_notebook import NotebookExecutor, ProcessorDiedError
+from waits import SAFETY, until_running
+
+
+@pytest.fixture
+def spawning(monkeypatch: pytest.MonkeyPatch) -> Iterator[NotebookExecutor]:
+    monkeypatch.setenv("SCALER_NOTEBOOK_START_METHOD", "spawn")
+    with NotebookExecutor(n_workers=2) as executor:
+        yield executor
+        executor.cancel_all()
+
+
+def test_tasks_run_are_cancelled_and_die_alone(spawning: NotebookExecutor) -> None:
+    assert spawning.submit(lambda x: x + 1, 1).result(SAFETY) == 2
+    running = spawning.submit(time.sleep, 60)
+    until_running(running)
+    assert running.cancel()
+    with pytest.raises(ProcessorDiedError):
+        spawning.submit(os._exit, 1).result(SAFETY)
+    assert spawning.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_processes_are_nobodys_copies(spawning: NotebookExecutor) -> None:
+    def draw() -> tuple[int, int, float]:
+        time.sleep(0.2)
+        return os.getpid(), os.getsid(0), random.random()
+
+    draws = [future.result(SAFETY) for future in [spawning.submit(draw) for _ in range(6)]]
+    assert len({number for _, _, number in draws}) == 6
+    assert all(pid == session for pid, session, _ in draws)
