@@ -40,6 +40,7 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 VALUE = 42
+BEGUN = ".begun"  # behind the name of a puppet's pipe: where it says that it has begun
 SHORT, LONG = 0.05, 30.0  # grace periods: one that ends at once, one that never does
 
 
@@ -120,7 +121,7 @@ class Wire:
         with self._condition:
             came = self._condition.wait_for(lambda: len(self.of(future)) >= len(letters), SAFETY)
         assert came, f"{letters} was to come, {self.of(future)} came: {future}, {future.logs}"
-        assert self.of(future) == letters
+        assert self.of(future).startswith(letters), f"{letters} was to come, {self.of(future)} came"
 
     def _note(self, task_id: str, letter: str) -> None:
         with self._condition:
@@ -203,11 +204,14 @@ class MemoryDirector(Director):
 
 def puppet(pipe: str, stops_scheduler: bool) -> int:
     """Swallows the one interrupt that a task gets, and ends as it is told."""
-    if stops_scheduler:
-        os.kill(os.getppid(), signal.SIGSTOP)
-        print("begun", file=open(pipe + ".begun", "w"), flush=True)  # noqa: SIM115  # closed at once, by its only reference
+    begun = False
     while True:
         try:
+            if not begun:
+                if stops_scheduler:
+                    os.kill(os.getppid(), signal.SIGSTOP)
+                Path(pipe + BEGUN).write_text("!")
+                begun = True
             with open(pipe) as commands:
                 if commands.read(1) == "R":
                     return VALUE
@@ -229,7 +233,7 @@ class EmbeddedDirector(Director):
         self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self._stack.enter_context(self.executor)
         self._stack.callback(self.executor.cancel_all)
-        self._names = itertools.count()
+        self._numbers = itertools.count()
         return self
 
     def __exit__(self, *problem: Any) -> None:
@@ -237,20 +241,23 @@ class EmbeddedDirector(Director):
 
     def submit(self, order: str) -> ScalerFuture[Any]:
         self.executor.cancel_all(SAFETY)
-        self._commands = self._new_pipe(f"{next(self._names)}")
+        self._pipe = str(self._directory / str(next(self._numbers)))
+        self._commands, self._begun = self._new_pipe(self._pipe), self._new_pipe(self._pipe + BEGUN)
         if order.startswith("CS"):
             return self._running_but_unannounced()
         if order.startswith("C"):
             until_running(self.executor.submit(time.sleep, 60))
-        return self.executor.submit(puppet, self._commands.name, False)
+        return self.executor.submit(puppet, self._pipe, False)
 
     def play(self, letter: str, future: ScalerFuture[Any]) -> None:
         if letter in "RX":
             if future.refused or future.state is TaskState.CANCELLING:
                 until_written(future, "swallowed")  # not before: an interrupt must not meet its last steps
             self._commands.write(letter.encode())
-        elif letter == "S":
+        elif letter == "S" and future.state is TaskState.CANCELLING:
             self._continue()
+        elif letter == "S":
+            self._wait_until_begun()
 
     def _running_but_unannounced(self) -> ScalerFuture[Any]:
         """A task that stops the scheduler before that has said that it runs: TaskStarted leaves after our request.
@@ -258,12 +265,10 @@ class EmbeddedDirector(Director):
         The scheduler speaks of tasks that run for some milliseconds, so the task must be quick; in a process that
         has imported its module already it is.
         """
-        begun = self._new_pipe(os.path.basename(str(self._commands.name)) + ".begun")
         self._stack.callback(self._continue)
         for _ in range(50):
-            future = self.executor.submit(puppet, self._commands.name, True)
-            assert select.select([begun], [], [], SAFETY)[0], "the task never began"
-            begun.read(6)
+            future = self.executor.submit(puppet, self._pipe, True)
+            self._wait_until_begun()
             if future.state is TaskState.SUBMITTED:
                 return future
             self._continue()
@@ -271,13 +276,16 @@ class EmbeddedDirector(Director):
             assert future.result(SAFETY) == VALUE
         raise AssertionError("in 50 tries the scheduler was always quicker than the task")
 
+    def _wait_until_begun(self) -> None:
+        assert select.select([self._begun], [], [], SAFETY)[0], "the task never began"
+        self._begun.read(1)
+
     def _continue(self) -> None:
         session = self.executor._session
         assert session is not None
         os.kill(session._engine.scheduler.pid, signal.SIGCONT)  # type: ignore[attr-defined]
 
-    def _new_pipe(self, name: str) -> io.FileIO:
-        path = self._directory / name
+    def _new_pipe(self, path: str) -> io.FileIO:
         os.mkfifo(path)
         # Both ways: neither opening it here nor in the task has to wait for the other side.
         return self._stack.enter_context(open(path, "r+b", buffering=0))

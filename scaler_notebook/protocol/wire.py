@@ -150,6 +150,8 @@ class Codec(Generic[T]):
 
     def __init__(self, classes: dict[int, type[T]]) -> None:
         self._encoders = {cls: (code, _record(cls)[0]) for code, cls in classes.items()}
+        # Kept: a new packer allocates its whole buffer for each batch.
+        self._pack = msgpack.Packer(autoreset=True, unicode_errors=UNICODE_ERRORS).pack
         self._decoders = {code: _record(cls)[1] for code, cls in classes.items()}
 
     def encode(self, batch: Iterable[T]) -> list[Buffer]:
@@ -161,7 +163,7 @@ class Codec(Generic[T]):
             fields = encoder(message, frames)
             fields.insert(0, code)
             header.append(fields)
-        frames[0] = msgpack.packb(header, unicode_errors=UNICODE_ERRORS)
+        frames[0] = self._pack(header)
         return frames
 
     def decode(self, frames: Sequence[Buffer]) -> list[T]:

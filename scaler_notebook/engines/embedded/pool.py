@@ -219,6 +219,8 @@ class Pool:
                 for frames in process.assembler.batches():
                     for message in INNER_CODEC.decode(frames):
                         self._receive(process, message)
+                if process.assembler.drained:
+                    return True
         except BlockingIOError:
             return True
         except (ProtocolError, MemoryError) as error:
