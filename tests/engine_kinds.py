@@ -28,6 +28,7 @@ from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
 from scaler_notebook.client import waiting
 from scaler_notebook.client.manager import FutureManager
 from scaler_notebook.client.session import Session
+from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER
 from scaler_notebook.protocol.messages import (
     EngineMessage,
     TaskCancel,
@@ -208,10 +209,10 @@ def puppet(pipe: str, stops_scheduler: bool) -> int:
     while True:
         try:
             if not begun:
+                begun = True  # first: the interrupt may come as soon as the test has read the line below
                 if stops_scheduler:
                     os.kill(os.getppid(), signal.SIGSTOP)
-                Path(pipe + BEGUN).write_text("!")
-                begun = True
+                Path(pipe + BEGUN).write_text(str(time.monotonic()))
             with open(pipe) as commands:
                 if commands.read(1) == "R":
                     return VALUE
@@ -260,25 +261,26 @@ class EmbeddedDirector(Director):
             self._wait_until_begun()
 
     def _running_but_unannounced(self) -> ScalerFuture[Any]:
-        """A task that stops the scheduler before that has said that it runs: TaskStarted leaves after our request.
+        """A task that stops the scheduler before that says that it runs: TaskStarted leaves after our request.
 
-        The scheduler speaks of tasks that run for some milliseconds, so the task must be quick; in a process that
-        has imported its module already it is.
+        The scheduler says it some milliseconds after it has handed the task out, so the task must be quick; in a
+        process that has imported its module already it mostly is.
         """
         self._stack.callback(self._continue)
-        for _ in range(50):
+        for _ in range(100):
+            submitted = time.monotonic()
             future = self.executor.submit(puppet, self._pipe, True)
-            self._wait_until_begun()
-            if future.state is TaskState.SUBMITTED:
+            if self._wait_until_begun() - submitted < ANNOUNCE_AFTER * 0.7:
                 return future
             self._continue()
             self.play("R", future)
             assert future.result(SAFETY) == VALUE
-        raise AssertionError("in 50 tries the scheduler was always quicker than the task")
+        raise AssertionError("in 100 tries the scheduler was always quicker than the task")
 
-    def _wait_until_begun(self) -> None:
+    def _wait_until_begun(self) -> float:
+        """Gives the time of it."""
         assert select.select([self._begun], [], [], SAFETY)[0], "the task never began"
-        self._begun.read(1)
+        return float(self._begun.read(100))
 
     def _continue(self) -> None:
         session = self.executor._session

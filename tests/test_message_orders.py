@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain, groupby, product
 from typing import Any
 
 import pytest
@@ -16,6 +19,9 @@ from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState
 from scaler_notebook.client import waiting
+from scaler_notebook.engines import memory
+from scaler_notebook.protocol.messages import EngineMessage, TaskCancelConfirm, TaskCancelConfirmType
+from scaler_notebook.testing import memory_executor
 
 Outcome = object  # the value, the exception as text, or the reason of the cancel
 Cancel = Callable[[bool], list[Future[bool]]]  # asks, with or without force; gives what cancel() will return
@@ -200,3 +206,80 @@ def test_a_valid_order(engine_kind: str, order: str, wire: Wire, host: CountingH
                 scene.play(cancel)
             # A request that crosses the result on its way finds nobody; the answer changes nothing.
             assert wire.of(scene.future).removesuffix("N") == order, way.__name__
+
+
+# ---------------------------------------------------------------- every other order
+
+
+def ends_in(order: str) -> TaskState | CancelReason:
+    """The contract's table: what any order of letters leads to, valid or not."""
+    state, reason, started = TaskState.SUBMITTED, None, False
+    for letter in order:
+        match letter:
+            case "C" if state is TaskState.FINISHED:
+                state, reason = TaskState.CANCELLED, C.DISCARDED
+            case _ if state.terminal:
+                pass
+            case "S":
+                started = True
+                state = TaskState.RUNNING if state is TaskState.SUBMITTED else state
+            case "C":
+                state = TaskState.CANCELLING
+            case "A":
+                state, reason = TaskState.CANCELLED, C.STOPPED if started else C.NEVER_STARTED
+            case "F" if state is TaskState.CANCELLING:
+                state = TaskState.RUNNING if started else TaskState.SUBMITTED
+            case "R" | "X" if state is TaskState.CANCELLING:
+                state, reason = TaskState.CANCELLED, C.FINISHED_FIRST if letter == "R" else C.FAILED_FIRST
+            case "R" | "X":
+                state = TaskState.FINISHED
+    return reason or state
+
+
+def message(letter: str, task_id: str) -> EngineMessage:
+    match letter:
+        case "S":
+            return memory.started(task_id)
+        case "R":
+            return memory.succeeded(task_id, VALUE)
+        case "X":
+            return memory.failed(task_id, KeyError("mine"))
+        case "A":
+            return TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCELED, True)
+        case _:
+            return TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCEL_FAILED, True)
+
+
+def test_the_table_agrees_with_the_valid_orders() -> None:
+    for order, end in ORDERS.items():
+        assert ends_in(order) == (end if isinstance(end, CancelReason) else TaskState.FINISHED), order
+
+
+@pytest.mark.parametrize("batched", [False, True], ids=["one by one", "in batches"])
+def test_any_order_is_harmless(batched: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with memory_executor() as executor:
+        told: Counter[str] = Counter()
+        ended = {}
+        for order in map("".join, chain.from_iterable(product("SRXCAF", repeat=n) for n in range(1, 5))):
+            future = executor.submit(abs, -VALUE)
+            future.add_done_callback(lambda done: told.update([done.task_id]))
+            for is_request, letters in groupby(order, "C".__eq__):
+                if is_request:
+                    for _ in letters:
+                        future.request_cancel()
+                elif batched:
+                    executor.engine.tell(*[message(letter, future.task_id) for letter in letters])
+                else:
+                    for letter in letters:
+                        executor.engine.tell(message(letter, future.task_id))
+            assert (future.cancel_reason or future.state) == ends_in(order), order
+            ended[future.task_id] = future.done()
+        executor.engine.tell(message("R", "nobody's"))
+        last = executor.submit(abs, -VALUE)
+        executor.engine.finish(last, VALUE)
+        assert last.result(SAFETY) == VALUE
+        flushed = threading.Event()
+        last.add_done_callback(lambda _: flushed.set())
+        assert flushed.wait(SAFETY)
+        assert told == Counter({task_id: 1 for task_id, done in ended.items() if done}), "once each, and only then"
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError
-from waits import SAFETY, until_running
 
 
 @pytest.fixture

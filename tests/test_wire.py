@@ -19,6 +19,7 @@ from scaler_notebook.protocol.messages import (
     ClientMessage,
     EngineMessage,
     Payload,
+    SegmentRef,
     Task,
     TaskLog,
     TaskResult,
@@ -41,7 +42,8 @@ SMALL = st.binary(max_size=40)
 SEEDS = st.binary(min_size=1, max_size=9)
 LARGE = st.builds(lambda seed, size: (seed * size)[:size], SEEDS, st.integers(16_380, 16_388))
 PICKLES = SMALL | LARGE
-PAYLOADS = st.builds(Payload, PICKLES, st.lists(PICKLES, max_size=3).map(tuple))
+SEGMENTS = st.builds(SegmentRef, st.integers(0, 2**31), st.integers(0, 2**20), st.integers(1, 2**40))
+PAYLOADS = st.builds(Payload, PICKLES, st.lists(PICKLES | SEGMENTS, max_size=4).map(tuple), st.just(b"") | SMALL)
 SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     Payload: PAYLOADS,
     str: st.text(max_size=20),
@@ -50,6 +52,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     bytes: SMALL,
     tuple[str, ...]: st.lists(st.text(max_size=9), max_size=4).map(tuple),
+    tuple[int, ...]: st.lists(st.integers(0, 2**40), max_size=4).map(tuple),
 }
 
 
@@ -145,12 +148,27 @@ def test_buffers_travel_as_they_are_and_in_order(size: int) -> None:
 def spoiled(kind: Any) -> list[Any]:
     """Values that a field of this type must not take."""
     if kind is Payload:
-        counts = [[b"x", -1], [b"x", True], [b"x", False], [b"x", 1.0], [b"x", None], [b"x", 1], [b"x", 2**63]]
-        pickles = [["x", 0], [1, 0], [True, 0], [None, 0], [None, 1], [[], 0], [msgpack.ExtType(1, b""), 0]]
+        counts = [[b"x", count, b"", []] for count in (-1, True, False, 1.0, None, 1, 2**63)]
+        first = ["x", 1, True, None, [], msgpack.ExtType(1, b"")]
+        pickles = [[pickle, 0, b"", []] for pickle in first] + [[None, 1, b"", []]]
+        pickles += [[b"x", 0, key, []] for key in ("k", None, 1)]
+        good = [0, 1, 2, 3]
+        bad: list[Any] = [
+            good[:3],
+            [*good, 4],
+            [1, 1, 2, 3],
+            [0, 1, 2, 0],
+            [0, -1, 2, 3],
+            [0, 1, 2.0, 3],
+            [True, 1, 2, 3],
+        ]
+        pickles += [[b"x", 0, b"", segments] for segments in [*([one] for one in bad), None, {}, [None], ["abcd"]]]
         return [*counts, *pickles, [b"x"], [b"x", 0, 0], [], b"x", None, 0, {}]
     if dataclasses.is_dataclass(kind):
         return [None, 0, "x", [], [None] * 99, {}]
     other = [None, [], [[]], {}, msgpack.ExtType(1, b"")]
+    if kind == tuple[int, ...]:
+        return [None, 1, "x", b"x", ["x"], [True], [1.0], [None], [[1]], {}]
     if kind == tuple[str, ...]:
         return [None, "x", b"x", 1, [1], [None], ["x", b"y"], [["x"]], {}]
     if issubclass(kind, Enum):
@@ -186,7 +204,16 @@ def test_a_field_of_the_wrong_type_is_refused(codec: Codec[Any], cls: type) -> N
 
 
 def _sample(cls: Any) -> Any:
-    plain = {Payload: Payload(b"x"), str: "t", int: 3, float: 1.5, bool: True, bytes: b"x", tuple[str, ...]: ("x", "y")}
+    plain = {
+        Payload: Payload(b"x"),
+        str: "t",
+        int: 3,
+        float: 1.5,
+        bool: True,
+        bytes: b"x",
+        tuple[str, ...]: ("x", "y"),
+        tuple[int, ...]: (1, 2),
+    }
 
     def value(kind: Any) -> Any:
         if kind in plain:
@@ -274,7 +301,7 @@ def test_counts_and_lengths_are_bounded(
         b"\x91\xdb\xff\xff\xff\xff",  # a text
         b"\x91\xc6\xff\xff\xff\xff",  # bytes
         b"\x91\xc9\xff\xff\xff\xff\x01",  # an ext type
-        msgpack.packb([[18, "t", "Success", [b"x", 2**62], [0.0, 0.0, 0.0, 0]]]),  # frames of a payload
+        msgpack.packb([[18, "t", "Success", [b"x", 2**62, b"", []], [0.0, 0.0, 0.0, 0]]]),  # frames of a payload
     ],
     ids=lambda header: header[:6].hex(),
 )
@@ -363,6 +390,8 @@ def test_random_structures_never_raise_anything_else(header: list[Any], rest: li
 
 def test_an_integer_serves_as_a_float_of_the_same_value() -> None:
     figures = [1, 2, 3, 4]
-    (result,) = ENGINE_CODEC.decode([msgpack.packb([[18, "t", TaskResultType.FAILED.value, [b"", 0], figures]])])
+    (result,) = ENGINE_CODEC.decode(
+        [msgpack.packb([[18, "t", TaskResultType.FAILED.value, [b"", 0, b"", []], figures]])]
+    )
     assert isinstance(result, TaskResult)
     assert [type(value) for value in (result.figures.started, result.figures.cpu)] == [float, float]

@@ -72,6 +72,7 @@ class Session:
 
     def submit(self, future: ScalerFuture[Any], task: Task) -> None:
         """Send a task; its future ends in every case."""
+        task = self._engine.adopt(task)
         self._manager.add(future)
         with self._mutex:  # what a thread finds changed must be on its way before any thread's next task
             context = self._surroundings.changed()

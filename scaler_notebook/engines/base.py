@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..protocol.messages import ClientMessage, EngineMessage
+from ..protocol.messages import ClientMessage, EngineMessage, Task
 
 Deliver = Callable[[Sequence[EngineMessage]], None]
 Lost = Callable[[BaseException], None]
@@ -28,6 +28,12 @@ class Engine(Protocol):
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         """Connect from the agent's loop. ``lost`` is called at most once, after the last ``deliver``."""
+
+    def adopt(self, task: Task) -> Task:
+        """Take a task's buffers over, on the thread that submits it: what changes in them later is not seen.
+
+        What the engine keeps for it is freed when the task's last message has come, or by :meth:`close`.
+        """
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         """Queue a batch for the engine, in order."""

@@ -9,6 +9,7 @@ import time
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ from ..protocol.messages import (
     EngineMessage,
     LogStream,
     Payload,
+    Task,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -155,6 +157,9 @@ class MemoryEngine:
         self._thread = threading.current_thread()
         self._deliver, self._lost = deliver, lost
         self._loop = loop
+
+    def adopt(self, task: Task) -> Task:
+        return replace(task, function=payloads.copied(task.function), arguments=payloads.copied(task.arguments))
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._loop is not None:

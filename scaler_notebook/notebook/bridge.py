@@ -112,16 +112,22 @@ class KernelHost:
         return self._stopped
 
     def cell_begins(self, info: object = None) -> None:
-        """See the stop button in an ``await`` cell too, where ipykernel cancels the cell and nothing else tells why."""
+        """See the stop button in an ``await`` cell too: ipykernel cancels the cell, and a CancelledError says not why."""
         self._stopped = False
         if threading.current_thread() is not threading.main_thread():
             return
+        self._begin_to_pump()
         before = signal.getsignal(signal.SIGINT)
         if callable(before) and before is not signal.default_int_handler:
 
             def pressed(number: int, frame: FrameType | None) -> None:
                 self._stopped = True
                 before(number, frame)
+                loop = self._loop()
+                if loop is not None:
+                    loop.call_soon_threadsafe(
+                        lambda: None
+                    )  # ipykernel's handler lets a loop with nothing to do sleep on
 
             signal.signal(signal.SIGINT, pressed)  # ipykernel puts back what was there before the cell
 

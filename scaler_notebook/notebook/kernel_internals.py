@@ -9,7 +9,7 @@ import contextvars
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -62,10 +62,13 @@ class MainShell:
             ):
                 for name in names:
                     getattr(owner, name)
+            handles_comms_during_await = "concurrent" in inspect.signature(kernel.dispatch_shell).parameters
         except AttributeError as error:
             raise UnknownKernel(str(error)) from None
         if not inspect.iscoroutinefunction(self._dispatch):
             raise UnknownKernel(f"{self._dispatch!r} is no coroutine function")
+        # 7.3 has messages wait for an `await` cell where we cannot see them; here they wait where we can.
+        self._turn: AbstractAsyncContextManager[Any] = nullcontext() if handles_comms_during_await else asyncio.Lock()
         self._stream.on_recv(self._on_message, copy=False)
 
     @property
@@ -103,11 +106,12 @@ class MainShell:
         return self._place(message)
 
     async def _begin(self, message: RawMessage) -> None:
-        if id(message) in self._taken:
-            self._taken.discard(id(message))
-            return
-        self._unseen.pop(id(message), None)
-        await self._dispatch(message)
+        async with self._turn:
+            if id(message) in self._taken:
+                self._taken.discard(id(message))
+                return
+            self._unseen.pop(id(message), None)
+            await self._dispatch(message)
 
     def peek(self, message: RawMessage) -> tuple[str, dict[str, Any]] | None:
         """``(type, content)`` of a message; None if it is none.

@@ -1,6 +1,7 @@
 """The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
 
-Client → engine: ``Task``, ``TaskCancel``, ``ClientContext``, ``ClientDisconnect``.
+Client → engine: ``Task``, ``TaskCancel``, ``ClientContext``, ``BuffersReceived``,
+``ClientDisconnect``.
 Engine → client: ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
 ``TaskDisplay``.
 
@@ -39,6 +40,15 @@ class LogStream(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentRef:
+    """A large buffer that stays where it is: a file in memory that process ``pid`` has open as ``descriptor``."""
+
+    pid: int
+    descriptor: int
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """A pickle (protocol 5) and its out-of-band buffers, which travel beside the message and are never copied into it.
 
@@ -47,20 +57,21 @@ class Payload:
     data
         The pickle itself.
     buffers
-        What ``pickle``'s ``buffer_callback`` gave, in order, each contiguous.
+        What ``pickle``'s ``buffer_callback`` gave, in order, each contiguous; or where it lies.
     key
         Its content address, if it may be sent once and referred to after; without data it *is* such a reference
         (:mod:`scaler_notebook.protocol.addressing`).
     """
 
     data: Buffer
-    buffers: tuple[Buffer, ...] = ()
+    buffers: tuple[Buffer | SegmentRef, ...] = ()
     key: bytes = b""
 
     @property
     def nbytes(self) -> int:
         """Size of the pickle and its buffers, in bytes."""
-        return len(self.data) + sum(memoryview(b).nbytes for b in self.buffers)
+        sizes = (b.size if isinstance(b, SegmentRef) else memoryview(b).nbytes for b in self.buffers)
+        return len(self.data) + sum(sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,13 @@ class TaskCancel:
     task_id: str
     force: bool
     grace: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuffersReceived:
+    """The client has mapped these descriptors of the engine's; the engine need not keep them open."""
+
+    descriptors: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +214,6 @@ class TaskDisplay:
     metadata: Payload
 
 
-ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect | ClientContext
+ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect | ClientContext | BuffersReceived
 EngineMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
 Message: TypeAlias = ClientMessage | EngineMessage

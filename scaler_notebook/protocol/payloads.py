@@ -5,12 +5,13 @@ import functools
 import pickle
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import cloudpickle
 
 from .errors import TaskSerializationError
-from .messages import Buffer, Payload
+from .messages import Buffer, Payload, SegmentRef
 
 OUT_OF_BAND = 16 * 1024  # bytes; below this a frame of its own costs more than the copy into the pickle
 MAX_SEARCH = 10_000  # objects looked at when an error is explained, so that a huge argument cannot hang it
@@ -54,6 +55,13 @@ def dump(value: Any) -> Payload:
 def load(payload: Payload) -> Any:
     """The value of a payload. Runs code that the payload names: only for payloads of an authenticated peer."""
     return pickle.loads(payload.data, buffers=payload.buffers)
+
+
+def copied(payload: Payload) -> Payload:
+    """A payload that no longer looks into the memory of the value it was made of."""
+    if not payload.buffers:
+        return payload
+    return replace(payload, buffers=tuple(b if isinstance(b, SegmentRef) else bytearray(b) for b in payload.buffers))
 
 
 def serialization_error(what: str, value: Any, cause: BaseException) -> TaskSerializationError:

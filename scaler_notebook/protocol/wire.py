@@ -2,9 +2,9 @@
 
 A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each
 ``[code, field, field, …]``; enums travel as their values, a nested record as an array, a :class:`Payload` as
-``[pickle or None, number of frames]`` and its key if it has one: its pickle stands in the header when it is small,
-otherwise it is the first of its frames. Frames are taken in order, so that no index can point outside or twice at one
-buffer.
+``[pickle or None, number of frames, key, segments]``: its pickle stands in the header when it is small, otherwise it is
+the first of its frames; ``segments`` are the buffers that do not travel, each with its place among them. Frames are
+taken in order, so that no index can point outside or twice at one buffer.
 
 Everything that arrives is checked against the annotations of the message classes, and bounded; whatever does not
 fit raises :class:`ProtocolError`, and nothing else.
@@ -13,17 +13,18 @@ fit raises :class:`ProtocolError`, and nothing else.
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
-from typing import Any, Generic, TypeVar, get_type_hints
+from itertools import islice
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import msgpack
 
 from . import messages
 from .errors import ProtocolError
-from .messages import Buffer, Payload
+from .messages import Buffer, Payload, SegmentRef
 
 INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which spares a copy into the header
 MAX_HEADER = 256 * 1024 * 1024  # bytes
-MAX_MESSAGES = 1_000_000  # in one batch
+MAX_MESSAGES = 1_000_000  # in one batch; frames of one message
 MAX_FIELD = 64 * 1024 * 1024  # bytes of one text or pickle within a header
 UNICODE_ERRORS = "surrogatepass"  # paths and variables that are no UTF-8 hold lone surrogates
 MAX_DEPTH_ITEMS = 64  # fields of one message; none of ours has more than ten
@@ -68,42 +69,60 @@ def _shown(value: Any) -> str:
     return f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else f"a {type(value).__name__}"
 
 
-def _encode_strings(value: tuple[str, ...], frames: list[Buffer]) -> Any:
-    return value
+def _array(kind: type) -> tuple[Encoder, Decoder]:
+    def encode(value: tuple[Any, ...], frames: list[Buffer]) -> Any:
+        return value
 
+    def decode(value: Any, frames: Iterator[Buffer]) -> Any:
+        if type(value) is not list or not all(type(item) is kind for item in value):
+            raise ProtocolError(f"expected an array of {kind.__name__}")
+        return tuple(value)
 
-def _decode_strings(value: Any, frames: Iterator[Buffer]) -> tuple[str, ...]:
-    if type(value) is not list or not all(type(item) is str for item in value):
-        raise ProtocolError("expected an array of texts")
-    return tuple(value)
+    return encode, decode
 
 
 def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
     inline = len(payload.data) <= INLINE_PICKLE
+    before = len(frames)
     if not inline:
         frames.append(payload.data)
-    frames.extend(payload.buffers)
-    fields = [payload.data if inline else None, len(payload.buffers) + (not inline)]
-    if payload.key:
-        fields.append(payload.key)
-    return fields
+    segments = []
+    for position, buffer in enumerate(payload.buffers):
+        if isinstance(buffer, SegmentRef):
+            segments.append([position, buffer.pid, buffer.descriptor, buffer.size])
+        else:
+            frames.append(buffer)
+    return [payload.data if inline else None, len(frames) - before, payload.key, segments]
 
 
 def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
     match value:
         # By exact type: a bool would pass for an int.
-        case [bytes() | None as data, count, *keys] if type(count) is int and count >= (data is None):
-            if len(keys) > 1 or not all(type(key) is bytes for key in keys):
-                raise ProtocolError("a payload with a malformed key")
-            key = keys[0] if keys else b""
-            taken = []
-            for _ in range(count):
-                frame = next(frames, None)
-                if frame is None:
-                    raise ProtocolError(f"a payload of {count} frames, but the batch has fewer")
-                taken.append(frame)
-            return Payload(data, tuple(taken), key) if data is not None else Payload(taken[0], tuple(taken[1:]), key)
+        case [bytes() | None as data, count, bytes() as key, list() as segments] if (
+            type(count) is int and (data is None) <= count <= MAX_MESSAGES
+        ):
+            taken = list(islice(frames, count))
+            if len(taken) < count:
+                raise ProtocolError(f"a payload of {count} frames, but the batch has fewer")
+            pickled = taken.pop(0) if data is None else data
+            return Payload(pickled, _with_segments(taken, segments), key)
     raise ProtocolError("malformed payload")
+
+
+def _with_segments(frames: list[Buffer], segments: list[Any]) -> tuple[Buffer | SegmentRef, ...]:
+    buffers: list[Buffer | SegmentRef] = list(frames)
+    for segment in segments:
+        match segment:
+            case [position, pid, descriptor, size] if (
+                {type(number) for number in segment} == {int}
+                and min(segment) >= 0
+                and position <= len(buffers)
+                and size > 0
+            ):
+                buffers.insert(position, SegmentRef(pid, descriptor, size))
+            case _:
+                raise ProtocolError("a malformed segment")
+    return tuple(buffers)
 
 
 def _record(kind: type) -> tuple[Encoder, Decoder]:
@@ -128,8 +147,8 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
 def _coder(kind: Any) -> tuple[Encoder, Decoder]:
     if kind is Payload:
         return _encode_payload, _decode_payload
-    if kind == tuple[str, ...]:
-        return _encode_strings, _decode_strings
+    if kind in (tuple[str, ...], tuple[int, ...]):
+        return _array(get_args(kind)[0])
     if kind in (str, int, float, bool, bytes):
         return _plain(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -211,7 +230,13 @@ class Codec(Generic[T]):
 
 
 CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
-    {1: messages.Task, 2: messages.TaskCancel, 3: messages.ClientDisconnect, 4: messages.ClientContext}
+    {
+        1: messages.Task,
+        2: messages.TaskCancel,
+        3: messages.ClientDisconnect,
+        4: messages.ClientContext,
+        5: messages.BuffersReceived,
+    }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
     {

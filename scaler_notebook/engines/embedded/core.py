@@ -15,6 +15,7 @@ the process that ran it is reaped, also when the interrupt sufficed.
 
 import heapq
 import itertools
+import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -38,6 +39,8 @@ from .inner import End, Ended
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
 
+
+log = logging.getLogger(__name__)
 
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
@@ -143,7 +146,8 @@ class Core:
             Seconds since the epoch, for people.
         """
         if task.task_id in self._records:
-            return  # a client that repeats an id has a bug; the task that it names goes on untouched
+            log.error("task id %s is in use; the task that came with it is dropped", task.task_id)
+            return
         record = Record(task, owner, self._contexts.get(owner))
         self._records[task.task_id] = record
         self._queue[task.task_id] = record

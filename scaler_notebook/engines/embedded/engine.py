@@ -1,20 +1,34 @@
 """The client's side of the embedded engine: a zmq socket on the agent's loop, and the scheduler's lifeline."""
 
 import contextlib
+import logging
 import os
 from asyncio import AbstractEventLoop
 from collections.abc import Sequence
+from dataclasses import replace
 
 import zmq
 
 from ...protocol.addressing import Sender, shortened
 from ...protocol.errors import EngineLostError, ProtocolError
-from ...protocol.messages import ClientMessage, Task
+from ...protocol.messages import (
+    BuffersReceived,
+    ClientMessage,
+    EngineMessage,
+    SegmentRef,
+    Task,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskResult,
+)
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from ..base import Deliver, Lost
 from .launcher import SchedulerProcess
+from .segments import Segments, mapped
 from .transport import connect
 from .zmq_frames import received
+
+log = logging.getLogger(__name__)
 
 
 class EmbeddedEngine:
@@ -32,6 +46,8 @@ class EmbeddedEngine:
         self._socket: zmq.Socket[bytes] | None = None
         self._loop: AbstractEventLoop | None = None
         self._sender = Sender()
+        self._segments = Segments()
+        self._returned: list[int] = []  # the engine's descriptors that we have mapped
 
     def start(self) -> None:
         self.scheduler.start()
@@ -47,6 +63,9 @@ class EmbeddedEngine:
         self._end = self.scheduler.end_of_life()
         loop.add_reader(self._fd, self._drain)
         loop.add_reader(self._end, self._ended)
+
+    def adopt(self, task: Task) -> Task:
+        return self._segments.adopt(task)
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._socket is None:
@@ -69,9 +88,28 @@ class EmbeddedEngine:
             except ProtocolError as error:
                 self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
                 return
-            self._deliver(messages)
+            self._deliver([m for m in map(self._received, messages) if m is not None])
             if self._socket is None:
                 return
+        if self._returned:
+            returned, self._returned = self._returned, []
+            self.send([BuffersReceived(tuple(returned))])
+
+    def _received(self, message: EngineMessage) -> EngineMessage | None:
+        """Make a result independent of the engine before anybody hears of it; None if the engine is gone with it."""
+        if isinstance(message, TaskResult):
+            self._segments.task_over(message.task_id)
+            lent = [b.descriptor for b in message.payload.buffers if isinstance(b, SegmentRef)]
+            if lent:
+                try:
+                    message = replace(message, payload=mapped(message.payload))
+                except OSError as error:
+                    log.warning("the result of %s is lost with the scheduler: %s", message.task_id, error)
+                    return None
+                self._returned += lent
+        elif isinstance(message, TaskCancelConfirm) and message.answer is not TaskCancelConfirmType.CANCEL_FAILED:
+            self._segments.task_over(message.task_id)
+        return message
 
     def _ended(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -98,6 +136,7 @@ class EmbeddedEngine:
             self._loop.remove_reader(self._end)
             socket.close()
             self._context.term()
+            self._segments.close()
 
     def join(self, timeout: float) -> bool:
         return self.scheduler.join(timeout)

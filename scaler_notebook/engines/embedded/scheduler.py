@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -15,16 +16,21 @@ import socket
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ...protocol.addressing import Receiver, completed
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import (
+    Buffer,
+    BuffersReceived,
     ClientContext,
     ClientDisconnect,
     EngineMessage,
     LogStream,
     Payload,
+    SegmentRef,
     Task,
     TaskCancel,
     TaskLog,
@@ -36,6 +42,7 @@ from . import family
 from .core import Core
 from .inner import Ended
 from .pool import Pool
+from .segments import close_all, reopen
 from .starting import Starter, best_starter
 from .warmth import Warmth
 
@@ -68,6 +75,7 @@ class Scheduler:
         self._pool = Pool(config["slots"] + config["spares"], starter, self._selector, self)
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
+        self._borrowed: set[int] = set()  # descriptors of results that the client has not mapped yet
         self._next_look = 0.0
         self._warmth = Warmth()
         self._over = False
@@ -184,6 +192,8 @@ class Scheduler:
                         self._core.cancel(bytes(owner), message, now)
                     case ClientContext():
                         self._core.move(bytes(owner), message)
+                    case BuffersReceived():
+                        self._give_back(message.descriptors)
                     case ClientDisconnect():
                         self._core.client_gone(bytes(owner))
                         self._receivers.pop(bytes(owner), None)
@@ -232,6 +242,12 @@ class Scheduler:
         self._core.process_ready(pid, time.monotonic(), time.time())
 
     def ended_run(self, pid: int, ended: Ended) -> None:
+        try:
+            ended = replace(ended, payload=self._borrow(ended.payload))
+        except OSError as error:
+            log.error("the result of process %d could not be taken over: %s", pid, error)
+            self._pool.kill(pid)  # dead already, most likely; either way its task fails, and says so
+            return
         self._forward_output(pid)
         self._warmth.learn(pid, ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
@@ -240,6 +256,26 @@ class Scheduler:
         self._forward_output(pid)
         self._warmth.died(pid)
         self._core.process_died(pid, how, time.monotonic(), time.time())
+
+    # ------------------------------------------------------------------ large results
+
+    def _borrow(self, payload: Payload) -> Payload:
+        """Open what a process wrote, so that it outlives that process; OSError if it does not."""
+        if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
+            return payload
+        buffers: list[Buffer | SegmentRef] = []
+        for buffer in payload.buffers:
+            if isinstance(buffer, SegmentRef):
+                descriptor = reopen(buffer)
+                self._borrowed.add(descriptor)
+                buffer = SegmentRef(os.getpid(), descriptor, buffer.size)
+            buffers.append(buffer)
+        return replace(payload, buffers=tuple(buffers))
+
+    def _give_back(self, descriptors: Iterable[int]) -> None:
+        known = self._borrowed.intersection(descriptors)
+        self._borrowed -= known
+        close_all(known)
 
     # ------------------------------------------------------------------ output
 
@@ -263,6 +299,9 @@ class Scheduler:
 def main(config: Config) -> None:
     """Entry point of the scheduler process; never returns."""
     os.umask(0o077)
+    with contextlib.suppress(OSError, ValueError):  # large results on their way take a descriptor each
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     status = 1
     try:

@@ -20,6 +20,7 @@ from ...protocol.messages import ClientContext, Payload, TaskFigures
 from .cores import THREAD_VARIABLES
 from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
+from .segments import close_all, mapped, written
 from .stream import Assembler, send_blocking
 
 OWN_FILES = (str(Path(__file__).parents[2]) + os.sep,)
@@ -72,6 +73,7 @@ class _Server:
         self._sock = sock
         self._interrupts = interrupts
         self._receiver = Receiver(PROCESS_CAPACITY)
+        self._lent: list[int] = []
         self._directory = ""  # of the kernel
         self._known = set(sys.modules)
 
@@ -121,6 +123,8 @@ class _Server:
 
     def _run(self, run: Run) -> None:
         self._interrupts.install()
+        close_all(self._lent)
+        self._lent = []
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         started, cpu = time.time(), time.process_time()
@@ -141,15 +145,20 @@ class _Server:
         )
         send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
 
+    def _lend(self, payload: Payload) -> Payload:
+        """Put large buffers of a result where they outlive us; the scheduler has opened them when it sends more."""
+        payload, self._lent = written(payload)
+        return payload
+
     def _call(self, function_payload: Payload, arguments_payload: Payload) -> Payload:
         """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
         if self._directory and self._directory != _working_directory():
             os.chdir(self._directory)
-        function = payloads.load(function_payload)
-        args, kwargs = payloads.load(arguments_payload)
+        function = payloads.load(mapped(function_payload))
+        args, kwargs = payloads.load(mapped(arguments_payload))
         value = function(*args, **kwargs)
         try:
-            return payloads.dump(value)
+            return self._lend(payloads.dump(value))
         except Exception as error:
             name = getattr(function, "__qualname__", repr(function))
             raise payloads.serialization_error(f"the result of {name}", value, error) from error

@@ -1,0 +1,73 @@
+"""Addresses and mappings, as the C library has them.
+
+Python's own ``mmap`` keeps a descriptor open for as long as the mapping lives (until 3.13, where it can be told not
+to); with an array behind each, a notebook would soon have none left.
+"""
+
+import ctypes
+import mmap
+import weakref
+from typing import Any
+
+FAILED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_ssize_t,
+)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_libc.memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
+def mapping(fd: int, size: int) -> "ctypes.Array[ctypes.c_char]":
+    """A private, writable mapping of a file, which needs the descriptor no more; OSError if there is no room.
+
+    It is unmapped when the last view of what is returned is gone.
+    """
+    where = _libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
+    if where == FAILED:
+        raise OSError(ctypes.get_errno(), f"a buffer of {size} bytes cannot be mapped")
+    array = (ctypes.c_char * size).from_address(where)
+    # Not at exit: other finalizers may still look into it, and the system unmaps it anyhow.
+    weakref.finalize(array, _libc.munmap, where, size).atexit = False
+    return array
+
+
+def equal(one: int, other: int, size: int) -> bool:
+    """Are the bytes at two addresses the same?"""
+    return bool(_libc.memcmp(one, other, size) == 0)
+
+
+class _PyBuffer(ctypes.Structure):
+    """CPython's ``Py_buffer`` (PEP 3118): the only way to the address of memory that is read-only."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+def address(buffer: Any) -> int:
+    """Where the memory of an object with a buffer begins."""
+    view = _PyBuffer()
+    api = ctypes.pythonapi
+    api.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)
+    try:
+        return int(view.buf)
+    finally:
+        api.PyBuffer_Release(ctypes.byref(view))

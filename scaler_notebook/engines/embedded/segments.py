@@ -1,0 +1,206 @@
+"""Large buffers stay in one place: files in memory, which other processes of the user map copy-on-write.
+
+What a task is given is written once, however many tasks get it: a later submit of the same array compares it with
+what was written, which takes a fraction of the time, and writes again only if it differs. What a task returns is
+written by its process, then opened by the scheduler, so that it outlives that process, then mapped by the client, so
+that it outlives the scheduler. A file is never written to twice: whoever has mapped it sees what it was, for ever, and
+may write to the private copies of its pages.
+
+Without such files (they are Linux's) buffers travel as frames of their messages.
+"""
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ...protocol.messages import Buffer, Payload, SegmentRef, Task
+from . import memory
+
+SMALLEST = 256 * 1024  # bytes; less is as quick through the sockets
+KEPT = 128 * 1024 * 1024  # bytes of buffers that no task uses any more, kept in case they are submitted again
+VARIABLE = "SCALER_NOTEBOOK_SEGMENTS"  # "0" does without, for tests
+
+
+def available() -> bool:
+    """Are there files in memory, and can other processes open them?"""
+    return hasattr(os, "memfd_create") and os.path.exists("/proc/self/fd") and os.environ.get(VARIABLE) != "0"
+
+
+def write(buffer: Buffer) -> int:
+    """A descriptor of a new file in memory with these contents; MemoryError if there is no room."""
+    fd = os.memfd_create("segment", os.MFD_CLOEXEC)
+    try:
+        view, done = memoryview(buffer).cast("B"), 0
+        while done < view.nbytes:
+            done += os.pwrite(fd, view[done:], done)
+    except OSError as error:
+        os.close(fd)
+        raise MemoryError(f"no memory for a buffer of {view.nbytes} bytes: {error}") from error
+    return fd
+
+
+def reopen(ref: SegmentRef) -> int:
+    """A descriptor of our own for another process's file; OSError if that process is gone."""
+    return os.open(f"/proc/{ref.pid}/fd/{ref.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def mapped(payload: Payload) -> Payload:
+    """The payload with every segment mapped: private, writable, and independent of whoever wrote it.
+
+    Raises
+    ------
+    OSError
+        The process that has it is gone.
+    """
+    if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
+        return payload
+    return replace(payload, buffers=tuple(_map(b) if isinstance(b, SegmentRef) else b for b in payload.buffers))
+
+
+def _map(ref: SegmentRef) -> Buffer:
+    fd = reopen(ref)
+    try:
+        return memoryview(memory.mapping(fd, ref.size)).cast("B")
+    finally:
+        os.close(fd)
+
+
+def written(payload: Payload) -> tuple[Payload, list[int]]:
+    """The payload with its large buffers in new files, and their descriptors, which are the caller's to close."""
+    if not available():
+        return payload, []
+    descriptors: list[int] = []
+    buffers: list[Buffer | SegmentRef] = []
+    for buffer in payload.buffers:
+        if isinstance(buffer, SegmentRef) or memoryview(buffer).nbytes < SMALLEST:
+            buffers.append(buffer)
+        else:
+            descriptors.append(write(buffer))
+            buffers.append(SegmentRef(os.getpid(), descriptors[-1], memoryview(buffer).nbytes))
+    return replace(payload, buffers=tuple(buffers)), descriptors
+
+
+Source = tuple[int, int]  # address and size of the memory that a buffer is
+
+
+class _Segment:
+    """One file of the client's."""
+
+    def __init__(self, buffer: Buffer, source: Source) -> None:
+        self.source = source
+        self.size = source[1]
+        self.fd = write(buffer)
+        self.users = 0  # unfinished tasks
+
+    def ref(self) -> SegmentRef:
+        return SegmentRef(os.getpid(), self.fd, self.size)
+
+    def holds(self, address: int) -> bool:
+        """Are these still the bytes at ``address``?"""
+        written = memory.mapping(self.fd, self.size)  # named: it must outlive the comparison
+        return memory.equal(address, memory.address(written), self.size)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Segments:
+    """The client's files: shared by the tasks that are given the same array, freed when no task uses them."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._current: dict[Source, _Segment] = {}  # what was written last for a source
+        self._idle: OrderedDict[Source, _Segment] = OrderedDict()  # those of them that no task uses, oldest first
+        self._idle_size = 0
+        self._used: dict[str, list[_Segment]] = {}  # by task
+        self._over: deque[str] = deque()  # tasks that have ended
+
+    def adopt(self, task: Task) -> Task:
+        """The task with its large buffers in files and its small ones copied."""
+        if not task.function.buffers and not task.arguments.buffers:
+            return task
+        used: list[_Segment] = []
+        with self._mutex:  # held while memory is copied: who else submits would only copy too
+            self._release()
+            function, arguments = self._payload(task.function, used), self._payload(task.arguments, used)
+            if used:
+                self._used[task.task_id] = used
+        return replace(task, function=function, arguments=arguments)
+
+    def _payload(self, payload: Payload, used: list[_Segment]) -> Payload:
+        return replace(payload, buffers=tuple(self._buffer(buffer, used) for buffer in payload.buffers))
+
+    def _buffer(self, buffer: Buffer | SegmentRef, used: list[_Segment]) -> Buffer | SegmentRef:
+        if isinstance(buffer, SegmentRef):
+            return buffer
+        size = memoryview(buffer).nbytes
+        if size < SMALLEST or not available():
+            return bytearray(buffer)
+        source = (memory.address(buffer), size)
+        segment = self._current.get(source)
+        if segment is None or not segment.holds(source[0]):
+            try:
+                new = _Segment(buffer, source)
+            except OSError:  # no descriptors left: slower, through the sockets
+                return bytearray(buffer)
+            if segment is not None:
+                self._retire(segment)
+            segment = self._current[source] = new
+        elif not segment.users:
+            del self._idle[source]
+            self._idle_size -= size
+        segment.users += 1
+        used.append(segment)
+        return segment.ref()
+
+    def task_over(self, task_id: str) -> None:
+        """A task needs its buffers no more; any thread, never blocks."""
+        if task_id in self._used:
+            self._over.append(task_id)
+            if self._mutex.acquire(blocking=False):  # else whoever holds it, or the next, sees to it
+                try:
+                    self._release()
+                finally:
+                    self._mutex.release()
+
+    def _release(self) -> None:
+        while self._over:
+            for segment in self._used.pop(self._over.popleft(), ()):
+                segment.users -= 1
+                if not segment.users:
+                    self._no_longer_used(segment)
+
+    def _no_longer_used(self, segment: _Segment) -> None:
+        if self._current.get(segment.source) is not segment:
+            segment.close()
+            return
+        self._idle[segment.source] = segment
+        self._idle_size += segment.size
+        while self._idle_size > KEPT:
+            self._retire(next(iter(self._idle.values())))
+
+    def _retire(self, segment: _Segment) -> None:
+        """Its source has other contents now, or memory is short."""
+        del self._current[segment.source]
+        if not segment.users:
+            del self._idle[segment.source]
+            self._idle_size -= segment.size
+            segment.close()
+
+    def close(self) -> None:
+        """Free everything; processes that have mapped it keep it."""
+        with self._mutex:
+            for segment in {*self._current.values(), *(s for used in self._used.values() for s in used)}:
+                segment.close()
+            self._current.clear()
+            self._idle.clear()
+            self._used.clear()
+            self._idle_size = 0
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close descriptors of files in memory."""
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,397 @@
+"""A cell that waits keeps the notebook alive: on the installed ipykernel, and on every one that we support.
+
+The client here is a front end without subshells (Voilà, nbclient): all it sends goes to the kernel's main shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kernel_environments import VERSIONS, kernel_name, kernel_specs
+from kernels import Kernel, card_id, kernel
+
+SETUP = """
+import asyncio, os, sys, threading, time, warnings
+import ipywidgets
+from IPython.display import display
+from scaler_notebook import *
+ex = NotebookExecutor(n_workers=2, grace=0.3)
+def ended(future):
+    try: return future.result()
+    except Exception as e: return type(e).__name__
+"""
+KERNELS = ["installed", *(pytest.param(version, marks=pytest.mark.matrix) for version in VERSIONS)]
+PATIENCE = 15.0  # seconds; what is waited for takes milliseconds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jupyter_client_is_warm() -> None:
+    """The first kernel of a process leaves jupyter_client's own event loop behind, which serves all later ones."""
+    with kernel():
+        pass
+
+
+@pytest.fixture(params=KERNELS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def start(version: str, arguments: list[str] | None = None) -> Any:
+    if version == "installed":
+        return kernel(arguments=arguments)
+    return kernel(kernel_name(version), kernel_specs(version), arguments)
+
+
+@pytest.fixture
+def k(version: str) -> Iterator[Kernel]:
+    with start(version) as started:
+        executed = started.run(SETUP)
+        assert not executed.error, executed
+        if version != "installed":
+            assert started.run("import ipykernel; print(ipykernel.__version__)").text == f"{version}\n"
+        yield started
+
+
+class Requests:
+    """Every reply and every status that the requests of a test got."""
+
+    def __init__(self, k: Kernel) -> None:
+        self.k = k
+        self.replies: list[tuple[str, str]] = []  # (request, its type)
+
+    def until_replied(self, request: str) -> str:
+        """The type of the reply to a request."""
+        while True:
+            for parent, kind in self.replies:
+                if parent == request:
+                    return kind
+            message = self.k.client.get_shell_msg(timeout=PATIENCE)
+            self.replies.append((message["parent_header"]["msg_id"], message["msg_type"]))
+
+    def number_of_replies(self, request: str) -> int:
+        """Replies come in their order: a later one shows that all of an earlier request are here."""
+        self.until_replied(self.k.submit("1"))
+        return sum(parent == request for parent, _ in self.replies)
+
+
+def statuses(k: Kernel, until: str) -> list[tuple[str, str]]:
+    """(request, status) of all status messages, to the end of the request ``until``."""
+    k.finish(until)
+    return [
+        (m["parent_header"]["msg_id"], m["content"]["execution_state"])
+        for m in k._log
+        if m["msg_type"] == "status" and m["parent_header"]
+    ]
+
+
+def card(k: Kernel, submit: str = "f = ex.submit(time.sleep, 60)") -> str:
+    """A task that runs long, and the comm of its card, which a front end shows."""
+    comm = card_id(k.run(f"{submit}\nf"))
+    k.send_comm(comm, {"type": "ready"})
+    until_row(k, comm, "running")
+    return comm
+
+
+def until_row(k: Kernel, comm: str, state: str) -> None:
+    def shows(m: dict[str, Any]) -> bool:
+        if m["msg_type"] != "comm_msg" or m["content"]["comm_id"] != comm:
+            return False
+        return bool(m["content"]["data"].get("content", {}).get("row", {}).get("state") == state)
+
+    k.until(shows, PATIENCE)
+
+
+def click(k: Kernel, comm: str) -> None:
+    k.send_comm(comm, {"type": "cancel", "force": True})
+
+
+def until_waiting(k: Kernel) -> None:
+    """A busy kernel that answers this sits in a wait of ours."""
+    Requests(k).until_replied(k.client.kernel_info())
+
+
+WAITS = {
+    "result": "print(ended(f))",
+    "exception": "try: f.exception()\nexcept Exception as e: print(type(e).__name__)",
+    "wait": "print(*[type(x).__name__ for x in wait([f]).done])",
+    "as_completed": "print(*[type(x).__name__ for x in as_completed([f])])",
+    "cancel": "print(deaf.cancel())",
+    "shutdown": "ex.shutdown(); print('shut down')",
+}
+DEAF = """
+import tempfile
+ready, go = tempfile.mktemp(), tempfile.mktemp()
+def deaf():
+    open(ready, 'w').close()
+    while not os.path.exists(go):
+        try: time.sleep(0.01)
+        except KeyboardInterrupt: pass
+patient = NotebookExecutor(n_workers=1, grace=30)
+deaf = patient.submit(deaf)
+while not os.path.exists(ready): time.sleep(0.01)
+f.on_update(lambda f: f.done() and open(go, 'w').close())
+"""
+
+
+def test_a_click_is_handled_in_every_wait(k: Kernel) -> None:
+    for name, code in WAITS.items():
+        comm = card(k)
+        if name == "cancel":  # it lasts until the click ends the other task
+            assert not k.run(DEAF).error
+        waiting = k.submit(code)
+        until_waiting(k)
+        click(k, comm)
+        executed = k.finish(waiting, PATIENCE)
+        assert not executed.error, (name, executed)
+        assert k.run("print(f.cancel_reason.value)").text == "stopped\n", name
+    assert k.run("print(deaf.cancel_reason.value)").text == "finished first\n"
+
+
+def test_a_click_is_handled_while_a_with_block_is_left(k: Kernel) -> None:
+    waiting = k.submit("with NotebookExecutor(n_workers=1) as inner:\n    f = inner.submit(time.sleep, 60); display(f)")
+    shown = k.until(lambda m: m["msg_type"] == "display_data")
+    comm = shown["content"]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]
+    k.send_comm(comm, {"type": "ready"})
+    until_row(k, comm, "running")
+    click(k, comm)
+    assert not k.finish(waiting, PATIENCE).error
+    assert k.run("print(f.cancelled())").text == "True\n"
+
+
+def test_requests_for_information_are_answered_once_and_the_cell_stays_busy(k: Kernel) -> None:
+    comm = card(k)
+    waiting = k.submit("print('before'); print(ended(f)); print('after')")
+    k.until(lambda m: m["msg_type"] == "execute_input" and m["parent_header"]["msg_id"] == waiting)
+    requests = Requests(k)
+    asked = {k.client.kernel_info(): "kernel_info_reply", k.client.comm_info("jupyter.widget"): "comm_info_reply"}
+    assert {request: requests.until_replied(request) for request in asked} == asked
+    click(k, comm)
+    assert k.finish(waiting).text == "before\nCancelledError\nafter\n"
+    requests.until_replied(waiting)
+    assert [requests.number_of_replies(request) for request in (*asked, waiting)] == [1, 1, 1]
+    seen = statuses(k, waiting)
+    for request in asked:
+        mine = [i for i, (parent, _) in enumerate(seen) if parent == request]
+        assert [seen[i][1] for i in mine] == ["busy", "idle"]
+        assert seen[mine[-1] + 1] == (waiting, "busy"), "the front end would show an idle kernel"
+    assert [status for parent, status in seen if parent == waiting][-1] == "idle"
+
+
+def test_a_page_that_reloads_gets_its_widgets_back_during_a_wait(k: Kernel) -> None:
+    comm = card(k)
+    waiting = k.submit("ended(f)")
+    until_waiting(k)
+    session, control = k.client.session, "c0"
+    opening = {"comm_id": control, "target_name": "jupyter.widget.control", "data": {}}
+    k.client.shell_channel.send(session.msg("comm_open", opening, metadata={"version": "1.0.0"}))
+    k.client.shell_channel.send(session.msg("comm_msg", {"comm_id": control, "data": {"method": "request_states"}}))
+    answer = k.until(lambda m: m["msg_type"] == "comm_msg" and m["content"]["comm_id"] == control, PATIENCE)
+    assert comm in answer["content"]["data"]["states"]
+    click(k, comm)
+    k.finish(waiting, PATIENCE)
+
+
+def test_other_widgets_and_cells_wait_in_their_order(k: Kernel) -> None:
+    comm = card(k)
+    button = card_id(
+        k.run(
+            "order = []\nb = ipywidgets.Button()\n"
+            "b.on_click(lambda _: order.append(('click', threading.current_thread() is threading.main_thread())))\nb"
+        )
+    )
+    waiting = k.submit("ended(f); order.append(len(order))")
+    until_waiting(k)
+    k.send_comm(button, {"event": "click"})
+    first = k.submit("order.append('first')")
+    k.send_comm(button, {"event": "click"})
+    k.send_comm(button, {"event": "click"})
+    second = k.submit("order.append('second')")
+    click(k, comm)
+    for request in (waiting, first, second):
+        k.finish(request, PATIENCE)
+    clicked = ("click", True)
+    assert k.run("print(order)").text == f"{[0, clicked, 'first', clicked, clicked, 'second']}\n"
+
+
+@pytest.mark.parametrize("busy", ["time.sleep(0.5)", "await asyncio.sleep(0.5)"])
+def test_what_was_queued_before_the_wait_began(k: Kernel, busy: str) -> None:
+    """The kernel has read it already; a click on our task must be found all the same, and cells keep their order."""
+    comm = card(k)
+    requests = Requests(k)
+    cells = [k.submit(f"order = []; {busy}"), k.submit("order.append(ended(f))")]
+    click(k, comm)
+    cells.append(k.submit("order.append(2)"))
+    asked = k.client.kernel_info()
+    cells.append(k.submit("order.append(3)"))
+    for request in cells:
+        assert not k.finish(request, PATIENCE).error
+    assert k.run("print(order)").text == "['CancelledError', 2, 3]\n"
+    requests.until_replied(asked)
+    assert [requests.number_of_replies(request) for request in (asked, *cells)] == [1, 1, 1, 1, 1]
+
+
+def test_a_click_before_the_wait_of_the_same_cell(k: Kernel) -> None:
+    comm = card(k)
+    waiting = k.submit("print('now'); await asyncio.sleep(0.3); print(ended(f))")
+    k.until(lambda m: m["msg_type"] == "stream" and "now" in m["content"]["text"])
+    click(k, comm)
+    assert k.finish(waiting, PATIENCE).text == "now\nCancelledError\n"
+
+
+def test_a_cell_that_fails_after_a_click_ends_those_queued_behind_it(k: Kernel) -> None:
+    comm = card(k)
+    failing, behind = k.submit("f.result()"), k.submit("print('must not run')")
+    until_waiting(k)
+    click(k, comm)
+    assert k.finish(failing, PATIENCE).error.startswith("CancelledError")
+    assert k.finish(behind, PATIENCE).text == ""
+    assert k.run("print(1)").text == "1\n"
+
+
+def test_waits_nest(k: Kernel) -> None:
+    comm = card(k)
+    waiting = k.submit(
+        "seen = []\nouter = ex.submit(time.sleep, 0.1)\n"
+        "def tell(future):\n    if future.done() and not seen: seen.append('in'); seen.append(ended(f))\n"
+        "outer.on_update(tell)\nouter.result(); print(seen)"
+    )
+    until_waiting(k)
+    asked = [k.submit("print('queued')"), k.client.kernel_info()]
+    click(k, comm)
+    assert k.finish(waiting, PATIENCE).text == "['in', 'CancelledError']\n"
+    assert k.finish(asked[0], PATIENCE).text == "queued\n"
+
+
+def test_the_stop_button_ends_a_wait_and_leaves_the_kernel_as_it_was(k: Kernel) -> None:
+    comm = card(k)
+    for turn in range(20):
+        if turn % 2:
+            assert k.run("print(ex.submit(abs, -1).result())").text == "1\n"
+            continue
+        waiting = k.submit("f.result()")
+        until_waiting(k)
+        k.manager.interrupt_kernel()
+        assert k.finish(waiting, PATIENCE).error.startswith("KeyboardInterrupt")
+    assert k.run("import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)").text == "True\n"
+    waiting = k.submit("print(ended(f))")
+    until_waiting(k)
+    click(k, comm)
+    assert k.finish(waiting, PATIENCE).text == "CancelledError\n"
+
+
+def test_the_stop_button_ends_a_callback_that_runs_during_a_wait(k: Kernel) -> None:
+    waiting = k.submit(
+        "f = ex.submit(abs, -1)\n"
+        "def forever(future):\n    print('stuck', flush=True)\n    while True: time.sleep(0.01)\n"
+        "f.on_update(forever); ex.submit(time.sleep, 60).result()"
+    )
+    k.until(lambda m: m["msg_type"] == "stream" and "stuck" in m["content"]["text"])
+    k.manager.interrupt_kernel()
+    assert k.finish(waiting, PATIENCE).error.startswith("KeyboardInterrupt")
+
+
+def test_the_stop_button_in_an_await_cell_ends_the_wait_and_not_the_task(k: Kernel) -> None:
+    k.run("f = ex.submit(time.sleep, 60)")
+    for code in ("await f", "await asyncio.wait_for(f, 50)", "await asyncio.sleep(0); f.result()"):
+        waiting = k.submit(f"print('now')\n{code}")
+        k.until(lambda m: m["msg_type"] == "stream" and "now" in m["content"]["text"])
+        k.manager.interrupt_kernel()
+        assert k.finish(waiting, PATIENCE).error.split(":")[0] in ("CancelledError", "KeyboardInterrupt"), code
+        assert k.run("print(f.state.value)").text == "running\n", code
+
+
+def test_a_task_of_the_users_that_is_cancelled_cancels_what_it_awaits(k: Kernel) -> None:
+    executed = k.run(
+        "f = ex.submit(time.sleep, 60)\nt = asyncio.ensure_future(asyncio.wait_for(f, 0.05))\n"
+        "try: await t\nexcept asyncio.TimeoutError: pass\nprint(f.state.value)"
+    )
+    assert executed.text in ("cancelling\n", "cancelled\n")
+
+
+BACKGROUND = """
+ticks = []
+async def tick():
+    while True:
+        ticks.append(1)
+        await asyncio.sleep(0.01)
+ticker = asyncio.get_running_loop().create_task(tick())
+"""
+
+
+def test_the_users_own_asyncio_tasks_pause_during_a_wait_and_go_on(k: Kernel) -> None:
+    k.run(BACKGROUND)
+    assert k.run("n = len(ticks); ex.submit(time.sleep, 0.3).result(); print(len(ticks) - n)").text == "0\n"
+    assert (
+        k.run("n = len(ticks); await asyncio.sleep(0.3); print(len(ticks) > n, ticker.done())").text == "True False\n"
+    )
+    k.run("ticker.cancel()")
+
+
+def test_a_wait_in_a_callback_of_the_idle_kernels_loop(k: Kernel) -> None:
+    """Nobody there would catch a KeyboardInterrupt: it would end the kernel."""
+    comm = card(k)
+    background = "async def later(): answers.append(ended(f))\nt = asyncio.get_running_loop().create_task(later())"
+    for turn in range(2):
+        k.run(f"answers = []\n{background}")
+        until_waiting(k)
+        if turn == 0:
+            k.manager.interrupt_kernel()
+            assert k.run("print(t.cancelled(), answers)").text == "True []\n"
+        else:
+            click(k, comm)
+            request = k.submit("print(answers)")
+            assert k.finish(request).text == "['CancelledError']\n"
+    seen = statuses(k, request)
+    before = seen.index((request, "busy"))
+    assert seen[before - 1][1] == "idle", "the front end would show a busy kernel"
+
+
+def test_a_click_during_a_captured_wait(k: Kernel) -> None:
+    comm = card(k)
+    waiting = k.submit("%%capture out\nprint('x'); display(1)\nended(f); print('y'); display(2)")
+    until_waiting(k)
+    click(k, comm)
+    assert not k.finish(waiting, PATIENCE).error
+    assert k.run("print(out.stdout.split(), len(out.outputs))").text == "['x', 'y'] 2\n"
+
+
+def test_an_extension_of_the_configuration(version: str) -> None:
+    """IPython loads it before the kernel's loop runs."""
+    with start(version, ["--IPKernelApp.extensions=['scaler_notebook']"]) as k:
+        assert "nothing is queued" in k.run("%scaler status").text
+        assert k.run(SETUP).text == ""
+        comm = card(k)
+        waiting = k.submit("print(ended(f))")
+        until_waiting(k)
+        click(k, comm)
+        assert k.finish(waiting, PATIENCE).text == "CancelledError\n"
+
+
+STRANGE = """
+import warnings
+class Strange:
+    def __getattr__(self, name):
+        if name == 'get_parent': raise AttributeError('no get_parent')
+        return getattr(real, name)
+real = get_ipython().kernel
+get_ipython().kernel = Strange()
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter('always')
+    from scaler_notebook import *
+    ex = NotebookExecutor(n_workers=1)
+    print(ex.submit(abs, -1).result(), len(wait([ex.submit(abs, -1)]).done))
+print([(w.category.__name__, 'buttons and on_update' in str(w.message)) for w in seen])
+get_ipython().kernel = real
+"""
+
+
+def test_a_kernel_that_we_do_not_know_waits_plainly_and_says_once_what_is_lost(version: str) -> None:
+    with start(version) as k:
+        assert k.run(STRANGE).text == "1 1\n[('RuntimeWarning', True)]\n"
+        waiting = k.submit("import time; f = ex.submit(time.sleep, 60); print('now'); f.result()")
+        k.until(lambda m: m["msg_type"] == "stream" and "now" in m["content"]["text"])
+        k.manager.interrupt_kernel()
+        assert k.finish(waiting, PATIENCE).error.startswith("KeyboardInterrupt")
+        assert k.run("print(f.cancel())").text == "True\n"

@@ -1,0 +1,184 @@
+"""Large buffers: written once, seen as they were at the submit, writable, freed, and outliving whoever made them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from waits import SAFETY, until_running
+
+from scaler_notebook import NotebookExecutor, ProcessorDiedError
+from scaler_notebook.engines.embedded import segments
+from scaler_notebook.engines.embedded.segments import KEPT, SMALLEST, VARIABLE, Segments, mapped
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.messages import Payload, SegmentRef, Task
+
+Array = np.ndarray[Any, Any]
+LARGE = 4 * SMALLEST // 8  # numbers
+
+
+@pytest.fixture(params=["segments", "frames"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[NotebookExecutor]:
+    monkeypatch.setenv(VARIABLE, "1" if request.param == "segments" else "0")
+    with NotebookExecutor(n_workers=2) as executor:
+        yield executor
+        executor.cancel_all()
+
+
+@pytest.mark.parametrize("size", [10, LARGE // 8, LARGE, 20 * LARGE])
+def test_arrays_come_and_go_writable(either_way: NotebookExecutor, size: int) -> None:
+    def double(array: Array) -> Array:
+        array *= 2
+        return array
+
+    array = np.arange(float(size))
+    result = either_way.submit(double, array).result(SAFETY)
+    assert np.array_equal(result, np.arange(float(size)) * 2)
+    result += 1
+    assert array[1] == 1.0
+
+
+@pytest.mark.parametrize("size", [LARGE // 8, LARGE])
+def test_a_task_sees_its_argument_as_it_was_at_the_submit(either_way: NotebookExecutor, size: int) -> None:
+    blockers = [either_way.submit(time.sleep, 0.2) for _ in range(2)]
+    array = np.ones(size)
+    before = either_way.submit(np.sum, array)
+    array[:] = 2
+    after = either_way.submit(np.sum, array)
+    array[:] = 3
+    assert before.result(SAFETY) == size
+    assert after.result(SAFETY) == 2 * size
+    assert all(blocker.result(SAFETY) is None for blocker in blockers)
+
+
+def test_a_task_that_writes_to_its_argument_is_alone_with_that(either_way: NotebookExecutor) -> None:
+    def spoil(array: Array) -> float:
+        before = float(array.sum())
+        array[:] = -1
+        return before
+
+    array = np.ones(LARGE)
+    assert [either_way.submit(spoil, array).result(SAFETY) for _ in range(6)] == [LARGE] * 6
+
+
+def task_of(task_id: str, array: Array) -> Task:
+    return Task(task_id, "", Payload(b""), payloads.dump(array))
+
+
+def ref_of(task: Task) -> SegmentRef:
+    (ref,) = task.arguments.buffers
+    assert isinstance(ref, SegmentRef)
+    return ref
+
+
+def memory_files() -> int:
+    links = Path("/proc/self/fd").iterdir()
+    return sum("memfd:segment" in os.readlink(link) for link in links if link.is_symlink())
+
+
+def test_an_array_is_written_once_while_it_stays_the_same() -> None:
+    store, array = Segments(), np.ones(LARGE)
+    first, second = store.adopt(task_of("a", array)), store.adopt(task_of("b", array))
+    assert ref_of(first) == ref_of(second)
+    array[5] = 7
+    third = store.adopt(task_of("c", array))
+    assert ref_of(third) != ref_of(first)
+    assert payloads.load(mapped(first.arguments))[5] == 1
+    assert payloads.load(mapped(third.arguments))[5] == 7
+    store.close()
+
+
+def test_files_are_freed_when_their_tasks_are_over() -> None:
+    before, store = memory_files(), Segments()
+    arrays = [np.full(KEPT // 8 // 2, float(n)) for n in range(4)]
+    for n, array in enumerate(arrays):
+        store.adopt(task_of(str(n), array))
+    assert memory_files() == before + 4
+    for n in range(4):
+        store.task_over(str(n))
+    assert memory_files() == before + 2, "as many stay as fit into what is kept"
+    again = store.adopt(task_of("again", arrays[3]))
+    assert memory_files() == before + 2, "the one used last is one of them"
+    assert payloads.load(mapped(again.arguments))[0] == 3
+    store.close()
+    assert memory_files() == before
+
+
+def test_without_descriptors_buffers_travel_as_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(segments.os, "memfd_create", refuse)
+    task = Segments().adopt(task_of("a", np.ones(LARGE)))
+    assert payloads.load(task.arguments).sum() == LARGE
+
+
+def test_a_result_outlives_its_process_and_its_scheduler() -> None:
+    executor = NotebookExecutor(n_workers=1)
+    result = executor.submit(np.ones, LARGE).result(SAFETY)
+    executor.shutdown()
+    assert result.sum() == LARGE
+    result += 1
+    assert result.sum() == 2 * LARGE
+
+
+def test_nothing_stays_open_after_many_large_tasks(executor: NotebookExecutor) -> None:
+    array = np.ones(LARGE)
+    executor.submit(abs, array).result(SAFETY)
+    session = executor._session
+    assert session is not None
+    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+
+    def open_in(pid: int) -> int:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    before = open_in(os.getpid()), open_in(scheduler)
+    futures = [executor.submit(np.negative, array + n) for n in range(40)]
+    assert [future.result(SAFETY)[0] for future in futures] == [-1.0 - n for n in range(40)]
+    del futures
+    gc.collect()
+    deadline = time.monotonic() + SAFETY
+    while open_in(scheduler) > before[1] + 1:  # its last descriptors close with the client's next word
+        executor.submit(abs, -1).result(SAFETY)
+        assert time.monotonic() < deadline, "the scheduler keeps results that the client has"
+    kept = KEPT // array.nbytes
+    assert open_in(os.getpid()) <= before[0] + min(40, kept) + 1
+
+
+def test_results_that_are_held_hold_no_descriptor(executor: NotebookExecutor) -> None:
+    executor.submit(np.ones, LARGE).result(SAFETY)
+    before = len(os.listdir("/proc/self/fd"))
+    held = [executor.submit(np.ones, LARGE).result(SAFETY) for _ in range(30)]
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert sum(array[-1] for array in held) == 30
+
+
+def test_a_process_that_dies_with_its_result_fails_its_task(executor: NotebookExecutor) -> None:
+    def dies() -> Array:
+        import threading
+
+        threading.Thread(target=lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        return np.ones(50 * LARGE)
+
+    for _ in range(10):
+        outcome = executor.submit(dies).exception(SAFETY)
+        assert outcome is None or isinstance(outcome, ProcessorDiedError)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_a_cancelled_task_frees_its_argument(executor: NotebookExecutor) -> None:
+    before = memory_files()
+    future = executor.submit(lambda array: time.sleep(60), np.ones(2 * KEPT // 8))
+    until_running(future)
+    assert memory_files() == before + 1
+    assert future.cancel()
+    deadline = time.monotonic() + SAFETY
+    while memory_files() > before:
+        assert time.monotonic() < deadline
