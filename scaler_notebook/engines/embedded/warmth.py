@@ -6,7 +6,6 @@ A process whose task was stopped is always replaced; without this the next task 
 import logging
 
 from .core import Core
-from .inner import Warm
 from .pool import Pool
 
 MAX_MODULES = 5_000  # names; what tasks import beyond it stays cold
@@ -33,7 +32,7 @@ class Warmth:
         """Have processes that wait for their first task import; stop them if a task waits for a process."""
         if core.has_queue:
             while self._importing:
-                pool.send(self._importing.pop(), Warm(()))
+                pool.warm(self._importing.pop(), ())
             return
         context = core.latest_context
         if not self._on or not self._modules or context is None:
@@ -45,7 +44,7 @@ class Warmth:
                 self._importing.add(pid)
                 core.hold(pid)
                 pool.move(pid, context)
-                pool.send(pid, Warm(tuple(self._modules)[told:]))
+                pool.warm(pid, tuple(self._modules)[told:])
 
     def ready(self, pid: int) -> None:
         """A process has started, or has done with importing."""

@@ -1,0 +1,227 @@
+"""What ``scaler_notebook.testing`` promises to those who test their own notebooks with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import CancelledError
+from queue import SimpleQueue
+
+import pytest
+from waits import SAFETY, until_running
+
+from scaler_notebook import (
+    CancelReason,
+    DisconnectedError,
+    EngineLostError,
+    ProcessorDiedError,
+    ScalerFuture,
+    TaskSerializationError,
+    TaskState,
+    as_completed,
+    wait,
+)
+from scaler_notebook.protocol.messages import LogStream, Task, TaskCancel, TaskCancelConfirmType
+from scaler_notebook.testing import detached_future, memory_executor
+
+# ---------------------------------------------------------------- the scripted engine
+
+
+def test_a_test_says_what_happens() -> None:
+    with memory_executor() as executor:
+        future = executor.submit(sum, [1, 2])
+        task = executor.engine.sent.next(Task)
+        assert (task.task_id, task.options.name) == (future.task_id, "sum(list)")
+        executor.engine.start_task(task)
+        assert future.state is TaskState.RUNNING
+        executor.engine.log(future, "half way\n")
+        executor.engine.log(future, "careful\n", LogStream.STDERR)
+        assert (future.logs.stdout, future.logs.stderr) == ("half way\n", "careful\n")
+        executor.engine.finish(future.task_id, "any value")
+        assert str(future.result(0)) == "any value"
+
+
+def test_failures_arrive_as_they_would() -> None:
+    with memory_executor() as executor:
+        raised, died = executor.submit(abs, 1), executor.submit(abs, 2)
+        executor.engine.fail(raised, ZeroDivisionError("by hand"))
+        executor.engine.worker_died(died)
+        with pytest.raises(ZeroDivisionError, match="by hand"):
+            raised.result(0)
+        with pytest.raises(ProcessorDiedError, match="SIGKILL"):
+            died.result(0)
+
+
+def test_cancels_are_seen_and_answered_in_their_own_strength() -> None:
+    with memory_executor(grace=0.5) as executor:
+        future = executor.submit(abs, 1)
+        future.request_cancel(force=False)
+        future.request_cancel(force=True)
+        executor.engine.refuse(future, force=False)
+        assert future.state is TaskState.CANCELLING, "weaker than what was asked"
+        assert [request.force for request in executor.engine.sent.all(TaskCancel)] == [False, True]
+        assert executor.engine.sent.next(TaskCancel).grace == 0.5
+        future.request_cancel()
+        executor.engine.refuse(future)
+        assert future.refused
+        future.request_cancel(force=False)
+        executor.engine.confirm(future)
+        assert future.cancel_reason is CancelReason.NEVER_STARTED
+
+
+def test_waiting_for_a_message_that_does_not_come_ends() -> None:
+    with memory_executor() as executor:
+        executor.submit(abs, 1)
+        executor.engine.sent.next(Task)
+        with pytest.raises(TimeoutError, match="no Task within"):
+            executor.engine.sent.next(Task, timeout=0.01)
+
+
+def test_a_message_that_comes_later_is_waited_for() -> None:
+    with memory_executor() as executor:
+        executor.submit(abs, 1)
+        found: SimpleQueue[Task] = SimpleQueue()
+        engine = executor.engine
+        engine.sent.next(Task)
+        waiting = threading.Thread(target=lambda: found.put(engine.sent.next(Task, SAFETY)))
+        waiting.start()
+        second = executor.submit(abs, 2)
+        assert found.get(timeout=SAFETY).task_id == second.task_id
+        waiting.join(SAFETY)
+
+
+def test_an_engine_that_dies_is_replaced_at_the_next_submit() -> None:
+    with memory_executor() as executor:
+        before, future = executor.engine, executor.submit(abs, 1)
+        executor.engine.die()
+        with pytest.raises(EngineLostError):
+            future.result(0)
+        with pytest.raises(RuntimeError, match="no client is connected"):
+            before.start_task(future)
+        after = executor.submit(abs, 1)
+        assert executor.engine is not before
+        executor.engine.finish(after, 1)
+        assert after.result(0) == 1
+
+
+def test_leaving_with_does_not_wait_for_what_never_ends() -> None:
+    with memory_executor() as executor:
+        future = executor.submit(abs, 1)
+    with pytest.raises(DisconnectedError):
+        future.result(0)
+
+
+@pytest.mark.parametrize("held", ["executor = memory_executor(); executor", "memory_executor()"])
+def test_a_script_that_forgets_an_executor_ends(held: str) -> None:
+    script = f"from scaler_notebook.testing import memory_executor; {held}.submit(abs, 1)"
+    subprocess.run([sys.executable, "-c", script], timeout=2 * SAFETY, check=True)
+
+
+# ---------------------------------------------------------------- the engine on threads
+
+_gate = threading.Event()
+
+
+def passes_the_gate() -> str:
+    assert _gate.wait(SAFETY)
+    return "passed"
+
+
+def exits() -> None:
+    raise SystemExit(3)
+
+
+def test_on_threads_tasks_really_run() -> None:
+    with memory_executor(auto=True) as executor:
+        assert list(executor.map(abs, [-1, -2, -3], timeout=SAFETY)) == [1, 2, 3]
+        mutable = [3, 1, 2]
+        assert executor.submit(sorted, mutable).result(SAFETY) == [1, 2, 3]
+        assert isinstance(executor.submit(exits).exception(SAFETY), SystemExit)
+        with pytest.raises(TaskSerializationError, match="the result of allocate_lock"):
+            executor.submit(threading.Lock).result(SAFETY)
+        assert isinstance(executor.submit(lambda: 1 / 0).exception(SAFETY), ZeroDivisionError)
+
+
+def test_on_threads_arguments_are_copies() -> None:
+    with memory_executor(auto=True) as executor:
+        mutable = [1]
+        executor.submit(mutable.clear).result(SAFETY)
+        assert mutable == [1]
+
+
+def test_on_threads_a_running_task_is_not_stopped_and_a_queued_one_never_starts() -> None:
+    _gate.clear()
+    with memory_executor(1, auto=True) as executor:
+        running, queued, last = (executor.submit(passes_the_gate) for _ in range(3))
+        until_running(running)
+        assert running.cancel(SAFETY) is False
+        assert running.refused
+        assert queued.cancel(SAFETY) is True
+        assert queued.cancel_reason is CancelReason.NEVER_STARTED
+        assert last.state is TaskState.SUBMITTED, "there is one slot"
+        _gate.set()
+        assert [running.result(SAFETY), last.result(SAFETY)] == ["passed", "passed"]
+        executor.engine.confirm(last, TaskCancelConfirmType.CANCEL_NOT_FOUND)  # as a late answer would be
+
+
+# ---------------------------------------------------------------- futures that are settled by hand
+
+
+def test_a_detached_future_lives_by_its_methods() -> None:
+    future = detached_future("fit(model)")
+    states = []
+    future.watch(lambda changed: states.append(changed.state))
+    future.start()
+    future.log("half way")
+    future.finish(0.93)
+    assert future.result(0) == 0.93
+    assert future.logs.stdout == "half way"
+    assert states == [TaskState.RUNNING, TaskState.RUNNING, TaskState.FINISHED]
+    assert "fit(model)" in repr(future)
+    future.fail(KeyError("too late"))
+    assert future.result(0) == 0.93
+
+
+def test_a_detached_future_can_be_cancelled() -> None:
+    future = detached_future()
+    future.start()
+    future.request_cancel(force=False)
+    assert [request.force for request in future.requests] == [False]
+    future.refuse()
+    assert (future.refused, future.state) == (True, TaskState.RUNNING)
+    future.request_cancel()
+    future.confirm()
+    assert future.cancel_reason is CancelReason.STOPPED
+    with pytest.raises(CancelledError, match="stopped"):
+        future.result(0)
+    not_found = detached_future()
+    not_found.request_cancel()
+    not_found.confirm(TaskCancelConfirmType.CANCEL_NOT_FOUND)
+    assert not_found.cancel_reason is CancelReason.NOT_FOUND
+
+
+def test_detached_futures_fail_and_lose_their_engine() -> None:
+    failed, died, lost = (detached_future() for _ in range(3))
+    failed.fail(ZeroDivisionError("by hand"))
+    died.worker_died("task process 7 died: exit status 1")
+    lost.lose_engine()
+    assert isinstance(failed.exception(0), ZeroDivisionError)
+    assert failed.failure is not None
+    assert failed.failure.headline == "ZeroDivisionError: by hand"
+    with pytest.raises(ProcessorDiedError, match="exit status 1"):
+        died.result(0)
+    with pytest.raises(EngineLostError):
+        lost.result(0)
+
+
+def test_detached_futures_are_waited_for_like_others() -> None:
+    first, second = detached_future("a()"), detached_future("b()")
+    called: SimpleQueue[ScalerFuture[object]] = SimpleQueue()
+    first.add_done_callback(called.put)
+    first.finish(1)
+    assert called.get(timeout=SAFETY) is first
+    assert wait([first, second], timeout=0).not_done == {second}
+    second.finish(2)
+    assert {future.result(0) for future in as_completed([first, second], SAFETY)} == {1, 2}
+    assert first.task_id != second.task_id
