@@ -80,6 +80,10 @@ def needs(order: str) -> set[Capability]:
     return found
 
 
+def no_delay() -> None:
+    """Requests leave at once."""
+
+
 class Wire:
     """Records what passes between clients and engines, by task: the letters as the clients see them."""
 
@@ -92,7 +96,7 @@ class Wire:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._letters: dict[str, str] = {}
-        self.before_cancel: Callable[[], object] = lambda: None  # called by the thread that is to send one
+        self.before_cancel: Callable[[], None] = no_delay  # called by the thread that is to send one
 
     def tap(self, patch: Callable[[object, str, object], None]) -> None:
         """Put the recorder in; ``patch`` is pytest's ``monkeypatch.setattr``."""

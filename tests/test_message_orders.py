@@ -14,7 +14,7 @@ from itertools import chain, groupby, product
 from typing import Any
 
 import pytest
-from engine_kinds import KINDS, LONG, SHORT, VALUE, CountingHost, Director, Wire, needs
+from engine_kinds import KINDS, LONG, SHORT, VALUE, CountingHost, Director, Wire, needs, no_delay
 from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState
@@ -177,8 +177,14 @@ def two_threads_cancelling(scene: Scene) -> Iterator[Cancel]:
         def cancel(force: bool) -> list[Future[bool]]:
             return [pool.submit(scene.future.cancel, SAFETY, force) for _ in range(2)]
 
-        scene.wire.before_cancel = lambda: scene.host.entered.acquire(timeout=SAFETY)
-        yield cancel
+        def until_both_are_in() -> None:
+            assert scene.host.entered.acquire(timeout=SAFETY), "the second thread never came to wait"
+
+        scene.wire.before_cancel = until_both_are_in
+        try:
+            yield cancel
+        finally:
+            scene.wire.before_cancel = no_delay
         if scene.future.state is TaskState.FINISHED:
             assert [answer.result(SAFETY) for answer in cancel(True)] == [True, True]
             assert scene.future.cancel_reason is C.DISCARDED
@@ -199,7 +205,6 @@ WAYS: list[Callable[[Scene], AbstractContextManager[Cancel]]] = [
 def test_a_valid_order(engine_kind: str, order: str, wire: Wire, host: CountingHost) -> None:
     with KINDS[engine_kind]() as director:
         for way in WAYS:
-            wire.before_cancel = lambda: None
             host.entered = threading.Semaphore(0)
             scene = Scene(order, director, wire, host)
             with way(scene) as cancel:

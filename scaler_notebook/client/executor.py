@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from typing import Any, ParamSpec, TypeVar
 
 from ..engines.base import Engine
+from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
 from ..protocol import payloads
@@ -37,6 +38,9 @@ class NotebookExecutor(Executor):
 
     Parameters
     ----------
+    address
+        The :attr:`address` of another executor on this machine, whose engine this one is to use too; by default an
+        engine of its own. The engine stays with the executor that started it, and ends with that.
     n_workers
         How many tasks run at the same time; by default the cores that this process may use (affinity and cgroup
         limits respected).
@@ -48,20 +52,30 @@ class NotebookExecutor(Executor):
     Raises
     ------
     ValueError
-        A number of workers that is not positive, two that differ, or a negative grace period.
+        An address that is none; a number of workers that is not positive, two that differ, or a negative grace period.
     """
 
     def __init__(
-        self, *, n_workers: int | None = None, max_workers: int | None = None, grace: float = DEFAULT_GRACE
+        self,
+        address: str | None = None,
+        *,
+        n_workers: int | None = None,
+        max_workers: int | None = None,
+        grace: float = DEFAULT_GRACE,
     ) -> None:
         if n_workers is not None and max_workers is not None and n_workers != max_workers:
             raise ValueError(f"n_workers={n_workers} and max_workers={max_workers} mean the same; give one")
         workers = n_workers if n_workers is not None else max_workers
         if workers is not None and workers < 1:
             raise ValueError(f"at least one worker is needed, not {workers}")
+        if address is not None and workers is not None:
+            raise ValueError("the engine at an address has workers already; give an address or a number of workers")
         if not 0 <= grace < math.inf:
             raise ValueError(f"the grace period is in seconds, at least 0 and finite, not {grace}")
-        self.n_workers = workers if workers is not None else available_cores()
+        if address is not None:
+            AttachedEngine(address)  # for its opinion of the address: now, not at the first submit
+        self._address = address
+        self._workers = workers if workers is not None else available_cores()
         self.grace = grace
         self._session: Session | None = None
         self._starting = threading.Lock()
@@ -74,8 +88,20 @@ class NotebookExecutor(Executor):
         """Does it take no more tasks?"""
         return self._shut_down
 
+    @property
+    def n_workers(self) -> int:
+        """How many tasks run at the same time."""
+        return self._running_session().slots if self._address is not None else self._workers
+
+    @property
+    def address(self) -> str:
+        """Where other processes of this user on this machine reach the engine; starts it if need be."""
+        return self._running_session().address
+
     def _new_engine(self) -> Engine:
-        return EmbeddedEngine(self.n_workers)
+        if self._address is not None:
+            return AttachedEngine(self._address)
+        return EmbeddedEngine(self._workers)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
         """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
@@ -182,7 +208,8 @@ class NotebookExecutor(Executor):
             state = "not started"
         else:
             state = f"{len(self.unfinished())} unfinished tasks"
-        return f"<NotebookExecutor {self.n_workers} workers, {state}>"
+        engine = f"{self._workers} workers" if self._address is None else f"at {self._address}"
+        return f"<NotebookExecutor {engine}, {state}>"
 
 
 def latest() -> NotebookExecutor | None:

@@ -7,11 +7,13 @@ from typing import Any
 from typing_extensions import assert_never
 
 from ..protocol.messages import (
+    EngineHello,
     EngineMessage,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
     TaskLog,
+    TaskMessage,
     TaskProgress,
     TaskResult,
     TaskStarted,
@@ -45,6 +47,8 @@ class FutureManager:
     def receive(self, messages: Sequence[EngineMessage]) -> None:
         """Hand each message to its future; an id leaves the table only when that has ended it."""
         for message in messages:
+            if isinstance(message, EngineHello):
+                continue  # to the connection, not to a task
             future = self._futures.get(message.task_id)
             if future is None:
                 log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
@@ -55,7 +59,7 @@ class FutureManager:
                 if future.done():
                     self._futures.pop(message.task_id, None)
 
-    def _hand_over(self, future: ScalerFuture[Any], message: EngineMessage) -> None:
+    def _hand_over(self, future: ScalerFuture[Any], message: TaskMessage) -> None:
         match message:
             case TaskStarted():
                 future.handle(Event.STARTED, started=message)

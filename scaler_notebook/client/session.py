@@ -66,6 +66,11 @@ class Session:
         """How many tasks run at the same time."""
         return self._engine.slots
 
+    @property
+    def address(self) -> str:
+        """Where the engine is."""
+        return self._engine.address
+
     def new_id(self) -> str:
         """A task id that no other client has, short enough to type."""
         return f"{self._client}-{next(self._numbers)}"

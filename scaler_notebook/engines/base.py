@@ -45,5 +45,9 @@ class Engine(Protocol):
         """Wait, on any thread, until what :meth:`close` ended is gone; False if that took longer."""
 
     @property
+    def address(self) -> str:
+        """Where another client reaches it, once it is started."""
+
+    @property
     def slots(self) -> int:
         """How many tasks run at the same time."""

@@ -140,6 +140,7 @@ class MemoryEngine:
 
     def __init__(self, slots: int = 2) -> None:
         self.slots = slots
+        self.address = "memory"
         self.sent = Sent()
         self.used = False  # a client has connected; an engine serves one
         self._mutex = threading.Lock()

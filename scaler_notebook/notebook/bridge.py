@@ -112,7 +112,7 @@ class KernelHost:
         return self._stopped
 
     def cell_begins(self, info: object = None) -> None:
-        """See the stop button in an ``await`` cell too: ipykernel cancels the cell, and a CancelledError says not why."""
+        """See the stop button in an ``await`` cell too: ipykernel cancels the cell, and nothing says why."""
         self._stopped = False
         if threading.current_thread() is not threading.main_thread():
             return

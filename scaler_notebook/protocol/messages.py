@@ -1,8 +1,8 @@
 """The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
 
-Client → engine: ``Task``, ``TaskCancel``, ``ClientContext``, ``BuffersReceived``,
+Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``ClientContext``, ``BuffersReceived``,
 ``ClientDisconnect``.
-Engine → client: ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
+Engine → client: ``EngineHello``, ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
 ``TaskDisplay``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
@@ -130,6 +130,23 @@ class TaskCancel:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientHello:
+    """The first message of a client that attaches to a running engine; the engine answers ``EngineHello``.
+
+    ``pid`` is the client's process: when it ends, what the client left unfinished is cancelled.
+    """
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHello:
+    """The engine is there, and runs ``slots`` tasks at the same time."""
+
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class BuffersReceived:
     """The client has mapped these descriptors of the engine's; the engine need not keep them open."""
 
@@ -214,6 +231,7 @@ class TaskDisplay:
     metadata: Payload
 
 
-ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect | ClientContext | BuffersReceived
-EngineMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
+ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect | ClientContext | BuffersReceived | ClientHello
+TaskMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
+EngineMessage: TypeAlias = EngineHello | TaskMessage
 Message: TypeAlias = ClientMessage | EngineMessage

@@ -236,6 +236,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         3: messages.ClientDisconnect,
         4: messages.ClientContext,
         5: messages.BuffersReceived,
+        6: messages.ClientHello,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -246,5 +247,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         19: messages.TaskLog,
         20: messages.TaskProgress,
         21: messages.TaskDisplay,
+        22: messages.EngineHello,
     }
 )

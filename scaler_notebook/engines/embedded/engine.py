@@ -1,8 +1,7 @@
-"""The client's side of the embedded engine: a zmq socket on the agent's loop, and the scheduler's lifeline."""
+"""The client's side of the embedded engine: a zmq socket on the agent's loop, and a watch on the scheduler's life."""
 
-import contextlib
 import logging
-import os
+from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,42 +24,45 @@ from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from ..base import Deliver, Lost
 from .launcher import SchedulerProcess
 from .segments import Segments, mapped
-from .transport import connect
+from .transport import Keys, connect
 from .zmq_frames import received
+
+LINGER = 500  # milliseconds for our last words, to a process on this machine
 
 log = logging.getLogger(__name__)
 
 
-class EmbeddedEngine:
-    """Owns a scheduler process and the connection to it; implements :class:`~scaler_notebook.engines.base.Engine`.
+class SchedulerConnection(ABC):
+    """A client's connection to a scheduler; what is missing to an engine is whose scheduler it is."""
 
-    Parameters
-    ----------
-    slots
-        How many tasks run at the same time.
-    """
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-        self.scheduler = SchedulerProcess(slots)
+    def __init__(self) -> None:
         self._socket: zmq.Socket[bytes] | None = None
         self._loop: AbstractEventLoop | None = None
         self._sender = Sender()
         self._segments = Segments()
         self._returned: list[int] = []  # the engine's descriptors that we have mapped
 
-    def start(self) -> None:
-        self.scheduler.start()
+    @abstractmethod
+    def _endpoint(self) -> tuple[str, Keys | None]:
+        """Where the scheduler is, and the keys to it."""
+
+    @abstractmethod
+    def _end_of_life(self) -> int:
+        """A descriptor that becomes readable when the scheduler ends."""
+
+    @abstractmethod
+    def _lost_words(self) -> str:
+        """What to tell the user then: what has happened, and what to do."""
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         self._loop, self._deliver, self._lost = loop, deliver, lost
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
+        self._socket.linger = LINGER
         self._socket.sndhwm = self._socket.rcvhwm = 0  # what is submitted is the user's decision; a bound would block
-        connect(self._socket, self.scheduler.address, self.scheduler.keys)
+        connect(self._socket, *self._endpoint())
         self._fd = int(self._socket.getsockopt(zmq.FD))
-        self._end = self.scheduler.end_of_life()
+        self._end = self._end_of_life()
         loop.add_reader(self._fd, self._drain)
         loop.add_reader(self._end, self._ended)
 
@@ -112,16 +114,8 @@ class EmbeddedEngine:
         return message
 
     def _ended(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            if os.read(self._end, 4096):
-                return
         self._drain()
-        self._fail(
-            EngineLostError(
-                "the scheduler process died; what it ran was stopped with it. Submit again: the executor starts a "
-                f"new one.{self.scheduler.log_tail()}"
-            )
-        )
+        self._fail(EngineLostError(self._lost_words()))
 
     def _fail(self, error: EngineLostError) -> None:
         if self._socket is not None:
@@ -129,7 +123,6 @@ class EmbeddedEngine:
             self._lost(error)
 
     def close(self) -> None:
-        self.scheduler.cut_lifeline()
         socket, self._socket = self._socket, None
         if socket is not None and self._loop is not None:
             self._loop.remove_reader(self._fd)
@@ -137,6 +130,44 @@ class EmbeddedEngine:
             socket.close()
             self._context.term()
             self._segments.close()
+
+
+class EmbeddedEngine(SchedulerConnection):
+    """The engine of one kernel: owns its scheduler. Implements :class:`~scaler_notebook.engines.base.Engine`.
+
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    """
+
+    def __init__(self, slots: int) -> None:
+        super().__init__()
+        self.slots = slots
+        self.scheduler = SchedulerProcess(slots)
+
+    @property
+    def address(self) -> str:
+        return self.scheduler.address
+
+    def start(self) -> None:
+        self.scheduler.start()
+
+    def _endpoint(self) -> tuple[str, Keys | None]:
+        return self.scheduler.address, self.scheduler.keys
+
+    def _end_of_life(self) -> int:
+        return self.scheduler.end_of_life()
+
+    def _lost_words(self) -> str:
+        return (
+            "the scheduler process died; what it ran was stopped with it. Submit again: the executor starts a new "
+            f"one.{self.scheduler.log_tail()}"
+        )
+
+    def close(self) -> None:
+        self.scheduler.cut_lifeline()
+        super().close()
 
     def join(self, timeout: float) -> bool:
         return self.scheduler.join(timeout)

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 from ...protocol.errors import EngineStartError
+from . import connection_file
+from .connection_file import Connection
 from .cores import thread_environment
 from .scheduler import Config
 from .transport import Keys, needs_keys
@@ -112,6 +114,7 @@ class SchedulerProcess:
             self._directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
             self._process = self._spawn(self._directory)
             self.address = self._handshake(self._process)
+            connection_file.write(self._directory, Connection(self.address, self._process.pid, self.keys))
         except EngineStartError:
             self._clean_up()
             raise

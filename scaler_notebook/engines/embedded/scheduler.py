@@ -27,6 +27,8 @@ from ...protocol.messages import (
     BuffersReceived,
     ClientContext,
     ClientDisconnect,
+    ClientHello,
+    EngineHello,
     EngineMessage,
     LogStream,
     Payload,
@@ -192,12 +194,30 @@ class Scheduler:
                         self._core.cancel(bytes(owner), message, now)
                     case ClientContext():
                         self._core.move(bytes(owner), message)
+                    case ClientHello():
+                        self.tell(bytes(owner), EngineHello(self._config["slots"]))
+                        self._watch_client(bytes(owner), message.pid)
                     case BuffersReceived():
                         self._give_back(message.descriptors)
                     case ClientDisconnect():
-                        self._core.client_gone(bytes(owner))
-                        self._receivers.pop(bytes(owner), None)
+                        self._client_gone(bytes(owner))
         return got
+
+    def _watch_client(self, owner: bytes, pid: int) -> None:
+        """What a client that attached leaves behind ends with its process, whatever ends that."""
+        with contextlib.suppress(OSError, AttributeError):
+            descriptor = os.pidfd_open(pid)
+
+            def gone() -> None:
+                self._selector.unregister(descriptor)
+                os.close(descriptor)
+                self._client_gone(owner)
+
+            self._selector.register(descriptor, selectors.EVENT_READ, gone)
+
+    def _client_gone(self, owner: bytes) -> None:
+        self._core.client_gone(owner)
+        self._receivers.pop(owner, None)
 
     def _submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
         try:

@@ -1,0 +1,122 @@
+"""Several clients of one engine on this machine, found by its address alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from waits import SAFETY, until_running
+
+from scaler_notebook import EngineLostError, EngineStartError, NotebookExecutor
+from scaler_notebook.engines.embedded import attached
+from scaler_notebook.engines.embedded.launcher import private_base
+from scaler_notebook.engines.embedded.transport import VARIABLE
+
+
+@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+def test_two_executors_share_an_engine(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, transport)
+    with NotebookExecutor(n_workers=2) as owner:
+        assert owner.address.startswith(transport)
+        with NotebookExecutor(owner.address) as guest:
+            assert guest.n_workers == 2
+            assert guest.submit(os.getppid).result(SAFETY) == owner.submit(os.getppid).result(SAFETY)
+            running = guest.submit(time.sleep, 60)
+            until_running(running)
+            assert running.cancel()
+        assert owner.submit(abs, -1).result(SAFETY) == 1, "the engine goes on when a guest leaves"
+
+
+def test_a_guest_cannot_cancel_what_is_not_its_own(executor: NotebookExecutor) -> None:
+    running = executor.submit(time.sleep, 60)
+    until_running(running)
+    with NotebookExecutor(executor.address) as guest:
+        guest.submit(abs, -1).result(SAFETY)
+        guest.cancel_all()
+        assert not running.done()
+    assert running.cancel()
+
+
+def test_the_owners_end_is_told_to_guests() -> None:
+    owner = NotebookExecutor(n_workers=1)
+    with NotebookExecutor(owner.address) as guest:
+        running = guest.submit(time.sleep, 60)
+        until_running(running)
+        owner.shutdown()
+        with pytest.raises(EngineLostError, match="has ended"):
+            running.result(SAFETY)
+        with pytest.raises(EngineStartError, match="nobody answers"):
+            guest.submit(abs, 1)
+
+
+GUEST = """
+import sys, time
+from scaler_notebook import NotebookExecutor, TaskState
+ex = NotebookExecutor(sys.argv[1])
+fs = [ex.submit(time.sleep, 1000) for _ in range(5)]
+while fs[0].state is TaskState.SUBMITTED: time.sleep(0.01)
+print("up", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_what_a_killed_guest_left_is_cancelled(executor: NotebookExecutor) -> None:
+    guest = subprocess.Popen([sys.executable, "-c", GUEST, executor.address], stdout=subprocess.PIPE, text=True)
+    assert guest.stdout is not None
+    assert guest.stdout.readline() == "up\n"
+    guest.kill()
+    guest.wait(SAFETY)
+    guest.stdout.close()
+    # Both slots and the queue were the guest's.
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "tcp://10.0.0.1:8800", "nonsense"])
+def test_what_is_no_address_is_refused_at_once(address: str) -> None:
+    with pytest.raises(ValueError, match=r"no address|not this machine"):
+        NotebookExecutor(address)
+
+
+def test_an_address_and_a_number_of_workers_contradict_each_other() -> None:
+    with pytest.raises(ValueError, match="workers already"):
+        NotebookExecutor("tcp://127.0.0.1:1", n_workers=2)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "ipc:///nowhere/scheduler"])
+def test_an_address_that_nobody_answers_is_one_clear_error(address: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(EngineStartError, match="nobody answers"):
+        NotebookExecutor(address).submit(abs, 1)
+    assert time.monotonic() - started < SAFETY
+
+
+def test_an_engine_that_hangs_is_one_clear_error(executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attached, "ANSWER_TIMEOUT", 0.3)
+    address = executor.address
+    session = executor._session
+    assert session is not None
+    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    os.kill(scheduler, signal.SIGSTOP)
+    try:
+        with pytest.raises(EngineStartError, match="does not answer"):
+            NotebookExecutor(address).submit(abs, 1)
+    finally:
+        os.kill(scheduler, signal.SIGCONT)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_only_the_user_can_read_how_to_reach_an_engine(
+    executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.submit(abs, -1).result(SAFETY)
+    (directory,) = private_base().glob(f"{os.getpid()}-*")
+    assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE((directory / "connection.json").stat().st_mode) == 0o600
+    assert Path(executor.address.removeprefix("ipc://")).parent == directory
