@@ -15,9 +15,7 @@ import queue
 import select
 import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,19 +23,7 @@ from typing import Any, ClassVar
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
-from scaler_notebook.client import waiting
-from scaler_notebook.client.manager import FutureManager
-from scaler_notebook.client.session import Session
 from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER
-from scaler_notebook.protocol.messages import (
-    EngineMessage,
-    TaskCancel,
-    TaskCancelConfirm,
-    TaskCancelConfirmType,
-    TaskResult,
-    TaskResultType,
-    TaskStarted,
-)
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 VALUE = 42
@@ -78,81 +64,6 @@ def needs(order: str) -> set[Capability]:
             case "R" | "X" if requested:
                 found.add(Capability.END_UNDER_REQUEST)
     return found
-
-
-def no_delay() -> None:
-    """Requests leave at once."""
-
-
-class Wire:
-    """Records what passes between clients and engines, by task: the letters as the clients see them."""
-
-    ANSWERS: ClassVar = {
-        TaskCancelConfirmType.CANCELED: "A",
-        TaskCancelConfirmType.CANCEL_FAILED: "F",
-        TaskCancelConfirmType.CANCEL_NOT_FOUND: "N",
-    }
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._letters: dict[str, str] = {}
-        self.before_cancel: Callable[[], None] = no_delay  # called by the thread that is to send one
-
-    def tap(self, patch: Callable[[object, str, object], None]) -> None:
-        """Put the recorder in; ``patch`` is pytest's ``monkeypatch.setattr``."""
-        receive, send_cancel = FutureManager.receive, Session.send_cancel
-
-        def received(manager: FutureManager, messages: Sequence[EngineMessage]) -> None:
-            try:
-                receive(manager, messages)
-            finally:
-                for message in messages:
-                    self._note(message.task_id, self._letter(message))
-
-        def sent(session: Session, request: TaskCancel) -> None:
-            self.before_cancel()
-            self._note(request.task_id, "C")
-            send_cancel(session, request)
-
-        patch(FutureManager, "receive", received)
-        patch(Session, "send_cancel", sent)
-
-    def of(self, future: ScalerFuture[Any]) -> str:
-        """The order in which a future's messages were, so far."""
-        return self._letters.get(future.task_id, "")
-
-    def wait_for(self, future: ScalerFuture[Any], letters: str) -> None:
-        """Wait until it was ``letters``."""
-        with self._condition:
-            came = self._condition.wait_for(lambda: len(self.of(future)) >= len(letters), SAFETY)
-        assert came, f"{letters} was to come, {self.of(future)} came: {future}, {future.logs}"
-        assert self.of(future).startswith(letters), f"{letters} was to come, {self.of(future)} came"
-
-    def _note(self, task_id: str, letter: str) -> None:
-        with self._condition:
-            self._letters[task_id] = self._letters.get(task_id, "") + letter
-            self._condition.notify_all()
-
-    def _letter(self, message: EngineMessage) -> str:
-        match message:
-            case TaskStarted():
-                return "S"
-            case TaskResult():
-                return "R" if message.outcome is TaskResultType.SUCCESS else "X"
-            case TaskCancelConfirm():
-                return self.ANSWERS[message.answer]
-        return ""
-
-
-class CountingHost(waiting.PlainHost):
-    """Tells when a thread has come to wait."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-
-    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
-        self.entered.release()
-        return super().wait(signal, timeout)
 
 
 class Director:

@@ -14,7 +14,8 @@ from itertools import chain, groupby, product
 from typing import Any
 
 import pytest
-from engine_kinds import KINDS, LONG, SHORT, VALUE, CountingHost, Director, Wire, needs, no_delay
+from engine_kinds import KINDS, LONG, SHORT, VALUE, Director, needs
+from taps import CountingHost, Wire, no_delay
 from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState

@@ -24,6 +24,7 @@ from scaler_notebook.protocol.messages import (
     TaskLog,
     TaskResult,
     TaskResultType,
+    TaskStarted,
 )
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, INLINE_PICKLE, Codec
 
@@ -224,7 +225,7 @@ def _sample(cls: Any) -> Any:
     return cls(**{field.name: value(hints[field.name]) for field in dataclasses.fields(cls)})
 
 
-@pytest.mark.parametrize("code", [0, -1, 9, 15, 22, 2**64 - 1, True, 1.0, None, "1", b"\x01", [1], [], {}])
+@pytest.mark.parametrize("code", [0, -1, 9, 15, 23, 2**64 - 1, True, 1.0, None, "1", b"\x01", [1], [], {}])
 def test_an_unknown_message_code_is_refused(code: Any) -> None:
     for codec, classes in CODECS.values():
         (good,) = msgpack.unpackb(codec.encode([_sample(classes[0])])[0])
@@ -395,3 +396,23 @@ def test_an_integer_serves_as_a_float_of_the_same_value() -> None:
     )
     assert isinstance(result, TaskResult)
     assert [type(value) for value in (result.figures.started, result.figures.cpu)] == [float, float]
+
+
+def test_a_malformed_message_spoils_no_other() -> None:
+    good = [_sample(TaskStarted), dataclasses.replace(_sample(TaskResult), payload=Payload(b"x"))]
+    header = msgpack.unpackb(ENGINE_CODEC.encode(good)[0])
+    header[1:1] = [[16, "late", "no time"], [99, "unknown code"], [18, "bad enum", "Perhaps", None, None], [7], "x"]
+    bad: list[str] = []
+    assert ENGINE_CODEC.decode([msgpack.packb(header)], lambda task_id, _: bad.append(task_id)) == good
+    assert bad == ["late", "unknown code", "bad enum", "", ""]
+
+
+def test_frames_behind_a_malformed_message_are_given_to_nobody() -> None:
+    with_frames = dataclasses.replace(_sample(TaskResult), task_id="large", payload=Payload(b"x", (b"buffer",)))
+    head, *frames = ENGINE_CODEC.encode([_sample(TaskStarted), with_frames, _sample(TaskStarted)])
+    header = msgpack.unpackb(head)
+    header[0][2] = None
+    bad: list[str] = []
+    kept = ENGINE_CODEC.decode([msgpack.packb(header), *frames], lambda task_id, _: bad.append(task_id))
+    assert kept == [_sample(TaskStarted)]
+    assert bad == ["t", "large"]

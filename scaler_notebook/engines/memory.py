@@ -1,7 +1,7 @@
 """An engine within this process, for tests: it runs nothing, and is told what happens to each task.
 
-Every message goes through the wire's codec in both directions, and every answer through the agent's own loop, in
-order: what is exercised is all of the client, as with an engine in other processes.
+Every message goes through the wire's codec, and every answer through the agent's own loop: what is exercised is all of
+the client, as with an engine in other processes.
 """
 
 import threading
@@ -44,8 +44,7 @@ class Named(Protocol):
     """A future, or a message about a task."""
 
     @property
-    def task_id(self) -> str:
-        """Whose."""
+    def task_id(self) -> str: ...
 
 
 Which: TypeAlias = str | Named
@@ -251,11 +250,15 @@ class MemoryEngine:
         if self._loop is None:
             return
         try:
-            messages = ENGINE_CODEC.decode(frames)
+            messages = ENGINE_CODEC.decode(frames, self._malformed)
         except ProtocolError as error:
             self._end(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
         else:
             self._deliver(messages)
+
+    def _malformed(self, task_id: str, error: ProtocolError) -> None:
+        problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
+        self._deliver([failures.our_fault(task_id, problem)])
 
     def _end(self, error: BaseException) -> None:
         if self._loop is not None:
@@ -263,12 +266,13 @@ class MemoryEngine:
             self._lost(error)
 
     def _work(self) -> None:
-        if self._steps:  # none if the engine was closed meanwhile
-            step, done = self._steps.popleft()
-            try:
-                step()
-            finally:
-                done.set()
+        if not self._steps:  # the engine was closed meanwhile
+            return
+        step, done = self._steps.popleft()
+        try:
+            step()
+        finally:
+            done.set()
 
     # ------------------------------------------------------------------ on any thread
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import payloads
 from .errors import ProtocolError, RemoteTraceback
-from .messages import Payload
+from .messages import Payload, TaskResult, TaskResultType
 
 Frame = tuple[str, int, str]  # file name, line number, function
 
@@ -74,6 +74,12 @@ def _failure(payload: Payload) -> RemoteFailure:
     if not isinstance(failure, RemoteFailure):
         raise ProtocolError(f"a failure that is a {type(failure).__name__}")
     return failure
+
+
+def our_fault(task_id: str, error: Exception) -> TaskResult:
+    """The result of a task that failed because a message about it was malformed: no fault of the task's."""
+    payload = payloads.dump(describe(error, ()))
+    return TaskResult(task_id, TaskResultType.FAILED, payload)
 
 
 def restore(payload: Payload) -> BaseException:

@@ -31,6 +31,7 @@ MAX_DEPTH_ITEMS = 64  # fields of one message; none of ours has more than ten
 
 T = TypeVar("T")
 Encoder = Callable[[Any, list[Buffer]], Any]
+Bad = Callable[[str, ProtocolError], None]
 Decoder = Callable[[Any, Iterator[Buffer]], Any]
 
 
@@ -185,8 +186,14 @@ class Codec(Generic[T]):
         frames[0] = self._pack(header)
         return frames
 
-    def decode(self, frames: Sequence[Buffer]) -> list[T]:
+    def decode(self, frames: Sequence[Buffer], bad: Bad | None = None) -> list[T]:
         """The messages of a batch.
+
+        Parameters
+        ----------
+        bad
+            Told of each message that is malformed, by the task id that it seems to carry ("" if none), while the
+            others are kept. Without it one malformed message spoils the batch.
 
         Raises
         ------
@@ -213,8 +220,19 @@ class Codec(Generic[T]):
         if type(header) is not list:
             raise ProtocolError("a header that is no array")
         rest = iter(frames[1:])
-        batch = [self._decode_one(item, rest) for item in header]
-        if next(rest, None) is not None:
+        batch = []
+        spoiled = False
+        for item in header:
+            task_id = item[1] if type(item) is list and len(item) > 1 and type(item[1]) is str else ""
+            try:
+                batch.append(self._decode_one(item, rest))
+            except ProtocolError as error:
+                if bad is None:
+                    raise
+                # Nobody knows how many frames were its: what needs some of those behind it is malformed too.
+                spoiled, rest = True, iter(())
+                bad(task_id, error)
+        if not spoiled and next(rest, None) is not None:
             raise ProtocolError("frames that belong to no message")
         return batch
 

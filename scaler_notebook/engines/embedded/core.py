@@ -314,6 +314,10 @@ class Core:
         """Where the client that moved last runs its tasks."""
         return next(reversed(self._contexts.values()), None)
 
+    def knows(self, task_id: str) -> bool:
+        """Is a task of this id queued or held?"""
+        return task_id in self._records
+
     def holder(self, process: int) -> tuple[str, bytes] | None:
         """``(task id, owner)`` of the task that a process holds."""
         state = self._processes.get(process)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import zmq
 
+from ...protocol import failures
 from ...protocol.addressing import Sender, shortened
 from ...protocol.errors import EngineLostError, ProtocolError
 from ...protocol.messages import (
@@ -86,7 +87,7 @@ class SchedulerConnection(ABC):
             return
         for frames in received(self._socket, plain=1, writable=True):
             try:
-                messages = ENGINE_CODEC.decode(frames)
+                messages = ENGINE_CODEC.decode(frames, self._malformed)
             except ProtocolError as error:
                 self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
                 return
@@ -96,6 +97,11 @@ class SchedulerConnection(ABC):
         if self._returned:
             returned, self._returned = self._returned, []
             self.send([BuffersReceived(tuple(returned))])
+
+    def _malformed(self, task_id: str, error: ProtocolError) -> None:
+        log.error("the engine sent a malformed message about task %r: %s", task_id, error)
+        problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
+        self._deliver([failures.our_fault(task_id, problem)])
 
     def _received(self, message: EngineMessage) -> EngineMessage | None:
         """Make a result independent of the engine before anybody hears of it; None if the engine is gone with it."""

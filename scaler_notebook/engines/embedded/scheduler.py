@@ -18,8 +18,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
+from ...protocol import failures
 from ...protocol.addressing import Receiver, completed
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import (
@@ -36,8 +38,6 @@ from ...protocol.messages import (
     Task,
     TaskCancel,
     TaskLog,
-    TaskResult,
-    TaskResultType,
 )
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from . import family
@@ -181,7 +181,7 @@ class Scheduler:
         for owner, *frames in self._received(self._clients, plain=2, writable=False):
             got = True
             try:
-                messages = CLIENT_CODEC.decode(frames)
+                messages = CLIENT_CODEC.decode(frames, partial(self._malformed, bytes(owner)))
             except ProtocolError as error:
                 log.error("a client sent what is no message of ours: %s", error)
                 continue
@@ -223,11 +223,15 @@ class Scheduler:
         try:
             task = completed(task, self._receivers[owner])
         except ProtocolError as error:
-            log.error("task %s cannot be run: %s", task.task_id, error)
-            died = f"the engine was sent {error}: a bug in the client".encode()
-            self.tell(owner, TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(died)))
+            self._malformed(owner, task.task_id, error)
             return
         self._core.submit(owner, task, now, clock)
+
+    def _malformed(self, owner: bytes, task_id: str, error: ProtocolError) -> None:
+        log.error("a client sent a malformed message about task %r: %s", task_id, error)
+        if task_id and not self._core.knows(task_id):
+            problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
+            self.tell(owner, failures.our_fault(task_id, problem))
 
     def _flush(self) -> None:
         assert self._clients is not None
