@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import ctypes
 import functools
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -299,3 +301,35 @@ def test_a_message_that_cannot_be_sent_fails_its_task_alone(executor: NotebookEx
     with pytest.raises(ProtocolError, match="could not be sent"):
         future.result(SAFETY)
     assert [other.result(SAFETY) for other in good] == list(range(20))
+
+
+INTERRUPTED = """
+import time
+from scaler_notebook import NotebookExecutor
+with NotebookExecutor(n_workers=1) as executor:
+    future = executor.submit(time.sleep, 1000)
+    try:
+        print("waiting", flush=True)
+        future.result()
+    except KeyboardInterrupt:
+        print("left the wait", flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_wait_and_a_second_one_the_script() -> None:
+    script = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert script.stdout is not None
+        assert script.stdout.readline() == b"waiting\n"
+        script.send_signal(signal.SIGINT)
+        assert script.stdout.readline() == b"left the wait\n"
+        assert script.poll() is None, "leaving with waits for the task"
+        for _ in range(2):  # the first of them may find it still on its way out of the with block
+            script.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                script.wait(2)
+                break
+        assert script.returncode is not None, "it cannot be stopped"
+    finally:
+        script.kill()
+        script.communicate(timeout=SAFETY)

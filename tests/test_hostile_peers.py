@@ -59,6 +59,16 @@ def test_what_is_no_message_is_logged_and_nothing_else(
     bystander.check()
 
 
+def test_what_is_good_in_a_bad_batch_counts_and_the_sender_hears_of_the_rest(
+    bystander: Bystander, stranger: Stranger
+) -> None:
+    stranger.socket.send(msgpack.packb([[1, "bad"], [2, "good", True, 1.0], [99, "unknown"]]))
+    heard = stranger.wait_until_read()
+    assert TaskCancelConfirm("good", TaskCancelConfirmType.CANCEL_NOT_FOUND, True) in heard
+    assert {m.task_id for m in heard if isinstance(m, TaskResult)} == {"bad", "unknown"}
+    bystander.check()
+
+
 def test_a_connection_that_does_not_speak_zmq(executor: NotebookExecutor, bystander: Bystander) -> None:
     with socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(SAFETY)
@@ -87,7 +97,9 @@ def test_a_socket_of_another_kind(executor: NotebookExecutor, bystander: Bystand
 def test_a_task_with_an_id_in_use(executor: NotebookExecutor, bystander: Bystander, stranger: Stranger) -> None:
     task_id = bystander.running.task_id
     stranger.say(a_task(task_id, os._exit, 1))
-    assert stranger.wait_until_read() == []
+    (answer,) = stranger.wait_until_read()
+    assert isinstance(answer, TaskResult), "its sender's future must not wait for ever"
+    assert answer.outcome is TaskResultType.FAILED
     assert task_id in scheduler_of(executor).log_tail()
     bystander.check()
 

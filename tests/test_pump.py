@@ -6,6 +6,8 @@ The client here is a front end without subshells (Voilà, nbclient): all it send
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -38,10 +40,15 @@ def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def start(version: str, arguments: list[str] | None = None) -> Any:
+@contextmanager
+def start(version: str, arguments: list[str] | None = None) -> Iterator[Kernel]:
     if version == "installed":
-        return kernel(arguments=arguments)
-    return kernel(kernel_name(version), kernel_specs(version), arguments)
+        number, opened = metadata.version("ipykernel"), kernel(arguments=arguments)
+    else:
+        number, opened = version, kernel(kernel_name(version), kernel_specs(version), arguments)
+    with opened as k:
+        k.loses_requests = number.startswith("7.") and number < "7.4"
+        yield k
 
 
 @pytest.fixture
@@ -67,7 +74,7 @@ class Requests:
             for parent, kind in self.replies:
                 if parent == request:
                     return kind
-            message = self.k.client.get_shell_msg(timeout=PATIENCE)
+            message = self.k.receive(self.k.client.get_shell_msg, PATIENCE)
             self.replies.append((message["parent_header"]["msg_id"], message["msg_type"]))
 
     def number_of_replies(self, request: str) -> int:

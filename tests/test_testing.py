@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
 
+import numpy as np
 import pytest
 from waits import SAFETY, until_running
 
@@ -51,6 +52,17 @@ def test_failures_arrive_as_they_would() -> None:
             raised.result(0)
         with pytest.raises(ProcessorDiedError, match="SIGKILL"):
             died.result(0)
+
+
+def test_results_are_copies_that_can_be_written_to() -> None:
+    with memory_executor() as executor:
+        future, value = executor.submit(np.zeros, 10_000), np.zeros(10_000)
+        executor.engine.finish(future, value)
+        value[0] = 1
+        result = future.result(0)
+        assert result[0] == 0
+        result[0] = 2
+        assert value[0] == 1
 
 
 def test_cancels_are_seen_and_answered_in_their_own_strength() -> None:

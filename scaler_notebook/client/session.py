@@ -11,6 +11,7 @@ from ..agent.agent import Agent
 from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError, ProtocolError
 from ..protocol.messages import ClientMessage, EngineMessage, Task, TaskCancel
+from . import waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .manager import FutureManager
@@ -96,8 +97,19 @@ class Session:
         return self._manager.unfinished()
 
     def finish(self) -> None:
-        """Wait for what is unfinished, then close."""
-        wait_for(self.unfinished())
+        """Wait for what is unfinished, then close.
+
+        An interrupt ends the wait. In a notebook the tasks run on, and the engine ends after them; a script that is
+        told to end a second time (the first time was its own wait) ends, and its tasks with it.
+        """
+        try:
+            wait_for(self.unfinished())
+        except KeyboardInterrupt:
+            if waiting.host().waits_at_exit:
+                self.close()
+            else:
+                self.finish_later()
+            raise
         self.close()
 
     def finish_later(self) -> None:

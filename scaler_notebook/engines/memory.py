@@ -225,8 +225,6 @@ class MemoryEngine:
         """Answer its ``TaskCancel``: it still runs."""
         self.confirm(which, TaskCancelConfirmType.CANCEL_FAILED, force)
 
-    # ------------------------------------------------------------------ anything else
-
     def tell(self, *messages: EngineMessage) -> None:
         """Send messages of any kind, in one batch."""
         self.tell_frames(_frames(*messages))

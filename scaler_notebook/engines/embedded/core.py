@@ -15,7 +15,6 @@ the process that ran it is reaped, also when the interrupt sufficed.
 
 import heapq
 import itertools
-import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -39,8 +38,6 @@ from .inner import End, Ended
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
 
-
-log = logging.getLogger(__name__)
 
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
@@ -146,8 +143,7 @@ class Core:
             Seconds since the epoch, for people.
         """
         if task.task_id in self._records:
-            log.error("task id %s is in use; the task that came with it is dropped", task.task_id)
-            return
+            return  # the task that has the id goes on untouched; who looks at :meth:`owner` first can say so
         record = Record(task, owner, self._contexts.get(owner))
         self._records[task.task_id] = record
         self._queue[task.task_id] = record
@@ -314,9 +310,10 @@ class Core:
         """Where the client that moved last runs its tasks."""
         return next(reversed(self._contexts.values()), None)
 
-    def knows(self, task_id: str) -> bool:
-        """Is a task of this id queued or held?"""
-        return task_id in self._records
+    def owner(self, task_id: str) -> bytes | None:
+        """Whose the task of this id is, if it is queued or held."""
+        record = self._records.get(task_id)
+        return record.owner if record is not None else None
 
     def holder(self, process: int) -> tuple[str, bytes] | None:
         """``(task id, owner)`` of the task that a process holds."""

@@ -225,11 +225,15 @@ class Scheduler:
         except ProtocolError as error:
             self._malformed(owner, task.task_id, error)
             return
+        if self._core.owner(task.task_id) is not None:
+            self._malformed(owner, task.task_id, ProtocolError("its id is in use"))
+            return
         self._core.submit(owner, task, now, clock)
 
     def _malformed(self, owner: bytes, task_id: str, error: ProtocolError) -> None:
         log.error("a client sent a malformed message about task %r: %s", task_id, error)
-        if task_id and not self._core.knows(task_id):
+        # What is about a task of the sender's own that is held here goes on: its result is still to come.
+        if task_id and self._core.owner(task_id) != owner:
             problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
             self.tell(owner, failures.our_fault(task_id, problem))
 
