@@ -7,8 +7,14 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / ".venv-kernels"
@@ -32,7 +38,8 @@ def kernel_specs(version: str) -> KernelSpecManager:
 
 def _make(environment: Path, version: str) -> None:
     stamp = environment / ".made-of"
-    made_of = f"{sys.version}\n{(ROOT / 'pyproject.toml').read_text()}"
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    made_of = "\n".join([sys.version, *project["dependencies"], *project["optional-dependencies"]["notebook"]])
     if stamp.exists() and stamp.read_text() == made_of:
         return
     venv.create(environment, clear=True, with_pip=True)

@@ -37,7 +37,6 @@ class Kernel:
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
-        self.loses_requests = False  # as ipykernel 7.3 does: one that meets a reply lies unread until the next comes
         self._log: list[dict[str, Any]] = []
         self._found = 0
 
@@ -88,21 +87,10 @@ class Kernel:
                 yield self._log[start]
                 start += 1
             try:
-                self._log.append(self.receive(self.client.get_iopub_msg, deadline - time.monotonic()))
+                self._log.append(self.client.get_iopub_msg(timeout=max(0.0, deadline - time.monotonic())))
             except queue.Empty:
                 last = [(m["msg_type"], f"{m['content']!r:.300}") for m in self._log[-5:]]
                 raise TimeoutError(f"the kernel says nothing more; its last messages: {last}") from None
-
-    def receive(self, get: Callable[..., dict[str, Any]], timeout: float) -> dict[str, Any]:
-        """``get(timeout=…)`` of a channel of the client; raises ``queue.Empty``."""
-        deadline = time.monotonic() + timeout
-        while self.loses_requests and timeout > 1:
-            try:
-                return get(timeout=1)
-            except queue.Empty:
-                self.client.comm_info()
-                timeout = deadline - time.monotonic()
-        return get(timeout=max(0.0, timeout))
 
     def send_comm(self, comm_id: str, content: dict[str, Any]) -> None:
         """What the browser sends when a widget's front end calls ``model.send(content)``."""

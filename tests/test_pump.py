@@ -40,14 +40,24 @@ def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+# ipykernel 7.0 to 7.3, alone as with us, loses one request in some hundred: one that comes in while a reply goes out
+# lies unread in the socket. This is how 7.4 sends replies.
+SEND_LIKE_7_4 = """
+kernel = get_ipython().kernel; channels = kernel.shell_channel_thread; replies = channels.manager._main_to_shell_channel
+channels.io_loop.add_callback(replies.on_recv, channels.io_loop, kernel.shell_stream.send_multipart)
+"""
+
+
 @contextmanager
-def start(version: str, arguments: list[str] | None = None) -> Iterator[Kernel]:
+def start(version: str, *arguments: str) -> Iterator[Kernel]:
+    number = metadata.version("ipykernel") if version == "installed" else version
+    if "7.0" <= number < "7.4":
+        arguments = (*arguments, f"--IPKernelApp.exec_lines={SEND_LIKE_7_4.strip().splitlines()!r}")
     if version == "installed":
-        number, opened = metadata.version("ipykernel"), kernel(arguments=arguments)
+        opened = kernel(arguments=list(arguments))
     else:
-        number, opened = version, kernel(kernel_name(version), kernel_specs(version), arguments)
+        opened = kernel(kernel_name(version), kernel_specs(version), list(arguments))
     with opened as k:
-        k.loses_requests = number.startswith("7.") and number < "7.4"
         yield k
 
 
@@ -74,7 +84,7 @@ class Requests:
             for parent, kind in self.replies:
                 if parent == request:
                     return kind
-            message = self.k.receive(self.k.client.get_shell_msg, PATIENCE)
+            message = self.k.client.get_shell_msg(timeout=PATIENCE)
             self.replies.append((message["parent_header"]["msg_id"], message["msg_type"]))
 
     def number_of_replies(self, request: str) -> int:
@@ -279,8 +289,10 @@ def test_the_stop_button_ends_a_wait_and_leaves_the_kernel_as_it_was(k: Kernel) 
             continue
         waiting = k.submit("f.result()")
         until_waiting(k)
+        asked = k.client.kernel_info()  # the descriptor tells of a message once, perhaps in this very instant
         k.manager.interrupt_kernel()
         assert k.finish(waiting, PATIENCE).error.startswith("KeyboardInterrupt")
+        Requests(k).until_replied(asked)
     assert k.run("import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)").text == "True\n"
     waiting = k.submit("print(ended(f))")
     until_waiting(k)
@@ -301,7 +313,13 @@ def test_the_stop_button_ends_a_callback_that_runs_during_a_wait(k: Kernel) -> N
 
 def test_the_stop_button_in_an_await_cell_ends_the_wait_and_not_the_task(k: Kernel) -> None:
     k.run("f = ex.submit(time.sleep, 60)")
-    for code in ("await f", "await asyncio.wait_for(f, 50)", "await asyncio.sleep(0); f.result()"):
+    busy = "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass\n"
+    for code in (
+        "await f",
+        "await asyncio.wait_for(f, 50)",
+        "await asyncio.sleep(0); f.result()",
+        f"await asyncio.sleep(0)\n{busy}f.result()",
+    ):
         waiting = k.submit(f"print('now')\n{code}")
         k.until(lambda m: m["msg_type"] == "stream" and "now" in m["content"]["text"])
         k.manager.interrupt_kernel()
@@ -366,7 +384,7 @@ def test_a_click_during_a_captured_wait(k: Kernel) -> None:
 
 def test_an_extension_of_the_configuration(version: str) -> None:
     """IPython loads it before the kernel's loop runs."""
-    with start(version, ["--IPKernelApp.extensions=['scaler_notebook']"]) as k:
+    with start(version, "--IPKernelApp.extensions=['scaler_notebook']") as k:
         assert "nothing is queued" in k.run("%scaler status").text
         assert k.run(SETUP).text == ""
         comm = card(k)

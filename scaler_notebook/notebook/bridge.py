@@ -39,6 +39,7 @@ class KernelHost:
         self._pump: Pump | None = None
         self._pump_tried = False
         self._stopped = False
+        self._stop_to_come = False  # was the button pressed, and has the loop not cancelled the cell yet?
         self._begin_to_pump()
 
     # ------------------------------------------------------------------ waiting
@@ -70,7 +71,7 @@ class KernelHost:
                 stacklevel=2,
             )
         else:
-            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted)
+            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted, lambda: self._stop_to_come)
 
     def _loop(self) -> asyncio.AbstractEventLoop | None:
         loop: asyncio.AbstractEventLoop | None = getattr(getattr(self.kernel, "io_loop", None), "asyncio_loop", None)
@@ -121,15 +122,15 @@ class KernelHost:
         if callable(before) and before is not signal.default_int_handler:
 
             def pressed(number: int, frame: FrameType | None) -> None:
-                self._stopped = True
+                self._stopped = self._stop_to_come = True
                 before(number, frame)
-                loop = self._loop()
-                if loop is not None:
-                    loop.call_soon_threadsafe(
-                        lambda: None
-                    )  # ipykernel's handler lets a loop with nothing to do sleep on
+                # Behind what that has scheduled; and it wakes the loop, which ipykernel's handler lets sleep on.
+                self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._stop_has_come)
 
             signal.signal(signal.SIGINT, pressed)  # ipykernel puts back what was there before the cell
+
+    def _stop_has_come(self) -> None:
+        self._stop_to_come = False
 
     def cell_ends(self, result: object) -> None:
         """What is cancelled between two cells is cancelled by the user's code."""

@@ -140,7 +140,6 @@ class MainShell:
         identities, frames = kernel.session.feed_identities(message, copy=False)
         parsed = kernel.session.deserialize(frames, content=True, copy=False)
         parent, parent_identities = kernel.get_parent("shell"), kernel._parent_ident["shell"]
-        _flush_output()  # what the cell has printed so far is the cell's
         try:
             contextvars.copy_context().run(self._handle, identities, parsed)
         finally:
@@ -162,7 +161,9 @@ class MainShell:
         except Exception:
             kernel.log.exception("a message that arrived during a wait could not be handled")
         finally:
-            _flush_output()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(Exception):
+                    stream.flush()
             kernel._publish_status("idle", "shell")
             if self._out is self._stream:
                 self._stream.flush(zmq.POLLOUT)
@@ -170,12 +171,6 @@ class MainShell:
     def _set_parent(self, identities: Any, message: dict[str, Any]) -> None:
         with suppress(AttributeError):  # the last step is the publisher's, and that of a %%capture has no parent
             self._kernel.set_parent(identities, message, channel="shell")
-
-
-def _flush_output() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
 
 
 def is_cell(frame: FrameType) -> bool:

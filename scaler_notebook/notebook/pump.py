@@ -37,12 +37,21 @@ class Pump:
         Tells by its comm id whether a comm belongs to a view of ours.
     run_posted
         Runs what was posted to the kernel's event loop, which cannot run it while we wait.
+    stop_to_come
+        Tells whether the loop is about to stop the cell, which it cannot either.
     """
 
-    def __init__(self, shell: MainShell, is_ours: Callable[[str], bool], run_posted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        shell: MainShell,
+        is_ours: Callable[[str], bool],
+        run_posted: Callable[[], None],
+        stop_to_come: Callable[[], bool],
+    ) -> None:
         self._shell = shell
         self._is_ours = is_ours
         self._run_posted = run_posted
+        self._stop_to_come = stop_to_come
         self._ear, self._mouth = socket.socketpair()
         self._ear.setblocking(False)
         self._mouth.setblocking(False)
@@ -88,7 +97,7 @@ class Pump:
         """The stop button ends the wait between two messages, never in the middle of one."""
         before = signal.signal(signal.SIGINT, self._on_interrupt)
         outer = self._interrupts, self._in_users_code, self._idle
-        self._interrupts, self._in_users_code = 0, False
+        self._interrupts, self._in_users_code = int(self._stop_to_come()), False
         self._idle = self._idle or before is signal.SIG_IGN  # what a kernel does with SIGINT between two requests
         try:
             yield
