@@ -20,6 +20,7 @@ test: check browser ## Check style and types, then run the tests
 	$(BIN)/python -m pytest -m "not matrix"
 
 test-all: check browser ## The same with every test
+	$(BIN)/python tests/kernel_environments.py
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)
@@ -36,5 +37,5 @@ $(INSTALLED): pyproject.toml tools/venv.sh
 	@touch $@
 
 clean: ## Remove everything that these commands made, the virtual environment included
-	rm -rf $(VENV) output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-kernels output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

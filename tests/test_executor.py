@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from waits import SAFETY, until_written
+from waits import SAFETY, until_running, until_written
 
 import scaler_notebook
 from scaler_notebook import (
@@ -253,10 +253,7 @@ def test_shutdown_can_cancel_what_has_not_started() -> None:
     executor = NotebookExecutor(n_workers=1)
     first = executor.submit(time.sleep, 0.3)
     queued = [executor.submit(time.sleep, 60) for _ in range(3)]
-    until_written_or_running = first.state  # read only: the first may have been dispatched already
-    assert until_written_or_running in (TaskState.SUBMITTED, TaskState.RUNNING)
-    while first.state is TaskState.SUBMITTED:
-        pass
+    until_running(first)
     executor.shutdown(cancel_futures=True)
     assert first.result(0) is None
     assert all(future.cancelled() for future in queued)

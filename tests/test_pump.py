@@ -139,7 +139,8 @@ WAITS = {
 }
 DEAF = """
 import tempfile
-ready, go = tempfile.mktemp(), tempfile.mktemp()
+place = tempfile.TemporaryDirectory()
+ready, go = os.path.join(place.name, 'ready'), os.path.join(place.name, 'go')
 def deaf():
     open(ready, 'w').close()
     while not os.path.exists(go):
