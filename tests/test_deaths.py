@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -139,4 +140,15 @@ def test_no_place_for_the_socket_is_one_clear_error(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
     monkeypatch.setattr(launcher, "LAST_RESORT", "/proc")
     with pytest.raises(EngineStartError, match="no private directory"):
+        NotebookExecutor(n_workers=1).submit(abs, 1)
+
+
+def test_no_memory_for_a_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scaler_notebook.engines.embedded import launcher
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(launcher.subprocess, "Popen", refuse)
+    with pytest.raises(EngineStartError, match=r"Cannot allocate memory.*This machine refuses it"):
         NotebookExecutor(n_workers=1).submit(abs, 1)
