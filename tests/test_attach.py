@@ -120,3 +120,21 @@ def test_only_the_user_can_read_how_to_reach_an_engine(
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((directory / "connection.json").stat().st_mode) == 0o600
     assert Path(executor.address.removeprefix("ipc://")).parent == directory
+
+
+def test_a_process_that_attaches_again_and_again_is_watched_once(executor: NotebookExecutor) -> None:
+    address = executor.address
+    session = executor._session
+    assert session is not None
+    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+
+    def watches() -> int:
+        links = Path(f"/proc/{scheduler}/fd").iterdir()
+        return sum("pidfd" in os.readlink(link) for link in links if link.is_symlink())
+
+    counts = []
+    for _ in range(4):
+        with NotebookExecutor(address) as guest:
+            assert guest.submit(abs, -1).result(SAFETY) == 1
+            counts.append(watches())
+    assert len(set(counts)) == 1, counts

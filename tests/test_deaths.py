@@ -54,12 +54,14 @@ def test_a_result_written_before_the_death_counts(executor: NotebookExecutor) ->
 
 
 def test_what_a_task_started_dies_with_its_process(executor: NotebookExecutor) -> None:
-    before = our_processes()
-    future = executor.submit(lambda: (subprocess.Popen(["sleep", "1000"]), os._exit(1)))
+    def task() -> None:
+        print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)
+        os._exit(1)
+
+    future = executor.submit(task)
     with pytest.raises(ProcessorDiedError):
         future.result(SAFETY)
-    sleeping = [pid for pid in our_processes() - before if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    assert sleeping == []
+    assert not Path(f"/proc/{int(future.logs.stdout)}").exists()
 
 
 def test_a_dead_scheduler_fails_its_futures_and_the_next_submit_works(executor: NotebookExecutor) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -498,8 +499,7 @@ def test_an_exception_that_cannot_travel_is_replaced_by_its_words(error: Excepti
 
 
 def test_an_exception_with_a_large_array_travels() -> None:
-    numpy = pytest.importorskip("numpy")
-    back = travelled(ValueError(numpy.arange(10_000)))
+    back = travelled(ValueError(np.arange(10_000)))
     assert back.args[0].sum() == 49_995_000
 
 

@@ -46,6 +46,7 @@ class Session:
         self._numbers = itertools.count(1)
         self._alive = True
         self._mutex = threading.Lock()
+        self._ending = threading.Lock()
         self._surroundings = Surroundings()
         engine.start()
         self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
@@ -124,7 +125,7 @@ class Session:
         self._alive = False
         self._agent.stop()
         self._manager.lost(_disconnected())
-        with self._mutex:
+        with self._ending:  # who closes too waits for the same end; who submits does not
             self._engine.join(END_PATIENCE)
         _open.discard(self)
 

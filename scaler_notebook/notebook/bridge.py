@@ -160,10 +160,10 @@ def activate(shell: Any) -> KernelHost:
 
 def _register_views(shell: Any) -> None:
     from ..client.future import ScalerFuture
-    from . import display
 
-    formatter = shell.display_formatter.ipython_display_formatter
-    formatter.for_type(ScalerFuture, display.show)
-    # These two fire for cells alone, and did they fire more often, it would do no harm.
-    shell.events.register("pre_run_cell", display.cell_begins)
-    shell.events.register("post_run_cell", display.cell_ends)
+    def show(future: ScalerFuture[Any]) -> None:
+        from . import display  # with the first card: the widgets take 0.2 s to import
+
+        display.show(future)
+
+    shell.display_formatter.ipython_display_formatter.for_type(ScalerFuture, show)

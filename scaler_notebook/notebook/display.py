@@ -183,10 +183,18 @@ def cell_ends(result: Any) -> None:
     publisher.flush(FLUSH_PATIENCE)
 
 
+def _listen(shell: Any) -> None:
+    """Hear of cells, from the first card on. Did these fire more often than for cells, it would do no harm."""
+    for event, callback in (("pre_run_cell", cell_begins), ("post_run_cell", cell_ends)):
+        if callback not in shell.events.callbacks[event]:
+            shell.events.register(event, callback)
+
+
 def show(future: ScalerFuture[Any]) -> None:
     """IPython's display hook for a future."""
     host = kernel_host()
     if host is None:  # a terminal: IPython calls this hook there too
         print(rendering.text(rows.row(future)))
         return
+    _listen(host.shell)
     Card(future, host).show()

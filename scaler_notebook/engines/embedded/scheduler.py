@@ -77,6 +77,7 @@ class Scheduler:
         self._pool = Pool(config["slots"] + config["spares"], starter, self._selector, self)
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
+        self._guests: dict[int, set[bytes]] = {}  # by process: the clients in it that attached
         self._borrowed: set[int] = set()  # descriptors of results that the client has not mapped yet
         self._next_look = 0.0
         self._warmth = Warmth()
@@ -205,15 +206,20 @@ class Scheduler:
 
     def _watch_client(self, owner: bytes, pid: int) -> None:
         """What a client that attached leaves behind ends with its process, whatever ends that."""
+        if pid in self._guests:
+            self._guests[pid].add(owner)
+            return
         with contextlib.suppress(OSError, AttributeError):
             descriptor = os.pidfd_open(pid)
 
             def gone() -> None:
                 self._selector.unregister(descriptor)
                 os.close(descriptor)
-                self._client_gone(owner)
+                for guest in self._guests.pop(pid):
+                    self._client_gone(guest)
 
             self._selector.register(descriptor, selectors.EVENT_READ, gone)
+            self._guests[pid] = {owner}
 
     def _client_gone(self, owner: bytes) -> None:
         self._core.client_gone(owner)
