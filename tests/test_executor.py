@@ -301,7 +301,8 @@ def test_a_message_that_cannot_be_sent_fails_its_task_alone(executor: NotebookEx
 
 
 INTERRUPTED = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 from scaler_notebook import NotebookExecutor
 with NotebookExecutor(n_workers=1) as executor:
     future = executor.submit(time.sleep, 1000)
