@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .client.collect import wait as wait
     from .client.executor import NotebookExecutor as NotebookExecutor
     from .client.future import ScalerFuture as ScalerFuture
+    from .client.group import FutureGroup as FutureGroup
     from .notebook.extension import load_ipython_extension as load_ipython_extension
     from .notebook.extension import unload_ipython_extension as unload_ipython_extension
     from .protocol.errors import DisconnectedError as DisconnectedError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .protocol.errors import EngineStartError as EngineStartError
     from .protocol.errors import ProcessorDiedError as ProcessorDiedError
     from .protocol.errors import ProtocolError as ProtocolError
+    from .protocol.errors import TaskCancelledError as TaskCancelledError
     from .protocol.errors import TaskSerializationError as TaskSerializationError
     from .protocol.errors import WorkerDiedError as WorkerDiedError
     from .protocol.states import CancelReason as CancelReason
@@ -32,6 +34,7 @@ _HOMES = {
     "wait": "client.collect",
     "NotebookExecutor": "client.executor",
     "ScalerFuture": "client.future",
+    "FutureGroup": "client.group",
     "load_ipython_extension": "notebook.extension",
     "unload_ipython_extension": "notebook.extension",
     "DisconnectedError": "protocol.errors",
@@ -39,6 +42,7 @@ _HOMES = {
     "EngineStartError": "protocol.errors",
     "ProcessorDiedError": "protocol.errors",
     "ProtocolError": "protocol.errors",
+    "TaskCancelledError": "protocol.errors",
     "TaskSerializationError": "protocol.errors",
     "WorkerDiedError": "protocol.errors",
     "CancelReason": "protocol.states",

@@ -30,7 +30,6 @@ from typing import Any
 
 from .client.executor import NotebookExecutor
 from .client.future import ScalerFuture
-from .client.lifecycle import DEFAULT_GRACE
 from .client.manager import FutureManager
 from .client.session import open_sessions
 from .engines import memory
@@ -55,7 +54,7 @@ _numbers = itertools.count(1)
 class InMemoryExecutor(NotebookExecutor):
     """A :class:`~scaler_notebook.NotebookExecutor` whose engine is in this process; see :func:`memory_executor`."""
 
-    def __init__(self, *, n_workers: int = 2, auto: bool = False, grace: float = DEFAULT_GRACE) -> None:
+    def __init__(self, *, n_workers: int = 2, auto: bool = False, grace: float = 1.0) -> None:
         super().__init__(n_workers=n_workers, grace=grace)
         self._kind = ThreadEngine if auto else MemoryEngine
         self._engine: MemoryEngine = self._kind(n_workers)
@@ -79,7 +78,7 @@ class InMemoryExecutor(NotebookExecutor):
         self.shutdown()
 
 
-def memory_executor(n_workers: int = 2, *, auto: bool = False, grace: float = DEFAULT_GRACE) -> InMemoryExecutor:
+def memory_executor(n_workers: int = 2, *, auto: bool = False, grace: float = 1.0) -> InMemoryExecutor:
     """An executor without processes.
 
     Its ``engine`` shows what the executor has sent (``engine.sent.next(Task)``), and by default runs nothing: the

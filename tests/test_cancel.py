@@ -175,7 +175,7 @@ def test_a_task_deep_in_c_is_killed_after_the_grace_period(executor: NotebookExe
     until_written(future, "begun")
     started = time.monotonic()
     assert future.cancel()
-    assert time.monotonic() - started >= executor.grace * 0.9, "it had its grace period"
+    assert time.monotonic() - started >= executor.policy.grace * 0.9, "it had its grace period"
 
 
 def with_children() -> None:

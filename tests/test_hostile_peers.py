@@ -229,11 +229,10 @@ def test_a_task_that_promises_more_than_it_sends_can_be_killed(
 ) -> None:
     """What its process says afterwards is taken for what was promised, so that nobody can hear its end."""
     culprit = executor.submit(writes, struct.pack("<IQ", 1, promised) + bytes(500))
-    culprit.grace = 0.1
     until_running(culprit)
     memory = psutil.Process(scheduler_of(executor).pid).memory_info().rss
     assert memory < 500e6, "it believed the promise"
-    assert culprit.cancel(SAFETY)
+    assert culprit.cancel(SAFETY, grace=0.1)
     bystander.check()
 
 

@@ -96,7 +96,7 @@ def test_a_click_is_handled_while_a_cell_waits_for_the_result(running_kernel: Ke
     waiting = k.submit("try: f.result()\nexcept BaseException as e: print(type(e).__name__, e)")
     k.until(lambda m: m["msg_type"] == "execute_input" and m["parent_header"]["msg_id"] == waiting)
     k.send_comm(comm, {"type": "cancel", "force": True})
-    assert k.finish(waiting).text == "CancelledError sleep(60): stopped\n"
+    assert k.finish(waiting).text == "TaskCancelledError sleep(60): stopped\n"
 
 
 def test_queued_cells_keep_their_order_behind_a_wait(running_kernel: Kernel) -> None:
@@ -113,8 +113,40 @@ def test_the_stop_button_ends_a_wait_and_the_task_goes_on(running_kernel: Kernel
     waiting = k.submit("f = ex.submit(time.sleep, 60)\nprint('waiting')\nf.result()")
     k.until(lambda m: m["msg_type"] == "stream" and "waiting" in m["content"]["text"])
     k.manager.interrupt_kernel()
-    assert k.finish(waiting).error.startswith("KeyboardInterrupt")
-    assert k.run("print(f.done(), f.cancel())").text == "False True\n"
+    executed = k.finish(waiting)
+    assert executed.error.startswith("KeyboardInterrupt")
+    k.send_comm(card_id(executed), {"type": "cancel", "force": False})  # the card that the interrupted cell shows
+    wait_for_static(k, "cancelled (stopped)")
+    assert k.run("print(f.cancel_reason.value)").text == "stopped\n"
+
+
+# what a cell waits in, how it ends, how many tasks it waits for
+STOPPED = {
+    "f.result()": ("KeyboardInterrupt", 1),
+    "await f": ("CancelledError", 1),
+    "list(ex.map(time.sleep, [60, 60]))": ("KeyboardInterrupt", 2),
+}
+
+
+@pytest.mark.parametrize("code", STOPPED)
+@pytest.mark.parametrize("policy", ["ask", "cancel", "leave"])
+def test_what_becomes_of_the_tasks_when_the_stop_button_ends_a_wait(
+    running_kernel: Kernel, policy: str, code: str
+) -> None:
+    k = running_kernel
+    error, waited_for = STOPPED[code]
+    assert k.run(f"%scaler config on_interrupt={policy} grace=0.2").text == f"grace=0.2 on_interrupt={policy}\n"
+    waiting = k.submit(f"f = ex.submit(time.sleep, 60)\nprint('waiting')\n{code}")
+    k.until(lambda m: m["msg_type"] == "stream" and "waiting" in m["content"]["text"])
+    k.manager.interrupt_kernel()
+    executed = k.finish(waiting)
+    assert error in executed.error
+    assert len(executed.displays) == (waited_for if policy == "ask" else 0)
+    k.run("wait([f for f in ex.unfinished() if f.state is TaskState.CANCELLING], 10)")
+    submitted = 3 if "map" in code else 1
+    left = submitted - waited_for if policy == "cancel" else submitted
+    assert k.run("print(len(ex.unfinished()))").text == f"{left}\n"
+    assert k.run("print(ex.cancel_all())").text == "True\n"
 
 
 CALLBACKS = """

@@ -109,7 +109,7 @@ class Scene:
         for played, letter in enumerate(self.order, 1):
             if letter == "C":
                 answer = answer_to_request(self.order[played:])
-                self.future.grace = SHORT if answer in "FA" else LONG
+                self.future.policy.grace = SHORT if answer in "FA" else LONG
                 asked = cancel(answer != "F")
             else:
                 self.director.play(letter, self.future)

@@ -186,7 +186,7 @@ def test_requests_for_information_are_answered_once_and_the_cell_stays_busy(k: K
     asked = {k.client.kernel_info(): "kernel_info_reply", k.client.comm_info("jupyter.widget"): "comm_info_reply"}
     assert {request: requests.until_replied(request) for request in asked} == asked
     click(k, comm)
-    assert k.finish(waiting).text == "before\nCancelledError\nafter\n"
+    assert k.finish(waiting).text == "before\nTaskCancelledError\nafter\n"
     requests.until_replied(waiting)
     assert [requests.number_of_replies(request) for request in (*asked, waiting)] == [1, 1, 1]
     seen = statuses(k, waiting)
@@ -245,7 +245,7 @@ def test_what_was_queued_before_the_wait_began(k: Kernel, busy: str) -> None:
     cells.append(k.submit("order.append(3)"))
     for request in cells:
         assert not k.finish(request, PATIENCE).error
-    assert k.run("print(order)").text == "['CancelledError', 2, 3]\n"
+    assert k.run("print(order)").text == "['TaskCancelledError', 2, 3]\n"
     requests.until_replied(asked)
     assert [requests.number_of_replies(request) for request in (asked, *cells)] == [1, 1, 1, 1, 1]
 
@@ -255,7 +255,7 @@ def test_a_click_before_the_wait_of_the_same_cell(k: Kernel) -> None:
     waiting = k.submit("print('now'); await asyncio.sleep(0.3); print(ended(f))")
     k.until(lambda m: m["msg_type"] == "stream" and "now" in m["content"]["text"])
     click(k, comm)
-    assert k.finish(waiting, PATIENCE).text == "now\nCancelledError\n"
+    assert k.finish(waiting, PATIENCE).text == "now\nTaskCancelledError\n"
 
 
 def test_a_cell_that_fails_after_a_click_ends_those_queued_behind_it(k: Kernel) -> None:
@@ -263,7 +263,7 @@ def test_a_cell_that_fails_after_a_click_ends_those_queued_behind_it(k: Kernel) 
     failing, behind = k.submit("f.result()"), k.submit("print('must not run')")
     until_waiting(k)
     click(k, comm)
-    assert k.finish(failing, PATIENCE).error.startswith("CancelledError")
+    assert k.finish(failing, PATIENCE).error.startswith("TaskCancelledError")
     assert k.finish(behind, PATIENCE).text == ""
     assert k.run("print(1)").text == "1\n"
 
@@ -278,7 +278,7 @@ def test_waits_nest(k: Kernel) -> None:
     until_waiting(k)
     asked = [k.submit("print('queued')"), k.client.kernel_info()]
     click(k, comm)
-    assert k.finish(waiting, PATIENCE).text == "['in', 'CancelledError']\n"
+    assert k.finish(waiting, PATIENCE).text == "['in', 'TaskCancelledError']\n"
     assert k.finish(asked[0], PATIENCE).text == "queued\n"
 
 
@@ -298,7 +298,7 @@ def test_the_stop_button_ends_a_wait_and_leaves_the_kernel_as_it_was(k: Kernel) 
     waiting = k.submit("print(ended(f))")
     until_waiting(k)
     click(k, comm)
-    assert k.finish(waiting, PATIENCE).text == "CancelledError\n"
+    assert k.finish(waiting, PATIENCE).text == "TaskCancelledError\n"
 
 
 def test_the_stop_button_ends_a_callback_that_runs_during_a_wait(k: Kernel) -> None:
@@ -368,7 +368,7 @@ def test_a_wait_in_a_callback_of_the_idle_kernels_loop(k: Kernel) -> None:
         else:
             click(k, comm)
             request = k.submit("print(answers)")
-            assert k.finish(request).text == "['CancelledError']\n"
+            assert k.finish(request).text == "['TaskCancelledError']\n"
     seen = statuses(k, request)
     before = seen.index((request, "busy"))
     assert seen[before - 1][1] == "idle", "the front end would show a busy kernel"
@@ -392,7 +392,7 @@ def test_an_extension_of_the_configuration(version: str) -> None:
         waiting = k.submit("print(ended(f))")
         until_waiting(k)
         click(k, comm)
-        assert k.finish(waiting, PATIENCE).text == "CancelledError\n"
+        assert k.finish(waiting, PATIENCE).text == "TaskCancelledError\n"
 
 
 STRANGE = """

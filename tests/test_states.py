@@ -16,8 +16,9 @@ import pytest
 from scaler_notebook.client import collect, waiting
 from scaler_notebook.client.future import ScalerFuture
 from scaler_notebook.client.manager import FutureManager
+from scaler_notebook.client.policy import Policy
 from scaler_notebook.protocol import failures, payloads
-from scaler_notebook.protocol.errors import EngineLostError
+from scaler_notebook.protocol.errors import EngineLostError, TaskCancelledError
 from scaler_notebook.protocol.messages import (
     EngineMessage,
     Payload,
@@ -149,7 +150,9 @@ class Life:
 
     def __init__(self) -> None:
         self.courier = Courier()
-        self.future: ScalerFuture[Any] = ScalerFuture(task_id="t", call="f()", courier=self.courier, grace=0.5)
+        self.future: ScalerFuture[Any] = ScalerFuture(
+            task_id="t", call="f()", courier=self.courier, policy=Policy(grace=0.5)
+        )
         self.manager = FutureManager()
         self.manager.add(self.future)
 
@@ -168,9 +171,7 @@ class Life:
         if letter == "C":
             return self.future.handle(Event.CANCEL_REQUESTED)
         message: Any = MESSAGES[letter]() if letter in MESSAGES else None
-        names = {TaskStarted: "started", TaskResult: "result", TaskCancelConfirm: "confirm"}
-        fields = {names[type(message)]: message} if message is not None else {"error": LOST}
-        return self.future.handle(EVENTS[letter], **fields)
+        return self.future.handle(EVENTS[letter], message if message is not None else LOST)
 
     def snapshot(self) -> tuple[Any, ...]:
         future = self.future
@@ -287,7 +288,7 @@ def outcome_of(future: ScalerFuture[Any]) -> Any:
 
 def expected_outcome(end: TaskState | CancelReason, order: str) -> Any:
     if isinstance(end, CancelReason):
-        return CancelledError
+        return TaskCancelledError
     return 42 if order.endswith("R") else KeyError
 
 
@@ -508,9 +509,7 @@ def test_the_payload_of_a_result_that_nobody_wants_is_freed(before: str) -> None
     life = Life().play(before)
     buffer = Frame(b"x")
     gone = weakref.ref(buffer)
-    life.future.handle(
-        Event.RESULT, result=TaskResult("t", TaskResultType.SUCCESS, Payload(payloads.dump(1).data, (buffer,)))
-    )
+    life.future.handle(Event.RESULT, TaskResult("t", TaskResultType.SUCCESS, Payload(payloads.dump(1).data, (buffer,))))
     del buffer
     assert gone() is None
     assert life.future.result_bytes == 0

@@ -97,7 +97,7 @@ def test_a_callback_of_the_loop_cancels_what_is_waited_for(apply: str) -> None:
         asyncio.get_running_loop().call_later(0.1, lambda: print(f.cancel()))
         print(ended(f), f.cancel_reason.value)
     """
-    assert run(apply, code) == ["False", "CancelledError stopped"]  # a callback asks, and never waits
+    assert run(apply, code) == ["False", "TaskCancelledError stopped"]  # a callback asks, and never waits
 
 
 def test_waits_nest(apply: str) -> None:

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 from . import waiting
 from .future import ScalerFuture
+from .until import follow_policy, stoppable
 
 F = TypeVar("F", bound="Future[Any]")
+T = TypeVar("T")
 
 
 class _Waiter(_base._Waiter):
@@ -54,7 +56,8 @@ class _Watch:
         waiter = self._waiter
         if not waiter.finished:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            waiting.host().wait(waiter.signal, remaining)
+            with stoppable(lambda: self._futures):
+                waiting.host().wait(waiter.signal, remaining)
         # A fresh signal before the deque is emptied: what ends meanwhile sets the new one.
         waiter.signal = waiting.Signal()
         ended = []
@@ -141,3 +144,27 @@ def _failed(future: "Future[Any]") -> bool:
     if isinstance(future, ScalerFuture):
         return future.failed
     return not future.cancelled() and future.exception() is not None
+
+
+def results_in_order(futures: "list[ScalerFuture[T]]", timeout: float | None) -> Iterator[T]:
+    """Results in the order of submission, ``timeout`` seconds from now at most; what is not read is cancelled.
+
+    The stop button is no loss of interest: what becomes of the tasks then is their executor's policy.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+
+    def results() -> Iterator[T]:
+        try:
+            futures.reverse()
+            while futures:  # popped before it is given, so that a result is kept by its reader alone
+                remaining = None if deadline is None else deadline - time.monotonic()
+                yield futures.pop().result(remaining)
+        except KeyboardInterrupt:
+            follow_policy(futures)
+            futures.clear()
+            raise
+        finally:
+            for future in futures:
+                future.request_cancel_unfinished()
+
+    return results()

@@ -1,9 +1,7 @@
 """``NotebookExecutor``: a ``concurrent.futures.Executor`` whose tasks can be seen and stopped."""
 
 import atexit
-import math
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -13,14 +11,15 @@ from ..engines.base import Engine
 from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
-from ..protocol import payloads
-from ..protocol.messages import Payload, Task, TaskOptions
+from ..protocol.messages import Task, TaskOptions
 from ..protocol.states import TaskState
 from . import journal, waiting
-from .collect import wait as wait_for
+from .collect import results_in_order
 from .describe import describe_call, function_name
-from .future import ScalerFuture
-from .lifecycle import DEFAULT_GRACE
+from .future import CANCEL_TIMEOUT, ScalerFuture
+from .group import FutureGroup
+from .pickling import pickle_call
+from .policy import DEFAULTS, OnInterrupt, Policy
 from .session import Session, open_sessions
 
 P = ParamSpec("P")
@@ -47,12 +46,18 @@ class NotebookExecutor(Executor):
     max_workers
         The standard library's name for the same.
     grace
-        Seconds that a running task gets between the interrupt of a cancel and the kill (or the refusal).
+        Seconds that a running task gets between the interrupt of a cancel and the kill (or the refusal); 1 unless
+        ``%scaler config`` says otherwise.
+    on_interrupt
+        What becomes of the tasks when the stop button (or Ctrl-C) ends a wait for them: ``"ask"`` (unless
+        ``%scaler config`` says otherwise): they run on and their cards offer Cancel; ``"cancel"``: they are
+        cancelled, by force; ``"leave"``: they run on.
 
     Raises
     ------
     ValueError
-        An address that is none; a number of workers that is not positive, two that differ, or a negative grace period.
+        An address that is none; a number of workers that is not positive, two that differ, a negative grace period,
+        or another ``on_interrupt``.
     """
 
     def __init__(
@@ -61,7 +66,8 @@ class NotebookExecutor(Executor):
         *,
         n_workers: int | None = None,
         max_workers: int | None = None,
-        grace: float = DEFAULT_GRACE,
+        grace: float | None = None,
+        on_interrupt: OnInterrupt | None = None,
     ) -> None:
         if n_workers is not None and max_workers is not None and n_workers != max_workers:
             raise ValueError(f"n_workers={n_workers} and max_workers={max_workers} mean the same; give one")
@@ -70,13 +76,14 @@ class NotebookExecutor(Executor):
             raise ValueError(f"at least one worker is needed, not {workers}")
         if address is not None and workers is not None:
             raise ValueError("the engine at an address has workers already; give an address or a number of workers")
-        if not 0 <= grace < math.inf:
-            raise ValueError(f"the grace period is in seconds, at least 0 and finite, not {grace}")
+        self.policy = Policy(
+            DEFAULTS.grace if grace is None else grace,
+            DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
+        )
         if address is not None:
             AttachedEngine(address)  # for its opinion of the address: now, not at the first submit
         self._address = address
         self._workers = workers if workers is not None else available_cores()
-        self.grace = grace
         self._session: Session | None = None
         self._starting = threading.Lock()
         self._shut_down = False
@@ -124,9 +131,9 @@ class NotebookExecutor(Executor):
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], call: str
     ) -> ScalerFuture[T]:
-        function, arguments = _pickle_call(fn, args, kwargs)
+        function, arguments = pickle_call(fn, args, kwargs)
         session = self._running_session()
-        future: ScalerFuture[T] = ScalerFuture(session.new_id(), call, session, self.grace)
+        future: ScalerFuture[T] = ScalerFuture(session.new_id(), call, session, self.policy)
         journal.follow(future)
         session.submit(future, Task(future.task_id, "", function, arguments, TaskOptions(call)))
         return future
@@ -163,21 +170,41 @@ class NotebookExecutor(Executor):
         """
         if chunksize < 1:
             raise ValueError(f"chunksize is at least 1, not {chunksize}")
+        return results_in_order(list(self.map_async(fn, *iterables)), timeout)
+
+    def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
+        """Submit a call for each item (or tuple of items) now; gives their futures as a group."""
         futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
-        return _results(futures, timeout)
+        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """The futures of this executor that have not ended, in the order of submission."""
         return self._session.unfinished() if self._session is not None else []
 
-    def cancel_all(self, timeout: float | None = 30.0, force: bool = True) -> bool:
-        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time."""
-        futures = self.unfinished()
-        for future in futures:
-            future.request_cancel_unfinished(force)
-        if waiting.may_wait():
-            wait_for(futures, timeout)
-        return all(future.done() for future in futures)
+    def cancel_all(
+        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
+    ) -> bool:
+        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time.
+
+        The parameters are those of :meth:`ScalerFuture.cancel`.
+        """
+        return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
+
+    def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
+        """Cancel every unfinished task by force, as Scaler's client does. The executor takes tasks on."""
+        return self.cancel_all(timeout)
+
+    def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
+        """Cancel what is unfinished and leave the engine; one of its own ends, one at an address stays.
+
+        What is not confirmed within ``timeout`` seconds is cancelled all the same: *disconnected*. The executor takes
+        no more tasks. Where waiting would block a loop or a widget's callback, it asks, and the rest happens later.
+        """
+        with self._starting:
+            self._shut_down = True
+        session = self._session
+        if session is not None:
+            session.disconnect(timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, let those there are finish, and end the engine.
@@ -221,41 +248,6 @@ def latest() -> NotebookExecutor | None:
 def all_unfinished() -> list[ScalerFuture[Any]]:
     """The unfinished futures of every executor of this process."""
     return [future for session in open_sessions() for future in session.unfinished()]
-
-
-def _pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, Payload]:
-    name = function_name(fn)
-    try:
-        function = payloads.dump(fn)
-    except Exception as error:
-        raise payloads.serialization_error(f"the function {name}", fn, error) from error
-    try:
-        return function, payloads.dump((args, kwargs))
-    except Exception as error:
-        named = [(f"argument {i + 1}", value) for i, value in enumerate(args)]
-        named += [(f"argument {key!r}", value) for key, value in kwargs.items()]
-        for what, value in named:
-            try:
-                payloads.dump(value)
-            except Exception as problem:
-                raise payloads.serialization_error(f"{what} of {name}", value, problem) from error
-        raise payloads.serialization_error(f"the arguments of {name}", (args, kwargs), error) from error
-
-
-def _results(futures: list[ScalerFuture[T]], timeout: float | None) -> Iterator[T]:
-    deadline = None if timeout is None else time.monotonic() + timeout
-
-    def results() -> Iterator[T]:
-        try:
-            futures.reverse()
-            while futures:  # popped before it is given, so that a result is kept by its reader alone
-                remaining = None if deadline is None else deadline - time.monotonic()
-                yield futures.pop().result(remaining)
-        finally:
-            for future in futures:
-                future.request_cancel_unfinished()
-
-    return results()
 
 
 @atexit.register

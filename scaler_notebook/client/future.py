@@ -1,14 +1,16 @@
 """``ScalerFuture``: the standard library's future, with a cancel that waits until the stop is confirmed."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, TimeoutError
+from concurrent.futures import TimeoutError
 from typing import Any, Generic, TypeVar
 
-from ..protocol.states import Event, TaskState
+from ..protocol.errors import TaskCancelledError
+from ..protocol.states import Event
 from . import callbacks, waiting
 from .lifecycle import TaskLifecycle
+from .policy import checked_grace
+from .until import answered, until, until_async
 
 T = TypeVar("T")
 
@@ -30,8 +32,8 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         The call as a person reads it.
     courier
         Takes requests to the engine; None for a future without one.
-    grace
-        Seconds that a running task gets between the interrupt and the kill or the refusal.
+    policy
+        How its tasks are cancelled; shared with the executor.
     """
 
     # ------------------------------------------------------------------ outcome
@@ -43,113 +45,101 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         ------
         TimeoutError
             It did not finish in time; it goes on.
-        concurrent.futures.CancelledError
-            It was cancelled; the message says how it ended.
+        TaskCancelledError
+            It was cancelled; the message and ``reason`` say how it ended. (A ``concurrent.futures.CancelledError``.)
         Exception
             What the task raised, the remote traceback as its ``__cause__``.
         """
-        self._wait_until(self.done, timeout)
+        self._wait_for_end(timeout)
         return self._get()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The task's exception, or None. Waits and raises as :meth:`result` does."""
-        self._wait_until(self.done, timeout)
-        self._load()
-        if self.cancelled():
-            raise self._cancelled_error()
-        return self._error
+        self._wait_for_end(timeout)
+        return self._end()[1]
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> T:
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-
-        def wake(future: TaskLifecycle) -> None:
-            if future.done():
-                with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits us any more
-                    loop.call_soon_threadsafe(woken.set)
-
-        self.watch(wake)
         try:
-            if not self.done():
-                await woken.wait()
+            await until_async([self], TaskLifecycle.done)
         except asyncio.CancelledError:
             if not waiting.host().stopped():
                 self.request_cancel()
             raise
-        finally:
-            self.unwatch(wake)
         return self._get()
 
-    def _get(self) -> T:
-        self._load()
-        if self.cancelled():
-            raise self._cancelled_error()
-        if self._error is not None:
-            try:
-                raise self._error
-            finally:
-                self = None  # type: ignore[assignment]  # the traceback would keep the future alive, and it the traceback
-        value: T = self._value
-        return value
+    def _wait_for_end(self, timeout: float | None) -> None:
+        if not until([self], TaskLifecycle.done, timeout):
+            raise TimeoutError(f"{self.call or self.task_id} is still {self.state.value} after {timeout} s")
 
-    def _cancelled_error(self) -> CancelledError:
-        reason = self._reason.value if self._reason is not None else ""
-        return CancelledError(f"{self.call or self.task_id}: {reason}")
+    def _get(self) -> T:
+        value, error = self._end()
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            error = None
+            self = None  # type: ignore[assignment]  # the traceback would keep the future alive, and it the traceback
+
+    def _end(self) -> tuple[T, BaseException | None]:
+        outcome = self._outcome
+        if outcome is None:
+            assert self._reason is not None
+            raise TaskCancelledError(f"{self.call or self.task_id}: {self._reason.value}", self._reason)
+        return outcome.load()
 
     # ------------------------------------------------------------------ cancel
 
-    def request_cancel(self, force: bool = True) -> None:
+    def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
         """Ask the engine to stop the task, and return at once. On a finished future it discards the result.
 
         Parameters
         ----------
         force
             After the grace period kill the process that runs it; otherwise the engine answers that it still runs.
+        grace
+            Seconds that the task gets between the interrupt and that; by default its executor's.
+
+        Raises
+        ------
+        ValueError
+            The grace period is no length of time; nothing was asked.
         """
-        self.handle(Event.CANCEL_REQUESTED, force=force)
+        self._request(force, grace)
 
-    def request_cancel_unfinished(self, force: bool = True) -> bool:
+    def request_cancel_unfinished(self, force: bool = True, grace: float | None = None) -> bool:
         """:meth:`request_cancel`, but never discards a result: for buttons and bulk cancels. False if it is done."""
-        return self.handle(Event.CANCEL_REQUESTED, force=force, keep_result=True) or not self.done()
+        return self._request(force, grace, keep_result=True) or not self.done()
 
-    def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True) -> bool:
+    def _request(self, force: bool, grace: float | None, keep_result: bool = False) -> bool:
+        grace = None if grace is None else checked_grace(grace)
+        return self.handle(Event.CANCEL_REQUESTED, force=force, grace=grace, keep_result=keep_result)
+
+    def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
         """Ask the engine to stop the task and wait for its answer; what it returns is exactly ``cancelled()``.
 
         False means that the task still runs (``refused``) or that no answer came within ``timeout`` seconds (the
         state stays CANCELLING, and a late answer counts). Where waiting would block a loop or a widget's callback,
-        it asks and returns at once.
+        it asks and returns at once. ``force`` and ``grace`` are those of :meth:`request_cancel`.
         """
-        self.request_cancel(force)
+        self.request_cancel(force, grace)
         if waiting.may_wait():
             self.wait_for_answer(timeout)
         return self.cancelled()
 
     def wait_for_answer(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
         """Wait until no cancel is under way any more, at most ``timeout`` seconds."""
-        with contextlib.suppress(TimeoutError):
-            self._wait_until(lambda: self._task_state is not TaskState.CANCELLING, timeout)
+        until([self], answered, timeout)
 
-    async def cancel_async(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True) -> bool:
+    async def cancel_async(
+        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
+    ) -> bool:
         """:meth:`cancel` for coroutines: waits without blocking the loop."""
-        loop = asyncio.get_running_loop()
-        answered = asyncio.Event()
-
-        def wake(future: TaskLifecycle) -> None:
-            if future.state is not TaskState.CANCELLING:
-                with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(answered.set)
-
-        self.request_cancel(force)
-        self.watch(wake)
-        try:
-            if self._task_state is TaskState.CANCELLING:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(answered.wait(), timeout)
-        finally:
-            self.unwatch(wake)
+        self.request_cancel(force, grace)
+        await until_async([self], answered, timeout)
         return self.cancelled()
 
     # ------------------------------------------------------------------ who is told
@@ -173,19 +163,3 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
 
         self.watch(tell)
         return lambda: self.unwatch(tell)
-
-    def _wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
-        if condition():
-            return
-        signal = waiting.Signal()
-
-        def wake(future: TaskLifecycle) -> None:
-            if condition():
-                signal.set()
-
-        self.watch(wake)
-        try:
-            if not condition() and not waiting.host().wait(signal, timeout) and not condition():
-                raise TimeoutError(f"{self.call or self.task_id} is still {self._task_state.value} after {timeout} s")
-        finally:
-            self.unwatch(wake)

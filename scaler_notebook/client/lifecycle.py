@@ -10,28 +10,21 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, RUNNING
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import assert_never
 
-from ..protocol.messages import (
-    LogStream,
-    Payload,
-    TaskCancel,
-    TaskCancelConfirm,
-    TaskFigures,
-    TaskLog,
-    TaskResult,
-    TaskResultType,
-    TaskStarted,
-)
+from ..protocol.messages import TaskCancel, TaskCancelConfirm, TaskFigures, TaskLog, TaskResult, TaskStarted
+from ..protocol.messages import TaskResultType as Result
 from ..protocol.states import TABLE, Action, CancelReason, Event, TaskState
 from . import callbacks
-from .outcome import Failure, Logs, failure_of, unpickle
+from .outcome import Failure, Outcome
+from .output import Logs, Output
+from .policy import Policy
+from .trace import Moment, Trace, What
 
 Watcher = Callable[["TaskLifecycle"], None]
-
-DEFAULT_GRACE = 1.0  # seconds between the interrupt and what follows it
+Message: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +46,23 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     _done_callbacks: list[Callable[[Any], object]]
 
     def __init__(
-        self, task_id: str, call: str = "", courier: Courier | None = None, grace: float = DEFAULT_GRACE
+        self, task_id: str, call: str = "", courier: Courier | None = None, policy: Policy | None = None
     ) -> None:
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._payload: Payload | None = None  # of the outcome, until somebody looks at it
         super().__init__()
         self._state = RUNNING  # running() is true from submission on: the engine has the task
         self._task_state = TaskState.SUBMITTED
         self._reason: CancelReason | None = None
-        self._outcome: TaskResultType | None = None
+        self._outcome: Outcome | None = None
         self._courier = courier
         self._started = False
         self._asked: bool | None = None  # the strength of the strongest request that is unanswered
         self._refused = False
-        self._failure: Failure | None = None
         self._watchers: tuple[Watcher, ...] = ()
-        self._logs: list[tuple[LogStream, str]] = []
+        self._output = Output()
+        self._moments: list[Moment] = []
         self.task_id = task_id
         self.call = call
-        self.grace = grace
+        self.policy = policy if policy is not None else Policy()
         self.submitted_at = time.time()
         self.started_at: float | None = None
         self.ended_at: float | None = None
@@ -98,42 +88,33 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     @property
     def failed(self) -> bool:
         """Has it finished with an exception? (False as well while it is not done, or if it was cancelled.)"""
-        if self._task_state is not TaskState.FINISHED:
-            return False
-        return self._error is not None or self._outcome is not TaskResultType.SUCCESS
-
-    @property
-    def logs(self) -> Logs:
-        """What it wrote to stdout and stderr so far, its subprocesses included."""
-        parts = list(self._logs)
-        out, err = ("".join(text for stream, text in parts if stream is wanted) for wanted in LogStream)
-        return Logs(out, err)
-
-    def last_output(self, size: int) -> tuple[str, bool]:
-        """The last ``size`` characters of both streams as they arrived, and whether there were more."""
-        parts: list[str] = []
-        length = 0
-        for _, text in reversed(self._logs):
-            parts.append(text)
-            length += len(text)
-            if length > size:
-                break
-        return "".join(reversed(parts))[-size:], length > size
+        outcome = self._outcome
+        return outcome is not None and outcome.failed
 
     @property
     def failure(self) -> Failure | None:
         """Its exception in words, if it has one; runs no code of the user's."""
-        if not self.failed:
-            return None
-        if self._failure is None:
-            self._failure = failure_of(self._outcome, self._payload, self._error)
-        return self._failure
+        outcome = self._outcome
+        return outcome.failure if outcome is not None and outcome.failed else None
 
     @property
     def result_bytes(self) -> int:
         """Size of a result that nobody has looked at yet; 0 afterwards."""
-        payload = self._payload
-        return payload.nbytes if payload is not None else 0
+        outcome = self._outcome
+        return outcome.nbytes if outcome is not None else 0
+
+    @property
+    def logs(self) -> Logs:
+        """What it wrote to stdout and stderr so far, its subprocesses included."""
+        return self._output.logs()
+
+    def last_output(self, size: int) -> tuple[str, bool]:
+        """The last ``size`` characters of both streams as they arrived, and whether there were more."""
+        return self._output.tail(size)
+
+    def trace(self) -> Trace:
+        """Its messages so far, with their times: a sequence that prints as a small time line."""
+        return Trace(f"{self.task_id}  {self.call}".rstrip(), self.submitted_at, tuple(self._moments))
 
     def done(self) -> bool:
         """Is it finished or cancelled?"""
@@ -157,33 +138,23 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
 
     # ------------------------------------------------------------------ what others read directly
 
-    def _load(self) -> None:
-        """Unpickle the outcome, on the thread that asked for it, under no lock. Who is first wins."""
-        payload, outcome = self._payload, self._outcome
-        if payload is None or outcome is None:
-            return
-        value, error = unpickle(outcome, payload, self.call)
-        with self._condition:
-            if self._payload is payload:
-                self._value, self._error, self._payload = value, error, None
-
     @property
     def _result(self) -> Any:
-        self._load()
-        return self._value
+        outcome = self._outcome
+        return outcome.load()[0] if outcome is not None else None
 
     @_result.setter
     def _result(self, value: Any) -> None:
-        self._value = value
+        """The standard library's constructor sets it; what counts is the outcome."""
 
     @property
     def _exception(self) -> BaseException | None:
-        self._load()
-        return self._error
+        outcome = self._outcome
+        return outcome.load()[1] if outcome is not None else None
 
     @_exception.setter
     def _exception(self, error: BaseException | None) -> None:
-        self._error = error
+        """As above."""
 
     # ------------------------------------------------------------------ who is told
 
@@ -205,91 +176,97 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def handle(
         self,
         event: Event,
+        what: Message | BaseException | None = None,
         *,
         force: bool = True,
-        started: TaskStarted | None = None,
-        confirm: TaskCancelConfirm | None = None,
-        result: TaskResult | None = None,
-        error: BaseException | None = None,
+        grace: float | None = None,
         keep_result: bool = False,
     ) -> bool:
-        """Apply an event by the state table; False if it changed nothing.
+        """Apply an event by the state table; False if it changed nothing. For the manager and for requests.
 
-        Called by the manager and by requests, never by users. With ``keep_result`` a request leaves what has
-        finished as it is.
+        Parameters
+        ----------
+        what
+            The engine's message; for ``ENGINE_LOST`` the error that says so.
+        force, grace
+            Of a request; without a grace period the policy's.
+        keep_result
+            A request leaves what has finished as it is.
         """
-        before = self._task_state
         request: TaskCancel | None = None
         with self._condition:
-            was_done = self._task_state.terminal
-            action = TABLE[self._task_state, event]
-            if action is Action.DISCARD and keep_result:
-                return False
-            match action:
-                case Action.START | Action.REMEMBER_START:
-                    self._started = True
-                    self.started_at = started.time if started is not None else time.time()
-                    if action is Action.START:
-                        self._task_state = TaskState.RUNNING
-                case Action.REQUEST:
-                    self._task_state = TaskState.CANCELLING
-                    self._refused = False
-                    self._asked = force
-                    request = TaskCancel(self.task_id, force, self.grace)
-                case Action.UPGRADE:
-                    if not force or self._asked:
-                        return False
-                    self._asked = True
-                    request = TaskCancel(self.task_id, force, self.grace)
-                case Action.DISCARD:
-                    self._cancelled(CancelReason.DISCARDED)
-                case Action.WITHDRAW | Action.CONFIRM:
-                    self._cancelled(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
-                case Action.NOT_FOUND:
-                    self._cancelled(CancelReason.NOT_FOUND)
-                case Action.REFUSE:
-                    if self._asked and confirm is not None and not confirm.force:
-                        return False  # weaker than the strongest request outstanding
-                    self._asked = None
-                    self._refused = True
-                    self._task_state = TaskState.RUNNING if self._started else TaskState.SUBMITTED
-                case Action.FINISH:
-                    assert result is not None
-                    self._take_figures(result)
-                    self._finished(result.outcome, payload=result.payload)
-                case Action.TOO_LATE:
-                    assert result is not None
-                    self._take_figures(result)
-                    success = result.outcome is TaskResultType.SUCCESS
-                    self._cancelled(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
-                case Action.LOSE:
-                    self._finished(None, error=error)
-                case Action.DISCONNECT:
-                    self._cancelled(CancelReason.DISCONNECTED)
-                case Action.IGNORE | Action.FREE:
+            before = self._task_state
+            action = TABLE[before, event]
+            if event is Event.CANCEL_REQUESTED:
+                if action is Action.IGNORE or (action is Action.DISCARD and keep_result):
                     return False
-                case Action.NOT_PERMITTED:
-                    pass
-                case _:
-                    assert_never(action)
-            if not was_done and self._task_state.terminal:
-                done_callbacks = list(self._done_callbacks)
-                self._done_callbacks.clear()
-            else:
-                done_callbacks = []
+                if action is not Action.DISCARD:
+                    if self._asked is not None and (self._asked or not force):
+                        return False  # it is no stronger than the request that is under way
+                    request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
+            changed = self._carry_out(action, what, force)
+            self._moments.append((time.time(), event, changed, _to_note(request or what)))
+            done_callbacks: list[Callable[[Any], object]] = []
+            if self._task_state.terminal and not before.terminal:
+                done_callbacks, self._done_callbacks = self._done_callbacks, []
         if action is Action.NOT_PERMITTED:
             log.error("%s: %s is not permitted in state %s", self.task_id, event.value, before.value)
-            return False
         if request is not None and self._courier is not None:
             self._courier.send_cancel(request)
         for callback in done_callbacks:
             callbacks.post(partial(callback, self))
-        self._tell_watchers()
+        if changed:
+            self._tell_watchers()
+        return changed
+
+    def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
+        """With the lock held; False if nothing changes."""
+        match action:
+            case Action.START | Action.REMEMBER_START:
+                assert isinstance(what, TaskStarted)
+                self._started = True
+                self.started_at = what.time
+                if action is Action.START:
+                    self._task_state = TaskState.RUNNING
+            case Action.REQUEST:
+                self._task_state, self._asked, self._refused = TaskState.CANCELLING, force, False
+            case Action.UPGRADE:
+                self._asked = True
+            case Action.DISCARD:
+                self._cancelled(CancelReason.DISCARDED)
+            case Action.WITHDRAW | Action.CONFIRM:
+                self._cancelled(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
+            case Action.NOT_FOUND:
+                self._cancelled(CancelReason.NOT_FOUND)
+            case Action.REFUSE:
+                assert isinstance(what, TaskCancelConfirm)
+                if self._asked and not what.force:
+                    return False  # weaker than the strongest request outstanding
+                self._asked, self._refused = None, True
+                self._task_state = TaskState.RUNNING if self._started else TaskState.SUBMITTED
+            case Action.FINISH:
+                assert isinstance(what, TaskResult)
+                self._take_figures(what)
+                self._finished(Outcome(what.outcome, what.payload, self.call))
+            case Action.TOO_LATE:
+                assert isinstance(what, TaskResult)
+                self._take_figures(what)
+                success = what.outcome is Result.SUCCESS
+                self._cancelled(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
+            case Action.LOSE:
+                assert isinstance(what, BaseException)
+                self._finished(Outcome.of(what))
+            case Action.DISCONNECT:
+                self._cancelled(CancelReason.DISCONNECTED)
+            case Action.IGNORE | Action.FREE | Action.NOT_PERMITTED:
+                return False
+            case _:
+                assert_never(action)
         return True
 
     def add_log(self, message: TaskLog) -> None:
         """Keep what the task wrote."""
-        self._logs.append((message.stream, message.text))
+        self._output.add(message.stream, message.text)
         self._tell_watchers()
 
     def _tell_watchers(self) -> None:
@@ -302,27 +279,21 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self.started_at = self.started_at or result.figures.started or None
         self.ended_at = result.figures.ended or time.time()
 
-    def _finished(
-        self,
-        outcome: TaskResultType | None,
-        payload: Payload | None = None,
-        error: BaseException | None = None,
-    ) -> None:
+    def _finished(self, outcome: Outcome) -> None:
         """→ FINISHED. With the lock held, as ``wait`` and ``as_completed`` require."""
+        self._outcome = outcome  # first: who finds the future done looks at it, under no lock
         self._task_state, self._state = TaskState.FINISHED, FINISHED
-        self._outcome, self._payload, self._error = outcome, payload, error
         self.ended_at = self.ended_at or time.time()
-        failed = outcome is not TaskResultType.SUCCESS
         for waiter in self._waiters:
-            (waiter.add_exception if failed else waiter.add_result)(self)
+            (waiter.add_exception if outcome.failed else waiter.add_result)(self)
         self._condition.notify_all()
 
     def _cancelled(self, reason: CancelReason) -> None:
         """→ CANCELLED. With the lock held. Those who were told of FINISHED are not told again."""
         told = self._task_state is TaskState.FINISHED
-        self._task_state, self._state, self._reason = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED, reason
-        self._payload = self._value = self._error = None
-        self._asked = None
+        self._reason = reason  # first, as above
+        self._task_state, self._state = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED
+        self._outcome = self._asked = None
         self.ended_at = self.ended_at or time.time()
         if not told:
             for waiter in self._waiters:
@@ -340,3 +311,13 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def set_exception(self, exception: BaseException | None) -> None:
         """Not for this future: the engine alone settles it."""
         raise InvalidStateError("a ScalerFuture is settled by its engine alone")
+
+
+def _to_note(what: Message | TaskCancel | BaseException | None) -> What:
+    """What a trace keeps of a message: neither a result's payload nor an error's frames are its to hold."""
+    match what:
+        case TaskResult():
+            return what.outcome
+        case BaseException():
+            return f"{type(what).__name__}: {what}"
+    return what

@@ -62,11 +62,11 @@ class FutureManager:
     def _hand_over(self, future: ScalerFuture[Any], message: TaskMessage) -> None:
         match message:
             case TaskStarted():
-                future.handle(Event.STARTED, started=message)
+                future.handle(Event.STARTED, message)
             case TaskResult():
-                future.handle(Event.RESULT, result=message)
+                future.handle(Event.RESULT, message)
             case TaskCancelConfirm():
-                future.handle(CONFIRMS[message.answer], confirm=message)
+                future.handle(CONFIRMS[message.answer], message)
             case TaskLog():
                 future.add_log(message)
             case TaskProgress() | TaskDisplay():
@@ -78,10 +78,10 @@ class FutureManager:
         """End one future: its task never reached the engine."""
         future = self._futures.pop(task_id, None)
         if future is not None:
-            future.handle(Event.ENGINE_LOST, error=error)
+            future.handle(Event.ENGINE_LOST, error)
 
     def lost(self, error: BaseException) -> None:
         """The engine is gone: every unfinished future ends, and says so."""
         while self._futures:
             _, future = self._futures.popitem()
-            future.handle(Event.ENGINE_LOST, error=error)
+            future.handle(Event.ENGINE_LOST, error)

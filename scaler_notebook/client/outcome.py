@@ -1,5 +1,6 @@
-"""What a task left: its value or exception, unpickled on first use, and what it wrote."""
+"""How a task ended by itself: a value or an exception, unpickled on first use."""
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +10,7 @@ from ..protocol import failures, payloads
 from ..protocol.errors import ProcessorDiedError, RemoteTraceback, TaskSerializationError
 from ..protocol.messages import Payload, TaskResultType
 
-
-@dataclass(frozen=True, slots=True)
-class Logs:
-    """What a task wrote so far. Prints as both streams, one after the other."""
-
-    stdout: str
-    stderr: str
-
-    def __str__(self) -> str:
-        return self.stdout + self.stderr
+_storing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +21,82 @@ class Failure:
     traceback: str
 
 
-def failure_of(outcome: TaskResultType | None, payload: Payload | None, error: BaseException | None) -> Failure:
-    """The exception of a failed task in words, without loading the exception itself."""
-    if error is None and payload is not None and outcome is TaskResultType.FAILED:
-        try:
-            return Failure(*failures.words(payload))
-        except Exception as problem:  # a query never raises; who asks for the exception is told the same
-            error = problem
-    if error is None and payload is not None:
-        _, error = unpickle(TaskResultType.FAILED_WORKER_DIED, payload, "")
-    headline = f"{type(error).__name__}: {error}"
-    cause = error.__cause__ if error is not None else None
-    return Failure(headline, cause.text if isinstance(cause, RemoteTraceback) else headline)
+class Outcome:
+    """What a finished future holds.
+
+    Parameters
+    ----------
+    kind
+        How the task ended.
+    payload
+        What came with it.
+    call
+        The call as a person reads it, for messages.
+    """
+
+    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_payload")
+
+    def __init__(self, kind: TaskResultType, payload: Payload, call: str) -> None:
+        self._kind = kind
+        self._payload: Payload | None = payload
+        self._call = call
+        self._loaded: tuple[Any, BaseException | None] | None = None
+        self._failure: Failure | None = None
+
+    @classmethod
+    def of(cls, error: BaseException | None) -> "Outcome":
+        """Of a task whose end nobody knows: the engine is lost, and ``error`` says so."""
+        outcome = cls(TaskResultType.FAILED, Payload(b""), "")
+        outcome._loaded, outcome._payload = (None, error), None
+        return outcome
+
+    def load(self) -> tuple[Any, BaseException | None]:
+        """``(value, None)`` or ``(None, exception)``; unpickled on the thread that asks first, under no lock."""
+        payload = self._payload
+        if self._loaded is None and payload is not None:
+            loaded = _unpickle(self._kind, payload, self._call)
+            with _storing:  # whoever asks gets the same object
+                if self._loaded is None:
+                    self._loaded, self._payload = loaded, None
+        assert self._loaded is not None
+        return self._loaded
+
+    @property
+    def failed(self) -> bool:
+        """Is it an exception? A value that cannot be loaded here is one too, once somebody has tried."""
+        return self._kind is not TaskResultType.SUCCESS or (self._loaded is not None and self._loaded[1] is not None)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of a pickle that nobody has looked at yet; 0 afterwards."""
+        payload = self._payload
+        return payload.nbytes if payload is not None else 0
+
+    @property
+    def failure(self) -> Failure:
+        """The exception in words; runs no code of the user's."""
+        if self._failure is None:
+            self._failure = self._in_words()
+        return self._failure
+
+    def _in_words(self) -> Failure:
+        payload = self._payload
+        error: BaseException | None
+        if payload is not None and self._kind is TaskResultType.FAILED:
+            try:
+                return Failure(*failures.words(payload))
+            except Exception as problem:  # a query never raises; who asks for the exception is told the same
+                error = problem
+        else:
+            error = self.load()[1]
+        headline = f"{type(error).__name__}: {error}"
+        cause = error.__cause__ if error is not None else None
+        return Failure(headline, cause.text if isinstance(cause, RemoteTraceback) else headline)
 
 
-def unpickle(outcome: TaskResultType, payload: Payload, call: str) -> tuple[Any, BaseException | None]:
-    """``(value, None)`` or ``(None, exception)`` of a task that ended by itself; runs the user's code."""
+def _unpickle(kind: TaskResultType, payload: Payload, call: str) -> tuple[Any, BaseException | None]:
     try:
-        match outcome:
+        match kind:
             case TaskResultType.SUCCESS:
                 return payloads.load(payload), None
             case TaskResultType.FAILED:
@@ -57,7 +107,7 @@ def unpickle(outcome: TaskResultType, payload: Payload, call: str) -> tuple[Any,
                     f"{text}. It ran {call or 'the task'}; no other task is affected, and a new process has its place."
                 )
             case _:
-                assert_never(outcome)
+                assert_never(kind)
     except Exception as problem:
         error = TaskSerializationError(
             f"the result of {call or 'the task'} arrived and cannot be loaded in this process: "

@@ -14,6 +14,7 @@ from ..protocol.messages import ClientMessage, EngineMessage, Task, TaskCancel
 from . import waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
+from .group import FutureGroup
 from .manager import FutureManager
 from .surroundings import Surroundings
 
@@ -116,6 +117,19 @@ class Session:
     def finish_later(self) -> None:
         """:meth:`finish` on a thread of its own."""
         threading.Thread(target=self.finish, name="scaler_notebook finish", daemon=True).start()
+
+    def disconnect(self, timeout: float | None) -> None:
+        """Cancel what is unfinished, wait ``timeout`` seconds for the confirmations, and close."""
+        unfinished = FutureGroup(self.unfinished())
+        unfinished.request_cancel()
+        if waiting.may_wait():
+            try:
+                unfinished.cancel(timeout)
+            finally:
+                self.close()
+        else:
+            thread = threading.Thread(target=self.disconnect, args=(timeout,), name="scaler_notebook disconnect")
+            thread.start()
 
     def close(self) -> None:
         """End the engine with everything it runs; unfinished futures get a :class:`DisconnectedError`.

@@ -7,12 +7,15 @@ alive while a cell blocks (:mod:`scaler_notebook.notebook.bridge`).
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from . import callbacks, reentrant
+
+if TYPE_CHECKING:
+    from .lifecycle import TaskLifecycle
 
 
 class Signal:
@@ -57,6 +60,9 @@ class Host(Protocol):
     def stopped(self) -> bool:
         """Is a notebook's stop button cancelling the cell that runs? It ends its awaits, and leaves the tasks alone."""
 
+    def offer_cancel(self, futures: "Sequence[TaskLifecycle]") -> None:
+        """The stop button has ended a wait for these, and they run on: show how to stop them, where one can see it."""
+
     @property
     def waits_at_exit(self) -> bool:
         """Do unfinished tasks hold up the end of this process (a script), or end with it (a kernel)?"""
@@ -75,6 +81,9 @@ class PlainHost:
 
     def stopped(self) -> bool:
         return False
+
+    def offer_cancel(self, futures: "Sequence[TaskLifecycle]") -> None:
+        """A script's user sees nothing but its own output."""
 
     def post(self, call: Callable[[], object]) -> None:
         callbacks.post(call)

@@ -7,11 +7,12 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 from ..client import callbacks, reentrant, waiting
+from ..client.lifecycle import TaskLifecycle
 from . import kernel_internals
 from .pump import Pump
 
@@ -108,6 +109,11 @@ class KernelHost:
                 log.exception("an on_update callback raised; the task is not affected")
 
     # ------------------------------------------------------------------ the stop button
+
+    def offer_cancel(self, futures: Sequence[TaskLifecycle]) -> None:
+        from . import display
+
+        display.offer_cancel(futures, self)
 
     def stopped(self) -> bool:
         return self._stopped

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ READY_PATIENCE = 3.0  # seconds that a front end gets to show a widget before HT
 FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
 PREVIEW_BYTES = 1_000_000  # a larger result is not loaded only to be shown
 PREVIEW_TEXT = 2_000  # characters
+
+MAX_OFFERED = 3  # cards that an interrupted cell shows by itself
 
 _HERE = Path(__file__).parent
 
@@ -41,6 +44,8 @@ class Card:
     """
 
     def __init__(self, future: ScalerFuture[Any], host: KernelHost) -> None:
+        self.task_id = future.task_id
+        self.cell = host.shell.execution_count  # the one that it is displayed in
         self._future = future
         self._host = host
         self._display_id = uuid.uuid4().hex
@@ -60,6 +65,7 @@ class Card:
             self._widget = widget = CardWidget()
             self._host.our_comms.add(widget.comm.comm_id)
             widget.on_msg(self._on_message)
+            _live.add(self)
             bundle["application/vnd.jupyter.widget-view+json"] = {
                 "version_major": 2,
                 "version_minor": 0,
@@ -124,6 +130,7 @@ class Card:
             self._update_static()
 
     def _close_widget(self) -> None:
+        _live.discard(self)
         widget, self._widget = self._widget, None
         if widget is not None:
             self._host.our_comms.discard(widget.comm.comm_id)
@@ -164,6 +171,7 @@ class Card:
         publisher.mark(self)
 
 
+_live: "set[Card]" = set()  # cards with a Cancel button
 _last_words: "set[Card]" = set()  # ended cards whose static form was sent since the last cell began
 
 
@@ -188,6 +196,17 @@ def _listen(shell: Any) -> None:
     for event, callback in (("pre_run_cell", cell_begins), ("post_run_cell", cell_ends)):
         if callback not in shell.events.callbacks[event]:
             shell.events.register(event, callback)
+
+
+def offer_cancel(futures: Sequence[TaskLifecycle], host: KernelHost) -> None:
+    """The stop button has ended a wait for these, and they run on: show a card of each, unless this cell has one."""
+    seen = {card.task_id for card in _live if card.cell == host.shell.execution_count}
+    unseen = [future for future in futures if isinstance(future, ScalerFuture) and future.task_id not in seen]
+    if len(unseen) <= MAX_OFFERED:
+        for future in unseen:
+            show(future)
+    else:
+        print(f"{len(futures)} tasks run on. Stop them with %scaler cancel --all; %scaler status lists them.")
 
 
 def show(future: ScalerFuture[Any]) -> None:

@@ -8,15 +8,17 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
-from ..client.executor import all_unfinished
+from ..client.executor import all_unfinished, latest
 from ..client.future import ScalerFuture
+from ..client.policy import DEFAULTS, Policy
 from . import rendering, rows, session_executor
 
 USAGE = """\
 %scaler submit EXPRESSION      run it on a worker process; gives its future: fut = %scaler submit fit(X, alpha)
 %scaler status                 what is queued and running
 %scaler cancel ID [--force]    stop a task; --force kills its process if it does not stop by itself
-%scaler cancel --all [--force] stop all of them"""
+%scaler cancel --all [--force] stop all of them
+%scaler config [NAME=VALUE]    grace=SECONDS, on_interrupt=ask|cancel|leave: for tasks from here on; alone: show them"""
 
 
 @magics_class
@@ -36,6 +38,8 @@ class ScalerMagics(Magics):
                 return _status()
             case "cancel":
                 return _cancel(rest.split())
+            case "config":
+                return _config(rest.split())
             case "" | "-h" | "--help" | "help":
                 print(USAGE)
                 return None
@@ -107,6 +111,23 @@ def _cancel(words: list[str]) -> None:
             print(f"  it did not stop; %scaler cancel {future.task_id} --force kills its process")
     if not futures:
         print("nothing is queued or running")
+
+
+def _config(words: list[str]) -> None:
+    executor = latest()
+    policies = [DEFAULTS] if executor is None else [DEFAULTS, executor.policy]
+    wanted = Policy(policies[-1].grace, policies[-1].on_interrupt)
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in vars(wanted) or not value:
+            raise UsageError(f"%scaler config has no setting {word!r}.\n{USAGE}")
+        try:
+            setattr(wanted, name, float(value) if name == "grace" else value)
+        except ValueError as error:
+            raise UsageError(f"%scaler config {word}: {error}") from None
+    for policy in policies if words else ():
+        policy.grace, policy.on_interrupt = wanted.grace, wanted.on_interrupt
+    print(f"grace={wanted.grace:g} on_interrupt={wanted.on_interrupt}")
 
 
 def _find(word: str, unfinished: dict[str, ScalerFuture[Any]]) -> ScalerFuture[Any]:

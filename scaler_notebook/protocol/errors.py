@@ -3,7 +3,9 @@
 A task's own exception is raised as itself; the types here are for everything that is not the task's fault.
 """
 
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
+
+from .states import CancelReason
 
 
 class ProtocolError(Exception):
@@ -39,6 +41,17 @@ class ProcessorDiedError(WorkerDiedError):
 
 class TaskSerializationError(TypeError):
     """A function, an argument or a result cannot be pickled; the message names which, and the attribute in it."""
+
+
+class TaskCancelledError(CancelledError):
+    """Somebody cancelled the task whose result was asked for; ``reason`` says how it ended."""
+
+    def __init__(self, message: str, reason: CancelReason) -> None:
+        super().__init__(message, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RemoteTraceback(Exception):

@@ -1,0 +1,142 @@
+"""``FutureGroup``: futures that belong together, cancelled together."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import TimeoutError
+from typing import Any, Generic, TypeVar, overload
+
+from ..protocol.states import TaskState
+from . import collect, waiting
+from .future import CANCEL_TIMEOUT, ScalerFuture
+from .lifecycle import TaskLifecycle
+from .until import answered, until, until_async
+
+T = TypeVar("T")
+
+
+class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
+    """A sequence of futures, in the order of submission. It can be awaited: that gives the list of results.
+
+    Parameters
+    ----------
+    futures
+        What belongs together.
+    name
+        What a person reads, e.g. ``fit × 100``.
+    """
+
+    def __init__(self, futures: Iterable[ScalerFuture[T]], name: str = "") -> None:
+        self._futures = tuple(futures)
+        self.name = name
+
+    @overload
+    def __getitem__(self, index: int) -> ScalerFuture[T]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "FutureGroup[T]": ...
+    def __getitem__(self, index: int | slice) -> "ScalerFuture[T] | FutureGroup[T]":
+        return FutureGroup(self._futures[index], self.name) if isinstance(index, slice) else self._futures[index]
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    def __iter__(self) -> Iterator[ScalerFuture[T]]:
+        return iter(self._futures)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {state.value}" for state, n in self.counts().items())
+        return f"<FutureGroup {self.name or f'of {len(self)}'}: {counts or 'empty'}>"
+
+    # ------------------------------------------------------------------ queries: never block
+
+    def counts(self) -> "Counter[TaskState]":
+        """How many futures are in which state."""
+        return Counter(future.state for future in self._futures)
+
+    def done(self) -> bool:
+        """Have all of them ended?"""
+        return all(future.done() for future in self._futures)
+
+    def unfinished(self) -> "FutureGroup[T]":
+        """Those that have not ended."""
+        return FutureGroup((future for future in self._futures if not future.done()), self.name)
+
+    def failed(self) -> "FutureGroup[T]":
+        """Those that have finished with an exception."""
+        return FutureGroup((future for future in self._futures if future.failed), self.name)
+
+    # ------------------------------------------------------------------ results
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all of them have ended, at most ``timeout`` seconds; False if they have not."""
+        return until(self._futures, TaskLifecycle.done, timeout)
+
+    def as_completed(self, timeout: float | None = None) -> Iterator[ScalerFuture[T]]:
+        """Give them as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
+        return collect.as_completed(self._futures, timeout)
+
+    def results(self, timeout: float | None = None) -> list[T]:
+        """The values, in order; waits for all of them, or for the first failure. The others run on then.
+
+        Raises
+        ------
+        TimeoutError
+            Not all of them ended within ``timeout`` seconds.
+        TaskCancelledError
+            One was cancelled.
+        Exception
+            What the first failed one raised.
+        """
+        until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
+        if not self.done() and not any(map(_failed, self._futures)):
+            raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
+        return self._values()
+
+    def _values(self) -> list[T]:
+        for future in filter(_failed, self._futures):
+            future.result(0)  # raises
+        return [future.result(0) for future in self._futures]
+
+    def __await__(self) -> Generator[Any, None, list[T]]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> list[T]:
+        try:
+            await until_async(self._futures, TaskLifecycle.done, enough=_failed)
+        except asyncio.CancelledError:
+            if not waiting.host().stopped():
+                self.request_cancel()
+            raise
+        return self._values()
+
+    # ------------------------------------------------------------------ cancel
+
+    def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
+        """Ask for the end of what has not ended, and return at once; results are kept.
+
+        ``force`` and ``grace`` are those of :meth:`ScalerFuture.request_cancel`.
+        """
+        for future in self._futures:
+            future.request_cancel_unfinished(force, grace)
+
+    def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
+        """Cancel what has not ended: every request first, then one wait of ``timeout`` seconds for all the answers.
+
+        True if all have ended. Where waiting would block a loop or a widget's callback, it asks and returns at once.
+        """
+        self.request_cancel(force, grace)
+        if waiting.may_wait():
+            until(self._futures, answered, timeout)
+        return self.done()
+
+    async def cancel_async(
+        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
+    ) -> bool:
+        """:meth:`cancel` for coroutines: waits without blocking the loop."""
+        self.request_cancel(force, grace)
+        await until_async(self._futures, answered, timeout)
+        return self.done()
+
+
+def _failed(future: TaskLifecycle) -> bool:
+    return future.failed

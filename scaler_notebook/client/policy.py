@@ -1,0 +1,46 @@
+"""What an executor's user has decided about cancelling: read at the moment that it matters, so it can be changed."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+OnInterrupt: TypeAlias = Literal["ask", "cancel", "leave"]
+
+
+@dataclass
+class Policy:
+    """Shared by an executor and its futures.
+
+    Parameters
+    ----------
+    grace
+        Seconds that a running task gets between the interrupt of a cancel and the kill (or the refusal).
+    on_interrupt
+        What becomes of the tasks when the stop button (or Ctrl-C) ends a wait for them: ``"ask"``: they run on and
+        their cards offer Cancel; ``"cancel"``: they are cancelled, by force; ``"leave"``: they run on.
+
+    Raises
+    ------
+    ValueError
+        Also when a field is set: it is none of these.
+    """
+
+    grace: float = 1.0
+    on_interrupt: OnInterrupt = "ask"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "grace":
+            checked_grace(value)
+        if name == "on_interrupt" and value not in get_args(OnInterrupt):
+            raise ValueError(f"on_interrupt is one of {', '.join(map(repr, get_args(OnInterrupt)))}, not {value!r}")
+        object.__setattr__(self, name, value)
+
+
+def checked_grace(grace: float) -> float:
+    """The same; ValueError if it is no length of time."""
+    if not 0 <= grace < math.inf:
+        raise ValueError(f"the grace period is in seconds, at least 0 and finite, not {grace}")
+    return grace
+
+
+DEFAULTS = Policy()  # of the executors that are made from now on; ``%scaler config`` changes it

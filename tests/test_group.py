@@ -1,0 +1,201 @@
+"""Futures that belong together, and the bulk cancels: every request first, one wait, results kept."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from waits import SAFETY, until_running, until_written
+
+from scaler_notebook import (
+    CancelReason,
+    DisconnectedError,
+    FutureGroup,
+    NotebookExecutor,
+    TaskCancelledError,
+    TaskState,
+)
+from scaler_notebook.protocol.messages import TaskCancel
+from scaler_notebook.testing import InMemoryExecutor, memory_executor
+
+
+@pytest.fixture
+def scripted() -> Iterator[InMemoryExecutor]:
+    with memory_executor() as executor:
+        yield executor
+
+
+def three(scripted: InMemoryExecutor) -> FutureGroup[Any]:
+    """One that has finished, one that runs, one that is queued."""
+    group = scripted.map_async(abs, [-1, -2, -3])
+    scripted.engine.finish(group[0], 1)
+    scripted.engine.start_task(group[1])
+    return group
+
+
+def test_map_async_gives_a_group(executor: NotebookExecutor) -> None:
+    group = executor.map_async(pow, [2, 3, 4], [5, 6])
+    assert len(group) == 2
+    assert group.results(SAFETY) == [32, 729]
+    assert [future.result(0) for future in group] == [32, 729]
+    assert {future.result(0) for future in group.as_completed(SAFETY)} == {32, 729}
+    assert (group.done(), group.wait(0), group.counts()) == (True, True, {TaskState.FINISHED: 2})
+    assert repr(group) == "<FutureGroup pow × 2: 2 finished>"
+    assert asyncio.run(_awaited(group)) == [32, 729]
+
+
+async def _awaited(group: FutureGroup[Any]) -> list[Any]:
+    return await group
+
+
+def test_what_a_group_says_of_itself(scripted: InMemoryExecutor) -> None:
+    group = three(scripted)
+    assert group.counts() == {TaskState.FINISHED: 1, TaskState.RUNNING: 1, TaskState.SUBMITTED: 1}
+    assert list(group.unfinished()) == list(group[1:]) == [group[1], group[2]]
+    assert (group.done(), group.wait(0)) == (False, False)
+    with pytest.raises(TimeoutError, match=r"2 \(of 3\)"):
+        group.results(0)
+    scripted.engine.fail(group[1], KeyError("mine"))
+    assert list(group.failed()) == [group[1]]
+    with pytest.raises(KeyError, match="mine"):  # although the third has not ended
+        group.results(SAFETY)
+    with pytest.raises(KeyError, match="mine"):
+        asyncio.run(_awaited(group))
+    assert group[2].state is TaskState.SUBMITTED
+
+
+def test_an_empty_group(executor: NotebookExecutor) -> None:
+    group = executor.map_async(abs, [])
+    assert (group.results(0), group.done(), group.cancel(0), repr(group)) == (
+        [],
+        True,
+        True,
+        "<FutureGroup abs × 0: empty>",
+    )
+
+
+BULK: dict[str, Callable[[InMemoryExecutor, FutureGroup[Any]], Any]] = {
+    "cancel_all": lambda executor, group: executor.cancel_all(0),
+    "clear": lambda executor, group: executor.clear(0),
+    "group.cancel": lambda executor, group: group.cancel(0),
+    "group.cancel_async": lambda executor, group: asyncio.run(group.cancel_async(0.001)),
+    "group.request_cancel": lambda executor, group: group.request_cancel(),
+}
+
+
+@pytest.mark.parametrize("way", BULK)
+def test_a_bulk_cancel_asks_for_all_of_them_and_keeps_results(scripted: InMemoryExecutor, way: str) -> None:
+    group = three(scripted)
+    assert not BULK[way](scripted, group)
+    assert [scripted.engine.sent.next(TaskCancel).task_id for _ in group[1:]] == [f.task_id for f in group[1:]]
+    assert group.counts() == {TaskState.FINISHED: 1, TaskState.CANCELLING: 2}
+    for future in group[1:]:
+        scripted.engine.confirm(future)
+    assert BULK[way](scripted, group) in (True, None)
+    assert [future.cancel_reason for future in group] == [None, CancelReason.STOPPED, CancelReason.NEVER_STARTED]
+    assert group[0].result(0) == 1
+    with pytest.raises(TaskCancelledError) as cancelled:
+        group.results(0)
+    assert cancelled.value.reason is CancelReason.STOPPED
+
+
+def test_a_bulk_cancel_has_one_budget_and_ends_with_the_last_answer(scripted: InMemoryExecutor) -> None:
+    group = scripted.map_async(abs, range(20))
+    for future in group[:2]:
+        scripted.engine.start_task(future)
+    began = time.monotonic()
+    assert not group.cancel(timeout=0.2)
+    assert time.monotonic() - began < 2, "each had a budget of its own"
+    for future in group[2:]:
+        scripted.engine.confirm(future)
+    scripted.engine.refuse(group[0])
+    scripted.engine.refuse(group[1])
+    assert not group.cancel(timeout=0, force=False), "two of them run"
+    for future in group[:2]:
+        scripted.engine.refuse(future)
+    assert group.counts() == {TaskState.RUNNING: 2, TaskState.CANCELLED: 18}
+
+
+def deaf(seconds: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("begun", flush=True)
+    time.sleep(seconds)
+
+
+def test_a_refusal_is_an_answer(executor: NotebookExecutor) -> None:
+    group = executor.map_async(deaf, [60, 60])
+    for future in group:
+        until_written(future, "begun")
+    assert not group.cancel(timeout=None, force=False, grace=0.05)
+    assert all(future.refused for future in group)
+    assert group.cancel(SAFETY, grace=0.05)
+
+
+def test_cancelling_the_await_of_a_group_asks_for_all_of_them(scripted: InMemoryExecutor) -> None:
+    group = three(scripted)
+
+    async def main() -> None:
+        await asyncio.wait_for(_awaited(group), 0.001)
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(main())
+    assert group.counts() == {TaskState.FINISHED: 1, TaskState.CANCELLING: 2}
+
+
+@pytest.mark.parametrize("where", ["here", "callback"])
+def test_disconnect_cancels_what_is_unfinished_and_ends_the_engine(where: str) -> None:
+    executor = NotebookExecutor(n_workers=1, grace=0.3)
+    done, running, queued = executor.submit(abs, -1), executor.submit(time.sleep, 60), executor.submit(abs, -2)
+    until_running(running)
+    if where == "here":
+        executor.disconnect()
+        assert not executor.unfinished()
+    else:
+
+        async def main() -> None:  # a callback of a loop must not wait
+            asyncio.get_running_loop().call_soon(executor.disconnect)
+
+        asyncio.run(main())
+    assert [(f.wait_for_answer(SAFETY), f.cancel_reason)[1] for f in (running, queued)] == [
+        CancelReason.STOPPED,
+        CancelReason.NEVER_STARTED,
+    ]
+    assert done.result(0) == 1
+    with pytest.raises(RuntimeError, match="create a new one"):
+        executor.submit(abs, -1)
+    executor.disconnect()
+
+
+def test_disconnect_gives_up_after_its_budget(scripted: InMemoryExecutor) -> None:
+    group = three(scripted)
+    scripted.disconnect(timeout=0)
+    assert [future.cancel_reason for future in group] == [None, *[CancelReason.DISCONNECTED] * 2]
+    assert group[0].result(0) == 1
+
+
+def test_disconnect_from_the_engine_of_another_leaves_it_running(executor: NotebookExecutor) -> None:
+    other = NotebookExecutor(executor.address)
+    mine, theirs = executor.submit(time.sleep, 60), other.submit(time.sleep, 60)
+    until_running(theirs)
+    other.disconnect()
+    assert theirs.cancel_reason is CancelReason.STOPPED
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+    assert mine.state is TaskState.RUNNING
+    assert mine.cancel(SAFETY)
+
+
+def test_without_a_task_there_is_nothing_to_disconnect_from() -> None:
+    executor = NotebookExecutor(n_workers=1)
+    executor.disconnect()
+    assert executor.is_shut_down
+
+
+def test_leaving_with_waits_and_a_closed_engine_says_so() -> None:
+    with memory_executor() as executor:
+        left = executor.submit(abs, -1)
+    with pytest.raises(DisconnectedError, match="submit it again"):
+        left.result(0)
