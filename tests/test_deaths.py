@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -88,6 +89,20 @@ def test_a_dead_fork_server_is_replaced(executor: NotebookExecutor) -> None:
     os.kill(min(map(int, children)), signal.SIGKILL)
     for _ in range(4):  # more than there are processes ready
         assert isinstance(executor.submit(os._exit, 1).exception(SAFETY), ProcessorDiedError)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_when_no_process_can_be_started_any_more_the_engine_ends_and_says_why(executor: NotebookExecutor) -> None:
+    running = executor.submit(time.sleep, 60)
+    until_running(running)
+    session = executor._session
+    assert session is not None
+    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    few = len(os.listdir(f"/proc/{scheduler}/fd")) - 4  # less than a process needs, and more than it takes to end
+    resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (few, few))
+    executor.submit(os._exit, 1)
+    with pytest.raises(EngineLostError, match="Too many open files"):
+        running.result(SAFETY)
     assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
