@@ -88,6 +88,17 @@ def test_a_card_shows_itself_and_its_end(running_kernel: Kernel) -> None:
     assert k.run("print(f.cancel_reason.value)").text == "stopped\n"
 
 
+def test_a_click_that_comes_too_late_keeps_the_result_and_says_so(running_kernel: Kernel) -> None:
+    k = running_kernel
+    comm = card_id(k.run("f = ex.submit(time.sleep, 0.5)\nf"))
+    k.send_comm(comm, {"type": "ready"})
+    wait_for_static(k, "done")
+    k.send_comm(comm, {"type": "cancel", "force": False})
+    k.until(lambda m: "had already ended" in m["content"].get("data", {}).get("text/html", ""))
+    assert k.run("print(f.result(0), f.cancelled())").text == "None False\n"
+    k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)
+
+
 def test_a_click_is_handled_while_a_cell_waits_for_the_result(running_kernel: Kernel) -> None:
     k = running_kernel
     comm = card_id(k.run("f = ex.submit(time.sleep, 60)\nf"))
@@ -229,9 +240,10 @@ def test_no_comm_outlives_its_card(running_kernel: Kernel) -> None:
     count = "import comm; print(len(comm.get_comm_manager().comms))"
     before = k.run(count).text
     executed = k.run("f = ex.submit(time.sleep, 60)\nf")
-    card_id(executed)
+    comm = card_id(executed)
     k.run("f.cancel()")
     wait_for_static(k, "cancelled (")
+    k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)
     assert k.run(count).text == before
 
 

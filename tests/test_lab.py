@@ -93,7 +93,7 @@ def test_a_click_while_a_cell_waits_for_the_result(notebook: LabNotebook) -> Non
     expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
     notebook.wait_until_run(3)
     assert words(notebook) == ["running", "cancelling…", "cancelled: stopped"]
-    assert notebook.text(3) == "CancelledError work(600): stopped\n"
+    assert notebook.text(3) == "TaskCancelledError work(600): stopped\n"
 
 
 def test_a_task_that_refuses_is_said_to_run_and_can_be_killed(notebook: LabNotebook) -> None:

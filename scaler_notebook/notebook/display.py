@@ -16,6 +16,7 @@ from .kernel_internals import let_front_end_choose
 from .publisher import publisher
 
 READY_PATIENCE = 3.0  # seconds that a front end gets to show a widget before HTML takes its place
+LATE_CLICKS = 2.0  # seconds after its end for which a card still hears clicks
 FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
 PREVIEW_BYTES = 1_000_000  # a larger result is not loaded only to be shown
 PREVIEW_TEXT = 2_000  # characters
@@ -55,7 +56,7 @@ class Card:
         self._preview_asked = False
         self._note: str | None = None
         self._widget: CardWidget | None = None
-        self._repeated = False
+        self._ended = False
         self._fallback = False  # this front end shows no widgets
 
     def show(self) -> None:
@@ -80,11 +81,13 @@ class Card:
         """Send what has changed; on the publisher's thread."""
         future = self._future
         if future.done():
-            if not self._repeated:
-                self._repeated = True
+            if not self._ended:
+                self._ended = True
                 _last_words.add(self)
+                _live.discard(self)
+                # Clicks that wait behind a busy main thread come to it before this does, and get their answer.
+                self._host.post(lambda: publisher.call_later(LATE_CLICKS, self._close_widget))
             self._ask_for_preview()
-            self._close_widget()
             self._update_static()
         elif self._fallback:
             self._update_static()
@@ -104,7 +107,7 @@ class Card:
                 publisher.mark(self)
             case {"type": "cancel", "force": bool(force)}:
                 if not self._future.request_cancel_unfinished(force):
-                    self._note = "It had already ended when the click arrived; its result is kept."
+                    self._note = "It had already ended when the click arrived; how it ended stands."
                     publisher.mark(self)
 
     def _send_row(self) -> None:
@@ -141,7 +144,7 @@ class Card:
 
     def _static(self) -> dict[str, Any]:
         row = rows.row(self._future, self._preview)
-        hint = None if self._future.done() else f"stop it with %scaler cancel {self._future.task_id}"
+        hint = self._note if self._future.done() else f"stop it with %scaler cancel {self._future.task_id}"
         return {"text/plain": rendering.text(row), "text/html": rendering.html(row, hint=hint)}
 
     def _update_static(self) -> None:

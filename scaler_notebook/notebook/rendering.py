@@ -126,7 +126,7 @@ def text(row: Row, *, now: float | None = None) -> str:
 
 
 def html(row: Row, *, hint: str | None = None, now: float | None = None) -> str:
-    """The text/html form: the card as it stands, without script; `hint` says how to stop what still runs."""
+    """The text/html form: the card as it stands, without script; `hint` is a remark at its end, e.g. how to stop it."""
     now = time.time() if now is None else now
     hue = look(row["state"], row["outcome"]).hue
     parts = [_head(row, now)]
@@ -138,11 +138,13 @@ def html(row: Row, *, hint: str | None = None, now: float | None = None) -> str:
         parts.append(_block("scaler-error", hue, _error(row["error"], row["traceback"])))
     if row["result"] is not None:
         parts.append(_block("scaler-result", hue, _pre(_terminal(row["result"]))))
+    remarks = [hint] if hint else []
     if not is_over(row):
-        refused = "a cancel was refused, it is still running; " if row["refused"] else ""
-        moment = f"as of {time.strftime('%H:%M:%S', time.localtime(now))}"
-        words = escape(refused + moment + (f"; {hint}" if hint else ""))
-        parts.append(f'<div style="{_MUTED};line-height:18px">{words}</div>')
+        remarks.insert(0, f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
+        if row["refused"]:
+            remarks.insert(0, "a cancel was refused, it is still running")
+    if remarks:
+        parts.append(f'<div style="{_MUTED};line-height:18px">{escape("; ".join(remarks))}</div>')
     task, state = escape(row["task_id"]), escape(row["state"])
     body = "\n".join(parts)
     root = f'<div class="scaler-card-static" data-task-id="{task}" data-state="{state}" style="{_CARD}">'
