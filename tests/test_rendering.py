@@ -164,7 +164,7 @@ def test_nothing_of_a_task_becomes_markup() -> None:
                 result=words,
                 progress={"done": 1, "total": 2, "note": words},
             ),
-            hint=words,
+            remark=words,
             now=NOW,
         )
         for words in ("calm", HOSTILE)
@@ -172,7 +172,7 @@ def test_nothing_of_a_task_becomes_markup() -> None:
     assert Page(hostile).tags == Page(calm).tags
     assert Page(hostile).attributes == Page(calm).attributes
     assert Page(hostile).words == Page(calm).words.replace("calm", HOSTILE)
-    assert Page(html(row(), hint=HOSTILE)).words.endswith(f"{HOSTILE}\n")
+    assert Page(html(row(), remark=HOSTILE)).words.endswith(f"{HOSTILE}\n")
 
 
 def test_there_is_no_script_and_no_style_element() -> None:
@@ -183,11 +183,15 @@ def test_there_is_no_script_and_no_style_element() -> None:
 def test_what_is_unfinished_says_of_when_it_is_and_how_to_stop_it() -> None:
     moment = time.strftime("%H:%M:%S", time.localtime(NOW))
     hint = "stop it with %scaler cancel a1b2-3"
-    assert f"as of {moment}; {hint}" in Page(html(row(), hint=hint, now=NOW)).words
+    assert f"as of {moment}; {hint}" in Page(html(row(), remark=hint, now=NOW)).words
     assert Page(html(row(), now=NOW)).words.rstrip().endswith(f"as of {moment}")
-    over = Page(html(finished(), hint=hint, now=NOW)).words
-    assert "as of" not in over
-    assert hint not in over
+    assert "as of" not in Page(html(finished(), now=NOW)).words
+
+
+def test_what_has_ended_can_carry_a_remark() -> None:
+    words = Page(html(finished(), remark="you came too late", now=NOW)).words
+    assert words.rstrip().endswith("you came too late")
+    assert "as of" not in words
 
 
 def test_a_refused_cancel_is_told_while_the_task_runs() -> None:

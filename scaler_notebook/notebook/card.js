@@ -1,10 +1,9 @@
 /**
  * The live card of one future.
  *
- * From the kernel:  {type: "row", seq, now, row}   a whole snapshot
- *                   {type: "note", text}           a one-line remark
- * To the kernel:    {type: "ready"}                once per view, when it listens
- *                   {type: "cancel", force}        a click on Cancel or Kill
+ * From the kernel:  {type: "row", seq, now, row, note}   all there is to show
+ * To the kernel:    {type: "ready"}                      once per view, when it listens
+ *                   {type: "cancel", force}              a click on Cancel or Kill
  *
  * The badge shows what the kernel said last; a click alone never changes it.
  */
@@ -267,13 +266,10 @@ function render({ model, el }) {
     if (message?.type === "row" && message.seq > seq) {
       seq = message.seq;
       skew = message.now - Date.now() / 1000;
+      if (message.note && message.note !== remark) setText(ui.status, message.note);
+      if (message.note) asked = null;
+      remark = message.note ?? "";
       onRow(message.row);
-    } else if (message?.type === "note") {
-      asked = null;
-      remark = String(message.text);
-      setText(ui.status, remark);
-      if (row) paint();
-      else setText(ui.note, remark);
     }
   }
 

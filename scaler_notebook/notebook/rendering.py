@@ -125,8 +125,8 @@ def text(row: Row, *, now: float | None = None) -> str:
     return "\n".join(lines)
 
 
-def html(row: Row, *, hint: str | None = None, now: float | None = None) -> str:
-    """The text/html form: the card as it stands, without script; `hint` is a remark at its end, e.g. how to stop it."""
+def html(row: Row, *, remark: str | None = None, now: float | None = None) -> str:
+    """The text/html form: the card as it stands, without script; `remark` stands at its end, e.g. how to stop it."""
     now = time.time() if now is None else now
     hue = look(row["state"], row["outcome"]).hue
     parts = [_head(row, now)]
@@ -138,7 +138,7 @@ def html(row: Row, *, hint: str | None = None, now: float | None = None) -> str:
         parts.append(_block("scaler-error", hue, _error(row["error"], row["traceback"])))
     if row["result"] is not None:
         parts.append(_block("scaler-result", hue, _pre(_terminal(row["result"]))))
-    remarks = [hint] if hint else []
+    remarks = [remark] if remark else []
     if not is_over(row):
         remarks.insert(0, f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
         if row["refused"]:

@@ -1,0 +1,84 @@
+"""The live card of one future: what its widget shows, and what its buttons do."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+
+from ..client.future import ScalerFuture
+from ..client.lifecycle import TaskLifecycle
+from . import rows
+from .bridge import KernelHost
+from .feed import Content, Feed
+from .preview import Preview
+from .publisher import publisher
+
+TOO_LATE = "It had already ended when the click arrived; how it ended stands."
+
+_HERE = Path(__file__).parent
+
+
+class CardWidget(anywidget.AnyWidget):
+    """The widget of one card. It has no state: rows reach it as messages."""
+
+    _esm = _HERE / "card.js"
+    _css = _HERE / "card.css"
+
+
+class CardFeed(Feed):
+    """Keeps the views of one card current until its future has ended, and answers clicks until it is closed.
+
+    Parameters
+    ----------
+    future
+        What it shows.
+    host
+        The kernel.
+    preview
+        Of the result.
+    noted
+        Called when there is a new note.
+    """
+
+    def __init__(
+        self,
+        future: ScalerFuture[Any],
+        host: KernelHost,
+        preview: Preview,
+        noted: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(host, CardWidget())
+        self._noted = noted
+        self.note: str | None = None  # a remark for the person who looks
+        self._future = future
+        self._preview = preview
+        preview.watch(self._changed)
+        future.watch(self._changed)
+        self._changed(future)
+
+    def snapshot(self) -> Content:
+        row = rows.row(self._future, self._preview.text)
+        return {"type": "row", "row": row, "note": self.note}
+
+    def changes(self) -> Content:
+        return self.snapshot()  # a card is small
+
+    def act(self, content: Content) -> bool:
+        match content:
+            case {"type": "cancel", "force": bool(force)}:
+                if not self._future.request_cancel_unfinished(force):
+                    self.note = TOO_LATE
+                    publisher.mark(self)
+                    self._noted()
+                return True
+        return False
+
+    def close(self) -> None:
+        self._future.unwatch(self._changed)
+        super().close()
+
+    def _changed(self, future: TaskLifecycle) -> None:
+        if future.done():
+            self._preview.ask()
+        publisher.mark(self)

@@ -1,0 +1,101 @@
+"""One widget model and the messages that keep its views current, in their order.
+
+A view says ``{"type": "ready"}`` when it listens and gets a snapshot; later messages carry what has changed. Each has
+a sequence number one higher than the last: a view that misses one asks ``{"type": "gap"}`` for a snapshot.
+"""
+
+import logging
+import math
+import time
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+from anywidget import AnyWidget
+
+from .bridge import KernelHost
+from .kernel_internals import let_front_end_choose
+from .publisher import publisher
+
+Content: TypeAlias = dict[str, Any]
+
+GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
+
+log = logging.getLogger(__name__)
+
+
+class Feed(ABC):
+    """Implements :class:`~.publisher.View`: marked by whoever changes what it shows, sends on the publisher's thread.
+
+    Parameters
+    ----------
+    host
+        The kernel.
+    widget
+        Has no state of its own.
+    """
+
+    def __init__(self, host: KernelHost, widget: AnyWidget) -> None:
+        self.widget = widget
+        self.ready = False  # has a front end shown it?
+        self._host = host
+        self._comm_id = widget.comm.comm_id
+        self._sequence = 0
+        self._snapshot_due = False
+        self._gap_answered = -math.inf
+        self._complained = False
+        host.our_comms.add(self._comm_id)
+        widget.on_msg(self._heard)
+
+    @abstractmethod
+    def snapshot(self) -> Content:
+        """All that a view needs; on the publisher's thread."""
+
+    @abstractmethod
+    def changes(self) -> Content | None:
+        """What has changed since the last message; on the publisher's thread."""
+
+    @abstractmethod
+    def act(self, content: Content) -> bool:
+        """Do what a view asks; False if that is nothing we know.
+
+        On the kernel's main thread or a subshell's: it must not wait. Nothing in ``content`` is checked yet.
+        """
+
+    def publish(self) -> None:
+        """Send what is due."""
+        if not self.ready or self.widget.comm is None:
+            return
+        whole, self._snapshot_due = self._snapshot_due, False
+        content = self.snapshot() if whole else self.changes()
+        if content is not None:
+            self._sequence += 1
+            self.widget.send({**content, "seq": self._sequence, "now": time.time()})
+            let_front_end_choose(self.widget.comm)
+
+    def close(self) -> None:
+        """End the model; its views go. Idempotent."""
+        self._host.our_comms.discard(self._comm_id)
+        publisher.forget(self)
+        if self.widget.comm is not None:
+            self.widget.layout.close()  # a model of its own, which ipywidgets would leave open
+            self.widget.close()
+
+    def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
+        match content:
+            case {"type": "ready"}:
+                self.ready = self._snapshot_due = True
+                publisher.mark(self)
+            case {"type": "gap"}:
+                now = time.monotonic()
+                wait = max(0.0, self._gap_answered + GAP_INTERVAL - now)
+                self._gap_answered = now + wait
+                publisher.call_later(wait, self._answer_gap)
+            case {"type": str()} if self.act(content):
+                pass
+            case _ if not self._complained:
+                self._complained = True
+                log.warning("a view sent what is no message of ours, and more of it is ignored: %.200r", content)
+
+    def _answer_gap(self) -> None:
+        self._snapshot_due = True
+        publisher.mark(self)
