@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 from waits import SAFETY, until, until_running, until_written
 
-from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture, TaskState, wait
+from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture, TaskState, as_completed, wait
+from scaler_notebook.testing import memory_executor
 
 
 def count_for_ever(path: str) -> None:
@@ -317,6 +319,50 @@ def test_cancel_in_a_done_callback(executor: NotebookExecutor) -> None:
     executor.submit(abs, -1).add_done_callback(callback)
     assert called.wait(SAFETY)
     assert answers == [True]
+
+
+def test_cancel_on_the_agents_thread_asks_and_returns() -> None:
+    with memory_executor() as executor:
+        future = executor.submit(abs, -1)
+        answers: list[tuple[bool, bool]] = []
+
+        def cancel_it(changed: Any) -> None:
+            if changed.state is TaskState.RUNNING:
+                answers.append((changed.cancel(), changed.state is TaskState.CANCELLING))
+
+        future.watch(cancel_it)
+        executor.engine.start_task(future)  # returns when the agent's thread has handled it
+        assert answers == [(False, True)]
+        executor.engine.confirm(future)
+        assert future.cancel_reason is CancelReason.STOPPED
+
+
+def test_a_result_is_never_unpickled_on_the_agents_thread(executor: NotebookExecutor) -> None:
+    future = executor.submit(Confiding)
+    assert list(as_completed([future], SAFETY)) == [future]
+    assert future.result(0).thread is threading.current_thread()
+
+
+class Confiding:
+    """Tells on which thread it was unpickled."""
+
+    def __reduce__(self) -> Any:
+        return Confiding._unpickled, ()
+
+    @staticmethod
+    def _unpickled() -> Any:
+        confiding = Confiding()
+        confiding.thread = threading.current_thread()  # type: ignore[attr-defined]
+        return confiding
+
+
+def test_garbage_collection_never_cancels_a_task(executor: NotebookExecutor, tmp_path: Path) -> None:
+    effect = tmp_path / "effect"
+    for _ in range(4):
+        executor.submit(lambda: (time.sleep(0.05), effect.open("a").write("x")))
+    gc.collect()
+    wait(executor.unfinished(), SAFETY)
+    assert effect.read_text() == "xxxx"
 
 
 def test_cancel_all_sends_every_request_and_waits_once(executor: NotebookExecutor) -> None:

@@ -110,6 +110,24 @@ def test_a_click_is_handled_while_a_cell_waits_for_the_result(running_kernel: Ke
     assert k.finish(waiting).text == "TaskCancelledError sleep(60): stopped\n"
 
 
+BUTTON = """
+import ipywidgets
+f = ex.submit(time.sleep, 60)
+answers = []
+button = ipywidgets.Button()
+button.on_click(lambda _: answers.append(f.cancel()))
+print(button.comm.comm_id)
+"""
+
+
+def test_cancel_in_a_widgets_callback_asks_and_returns(running_kernel: Kernel) -> None:
+    k = running_kernel
+    comm = k.run(BUTTON).text.strip()
+    k.send_comm(comm, {"event": "click"})
+    assert k.run("print(answers)").text == "[False]\n"
+    assert k.run("print(f.wait_for_answer(), f.cancel_reason.value)").text == "None stopped\n"
+
+
 def test_queued_cells_keep_their_order_behind_a_wait(running_kernel: Kernel) -> None:
     k = running_kernel
     first = k.submit("order = []; ex.submit(time.sleep, 0.5).result(); order.append(1)")

@@ -17,6 +17,7 @@ from scaler_notebook.client import collect, waiting
 from scaler_notebook.client.future import ScalerFuture
 from scaler_notebook.client.manager import FutureManager
 from scaler_notebook.client.policy import Policy
+from scaler_notebook.notebook import rows
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import EngineLostError, TaskCancelledError
 from scaler_notebook.protocol.messages import (
@@ -498,6 +499,25 @@ def test_a_lost_engine_ends_every_future_of_the_connection() -> None:
 
 
 # ---------------------------------------------------------------------- what is kept, and what is freed
+
+
+def test_queries_take_no_lock() -> None:
+    for letters in ("", "S", "SC", "SR", "SX", "SCA"):
+        future = Life().play(letters).future
+
+        def ask(future: ScalerFuture[Any] = future) -> Any:
+            rows.row(future)
+            return [
+                future.done(),
+                future.cancelled(),
+                future.running(),
+                future.state,
+                repr(future),
+                str(future.trace()),
+            ]
+
+        with future._condition:
+            assert isinstance(Background(ask).outcome(), list), letters
 
 
 class Frame(bytearray):
