@@ -30,6 +30,7 @@ from typing import Any
 
 from .client.executor import NotebookExecutor
 from .client.future import ScalerFuture
+from .client.lifecycle import TaskLifecycle
 from .client.manager import FutureManager
 from .client.session import open_sessions
 from .engines import memory
@@ -121,6 +122,10 @@ class DetachedFuture(ScalerFuture[Any]):
     def send_cancel(self, request: TaskCancel) -> None:
         """What a client would send to the engine is kept in ``requests``."""
         self.requests.append(request)
+
+    def resubmit(self, future: TaskLifecycle) -> "DetachedFuture":
+        """What it gives to ``retry()``: another of its kind."""
+        return DetachedFuture(future.call)
 
     def start(self) -> None:
         """It runs."""

@@ -5,19 +5,21 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from ..engines.base import Engine
 from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
-from ..protocol.messages import Task, TaskOptions
+from ..protocol.messages import Payload, Task, TaskOptions
 from ..protocol.states import TaskState
 from . import journal, waiting
 from .collect import results_in_order
 from .describe import describe_call, function_name
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
+from .lifecycle import TaskLifecycle
 from .pickling import pickle_call
 from .policy import DEFAULTS, OnInterrupt, Policy
 from .session import Session, open_sessions
@@ -131,9 +133,11 @@ class NotebookExecutor(Executor):
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], call: str
     ) -> ScalerFuture[T]:
-        function, arguments = pickle_call(fn, args, kwargs)
+        return self._send(call, *pickle_call(fn, args, kwargs))
+
+    def _send(self, call: str, function: Payload, arguments: Payload) -> ScalerFuture[Any]:
         session = self._running_session()
-        future: ScalerFuture[T] = ScalerFuture(session.new_id(), call, session, self.policy)
+        future: ScalerFuture[Any] = ScalerFuture(session.new_id(), call, session, self.policy)
         journal.follow(future)
         session.submit(future, Task(future.task_id, "", function, arguments, TaskOptions(call)))
         return future
@@ -147,7 +151,7 @@ class NotebookExecutor(Executor):
             if self._shut_down:
                 raise RuntimeError("the executor is shut down and takes no more tasks; create a new one")
             if self._session is None or not self._session.alive:
-                self._session = Session(self._new_engine())
+                self._session = Session(self._new_engine(), partial(_resubmit, weakref.ref(self)))
                 # An executor that nobody holds takes no more tasks; those that it has run on.
                 weakref.finalize(self, self._session.finish_later).atexit = False
             return self._session
@@ -237,6 +241,13 @@ class NotebookExecutor(Executor):
             state = f"{len(self.unfinished())} unfinished tasks"
         engine = f"{self._workers} workers" if self._address is None else f"at {self._address}"
         return f"<NotebookExecutor {engine}, {state}>"
+
+
+def _resubmit(executor: "weakref.ref[NotebookExecutor]", future: TaskLifecycle) -> ScalerFuture[Any]:
+    alive = executor()
+    if alive is None or future.task is None:
+        raise RuntimeError(f"the executor of {future.call or future.task_id} is gone; submit the call to another one")
+    return alive._send(future.call, future.task.function, future.task.arguments)
 
 
 def latest() -> NotebookExecutor | None:

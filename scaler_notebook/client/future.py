@@ -142,6 +142,21 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         await until_async([self], answered, timeout)
         return self.cancelled()
 
+    def retry(self) -> "ScalerFuture[T]":
+        """Submit the same call again, with its arguments as they were at the first submit; gives a new future.
+
+        Raises
+        ------
+        RuntimeError
+            Its executor is gone, or shut down.
+        EngineStartError
+            The engine had ended, and another cannot be started.
+        """
+        if self._courier is None:
+            raise RuntimeError("this future belongs to no executor that could try again")
+        future: ScalerFuture[T] = self._courier.resubmit(self)
+        return future
+
     # ------------------------------------------------------------------ who is told
 
     def add_done_callback(self, fn: Callable[["ScalerFuture[T]"], object]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import assert_never
 
-from ..protocol.messages import TaskCancel, TaskCancelConfirm, TaskFigures, TaskLog, TaskResult, TaskStarted
+from ..protocol.messages import Task, TaskCancel, TaskCancelConfirm, TaskFigures, TaskLog, TaskResult, TaskStarted
 from ..protocol.messages import TaskResultType as Result
 from ..protocol.states import TABLE, Action, CancelReason, Event, TaskState
 from . import callbacks
@@ -34,6 +34,9 @@ class Courier(Protocol):
 
     def send_cancel(self, request: TaskCancel) -> None:
         """Send it; never blocks."""
+
+    def resubmit(self, future: "TaskLifecycle") -> Any:
+        """Submit the same call again; gives its future."""
 
 
 class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type checkers alone
@@ -61,6 +64,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self._output = Output()
         self._moments: list[Moment] = []
         self.task_id = task_id
+        self.task: Task | None = None  # what was submitted, for another try
         self.call = call
         self.policy = policy if policy is not None else Policy()
         self.submitted_at = time.time()

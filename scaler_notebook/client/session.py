@@ -4,7 +4,7 @@ import itertools
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..agent.agent import Agent
@@ -15,6 +15,7 @@ from . import waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .group import FutureGroup
+from .lifecycle import TaskLifecycle
 from .manager import FutureManager
 from .surroundings import Surroundings
 
@@ -34,14 +35,22 @@ def open_sessions() -> "list[Session]":
 class Session:
     """Started by its constructor; ends by :meth:`close`, or when the engine is lost.
 
+    Parameters
+    ----------
+    engine
+        Not started yet.
+    resubmit
+        Submits the call of a future again, to this session or a later one.
+
     Raises
     ------
     EngineStartError
         The engine cannot be had; nothing is left running.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, resubmit: Callable[[TaskLifecycle], Any]) -> None:
         self._engine = engine
+        self.resubmit = resubmit
         self._manager = FutureManager()
         self._client = secrets.token_hex(3)
         self._numbers = itertools.count(1)
@@ -80,7 +89,7 @@ class Session:
 
     def submit(self, future: ScalerFuture[Any], task: Task) -> None:
         """Send a task; its future ends in every case."""
-        task = self._engine.adopt(task)
+        task, future.task = self._engine.adopt(task)
         self._manager.add(future)
         with self._mutex:  # what a thread finds changed must be on its way before any thread's next task
             context = self._surroundings.changed()

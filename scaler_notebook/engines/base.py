@@ -29,10 +29,11 @@ class Engine(Protocol):
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         """Connect from the agent's loop. ``lost`` is called at most once, after the last ``deliver``."""
 
-    def adopt(self, task: Task) -> Task:
+    def adopt(self, task: Task) -> tuple[Task, Task | None]:
         """Take a task's buffers over, on the thread that submits it: what changes in them later is not seen.
 
-        What the engine keeps for it is freed when the task's last message has come, or by :meth:`close`.
+        Gives the task to send, and the same for another try, which lives as long as somebody holds it (None if there
+        can be none). What the engine itself keeps is freed when the task's last message has come, or by :meth:`close`.
         """
 
     def send(self, messages: Sequence[ClientMessage]) -> None:

@@ -158,8 +158,9 @@ class MemoryEngine:
         self._deliver, self._lost = deliver, lost
         self._loop = loop
 
-    def adopt(self, task: Task) -> Task:
-        return replace(task, function=payloads.copied(task.function), arguments=payloads.copied(task.arguments))
+    def adopt(self, task: Task) -> tuple[Task, Task]:
+        task = replace(task, function=payloads.copied(task.function), arguments=payloads.copied(task.arguments))
+        return task, task
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._loop is not None:

@@ -67,8 +67,14 @@ class SchedulerConnection(ABC):
         loop.add_reader(self._fd, self._drain)
         loop.add_reader(self._end, self._ended)
 
-    def adopt(self, task: Task) -> Task:
-        return self._segments.adopt(task)
+    def adopt(self, task: Task) -> tuple[Task, Task | None]:
+        if not task.function.buffers and not task.arguments.buffers:
+            return task, task
+        task = self._segments.adopt(task)
+        try:
+            return task, replace(task, function=mapped(task.function), arguments=mapped(task.arguments))
+        except OSError:  # closed meanwhile: the task fails, and says so
+            return task, None
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._socket is None:
