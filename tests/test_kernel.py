@@ -265,6 +265,42 @@ def test_no_comm_outlives_its_card(running_kernel: Kernel) -> None:
     assert k.run(count).text == before
 
 
+RICH = """
+class Table:
+    def __repr__(self): return 'the text'
+    def _repr_html_(self): return '<b>the html</b>'
+class Picture:
+    def _repr_png_(self): return bytes(10)
+class Broken:
+    def __repr__(self): return 'the broken one'
+    def _repr_html_(self): raise ValueError
+class Loud:
+    def _ipython_display_(self): print('shouted')
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("Table", "<b>the html</b>"),
+        ("Picture", "data:image/png;base64,AAAA"),
+        ("Broken", "the broken one"),
+        ("Loud", "Loud"),
+    ],
+)
+def test_a_rich_result_is_shown_as_its_own_display(running_kernel: Kernel, value: str, shown: str) -> None:
+    k = running_kernel
+    k.run(RICH)
+    executed = k.run(f"f = ex.submit({value}); wait([f]); f")
+    k.until(
+        lambda m: (
+            m["msg_type"] in ("display_data", "update_display_data")
+            and shown in m["content"]["data"].get("text/html", "")
+        )
+    )
+    assert "shouted" not in executed.text + k.run("1").text
+
+
 def test_await_in_a_cell(running_kernel: Kernel) -> None:
     executed: Executed = running_kernel.run("print(await ex.submit(abs, -3))")
     assert executed.text == "3\n"

@@ -47,6 +47,7 @@ def row(**changes: Any) -> Row:
         "error": None,
         "traceback": None,
         "result": None,
+        "rich": None,
         "progress": None,
     }
     assert changes.keys() <= fields.keys()
@@ -186,6 +187,12 @@ def test_what_is_unfinished_says_of_when_it_is_and_how_to_stop_it() -> None:
     assert f"as of {moment}; {hint}" in Page(html(row(), remark=hint, now=NOW)).words
     assert Page(html(row(), now=NOW)).words.rstrip().endswith(f"as of {moment}")
     assert "as of" not in Page(html(finished(), now=NOW)).words
+
+
+def test_a_rich_display_takes_the_place_of_the_text() -> None:
+    shown = html(finished(result="   a\n0  1", rich="<table><tr><td>1</td></tr></table>"), now=NOW)
+    assert "<td>1</td>" in shown
+    assert "<pre" not in shown
 
 
 def test_what_has_ended_can_carry_a_remark() -> None:

@@ -131,6 +131,7 @@ function build() {
     trace: h("details", "", h("summary"), h("pre", "scaler-block")),
     errorLine: h("div"),
     resultText: h("pre", "scaler-block"),
+    resultRich: h("div", "scaler-rich"),
     note: h("div", "scaler-note", "waiting for the kernel…"),
     status: h("span", "scaler-spoken"),
   };
@@ -142,7 +143,7 @@ function build() {
   ui.progress = h("div", "scaler-progress", ui.track, ui.amount);
   ui.output = h("div", "scaler-output", ui.earlier, ui.tail);
   ui.error = h("div", "scaler-error", ui.errorLine, ui.trace);
-  ui.result = h("div", "scaler-result", ui.resultText);
+  ui.result = h("div", "scaler-result", ui.resultText, ui.resultRich);
   ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.output, ui.error, ui.result, ui.note, ui.status);
   setAttributes(ui.root, { role: "group", tabindex: "-1" });
   setAttributes(ui.icon, { class: "scaler-icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
@@ -220,8 +221,11 @@ function paintEnd(ui, row) {
   ui.errorLine.hidden = !ui.trace.hidden;
   fill(ui.trace.hidden ? ui.errorLine : ui.trace.firstChild, terminalLines(row.error ?? ""));
   fill(ui.trace.lastChild, terminalLines(row.traceback ?? ""));
-  ui.result.hidden = row.result === null;
+  ui.result.hidden = row.result === null && row.rich === null;
   const box = ui.resultText;
+  box.hidden = row.rich !== null;
+  ui.resultRich.hidden = row.rich === null;
+  ui.resultRich.innerHTML = row.rich ?? ""; // what the value itself declares as its display
   fill(box, terminalLines(row.result ?? ""));
   if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
 }
@@ -255,7 +259,7 @@ function render({ model, el }) {
     paintProgress(ui, row.progress);
     const changed = (...keys) => keys.some((key) => row[key] !== before?.[key]);
     if (changed("output", "output_truncated")) paintOutput(ui, row);
-    if (changed("error", "traceback", "result")) paintEnd(ui, row);
+    if (changed("error", "traceback", "result", "rich")) paintEnd(ui, row);
     paint();
     const refusal = !ui.kill.hidden && changed("refused");
     const news = refusal ? "still running, Kill is offered" : verdict(row);

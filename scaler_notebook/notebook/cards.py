@@ -58,7 +58,7 @@ class CardFeed(Feed):
         self._changed(future)
 
     def snapshot(self) -> Content:
-        row = rows.row(self._future, self._preview.text)
+        row = rows.row(self._future, self._preview.text, self._preview.html)
         return {"type": "row", "row": row, "note": self.note}
 
     def changes(self) -> Content:

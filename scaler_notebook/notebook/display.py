@@ -76,7 +76,7 @@ class Card:
             publisher.mark(self)
 
     def _static(self) -> dict[str, Any]:
-        row = rows.row(self._future, self._preview.text)
+        row = rows.row(self._future, self._preview.text, self._preview.html)
         remark = self._feed.note if self._feed is not None else None
         if not self._future.done():
             remark = f"stop it with %scaler cancel {self._future.task_id}"

@@ -45,6 +45,7 @@ class Row(TypedDict):
     error: str | None
     traceback: str | None
     result: str | None
+    rich: str | None  # HTML, shown in place of the result's text where there is any
     progress: Progress | None
 
 
@@ -136,7 +137,9 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
         parts.append(_output(row))
     if row["error"] is not None:
         parts.append(_block("scaler-error", hue, _error(row["error"], row["traceback"])))
-    if row["result"] is not None:
+    if row["rich"] is not None:
+        parts.append(_block("scaler-result", hue, f'<div style="overflow:auto;max-height:420px">{row["rich"]}</div>'))
+    elif row["result"] is not None:
         parts.append(_block("scaler-result", hue, _pre(_terminal(row["result"]))))
     remarks = [remark] if remark else []
     if not is_over(row):

@@ -11,13 +11,13 @@ OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is i
 OUTPUT_LINES = 200
 
 
-def row(future: ScalerFuture[Any], preview: str | None = None) -> Row:
+def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None = None) -> Row:
     """Read a future; runs none of the user's code, blocks never.
 
     Parameters
     ----------
-    preview
-        The result as text, if somebody has made one.
+    preview, rich
+        The result as text and as HTML, if somebody has made them.
     """
     state = future.state
     reason, failure = future.cancel_reason, future.failure
@@ -42,6 +42,7 @@ def row(future: ScalerFuture[Any], preview: str | None = None) -> Row:
         "error": failure.headline if failure is not None else None,
         "traceback": failure.traceback if failure is not None else None,
         "result": preview if outcome is TaskResultType.SUCCESS else None,
+        "rich": rich if outcome is TaskResultType.SUCCESS else None,
         "progress": None,
     }
     shown["word"] = look(shown["state"], shown["outcome"]).word
