@@ -418,7 +418,10 @@ def test_a_traceback_reads_as_pythons_own(function: Callable[[], None]) -> None:
     assert back.__cause__.text == text
     payload = payloads.dump(failures.describe(error, ()))
     headline = "".join(traceback.format_exception_only(error)).strip()
-    assert failures.words(payload) == (headline, text)
+    assert failures.words(payload)[:2] == (headline, text)
+    frames = failures.words(payload)[2]
+    assert frames == back.__cause__.frames
+    assert frames[-1][2] in text
 
 
 def test_a_cause_that_is_false_is_a_cause_all_the_same() -> None:

@@ -242,6 +242,14 @@ def test_a_failed_task_shows_its_traceback_with_the_cells_source(running_kernel:
     executed = k.run("try: f.result()\nexcept ZeroDivisionError as e: print(e.__cause__)")
     assert "# the culprit" in executed.text
     assert "division by zero" in k.run("f").text
+    assert "], line 2, in divide: return x / 0  # the culprit" in k.run("f").text
+
+
+def test_the_users_own_line_is_named_and_not_the_librarys(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run("import json\ndef parse(text):\n    return json.loads(text)\nf = ex.submit(parse, '{')")
+    k.run("wait([f])")
+    assert "], line 3, in parse: return json.loads(text)" in k.run("f").text
 
 
 def test_without_a_front_end_the_card_becomes_text_that_says_how_to_stop(running_kernel: Kernel) -> None:

@@ -45,6 +45,7 @@ def row(**changes: Any) -> Row:
         "output": "",
         "output_truncated": False,
         "error": None,
+        "origin": None,
         "traceback": None,
         "result": None,
         "rich": None,

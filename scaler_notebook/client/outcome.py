@@ -15,10 +15,11 @@ _storing = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception in words: its last line, and the whole traceback."""
+    """An exception in words: its last line, the whole traceback, and its frames, outermost first."""
 
     headline: str
     traceback: str
+    frames: tuple[failures.Frame, ...] = ()
 
 
 class Outcome:
@@ -91,7 +92,9 @@ class Outcome:
             error = self.load()[1]
         headline = f"{type(error).__name__}: {error}"
         cause = error.__cause__ if error is not None else None
-        return Failure(headline, cause.text if isinstance(cause, RemoteTraceback) else headline)
+        if isinstance(cause, RemoteTraceback):
+            return Failure(headline, cause.text, cause.frames)
+        return Failure(headline, headline)
 
 
 def _unpickle(kind: TaskResultType, payload: Payload, call: str) -> tuple[Any, BaseException | None]:

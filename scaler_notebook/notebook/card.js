@@ -130,6 +130,7 @@ function build() {
     tail: h("pre", "scaler-tail"),
     trace: h("details", "", h("summary"), h("pre", "scaler-block")),
     errorLine: h("div"),
+    origin: h("div", "scaler-origin"),
     resultText: h("pre", "scaler-block"),
     resultRich: h("div", "scaler-rich"),
     note: h("div", "scaler-note", "waiting for the kernel…"),
@@ -142,7 +143,7 @@ function build() {
   ui.track = h("span", "scaler-track", ui.fill);
   ui.progress = h("div", "scaler-progress", ui.track, ui.amount);
   ui.output = h("div", "scaler-output", ui.earlier, ui.tail);
-  ui.error = h("div", "scaler-error", ui.errorLine, ui.trace);
+  ui.error = h("div", "scaler-error", ui.errorLine, ui.trace, ui.origin);
   ui.result = h("div", "scaler-result", ui.resultText, ui.resultRich);
   ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.output, ui.error, ui.result, ui.note, ui.status);
   setAttributes(ui.root, { role: "group", tabindex: "-1" });
@@ -221,6 +222,7 @@ function paintEnd(ui, row) {
   ui.errorLine.hidden = !ui.trace.hidden;
   fill(ui.trace.hidden ? ui.errorLine : ui.trace.firstChild, terminalLines(row.error ?? ""));
   fill(ui.trace.lastChild, terminalLines(row.traceback ?? ""));
+  setText(ui.origin, row.origin ?? "");
   ui.result.hidden = row.result === null && row.rich === null;
   const box = ui.resultText;
   box.hidden = row.rich !== null;

@@ -43,6 +43,7 @@ class Row(TypedDict):
     output: str
     output_truncated: bool
     error: str | None
+    origin: str | None  # where in the user's code
     traceback: str | None
     result: str | None
     rich: str | None  # HTML, shown in place of the result's text where there is any
@@ -118,6 +119,8 @@ def text(row: Row, *, now: float | None = None) -> str:
     lines = [f"<ScalerFuture {_plain(row['task_id'])} {', '.join(facts)}: {call}>"]
     if row["error"] is not None:
         lines.append(f"  {_shortened(_plain(row['error']))}")
+    if row["origin"] is not None:
+        lines.append(f"  {_shortened(_plain(row['origin']))}")
     if row["result"] is not None:
         preview = _plain(row["result"]).split("\n")
         lines += [f"  {_shortened(line)}" for line in preview[:TAIL_LINES]]
@@ -136,7 +139,7 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
     if row["output"].strip():
         parts.append(_output(row))
     if row["error"] is not None:
-        parts.append(_block("scaler-error", hue, _error(row["error"], row["traceback"])))
+        parts.append(_block("scaler-error", hue, _error(row["error"], row["origin"], row["traceback"])))
     if row["rich"] is not None:
         parts.append(_block("scaler-result", hue, f'<div style="overflow:auto;max-height:420px">{row["rich"]}</div>'))
     elif row["result"] is not None:
@@ -226,9 +229,10 @@ def _output(row: Row) -> str:
     return _block("scaler-output", _LINE, folded + _pre(tail, wrap=True))
 
 
-def _error(error: str, traceback: str | None) -> str:
+def _error(error: str, origin: str | None, traceback: str | None) -> str:
     line = f'<span style="overflow-wrap:anywhere">{"<br>".join(_terminal(error))}</span>'
-    return _folded(line, _terminal(traceback)) if traceback is not None else line
+    place = f'<div style="{_MUTED};overflow-wrap:anywhere">{escape(_plain(origin))}</div>' if origin is not None else ""
+    return (_folded(line, _terminal(traceback)) if traceback is not None else line) + place
 
 
 def _folded(title: str, lines: list[str]) -> str:

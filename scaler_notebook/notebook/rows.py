@@ -1,8 +1,13 @@
 """A future as its views see it."""
 
+import linecache
+import sys
+import sysconfig
+from collections.abc import Sequence
 from typing import Any
 
 from ..client.future import ScalerFuture
+from ..protocol.failures import Frame
 from ..protocol.messages import TaskResultType
 from ..protocol.states import TaskState
 from .rendering import Row, look
@@ -40,6 +45,7 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         "output": "".join(lines[-OUTPUT_LINES:]),
         "output_truncated": truncated or len(lines) > OUTPUT_LINES,
         "error": failure.headline if failure is not None else None,
+        "origin": origin(failure.frames) if failure is not None else None,
         "traceback": failure.traceback if failure is not None else None,
         "result": preview if outcome is TaskResultType.SUCCESS else None,
         "rich": rich if outcome is TaskResultType.SUCCESS else None,
@@ -47,3 +53,23 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
     }
     shown["word"] = look(shown["state"], shown["outcome"]).word
     return shown
+
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def origin(frames: Sequence[Frame]) -> str | None:
+    """The innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``."""
+    own = [frame for frame in frames if not frame[0].startswith((*_LIBRARIES, "<frozen"))]
+    if not own:
+        return None
+    file, number, function = own[-1]
+    source = linecache.getline(file, number).strip()
+    return f"{_place(file)}, line {number}, in {function}{f': {source}' if source else ''}"
+
+
+def _place(file: str) -> str:
+    ipython = sys.modules.get("IPython")
+    shell: Any = ipython.get_ipython() if ipython is not None else None
+    cell = shell.compile.format_code_name(file) if hasattr(shell, "compile") else None
+    return str(cell[1]) if cell else file

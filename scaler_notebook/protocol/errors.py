@@ -57,9 +57,10 @@ class TaskCancelledError(CancelledError):
 class RemoteTraceback(Exception):
     """The traceback of a task's exception, as text; stands as the ``__cause__`` of that exception."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, frames: tuple[tuple[str, int, str], ...] = ()) -> None:
+        super().__init__(text, frames)
         self.text = text
+        self.frames = frames  # file, line number, function; outermost first
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text.rstrip()}\n"""'

@@ -57,8 +57,8 @@ def describe(error: BaseException, own_files: tuple[str, ...]) -> RemoteFailure:
     return RemoteFailure(payload, _headline(error), chain)
 
 
-def words(payload: Payload) -> tuple[str, str]:
-    """``(last line, whole traceback)`` of a failed task; the exception itself is not loaded.
+def words(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
+    """``(last line, whole traceback, frames)`` of a failed task; the exception itself is not loaded.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def words(payload: Payload) -> tuple[str, str]:
         If the payload holds something else.
     """
     failure = _failure(payload)
-    return failure.headline, render(failure)
+    return failure.headline, render(failure), _last_frames(failure)
 
 
 def _failure(payload: Payload) -> RemoteFailure:
@@ -97,8 +97,12 @@ def restore(payload: Payload) -> BaseException:
         error = RuntimeError(f"{failure.headline} (the exception itself cannot be loaded here: {problem})")
     if not isinstance(error, BaseException):
         raise ProtocolError(f"an exception that is a {type(error).__name__}")
-    error.__cause__ = RemoteTraceback(render(failure))
+    error.__cause__ = RemoteTraceback(render(failure), _last_frames(failure))
     return error
+
+
+def _last_frames(failure: RemoteFailure) -> tuple[Frame, ...]:
+    return failure.chain[-1].frames if failure.chain else ()
 
 
 def render(failure: RemoteFailure) -> str:
