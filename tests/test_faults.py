@@ -1,0 +1,463 @@
+"""Faults in the real engine's processes around a cancel, and tasks that do all they can not to be stopped.
+
+What is said to have been stopped has stopped; every future ends once, in a state that the contract permits; the slot
+works afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import wait
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import tormented
+from faults import (
+    Ends,
+    check_traces,
+    children,
+    eventually,
+    freeze,
+    is_alive,
+    kill,
+    outcome,
+    process_of,
+    task_processes,
+    thaw,
+    traces,
+    works,
+)
+from peers import scheduler_of
+from waits import SAFETY, until, until_running, until_written
+
+from scaler_notebook import EngineLostError, NotebookExecutor, ScalerFuture, TaskState
+
+LONG = 60.0  # seconds; a grace period that no test waits out
+
+both_strengths = pytest.mark.parametrize("force", [True, False], ids=["force", "ask"])
+
+
+# ---------------------------------------------------------------- tasks that are hard to stop
+
+STOPS, REFUSES = {True}, {False}
+EITHER = STOPS | REFUSES  # how far it has come decides
+
+# What each does about an interrupt.
+HARD: dict[Callable[..., object], set[bool]] = {
+    tormented.ignores_the_signal: REFUSES,
+    tormented.blocks_the_signal: REFUSES,
+    tormented.catches_it_again_and_again: REFUSES,
+    tormented.multiplies_matrices: REFUSES,
+    tormented.holds_the_gil: REFUSES,
+    tormented.holds_the_gil_beside_a_thread: REFUSES,
+    tormented.matches_a_bad_pattern: STOPS,
+    tormented.imports_what_loops: STOPS,
+    tormented.is_in_a_finally: STOPS,
+    tormented.stays_in_a_finally: EITHER,
+    tormented.is_in_a_del: STOPS,
+    tormented.is_in_one_del_after_another: REFUSES,
+    tormented.acquires_a_lock: STOPS,
+    tormented.joins_a_thread_that_loops: STOPS,
+    tormented.runs_a_subprocess: STOPS,
+    tormented.runs_a_subprocess_that_ignores_the_signal: STOPS,
+    tormented.forks_children: STOPS,
+    tormented.forks_children_and_refuses: REFUSES,
+    tormented.starts_multiprocessing_children: STOPS,
+    tormented.runs_a_pool: EITHER,
+}
+
+
+@pytest.mark.parametrize("task", HARD, ids=lambda task: task.__name__)
+def test_a_confirmed_task_is_gone_with_all_its_processes(
+    task: Callable[..., object], executor: NotebookExecutor, tmp_path: Path
+) -> None:
+    """One copy of the task is asked, the other forced. The grace period is the executor's."""
+    (tmp_path / "half_imported.py").write_text("while True: pass\n")
+    arguments = [str(tmp_path)] if task is tormented.imports_what_loops else []
+    asked, forced = (executor.submit(task, *arguments) for _ in range(2))
+    families = {}
+    for future in (asked, forced):
+        process = psutil.Process(process_of(future))
+        families[future] = [process.pid, *(child.pid for child in process.children(recursive=True))]
+    asked.request_cancel(force=False)
+    forced.request_cancel(force=True)
+
+    def end(future: ScalerFuture[Any]) -> None:
+        assert not any(map(is_alive, families[future])), "it was confirmed while processes of it still ran"
+        assert outcome(future) == "stopped"
+        assert process_of(future) not in task_processes(executor)
+
+    forced.wait_for_answer(SAFETY)
+    end(forced)
+    asked.wait_for_answer(SAFETY)
+    assert asked.refused is not asked.cancelled()
+    assert asked.cancelled() in HARD[task]
+    if asked.refused:
+        assert all(map(is_alive, families[asked])), "it was refused, and something of it was ended all the same"
+        assert asked.cancel(SAFETY, force=True)
+    end(asked)
+    works(executor, slots=2)
+
+
+# ---------------------------------------------------------------- SIGKILL of the task process
+
+
+@both_strengths
+def test_killed_just_before_a_cancel(force: bool) -> None:
+    """The death or the request is seen first. Permitted: stopped, failed first, discarded."""
+    ends = Ends()
+    with NotebookExecutor(n_workers=1, grace=LONG) as executor:
+        for round in range(12):
+            future = executor.submit(tormented.obeys)
+            ends.follow(future)
+            kill(process_of(future))
+            tormented.spend(round * 0.0002, spin=True)
+            assert future.cancel(SAFETY, force) is True
+            assert outcome(future) in {"stopped", "failed first", "discarded"}
+            works(executor)
+    ends.check()
+
+
+@both_strengths
+def test_killed_just_after_a_cancel_was_requested(force: bool) -> None:
+    """Permitted: stopped, by us or by the kill; failed first."""
+    ends = Ends()
+    with NotebookExecutor(n_workers=1, grace=LONG) as executor:
+        for round in range(12):
+            future = executor.submit(tormented.refuses)
+            ends.follow(future)
+            pid = process_of(future)
+            future.request_cancel(force)
+            tormented.spend(round * 0.0002, spin=True)
+            kill(pid)
+            assert future.cancel(SAFETY, force) is True
+            assert outcome(future) in {"stopped", "failed first"}
+            works(executor)
+    ends.check()
+
+
+@both_strengths
+def test_killed_between_the_interrupt_and_the_end_of_the_grace_period(force: bool) -> None:
+    """Its process is gone, and it was asked to be: stopped, without the rest of the grace period."""
+    ends = Ends()
+    with NotebookExecutor(n_workers=1, grace=LONG) as executor:
+        future = executor.submit(tormented.refuses)
+        ends.follow(future)
+        pid = process_of(future)
+        future.request_cancel(force)
+        until_written(future, "refused")
+        kill(pid)
+        assert future.cancel(SAFETY, force) is True
+        assert outcome(future) == "stopped"
+        assert not future.refused
+        works(executor)
+    ends.check()
+
+
+def test_killed_after_a_refusal(executor: NotebookExecutor) -> None:
+    """The request is answered, and what happens later is the task's own fate."""
+    future = executor.submit(tormented.refuses)
+    pid = process_of(future)
+    assert future.cancel(SAFETY, force=False) is False
+    kill(pid)
+    until(future, future.done, "end")
+    assert outcome(future) == "ProcessorDiedError"
+    works(executor, slots=2)
+
+
+@both_strengths
+def test_the_next_process_is_killed_idle_after_a_cancel(force: bool) -> None:
+    """The next task may meet a process that is dead already: it runs or fails clearly, and the one after it runs."""
+    ends = Ends()
+    with NotebookExecutor(n_workers=1) as executor:
+        for _ in range(5):
+            future = executor.submit(tormented.obeys)
+            ends.follow(future)
+            process_of(future)
+            assert future.cancel(SAFETY, force) is True
+            for pid in task_processes(executor):
+                kill(pid)
+            following = executor.submit(abs, -1)
+            ends.follow(following)
+            until(following, following.done, "end")
+            assert outcome(following) in {"finished", "ProcessorDiedError"}
+            assert outcome(future) == "stopped"
+            works(executor)
+    ends.check()
+
+
+@both_strengths
+def test_the_next_task_is_killed_after_a_cancel(force: bool) -> None:
+    ends = Ends()
+    with NotebookExecutor(n_workers=1) as executor:
+        future, following = executor.submit(tormented.obeys), executor.submit(tormented.obeys)
+        for each in (future, following):
+            ends.follow(each)
+        process_of(future)
+        assert future.cancel(SAFETY, force) is True
+        kill(process_of(following))
+        until(following, following.done, "end")
+        assert outcome(following) == "ProcessorDiedError"
+        assert outcome(future) == "stopped"
+        works(executor)
+    ends.check()
+
+
+# ---------------------------------------------------------------- SIGSTOP of the task process
+
+
+@pytest.fixture
+def frozen() -> Any:
+    """Freezes processes; they are continued at the end, whatever happens."""
+    with ExitStack() as stack:
+
+        def freeze_until_the_end(pid: int) -> None:
+            freeze(pid)
+            stack.callback(thaw, pid)
+
+        yield freeze_until_the_end
+
+
+def test_a_frozen_task_is_killed_after_its_grace_period(executor: NotebookExecutor, frozen: Any) -> None:
+    """SIGKILL works on what SIGSTOP has stopped."""
+    future = executor.submit(tormented.obeys)
+    pid = process_of(future)
+    frozen(pid)
+    assert future.cancel(SAFETY, force=True) is True
+    assert outcome(future) == "stopped"
+    assert not is_alive(pid)
+    works(executor, slots=2)
+
+
+def test_a_frozen_task_that_was_asked_is_refused_and_stops_when_it_goes_on(
+    executor: NotebookExecutor, frozen: Any
+) -> None:
+    """The interrupt has waited for it. Nobody asks any more, but it says that it has stopped: cancelled, stopped."""
+    ends = Ends()
+    future = executor.submit(tormented.obeys)
+    ends.follow(future)
+    pid = process_of(future)
+    frozen(pid)
+    assert future.cancel(SAFETY, force=False) is False
+    assert future.refused
+    assert future.state is TaskState.RUNNING
+    assert is_alive(pid)
+    thaw(pid)
+    until(future, future.done, "end")
+    assert outcome(future) == "stopped"
+    assert not is_alive(pid)
+    works(executor, slots=2)
+    ends.check()
+
+
+def test_a_frozen_task_that_was_asked_and_swallows_the_late_interrupt_finishes(
+    executor: NotebookExecutor, frozen: Any
+) -> None:
+    future = executor.submit(tormented.refuses, 1.0)
+    pid = process_of(future)
+    frozen(pid)
+    assert future.cancel(SAFETY, force=False) is False
+    thaw(pid)
+    assert future.result(SAFETY) == "finished all the same"
+    assert not future.cancelled()
+    works(executor, slots=2)
+
+
+@both_strengths
+def test_a_task_that_is_frozen_during_its_grace_period(force: bool, executor: NotebookExecutor, frozen: Any) -> None:
+    """It has swallowed its interrupt: with force it is killed all the same, without it is refused and goes on."""
+    executor.grace = 0.5
+    future = executor.submit(tormented.refuses, 1.0 if not force else 1000)
+    pid = process_of(future)
+    future.request_cancel(force)
+    until_written(future, "refused")
+    frozen(pid)
+    assert future.cancel(SAFETY, force) is force
+    if force:
+        assert outcome(future) == "stopped"
+        assert not is_alive(pid)
+    else:
+        assert future.refused
+        thaw(pid)
+        assert future.result(SAFETY) == "finished all the same"
+    works(executor, slots=2)
+
+
+@both_strengths
+def test_a_task_in_a_process_that_was_frozen_before_it(force: bool, tmp_path: Path, frozen: Any) -> None:
+    """It was handed out, and its code never began: with force it never will, and neither when its process goes on."""
+    path = tmp_path / "trace"
+    path.touch()
+    ends = Ends()
+    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
+        works(executor)
+        eventually(lambda: len(task_processes(executor)) == 2, "the slot's process and a spare")
+        for pid in task_processes(executor):
+            frozen(pid)
+        future = executor.submit(tormented.brief, str(path), 1)
+        ends.follow(future)
+        until_running(future)
+        queued = executor.submit(tormented.brief, str(path), 2)
+        ends.follow(queued)
+        assert queued.cancel(SAFETY, force) is True  # the scheduler alone decides
+        assert outcome(queued) == "never started"
+        assert future.cancel(SAFETY, force) is force
+        for pid in task_processes(executor):
+            thaw(pid)
+        until(future, future.done, "end")
+        assert outcome(future) == "stopped"
+        works(executor)
+    assert path.read_text() == ""
+    ends.check()
+
+
+def test_the_next_task_is_frozen_after_a_cancel(executor: NotebookExecutor, frozen: Any) -> None:
+    """No interrupt is left over for it: it goes on where it was."""
+    for _ in range(2):
+        future = executor.submit(tormented.obeys)
+        process_of(future)
+        assert future.cancel(SAFETY)
+    following = executor.submit(tormented.refuses, 0.5)
+    pid = process_of(following)
+    frozen(pid)
+    thaw(pid)
+    assert following.result(SAFETY) == "finished all the same"
+    assert "refused" not in following.logs.stdout
+
+
+# ---------------------------------------------------------------- the scheduler
+
+
+@pytest.mark.parametrize("frozen_first", [False, True], ids=["running", "frozen"])
+def test_the_scheduler_is_killed_with_cancels_pending(frozen_first: bool, frozen: Any) -> None:
+    """Who is being cancelled is cancelled: disconnected. Everybody else is told that the engine is lost."""
+    ends = Ends()
+    with NotebookExecutor(n_workers=3, grace=LONG) as executor:
+        running, asked, forced = (executor.submit(tormented.refuses) for _ in range(3))
+        queued = [executor.submit(tormented.rest) for _ in range(20)]
+        for future in (running, asked, forced, *queued):
+            ends.follow(future)
+        pids = [process_of(future) for future in (running, asked, forced)]
+        scheduler = scheduler_of(executor).pid
+        server = children(scheduler)[0]
+        pids += task_processes(executor)
+        if frozen_first:
+            frozen(scheduler)
+        answers: list[bool] = []
+        cancelled = [asked, forced, *queued[::4], *queued[1::4]]
+        for future, force in zip(cancelled, [False, True] + 5 * [False] + 5 * [True], strict=True):
+            future.request_cancel(force)
+        waiters = [threading.Thread(target=lambda f=f: answers.append(f.cancel(SAFETY, False))) for f in cancelled[:3]]
+        for waiter in waiters:
+            waiter.start()
+        if not frozen_first:
+            for future in (asked, forced):
+                until_written(future, "refused")
+        kill(scheduler)
+        everybody = [running, asked, forced, *queued]
+        assert wait(everybody, 2.0).not_done == set()
+        for waiter in waiters:
+            waiter.join(SAFETY)
+        assert answers == [True] * 3
+        assert {outcome(future) for future in (asked, forced)} == {"disconnected"}
+        # Of those that had not started, the scheduler answers at once if it still can.
+        assert {outcome(future) for future in cancelled[2:]} == {"disconnected" if frozen_first else "never started"}
+        for future in everybody:
+            if future not in cancelled:
+                with pytest.raises(EngineLostError, match="scheduler process died"):
+                    future.result(0)
+        eventually(lambda: not any(map(is_alive, [server, *pids])), "its processes are gone")
+        works(executor, slots=3)
+    ends.check()
+
+
+def test_a_frozen_scheduler_answers_late_and_its_answers_count(frozen: Any, tmp_path: Path) -> None:
+    """What it finds first when it goes on is a result: a queued task may get that slot before its cancel is read."""
+    path = tmp_path / "trace"
+    ends = Ends()
+    with NotebookExecutor(n_workers=2, grace=0.2) as executor:
+        running, ending = executor.submit(tormented.obeys), executor.submit(tormented.brief, str(path), 0, 0.5)
+        process_of(running)
+        until_running(ending)
+        queued = [executor.submit(tormented.brief, str(path), number) for number in (1, 2)]
+        scheduler = scheduler_of(executor).pid
+        frozen(scheduler)
+        briefs = [ending, *queued, executor.submit(tormented.brief, str(path), 3)]
+        for future in (running, *briefs):
+            ends.follow(future)
+        eventually(lambda: traces(path)[1][0] == 1, "the second task has come to its end")
+        started = time.monotonic()
+        for future, force in zip((running, *briefs), [True, False, True, False, True], strict=True):
+            assert future.cancel(timeout=0.05, force=force) is False
+            assert future.state is TaskState.CANCELLING
+            assert future.running()
+        assert executor.cancel_all(timeout=0.05) is False
+        assert time.monotonic() - started < SAFETY, "cancel() waited longer than it was told to"
+        thaw(scheduler)
+        for future in (running, *briefs):
+            until(future, future.cancelled, "be cancelled by the late answer")
+        assert outcome(running) == "stopped"
+        assert outcome(ending) == "finished first"
+        assert {outcome(future) for future in briefs[1:]} <= {"never started", "stopped", "finished first"}
+        works(executor, slots=2)
+    check_traces(path, {number: outcome(future) for number, future in enumerate(briefs)})
+    ends.check()
+
+
+# ---------------------------------------------------------------- the confirmation is true
+
+
+class Counter:
+    """The counter of a task that counts, as it stands."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(bytes(8))
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), 8)
+
+    def read(self) -> int:
+        return int.from_bytes(self._map, "little")
+
+    def close(self) -> None:
+        self._map.close()
+
+
+@both_strengths
+@pytest.mark.parametrize(
+    "task",
+    [
+        tormented.count,
+        tormented.counts_and_refuses,
+        tormented.counts_in_a_thread,
+        tormented.counts_in_a_forked_child,
+        tormented.counts_in_a_child_of_another_session,
+        tormented.counts_in_a_subprocess,
+    ],
+    ids=lambda task: task.__name__,
+)
+def test_nothing_of_a_confirmed_task_moves_any_more(task: Callable[[str], object], force: bool, tmp_path: Path) -> None:
+    with NotebookExecutor(n_workers=2, grace=0.1) as executor, ExitStack() as stack:
+        for round in range(3):
+            counter = Counter(tmp_path / str(round))
+            stack.callback(counter.close)
+            future = executor.submit(task, str(tmp_path / str(round)))
+            eventually(functools.partial(lambda c: c.read() > 0, counter), "it counts")
+            confirmed = future.cancel(SAFETY, force)
+            last = counter.read()
+            if not confirmed:
+                assert future.refused
+                assert task is tormented.counts_and_refuses
+                eventually(functools.partial(lambda c, n: c.read() > n, counter, last), "it counts on")
+                assert future.cancel(SAFETY, force=True)
+                last = counter.read()
+            for _ in range(20):  # some time passes, with work in it
+                executor.submit(os.getpid).result(SAFETY)
+            assert counter.read() == last, "it was confirmed while something of it still ran"
