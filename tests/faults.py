@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,19 @@ from peers import scheduler_of
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
+
+
+@contextlib.contextmanager
+def engine(workers: int, grace: float = 0.3) -> Iterator[NotebookExecutor]:
+    """An executor that ends with its block. Where a test fails, its tasks end with it: they might take for ever."""
+    with NotebookExecutor(n_workers=workers, grace=grace) as executor:
+        try:
+            yield executor
+        except BaseException:
+            if executor._session is not None:
+                executor._session.close()
+            raise
+
 
 # ---------------------------------------------------------------- processes
 

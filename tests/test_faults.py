@@ -24,12 +24,14 @@ from faults import (
     Ends,
     check_traces,
     children,
+    engine,
     eventually,
     freeze,
     is_alive,
     kill,
     outcome,
     process_of,
+    status,
     task_processes,
     thaw,
     traces,
@@ -114,7 +116,7 @@ def test_a_confirmed_task_is_gone_with_all_its_processes(
 def test_killed_just_before_a_cancel(force: bool) -> None:
     """The death or the request is seen first. Permitted: stopped, failed first, discarded."""
     ends = Ends()
-    with NotebookExecutor(n_workers=1, grace=LONG) as executor:
+    with engine(1, LONG) as executor:
         for round in range(12):
             future = executor.submit(tormented.obeys)
             ends.follow(future)
@@ -130,7 +132,7 @@ def test_killed_just_before_a_cancel(force: bool) -> None:
 def test_killed_just_after_a_cancel_was_requested(force: bool) -> None:
     """Permitted: stopped, by us or by the kill; failed first."""
     ends = Ends()
-    with NotebookExecutor(n_workers=1, grace=LONG) as executor:
+    with engine(1, LONG) as executor:
         for round in range(12):
             future = executor.submit(tormented.refuses)
             ends.follow(future)
@@ -148,7 +150,7 @@ def test_killed_just_after_a_cancel_was_requested(force: bool) -> None:
 def test_killed_between_the_interrupt_and_the_end_of_the_grace_period(force: bool) -> None:
     """Its process is gone, and it was asked to be: stopped, without the rest of the grace period."""
     ends = Ends()
-    with NotebookExecutor(n_workers=1, grace=LONG) as executor:
+    with engine(1, LONG) as executor:
         future = executor.submit(tormented.refuses)
         ends.follow(future)
         pid = process_of(future)
@@ -174,30 +176,33 @@ def test_killed_after_a_refusal(executor: NotebookExecutor) -> None:
 
 
 @both_strengths
-def test_the_next_process_is_killed_idle_after_a_cancel(force: bool) -> None:
-    """The next task may meet a process that is dead already: it runs or fails clearly, and the one after it runs."""
+def test_idle_processes_are_killed_after_a_cancel(force: bool, executor: NotebookExecutor) -> None:
+    """The next tasks may meet processes that are dead already: they run or fail clearly, and those after them run."""
     ends = Ends()
-    with NotebookExecutor(n_workers=1) as executor:
-        for _ in range(5):
-            future = executor.submit(tormented.obeys)
-            ends.follow(future)
-            process_of(future)
-            assert future.cancel(SAFETY, force) is True
-            for pid in task_processes(executor):
-                kill(pid)
-            following = executor.submit(abs, -1)
-            ends.follow(following)
-            until(following, following.done, "end")
-            assert outcome(following) in {"finished", "ProcessorDiedError"}
-            assert outcome(future) == "stopped"
-            works(executor)
+    for round in range(6):
+        future = executor.submit(tormented.obeys)
+        ends.follow(future)
+        process_of(future)
+        assert future.cancel(SAFETY, force) is True
+        idle = {each.result(SAFETY) for each in [executor.submit(tormented.where, 0.05) for _ in range(2)]}
+        for pid in idle:
+            kill(pid)
+        if round % 2:
+            eventually(lambda pids=idle: not any(map(status, pids)), "the scheduler has noticed")
+        following = [executor.submit(abs, -1) for _ in range(4)]
+        for each in following:
+            ends.follow(each)
+        assert wait(following, SAFETY).not_done == set()
+        assert {outcome(each) for each in following} <= {"finished", "ProcessorDiedError"}
+        assert outcome(future) == "stopped"
+        works(executor, slots=2)
     ends.check()
 
 
 @both_strengths
 def test_the_next_task_is_killed_after_a_cancel(force: bool) -> None:
     ends = Ends()
-    with NotebookExecutor(n_workers=1) as executor:
+    with engine(1) as executor:
         future, following = executor.submit(tormented.obeys), executor.submit(tormented.obeys)
         for each in (future, following):
             ends.follow(each)
@@ -297,7 +302,7 @@ def test_a_task_in_a_process_that_was_frozen_before_it(force: bool, tmp_path: Pa
     path = tmp_path / "trace"
     path.touch()
     ends = Ends()
-    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
+    with engine(1) as executor:
         works(executor)
         eventually(lambda: len(task_processes(executor)) == 2, "the slot's process and a spare")
         for pid in task_processes(executor):
@@ -333,6 +338,24 @@ def test_the_next_task_is_frozen_after_a_cancel(executor: NotebookExecutor, froz
     assert "refused" not in following.logs.stdout
 
 
+def test_an_interrupt_that_was_held_back_never_reaches_the_next_task(tmp_path: Path) -> None:
+    """A task blocks the signal, and finishes; it is the next one in its process that lets the signal through."""
+    met = 0
+    with engine(1, 0.05) as executor:
+        for round in range(30):
+            future = executor.submit(tormented.blocks_the_signal_until, str(tmp_path / str(round)))
+            pid = process_of(future)
+            assert future.cancel(SAFETY, force=False) is False
+            (tmp_path / str(round)).touch()
+            assert future.result(SAFETY) is None
+            following = executor.submit(tormented.lets_signals_through)
+            assert following.exception(SAFETY) is None
+            met += following.result() == pid
+            if met == 3:
+                return
+    raise AssertionError("the next task hardly ever ran in the same process")
+
+
 # ---------------------------------------------------------------- the scheduler
 
 
@@ -340,7 +363,7 @@ def test_the_next_task_is_frozen_after_a_cancel(executor: NotebookExecutor, froz
 def test_the_scheduler_is_killed_with_cancels_pending(frozen_first: bool, frozen: Any) -> None:
     """Who is being cancelled is cancelled: disconnected. Everybody else is told that the engine is lost."""
     ends = Ends()
-    with NotebookExecutor(n_workers=3, grace=LONG) as executor:
+    with engine(3, LONG) as executor:
         running, asked, forced = (executor.submit(tormented.refuses) for _ in range(3))
         queued = [executor.submit(tormented.rest) for _ in range(20)]
         for future in (running, asked, forced, *queued):
@@ -383,7 +406,7 @@ def test_a_frozen_scheduler_answers_late_and_its_answers_count(frozen: Any, tmp_
     """What it finds first when it goes on is a result: a queued task may get that slot before its cancel is read."""
     path = tmp_path / "trace"
     ends = Ends()
-    with NotebookExecutor(n_workers=2, grace=0.2) as executor:
+    with engine(2, 0.2) as executor:
         running, ending = executor.submit(tormented.obeys), executor.submit(tormented.brief, str(path), 0, 0.5)
         process_of(running)
         until_running(ending)
@@ -444,7 +467,7 @@ class Counter:
     ids=lambda task: task.__name__,
 )
 def test_nothing_of_a_confirmed_task_moves_any_more(task: Callable[[str], object], force: bool, tmp_path: Path) -> None:
-    with NotebookExecutor(n_workers=2, grace=0.1) as executor, ExitStack() as stack:
+    with engine(2, 0.1) as executor, ExitStack() as stack:
         for round in range(3):
             counter = Counter(tmp_path / str(round))
             stack.callback(counter.close)

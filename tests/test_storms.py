@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import tormented
-from faults import Ends, check_traces, outcome, process_of, task_processes, thaw, works
+from faults import Ends, check_traces, engine, outcome, process_of, task_processes, thaw, works
 from peers import scheduler_of
 from waits import SAFETY
 
@@ -83,7 +83,7 @@ def cancel_about_the_end(rng: random.Random, tasks: int, path: Path) -> Counter[
     ends = Ends()
     usual = {2: 0.003, 24: 0.03}  # seconds from submit to end, by how many are outstanding; corrected as we go
     numbers = iter(range(tasks))
-    with NotebookExecutor(n_workers=2, grace=0.3) as executor:
+    with engine(2) as executor:
         while len(futures) < tasks:
             outstanding = 2 if len(futures) // 50 % 2 else 24
             due: list[tuple[float, int]] = []
@@ -239,7 +239,7 @@ class Storm:
 )
 def test_a_storm_of_cancels_deaths_and_freezes(seconds: float, tmp_path: Path) -> None:
     path = tmp_path / "trace"
-    with seeded() as rng, NotebookExecutor(n_workers=4, grace=0.1) as executor:
+    with seeded() as rng, engine(4, 0.1) as executor:
         executor.submit(abs, -1).result(SAFETY)
         session = executor._session
         storm = Storm(executor, path)

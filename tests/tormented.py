@@ -113,6 +113,12 @@ def obeys() -> None:
     rest()
 
 
+def where(seconds: float) -> int:
+    """The process that it runs in."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
 def probe() -> dict[str, object]:
     """What a task finds in its process."""
     return {
@@ -137,6 +143,18 @@ def blocks_the_signal() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     begin()
     rest()
+
+
+def blocks_the_signal_until(path: str) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    begin()
+    while not os.path.exists(path):
+        time.sleep(0.001)
+
+
+def lets_signals_through() -> int:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return where(0.02)
 
 
 def catches_it_again_and_again() -> None:
