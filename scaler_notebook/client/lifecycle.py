@@ -14,7 +14,16 @@ from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import assert_never
 
-from ..protocol.messages import Task, TaskCancel, TaskCancelConfirm, TaskFigures, TaskLog, TaskResult, TaskStarted
+from ..protocol.messages import (
+    Task,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskFigures,
+    TaskLog,
+    TaskProgress,
+    TaskResult,
+    TaskStarted,
+)
 from ..protocol.messages import TaskResultType as Result
 from ..protocol.states import TABLE, Action, CancelReason, Event, TaskState
 from . import callbacks
@@ -62,6 +71,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self._refused = False
         self._watchers: tuple[Watcher, ...] = ()
         self._output = Output()
+        self._progress: TaskProgress | None = None
         self._moments: list[Moment] = []
         self.task_id = task_id
         self.task: Task | None = None  # what was submitted, for another try
@@ -115,6 +125,11 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def last_output(self, size: int) -> tuple[str, bool]:
         """The last ``size`` characters of both streams as they arrived, and whether there were more."""
         return self._output.tail(size)
+
+    @property
+    def progress(self) -> TaskProgress | None:
+        """How far it says it is, if it says so; the last word stays when it has ended."""
+        return self._progress
 
     def trace(self) -> Trace:
         """Its messages so far, with their times: a sequence that prints as a small time line."""
@@ -271,6 +286,11 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def add_log(self, message: TaskLog) -> None:
         """Keep what the task wrote."""
         self._output.add(message.stream, message.text)
+        self._tell_watchers()
+
+    def add_progress(self, message: TaskProgress) -> None:
+        """Keep how far the task is."""
+        self._progress = message
         self._tell_watchers()
 
     def _tell_watchers(self) -> None:

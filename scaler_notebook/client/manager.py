@@ -69,7 +69,9 @@ class FutureManager:
                 future.handle(CONFIRMS[message.answer], message)
             case TaskLog():
                 future.add_log(message)
-            case TaskProgress() | TaskDisplay():
+            case TaskProgress():
+                future.add_progress(message)
+            case TaskDisplay():
                 log.debug("%s is not shown yet", type(message).__name__)
             case _:
                 assert_never(message)

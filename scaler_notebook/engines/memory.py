@@ -26,6 +26,7 @@ from ..protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskLog,
+    TaskProgress,
     TaskResult,
     TaskResultType,
     TaskStarted,
@@ -198,6 +199,10 @@ class MemoryEngine:
     def log(self, which: Which, text: str, stream: LogStream = LogStream.STDOUT) -> None:
         """It wrote ``text``."""
         self.tell(TaskLog(task_id_of(which), stream, text))
+
+    def progress(self, which: Which, done: float, total: float = -1.0, note: str = "") -> None:
+        """It says how far it is."""
+        self.tell(TaskProgress(task_id_of(which), done, total, note))
 
     def confirm(
         self,

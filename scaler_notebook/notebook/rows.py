@@ -51,6 +51,10 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         "rich": rich if outcome is TaskResultType.SUCCESS else None,
         "progress": None,
     }
+    progress = future.progress
+    if progress is not None:
+        total = progress.total if progress.total >= 0 else None
+        shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
     shown["word"] = look(shown["state"], shown["outcome"]).word
     return shown
 
