@@ -1,5 +1,8 @@
-"""The scheduler's decisions: each stage and event by example, then any sequence of them against the rules."""
+"""The scheduler's decisions: every cell of its table carried out, examples, then any sequence against the rules."""
 
+import gc
+import itertools
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,8 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, Core
+from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, Core, Record
 from scaler_notebook.engines.embedded.inner import End, Ended
+from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
 from scaler_notebook.protocol.messages import (
     EngineMessage,
     Payload,
@@ -26,13 +30,14 @@ from scaler_notebook.protocol.messages import (
 EMPTY = Payload(b"")
 CLOCK = 1000.0  # seconds since the epoch, as far as these tests go
 GRACE = 1.0
+BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announced
 
 
 def task(task_id: str) -> Task:
     return Task(task_id, "client", EMPTY, EMPTY)
 
 
-# ---------------------------------------------------------------------- examples
+# ---------------------------------------------------------------------- the table
 
 
 class Recorder:
@@ -65,12 +70,30 @@ class Recorder:
 
 
 class Scene:
-    """One slot, one process (1), the task "t" of "me"; time stands still unless told."""
+    """One slot, one process (1), the task "t" of "me", announced at its start if so wanted; time stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, announced: bool = True) -> None:
         self.hands = Recorder()
         self.core = Core(1, self.hands)
         self.now = 0.0
+        self.announced = announced
+
+    def start(self) -> None:
+        self.submit()
+        self.ready()
+        if self.announced:
+            self.after(ANNOUNCE_AFTER)
+
+    @property
+    def record(self) -> Record:
+        """Of "t", while it is not over."""
+        return self.core._records["t"]
+
+    def told(self, step: "Step") -> list[str]:
+        """What is done about a step."""
+        before = len(self.hands.done)
+        step(self)
+        return self.hands.done[before:]
 
     def ready(self, process: int = 1) -> None:
         self.core.process_ready(process, self.now, CLOCK)
@@ -98,133 +121,220 @@ class Scene:
 Step = Callable[[Scene], None]
 
 
-def announced(scene: Scene) -> None:
-    scene.ready()
-    scene.submit()
-    scene.after(ANNOUNCE_AFTER)
+def steps(*several: Step) -> Step:
+    def all_of_them(scene: Scene) -> None:
+        for step in several:
+            step(scene)
+
+    return all_of_them
 
 
-def asked(force: bool) -> Step:
-    def step(scene: Scene) -> None:
-        announced(scene)
-        scene.cancel(force)
-
-    return step
+def ask(scene: Scene) -> None:
+    scene.cancel(False)
 
 
-def ending(scene: Scene) -> None:
-    asked(True)(scene)
-    scene.after(GRACE)
+def warn(scene: Scene) -> None:
+    scene.cancel(True)
 
 
-def refused(scene: Scene) -> None:
-    asked(False)(scene)
-    scene.after(GRACE)
+def refuse(scene: Scene) -> None:
+    scene.cancel(False, grace=BRIEF)
+    scene.after(BRIEF)
 
 
-STAGES: dict[str, Step] = {
-    "queued": lambda scene: scene.submit(),
-    "running": announced,
-    "asked softly": asked(False),
-    "asked": asked(True),
-    "refused": refused,
-    "ending": ending,
+def kill(scene: Scene) -> None:
+    scene.cancel(True, grace=BRIEF)
+    scene.after(BRIEF)
+
+
+def stop(scene: Scene) -> None:
+    scene.ended(End.STOPPED)
+
+
+start, gone, ended, died = Scene.start, Scene.gone, Scene.ended, Scene.died
+submit: Step = lambda scene: scene.submit()  # noqa: E731
+
+# Ways into each stage; the strength that a confirmation names there.
+WAYS: dict[str, tuple[Stage, str, Step]] = {
+    "queued": (Stage.QUEUED, "", submit),
+    "running": (Stage.RUNNING, "", start),
+    "refused": (Stage.RUNNING, "", steps(start, refuse)),
+    "asked": (Stage.ASKED, "", steps(start, ask)),
+    "asked after a refusal": (Stage.ASKED, "", steps(start, refuse, ask)),
+    "warned": (Stage.WARNED, " (force)", steps(start, warn)),
+    "warned after it was asked": (Stage.WARNED, " (force)", steps(start, ask, warn)),
+    "warned after a refusal": (Stage.WARNED, " (force)", steps(start, refuse, warn)),
+    "killed": (Stage.ENDING, " (force)", steps(start, kill)),
+    "stopped when asked": (Stage.ENDING, "", steps(start, ask, stop)),
+    "stopped when warned": (Stage.ENDING, " (force)", steps(start, warn, stop)),
+    "stopped after a refusal": (Stage.ENDING, "", steps(start, refuse, stop)),
+    "nobody waits": (Stage.ENDING, "", steps(start, gone)),
+    "nobody waits for the answer": (Stage.ENDING, " (force)", steps(start, warn, gone)),
+    "taken back": (Stage.OVER, "", steps(submit, ask)),
+    "forgotten": (Stage.OVER, "", steps(submit, gone)),
+    "finished": (Stage.OVER, "", steps(start, ended)),
+    "finished first": (Stage.OVER, "", steps(start, warn, ended)),
+    "finished before the kill": (Stage.OVER, "", steps(start, kill, ended)),
+    "died": (Stage.OVER, "", steps(start, died)),
+    "confirmed": (Stage.OVER, "", steps(start, warn, stop, died)),
 }
-EVENTS: dict[str, Step] = {
-    "ready": lambda scene: scene.ready(2),
-    "cancel softly": lambda scene: scene.cancel(False),
-    "cancel": lambda scene: scene.cancel(True),
-    "another's cancel": lambda scene: scene.cancel(True, b"you"),
-    "the same id again": lambda scene: scene.submit(),
-    "the same id from another": lambda scene: scene.submit(owner=b"you"),
-    "success": lambda scene: scene.ended(End.SUCCESS),
-    "failure": lambda scene: scene.ended(End.FAILED),
-    "stopped": lambda scene: scene.ended(End.STOPPED),
-    "a run that is over": lambda scene: scene.ended(End.SUCCESS, seq=0),
-    "a run of a stranger": lambda scene: scene.ended(End.STOPPED, process=9),
-    "died": lambda scene: scene.died(),
-    "half the grace": lambda scene: scene.after(GRACE / 2),
-    "the grace": lambda scene: scene.after(GRACE),
-    "client gone": lambda scene: scene.gone(),
-    "another client gone": lambda scene: scene.gone(b"you"),
+HAPPEN: dict[Event, Step] = {
+    Event.DISPATCHED: lambda scene: scene.ready(),
+    Event.START_DUE: lambda scene: scene.after(ANNOUNCE_AFTER),
+    Event.CANCEL: ask,
+    Event.CANCEL_FORCE: warn,
+    Event.HALF_GRACE: lambda scene: scene.after(GRACE / 2),
+    Event.GRACE_OVER: lambda scene: scene.after(GRACE / 2),  # the half has passed
+    Event.ENDED: ended,
+    Event.STOPPED: stop,
+    Event.DIED: died,
+    Event.CLIENT_GONE: gone,
 }
+
+Q, R, A, W, E, O = Stage  # noqa: E741
 NO = TaskCancelConfirmType.CANCEL_NOT_FOUND.value
-NOT_FOUND = f"you: t {NO} (force)"
-
-
-# What is done, by stage and event; what is not listed does nothing.
-EXPECTED: dict[str, dict[str, list[str]]] = {
-    "queued": {
-        "ready": ["run t on 2 as 1"],
-        "cancel softly": ["me: t Canceled"],
-        "cancel": ["me: t Canceled (force)"],
+SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started on 1"
+KILL: tuple[list[str], Stage] = (["kill 1"], E)
+TELL_START = {stage: ([STARTED], stage) for stage in (R, A, W, E)}
+# What is done, and the stage after it; {force} is the strength above. What is not listed is not permitted.
+CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
+    Event.DISPATCHED: {Q: (["run t on 1 as 1"], R)},
+    Event.START_DUE: TELL_START,
+    Event.CANCEL: {
+        Q: ([CANCELED], O),
+        R: (["interrupt 1 in 1"], A),
+        A: ([], A),
+        W: ([], W),
+        E: ([], E),
+        O: ([f"me: t {NO}"], O),
     },
-    "running": {
-        "cancel softly": ["interrupt 1 in 1"],
-        "cancel": ["interrupt 1 in 1"],
-        "success": ["me: t Success"],
-        "failure": ["me: t Failed"],
-        "stopped": ["kill 1"],
-        "died": ["me: t FailedWorkerDied"],
-        "client gone": ["kill 1"],
+    Event.CANCEL_FORCE: {
+        Q: ([f"{CANCELED} (force)"], O),
+        R: (["interrupt 1 in 1"], W),
+        A: (["interrupt 1 in 1"], W),
+        W: ([], W),
+        E: ([], E),
+        O: ([f"me: t {NO} (force)"], O),
     },
-    "asked softly": {
-        "cancel": ["interrupt 1 in 1"],
-        "success": ["me: t Success"],
-        "failure": ["me: t Failed"],
-        "stopped": ["kill 1"],
-        "died": ["me: t Canceled"],
-        "half the grace": ["interrupt 1 in 1"],
-        "the grace": ["interrupt 1 in 1", "me: t CancelFailed"],
-        "client gone": ["kill 1"],
-    },
-    "asked": {
-        "success": ["me: t Success"],
-        "failure": ["me: t Failed"],
-        "stopped": ["kill 1"],
-        "died": ["me: t Canceled (force)"],
-        "half the grace": ["interrupt 1 in 1"],
-        "the grace": ["interrupt 1 in 1", "kill 1"],
-        "client gone": ["kill 1"],
-    },
-    "ending": {
-        "success": ["me: t Success"],
-        "failure": ["me: t Failed"],
-        "died": ["me: t Canceled (force)"],
-    },
+    Event.HALF_GRACE: {A: (["interrupt 1 in 1"], A), W: (["interrupt 1 in 1"], W)},
+    Event.GRACE_OVER: {A: (["me: t CancelFailed"], R), W: KILL},
+    Event.ENDED: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
+    Event.STOPPED: {R: KILL, A: KILL, W: KILL, E: ([], E)},
+    Event.DIED: {R: (["me: t FailedWorkerDied"], O), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
+    Event.CLIENT_GONE: {Q: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
 }
 
 
-EXPECTED["refused"] = EXPECTED["running"]  # the request is answered
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_cell_is_carried_out(way: str, event: Event, caplog: pytest.LogCaptureFixture) -> None:
+    stage, force, arrive = WAYS[way]
+    scene = Scene(announced=event is not Event.START_DUE)
+    scene.submit()
+    record = scene.record
+    arrive(scene)
+    assert record.stage is stage
+    action = TABLE[stage, event]
+    if stage in CELLS[event]:
+        expected, after = CELLS[event][stage]
+        if event is Event.GRACE_OVER:
+            scene.after(GRACE / 2)
+        assert scene.told(HAPPEN[event]) == [words.format(force=force) for words in expected]
+    else:
+        after = stage
+        assert action is Action.NOT_PERMITTED
+        before = {name: repr(value) for name, value in vars(scene.core).items()}
+        assert scene.told(lambda scene: scene.core._handle(record, event)) == []
+        assert {name: repr(value) for name, value in vars(scene.core).items()} == before
+    assert record.stage is after
+    assert action.to == (() if after is stage else (after,)), "the arrow"
+    assert (action is Action.IGNORE) == (CELLS[event].get(stage) == ([], stage))
+    assert [entry.levelname for entry in caplog.records] == ["ERROR"] * (action is Action.NOT_PERMITTED)
 
 
-@pytest.mark.parametrize(("stage", "event"), [(stage, event) for stage in STAGES for event in EVENTS])
-def test_what_is_done_in_each_stage_about_each_event(stage: str, event: str) -> None:
+def test_the_table_is_whole_and_every_action_is_in_it() -> None:
+    assert list(TABLE) == [(stage, event) for event in Event for stage in Stage]
+    assert set(TABLE.values()) == set(Action)
+
+
+def test_the_table_keeps_the_rules() -> None:
+    moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
+    assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
+    assert all(to is not Q for _, to, _ in moves), "a task could run twice"
+    assert {stage for stage, to, event in moves if to is R} == {Q, A}
+    confirming = {Action.TAKE_BACK: {Q}, Action.CONFIRM: {A, W, E}}
+    for (stage, event), action in TABLE.items():
+        if action in confirming:
+            assert stage in confirming[action]
+            assert (event is Event.DIED) == (action is Action.CONFIRM), "confirmed before its process is reaped"
+
+
+OTHERS: dict[str, tuple[Step, list[str]]] = {
+    "another process": (lambda scene: scene.ready(2), []),
+    "another's cancel": (lambda scene: scene.cancel(True, b"you"), [f"you: t {NO} (force)"]),
+    "the same id again": (submit, []),
+    "the same id from another": (lambda scene: scene.submit(owner=b"you"), []),
+    "a run that is over": (lambda scene: scene.ended(seq=0), []),
+    "a run of a stranger": (lambda scene: scene.ended(End.STOPPED, process=9), []),
+    "another's death": (lambda scene: scene.died(9), []),
+    "another client gone": (lambda scene: scene.gone(b"you"), []),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (Q, O)])
+def test_what_is_about_others_changes_nothing(way: str, other: str) -> None:
+    stage, _, arrive = WAYS[way]
     scene = Scene()
-    STAGES[stage](scene)
-    before = len(scene.hands.done)
-    EVENTS[event](scene)
-    expected = [NOT_FOUND] if event == "another's cancel" else EXPECTED[stage].get(event, [])
-    assert scene.hands.done[before:] == expected
+    arrive(scene)
+    step, expected = OTHERS[other]
+    assert scene.told(step) == expected
+    assert scene.record.stage is stage
 
 
-@pytest.mark.parametrize("ends", ["success", "failure", "died"])
-@pytest.mark.parametrize("stage", ["running", "asked softly", "asked", "refused", "ending"])
-def test_a_task_that_has_ended_leaves_nothing_behind(stage: str, ends: str) -> None:
+# ---------------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("end", [*End, None])
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (Q, O)])
+def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: End | None, announced: bool) -> None:
     """Neither a timer nor a second message; its slot is free, its process has the next task or is not used again."""
-    scene = Scene()
-    STAGES[stage](scene)
-    EVENTS[ends](scene)
+    stage, _, arrive = WAYS[way]
+    scene = Scene(announced)
+    arrive(scene)
+    if end is not None:
+        scene.ended(end)
+    reused = stage is not E and end in (End.SUCCESS, End.FAILED)
+    if end is None or end is End.STOPPED:
+        scene.died()
+    assert scene.core.next_deadline() is None
     before = len(scene.hands.done)
     scene.submit("next")
-    if stage == "ending" or ends == "died":
+    if not reused:
         scene.ready(2)
     scene.after(2 * GRACE)
-    process, seq = (2, 1) if stage == "ending" or ends == "died" else (1, 2)
+    process, seq = (1, 2) if reused else (2, 1)
     assert scene.hands.done[before:] == [f"run next on {process} as {seq}", f"me: next started on {process}"]
     assert scene.core.next_deadline() is None
     scene.cancel()
     assert scene.hands.done[-1] == f"me: t {NO} (force)"
+
+
+class Frame(bytearray):
+    """A buffer that can be seen to vanish."""
+
+
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage is O])
+def test_the_payload_of_a_task_that_has_ended_is_freed(way: str) -> None:
+    scene = Scene()
+    buffer = Frame(b"x")
+    gone = weakref.ref(buffer)
+    scene.core.submit(b"me", Task("t", "client", EMPTY, Payload(b"", (buffer,))), 0.0, CLOCK)
+    del buffer
+    WAYS[way][2](scene)
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_short_task_is_not_announced_and_a_long_one_is_before_anything_else() -> None:
@@ -259,7 +369,7 @@ def test_a_death_announces_what_was_not_announced_yet(cancel: bool, last: str) -
 
 def test_a_stronger_request_gets_a_grace_period_of_its_own() -> None:
     scene = Scene()
-    STAGES["asked softly"](scene)
+    steps(start, ask)(scene)
     scene.after(0.75 * GRACE)
     scene.cancel(True)
     before = len(scene.hands.done)
@@ -272,11 +382,32 @@ def test_a_stronger_request_gets_a_grace_period_of_its_own() -> None:
 @pytest.mark.parametrize(("force", "answer"), [(True, "kill 1"), (False, "me: t CancelFailed")])
 def test_a_refused_task_can_be_asked_again(force: bool, answer: str) -> None:
     scene = Scene()
-    refused(scene)
+    steps(start, refuse)(scene)
     before = len(scene.hands.done)
     scene.cancel(force)
     scene.after(GRACE)
     assert scene.hands.done[before:] == ["interrupt 1 in 1", "interrupt 1 in 1", answer]
+
+
+def test_a_task_that_stops_after_the_refusal_is_confirmed_unasked_once_its_process_is_reaped() -> None:
+    scene = Scene()
+    steps(start, refuse)(scene)
+    assert scene.told(stop) == ["kill 1"]
+    assert scene.told(died) == [CANCELED]
+
+
+def test_the_confirmation_names_the_strongest_request() -> None:
+    for order in ((ask, stop, warn), (ask, warn), (warn, ask), (warn, ask, stop, ask)):
+        scene = Scene()
+        steps(start, *order)(scene)
+        assert scene.told(died) == [f"{CANCELED} (force)"]
+
+
+def test_what_fails_before_the_answer_is_sent_as_it_is() -> None:
+    for request, arrive in itertools.product((ask, warn, kill), (start, steps(start, refuse))):
+        scene = Scene()
+        steps(arrive, request)(scene)
+        assert scene.told(lambda scene: scene.ended(End.FAILED)) == ["me: t Failed"]
 
 
 @pytest.mark.parametrize("grace", [ANNOUNCE_AFTER / 4, ANNOUNCE_AFTER * 4])
@@ -292,10 +423,17 @@ def test_the_next_deadline_is_the_earliest_thing_to_do(grace: float) -> None:
     assert scene.core.next_deadline() == (grace / 2 if grace / 2 > ANNOUNCE_AFTER else None)
 
 
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage in (Q, R, E, O)])
+def test_nothing_is_due_outside_a_grace_period(way: str) -> None:
+    scene = Scene()
+    WAYS[way][2](scene)
+    assert scene.core.next_deadline() is None
+
+
 @pytest.mark.parametrize("grace", [0.0, -1.0])
 def test_no_grace_period_is_over_at_once(grace: float) -> None:
     scene = Scene()
-    announced(scene)
+    start(scene)
     scene.cancel(True, grace=grace)
     scene.after(0.0)
     assert scene.hands.done[-1] == "kill 1"

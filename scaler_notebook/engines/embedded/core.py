@@ -1,23 +1,11 @@
-"""The scheduler's decisions, without its sockets: what happens to a task on each event.
+"""The scheduler's decisions, without its sockets: which task runs when and where, and what follows from each event.
 
-Stages of a task::
-
-    QUEUED ──► RUNNING ──► (result sent, forgotten)
-      │          │  ▲
-      │          ▼  │ refused after the grace period
-      │        ASKED
-      │          ▼
-      └──────► ENDING ──► (process reaped: confirmed, forgotten)
-
-A queued task is confirmed at once: it is in nobody's hands but ours. A task that had started is confirmed only when
-the process that ran it is reaped, also when the interrupt sufficed.
+:data:`.stages.TABLE` says what an event does to a task; :meth:`Core._handle` does it.
 """
 
-import heapq
-import itertools
+import logging
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import Protocol
 
 from typing_extensions import assert_never
@@ -35,11 +23,12 @@ from ...protocol.messages import (
     TaskStarted,
 )
 from .inner import End, Ended
+from .stages import TABLE, Action, Event, Stage
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
-
-
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
+
+log = logging.getLogger(__name__)
 
 
 class Hands(Protocol):
@@ -61,16 +50,6 @@ class Hands(Protocol):
         """Kill a process and all that it started."""
 
 
-class Stage(Enum):
-    """Where a task is in the scheduler's hands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    ASKED = "asked"  # interrupted; the grace period runs
-    ENDING = "ending"  # its process is being killed
-    OVER = "over"  # its last message is sent; a timer may still hold the record
-
-
 @dataclass(slots=True)
 class Record:
     """One task, from its arrival to its last message."""
@@ -80,30 +59,8 @@ class Record:
     context: ClientContext | None = None
     stage: Stage = Stage.QUEUED
     process: int = 0
-    seq: int = 0
     started: float = 0.0  # seconds since the epoch
-    announced: bool = False
-    force: bool = False  # of the strongest request outstanding
-    request: int = 0  # tells a timer of an earlier request from one of this
-
-
-@dataclass(slots=True)
-class Process:
-    """One task process as the core sees it."""
-
-    seq: int = 0
-    record: Record | None = None
-
-
-@dataclass(order=True, slots=True)
-class Timer:
-    """Something to look at later. It never cancels: it finds that its request is over, and does nothing."""
-
-    when: float  # on the monotonic clock
-    order: int
-    record: Record = field(compare=False)
-    request: int = field(compare=False)
-    last: bool = field(compare=False)  # the end of the grace period, rather than its half
+    force: bool = False  # of the strongest request so far, for the answer; the table has stages for it
 
 
 class Core:
@@ -123,17 +80,16 @@ class Core:
         self._records: dict[str, Record] = {}
         self._contexts: dict[bytes, ClientContext] = {}
         self._queue: OrderedDict[str, Record] = OrderedDict()
-        self._processes: dict[int, Process] = {}
+        self._runs: dict[int, int] = {}  # by process: how many it was given so far
+        self._held: dict[int, Record] = {}  # by process: the task that it runs
         self._idle: list[int] = []  # the last one used first: its caches are warm
-        self._busy = 0
-        self._unannounced: deque[tuple[float, Record]] = deque()
-        self._timers: list[Timer] = []
-        self._order = itertools.count()
+        self._unannounced: dict[int, float] = {}  # by process: when to announce its task; the earliest first
+        self._graces: dict[int, deque[tuple[float, Event]]] = {}  # by process: what is still to come, and when
 
     # ------------------------------------------------------------------ clients
 
     def submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
-        """→ QUEUED, and on to RUNNING if a slot is free.
+        """A task of this client's is to run: at once if a slot is free.
 
         Parameters
         ----------
@@ -142,11 +98,10 @@ class Core:
         clock
             Seconds since the epoch, for people.
         """
-        if task.task_id in self._records:
+        task_id = task.task_id
+        if task_id in self._records:
             return  # the task that has the id goes on untouched; who looks at :meth:`owner` first can say so
-        record = Record(task, owner, self._contexts.get(owner))
-        self._records[task.task_id] = record
-        self._queue[task.task_id] = record
+        self._records[task_id] = self._queue[task_id] = Record(task, owner, self._contexts.get(owner))
         self.dispatch(now, clock)
 
     def move(self, owner: bytes, context: ClientContext) -> None:
@@ -155,44 +110,25 @@ class Core:
         self._contexts[owner] = context
 
     def cancel(self, owner: bytes, request: TaskCancel, now: float) -> None:
-        """QUEUED → confirmed; RUNNING → ASKED; ASKED: upgraded if stronger; ENDING: answered at its end."""
+        """Of a task that is not held here, or is another's, whoever asks hears that it is over."""
         record = self._records.get(request.task_id)
         if record is None or record.owner != owner:
-            answer = TaskCancelConfirmType.CANCEL_NOT_FOUND
-            self._hands.tell(owner, TaskCancelConfirm(request.task_id, answer, request.force))
-            return
-        match record.stage:
-            case Stage.QUEUED:
-                record.force = request.force
-                del self._queue[request.task_id]
-                self._confirm(record, TaskCancelConfirmType.CANCELED)
-            case Stage.RUNNING:
-                self._ask(record, request, now)
-            case Stage.ASKED:
-                if request.force and not record.force:
-                    self._ask(record, request, now)
-            case Stage.ENDING:
-                record.force = record.force or request.force
-            case Stage.OVER:
-                pass  # not in the table
-            case _:
-                assert_never(record.stage)
+            record = Record(Task(request.task_id, "", Payload(b""), Payload(b"")), owner, stage=Stage.OVER)
+        record.force = record.force or request.force
+        event = Event.CANCEL_FORCE if request.force else Event.CANCEL
+        self._handle(record, event, now, request.grace)
 
     def client_gone(self, owner: bytes) -> None:
-        """Nobody waits for these any more: queued ones are forgotten, running ones killed."""
+        """Nobody waits for its tasks any more."""
         self._contexts.pop(owner, None)
         for record in [r for r in self._records.values() if r.owner == owner]:
-            if record.stage is Stage.QUEUED:
-                del self._queue[record.task.task_id]
-                self._forget(record)
-            elif record.stage is not Stage.ENDING:
-                self._end(record)
+            self._handle(record, Event.CLIENT_GONE)
 
     # ------------------------------------------------------------------ processes
 
     def process_ready(self, process: int, now: float, clock: float) -> None:
         """A new process, or one that was held, can take tasks."""
-        self._processes.setdefault(process, Process())
+        self._runs.setdefault(process, 0)
         self._idle.append(process)
         self.dispatch(now, clock)
 
@@ -201,104 +137,75 @@ class Core:
         self._idle.remove(process)
 
     def process_ended_run(self, process: int, ended: Ended, now: float, clock: float) -> None:
-        """SUCCESS, FAILED: the result is sent, whatever was asked. STOPPED → ENDING: confirmed once reaped."""
-        state = self._processes.get(process)
-        record = state.record if state is not None else None
-        if state is None or record is None or record.seq != ended.seq:
+        """A run is over; what another run than the current one says is ignored."""
+        record = self._held.get(process)
+        if record is None or self._runs[process] != ended.seq:
             return
         if ended.end is End.STOPPED:
-            if record.stage is not Stage.ENDING:
-                self._end(record)
-            return
-        success = ended.end is End.SUCCESS
-        outcome = TaskResultType.SUCCESS if success else TaskResultType.FAILED
-        self._hands.tell(record.owner, TaskResult(record.task.task_id, outcome, ended.payload, ended.figures))
-        dying = record.stage is Stage.ENDING
-        self._forget(record)
-        if not dying:
-            self._idle.append(process)
+            self._handle(record, Event.STOPPED)
+        else:
+            outcome = TaskResultType.SUCCESS if ended.end is End.SUCCESS else TaskResultType.FAILED
+            result = TaskResult(record.task.task_id, outcome, ended.payload, ended.figures)
+            self._handle(record, Event.ENDED, result=result)
         self.dispatch(now, clock)
 
     def process_died(self, process: int, how: str, now: float, clock: float) -> None:
-        """The process is reaped. RUNNING → FailedWorkerDied; ASKED, ENDING → confirmed ``Canceled``."""
-        state = self._processes.pop(process, None)
-        if state is None:
+        """A process, and all that it had started, is gone and reaped; ``how``, in words for a person."""
+        if self._runs.pop(process, None) is None:
             return
-        record = state.record
-        if record is None:
-            if process in self._idle:
-                self._idle.remove(process)
-        elif record.stage is Stage.RUNNING:
-            self._announce(record)
-            died = TaskResultType.FAILED_WORKER_DIED
-            self._hands.tell(record.owner, TaskResult(record.task.task_id, died, Payload(how.encode())))
-            self._forget(record)
-        else:
-            self._confirm(record, TaskCancelConfirmType.CANCELED)
+        record = self._held.get(process)
+        if record is not None:
+            if self._unannounced.pop(process, None) is not None:
+                self._handle(record, Event.START_DUE)
+            died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
+            self._handle(record, Event.DIED, result=died)
+        elif process in self._idle:
+            self._idle.remove(process)
         self.dispatch(now, clock)
 
     def dispatch(self, now: float, clock: float) -> None:
-        """QUEUED → RUNNING, for as many as there are free slots and processes."""
-        while self._queue and self._idle and self._busy < self._slots:
-            record = next(iter(self._queue.values()))
+        """Start as many queued tasks as there are free slots and processes, in the order of their submission."""
+        while self._queue and self._idle and len(self._held) < self._slots:
+            record = self._queue[next(iter(self._queue))]
             process = self._idle.pop()
             if not self._hands.suits(process, record.context):
                 self._hands.kill(process)  # another takes its place
                 continue
-            self._queue.popitem(last=False)
-            state = self._processes[process]
-            state.seq += 1
-            state.record = record
-            record.stage, record.process, record.seq, record.started = (
-                Stage.RUNNING,
-                process,
-                state.seq,
-                clock,
-            )
-            self._busy += 1
-            self._unannounced.append((now + ANNOUNCE_AFTER, record))
-            self._hands.run_task(process, state.seq, record.task, record.context)
+            record.process, record.started = process, clock
+            self._handle(record, Event.DISPATCHED, now)
 
     # ------------------------------------------------------------------ time
 
     def tick(self, now: float) -> None:
         """Do what is due: announce tasks that run for a while, ask again, end the grace period."""
-        while self._unannounced and self._unannounced[0][0] <= now:
-            _, record = self._unannounced.popleft()
-            if record.stage is not Stage.OVER:
-                self._announce(record)
-        while self._timers and self._timers[0].when <= now:
-            timer = heapq.heappop(self._timers)
-            record = timer.record
-            if record.stage is not Stage.ASKED or record.request != timer.request:
-                continue
-            if not timer.last:
-                self._hands.interrupt(record.process, record.seq)
-            elif record.force:
-                self._end(record)
-            else:
-                record.stage = Stage.RUNNING
-                answer = TaskCancelConfirmType.CANCEL_FAILED
-                self._hands.tell(record.owner, TaskCancelConfirm(record.task.task_id, answer, record.force))
+        while self._unannounced:
+            process, due = next(iter(self._unannounced.items()))
+            if due > now:
+                break
+            del self._unannounced[process]
+            self._handle(self._held[process], Event.START_DUE)
+        if self._graces:
+            for process, alarms in list(self._graces.items()):
+                while alarms and alarms[0][0] <= now:
+                    self._handle(self._held[process], alarms.popleft()[1])
 
     def next_deadline(self) -> float | None:
         """When :meth:`tick` has something to do, in monotonic seconds."""
-        due = [self._unannounced[0][0]] if self._unannounced else []
-        if self._timers:
-            due.append(self._timers[0].when)
-        return min(due, default=None)
+        if self._graces:
+            return min([*self._unannounced.values(), *(alarms[0][0] for alarms in self._graces.values())])
+        return next(iter(self._unannounced.values()), None)
 
     # ------------------------------------------------------------------ queries
 
     @property
     def running(self) -> list[int]:
         """The processes that hold a task."""
-        return [process for process, state in self._processes.items() if state.record is not None]
+        return list(self._held)
 
     @property
     def fresh(self) -> list[int]:
         """The processes that wait for their first task."""
-        return [process for process in self._idle if not self._processes[process].seq]
+        return [process for process in self._idle if not self._runs[process]]
 
     @property
     def has_queue(self) -> bool:
@@ -317,43 +224,73 @@ class Core:
 
     def holder(self, process: int) -> tuple[str, bytes] | None:
         """``(task id, owner)`` of the task that a process holds."""
-        state = self._processes.get(process)
-        if state is None or state.record is None:
-            return None
-        return state.record.task.task_id, state.record.owner
+        record = self._held.get(process)
+        return (record.task.task_id, record.owner) if record is not None else None
 
-    # ------------------------------------------------------------------ steps
+    # ------------------------------------------------------------------ where an event meets a task
 
-    def _ask(self, record: Record, request: TaskCancel, now: float) -> None:
-        record.stage, record.force = Stage.ASKED, request.force
-        record.request += 1
-        self._hands.interrupt(record.process, record.seq)
-        grace = min(max(0.0, request.grace), LONGEST_GRACE)
-        for share, last in ((0.5, False), (1.0, True)):
-            timer = Timer(now + share * grace, next(self._order), record, record.request, last)
-            heapq.heappush(self._timers, timer)
+    def _handle(
+        self, record: Record, event: Event, now: float = 0.0, grace: float = 0.0, result: TaskResult | None = None
+    ) -> None:
+        """Do what the table says; the data are those of the event."""
+        action = TABLE[record.stage, event]
+        if action.to:
+            (record.stage,) = action.to
+        match action:  # the usual ones first
+            case Action.RUN:
+                process = record.process
+                del self._queue[record.task.task_id]
+                self._held[process] = record
+                self._unannounced[process] = now + ANNOUNCE_AFTER
+                self._runs[process] = seq = self._runs[process] + 1
+                self._hands.run_task(process, seq, record.task, record.context)
+            case Action.DELIVER:
+                self._release(record, result)
+                self._idle.append(record.process)
+            case Action.DELIVER_LAST | Action.FAIL:
+                self._release(record, result)
+            case Action.IGNORE:
+                pass
+            case Action.ANNOUNCE:
+                self._hands.tell(record.owner, TaskStarted(record.task.task_id, str(record.process), record.started))
+            case Action.TAKE_BACK:
+                self._unqueue(record)
+                self._answer(record, TaskCancelConfirmType.CANCELED)
+            case Action.FORGET:
+                self._unqueue(record)
+            case Action.ASK | Action.WARN:
+                self._hands.interrupt(record.process, self._runs[record.process])
+                half = min(max(0.0, grace), LONGEST_GRACE) / 2
+                alarms = (now + half, Event.HALF_GRACE), (now + 2 * half, Event.GRACE_OVER)
+                self._graces[record.process] = deque(alarms)
+            case Action.ASK_AGAIN:
+                self._hands.interrupt(record.process, self._runs[record.process])
+            case Action.REFUSE:
+                del self._graces[record.process]
+                self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
+            case Action.KILL:
+                self._graces.pop(record.process, None)
+                self._hands.kill(record.process)
+            case Action.CONFIRM:
+                canceled = TaskCancelConfirmType.CANCELED
+                self._release(record, TaskCancelConfirm(record.task.task_id, canceled, record.force))
+            case Action.NOT_FOUND:
+                self._answer(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
+            case Action.NOT_PERMITTED:
+                log.error("%s: %s is not permitted: it is %s", record.task.task_id, event.value, record.stage.value)
+            case _:
+                assert_never(action)
 
-    def _end(self, record: Record) -> None:
-        record.stage = Stage.ENDING
-        self._hands.kill(record.process)
-
-    def _announce(self, record: Record) -> None:
-        if not record.announced:
-            record.announced = True
-            processor = str(record.process)
-            self._hands.tell(record.owner, TaskStarted(record.task.task_id, processor, record.started))
-
-    def _confirm(self, record: Record, answer: TaskCancelConfirmType) -> None:
-        if record.stage is not Stage.QUEUED:
-            self._announce(record)  # it decides between "stopped" and "never started"
-        self._forget(record)
+    def _answer(self, record: Record, answer: TaskCancelConfirmType) -> None:
         self._hands.tell(record.owner, TaskCancelConfirm(record.task.task_id, answer, record.force))
 
-    def _forget(self, record: Record) -> None:
-        del self._records[record.task.task_id]
-        if record.stage is not Stage.QUEUED:
-            self._busy -= 1
-            state = self._processes.get(record.process)
-            if state is not None:
-                state.record = None
-        record.stage = Stage.OVER
+    def _unqueue(self, record: Record) -> None:
+        del self._records[record.task.task_id], self._queue[record.task.task_id]
+
+    def _release(self, record: Record, last: TaskResult | TaskCancelConfirm | None) -> None:
+        """Its slot and its process are free of it, and its last message is sent."""
+        assert last is not None
+        del self._records[record.task.task_id], self._held[record.process]
+        self._unannounced.pop(record.process, None)
+        self._graces.pop(record.process, None)
+        self._hands.tell(record.owner, last)
