@@ -1,12 +1,11 @@
 """The future's states and the one table that moves it between them.
 
-    SUBMITTED ──► RUNNING ──► FINISHED ──► CANCELLED (discarded)
-        │            │  ▲        ▲
-        └──► CANCELLING ┘        │          RUNNING comes back when the engine refuses,
-                │  └─────────────┘          FINISHED never: a result after a request is CANCELLED
-                └──► CANCELLED
+    SUBMITTED ──► RUNNING ──► FINISHED ──► CANCELLED     SUBMITTED and RUNNING come back when the engine refuses,
+        ▲            ▲                         ▲         FINISHED never: a result after a request is CANCELLED.
+        └────────────┴──► CANCELLING ──────────┘         SUBMITTED leads to FINISHED too: a short task is not announced.
 
-``TABLE`` is the specification; :mod:`scaler_notebook.client.future` carries its actions out and decides nothing.
+``TABLE`` is the specification; :mod:`scaler_notebook.client.lifecycle` carries its actions out and decides
+nothing. ``docs/states.md`` draws it.
 """
 
 from collections.abc import Mapping
@@ -56,24 +55,31 @@ class Event(Enum):
 
 
 class Action(Enum):
-    """What the future does about an event; the comment gives the arrow."""
+    """What the future does about an event, and the states that this may lead to; without one it stays."""
 
-    START = "start"  # SUBMITTED → RUNNING
-    REMEMBER_START = "remember start"  # stays; decides "stopped" or "never started", and where a refusal returns to
-    REQUEST = "request"  # → CANCELLING, TaskCancel is sent once
-    UPGRADE = "upgrade"  # stays CANCELLING; TaskCancel is sent again if the new request is stronger
-    DISCARD = "discard"  # FINISHED → CANCELLED(discarded); value dropped, waiters were told already
-    WITHDRAW = "withdraw"  # → CANCELLED unasked: the engine withdrew the task
-    CONFIRM = "confirm"  # CANCELLING → CANCELLED(stopped or never started)
-    NOT_FOUND = "not found"  # CANCELLING → CANCELLED(not found)
-    REFUSE = "refuse"  # CANCELLING → RUNNING or SUBMITTED, marked refused; ignored if weaker than what was asked
-    FINISH = "finish"  # → FINISHED
-    TOO_LATE = "too late"  # CANCELLING → CANCELLED(finished first or failed first); payload freed
-    LOSE = "lose"  # → FINISHED with EngineLostError
-    DISCONNECT = "disconnect"  # CANCELLING → CANCELLED(disconnected)
+    to: tuple[TaskState, ...]
+
+    def __new__(cls, text: str, *to: TaskState) -> "Action":
+        action = object.__new__(cls)
+        action._value_, action.to = text, to
+        return action
+
+    START = "start", TaskState.RUNNING
+    REMEMBER_START = "remember start"  # decides "stopped" or "never started", and where a refusal returns to
+    REQUEST = "request", TaskState.CANCELLING  # TaskCancel is sent once
+    UPGRADE = "upgrade"  # TaskCancel is sent again if the new request is stronger
+    DISCARD = "discard", TaskState.CANCELLED  # value dropped, waiters were told already
+    WITHDRAW = "withdraw", TaskState.CANCELLED  # unasked: the engine withdrew the task
+    CONFIRM = "confirm", TaskState.CANCELLED  # stopped or never started
+    NOT_FOUND = "not found", TaskState.CANCELLED
+    REFUSE = "refuse", TaskState.RUNNING, TaskState.SUBMITTED  # marked refused; ignored if weaker than what was asked
+    FINISH = "finish", TaskState.FINISHED
+    TOO_LATE = "too late", TaskState.CANCELLED  # finished first or failed first; payload freed
+    LOSE = "lose", TaskState.FINISHED  # with EngineLostError
+    DISCONNECT = "disconnect", TaskState.CANCELLED
     IGNORE = "ignore"
-    FREE = "free"  # stays; the payload that came is freed
-    NOT_PERMITTED = "not permitted"  # stays; a protocol error, logged
+    FREE = "free"  # the payload that came is freed
+    NOT_PERMITTED = "not permitted"  # a protocol error, logged
 
 
 def _table() -> dict[tuple[TaskState, Event], Action]:
