@@ -15,41 +15,19 @@ import signal
 import socket
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
-from ...protocol import failures
-from ...protocol.addressing import Receiver, completed
-from ...protocol.errors import ProtocolError
-from ...protocol.messages import (
-    Buffer,
-    BuffersReceived,
-    ClientContext,
-    ClientDisconnect,
-    ClientHello,
-    EngineHello,
-    EngineMessage,
-    LogStream,
-    Payload,
-    SegmentRef,
-    Task,
-    TaskCancel,
-    TaskLog,
-)
-from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+from ...protocol.messages import ClientContext, EngineMessage, LogStream, Task, TaskLog
 from . import family
 from .core import Core
 from .inner import Ended
 from .pool import Pool
-from .segments import close_all, reopen
 from .starting import Starter, best_starter
 from .warmth import Warmth
 
 if TYPE_CHECKING:
-    import zmq
+    from .clients import Clients
 
 OUTPUT_INTERVAL = 0.05  # seconds between two looks at what running tasks have written
 END_PATIENCE = 2.0  # seconds that killed processes get to vanish at the end
@@ -68,21 +46,17 @@ class Config(TypedDict):
 
 
 class Scheduler:
-    """Owns the loop and the sockets, and lends its hands to :class:`~.core.Core`."""
+    """Owns the loop, and lends its hands to :class:`~.core.Core`."""
 
     def __init__(self, config: Config, starter: Starter) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
         self._core = Core(config["slots"], self)
         self._pool = Pool(config["slots"] + config["spares"], starter, self._selector, self)
-        self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
-        self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
-        self._guests: dict[int, set[bytes]] = {}  # by process: the clients in it that attached
-        self._borrowed: set[int] = set()  # descriptors of results that the client has not mapped yet
         self._next_look = 0.0
         self._warmth = Warmth()
         self._over = False
-        self._clients: zmq.Socket[bytes] | None = None
+        self._clients: Clients  # from :meth:`start` on
 
     # ------------------------------------------------------------------ life
 
@@ -90,22 +64,15 @@ class Scheduler:
         """Start task processes, open the clients' socket; gives its address."""
         self._pool.fill()
         # After the fork server and not before: libzmq's threads do not survive a fork.
-        import zmq
+        from .clients import Clients
+        from .transport import Keys
 
-        from .transport import Keys, bind
-        from .zmq_frames import received
-
-        self._zmq, self._received = zmq, received
-        self._context = zmq.Context()
-        self._clients = clients = self._context.socket(zmq.ROUTER)
-        clients.linger = 0
-        clients.sndhwm = clients.rcvhwm = 0  # a bound would drop confirmations; memory is bounded by the tasks
-        keys = self._config["keys"]
-        address = bind(clients, self._config["directory"], Keys(**keys) if keys is not None else None)
-        self._selector.register(int(clients.getsockopt(zmq.FD)), selectors.EVENT_READ, lambda: None)
+        keys = Keys(**self._config["keys"]) if self._config["keys"] is not None else None
+        slots, directory = self._config["slots"], self._config["directory"]
+        self._clients = Clients(self._core, slots, self._selector, directory, keys)
         self._watch_kernel()
         self._watch_signals()
-        return address
+        return self._clients.address
 
     def _watch_kernel(self) -> None:
         # The pipe alone is not enough: a subprocess of the user's may have inherited its other end.
@@ -147,9 +114,7 @@ class Scheduler:
             self._core.tick(time.monotonic())
             self._look_at_output()
             self._warmth.spread(self._core, self._pool)
-            # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
-            while self._receive() or self._mail:
-                self._flush()
+            self._clients.exchange()
 
     def _timeout(self) -> float | None:
         due = [d for d in (self._core.next_deadline(),) if d is not None]
@@ -170,90 +135,12 @@ class Scheduler:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
                 time.sleep(0.001)
-        if self._clients is not None:
-            self._clients.close()
-
-    # ------------------------------------------------------------------ clients
-
-    def _receive(self) -> bool:
-        """Take what clients sent; True if there was anything."""
-        assert self._clients is not None
-        got = False
-        for owner, *frames in self._received(self._clients, plain=2, writable=False):
-            got = True
-            try:
-                messages = CLIENT_CODEC.decode(frames, partial(self._malformed, bytes(owner)))
-            except ProtocolError as error:
-                log.error("a client sent what is no message of ours: %s", error)
-                continue
-            now, clock = time.monotonic(), time.time()
-            for message in messages:
-                match message:
-                    case Task():
-                        self._submit(bytes(owner), message, now, clock)
-                    case TaskCancel():
-                        self._core.cancel(bytes(owner), message, now)
-                    case ClientContext():
-                        self._core.move(bytes(owner), message)
-                    case ClientHello():
-                        self.tell(bytes(owner), EngineHello(self._config["slots"]))
-                        self._watch_client(bytes(owner), message.pid)
-                    case BuffersReceived():
-                        self._give_back(message.descriptors)
-                    case ClientDisconnect():
-                        self._client_gone(bytes(owner))
-        return got
-
-    def _watch_client(self, owner: bytes, pid: int) -> None:
-        """What a client that attached leaves behind ends with its process, whatever ends that."""
-        if pid in self._guests:
-            self._guests[pid].add(owner)
-            return
-        with contextlib.suppress(OSError, AttributeError):
-            descriptor = os.pidfd_open(pid)
-
-            def gone() -> None:
-                self._selector.unregister(descriptor)
-                os.close(descriptor)
-                for guest in self._guests.pop(pid):
-                    self._client_gone(guest)
-
-            self._selector.register(descriptor, selectors.EVENT_READ, gone)
-            self._guests[pid] = {owner}
-
-    def _client_gone(self, owner: bytes) -> None:
-        self._core.client_gone(owner)
-        self._receivers.pop(owner, None)
-
-    def _submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
-        try:
-            task = completed(task, self._receivers[owner])
-        except ProtocolError as error:
-            self._malformed(owner, task.task_id, error)
-            return
-        if self._core.owner(task.task_id) is not None:
-            self._malformed(owner, task.task_id, ProtocolError("its id is in use"))
-            return
-        self._core.submit(owner, task, now, clock)
-
-    def _malformed(self, owner: bytes, task_id: str, error: ProtocolError) -> None:
-        log.error("a client sent a malformed message about task %r: %s", task_id, error)
-        # What is about a task of the sender's own that is held here goes on: its result is still to come.
-        if task_id and self._core.owner(task_id) != owner:
-            problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
-            self.tell(owner, failures.our_fault(task_id, problem))
-
-    def _flush(self) -> None:
-        assert self._clients is not None
-        mail, self._mail = self._mail, defaultdict(list)
-        for owner, messages in mail.items():
-            frames = ENGINE_CODEC.encode(messages)
-            self._clients.send_multipart([owner, *frames], self._zmq.NOBLOCK, copy=len(frames) == 1)
+        self._clients.close()
 
     # ------------------------------------------------------------------ the core's hands
 
     def tell(self, owner: bytes, message: EngineMessage) -> None:
-        self._mail[owner].append(message)
+        self._clients.tell(owner, message)
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
         return self._pool.suits(process, context)
@@ -277,7 +164,7 @@ class Scheduler:
 
     def ended_run(self, pid: int, ended: Ended) -> None:
         try:
-            ended = replace(ended, payload=self._borrow(ended.payload))
+            ended = replace(ended, payload=self._clients.lend(ended.payload))
         except OSError as error:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(pid)  # dead already, most likely; either way its task fails, and says so
@@ -290,26 +177,6 @@ class Scheduler:
         self._forward_output(pid)
         self._warmth.died(pid)
         self._core.process_died(pid, how, time.monotonic(), time.time())
-
-    # ------------------------------------------------------------------ large results
-
-    def _borrow(self, payload: Payload) -> Payload:
-        """Open what a process wrote, so that it outlives that process; OSError if it does not."""
-        if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
-            return payload
-        buffers: list[Buffer | SegmentRef] = []
-        for buffer in payload.buffers:
-            if isinstance(buffer, SegmentRef):
-                descriptor = reopen(buffer)
-                self._borrowed.add(descriptor)
-                buffer = SegmentRef(os.getpid(), descriptor, buffer.size)
-            buffers.append(buffer)
-        return replace(payload, buffers=tuple(buffers))
-
-    def _give_back(self, descriptors: Iterable[int]) -> None:
-        known = self._borrowed.intersection(descriptors)
-        self._borrowed -= known
-        close_all(known)
 
     # ------------------------------------------------------------------ output
 

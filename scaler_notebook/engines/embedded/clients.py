@@ -1,0 +1,193 @@
+"""The scheduler's clients: their socket, what they ask for, what they are told, and what they leave behind.
+
+Imported after the fork server has started and not before: libzmq's threads do not survive a fork.
+"""
+
+import contextlib
+import logging
+import os
+import selectors
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+
+import zmq
+
+from ...protocol import failures
+from ...protocol.addressing import Receiver, completed
+from ...protocol.errors import ProtocolError
+from ...protocol.messages import (
+    Buffer,
+    BuffersReceived,
+    ClientContext,
+    ClientDisconnect,
+    ClientHello,
+    EngineHello,
+    EngineMessage,
+    Payload,
+    SegmentRef,
+    Task,
+    TaskCancel,
+)
+from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+from .core import Core
+from .segments import close_all, reopen
+from .transport import Keys, bind
+from .zmq_frames import received
+
+log = logging.getLogger(__name__)
+
+
+class Clients:
+    """All clients of one scheduler, behind one socket.
+
+    Parameters
+    ----------
+    core
+        What they ask for goes there.
+    slots
+        What they are told of it.
+    selector
+        The scheduler's; a key's data is called without arguments when its file is ready.
+    directory
+        Where the socket is made, unless there are keys.
+    keys
+        Of a TCP socket.
+    """
+
+    def __init__(
+        self, core: Core, slots: int, selector: selectors.BaseSelector, directory: str, keys: Keys | None
+    ) -> None:
+        self._core = core
+        self._slots = slots
+        self._selector = selector
+        self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
+        self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
+        self._guests: dict[int, set[bytes]] = {}  # by process: the clients in it that attached
+        self._lent: set[int] = set()  # descriptors of results that the client has not mapped yet
+        self._context = zmq.Context()
+        self._socket = socket = self._context.socket(zmq.ROUTER)
+        socket.linger = 0
+        socket.sndhwm = socket.rcvhwm = 0  # a bound would drop confirmations; memory is bounded by the tasks
+        self.address = bind(socket, directory, keys)
+        selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, lambda: None)
+
+    def close(self) -> None:
+        """Nothing more is received or sent."""
+        self._socket.close()
+
+    # ------------------------------------------------------------------ messages
+
+    def tell(self, owner: bytes, message: EngineMessage) -> None:
+        """Send a message, with the next :meth:`exchange`."""
+        self._mail[owner].append(message)
+
+    def exchange(self) -> None:
+        """Take what has arrived and send what is to be told, until there is neither."""
+        # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
+        while self._receive() or self._mail:
+            self._flush()
+
+    def _receive(self) -> bool:
+        """Take what clients sent; True if there was anything."""
+        got = False
+        for frame, *frames in received(self._socket, plain=2, writable=False):
+            got = True
+            owner = bytes(frame)
+            try:
+                messages = CLIENT_CODEC.decode(frames, partial(self._malformed, owner))
+            except ProtocolError as error:
+                log.error("a client sent what is no message of ours: %s", error)
+                continue
+            now, clock = time.monotonic(), time.time()
+            for message in messages:
+                match message:
+                    case Task():
+                        self._submit(owner, message, now, clock)
+                    case TaskCancel():
+                        self._core.cancel(owner, message, now)
+                    case ClientContext():
+                        self._core.move(owner, message)
+                    case ClientHello():
+                        self.tell(owner, EngineHello(self._slots))
+                        self._watch(owner, message.pid)
+                    case BuffersReceived():
+                        self._take_back(message.descriptors)
+                    case ClientDisconnect():
+                        self._gone(owner)
+        return got
+
+    def _flush(self) -> None:
+        mail, self._mail = self._mail, defaultdict(list)
+        for owner, messages in mail.items():
+            frames = ENGINE_CODEC.encode(messages)
+            self._socket.send_multipart([owner, *frames], zmq.NOBLOCK, copy=len(frames) == 1)
+
+    def _submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
+        try:
+            task = completed(task, self._receivers[owner])
+        except ProtocolError as error:
+            self._malformed(owner, task.task_id, error)
+            return
+        if self._core.owner(task.task_id) is not None:
+            self._malformed(owner, task.task_id, ProtocolError("its id is in use"))
+            return
+        self._core.submit(owner, task, now, clock)
+
+    def _malformed(self, owner: bytes, task_id: str, error: ProtocolError) -> None:
+        log.error("a client sent a malformed message about task %r: %s", task_id, error)
+        # What is about a task of the sender's own that is held here goes on: its result is still to come.
+        if task_id and self._core.owner(task_id) != owner:
+            problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
+            self.tell(owner, failures.our_fault(task_id, problem))
+
+    # ------------------------------------------------------------------ their end
+
+    def _watch(self, owner: bytes, pid: int) -> None:
+        """What a client that attached leaves behind ends with its process, whatever ends that."""
+        if pid in self._guests:
+            self._guests[pid].add(owner)
+            return
+        with contextlib.suppress(OSError, AttributeError):
+            descriptor = os.pidfd_open(pid)
+
+            def gone() -> None:
+                self._selector.unregister(descriptor)
+                os.close(descriptor)
+                for guest in self._guests.pop(pid):
+                    self._gone(guest)
+
+            self._selector.register(descriptor, selectors.EVENT_READ, gone)
+            self._guests[pid] = {owner}
+
+    def _gone(self, owner: bytes) -> None:
+        self._core.client_gone(owner)
+        self._receivers.pop(owner, None)
+
+    # ------------------------------------------------------------------ large results
+
+    def lend(self, payload: Payload) -> Payload:
+        """Open what a process wrote, until a client has mapped it: so it outlives that process.
+
+        Raises
+        ------
+        OSError
+            It cannot be opened.
+        """
+        if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
+            return payload
+        buffers: list[Buffer | SegmentRef] = []
+        for buffer in payload.buffers:
+            if isinstance(buffer, SegmentRef):
+                descriptor = reopen(buffer)
+                self._lent.add(descriptor)
+                buffer = SegmentRef(os.getpid(), descriptor, buffer.size)
+            buffers.append(buffer)
+        return replace(payload, buffers=tuple(buffers))
+
+    def _take_back(self, descriptors: Iterable[int]) -> None:
+        known = self._lent.intersection(descriptors)
+        self._lent -= known
+        close_all(known)
