@@ -20,14 +20,14 @@ from scaler_notebook.protocol.states import TABLE, Action, Event, TaskState
 
 ROOT = Path(__file__).parents[1]
 
-DATA: dict[Event, dict[str, Any]] = {
-    Event.STARTED: {"started": TaskStarted("t", "1", 1.0)},
-    Event.CANCEL_REQUESTED: {},
-    Event.CONFIRM_CANCELED: {"confirm": TaskCancelConfirm("t", TaskCancelConfirmType.CANCELED, True)},
-    Event.CONFIRM_NOT_FOUND: {"confirm": TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_NOT_FOUND, True)},
-    Event.CONFIRM_FAILED: {"confirm": TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_FAILED, True)},
-    Event.RESULT: {"result": TaskResult("t", TaskResultType.SUCCESS, payloads.dump(42))},
-    Event.ENGINE_LOST: {"error": EngineLostError("gone")},
+DATA: dict[Event, Any] = {
+    Event.STARTED: TaskStarted("t", "1", 1.0),
+    Event.CANCEL_REQUESTED: None,
+    Event.CONFIRM_CANCELED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCELED, True),
+    Event.CONFIRM_NOT_FOUND: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_NOT_FOUND, True),
+    Event.CONFIRM_FAILED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_FAILED, True),
+    Event.RESULT: TaskResult("t", TaskResultType.SUCCESS, payloads.dump(42)),
+    Event.ENGINE_LOST: EngineLostError("gone"),
 }
 WAYS: dict[TaskState, list[tuple[Event, ...]]] = {
     TaskState.SUBMITTED: [()],
@@ -50,9 +50,9 @@ def test_every_arrow_of_a_future_is_true(state: TaskState, event: Event) -> None
     for way in WAYS[state]:
         future: ScalerFuture[int] = ScalerFuture(task_id="t", call="f()")
         for earlier in way:
-            future.handle(earlier, **DATA[earlier])
+            future.handle(earlier, DATA[earlier])
         assert future.state is state
-        future.handle(event, **DATA[event])
+        future.handle(event, DATA[event])
         reached.add(future.state)
     assert reached == set(TABLE[state, event].to or (state,))
 
