@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import os
-import resource
 import selectors
 import shutil
 import signal
@@ -19,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ...protocol.messages import ClientContext, EngineMessage, LogStream, Task, TaskLog
-from . import family
+from . import family, limits
 from .core import Core
 from .inner import Ended
 from .pool import Pool
@@ -200,9 +199,7 @@ class Scheduler:
 def main(config: Config) -> None:
     """Entry point of the scheduler process; never returns."""
     os.umask(0o077)
-    with contextlib.suppress(OSError, ValueError):  # large results on their way take a descriptor each
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limits.set_open_files()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     status = 1
     try:

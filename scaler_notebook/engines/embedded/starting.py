@@ -14,6 +14,8 @@ import sys
 import time
 from typing import NamedTuple, Protocol
 
+from . import limits
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the scheduler's child
@@ -122,14 +124,15 @@ def _become_task_process(ends: Ends, scheduler: int, main: "object") -> None:
     if os.getppid() != scheduler:  # it died before the line above took effect
         return
     os.setsid()
-    _run_on(ends, main)
+    _run_on(ends, main, limits.USERS)
 
 
-def _run_on(ends: Ends, main: "object") -> None:
+def _run_on(ends: Ends, main: "object", open_files: int) -> None:
     os.dup2(ends.stdout, 1)
     os.dup2(ends.stderr, 2)
     os.close(ends.stdout)
     os.close(ends.stderr)
+    limits.set_open_files(open_files)
     assert callable(main)
     main(socket.socket(fileno=ends.sock), ends.page)
 
@@ -138,7 +141,8 @@ class Spawn:
     """A new interpreter per task process: slower, and everywhere."""
 
     def start(self, ends: Ends) -> None:
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import spawned; spawned({tuple(ends)!r})"
+        call = f"spawned({tuple(ends)!r}, {limits.USERS})"
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import spawned; {call}"
         subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
@@ -152,8 +156,8 @@ class Spawn:
         pass
 
 
-def spawned(fds: tuple[int, int, int, int]) -> None:
-    """Entry point of a spawned task process."""
+def spawned(fds: tuple[int, int, int, int], open_files: int) -> None:
+    """Entry point of a spawned task process; ``open_files`` is how many its user may have open."""
     from . import task_process
 
     if sys.platform == "linux":
@@ -161,4 +165,4 @@ def spawned(fds: tuple[int, int, int, int]) -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != scheduler:
             return
-    _run_on(Ends(*fds), task_process.main)
+    _run_on(Ends(*fds), task_process.main, open_files)

@@ -17,6 +17,7 @@ from ...protocol import failures, payloads
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Payload, TaskFigures
+from . import limits
 from .cores import THREAD_VARIABLES
 from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
@@ -147,7 +148,9 @@ class _Server:
 
     def _lend(self, payload: Payload) -> Payload:
         """Put large buffers of a result where they outlive us; the scheduler has opened them when it sends more."""
-        payload, self._lent = written(payload)
+        if payload.buffers:
+            with limits.lifted():
+                payload, self._lent = written(payload)
         return payload
 
     def _call(self, function_payload: Payload, arguments_payload: Payload) -> Payload:
