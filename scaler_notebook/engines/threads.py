@@ -9,7 +9,6 @@ from ..protocol import payloads
 from ..protocol.messages import (
     ClientDisconnect,
     ClientMessage,
-    Payload,
     Task,
     TaskCancel,
     TaskCancelConfirmType,
@@ -72,7 +71,8 @@ class ThreadEngine(MemoryEngine):
 
     def _run(self, task: Task) -> None:
         try:
-            result = TaskResult(task.task_id, TaskResultType.SUCCESS, _call(task))
+            value = payloads.call(task.function, task.arguments, task.options.name)
+            result = TaskResult(task.task_id, TaskResultType.SUCCESS, value)
         except BaseException as error:  # SystemExit too: it is the task's, not the thread's
             result = failed(task.task_id, error)
 
@@ -83,13 +83,3 @@ class ThreadEngine(MemoryEngine):
 
         with contextlib.suppress(RuntimeError):  # the client has gone
             self._post(over)
-
-
-def _call(task: Task) -> Payload:
-    function = payloads.load(task.function)
-    args, kwargs = payloads.load(task.arguments)
-    value = function(*args, **kwargs)
-    try:
-        return payloads.dump(value)
-    except Exception as error:
-        raise payloads.serialization_error(f"the result of {task.options.name}", value, error) from error

@@ -25,6 +25,8 @@ class Run:
     """Scheduler → task process. ``seq`` counts the runs of one process; interrupts name it."""
 
     seq: int
+    task_id: str
+    name: str  # as the task's own code is told it
     function: Payload
     arguments: Payload
 

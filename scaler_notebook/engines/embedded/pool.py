@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import ClientContext, Payload
+from ...protocol.messages import ClientContext, Task
 from . import family
 from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, InnerMessage, Ready, Run, Warm
 from .interrupts import AskPage
@@ -116,10 +116,10 @@ class Pool:
             self._starting.add(process)
             self._selector.register(process.sock, selectors.EVENT_READ, lambda p=process: self._serve(p))
 
-    def run(self, pid: int, seq: int, function: Payload, arguments: Payload) -> None:
+    def run(self, pid: int, seq: int, task: Task) -> None:
         """Hand a process its next run."""
-        sender = self._processes[pid].sender
-        self.send(pid, Run(seq, sender.shorten(function), sender.shorten(arguments)))
+        shorten = self._processes[pid].sender.shorten
+        self.send(pid, Run(seq, task.task_id, task.options.name, shorten(task.function), shorten(task.arguments)))
 
     def send(self, pid: int, message: InnerMessage) -> None:
         """Queue a message for a process."""

@@ -147,7 +147,7 @@ class Scheduler:
     def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None) -> None:
         self._pool.start_output_over(process)
         self._pool.move(process, context)
-        self._pool.run(process, seq, task.function, task.arguments)
+        self._pool.run(process, seq, task)
 
     def interrupt(self, process: int, seq: int) -> None:
         self._pool.interrupt(process, seq)

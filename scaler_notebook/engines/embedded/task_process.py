@@ -131,7 +131,7 @@ class _Server:
         started, cpu = time.time(), time.process_time()
         end, payload = self._interrupts.run(
             run.seq,
-            body=lambda: (End.SUCCESS, self._call(function, arguments)),
+            body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
             failed=lambda error: (End.FAILED, payloads.dump(failures.describe(error, OWN_FILES))),
         )
@@ -153,18 +153,11 @@ class _Server:
                 payload, self._lent = written(payload)
         return payload
 
-    def _call(self, function_payload: Payload, arguments_payload: Payload) -> Payload:
+    def _call(self, function: Payload, arguments: Payload, name: str) -> Payload:
         """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
         if self._directory and self._directory != _working_directory():
             os.chdir(self._directory)
-        function = payloads.load(mapped(function_payload))
-        args, kwargs = payloads.load(mapped(arguments_payload))
-        value = function(*args, **kwargs)
-        try:
-            return self._lend(payloads.dump(value))
-        except Exception as error:
-            name = getattr(function, "__qualname__", repr(function))
-            raise payloads.serialization_error(f"the result of {name}", value, error) from error
+        return self._lend(payloads.call(mapped(function), mapped(arguments), name))
 
 
 def _working_directory() -> str:
