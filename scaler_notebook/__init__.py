@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .client.executor import NotebookExecutor as NotebookExecutor
     from .client.future import ScalerFuture as ScalerFuture
     from .client.group import FutureGroup as FutureGroup
+    from .engines.current_task import CurrentTask as CurrentTask
+    from .engines.current_task import current_task as current_task
     from .notebook.extension import load_ipython_extension as load_ipython_extension
     from .notebook.extension import unload_ipython_extension as unload_ipython_extension
     from .protocol.errors import DisconnectedError as DisconnectedError
@@ -35,6 +37,8 @@ _HOMES = {
     "NotebookExecutor": "client.executor",
     "ScalerFuture": "client.future",
     "FutureGroup": "client.group",
+    "CurrentTask": "engines.current_task",
+    "current_task": "engines.current_task",
     "load_ipython_extension": "notebook.extension",
     "unload_ipython_extension": "notebook.extension",
     "DisconnectedError": "protocol.errors",

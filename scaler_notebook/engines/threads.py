@@ -15,20 +15,23 @@ from ..protocol.messages import (
     TaskResult,
     TaskResultType,
 )
+from . import current_task
 from .memory import MemoryEngine, failed
 
 
 class ThreadEngine(MemoryEngine):
     """Runs what is submitted, quick to start, and no more than that.
 
-    What it cannot do: stop a running task (it answers ``CancelFailed`` at once, whatever the strength; queued tasks
-    are taken back), keep a task's output with the task, or run Python code on two cores.
+    What it cannot do: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
+    and the answer is ``CancelFailed`` at once, whatever the strength; queued tasks are taken back), keep a task's
+    output with the task, or run Python code on two cores.
     """
 
     def __init__(self, slots: int = 2) -> None:
         super().__init__(slots)
         self._queue: OrderedDict[str, Task] = OrderedDict()
-        self._threads: dict[str, threading.Thread] = {}  # of running tasks; changed on the agent's thread alone
+        # Of running tasks, each with what its code sees of a cancel; changed on the agent's thread alone.
+        self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
     def close(self) -> None:
         super().close()
@@ -36,7 +39,7 @@ class ThreadEngine(MemoryEngine):
 
     def join(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
-        threads = list(self._threads.values())
+        threads = [thread for thread, _ in list(self._threads.values())]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
@@ -54,6 +57,7 @@ class ThreadEngine(MemoryEngine):
 
     def _answer(self, task_id: str) -> None:
         if task_id in self._threads:
+            self._threads[task_id][1].set()
             self.refuse(task_id)
         elif self._queue.pop(task_id, None) is not None:
             self.confirm(task_id)
@@ -66,10 +70,13 @@ class ThreadEngine(MemoryEngine):
             self.start_task(task_id)
             name = f"scaler_notebook task {task_id}"
             # A daemon: a task that never ends must not keep the process from ending.
-            self._threads[task_id] = thread = threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
+            asked = threading.Event()
+            thread = threading.Thread(target=self._run, args=(task, asked), name=name, daemon=True)
+            self._threads[task_id] = thread, asked
             thread.start()
 
-    def _run(self, task: Task) -> None:
+    def _run(self, task: Task, asked: threading.Event) -> None:
+        current_task.begin_here(current_task.CurrentTask(task.task_id, task.options.name, asked.is_set))
         try:
             value = payloads.call(task.function, task.arguments, task.options.name)
             result = TaskResult(task.task_id, TaskResultType.SUCCESS, value)

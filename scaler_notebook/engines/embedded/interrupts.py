@@ -9,12 +9,21 @@ task).
 The first ask is a KeyboardInterrupt in the task; inside a running asyncio loop it is a cancel of all its tasks, for
 an exception raised in the loop's own code can lose a handle and hang it. The second ask raises only where the first
 was such a cancel, or was swallowed by a ``__del__``: it must not break into the clean-up of a task that obeys.
+
+While a shield is open the handler keeps the ask, and the end of the last shield sends the signal again: what an ask
+does is done in one place, on the main thread. The handler may run between any two bytecodes, also of a shield's and of
+its own, so nothing here takes a lock, and whatever decides is one step of the interpreter: a shield is open from the
+one store in ``__enter__`` to the one removal in ``__exit__``, and an ask is taken by the one call that claims it. The
+handler says that it keeps before it looks at the shields; a shield ends before it looks at what is kept: one of the two
+sees the other.
 """
 
 import mmap
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
@@ -23,7 +32,7 @@ T = TypeVar("T")
 
 
 class AskPage:
-    """The shared word. One writer (the scheduler), one reader (the task process); an aligned store is atomic."""
+    """The shared word. The scheduler writes it; the task process, and what that forks, read it. A store is atomic."""
 
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, mmap.PAGESIZE)
@@ -46,14 +55,86 @@ class AskPage:
         self._map.close()
 
 
+class ArmedRun:
+    """One run, as far as it can be asked to stop. The next run has one of its own: what this one leaves is harmless.
+
+    ``shields`` and ``asked()`` are for every thread; the rest is the main thread's.
+    """
+
+    def __init__(self, page: AskPage, seq: int) -> None:
+        self.seq = seq
+        self.claims: dict[int, object] = {}  # the words acted upon
+        self.forwarded = 0  # the last word that was passed on to the task's subprocesses
+        self.raised = False  # a KeyboardInterrupt has reached the task's own code
+        self.kept = False  # an ask waits for the end of the shields
+        self.stopped = False  # its process is about to be killed
+        self.shields: dict[object, threading.Thread] = {}  # the open ones, and who opened them
+        self._page = page
+        self._pid = os.getpid()
+        self._asked = False
+
+    def asked(self) -> bool:
+        """Was this run asked to stop, ever? Any thread, and processes forked by the run."""
+        if self._page.word >> 8 == self.seq:
+            self._asked = True  # the page forgets, when a later run is asked
+        return self._asked
+
+    def shield(self) -> "Shield":
+        """A stretch that is not interrupted."""
+        return Shield(self)
+
+    def in_fork(self) -> bool:
+        """Is this a process that the task has forked? It hears of an ask by what is passed on to the group."""
+        return os.getpid() != self._pid
+
+    def due(self) -> bool:
+        """Is there an ask that nobody has acted upon? Its signal may be kept, or still on its way."""
+        word = self._page.word
+        return self.kept or (word >> 8 == self.seq and word not in self.claims and not self.in_fork())
+
+    def keep(self) -> bool:
+        """Leave the ask to the end of the shields; False if none is open."""
+        self.kept = True
+        if self.shields:
+            return True
+        self.kept = False
+        return False
+
+    def claim(self, word: int) -> bool:
+        """Is it the caller who acts upon this word? Of handlers within handlers, one does."""
+        claim = object()
+        return self.claims.setdefault(word, claim) is claim
+
+
+class Shield:
+    """A context manager, for any thread of the run, any number of times."""
+
+    def __init__(self, run: ArmedRun) -> None:
+        self._run = run
+        self._tokens: list[object] = []
+
+    def __enter__(self) -> None:
+        token, thread = object(), threading.current_thread()
+        self._tokens.append(token)
+        self._run.shields[token] = thread
+        if self._run.stopped and thread is not threading.main_thread():
+            del self._run.shields[token]
+            threading.Event().wait()  # for the kill: what began now could not end
+
+    def __exit__(self, *problem: object) -> None:
+        run = self._run
+        run.shields.pop(self._tokens.pop(), None)  # it may be missing: see Interrupts._forked
+        if not run.shields and run.due():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+
+
 class Interrupts:
     """The task process's side: arms a run, and turns a valid ask into an interrupt of it."""
 
     def __init__(self, page: AskPage) -> None:
         self._page = page
-        self._current = 0  # the armed run; 0 while our own code runs
-        self._fired = 0  # the last word acted upon
-        self._raised = False  # a KeyboardInterrupt has reached the task's own code
+        self._run: ArmedRun | None = None  # the armed run; None while our own code runs
+        os.register_at_fork(after_in_child=self._forked)
 
     def install(self) -> None:
         """Take SIGINT, again before every run: a task may have set a handler of its own."""
@@ -61,68 +142,98 @@ class Interrupts:
             signal.signal(signal.SIGINT, self._on_sigint)
         sys.unraisablehook = self._on_unraisable
 
-    def asked(self, seq: int) -> bool:
-        """Was this run asked to stop, and did the ask reach it?"""
-        return self._fired >> 8 == seq
+    def new_run(self, seq: int) -> ArmedRun:
+        """A run, yet to be armed."""
+        return ArmedRun(self._page, seq)
 
-    def run(self, seq: int, body: Callable[[], T], stopped: Callable[[], T], failed: Callable[[BaseException], T]) -> T:
+    def run(
+        self, run: ArmedRun, body: Callable[[], T], stopped: Callable[[], T], failed: Callable[[BaseException], T]
+    ) -> T:
         """Run ``body`` armed; ``stopped()`` if an ask ended it, ``failed(error)`` if it raised anything else.
 
-        Every store to ``_current`` disarms before anything is sent. The outer ``except`` is for an interrupt between
-        the end of the body and that store.
+        Every store of None to ``_run`` disarms before anything is sent. The outer ``except`` is for an interrupt
+        between the end of the body and that store.
         """
-        self._raised = False
         try:
             try:
-                self._current = seq
-                if self._page.word >> 8 == seq:  # asked before we were armed
-                    self._fired = self._page.word
+                self._run = run
+                if run.asked():  # before we were armed
+                    run.claim(self._page.word)
                     raise KeyboardInterrupt
                 result = body()
-                self._current = 0
+                self._run = None
+                run.asked()  # to remember it
                 return result
             except BaseException as error:
-                self._current = 0
-                if self._is_stop(seq, error):
-                    return stopped()
-                return failed(error)
+                self._run = None
+                run.asked()
+                if not _is_stop(run, error):
+                    return failed(error)
         except KeyboardInterrupt:
-            self._current = 0
-            return stopped()
+            self._run = None
+        self._let_shields_end(run)
+        return stopped()
 
-    def _is_stop(self, seq: int, error: BaseException) -> bool:
-        if not self.asked(seq):
-            return False
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        asyncio = sys.modules.get("asyncio")
-        return asyncio is not None and isinstance(error, asyncio.CancelledError)
+    def _let_shields_end(self, run: ArmedRun) -> None:
+        """Other threads may have opened some while the interrupt was on its way; from here on they open none.
+
+        Those of the main thread and of dead ones were left open: nobody would end them. A look every millisecond, not
+        a condition: an interrupt may have hit the main thread with its lock in hand.
+        """
+        run.stopped = True
+        while any(t.is_alive() and t is not threading.main_thread() for t in list(run.shields.values())):
+            time.sleep(0.001)
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
-        word = self._page.word
-        if not self._current or word >> 8 != self._current or word == self._fired:
+        run, word = self._run, self._page.word
+        if run is None or word >> 8 != run.seq:
             return  # stale; the interrupted system call is retried (PEP 475)
-        first = self._fired >> 8 != self._current
-        self._fired = word
-        # The task's subprocesses get it as from a terminal; our own copy of this signal is stale by the line above.
-        os.killpg(0, signal.SIGINT)
-        if self._raised:
+        if run.keep() or not run.claim(word):
+            return
+        if word != run.forwarded and not run.in_fork():
+            run.forwarded = word
+            # The task's subprocesses get it as from a terminal; our own copy of this signal is stale by now.
+            os.killpg(0, signal.SIGINT)
+        if run.raised:
             return
         asyncio = sys.modules.get("asyncio")
         loop = asyncio._get_running_loop() if asyncio is not None else None
-        if first and loop is not None:
-            loop.call_soon_threadsafe(_cancel_all, loop)
+        if loop is not None and len(run.claims) == 1:
+            loop.call_soon_threadsafe(self._cancel_all, loop, run, word)
             return
-        self._raised = True
+        run.raised = True
         raise KeyboardInterrupt
 
+    def _cancel_all(self, loop: Any, run: ArmedRun, word: int) -> None:
+        """In the loop, and perhaps a while after the signal."""
+        if run is not self._run:
+            return  # the loop has outlived it
+        if run.shields:
+            del run.claims[word]  # not acted upon after all
+            if not run.keep():  # they have just ended
+                self._on_sigint(signal.SIGINT, None)
+            return
+        for task in sys.modules["asyncio"].all_tasks(loop):
+            task.cancel()
+
     def _on_unraisable(self, unraisable: Any) -> None:
-        if unraisable.exc_type is KeyboardInterrupt and self._current and self.asked(self._current):
-            self._raised = False  # swallowed by a __del__ or a callback: the second ask may raise
+        run = self._run
+        if unraisable.exc_type is KeyboardInterrupt and run is not None and run.claims:
+            run.raised = False  # swallowed by a __del__ or a callback: the second ask may raise
             return
         sys.__unraisablehook__(unraisable)
 
+    def _forked(self) -> None:
+        """In a process that the task has forked: the stretches are the parent's, and end there."""
+        if self._run is not None:
+            self._run.shields.clear()
+            self._run.kept = False
 
-def _cancel_all(loop: Any) -> None:
-    for task in sys.modules["asyncio"].all_tasks(loop):
-        task.cancel()
+
+def _is_stop(run: ArmedRun, error: BaseException) -> bool:
+    if not run.claims:
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)

@@ -17,6 +17,7 @@ from ...protocol import failures, payloads
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Payload, TaskFigures
+from .. import current_task
 from . import limits
 from .cores import THREAD_VARIABLES
 from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Ready, Run, Warm
@@ -129,12 +130,15 @@ class _Server:
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         started, cpu = time.time(), time.process_time()
+        armed = self._interrupts.new_run(run.seq)
+        current_task.begin(current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield))
         end, payload = self._interrupts.run(
-            run.seq,
+            armed,
             body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
             failed=lambda error: (End.FAILED, payloads.dump(failures.describe(error, OWN_FILES))),
         )
+        current_task.end()
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the task may have closed or replaced it
                 stream.flush()
