@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .client.group import FutureGroup as FutureGroup
     from .engines.current_task import CurrentTask as CurrentTask
     from .engines.current_task import current_task as current_task
+    from .engines.progress import progress as progress
     from .notebook.extension import load_ipython_extension as load_ipython_extension
     from .notebook.extension import unload_ipython_extension as unload_ipython_extension
     from .protocol.errors import DisconnectedError as DisconnectedError
@@ -39,6 +40,7 @@ _HOMES = {
     "FutureGroup": "client.group",
     "CurrentTask": "engines.current_task",
     "current_task": "engines.current_task",
+    "progress": "engines.progress",
     "load_ipython_extension": "notebook.extension",
     "unload_ipython_extension": "notebook.extension",
     "DisconnectedError": "protocol.errors",

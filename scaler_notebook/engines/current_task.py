@@ -3,6 +3,7 @@
 Engines say which task is current: for the whole process where a task has one to itself, else for its thread.
 """
 
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -28,6 +29,8 @@ class CurrentTask:
         What :meth:`cancelled` gives.
     shield
         What :meth:`shielded` gives.
+    reporter
+        Takes what :meth:`report` is told.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class CurrentTask:
         name: str = "",
         asked: Callable[[], bool] = lambda: False,
         shield: Callable[[], AbstractContextManager[None]] = nullcontext,
+        reporter: Callable[[float, float, str], object] = lambda *_: None,
     ) -> None:
         self.task_id = task_id
         self.name = name
         self._asked = asked
         self._shield = shield
+        self._reporter = reporter
 
     def cancelled(self) -> bool:
         """Has this task been asked to stop? Once True it stays so, also after the engine has given up asking.
@@ -63,6 +68,20 @@ class CurrentTask:
         It holds within the process that enters it: not in those that it forks, which are killed with the task.
         """
         return self._shield()
+
+    def report(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far the task is: ``done`` of ``total`` steps (None: nobody knows), and a few words.
+
+        Cheap enough for an inner loop; what is shown is the last word, some twenty times a second.
+        :class:`~scaler_notebook.progress` calls it for a loop.
+
+        Raises
+        ------
+        TypeError, ValueError
+            What is no number.
+        """
+        done, total = float(done), -1.0 if total is None else float(total)
+        self._reporter(done if math.isfinite(done) else 0.0, total if math.isfinite(total) else -1.0, str(note))
 
     def __repr__(self) -> str:
         return f"<CurrentTask {self.task_id}: {self.name}>" if self.task_id else "<CurrentTask: none>"

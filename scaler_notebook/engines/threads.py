@@ -76,9 +76,14 @@ class ThreadEngine(MemoryEngine):
             thread.start()
 
     def _run(self, task: Task, asked: threading.Event) -> None:
-        current_task.begin_here(current_task.CurrentTask(task.task_id, task.options.name, asked.is_set))
+        def report(done: float, total: float, note: str) -> None:
+            with contextlib.suppress(RuntimeError):
+                self._post(lambda: self.progress(task.task_id, done, total, note))
+
+        name = task.options.name
+        current_task.begin_here(current_task.CurrentTask(task.task_id, name, asked.is_set, reporter=report))
         try:
-            value = payloads.call(task.function, task.arguments, task.options.name)
+            value = payloads.call(task.function, task.arguments, name)
             result = TaskResult(task.task_id, TaskResultType.SUCCESS, value)
         except BaseException as error:  # SystemExit too: it is the task's, not the thread's
             result = failed(task.task_id, error)

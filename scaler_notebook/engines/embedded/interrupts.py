@@ -28,6 +28,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
+from .progress_slot import ProgressSlot
+
 T = TypeVar("T")
 
 
@@ -37,6 +39,7 @@ class AskPage:
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, mmap.PAGESIZE)
         self._words = memoryview(self._map).cast("Q")
+        self.progress = ProgressSlot(self._map)
 
     def ask(self, seq: int) -> None:
         """Name the run that shall stop, one attempt further."""
@@ -52,6 +55,7 @@ class AskPage:
     def close(self) -> None:
         """Unmap."""
         self._words.release()
+        self.progress.close()
         self._map.close()
 
 

@@ -56,6 +56,7 @@ class TaskProcess:
             self.assembler = Assembler()
             self.context: ClientContext | None = None
             self.importing = False
+            self.seq = 0  # of its last run
             self.how = ""  # it died, set once reaped
             self.lingering: list[int] = []  # descendants that were killed with it
             self.reaped_at = 0.0
@@ -118,7 +119,8 @@ class Pool:
 
     def run(self, pid: int, seq: int, task: Task) -> None:
         """Hand a process its next run."""
-        shorten = self._processes[pid].sender.shorten
+        process = self._processes[pid]
+        process.seq, shorten = seq, process.sender.shorten
         self.send(pid, Run(seq, task.task_id, task.options.name, shorten(task.function), shorten(task.arguments)))
 
     def send(self, pid: int, message: InnerMessage) -> None:
@@ -149,6 +151,12 @@ class Pool:
         """What a process wrote to stdout and stderr since the last call."""
         out, err = self._processes[pid].outputs
         return out.new_text(), err.new_text()
+
+    def new_progress(self, pid: int) -> tuple[float, float, str] | None:
+        """``(done, total, note)`` if its run has reported since the last call."""
+        process = self._processes[pid]
+        report = process.page.progress.news()
+        return report[1:] if report is not None and report[0] == process.seq else None
 
     def start_output_over(self, pid: int) -> None:
         """Between two tasks: what comes now belongs to the next."""

@@ -17,7 +17,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-from ...protocol.messages import ClientContext, EngineMessage, LogStream, Task, TaskLog
+from ...protocol.messages import ClientContext, EngineMessage, LogStream, Task, TaskLog, TaskProgress
 from . import family, limits
 from .core import Core
 from .inner import Ended
@@ -194,6 +194,9 @@ class Scheduler:
         for stream, text in zip(LogStream, self._pool.new_output(pid), strict=True):
             if text:
                 self.tell(owner, TaskLog(task_id, stream, text))
+        progress = self._pool.new_progress(pid)
+        if progress is not None:
+            self.tell(owner, TaskProgress(task_id, *progress))
 
 
 def main(config: Config) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 import types
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ...protocol import failures, payloads
@@ -18,10 +19,12 @@ from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Payload, TaskFigures
 from .. import current_task
+from ..progress import watch_for_tqdm
 from . import limits
 from .cores import THREAD_VARIABLES
 from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
+from .progress_slot import ProgressSlot
 from .segments import close_all, mapped, written
 from .stream import Assembler, send_blocking
 
@@ -44,7 +47,8 @@ def main(sock: socket.socket, page_fd: int) -> None:
         page = AskPage(page_fd)
         os.close(page_fd)
         _settle_in()
-        _Server(sock, Interrupts(page)).serve()
+        watch_for_tqdm()
+        _Server(sock, Interrupts(page), page.progress).serve()
         status = 0
     except (ConnectionError, ProtocolError):
         pass  # the scheduler is gone, or we are of no use to it: either way it sees our end
@@ -71,9 +75,10 @@ def _settle_in() -> None:
 
 
 class _Server:
-    def __init__(self, sock: socket.socket, interrupts: Interrupts) -> None:
+    def __init__(self, sock: socket.socket, interrupts: Interrupts, progress: ProgressSlot) -> None:
         self._sock = sock
         self._interrupts = interrupts
+        self._progress = progress
         self._receiver = Receiver(PROCESS_CAPACITY)
         self._lent: list[int] = []
         self._directory = ""  # of the kernel
@@ -131,7 +136,8 @@ class _Server:
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         started, cpu = time.time(), time.process_time()
         armed = self._interrupts.new_run(run.seq)
-        current_task.begin(current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield))
+        reporter = partial(self._progress.write, run.seq)
+        current_task.begin(current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter))
         end, payload = self._interrupts.run(
             armed,
             body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),

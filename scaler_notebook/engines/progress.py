@@ -1,0 +1,130 @@
+"""Progress from inside a task: ``for x in progress(items)``, and tqdm's bars, which report the same way."""
+
+import importlib.util
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from .current_task import current_task
+
+T = TypeVar("T")
+
+INTERVAL = 0.02  # seconds between two reports of one loop; what is shown changes less often still
+
+
+class progress(Generic[T]):  # used like a function, as tqdm is
+    """Iterate, and show in the task's card how far that is::
+
+        for batch in progress(batches, note="training"):
+            model.step(batch)
+
+    For work that is no loop: ``bar = progress(total=100); bar.update(3)``. Outside of a task it is silent.
+
+    Parameters
+    ----------
+    iterable
+        What to iterate over.
+    total
+        How many steps there are; by default the iterable's length, if it has one.
+    note
+        A few words beside the bar; may be set while it runs.
+    """
+
+    def __init__(self, iterable: Iterable[T] | None = None, total: float | None = None, note: str = "") -> None:
+        self._iterable = iterable
+        if total is None and hasattr(iterable, "__len__"):
+            total = len(iterable)  # type: ignore[arg-type]
+        self.total = total
+        self.note = note
+        self.done: float = 0
+        self._next = 0.0
+
+    def __iter__(self) -> Iterator[T]:
+        if self._iterable is None:
+            raise TypeError("this progress was given nothing to iterate over; use update()")
+        self.update(0)
+        try:
+            for item in self._iterable:
+                yield item
+                self.update()
+        finally:
+            self._report()
+
+    def update(self, steps: float = 1) -> None:
+        """So many steps further."""
+        self.done += steps
+        now = time.monotonic()
+        if now >= self._next or self.done == self.total:
+            self._next = now + INTERVAL
+            self._report()
+
+    def _report(self) -> None:
+        current_task().report(self.done, self.total, self.note)
+
+
+def watch_for_tqdm() -> None:
+    """In a task process: tqdm's outermost bar moves the card's, and is not printed, once it is imported."""
+    sys.meta_path.insert(0, _TqdmFinder())
+
+
+class _TqdmFinder(MetaPathFinder):
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "tqdm.std":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _TqdmLoader(spec.loader)
+        return spec
+
+
+class _TqdmLoader(Loader):
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:  # get_source and the like, for tracebacks
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _redirect(module.tqdm)
+
+
+def _redirect(tqdm: Any) -> None:
+    display, close = tqdm.display, tqdm.close
+
+    def shows_here(bar: Any) -> bool:
+        """Was it going to paint where the task's output goes? A bar with a file of its own is the user's affair."""
+        return bool(current_task().task_id) and getattr(bar.fp, "_wrapped", bar.fp) in (sys.stdout, sys.stderr)
+
+    def display_here(bar: Any, msg: str | None = None, pos: int | None = None) -> Any:
+        if isinstance(bar.fp, _Nowhere):
+            return True
+        if not shows_here(bar):
+            return display(bar, msg, pos)
+        if msg is None and not (pos if pos is not None else bar.pos):
+            current_task().report(bar.n, bar.total, (bar.desc or "").removesuffix(": "))
+        return True
+
+    def close_here(bar: Any) -> None:
+        if not bar.disable and shows_here(bar):
+            bar.refresh()
+            bar.fp = _Nowhere()
+        close(bar)
+
+    tqdm.display, tqdm.close = display_here, close_here
+
+
+class _Nowhere:
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass

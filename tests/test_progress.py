@@ -1,0 +1,229 @@
+"""Progress from inside a task: ``progress``, ``current_task().report``, and tqdm."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from waits import SAFETY, until
+
+from scaler_notebook import NotebookExecutor, ScalerFuture, current_task, progress
+from scaler_notebook.engines.embedded.progress_slot import OFFSET, ProgressSlot
+from scaler_notebook.testing import detached_future, memory_executor
+
+
+def seen(future: ScalerFuture[Any]) -> tuple[float, float, str] | None:
+    last = future.progress
+    return None if last is None else (last.done, last.total, last.note)
+
+
+def a_loop() -> int:
+    return sum(progress([1, 2, 3], note="adding"))
+
+
+def a_generator() -> int:
+    return sum(progress(iter([1, 2, 3])))
+
+
+def a_total() -> None:
+    bar = progress[int](total=10)
+    bar.update(4)
+    bar.note = "nearly"
+    bar.update(6)
+
+
+def a_report() -> None:
+    current_task().report(0.25, 1, "a quarter")
+
+
+def what_is_no_number() -> None:
+    current_task().report(float("nan"), float("inf"))
+
+
+def tqdm_bar() -> None:
+    from tqdm.auto import tqdm
+
+    for _ in tqdm(range(3), desc="outer"):
+        for _ in tqdm(range(2), desc="inner", leave=False):
+            pass
+
+
+def tqdm_manual() -> None:
+    from tqdm import tqdm
+
+    with tqdm(total=8, desc="pieces") as bar:
+        bar.update(5)
+
+
+WAYS: list[tuple[Callable[[], Any], tuple[float, float, str]]] = [
+    (a_loop, (3, 3, "adding")),
+    (a_generator, (3, -1, "")),
+    (a_total, (10, 10, "nearly")),
+    (a_report, (0.25, 1, "a quarter")),
+    (what_is_no_number, (0, -1, "")),
+    (tqdm_bar, (3, 3, "outer")),
+    (tqdm_manual, (5, 8, "pieces")),
+]
+
+
+@pytest.mark.parametrize(("function", "last"), WAYS, ids=[function.__name__ for function, _ in WAYS])
+def test_the_last_word_stays(
+    executor: NotebookExecutor, function: Callable[[], Any], last: tuple[float, float, str]
+) -> None:
+    for _ in range(3):  # in a process of its own, and in one that has run others
+        future = executor.submit(function)
+        future.result(SAFETY)
+        assert seen(future) == last
+        assert str(future.logs) == "", "a bar is not printed as well"
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_it_moves_while_the_task_runs(executor: NotebookExecutor) -> None:
+    def work() -> None:
+        for step in progress(range(1000)):
+            time.sleep(0.01 if step < 20 else 60)
+
+    future = executor.submit(work)
+    until(future, lambda: seen(future) == (20, 1000, ""), "come to the twentieth step")
+    os_words = future.trace()
+    assert future.cancel(SAFETY)
+    assert seen(future) == (20, 1000, "")
+    assert len(os_words) == 2, "progress is no part of the trace"
+
+
+def test_a_loop_that_fails_says_how_far_it_came(executor: NotebookExecutor) -> None:
+    future = executor.submit(lambda: [1 / (2 - n) for n in progress(range(5))])
+    assert isinstance(future.exception(SAFETY), ZeroDivisionError)
+    assert seen(future) == (2, 5, "")
+
+
+def test_what_a_killed_process_said_counts(executor: NotebookExecutor) -> None:
+    future = executor.submit(lambda: (current_task().report(7, 9), os.kill(os.getpid(), signal.SIGKILL)))
+    future.exception(SAFETY)
+    assert seen(future) == (7, 9, "")
+
+
+def test_a_tight_loop_sends_few_messages(executor: NotebookExecutor) -> None:
+    def work() -> float:
+        began = time.monotonic()
+        for _ in progress(range(1_000_000)):
+            current_task().report(1)
+        return time.monotonic() - began
+
+    heard: list[Any] = []
+    future = executor.submit(work)
+    future.watch(lambda changed: heard.append(seen(future)))
+    seconds = future.result(SAFETY * 6)
+    assert len(heard) <= 5 + 25 * seconds
+
+
+def test_what_an_earlier_task_left_running_reports_for_nobody(executor: NotebookExecutor) -> None:
+    def leaves_a_thread() -> None:
+        import threading
+
+        task = current_task()
+
+        def go_on() -> None:
+            while True:
+                task.report(666)
+                time.sleep(0.001)
+
+        threading.Thread(target=go_on, daemon=True).start()
+
+    def quiet() -> None:
+        time.sleep(0.2)
+
+    executor.submit(leaves_a_thread).result(SAFETY)
+    later = [executor.submit(quiet) for _ in range(4)]
+    assert [(future.result(SAFETY), seen(future)) for future in later] == [(None, None)] * 4
+
+
+def test_a_bar_with_a_file_of_its_own_is_printed_there(executor: NotebookExecutor) -> None:
+    def work() -> str:
+        import io
+
+        from tqdm import tqdm
+
+        file = io.StringIO()
+        for _ in tqdm(range(3), file=file):
+            pass
+        return file.getvalue()
+
+    future = executor.submit(work)
+    assert "3/3" in future.result(SAFETY)
+    assert seen(future) is None
+
+
+def test_outside_of_a_task_it_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress("abc")) == ["a", "b", "c"]
+    current_task().report(1, 2)
+    with pytest.raises(TypeError, match="update"):
+        list(progress(total=3))
+    with pytest.raises(ValueError, match="much"):
+        current_task().report("much")  # type: ignore[arg-type]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_the_engines_for_tests() -> None:
+    with memory_executor(auto=True) as executor:
+        future = executor.submit(a_loop)
+        assert future.result(SAFETY) == 6
+        assert seen(future) == (3, 3, "adding")
+    with memory_executor() as executor:
+        future = executor.submit(a_loop)
+        executor.engine.progress(future, 1, 2, "half")
+        assert seen(future) == (1, 2, "half")
+    assert seen(detached_future()) is None
+
+
+# ---------------------------------------------------------------- the slot
+
+
+@pytest.fixture
+def page() -> Iterator[mmap.mmap]:
+    with mmap.mmap(-1, 4096) as opened:
+        yield opened
+
+
+def test_each_report_is_news_once(page: mmap.mmap) -> None:
+    ours, theirs = ProgressSlot(page), ProgressSlot(page)
+    assert theirs.news() is None
+    ours.write(1, 2.0, 3.0, "ä" * 600)  # longer than there is room
+    report = theirs.news()
+    assert report is not None
+    assert report[:3] == (1, 2.0, 3.0)
+    assert report[3].rstrip("\ufffd") == "ä" * 500
+    assert theirs.news() is None
+    ours.write(1, 2.0, 3.0, "")
+    assert theirs.news() == (1, 2.0, 3.0, "")
+    ours.close()
+    theirs.close()
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_harm_the_reader(junk: bytes) -> None:
+    with mmap.mmap(-1, 4096) as page:
+        slot = ProgressSlot(page)
+        page[OFFSET : OFFSET + len(junk)] = junk
+        slot.news()
+        page[OFFSET : OFFSET + 8] = bytes(8)
+        slot.write(1, 1, 1, "well")
+        assert slot.news() == (1, 1, 1, "well")
+        slot.close()
+
+
+def test_a_writer_that_was_killed_in_the_middle_is_not_believed(page: mmap.mmap) -> None:
+    slot = ProgressSlot(page)
+    slot.write(1, 1, 2, "first")
+    page[OFFSET] = page[OFFSET] | 1
+    assert slot.news() is None
+    slot.write(1, 2, 2, "second")
+    assert slot.news() == (1, 2, 2, "second")
+    slot.close()
