@@ -405,6 +405,7 @@ def test_the_scheduler_is_killed_with_cancels_pending(frozen_first: bool, frozen
 def test_a_frozen_scheduler_answers_late_and_its_answers_count(frozen: Any, tmp_path: Path) -> None:
     """What it finds first when it goes on is a result: a queued task may get that slot before its cancel is read."""
     path = tmp_path / "trace"
+    path.touch()
     ends = Ends()
     with engine(2, 0.2) as executor:
         running, ending = executor.submit(tormented.obeys), executor.submit(tormented.brief, str(path), 0, 0.5)
