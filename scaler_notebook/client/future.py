@@ -157,6 +157,18 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         future: ScalerFuture[T] = self._courier.resubmit(self)
         return future
 
+    # ------------------------------------------------------------------ widgets
+
+    def widget(self) -> Any:
+        """A live card of it, for use inside ipywidgets layouts; it lives until its ``close()``.
+
+        Raises
+        ------
+        RuntimeError
+            This is no Jupyter kernel.
+        """
+        return waiting.host().widget(self)
+
     # ------------------------------------------------------------------ who is told
 
     def add_done_callback(self, fn: Callable[["ScalerFuture[T]"], object]) -> None:

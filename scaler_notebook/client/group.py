@@ -109,6 +109,31 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
             raise
         return self._values()
 
+    def retry(self, futures: Iterable[ScalerFuture[T]] | None = None) -> "FutureGroup[T]":
+        """Submit some of them again, by default those that failed; gives the new futures, which take their places here.
+
+        Raises what :meth:`ScalerFuture.retry` raises; those before the one that cannot be retried are submitted.
+        """
+        new: dict[ScalerFuture[T], ScalerFuture[T]] = {}
+        try:
+            for future in self.failed() if futures is None else futures:
+                new[future] = future.retry()
+        finally:
+            self._futures = tuple(new.get(future, future) for future in self._futures)
+        return FutureGroup(new.values(), self.name)
+
+    # ------------------------------------------------------------------ widgets
+
+    def widget(self) -> Any:
+        """A live board of them, for use inside ipywidgets layouts; it lives until its ``close()``.
+
+        Raises
+        ------
+        RuntimeError
+            This is no Jupyter kernel.
+        """
+        return waiting.host().widget(self)
+
     # ------------------------------------------------------------------ cancel
 
     def request_cancel(self, force: bool = True, grace: float | None = None) -> None:

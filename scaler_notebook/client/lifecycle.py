@@ -80,6 +80,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self.submitted_at = time.time()
         self.started_at: float | None = None
         self.ended_at: float | None = None
+        self.processor = ""  # where it runs or ran, as far as known
         self.figures = TaskFigures()
 
     # ------------------------------------------------------------------ queries: never block
@@ -188,7 +189,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def unwatch(self, watcher: Watcher) -> None:
         """End a :meth:`watch`."""
         with self._condition:
-            self._watchers = tuple(w for w in self._watchers if w is not watcher)
+            self._watchers = tuple(w for w in self._watchers if w != watcher)
 
     # ------------------------------------------------------------------ events
 
@@ -244,7 +245,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
             case Action.START | Action.REMEMBER_START:
                 assert isinstance(what, TaskStarted)
                 self._started = True
-                self.started_at = what.time
+                self.started_at, self.processor = what.time, what.processor
                 if action is Action.START:
                     self._task_state = TaskState.RUNNING
             case Action.REQUEST:
@@ -301,6 +302,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self.figures = result.figures
         self._started = True
         self.started_at = self.started_at or result.figures.started or None
+        self.processor = self.processor or result.figures.processor
         self.ended_at = result.figures.ended or time.time()
 
     def _finished(self, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ from ..agent.agent import Agent
 from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError, ProtocolError
 from ..protocol.messages import ClientMessage, EngineMessage, Task, TaskCancel
-from . import waiting
+from . import roster, waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .group import FutureGroup
@@ -91,6 +91,7 @@ class Session:
         """Send a task; its future ends in every case."""
         task, future.task = self._engine.adopt(task)
         self._manager.add(future)
+        roster.add(future)
         with self._mutex:  # what a thread finds changed must be on its way before any thread's next task
             context = self._surroundings.changed()
             if context is not None:

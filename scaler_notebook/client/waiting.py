@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import callbacks, reentrant
 
 if TYPE_CHECKING:
+    from .group import FutureGroup
     from .lifecycle import TaskLifecycle
 
 
@@ -63,6 +64,9 @@ class Host(Protocol):
     def offer_cancel(self, futures: "Sequence[TaskLifecycle]") -> None:
         """The stop button has ended a wait for these, and they run on: show how to stop them, where one can see it."""
 
+    def widget(self, shown: "TaskLifecycle | FutureGroup[Any]") -> Any:
+        """A widget that shows a future or a group; RuntimeError where there are none."""
+
     @property
     def waits_at_exit(self) -> bool:
         """Do unfinished tasks hold up the end of this process (a script), or end with it (a kernel)?"""
@@ -87,6 +91,9 @@ class PlainHost:
 
     def post(self, call: Callable[[], object]) -> None:
         callbacks.post(call)
+
+    def widget(self, shown: "TaskLifecycle | FutureGroup[Any]") -> Any:
+        raise RuntimeError("widgets need a Jupyter kernel, and this process is none")
 
 
 _host: Host = PlainHost()

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from ..client import callbacks, reentrant, waiting
+from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
 from . import kernel_internals
 from .pump import Pump
@@ -108,6 +109,13 @@ class KernelHost:
             except (Exception, asyncio.CancelledError):
                 log.exception("an on_update callback raised; the task is not affected")
 
+    # ------------------------------------------------------------------ views
+
+    def widget(self, shown: TaskLifecycle | FutureGroup[Any]) -> Any:
+        from . import widgets
+
+        return widgets.of(shown, self)
+
     # ------------------------------------------------------------------ the stop button
 
     def offer_cancel(self, futures: Sequence[TaskLifecycle]) -> None:
@@ -172,4 +180,11 @@ def _register_views(shell: Any) -> None:
 
         display.show(future)
 
-    shell.display_formatter.ipython_display_formatter.for_type(ScalerFuture, show)
+    def show_group(group: FutureGroup[Any]) -> None:
+        from . import board_display
+
+        board_display.show(group)
+
+    formatter = shell.display_formatter.ipython_display_formatter
+    formatter.for_type(ScalerFuture, show)
+    formatter.for_type(FutureGroup, show_group)

@@ -10,7 +10,7 @@ from . import rendering, rows
 from .bridge import KernelHost, kernel_host
 from .cards import CardFeed
 from .preview import Preview
-from .publisher import publisher
+from .publisher import View, publisher
 
 READY_PATIENCE = 3.0  # seconds that a front end gets to show a widget before HTML takes its place
 LATE_CLICKS = 2.0  # seconds after its end for which a card still hears clicks
@@ -62,7 +62,7 @@ class Card:
         if self._future.done() and not self._ended:
             self._ended = True
             self._preview.ask()
-            _last_words.add(self)
+            last_words.add(self)
             _live.discard(self)
             # Clicks that wait behind a busy main thread come to it before this does, and get their answer.
             self._host.post(lambda: publisher.call_later(LATE_CLICKS, self._close_feed))
@@ -105,7 +105,7 @@ class Card:
 
 
 _live: "set[Card]" = set()  # cards with a Cancel button
-_last_words: "set[Card]" = set()  # ended cards whose static form was sent since the last cell began
+last_words: "set[View]" = set()  # ended ones whose static form was sent since the last cell began
 
 
 def cell_begins(info: Any) -> None:
@@ -114,8 +114,8 @@ def cell_begins(info: Any) -> None:
     Who runs a notebook without a browser (nbclient, papermill) keeps only what is sent while a cell runs; a task that
     ended between two cells would be "running" for ever in the saved notebook.
     """
-    while _last_words:
-        publisher.mark(_last_words.pop())
+    while last_words:
+        publisher.mark(last_words.pop())
     publisher.flush(FLUSH_PATIENCE)
 
 
@@ -124,8 +124,8 @@ def cell_ends(result: Any) -> None:
     publisher.flush(FLUSH_PATIENCE)
 
 
-def _listen(shell: Any) -> None:
-    """Hear of cells, from the first card on. Did these fire more often than for cells, it would do no harm."""
+def listen(shell: Any) -> None:
+    """Hear of cells, from the first view on. Did these fire more often than for cells, it would do no harm."""
     for event, callback in (("pre_run_cell", cell_begins), ("post_run_cell", cell_ends)):
         if callback not in shell.events.callbacks[event]:
             shell.events.register(event, callback)
@@ -148,5 +148,5 @@ def show(future: ScalerFuture[Any]) -> None:
     if host is None:  # a terminal: IPython calls this hook there too
         print(rendering.text(rows.row(future)))
         return
-    _listen(host.shell)
+    listen(host.shell)
     Card(future, host).show()

@@ -18,6 +18,7 @@ USAGE = """\
 %scaler status                 what is queued and running
 %scaler cancel ID [--force]    stop a task; --force kills its process if it does not stop by itself
 %scaler cancel --all [--force] stop all of them
+%scaler board                  every task of this session, live
 %scaler config [NAME=VALUE]    grace=SECONDS, on_interrupt=ask|cancel|leave: for tasks from here on; alone: show them"""
 
 
@@ -38,6 +39,8 @@ class ScalerMagics(Magics):
                 return _status()
             case "cancel":
                 return _cancel(rest.split())
+            case "board":
+                return _board(rest.split())
             case "config":
                 return _config(rest.split())
             case "" | "-h" | "--help" | "help":
@@ -91,6 +94,14 @@ def _status() -> None:
         print(rendering.text(rows.row(future)))
     if not futures:
         print("nothing is queued or running")
+
+
+def _board(words: list[str]) -> None:
+    if words:
+        raise UsageError(USAGE)
+    from . import board_display  # with the first view: the widgets take 0.2 s to import
+
+    board_display.show_session()
 
 
 def _cancel(words: list[str]) -> None:

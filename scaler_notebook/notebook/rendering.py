@@ -115,15 +115,15 @@ def text(row: Row, *, now: float | None = None) -> str:
         facts.append(_progress_words(row["progress"]))
     if row["refused"] and not is_over(row):
         facts.append("cancel refused")
-    call = _shortened(" ".join(_plain(row["call"]).split()))
-    lines = [f"<ScalerFuture {_plain(row['task_id'])} {', '.join(facts)}: {call}>"]
+    call = shortened(" ".join(plain(row["call"]).split()))
+    lines = [f"<ScalerFuture {plain(row['task_id'])} {', '.join(facts)}: {call}>"]
     if row["error"] is not None:
-        lines.append(f"  {_shortened(_plain(row['error']))}")
+        lines.append(f"  {shortened(plain(row['error']))}")
     if row["origin"] is not None:
-        lines.append(f"  {_shortened(_plain(row['origin']))}")
+        lines.append(f"  {shortened(plain(row['origin']))}")
     if row["result"] is not None:
-        preview = _plain(row["result"]).split("\n")
-        lines += [f"  {_shortened(line)}" for line in preview[:TAIL_LINES]]
+        preview = plain(row["result"]).split("\n")
+        lines += [f"  {shortened(line)}" for line in preview[:TAIL_LINES]]
         if len(preview) > TAIL_LINES:
             lines.append("  …")
     return "\n".join(lines)
@@ -150,19 +150,19 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
         if row["refused"]:
             remarks.insert(0, "a cancel was refused, it is still running")
     if remarks:
-        parts.append(f'<div style="{_MUTED};line-height:18px">{escape("; ".join(remarks))}</div>')
+        parts.append(f'<div style="{MUTED};line-height:18px">{escape("; ".join(remarks))}</div>')
     task, state = escape(row["task_id"]), escape(row["state"])
     body = "\n".join(parts)
-    root = f'<div class="scaler-card-static" data-task-id="{task}" data-state="{state}" style="{_CARD}">'
+    root = f'<div class="scaler-card-static" data-task-id="{task}" data-state="{state}" style="{CARD}">'
     return f"{root}\n{body}\n</div>"
 
 
-_MONO = "var(--vscode-editor-font-family, var(--jp-code-font-family, ui-monospace, Menlo, monospace))"
+MONO = "var(--vscode-editor-font-family, var(--jp-code-font-family, ui-monospace, Menlo, monospace))"
 _SANS = "var(--vscode-font-family, var(--jp-ui-font-family, system-ui, sans-serif))"
-_LINE = "color-mix(in srgb, currentColor 18%, transparent)"
-_MUTED = "opacity:0.72;font-size:12px"
-_CARD = (
-    f"box-sizing:border-box;max-width:760px;margin:2px 0;padding:3px 8px;border:1px solid {_LINE};"
+LINE = "color-mix(in srgb, currentColor 18%, transparent)"
+MUTED = "opacity:0.72;font-size:12px"
+CARD = (
+    f"box-sizing:border-box;max-width:760px;margin:2px 0;padding:3px 8px;border:1px solid {LINE};"
     "border-radius:4px;background:var(--vscode-editor-background, var(--jp-layout-color1, transparent));"
     "color:var(--vscode-editor-foreground, var(--jp-content-font-color1, inherit));"
     f"font:13px/20px {_SANS};text-align:left"
@@ -176,23 +176,28 @@ def _word(row: Row, shape: str) -> str:
     return row["word"]
 
 
-def _head(row: Row, now: float) -> str:
-    _, icon, hue = look(row["state"], row["outcome"])
-    task, call = escape(row["task_id"]), escape(row["call"])
-    badge = (
-        f'<span class="scaler-badge" title="task {task}" style="display:inline-flex;flex:none;'
+def badge(shown: Look, words: str, title: str = "") -> str:
+    """The HTML of a badge that says ``words``."""
+    _, icon, hue = shown
+    return (
+        f'<span class="scaler-badge" title="{escape(title)}" style="display:inline-flex;flex:none;'
         "align-items:center;gap:4px;padding:0 8px 0 5px;border-radius:10px;font-size:12px;font-weight:500;"
         f"white-space:nowrap;background:color-mix(in srgb, {hue} 14%, transparent);"
         f'color:color-mix(in srgb, {hue} 55%, currentColor)">'
         '<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" style="fill:none;'
         f'stroke:{hue};stroke-width:1.6;stroke-linecap:round;stroke-linejoin:round"><path d="{icon}"/></svg>'
-        f"<span>{escape(_word(row, '{}: {}'))}</span></span>"
+        f"<span>{escape(words)}</span></span>"
     )
+
+
+def _head(row: Row, now: float) -> str:
+    call = escape(row["call"])
+    shown = badge(look(row["state"], row["outcome"]), _word(row, "{}: {}"), f"task {row['task_id']}")
     return (
-        f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">{badge} '
+        f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">{shown} '
         f'<code title="{call}" style="flex:1 1 0;min-width:11ch;overflow:hidden;text-overflow:ellipsis;'
-        f'padding:0;white-space:nowrap;background:none;color:inherit;font:12px/20px {_MONO}">{call}</code> '
-        f'<span class="scaler-time" style="{_MUTED};font-variant-numeric:tabular-nums;white-space:nowrap">'
+        f'padding:0;white-space:nowrap;background:none;color:inherit;font:12px/20px {MONO}">{call}</code> '
+        f'<span class="scaler-time" style="{MUTED};font-variant-numeric:tabular-nums;white-space:nowrap">'
         f"{elapsed(row, now)}</span></div>"
     )
 
@@ -201,7 +206,7 @@ def _progress_words(progress: Progress) -> str:
     def amount(n: float) -> str:
         return f"{n:,.2f}".rstrip("0").rstrip(".").replace(",", "\u2009")
 
-    total, note = progress["total"], " ".join(_plain(progress["note"]).split())
+    total, note = progress["total"], " ".join(plain(progress["note"]).split())
     share = f" / {amount(total)}" if total else ""
     return f"{amount(progress['done'])}{share}{f' · {note}' if note else ''}"
 
@@ -214,7 +219,7 @@ def _progress_bar(progress: Progress, hue: str) -> str:
         '<span style="flex:1 1 0;min-width:80px;height:4px;border-radius:2px;overflow:hidden;'
         'background:color-mix(in srgb, currentColor 13%, transparent)">'
         f'<span style="display:block;height:100%;width:{share:.1%};background:{hue}"></span></span> '
-        f'<span style="{_MUTED}">{escape(_progress_words(progress))}</span></div>'
+        f'<span style="{MUTED}">{escape(_progress_words(progress))}</span></div>'
     )
 
 
@@ -224,14 +229,14 @@ def _output(row: Row) -> str:
     count = f"{len(earlier)} earlier {'line' if len(earlier) == 1 else 'lines'}"
     if row["output_truncated"]:
         count += " kept, older ones dropped"
-    title = f'<span style="{_MUTED};font-family:{_SANS};line-height:1">{count}</span>'
+    title = f'<span style="{MUTED};font-family:{_SANS};line-height:1">{count}</span>'
     folded = _folded(title, earlier) if earlier else ""
-    return _block("scaler-output", _LINE, folded + _pre(tail, wrap=True))
+    return _block("scaler-output", LINE, folded + _pre(tail, wrap=True))
 
 
 def _error(error: str, origin: str | None, traceback: str | None) -> str:
     line = f'<span style="overflow-wrap:anywhere">{"<br>".join(_terminal(error))}</span>'
-    place = f'<div style="{_MUTED};overflow-wrap:anywhere">{escape(_plain(origin))}</div>' if origin is not None else ""
+    place = f'<div style="{MUTED};overflow-wrap:anywhere">{escape(plain(origin))}</div>' if origin is not None else ""
     return (_folded(line, _terminal(traceback)) if traceback is not None else line) + place
 
 
@@ -245,11 +250,11 @@ def _pre(lines: list[str], *, wrap: bool = False) -> str:
     style = "margin:0;padding:0;border:0;background:none;color:inherit;overflow:auto"
     body = "\n".join(lines)
     # HTML drops a line end right after <pre>: ours, so never one of the task's.
-    return f'<pre style="{style};font:12px/17px {_MONO};white-space:{space}">\n{body}</pre>'
+    return f'<pre style="{style};font:12px/17px {MONO};white-space:{space}">\n{body}</pre>'
 
 
 def _block(name: str, edge: str, body: str) -> str:
-    style = f"margin:3px 0;padding-left:8px;border-left:2px solid {edge};font:12px/18px {_MONO}"
+    style = f"margin:3px 0;padding-left:8px;border-left:2px solid {edge};font:12px/18px {MONO}"
     return f'<div class="{name}" style="{style}">{body}</div>'
 
 
@@ -268,11 +273,11 @@ def _terminal_lines(source: str) -> Iterator[str]:
         yield _NOISE.sub("", line.rstrip("\r").rpartition("\r")[2])
 
 
-def _plain(source: str) -> str:
+def plain(source: str) -> str:
     return "\n".join(_SGR.sub("", line) for line in _terminal_lines(source))
 
 
-def _shortened(line: str) -> str:
+def shortened(line: str) -> str:
     return line if len(line) <= TEXT_WIDTH else line[: TEXT_WIDTH - 1] + "…"
 
 

@@ -180,12 +180,16 @@ class TaskCancelConfirm:
 
 @dataclass(frozen=True, slots=True)
 class TaskFigures:
-    """What the run cost: times in seconds since the epoch, CPU in seconds, peak resident memory in bytes."""
+    """What the run cost: times in seconds since the epoch, CPU in seconds, peak resident memory in bytes.
+
+    ``processor`` is that of ``TaskStarted``, which is not sent for a task that ends at once.
+    """
 
     started: float = 0.0
     ended: float = 0.0
     cpu: float = 0.0
     peak_rss: int = 0
+    processor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

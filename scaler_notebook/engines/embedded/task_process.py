@@ -153,6 +153,7 @@ class _Server:
             time.time(),
             time.process_time() - cpu,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
+            str(os.getpid()),
         )
         send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
 

@@ -1,0 +1,47 @@
+"""Every future of this process, for views of the whole session."""
+
+import threading
+import weakref
+from typing import Any, Protocol
+
+from .future import ScalerFuture
+
+
+class Listener(Protocol):
+    """Wants to know of new futures."""
+
+    def add(self, future: ScalerFuture[Any]) -> None:
+        """There is a new one. On the thread that submits: it must not block."""
+
+
+_living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
+_listeners: "tuple[weakref.ref[Listener], ...]" = ()
+_changing = threading.Lock()
+
+
+def add(future: ScalerFuture[Any]) -> None:
+    """A future that was just made; before its task is sent."""
+    _living[future.task_id] = future
+    for reference in _listeners:
+        listener = reference()
+        if listener is not None:
+            listener.add(future)
+
+
+def living() -> list[ScalerFuture[Any]]:
+    """Those that run or that somebody holds, in the order of submission."""
+    return [future for reference in _living.valuerefs() if (future := reference()) is not None]
+
+
+def listen(listener: Listener) -> None:
+    """Tell ``listener`` of new futures, for as long as somebody else holds it."""
+    global _listeners
+    with _changing:
+        _listeners = (*(r for r in _listeners if r() is not None), weakref.ref(listener))
+
+
+def unlisten(listener: Listener) -> None:
+    """End a :func:`listen`."""
+    global _listeners
+    with _changing:
+        _listeners = tuple(r for r in _listeners if r() not in (listener, None))

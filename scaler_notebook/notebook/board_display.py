@@ -1,0 +1,126 @@
+"""What a notebook shows for a group, and for the whole session: a live board with its static forms beside it."""
+
+import time
+import uuid
+from typing import Any
+
+from ..client.group import FutureGroup
+from . import board_rendering
+from .board_rows import BoardRow, SessionTable, TaskTable
+from .boards import BoardFeed
+from .bridge import KernelHost, kernel_host
+from .display import READY_PATIENCE, last_words, listen
+from .publisher import publisher
+
+STATIC_INTERVAL = 1.0  # seconds between two static forms where no widget lives
+SESSION_TITLE = "all tasks of this session"
+HOW_TO_STOP = "%scaler status lists what is unfinished, %scaler cancel --all stops it"
+
+
+class Board:
+    """One display of a group or of the session; live until the kernel ends.
+
+    Parameters
+    ----------
+    host
+        The kernel that it is displayed in.
+    title
+        What a person reads.
+    table
+        What it shows.
+    group
+        The group, if it is one.
+    """
+
+    def __init__(self, host: KernelHost, title: str, table: TaskTable, group: FutureGroup[Any] | None = None) -> None:
+        self._host = host
+        self._title = title
+        self._table = table
+        self._display_id = uuid.uuid4().hex
+        self._shown_at = 0.0  # by the monotonic clock
+        self._fallback = False  # this front end shows no widgets
+        self._scheduled = False
+        self._feed = BoardFeed(host, title, table, group, self._mark)
+
+    def show(self) -> None:
+        """Display it in the cell that runs."""
+        self._publish(update=False)
+        publisher.call_later(READY_PATIENCE, self._was_it_ready)
+
+    def publish(self) -> None:
+        """Send the static forms again, for those who see them alone; on the publisher's thread."""
+        if self._fallback:
+            self._table.take_in()
+            wait = self._shown_at + STATIC_INTERVAL - time.monotonic()
+            if not self._table.settled and wait > 0:
+                if not self._scheduled:
+                    self._scheduled = True
+                    publisher.call_later(wait, self._mark_scheduled)
+                return
+        if self._table.settled:
+            last_words.add(self)
+        self._publish(update=True)
+
+    def _publish(self, update: bool) -> None:
+        rows: list[BoardRow] = self._table.rows(range(len(self._table)))
+        counts = self._table.counts()
+        remark = HOW_TO_STOP if not self._table.settled else None
+        bundle: dict[str, Any] = {
+            "text/plain": board_rendering.text(self._title, counts, rows),
+            "text/html": board_rendering.html(self._title, counts, rows, remark=remark),
+        }
+        if not self._fallback:
+            bundle["application/vnd.jupyter.widget-view+json"] = {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self._feed.widget.model_id,
+            }
+        self._shown_at = time.monotonic()
+        send = self._host.display_pub.publish if update else self._host.shell.display_pub.publish
+        send(data=bundle, metadata={}, transient={"display_id": self._display_id}, update=update)
+
+    def _mark(self) -> None:
+        publisher.mark(self)
+
+    # ------------------------------------------------------------------ no widgets here
+
+    def _was_it_ready(self) -> None:
+        """A front end that shows widgets has said ``ready`` by now, if the kernel could hear it: ask the loop."""
+        if not self._feed.ready:
+            self._host.post(lambda: publisher.call_later(READY_PATIENCE / 3, self._fall_back))
+
+    def _fall_back(self) -> None:
+        if not self._feed.ready:
+            self._fallback = True
+            self._feed.release()
+            self._table.on_change = self._mark
+            self._mark()
+
+    def _mark_scheduled(self) -> None:
+        self._scheduled = False
+        self._mark()
+
+
+def title_of(group: FutureGroup[Any]) -> str:
+    """What a person reads above the board of a group."""
+    return group.name or f"{len(group)} tasks"
+
+
+def show(group: FutureGroup[Any]) -> None:
+    """IPython's display hook for a group."""
+    _show(title_of(group), TaskTable(group), group)
+
+
+def show_session() -> None:
+    """``%scaler board``."""
+    _show(SESSION_TITLE, SessionTable(), None)
+
+
+def _show(title: str, table: TaskTable, group: FutureGroup[Any] | None) -> None:
+    host = kernel_host()
+    if host is None:  # a terminal: IPython calls this hook there too
+        print(board_rendering.text(title, table.counts(), table.rows(range(len(table)))))
+        table.close()
+        return
+    listen(host.shell)
+    Board(host, title, table, group).show()
