@@ -28,6 +28,7 @@ function makeStore() {
     asked: null,
     answer: null,
     views: new Set(),
+    focus: null, // what a view that is drawn again gives the keyboard back to
     listening: false, // does the kernel send to us?
     now: () => Date.now() + store.skew * 1000 - store.rows.epoch * 1000,
   };
@@ -337,13 +338,28 @@ function renderBoard(store, model, el) {
     if (look.tab === "table") table.tick();
     else schedule();
   }, TICK_MS);
-  const resized = new ResizeObserver(schedule);
-  resized.observe(ui.body);
+  let [homes, height] = [[], 0];
+  const resized = new ResizeObserver(([{ contentRect }]) => {
+    schedule();
+    if (!contentRect.height) return;
+    height = ui.root.offsetHeight;
+    homes = [el.parentElement, el.parentElement?.parentElement, el.parentElement?.parentElement?.parentElement];
+  });
+  resized.observe(ui.root);
 
   el.append(ui.root);
   ui.search.value = look.text;
+  const scrollTop = look.scrollTop;
   showTab(look.tab);
-  table.node.scrollTop = look.scrollTop;
+  const focusable = { grid: table.node, search: ui.search };
+  for (const [name, node] of Object.entries(focusable)) {
+    node.addEventListener("focus", () => (store.focus = name));
+    node.addEventListener("blur", () => ui.root.isConnected && (store.focus = null));
+  }
+  requestAnimationFrame(() => {
+    table.node.scrollTop = scrollTop; // once it has a size
+    focusable[store.focus]?.focus({ preventScroll: true });
+  });
   store.views.add(schedule);
   if (!store.listening) {
     store.listening = true;
@@ -351,6 +367,7 @@ function renderBoard(store, model, el) {
   }
 
   return () => {
+    holdHeight(homes, height);
     clearInterval(timer);
     cancelAnimationFrame(frame);
     resized.disconnect();
@@ -363,6 +380,14 @@ function renderBoard(store, model, el) {
       model.send({ type: "gone" });
     }, LINGER_MS);
   };
+}
+
+/** A front end that draws a view again must not let the page jump: its place keeps its height for a moment. */
+function holdHeight(homes, height) {
+  const home = homes.find((node) => node?.isConnected);
+  if (!home) return;
+  home.style.minHeight = `${height}px`;
+  setTimeout(() => (home.style.minHeight = ""), LINGER_MS);
 }
 
 export default () => {

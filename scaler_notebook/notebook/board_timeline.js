@@ -149,8 +149,8 @@ function makeTimeline(store, act) {
           const [start, end] = [rows.started[number], ended(kind) ? rows.ended[number] : now];
           if (end < from || start > to) continue;
           const [left, right] = [x(start), x(end)];
-          const opened = number === store.look.open;
-          context.globalAlpha = opened ? 1 : 0.78;
+          const { open, kind: wanted } = store.look;
+          context.globalAlpha = number === open ? 1 : wanted !== null && wanted !== kind ? 0.15 : 0.78;
           const size = right - left;
           context.fillRect(left, i * laneHeight + gap / 2, Math.max(1, size > 3 ? size - 1 : size), laneHeight - gap);
         }
