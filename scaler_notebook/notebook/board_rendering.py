@@ -11,6 +11,7 @@ from .board_rows import KINDS, BoardRow, Kind
 from .rendering import CARD, LINE, MONO, MUTED, Look, badge, duration, look, plain, shortened
 
 FIRST_ROWS = 8  # that a static form shows
+CALL_WIDTH = 40  # characters of a call in its text
 ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # of the counts
 INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
 
@@ -42,8 +43,13 @@ def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, no
     shown = first(rows)
     lines = [f"{title}: {words(counts)}"]
     for row in shown:
-        facts = [LOOKS[KINDS[row.kind]].word, _elapsed(row, now), plain(row.call), plain(row.note)]
-        lines.append(shortened("  ".join(["", *(" ".join(fact.split()) for fact in facts if fact)])))
+        facts = [
+            LOOKS[KINDS[row.kind]].word,
+            _elapsed(row, now),
+            shortened(_line(row.call), CALL_WIDTH),
+            _line(row.note),
+        ]
+        lines.append(shortened("  ".join(["", *filter(None, facts)])))
     left = sum(counts.values()) - len(shown)
     if left:
         lines.append(f"  … {left:,} more".replace(",", "\u2009"))
@@ -77,6 +83,10 @@ def html(
     if remarks:
         parts.append(f'<div style="{MUTED};line-height:18px">{escape("; ".join(remarks))}</div>')
     return f'<div class="scaler-board-static" style="{CARD}">' + "\n".join(parts) + "</div>"
+
+
+def _line(source: str) -> str:
+    return " ".join(plain(source).split())
 
 
 def _elapsed(row: BoardRow, now: float) -> str:

@@ -274,11 +274,13 @@ def _terminal_lines(source: str) -> Iterator[str]:
 
 
 def plain(source: str) -> str:
+    """Text without any escape."""
     return "\n".join(_SGR.sub("", line) for line in _terminal_lines(source))
 
 
-def shortened(line: str) -> str:
-    return line if len(line) <= TEXT_WIDTH else line[: TEXT_WIDTH - 1] + "…"
+def shortened(line: str, width: int = TEXT_WIDTH) -> str:
+    """A line of at most so many characters."""
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def _terminal(source: str) -> list[str]:
