@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 import pytest
-from kernel_environments import VERSIONS, kernel_name, kernel_specs
+from kernel_environments import SEND_LIKE_7_4, VERSIONS, kernel_name, kernel_specs
 from kernels import Kernel, card_id, kernel
 
 SETUP = """
@@ -38,14 +38,6 @@ def jupyter_client_is_warm() -> None:
 @pytest.fixture(params=KERNELS)
 def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-# ipykernel 7.0 to 7.3, alone as with us, loses one request in some hundred: one that comes in while a reply goes out
-# lies unread in the socket. This is how 7.4 sends replies.
-SEND_LIKE_7_4 = """
-kernel = get_ipython().kernel; channels = kernel.shell_channel_thread; replies = channels.manager._main_to_shell_channel
-channels.io_loop.add_callback(replies.on_recv, channels.io_loop, kernel.shell_stream.send_multipart)
-"""
 
 
 @contextmanager
@@ -280,6 +272,22 @@ def test_waits_nest(k: Kernel) -> None:
     click(k, comm)
     assert k.finish(waiting, PATIENCE).text == "['in', 'TaskCancelledError']\n"
     assert k.finish(asked[0], PATIENCE).text == "queued\n"
+
+
+def test_a_card_waits_for_a_front_end_that_the_kernel_cannot_hear(k: Kernel) -> None:
+    """Static HTML takes the place of what no front end shows, not of what one shows while a cell is busy."""
+    k.run("from scaler_notebook.notebook import display as d; d.READY_PATIENCE = 0.3; f = ex.submit(time.sleep, 60)")
+    show = k.submit("display(f); await asyncio.sleep(1)")
+    queued = [k.submit("time.sleep(1)"), k.submit("f")]  # what a page says to the first card comes after these
+    shown = k.finish(show)
+    k.send_comm(card_id(shown), {"type": "ready"})
+    k.finish(queued[0])
+    last = card_id(k.finish(queued[1]))
+    until_row(k, card_id(shown), "running")
+    assert not any(m["msg_type"] == "update_display_data" for m in k._log)
+    k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == last, PATIENCE)  # nobody shows it
+    replaced = k.until(lambda m: m["msg_type"] == "update_display_data", PATIENCE)
+    assert "%scaler cancel" in replaced["content"]["data"]["text/html"]
 
 
 def test_the_stop_button_ends_a_wait_and_leaves_the_kernel_as_it_was(k: Kernel) -> None:

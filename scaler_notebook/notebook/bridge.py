@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -35,6 +37,7 @@ class KernelHost:
         self.shell = shell
         self.kernel = shell.kernel
         self.our_comms: set[str] = set()
+        self.hears_since = math.inf  # when the main thread became free for messages (``time.monotonic``)
         # A capture swaps the shell's publisher for its own; what we update later is no output of the captured code.
         self.display_pub = shell.display_pub
         self._posted: deque[Callable[[], object]] = deque()
@@ -51,7 +54,11 @@ class KernelHost:
             return reentrant.wait(signal, timeout)
         self._begin_to_pump()
         if self._pump is not None and self._loop_runs():
-            return self._pump.wait(signal, timeout)
+            before, self.hears_since = self.hears_since, time.monotonic()
+            try:
+                return self._pump.wait(signal, timeout)
+            finally:
+                self.hears_since = before
         return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
 
     def is_cell(self, frame: FrameType) -> bool:
@@ -131,6 +138,7 @@ class KernelHost:
         self._stopped = False
         if threading.current_thread() is not threading.main_thread():
             return
+        self.hears_since = math.inf
         self._begin_to_pump()
         before = signal.getsignal(signal.SIGINT)
         if callable(before) and before is not signal.default_int_handler:
@@ -149,6 +157,8 @@ class KernelHost:
     def cell_ends(self, result: object) -> None:
         """What is cancelled between two cells is cancelled by the user's code."""
         self._stopped = False
+        if threading.current_thread() is threading.main_thread():
+            self.hears_since = time.monotonic()
 
 
 _kernel_host: KernelHost | None = None

@@ -1,5 +1,6 @@
 """What a notebook shows for a future: a live card while it runs, static HTML when it has ended."""
 
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from .cards import CardFeed
 from .preview import Preview
 from .publisher import View, publisher
 
-READY_PATIENCE = 3.0  # seconds that a front end gets to show a widget before HTML takes its place
+READY_PATIENCE = 3.0  # seconds with an ear for it that a front end gets to show a widget, before HTML takes its place
 LATE_CLICKS = 2.0  # seconds after its end for which a card still hears clicks
 FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
 MAX_OFFERED = 3  # cards that an interrupted cell shows by itself
@@ -85,15 +86,16 @@ class Card:
     # ------------------------------------------------------------------ the widget
 
     def _was_it_ready(self) -> None:
-        """A front end that shows widgets has said ``ready`` by now, if the kernel could hear it: ask the loop."""
-        if self._is_unseen():
-            self._host.post(lambda: publisher.call_later(READY_PATIENCE / 3, self._fall_back))
-
-    def _fall_back(self) -> None:
-        if self._is_unseen():
-            self._fallback = True
-            self._close_feed()
-            publisher.mark(self)
+        """A front end that shows widgets has said ``ready`` once the kernel could hear it for long enough."""
+        if not self._is_unseen():
+            return
+        left = self._host.hears_since + READY_PATIENCE - time.monotonic()
+        if left > 0:
+            publisher.call_later(min(left, READY_PATIENCE), self._was_it_ready)
+            return
+        self._fallback = True
+        self._close_feed()
+        publisher.mark(self)
 
     def _is_unseen(self) -> bool:
         return self._feed is not None and not self._feed.ready and not self._future.done()
