@@ -8,10 +8,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from scaler_notebook import NotebookExecutor
+
+if TYPE_CHECKING:
+    from lab import LabServer
+    from playwright.sync_api import BrowserContext
 
 MARKER = "SCALER_NOTEBOOK_TEST_RUN"
 PATIENCE = 5.0  # seconds until what was ended must be gone
@@ -72,7 +77,7 @@ def nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             "files": {kind: n for kind, n in open_files().items() if n > files.get(kind, 0)},
             "directories": engine_directories(),
         }
-        if "shared_server" in request.fixturenames:  # it and its kernels end with the module
+        if "shared_server" in request.fixturenames:  # it ends with the session, the browser with the module
             leaks["processes"] = set()
             leaks["files"] = {}
         if not any(leaks.values()):
@@ -88,6 +93,28 @@ def executor() -> Iterator[NotebookExecutor]:
     with NotebookExecutor(n_workers=2, grace=0.3) as ex:
         yield ex
         ex.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """One JupyterLab for all tests that need one."""
+    from lab import LabServer
+
+    server = LabServer(tmp_path_factory.mktemp("lab"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def context(shared_server: LabServer) -> Iterator[BrowserContext]:
+    """A browser; while it is open, an asyncio loop counts as running on this thread."""
+    from lab import browser
+
+    with browser() as opened:
+        yield opened
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

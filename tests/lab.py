@@ -1,4 +1,4 @@
-"""JupyterLab as its users have it: a real server, a real browser, and hands to click with."""
+"""JupyterLab, Notebook 7 and Voilà as their users have them: a real server, a real browser, and hands to click with."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from kernel_environments import HOME as KERNELS
+from kernel_environments import VERSIONS
 from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 
+FrontEnd = Literal["lab", "notebook", "voila"]
+PATHS: dict[FrontEnd, str] = {"lab": "lab/tree", "notebook": "notebooks", "voila": "voila/render"}
 START_TIMEOUT = 60.0  # seconds; a cold JupyterLab on a busy machine takes ten
 BROWSER_FLAGS = [
     "--no-sandbox",
@@ -40,7 +44,7 @@ def chromium() -> str:
 
 
 class LabServer:
-    """A JupyterLab server with directories of its own."""
+    """A JupyterLab server with directories of its own; Notebook 7 and Voilà are extensions of it."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -54,11 +58,10 @@ class LabServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        settings = self.home / "settings" / "@jupyterlab" / "apputils-extension"
-        settings.mkdir(parents=True)
-        (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        self.set("notification", {"fetchNews": "false", "checkForUpdates": False})
         environment = {
             **os.environ,
+            "JUPYTER_PATH": os.pathsep.join(str(KERNELS / version / "share" / "jupyter") for version in VERSIONS),
             "JUPYTER_CONFIG_DIR": str(self.home / "config"),
             "JUPYTER_DATA_DIR": str(self.home / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
@@ -73,6 +76,7 @@ class LabServer:
                 f"--IdentityProvider.token={self.token}",
                 f"--ServerApp.root_dir={self.notebooks}",
                 "--LabApp.expose_app_in_browser=True",
+                "--JupyterNotebookApp.expose_app_in_browser=True",
                 "--LabApp.news_url=None",
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             ],
@@ -102,6 +106,18 @@ class LabServer:
                 self.process.kill()
                 self.process.wait()
         self.log.close()
+
+    def set(self, plugin: str, values: dict[str, Any]) -> None:
+        """Change JupyterLab's settings for pages opened from here on.
+
+        Parameters
+        ----------
+        plugin
+            One of ``@jupyterlab/apputils-extension``.
+        """
+        settings = self.home / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / f"{plugin}.jupyterlab-settings").write_text(json.dumps(values))
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(
@@ -137,8 +153,8 @@ class LabServer:
         }
         (self.notebooks / name).write_text(json.dumps(document))
 
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset"
+    def url(self, name: str, front_end: FrontEnd = "lab") -> str:
+        return f"http://127.0.0.1:{self.port}/{PATHS[front_end]}/{name}?token={self.token}&reset"
 
 
 @contextlib.contextmanager
@@ -155,7 +171,7 @@ def browser() -> Iterator[BrowserContext]:
 
 
 class LabNotebook:
-    """One notebook open in JupyterLab."""
+    """One notebook open in JupyterLab or Notebook 7."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -163,22 +179,24 @@ class LabNotebook:
         page.on("pageerror", lambda error: self.problems.append(str(error)))
 
     @classmethod
-    def open(cls, context: BrowserContext, server: LabServer, name: str) -> LabNotebook:
+    def open(cls, context: BrowserContext, server: LabServer, name: str, front_end: FrontEnd = "lab") -> LabNotebook:
         notebook = cls(context.new_page())
-        notebook.page.goto(server.url(name))
+        notebook.page.goto(server.url(name, front_end))
         notebook.wait_for_kernel()
         return notebook
 
-    def wait_for_kernel(self) -> None:
+    def wait_for_kernel(self, statuses: Sequence[str] = ("idle",)) -> None:
+        """Wait until the notebook is connected to its kernel."""
         self.page.wait_for_function(
-            """() => {
+            """statuses => {
                 const app = window.jupyterapp;
                 const panel = app && [...app.shell.widgets('main')].find(w => w.sessionContext);
                 const kernel = panel && panel.sessionContext.session && panel.sessionContext.session.kernel;
-                if (!kernel || kernel.status !== 'idle') return false;
+                if (!kernel || !statuses.includes(kernel.status)) return false;
                 window.panel = panel;
                 return true;
             }""",
+            arg=statuses,
             timeout=60_000,
         )
 
@@ -191,6 +209,25 @@ class LabNotebook:
             }""",
             cell,
         )
+
+    def begin(self, source: str) -> int:
+        """Add a cell at the end and run it; returns at once with its number."""
+        cell: int = self.page.evaluate(
+            """source => {
+                const notebook = window.panel.content.model.sharedModel;
+                notebook.addCell({cell_type: 'code', source});
+                return notebook.cells.length - 1;
+            }""",
+            source,
+        )
+        self.run(cell)
+        return cell
+
+    def execute(self, source: str) -> int:
+        """Add a cell at the end and run it to its end; gives its number."""
+        cell = self.begin(source)
+        self.wait_until_run(cell)
+        return cell
 
     def wait_until_run(self, cell: int, timeout: float = 30.0) -> None:
         """Wait until a cell has been executed."""
@@ -210,6 +247,23 @@ class LabNotebook:
                 && window.panel.sessionContext.session.kernel.status === 'busy'""",
             arg=cell,
         )
+
+    def is_running(self, cell: int) -> bool:
+        """Is the kernel busy with a cell?"""
+        state: str = self.page.evaluate(
+            "cell => window.panel.content.widgets[cell].model.sharedModel.executionState", cell
+        )
+        return state == "running"
+
+    def interrupt(self) -> None:
+        """Press the stop button."""
+        self.page.evaluate("() => window.panel.sessionContext.session.kernel.interrupt()")
+
+    def reload(self) -> None:
+        """Load the page again, the notebook saved; the kernel may be busy."""
+        self.page.evaluate("() => window.panel.context.save()")
+        self.page.reload()
+        self.wait_for_kernel(("idle", "busy"))
 
     def text(self, cell: int) -> str:
         """The plain text of a cell's outputs."""

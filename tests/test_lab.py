@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import LabNotebook, LabServer, browser
+from lab import LabNotebook, LabServer
 from playwright.sync_api import BrowserContext, expect
 
 pytestmark = pytest.mark.browser
@@ -33,22 +33,6 @@ CELLS = [
     "stubborn = ex.submit(refuses, 600)\nstubborn",
     "good = ex.submit(work, 0.2)\ngood",
 ]
-
-
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    server = LabServer(tmp_path_factory.mktemp("lab"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def context(shared_server: LabServer) -> Iterator[BrowserContext]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture

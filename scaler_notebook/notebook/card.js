@@ -2,7 +2,7 @@
  * The live card of one future.
  *
  * From the kernel:  {type: "row", seq, now, row, note}   all there is to show
- * To the kernel:    {type: "ready"}                      once per view, when it listens
+ * To the kernel:    {type: "ready"}                      when a view listens; once more if nothing comes
  *                   {type: "cancel", force}              a click on Cancel or Kill
  *
  * The badge shows what the kernel said last; a click alone never changes it.
@@ -12,6 +12,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const TICK_MS = 100;
 const TAIL_LINES = 3;
 const PATIENCE_MS = 3000;
+const KNOCK_AGAIN_MS = 1000;
 
 // Strokes in a 16 × 16 box; rendering.py draws the same ones in saved notebooks.
 const ICONS = {
@@ -291,9 +292,12 @@ function render({ model, el }) {
   model.on("msg:custom", onMessage);
   el.append(ui.root);
   model.send({ type: "ready" });
+  // The first may have gone to a busy main thread, before the front end had made its subshell.
+  const again = setTimeout(() => row ?? model.send({ type: "ready" }), KNOCK_AGAIN_MS);
 
   return () => {
     clearInterval(timer);
+    clearTimeout(again);
     model.off("msg:custom", onMessage);
     ui.root.remove();
   };

@@ -46,6 +46,7 @@ class Feed(ABC):
         self._gap_answered = -math.inf
         self._complained = False
         host.our_comms.add(self._comm_id)
+        let_front_end_choose(widget.comm)  # it was opened by the cell, which may go on for long
         widget.on_msg(self._heard)
 
     @abstractmethod

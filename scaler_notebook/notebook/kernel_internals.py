@@ -186,10 +186,11 @@ def survives_interrupt(frame: FrameType) -> bool:
 
 
 def let_front_end_choose(comm: Any) -> None:
-    """After we sent on ``comm`` from a thread of ours.
+    """After we opened ``comm`` or sent on it.
 
-    ipykernel 7.4 answers on the subshell of a comm's last sender. Sent from a thread that is none, the next click
-    would go to the main shell, which may be busy; without that memory it goes where the front end sends it.
+    ipykernel 7.4 has a comm's messages handled where something was last sent on it. A cell or a thread of ours sent
+    it, so the next click would go to the main shell, which may be busy; without that memory it goes where the front
+    end sends it.
     """
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = None
