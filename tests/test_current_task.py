@@ -489,7 +489,7 @@ def test_what_outlasts_the_grace_period_is_killed(impatient: NotebookExecutor, t
     until_written(future, "writing")
     asked = time.monotonic()
     assert future.cancel()
-    assert time.monotonic() - asked >= impatient.grace * 0.9, "it had its grace period"
+    assert time.monotonic() - asked >= impatient.policy.grace * 0.9, "it had its grace period"
     assert future.cancel_reason is CancelReason.STOPPED
 
 
