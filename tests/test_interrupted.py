@@ -79,9 +79,11 @@ def test_a_policy_is_checked() -> None:
     with pytest.raises(ValueError, match="'ask', 'cancel', 'leave'"):
         NotebookExecutor(on_interrupt="panic")  # type: ignore[arg-type]
     executor = NotebookExecutor(on_interrupt="leave", grace=2.5)
-    assert (executor.policy.on_interrupt, executor.policy.grace) == ("leave", 2.5)
+    assert (executor.on_interrupt, executor.grace) == ("leave", 2.5)
+    executor.on_interrupt, executor.grace = "cancel", 3
+    assert (executor.policy.on_interrupt, executor.policy.grace) == ("cancel", 3)
     with pytest.raises(ValueError, match="at least 0"):
-        executor.policy.grace = -1
+        executor.grace = -1
 
 
 SCRIPT = """

@@ -93,6 +93,24 @@ class NotebookExecutor(Executor):
         _latest = weakref.ref(self)
 
     @property
+    def grace(self) -> float:
+        """Seconds between the interrupt and what follows; may be set at any time, for tasks submitted before too."""
+        return self.policy.grace
+
+    @grace.setter
+    def grace(self, seconds: float) -> None:
+        self.policy.grace = seconds
+
+    @property
+    def on_interrupt(self) -> OnInterrupt:
+        """What the stop button does to the tasks that somebody waits for; may be set at any time."""
+        return self.policy.on_interrupt
+
+    @on_interrupt.setter
+    def on_interrupt(self, choice: OnInterrupt) -> None:
+        self.policy.on_interrupt = choice
+
+    @property
     def is_shut_down(self) -> bool:
         """Does it take no more tasks?"""
         return self._shut_down
