@@ -309,6 +309,30 @@ def test_a_rich_result_is_shown_as_its_own_display(running_kernel: Kernel, value
     assert "shouted" not in executed.text + k.run("1").text
 
 
+def test_a_cell_that_is_run_again_says_what_its_earlier_run_left(running_kernel: Kernel) -> None:
+    k = running_kernel
+
+    def run_cell(code: str) -> str:
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = k.client.session.msg("execute_request", content, metadata={"cellId": "the-cell"})
+        k.client.shell_channel.send(message)
+        return card_id(k.finish(message["header"]["msg_id"]))
+
+    def earlier(message: dict[str, Any], comm: str) -> Any:
+        content = message["content"]
+        if message["msg_type"] != "comm_msg" or content["comm_id"] != comm:
+            return None
+        return content["data"].get("content", {}).get("earlier")
+
+    run_cell("f = ex.submit(time.sleep, 60)\nfirst = f\nf")
+    second = run_cell("f = ex.submit(time.sleep, 61)\nf")
+    k.send_comm(second, {"type": "ready"})
+    k.until(lambda m: earlier(m, second) == {"running": 1, "refused": False})
+    k.send_comm(second, {"type": "cancel_earlier", "force": False})
+    k.until(lambda m: earlier(m, second) == {"running": 0, "refused": False})
+    assert k.run("print(first.cancel_reason.value, f.done())").text == "stopped False\n"
+
+
 def test_await_in_a_cell(running_kernel: Kernel) -> None:
     executed: Executed = running_kernel.run("print(await ex.submit(abs, -3))")
     assert executed.text == "3\n"

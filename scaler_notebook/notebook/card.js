@@ -1,9 +1,10 @@
 /**
  * The live card of one future.
  *
- * From the kernel:  {type: "row", seq, now, row, note}   all there is to show
+ * From the kernel:  {type: "row", seq, now, row, note, earlier}   all there is to show
  * To the kernel:    {type: "ready"}                      when a view listens; once more if nothing comes
  *                   {type: "cancel", force}              a click on Cancel or Kill
+ *                   {type: "cancel_earlier", force}      the same for what an earlier run of the cell left
  *
  * The badge shows what the kernel said last; a click alone never changes it.
  */
@@ -134,6 +135,7 @@ function build() {
     origin: h("div", "scaler-origin"),
     resultText: h("pre", "scaler-block"),
     resultRich: h("div", "scaler-rich"),
+    earlierRun: h("div", "scaler-earlier-run", h("span"), button("", "")),
     note: h("div", "scaler-note", "waiting for the kernel…"),
     status: h("span", "scaler-spoken"),
   };
@@ -146,13 +148,13 @@ function build() {
   ui.output = h("div", "scaler-output", ui.earlier, ui.tail);
   ui.error = h("div", "scaler-error", ui.errorLine, ui.trace, ui.origin);
   ui.result = h("div", "scaler-result", ui.resultText, ui.resultRich);
-  ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.output, ui.error, ui.result, ui.note, ui.status);
+  ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.output, ui.error, ui.result, ui.earlierRun, ui.note, ui.status);
   setAttributes(ui.root, { role: "group", tabindex: "-1" });
   setAttributes(ui.icon, { class: "scaler-icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
   setAttributes(ui.time, { role: "timer" });
   setAttributes(ui.track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   setAttributes(ui.status, { role: "status", "aria-live": "polite" });
-  for (const part of [ui.head, ui.progress, ui.output, ui.error, ui.result]) part.hidden = true;
+  for (const part of [ui.head, ui.progress, ui.output, ui.error, ui.result, ui.earlierRun]) part.hidden = true;
   // A keyboard can only scroll what it can reach.
   ui.earlier.lastChild.tabIndex = ui.trace.lastChild.tabIndex = 0;
   return ui;
@@ -217,6 +219,16 @@ function paintOutput(ui, row) {
   paintEarlier();
 }
 
+function paintEarlierRun(ui, { running, refused }) {
+  const [words, stop] = ui.earlierRun.children;
+  ui.earlierRun.hidden = !running;
+  const tasks = running === 1 ? "a task" : `${running} tasks`;
+  setText(words, `${tasks} of an earlier run of this cell ${running === 1 ? "still runs" : "still run"}:`);
+  stop.className = `scaler-button ${refused ? "scaler-kill" : "scaler-cancel"}`;
+  setText(stop, refused ? "Kill" : "Cancel");
+  stop.setAttribute("aria-label", `${stop.textContent} what an earlier run of this cell left`);
+}
+
 function paintEnd(ui, row) {
   ui.error.hidden = row.error === null;
   ui.trace.hidden = row.traceback === null;
@@ -276,6 +288,7 @@ function render({ model, el }) {
       if (message.note && message.note !== remark) setText(ui.status, message.note);
       if (message.note) asked = null;
       remark = message.note ?? "";
+      paintEarlierRun(ui, message.earlier ?? { running: 0, refused: false });
       onRow(message.row);
     }
   }
@@ -288,6 +301,8 @@ function render({ model, el }) {
   }
 
   ui.cancel.onclick = () => ask(ui.cancel, false);
+  ui.earlierRun.lastChild.onclick = ({ target }) =>
+    model.send({ type: "cancel_earlier", force: target.classList.contains("scaler-kill") });
   ui.kill.onclick = () => ask(ui.kill, true);
   model.on("msg:custom", onMessage);
   el.append(ui.root);

@@ -1,6 +1,6 @@
 """The live card of one future: what its widget shows, and what its buttons do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class CardFeed(Feed):
         Of the result.
     noted
         Called when there is a new note.
+    earlier
+        What an earlier run of the same cell has left running.
     """
 
     def __init__(
@@ -47,19 +49,24 @@ class CardFeed(Feed):
         host: KernelHost,
         preview: Preview,
         noted: Callable[[], None] = lambda: None,
+        earlier: Sequence[ScalerFuture[Any]] = (),
     ) -> None:
         super().__init__(host, CardWidget())
         self._noted = noted
+        self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
         self._future = future
         self._preview = preview
         preview.watch(self._changed)
-        future.watch(self._changed)
+        for watched in (future, *earlier):
+            watched.watch(self._changed)
         self._changed(future)
 
     def snapshot(self) -> Content:
         row = rows.row(self._future, self._preview.text, self._preview.html)
-        return {"type": "row", "row": row, "note": self.note}
+        running = [future for future in self._earlier if not future.done()]
+        earlier = {"running": len(running), "refused": any(future.refused for future in running)}
+        return {"type": "row", "row": row, "note": self.note, "earlier": earlier}
 
     def changes(self) -> Content:
         return self.snapshot()  # a card is small
@@ -72,13 +79,18 @@ class CardFeed(Feed):
                     publisher.mark(self)
                     self._noted()
                 return True
+            case {"type": "cancel_earlier", "force": bool(force)}:
+                for future in self._earlier:
+                    future.request_cancel_unfinished(force)
+                return True
         return False
 
     def close(self) -> None:
-        self._future.unwatch(self._changed)
+        for watched in (self._future, *self._earlier):
+            watched.unwatch(self._changed)
         super().close()
 
     def _changed(self, future: TaskLifecycle) -> None:
-        if future.done():
+        if self._future.done():
             self._preview.ask()
         publisher.mark(self)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..client.future import ScalerFuture
 from ..client.lifecycle import TaskLifecycle
-from . import rendering, rows
+from . import kernel_internals, rendering, rows
 from .bridge import KernelHost, kernel_host
 from .cards import CardFeed
 from .preview import Preview
@@ -33,6 +33,7 @@ class Card:
     def __init__(self, future: ScalerFuture[Any], host: KernelHost) -> None:
         self.task_id = future.task_id
         self.cell = host.shell.execution_count  # the one that it is displayed in
+        self.cell_id = kernel_internals.cell_id(host.shell)  # that one in the notebook, however often it is run
         self._future = future
         self._host = host
         self._display_id = uuid.uuid4().hex
@@ -45,7 +46,8 @@ class Card:
         """Display it in the cell that runs."""
         bundle = self._static()
         if not self._future.done():
-            self._feed = CardFeed(self._future, self._host, self._preview, lambda: publisher.mark(self))
+            earlier = {card._future for card in _live if card.is_of_an_earlier_run(self)} - {self._future}
+            self._feed = CardFeed(self._future, self._host, self._preview, lambda: publisher.mark(self), tuple(earlier))
             _live.add(self)
             bundle["application/vnd.jupyter.widget-view+json"] = {
                 "version_major": 2,
@@ -57,6 +59,10 @@ class Card:
         self._preview.watch(self._changed)
         self._future.watch(self._changed)
         self._changed(self._future)
+
+    def is_of_an_earlier_run(self, other: "Card") -> bool:
+        """Was it shown when the cell of the other ran before?"""
+        return self.cell_id is not None and self.cell_id == other.cell_id and self.cell != other.cell
 
     def publish(self) -> None:
         """Replace it by its static form; on the publisher's thread."""

@@ -194,3 +194,11 @@ def let_front_end_choose(comm: Any) -> None:
     """
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = None
+
+
+def cell_id(shell: Any) -> str | None:
+    """The id of the notebook's cell that runs, where the front end tells it."""
+    with suppress(Exception):
+        found = shell.get_parent()["metadata"].get("cellId")
+        return found if isinstance(found, str) else None
+    return None
