@@ -29,6 +29,8 @@ function makeStore() {
     answer: null,
     views: new Set(),
     focus: null, // what a view that is drawn again gives the keyboard back to
+    before: null, // what was so when somebody was last told
+    spoken: "",
     listening: false, // does the kernel send to us?
     now: () => Date.now() + store.skew * 1000 - store.rows.epoch * 1000,
   };
@@ -106,7 +108,7 @@ function renderBoard(store, model, el) {
   const timeline = makeTimeline(store, act);
   const ui = buildBoard(table, timeline);
   let [sums, arrangedAt, talliedAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity, -Infinity];
-  let [frame, stale, before, card] = [0, false, null, null];
+  let [frame, stale, card] = [0, false, null];
 
   // ------------------------------------------------------------------ painting
 
@@ -198,16 +200,20 @@ function renderBoard(store, model, el) {
   /** Milestones only: who listens must not hear every task. */
   function announce() {
     const { counts, unfinished } = sums;
+    const { before } = store;
     if (before && store.answer && store.answer.number !== before.answer) say(store.answer.text);
     else if (before && counts[FAILED] > 0 && before.failed === 0) say("a task has failed");
     else if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
-    before = { answer: store.answer?.number ?? 0, failed: counts[FAILED], unfinished };
+    store.before = { answer: store.answer?.number ?? 0, failed: counts[FAILED], unfinished };
   }
 
   const spokenCounts = (counts) =>
     STORY.filter((kind) => counts[kind]).map((kind) => `${counts[kind]} ${wordOf(kind)}`).join(", ");
 
-  const say = (text) => setText(ui.status, text);
+  function say(text) {
+    store.spoken = text;
+    setText(ui.status, text);
+  }
 
   // ------------------------------------------------------------------ the open task
 
@@ -359,6 +365,7 @@ function renderBoard(store, model, el) {
   requestAnimationFrame(() => {
     table.node.scrollTop = scrollTop; // once it has a size
     focusable[store.focus]?.focus({ preventScroll: true });
+    say(store.spoken); // if the view before this one had no time to
   });
   store.views.add(schedule);
   if (!store.listening) {

@@ -200,7 +200,8 @@ function makeTable(store, act) {
     const page = Math.max(1, Math.floor(grid.clientHeight / ROW_HEIGHT) - 2);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (event.key in steps) {
-      const to = Math.min(order.length - 1, Math.max(0, here < 0 ? 0 : here + steps[event.key]));
+      const step = steps[event.key];
+      const to = Math.min(order.length - 1, Math.max(0, here < 0 && Number.isFinite(step) ? 0 : here + step));
       store.current = order[to];
       if (event.shiftKey) selectRange(store.anchor ?? order[Math.max(0, here)], store.current);
       else {
@@ -213,7 +214,7 @@ function makeTable(store, act) {
     else if (event.key === "Enter" && here >= 0) act.open(store.current);
     else if (event.key === "Delete" && selected.size) act.cancel([...selected], false);
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) order.forEach((number) => selected.add(number));
-    else if (event.key === "Escape" && selected.size) selected.clear();
+    else if (event.key === "Escape" && selected.size && look.open === null) selected.clear();
     else return;
     event.preventDefault();
     event.stopPropagation();

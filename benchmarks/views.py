@@ -1,0 +1,183 @@
+"""What views cost: ``python benchmarks/views.py [tasks]`` (10,000 unless told otherwise; needs Chromium).
+
+A board of that many tasks in JupyterLab, beside the plain ipywidgets way: an HTML and a Button for each task. Every
+figure is of one run; the ratio counts, for machines differ. CPU seconds are the kernel's own.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
+
+from lab import LabNotebook, LabServer, browser  # noqa: E402
+
+PLAIN_TASKS = 1_000  # the plain way is not waited for with more
+CLICKS = 10
+
+SETUP = f"""
+import json, sys, threading, time
+import ipywidgets
+%load_ext scaler_notebook
+from scaler_notebook import NotebookExecutor
+from scaler_notebook.notebook import board_display
+from scaler_notebook.notebook.publisher import publisher
+sys.path.insert(0, {str(TESTS)!r})
+sent = [0, 0]
+session = get_ipython().kernel.session
+send = session.send
+def counted(stream, msg_or_type, *args, **kwargs):
+    message = send(stream, msg_or_type, *args, **kwargs)
+    kind = msg_or_type if isinstance(msg_or_type, str) else msg_or_type.get("msg_type", "")
+    if kind.startswith("comm"):
+        sent[0] += 1
+        sent[1] += len(json.dumps(message["content"], default=str))
+    return message
+session.send = counted
+
+def publisher_cpu():
+    path = f"/proc/self/task/{{publisher._thread.native_id}}/stat"
+    fields = open(path).read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+def nothing(n):
+    return n
+
+def forever(n):
+    time.sleep(600)
+
+def measured(call):
+    before, cpu, began = list(sent), time.process_time(), time.time()
+    value = call()
+    print(json.dumps(dict(
+        began=began, seconds=time.time() - began, cpu=time.process_time() - cpu,
+        messages=sent[0] - before[0], bytes=sent[1] - before[1])))
+    return value
+
+ex = NotebookExecutor(n_workers=2, grace=0.3)
+ex.submit(nothing, 0).result()
+ex.submit(nothing, 0)
+"""
+
+CELLS = [
+    SETUP,
+    # 1: a board of queued tasks
+    "held = ex.map_async(forever, range({tasks}))\nmeasured(lambda: board_display.show(held))",
+    "print(json.dumps(dict(messages=sent[0], bytes=sent[1], publisher=publisher_cpu())))",
+    "time.sleep(20)",
+    "ex.cancel_all()",
+    # 5: tasks that run through a board
+    "before = list(sent), publisher_cpu()\n"
+    "through = ex.map_async(nothing, range({tasks}))\n"
+    "display(through)\n"
+    "began = time.time(); through.wait(); took = time.time() - began\n"
+    "time.sleep(1)\n"
+    "print(json.dumps(dict(seconds=took, publisher=publisher_cpu() - before[1],"
+    " messages=sent[0] - before[0][0], bytes=sent[1] - before[0][1])))",
+    # 6: the plain way
+    "def plain():\n"
+    "    lines = [ipywidgets.HBox([ipywidgets.HTML(f'task {{n}}: queued'), ipywidgets.Button(description='Cancel')])\n"
+    "             for n in range({plain})]\n"
+    "    display(ipywidgets.VBox(lines))\n"
+    "    return lines\n"
+    "lines = measured(plain)",
+    "def update():\n"
+    "    for n, line in enumerate(lines): line.children[0].value = f'task {{n}}: done'\n"
+    "measured(update)\nNone",
+]
+
+WATCH = """([cell, selector, text]) => {
+    window.painted = null;
+    const look = () => {
+        const area = document.querySelectorAll('.jp-Cell')[cell].querySelector('.jp-Cell-outputArea');
+        const node = area && area.querySelector(selector);
+        if (node && node.textContent.includes(text)) {
+            requestAnimationFrame(() => { window.painted = Date.now(); });
+        } else requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+CLICK = """async row => {
+    const board = document.querySelector('.scaler-board');
+    board.querySelector('.scaler-grid').scrollTop = 26 * row;
+    await new Promise(resolve => setTimeout(resolve, 300));
+    return await new Promise(resolve => {
+    const line = [...board.querySelectorAll('.scaler-rows .scaler-line')]
+        .find(line => !line.hidden && line.querySelector('.scaler-word').textContent === 'queued');
+    const began = performance.now(), word = line.querySelector('.scaler-word');
+    new MutationObserver((_, observer) => {
+        if (word.textContent !== 'cancelled') return;
+        observer.disconnect();
+        resolve(performance.now() - began);
+    }).observe(line, {subtree: true, childList: true, characterData: true});
+    line.querySelector('.scaler-row-cancel').click();
+})}"""
+
+
+def main() -> None:
+    """Run all of it and print a line for each figure."""
+    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    server = LabServer(Path(tempfile.mkdtemp()))
+    cells = [CELLS[0], *(cell.format(tasks=tasks, plain=PLAIN_TASKS) for cell in CELLS[1:])]
+    server.write_notebook("views.ipynb", cells)
+    try:
+        server.start()
+        with browser() as context:
+            measure(LabNotebook.open(context, server, "views.ipynb"), tasks)
+    finally:
+        server.stop()
+
+
+def measure(notebook: LabNotebook, tasks: int) -> None:
+    """One notebook's figures."""
+
+    def run(cell: int) -> dict[str, float]:
+        notebook.run(cell)
+        notebook.wait_until_run(cell, 300)
+        text = notebook.text(cell)
+        found: dict[str, float] = json.loads(text[text.rindex('{"') :]) if '{"' in text else {}
+        return found
+
+    def painted(cell: int, selector: str, text: str, began: float) -> float:
+        notebook.page.evaluate(WATCH, [cell, selector, text])
+        notebook.page.wait_for_function("() => window.painted", timeout=300_000)
+        at: float = notebook.page.evaluate("() => window.painted")
+        return at / 1000 - began
+
+    def clicks(first: int) -> str:
+        times = sorted(notebook.page.evaluate(CLICK, first + 20 * n) for n in range(CLICKS))
+        return f"median {statistics.median(times):.0f} ms, worst {times[-1]:.0f} ms"
+
+    run(0)
+    created = run(1)
+    shown = painted(1, ".scaler-rows", "forever(0)", created["began"])
+    after = run(2)
+    print(f"board of {tasks:,}: painted after {shown:.2f} s; kernel CPU to create {created['cpu']:.3f} s")
+    print(f"  sent to show it: {after['messages']:.0f} messages, {after['bytes'] / 1000:,.0f} kB")
+    print(f"  click to badge, kernel idle: {clicks(20)}")
+    notebook.run(3)
+    notebook.wait_until_running(3)
+    print(f"  click to badge, a cell sleeps: {clicks(500)}")
+    notebook.wait_until_run(3, 60)
+    run(4)
+    through = run(5)
+    print(
+        f"{tasks:,} tasks through a board in {through['seconds']:.1f} s: publisher CPU {through['publisher']:.2f} s, "
+        f"{through['messages']:.0f} messages, {through['bytes'] / 1000:,.0f} kB"
+    )
+    plain = run(6)
+    shown = painted(6, ".jupyter-widgets", f"task {PLAIN_TASKS - 1}", plain["began"])
+    updated = run(7)
+    print(f"the plain way, {PLAIN_TASKS:,}: painted after {shown:.2f} s; kernel CPU to create {plain['cpu']:.2f} s")
+    print(f"  sent to show it: {plain['messages']:.0f} messages, {plain['bytes'] / 1000:,.0f} kB")
+    print(f"  each changed once: {updated['messages']:.0f} messages, kernel CPU {updated['cpu']:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""A board of 10,000 tasks in real JupyterLab: it appears, is looked through, and stops what it is told to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import LabNotebook, LabServer, browser
+from playwright.sync_api import BrowserContext, Locator, expect
+
+expect.set_options(timeout=20_000)  # milliseconds; the machine may be busy
+
+pytestmark = pytest.mark.browser
+
+# Of 10,000 tasks 100 end at once, 2 of them with an error, 2 run, and the others wait.
+CELLS = [
+    "import time\n"
+    "%load_ext scaler_notebook\n"
+    "from scaler_notebook import NotebookExecutor\n"
+    "ex = NotebookExecutor(n_workers=2, grace=0.3)\n"
+    "def work(n):\n"
+    "    if n in (7, 77): raise ValueError(f'model {n} does not converge')\n"
+    "    if n < 100: return n\n"
+    "    print('begun', n, flush=True)\n"
+    "    time.sleep(600)\n"
+    "def refuses(n):\n"
+    "    while True:\n"
+    "        try: print('begun', flush=True); time.sleep(600)\n"
+    "        except KeyboardInterrupt: pass\n",
+    "group = ex.map_async(work, range(10_000))\ngroup",
+    "print(group.wait(), len(group.failed()))",
+    "%scaler board",
+    "few = ex.map_async(refuses, range(2))\nfew",
+    "last = ex.submit(work, 5)",
+]
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    server = LabServer(tmp_path_factory.mktemp("lab"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def context(shared_server: LabServer) -> Iterator[BrowserContext]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def notebook(shared_server: LabServer, context: BrowserContext, tmp_path: Path) -> Iterator[LabNotebook]:
+    name = f"{tmp_path.name}.ipynb"
+    shared_server.write_notebook(name, CELLS)
+    opened = LabNotebook.open(context, shared_server, name)
+    opened.run(0)
+    opened.wait_until_run(0)
+    yield opened
+    opened.page.screenshot(path=tmp_path / "end.png")
+    assert opened.problems == [], "the page threw errors"
+    opened.page.close()
+    shared_server.shut_down_kernels()
+
+
+@pytest.fixture
+def board(notebook: LabNotebook) -> Locator:
+    notebook.run(1)
+    notebook.wait_until_run(1, 60)
+    shown = notebook.output(1).locator(".scaler-board")
+    expect(chip(shown, "done")).to_have_text(re.compile("98 done"))
+    expect(chip(shown, "running")).to_have_text(re.compile("2 running"))
+    return shown
+
+
+def chip(board: Locator, kind: str) -> Locator:
+    return board.locator(f".scaler-chip[data-kind={kind}]")
+
+
+def row(board: Locator, call: str) -> Locator:
+    return board.locator(".scaler-rows .scaler-line").filter(has=board.page.get_by_text(call, exact=True))
+
+
+def shown_rows(board: Locator) -> list[str]:
+    """The calls in the table, from the top."""
+    found: list[str] = board.locator(".scaler-rows").evaluate(
+        """rows => [...rows.children].filter(row => !row.hidden)
+            .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
+            .map(row => row.querySelector('.scaler-col-call').textContent)"""
+    )
+    return found
+
+
+def away(board: Locator) -> None:
+    """Take the pointer off the table: under it rows stay where they are."""
+    board.locator(".scaler-title").hover()
+
+
+def test_ten_thousand_rows_are_scrolled_through_and_few_of_them_are_in_the_document(board: Locator) -> None:
+    grid = board.get_by_role("grid")
+    expect(grid).to_have_attribute("aria-rowcount", "10001")
+    assert shown_rows(board)[:3] == ["work(0)", "work(1)", "work(2)"]
+    grid.focus()
+    board.page.keyboard.press("End")
+    expect(row(board, "work(9999)")).to_be_in_viewport()
+    expect(row(board, "work(9999)")).to_have_attribute("aria-rowindex", "10001")
+    expect(row(board, "work(9999)")).to_have_attribute("aria-selected", "true")
+    expect(grid).to_have_attribute("aria-activedescendant", row(board, "work(9999)").get_attribute("id") or "")
+    board.page.keyboard.press("PageUp")
+    board.page.keyboard.press("ArrowUp")
+    expect(board.locator(".scaler-current")).to_contain_text(re.compile(r"work\(999\d\)"))
+    grid.evaluate("grid => grid.scrollTop = 26 * 5000")
+    expect(row(board, "work(5000)")).to_be_in_viewport()
+    assert board.locator(".scaler-rows .scaler-line").count() < 40
+    board.page.keyboard.press("Home")
+    expect(row(board, "work(0)")).to_be_in_viewport()
+    assert board.page.evaluate("window.panel.content.activeCellIndex") in (1, 2), "a key went to the notebook"
+
+
+def test_rows_are_filtered_and_sorted(board: Locator) -> None:
+    board.locator(".scaler-search").fill("999")
+    expect(board.locator(".scaler-said")).to_have_text(re.compile("^19 of 10\u2009?000 tasks shown"))
+    board.locator(".scaler-search").fill("")
+    chip(board, "failed").click()
+    expect(chip(board, "failed")).to_have_attribute("aria-pressed", "true")
+    expect(row(board, "work(77)")).to_be_visible()
+    assert shown_rows(board) == ["work(7)", "work(77)"]
+    heading = board.get_by_role("columnheader", name="Call")
+    heading.get_by_role("button").click()
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    heading.get_by_role("button").click()
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    assert shown_rows(board) == ["work(77)", "work(7)"]
+    chip(board, "failed").click()
+    expect(row(board, "work(9999)")).to_be_in_viewport()
+    assert shown_rows(board)[:3] == ["work(9999)", "work(9998)", "work(9997)"]
+    board.get_by_role("columnheader", name="State").get_by_role("button").click()
+    expect(row(board, "work(7)")).to_be_visible()
+    assert shown_rows(board)[:5] == ["work(7)", "work(77)", "work(100)", "work(101)", "work(102)"]
+
+
+def test_one_is_cancelled_then_a_selection_then_all_while_a_cell_waits(notebook: LabNotebook, board: Locator) -> None:
+    board.get_by_role("grid").evaluate("grid => grid.scrollTop = 26 * 99")
+    row(board, "work(105)").hover()
+    row(board, "work(105)").locator(".scaler-row-cancel").click()
+    expect(row(board, "work(105)")).to_contain_text("never started")
+    expect(board.locator(".scaler-said")).to_have_text("1 task asked to stop")
+    row(board, "work(99)").click()
+    row(board, "work(102)").click(modifiers=["Shift"])
+    row(board, "work(104)").click(modifiers=["ControlOrMeta"])
+    board.locator(".scaler-cancel-selected").click()
+    expect(row(board, "work(100)")).to_contain_text("stopped")
+    expect(row(board, "work(104)")).to_contain_text("never started")
+    expect(chip(board, "cancelled")).to_have_text(re.compile("5 cancelled"))
+    notebook.run(2)
+    notebook.wait_until_running(2)
+    board.get_by_role("button", name="Cancel all").click()
+    expect(chip(board, "cancelled")).to_have_text(re.compile("9\u2009?900 cancelled"))
+    notebook.wait_until_run(2)
+    assert notebook.text(2) == "True 2\n"
+    expect(board.get_by_role("button", name="Cancel all")).to_be_hidden()
+    expect(board.locator("> .scaler-spoken")).to_have_text("all tasks have ended: 98 done, 2 failed, 9900 cancelled")
+
+
+def test_what_refuses_is_said_to_run_and_can_be_killed(notebook: LabNotebook) -> None:
+    notebook.run(4)
+    board = notebook.output(4).locator(".scaler-board")
+    expect(chip(board, "running")).to_have_text(re.compile("2 running"))
+    row(board, "refuses(0)").click()
+    expect(board.locator(".scaler-pane .scaler-output")).to_contain_text("begun")
+    row(board, "refuses(1)").click()
+    expect(board.locator(".scaler-pane .scaler-output")).to_contain_text("begun")
+    board.get_by_role("button", name="Cancel all").click()
+    board.get_by_role("button", name="Kill 2").click()
+    expect(chip(board, "cancelled")).to_have_text(re.compile("2 cancelled"))
+
+
+def test_the_details_of_a_task_and_its_retry(notebook: LabNotebook, board: Locator) -> None:
+    row(board, "work(7)").click()
+    pane = board.locator(".scaler-pane")
+    expect(pane.locator(".scaler-error")).to_contain_text("ValueError: model 7 does not converge")
+    pane.get_by_text("messages").click()
+    expect(pane.locator(".scaler-messages")).to_contain_text("TaskResult")
+    board.get_by_role("grid").focus()
+    board.page.keyboard.press("ArrowDown")
+    board.page.keyboard.press("Enter")
+    expect(pane.locator(".scaler-result")).to_have_text("8")
+    board.page.keyboard.press("Escape")
+    expect(pane).to_be_hidden()
+    board.get_by_role("button", name="Retry 2 failed").click()
+    expect(board.get_by_role("grid")).to_have_attribute("aria-rowcount", "10003")
+    expect(board.get_by_role("button", name="Retry")).to_be_hidden()
+    expect(row(board, "work(7)")).to_contain_text("submitted again")
+
+
+def test_the_time_line_shows_who_ran_and_opens_what_is_clicked(board: Locator) -> None:
+    board.get_by_role("button", name="Time line").click()
+    canvas = board.locator(".scaler-canvas")
+    expect(canvas).to_have_attribute("aria-label", "time line: 10000 tasks on 2 processes, 2 at a time")
+    box = canvas.bounding_box()
+    assert box is not None
+    canvas.hover(position={"x": box["width"] - 12, "y": 8})  # what runs now
+    expect(board.locator(".scaler-tip")).to_contain_text(re.compile(r"work\(10[01]\).*running"))
+    canvas.click(position={"x": box["width"] - 12, "y": 8})
+    expect(board.locator(".scaler-pane .scaler-call")).to_have_text(re.compile(r"work\(10[01]\)"))
+
+
+def test_a_page_that_is_loaded_again_shows_the_board_as_it_is(notebook: LabNotebook, board: Locator) -> None:
+    notebook.page.evaluate("() => window.panel.context.save()")
+    notebook.page.reload()
+    notebook.wait_for_kernel()
+    again = notebook.output(1).locator(".scaler-board")
+    expect(chip(again, "running")).to_have_text(re.compile("2 running"))
+    expect(again.get_by_role("grid")).to_have_attribute("aria-rowcount", "10001")
+    again.get_by_role("button", name="Cancel all").click()
+    expect(chip(again, "cancelled")).to_have_text(re.compile("9\u2009?900 cancelled"))
+
+
+def test_the_saved_notebook_says_how_it_ended_and_the_view_stays_as_it_was(
+    notebook: LabNotebook, board: Locator
+) -> None:
+    chip(board, "failed").click()
+    row(board, "work(77)").click()
+    board.get_by_role("button", name="Cancel all").click()
+    expect(board.locator("> .scaler-spoken")).to_have_text(re.compile("all tasks have ended"))
+    notebook.page.wait_for_function(
+        "() => JSON.stringify(window.panel.content.widgets[1].model.outputs.toJSON()).includes('900 cancelled')"
+    )
+    saved = notebook.page.evaluate("() => JSON.stringify(window.panel.content.widgets[1].model.outputs.toJSON())")
+    assert "scaler-board-static" in saved
+    assert "widget-view" in saved
+    assert "model 77 does not converge" in saved
+    expect(chip(board, "failed")).to_have_attribute("aria-pressed", "true")
+    expect(board.locator(".scaler-opened")).to_contain_text("work(77)")
+    expect(board.locator(".scaler-pane .scaler-call")).to_have_text("work(77)")
+
+
+def test_the_board_of_the_session_grows(notebook: LabNotebook) -> None:
+    notebook.run(3)
+    board = notebook.output(3).locator(".scaler-board")
+    expect(board).to_contain_text("no tasks yet")
+    notebook.run(5)
+    expect(row(board, "work(5)")).to_contain_text("done")
+    expect(board.locator(".scaler-title")).to_have_text("all tasks of this session")
