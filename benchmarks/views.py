@@ -91,12 +91,10 @@ CELLS = [
     "measured(update)\nNone",
 ]
 
-WATCH = """([cell, selector, text]) => {
+WATCH = """([selector, text]) => {
     window.painted = null;
     const look = () => {
-        const area = document.querySelectorAll('.jp-Cell')[cell].querySelector('.jp-Cell-outputArea');
-        const node = area && area.querySelector(selector);
-        if (node && node.textContent.includes(text)) {
+        if ([...document.querySelectorAll(selector)].some(node => node.textContent.includes(text))) {
             requestAnimationFrame(() => { window.painted = Date.now(); });
         } else requestAnimationFrame(look);
     };
@@ -144,9 +142,9 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
         found: dict[str, float] = json.loads(text[text.rindex('{"') :]) if '{"' in text else {}
         return found
 
-    def painted(cell: int, selector: str, text: str, began: float) -> float:
-        notebook.page.evaluate(WATCH, [cell, selector, text])
-        notebook.page.wait_for_function("() => window.painted", timeout=300_000)
+    def painted(selector: str, text: str, began: float) -> float:
+        notebook.page.evaluate(WATCH, [selector, text])
+        notebook.page.wait_for_function("() => window.painted", timeout=120_000)
         at: float = notebook.page.evaluate("() => window.painted")
         return at / 1000 - began
 
@@ -156,7 +154,7 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
 
     run(0)
     created = run(1)
-    shown = painted(1, ".scaler-rows", "forever(0)", created["began"])
+    shown = painted(".scaler-rows", "forever(0)", created["began"])
     after = run(2)
     print(f"board of {tasks:,}: painted after {shown:.2f} s; kernel CPU to create {created['cpu']:.3f} s")
     print(f"  sent to show it: {after['messages']:.0f} messages, {after['bytes'] / 1000:,.0f} kB")
@@ -172,7 +170,7 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
         f"{through['messages']:.0f} messages, {through['bytes'] / 1000:,.0f} kB"
     )
     plain = run(6)
-    shown = painted(6, ".jupyter-widgets", f"task {PLAIN_TASKS - 1}", plain["began"])
+    shown = painted(".widget-html-content", f"task {PLAIN_TASKS - 1}", plain["began"])
     updated = run(7)
     print(f"the plain way, {PLAIN_TASKS:,}: painted after {shown:.2f} s; kernel CPU to create {plain['cpu']:.2f} s")
     print(f"  sent to show it: {plain['messages']:.0f} messages, {plain['bytes'] / 1000:,.0f} kB")
