@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import threading
 import weakref
@@ -24,6 +25,7 @@ from scaler_notebook.client import roster
 from scaler_notebook.notebook import board_display, board_rendering, boards, feed
 from scaler_notebook.notebook.board_rows import KINDS, BoardRow, SessionTable, TaskTable
 from scaler_notebook.notebook.boards import BoardFeed
+from scaler_notebook.protocol.messages import TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
 COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags")
@@ -74,6 +76,7 @@ class Page:
         self.strings: list[str] = []
         self.columns: dict[str, list[Any]] = {}
         self.details: dict[int, Any] = {}
+        self.progress: dict[int, tuple[Any, ...]] = {}
         self.answers: list[str] = []
         self.received = 0
         self.lossy = False
@@ -102,6 +105,7 @@ class Page:
                 number = i if whole else message["numbers"][i]
                 column += [None] * (number + 1 - len(column))
                 column[number] = value
+        self.progress.update({number: tuple(rest) for number, *rest in message["progress"]})
         self.details.update({detail["number"]: detail for detail in message["details"]})
         if message["answer"]:
             self.answers.append(message["answer"]["text"])
@@ -184,7 +188,7 @@ def board(still: StillPublisher, host: StillHost) -> Iterator[Callable[..., tupl
         each.close()
 
 
-EVENTS = ["start", "finish", "fail", "log", "request", "confirm", "refuse", "discard", "die", "lose"]
+EVENTS = ["start", "progress", "finish", "fail", "log", "request", "confirm", "refuse", "discard", "die", "lose"]
 
 
 class Replay(RuleBasedStateMachine):
@@ -197,6 +201,7 @@ class Replay(RuleBasedStateMachine):
         for module in (boards, feed):
             self.patch.setattr(module, "publisher", self.publisher)
         self.futures: list[DetachedFuture] = []
+        self.steps = itertools.count(1.0)
         self.table = TaskTable([])
         self.board = BoardFeed(self.host, "t", self.table)  # type: ignore[arg-type]
         self.page = Page(self.board)
@@ -221,6 +226,7 @@ class Replay(RuleBasedStateMachine):
             "finish": lambda: future.finish(1),
             "fail": lambda: future.fail(ValueError("no\nconvergence")),
             "log": lambda: future.log("text\n"),
+            "progress": lambda: future.add_progress(TaskProgress(future.task_id, next(self.steps), -1.0, "step")),
             "request": lambda: future.request_cancel_unfinished(False),
             "confirm": future.confirm,
             "refuse": future.refuse,
@@ -267,6 +273,9 @@ class Replay(RuleBasedStateMachine):
         self.host.run()
         self.publisher.run()
         agree(self.page, self.futures)
+        for number, future in enumerate(self.futures):
+            if future.progress is not None and not future.done():
+                assert self.page.progress[number] == (future.progress.done, None, "step")
         for number in self.board._open:
             shown, future = self.page.details[number], self.futures[number]
             assert shown["row"]["state"] == future.state.value
@@ -346,8 +355,13 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
     board: Any, still: StillPublisher
 ) -> None:
     futures = [detached_future() for _ in range(3)]
-    feed, page = board(futures)
-    feed._heard(feed.widget, {"type": "gone"}, [])
+    _, page = board(futures)
+    page.say({"type": "ready", "page": "other"})
+    page.say({"type": "gone", "page": "other"})
+    futures[2].start()
+    still.run()
+    agree(page, futures)
+    page.say({"type": "gone", "page": ""})
     received = page.received
     futures[0].finish(1)
     still.run()
@@ -355,9 +369,7 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
     page.say({"type": "ready"})
     still.run()
     agree(page, futures)
-    page.say({"type": "gone"})
-    page.say({"type": "gone"})  # one too many
-    page.say({"type": "ready"})
+    page.say({"type": "gone", "page": "never there"})
     futures[1].finish(1)
     still.run()
     agree(page, futures)

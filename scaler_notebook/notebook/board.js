@@ -3,12 +3,15 @@
  * boards.py puts together: card.js (its parts, and the card of the open task), board_rows.js, board_table.js,
  * board_timeline.js, and this.
  *
- * From the kernel:  {type: "rows", seq, now, strings, columns, numbers | whole, title, epoch, details, answer}
- * To the kernel:    {type: "ready"} once a view listens, {type: "gone"} when none does any more,
+ * From the kernel:  {type: "rows", seq, now, strings, columns, progress, numbers | whole, title, epoch,
+ *                    details, answer}
+ * To the kernel:    {type: "ready", page} once a view listens, {type: "gone", page} when none does any more,
  *                   {type: "gap"} when a message is missing,
  *                   {type: "cancel", rows, force}, {type: "retry", rows} with row numbers or "all",
  *                   {type: "open", row}, {type: "close", row}: whose details are wanted
  */
+
+let pages = 0;
 
 const LINGER_MS = 1000; // a view that is drawn again is not gone
 const GAP_MS = 2000; // between two questions for what is missing
@@ -17,6 +20,7 @@ const SETTLE_MS = 1000; // between two looks for the order and the time left whi
 /** What all views of one board share, and keep when they are drawn again. */
 function makeStore() {
   const store = {
+    page: `${Date.now().toString(36)}-${pages++}-${Math.random().toString(36).slice(2)}`,
     rows: makeRows(),
     seq: null,
     skew: 0,
@@ -370,7 +374,10 @@ function renderBoard(store, model, el) {
   store.views.add(schedule);
   if (!store.listening) {
     store.listening = true;
-    model.send({ type: "ready" });
+    const knock = () => model.send({ type: "ready", page: store.page });
+    knock();
+    // The first may have gone to a busy main thread, before the front end had made its subshell.
+    setTimeout(() => store.seq === null && knock(), KNOCK_AGAIN_MS);
   }
 
   return () => {
@@ -384,7 +391,7 @@ function renderBoard(store, model, el) {
     setTimeout(() => {
       if (store.views.size || !store.listening) return;
       store.listening = false;
-      model.send({ type: "gone" });
+      model.send({ type: "gone", page: store.page });
     }, LINGER_MS);
   };
 }

@@ -1,7 +1,9 @@
 """What a notebook shows for a group, and for the whole session: a live board with its static forms beside it."""
 
+import math
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from ..client.group import FutureGroup
@@ -13,6 +15,7 @@ from .display import READY_PATIENCE, last_words, listen
 from .publisher import publisher
 
 STATIC_INTERVAL = 1.0  # seconds between two static forms where no widget lives
+LIVE_INTERVAL = 30.0  # ... and where one does, which needs them only for the notebook that is saved
 SESSION_TITLE = "all tasks of this session"
 HOW_TO_STOP = "%scaler status lists what is unfinished, %scaler cancel --all stops it"
 
@@ -37,31 +40,32 @@ class Board:
         self._title = title
         self._table = table
         self._display_id = uuid.uuid4().hex
-        self._shown_at = 0.0  # by the monotonic clock
+        self._shown_at = -math.inf  # when the static forms were sent again, by the monotonic clock
         self._fallback = False  # this front end shows no widgets
+        self._said_version = -1  # of the table, where no widget lives
         self._scheduled = False
-        self._feed = BoardFeed(host, title, table, group, self._mark)
+        self._feed = BoardFeed(host, title, table, group, self._settled)
 
     def show(self) -> None:
         """Display it in the cell that runs."""
-        self._publish(update=False)
+        self._send(self._host.shell.display_pub.publish, update=False)
         publisher.call_later(READY_PATIENCE, self._was_it_ready)
 
     def publish(self) -> None:
         """Send the static forms again, for those who see them alone; on the publisher's thread."""
         if self._fallback:
             self._table.take_in()
-            wait = self._shown_at + STATIC_INTERVAL - time.monotonic()
-            if not self._table.settled and wait > 0:
-                if not self._scheduled:
-                    self._scheduled = True
-                    publisher.call_later(wait, self._mark_scheduled)
+            if self._table.settled:
+                if self._table.version > self._said_version:
+                    last_words.add(self)
+            elif self._shown_at + STATIC_INTERVAL > time.monotonic():
+                self._publish_after(STATIC_INTERVAL)
                 return
-        if self._table.settled:
-            last_words.add(self)
-        self._publish(update=True)
+            self._said_version = self._table.version
+        self._shown_at = time.monotonic()
+        self._send(self._host.display_pub.publish, update=True)
 
-    def _publish(self, update: bool) -> None:
+    def _send(self, send: Callable[..., None], update: bool) -> None:
         rows: list[BoardRow] = self._table.rows(range(len(self._table)))
         counts = self._table.counts()
         remark = HOW_TO_STOP if not self._table.settled else None
@@ -75,30 +79,43 @@ class Board:
                 "version_minor": 0,
                 "model_id": self._feed.widget.model_id,
             }
-        self._shown_at = time.monotonic()
-        send = self._host.display_pub.publish if update else self._host.shell.display_pub.publish
         send(data=bundle, metadata={}, transient={"display_id": self._display_id}, update=update)
 
-    def _mark(self) -> None:
-        publisher.mark(self)
+    def _settled(self) -> None:
+        """All have ended: the notebook that is saved shall say so. A front end draws the widget again for it."""
+        if self._feed.ready:
+            self._publish_after(LIVE_INTERVAL)
+        else:
+            last_words.add(self)
+            self._mark()
+
+    def _publish_after(self, interval: float) -> None:
+        """Publish so many seconds after the last time, or soon if they have passed."""
+        if not self._scheduled:
+            self._scheduled = True
+            publisher.call_later(max(0.0, self._shown_at + interval - time.monotonic()), self._publish_scheduled)
+
+    def _publish_scheduled(self) -> None:
+        self._scheduled = False
+        self._mark()
 
     # ------------------------------------------------------------------ no widgets here
 
     def _was_it_ready(self) -> None:
-        """A front end that shows widgets has said ``ready`` by now, if the kernel could hear it: ask the loop."""
-        if not self._feed.ready:
-            self._host.post(lambda: publisher.call_later(READY_PATIENCE / 3, self._fall_back))
-
-    def _fall_back(self) -> None:
-        if not self._feed.ready:
-            self._fallback = True
-            self._feed.release()
-            self._table.on_change = self._mark
-            self._mark()
-
-    def _mark_scheduled(self) -> None:
-        self._scheduled = False
+        """A front end that shows widgets has said ``ready`` once the kernel could hear it for long enough."""
+        if self._feed.ready:
+            return
+        left = self._host.hears_since + READY_PATIENCE - time.monotonic()
+        if left > 0:
+            publisher.call_later(min(left, READY_PATIENCE), self._was_it_ready)
+            return
+        self._fallback = True
+        self._feed.release()
+        self._table.on_change = self._mark
         self._mark()
+
+    def _mark(self) -> None:
+        publisher.mark(self)
 
 
 def title_of(group: FutureGroup[Any]) -> str:

@@ -16,13 +16,13 @@ const INTEREST = [FAILED, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
 const ended = (kind) => kind >= DONE;
 
 function makeRows() {
-  const rows = { length: 0, title: "", epoch: 0, strings: [], lowered: [] };
+  const rows = { length: 0, title: "", epoch: 0, strings: [], lowered: [], progress: new Map() };
   for (const name of COLUMNS) rows[name] = [];
   return rows;
 }
 
 /** Take in a message; `numbers` says which rows its columns are of, and is missing in a snapshot. */
-function takeRows(rows, { whole, title, epoch, strings, columns, numbers }) {
+function takeRows(rows, { whole, title, epoch, strings, columns, numbers, progress }) {
   if (whole) Object.assign(rows, makeRows(), { title, epoch });
   for (const text of strings) {
     rows.strings.push(text);
@@ -33,6 +33,7 @@ function takeRows(rows, { whole, title, epoch, strings, columns, numbers }) {
     for (let i = 0; i < values.length; i++) column[numbers ? numbers[i] : i] = values[i];
   });
   rows.length = rows.kind.length;
+  for (const [number, done, total, note] of progress) rows.progress.set(number, { done, total, note });
 }
 
 const textOf = (rows, name, number) => rows.strings[rows[name][number]];

@@ -38,6 +38,7 @@ class BoardRow(NamedTuple):
     ended: float | None
     note: str  # why it was cancelled, or its exception
     refused: bool
+    progress: tuple[float, float | None, str] | None = None  # done, total if it is known, and a remark
     retried: bool = False  # somebody has submitted it again, from a board
 
     @property
@@ -55,6 +56,7 @@ def read(future: ScalerFuture[Any]) -> BoardRow:
         note = " ".join(note.split())[:NOTE_TEXT]
     elif future.cancel_reason is not None:
         note = future.cancel_reason.value
+    progress = future.progress
     return BoardRow(
         future.call,
         kind,
@@ -64,6 +66,7 @@ def read(future: ScalerFuture[Any]) -> BoardRow:
         future.ended_at,
         note,
         future.refused,
+        None if progress is None else (progress.done, progress.total if progress.total >= 0 else None, progress.note),
     )
 
 
@@ -93,6 +96,7 @@ class TaskTable:
         self._futures: list[weakref.ref[ScalerFuture[Any]]] = []
         self._rows: list[BoardRow] = []
         self._changed_rows: set[int] = set()
+        self._version = 0
         self._counts: Counter[int] = Counter()
         self.take_in()
 
@@ -125,7 +129,7 @@ class TaskTable:
         self._futures.append(weakref.ref(future))
         self._rows.append(row)
         self._counts[row.kind] += 1
-        self._changed_rows.add(number)
+        self._note(number)
 
     def _put(self, number: int, row: BoardRow) -> None:
         before = self._rows[number]
@@ -133,7 +137,11 @@ class TaskTable:
             self._rows[number] = row
             self._counts[before.kind] -= 1
             self._counts[row.kind] += 1
-            self._changed_rows.add(number)
+            self._note(number)
+
+    def _note(self, number: int) -> None:
+        self._changed_rows.add(number)
+        self._version += 1
 
     def mark_retried(self, number: int) -> None:
         """What failed there was submitted again."""
@@ -174,6 +182,11 @@ class TaskTable:
     def counts(self) -> dict[Kind, int]:
         """How many there are of each kind, in the order of KINDS, without those of which there is none."""
         return {kind: self._counts[i] for i, kind in enumerate(KINDS) if self._counts[i]}
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._version
 
     @property
     def settled(self) -> bool:

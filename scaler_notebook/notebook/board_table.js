@@ -118,11 +118,14 @@ function makeTable(store, act) {
     const call = textOf(rows, "call", number);
     const note = refused ? "still running after a cancel" : textOf(rows, "note", number);
     const retried = flags & RETRIED ? "submitted again; " : "";
+    const progress = ended(kind) ? undefined : rows.progress.get(number);
     paintCell(line.cells.call, call);
     paintCell(line.cells.processor, textOf(rows, "processor", number));
     const started = rows.started[number];
     paintCell(line.cells.started, started === null ? "" : clock.format(rows.epoch * 1000 + started));
-    paintCell(line.cells.note, retried + note);
+    paintCell(line.cells.note, progress && !note ? progressWords(progress) : retried + note);
+    const share = progress?.total > 0 ? Math.min(1, Math.max(0, progress.done / progress.total)) : 0;
+    line.cells.note.style.setProperty("--scaler-share", `${share * 100}%`);
     line.cancel.hidden = ended(kind) || kind === CANCELLING;
     line.cancel.dataset.force = refused;
     setText(line.cancel, refused ? "Kill" : "Cancel");
@@ -233,6 +236,9 @@ function makeTable(store, act) {
 
   return { node: grid, rearrange, paint, tick, shown: () => order.length, order: () => order };
 }
+
+const progressWords = ({ done, total, note }) =>
+  amount(done) + (total > 0 ? ` / ${amount(total)}` : "") + (note ? ` · ${note}` : "");
 
 function setRole(node, role, attributes = {}) {
   setAttributes(node, { role, ...attributes });

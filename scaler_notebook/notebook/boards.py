@@ -56,7 +56,7 @@ class BoardFeed(Feed):
     group
         What it shows, if that is a group: what is retried takes its place there.
     settled
-        Called on the publisher's thread when the last unfinished task has ended.
+        Called on the publisher's thread when there is news and all tasks have ended.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class BoardFeed(Feed):
         self._table = table
         self._group = None if group is None else weakref.ref(group)
         self._settled = settled
-        self._was_settled = table.settled
+        self._settled_version = table.version if table.settled else -1
         self._epoch = 0.0
         self._strings: dict[str, int] = {}
         self._open: dict[int, Detail] = {}
@@ -101,10 +101,9 @@ class BoardFeed(Feed):
         """Take in what has changed, and send it if somebody looks."""
         self._table.take_in()
         super().publish()
-        settled = self._table.settled
-        if settled and not self._was_settled:
+        if self._table.settled and self._table.version > self._settled_version:
+            self._settled_version = self._table.version
             self._settled()
-        self._was_settled = settled
 
     def snapshot(self) -> Content:
         self._strings = {}
@@ -126,12 +125,18 @@ class BoardFeed(Feed):
 
     def _content(self, numbers: Sequence[int], details: list["Detail"]) -> Content:
         known = len(self._strings)
-        columns = list(zip(*map(self._shortened, self._table.rows(numbers)), strict=True))
+        changed = self._table.rows(numbers)
         answer, self._answer = self._answer, None
+        columns = list(zip(*map(self._shortened, changed), strict=True))
         return {
             "type": "rows",
             "strings": list(itertools.islice(self._strings, known, None)),
             "columns": columns,
+            "progress": [
+                (number, *row.progress)
+                for number, row in zip(numbers, changed, strict=True)
+                if row.progress is not None and not row.over
+            ],
             "details": [detail.content() for detail in details],
             "answer": answer,
         }
@@ -278,7 +283,7 @@ class Detail:
             return {"number": self._number, "row": None, "trace": ""}
         return {
             "number": self._number,
-            "row": rows.row(future, self._preview.text),
+            "row": rows.row(future, self._preview.text, self._preview.html),
             "trace": str(future.trace()),
         }
 

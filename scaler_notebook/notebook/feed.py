@@ -1,8 +1,8 @@
 """One widget model and the messages that keep its views current, in their order.
 
 A view says ``{"type": "ready"}`` when it listens and gets a snapshot; later messages carry what has changed. Each has
-a sequence number one higher than the last: a view that misses one asks ``{"type": "gap"}`` for a snapshot. One that
-ends may say ``{"type": "gone"}``: nothing is sent when none is left.
+a sequence number one higher than the last: a view that misses one asks ``{"type": "gap"}`` for a snapshot. A page
+that gives itself a name (``"page"``) may say ``{"type": "gone"}``: nothing is sent when none is left.
 """
 
 import logging
@@ -40,7 +40,7 @@ class Feed(ABC):
         self.ready = False  # has a front end shown it?
         self._host = host
         self._comm_id = widget.comm.comm_id
-        self._views = 0  # pages that listen; one that was closed without a word counts on
+        self._pages: set[str] = set()  # that listen; one that was closed without a word stays
         self._sequence = 0
         self._snapshot_due = False
         self._gap_answered = -math.inf
@@ -68,7 +68,7 @@ class Feed(ABC):
         """Send what is due."""
         if self.widget.comm is None:  # somebody has closed the widget
             self.close()
-        if not self._views or self.widget.comm is None:
+        if not self._pages or self.widget.comm is None:
             return
         whole, self._snapshot_due = self._snapshot_due, False
         content = self.snapshot() if whole else self.changes()
@@ -87,12 +87,12 @@ class Feed(ABC):
 
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
         match content:
-            case {"type": "ready"}:
-                self._views += 1
+            case {"type": "ready", **more}:
+                self._pages.add(str(more.get("page", "")))
                 self.ready = self._snapshot_due = True
                 publisher.mark(self)
-            case {"type": "gone"}:
-                self._views = max(0, self._views - 1)
+            case {"type": "gone", "page": str(page)}:
+                self._pages.discard(page)
             case {"type": "gap"}:
                 now = time.monotonic()
                 wait = max(0.0, self._gap_answered + GAP_INTERVAL - now)
