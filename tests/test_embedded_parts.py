@@ -4,23 +4,30 @@ import functools
 import itertools
 import os
 import re
+import selectors
 import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waits import SAFETY
 
 from scaler_notebook.engines.embedded import cores, family, output
 from scaler_notebook.engines.embedded.output import MAX_TASK_OUTPUT, READ, OutputFile
+from scaler_notebook.engines.embedded.pool import Pool
+from scaler_notebook.engines.embedded.starting import Spawn
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import ProtocolError, RemoteTraceback, TaskSerializationError
 
@@ -233,6 +240,33 @@ def test_killing_spares_nobody_of_the_group_and_is_harmless_when_they_are_gone()
 
 
 @pytest.mark.timeout(10)
+def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again() -> None:
+    """As happens when its socket closes before its death is seen: its children are orphans then."""
+    code = "import os, subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True); print('up', flush=True)"
+    parent = subprocess.Popen([sys.executable, "-c", code + "; os.read(0, 1)"], stdin=-1, stdout=-1)
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"up\n"
+    with selectors.DefaultSelector() as selector:
+        pool = Pool(0, Spawn(), selector, cast(Any, None))
+        process = pool._processes[parent.pid] = cast(Any, SimpleNamespace(pid=parent.pid, lingering=[]))
+        (child,) = family.descendants(parent.pid)
+        pool.kill(parent.pid)
+        parent.wait(SAFETY)
+        pool.kill(parent.pid)
+        assert process.lingering == [child]
+    parent.stdin.close()
+    parent.stdout.close()
+    deadline = time.monotonic() + SAFETY
+    while is_there(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def is_there(pid: int) -> bool:
+    return family.exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
 def test_a_zombie_exists_until_it_is_reaped() -> None:
     pid = spawn("exit 0")
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

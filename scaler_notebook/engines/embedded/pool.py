@@ -20,7 +20,9 @@ from .starting import Ends, Spawn, Starter
 from .stream import Assembler, Outbox
 
 MAX_FAILED_STARTS = 5  # in a row; beyond it something is wrong that another try does not mend
-LINGER = 1.0  # seconds that a killed child of a task may take to vanish before its task is confirmed all the same
+# Seconds that a killed child of a task may take to vanish before its task is confirmed all the same. It runs no code
+# any more; but on a starved machine it takes its time, and one that hangs in a dead file system never goes.
+LINGER = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -173,9 +175,10 @@ class Pool:
     def kill(self, pid: int) -> None:
         """Kill a process and all that it started; :meth:`PoolEvents.died` follows when they are gone."""
         process = self._processes[pid]
-        process.lingering = family.descendants(pid)
+        descendants = family.descendants(pid)
+        process.lingering += descendants  # a second call may find them orphaned, and no longer its own
         family.kill_group(pid)
-        for descendant in process.lingering:
+        for descendant in descendants:
             family.kill(descendant)
 
     def kill_all(self) -> None:
@@ -203,9 +206,12 @@ class Pool:
                 self._gone(process)
 
     @property
-    def vanishing(self) -> bool:
-        """Must :meth:`reap` be called again soon, because something was killed and is not gone yet?"""
-        return bool(self._vanishing)
+    def vanishing(self) -> float | None:
+        """Seconds until :meth:`reap` must be called again, because something was killed and is not gone yet."""
+        if not self._vanishing:
+            return None
+        waited = time.monotonic() - min(process.reaped_at for process in self._vanishing)
+        return min(max(0.001, waited / 10), 0.1)
 
     def _flush(self, process: TaskProcess) -> None:
         with contextlib.suppress(OSError):  # it is dying: SIGCHLD tells the rest

@@ -108,7 +108,7 @@ class Scheduler:
         while not self._over:
             for key, _ in self._selector.select(self._timeout()):
                 key.data()
-            if self._pool.vanishing:
+            if self._pool.vanishing is not None:
                 self._pool.reap()
             self._core.tick(time.monotonic())
             self._look_at_output()
@@ -119,8 +119,8 @@ class Scheduler:
         due = [d for d in (self._core.next_deadline(),) if d is not None]
         if self._core.running:
             due.append(self._next_look)
-        if self._pool.vanishing:
-            due.append(time.monotonic() + 0.001)
+        if (vanishing := self._pool.vanishing) is not None:
+            due.append(time.monotonic() + vanishing)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def end(self) -> None:
