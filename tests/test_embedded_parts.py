@@ -243,7 +243,9 @@ def test_killing_spares_nobody_of_the_group_and_is_harmless_when_they_are_gone()
 def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again() -> None:
     """As happens when its socket closes before its death is seen: its children are orphans then."""
     code = "import os, subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True); print('up', flush=True)"
-    parent = subprocess.Popen([sys.executable, "-c", code + "; os.read(0, 1)"], stdin=-1, stdout=-1)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code + "; os.read(0, 1)"], stdin=-1, stdout=-1, start_new_session=True
+    )
     assert parent.stdin is not None
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"up\n"
