@@ -267,36 +267,40 @@ def test_a_frozen_task_that_was_asked_is_refused_and_stops_when_it_goes_on(
 
 
 def test_a_frozen_task_that_was_asked_and_swallows_the_late_interrupt_finishes(
-    executor: NotebookExecutor, frozen: Any
+    executor: NotebookExecutor, frozen: Any, tmp_path: Path
 ) -> None:
-    future = executor.submit(tormented.refuses, 1.0)
+    future = executor.submit(tormented.refuses, str(tmp_path / "enough"))
     pid = process_of(future)
     frozen(pid)
     assert future.cancel(SAFETY, force=False) is False
+    assert future.refused
     thaw(pid)
+    until_written(future, "refused")
+    (tmp_path / "enough").touch()
     assert future.result(SAFETY) == "finished all the same"
     assert not future.cancelled()
     works(executor, slots=2)
 
 
 @both_strengths
-def test_a_task_that_is_frozen_during_its_grace_period(force: bool, executor: NotebookExecutor, frozen: Any) -> None:
+def test_a_task_that_is_frozen_during_its_grace_period(force: bool, frozen: Any, tmp_path: Path) -> None:
     """It has swallowed its interrupt: with force it is killed all the same, without it is refused and goes on."""
-    executor.grace = 0.5
-    future = executor.submit(tormented.refuses, 1.0 if not force else 1000)
-    pid = process_of(future)
-    future.request_cancel(force)
-    until_written(future, "refused")
-    frozen(pid)
-    assert future.cancel(SAFETY, force) is force
-    if force:
-        assert outcome(future) == "stopped"
-        assert not is_alive(pid)
-    else:
-        assert future.refused
-        thaw(pid)
-        assert future.result(SAFETY) == "finished all the same"
-    works(executor, slots=2)
+    with engine(1, 0.5) as executor:
+        future = executor.submit(tormented.refuses, str(tmp_path / "enough"))
+        pid = process_of(future)
+        future.request_cancel(force)
+        until_written(future, "refused")
+        frozen(pid)
+        assert future.cancel(SAFETY, force) is force
+        if force:
+            assert outcome(future) == "stopped"
+            assert not is_alive(pid)
+        else:
+            assert future.refused
+            thaw(pid)
+            (tmp_path / "enough").touch()
+            assert future.result(SAFETY) == "finished all the same"
+        works(executor)
 
 
 @both_strengths
@@ -327,16 +331,17 @@ def test_a_task_in_a_process_that_was_frozen_before_it(force: bool, tmp_path: Pa
     ends.check()
 
 
-def test_the_next_task_is_frozen_after_a_cancel(executor: NotebookExecutor, frozen: Any) -> None:
+def test_the_next_task_is_frozen_after_a_cancel(executor: NotebookExecutor, frozen: Any, tmp_path: Path) -> None:
     """No interrupt is left over for it: it goes on where it was."""
     for _ in range(2):
         future = executor.submit(tormented.obeys)
         process_of(future)
         assert future.cancel(SAFETY)
-    following = executor.submit(tormented.refuses, 0.5)
+    following = executor.submit(tormented.refuses, str(tmp_path / "enough"))
     pid = process_of(following)
     frozen(pid)
     thaw(pid)
+    (tmp_path / "enough").touch()
     assert following.result(SAFETY) == "finished all the same"
     assert "refused" not in following.logs.stdout
 
@@ -411,7 +416,8 @@ def test_a_frozen_scheduler_answers_late_and_its_answers_count(frozen: Any, tmp_
     path.touch()
     ends = Ends()
     with engine(2, 0.2) as executor:
-        running, ending = executor.submit(tormented.obeys), executor.submit(tormented.brief, str(path), 0, 0.5)
+        running = executor.submit(tormented.obeys)
+        ending = executor.submit(tormented.brief_but_for, str(tmp_path / "enough"), str(path), 0)
         process_of(running)
         until_running(ending)
         queued = [executor.submit(tormented.brief, str(path), number) for number in (1, 2)]
@@ -420,6 +426,7 @@ def test_a_frozen_scheduler_answers_late_and_its_answers_count(frozen: Any, tmp_
         briefs = [ending, *queued, executor.submit(tormented.brief, str(path), 3)]
         for future in (running, *briefs):
             ends.follow(future)
+        (tmp_path / "enough").touch()
         eventually(lambda: traces(path)[1][0] == 1, "the second task has come to its end")
         started = time.monotonic()
         for future, force in zip((running, *briefs), [True, False, True, False, True], strict=True):
@@ -471,7 +478,8 @@ class Counter:
     ids=lambda task: task.__name__,
 )
 def test_nothing_of_a_confirmed_task_moves_any_more(task: Callable[[str], object], force: bool, tmp_path: Path) -> None:
-    with engine(2, 0.1) as executor, ExitStack() as stack:
+    refuses = task is tormented.counts_and_refuses
+    with engine(2, 0.1 if refuses else 3.0) as executor, ExitStack() as stack:
         for round in range(3):
             counter = Counter(tmp_path / str(round))
             stack.callback(counter.close)
@@ -479,9 +487,8 @@ def test_nothing_of_a_confirmed_task_moves_any_more(task: Callable[[str], object
             eventually(functools.partial(lambda c: c.read() > 0, counter), "it counts")
             confirmed = future.cancel(SAFETY, force)
             last = counter.read()
+            assert confirmed is (force or not refuses)
             if not confirmed:
-                assert future.refused
-                assert task is tormented.counts_and_refuses
                 eventually(functools.partial(lambda c, n: c.read() > n, counter, last), "it counts on")
                 assert future.cancel(SAFETY, force=True)
                 last = counter.read()

@@ -36,6 +36,12 @@ def rest() -> None:
         time.sleep(1)
 
 
+def wait_for(path: str) -> None:
+    """Until there is something."""
+    while not os.path.exists(path):
+        time.sleep(0.001)
+
+
 # ---------------------------------------------------------------- traces
 
 
@@ -81,6 +87,14 @@ def with_child(path: str, number: int, seconds: float, spin: bool) -> int:
             child.kill()
 
 
+def brief_but_for(flag: str, path: str, number: int) -> int:
+    """The same, waiting for something at ``flag`` in between."""
+    trace(path, "began", number)
+    wait_for(flag)
+    trace(path, "ended", number)
+    return number
+
+
 def deaf(path: str, number: int, seconds: float, spin: bool) -> int:
     """The same, swallowing the one interrupt that a task gets."""
     trace(path, "began", number)
@@ -92,11 +106,10 @@ def deaf(path: str, number: int, seconds: float, spin: bool) -> int:
     return number
 
 
-def refuses(seconds: float = 1000) -> str:
-    """Swallows the interrupt, and says so."""
-    end = time.monotonic() + seconds
+def refuses(path: str = "") -> str:
+    """Swallows the interrupt, and says so; ends when there is something at ``path``."""
     said = False
-    while time.monotonic() < end:
+    while not (path and os.path.exists(path)):
         try:
             if not said:
                 said = True
@@ -148,8 +161,7 @@ def blocks_the_signal() -> None:
 def blocks_the_signal_until(path: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     begin()
-    while not os.path.exists(path):
-        time.sleep(0.001)
+    wait_for(path)
 
 
 def lets_signals_through() -> int:
