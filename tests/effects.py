@@ -16,11 +16,10 @@ RETURNS, RAISES, EXITS, OBEYS, IGNORES, IGNORES_FOR_A_WHILE = KINDS
 def work(trace: str, kind: str) -> str:
     """Begin, and end as told; what obeys, or ignores interrupts, has to be stopped."""
     end = time.monotonic() + {OBEYS: LONG, IGNORES: LONG, IGNORES_FOR_A_WHILE: SHORT}.get(kind, 0)
-    begun = False
+    before = runs(trace)
     while True:
         try:
-            if not begun:
-                begun = True
+            if runs(trace) == before:  # also if the interrupt came in between
                 _leave(trace)
             time.sleep(max(0.0, end - time.monotonic()))
             break
