@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import tormented
 from peers import scheduler_of
-from waits import SAFETY, until_running, until_written
+from waits import SAFETY, until, until_running
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
 
@@ -87,8 +88,14 @@ def task_processes(executor: NotebookExecutor) -> list[int]:
 
 def process_of(future: ScalerFuture[Any]) -> int:
     """The process of a task that has begun, as it says itself."""
-    until_written(future, "begun")
-    return int(future.logs.stdout.split("begun")[1].split()[0])
+    found: list[str] = []
+
+    def look() -> bool:
+        found[:] = re.findall(r"begun (\d+)\n", future.logs.stdout)
+        return bool(found)
+
+    until(future, look, "say which process it is")
+    return int(found[0])
 
 
 # ---------------------------------------------------------------- what came of it
