@@ -31,7 +31,7 @@ class Publisher:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._due: dict[View, float] = {}  # views that have something to send, and when they may
-        self._sent: dict[View, float] = {}
+        self._sent: dict[View, float] = {}  # views that have sent within the last VIEW_INTERVAL, in that order
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._sending = False
@@ -78,6 +78,7 @@ class Publisher:
                 call()
             except Exception:
                 log.exception("a view could not be updated")
+            del call  # it would keep a view, and with it a future, until the next one
             with self._changed:
                 self._sending = False
                 self._changed.notify_all()
@@ -88,16 +89,20 @@ class Publisher:
         with self._changed:
             while True:
                 now = time.monotonic()
+                while self._sent and next(iter(self._sent.values())) + VIEW_INTERVAL <= now:
+                    del self._sent[next(iter(self._sent))]
                 if self._later and self._later[0][0] <= now:
                     return heapq.heappop(self._later)[2]
                 view = min(self._due, key=self._due.__getitem__, default=None)
                 if view is not None and self._due[view] <= now:
                     del self._due[view]
+                    self._sent.pop(view, None)
                     self._sent[view] = now
                     self._sending = True
                     return view.publish
                 times = [self._later[0][0]] if self._later else []
                 times += [self._due[view]] if view is not None else []
+                times += [next(iter(self._sent.values())) + VIEW_INTERVAL] if self._sent else []
                 self._changed.wait(min(times) - now if times else None)
 
 
