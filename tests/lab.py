@@ -18,11 +18,12 @@ from typing import Any, Literal
 
 from kernel_environments import HOME as KERNELS
 from kernel_environments import VERSIONS
-from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
 
 FrontEnd = Literal["lab", "notebook", "voila"]
 PATHS: dict[FrontEnd, str] = {"lab": "lab/tree", "notebook": "notebooks", "voila": "voila/render"}
 START_TIMEOUT = 60.0  # seconds; a cold JupyterLab on a busy machine takes ten
+PATIENCE_MS = 20_000
 BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -164,7 +165,8 @@ def browser() -> Iterator[BrowserContext]:
         chrome = playwright.chromium.launch(executable_path=chromium(), headless=True, args=BROWSER_FLAGS)
         try:
             context = chrome.new_context(viewport={"width": 1200, "height": 900})
-            context.set_default_timeout(20_000)
+            context.set_default_timeout(PATIENCE_MS)
+            expect.set_options(timeout=PATIENCE_MS)
             yield context
         finally:
             chrome.close()

@@ -356,12 +356,12 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
 ) -> None:
     futures = [detached_future() for _ in range(3)]
     _, page = board(futures)
-    page.say({"type": "ready", "page": "other"})
-    page.say({"type": "gone", "page": "other"})
+    page.say({"type": "ready", "view": "other"})
+    page.say({"type": "left", "view": "other"})
     futures[2].start()
     still.run()
     agree(page, futures)
-    page.say({"type": "gone", "page": ""})
+    page.say({"type": "left", "view": ""})
     received = page.received
     futures[0].finish(1)
     still.run()
@@ -369,7 +369,7 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
     page.say({"type": "ready"})
     still.run()
     agree(page, futures)
-    page.say({"type": "gone", "page": "never there"})
+    page.say({"type": "left", "view": "never there"})
     futures[1].finish(1)
     still.run()
     agree(page, futures)

@@ -265,10 +265,20 @@ def test_no_comm_outlives_its_card(running_kernel: Kernel) -> None:
     k = running_kernel
     count = "import comm; print(len(comm.get_comm_manager().comms))"
     before = k.run(count).text
-    executed = k.run("f = ex.submit(time.sleep, 60)\nf")
+    executed = k.run("from IPython.display import display\nf = ex.submit(time.sleep, 60)\ndisplay(f)")
     comm = card_id(executed)
-    k.run("f.cancel()")
+    for view in ("page", "second page"):
+        k.send_comm(comm, {"type": "ready", "view": view})
+    wait_for_row(k, comm, "running")
+    k.run("import gc, weakref; f.cancel(); gone = weakref.ref(f)")
     wait_for_static(k, "cancelled (")
+    k.send_comm(comm, {"type": "left", "view": "page"})
+    k.run("f = None")
+    kept = "gc.collect(); await asyncio.sleep(0.1); print(gone() is not None)"
+    deadline = time.monotonic() + 10
+    while k.run(f"import asyncio; {kept}").text == "True\n":
+        assert time.monotonic() < deadline, "a card that is still shown keeps its future alive"
+    k.send_comm(comm, {"type": "left", "view": "second page"})
     k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)
     assert k.run(count).text == before
 

@@ -282,10 +282,9 @@ def test_a_card_waits_for_a_front_end_that_the_kernel_cannot_hear(k: Kernel) -> 
     shown = k.finish(show)
     k.send_comm(card_id(shown), {"type": "ready"})
     k.finish(queued[0])
-    last = card_id(k.finish(queued[1]))
+    k.finish(queued[1])  # nobody shows this one
     until_row(k, card_id(shown), "running")
     assert not any(m["msg_type"] == "update_display_data" for m in k._log)
-    k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == last, PATIENCE)  # nobody shows it
     replaced = k.until(lambda m: m["msg_type"] == "update_display_data", PATIENCE)
     assert "%scaler cancel" in replaced["content"]["data"]["text/html"]
 

@@ -5,7 +5,7 @@
  *
  * From the kernel:  {type: "rows", seq, now, strings, columns, progress, numbers | whole, title, epoch,
  *                    details, answer}
- * To the kernel:    {type: "ready", page} once a view listens, {type: "gone", page} when none does any more,
+ * To the kernel:    {type: "ready", view} once a view listens, {type: "left", view} when none does any more,
  *                   {type: "gap"} when a message is missing,
  *                   {type: "cancel", rows, force}, {type: "retry", rows} with row numbers or "all",
  *                   {type: "open", row}, {type: "close", row}: whose details are wanted
@@ -374,7 +374,7 @@ function renderBoard(store, model, el) {
   store.views.add(schedule);
   if (!store.listening) {
     store.listening = true;
-    const knock = () => model.send({ type: "ready", page: store.page });
+    const knock = () => model.send({ type: "ready", view: store.page });
     knock();
     // The first may have gone to a busy main thread, before the front end had made its subshell.
     setTimeout(() => store.seq === null && knock(), KNOCK_AGAIN_MS);
@@ -391,7 +391,7 @@ function renderBoard(store, model, el) {
     setTimeout(() => {
       if (store.views.size || !store.listening) return;
       store.listening = false;
-      model.send({ type: "gone", page: store.page });
+      model.send({ type: "left", view: store.page });
     }, LINGER_MS);
   };
 }

@@ -2,7 +2,8 @@
  * The live card of one future.
  *
  * From the kernel:  {type: "row", seq, now, row, note, earlier}   all there is to show
- * To the kernel:    {type: "ready"}                      when a view listens; once more if nothing comes
+ * To the kernel:    {type: "ready", view}                when a view listens; once more if nothing comes
+ *                   {type: "left", view}                 when it is taken down
  *                   {type: "cancel", force}              a click on Cancel or Kill
  *                   {type: "cancel_earlier", force}      the same for what an earlier run of the cell left
  *
@@ -245,8 +246,24 @@ function paintEnd(ui, row) {
   if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
 }
 
+const GONE = ["restarting", "autorestarting", "terminating", "dead"];
+
+/** Calls `ended` once the kernel restarts, dies or is shut down, where the front end tells; gives how to stop. */
+function whenKernelEnds(model, ended) {
+  const kernel = model.widget_manager?.kernel;
+  const look = (_, status) => GONE.includes(status) && ended();
+  const disposed = () => ended();
+  kernel?.statusChanged?.connect(look);
+  kernel?.disposed?.connect(disposed);
+  return () => {
+    kernel?.statusChanged?.disconnect(look);
+    kernel?.disposed?.disconnect(disposed);
+  };
+}
+
 function render({ model, el }) {
   const ui = build();
+  const view = Math.random().toString(36).slice(2);
   // The first row of a view answers its `ready`: it counts, whatever its number.
   let [row, seq, skew] = [null, -Infinity, 0];
   let [asked, remark, timer] = [null, "", null];
@@ -300,20 +317,34 @@ function render({ model, el }) {
     paint();
   }
 
+  function onKernelEnd() {
+    clearInterval(timer);
+    if (row && isOver(row)) return;
+    for (const node of [ui.cancel, ui.kill, ui.refused]) node.hidden = true;
+    ui.root.dataset.kind = "lost";
+    setText(ui.word, "lost");
+    ui.icon.firstChild.setAttribute("d", ICONS.cancelled);
+    setText(ui.note, "the kernel has ended, and its tasks with it");
+    setText(ui.status, ui.note.textContent);
+  }
+
+  const stopListening = whenKernelEnds(model, onKernelEnd);
   ui.cancel.onclick = () => ask(ui.cancel, false);
   ui.earlierRun.lastChild.onclick = ({ target }) =>
     model.send({ type: "cancel_earlier", force: target.classList.contains("scaler-kill") });
   ui.kill.onclick = () => ask(ui.kill, true);
   model.on("msg:custom", onMessage);
   el.append(ui.root);
-  model.send({ type: "ready" });
+  model.send({ type: "ready", view });
   // The first may have gone to a busy main thread, before the front end had made its subshell.
-  const again = setTimeout(() => row ?? model.send({ type: "ready" }), KNOCK_AGAIN_MS);
+  const again = setTimeout(() => row ?? model.send({ type: "ready", view }), KNOCK_AGAIN_MS);
 
   return () => {
     clearInterval(timer);
     clearTimeout(again);
+    stopListening();
     model.off("msg:custom", onMessage);
+    model.send({ type: "left", view });
     ui.root.remove();
   };
 }

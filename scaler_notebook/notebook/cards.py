@@ -55,17 +55,20 @@ class CardFeed(Feed):
         self._noted = noted
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
-        self._future = future
-        self._preview = preview
+        self._shows: tuple[ScalerFuture[Any], Preview] | None = future, preview
+        self._last: Content = {}
         preview.watch(self._changed)
         for watched in (future, *earlier):
             watched.watch(self._changed)
         self._changed(future)
 
     def snapshot(self) -> Content:
-        row = rows.row(self._future, self._preview.text, self._preview.html)
-        running = [future for future in self._earlier if not future.done()]
-        earlier = {"running": len(running), "refused": any(future.refused for future in running)}
+        if self._shows is None:
+            return self._last
+        future, preview = self._shows
+        row = rows.row(future, preview.text, preview.html)
+        running = [left for left in self._earlier if not left.done()]
+        earlier = {"running": len(running), "refused": any(left.refused for left in running)}
         return {"type": "row", "row": row, "note": self.note, "earlier": earlier}
 
     def changes(self) -> Content:
@@ -74,7 +77,7 @@ class CardFeed(Feed):
     def act(self, content: Content) -> bool:
         match content:
             case {"type": "cancel", "force": bool(force)}:
-                if not self._future.request_cancel_unfinished(force):
+                if self._shows is None or not self._shows[0].request_cancel_unfinished(force):
                     self.note = TOO_LATE
                     publisher.mark(self)
                     self._noted()
@@ -85,12 +88,24 @@ class CardFeed(Feed):
                 return True
         return False
 
+    def retire(self) -> None:
+        """What is still shown keeps no future alive, and so no result."""
+        self._last = self.snapshot()
+        self._let_go()
+        super().retire()
+
     def close(self) -> None:
-        for watched in (self._future, *self._earlier):
-            watched.unwatch(self._changed)
+        self._let_go()
         super().close()
 
+    def _let_go(self) -> None:
+        shows, earlier = self._shows, self._earlier
+        for watched in (*(shows[:1] if shows is not None else ()), *earlier):
+            watched.unwatch(self._changed)
+        self._shows, self._earlier, self._noted = None, (), lambda: None
+
     def _changed(self, future: TaskLifecycle) -> None:
-        if self._future.done():
-            self._preview.ask()
+        shows = self._shows
+        if shows is not None and shows[0].done():
+            shows[1].ask()
         publisher.mark(self)

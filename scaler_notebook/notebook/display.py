@@ -15,6 +15,7 @@ from .publisher import View, publisher
 
 READY_PATIENCE = 3.0  # seconds with an ear for it that a front end gets to show a widget, before HTML takes its place
 LATE_CLICKS = 2.0  # seconds after its end for which a card still hears clicks
+LATE_PAGES = 60.0  # seconds after its end for which a card that nobody has shown can be (Voilà executes first)
 FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
 MAX_OFFERED = 3  # cards that an interrupted cell shows by itself
 
@@ -72,14 +73,14 @@ class Card:
             last_words.add(self)
             _live.discard(self)
             # Clicks that wait behind a busy main thread come to it before this does, and get their answer.
-            self._host.post(lambda: publisher.call_later(LATE_CLICKS, self._close_feed))
-        if self._ended or self._fallback:
+            self._host.post(self._retire_soon)
+        if self._ended or self._is_unseen():
             self._host.display_pub.publish(
                 data=self._static(), metadata={}, transient={"display_id": self._display_id}, update=True
             )
 
     def _changed(self, future: TaskLifecycle) -> None:
-        if future.done() or self._fallback:
+        if future.done() or (self._fallback and self._is_unseen()):
             publisher.mark(self)
 
     def _static(self) -> dict[str, Any]:
@@ -100,16 +101,15 @@ class Card:
             publisher.call_later(min(left, READY_PATIENCE), self._was_it_ready)
             return
         self._fallback = True
-        self._close_feed()
+        _live.discard(self)
         publisher.mark(self)
 
     def _is_unseen(self) -> bool:
         return self._feed is not None and not self._feed.ready and not self._future.done()
 
-    def _close_feed(self) -> None:
-        _live.discard(self)
+    def _retire_soon(self) -> None:
         if self._feed is not None:
-            self._feed.close()
+            publisher.call_later(LATE_CLICKS if self._feed.ready else LATE_PAGES, self._feed.retire)
 
 
 _live: "set[Card]" = set()  # cards with a Cancel button

@@ -1,8 +1,9 @@
 """One widget model and the messages that keep its views current, in their order.
 
-A view says ``{"type": "ready"}`` when it listens and gets a snapshot; later messages carry what has changed. Each has
-a sequence number one higher than the last: a view that misses one asks ``{"type": "gap"}`` for a snapshot. A page
-that gives itself a name (``"page"``) may say ``{"type": "gone"}``: nothing is sent when none is left.
+A view says ``{"type": "ready", "view": NAME}`` when it listens and gets a snapshot; later messages carry what has
+changed. Each has a sequence number one higher than the last: a view that misses one asks ``{"type": "gap"}`` for a
+snapshot. One that is taken down says ``{"type": "left", "view": NAME}``; that of a page that was closed cannot. Nothing
+is sent when none is left.
 """
 
 import logging
@@ -19,6 +20,7 @@ from .publisher import publisher
 
 Content: TypeAlias = dict[str, Any]
 
+UNNAMED = ""  # a view that will not say when it leaves
 GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,10 @@ class Feed(ABC):
     def __init__(self, host: KernelHost, widget: AnyWidget) -> None:
         self.widget = widget
         self.ready = False  # has a front end shown it?
+        self.views: set[str] = set()  # those that listen; one whose page was closed without a word stays
+        self._retired = False
         self._host = host
         self._comm_id = widget.comm.comm_id
-        self._pages: set[str] = set()  # that listen; one that was closed without a word stays
         self._sequence = 0
         self._snapshot_due = False
         self._gap_answered = -math.inf
@@ -68,7 +71,7 @@ class Feed(ABC):
         """Send what is due."""
         if self.widget.comm is None:  # somebody has closed the widget
             self.close()
-        if not self._pages or self.widget.comm is None:
+        if not self.views or self.widget.comm is None:
             return
         whole, self._snapshot_due = self._snapshot_due, False
         content = self.snapshot() if whole else self.changes()
@@ -76,6 +79,15 @@ class Feed(ABC):
             self._sequence += 1
             self.widget.send({**content, "seq": self._sequence, "now": time.time()})
             let_front_end_choose(self.widget.comm)
+
+    def retire(self) -> None:
+        """End the model as soon as no view shows it.
+
+        A page that was loaded again, or Voilà's, does not put static HTML in its place: what it shows is all it has.
+        """
+        self._retired = True
+        if not self.views - {UNNAMED}:
+            self.close()
 
     def close(self) -> None:
         """End the model; its views go. Idempotent."""
@@ -88,11 +100,14 @@ class Feed(ABC):
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
         match content:
             case {"type": "ready", **more}:
-                self._pages.add(str(more.get("page", "")))
+                name = more.get("view")
+                self.views.add(name if isinstance(name, str) else UNNAMED)
                 self.ready = self._snapshot_due = True
                 publisher.mark(self)
-            case {"type": "gone", "page": str(page)}:
-                self._pages.discard(page)
+            case {"type": "left", "view": str(name)}:
+                self.views.discard(name)
+                if self._retired:
+                    publisher.call_later(0, self.retire)
             case {"type": "gap"}:
                 now = time.monotonic()
                 wait = max(0.0, self._gap_answered + GAP_INTERVAL - now)

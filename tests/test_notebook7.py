@@ -1,0 +1,62 @@
+"""The card in Notebook 7 and in Voilà."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from lab import LabNotebook, LabServer
+from playwright.sync_api import BrowserContext, Locator, expect
+
+pytestmark = pytest.mark.browser
+
+SETUP = "import time\nfrom scaler_notebook import NotebookExecutor\nex = NotebookExecutor(n_workers=4)"
+SHOW = "f = ex.submit(time.sleep, 600)\nf"
+
+
+@pytest.fixture(autouse=True)
+def kernels_end(shared_server: LabServer) -> Iterator[None]:
+    yield
+    shared_server.shut_down_kernels()
+
+
+def cancel(card: Locator) -> None:
+    expect(card.locator(".scaler-badge")).to_have_text("running")
+    card.locator(".scaler-cancel").click()
+    expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
+
+
+def test_notebook_7(shared_server: LabServer, context: BrowserContext) -> None:
+    shared_server.write_notebook("seven.ipynb", [SETUP])
+    notebook = LabNotebook.open(context, shared_server, "seven.ipynb", "notebook")
+    notebook.run(0)
+    notebook.wait_until_run(0)
+    cancel(notebook.output(notebook.execute(SHOW)))
+    for busy in ("f.result()", "time.sleep(600)"):
+        card = notebook.output(notebook.execute(SHOW))
+        cell = notebook.begin(busy)
+        notebook.wait_until_running(cell)
+        cancel(card)
+        if busy != "f.result()":
+            assert notebook.is_running(cell)
+            notebook.interrupt()
+        notebook.wait_until_run(cell)
+    card = notebook.output(notebook.execute(SHOW))
+    notebook.reload()
+    cancel(card)
+    notebook.page.close()  # Notebook 7 throws errors of its own on any page
+
+
+def test_voila(shared_server: LabServer, context: BrowserContext) -> None:
+    """It executes the notebook, then shows it; its kernel has no subshells."""
+    waits = "import ipywidgets\nwait = ipywidgets.Button(description='wait')\nwait.on_click(lambda _: f.result())\nwait"
+    shared_server.write_notebook("page.ipynb", [SETUP, SHOW, SHOW, SHOW.replace("f =", "g ="), "g.cancel()", waits])
+    page = context.new_page()
+    page.goto(shared_server.url("page.ipynb", "voila"))
+    outputs = page.locator(".jp-OutputArea")
+    expect(page.locator(".scaler-badge")).to_have_count(3)
+    cancel(outputs.filter(has=page.locator(".scaler-badge")).nth(0))
+    page.get_by_role("button", name="wait").click()
+    cancel(outputs.filter(has=page.locator(".scaler-badge")).nth(1))
+    expect(page.locator(".scaler-badge").nth(2)).to_have_text("cancelled: stopped")
+    page.close()
