@@ -95,11 +95,6 @@ def shown_rows(board: Locator) -> list[str]:
     return found
 
 
-def away(board: Locator) -> None:
-    """Take the pointer off the table: under it rows stay where they are."""
-    board.locator(".scaler-title").hover()
-
-
 def test_ten_thousand_rows_are_scrolled_through_and_few_of_them_are_in_the_document(board: Locator) -> None:
     grid = board.get_by_role("grid")
     expect(grid).to_have_attribute("aria-rowcount", "10001")
@@ -112,7 +107,7 @@ def test_ten_thousand_rows_are_scrolled_through_and_few_of_them_are_in_the_docum
     expect(grid).to_have_attribute("aria-activedescendant", row(board, "work(9999)").get_attribute("id") or "")
     board.page.keyboard.press("PageUp")
     board.page.keyboard.press("ArrowUp")
-    expect(board.locator(".scaler-current")).to_contain_text(re.compile(r"work\(999\d\)"))
+    expect(board.locator(".scaler-current")).to_contain_text(re.compile(r"work\(99[89]\d\)"))
     grid.evaluate("grid => grid.scrollTop = 26 * 5000")
     expect(row(board, "work(5000)")).to_be_in_viewport()
     assert board.locator(".scaler-rows .scaler-line").count() < 40

@@ -25,7 +25,7 @@ from scaler_notebook.client import roster
 from scaler_notebook.notebook import board_display, board_rendering, boards, feed
 from scaler_notebook.notebook.board_rows import KINDS, BoardRow, SessionTable, TaskTable
 from scaler_notebook.notebook.boards import BoardFeed
-from scaler_notebook.protocol.messages import TaskProgress
+from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
 COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags")
@@ -492,6 +492,16 @@ def test_cancel_asks_those_that_are_meant_and_says_who_had_ended(board: Any, sti
     agree(page, futures)
 
 
+def test_a_future_that_comes_twice_has_one_row(board: Any, still: StillPublisher) -> None:
+    future = detached_future()
+    feed, page = board([future])
+    feed._table.add(future)
+    feed._table.add(future)
+    still.run()
+    assert len(page.rows()) == 1
+    assert len(future._watchers) == 1
+
+
 def test_a_click_on_all_means_those_that_came_since_the_last_message_too(board: Any) -> None:
     futures = [detached_future()]
     feed, page = board(futures)
@@ -585,6 +595,9 @@ def test_retry_puts_new_tasks_into_the_board_and_into_the_group(board: Any, stil
         assert page.columns["flags"] == [2, 0, 0, 0]
         assert group[0] not in failed
         assert group[1] in failed
+        failed[0].add_log(TaskLog(failed[0].task_id, LogStream.STDOUT, "late"))
+        still.run()
+        assert page.columns["flags"] == [2, 0, 0, 0]
         page.say({"type": "retry", "rows": "all"})
         joined("scaler_notebook retry")
         still.run()
