@@ -116,7 +116,7 @@ function makeTable(store, act) {
     line.node.classList.toggle("scaler-current", store.current === number);
     line.node.classList.toggle("scaler-opened", look.open === number);
     const call = textOf(rows, "call", number);
-    const note = refused ? "still running after a cancel" : textOf(rows, "note", number);
+    const note = refused ? "still running" : textOf(rows, "note", number);
     const retried = flags & RETRIED ? "submitted again; " : "";
     const progress = ended(kind) ? undefined : rows.progress.get(number);
     paintCell(line.cells.call, call);
