@@ -136,7 +136,7 @@ function build() {
     origin: h("div", "scaler-origin"),
     resultText: h("pre", "scaler-block"),
     resultRich: h("div", "scaler-rich"),
-    earlierRun: h("div", "scaler-earlier-run", h("span"), button("", "")),
+    earlierRun: h("div", "scaler-earlier-run", h("span"), button("scaler-stop-earlier", "")),
     note: h("div", "scaler-note", "waiting for the kernel…"),
     status: h("span", "scaler-spoken"),
   };
@@ -225,7 +225,7 @@ function paintEarlierRun(ui, { running, refused }) {
   ui.earlierRun.hidden = !running;
   const tasks = running === 1 ? "a task" : `${running} tasks`;
   setText(words, `${tasks} of an earlier run of this cell ${running === 1 ? "still runs" : "still run"}:`);
-  stop.className = `scaler-button ${refused ? "scaler-kill" : "scaler-cancel"}`;
+  stop.dataset.force = refused;
   setText(stop, refused ? "Kill" : "Cancel");
   stop.setAttribute("aria-label", `${stop.textContent} what an earlier run of this cell left`);
 }
@@ -331,7 +331,7 @@ function render({ model, el }) {
   const stopListening = whenKernelEnds(model, onKernelEnd);
   ui.cancel.onclick = () => ask(ui.cancel, false);
   ui.earlierRun.lastChild.onclick = ({ target }) =>
-    model.send({ type: "cancel_earlier", force: target.classList.contains("scaler-kill") });
+    model.send({ type: "cancel_earlier", force: target.dataset.force === "true" });
   ui.kill.onclick = () => ask(ui.kill, true);
   model.on("msg:custom", onMessage);
   el.append(ui.root);
