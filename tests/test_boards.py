@@ -489,6 +489,7 @@ def test_cancel_asks_those_that_are_meant_and_says_who_had_ended(board: Any, sti
     page.say({"type": "cancel", "rows": "all", "force": False})
     still.run()
     assert page.answers[-1] == "0 tasks asked to stop"
+    assert len(page.answers) == 5, "an answer is given once"
     agree(page, futures)
 
 
@@ -739,6 +740,7 @@ def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
     comm = card_id(k.run("group = ex.map_async(time.sleep, [60] * 50)\ngroup"))
     k.send_comm(comm, {"type": "ready"})
     wait_for(k, comm, lambda m: m.get("whole", False))
+    k.run("while {f.state for f in group[:2]} != {TaskState.RUNNING}: time.sleep(0.01)")
     waiting = k.submit("print(group.wait(), {f.cancel_reason.value for f in group} == {'stopped', 'never started'})")
     k.until(lambda m: m["msg_type"] == "execute_input" and m["parent_header"]["msg_id"] == waiting)
     k.send_comm(comm, {"type": "cancel", "rows": "all", "force": False})
@@ -769,6 +771,8 @@ def test_without_a_front_end_the_board_becomes_html_that_says_how_to_stop(k: Ker
     ended = static(k, "3 cancelled")
     assert WIDGET not in ended
     assert "%scaler" not in ended["text/html"]
+    k.run("1")
+    static(k, "3 cancelled")  # once more, for who listens only while a cell runs
 
 
 def test_widgets_for_layouts_live_until_they_are_closed(k: Kernel) -> None:
