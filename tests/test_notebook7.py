@@ -50,7 +50,7 @@ def test_notebook_7(shared_server: LabServer, context: BrowserContext) -> None:
 def test_voila(shared_server: LabServer, context: BrowserContext) -> None:
     """It executes the notebook, then shows it; its kernel has no subshells."""
     waits = "import ipywidgets\nwait = ipywidgets.Button(description='wait')\nwait.on_click(lambda _: f.result())\nwait"
-    shared_server.write_notebook("page.ipynb", [SETUP, SHOW, SHOW, SHOW.replace("f =", "g ="), "g.cancel()", waits])
+    shared_server.write_notebook("page.ipynb", [SETUP, SHOW, SHOW, SHOW.replace("f", "g"), "g.cancel()", waits])
     page = context.new_page()
     page.goto(shared_server.url("page.ipynb", "voila"))
     outputs = page.locator(".jp-OutputArea")
@@ -58,5 +58,6 @@ def test_voila(shared_server: LabServer, context: BrowserContext) -> None:
     cancel(outputs.filter(has=page.locator(".scaler-badge")).nth(0))
     page.get_by_role("button", name="wait").click()
     cancel(outputs.filter(has=page.locator(".scaler-badge")).nth(1))
-    expect(page.locator(".scaler-badge").nth(2)).to_have_text("cancelled: stopped")
+    page.wait_for_timeout(3000)  # static HTML, which Voilà ignores, has taken the place of ended cards elsewhere
+    expect(page.locator(".scaler-badge")).to_have_text(["cancelled: stopped"] * 3)
     page.close()
