@@ -87,6 +87,7 @@ def test_a_task_that_ends_while_no_page_is_open(
     expect(badge(notebook.output(shown))).to_have_text("done")
 
 
+@pytest.mark.matrix
 def test_a_cell_that_is_run_again_and_several_views(
     notebook: LabNotebook, shared_server: LabServer, context: BrowserContext
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_cell_that_is_run_again_and_several_views(
     tab.page.close()
 
 
+@pytest.mark.matrix
 def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
     before = notebook.text(notebook.execute(COMMS))
     shown = notebook.execute(SHOW)
@@ -127,7 +129,7 @@ def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
     wait_for_text(notebook, left, "0 0 0 0\n")
 
 
-@pytest.mark.parametrize("how", ["restarted", "killed"])
+@pytest.mark.parametrize("how", [pytest.param("restarted", marks=pytest.mark.matrix), "killed"])
 def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     card = notebook.output(notebook.execute(SHOW))
     expect(badge(card)).to_have_text("running")
