@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -138,3 +139,86 @@ def test_a_process_that_attaches_again_and_again_is_watched_once(executor: Noteb
             assert guest.submit(abs, -1).result(SAFETY) == 1
             counts.append(watches())
     assert len(set(counts)) == 1, counts
+
+
+LATE = """
+import sys, time
+import numpy
+from scaler_notebook import NotebookExecutor, TaskState
+ex = NotebookExecutor(sys.argv[1])
+ex.submit(abs, -1).result()
+print("attached", flush=True)
+sys.stdin.readline()
+path = sys.argv[2]
+late = ex.submit(lambda: open(path, "w").close())
+print("sent", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_what_a_dead_guest_had_sent_last_never_starts(executor: NotebookExecutor, tmp_path: Path) -> None:
+    effect = tmp_path / "effect"
+    arguments = [sys.executable, "-c", LATE, executor.address, str(effect)]
+    guest = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert guest.stdin is not None
+    assert guest.stdout is not None
+    assert guest.stdout.readline() == "attached\n"
+    os.kill(scheduler_pid(executor), signal.SIGSTOP)
+    try:
+        guest.stdin.write("go\n")
+        guest.stdin.flush()
+        assert guest.stdout.readline() == "sent\n"
+        # It is on its way from the guest's agent: a thread of its own, so give it until the guest is gone.
+        guest.kill()
+        guest.communicate(timeout=SAFETY)
+    finally:
+        os.kill(scheduler_pid(executor), signal.SIGCONT)
+    for _ in range(20):  # whatever was on its way has arrived before these are over
+        assert executor.submit(abs, -1).result(SAFETY) == 1
+    assert not effect.exists()
+
+
+UNREAD = """
+import os, signal, sys
+import numpy
+from scaler_notebook import NotebookExecutor
+ex = NotebookExecutor(sys.argv[1])
+def large():
+    import time
+    time.sleep(0.3)
+    return numpy.ones(1_000_000)
+future = ex.submit(large)
+while future.state.value != "running": pass
+print("running", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_what_a_dead_guest_did_not_take_is_freed(executor: NotebookExecutor) -> None:
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+    def large_files() -> int:
+        count = 0
+        for link in Path(f"/proc/{scheduler_pid(executor)}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                count += "memfd" in os.readlink(link) and link.stat().st_size >= 8_000_000
+        return count
+
+    guest = subprocess.Popen([sys.executable, "-c", UNREAD, executor.address], stdout=subprocess.PIPE, text=True)
+    assert guest.stdout is not None
+    assert guest.stdout.readline() == "running\n"
+    deadline = time.monotonic() + SAFETY
+    while large_files() == 0:
+        assert time.monotonic() < deadline, "its result never came"
+        time.sleep(0.01)
+    guest.kill()
+    guest.communicate(timeout=SAFETY)
+    while large_files():
+        assert time.monotonic() < deadline, "its result is kept"
+        time.sleep(0.01)
+
+
+def scheduler_pid(executor: NotebookExecutor) -> int:
+    session = executor._session
+    assert session is not None
+    return int(session._engine.scheduler.pid)  # type: ignore[attr-defined]

@@ -66,7 +66,8 @@ class Clients:
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._guests: dict[int, set[bytes]] = {}  # by process: the clients in it that attached
-        self._lent: set[int] = set()  # descriptors of results that the client has not mapped yet
+        self._lent: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
+        self._departed: set[bytes] = set()  # what they had sent may still be on its way
         self._context = zmq.Context()
         self._socket = socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
@@ -96,6 +97,8 @@ class Clients:
         for frame, *frames in received(self._socket, plain=2, writable=False):
             got = True
             owner = bytes(frame)
+            if owner in self._departed:
+                continue
             try:
                 messages = CLIENT_CODEC.decode(frames, partial(self._malformed, owner))
             except ProtocolError as error:
@@ -163,31 +166,32 @@ class Clients:
             self._guests[pid] = {owner}
 
     def _gone(self, owner: bytes) -> None:
+        self._departed.add(owner)
         self._core.client_gone(owner)
         self._receivers.pop(owner, None)
+        self._take_back([descriptor for descriptor, client in self._lent.items() if client == owner])
 
     # ------------------------------------------------------------------ large results
 
-    def lend(self, payload: Payload) -> Payload:
-        """Open what a process wrote, until a client has mapped it: so it outlives that process.
+    def lend(self, owner: bytes, payload: Payload) -> Payload:
+        """Open what a process wrote, until its client has mapped it: so it outlives that process.
 
         Raises
         ------
         OSError
             It cannot be opened.
         """
-        if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
+        if owner in self._departed or not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
             return payload
         buffers: list[Buffer | SegmentRef] = []
         for buffer in payload.buffers:
             if isinstance(buffer, SegmentRef):
                 descriptor = reopen(buffer)
-                self._lent.add(descriptor)
+                self._lent[descriptor] = owner
                 buffer = SegmentRef(os.getpid(), descriptor, buffer.size)
             buffers.append(buffer)
         return replace(payload, buffers=tuple(buffers))
 
     def _take_back(self, descriptors: Iterable[int]) -> None:
-        known = self._lent.intersection(descriptors)
-        self._lent -= known
+        known = [descriptor for descriptor in descriptors if self._lent.pop(descriptor, None) is not None]
         close_all(known)

@@ -168,6 +168,8 @@ class Pool:
     def interrupt(self, pid: int, seq: int) -> None:
         """Ask a run to stop."""
         process = self._processes[pid]
+        if process.how:
+            return  # its number may be another's by now
         process.page.ask(seq)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
@@ -175,6 +177,8 @@ class Pool:
     def kill(self, pid: int) -> None:
         """Kill a process and all that it started; :meth:`PoolEvents.died` follows when they are gone."""
         process = self._processes[pid]
+        if process.how:
+            return  # its number may be another's by now
         descendants = family.descendants(pid)
         process.lingering += descendants  # a second call may find them orphaned, and no longer its own
         family.kill_group(pid)
@@ -275,9 +279,9 @@ class Pool:
         self.fill()
 
     def _died(self, process: TaskProcess, status: int) -> None:
-        self._read(process)  # a result that it had written counts
         process.how = f"task process {process.pid} died: {family.cause_of_death(status)}"
         process.reaped_at = time.monotonic()
+        self._read(process)  # a result that it had written counts
         # Orphans that it left are in its group, or were seen when it was killed.
         family.kill_group(process.pid)
         if process.gone:

@@ -162,8 +162,11 @@ class Scheduler:
         self._core.process_ready(pid, time.monotonic(), time.time())
 
     def ended_run(self, pid: int, ended: Ended) -> None:
+        held = self._core.holder(pid)
+        if held is None:
+            return
         try:
-            ended = replace(ended, payload=self._clients.lend(ended.payload))
+            ended = replace(ended, payload=self._clients.lend(held[1], ended.payload))
         except OSError as error:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(pid)  # dead already, most likely; either way its task fails, and says so
