@@ -6,6 +6,7 @@ import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,10 +25,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waits import SAFETY
 
-from scaler_notebook.engines.embedded import cores, family, output
+from scaler_notebook.engines.embedded import cores, family, output, stream
+from scaler_notebook.engines.embedded import pool as pool_module
+from scaler_notebook.engines.embedded.inner import INNER_CODEC, Ready
 from scaler_notebook.engines.embedded.output import MAX_TASK_OUTPUT, READ, OutputFile
 from scaler_notebook.engines.embedded.pool import Pool
-from scaler_notebook.engines.embedded.starting import Spawn
+from scaler_notebook.engines.embedded.starting import Ends, Spawn
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import ProtocolError, RemoteTraceback, TaskSerializationError
 
@@ -251,7 +254,7 @@ def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again
     assert parent.stdout.readline() == b"up\n"
     with selectors.DefaultSelector() as selector:
         pool = Pool(0, Spawn(), selector, cast(Any, None))
-        process = pool._processes[parent.pid] = cast(Any, SimpleNamespace(pid=parent.pid, lingering=[]))
+        process = pool._processes[parent.pid] = cast(Any, SimpleNamespace(pid=parent.pid, lingering=[], how=""))
         (child,) = family.descendants(parent.pid)
         pool.kill(parent.pid)
         parent.wait(SAFETY)
@@ -263,6 +266,39 @@ def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again
     while is_there(child):
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+class Stillborn:
+    """Starts nothing; the test speaks for the process."""
+
+    def __init__(self) -> None:
+        self.socks: list[socket.socket] = []
+
+    def start(self, ends: Ends) -> None:
+        self.socks.append(socket.socket(fileno=os.dup(ends.sock)))
+
+    def close(self) -> None:
+        for sock in self.socks:
+            sock.close()
+
+
+def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = [(4_000_000, 9), (0, 0)]
+    monkeypatch.setattr(pool_module.os, "waitpid", lambda pid, options: statuses.pop(0))
+    starter = Stillborn()
+    with selectors.DefaultSelector() as selector:
+        pool = Pool(1, starter, selector, cast(Any, None))  # no event may come of it
+        pool.fill()
+        pool.reap()
+        stream.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
+        for key, _ in selector.select(SAFETY):
+            key.data()
+        assert len(starter.socks) == 2, "it was not replaced"
+        assert not pool._processes
+        for process in pool._starting:
+            selector.unregister(process.sock)
+            process.close()
+    starter.close()
 
 
 def is_there(pid: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from waits import SAFETY, until
 
@@ -208,13 +208,14 @@ def test_each_report_is_news_once(page: mmap.mmap) -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"\xff" * 8)
 def test_no_bytes_harm_the_reader(junk: bytes) -> None:
     with mmap.mmap(-1, 4096) as page:
         slot = ProgressSlot(page)
         page[OFFSET : OFFSET + len(junk)] = junk
         slot.news()
-        page[OFFSET : OFFSET + 8] = bytes(8)
-        slot.write(1, 1, 1, "well")
+        for _ in range(2):  # a version that wraps around hides one report
+            slot.write(1, 1, 1, "well")
         assert slot.news() == (1, 1, 1, "well")
         slot.close()
 

@@ -104,6 +104,7 @@ class Pool:
         self._processes: dict[int, TaskProcess] = {}
         self._vanishing: list[TaskProcess] = []  # reaped, but something that they started is not gone yet
         self._failed_starts = 0
+        self._reaped: set[int] = set()  # unknown numbers: orphans of tasks, or one whose Ready is not read yet
 
     def fill(self) -> None:
         """Start what is missing."""
@@ -204,6 +205,10 @@ class Pool:
                 process = self._processes.get(pid)
                 if process is not None:
                     self._died(process, status)
+                else:
+                    self._reaped.add(pid)
+        if not self._starting:
+            self._reaped.clear()
         for process in list(self._vanishing):
             if process.gone or time.monotonic() - process.reaped_at > LINGER:
                 self._vanishing.remove(process)
@@ -257,6 +262,8 @@ class Pool:
     def _receive(self, process: TaskProcess, message: InnerMessage) -> None:
         if isinstance(message, Ready):
             if process in self._starting:
+                if message.pid in self._reaped:
+                    raise ProtocolError("it is dead already")
                 process.pid = message.pid
                 self._starting.discard(process)
                 self._processes[message.pid] = process

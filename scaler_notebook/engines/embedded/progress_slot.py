@@ -10,6 +10,7 @@ import struct
 OFFSET = 64  # in the page; what asks the task to stop stands before it
 LAYOUT = struct.Struct("=Qddq")  # run, done, total, length of the note
 MAX_NOTE = 1000  # bytes
+LARGEST = 2**64 - 1
 
 Report = tuple[int, float, float, str]  # run, done, total (negative: unknown), note
 
@@ -37,7 +38,7 @@ class ProgressSlot:
         LAYOUT.pack_into(self._page, self._body, run, done, total, len(text))
         start = self._body + LAYOUT.size
         self._page[start : start + len(text)] = text
-        self._version[0] = version + 1
+        self._version[0] = (version + 1) & LARGEST
 
     def news(self) -> Report | None:
         """By the scheduler: the last report, if it is not the one that was given last."""
