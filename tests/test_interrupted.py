@@ -90,13 +90,20 @@ SCRIPT = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from scaler_notebook import NotebookExecutor
+from scaler_notebook.client import waiting
+class Host(waiting.PlainHost):
+    def wait(self, signal, timeout):
+        print("waiting", flush=True)  # and not earlier: an interrupt before the wait is the script's own affair
+        return super().wait(signal, timeout)
 with NotebookExecutor(n_workers=1, on_interrupt=sys.argv[1]) as executor:
     future = executor.submit(time.sleep, float(sys.argv[2]))
     while future.state.value != "running": time.sleep(0.001)
+    plain = waiting.host()
     try:
-        print("waiting", flush=True)
+        waiting.install_host(Host())
         future.result()
     except KeyboardInterrupt:
+        waiting.install_host(plain)
         print(future.state.value, flush=True)
 print(future.cancel_reason.value if future.cancelled() else future.result())
 """

@@ -34,7 +34,8 @@ def until(
         The stop button or Ctrl-C; what happens to the tasks is their executors' policy.
     """
     signal = waiting.Signal()
-    with _watched(futures, condition, enough, signal.set) as left, stoppable(lambda: left):
+    futures = list(futures)
+    with stoppable(lambda: futures), _watched(futures, condition, enough, signal.set) as left:
         if left:
             waiting.host().wait(signal, timeout)
         return not left
