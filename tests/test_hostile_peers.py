@@ -25,6 +25,7 @@ from scaler_notebook.engines.embedded.stream import pack
 from scaler_notebook.protocol.messages import (
     Buffer,
     ClientDisconnect,
+    ClientHello,
     Payload,
     TaskCancel,
     TaskCancelConfirm,
@@ -119,6 +120,7 @@ def test_a_cancel_of_somebody_elses_task(bystander: Bystander, stranger: Strange
 
 def test_a_goodbye_in_somebody_elses_name(bystander: Bystander, stranger: Stranger) -> None:
     stranger.say(ClientDisconnect(bystander.running.task_id.partition("-")[0]))
+    stranger.say(ClientHello(os.getpid()))  # who has said goodbye is not heard before
     stranger.wait_until_read()
     bystander.check()
 

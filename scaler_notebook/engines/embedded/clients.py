@@ -97,8 +97,6 @@ class Clients:
         for frame, *frames in received(self._socket, plain=2, writable=False):
             got = True
             owner = bytes(frame)
-            if owner in self._departed:
-                continue
             try:
                 messages = CLIENT_CODEC.decode(frames, partial(self._malformed, owner))
             except ProtocolError as error:
@@ -107,15 +105,18 @@ class Clients:
             now, clock = time.monotonic(), time.time()
             for message in messages:
                 match message:
+                    case ClientHello():
+                        self._departed.discard(owner)
+                        self.tell(owner, EngineHello(self._slots))
+                        self._watch(owner, message.pid)
+                    case _ if owner in self._departed:
+                        pass
                     case Task():
                         self._submit(owner, message, now, clock)
                     case TaskCancel():
                         self._core.cancel(owner, message, now)
                     case ClientContext():
                         self._core.move(owner, message)
-                    case ClientHello():
-                        self.tell(owner, EngineHello(self._slots))
-                        self._watch(owner, message.pid)
                     case BuffersReceived():
                         self._take_back(message.descriptors)
                     case ClientDisconnect():
