@@ -350,13 +350,20 @@ def counts_in_a_thread(path: str) -> None:
 
 
 def counts_in_a_forked_child(path: str) -> None:
-    forked(ignore, lambda: count(path))
+    child_that_counts(ignore, path)
     rest()
 
 
 def counts_in_a_child_of_another_session(path: str) -> None:
-    forked(os.setsid, lambda: count(path))
+    child_that_counts(os.setsid, path)
     rest()
+
+
+def child_that_counts(prepare: Callable[[], object], path: str) -> None:
+    """It begins when the fork is behind us: Python swallows an interrupt in what runs at a fork."""
+    wait, go = os.pipe()
+    forked(prepare, lambda: (os.read(wait, 1), count(path)))
+    os.write(go, b"+")
 
 
 def counts_in_a_subprocess(path: str) -> None:
