@@ -73,9 +73,11 @@ CELLS = [
     "ex.cancel_all()",
     # 5: tasks that run through a board
     "before = list(sent), publisher_cpu()\n"
+    "gates = [ex.submit(time.sleep, 600) for _ in range(2)]\n"
     "through = ex.map_async(nothing, range({tasks}))\n"
     "display(through)\n"
-    "began = time.time(); through.wait(); took = time.time() - began\n"
+    "time.sleep(1)\n"
+    "began = time.time(); [gate.cancel(force=True) for gate in gates]; through.wait(); took = time.time() - began\n"
     "time.sleep(1)\n"
     "print(json.dumps(dict(seconds=took, publisher=publisher_cpu() - before[1],"
     " messages=sent[0] - before[0][0], bytes=sent[1] - before[0][1])))",
@@ -83,12 +85,15 @@ CELLS = [
     "def plain():\n"
     "    lines = [ipywidgets.HBox([ipywidgets.HTML(f'task {{n}}: queued'), ipywidgets.Button(description='Cancel')])\n"
     "             for n in range({plain})]\n"
+    "    for line in lines:\n"
+    "        line.children[1].on_click(lambda _, html=line.children[0]: setattr(html, 'value', 'cancelled'))\n"
     "    display(ipywidgets.VBox(lines))\n"
     "    return lines\n"
     "lines = measured(plain)",
     "def update():\n"
     "    for n, line in enumerate(lines): line.children[0].value = f'task {{n}}: done'\n"
     "measured(update)\nNone",
+    "time.sleep(3)",
 ]
 
 WATCH = """([selector, text]) => {
@@ -117,6 +122,18 @@ CLICK = """async row => {
     line.querySelector('.scaler-row-cancel').click();
 })}"""
 
+PLAIN_CLICK = """async n => {
+    const line = [...document.querySelectorAll('.widget-hbox')].filter(line => line.querySelector('button'))[n];
+    return await new Promise(resolve => {
+    const began = performance.now();
+    new MutationObserver((_, observer) => {
+        if (!line.textContent.includes('cancelled')) return;
+        observer.disconnect();
+        resolve(performance.now() - began);
+    }).observe(line, {subtree: true, childList: true, characterData: true});
+    line.querySelector('button').click();
+})}"""
+
 
 def main() -> None:
     """Run all of it and print a line for each figure."""
@@ -138,6 +155,7 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
     def run(cell: int) -> dict[str, float]:
         notebook.run(cell)
         notebook.wait_until_run(cell, 300)
+        notebook.page.wait_for_timeout(500)  # the reply may overtake what the cell printed
         text = notebook.text(cell)
         found: dict[str, float] = json.loads(text[text.rindex('{"') :]) if '{"' in text else {}
         return found
@@ -148,8 +166,8 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
         at: float = notebook.page.evaluate("() => window.painted")
         return at / 1000 - began
 
-    def clicks(first: int) -> str:
-        times = sorted(notebook.page.evaluate(CLICK, first + 20 * n) for n in range(CLICKS))
+    def clicks(script: str, first: int, step: int = 1, count: int = CLICKS) -> str:
+        times = sorted(notebook.page.evaluate(script, first + step * n) for n in range(count))
         return f"median {statistics.median(times):.0f} ms, worst {times[-1]:.0f} ms"
 
     run(0)
@@ -158,10 +176,10 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
     after = run(2)
     print(f"board of {tasks:,}: painted after {shown:.2f} s; kernel CPU to create {created['cpu']:.3f} s")
     print(f"  sent to show it: {after['messages']:.0f} messages, {after['bytes'] / 1000:,.0f} kB")
-    print(f"  click to badge, kernel idle: {clicks(20)}")
+    print(f"  click to badge, kernel idle: {clicks(CLICK, 20, 20)}")
     notebook.run(3)
     notebook.wait_until_running(3)
-    print(f"  click to badge, a cell sleeps: {clicks(500)}")
+    print(f"  click to badge, a cell sleeps: {clicks(CLICK, 500, 20)}")
     notebook.wait_until_run(3, 60)
     run(4)
     through = run(5)
@@ -175,6 +193,10 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
     print(f"the plain way, {PLAIN_TASKS:,}: painted after {shown:.2f} s; kernel CPU to create {plain['cpu']:.2f} s")
     print(f"  sent to show it: {plain['messages']:.0f} messages, {plain['bytes'] / 1000:,.0f} kB")
     print(f"  each changed once: {updated['messages']:.0f} messages, kernel CPU {updated['cpu']:.2f} s")
+    print(f"  click to label, kernel idle: {clicks(PLAIN_CLICK, 0)}")
+    notebook.run(8)
+    notebook.wait_until_running(8)
+    print(f"  click to label, a cell sleeps for 3 s: {clicks(PLAIN_CLICK, 20, count=1)}")
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
     wait_for_text(notebook, COMMS, before)
     left = (
         "from scaler_notebook.notebook import bridge, display as d, publisher as p; q = p.publisher; "
-        "print(len(d._live), len(q._due), len(q._sent), len(bridge.kernel_host().our_comms))"
+        "print(len(d._live), len(q._due), len(q._quiet_at), len(bridge.kernel_host().our_comms))"
     )
     wait_for_text(notebook, left, "0 0 0 0\n")
 

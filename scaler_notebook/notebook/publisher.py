@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-VIEW_INTERVAL = 0.05  # seconds between two messages of one view
+VIEW_INTERVAL = 0.05  # seconds between two messages of one view, in the long run
+BURST = 2  # messages of a view that was quiet may follow each other at once: a click brings "cancelling…" and the end
 TOTAL_INTERVAL = 0.005  # seconds between two messages of all views together
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,9 @@ class Publisher:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._due: dict[View, float] = {}  # views that have something to send, and when they may
-        self._sent: dict[View, float] = {}  # views that have sent within the last VIEW_INTERVAL, in that order
+        # Views that have sent lately, and when they will have been quiet for long enough to send a burst again. This is
+        # the "virtual scheduling" of ATM's generic cell rate algorithm (ITU-T I.371).
+        self._quiet_at: dict[View, float] = {}
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._sending = False
@@ -41,7 +44,7 @@ class Publisher:
         """``view`` has changed; any thread, never blocks for long. Marking it twice sends once."""
         with self._changed:
             if view not in self._due:
-                self._due[view] = self._sent.get(view, 0.0) + VIEW_INTERVAL
+                self._due[view] = self._quiet_at.get(view, 0.0) - (BURST - 1) * VIEW_INTERVAL
                 self._wake()
 
     def call_later(self, delay: float, call: Callable[[], None]) -> None:
@@ -54,7 +57,7 @@ class Publisher:
         """``view`` sends no more."""
         with self._changed:
             self._due.pop(view, None)
-            self._sent.pop(view, None)
+            self._quiet_at.pop(view, None)
 
     def flush(self, timeout: float) -> None:
         """Have everything that is marked sent now, and wait for it, at most ``timeout`` seconds."""
@@ -89,20 +92,19 @@ class Publisher:
         with self._changed:
             while True:
                 now = time.monotonic()
-                while self._sent and next(iter(self._sent.values())) + VIEW_INTERVAL <= now:
-                    del self._sent[next(iter(self._sent))]
+                for view in [view for view, at in self._quiet_at.items() if at <= now]:
+                    del self._quiet_at[view]
                 if self._later and self._later[0][0] <= now:
                     return heapq.heappop(self._later)[2]
-                view = min(self._due, key=self._due.__getitem__, default=None)
-                if view is not None and self._due[view] <= now:
-                    del self._due[view]
-                    self._sent.pop(view, None)
-                    self._sent[view] = now
+                first = min(self._due, key=self._due.__getitem__, default=None)
+                if first is not None and self._due[first] <= now:
+                    del self._due[first]
+                    self._quiet_at[first] = max(now, self._quiet_at.get(first, 0.0)) + VIEW_INTERVAL
                     self._sending = True
-                    return view.publish
+                    return first.publish
                 times = [self._later[0][0]] if self._later else []
-                times += [self._due[view]] if view is not None else []
-                times += [next(iter(self._sent.values())) + VIEW_INTERVAL] if self._sent else []
+                times += [self._due[first]] if first is not None else []
+                times += [min(self._quiet_at.values())] if self._quiet_at else []
                 self._changed.wait(min(times) - now if times else None)
 
 
