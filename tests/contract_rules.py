@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from followers import Followers, check_derived
 
 from scaler_notebook import CancelReason, ProcessorDiedError, ScalerFuture, TaskState
+from scaler_notebook.engines.embedded.core import MOST_HANDED
 from scaler_notebook.engines.embedded.inner import End
 from scaler_notebook.protocol.messages import (
     ClientContext,
@@ -62,6 +63,7 @@ class Job:
         self.grace = 1.0  # of the next request
         # what really happens
         self.process: Process | None = None  # that it was handed to
+        self.handed_to = 0  # how many processes, each but the last of which has died before it began it
         self.runs = 0  # how often its code began
         self.end: End | None = None  # how its code ended by itself
         # the engine
@@ -99,8 +101,16 @@ class Job:
         assert self.arrived
         assert context is self.context, "a task runs in its client's surroundings at the submit"
         assert not self.last, "A task cancelled before it started never starts; a confirmed one never runs again"
-        assert self.process is None, "a task is handed to one process, once"
+        assert self.process is None, "a task that may have begun is handed to no other process"
         self.process = process
+        self.handed_to += 1
+
+    def loses_process(self) -> None:
+        """It was with a process that has died before it began it, and is where it was before: with nobody."""
+        if self.handed_to < MOST_HANDED and not self.announced:
+            assert self.runs == 0
+            self.process = None
+            SEEN["put back"] += 1
 
     def begins(self) -> None:
         assert not self.last, "A task is confirmed once, and never runs again after its confirmation"

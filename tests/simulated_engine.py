@@ -55,6 +55,7 @@ class Process:
     # the process itself
     run: Run | None = None
     asked: int = 0  # the run that its page of shared memory names
+    begun: int = 0  # the run that it says there to have begun
     written: list[Ended] = field(default_factory=list)  # into its socket, and not read yet
     dead: bool = False
     # the scheduler
@@ -81,6 +82,7 @@ class Process:
         """It takes what it was handed; an ask that came before stops that without a line of it run."""
         run = self.run
         assert run is not None
+        self.begun = run.seq
         if self.asked == run.seq:
             self._write(End.STOPPED)
         else:
@@ -273,9 +275,12 @@ class Engine:
             return
         process.reaped = True
         job, process.holds = process.holds, None
+        begun = process.begun == process.seq
+        if job is not None and not begun:
+            job.loses_process()
         if process.ready:
-            self.core.process_died(process.pid, "it died", self.clock.now, self.clock.time)
-        assert job is None or job.last, "a task ends with its process"
+            self.core.process_died(process.pid, "it died", begun, self.clock.now, self.clock.time)
+        assert job is None or job.last or job.process is not process, "a task ends with its process, once it has begun"
         del self.processes[process.pid]
         self._fill()
 

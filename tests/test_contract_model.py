@@ -249,6 +249,7 @@ WORTH = {
     "upgraded",
     "a refusal weaker than the request",
     "withdrawn",
+    "put back",
     "a result from a process being killed",
     "no such task",
     "forged",

@@ -86,7 +86,7 @@ def test_a_confirmed_task_is_gone_with_all_its_processes(
     arguments = [str(tmp_path)] if task is tormented.imports_what_loops else []
     forced = executor.submit(task, *arguments)
     if HARD[task] == STOPS:
-        executor.grace = 4.0 if task is tormented.is_in_a_del else LONG  # that one stops when half of it is over
+        executor.grace = LONG
     asked = executor.submit(task, *arguments)
     families = {}
     for future in (asked, forced):
@@ -217,6 +217,45 @@ def test_the_next_task_is_killed_after_a_cancel(force: bool) -> None:
         assert outcome(future) == "stopped"
         works(executor)
     ends.check()
+
+
+def test_a_task_whose_process_died_before_it_runs_in_another(frozen: Any, tmp_path: Path) -> None:
+    """The scheduler reads of a result first, hands over the next task, and only then that the process has died."""
+    path = tmp_path / "trace"
+    path.touch()
+    ends = Ends()
+    outcomes = set()
+    with engine(1) as executor:
+        for round in range(5):
+            enough = tmp_path / f"enough {round}"
+            first = executor.submit(tormented.brief_but_for, str(enough), str(path), 2 * round)
+            until_running(first)
+            eventually(lambda n=2 * round: traces(path)[0][n] == 1, "the first has begun")
+            pid = int(path.read_text().split()[-1])
+            second = executor.submit(tormented.brief, str(path), 2 * round + 1)
+            for each in (first, second):
+                ends.follow(each)
+            scheduler = scheduler_of(executor).pid
+            frozen(scheduler)
+            enough.touch()
+            eventually(lambda n=2 * round: traces(path)[1][n] == 1, "the first has come to its end")
+            eventually(lambda p=pid: status(p) == "S", "and waits for the next")
+            kill(pid)
+            eventually(lambda p=pid: not is_alive(p), "its process is dead")
+            thaw(scheduler)
+            assert second.result(SAFETY) == 2 * round + 1
+            outcomes.add(outcome(first))
+        works(executor)
+    assert outcomes in ({"finished"}, {"finished", "ProcessorDiedError"}), "it may be killed before it has written"
+    ends.check()
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["returns", "raises"])
+def test_a_process_that_a_task_forks_does_not_answer_for_it(raises: bool, executor: NotebookExecutor) -> None:
+    future = executor.submit(tormented.returns_twice, raises)
+    assert future.result(SAFETY) == f"the task; its child ended with {int(raises)}"
+    assert ("ValueError: in the child" in future.logs.stderr) == raises
+    works(executor)
 
 
 # ---------------------------------------------------------------- SIGSTOP of the task process

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, Core, Record
+from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, MOST_HANDED, Core, Record
 from scaler_notebook.engines.embedded.inner import End, Ended
 from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
 from scaler_notebook.protocol.messages import (
@@ -107,8 +107,8 @@ class Scene:
     def ended(self, end: End = End.SUCCESS, seq: int = 1, process: int = 1) -> None:
         self.core.process_ended_run(process, Ended(seq, end, EMPTY), self.now, CLOCK)
 
-    def died(self, process: int = 1) -> None:
-        self.core.process_died(process, "it died", self.now, CLOCK)
+    def died(self, process: int = 1, begun: bool = True) -> None:
+        self.core.process_died(process, "it died", begun, self.now, CLOCK)
 
     def gone(self, owner: bytes = b"me") -> None:
         self.core.client_gone(owner)
@@ -188,6 +188,7 @@ HAPPEN: dict[Event, Step] = {
     Event.ENDED: ended,
     Event.STOPPED: stop,
     Event.DIED: died,
+    Event.DIED_BEFORE: lambda scene: scene.died(begun=False),
     Event.CLIENT_GONE: gone,
 }
 
@@ -221,6 +222,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
     Event.ENDED: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
     Event.STOPPED: {R: KILL, A: KILL, W: KILL, E: ([], E)},
     Event.DIED: {R: (["me: t FailedWorkerDied"], O), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
+    Event.DIED_BEFORE: {R: ([], Q), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
     Event.CLIENT_GONE: {Q: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
 }
 
@@ -229,7 +231,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_every_cell_is_carried_out(way: str, event: Event, caplog: pytest.LogCaptureFixture) -> None:
     stage, force, arrive = WAYS[way]
-    scene = Scene(announced=event is not Event.START_DUE)
+    scene = Scene(announced=event not in (Event.START_DUE, Event.DIED_BEFORE))
     scene.submit()
     record = scene.record
     arrive(scene)
@@ -260,13 +262,14 @@ def test_the_table_is_whole_and_every_action_is_in_it() -> None:
 def test_the_table_keeps_the_rules() -> None:
     moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
     assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
-    assert all(to is not Q for _, to, _ in moves), "a task could run twice"
+    assert {event for _, to, event in moves if to is Q} == {Event.DIED_BEFORE}, "a task could run twice"
     assert {stage for stage, to, event in moves if to is R} == {Q, A}
     confirming = {Action.TAKE_BACK: {Q}, Action.CONFIRM: {A, W, E}}
     for (stage, event), action in TABLE.items():
         if action in confirming:
             assert stage in confirming[action]
-            assert (event is Event.DIED) == (action is Action.CONFIRM), "confirmed before its process is reaped"
+            reaped = event in (Event.DIED, Event.DIED_BEFORE)
+            assert reaped == (action is Action.CONFIRM), "confirmed before its process is reaped"
 
 
 OTHERS: dict[str, tuple[Step, list[str]]] = {
@@ -365,6 +368,42 @@ def test_a_death_announces_what_was_not_announced_yet(cancel: bool, last: str) -
         scene.cancel()
     scene.died()
     assert scene.hands.done[-2:] == ["me: t started on 1", f"me: t {last}"]
+
+
+def test_a_task_whose_process_died_before_it_is_the_next_to_run() -> None:
+    scene = Scene()
+    scene.ready()
+    scene.submit()
+    scene.submit("next")
+    scene.died(begun=False)
+    before = len(scene.hands.done)
+    scene.ready(2)
+    scene.after(ANNOUNCE_AFTER)
+    scene.ended(process=2)
+    assert scene.hands.done[before:] == [
+        "run t on 2 as 1",
+        "me: t started on 2",
+        SUCCESS,
+        "run next on 2 as 2",
+    ]
+
+
+def test_a_task_before_which_every_process_dies_fails() -> None:
+    """Perhaps taking it is what they die of."""
+    scene = Scene()
+    scene.submit()
+    for process in range(1, MOST_HANDED + 1):
+        scene.ready(process)
+        scene.died(process, begun=False)
+    assert scene.hands.done[-2:] == [f"me: t started on {MOST_HANDED}", "me: t FailedWorkerDied"]
+    assert not scene.core.has_queue
+
+
+def test_a_task_that_was_said_to_have_started_is_not_put_back() -> None:
+    scene = Scene()
+    scene.start()
+    scene.died(begun=False)
+    assert scene.hands.done[-1] == "me: t FailedWorkerDied"
 
 
 def test_a_stronger_request_gets_a_grace_period_of_its_own() -> None:
@@ -477,7 +516,8 @@ class Fate:
     """What must be true of one task, seen from outside."""
 
     owner: bytes
-    process: int = 0  # that it was handed to; stays
+    process: int = 0  # that it was handed to; stays, unless that died before it had begun
+    handed: int = 0
     held: bool = False  # by that process, as far as the core can know
     started: bool = False  # announced
     final: str = ""
@@ -548,6 +588,7 @@ class World:
         assert process not in self.holds, "handed to a busy process"
         assert not fate.final
         assert not fate.process, "run twice"
+        fate.handed += 1
         assert self.queue.pop(0) == task.task_id, "out of turn"
         assert seq > self.alive[process]
         self.alive[process] = seq
@@ -629,21 +670,30 @@ class Scheduler(RuleBasedStateMachine):
         assert repr(self.world) == before
 
     @precondition(lambda self: self.world.alive)
-    @rule(data=st.data())
-    def die(self, data: st.DataObject) -> None:
+    @rule(begun=st.booleans(), data=st.data())
+    def die(self, begun: bool, data: st.DataObject) -> None:
         process = data.draw(st.sampled_from(sorted(self.world.dying) or sorted(self.world.alive)))
-        self._reaped(process)
+        self._reaped(process, begun)
 
-    @rule(process=st.integers(0, 9))
-    def die_of_something_unknown_or_any(self, process: int) -> None:
-        self._reaped(process)
+    @rule(process=st.integers(0, 9), begun=st.booleans())
+    def die_of_something_unknown_or_any(self, process: int, begun: bool) -> None:
+        self._reaped(process, begun)
 
-    def _reaped(self, process: int) -> None:
-        self.world.alive.pop(process, None)
-        self.world.dying.discard(process)
-        name = self.world.holds.get(process)
-        self.core.process_died(process, "it died", self.world.now, CLOCK)
-        assert name is None or self.world.fates[name].final
+    def _reaped(self, process: int, begun: bool) -> None:
+        world = self.world
+        world.alive.pop(process, None)
+        world.dying.discard(process)
+        name = world.holds.get(process)
+        fate = world.fates[name] if name is not None else None
+        back = False
+        if name is not None and fate is not None and not (begun or fate.started or fate.handed == MOST_HANDED):
+            del world.holds[process]
+            fate.process, fate.held = 0, False
+            back = fate.asked is None and not fate.doomed
+            if back:
+                world.queue.insert(0, name)
+        self.core.process_died(process, "it died", begun, world.now, CLOCK)
+        assert fate is None or bool(fate.final) != back
 
     @precondition(lambda self: self.world.fates)
     @rule(owner=OWNERS, force=st.booleans(), grace=GRACES, data=st.data())
@@ -706,7 +756,7 @@ class Scheduler(RuleBasedStateMachine):
         for _ in self.world.fates:
             self.ready()
             for process in sorted(self.world.alive):
-                self._reaped(process)
+                self._reaped(process, begun=True)
         assert all(fate.final for fate in self.world.fates.values())
 
 

@@ -288,6 +288,16 @@ def forked(prepare: Callable[[], object], then: Callable[[], object] = rest) -> 
     os.read(ready, 1)
 
 
+def returns_twice(raises: bool) -> str:
+    """As whoever forgets ``os._exit`` in the child."""
+    child = os.fork()
+    if child:
+        return f"the task; its child ended with {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}"
+    if raises:
+        raise ValueError("in the child")
+    return "the child"
+
+
 def forks_children() -> None:
     forked(lambda: None)
     forked(ignore)

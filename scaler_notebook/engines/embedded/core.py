@@ -26,6 +26,7 @@ from .inner import End, Ended
 from .stages import TABLE, Action, Event, Stage
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
+MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Record:
     context: ClientContext | None = None
     stage: Stage = Stage.QUEUED
     process: int = 0
+    handed: int = 0  # how often
     started: float = 0.0  # seconds since the epoch
     force: bool = False  # of the strongest request so far, for the answer; the table has stages for it
 
@@ -149,16 +151,26 @@ class Core:
             self._handle(record, Event.ENDED, result=result)
         self.dispatch(now, clock)
 
-    def process_died(self, process: int, how: str, now: float, clock: float) -> None:
-        """A process, and all that it had started, is gone and reaped; ``how``, in words for a person."""
+    def process_died(self, process: int, how: str, begun: bool, now: float, clock: float) -> None:
+        """A process, and all that it had started, is gone and reaped.
+
+        Parameters
+        ----------
+        how
+            In words for a person.
+        begun
+            Did it begin its last run? If not, that task has lost nothing, and its client has not heard that it started.
+        """
         if self._runs.pop(process, None) is None:
             return
         record = self._held.get(process)
         if record is not None:
-            if self._unannounced.pop(process, None) is not None:
+            unannounced = self._unannounced.pop(process, None) is not None
+            before = unannounced and not begun and record.handed < MOST_HANDED
+            if unannounced and not before:
                 self._handle(record, Event.START_DUE)
             died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
-            self._handle(record, Event.DIED, result=died)
+            self._handle(record, Event.DIED_BEFORE if before else Event.DIED, result=died)
         elif process in self._idle:
             self._idle.remove(process)
         self.dispatch(now, clock)
@@ -239,6 +251,7 @@ class Core:
         match action:  # the usual ones first
             case Action.RUN:
                 process = record.process
+                record.handed += 1
                 del self._queue[record.task.task_id]
                 self._held[process] = record
                 self._unannounced[process] = now + ANNOUNCE_AFTER
@@ -251,6 +264,10 @@ class Core:
                 self._release(record, result)
             case Action.IGNORE:
                 pass
+            case Action.PUT_BACK:
+                del self._held[record.process]
+                self._queue[record.task.task_id] = record
+                self._queue.move_to_end(record.task.task_id, last=False)
             case Action.ANNOUNCE:
                 self._hands.tell(record.owner, TaskStarted(record.task.task_id, str(record.process), record.started))
             case Action.TAKE_BACK:

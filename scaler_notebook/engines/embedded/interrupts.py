@@ -1,6 +1,6 @@
 """How a running task is asked to stop: the handshake between the scheduler and one task process.
 
-A page of shared memory holds one word, ``seq << 8 | attempt``: the run that shall stop, and how many times that was
+A page of shared memory holds the word ``seq << 8 | attempt``: the run that shall stop, and how many times that was
 asked. The scheduler writes the word, then sends SIGINT. The handler acts only if the word names the run that is
 armed right now, and once an attempt: a signal that comes late, or twice, or while our own code runs, does nothing.
 So no interrupt ever reaches the next task, and no signal mask is needed (it would only delay a signal into the next
@@ -8,7 +8,8 @@ task).
 
 The first ask is a KeyboardInterrupt in the task; inside a running asyncio loop it is a cancel of all its tasks, for
 an exception raised in the loop's own code can lose a handle and hang it. The second ask raises only where the first
-was such a cancel, or was swallowed by a ``__del__``: it must not break into the clean-up of a task that obeys.
+was such a cancel: it must not break into the clean-up of a task that obeys. An interrupt that Python itself swallows,
+in a ``__del__`` or a callback, is no answer of the task's: it comes again a moment later, a few times at most.
 
 While a shield is open the handler keeps the ask, and the end of the last shield sends the signal again: what an ask
 does is done in one place, on the main thread. The handler may run between any two bytecodes, also of a shield's and of
@@ -24,6 +25,7 @@ import signal
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
@@ -32,9 +34,16 @@ from .progress_slot import ProgressSlot
 
 T = TypeVar("T")
 
+MOST_SWALLOWED = 5  # times that a run is interrupted once more because Python swallowed an interrupt
+SWALLOWED_AGAIN = 0.005  # seconds until then: out of the ``__del__``
+
 
 class AskPage:
-    """The shared word. The scheduler writes it; the task process, and what that forks, read it. A store is atomic."""
+    """The shared words; a store is atomic.
+
+    The scheduler writes the first, and the task process, and what that forks, read it. The second goes the other way:
+    which run was begun last.
+    """
 
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, mmap.PAGESIZE)
@@ -52,6 +61,15 @@ class AskPage:
         """``seq << 8 | attempt``; 0 before the first ask."""
         return self._words[0]
 
+    @property
+    def begun(self) -> int:
+        """The last run whose task's code may have been reached; 0 before the first."""
+        return self._words[1]
+
+    @begun.setter
+    def begun(self, seq: int) -> None:
+        self._words[1] = seq
+
     def close(self) -> None:
         """Unmap."""
         self._words.release()
@@ -68,6 +86,8 @@ class ArmedRun:
     def __init__(self, page: AskPage, seq: int) -> None:
         self.seq = seq
         self.claims: dict[int, object] = {}  # the words acted upon
+        self.swallowed: dict[int, object] = {}  # of these, the one to act upon once more
+        self.times_swallowed = 0
         self.forwarded = 0  # the last word that was passed on to the task's subprocesses
         self.raised = False  # a KeyboardInterrupt has reached the task's own code
         self.kept = False  # an ask waits for the end of the shields
@@ -94,7 +114,8 @@ class ArmedRun:
     def due(self) -> bool:
         """Is there an ask that nobody has acted upon? Its signal may be kept, or still on its way."""
         word = self._page.word
-        return self.kept or (word >> 8 == self.seq and word not in self.claims and not self.in_fork())
+        unmet = word not in self.claims or word in self.swallowed
+        return self.kept or (word >> 8 == self.seq and unmet and not self.in_fork())
 
     def keep(self) -> bool:
         """Leave the ask to the end of the shields; False if none is open."""
@@ -107,7 +128,7 @@ class ArmedRun:
     def claim(self, word: int) -> bool:
         """Is it the caller who acts upon this word? Of handlers within handlers, one does."""
         claim = object()
-        return self.claims.setdefault(word, claim) is claim
+        return self.claims.setdefault(word, claim) is claim or self.swallowed.pop(word, None) is not None
 
 
 class Shield:
@@ -147,7 +168,8 @@ class Interrupts:
         sys.unraisablehook = self._on_unraisable
 
     def new_run(self, seq: int) -> ArmedRun:
-        """A run, yet to be armed."""
+        """A run, yet to be armed; from here on it counts as begun."""
+        self._page.begun = seq
         return ArmedRun(self._page, seq)
 
     def run(
@@ -222,10 +244,18 @@ class Interrupts:
 
     def _on_unraisable(self, unraisable: Any) -> None:
         run = self._run
-        if unraisable.exc_type is KeyboardInterrupt and run is not None and run.claims:
-            run.raised = False  # swallowed by a __del__ or a callback: the second ask may raise
+        if unraisable.exc_type is not KeyboardInterrupt or run is None or not run.claims:
+            sys.__unraisablehook__(unraisable)
             return
-        sys.__unraisablehook__(unraisable)
+        run.raised = False
+        if run.times_swallowed < MOST_SWALLOWED and not run.in_fork():
+            run.times_swallowed += 1
+            run.swallowed[self._page.word] = True
+            start_new_thread(self._interrupt_again, ())  # not by threading: its locks may be in our caller's hands
+
+    def _interrupt_again(self) -> None:
+        time.sleep(SWALLOWED_AGAIN)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
     def _forked(self) -> None:
         """In a process that the task has forked: the stretches are the parent's, and end there."""

@@ -36,8 +36,8 @@ class PoolEvents(Protocol):
     def ended_run(self, pid: int, ended: Ended) -> None:
         """A process ended a run."""
 
-    def died(self, pid: int, how: str) -> None:
-        """A process, and all that it had started, is gone and reaped."""
+    def died(self, pid: int, how: str, begun: bool) -> None:
+        """A process, and all that it had started, is gone and reaped; had it begun its last run?"""
 
 
 class TaskProcess:
@@ -297,7 +297,7 @@ class Pool:
             self._vanishing.append(process)
 
     def _gone(self, process: TaskProcess) -> None:
-        self._events.died(process.pid, process.how)
+        self._events.died(process.pid, process.how, process.page.begun == process.seq)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(process.sock)
         del self._processes[process.pid]

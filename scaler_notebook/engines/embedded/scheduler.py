@@ -175,10 +175,10 @@ class Scheduler:
         self._warmth.learn(pid, ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
 
-    def died(self, pid: int, how: str) -> None:
+    def died(self, pid: int, how: str, begun: bool) -> None:
         self._forward_output(pid)
         self._warmth.died(pid)
-        self._core.process_died(pid, how, time.monotonic(), time.time())
+        self._core.process_died(pid, how, begun, time.monotonic(), time.time())
 
     # ------------------------------------------------------------------ output
 

@@ -2,9 +2,9 @@
 
                  ┌──────────────────────┐
                  │                      ▼
-    QUEUED ──► RUNNING ◄──► ASKED ──► WARNED ──► ENDING       RUNNING comes back when a request is refused,
-      │          │           │          │          │          QUEUED never: no task runs twice.
-      └──────────┴───────────┴──────────┴──────────┴──► OVER  RUNNING and ASKED lead to ENDING as well.
+    QUEUED ◄─► RUNNING ◄──► ASKED ──► WARNED ──► ENDING       RUNNING comes back when a request is refused, QUEUED
+      │          │           │          │          │          when the process died before it had begun the run: no
+      └──────────┴───────────┴──────────┴──────────┴──► OVER  task runs twice. RUNNING and ASKED lead to ENDING too.
 
 A queued task is confirmed at once: it is in nobody's hands but ours. A task that had started is confirmed only when the
 process that ran it is reaped, also when the interrupt sufficed. A run that ends by itself has its result sent, whatever
@@ -43,6 +43,7 @@ class Event(Enum):
     ENDED = "run ended"  # by itself: with a result or an exception, whatever was asked of it
     STOPPED = "run stopped"  # by an interrupt, perhaps one whose request has been refused since
     DIED = "process reaped"  # and what it had started is gone
+    DIED_BEFORE = "process reaped, run not begun"  # it died with the task before it: no line of this one has run
     CLIENT_GONE = "client gone"
 
     __hash__ = object.__hash__
@@ -68,6 +69,7 @@ class Action(Enum):
     KILL = "kill", Stage.ENDING  # the process, and all that it started
     DELIVER = "send TaskResult", Stage.OVER  # the process is free
     DELIVER_LAST = "send the last TaskResult", Stage.OVER  # written before the kill; its process takes no other task
+    PUT_BACK = "put back, the first of the queue", Stage.QUEUED
     FAIL = "send TaskResult(FailedWorkerDied)", Stage.OVER
     CONFIRM = "confirm Canceled", Stage.OVER
     NOT_FOUND = "answer CancelNotFound"  # to a client that has no such task here it is over
@@ -90,6 +92,7 @@ def _table() -> dict[tuple[Stage, Event], Action]:
         e.ENDED: (no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
         e.STOPPED: (no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
         e.DIED: (no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.DIED_BEFORE: (no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
         e.CLIENT_GONE: (a.FORGET, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
     }
     return {(stage, event): row[i] for event, row in rows.items() for i, stage in enumerate(columns)}

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 import types
 from contextlib import suppress
 from functools import partial
@@ -83,6 +84,7 @@ class _Server:
         self._lent: list[int] = []
         self._directory = ""  # of the kernel
         self._known = set(sys.modules)
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         self._interrupts.install()
@@ -132,22 +134,24 @@ class _Server:
         self._interrupts.install()
         close_all(self._lent)
         self._lent = []
+        armed = self._interrupts.new_run(run.seq)
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         started, cpu = time.time(), time.process_time()
-        armed = self._interrupts.new_run(run.seq)
         reporter = partial(self._progress.write, run.seq)
         current_task.begin(current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter))
         end, payload = self._interrupts.run(
             armed,
             body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
-            failed=lambda error: (End.FAILED, payloads.dump(failures.describe(error, OWN_FILES))),
+            failed=self._failure,
         )
         current_task.end()
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the task may have closed or replaced it
                 stream.flush()
+        if os.getpid() != self._pid:  # a process that the task has forked, and let return: it is not the task
+            os._exit(end is not End.SUCCESS)
         figures = TaskFigures(
             started,
             time.time(),
@@ -156,6 +160,11 @@ class _Server:
             str(os.getpid()),
         )
         send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
+
+    def _failure(self, error: BaseException) -> tuple[End, Payload]:
+        if os.getpid() != self._pid:
+            traceback.print_exception(error)
+        return End.FAILED, payloads.dump(failures.describe(error, OWN_FILES))
 
     def _lend(self, payload: Payload) -> Payload:
         """Put large buffers of a result where they outlive us; the scheduler has opened them when it sends more."""
