@@ -12,7 +12,7 @@ from ..engines.base import Engine
 from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
-from ..protocol.messages import Payload, Task, TaskOptions
+from ..protocol.messages import EngineStatus, Payload, Task, TaskOptions
 from ..protocol.states import TaskState
 from . import journal, waiting
 from .collect import results_in_order
@@ -144,9 +144,41 @@ class NotebookExecutor(Executor):
         """
         return self._submit(fn, args, kwargs, describe_call(fn, args, kwargs))
 
-    def submit_expression(self, function: Callable[[], T], text: str) -> ScalerFuture[T]:
-        """Run a function without arguments under a text of the caller's choice: what a magic was given."""
-        return self._submit(function, (), {}, text)
+    def submit_as(self, name: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
+        """:meth:`submit` under a name of the caller's choice: what a magic was given, word for word."""
+        return self._submit(fn, args, kwargs, name)
+
+    def start(self) -> None:
+        """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
+
+        Raises
+        ------
+        EngineStartError
+            It cannot be had.
+        RuntimeError
+            The executor is shut down.
+        """
+        self._running_session()
+
+    def engine_status(self, timeout: float = 2.0) -> EngineStatus | None:
+        """What the engine does now, for all of its clients; starts it if need be.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; after them None: the engine does not answer.
+        """
+        return self._running_session().status(timeout)
+
+    @property
+    def is_attached(self) -> bool:
+        """Does it use somebody else's engine?"""
+        return self._address is not None
+
+    @property
+    def is_running(self) -> bool:
+        """Has it an engine?"""
+        return self._session is not None and self._session.alive
 
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], call: str

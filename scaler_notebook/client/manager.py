@@ -9,6 +9,7 @@ from typing_extensions import assert_never
 from ..protocol.messages import (
     EngineHello,
     EngineMessage,
+    EngineStatus,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
@@ -47,7 +48,7 @@ class FutureManager:
     def receive(self, messages: Sequence[EngineMessage]) -> None:
         """Hand each message to its future; an id leaves the table only when that has ended it."""
         for message in messages:
-            if isinstance(message, EngineHello):
+            if isinstance(message, EngineHello | EngineStatus):
                 continue  # to the connection, not to a task
             future = self._futures.get(message.task_id)
             if future is None:

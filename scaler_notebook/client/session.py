@@ -10,7 +10,14 @@ from typing import Any
 from ..agent.agent import Agent
 from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError, ProtocolError
-from ..protocol.messages import ClientMessage, EngineMessage, Task, TaskCancel
+from ..protocol.messages import (
+    ClientMessage,
+    EngineMessage,
+    EngineStatus,
+    EngineStatusRequest,
+    Task,
+    TaskCancel,
+)
 from . import roster, waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
@@ -58,6 +65,8 @@ class Session:
         self._mutex = threading.Lock()
         self._ending = threading.Lock()
         self._surroundings = Surroundings()
+        self._status: EngineStatus | None = None
+        self._asking: list[waiting.Signal] = []  # who waits for the next one
         engine.start()
         self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
         try:
@@ -153,7 +162,20 @@ class Session:
             self._engine.join(END_PATIENCE)
         _open.discard(self)
 
+    def status(self, timeout: float) -> EngineStatus | None:
+        """What the engine does; None if it does not answer within ``timeout`` seconds."""
+        answered = waiting.Signal()
+        self._asking.append(answered)
+        self._agent.post(EngineStatusRequest())
+        waiting.host().wait(answered, timeout)
+        return self._status if answered.is_set() else None
+
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
+        for message in messages:
+            if isinstance(message, EngineStatus):
+                self._status = message
+                while self._asking:
+                    self._asking.pop().set()
         self._manager.receive(messages)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:

@@ -9,6 +9,8 @@ from ..protocol import payloads
 from ..protocol.messages import (
     ClientDisconnect,
     ClientMessage,
+    EngineStatus,
+    EngineStatusRequest,
     Task,
     TaskCancel,
     TaskCancelConfirmType,
@@ -52,6 +54,8 @@ class ThreadEngine(MemoryEngine):
                 self._dispatch()
             case TaskCancel():
                 self._answer(message.task_id)
+            case EngineStatusRequest():
+                self.tell(EngineStatus(self.slots, len(self._queue)))
             case ClientDisconnect():
                 self._queue.clear()
 

@@ -11,9 +11,9 @@ from ..protocol.failures import Frame
 from ..protocol.messages import TaskResultType
 from ..protocol.states import TaskState
 from .rendering import Row, look
+from .settings import settings
 
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
-OUTPUT_LINES = 200
 
 
 def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None = None) -> Row:
@@ -42,8 +42,8 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         "submitted_at": future.submitted_at,
         "started_at": future.started_at,
         "ended_at": future.ended_at,
-        "output": "".join(lines[-OUTPUT_LINES:]),
-        "output_truncated": truncated or len(lines) > OUTPUT_LINES,
+        "output": "".join(lines[-settings.output_lines :]),
+        "output_truncated": truncated or len(lines) > settings.output_lines,
         "error": failure.headline if failure is not None else None,
         "origin": origin(failure.frames) if failure is not None else None,
         "traceback": failure.traceback if failure is not None else None,

@@ -1,16 +1,46 @@
 """The executor that the magics use: the one that the user made last, or one of our own."""
 
 from ..client.executor import NotebookExecutor, latest
+from .settings import settings
 
 _own: NotebookExecutor | None = None
 
 
 def current() -> NotebookExecutor:
     """The user's latest executor if it takes tasks, so that one engine serves all; else the session's own."""
-    global _own
     executor = latest()
-    if executor is None:
-        executor = _own = NotebookExecutor()
+    return executor if executor is not None else begin()
+
+
+def begin(workers: int | None = None) -> NotebookExecutor:
+    """A new one of our own, whose engine starts with its first task; a former one takes no more tasks."""
+    return _replace(NotebookExecutor(n_workers=workers if workers is not None else settings.workers))
+
+
+def connect(address: str) -> NotebookExecutor:
+    """One that uses an engine that runs already.
+
+    Raises
+    ------
+    ValueError
+        It is no address.
+    EngineStartError
+        Nobody answers there.
+    """
+    executor = NotebookExecutor(address)
+    try:
+        executor.start()
+    except BaseException:
+        executor.shutdown()
+        raise
+    return _replace(executor)
+
+
+def _replace(executor: NotebookExecutor) -> NotebookExecutor:
+    global _own
+    former, _own = _own, executor
+    if former is not None:
+        former.shutdown(wait=False)  # what it runs goes on to its end
     return executor
 
 

@@ -1,9 +1,9 @@
 """The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``ClientContext``, ``BuffersReceived``,
-``ClientDisconnect``.
-Engine → client: ``EngineHello``, ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
-``TaskDisplay``.
+``EngineStatusRequest``, ``ClientDisconnect``.
+Engine → client: ``EngineHello``, ``EngineStatus``, ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``,
+``TaskProgress``, ``TaskDisplay``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -147,6 +147,33 @@ class EngineHello:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineStatusRequest:
+    """Answer with ``EngineStatus``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What the engine does now, for all of its clients.
+
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    queued
+        How many wait.
+    processes
+        The process ids of its task processes, spares included.
+    tasks
+        What each of them runs: a task's id, or nothing.
+    """
+
+    slots: int
+    queued: int
+    processes: tuple[int, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BuffersReceived:
     """The client has mapped these descriptors of the engine's; the engine need not keep them open."""
 
@@ -235,7 +262,9 @@ class TaskDisplay:
     metadata: Payload
 
 
-ClientMessage: TypeAlias = Task | TaskCancel | ClientDisconnect | ClientContext | BuffersReceived | ClientHello
+ClientMessage: TypeAlias = (
+    Task | TaskCancel | ClientDisconnect | ClientContext | BuffersReceived | ClientHello | EngineStatusRequest
+)
 TaskMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
-EngineMessage: TypeAlias = EngineHello | TaskMessage
+EngineMessage: TypeAlias = EngineHello | EngineStatus | TaskMessage
 Message: TypeAlias = ClientMessage | EngineMessage

@@ -255,6 +255,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         4: messages.ClientContext,
         5: messages.BuffersReceived,
         6: messages.ClientHello,
+        7: messages.EngineStatusRequest,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -266,5 +267,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         20: messages.TaskProgress,
         21: messages.TaskDisplay,
         22: messages.EngineHello,
+        23: messages.EngineStatus,
     }
 )

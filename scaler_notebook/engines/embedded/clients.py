@@ -26,6 +26,7 @@ from ...protocol.messages import (
     ClientHello,
     EngineHello,
     EngineMessage,
+    EngineStatusRequest,
     Payload,
     SegmentRef,
     Task,
@@ -119,6 +120,8 @@ class Clients:
                         self._core.move(owner, message)
                     case BuffersReceived():
                         self._take_back(message.descriptors)
+                    case EngineStatusRequest():
+                        self.tell(owner, self._core.status())
                     case ClientDisconnect():
                         self._gone(owner)
         return got

@@ -13,6 +13,7 @@ from typing_extensions import assert_never
 from ...protocol.messages import (
     ClientContext,
     EngineMessage,
+    EngineStatus,
     Payload,
     Task,
     TaskCancel,
@@ -223,6 +224,12 @@ class Core:
     def has_queue(self) -> bool:
         """Does a task wait for a process?"""
         return bool(self._queue)
+
+    def status(self) -> EngineStatus:
+        """What there is, and what it does."""
+        held = self._held
+        tasks = tuple(held[process].task.task_id if process in held else "" for process in self._runs)
+        return EngineStatus(self._slots, len(self._queue), tuple(self._runs), tasks)
 
     @property
     def latest_context(self) -> ClientContext | None:

@@ -1,0 +1,1 @@
+"""Cells that run as one task: what they read and assign, how they travel, what comes back."""

@@ -1,0 +1,197 @@
+"""Which names a cell needs from the notebook, and which it assigns.
+
+Scopes are the compiler's own, by its symbol table. Whether a name is assigned before it is read follows the statements
+in their order, so that ``df = load(); df.head()`` does not ship an older ``df``. In doubt a name is needed: what the
+notebook does not have, the cell will not miss.
+"""
+
+import ast
+import symtable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+Names = frozenset[str]
+NONE: Names = frozenset()
+
+
+class CellNames(NamedTuple):
+    """What a cell does with names of the notebook's scope, in alphabetical order.
+
+    Parameters
+    ----------
+    reads
+        May be read before the cell has assigned them.
+    assigns
+        Assigned, imported or defined, also by functions that declare them global.
+    is_open
+        It may read and assign others: it imports everything of some module.
+    """
+
+    reads: tuple[str, ...]
+    assigns: tuple[str, ...]
+    is_open: bool
+
+
+def analyse(tree: ast.Module) -> CellNames:
+    """The names of a cell."""
+    body = ast.fix_missing_locations(_Plain().visit(ast.parse(ast.unparse(tree)))).body
+    reads, _ = _walk(body, NONE)
+    is_open = any(
+        alias.name == "*" for node in ast.walk(tree) for alias in getattr(node, "names", ()) if _imports(node)
+    )
+    return CellNames(tuple(sorted(reads)), tuple(sorted(_assigned(body))), is_open)
+
+
+def _walk(statements: Iterable[ast.stmt], bound: Names) -> tuple[Names, Names]:
+    """``(reads, bound after)`` of statements that run one after the other."""
+    reads = NONE
+    for statement in statements:
+        found, bound = _one(statement, bound)
+        reads |= found
+    return reads, bound
+
+
+def _one(statement: ast.stmt, bound: Names) -> tuple[Names, Names]:
+    match statement:
+        case ast.If(test, body, orelse):
+            first, after_body = _walk(body, bound)
+            second, after_else = _walk(orelse, bound)
+            return (_reads(test) - bound) | first | second, after_body & after_else
+        case ast.For(target, iterable, body, orelse):
+            inner, _ = _walk(body, bound | _targets([target]))
+            after, _ = _walk(orelse, bound)
+            return ((_reads(iterable) | _stored_into(target)) - bound) | inner | after, bound
+        case ast.While(test, body, orelse):
+            inner, _ = _walk(body, bound)
+            after, _ = _walk(orelse, bound)
+            return (_reads(test) - bound) | inner | after, bound
+        case ast.With(items, body):
+            reads = NONE
+            for item in items:
+                reads |= _reads(item.context_expr) - bound
+                if item.optional_vars is not None:
+                    bound |= _targets([item.optional_vars])
+            inner, bound = _walk(body, bound)
+            return reads | inner, bound
+        case ast.Try(body, handlers, orelse, finalbody):
+            reads, after_body = _walk(body, bound)
+            for handler in handlers:
+                caught = frozenset([handler.name]) if handler.name else NONE
+                found, _ = _walk(handler.body, bound | caught)
+                reads |= found | (_reads(handler.type) - bound if handler.type is not None else NONE)
+            found, _ = _walk(orelse, after_body)
+            last, bound = _walk(finalbody, bound)
+            return reads | found | last, bound
+    reads = _reads(statement)
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+        reads |= {statement.target.id}
+    return reads - bound, bound | _bound_by(statement)
+
+
+def _bound_by(statement: ast.stmt) -> Names:
+    """What a simple statement certainly assigns."""
+    match statement:
+        case ast.Assign(targets, _):
+            return _targets(targets)
+        case ast.AnnAssign(target, _, value) if value is not None:
+            return _targets([target])
+        case ast.AugAssign(target):
+            return _targets([target])
+        case ast.Import(names) | ast.ImportFrom(_, names):
+            return frozenset(alias.asname or alias.name.partition(".")[0] for alias in names)
+        case ast.FunctionDef(name) | ast.ClassDef(name):
+            return frozenset([name])
+    return NONE
+
+
+def _targets(targets: Iterable[ast.expr]) -> Names:
+    stored = (node for target in targets for node in ast.walk(target))
+    return frozenset(node.id for node in stored if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+
+
+def _stored_into(target: ast.expr) -> Names:
+    """Of ``for row[key] in …``: what must be there already."""
+    return frozenset(n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+
+
+def _reads(node: ast.expr | ast.stmt) -> Names:
+    """Everything that it refers to in the notebook's scope, or in that of the builtins."""
+    statement = ast.Expr(node) if isinstance(node, ast.expr) else node
+    return frozenset(_referenced(_table([statement])))
+
+
+def _referenced(table: symtable.SymbolTable) -> Iterator[str]:
+    outermost = table.get_type() == "module"
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (outermost or symbol.is_global()):
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _referenced(child)
+
+
+def _assigned(body: list[ast.stmt]) -> set[str]:
+    tables = [_table(body)]
+    found = set()
+    while tables:
+        table = tables.pop()
+        outermost = table.get_type() == "module"
+        tables += table.get_children()
+        for symbol in table.get_symbols():
+            made = symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+            if made and (outermost or symbol.is_declared_global()):
+                found.add(symbol.get_name())
+    return found
+
+
+def _table(statements: list[ast.stmt]) -> symtable.SymbolTable:
+    module = ast.fix_missing_locations(ast.Module(statements, []))
+    return symtable.symtable(ast.unparse(module), "<cell>", "exec")
+
+
+def _imports(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom)
+
+
+class _Plain(ast.NodeTransformer):
+    """The same names in the same scopes, in statements that every symbol table takes apart alike.
+
+    Without ``async`` and ``await``, which stand in functions alone; comprehensions as generators, for from Python 3.12
+    on the others are part of the scope around them (PEP 709).
+    """
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.AST:
+        self.generic_visit(node)
+        return ast.GeneratorExp(node.elt, node.generators)
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        self.generic_visit(node)
+        return ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators)
+
+    def visit_Delete(self, node: ast.Delete) -> list[ast.stmt]:
+        self.generic_visit(node)
+        named = [ast.Expr(ast.Name(target.id, ast.Load())) for target in node.targets if isinstance(target, ast.Name)]
+        return [*named, node]
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        return self.visit(node.value)  # type: ignore[no-any-return]
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> ast.AST:
+        self.generic_visit(node)
+        return ast.For(node.target, node.iter, node.body, node.orelse)
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AST:
+        self.generic_visit(node)
+        return ast.With(node.items, node.body)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        self.generic_visit(node)
+        return ast.copy_location(
+            ast.FunctionDef(node.name, node.args, node.body, node.decorator_list, node.returns), node
+        )
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
+        self.generic_visit(node)
+        node.is_async = 0
+        return node

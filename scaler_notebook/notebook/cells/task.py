@@ -1,0 +1,180 @@
+"""A cell in its task process: the notebook's names around it, its code, and what it leaves."""
+
+import asyncio
+import builtins
+import contextlib
+import inspect
+import sys
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...protocol import payloads
+
+VALUE = "__scaler_notebook_value__"  # of the last expression
+
+
+class CellNames(dict[str, Any]):
+    """What a cell has assigned, by name. Shows the names alone: the values may be large."""
+
+    def __repr__(self) -> str:
+        return f"<names of a cell: {', '.join(self) or 'none'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CellNames, (dict(self),)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A compiled cell.
+
+    Parameters
+    ----------
+    code
+        Of the whole cell; its last expression, if its value is to be shown, is assigned to :data:`VALUE`.
+    assigns
+        The names that it may assign.
+    wanted
+        Those that must come back, with an error if one cannot; None: what can, of all that it assigned.
+    everything
+        Modules come back too, and what a ``from … import *`` has brought.
+    uses_shell
+        It has magics, or calls ``display`` or ``get_ipython``.
+    """
+
+    code: types.CodeType
+    assigns: tuple[str, ...]
+    wanted: tuple[str, ...] | None = None
+    everything: bool = False
+    uses_shell: bool = False
+
+
+class Environment:
+    """The notebook's names, as a function to call with the cell: equal environments travel once.
+
+    Parameters
+    ----------
+    values
+        By name.
+    namespace
+        The notebook's. It does not travel; but all functions of one pickle that were defined in it share one namespace
+        in the task. A function of it that travels along leads to that one, and there the cell runs: what the cell
+        assigns, the notebook's functions see.
+    """
+
+    def __init__(self, values: Mapping[str, Any], namespace: dict[str, Any]) -> None:
+        self.values = dict(values)
+        self.salt = ""
+        self._guide: Callable[[], None] = types.FunctionType((lambda: None).__code__, namespace)
+        self._guide.__module__ = "__main__"  # pickled by value
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The notebook's; in the task, the one that its functions share there."""
+        return self._guide.__globals__  # type: ignore[attr-defined,no-any-return]
+
+    def anew(self, copied: Callable[[Any], Any], salt: str) -> "Environment":
+        """One that equals none before; what cannot be copied stays itself."""
+
+        def copy(value: Any) -> Any:
+            try:
+                return copied(value)
+            except Exception:
+                return value
+
+        found = Environment({name: copy(value) for name, value in self.values.items()}, self.namespace)
+        found.salt = salt
+        return found
+
+    def __call__(self, source: Source) -> CellNames:
+        """Run the cell, in the task process."""
+        namespace = self.namespace
+        namespace.update(self.values, __name__="__main__", __builtins__=builtins)
+        sys.modules["__main__"] = _module(namespace)
+        shell = _shell(namespace) if source.uses_shell else None
+        before = set(namespace)
+        with shell.builtin_trap if shell is not None else contextlib.nullcontext():
+            found = eval(source.code, namespace)
+            if inspect.iscoroutine(found):
+                asyncio.run(_awaited(found))
+        value = namespace.pop(VALUE, None)
+        if value is not None:
+            _show(value, namespace)
+        assigned = [*source.assigns, *(sorted(set(namespace) - before) if source.everything else ())]
+        return _leave(source, {name: namespace[name] for name in dict.fromkeys(assigned) if name in namespace})
+
+
+async def _awaited(coroutine: Any) -> None:
+    await coroutine
+
+
+def _module(namespace: dict[str, Any]) -> types.ModuleType:
+    """``__main__``, where pickle looks for what the cell defines."""
+
+    def find(name: str) -> Any:
+        try:
+            return namespace[name]
+        except KeyError:
+            raise AttributeError(f"module '__main__' has no attribute {name!r}") from None
+
+    module = types.ModuleType("__main__")
+    module.__getattr__ = find  # type: ignore[method-assign]
+    return module
+
+
+def _shell(namespace: dict[str, Any]) -> Any:
+    from ...engines import displays  # in the task process alone
+
+    shell = displays.task_shell()
+    shell.user_ns = shell.user_global_ns = namespace
+    return shell
+
+
+def _show(value: Any, namespace: dict[str, Any]) -> None:
+    """As the notebook would show the value of a cell's last expression."""
+    from ...engines import displays
+
+    bundle, metadata = _shell(namespace).display_formatter.format(value)
+    if bundle:
+        displays.publish(bundle, metadata)
+
+
+# ---------------------------------------------------------------------- what comes back
+
+
+def _leave(source: Source, assigned: dict[str, Any]) -> CellNames:
+    if source.wanted is not None:
+        missing = [name for name in source.wanted if name not in assigned]
+        if missing:
+            raise NameError(f"the cell has ended without assigning {missing[0]!r}, which --out names")
+        for name in source.wanted:
+            problem = _unpicklable(assigned[name])
+            if problem is not None:
+                raise payloads.serialization_error(f"the variable {name!r}", assigned[name], problem) from problem
+        return CellNames({name: assigned[name] for name in source.wanted})
+    kept = CellNames()
+    for name, value in assigned.items():
+        if name.startswith("_") or (isinstance(value, types.ModuleType) and not source.everything):
+            continue
+        problem = _unpicklable(value)
+        if problem is None:
+            kept[name] = value
+        else:
+            print(f"{name} stays in the task: {problem}", file=sys.stderr)
+    return kept
+
+
+PLAIN = (int, float, complex, bool, str, bytes, type(None))
+DATA = ("numpy", "pandas", "pyarrow", "polars", "scipy")
+
+
+def _unpicklable(value: Any) -> Exception | None:
+    """Why it cannot come back. What is data by its type is not pickled twice to find out."""
+    if isinstance(value, PLAIN) or type(value).__module__.partition(".")[0] in DATA:
+        return None
+    try:
+        payloads.dump(value)
+    except Exception as error:
+        return error
+    return None

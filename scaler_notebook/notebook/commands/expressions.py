@@ -1,0 +1,105 @@
+"""What a line of Python means as a task: a call whose parts are evaluated here, or an expression that runs there."""
+
+import ast
+import keyword
+import re
+import symtable
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from IPython.core.error import UsageError
+
+CAPTURE = "__scaler_notebook_call__"
+NAME_THEN_MORE = re.compile(r"([A-Za-z_][\w.]*)\s+(?!(?:if|for|and|or|is|in|not)\b)(?=[\w\[({'\"])")
+
+
+class Call(NamedTuple):
+    """What is to run."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def parsed(expression: str, namespace: dict[str, Any]) -> Call:
+    """Of a call, function and arguments evaluated in ``namespace``; of anything else, a function that evaluates it.
+
+    Raises
+    ------
+    SyntaxError
+        It is no expression.
+    NameError
+        It names something that does not exist: better now than on the worker.
+    Exception
+        What an argument raises.
+    """
+    body = _parse(expression).body
+    missing = [name for name in _globals(expression) if name not in namespace and name not in _builtins(namespace)]
+    if missing:
+        raise NameError(f"name {missing[0]!r} is not defined; nothing was submitted")
+    if isinstance(body, ast.Call):
+        return _evaluated([body.func, *body.args], body.keywords, namespace)
+    function = eval(compile(f"lambda: (\n{expression}\n)", "<%scaler submit>", "eval"), namespace)
+    return Call(function, (), {})
+
+
+def map_parts(text: str, namespace: dict[str, Any]) -> Call:
+    """The function, and the iterables as ``args``.
+
+    Raises
+    ------
+    UsageError
+        Something is missing.
+    SyntaxError
+        It reads like no arguments of a call.
+    """
+    spaced = NAME_THEN_MORE.match(text)
+    if spaced and not keyword.iskeyword(spaced[1]):
+        text = f"{spaced[1]}, {text[spaced.end() :]}"
+    body = _parse(f"{CAPTURE}({text})").body
+    if not isinstance(body, ast.Call) or body.keywords or len(body.args) < 2:
+        raise UsageError(
+            "%scaler map takes a function and at least one iterable: %scaler map fit, alphas. "
+            "For fixed arguments: %scaler map partial(fit, X), alphas"
+        )
+    return _evaluated(body.args, [], namespace)
+
+
+def _evaluated(parts: list[ast.expr], keywords: list[ast.keyword], namespace: dict[str, Any]) -> Call:
+    """Function and arguments, evaluated as those of a call are, stars included."""
+    ours = ast.Call(ast.Name(CAPTURE, ast.Load()), parts, keywords)
+    code = compile(ast.fix_missing_locations(ast.Expression(ours)), "<%scaler>", "eval")
+    return eval(code, namespace, {CAPTURE: lambda function, /, *args, **kwargs: Call(function, args, kwargs)})  # type: ignore[no-any-return]
+
+
+def _parse(expression: str) -> ast.Expression:
+    try:
+        return ast.parse(expression, mode="eval")
+    except SyntaxError as error:
+        if _is_statement(expression):
+            error.msg = (
+                f"{error.msg}: a statement, where an expression is wanted (fut = %scaler submit fit(X); %%scaler)"
+            )
+        raise
+
+
+def _is_statement(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
+
+
+def _globals(expression: str) -> Iterator[str]:
+    tables = [symtable.symtable(f"lambda: (\n{expression}\n)", "<expression>", "eval")]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        yield from (s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced())
+
+
+def _builtins(namespace: dict[str, Any]) -> dict[str, Any]:
+    found = namespace.get("__builtins__", __builtins__)
+    names: dict[str, Any] = found if isinstance(found, dict) else vars(found)
+    return names

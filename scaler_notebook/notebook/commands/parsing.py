@@ -1,0 +1,75 @@
+"""argparse for magics: an error is IPython's ``UsageError``, which says what to type instead; help ends nothing."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+
+
+class HelpShown(Exception):
+    """``--help`` was asked for and printed."""
+
+
+class MagicParser(argparse.ArgumentParser):
+    """The options of one command.
+
+    Parameters
+    ----------
+    name
+        As it is typed, e.g. ``%scaler cancel``.
+    summary
+        One line.
+    notes
+        What else there is to know, shown below the options.
+    """
+
+    def __init__(self, name: str, summary: str, notes: str = "") -> None:
+        super().__init__(
+            prog=name,
+            description=summary,
+            epilog=notes or None,
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+
+    @property
+    def options(self) -> list[str]:
+        """All that begin with a dash."""
+        return [text for action in self._actions for text in action.option_strings]
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        """The values of the options.
+
+        Raises
+        ------
+        UsageError
+            They are not what the command takes.
+        HelpShown
+            Help was asked for.
+        """
+        options, rest = self.parse_known_args(words)
+        if rest:
+            self.error(f"{rest[0]!r} is not understood{nearest(rest[0], self.options)}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        usage = re.sub(r"\s+", " ", self.format_usage()).strip()
+        raise UsageError(f"{self.prog}: {message}.\n{usage}\n{self.prog} --help says more")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise HelpShown
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str, **settings: Any) -> None:
+        # One width everywhere: a notebook has no terminal to ask, and the docs show the same text.
+        super().__init__(prog, **{**settings, "width": 100, "max_help_position": 28})
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean …?`` if there is something close to ``word``."""
+    found = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {found[0]}?" if found else ""

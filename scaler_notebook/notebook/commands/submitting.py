@@ -1,0 +1,31 @@
+"""``submit`` and ``map``."""
+
+import argparse
+from typing import Any
+
+from ...client.future import ScalerFuture
+from ...client.group import FutureGroup
+from .. import session_executor
+from . import expressions
+
+
+def expression(parser: argparse.ArgumentParser) -> None:
+    """For the help alone: the text reaches :func:`submit` untouched."""
+    parser.add_argument("EXPRESSION", help="a call, or any other expression")
+
+
+def submit(shell: Any, text: str) -> ScalerFuture[Any]:
+    """Run an expression; its future."""
+    call = expressions.parsed(text, shell.user_ns)
+    return session_executor.current().submit_as(text, call.function, *call.args, **call.kwargs)
+
+
+def call_of_map(parser: argparse.ArgumentParser) -> None:
+    """For the help alone."""
+    parser.add_argument("FUNCTION, ITERABLE, ...", help="what to call, and with what")
+
+
+def map_(shell: Any, text: str) -> FutureGroup[Any]:
+    """A call for each item; their futures."""
+    call = expressions.map_parts(text, shell.user_ns)
+    return session_executor.current().map_async(call.function, *call.args)

@@ -1,0 +1,192 @@
+"""What there is, in the order in which help shows it."""
+
+import argparse
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from IPython.core.error import UsageError
+
+from . import engine, inspecting, stopping, submitting
+from .parsing import HelpShown, MagicParser, nearest
+
+Argument: TypeAlias = Literal["", "expression", "task", "unfinished task", "setting", "address"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of ``%scaler``.
+
+    Parameters
+    ----------
+    name
+        The word after ``%scaler``.
+    summary
+        One line for the list of commands.
+    act
+        Does it, given the shell and the parsed options (or, for an expression, the untouched rest of the line).
+    options
+        Adds its options to a parser.
+    argument
+        What stands after the options, for completion; an ``expression`` is the rest of the line as it was typed.
+    notes
+        What else its help says.
+    """
+
+    name: str
+    summary: str
+    act: Callable[[Any, Any], Any]
+    options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
+    argument: Argument = ""
+    notes: str = ""
+
+    @property
+    def parser(self) -> MagicParser:
+        """Of what follows the name."""
+        parser = MagicParser(f"%scaler {self.name}", self.summary, self.notes)
+        self.options(parser)
+        return parser
+
+    def run(self, shell: Any, rest: str) -> Any:
+        """Parse the rest of the line and act."""
+        parser = self.parser
+        try:
+            if self.argument == "expression" and rest not in ("-h", "--help"):
+                if not rest:
+                    parser.error("an expression is missing")
+                return self.act(shell, rest)
+            return self.act(shell, parser.parse(words(rest, parser)))
+        except HelpShown:
+            return None
+
+
+def words(line: str, parser: MagicParser) -> list[str]:
+    """A line as a shell would split it; what a notebook's variables hold is not looked at."""
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        parser.error(str(error).lower())
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "submit",
+            "Run an expression on a worker process; gives its future.",
+            submitting.submit,
+            submitting.expression,
+            "expression",
+            "Of a call, the function and its arguments are evaluated here and the call runs there:\n"
+            "    fut = %scaler submit fit(X, alpha=0.5)\n"
+            "Any other expression runs there with the names that it uses:\n"
+            "    fut = %scaler submit [fit(X, a) for a in alphas]\n"
+            "The text is taken as it stands: {x} and $x are Python's, not IPython's.",
+        ),
+        Command(
+            "map",
+            "Call a function with each item of one or more iterables; gives the futures as a group.",
+            submitting.map_,
+            submitting.call_of_map,
+            "expression",
+            "As arguments are written in a call, or a name and then the iterables:\n"
+            "    group = %scaler map fit, alphas, betas\n"
+            "    group = %scaler map fit range(10)",
+        ),
+        Command("status", "Show the engine: its processes, their memory, and the queue.", engine.status),
+        Command(
+            "cancel",
+            "Stop tasks.",
+            stopping.cancel,
+            stopping.cancel_options,
+            "unfinished task",
+            "A name stops all unfinished tasks of that name. The answer is the engine's: a task that is said to be\n"
+            "cancelled is gone.",
+        ),
+        Command(
+            "retry",
+            "Submit calls again; gives the new future, or a group of them.",
+            stopping.retry,
+            stopping.retry_options,
+            "task",
+        ),
+        Command("board", "Show every task of this session, live.", inspecting.board),
+        Command(
+            "history",
+            "List the tasks of this session: states, times, output.",
+            inspecting.history,
+            inspecting.history_options,
+        ),
+        Command("logs", "Print what a task has written.", inspecting.logs, inspecting.logs_options, "task"),
+        Command(
+            "result",
+            "Wait for a task and give its result, or raise its exception.",
+            inspecting.result,
+            inspecting.result_options,
+            "task",
+        ),
+        Command(
+            "trace", "Show the messages of a task with their times.", inspecting.trace, inspecting.one_task, "task"
+        ),
+        Command(
+            "start",
+            "Start the engine now; otherwise the first task does.",
+            engine.start,
+            engine.start_options,
+        ),
+        Command("stop", "End the engine, and what it runs.", engine.stop, engine.stop_options),
+        Command(
+            "connect",
+            "Use an engine that runs already: another notebook's on this machine.",
+            engine.connect,
+            engine.connect_options,
+            "address",
+            "`executor.address` says where an executor's engine is, as does %scaler status.",
+        ),
+        Command(
+            "config",
+            "Show or change the settings of this session.",
+            engine.config,
+            engine.config_options,
+            "setting",
+            engine.SETTINGS_HELP,
+        ),
+    )
+}
+
+
+def run(shell: Any, line: str) -> Any:
+    """Carry out what stands after ``%scaler``.
+
+    Raises
+    ------
+    UsageError
+        That is no command; the message says what to type instead.
+    """
+    name, _, rest = line.strip().partition(" ")
+    if name in ("", "-h", "--help", "help"):
+        command = COMMANDS.get(rest.strip())
+        print(command.parser.format_help() if command is not None else overview(), end="")
+        return None
+    if name not in COMMANDS:
+        hint = nearest(name, COMMANDS)
+        if not hint and name.isidentifier() is False:
+            hint = f"; to run it: %scaler submit {line.strip()}"
+        raise UsageError(f"%scaler has no command {name!r}{hint}\n{overview()}")
+    return COMMANDS[name].run(shell, rest.strip())
+
+
+def overview() -> str:
+    """The list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  %scaler {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Run, see and stop tasks:",
+            *lines,
+            f"  %%scaler {'':<{width - 1}}  Run the rest of the cell as one task.",
+            "Each says more with --help.",
+            "",
+        ]
+    )
