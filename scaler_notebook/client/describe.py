@@ -12,9 +12,13 @@ def describe_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Map
     """The call, with literals as they are and everything else by its type: a ``repr`` may be slow, or the user's."""
     parts = [_describe(arg) for arg in args]
     parts += [f"{name}={_describe(value)}" for name, value in kwargs.items()]
-    text = f"{function_name(function)}({', '.join(parts)})"
-    text = text.encode(errors="backslashreplace").decode()  # it goes to browsers, which take no lone surrogates
+    text = for_browsers(f"{function_name(function)}({', '.join(parts)})")
     return text if len(text) <= MAX_CALL else text[: MAX_CALL - 2] + "…)"
+
+
+def for_browsers(text: str) -> str:
+    """The same without lone surrogates, which they do not take."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def function_name(function: Callable[..., Any]) -> str:

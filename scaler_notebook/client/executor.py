@@ -3,7 +3,7 @@
 import atexit
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from .describe import describe_call, function_name
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
+from .options import checked_call, task_options
 from .pickling import pickle_call
 from .policy import DEFAULTS, OnInterrupt, Policy
 from .session import Session, open_sessions
@@ -142,11 +143,32 @@ class NotebookExecutor(Executor):
         RuntimeError
             The executor is shut down.
         """
-        return self._submit(fn, args, kwargs, describe_call(fn, args, kwargs))
+        return self._submit(fn, args, kwargs, TaskOptions(describe_call(fn, args, kwargs)))
 
-    def submit_as(self, name: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
-        """:meth:`submit` under a name of the caller's choice: what a magic was given, word for word."""
-        return self._submit(fn, args, kwargs, name)
+    def submit_verbose(
+        self,
+        fn: Callable[..., T],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+    ) -> ScalerFuture[T]:
+        """:meth:`submit` with the call's arguments as two values, and options beside them.
+
+        Parameters
+        ----------
+        args, kwargs
+            A tuple (or list) of the positional arguments, and a dictionary of the others.
+        name
+            What cards, boards and messages show instead of the call; cut after 200 characters.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An option is not what it must be; the message says what that is.
+        """
+        args, kwargs = checked_call(fn, args, kwargs)
+        return self._submit(fn, args, kwargs, task_options(describe_call(fn, args, kwargs), name=name))
 
     def start(self) -> None:
         """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
@@ -181,15 +203,15 @@ class NotebookExecutor(Executor):
         return self._session is not None and self._session.alive
 
     def _submit(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], call: str
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
     ) -> ScalerFuture[T]:
-        return self._send(call, *pickle_call(fn, args, kwargs))
+        return self._send(options, *pickle_call(fn, args, kwargs))
 
-    def _send(self, call: str, function: Payload, arguments: Payload) -> ScalerFuture[Any]:
+    def _send(self, options: TaskOptions, function: Payload, arguments: Payload) -> ScalerFuture[Any]:
         session = self._running_session()
-        future: ScalerFuture[Any] = ScalerFuture(session.new_id(), call, session, self.policy)
+        future: ScalerFuture[Any] = ScalerFuture(session.new_id(), options.name, session, self.policy)
         journal.follow(future)
-        session.submit(future, Task(future.task_id, "", function, arguments, TaskOptions(call)))
+        session.submit(future, Task(future.task_id, "", function, arguments, options))
         return future
 
     def _running_session(self) -> Session:
@@ -297,7 +319,7 @@ def _resubmit(executor: "weakref.ref[NotebookExecutor]", future: TaskLifecycle) 
     alive = executor()
     if alive is None or future.task is None:
         raise RuntimeError(f"the executor of {future.call or future.task_id} is gone; submit the call to another one")
-    return alive._send(future.call, future.task.function, future.task.arguments)
+    return alive._send(future.task.options, future.task.function, future.task.arguments)
 
 
 def latest() -> NotebookExecutor | None:

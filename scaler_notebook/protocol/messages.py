@@ -81,7 +81,7 @@ class TaskOptions:
     Parameters
     ----------
     name
-        The call as a person reads it, e.g. ``fit(model, X, y)``.
+        What a person reads: the call, e.g. ``fit(model, X, y)``, or what it was named.
     """
 
     name: str = ""

@@ -17,7 +17,7 @@ def expression(parser: argparse.ArgumentParser) -> None:
 def submit(shell: Any, text: str) -> ScalerFuture[Any]:
     """Run an expression; its future."""
     call = expressions.parsed(text, shell.user_ns)
-    return session_executor.current().submit_as(text, call.function, *call.args, **call.kwargs)
+    return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, name=text)
 
 
 def call_of_map(parser: argparse.ArgumentParser) -> None:
