@@ -26,6 +26,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskOptions,
     TaskResult,
     TaskResultType,
     TaskStarted,
@@ -53,11 +54,12 @@ ERRORS = {TaskResultType.FAILED: KeyError, TaskResultType.FAILED_WORKER_DIED: Pr
 class Job:
     """One task, from its submission to the end of everything."""
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: Connection, number: int, options: TaskOptions) -> None:
         self.connection = connection
         self.owner = connection.owner
         self.task_id = f"{self.owner.decode()}-{number}"
         self.number = number
+        self.options = options
         self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", courier=self)
         self.followers = Followers(self.future)
         self.grace = 1.0  # of the next request
@@ -68,6 +70,7 @@ class Job:
         self.end: End | None = None  # how its code ended by itself
         # the engine
         self.arrived = False
+        self.place = (0, 0)  # in the engine's queue, whenever it is there: the smallest runs first
         self.context: ClientContext | None = None  # of its client when it arrived
         self.orphaned = False  # its client is gone
         self.asked: bool | None = None  # strength of the strongest request that the engine has not answered

@@ -10,7 +10,7 @@ from contract_rules import SEEN, Job, forged, harmless
 
 from scaler_notebook.client.manager import FutureManager
 from scaler_notebook.protocol.addressing import Sender, shortened
-from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, Payload, Task
+from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, Payload, Task, TaskOptions
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 T = TypeVar("T")
@@ -54,8 +54,8 @@ class Connection:
     def post(self, message: ClientMessage) -> None:
         self.to_engine.append(message)
 
-    def submit(self, number: int) -> Job:
-        job = self.jobs[f"{self.owner.decode()}-{number}"] = Job(self, number)
+    def submit(self, number: int, options: TaskOptions) -> Job:
+        job = self.jobs[f"{self.owner.decode()}-{number}"] = Job(self, number, options)
         self.manager.add(job.future)
         self.post(task_of(job))
         return job
@@ -104,7 +104,7 @@ class Connection:
 
 
 def task_of(job: Job) -> Task:
-    return Task(job.task_id, "", FUNCTIONS[job.number % len(FUNCTIONS)], Payload(job.task_id.encode()))
+    return Task(job.task_id, "", FUNCTIONS[job.number % len(FUNCTIONS)], Payload(job.task_id.encode()), job.options)
 
 
 def snapshot(job: Job) -> tuple[Any, ...]:

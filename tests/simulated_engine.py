@@ -153,6 +153,7 @@ class Engine:
                 sent = task_of(job)
                 assert (task.function.data, task.arguments) == (sent.function.data, sent.arguments)
                 job.arrived, job.context = True, self.contexts.get(owner)
+                job.place = -task.options.priority, len(self.jobs)
                 self.jobs[job.task_id] = job
                 self.core.submit(owner, task, now, self.clock.time)
             case TaskCancel():
@@ -214,6 +215,8 @@ class Engine:
         assert not taker.outdated, "an edited module is never served stale"
         assert taker.holds is None, "handed to a busy process"
         assert seq > taker.seq, "interrupts name the run"
+        queued = [job for job in self.jobs.values() if job.process is None and not job.last]
+        assert job.place == min(job.place for job in queued), "by priority, then in the order of submission"
         job.handed(taker, context)
         taker.seq, taker.holds = seq, job
         if context is not None:

@@ -18,7 +18,7 @@ from simulated_engine import Clock, Engine, Process
 
 from scaler_notebook import DisconnectedError, EngineLostError
 from scaler_notebook.engines.embedded.inner import End
-from scaler_notebook.protocol.messages import ClientDisconnect
+from scaler_notebook.protocol.messages import ClientDisconnect, TaskOptions
 
 Move = Callable[[int], None]  # given how many messages it is to deliver at most
 
@@ -40,8 +40,8 @@ class Simulation:
         self.engine.connect(connection)
         return connection
 
-    def submit(self, client: int) -> None:
-        self.jobs.append(self.clients[client].submit(len(self.jobs)))
+    def submit(self, client: int, options: TaskOptions) -> None:
+        self.jobs.append(self.clients[client].submit(len(self.jobs), options))
 
     def disconnect(self, client: int, leaves: bool) -> None:
         """A client closes its connection, or its process dies; whoever uses it then has a new one."""

@@ -38,7 +38,7 @@ from waits import SAFETY
 from scaler_notebook import CancelReason, NotebookExecutor, ProcessorDiedError, ScalerFuture, TaskState, wait
 from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER
 from scaler_notebook.engines.embedded.inner import End
-from scaler_notebook.protocol.messages import ClientContext, TaskCancel
+from scaler_notebook.protocol.messages import ClientContext, TaskCancel, TaskOptions
 
 T = TypeVar("T")
 
@@ -48,6 +48,7 @@ PICKS = st.integers(0, 9)  # which of several: the one at that place, counted ro
 FORCES = st.booleans()
 GRACES = st.sampled_from([1.0, 0.5, 0.0])
 WAYS = ["request", "wait", "keep a result"]
+OPTIONS = st.builds(TaskOptions, priority=st.sampled_from([0, 0, 1, -1]))
 
 
 def picked(pick: int, candidates: list[T]) -> T:
@@ -77,7 +78,7 @@ class Contract(RuleBasedStateMachine):
     def the_first_tasks(self, counts: tuple[int, int], begun: bool, asked: bool | None) -> None:
         """So that most runs come to where it gets difficult."""
         for client, count in enumerate(counts):
-            self.submit(client, count, edited=False)
+            self.submit(client, [TaskOptions()] * count, edited=False)
         if begun:
             self.everything_moves()
         if asked is not None:
@@ -87,14 +88,14 @@ class Contract(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ clients
 
-    @rule(client=CLIENTS, count=COUNTS, edited=st.booleans())
-    def submit(self, client: int, count: int, edited: bool) -> None:
+    @rule(client=CLIENTS, options=st.lists(OPTIONS, min_size=1, max_size=3), edited=st.booleans())
+    def submit(self, client: int, options: list[TaskOptions], edited: bool) -> None:
         """Some tasks, perhaps after an edit of a module."""
         if edited:
             self.modules += 1
             self.world.clients[client].post(ClientContext("", (), (), str(self.modules)))
-        for _ in range(count):
-            self.world.submit(client)
+        for each in options:
+            self.world.submit(client, each)
 
     @precondition(lambda self: self.world.jobs)
     @rule(pick=PICKS, force=FORCES, grace=GRACES, way=st.sampled_from(WAYS))

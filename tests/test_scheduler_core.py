@@ -22,6 +22,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskFigures,
+    TaskOptions,
     TaskResult,
     TaskResultType,
     TaskStarted,
@@ -33,8 +34,8 @@ GRACE = 1.0
 BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announced
 
 
-def task(task_id: str) -> Task:
-    return Task(task_id, "client", EMPTY, EMPTY)
+def task(task_id: str, priority: int = 0) -> Task:
+    return Task(task_id, "client", EMPTY, EMPTY, TaskOptions(priority=priority))
 
 
 # ---------------------------------------------------------------------- the table
@@ -388,6 +389,24 @@ def test_a_task_whose_process_died_before_it_is_the_next_to_run() -> None:
     ]
 
 
+def test_tasks_that_were_put_back_keep_their_order() -> None:
+    hands = Recorder()
+    core = Core(2, hands)
+    for name, priority in (("a", 0), ("b", 0), ("c", 0), ("urgent", 1)):
+        core.submit(b"me", task(name, priority), 0.0, CLOCK)
+    for process in (1, 2):
+        core.process_ready(process, 0.0, CLOCK)
+    assert hands.done == ["run urgent on 1 as 1", "run a on 2 as 1"]
+    core.process_died(2, "it died", False, 0.0, CLOCK)
+    core.submit(b"me", task("last urgent", 1), 0.0, CLOCK)
+    core.process_died(1, "it died", False, 0.0, CLOCK)
+    for process in (3, 4):
+        core.process_ready(process, 0.0, CLOCK)
+    assert hands.done[2:] == ["run urgent on 3 as 1", "run last urgent on 4 as 1"]
+    core.process_ended_run(3, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    assert hands.done[-1] == "run a on 3 as 2"
+
+
 def test_a_task_before_which_every_process_dies_fails() -> None:
     """Perhaps taking it is what they die of."""
     scene = Scene()
@@ -516,6 +535,7 @@ class Fate:
     """What must be true of one task, seen from outside."""
 
     owner: bytes
+    place: tuple[int, int]  # in the queue: what is urgent first, then in order of submission
     process: int = 0  # that it was handed to; stays, unless that died before it had begun
     handed: int = 0
     held: bool = False  # by that process, as far as the core can know
@@ -533,7 +553,7 @@ class World:
     slots: int
     now: float = 0.0
     fates: dict[str, Fate] = field(default_factory=dict)
-    queue: list[str] = field(default_factory=list)
+    queue: list[str] = field(default_factory=list)  # in any order
     alive: dict[int, int] = field(default_factory=dict)  # process → its last run
     holds: dict[int, str] = field(default_factory=dict)
     dying: set[int] = field(default_factory=set)
@@ -589,7 +609,8 @@ class World:
         assert not fate.final
         assert not fate.process, "run twice"
         fate.handed += 1
-        assert self.queue.pop(0) == task.task_id, "out of turn"
+        assert min(self.queue, key=lambda name: self.fates[name].place) == task.task_id, "out of turn"
+        self.queue.remove(task.task_id)
         assert seq > self.alive[process]
         self.alive[process] = seq
         self.holds[process] = task.task_id
@@ -624,13 +645,14 @@ class Scheduler(RuleBasedStateMachine):
     def _busy(self) -> list[int]:
         return sorted(self.world.holds)
 
-    @rule(owner=OWNERS, count=st.integers(1, 3))
-    def submit(self, owner: bytes, count: int) -> None:
-        for _ in range(count):
-            name = f"t{len(self.world.fates)}"
-            self.world.fates[name] = Fate(owner)
+    @rule(owner=OWNERS, priorities=st.lists(st.integers(-1, 1), min_size=1, max_size=3))
+    def submit(self, owner: bytes, priorities: list[int]) -> None:
+        for priority in priorities:
+            number = len(self.world.fates)
+            name = f"t{number}"
+            self.world.fates[name] = Fate(owner, (-priority, number))
             self.world.queue.append(name)
-            self.core.submit(owner, task(name), self.world.now, CLOCK)
+            self.core.submit(owner, task(name, priority), self.world.now, CLOCK)
 
     @precondition(lambda self: any(not fate.final for fate in self.world.fates.values()))
     @rule(owner=OWNERS, data=st.data())
@@ -691,7 +713,7 @@ class Scheduler(RuleBasedStateMachine):
             fate.process, fate.held = 0, False
             back = fate.asked is None and not fate.doomed
             if back:
-                world.queue.insert(0, name)
+                world.queue.append(name)
         self.core.process_died(process, "it died", begun, world.now, CLOCK)
         assert fate is None or bool(fate.final) != back
 

@@ -152,6 +152,7 @@ class NotebookExecutor(Executor):
         kwargs: Mapping[str, Any] | None = None,
         *,
         name: str | None = None,
+        priority: int = 0,
     ) -> ScalerFuture[T]:
         """:meth:`submit` with the call's arguments as two values, and options beside them.
 
@@ -161,6 +162,9 @@ class NotebookExecutor(Executor):
             A tuple (or list) of the positional arguments, and a dictionary of the others.
         name
             What cards, boards and messages show instead of the call; cut after 200 characters.
+        priority
+            Of queued tasks those with the highest priority run first, equal ones in the order of submission. What runs
+            is never stopped for another.
 
         Raises
         ------
@@ -168,7 +172,9 @@ class NotebookExecutor(Executor):
             An option is not what it must be; the message says what that is.
         """
         args, kwargs = checked_call(fn, args, kwargs)
-        return self._submit(fn, args, kwargs, task_options(describe_call(fn, args, kwargs), name=name))
+        return self._submit(
+            fn, args, kwargs, task_options(describe_call(fn, args, kwargs), name=name, priority=priority)
+        )
 
     def start(self) -> None:
         """Start the engine now, or connect to it; otherwise the first task does. Idempotent.

@@ -1,10 +1,13 @@
 """The options of a task as a user gives them, checked at the call: a mistake is met where it was made."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..protocol.messages import TaskOptions
 from .describe import MAX_CALL, for_browsers
+
+MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 
 
 def checked_call(
@@ -27,7 +30,7 @@ def checked_call(
     return tuple(args), dict(kwargs)
 
 
-def task_options(call: str, *, name: str | None = None) -> TaskOptions:
+def task_options(call: str, *, name: str | None = None, priority: int = 0) -> TaskOptions:
     """What goes to the engine.
 
     Parameters
@@ -40,7 +43,16 @@ def task_options(call: str, *, name: str | None = None) -> TaskOptions:
     TypeError, ValueError
         One of them is not what it must be.
     """
-    return TaskOptions(call if name is None else _checked_name(name))
+    priority = _integer("priority", priority)
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise ValueError(f"priority is between -2**63 and 2**63 - 1, not {priority}")
+    return TaskOptions(call if name is None else _checked_name(name), priority)
+
+
+def _integer(option: str, value: int) -> int:
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have it
+        raise TypeError(f"{option} is an integer, not {_shown(value)}")
+    return operator.index(value)
 
 
 def _checked_name(name: str) -> str:

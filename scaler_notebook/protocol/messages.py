@@ -82,9 +82,12 @@ class TaskOptions:
     ----------
     name
         What a person reads: the call, e.g. ``fit(model, X, y)``, or what it was named.
+    priority
+        Of two that are queued the one with the higher priority runs first, of equal ones the one submitted first.
     """
 
     name: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 :data:`.stages.TABLE` says what an event does to a task; :meth:`Core._handle` does it.
 """
 
+import itertools
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from ...protocol.messages import (
     TaskStarted,
 )
 from .inner import End, Ended
+from .line import Line
 from .stages import TABLE, Action, Event, Stage
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
@@ -59,6 +61,7 @@ class Record:
     task: Task
     owner: bytes
     context: ClientContext | None = None
+    number: int = 0  # in the order of submission
     stage: Stage = Stage.QUEUED
     process: int = 0
     handed: int = 0  # how often
@@ -82,7 +85,8 @@ class Core:
         self._hands = hands
         self._records: dict[str, Record] = {}
         self._contexts: dict[bytes, ClientContext] = {}
-        self._queue: OrderedDict[str, Record] = OrderedDict()
+        self._numbers = itertools.count()
+        self._queue = Line()
         self._runs: dict[int, int] = {}  # by process: how many it was given so far
         self._held: dict[int, Record] = {}  # by process: the task that it runs
         self._idle: list[int] = []  # the last one used first: its caches are warm
@@ -104,7 +108,8 @@ class Core:
         task_id = task.task_id
         if task_id in self._records:
             return  # the task that has the id goes on untouched; who looks at :meth:`owner` first can say so
-        self._records[task_id] = self._queue[task_id] = Record(task, owner, self._contexts.get(owner))
+        record = self._records[task_id] = Record(task, owner, self._contexts.get(owner), next(self._numbers))
+        self._enqueue(record)
         self.dispatch(now, clock)
 
     def move(self, owner: bytes, context: ClientContext) -> None:
@@ -177,9 +182,9 @@ class Core:
         self.dispatch(now, clock)
 
     def dispatch(self, now: float, clock: float) -> None:
-        """Start as many queued tasks as there are free slots and processes, in the order of their submission."""
-        while self._queue and self._idle and len(self._held) < self._slots:
-            record = self._queue[next(iter(self._queue))]
+        """Start as many queued tasks as there are free slots and processes, by priority and then by age."""
+        while self._idle and len(self._held) < self._slots and (first := self._queue.first) is not None:
+            record = self._records[first[2]]
             process = self._idle.pop()
             if not self._hands.suits(process, record.context):
                 self._hands.kill(process)  # another takes its place
@@ -223,7 +228,7 @@ class Core:
     @property
     def has_queue(self) -> bool:
         """Does a task wait for a process?"""
-        return bool(self._queue)
+        return len(self._queue) > 0
 
     def status(self) -> EngineStatus:
         """What there is, and what it does."""
@@ -259,7 +264,7 @@ class Core:
             case Action.RUN:
                 process = record.process
                 record.handed += 1
-                del self._queue[record.task.task_id]
+                self._queue.remove(record.task.task_id)
                 self._held[process] = record
                 self._unannounced[process] = now + ANNOUNCE_AFTER
                 self._runs[process] = seq = self._runs[process] + 1
@@ -273,8 +278,7 @@ class Core:
                 pass
             case Action.PUT_BACK:
                 del self._held[record.process]
-                self._queue[record.task.task_id] = record
-                self._queue.move_to_end(record.task.task_id, last=False)
+                self._enqueue(record)
             case Action.ANNOUNCE:
                 self._hands.tell(record.owner, TaskStarted(record.task.task_id, str(record.process), record.started))
             case Action.TAKE_BACK:
@@ -308,8 +312,12 @@ class Core:
     def _answer(self, record: Record, answer: TaskCancelConfirmType) -> None:
         self._hands.tell(record.owner, TaskCancelConfirm(record.task.task_id, answer, record.force))
 
+    def _enqueue(self, record: Record) -> None:
+        self._queue.add(record.task.task_id, -record.task.options.priority, record.number)
+
     def _unqueue(self, record: Record) -> None:
-        del self._records[record.task.task_id], self._queue[record.task.task_id]
+        del self._records[record.task.task_id]
+        self._queue.remove(record.task.task_id)
 
     def _release(self, record: Record, last: TaskResult | TaskCancelConfirm | None) -> None:
         """Its slot and its process are free of it, and its last message is sent."""

@@ -69,7 +69,7 @@ class Action(Enum):
     KILL = "kill", Stage.ENDING  # the process, and all that it started
     DELIVER = "send TaskResult", Stage.OVER  # the process is free
     DELIVER_LAST = "send the last TaskResult", Stage.OVER  # written before the kill; its process takes no other task
-    PUT_BACK = "put back, the first of the queue", Stage.QUEUED
+    PUT_BACK = "put back, in its old place", Stage.QUEUED  # before all of its priority that came later
     FAIL = "send TaskResult(FailedWorkerDied)", Stage.OVER
     CONFIRM = "confirm Canceled", Stage.OVER
     NOT_FOUND = "answer CancelNotFound"  # to a client that has no such task here it is over
