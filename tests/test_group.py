@@ -68,6 +68,18 @@ def test_what_a_group_says_of_itself(scripted: InMemoryExecutor) -> None:
     assert group[2].state is TaskState.SUBMITTED
 
 
+def test_the_exceptions_of_a_group(scripted: InMemoryExecutor) -> None:
+    group = three(scripted)
+    with pytest.raises(TimeoutError, match=r"2 \(of 3\)"):
+        group.exceptions(0)
+    scripted.engine.fail(group[1], KeyError("mine"))
+    with pytest.raises(TimeoutError, match=r"1 \(of 3\)"):
+        group.exceptions(0)
+    group[2].request_cancel()
+    scripted.engine.confirm(group[2])
+    assert [type(error) for error in group.exceptions(SAFETY)] == [type(None), KeyError, TaskCancelledError]
+
+
 def test_an_empty_group(executor: NotebookExecutor) -> None:
     group = executor.map_async(abs, [])
     assert (group.results(0), group.done(), group.cancel(0), repr(group)) == (

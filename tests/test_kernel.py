@@ -228,7 +228,7 @@ def test_submit_sends_exactly_that_expression(running_kernel: Kernel) -> None:
 def test_submit_refuses_what_cannot_run(running_kernel: Kernel) -> None:
     assert running_kernel.run("%scaler submit nothing_of_that_name(1)").error.startswith("NameError")
     assert running_kernel.run("%scaler submit x = 1").error.startswith("SyntaxError")
-    assert "needs an expression" in running_kernel.run("%scaler submit").text
+    assert "an expression is missing" in running_kernel.run("%scaler submit").text
     assert "no command" in running_kernel.run("%scaler nonsense").text
 
 

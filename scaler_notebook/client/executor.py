@@ -28,7 +28,7 @@ from .session import Session, open_sessions
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_latest: "weakref.ref[NotebookExecutor] | None" = None
+_executors: "list[weakref.ref[NotebookExecutor]]" = []  # in the order in which they were made
 
 
 class NotebookExecutor(Executor):
@@ -90,8 +90,7 @@ class NotebookExecutor(Executor):
         self._session: Session | None = None
         self._starting = threading.Lock()
         self._shut_down = False
-        global _latest
-        _latest = weakref.ref(self)
+        _executors[:] = [*(known for known in _executors if known() is not None), weakref.ref(self)]
 
     @property
     def grace(self) -> float:
@@ -175,6 +174,19 @@ class NotebookExecutor(Executor):
         return self._submit(
             fn, args, kwargs, task_options(describe_call(fn, args, kwargs), name=name, priority=priority)
         )
+
+    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+        """Submit the call of a future again, with the arguments as they were; also of another executor's future.
+
+        Raises
+        ------
+        RuntimeError
+            The executor is shut down, or the call is gone with the engine that had its large arguments.
+        """
+        task = future.task
+        if task is None:
+            raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
+        return self._send(task.options, task.function, task.arguments)
 
     def start(self) -> None:
         """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
@@ -323,15 +335,17 @@ class NotebookExecutor(Executor):
 
 def _resubmit(executor: "weakref.ref[NotebookExecutor]", future: TaskLifecycle) -> ScalerFuture[Any]:
     alive = executor()
-    if alive is None or future.task is None:
-        raise RuntimeError(f"the executor of {future.call or future.task_id} is gone; submit the call to another one")
-    return alive._send(future.task.options, future.task.function, future.task.arguments)
+    if alive is None:
+        raise RuntimeError(
+            f"the executor of {future.call or future.task_id} is gone; give the future to another one's resubmit()"
+        )
+    return alive.resubmit(future)
 
 
 def latest() -> NotebookExecutor | None:
-    """The executor that was made last, if it still takes tasks."""
-    executor = _latest() if _latest is not None else None
-    return executor if executor is not None and not executor.is_shut_down else None
+    """The executor that was made last, of those that take tasks."""
+    made = (known() for known in reversed(_executors))
+    return next((executor for executor in made if executor is not None and not executor.is_shut_down), None)
 
 
 def all_unfinished() -> list[ScalerFuture[Any]]:

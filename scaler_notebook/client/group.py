@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import TimeoutError
+from concurrent.futures import CancelledError, TimeoutError
 from typing import Any, Generic, TypeVar, overload
 
 from ..protocol.states import TaskState
@@ -92,6 +92,20 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
         return self._values()
 
+    def exceptions(self, timeout: float | None = None) -> list[BaseException | None]:
+        """What each raised, in order: None for a value, a :class:`TaskCancelledError` for what was cancelled.
+
+        Waits for all of them, also after a failure.
+
+        Raises
+        ------
+        TimeoutError
+            Not all of them ended within ``timeout`` seconds.
+        """
+        if not until(self._futures, TaskLifecycle.done, timeout):
+            raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
+        return [_exception(future) for future in self._futures]
+
     def _values(self) -> list[T]:
         for future in filter(_failed, self._futures):
             future.result(0)  # raises
@@ -161,6 +175,13 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         self.request_cancel(force, grace)
         await until_async(self._futures, answered, timeout)
         return self.done()
+
+
+def _exception(future: ScalerFuture[Any]) -> BaseException | None:
+    try:
+        return future.exception(0)
+    except CancelledError as cancelled:
+        return cancelled
 
 
 def _failed(future: TaskLifecycle) -> bool:

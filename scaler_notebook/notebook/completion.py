@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from IPython import get_ipython
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from ..client import history
@@ -16,6 +17,7 @@ from .commands.cell import CELL_OPTIONS
 from .commands.engine import CHOICES
 
 LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?P<rest>[^\n]*)$")
+EXPRESSION = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+[^-]")
 CELL = re.compile(r"^%%scaler\s(?P<rest>[^\n]*)$")
 
 
@@ -35,15 +37,35 @@ def remove(shell: Any) -> None:
 def complete(context: Any) -> dict[str, Any]:
     """IPython's protocol: completions for the word before the cursor, and whether others may add theirs."""
     line = context.text_until_cursor.rpartition("\n")[2]
+    if EXPRESSION.search(line) is not None:
+        fragment, offered = _python(line)
+        return _answer(fragment, offered)
     word = re.search(r"[^\s=]*$", line)
     fragment = word[0] if word is not None else ""
     offered = [text for text in dict.fromkeys(_offered(line, fragment)) if text.startswith(fragment)]
+    return _answer(fragment, offered)
+
+
+def _answer(fragment: str, offered: list[str]) -> dict[str, Any]:
     return {
         "completions": [SimpleCompletion(text=text, type="magic") for text in offered],
         "matched_fragment": fragment,
         "suppress": bool(offered),
         "ordered": True,
     }
+
+
+def _python(line: str) -> tuple[str, list[str]]:
+    """IPython would complete magics here; these are its own matches of the names that an expression may hold."""
+    word = re.search(r"[A-Za-z_][\w.]*$", line)
+    shell = get_ipython()
+    if word is None or shell is None:
+        return "", []
+    text = word[0]
+    completer = shell.Completer
+    found = completer.attr_matches(text) if "." in text else completer.global_matches(text)
+    base = text.rpartition(".")[0]
+    return text, [base + match if match.startswith(".") else match for match in found]
 
 
 def _offered(line: str, fragment: str) -> Iterable[str]:
@@ -56,8 +78,8 @@ def _offered(line: str, fragment: str) -> Iterable[str]:
     if not space:
         return COMMANDS
     command = COMMANDS.get(name)
-    if command is None or (command.argument == "expression" and not rest.startswith("-")):
-        return ()  # Python's own completion
+    if command is None:
+        return ()
     if fragment.startswith("-"):
         return command.parser.options
     match command.argument:

@@ -105,7 +105,9 @@ def _check_out(out: tuple[str, ...], found: names.CellNames) -> None:
     for name in out:
         if name != "*" and name not in found.assigns and not found.is_open:
             assigned = f"It assigns {', '.join(found.assigns)}." if found.assigns else "It assigns nothing."
-            raise UsageError(f"--out {name}: the cell does not assign it{nearest(name, found.assigns)}. {assigned}")
+            raise UsageError(
+                f"--out {name}: the cell does not assign it{nearest(name, found.assigns) or '.'} {assigned}"
+            )
 
 
 def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[
         elif name not in namespace and not (
             name in found.assigns or found.is_open or hasattr(builtins, name) or name in IPYTHONS
         ):
-            raise NameError(f"name {name!r} is not defined{nearest(name, namespace)}; nothing was submitted")
+            raise NameError(f"name {name!r} is not defined; nothing was submitted")
     return values
 
 

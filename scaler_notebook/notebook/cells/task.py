@@ -72,7 +72,7 @@ class Environment:
     @property
     def namespace(self) -> dict[str, Any]:
         """The notebook's; in the task, the one that its functions share there."""
-        return self._guide.__globals__  # type: ignore[attr-defined,no-any-return]
+        return self._guide.__globals__
 
     def anew(self, copied: Callable[[Any], Any], salt: str) -> "Environment":
         """One that equals none before; what cannot be copied stays itself."""

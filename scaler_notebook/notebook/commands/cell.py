@@ -49,9 +49,6 @@ def parser() -> MagicParser:
     return found
 
 
-CELL_OPTIONS = parser().options
-
-
 def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     """Submit a cell; gives its future, which is shown as a card.
 
@@ -160,3 +157,6 @@ def _put(shell: Any, future: ScalerFuture[Any]) -> None:
     if problem is not None:  # it cannot be loaded here; the card says so
         return
     shell.push(dict(future.result(0)), interactive=True)
+
+
+CELL_OPTIONS = parser().options

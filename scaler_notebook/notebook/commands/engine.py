@@ -16,7 +16,9 @@ from .parsing import nearest
 
 def start_options(parser: argparse.ArgumentParser) -> None:
     """Of ``start``."""
-    parser.add_argument("-n", "--workers", type=int, help="how many tasks run at the same time; the cores otherwise")
+    parser.add_argument(
+        "-n", "--workers", type=int, metavar="N", help="how many tasks run at the same time; the cores otherwise"
+    )
 
 
 def start(shell: Any, options: argparse.Namespace) -> None:
@@ -48,7 +50,8 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
         executor.disconnect()
     cancelled = sum(future.cancelled() for future in unfinished)
     stopped = "left" if executor.is_attached else "stopped"
-    print(f"{stopped}{f'; {cancelled} tasks were cancelled' if cancelled else ''}")
+    tasks = "1 task was" if cancelled == 1 else f"{cancelled} tasks were"
+    print(f"{stopped}; {tasks} cancelled" if cancelled else stopped)
 
 
 def connect_options(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +118,9 @@ def config(shell: Any, options: argparse.Namespace) -> None:
         name, _, text = word.partition("=")
         name = name.replace("-", "_")
         if name not in now:
-            raise UsageError(f"%scaler config has no setting {name!r}{nearest(name, now)}. It has {', '.join(now)}")
+            raise UsageError(
+                f"%scaler config has no setting {name!r}{nearest(name, now) or '.'} It has {', '.join(now)}"
+            )
         if not text:
             raise UsageError(f"%scaler config: give {name} a value: {name}={_shown(now[name])}")
         changes[name] = _checked(name, text, now)

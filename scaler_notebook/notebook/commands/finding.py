@@ -37,7 +37,8 @@ def records(word: str, unfinished: bool = False) -> list[history.Record]:
         raise UsageError(f"{kind} {word!r}: there is none")
     known = [name for record in candidates for name in (record.task_id, record.name)]
     some = ", ".join(f"{record.task_id} ({record.name})" for record in candidates[-5:])
-    raise UsageError(f"{kind} {word!r}{nearest(word, known)}. The last ones are {some}; %scaler history lists all")
+    hint = nearest(word, known) or "."
+    raise UsageError(f"{kind} {word!r}{hint} The last ones are {some}; %scaler history lists all")
 
 
 def record(word: str) -> history.Record:

@@ -68,6 +68,13 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         # One width everywhere: a notebook has no terminal to ask, and the docs show the same text.
         super().__init__(prog, **{**settings, "width": 100, "max_help_position": 28})
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """As from Python 3.13 on, in every version: ``-n, --workers N``."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        values = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {values}"
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean …?`` if there is something close to ``word``."""

@@ -9,7 +9,7 @@ from ...client.executor import all_unfinished
 from ...client.future import ScalerFuture
 from ...client.group import FutureGroup
 from ...client.roster import living
-from .. import rendering, rows
+from .. import rendering, rows, session_executor
 from . import finding
 
 
@@ -58,9 +58,10 @@ def retry(shell: Any, options: argparse.Namespace) -> Any:
     if options.failed == bool(options.TASK):
         raise UsageError("%scaler retry takes an id, a name, or --failed; %scaler history lists the tasks")
     if options.TASK:
-        return finding.future(options.TASK).retry()
+        return session_executor.current().resubmit(finding.future(options.TASK))
     failed = [future for future in living() if future.failed]
     if not failed:
         print("nothing has failed")
         return None
-    return FutureGroup([future.retry() for future in failed], f"retry × {len(failed)}")
+    executor = session_executor.current()
+    return FutureGroup([executor.resubmit(future) for future in failed], f"retry × {len(failed)}")
