@@ -25,6 +25,7 @@ A future alone, for views and callbacks::
 
 import atexit
 import itertools
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -146,6 +147,10 @@ class DetachedFuture(ScalerFuture[Any]):
     def log(self, text: str, stream: LogStream = LogStream.STDOUT) -> None:
         """It wrote ``text``."""
         self._tell(TaskLog(self.task_id, stream, text))
+
+    def display(self, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        """It displays a MIME bundle."""
+        self._tell(memory.displayed(self.task_id, bundle, metadata))
 
     def confirm(self, answer: TaskCancelConfirmType = TaskCancelConfirmType.CANCELED) -> None:
         """The engine answers the cancel, or withdraws the task unasked."""

@@ -1,7 +1,6 @@
-"""The embedded engine's parts on their own: output, cores, families of processes, pickles and tracebacks."""
+"""The embedded engine's parts on their own: cores, families of processes, pickles and tracebacks."""
 
 import functools
-import itertools
 import os
 import re
 import selectors
@@ -13,7 +12,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,97 +20,15 @@ from typing import Any, cast
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from waits import SAFETY
 
-from scaler_notebook.engines.embedded import cores, family, output, stream
+from scaler_notebook.engines.embedded import cores, family, stream
 from scaler_notebook.engines.embedded import pool as pool_module
 from scaler_notebook.engines.embedded.inner import INNER_CODEC, Ready
-from scaler_notebook.engines.embedded.output import MAX_TASK_OUTPUT, READ, OutputFile
 from scaler_notebook.engines.embedded.pool import Pool
 from scaler_notebook.engines.embedded.starting import Ends, Spawn
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import ProtocolError, RemoteTraceback, TaskSerializationError
-
-# ---------------------------------------------------------------------- output
-
-
-@pytest.fixture
-def file() -> Iterator[OutputFile]:
-    opened = OutputFile()
-    yield opened
-    opened.close()
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.text(max_size=30), st.lists(st.integers(0, 120), max_size=8))
-def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int]) -> None:
-    data, file = text.encode(), OutputFile()
-    try:
-        places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-        parts = []
-        for start, end in itertools.pairwise(places):
-            os.write(file.fd, data[start:end])
-            parts.append(file.new_text())
-            assert "".join(parts) == data[:end].decode(errors="ignore")
-        assert file.new_text() == ""
-    finally:
-        file.close()
-
-
-def test_a_character_across_two_reads_is_whole(file: OutputFile) -> None:
-    text = "x" + "€" * READ
-    os.write(file.fd, text.encode())
-    assert file.new_text() == text
-
-
-def test_what_is_no_utf8_is_replaced(file: OutputFile) -> None:
-    os.write(file.fd, b"a\xffb")
-    assert file.new_text() == "a�b"
-
-
-def test_all_writers_append(file: OutputFile) -> None:
-    os.write(file.fd, b"1")
-    subprocess.run(["/bin/sh", "-c", "printf 2"], stdout=file.fd, check=True, timeout=10)
-    os.write(file.fd, b"3")
-    assert file.new_text() == "123"
-
-
-def test_starting_over_forgets_what_was_not_read_and_half_a_character(file: OutputFile) -> None:
-    os.write(file.fd, "old €".encode()[:-1])
-    assert file.new_text() == "old "
-    os.write(file.fd, b"unread")
-    file.start_over()
-    assert os.fstat(file.fd).st_size == 0
-    os.write(file.fd, "€new".encode())
-    assert file.new_text() == "€new"
-    file.start_over()
-    os.write(file.fd, b"never looked at")
-    file.start_over()
-    assert file.new_text() == ""
-
-
-def test_output_beyond_the_bound_is_dropped_and_that_is_said_once(file: OutputFile) -> None:
-    os.write(file.fd, b"x" * (MAX_TASK_OUTPUT - 1))
-    assert len(file.new_text()) == MAX_TASK_OUTPUT - 1
-    os.write(file.fd, b"y")
-    assert file.new_text() == "y"  # the bound itself is not beyond it
-    os.write(file.fd, b"z")
-    assert file.new_text() == "\n[output beyond 16 MB is dropped]\n"
-    os.write(file.fd, b"z")
-    assert file.new_text() == ""
-    file.start_over()
-    os.write(file.fd, b"next task")
-    assert file.new_text() == "next task"
-
-
-def test_one_look_at_too_much_gives_the_beginning(file: OutputFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "MAX_TASK_OUTPUT", 4)
-    os.write(file.fd, b"12345678")
-    assert file.new_text() == "1234\n[output beyond 0 MB is dropped]\n"
-    assert file.new_text() == ""
-
 
 # ---------------------------------------------------------------------- cores
 

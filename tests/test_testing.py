@@ -23,6 +23,8 @@ from scaler_notebook import (
     as_completed,
     wait,
 )
+from scaler_notebook.client.output import Display
+from scaler_notebook.engines.displays import publish
 from scaler_notebook.protocol.messages import LogStream, Task, TaskCancel, TaskCancelConfirmType
 from scaler_notebook.testing import detached_future, memory_executor
 
@@ -38,7 +40,9 @@ def test_a_test_says_what_happens() -> None:
         assert future.state is TaskState.RUNNING
         executor.engine.log(future, "half way\n")
         executor.engine.log(future, "careful\n", LogStream.STDERR)
+        executor.engine.display(future, {"text/plain": "a figure"}, {"width": 3})
         assert (future.logs.stdout, future.logs.stderr) == ("half way\n", "careful\n")
+        assert future.displays == (Display({"text/plain": "a figure"}, {"width": 3}),)
         executor.engine.finish(future.task_id, "any value")
         assert str(future.result(0)) == "any value"
 
@@ -186,10 +190,11 @@ def test_a_detached_future_lives_by_its_methods() -> None:
     future.watch(lambda changed: states.append(changed.state))
     future.start()
     future.log("half way")
+    future.display({"text/plain": "a figure"})
     future.finish(0.93)
     assert future.result(0) == 0.93
-    assert future.logs.stdout == "half way"
-    assert states == [TaskState.RUNNING, TaskState.RUNNING, TaskState.FINISHED]
+    assert future.outputs() == ((LogStream.STDOUT, "half way"), Display({"text/plain": "a figure"}, {}))
+    assert states == [TaskState.RUNNING, TaskState.RUNNING, TaskState.RUNNING, TaskState.FINISHED]
     assert "fit(model)" in repr(future)
     future.fail(KeyError("too late"))
     assert future.result(0) == 0.93
@@ -237,3 +242,10 @@ def test_detached_futures_are_waited_for_like_others() -> None:
     second.finish(2)
     assert {future.result(0) for future in as_completed([first, second], SAFETY)} == {1, 2}
     assert first.task_id != second.task_id
+
+
+def test_a_task_on_a_thread_displays_too() -> None:
+    with memory_executor(auto=True) as executor:
+        future = executor.submit(publish, {"text/plain": "from a thread"})
+        future.result(10)
+        assert future.displays == (Display({"text/plain": "from a thread"}, {}),)

@@ -18,6 +18,7 @@ from ..protocol.messages import (
     Task,
     TaskCancel,
     TaskCancelConfirm,
+    TaskDisplay,
     TaskFigures,
     TaskLog,
     TaskProgress,
@@ -28,7 +29,7 @@ from ..protocol.messages import TaskResultType as Result
 from ..protocol.states import TABLE, Action, CancelReason, Event, TaskState
 from . import callbacks
 from .outcome import Failure, Outcome
-from .output import Logs, Output
+from .output import Display, Logs, Output, Piece
 from .policy import Policy
 from .trace import Moment, Trace, What
 
@@ -123,8 +124,20 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         """What it wrote to stdout and stderr so far, its subprocesses included."""
         return self._output.logs()
 
+    @property
+    def displays(self) -> tuple[Display, ...]:
+        """What it displays, in order: ``display(obj)``, figures, plots."""
+        return self._output.displays()
+
+    def outputs(self) -> tuple[Piece, ...]:
+        """Text as ``(stream, text)`` and :class:`~.output.Display`, in the order in which it wrote and displayed them.
+
+        What it has cleared (``clear_output``) is not among them.
+        """
+        return self._output.pieces()
+
     def last_output(self, size: int) -> tuple[str, bool]:
-        """The last ``size`` characters of both streams as they arrived, and whether there were more."""
+        """The last ``size`` characters of text in :meth:`outputs`, and whether there were more."""
         return self._output.tail(size)
 
     @property
@@ -287,6 +300,11 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def add_log(self, message: TaskLog) -> None:
         """Keep what the task wrote."""
         self._output.add(message.stream, message.text)
+        self._tell_watchers()
+
+    def add_display(self, message: TaskDisplay) -> None:
+        """Keep what the task displays."""
+        self._output.add_display(message)
         self._tell_watchers()
 
     def add_progress(self, message: TaskProgress) -> None:

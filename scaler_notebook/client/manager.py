@@ -73,7 +73,7 @@ class FutureManager:
             case TaskProgress():
                 future.add_progress(message)
             case TaskDisplay():
-                log.debug("%s is not shown yet", type(message).__name__)
+                future.add_display(message)
             case _:
                 assert_never(message)
 

@@ -9,7 +9,11 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
+
+from ..protocol.messages import DisplayKind
+
+Publisher: TypeAlias = Callable[[DisplayKind, str, bytes, bytes], object]  # display id, bundle and metadata as JSON
 
 
 class CurrentTask:
@@ -31,6 +35,8 @@ class CurrentTask:
         What :meth:`shielded` gives.
     reporter
         Takes what :meth:`report` is told.
+    publisher
+        Takes what :mod:`.displays` is told.
     """
 
     def __init__(
@@ -40,12 +46,14 @@ class CurrentTask:
         asked: Callable[[], bool] = lambda: False,
         shield: Callable[[], AbstractContextManager[None]] = nullcontext,
         reporter: Callable[[float, float, str], object] = lambda *_: None,
+        publisher: Publisher = lambda *_: None,
     ) -> None:
         self.task_id = task_id
         self.name = name
         self._asked = asked
         self._shield = shield
         self._reporter = reporter
+        self.publisher = publisher
 
     def cancelled(self) -> bool:
         """Has this task been asked to stop? Once True it stays so, also after the engine has given up asking.

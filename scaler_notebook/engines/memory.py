@@ -4,11 +4,12 @@ Every message goes through the wire's codec, and every answer through the agent'
 the client, as with an engine in other processes.
 """
 
+import json
 import threading
 import time
 from asyncio import AbstractEventLoop
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -25,6 +26,7 @@ from ..protocol.messages import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskDisplay,
     TaskLog,
     TaskProgress,
     TaskResult,
@@ -69,6 +71,12 @@ def succeeded(task_id: str, value: Any) -> TaskResult:
 def failed(task_id: str, error: BaseException) -> TaskResult:
     """It raised ``error``."""
     return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.describe(error, OWN_FILES)))
+
+
+def displayed(task_id: str, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> TaskDisplay:
+    """It displays a MIME bundle."""
+    data, about = (json.dumps(dict(part or {})).encode() for part in (bundle, metadata))
+    return TaskDisplay(task_id, Payload(data), Payload(about))
 
 
 def worker_died(task_id: str, how: str) -> TaskResult:
@@ -199,6 +207,10 @@ class MemoryEngine:
     def log(self, which: Which, text: str, stream: LogStream = LogStream.STDOUT) -> None:
         """It wrote ``text``."""
         self.tell(TaskLog(task_id_of(which), stream, text))
+
+    def display(self, which: Which, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        """It displays a MIME bundle."""
+        self.tell(displayed(task_id_of(which), bundle, metadata))
 
     def progress(self, which: Which, done: float, total: float = -1.0, note: str = "") -> None:
         """It says how far it is."""

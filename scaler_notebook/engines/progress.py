@@ -1,15 +1,12 @@
 """Progress from inside a task: ``for x in progress(items)``, and tqdm's bars, which report the same way."""
 
-import importlib.util
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from .current_task import current_task
+from .on_import import after_import
 
 T = TypeVar("T")
 
@@ -68,33 +65,7 @@ class progress(Generic[T]):  # used like a function, as tqdm is
 
 def watch_for_tqdm() -> None:
     """In a task process: tqdm's outermost bar moves the card's, and is not printed, once it is imported."""
-    sys.meta_path.insert(0, _TqdmFinder())
-
-
-class _TqdmFinder(MetaPathFinder):
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != "tqdm.std":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _TqdmLoader(spec.loader)
-        return spec
-
-
-class _TqdmLoader(Loader):
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:  # get_source and the like, for tracebacks
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        _redirect(module.tqdm)
+    after_import("tqdm.std", lambda module: _redirect(module.tqdm))
 
 
 def _redirect(tqdm: Any) -> None:

@@ -9,11 +9,14 @@ from ..protocol import payloads
 from ..protocol.messages import (
     ClientDisconnect,
     ClientMessage,
+    DisplayKind,
     EngineStatus,
     EngineStatusRequest,
+    Payload,
     Task,
     TaskCancel,
     TaskCancelConfirmType,
+    TaskDisplay,
     TaskResult,
     TaskResultType,
 )
@@ -84,8 +87,14 @@ class ThreadEngine(MemoryEngine):
             with contextlib.suppress(RuntimeError):
                 self._post(lambda: self.progress(task.task_id, done, total, note))
 
+        def publish(kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
+            message = TaskDisplay(task.task_id, Payload(bundle), Payload(metadata), kind, display_id)
+            with contextlib.suppress(RuntimeError):
+                self._post(lambda: self.tell(message))
+
         name = task.options.name
-        current_task.begin_here(current_task.CurrentTask(task.task_id, name, asked.is_set, reporter=report))
+        this_task = current_task.CurrentTask(task.task_id, name, asked.is_set, reporter=report, publisher=publish)
+        current_task.begin_here(this_task)
         try:
             value = payloads.call(task.function, task.arguments, name)
             result = TaskResult(task.task_id, TaskResultType.SUCCESS, value)

@@ -39,6 +39,15 @@ class LogStream(Enum):
     STDERR = "stderr"
 
 
+class DisplayKind(Enum):
+    """What a ``TaskDisplay`` does to what its task has shown so far."""
+
+    SHOW = "show"
+    UPDATE = "update"  # every display of the same ``display_id``, in its place
+    CLEAR = "clear"  # text and displays
+    CLEAR_ON_NEXT = "clear on next"  # the same, when something new comes
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentRef:
     """A large buffer that stays where it is: a file in memory that process ``pid`` has open as ``descriptor``."""
@@ -239,7 +248,10 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskLog:
-    """Text that the task wrote. Order is kept within a stream, not between the two."""
+    """Text that the task wrote, in the order in which it wrote and displayed.
+
+    What Python code writes is in true order; what comes from C code and subprocesses is as far as the engine can tell.
+    """
 
     task_id: str
     stream: LogStream
@@ -258,11 +270,16 @@ class TaskProgress:
 
 @dataclass(frozen=True, slots=True)
 class TaskDisplay:
-    """A rich display that the task made: a MIME bundle and its metadata, both as pickles of dictionaries."""
+    """A rich display that the task made: a MIME bundle and its metadata, both as JSON objects.
+
+    Bytes in a bundle (images) are base64 text, as in a notebook's file. ``display_id`` is IPython's, "" for none.
+    """
 
     task_id: str
     bundle: Payload
     metadata: Payload
+    kind: DisplayKind = DisplayKind.SHOW
+    display_id: str = ""
 
 
 ClientMessage: TypeAlias = (

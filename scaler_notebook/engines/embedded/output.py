@@ -1,16 +1,44 @@
-"""Where a task process writes: a file in memory behind its stdout or stderr, which the scheduler reads as it grows.
+"""What a task process writes and displays: three files in memory, which the scheduler reads as they grow.
 
-A file, not a pipe: what a killed process wrote is still there, a task that prints faster than we read is never
+Files, not pipes: what a killed process wrote is still there, a task that prints faster than we read is never
 blocked by us, and nothing is mixed up when a subprocess of the task writes too (``O_APPEND``).
+
+Two of them are its stdout and stderr. The third has records (:mod:`.writing` makes them): displays, and where Python's
+output turned from one stream to the other. Each says how long the two streams were at that moment; so text and displays
+are forwarded in the order in which they were made. Text of C code and of subprocesses stands where the records around
+it, or two looks of the scheduler, say that it was written.
+
+A flood keeps its head and its tail. What lies between is never read, and what is not needed any more is given back to
+the system while the task goes on (``fallocate``'s PUNCH_HOLE; where there is none, when the task ends).
 """
 
 import codecs
+import ctypes
 import fcntl
+import functools
+import json
+import mmap
 import os
+import struct
 import tempfile
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
-MAX_TASK_OUTPUT = 16 * 1024 * 1024  # bytes forwarded per task and stream; what follows is dropped, and said so
+from ...protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
+
+HEAD = 8 * 1024 * 1024  # bytes forwarded as they come, a stream and task
+TAIL = 1024 * 1024  # bytes of what follows that are forwarded when the task ends
+MAX_DISPLAYS = 32 * 1024 * 1024  # bytes of displays that a task may have at one time
+DISPLAY_COST = 512  # bytes that a display counts beside its own, so that there are not too many small ones
+LAST_WORDS = 64 * 1024  # bytes beyond the bound for saying what is not shown; after that it is not said any more
 READ = 256 * 1024  # bytes per read
+FREE = 64 * 1024  # bytes; less is not worth a system call
+LONGEST_LINE = 4096  # bytes that a tail loses at most to begin with a whole line
+
+# Index of its kind; lengths of display id, bundle and metadata, which follow it; lengths of stdout and stderr by then.
+RECORD = struct.Struct("=IIIIQQ")
+RecordKind: TypeAlias = LogStream | DisplayKind
+KINDS: tuple[RecordKind, ...] = (*LogStream, *DisplayKind)  # a stream: Python's output turns to it
 
 
 def anonymous_file(name: str) -> int:
@@ -22,40 +50,236 @@ def anonymous_file(name: str) -> int:
     return fd
 
 
-class OutputFile:
-    """One stream of one task process."""
+@functools.cache
+def _puncher() -> Callable[[int, int, int], None] | None:
+    """``punch(fd, offset, length)``, where there is such a thing."""
+    libc = ctypes.CDLL(None)
+    fallocate = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
+    if fallocate is None:
+        return None
+    fallocate.argtypes = ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64
+    keep_size_and_punch_hole = 1 | 2  # linux/falloc.h
+    return lambda fd, offset, length: fallocate(fd, keep_size_and_punch_hole, offset, length)
+
+
+class GrowingFile:
+    """A file that others append to, and that is freed from its beginning."""
 
     def __init__(self) -> None:
         self.fd = anonymous_file("output")
         fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
-        self._read = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.read = 0  # bytes, from the beginning
+        self._freed = 0
 
-    def new_text(self) -> str:
-        """What was written since the last call, up to the bound."""
-        end = os.fstat(self.fd).st_size
-        if end <= self._read:
-            return ""
-        parts = []
-        limit = min(end, MAX_TASK_OUTPUT)
-        while self._read < limit:
-            data = os.pread(self.fd, min(READ, limit - self._read), self._read)
-            if not data:
-                break
-            self._read += len(data)
-            parts.append(self._decoder.decode(data))
-        if end > MAX_TASK_OUTPUT and self._read >= MAX_TASK_OUTPUT:
-            parts.append(f"\n[output beyond {MAX_TASK_OUTPUT >> 20} MB is dropped]\n")
-            self._read = 1 << 62  # said once
-        return "".join(parts)
+    @property
+    def size(self) -> int:
+        """In bytes; what was freed counts."""
+        return os.fstat(self.fd).st_size
+
+    def free(self, end: int) -> None:
+        """Nobody reads what lies before ``end`` any more."""
+        end -= end % mmap.PAGESIZE
+        punch = _puncher()
+        if end - self._freed >= FREE and punch is not None:
+            punch(self.fd, self._freed, end - self._freed)
+            self._freed = end
 
     def start_over(self) -> None:
         """Forget what was written; the next task begins at zero."""
-        if self._read or os.fstat(self.fd).st_size:
+        if self.read or self.size:
             os.ftruncate(self.fd, 0)
-            self._read = 0
-            self._decoder.reset()
+            self.read = self._freed = 0
 
     def close(self) -> None:
         """Free the memory, once the process has closed its side too."""
         os.close(self.fd)
+
+
+class TextFile(GrowingFile):
+    """One stream of one task process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._in_line = False
+
+    def text(self, end: int) -> str:
+        """What was written up to ``end`` and not read yet, as far as the head goes."""
+        text = self._up_to(min(end, HEAD))
+        # Beyond the head only what may become the tail is kept.
+        self.free(max(self.read, end - TAIL) if self.read >= HEAD else self.read)
+        return text
+
+    def rest(self, end: int) -> str:
+        """When the task has ended: the tail of what was written up to ``end``, and how much lies before it."""
+        if end - self.read <= TAIL:
+            return self._up_to(end)
+        start = end - TAIL
+        beginning = os.pread(self.fd, LONGEST_LINE, start)
+        newline = beginning.find(b"\n")
+        if newline >= 0:
+            start += newline + 1
+        else:
+            start += next((i for i, byte in enumerate(beginning[:4]) if byte & 0xC0 != 0x80), 0)  # a whole character
+        newline_first = "\n" if self._in_line else ""
+        said = f"{newline_first}[… {_words(start - self.read)} of output dropped …]\n"
+        self._decoder.reset()
+        self.read = start
+        return said + self._up_to(end)
+
+    def _up_to(self, end: int) -> str:
+        parts = []
+        while self.read < end:
+            data = os.pread(self.fd, min(READ, end - self.read), self.read)
+            if not data:
+                break
+            self.read += len(data)
+            parts.append(self._decoder.decode(data))
+            self._in_line = data[-1:] != b"\n"
+        return "".join(parts)
+
+    def start_over(self) -> None:
+        super().start_over()
+        self._decoder.reset()
+        self._in_line = False
+
+
+def _words(size: int) -> str:
+    return f"{size >> 20:,} MB" if size >= 1 << 20 else f"{max(1, size >> 10)} KB"
+
+
+class Record(NamedTuple):
+    """One of the third file's."""
+
+    kind: RecordKind
+    lengths: list[int]  # of display id, bundle and metadata
+    ends: tuple[int, int]  # of stdout and stderr, when it was written
+
+
+class RecordFile(GrowingFile):
+    """Where a task process notes what it displays, and which stream it writes to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._torn = False
+
+    def records(self) -> Iterator[Record]:
+        """Those that are complete and not read yet; :meth:`body` is for whoever gets one, at once."""
+        size = self.size
+        while not self._torn and self.read + RECORD.size <= size:
+            index, *lengths, out, err = RECORD.unpack(os.pread(self.fd, RECORD.size, self.read))
+            if index >= len(KINDS):
+                # A fork of the task was killed while it wrote a display, or code of the task wrote nonsense to a file
+                # that is not its own. The text is not affected; its order is as the looks see it, from here on.
+                self._torn = True
+                return
+            end = self.read + RECORD.size + sum(lengths)
+            if end > size:
+                return
+            yield Record(KINDS[index], lengths, (out, err))
+            self.read = end
+            self.free(end)
+
+    def body(self, record: Record) -> tuple[bytes, ...]:
+        """Display id, bundle and metadata of the record that was given last."""
+        at, parts = self.read + RECORD.size, []
+        for length in record.lengths:
+            parts.append(os.pread(self.fd, length, at))
+            at += length
+        return tuple(parts)
+
+    def start_over(self) -> None:
+        super().start_over()
+        self._torn = False
+
+
+class TaskOutput:
+    """The three files of one task process, and what has become of its task's displays."""
+
+    def __init__(self) -> None:
+        self._texts = {stream: TextFile() for stream in LogStream}
+        self._records = RecordFile()
+        self._turned_to = LogStream.STDOUT
+        self._shown: dict[str, list[int]] = {}  # by display id: how many bytes each, how often
+        self._displayed = 0  # bytes
+
+    @property
+    def fds(self) -> tuple[int, int, int]:
+        """Of stdout, stderr and the records."""
+        out, err = self._texts.values()
+        return out.fd, err.fd, self._records.fd
+
+    def news(self, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
+        """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead."""
+        # Before the records: a turn is noted before what is written after it, so that no turn between these is missed.
+        ends = [file.size for file in self._texts.values()]
+        for record in self._records.records():
+            yield from self._text(task_id, record.ends)
+            if isinstance(record.kind, LogStream):
+                self._turned_to = record.kind
+            else:
+                display = self._display(task_id, record, record.kind)
+                if display is not None:
+                    yield display
+        yield from self._text(task_id, ends)
+        if over:
+            yield from self._text(task_id, ends, rest=True)
+
+    def _text(self, task_id: str, ends: "tuple[int, int] | list[int]", rest: bool = False) -> Iterator[TaskLog]:
+        """Python writes to the stream that it has turned to; what has come on the other since is not Python's."""
+        limits = dict(zip(LogStream, ends, strict=True))
+        for stream in sorted(LogStream, key=lambda stream: stream is not self._turned_to):
+            file = self._texts[stream]
+            text = file.rest(limits[stream]) if rest else file.text(limits[stream])
+            if text:
+                yield TaskLog(task_id, stream, text)
+
+    def _display(self, task_id: str, record: Record, kind: DisplayKind) -> TaskDisplay | None:
+        """Within the bound, or a text in its place; None if it is not to be shown."""
+        if kind in (DisplayKind.CLEAR, DisplayKind.CLEAR_ON_NEXT):
+            self._shown.clear()
+            self._displayed = 0
+        display_id = os.pread(self._records.fd, record.lengths[0], self._records.read + RECORD.size).decode(
+            errors="replace"
+        )
+        size = sum(record.lengths) + DISPLAY_COST
+        before, times = self._shown.get(display_id, [0, 0]) if display_id else [0, 0]
+        if kind is DisplayKind.UPDATE:
+            if not times:
+                return None  # there is nothing of that id to be updated, or it was cleared
+            more = (size - before) * times
+        else:
+            more = size + (size - before) * times
+        body: tuple[bytes, ...]
+        if self._displayed + max(0, more) > MAX_DISPLAYS:
+            words = (
+                f"[a display of {_words(size)} is not shown: a task's displays are kept up to {_words(MAX_DISPLAYS)}]"
+            )
+            body = b"", json.dumps({"text/plain": words}).encode(), b"{}"
+            kind, display_id, more = DisplayKind.SHOW, "", sum(map(len, body)) + DISPLAY_COST
+            if self._displayed + more > MAX_DISPLAYS + LAST_WORDS:
+                return None
+        else:
+            body = self._records.body(record)
+            if display_id:
+                self._shown[display_id] = [size, times + (kind is DisplayKind.SHOW)]
+        self._displayed += more
+        return TaskDisplay(task_id, Payload(body[1]), Payload(body[2]), kind, display_id)
+
+    def last_words(self) -> str:
+        """Of a process that runs no task: its stderr."""
+        file = self._texts[LogStream.STDERR]
+        return file.text(file.size)
+
+    def start_over(self) -> None:
+        """Between two tasks: what comes now belongs to the next."""
+        for file in (*self._texts.values(), self._records):
+            file.start_over()
+        self._turned_to = LogStream.STDOUT
+        self._shown.clear()
+        self._displayed = 0
+
+    def close(self) -> None:
+        """Free the memory, once the process has closed its side too."""
+        for file in (*self._texts.values(), self._records):
+            file.close()

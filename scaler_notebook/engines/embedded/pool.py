@@ -7,15 +7,16 @@ import selectors
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import ClientContext, Task
+from ...protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 from . import family
 from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, InnerMessage, Ready, Run, Warm
 from .interrupts import AskPage
-from .output import OutputFile, anonymous_file
+from .output import TaskOutput, anonymous_file
 from .starting import Ends, Spawn, Starter
 from .stream import Assembler, Outbox
 
@@ -50,7 +51,7 @@ class TaskProcess:
         try:
             os.ftruncate(page, 4096)
             self.page = AskPage(page)
-            self.outputs = (OutputFile(), OutputFile())
+            self.output = TaskOutput()
             self.sock.setblocking(False)
             self.outbox = Outbox(self.sock)
             self.unsent = False
@@ -62,7 +63,7 @@ class TaskProcess:
             self.how = ""  # it died, set once reaped
             self.lingering: list[int] = []  # descendants that were killed with it
             self.reaped_at = 0.0
-            starter.start(Ends(theirs.fileno(), page, self.outputs[0].fd, self.outputs[1].fd))
+            starter.start(Ends(theirs.fileno(), page, *self.output.fds))
         finally:
             os.close(page)
             theirs.close()
@@ -71,8 +72,7 @@ class TaskProcess:
         """Free everything but the process itself."""
         self.sock.close()
         self.page.close()
-        for output in self.outputs:
-            output.close()
+        self.output.close()
 
     @property
     def gone(self) -> bool:
@@ -150,10 +150,9 @@ class Pool:
             self._processes[pid].importing = True
         self.send(pid, Warm(modules))
 
-    def new_output(self, pid: int) -> tuple[str, str]:
-        """What a process wrote to stdout and stderr since the last call."""
-        out, err = self._processes[pid].outputs
-        return out.new_text(), err.new_text()
+    def new_output(self, pid: int, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
+        """What a process wrote and displayed since the last call; ``over``: its task has ended, or is dead."""
+        return self._processes[pid].output.news(task_id, over)
 
     def new_progress(self, pid: int) -> tuple[float, float, str] | None:
         """``(done, total, note)`` if its run has reported since the last call."""
@@ -163,8 +162,7 @@ class Pool:
 
     def start_output_over(self, pid: int) -> None:
         """Between two tasks: what comes now belongs to the next."""
-        for output in self._processes[pid].outputs:
-            output.start_over()
+        self._processes[pid].output.start_over()
 
     def interrupt(self, pid: int, seq: int) -> None:
         """Ask a run to stop."""
@@ -278,7 +276,7 @@ class Pool:
     def _failed_to_start(self, process: TaskProcess) -> None:
         self._starting.discard(process)
         self._failed_starts += 1
-        text = process.outputs[1].new_text().strip()
+        text = process.output.last_words().strip()
         process.close()
         log.error("a task process ended before it was ready: %s", text or "it wrote nothing")
         if self._failed_starts >= MAX_FAILED_STARTS:

@@ -17,10 +17,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-from ...protocol.messages import ClientContext, EngineMessage, LogStream, Task, TaskLog, TaskProgress
+from ...protocol.messages import ClientContext, EngineMessage, Task, TaskProgress
 from . import family, limits
 from .core import Core
-from .inner import Ended
+from .inner import End, Ended
 from .pool import Pool
 from .starting import Starter, best_starter
 from .warmth import Warmth
@@ -171,12 +171,12 @@ class Scheduler:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(pid)  # dead already, most likely; either way its task fails, and says so
             return
-        self._forward_output(pid)
+        self._forward_output(pid, over=ended.end is not End.STOPPED)  # else it may write on until it is killed
         self._warmth.learn(pid, ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
 
     def died(self, pid: int, how: str, begun: bool) -> None:
-        self._forward_output(pid)
+        self._forward_output(pid, over=True)
         self._warmth.died(pid)
         self._core.process_died(pid, how, begun, time.monotonic(), time.time())
 
@@ -189,14 +189,13 @@ class Scheduler:
             for pid in self._core.running:
                 self._forward_output(pid)
 
-    def _forward_output(self, pid: int) -> None:
+    def _forward_output(self, pid: int, over: bool = False) -> None:
         held = self._core.holder(pid)
         if held is None:
             return
         task_id, owner = held
-        for stream, text in zip(LogStream, self._pool.new_output(pid), strict=True):
-            if text:
-                self.tell(owner, TaskLog(task_id, stream, text))
+        for message in self._pool.new_output(pid, task_id, over):
+            self.tell(owner, message)
         progress = self._pool.new_progress(pid)
         if progress is not None:
             self.tell(owner, TaskProgress(task_id, *progress))

@@ -22,12 +22,13 @@ ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the sche
 
 
 class Ends(NamedTuple):
-    """The file descriptors of a task process: its socket, its ask page, what becomes its stdout and stderr."""
+    """The file descriptors of a task process: its socket, its ask page, its files of output."""
 
     sock: int
     page: int
     stdout: int
     stderr: int
+    records: int
 
 
 class Starter(Protocol):
@@ -134,7 +135,7 @@ def _run_on(ends: Ends, main: "object", open_files: int) -> None:
     os.close(ends.stderr)
     limits.set_open_files(open_files)
     assert callable(main)
-    main(socket.socket(fileno=ends.sock), ends.page)
+    main(socket.socket(fileno=ends.sock), ends.page, ends.records)
 
 
 class Spawn:
@@ -156,7 +157,7 @@ class Spawn:
         pass
 
 
-def spawned(fds: tuple[int, int, int, int], open_files: int) -> None:
+def spawned(fds: tuple[int, int, int, int, int], open_files: int) -> None:
     """Entry point of a spawned task process; ``open_files`` is how many its user may have open."""
     from . import task_process
 

@@ -19,7 +19,7 @@ from ...protocol import failures, payloads
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Payload, TaskFigures
-from .. import current_task
+from .. import current_task, displays
 from ..progress import watch_for_tqdm
 from . import limits
 from .cores import THREAD_VARIABLES
@@ -28,12 +28,13 @@ from .interrupts import AskPage, Interrupts
 from .progress_slot import ProgressSlot
 from .segments import close_all, mapped, written
 from .stream import Assembler, send_blocking
+from .writing import TaskStreams
 
 OWN_FILES = (str(Path(__file__).parents[2]) + os.sep,)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage's ru_maxrss: bytes there, kilobytes elsewhere
 
 
-def main(sock: socket.socket, page_fd: int) -> None:
+def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
     """Serve runs until the scheduler goes away; never returns.
 
     Parameters
@@ -42,14 +43,19 @@ def main(sock: socket.socket, page_fd: int) -> None:
         A blocking stream socket to the scheduler.
     page_fd
         The shared page of :class:`~.interrupts.AskPage`; closed here once mapped.
+    records_fd
+        The file for what :class:`~.writing.TaskStreams` notes.
     """
     status = 1
     try:
         page = AskPage(page_fd)
         os.close(page_fd)
         _settle_in()
+        streams = TaskStreams(records_fd)
+        streams.begin()
         watch_for_tqdm()
-        _Server(sock, Interrupts(page), page.progress).serve()
+        displays.watch_for_ipython()
+        _Server(sock, Interrupts(page), page.progress, streams).serve()
         status = 0
     except (ConnectionError, ProtocolError):
         pass  # the scheduler is gone, or we are of no use to it: either way it sees our end
@@ -58,28 +64,24 @@ def main(sock: socket.socket, page_fd: int) -> None:
 
 
 def _settle_in() -> None:
-    """Be nobody's copy: an own random state, an own ``__main__``, line-buffered output."""
+    """Be nobody's copy: an own random state, an own ``__main__``."""
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     # Whatever pickles by reference to __main__ must fail to be found here, not find our start-up module.
     sys.modules["__main__"] = types.ModuleType("__main__")
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    with suppress(Exception):  # C's printf is fully buffered on a file; by line, its text is there while the task runs
-        import ctypes
-
-        libc = ctypes.CDLL(None)
-        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, 1, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     importlib.invalidate_caches()
 
 
 class _Server:
-    def __init__(self, sock: socket.socket, interrupts: Interrupts, progress: ProgressSlot) -> None:
+    def __init__(
+        self, sock: socket.socket, interrupts: Interrupts, progress: ProgressSlot, streams: TaskStreams
+    ) -> None:
         self._sock = sock
         self._interrupts = interrupts
         self._progress = progress
+        self._streams = streams
         self._receiver = Receiver(PROCESS_CAPACITY)
         self._lent: list[int] = []
         self._directory = ""  # of the kernel
@@ -139,7 +141,11 @@ class _Server:
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         started, cpu = time.time(), time.process_time()
         reporter = partial(self._progress.write, run.seq)
-        current_task.begin(current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter))
+        publisher = self._streams.display
+        self._streams.begin()
+        current_task.begin(
+            current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter, publisher)
+        )
         end, payload = self._interrupts.run(
             armed,
             body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),
@@ -147,9 +153,7 @@ class _Server:
             failed=self._failure,
         )
         current_task.end()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):  # the task may have closed or replaced it
-                stream.flush()
+        self._streams.flush()
         if os.getpid() != self._pid:  # a process that the task has forked, and let return: it is not the task
             os._exit(end is not End.SUCCESS)
         figures = TaskFigures(
@@ -177,7 +181,13 @@ class _Server:
         """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
         if self._directory and self._directory != _working_directory():
             os.chdir(self._directory)
-        return self._lend(payloads.call(mapped(function), mapped(arguments), name))
+        try:
+            value = payloads.call(mapped(function), mapped(arguments), name)
+        except Exception:
+            displays.flush_figures()
+            raise
+        displays.flush_figures()
+        return self._lend(value)
 
 
 def _working_directory() -> str:

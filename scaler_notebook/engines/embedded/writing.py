@@ -1,0 +1,111 @@
+"""The task process's side of its output: ``sys.stdout`` and ``sys.stderr``, and the records that keep them in order.
+
+A record is one ``os.write`` to a file in memory that everybody appends to. Threads and forks of the task cannot mix
+theirs: such a write is under the file's lock. A signal does not cut it short, for a file in memory heeds only the fatal
+ones, and Python runs its handler, which may raise a cancel's KeyboardInterrupt, when the call has returned.
+"""
+
+import contextlib
+import ctypes
+import io
+import os
+import sys
+from collections.abc import Callable
+
+from ...protocol.messages import DisplayKind, LogStream
+from .output import KINDS, RECORD, RecordKind
+
+MOST_TURNS = 20_000  # a task; beyond it the order is as the scheduler's looks see it
+
+
+class TaskStreams:
+    """The two streams of Python code, and what it displays.
+
+    Parameters
+    ----------
+    records
+        Descriptor of the file for records; subprocesses do not inherit it, forks do.
+    """
+
+    def __init__(self, records: int) -> None:
+        os.set_inheritable(records, False)
+        self._records = records
+        self._file = _identity(records)
+        self._turns = 0
+        self.last: LogStream | None = None  # where Python code has written last
+        self._streams = {stream: _Stream(fd, self, stream) for fd, stream in enumerate(LogStream, 1)}
+        self._flush_c = _line_buffered_c()
+
+    def begin(self) -> None:
+        """Before a task: the streams are ours and open, whatever the last one has done to them."""
+        self._turns, self.last = 0, None
+        for fd, stream in enumerate(LogStream, 1):
+            if self._streams[stream].closed:
+                self._streams[stream] = _Stream(fd, self, stream)
+        sys.stdout, sys.stderr = self._streams.values()
+
+    def flush(self) -> None:
+        """Everything that was printed is in the files; C's, too."""
+        for stream in (sys.stdout, sys.stderr, *self._streams.values()):
+            with contextlib.suppress(Exception):  # the task may have closed or replaced it
+                stream.flush()
+        self._flush_c()
+
+    def turn_to(self, stream: LogStream) -> None:
+        """Python code is about to write to ``stream``, after it has written to the other."""
+        other = LogStream.STDERR if stream is LogStream.STDOUT else LogStream.STDOUT
+        try:  # text matters more than its order
+            self._streams[other].flush()
+            if self._turns < MOST_TURNS:
+                self._turns += 1
+                self._note(stream)
+        except (ValueError, OSError):  # closed; no space
+            pass
+        self.last = stream
+
+    def display(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
+        """Note a display, after all that was printed before it."""
+        self.flush()
+        self._note(kind, display_id.encode(errors="replace"), bundle, metadata)
+
+    def _note(self, kind: RecordKind, *body: bytes) -> None:
+        if _identity(self._records) != self._file:
+            return  # closed by the task's code (a fork that becomes a daemon does that); the number is another file's
+        lengths = [len(part) for part in body] or [0, 0, 0]
+        header = RECORD.pack(KINDS.index(kind), *lengths, os.fstat(1).st_size, os.fstat(2).st_size)
+        os.write(self._records, b"".join([header, *body]))
+
+
+class _Stream(io.TextIOWrapper):
+    """Line-buffered, as on a terminal; notes when the writer turns to it."""
+
+    def __init__(self, fd: int, streams: TaskStreams, stream: LogStream) -> None:
+        file = open(fd, "wb", closefd=False)  # noqa: SIM115
+        super().__init__(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self._all = streams
+        self._this = stream
+
+    def write(self, text: str) -> int:
+        if self._all.last is not self._this:
+            self._all.turn_to(self._this)
+        return super().write(text)
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _line_buffered_c() -> Callable[[], object]:
+    """C's printf is fully buffered on a file; by line, its text is there while the task runs. Gives what flushes it."""
+    try:
+        libc = ctypes.CDLL(None)
+        stdout = ctypes.c_void_p.in_dll(libc, "stdout")
+        libc.setvbuf(stdout, None, 1, 0)
+    except Exception:
+        return lambda: None
+    # This stream alone: fflush(NULL) waits for whoever reads from a pipe in C.
+    return lambda: libc.fflush(stdout)
