@@ -8,6 +8,7 @@ import builtins
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.core.inputtransformer2 import TransformerManager
 
 from scaler_notebook.notebook.cells.names import analyse
 
@@ -52,6 +53,24 @@ def test_names(code: str) -> None:
     assert " ".join(name for name in found.reads if not hasattr(builtins, name)) == reads
     assert " ".join(found.assigns) == assigns
     assert not found.is_open
+
+
+MAGICS: dict[str, tuple[str, str]] = {  # cell → what it mentions, what it assigns
+    "!echo $N {m + 1}": ("N m", ""),
+    "files = !ls {where}": ("where", "files"),
+    "%time t = fit(X)": ("X fit", "t"),
+    "%timeit -n 3 -q g(y)": ("g y", ""),
+    "%cd {home}": ("home", ""),
+    "%cd /tmp": ("", ""),
+    "!echo {not python $": ("", ""),
+}
+
+
+@pytest.mark.parametrize("cell", MAGICS)
+def test_names_in_magics(cell: str) -> None:
+    found = analyse(ast.parse(TransformerManager().transform_cell(cell)))
+    assert (" ".join(found.mentions), " ".join(found.assigns)) == MAGICS[cell]
+    assert set(found.reads) == {"get_ipython"}
 
 
 def test_a_star_may_bring_anything() -> None:

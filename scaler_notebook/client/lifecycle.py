@@ -81,6 +81,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self.submitted_at = time.time()
         self.started_at: float | None = None
         self.ended_at: float | None = None
+        self.shows_result = True  # do views show its result? A cell's is what it displays
         self.processor = ""  # where it runs or ran, as far as known
         self.figures = TaskFigures()
 
@@ -128,6 +129,11 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def displays(self) -> tuple[Display, ...]:
         """What it displays, in order: ``display(obj)``, figures, plots."""
         return self._output.displays()
+
+    @property
+    def displayed(self) -> int:
+        """How many displays it has made, those that it cleared included."""
+        return self._output.displayed
 
     def outputs(self) -> tuple[Piece, ...]:
         """Text as ``(stream, text)`` and :class:`~.output.Display`, in the order in which it wrote and displayed them.

@@ -72,12 +72,13 @@ class _Arrived:
 class Output:
     """Grows while the task runs, by the agent's thread; read by any. How large it can get is the engine's to bound."""
 
-    __slots__ = ("_clear_on_next", "_shown", "_texts")
+    __slots__ = ("_clear_on_next", "_shown", "_texts", "displayed")
 
     def __init__(self) -> None:
         self._texts: list[Text] = []  # all that it wrote
         self._shown: list[Text | _Arrived] = []  # what a notebook would show of it
         self._clear_on_next = False
+        self.displayed = 0  # displays so far, whatever became of them
 
     def add(self, stream: LogStream, text: str) -> None:
         """Keep what it wrote."""
@@ -87,6 +88,7 @@ class Output:
 
     def add_display(self, message: TaskDisplay) -> None:
         """Keep what it displays, or do what the message says to what it has displayed."""
+        self.displayed += message.kind is DisplayKind.SHOW
         match message.kind:
             case DisplayKind.SHOW | DisplayKind.UPDATE:
                 self._clear_if_due()

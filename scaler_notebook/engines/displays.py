@@ -110,7 +110,7 @@ def _display(*objects: Any, **options: Any) -> Any:
     except ImportError:
         print(*objects)  # as IPython does where it has no shell
         return None
-    return display(*objects, **options)  # type: ignore[no-untyped-call]
+    return display(*objects, **options)
 
 
 def _shell_first(module: Any) -> None:

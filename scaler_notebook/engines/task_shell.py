@@ -44,6 +44,7 @@ class TaskShell(InteractiveShell):
 
     display_pub_class = Type(TaskPublisher)
     displayhook_class = Type(TaskDisplayHook)
+    db: Any = {}  # noqa: RUF012  # what IPython keeps in a file of the profile: bookmarks of %cd, aliases
 
     def init_ipython_dir(self, ipython_dir: Any) -> None:
         """None: it would be made in the user's home directory."""

@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -122,6 +122,12 @@ class KernelHost:
         from . import widgets
 
         return widgets.of(shown, self)
+
+    def display_in(self, parent: dict[str, Any], data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Display something in the cell of this message, whatever runs by now; any thread."""
+        content = {"data": dict(data), "metadata": dict(metadata), "transient": {}}
+        publisher = self.display_pub
+        publisher.session.send(publisher.pub_socket, "display_data", content, parent=parent, ident=publisher.topic)
 
     # ------------------------------------------------------------------ the stop button
 

@@ -284,7 +284,7 @@ function render({ model, el }) {
 
   function onRow(next) {
     const before = row;
-    row = next;
+    row = { ...before, ...next }; // what is large comes only when it changes
     if (isOver(row) || row.state === "cancelling" || row.refused) asked = null;
     ui.head.hidden = false;
     paintHead(ui, row);

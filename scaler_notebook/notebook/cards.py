@@ -57,6 +57,7 @@ class CardFeed(Feed):
         self.note: str | None = None  # a remark for the person who looks
         self._shows: tuple[ScalerFuture[Any], Preview] | None = future, preview
         self._last: Content = {}
+        self._rich: str | None = None  # that the views have
         preview.watch(self._changed)
         for watched in (future, *earlier):
             watched.watch(self._changed)
@@ -72,7 +73,12 @@ class CardFeed(Feed):
         return {"type": "row", "row": row, "note": self.note, "earlier": earlier}
 
     def changes(self) -> Content:
-        return self.snapshot()  # a card is small
+        content = self.snapshot()
+        row = content["row"]
+        if row["rich"] is not None and row["rich"] == self._rich:
+            content["row"] = {name: value for name, value in row.items() if name != "rich"}  # figures may be large
+        self._rich = row["rich"]
+        return content
 
     def act(self, content: Content) -> bool:
         match content:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..client.future import ScalerFuture
 from ..client.lifecycle import TaskLifecycle
-from . import kernel_internals, rendering, rows
+from . import kernel_internals, mime, rendering, rows
 from .bridge import KernelHost, kernel_host
 from .cards import CardFeed
 from .preview import Preview
@@ -42,6 +42,8 @@ class Card:
         self._feed: CardFeed | None = None
         self._fallback = False  # this front end shows no widgets
         self._ended = False
+        self._passed_on = 0  # displays of the task that were looked at
+        self._parent = kernel_internals.parent(host.kernel)
 
     def show(self) -> None:
         """Display it in the cell that runs."""
@@ -67,6 +69,11 @@ class Card:
 
     def publish(self) -> None:
         """Replace it by its static form; on the publisher's thread."""
+        displays = self._future.displays if self._future.displayed > self._passed_on else ()
+        for display in displays[self._passed_on :]:
+            self._passed_on += 1
+            if mime.is_native(display):
+                self._host.display_in(self._parent, display.bundle, display.metadata)
         if self._future.done() and not self._ended:
             self._ended = True
             self._preview.ask()
@@ -80,7 +87,7 @@ class Card:
             )
 
     def _changed(self, future: TaskLifecycle) -> None:
-        if future.done() or (self._fallback and self._is_unseen()):
+        if future.displayed > self._passed_on or future.done() or (self._fallback and self._is_unseen()):
             publisher.mark(self)
 
     def _static(self) -> dict[str, Any]:

@@ -202,3 +202,11 @@ def cell_id(shell: Any) -> str | None:
         found = shell.get_parent()["metadata"].get("cellId")
         return found if isinstance(found, str) else None
     return None
+
+
+def parent(kernel: Any) -> dict[str, Any]:
+    """The request that is handled: what is displayed on its behalf lands in its cell."""
+    with suppress(Exception):
+        found = kernel.get_parent("shell")
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -34,7 +34,7 @@ class Preview:
     def ask(self) -> None:
         """Have it made, if there is a result that is not too large; once."""
         future = self._future
-        if not self._asked and not future.failed and not future.cancelled():
+        if not self._asked and future.shows_result and not future.failed and not future.cancelled():
             self._asked = True
             if future.result_bytes <= PREVIEW_BYTES:
                 self._host.post(self._make)

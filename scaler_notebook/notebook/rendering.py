@@ -240,6 +240,11 @@ def _error(error: str, origin: str | None, traceback: str | None) -> str:
     return (_folded(line, _terminal(traceback)) if traceback is not None else line) + place
 
 
+def terminal_block(source: str) -> str:
+    """Text as a terminal would show it, wrapped where it is too long."""
+    return _pre(_terminal(source), wrap=True)
+
+
 def _folded(title: str, lines: list[str]) -> str:
     summary = f'<summary style="cursor:pointer">{title}</summary>'
     return f'<details style="margin:0;padding:0">{summary}\n{_pre(lines)}</details>'

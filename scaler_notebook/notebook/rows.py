@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..client.future import ScalerFuture
+from ..client.output import Display, Piece
 from ..protocol.failures import Frame
 from ..protocol.messages import TaskResultType
 from ..protocol.states import TaskState
+from . import mime
 from .rendering import Row, look
 from .settings import settings
 
@@ -30,6 +32,12 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
     output, truncated = future.last_output(OUTPUT_TAIL)
+    result, rich = (preview, rich) if outcome is TaskResultType.SUCCESS else (None, None)
+    displays = future.displays if future.displayed else ()
+    if displays:
+        output, pieces = _apart(future.outputs())
+        result = mime.text(displays) + (f"\n{result}" if result is not None else "")
+        rich = mime.html(pieces) + (rich or "")
     lines = output.splitlines(keepends=True)
     shown: Row = {
         "task_id": future.task_id,
@@ -47,8 +55,8 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         "error": failure.headline if failure is not None else None,
         "origin": origin(failure.frames) if failure is not None else None,
         "traceback": failure.traceback if failure is not None else None,
-        "result": preview if outcome is TaskResultType.SUCCESS else None,
-        "rich": rich if outcome is TaskResultType.SUCCESS else None,
+        "result": result,
+        "rich": rich,
         "progress": None,
     }
     progress = future.progress
@@ -57,6 +65,13 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
     shown["word"] = look(shown["state"], shown["outcome"]).word
     return shown
+
+
+def _apart(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
+    """The text before the first display, and what follows, in order."""
+    first = next(i for i, piece in enumerate(pieces) if isinstance(piece, Display))
+    before = "".join(piece[1] for piece in pieces[:first] if not isinstance(piece, Display))
+    return before[-OUTPUT_TAIL:], list(pieces[first:])
 
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -123,6 +123,9 @@ def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[
             name in found.assigns or found.is_open or hasattr(builtins, name) or name in IPYTHONS
         ):
             raise NameError(f"name {name!r} is not defined; nothing was submitted")
+    for name in found.mentions:
+        if name in namespace and name not in IPYTHONS:
+            values.setdefault(name, namespace[name])
     return values
 
 

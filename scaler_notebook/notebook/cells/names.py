@@ -6,6 +6,7 @@ notebook does not have, the cell will not miss.
 """
 
 import ast
+import re
 import symtable
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -25,11 +26,14 @@ class CellNames(NamedTuple):
         Assigned, imported or defined, also by functions that declare them global.
     is_open
         It may read and assign others: it imports everything of some module.
+    mentions
+        Perhaps read by a magic or a shell command, whose text is no Python: ``!echo $name``, ``%time f(name)``.
     """
 
     reads: tuple[str, ...]
     assigns: tuple[str, ...]
     is_open: bool
+    mentions: tuple[str, ...] = ()
 
 
 def analyse(tree: ast.Module) -> CellNames:
@@ -39,7 +43,10 @@ def analyse(tree: ast.Module) -> CellNames:
     is_open = any(
         alias.name == "*" for node in ast.walk(tree) for alias in getattr(node, "names", ()) if _imports(node)
     )
-    return CellNames(tuple(sorted(reads)), tuple(sorted(_assigned(body))), is_open)
+    mentions, made = _in_magics(tree)
+    return CellNames(
+        tuple(sorted(reads)), tuple(sorted(_assigned(body) | made)), is_open, tuple(sorted(mentions - reads))
+    )
 
 
 def _walk(statements: Iterable[ast.stmt], bound: Names) -> tuple[Names, Names]:
@@ -146,6 +153,35 @@ def _assigned(body: list[ast.stmt]) -> set[str]:
 def _table(statements: list[ast.stmt]) -> symtable.SymbolTable:
     module = ast.fix_missing_locations(ast.Module(statements, []))
     return symtable.symtable(ast.unparse(module), "<cell>", "exec")
+
+
+TIMED = ("time", "timeit", "prun", "memit", "mprun", "lprun")  # magics whose argument is code
+OPTIONS = re.compile(r"^(?:-\w+(?:\s+\d+)?\s+)+")
+EXPANDED = re.compile(r"\$(\w+)|\{([^{}]*)\}")  # by IPython, in the text of a magic
+
+
+def _in_magics(tree: ast.Module) -> tuple[Names, Names]:
+    """``(mentions, assigned)`` in what IPython has made of ``%`` and ``!``: calls of its shell with a text."""
+    mentions = made = NONE
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Attribute(ast.Call(ast.Name("get_ipython")), method), arguments):
+                texts = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+                code = [part for found in EXPANDED.findall(texts[-1] if texts else "") for part in found if part]
+                if method == "run_line_magic" and texts[0] in TIMED:
+                    code.append(OPTIONS.sub("", texts[-1]))
+                for part in code:
+                    found = _of_text(part)
+                    mentions |= frozenset(found.reads)
+                    made |= frozenset(found.assigns)
+    return mentions, made
+
+
+def _of_text(code: str) -> CellNames:
+    try:
+        return analyse(ast.parse(code))
+    except (SyntaxError, ValueError):
+        return CellNames((), (), False)
 
 
 def _imports(node: ast.AST) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import builtins
 import contextlib
 import inspect
+import os
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -127,7 +128,8 @@ def _shell(namespace: dict[str, Any]) -> Any:
     from ...engines import displays  # in the task process alone
 
     shell = displays.task_shell()
-    shell.user_ns = shell.user_global_ns = namespace
+    namespace.setdefault("_dh", [os.getcwd()])  # %cd looks there
+    shell.user_ns = namespace
     return shell
 
 

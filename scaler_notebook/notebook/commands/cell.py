@@ -67,6 +67,7 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     for name, size in prepared.large:
         print(f"{name} has {size / 1e9:.1f} GB: it is copied to where tasks read it; again only if it has changed")
     future = _submit(prepared, options)
+    future.shows_result = False
     if options.out:
         future.add_done_callback(partial(_arrange_to_put, shell))
     patience = settings.progress_after if options.progress_after is None else options.progress_after

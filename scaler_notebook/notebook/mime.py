@@ -1,0 +1,62 @@
+"""What a task displays, as HTML and as text for its card."""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from ..client.output import Display, Piece
+from . import rendering
+
+IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
+MAX_TEXT = 16_000  # characters of text between two displays
+
+
+def is_native(display: Display) -> bool:
+    """Is there a renderer in the front end that alone can show it well (plotly's, Vega's)?"""
+    return any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
+
+
+def html(pieces: Iterable[Piece]) -> str:
+    """Text and displays in their order; what the front end itself is to render is left out."""
+    parts = []
+    for piece in pieces:
+        if not isinstance(piece, Display):
+            text = piece[1][-MAX_TEXT:]
+            if text.strip():
+                parts.append(rendering.terminal_block(text))
+        elif not is_native(piece):
+            parts.append(f'<div style="overflow:auto;max-height:600px">{_one(piece)}</div>')
+    return "\n".join(parts)
+
+
+def text(displays: Iterable[Display]) -> str:
+    """The plain form of each."""
+    return "\n".join(_text(display.bundle.get("text/plain", "")) or "[a display]" for display in displays)
+
+
+def _one(display: Display) -> str:
+    bundle = display.bundle
+    if "text/html" in bundle:
+        return _text(bundle["text/html"])
+    for mime in IMAGES:
+        if mime in bundle:
+            return _image(mime, _text(bundle[mime]), display.metadata.get(mime), _text(bundle.get("text/plain", "")))
+    return rendering.terminal_block(_text(bundle.get("text/plain", "")) or "[a display without a form for this card]")
+
+
+def _image(mime: str, data: str, metadata: Any, words: str) -> str:
+    if mime == "image/svg+xml":
+        data = base64.b64encode(data.encode()).decode()
+    data = re.sub(r"\s", "", data)
+    size = ""
+    if isinstance(metadata, Mapping):
+        sizes = [(key, metadata.get(key)) for key in ("width", "height")]
+        size = "".join(f' {key}="{value}"' for key, value in sizes if isinstance(value, int | float))
+    return f'<img alt="{escape(words)}" style="max-width:100%"{size} src="data:{mime};base64,{escape(data)}">'
+
+
+def _text(data: Any) -> str:
+    """A notebook's file may have lines in a list."""
+    return "".join(map(str, data)) if isinstance(data, list) else str(data)
