@@ -3,6 +3,7 @@
 import ast
 import builtins
 import inspect
+import itertools
 from typing import Any, NamedTuple
 
 from IPython.core.error import UsageError
@@ -79,8 +80,9 @@ def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
             f"magic: {magic[1:]} …"
         )
     file = shell.compile.cache(raw, shell.execution_count, raw)
-    # One line down, where the cell's own numbers count the line of the magic.
-    tree = ast.parse("\n" + shell.transform_cell(body), file)
+    # As many lines down as the cell's own numbers count before it: the magic's, and empty ones, which IPython drops.
+    dropped = sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
+    tree = ast.parse("\n" * (1 + dropped) + shell.transform_cell(body), file)
     if not tree.body:
         raise UsageError("there is nothing to run: the rest of the %%scaler cell is empty")
     return tree, file
