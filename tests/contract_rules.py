@@ -31,6 +31,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
+from scaler_notebook.protocol.states import Event
 
 if TYPE_CHECKING:
     from simulated_client import Connection
@@ -81,6 +82,7 @@ class Job:
         # the client
         self.started = False  # and its client has heard of it
         self.unanswered: set[bool] = set()  # strengths of the requests that were sent
+        self.deadline_asked = False  # the first of them
         self.requests = 0
         self.refused = False
         self.ended: S | C | None = None
@@ -200,6 +202,16 @@ class Job:
         assert self.requests - before == must_send, "→ CANCELLING, send once; a stronger force upgrades the request"
         return answer
 
+    def times_out(self, grace: float) -> None:
+        """Its deadline has come, perhaps not for the first time."""
+        self.grace = grace
+        first, before = not self.unanswered, self.requests
+        must_send = self.ended is None and True not in self.unanswered
+        self.deadline_asked = self.deadline_asked or (first and must_send)
+        SEEN["a deadline upgrades"] += must_send and not first
+        self.future.handle(Event.DEADLINE)
+        assert self.requests - before == must_send, "the deadline asks by force, and keeps a result"
+
     def hears(self, message: EngineMessage) -> None:
         """A message is about to reach the future."""
         if isinstance(message, TaskResult):
@@ -213,18 +225,18 @@ class Job:
                 self.outcome = outcome
                 success = outcome is TaskResultType.SUCCESS
                 if self.unanswered:
-                    self._ends(C.FINISHED_FIRST if success else C.FAILED_FIRST)
+                    self._is_cancelled(C.FINISHED_FIRST if success else C.FAILED_FIRST)
                 else:
                     self._ends(S.FINISHED)
             case TaskCancelConfirm(answer=A.CANCELED):
-                self._ends(C.STOPPED if self.process is not None else C.NEVER_STARTED)
+                self._is_cancelled(C.STOPPED if self.process is not None else C.NEVER_STARTED)
             case TaskCancelConfirm(answer=A.CANCEL_NOT_FOUND) if self.unanswered:
                 self._ends(C.NOT_FOUND)
             case TaskCancelConfirm(answer=A.CANCEL_FAILED) if self.unanswered:
                 answered = {force for force in self.unanswered if force <= message.force}
                 self.unanswered -= answered
                 if not self.unanswered:
-                    self.refused = True
+                    self.refused, self.deadline_asked = True, False
                     SEEN["refused"] += 1
                 else:
                     SEEN["a refusal weaker than the request"] += 1
@@ -234,6 +246,10 @@ class Job:
         if self.ended is None:
             self.error = error
             self._ends(C.DISCONNECTED if self.unanswered else S.FINISHED)
+
+    def _is_cancelled(self, reason: C) -> None:
+        """Whoever asked first gives the reason; the trace says what happened."""
+        self._ends(C.TIMED_OUT if self.deadline_asked else reason)
 
     def _ends(self, end: S | C) -> None:
         self.ended = end
@@ -283,6 +299,8 @@ class Job:
             elif reason is C.STOPPED:
                 assert self.process is not None, "stopped: it was with a process"
                 assert self.process.reaped, "stopped: that is gone"
+            elif reason is C.TIMED_OUT:
+                assert self.end is not None or self.process is None or self.process.reaped, "timed out: it is over"
             elif reason in (C.FINISHED_FIRST, C.FAILED_FIRST) and self.end is not None:
                 assert (reason is C.FINISHED_FIRST) == (self.end is End.SUCCESS)
         else:

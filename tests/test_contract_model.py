@@ -120,6 +120,11 @@ class Contract(RuleBasedStateMachine):
         job.cancel(True, grace, job.future.request_cancel)
         self.world.engine.deliver(job.connection, len(job.connection.to_engine))
 
+    @precondition(lambda self: self.world.jobs)
+    @rule(pick=PICKS, grace=GRACES)
+    def a_timeout_ends(self, pick: int, grace: float) -> None:
+        picked(pick, self._jobs()).times_out(grace)
+
     @rule(client=CLIENTS, force=FORCES, grace=GRACES)
     def cancel_all(self, client: int, force: bool, grace: float) -> None:
         for job in self.world.clients[client].jobs.values():
@@ -246,6 +251,8 @@ WORTH = {
     "failed first",
     "discarded",
     "disconnected",
+    "timed out",
+    "a deadline upgrades",
     "refused",
     "upgraded",
     "a refusal weaker than the request",

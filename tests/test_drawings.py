@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 DATA: dict[Event, Any] = {
     Event.STARTED: TaskStarted("t", "1", 1.0),
     Event.CANCEL_REQUESTED: None,
+    Event.DEADLINE: None,
     Event.CONFIRM_CANCELED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCELED, True),
     Event.CONFIRM_NOT_FOUND: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_NOT_FOUND, True),
     Event.CONFIRM_FAILED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_FAILED, True),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import math
+import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from waits import SAFETY, until_running
+from waits import SAFETY, until, until_running, until_written
 
-from scaler_notebook import NotebookExecutor, wait
-from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture, TaskCancelledError, TaskState, wait
+from scaler_notebook.protocol.messages import TaskCancel, TaskOptions
+from scaler_notebook.protocol.states import Event
 from scaler_notebook.testing import memory_executor
 
 
@@ -45,6 +50,11 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "a priority in words": ((gives,), {"priority": "high"}, TypeError, r"priority is an integer, not 'high'"),
     "a fraction": ((gives,), {"priority": 1.5}, TypeError, "priority is an integer, not 1.5"),
     "a truth": ((gives,), {"priority": True}, TypeError, "priority is an integer, not True"),
+    "a timeout in words": ((gives,), {"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
+    "no timeout at all": ((gives,), {"timeout": math.nan}, TypeError, "timeout is a number of seconds, not nan"),
+    "a true timeout": ((gives,), {"timeout": True}, TypeError, "timeout is a number of seconds, not True"),
+    "a timeout that is over": ((gives,), {"timeout": 0}, ValueError, "timeout is in seconds, more than 0 and finite"),
+    "an endless timeout": ((gives,), {"timeout": math.inf}, ValueError, "timeout is .* more than 0 and finite"),
     "a priority that no message holds": ((gives,), {"priority": 2**63}, ValueError, "priority is between"),
 }
 
@@ -93,7 +103,135 @@ def test_the_highest_priority_runs_first_and_equal_ones_in_order(tmp_path: Path)
 
 
 def test_a_task_tried_again_keeps_its_options(executor: NotebookExecutor) -> None:
-    future = executor.submit_verbose(gives, priority=3)
+    future = executor.submit_verbose(gives, priority=3, timeout=60)
     again = future.retry()
     assert again.task is not None
-    assert again.task.options == TaskOptions("gives()", 3)
+    assert again.task.options == TaskOptions("gives()", 3, 60.0)
+
+
+# ---------------------------------------------------------------------- timeout
+
+
+LONG = 3600.0  # seconds; more than any test takes
+
+
+def timed_out(future: ScalerFuture[Any]) -> bool:
+    """It ends, and for this reason."""
+    with pytest.raises(TaskCancelledError, match="timed out") as caught:
+        future.result(SAFETY)
+    return caught.value.reason is future.cancel_reason is CancelReason.TIMED_OUT
+
+
+def test_a_task_that_takes_longer_is_stopped_and_frees_its_slot() -> None:
+    with NotebookExecutor(n_workers=1) as executor:
+        executor.submit(abs, -1).result(SAFETY)  # so that the next one starts at once
+        running = executor.submit_verbose(time.sleep, (60,), timeout=1)
+        queued = executor.submit_verbose(time.sleep, (60,), timeout=0.1)
+        assert timed_out(queued)
+        assert timed_out(running)
+        assert "TaskStarted" in [entry.message for entry in running.trace()]
+        assert "TaskStarted" not in [entry.message for entry in queued.trace()]
+        assert "timed out" in running.trace()[-2].detail
+        assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def swallows_interrupts() -> None:
+    while True:
+        try:
+            print("begun", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("swallowed", flush=True)
+
+
+def test_a_task_that_does_not_obey_is_killed_after_the_grace_period() -> None:
+    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
+        future = executor.submit_verbose(swallows_interrupts, timeout=LONG)
+        until_written(future, "begun")
+        future.handle(Event.DEADLINE)
+        assert timed_out(future)
+        assert "swallowed" in future.logs.stdout
+        assert "grace 0.3 s" in future.trace()[-2].detail
+
+
+def test_what_ends_in_time_is_left_alone_and_its_timer_is_gone(executor: NotebookExecutor) -> None:
+    class Value:
+        pass
+
+    def value() -> Any:
+        return Value()
+
+    ends: list[Any] = [
+        executor.submit_verbose(value, timeout=LONG),
+        executor.submit_verbose(divmod, (1, 0), timeout=LONG),
+        executor.submit_verbose(time.sleep, (60,), timeout=LONG),
+    ]
+    ends[2].request_cancel()
+    assert wait(ends, SAFETY).not_done == set()
+    assert [future.cancel_reason for future in ends[:2]] == [None, None]
+    assert ends[2].cancel_reason in (CancelReason.STOPPED, CancelReason.NEVER_STARTED)
+    assert all(future._watchers == () for future in ends)
+    gone = [weakref.ref(future) for future in ends]
+    ends.clear()
+    executor.submit(abs, -1).result(SAFETY)  # the agent's thread has left the last message behind
+    gc.collect()
+    assert [future() for future in gone] == [None, None, None]
+
+
+def test_a_users_own_request_that_came_first_keeps_its_reason() -> None:
+    with memory_executor() as executor:
+        future = executor.submit_verbose(abs, (-1,), timeout=0.1)
+        future.request_cancel(force=False)
+        assert executor.engine.sent.next(TaskCancel).force is False
+        assert executor.engine.sent.next(TaskCancel).force is True  # the deadline's
+        executor.engine.confirm(future)
+        assert future.cancel_reason is CancelReason.NEVER_STARTED
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_ends_after_its_deadline_is_timed_out_all_the_same(fails: bool) -> None:
+    with memory_executor() as executor:
+        future = executor.submit_verbose(abs, (-1,), timeout=0.01)
+        executor.engine.sent.next(TaskCancel)
+        assert future.state is TaskState.CANCELLING
+        future.request_cancel()  # too late to be the reason
+        if fails:
+            executor.engine.fail(future, KeyError("mine"))
+        else:
+            executor.engine.finish(future, 1)
+        assert timed_out(future)
+        assert future.trace()[-1].detail == ("Failed" if fails else "Success")
+        assert len(executor.engine.sent.all(TaskCancel)) == 1
+
+
+_gate = threading.Event()  # for what runs in this process
+
+
+def waits_at_the_gate() -> bool:
+    return _gate.wait(2 * SAFETY)
+
+
+def test_an_engine_that_cannot_stop_it_says_so_and_the_result_counts() -> None:
+    _gate.clear()
+    with memory_executor(1, auto=True) as executor:
+        running = executor.submit_verbose(waits_at_the_gate, timeout=0.1)
+        queued = executor.submit_verbose(abs, (-1,), timeout=0.1)
+        until(running, lambda: running.refused, "be refused")
+        assert timed_out(queued)
+        _gate.set()
+        assert running.result(SAFETY) is True
+
+
+def test_each_of_many_deadlines_is_kept_without_a_thread_of_its_own(executor: NotebookExecutor) -> None:
+    executor.submit(abs, -1).result(SAFETY)
+    before = threading.active_count()
+    tasks = [executor.submit_verbose(time.sleep, (60,), timeout=0.3) for _ in range(100)]
+    assert threading.active_count() == before
+    assert all(timed_out(task) for task in tasks)
+
+
+def test_a_shut_down_executor_leaves_no_timer() -> None:
+    with memory_executor() as executor:
+        future = executor.submit_verbose(abs, (-1,), timeout=0.2)
+    assert future.cancel_reason is None
+    assert "shut down" in str(future.exception(0))

@@ -43,6 +43,7 @@ A = Action
 CONTRACT = {
     Event.STARTED: (A.START, A.IGNORE, A.REMEMBER_START, A.IGNORE, A.IGNORE),
     Event.CANCEL_REQUESTED: (A.REQUEST, A.REQUEST, A.UPGRADE, A.DISCARD, A.IGNORE),
+    Event.DEADLINE: (A.TIME_OUT, A.TIME_OUT, A.UPGRADE, A.IGNORE, A.IGNORE),
     Event.CONFIRM_CANCELED: (A.WITHDRAW, A.WITHDRAW, A.CONFIRM, A.IGNORE, A.IGNORE),
     Event.CONFIRM_NOT_FOUND: (A.NOT_PERMITTED, A.NOT_PERMITTED, A.NOT_FOUND, A.IGNORE, A.IGNORE),
     Event.CONFIRM_FAILED: (A.IGNORE, A.IGNORE, A.REFUSE, A.IGNORE, A.IGNORE),
@@ -55,17 +56,26 @@ CONTRACT = {
 STAY = None
 C = CancelReason
 ENDED_FIRST = (C.FINISHED_FIRST, C.FAILED_FIRST, C.FAILED_FIRST)
-LETTERS = "SCANFRXDL"
+TIMED_OUT = (C.TIMED_OUT,) * 3
+LETTERS = "SCTANFRXDL"
 ROWS: dict[str, tuple[Any, ...]] = {
-    "": (RUNS, CANCELLING, C.NEVER_STARTED, STAY, STAY, DONE, DONE, DONE, DONE),
-    "S": (STAY, CANCELLING, C.STOPPED, STAY, STAY, DONE, DONE, DONE, DONE),
-    "C": (CANCELLING, STAY, C.NEVER_STARTED, C.NOT_FOUND, SUBMITTED, *ENDED_FIRST, C.DISCONNECTED),
-    "CS": (CANCELLING, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
-    "SC": (CANCELLING, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
-    "R": (STAY, C.DISCARDED, *[STAY] * 7),
-    "X": (STAY, C.DISCARDED, *[STAY] * 7),
-    "CA": (STAY,) * 9,
-    "RC": (STAY,) * 9,
+    "": (RUNS, CANCELLING, CANCELLING, C.NEVER_STARTED, STAY, STAY, DONE, DONE, DONE, DONE),
+    "S": (STAY, CANCELLING, CANCELLING, C.STOPPED, STAY, STAY, DONE, DONE, DONE, DONE),
+    "C": (CANCELLING, STAY, STAY, C.NEVER_STARTED, C.NOT_FOUND, SUBMITTED, *ENDED_FIRST, C.DISCONNECTED),
+    "CS": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    "SC": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    # Whoever asks first gives the reason.
+    "T": (CANCELLING, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, SUBMITTED, *TIMED_OUT, C.DISCONNECTED),
+    "ST": (CANCELLING, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, RUNS, *TIMED_OUT, C.DISCONNECTED),
+    "STC": (CANCELLING, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, RUNS, *TIMED_OUT, C.DISCONNECTED),
+    "SCT": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    "STFC": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    "STF": (STAY, CANCELLING, CANCELLING, C.STOPPED, STAY, STAY, DONE, DONE, DONE, DONE),
+    "R": (STAY, C.DISCARDED, *[STAY] * 8),
+    "X": (STAY, C.DISCARDED, *[STAY] * 8),
+    "CA": (STAY,) * 10,
+    "TA": (STAY,) * 10,
+    "RC": (STAY,) * 10,
 }
 OUTCOMES = {(before, letter): row[i] for before, row in ROWS.items() for i, letter in enumerate(LETTERS)}
 
@@ -92,6 +102,13 @@ ORDERS: dict[str, tuple[TaskState | CancelReason, int]] = {
     "SCFCA": (C.STOPPED, 2),
     "SCFCR": (C.FINISHED_FIRST, 2),
     "SCFCX": (C.FAILED_FIRST, 2),
+    # the deadline's request, answered by engines of all kinds
+    "TA": (C.TIMED_OUT, 1),
+    "STA": (C.TIMED_OUT, 1),
+    "STR": (C.TIMED_OUT, 1),
+    "TX": (C.TIMED_OUT, 1),
+    "STFR": (DONE, 1),
+    "STFCA": (C.STOPPED, 2),
 }
 
 
@@ -161,6 +178,8 @@ class Life:
         for letter in letters:
             if letter == "C":
                 self.future.request_cancel()
+            elif letter == "T":
+                self.future.handle(Event.DEADLINE)
             elif letter == "L":
                 self.manager.lost(LOST)
             else:
@@ -171,6 +190,8 @@ class Life:
         """What the manager would not let through to a future that has ended."""
         if letter == "C":
             return self.future.handle(Event.CANCEL_REQUESTED)
+        if letter == "T":
+            return self.future.handle(Event.DEADLINE)
         message: Any = MESSAGES[letter]() if letter in MESSAGES else None
         return self.future.handle(EVENTS[letter], message if message is not None else LOST)
 
@@ -316,7 +337,7 @@ def test_every_cell_of_the_table_is_carried_out(before: str, letter: str) -> Non
         seen = life.future.cancel_reason if isinstance(expected, CancelReason) else life.future.state
         assert seen is expected
         assert life.future.cancelled() == isinstance(expected, CancelReason)
-    requests = int(letter == "C" and before in ("", "S"))
+    requests = int(letter in "CT" and before in ("", "S", "STF"))
     assert len(life.courier.sent) == sent + requests
 
 
@@ -346,7 +367,7 @@ def test_every_valid_order_ends_as_the_contract_says(order: str) -> None:
     assert told.calls == [word]
 
     snapshot = life.snapshot()
-    for letter in "SRXDAFNL":
+    for letter in "SRXDAFNLT":
         assert not life.force(letter), letter
         life.play(letter)
     assert life.snapshot() == snapshot
@@ -412,6 +433,24 @@ def test_two_threads_that_cancel_send_one_request_and_both_get_the_answer(order:
 
 
 # ---------------------------------------------------------------------- requests
+
+
+@pytest.mark.parametrize(("answer", "reason"), [("A", C.STOPPED), ("R", C.FINISHED_FIRST)])
+def test_a_deadline_makes_a_weaker_request_stronger_and_leaves_its_reason(answer: str, reason: CancelReason) -> None:
+    life = Life().play("S")
+    life.future.request_cancel(force=False)
+    life.play("TT")
+    assert life.courier.forces == [False, True]
+    life.manager.receive([confirm(TaskCancelConfirmType.CANCEL_FAILED, force=False)])
+    assert life.future.state is CANCELLING
+    life.play(answer)
+    assert life.future.cancel_reason is reason
+
+
+def test_a_deadline_keeps_what_is_there() -> None:
+    life = Life().play("SRT")
+    assert life.future.result(0) == 42
+    assert life.courier.sent == []
 
 
 def test_a_request_is_upgraded_once_and_a_weaker_refusal_is_ignored() -> None:

@@ -10,6 +10,7 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, NotebookExecutor
 from scaler_notebook.protocol.messages import TaskCancelConfirmType
+from scaler_notebook.protocol.states import Event
 from scaler_notebook.testing import DetachedFuture, detached_future
 
 
@@ -47,6 +48,17 @@ def test_what_came_to_nothing_says_so() -> None:
     assert said(future)[1:] == [
         "← TaskCancelConfirm CancelFailed, force=True, ignored",
         "→ TaskCancel force=False, grace 1 s",
+        "← TaskResult Success",
+    ]
+
+
+def test_a_deadline_says_so() -> None:
+    future = detached_future("fit(model)")
+    future.handle(Event.DEADLINE)
+    future.finish("too late")
+    assert said(future) == [
+        "→ Task",
+        "→ TaskCancel force=True, grace 1 s, timed out",
         "← TaskResult Success",
     ]
 

@@ -152,6 +152,7 @@ class NotebookExecutor(Executor):
         *,
         name: str | None = None,
         priority: int = 0,
+        timeout: float | None = None,
     ) -> ScalerFuture[T]:
         """:meth:`submit` with the call's arguments as two values, and options beside them.
 
@@ -164,6 +165,9 @@ class NotebookExecutor(Executor):
         priority
             Of queued tasks those with the highest priority run first, equal ones in the order of submission. What runs
             is never stopped for another.
+        timeout
+            Seconds from now on. A task that has not ended by then is cancelled by force, with the executor's grace
+            period, for the reason ``TIMED_OUT``.
 
         Raises
         ------
@@ -171,9 +175,9 @@ class NotebookExecutor(Executor):
             An option is not what it must be; the message says what that is.
         """
         args, kwargs = checked_call(fn, args, kwargs)
-        return self._submit(
-            fn, args, kwargs, task_options(describe_call(fn, args, kwargs), name=name, priority=priority)
-        )
+        call = describe_call(fn, args, kwargs)
+        options = task_options(call, name=name, priority=priority, timeout=timeout)
+        return self._submit(fn, args, kwargs, options)
 
     def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
         """Submit the call of a future again, with the arguments as they were; also of another executor's future.

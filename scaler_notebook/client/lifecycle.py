@@ -70,6 +70,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self._started = False
         self._asked: bool | None = None  # the strength of the strongest request that is unanswered
         self._refused = False
+        self._timed_out = False  # was it the deadline that asked first?
         self._watchers: tuple[Watcher, ...] = ()
         self._output = Output()
         self._progress: TaskProgress | None = None
@@ -236,7 +237,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         with self._condition:
             before = self._task_state
             action = TABLE[before, event]
-            if event is Event.CANCEL_REQUESTED:
+            if event is Event.CANCEL_REQUESTED or event is Event.DEADLINE:
                 if action is Action.IGNORE or (action is Action.DISCARD and keep_result):
                     return False
                 if action is not Action.DISCARD:
@@ -267,21 +268,22 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
                 self.started_at, self.processor = what.time, what.processor
                 if action is Action.START:
                     self._task_state = TaskState.RUNNING
-            case Action.REQUEST:
+            case Action.REQUEST | Action.TIME_OUT:
                 self._task_state, self._asked, self._refused = TaskState.CANCELLING, force, False
+                self._timed_out = action is Action.TIME_OUT
             case Action.UPGRADE:
                 self._asked = True
             case Action.DISCARD:
                 self._cancelled(CancelReason.DISCARDED)
             case Action.WITHDRAW | Action.CONFIRM:
-                self._cancelled(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
+                self._cancelled_in_time(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
             case Action.NOT_FOUND:
                 self._cancelled(CancelReason.NOT_FOUND)
             case Action.REFUSE:
                 assert isinstance(what, TaskCancelConfirm)
                 if self._asked and not what.force:
                     return False  # weaker than the strongest request outstanding
-                self._asked, self._refused = None, True
+                self._asked, self._refused, self._timed_out = None, True, False
                 self._task_state = TaskState.RUNNING if self._started else TaskState.SUBMITTED
             case Action.FINISH:
                 assert isinstance(what, TaskResult)
@@ -291,7 +293,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
                 success = what.outcome is Result.SUCCESS
-                self._cancelled(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
+                self._cancelled_in_time(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
             case Action.LOSE:
                 assert isinstance(what, BaseException)
                 self._finished(Outcome.of(what))
@@ -337,6 +339,10 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         for waiter in self._waiters:
             (waiter.add_exception if outcome.failed else waiter.add_result)(self)
         self._condition.notify_all()
+
+    def _cancelled_in_time(self, reason: CancelReason) -> None:
+        """→ CANCELLED for this reason, unless it was the deadline that asked."""
+        self._cancelled(CancelReason.TIMED_OUT if self._timed_out else reason)
 
     def _cancelled(self, reason: CancelReason) -> None:
         """→ CANCELLED. With the lock held. Those who were told of FINISHED are not told again."""

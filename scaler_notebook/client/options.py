@@ -1,5 +1,6 @@
 """The options of a task as a user gives them, checked at the call: a mistake is met where it was made."""
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,7 +31,7 @@ def checked_call(
     return tuple(args), dict(kwargs)
 
 
-def task_options(call: str, *, name: str | None = None, priority: int = 0) -> TaskOptions:
+def task_options(call: str, *, name: str | None = None, priority: int = 0, timeout: float | None = None) -> TaskOptions:
     """What goes to the engine.
 
     Parameters
@@ -46,7 +47,20 @@ def task_options(call: str, *, name: str | None = None, priority: int = 0) -> Ta
     priority = _integer("priority", priority)
     if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
         raise ValueError(f"priority is between -2**63 and 2**63 - 1, not {priority}")
-    return TaskOptions(call if name is None else _checked_name(name), priority)
+    seconds = 0.0 if timeout is None else _checked_timeout(timeout)
+    return TaskOptions(call if name is None else _checked_name(name), priority, seconds)
+
+
+def _checked_timeout(timeout: float) -> float:
+    try:
+        seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if math.isnan(seconds):
+        raise TypeError(f"timeout is a number of seconds, not {_shown(timeout)}")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"timeout is in seconds, more than 0 and finite, not {_shown(timeout)}; leave it out for none")
+    return seconds
 
 
 def _integer(option: str, value: int) -> int:

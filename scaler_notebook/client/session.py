@@ -4,6 +4,7 @@ import itertools
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..protocol.messages import (
     Task,
     TaskCancel,
 )
-from . import roster, waiting
+from . import deadline, roster, waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .group import FutureGroup
@@ -98,6 +99,7 @@ class Session:
 
     def submit(self, future: ScalerFuture[Any], task: Task) -> None:
         """Send a task; its future ends in every case."""
+        submitted = time.monotonic()
         task, future.task = self._engine.adopt(task)
         self._manager.add(future)
         roster.add(future)
@@ -106,6 +108,8 @@ class Session:
             if context is not None:
                 self._agent.post(context)
         self._agent.post(task)
+        if task.options.timeout:
+            deadline.watch_over(future, submitted + task.options.timeout, self._agent)
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
             self._manager.lost(_disconnected())
 

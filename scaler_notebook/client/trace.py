@@ -77,6 +77,8 @@ def _entry(moment: Moment) -> TraceEntry:
             details = [f"process {what.processor}"]
         case TaskCancel():
             sender, message, details = "client", "TaskCancel", [f"force={what.force}", f"grace {what.grace:g} s"]
+            if event is Event.DEADLINE:
+                details.append("timed out")
         case TaskCancelConfirm():
             details = [what.answer.value, f"force={what.force}"]
         case TaskResultType():

@@ -93,10 +93,13 @@ class TaskOptions:
         What a person reads: the call, e.g. ``fit(model, X, y)``, or what it was named.
     priority
         Of two that are queued the one with the higher priority runs first, of equal ones the one submitted first.
+    timeout
+        Seconds from the submission until its client cancels it, and 0 if it never does; an engine need not look.
     """
 
     name: str = ""
     priority: int = 0
+    timeout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class CancelReason(Enum):
     FAILED_FIRST = "failed first"
     NOT_FOUND = "not found"  # the engine did not know it
     DISCARDED = "discarded"  # cancelled after it had finished
-    TIMED_OUT = "timed out"
+    TIMED_OUT = "timed out"  # the deadline asked, and it had not finished before; its trace says how it ended
     PARENT_CANCELLED = "parent cancelled"
     DISCONNECTED = "disconnected"  # the engine went while the cancel was under way
 
@@ -47,6 +47,7 @@ class Event(Enum):
 
     STARTED = "TaskStarted"
     CANCEL_REQUESTED = "request_cancel()"
+    DEADLINE = "end of its timeout"
     CONFIRM_CANCELED = "TaskCancelConfirm(Canceled)"
     CONFIRM_NOT_FOUND = "TaskCancelConfirm(CancelNotFound)"
     CONFIRM_FAILED = "TaskCancelConfirm(CancelFailed)"
@@ -67,6 +68,7 @@ class Action(Enum):
     START = "start", TaskState.RUNNING
     REMEMBER_START = "remember start"  # decides "stopped" or "never started", and where a refusal returns to
     REQUEST = "request", TaskState.CANCELLING  # TaskCancel is sent once
+    TIME_OUT = "request, timed out", TaskState.CANCELLING  # the same; unless it is refused, this is the reason
     UPGRADE = "upgrade"  # TaskCancel is sent again if the new request is stronger
     DISCARD = "discard", TaskState.CANCELLED  # value dropped, waiters were told already
     WITHDRAW = "withdraw", TaskState.CANCELLED  # unasked: the engine withdrew the task
@@ -88,6 +90,7 @@ def _table() -> dict[tuple[TaskState, Event], Action]:
     rows = {
         e.STARTED: (a.START, a.IGNORE, a.REMEMBER_START, a.IGNORE, a.IGNORE),
         e.CANCEL_REQUESTED: (a.REQUEST, a.REQUEST, a.UPGRADE, a.DISCARD, a.IGNORE),
+        e.DEADLINE: (a.TIME_OUT, a.TIME_OUT, a.UPGRADE, a.IGNORE, a.IGNORE),
         e.CONFIRM_CANCELED: (a.WITHDRAW, a.WITHDRAW, a.CONFIRM, a.IGNORE, a.IGNORE),
         e.CONFIRM_NOT_FOUND: (a.NOT_PERMITTED, a.NOT_PERMITTED, a.NOT_FOUND, a.IGNORE, a.IGNORE),
         e.CONFIRM_FAILED: (a.IGNORE, a.IGNORE, a.REFUSE, a.IGNORE, a.IGNORE),
