@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from followers import Followers, check_derived
 
 from scaler_notebook import CancelReason, ProcessorDiedError, ScalerFuture, TaskState
-from scaler_notebook.engines.embedded.core import MOST_HANDED
+from scaler_notebook.engines.embedded.core import FIRST_BACKOFF, MOST_HANDED
 from scaler_notebook.engines.embedded.inner import End
 from scaler_notebook.protocol.messages import (
     ClientContext,
@@ -26,6 +26,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskLog,
     TaskOptions,
     TaskResult,
     TaskResultType,
@@ -66,9 +67,11 @@ class Job:
         self.grace = 1.0  # of the next request
         # what really happens
         self.process: Process | None = None  # that it was handed to
-        self.handed_to = 0  # how many processes, each but the last of which has died before it began it
+        self.handed_to = 0  # how many processes in this try, each but the last of which has died before it began it
+        self.failed = 0  # how many tries
+        self.rests: float | None = None  # until when it backs off
         self.runs = 0  # how often its code began
-        self.end: End | None = None  # how its code ended by itself
+        self.end: End | None = None  # how its code ended by itself, in this try
         # the engine
         self.arrived = False
         self.place = (0, 0)  # in the engine's queue, whenever it is there: the smallest runs first
@@ -106,20 +109,35 @@ class Job:
         assert self.arrived
         assert context is self.context, "a task runs in its client's surroundings at the submit"
         assert not self.last, "A task cancelled before it started never starts; a confirmed one never runs again"
-        assert self.process is None, "a task that may have begun is handed to no other process"
+        assert self.process is None, "a try that may have begun is handed to no other process"
+        assert self.rests is None, "a task that backs off is with nobody"
         self.process = process
         self.handed_to += 1
 
     def loses_process(self) -> None:
         """It was with a process that has died before it began it, and is where it was before: with nobody."""
         if self.handed_to < MOST_HANDED and not self.announced:
-            assert self.runs == 0
+            assert self.runs == self.failed
             self.process = None
             SEEN["put back"] += 1
 
+    @property
+    def tried_again(self) -> bool:
+        """If its run fails now: it is not asked to stop, its process is not being killed, and it has tries left."""
+        return self.failed < self.options.retries and self.asked is None and not self.kill_is_due
+
+    def backs_off(self, now: float) -> None:
+        """The engine has heard that its run failed."""
+        assert not self.last, "it has tries left, and no result"
+        assert self.announced, "each of several tries is heard of"
+        self.process, self.end, self.handed_to, self.announced = None, None, 0, False
+        self.rests = now + FIRST_BACKOFF * 2**self.failed
+        self.failed += 1
+        SEEN["tried again"] += 1
+
     def begins(self) -> None:
         assert not self.last, "A task is confirmed once, and never runs again after its confirmation"
-        assert self.runs == 0, "a task runs once"
+        assert self.runs <= self.failed, "a task runs once per try"
         self.runs += 1
 
     # ------------------------------------------------------------------ what the engine hears and says
@@ -142,8 +160,11 @@ class Job:
         match message:
             case TaskStarted():
                 assert self.process is not None, "TaskStarted: it runs"
-                assert not self.announced, "started once"
+                assert not self.announced, "started once per try"
+                assert message.attempt == self.failed + 1
                 self.announced = True
+            case TaskLog():
+                assert self.failed < self.options.retries, "a death is in the output if it is not the result"
             case TaskResult(outcome=TaskResultType.FAILED_WORKER_DIED):
                 assert self.process is not None
                 assert self.process.reaped, "FailedWorkerDied: its process is dead"
@@ -163,7 +184,8 @@ class Job:
                 self.asked = None
             case TaskCancelConfirm(answer=A.CANCELED):
                 if self.process is None:
-                    assert self.runs == 0
+                    assert self.runs <= self.failed
+                    SEEN["cancelled in a back-off"] += self.rests is not None
                 else:
                     assert self.process.reaped, "Canceled for a task that had started: after its process is reaped"
                     assert self.announced, "TaskStarted decides between stopped and never started"
@@ -176,7 +198,7 @@ class Job:
             case _:
                 raise AssertionError(f"{message} is not for this task")
         if self.last:
-            self.asked = None
+            self.asked = self.rests = None
 
     # ------------------------------------------------------------------ what its client does and hears
 
@@ -229,7 +251,7 @@ class Job:
                 else:
                     self._ends(S.FINISHED)
             case TaskCancelConfirm(answer=A.CANCELED):
-                self._is_cancelled(C.STOPPED if self.process is not None else C.NEVER_STARTED)
+                self._is_cancelled(C.STOPPED if self.process is not None or self.failed else C.NEVER_STARTED)
             case TaskCancelConfirm(answer=A.CANCEL_NOT_FOUND) if self.unanswered:
                 self._ends(C.NOT_FOUND)
             case TaskCancelConfirm(answer=A.CANCEL_FAILED) if self.unanswered:
@@ -297,8 +319,8 @@ class Job:
             if reason is C.NEVER_STARTED:
                 assert self.runs == 0, "never started"
             elif reason is C.STOPPED:
-                assert self.process is not None, "stopped: it was with a process"
-                assert self.process.reaped, "stopped: that is gone"
+                assert self.process is not None or self.failed, "stopped: it was with a process"
+                assert self.process is None or self.process.reaped, "stopped: with none that is there"
             elif reason is C.TIMED_OUT:
                 assert self.end is not None or self.process is None or self.process.reaped, "timed out: it is over"
             elif reason in (C.FINISHED_FIRST, C.FAILED_FIRST) and self.end is not None:

@@ -184,7 +184,7 @@ class Engine:
         for job in theirs:
             job.orphaned = True
             if job.process is None:
-                job.last = FORGOTTEN
+                job.last, job.rests = FORGOTTEN, None
         self.core.client_gone(owner)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
@@ -207,7 +207,7 @@ class Engine:
         found.outdated = context is not None and found.modules not in (None, context.modules)
         return not found.outdated
 
-    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None) -> None:
+    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None, last: bool) -> None:
         job, taker = self.jobs[task.task_id], self.processes[process]
         assert taker.ready, "handed to a process that is not ready"
         assert not taker.killed, "handed to a dying process"
@@ -215,7 +215,8 @@ class Engine:
         assert not taker.outdated, "an edited module is never served stale"
         assert taker.holds is None, "handed to a busy process"
         assert seq > taker.seq, "interrupts name the run"
-        queued = [job for job in self.jobs.values() if job.process is None and not job.last]
+        assert last == (job.failed == job.options.retries)
+        queued = [job for job in self.jobs.values() if job.process is None and job.rests is None and not job.last]
         assert job.place == min(job.place for job in queued), "by priority, then in the order of submission"
         job.handed(taker, context)
         taker.seq, taker.holds = seq, job
@@ -263,12 +264,18 @@ class Engine:
         for ended in written:
             job = process.holds
             assert job is not None
+            again = ended.end is End.FAILED and job.tried_again
             if ended.end is End.STOPPED:
                 job.stopped = True
             else:
                 process.holds = None
             self.core.process_ended_run(process.pid, ended, self.clock.now, self.clock.time)
-            assert process.killed if ended.end is End.STOPPED else job.last == "result"
+            if again:
+                job.backs_off(self.clock.now)
+            elif ended.end is End.STOPPED:
+                assert process.killed
+            else:
+                assert job.last == "result"
 
     def reap(self, process: Process, lingers: bool) -> None:
         """Wait for it; a result that it had written counts. What it started may take longer."""
@@ -281,8 +288,11 @@ class Engine:
         begun = process.begun == process.seq
         if job is not None and not begun:
             job.loses_process()
+        again = job is not None and job.process is process and job.tried_again
         if process.ready:
             self.core.process_died(process.pid, "it died", begun, self.clock.now, self.clock.time)
+        if job is not None and again:
+            job.backs_off(self.clock.now)
         assert job is None or job.last or job.process is not process, "a task ends with its process, once it has begun"
         del self.processes[process.pid]
         self._fill()
@@ -290,7 +300,10 @@ class Engine:
     # ------------------------------------------------------------------ time
 
     def tick(self) -> None:
-        self.core.tick(self.clock.now)
+        for job in self.jobs.values():
+            if job.rests is not None and job.rests <= self.clock.now:
+                job.rests = None
+        self.core.tick(self.clock.now, self.clock.time)
         deadline = self.core.next_deadline()
         assert deadline is None or deadline > self.clock.now, "it is due and was not done"
         for job in self.jobs.values():
@@ -306,12 +319,16 @@ class Engine:
                 wakes = self.core.next_deadline()
                 assert wakes is not None, "nobody would wake for the end of the grace period"
                 assert wakes <= max(job.deadline, self.clock.now)
+            if job.rests is not None:
+                wakes = self.core.next_deadline()
+                assert wakes is not None, "nobody would wake for the end of the back-off"
+                assert wakes <= max(job.rests, self.clock.now)
         for process in self.processes.values():
             held = (process.holds.task_id, process.holds.owner) if process.holds is not None else None
             assert self.core.holder(process.pid) == held
             assert process.run is None or not process.run.job.last, "a task that is confirmed or done runs on"
         assert self.core.latest_context is next(reversed(self.contexts.values()), None)
-        queued = any(job.process is None and not job.last for job in self.jobs.values())
+        queued = any(job.process is None and job.rests is None and not job.last for job in self.jobs.values())
         assert self.core.has_queue == queued
         busy = sum(process.holds is not None for process in self.processes.values())
         free = [p for p in self.processes.values() if p.ready and not (p.importing or p.killed or p.holds)]

@@ -48,7 +48,7 @@ PICKS = st.integers(0, 9)  # which of several: the one at that place, counted ro
 FORCES = st.booleans()
 GRACES = st.sampled_from([1.0, 0.5, 0.0])
 WAYS = ["request", "wait", "keep a result"]
-OPTIONS = st.builds(TaskOptions, priority=st.sampled_from([0, 0, 1, -1]))
+OPTIONS = st.builds(TaskOptions, priority=st.sampled_from([0, 0, 1, -1]), retries=st.sampled_from([0, 0, 1, 2]))
 
 
 def picked(pick: int, candidates: list[T]) -> T:
@@ -258,6 +258,8 @@ WORTH = {
     "a refusal weaker than the request",
     "withdrawn",
     "put back",
+    "tried again",
+    "cancelled in a back-off",
     "a result from a process being killed",
     "no such task",
     "forged",
@@ -286,9 +288,9 @@ REAL_WORTH = {"stopped", "never started", "discarded", "finished"}
 class Watched:
     """A task of the real engine, its future, and the trace that it leaves."""
 
-    def __init__(self, executor: NotebookExecutor, trace: Path, kind: str) -> None:
-        self.trace, self.kind = str(trace), kind
-        self.future: ScalerFuture[str] = executor.submit(effects.work, self.trace, kind)
+    def __init__(self, executor: NotebookExecutor, trace: Path, kind: str, retries: int) -> None:
+        self.trace, self.kind, self.retries = str(trace), kind, retries
+        self.future: ScalerFuture[str] = executor.submit_verbose(effects.work, (self.trace, kind), retries=retries)
         self.followers = Followers(self.future)
         self.ended: TaskState | CancelReason | None = None
         self.forced = False
@@ -327,18 +329,19 @@ class Watched:
 
     def _check_end(self, ended: TaskState | CancelReason, killed: set[int]) -> None:
         runs = effects.runs(self.trace)
-        assert len(runs) <= 1, "a task runs once"
-        died = self.kind == effects.EXITS or not runs or runs[0] in killed
+        assert len(runs) <= 1 + self.retries, "a task runs once per try"
+        died = self.kind == effects.EXITS or len(runs) <= self.retries or runs[-1] in killed
         match ended:
             case CancelReason.NEVER_STARTED:
                 assert runs == [], "A task cancelled before it started never starts"
             case CancelReason.STOPPED:
-                alive = [pid for pid in runs if Path(f"/proc/{pid}").exists()]
+                # A process in which a try has failed serves others, and a task may be stopped between its tries.
+                alive = [pid for pid in runs if self.kind != effects.RAISES and Path(f"/proc/{pid}").exists()]
                 assert alive == [], "Canceled only after the process that ran it is reaped"
                 if self.kind == effects.IGNORES:
                     assert self.forced or died, "force=False: asked, never killed"
             case CancelReason.FINISHED_FIRST:
-                assert len(runs) == 1
+                assert len(runs) >= 1
                 assert self.kind in (effects.RETURNS, effects.IGNORES_FOR_A_WHILE)
             case CancelReason.FAILED_FIRST:
                 assert self.kind == effects.RAISES or died
@@ -348,11 +351,12 @@ class Watched:
                 error = self.future.exception(0)
                 if error is None:
                     assert self.future.result(0) == self.trace
-                    assert len(runs) == 1
+                    assert len(runs) >= 1
                 elif isinstance(error, ProcessorDiedError):
                     assert died, "only the task whose process died fails"
                 else:
                     assert repr(error) == repr(KeyError(self.trace))
+                    assert len(runs) == 1 + self.retries, "it has no tries left"
             case _:
                 raise AssertionError(f"{self.future} must not end so")
 
@@ -373,11 +377,11 @@ class RealContract(RuleBasedStateMachine):
     @initialize(kinds=st.lists(st.sampled_from(effects.KINDS), min_size=1, max_size=4))
     def the_first_tasks(self, kinds: list[str]) -> None:
         for kind in kinds:
-            self.submit(kind)
+            self.submit(kind, 0)
 
-    @rule(kind=st.sampled_from(effects.KINDS))
-    def submit(self, kind: str) -> None:
-        self.tasks.append(Watched(self.executor, self.directory / str(next(self.numbers)), kind))
+    @rule(kind=st.sampled_from(effects.KINDS), retries=st.sampled_from([0, 0, 1]))
+    def submit(self, kind: str, retries: int) -> None:
+        self.tasks.append(Watched(self.executor, self.directory / str(next(self.numbers)), kind, retries))
 
     @rule(pick=PICKS, force=FORCES)
     def request_cancel(self, pick: int, force: bool) -> None:
@@ -420,7 +424,7 @@ class RealContract(RuleBasedStateMachine):
         """Everything can be stopped, and then the slots are free."""
         self.cancel_unfinished(force=True)
         for _ in range(2):
-            self.submit(effects.RETURNS)
+            self.submit(effects.RETURNS, 0)
         assert wait([task.future for task in self.tasks], SAFETY).not_done == set()
         if sys.exc_info()[0] is None:
             self.the_contract_holds()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import threading
 import time
 import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,15 @@ import numpy as np
 import pytest
 from waits import SAFETY, until, until_running, until_written
 
-from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture, TaskCancelledError, TaskState, wait
+from scaler_notebook import (
+    CancelReason,
+    NotebookExecutor,
+    ProcessorDiedError,
+    ScalerFuture,
+    TaskCancelledError,
+    TaskState,
+    wait,
+)
 from scaler_notebook.protocol.messages import TaskCancel, TaskOptions
 from scaler_notebook.protocol.states import Event
 from scaler_notebook.testing import memory_executor
@@ -27,6 +37,15 @@ def gives(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
 def append(path: Path, line: str) -> None:
     with open(path, "a") as file:
         file.write(line + "\n")
+
+
+@pytest.fixture
+def alone() -> Iterator[NotebookExecutor]:
+    """An executor with one worker, which has run a task already."""
+    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
+        executor.submit(abs, -1).result(SAFETY)
+        yield executor
+        executor.cancel_all()
 
 
 # ---------------------------------------------------------------------- the call
@@ -50,6 +69,9 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "a priority in words": ((gives,), {"priority": "high"}, TypeError, r"priority is an integer, not 'high'"),
     "a fraction": ((gives,), {"priority": 1.5}, TypeError, "priority is an integer, not 1.5"),
     "a truth": ((gives,), {"priority": True}, TypeError, "priority is an integer, not True"),
+    "half a retry": ((gives,), {"retries": 0.5}, TypeError, "retries is an integer, not 0.5"),
+    "fewer than no retries": ((gives,), {"retries": -1}, ValueError, "retries is at least 0.*not -1"),
+    "no end of retries": ((gives,), {"retries": 2**31}, ValueError, "retries is at least 0"),
     "a timeout in words": ((gives,), {"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
     "no timeout at all": ((gives,), {"timeout": math.nan}, TypeError, "timeout is a number of seconds, not nan"),
     "a true timeout": ((gives,), {"timeout": True}, TypeError, "timeout is a number of seconds, not True"),
@@ -89,24 +111,23 @@ def test_a_name_is_fit_for_browsers() -> None:
 # ---------------------------------------------------------------------- priority
 
 
-def test_the_highest_priority_runs_first_and_equal_ones_in_order(tmp_path: Path) -> None:
-    with NotebookExecutor(n_workers=1) as executor:
-        blocker = executor.submit(time.sleep, 60)
-        until_running(blocker)
-        order = {"normal": 0, "low": -5, "high": 7, "also normal": 0, "also high": np.int64(7), "highest": 2**63 - 1}
-        tasks = [executor.submit_verbose(append, (tmp_path / "order", n), priority=p) for n, p in order.items()]
-        tasks.append(executor.submit(append, tmp_path / "order", "plain"))
-        assert blocker.cancel(SAFETY)
-        assert wait(tasks, SAFETY).not_done == set()
-        lines = (tmp_path / "order").read_text().splitlines()
-        assert lines == ["highest", "high", "also high", "normal", "also normal", "plain", "low"]
+def test_the_highest_priority_runs_first_and_equal_ones_in_order(alone: NotebookExecutor, tmp_path: Path) -> None:
+    blocker = alone.submit(time.sleep, 60)
+    until_running(blocker)
+    order = {"normal": 0, "low": -5, "high": 7, "also normal": 0, "also high": np.int64(7), "highest": 2**63 - 1}
+    tasks = [alone.submit_verbose(append, (tmp_path / "order", n), priority=p) for n, p in order.items()]
+    tasks.append(alone.submit(append, tmp_path / "order", "plain"))
+    assert blocker.cancel(SAFETY)
+    assert wait(tasks, SAFETY).not_done == set()
+    lines = (tmp_path / "order").read_text().splitlines()
+    assert lines == ["highest", "high", "also high", "normal", "also normal", "plain", "low"]
 
 
 def test_a_task_tried_again_keeps_its_options(executor: NotebookExecutor) -> None:
-    future = executor.submit_verbose(gives, priority=3, timeout=60)
+    future = executor.submit_verbose(gives, priority=3, retries=2, timeout=60)
     again = future.retry()
     assert again.task is not None
-    assert again.task.options == TaskOptions("gives()", 3, 60.0)
+    assert again.task.options == TaskOptions("gives()", 3, 2, 60.0)
 
 
 # ---------------------------------------------------------------------- timeout
@@ -122,17 +143,15 @@ def timed_out(future: ScalerFuture[Any]) -> bool:
     return caught.value.reason is future.cancel_reason is CancelReason.TIMED_OUT
 
 
-def test_a_task_that_takes_longer_is_stopped_and_frees_its_slot() -> None:
-    with NotebookExecutor(n_workers=1) as executor:
-        executor.submit(abs, -1).result(SAFETY)  # so that the next one starts at once
-        running = executor.submit_verbose(time.sleep, (60,), timeout=1)
-        queued = executor.submit_verbose(time.sleep, (60,), timeout=0.1)
-        assert timed_out(queued)
-        assert timed_out(running)
-        assert "TaskStarted" in [entry.message for entry in running.trace()]
-        assert "TaskStarted" not in [entry.message for entry in queued.trace()]
-        assert "timed out" in running.trace()[-2].detail
-        assert executor.submit(abs, -1).result(SAFETY) == 1
+def test_a_task_that_takes_longer_is_stopped_and_frees_its_slot(alone: NotebookExecutor) -> None:
+    running = alone.submit_verbose(time.sleep, (60,), timeout=1)
+    queued = alone.submit_verbose(time.sleep, (60,), timeout=0.1)
+    assert timed_out(queued)
+    assert timed_out(running)
+    assert "TaskStarted" in [entry.message for entry in running.trace()]
+    assert "TaskStarted" not in [entry.message for entry in queued.trace()]
+    assert "timed out" in running.trace()[-2].detail
+    assert alone.submit(abs, -1).result(SAFETY) == 1
 
 
 def swallows_interrupts() -> None:
@@ -144,14 +163,13 @@ def swallows_interrupts() -> None:
             print("swallowed", flush=True)
 
 
-def test_a_task_that_does_not_obey_is_killed_after_the_grace_period() -> None:
-    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
-        future = executor.submit_verbose(swallows_interrupts, timeout=LONG)
-        until_written(future, "begun")
-        future.handle(Event.DEADLINE)
-        assert timed_out(future)
-        assert "swallowed" in future.logs.stdout
-        assert "grace 0.3 s" in future.trace()[-2].detail
+def test_a_task_that_does_not_obey_is_killed_after_the_grace_period(alone: NotebookExecutor) -> None:
+    future = alone.submit_verbose(swallows_interrupts, timeout=LONG)
+    until_written(future, "begun")
+    future.handle(Event.DEADLINE)
+    assert timed_out(future)
+    assert "swallowed" in future.logs.stdout
+    assert "grace 0.3 s" in future.trace()[-2].detail
 
 
 def test_what_ends_in_time_is_left_alone_and_its_timer_is_gone(executor: NotebookExecutor) -> None:
@@ -235,3 +253,117 @@ def test_a_shut_down_executor_leaves_no_timer() -> None:
         future = executor.submit_verbose(abs, (-1,), timeout=0.2)
     assert future.cancel_reason is None
     assert "shut down" in str(future.exception(0))
+
+
+# ---------------------------------------------------------------------- retries
+
+
+def tries(trace: Path, *ends: Callable[[], Any]) -> Any:
+    """Leave a line for each try, and end each in its way; the last way is that of all later ones too."""
+    append(trace, "try")
+    number = len(trace.read_text().splitlines())
+    print(f"this is try {number}", flush=True)
+    return ends[min(number, len(ends)) - 1]()
+
+
+def fails() -> None:
+    raise ValueError("it never works")
+
+
+def exits() -> None:
+    os._exit(3)
+
+
+def works() -> str:
+    return "it works"
+
+
+def sleeps() -> None:
+    time.sleep(60)
+
+
+def count(trace: Path) -> int:
+    return len(trace.read_text().splitlines())
+
+
+@pytest.mark.parametrize(("way", "said"), [(fails, "ValueError: it never works"), (exits, "exit status 3")])
+def test_the_same_future_until_a_try_succeeds(
+    alone: NotebookExecutor, tmp_path: Path, way: Callable[[], Any], said: str
+) -> None:
+    trace, states = tmp_path / "trace", []
+    future = alone.submit_verbose(tries, (trace, way, way, works), retries=5)
+    future.watch(lambda changed: states.append(changed.state))
+    assert future.result(SAFETY) == "it works"
+    assert (count(trace), future.tries) == (3, 3)
+    assert set(states[:-1]) <= {TaskState.SUBMITTED, TaskState.RUNNING}
+    started = [entry.detail.partition(", ")[2] for entry in future.trace() if entry.message == "TaskStarted"]
+    assert started == ["", "try 2", "try 3"]
+    assert future.logs.stdout.splitlines() == ["this is try 1", "this is try 2", "this is try 3"]
+    assert future.logs.stderr.count(said) == 2
+    last = next(entry for entry in reversed(future.trace()) if entry.message == "TaskStarted")
+    assert last.detail.startswith(f"process {future.processor}")
+
+
+def test_without_tries_left_its_last_error_is_the_result(alone: NotebookExecutor, tmp_path: Path) -> None:
+    none = alone.submit_verbose(tries, (tmp_path / "none", fails))
+    two = alone.submit_verbose(tries, (tmp_path / "two", fails, exits, fails), retries=2)
+    died = alone.submit_verbose(tries, (tmp_path / "died", fails, exits), retries=1)
+    assert isinstance(none.exception(SAFETY), ValueError)
+    assert isinstance(two.exception(SAFETY), ValueError)
+    assert isinstance(died.exception(SAFETY), ProcessorDiedError)
+    assert [count(tmp_path / name) for name in ("none", "two", "died")] == [1, 3, 2]
+    assert none.logs.stderr == ""
+    assert two.logs.stderr.count("ValueError: ") == 1, "the last one is the result"
+    again = two.retry()
+    assert isinstance(again.exception(SAFETY), ValueError)
+    assert count(tmp_path / "two") == 6
+
+
+def test_others_run_while_it_backs_off(alone: NotebookExecutor, tmp_path: Path) -> None:
+    future = alone.submit_verbose(tries, (tmp_path / "trace", fails), retries=1000)
+    until_written(future, "ValueError")
+    assert alone.submit(abs, -1).result(SAFETY) == 1
+    assert not future.done()
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_cancel_between_two_tries_is_the_end_of_it(alone: NotebookExecutor, tmp_path: Path, force: bool) -> None:
+    future = alone.submit_verbose(tries, (tmp_path / "trace", fails), retries=1000)
+    until(future, lambda: future.logs.stderr.count("ValueError: ") == 3, "fail three times")
+    assert future.cancel(SAFETY, force)
+    assert future.cancel_reason in (CancelReason.STOPPED, CancelReason.FAILED_FIRST)
+    before = count(tmp_path / "trace")
+    alone.submit(time.sleep, 1.0).result(SAFETY)  # longer than it would have backed off
+    assert count(tmp_path / "trace") == before
+
+
+def test_a_cancel_in_a_later_try_stops_it(alone: NotebookExecutor, tmp_path: Path) -> None:
+    future = alone.submit_verbose(tries, (tmp_path / "trace", fails, sleeps), retries=1000)
+    until_written(future, "try 2")
+    assert future.cancel(SAFETY)
+    assert future.cancel_reason is CancelReason.STOPPED
+    alone.submit(time.sleep, 0.5).result(SAFETY)
+    assert count(tmp_path / "trace") == 2
+
+
+def test_a_timeout_is_for_all_tries_together(alone: NotebookExecutor, tmp_path: Path) -> None:
+    future = alone.submit_verbose(tries, (tmp_path / "trace", fails), retries=1000, timeout=1)
+    assert timed_out(future)
+    assert future.tries > 1
+
+
+def changes(array: Any, trace: Path) -> float:
+    array += 1
+    return tries(trace, fails, lambda: float(array[0]))  # type: ignore[no-any-return]
+
+
+def test_each_try_has_its_arguments_as_they_were(alone: NotebookExecutor, tmp_path: Path) -> None:
+    for length in (3, 2_000_000):
+        future = alone.submit_verbose(changes, (np.zeros(length), tmp_path / str(length)), retries=1)
+        assert future.result(SAFETY) == 1.0
+
+
+def test_leaving_with_waits_for_the_last_try(tmp_path: Path) -> None:
+    with NotebookExecutor(n_workers=1) as executor:
+        future = executor.submit_verbose(tries, (tmp_path / "trace", fails, fails, works), retries=2)
+    assert future.result(0) == "it works"

@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, MOST_HANDED, Core, Record
+from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, FIRST_BACKOFF, LONGEST_BACKOFF, MOST_HANDED, Core
+from scaler_notebook.engines.embedded.hands import Record
 from scaler_notebook.engines.embedded.inner import End, Ended
 from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
 from scaler_notebook.protocol.messages import (
@@ -22,6 +23,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskFigures,
+    TaskLog,
     TaskOptions,
     TaskResult,
     TaskResultType,
@@ -34,8 +36,8 @@ GRACE = 1.0
 BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announced
 
 
-def task(task_id: str, priority: int = 0) -> Task:
-    return Task(task_id, "client", EMPTY, EMPTY, TaskOptions(priority=priority))
+def task(task_id: str, priority: int = 0, retries: int = 0) -> Task:
+    return Task(task_id, "client", EMPTY, EMPTY, TaskOptions(priority=priority, retries=retries))
 
 
 # ---------------------------------------------------------------------- the table
@@ -50,18 +52,20 @@ class Recorder:
     def tell(self, owner: bytes, message: EngineMessage) -> None:
         match message:
             case TaskStarted():
-                word = f"started on {message.processor}"
+                word = f"started on {message.processor}" + (f", try {message.attempt}" if message.attempt > 1 else "")
             case TaskCancelConfirm():
                 word = message.answer.value + (" (force)" if message.force else "")
             case TaskResult():
                 word = message.outcome.value
+            case TaskLog():
+                word = f"{message.stream.value}: {message.text}"
         self.done.append(f"{owner.decode()}: {message.task_id} {word}")
 
     def suits(self, process: int, context: object) -> bool:
         return True
 
-    def run_task(self, process: int, seq: int, task: Task, context: object = None) -> None:
-        self.done.append(f"run {task.task_id} on {process} as {seq}")
+    def run_task(self, process: int, seq: int, task: Task, context: object, last: bool) -> None:
+        self.done.append(f"run {task.task_id} on {process} as {seq}{'' if last else ', not the last try'}")
 
     def interrupt(self, process: int, seq: int) -> None:
         self.done.append(f"interrupt {process} in {seq}")
@@ -73,7 +77,8 @@ class Recorder:
 class Scene:
     """One slot, one process (1), the task "t" of "me", announced at its start if so wanted; time stands still."""
 
-    def __init__(self, announced: bool = True) -> None:
+    def __init__(self, announced: bool = True, retries: int = 0) -> None:
+        self.retries = retries
         self.hands = Recorder()
         self.core = Core(1, self.hands)
         self.now = 0.0
@@ -100,7 +105,7 @@ class Scene:
         self.core.process_ready(process, self.now, CLOCK)
 
     def submit(self, task_id: str = "t", owner: bytes = b"me") -> None:
-        self.core.submit(owner, task(task_id), self.now, CLOCK)
+        self.core.submit(owner, task(task_id, retries=self.retries), self.now, CLOCK)
 
     def cancel(self, force: bool = True, owner: bytes = b"me", grace: float = GRACE, task_id: str = "t") -> None:
         self.core.cancel(owner, TaskCancel(task_id, force, grace), self.now)
@@ -116,7 +121,7 @@ class Scene:
 
     def after(self, seconds: float) -> None:
         self.now += seconds
-        self.core.tick(self.now)
+        self.core.tick(self.now, CLOCK)
 
 
 Step = Callable[[Scene], None]
@@ -152,12 +157,23 @@ def stop(scene: Scene) -> None:
     scene.ended(End.STOPPED)
 
 
+def fail(scene: Scene) -> None:
+    scene.ended(End.FAILED)
+
+
+def fail_with_tries_left(scene: Scene) -> None:
+    scene.retries = 1
+    scene.start()
+    fail(scene)
+
+
 start, gone, ended, died = Scene.start, Scene.gone, Scene.ended, Scene.died
 submit: Step = lambda scene: scene.submit()  # noqa: E731
 
 # Ways into each stage; the strength that a confirmation names there.
 WAYS: dict[str, tuple[Stage, str, Step]] = {
     "queued": (Stage.QUEUED, "", submit),
+    "backing off": (Stage.BACKING_OFF, "", fail_with_tries_left),
     "running": (Stage.RUNNING, "", start),
     "refused": (Stage.RUNNING, "", steps(start, refuse)),
     "asked": (Stage.ASKED, "", steps(start, ask)),
@@ -172,6 +188,9 @@ WAYS: dict[str, tuple[Stage, str, Step]] = {
     "nobody waits": (Stage.ENDING, "", steps(start, gone)),
     "nobody waits for the answer": (Stage.ENDING, " (force)", steps(start, warn, gone)),
     "taken back": (Stage.OVER, "", steps(submit, ask)),
+    "taken back while backing off": (Stage.OVER, "", steps(fail_with_tries_left, ask)),
+    "forgotten while backing off": (Stage.OVER, "", steps(fail_with_tries_left, gone)),
+    "failed when asked": (Stage.OVER, "", steps(start, ask, fail)),
     "forgotten": (Stage.OVER, "", steps(submit, gone)),
     "finished": (Stage.OVER, "", steps(start, ended)),
     "finished first": (Stage.OVER, "", steps(start, warn, ended)),
@@ -187,13 +206,18 @@ HAPPEN: dict[Event, Step] = {
     Event.HALF_GRACE: lambda scene: scene.after(GRACE / 2),
     Event.GRACE_OVER: lambda scene: scene.after(GRACE / 2),  # the half has passed
     Event.ENDED: ended,
+    Event.FAILED: fail,
     Event.STOPPED: stop,
     Event.DIED: died,
+    Event.DIED_TRYING: died,
     Event.DIED_BEFORE: lambda scene: scene.died(begun=False),
+    # The process is held back, so that this alone is seen.
+    Event.BACKOFF_OVER: steps(lambda scene: scene.core.hold(1), lambda scene: scene.after(FIRST_BACKOFF)),
     Event.CLIENT_GONE: gone,
 }
+TRYING = {way for way in WAYS if "backing off" in way}
 
-Q, R, A, W, E, O = Stage  # noqa: E741
+Q, B, R, A, W, E, O = Stage  # noqa: E741
 NO = TaskCancelConfirmType.CANCEL_NOT_FOUND.value
 SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started on 1"
 KILL: tuple[list[str], Stage] = (["kill 1"], E)
@@ -204,6 +228,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
     Event.START_DUE: TELL_START,
     Event.CANCEL: {
         Q: ([CANCELED], O),
+        B: ([CANCELED], O),
         R: (["interrupt 1 in 1"], A),
         A: ([], A),
         W: ([], W),
@@ -212,6 +237,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
     },
     Event.CANCEL_FORCE: {
         Q: ([f"{CANCELED} (force)"], O),
+        B: ([f"{CANCELED} (force)"], O),
         R: (["interrupt 1 in 1"], W),
         A: (["interrupt 1 in 1"], W),
         W: ([], W),
@@ -221,10 +247,16 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
     Event.HALF_GRACE: {A: (["interrupt 1 in 1"], A), W: (["interrupt 1 in 1"], W)},
     Event.GRACE_OVER: {A: (["me: t CancelFailed"], R), W: KILL},
     Event.ENDED: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
+    Event.FAILED: {R: ([], B), **{stage: (["me: t Failed"], O) for stage in (A, W, E)}},
     Event.STOPPED: {R: KILL, A: KILL, W: KILL, E: ([], E)},
     Event.DIED: {R: (["me: t FailedWorkerDied"], O), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
+    Event.DIED_TRYING: {
+        R: (["me: t stderr: it died\n"], B),
+        **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)},
+    },
+    Event.BACKOFF_OVER: {B: ([], Q)},
     Event.DIED_BEFORE: {R: ([], Q), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
-    Event.CLIENT_GONE: {Q: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
+    Event.CLIENT_GONE: {Q: ([], O), B: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
 }
 
 
@@ -232,7 +264,8 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_every_cell_is_carried_out(way: str, event: Event, caplog: pytest.LogCaptureFixture) -> None:
     stage, force, arrive = WAYS[way]
-    scene = Scene(announced=event not in (Event.START_DUE, Event.DIED_BEFORE))
+    retries = int(way in TRYING or (event in (Event.FAILED, Event.DIED_TRYING) and stage is not O))
+    scene = Scene(event not in (Event.START_DUE, Event.DIED_BEFORE), retries)
     scene.submit()
     record = scene.record
     arrive(scene)
@@ -263,13 +296,16 @@ def test_the_table_is_whole_and_every_action_is_in_it() -> None:
 def test_the_table_keeps_the_rules() -> None:
     moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
     assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
-    assert {event for _, to, event in moves if to is Q} == {Event.DIED_BEFORE}, "a task could run twice"
+    again = {(B, Event.BACKOFF_OVER), (R, Event.DIED_BEFORE)}
+    assert {(stage, event) for stage, to, event in moves if to is Q} == again, "a try could run twice"
+    failing = {(R, Event.FAILED), (R, Event.DIED_TRYING)}
+    assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"
     assert {stage for stage, to, event in moves if to is R} == {Q, A}
-    confirming = {Action.TAKE_BACK: {Q}, Action.CONFIRM: {A, W, E}}
+    confirming = {Action.TAKE_BACK: {Q, B}, Action.CONFIRM: {A, W, E}}
     for (stage, event), action in TABLE.items():
         if action in confirming:
             assert stage in confirming[action]
-            reaped = event in (Event.DIED, Event.DIED_BEFORE)
+            reaped = event in (Event.DIED, Event.DIED_BEFORE, Event.DIED_TRYING)
             assert reaped == (action is Action.CONFIRM), "confirmed before its process is reaped"
 
 
@@ -301,7 +337,7 @@ def test_what_is_about_others_changes_nothing(way: str, other: str) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("end", [*End, None])
-@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (Q, O)])
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (Q, B, O)])
 def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: End | None, announced: bool) -> None:
     """Neither a timer nor a second message; its slot is free, its process has the next task or is not used again."""
     stage, _, arrive = WAYS[way]
@@ -334,7 +370,8 @@ def test_the_payload_of_a_task_that_has_ended_is_freed(way: str) -> None:
     scene = Scene()
     buffer = Frame(b"x")
     gone = weakref.ref(buffer)
-    scene.core.submit(b"me", Task("t", "client", EMPTY, Payload(b"", (buffer,))), 0.0, CLOCK)
+    options = TaskOptions(retries=int(way in TRYING))
+    scene.core.submit(b"me", Task("t", "client", EMPTY, Payload(b"", (buffer,)), options), 0.0, CLOCK)
     del buffer
     WAYS[way][2](scene)
     gc.collect()
@@ -423,6 +460,108 @@ def test_a_task_that_was_said_to_have_started_is_not_put_back() -> None:
     scene.start()
     scene.died(begun=False)
     assert scene.hands.done[-1] == "me: t FailedWorkerDied"
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_each_try_is_heard_of_and_the_last_one_is_the_result(died: bool) -> None:
+    scene = Scene(announced=False, retries=2)
+    scene.start()
+    processes = (1, 2, 3) if died else (1, 1, 1)
+    for attempt, process in enumerate(processes):
+        pause = FIRST_BACKOFF * 2**attempt
+        if died:
+            scene.died(process)
+            scene.ready(process + 1)
+        else:
+            scene.ended(End.FAILED, seq=attempt + 1)
+        assert scene.core.next_deadline() == (scene.now + pause if attempt < 2 else None)
+        scene.after(pause)
+    seqs, last = ((1, 1, 1), "FailedWorkerDied") if died else ((1, 2, 3), "Failed")
+    words = ["me: t stderr: it died\n"] * died
+    assert scene.hands.done == [
+        f"run t on {processes[0]} as {seqs[0]}, not the last try",
+        f"me: t started on {processes[0]}",
+        *words,
+        f"run t on {processes[1]} as {seqs[1]}, not the last try",
+        f"me: t started on {processes[1]}, try 2",
+        *words,
+        f"run t on {processes[2]} as {seqs[2]}",
+        f"me: t started on {processes[2]}, try 3",
+        f"me: t {last}",
+    ]
+
+
+def test_a_short_last_try_is_heard_of_too() -> None:
+    scene = Scene(announced=False, retries=1)
+    steps(start, fail)(scene)
+    scene.after(FIRST_BACKOFF)
+    scene.ended(seq=2)
+    assert scene.hands.done[-2:] == ["me: t started on 1, try 2", SUCCESS]
+
+
+def test_the_back_off_is_bounded() -> None:
+    scene = Scene(retries=2000)
+    scene.start()
+    pauses = []
+    for seq in range(1, 1500):
+        scene.ended(End.FAILED, seq=seq)
+        deadline = scene.core.next_deadline()
+        assert deadline is not None
+        pauses.append(round(deadline - scene.now, 6))
+        scene.after(deadline - scene.now)
+    assert pauses[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_BACKOFF]
+    assert set(pauses[8:]) == {LONGEST_BACKOFF}
+
+
+def test_others_run_meanwhile_and_then_it_is_first_again() -> None:
+    scene = Scene(retries=1)
+    scene.start()
+    scene.submit("second")
+    scene.submit("third")
+    before = len(scene.hands.done)
+    fail(scene)
+    scene.after(FIRST_BACKOFF)
+    scene.ended(seq=2)
+    assert scene.hands.done[before:] == [
+        "run second on 1 as 2, not the last try",
+        "me: second started on 1",
+        "me: second Success",
+        "run t on 1 as 3",
+    ]
+
+
+def test_the_processes_that_die_before_it_are_counted_anew_for_each_try() -> None:
+    scene = Scene(announced=False, retries=1)
+    scene.submit()
+    for process in range(1, 2 * MOST_HANDED + 1):
+        scene.ready(process)
+        scene.died(process, begun=False)
+        scene.after(FIRST_BACKOFF)
+    assert [line for line in scene.hands.done if not line.startswith("run")] == [
+        f"me: t started on {MOST_HANDED}",
+        "me: t stderr: it died\n",
+        f"me: t started on {2 * MOST_HANDED}, try 2",
+        "me: t FailedWorkerDied",
+    ]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_cancelled_is_not_tried_again(force: bool) -> None:
+    """Neither in the back-off, nor in a later try; after a refusal it is, for the request is answered."""
+    scene = Scene(retries=2)
+    steps(start, fail)(scene)
+    scene.after(FIRST_BACKOFF)
+    scene.cancel(force)
+    scene.ended(End.FAILED, seq=2)
+    assert scene.hands.done[-1] == "me: t Failed"
+    assert scene.core.next_deadline() is None
+    scene = Scene(retries=1)
+    steps(start, refuse, fail)(scene)
+    assert scene.record.stage is B
+    assert scene.told(lambda scene: scene.cancel(force)) == [CANCELED + (" (force)" if force else "")]
+    scene.after(LONGEST_BACKOFF)
+    assert scene.core.next_deadline() is None
+    assert "as 2" not in scene.hands.done[-1]
 
 
 def test_a_stronger_request_gets_a_grace_period_of_its_own() -> None:
@@ -520,7 +659,7 @@ def test_a_result_is_passed_on_as_it_came() -> None:
     core = Core(1, hands)
     core.process_ready(1, 0.0, CLOCK)
     core.submit(b"me", task("t"), 0.0, CLOCK)
-    core.tick(ANNOUNCE_AFTER)
+    core.tick(ANNOUNCE_AFTER, CLOCK)
     payload, figures = Payload(b"value", (b"buffer",)), TaskFigures(1.0, 2.0, 3.0, 4)
     core.process_ended_run(1, Ended(1, End.SUCCESS, payload, figures), 0.0, CLOCK)
     assert told == [TaskStarted("t", "1", CLOCK), TaskResult("t", TaskResultType.SUCCESS, payload, figures)]
@@ -536,6 +675,9 @@ class Fate:
 
     owner: bytes
     place: tuple[int, int]  # in the queue: what is urgent first, then in order of submission
+    retries: int = 0
+    failed: int = 0  # tries
+    rests: float | None = None  # until when it backs off
     process: int = 0  # that it was handed to; stays, unless that died before it had begun
     handed: int = 0
     held: bool = False  # by that process, as far as the core can know
@@ -544,6 +686,11 @@ class Fate:
     asked: bool | None = None  # strength of the unanswered request
     deadline: float = 0.0  # of its grace period
     doomed: bool = False  # stopped, or nobody waits for it
+
+    @property
+    def tried_again(self) -> bool:
+        """If its run fails now."""
+        return self.failed < self.retries and self.asked is None and not self.doomed
 
 
 @dataclass
@@ -567,9 +714,12 @@ class World:
         assert owner == fate.owner, "told to somebody else"
         assert not fate.final, f"{message} after {fate.final}"
         match message:
+            case TaskLog():
+                assert fate.rests is not None
             case TaskStarted():
                 assert fate.process
                 assert message.processor == str(fate.process)
+                assert message.attempt == fate.failed + 1
                 assert not fate.started, "announced twice"
                 fate.started = True
             case TaskResult():
@@ -595,14 +745,26 @@ class World:
                     self.queue.remove(message.task_id)
 
     def _release(self, fate: Fate) -> None:
-        fate.held, fate.asked = False, None
+        fate.held, fate.asked, fate.rests = False, None, None
         self.holds.pop(fate.process, None)
+
+    def fails(self, fate: Fate) -> None:
+        """Before the core hears of it."""
+        del self.holds[fate.process]
+        fate.held, fate.rests = False, self.now + FIRST_BACKOFF * 2**fate.failed
+
+    def failed(self, fate: Fate) -> None:
+        """When the core has heard of it."""
+        assert fate.started, "each of several tries is heard of"
+        fate.process, fate.handed, fate.started = 0, 0, False
+        fate.failed += 1
 
     def suits(self, process: int, context: object) -> bool:
         return True
 
-    def run_task(self, process: int, seq: int, task: Task, context: object = None) -> None:
+    def run_task(self, process: int, seq: int, task: Task, context: object, last: bool) -> None:
         fate = self.fates[task.task_id]
+        assert last == (fate.failed == fate.retries)
         assert process in self.alive
         assert process not in self.dying
         assert process not in self.holds, "handed to a busy process"
@@ -645,14 +807,14 @@ class Scheduler(RuleBasedStateMachine):
     def _busy(self) -> list[int]:
         return sorted(self.world.holds)
 
-    @rule(owner=OWNERS, priorities=st.lists(st.integers(-1, 1), min_size=1, max_size=3))
-    def submit(self, owner: bytes, priorities: list[int]) -> None:
-        for priority in priorities:
+    @rule(owner=OWNERS, options=st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 2)), min_size=1, max_size=3))
+    def submit(self, owner: bytes, options: list[tuple[int, int]]) -> None:
+        for priority, retries in options:
             number = len(self.world.fates)
             name = f"t{number}"
-            self.world.fates[name] = Fate(owner, (-priority, number))
+            self.world.fates[name] = Fate(owner, (-priority, number), retries)
             self.world.queue.append(name)
-            self.core.submit(owner, task(name, priority), self.world.now, CLOCK)
+            self.core.submit(owner, task(name, priority, retries), self.world.now, CLOCK)
 
     @precondition(lambda self: any(not fate.final for fate in self.world.fates.values()))
     @rule(owner=OWNERS, data=st.data())
@@ -672,8 +834,13 @@ class Scheduler(RuleBasedStateMachine):
     def end_a_run(self, end: End, data: st.DataObject) -> None:
         process = data.draw(st.sampled_from(self._busy()))
         fate = self.world.fates[self.world.holds[process]]
+        again = end is End.FAILED and fate.tried_again
+        if again:
+            self.world.fails(fate)
         self.core.process_ended_run(process, Ended(self.world.alive[process], end, EMPTY), self.world.now, CLOCK)
-        assert fate.final
+        if again:
+            self.world.failed(fate)
+        assert bool(fate.final) != again
 
     @precondition(lambda self: self.world.holds)
     @rule(data=st.data())
@@ -707,15 +874,20 @@ class Scheduler(RuleBasedStateMachine):
         world.dying.discard(process)
         name = world.holds.get(process)
         fate = world.fates[name] if name is not None else None
-        back = False
+        back = again = False
         if name is not None and fate is not None and not (begun or fate.started or fate.handed == MOST_HANDED):
             del world.holds[process]
             fate.process, fate.held = 0, False
             back = fate.asked is None and not fate.doomed
             if back:
                 world.queue.append(name)
+        elif fate is not None and fate.tried_again:
+            again = True
+            world.fails(fate)
         self.core.process_died(process, "it died", begun, world.now, CLOCK)
-        assert fate is None or bool(fate.final) != back
+        if again and fate is not None:
+            world.failed(fate)
+        assert fate is None or bool(fate.final) != (back or again)
 
     @precondition(lambda self: self.world.fates)
     @rule(owner=OWNERS, force=st.booleans(), grace=GRACES, data=st.data())
@@ -725,17 +897,21 @@ class Scheduler(RuleBasedStateMachine):
         known = fate.owner == owner and not fate.final
         if known and (fate.asked is None or (force and not fate.asked)):
             fate.asked, fate.deadline = force, self.world.now + grace
-        queued = name in self.world.queue
+        queued = name in self.world.queue or fate.rests is not None
         self.world.not_found.clear()
         self.core.cancel(owner, TaskCancel(name, force, grace), self.world.now)
         assert self.world.not_found == ([] if known else [(owner, name)])
         if known and queued:
             assert fate.final == "Canceled"
 
-    @rule(seconds=st.sampled_from([0.0, ANNOUNCE_AFTER, 0.25, 0.5, 1.0]))
+    @rule(seconds=st.sampled_from([0.0, ANNOUNCE_AFTER, FIRST_BACKOFF, 0.25, 0.5, 1.0]))
     def tick(self, seconds: float) -> None:
         self.world.now += seconds
-        self.core.tick(self.world.now)
+        for name, fate in self.world.fates.items():
+            if fate.rests is not None and self.world.now >= fate.rests:
+                fate.rests = None
+                self.world.queue.append(name)
+        self.core.tick(self.world.now, CLOCK)
         deadline = self.core.next_deadline()
         assert deadline is None or deadline > self.world.now, "it is due and was not done"
         for fate in self.world.fates.values():
@@ -750,6 +926,8 @@ class Scheduler(RuleBasedStateMachine):
                 if name in self.world.queue:
                     self.world.queue.remove(name)
                     fate.final = "forgotten"
+                elif fate.rests is not None:
+                    fate.rests, fate.final = None, "forgotten"
         self.core.client_gone(owner)
         assert all(p in self.world.dying for p, n in self.world.holds.items() if self.world.fates[n].owner == owner)
 
@@ -760,7 +938,8 @@ class Scheduler(RuleBasedStateMachine):
     @invariant()
     def every_task_is_queued_or_held_or_ended(self) -> None:
         for name, fate in self.world.fates.items():
-            assert [name in self.world.queue, fate.held, bool(fate.final)].count(True) == 1
+            places = [name in self.world.queue, fate.held, fate.rests is not None, bool(fate.final)]
+            assert places.count(True) == 1
         assert sorted(self.core.running) == self._busy()
         assert all(
             self.core.holder(process) == (name, self.world.fates[name].owner)
@@ -774,8 +953,8 @@ class Scheduler(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end every task gets its one final message."""
-        self.tick(2.0)
-        for _ in self.world.fates:
+        for _ in range(3 * len(self.world.fates) + 3):
+            self.tick(2.0)
             self.ready()
             for process in sorted(self.world.alive):
                 self._reaped(process, begun=True)

@@ -41,7 +41,7 @@ COLUMNS = (SUBMITTED, RUNS, CANCELLING, DONE, CANCELLED)
 # The contract's table. "–" there is "ignore" here: an engine that is lost changes nothing of what has ended.
 A = Action
 CONTRACT = {
-    Event.STARTED: (A.START, A.IGNORE, A.REMEMBER_START, A.IGNORE, A.IGNORE),
+    Event.STARTED: (A.START, A.START_AGAIN, A.REMEMBER_START, A.IGNORE, A.IGNORE),
     Event.CANCEL_REQUESTED: (A.REQUEST, A.REQUEST, A.UPGRADE, A.DISCARD, A.IGNORE),
     Event.DEADLINE: (A.TIME_OUT, A.TIME_OUT, A.UPGRADE, A.IGNORE, A.IGNORE),
     Event.CONFIRM_CANCELED: (A.WITHDRAW, A.WITHDRAW, A.CONFIRM, A.IGNORE, A.IGNORE),
@@ -62,14 +62,14 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "": (RUNS, CANCELLING, CANCELLING, C.NEVER_STARTED, STAY, STAY, DONE, DONE, DONE, DONE),
     "S": (STAY, CANCELLING, CANCELLING, C.STOPPED, STAY, STAY, DONE, DONE, DONE, DONE),
     "C": (CANCELLING, STAY, STAY, C.NEVER_STARTED, C.NOT_FOUND, SUBMITTED, *ENDED_FIRST, C.DISCONNECTED),
-    "CS": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
-    "SC": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    "CS": (STAY, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    "SC": (STAY, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
     # Whoever asks first gives the reason.
     "T": (CANCELLING, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, SUBMITTED, *TIMED_OUT, C.DISCONNECTED),
-    "ST": (CANCELLING, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, RUNS, *TIMED_OUT, C.DISCONNECTED),
-    "STC": (CANCELLING, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, RUNS, *TIMED_OUT, C.DISCONNECTED),
-    "SCT": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
-    "STFC": (CANCELLING, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    "ST": (STAY, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, RUNS, *TIMED_OUT, C.DISCONNECTED),
+    "STC": (STAY, STAY, STAY, C.TIMED_OUT, C.NOT_FOUND, RUNS, *TIMED_OUT, C.DISCONNECTED),
+    "SCT": (STAY, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
+    "STFC": (STAY, STAY, STAY, C.STOPPED, C.NOT_FOUND, RUNS, *ENDED_FIRST, C.DISCONNECTED),
     "STF": (STAY, CANCELLING, CANCELLING, C.STOPPED, STAY, STAY, DONE, DONE, DONE, DONE),
     "R": (STAY, C.DISCARDED, *[STAY] * 8),
     "X": (STAY, C.DISCARDED, *[STAY] * 8),
@@ -445,6 +445,16 @@ def test_a_deadline_makes_a_weaker_request_stronger_and_leaves_its_reason(answer
     assert life.future.state is CANCELLING
     life.play(answer)
     assert life.future.cancel_reason is reason
+
+
+@pytest.mark.parametrize("before", ["", "S", "SC", "C"])
+def test_a_later_try_is_noted_once_in_order_and_moves_nothing(before: str) -> None:
+    life = Life().play(before)
+    future, state = life.future, RUNS if before == "" else life.future.state
+    for attempt, changes in ((2, True), (1, False), (2, False), (5, True), (4, False)):
+        assert future.handle(Event.STARTED, TaskStarted("t", str(attempt), 6.0 + attempt, attempt)) is changes
+    assert (future.state, future.tries, future.processor, future.started_at) == (state, 5, "5", 11.0)
+    assert "process 5, try 5" in str(future.trace())
 
 
 def test_a_deadline_keeps_what_is_there() -> None:

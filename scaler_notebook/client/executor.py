@@ -152,6 +152,7 @@ class NotebookExecutor(Executor):
         *,
         name: str | None = None,
         priority: int = 0,
+        retries: int = 0,
         timeout: float | None = None,
     ) -> ScalerFuture[T]:
         """:meth:`submit` with the call's arguments as two values, and options beside them.
@@ -165,9 +166,13 @@ class NotebookExecutor(Executor):
         priority
             Of queued tasks those with the highest priority run first, equal ones in the order of submission. What runs
             is never stopped for another.
+        retries
+            How often it is tried again when it has raised an exception, whatever its class, or its process has died;
+            after 0.1 s, then 0.2 s and so on up to 10 s. The future is not done before the last try, ``tries`` counts
+            them, and tracebacks of earlier ones are in its output. A task that is cancelled is not tried again.
         timeout
-            Seconds from now on. A task that has not ended by then is cancelled by force, with the executor's grace
-            period, for the reason ``TIMED_OUT``.
+            Seconds from now on, for all its tries together. A task that has not ended by then is cancelled by force,
+            with the executor's grace period, for the reason ``TIMED_OUT``.
 
         Raises
         ------
@@ -176,7 +181,7 @@ class NotebookExecutor(Executor):
         """
         args, kwargs = checked_call(fn, args, kwargs)
         call = describe_call(fn, args, kwargs)
-        options = task_options(call, name=name, priority=priority, timeout=timeout)
+        options = task_options(call, name=name, priority=priority, retries=retries, timeout=timeout)
         return self._submit(fn, args, kwargs, options)
 
     def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:

@@ -82,6 +82,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self.submitted_at = time.time()
         self.started_at: float | None = None
         self.ended_at: float | None = None
+        self.tries = 0  # how often it was started, as far as known
         self.shows_result = True  # do views show its result? A cell's is what it displays
         self.processor = ""  # where it runs or ran, as far as known
         self.figures = TaskFigures()
@@ -262,9 +263,11 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
         """With the lock held; False if nothing changes."""
         match action:
-            case Action.START | Action.REMEMBER_START:
+            case Action.START | Action.START_AGAIN | Action.REMEMBER_START:
                 assert isinstance(what, TaskStarted)
-                self._started = True
+                if what.attempt <= self.tries:
+                    return False  # that has been said
+                self._started, self.tries = True, what.attempt
                 self.started_at, self.processor = what.time, what.processor
                 if action is Action.START:
                     self._task_state = TaskState.RUNNING
@@ -326,7 +329,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
 
     def _take_figures(self, result: TaskResult) -> None:
         self.figures = result.figures
-        self._started = True
+        self._started, self.tries = True, max(1, self.tries)
         self.started_at = self.started_at or result.figures.started or None
         self.processor = self.processor or result.figures.processor
         self.ended_at = result.figures.ended or time.time()

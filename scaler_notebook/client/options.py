@@ -9,6 +9,7 @@ from ..protocol.messages import TaskOptions
 from .describe import MAX_CALL, for_browsers
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
+MAX_RETRIES = 2**31 - 1
 
 
 def checked_call(
@@ -31,7 +32,9 @@ def checked_call(
     return tuple(args), dict(kwargs)
 
 
-def task_options(call: str, *, name: str | None = None, priority: int = 0, timeout: float | None = None) -> TaskOptions:
+def task_options(
+    call: str, *, name: str | None = None, priority: int = 0, retries: int = 0, timeout: float | None = None
+) -> TaskOptions:
     """What goes to the engine.
 
     Parameters
@@ -47,8 +50,11 @@ def task_options(call: str, *, name: str | None = None, priority: int = 0, timeo
     priority = _integer("priority", priority)
     if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
         raise ValueError(f"priority is between -2**63 and 2**63 - 1, not {priority}")
+    retries = _integer("retries", retries)
+    if not 0 <= retries <= MAX_RETRIES:
+        raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
     seconds = 0.0 if timeout is None else _checked_timeout(timeout)
-    return TaskOptions(call if name is None else _checked_name(name), priority, seconds)
+    return TaskOptions(call if name is None else _checked_name(name), priority, retries, seconds)
 
 
 def _checked_timeout(timeout: float) -> float:

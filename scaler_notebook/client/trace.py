@@ -75,6 +75,8 @@ def _entry(moment: Moment) -> TraceEntry:
     match what:
         case TaskStarted():
             details = [f"process {what.processor}"]
+            if what.attempt > 1:
+                details.append(f"try {what.attempt}")
         case TaskCancel():
             sender, message, details = "client", "TaskCancel", [f"force={what.force}", f"grace {what.grace:g} s"]
             if event is Event.DEADLINE:

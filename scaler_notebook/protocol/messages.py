@@ -93,12 +93,15 @@ class TaskOptions:
         What a person reads: the call, e.g. ``fit(model, X, y)``, or what it was named.
     priority
         Of two that are queued the one with the higher priority runs first, of equal ones the one submitted first.
+    retries
+        How often it is tried again after it has failed, or its process has died.
     timeout
         Seconds from the submission until its client cancels it, and 0 if it never does; an engine need not look.
     """
 
     name: str = ""
     priority: int = 0
+    retries: int = 0
     timeout: float = 0.0
 
 
@@ -204,11 +207,15 @@ class ClientDisconnect:
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
-    """The task runs since ``time`` (seconds since the epoch) on ``processor`` (a process id, as text)."""
+    """The task runs since ``time`` (seconds since the epoch) on ``processor`` (a process id, as text).
+
+    Sent once for each try; the first ``attempt`` is 1.
+    """
 
     task_id: str
     processor: str
     time: float
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

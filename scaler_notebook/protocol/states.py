@@ -66,6 +66,7 @@ class Action(Enum):
         return action
 
     START = "start", TaskState.RUNNING
+    START_AGAIN = "start again"  # the next try, if it is one
     REMEMBER_START = "remember start"  # decides "stopped" or "never started", and where a refusal returns to
     REQUEST = "request", TaskState.CANCELLING  # TaskCancel is sent once
     TIME_OUT = "request, timed out", TaskState.CANCELLING  # the same; unless it is refused, this is the reason
@@ -88,7 +89,7 @@ def _table() -> dict[tuple[TaskState, Event], Action]:
     s, e, a = TaskState, Event, Action
     columns = (s.SUBMITTED, s.RUNNING, s.CANCELLING, s.FINISHED, s.CANCELLED)
     rows = {
-        e.STARTED: (a.START, a.IGNORE, a.REMEMBER_START, a.IGNORE, a.IGNORE),
+        e.STARTED: (a.START, a.START_AGAIN, a.REMEMBER_START, a.IGNORE, a.IGNORE),
         e.CANCEL_REQUESTED: (a.REQUEST, a.REQUEST, a.UPGRADE, a.DISCARD, a.IGNORE),
         e.DEADLINE: (a.TIME_OUT, a.TIME_OUT, a.UPGRADE, a.IGNORE, a.IGNORE),
         e.CONFIRM_CANCELED: (a.WITHDRAW, a.WITHDRAW, a.CONFIRM, a.IGNORE, a.IGNORE),

@@ -6,67 +6,34 @@
 import itertools
 import logging
 from collections import deque
-from dataclasses import dataclass
-from typing import Protocol
 
 from typing_extensions import assert_never
 
 from ...protocol.messages import (
     ClientContext,
-    EngineMessage,
     EngineStatus,
+    LogStream,
     Payload,
     Task,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskLog,
     TaskResult,
     TaskResultType,
     TaskStarted,
 )
+from .hands import Hands, Record
 from .inner import End, Ended
 from .line import Line
 from .stages import TABLE, Action, Event, Stage
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
 MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 10.0  # seconds between two tries; each is twice the one before
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
 log = logging.getLogger(__name__)
-
-
-class Hands(Protocol):
-    """What the core may ask the world to do. Nothing here blocks or calls back into the core."""
-
-    def tell(self, owner: bytes, message: EngineMessage) -> None:
-        """Send a message to a client."""
-
-    def suits(self, process: int, context: ClientContext | None) -> bool:
-        """May a task that was submitted in ``context`` run there? Not if it imported modules that were edited since."""
-
-    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None) -> None:
-        """Hand a task to an idle process."""
-
-    def interrupt(self, process: int, seq: int) -> None:
-        """Ask a run to stop."""
-
-    def kill(self, process: int) -> None:
-        """Kill a process and all that it started."""
-
-
-@dataclass(slots=True)
-class Record:
-    """One task, from its arrival to its last message."""
-
-    task: Task
-    owner: bytes
-    context: ClientContext | None = None
-    number: int = 0  # in the order of submission
-    stage: Stage = Stage.QUEUED
-    process: int = 0
-    handed: int = 0  # how often
-    started: float = 0.0  # seconds since the epoch
-    force: bool = False  # of the strongest request so far, for the answer; the table has stages for it
 
 
 class Core:
@@ -87,6 +54,7 @@ class Core:
         self._contexts: dict[bytes, ClientContext] = {}
         self._numbers = itertools.count()
         self._queue = Line()
+        self._backoffs = Line()  # by the end of each
         self._runs: dict[int, int] = {}  # by process: how many it was given so far
         self._held: dict[int, Record] = {}  # by process: the task that it runs
         self._idle: list[int] = []  # the last one used first: its caches are warm
@@ -154,7 +122,10 @@ class Core:
         else:
             outcome = TaskResultType.SUCCESS if ended.end is End.SUCCESS else TaskResultType.FAILED
             result = TaskResult(record.task.task_id, outcome, ended.payload, ended.figures)
-            self._handle(record, Event.ENDED, result=result)
+            again = ended.end is End.FAILED and record.tries_left
+            if (again or record.failed) and self._unannounced.pop(process, None) is not None:
+                self._handle(record, Event.START_DUE)  # each of several tries is heard of
+            self._handle(record, Event.FAILED if again else Event.ENDED, now, result=result)
         self.dispatch(now, clock)
 
     def process_died(self, process: int, how: str, begun: bool, now: float, clock: float) -> None:
@@ -176,7 +147,8 @@ class Core:
             if unannounced and not before:
                 self._handle(record, Event.START_DUE)
             died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
-            self._handle(record, Event.DIED_BEFORE if before else Event.DIED, result=died)
+            event = Event.DIED_BEFORE if before else Event.DIED_TRYING if record.tries_left else Event.DIED
+            self._handle(record, event, now, result=died)
         elif process in self._idle:
             self._idle.remove(process)
         self.dispatch(now, clock)
@@ -194,8 +166,8 @@ class Core:
 
     # ------------------------------------------------------------------ time
 
-    def tick(self, now: float) -> None:
-        """Do what is due: announce tasks that run for a while, ask again, end the grace period."""
+    def tick(self, now: float, clock: float) -> None:
+        """Do what is due: announce tasks that run for a while, ask again, end grace periods and back-offs."""
         while self._unannounced:
             process, due = next(iter(self._unannounced.items()))
             if due > now:
@@ -206,12 +178,20 @@ class Core:
             for process, alarms in list(self._graces.items()):
                 while alarms and alarms[0][0] <= now:
                     self._handle(self._held[process], alarms.popleft()[1])
+        rested = False
+        while (first := self._backoffs.first) is not None and first[0] <= now:
+            self._backoffs.remove(first[2])
+            self._handle(self._records[first[2]], Event.BACKOFF_OVER)
+            rested = True
+        if rested:
+            self.dispatch(now, clock)
 
     def next_deadline(self) -> float | None:
         """When :meth:`tick` has something to do, in monotonic seconds."""
-        if self._graces:
-            return min([*self._unannounced.values(), *(alarms[0][0] for alarms in self._graces.values())])
-        return next(iter(self._unannounced.values()), None)
+        due = [*itertools.islice(self._unannounced.values(), 1), *(alarms[0][0] for alarms in self._graces.values())]
+        if (first := self._backoffs.first) is not None:
+            due.append(first[0])
+        return min(due, default=None)
 
     # ------------------------------------------------------------------ queries
 
@@ -268,7 +248,7 @@ class Core:
                 self._held[process] = record
                 self._unannounced[process] = now + ANNOUNCE_AFTER
                 self._runs[process] = seq = self._runs[process] + 1
-                self._hands.run_task(process, seq, record.task, record.context)
+                self._hands.run_task(process, seq, record.task, record.context, not record.tries_left)
             case Action.DELIVER:
                 self._release(record, result)
                 self._idle.append(record.process)
@@ -277,10 +257,21 @@ class Core:
             case Action.IGNORE:
                 pass
             case Action.PUT_BACK:
-                del self._held[record.process]
+                self._let_go(record)
+                self._enqueue(record)
+            case Action.BACK_OFF:
+                self._back_off(record, now)
+                self._idle.append(record.process)
+            case Action.OUTLIVE:
+                assert result is not None
+                how = bytes(result.payload.data).decode()
+                self._hands.tell(record.owner, TaskLog(record.task.task_id, LogStream.STDERR, f"{how}\n"))
+                self._back_off(record, now)
+            case Action.QUEUE_AGAIN:
                 self._enqueue(record)
             case Action.ANNOUNCE:
-                self._hands.tell(record.owner, TaskStarted(record.task.task_id, str(record.process), record.started))
+                task_id, processor = record.task.task_id, str(record.process)
+                self._hands.tell(record.owner, TaskStarted(task_id, processor, record.started, record.failed + 1))
             case Action.TAKE_BACK:
                 self._unqueue(record)
                 self._answer(record, TaskCancelConfirmType.CANCELED)
@@ -316,13 +307,25 @@ class Core:
         self._queue.add(record.task.task_id, -record.task.options.priority, record.number)
 
     def _unqueue(self, record: Record) -> None:
-        del self._records[record.task.task_id]
-        self._queue.remove(record.task.task_id)
+        task_id = record.task.task_id
+        del self._records[task_id]
+        (self._queue if task_id in self._queue else self._backoffs).remove(task_id)
+
+    def _back_off(self, record: Record, now: float) -> None:
+        self._let_go(record)
+        pause = min(FIRST_BACKOFF * 2.0 ** min(record.failed, 64), LONGEST_BACKOFF)
+        self._backoffs.add(record.task.task_id, now + pause, record.number)
+        record.failed, record.handed = record.failed + 1, 0
 
     def _release(self, record: Record, last: TaskResult | TaskCancelConfirm | None) -> None:
         """Its slot and its process are free of it, and its last message is sent."""
         assert last is not None
-        del self._records[record.task.task_id], self._held[record.process]
+        del self._records[record.task.task_id]
+        self._let_go(record)
+        self._hands.tell(record.owner, last)
+
+    def _let_go(self, record: Record) -> None:
+        """Its slot is free of it."""
+        del self._held[record.process]
         self._unannounced.pop(record.process, None)
         self._graces.pop(record.process, None)
-        self._hands.tell(record.owner, last)

@@ -29,6 +29,7 @@ class Run:
     name: str  # as the task's own code is told it
     function: Payload
     arguments: Payload
+    last: bool  # if it fails, it is not tried again
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,12 @@ class Line:
     def __len__(self) -> int:
         return len(self._places)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def __repr__(self) -> str:
+        return f"<Line {sorted(self._places.values())}>"
+
     def add(self, name: str, rank: float, number: int) -> None:
         """Give ``name``, which is not here, its place: behind smaller ranks, and equal ranks of smaller numbers."""
         place = self._places[name] = rank, number, name

@@ -120,11 +120,12 @@ class Pool:
             self._starting.add(process)
             self._selector.register(process.sock, selectors.EVENT_READ, lambda p=process: self._serve(p))
 
-    def run(self, pid: int, seq: int, task: Task) -> None:
-        """Hand a process its next run."""
+    def run(self, pid: int, seq: int, task: Task, last: bool) -> None:
+        """Hand a process its next run, the last try of its task or not."""
         process = self._processes[pid]
         process.seq, shorten = seq, process.sender.shorten
-        self.send(pid, Run(seq, task.task_id, task.options.name, shorten(task.function), shorten(task.arguments)))
+        function, arguments = shorten(task.function), shorten(task.arguments)
+        self.send(pid, Run(seq, task.task_id, task.options.name, function, arguments, last))
 
     def send(self, pid: int, message: InnerMessage) -> None:
         """Queue a message for a process."""

@@ -110,7 +110,7 @@ class Scheduler:
                 key.data()
             if self._pool.vanishing is not None:
                 self._pool.reap()
-            self._core.tick(time.monotonic())
+            self._core.tick(time.monotonic(), time.time())
             self._look_at_output()
             self._warmth.spread(self._core, self._pool)
             self._clients.exchange()
@@ -144,10 +144,10 @@ class Scheduler:
     def suits(self, process: int, context: ClientContext | None) -> bool:
         return self._pool.suits(process, context)
 
-    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None) -> None:
+    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None, last: bool) -> None:
         self._pool.start_output_over(process)
         self._pool.move(process, context)
-        self._pool.run(process, seq, task)
+        self._pool.run(process, seq, task, last)
 
     def interrupt(self, process: int, seq: int) -> None:
         self._pool.interrupt(process, seq)

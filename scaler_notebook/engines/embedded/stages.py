@@ -3,12 +3,13 @@
                  ┌──────────────────────┐
                  │                      ▼
     QUEUED ◄─► RUNNING ◄──► ASKED ──► WARNED ──► ENDING       RUNNING comes back when a request is refused, QUEUED
-      │          │           │          │          │          when the process died before it had begun the run: no
-      └──────────┴───────────┴──────────┴──────────┴──► OVER  task runs twice. RUNNING and ASKED lead to ENDING too.
+      ▲          │  │        │          │          │          when the process died before it had begun the run: no
+      │          ▼  └────────┴──────────┴──────────┴──► OVER  try runs twice. RUNNING and ASKED lead to ENDING too,
+    BACKING_OFF                                               QUEUED and BACKING_OFF to OVER.
 
-A queued task is confirmed at once: it is in nobody's hands but ours. A task that had started is confirmed only when the
-process that ran it is reaped, also when the interrupt sufficed. A run that ends by itself has its result sent, whatever
-was asked of it.
+A task that is queued or backs off is confirmed at once: it is in nobody's hands but ours. A task that runs is confirmed
+only when the process that ran it is reaped, also when the interrupt sufficed. A run that ends by itself has its result
+sent, whatever was asked of it; only one that failed, was asked nothing and has tries left is tried again.
 
 ``TABLE`` is the specification; :mod:`.core` carries its actions out and decides nothing. ``docs/states.md`` draws it.
 """
@@ -22,6 +23,7 @@ class Stage(Enum):
     """Where a task is."""
 
     QUEUED = "queued"
+    BACKING_OFF = "backing off"  # its last try failed; it is queued again after a while
     RUNNING = "running"
     ASKED = "asked"  # interrupted, by a request without force; the grace period runs
     WARNED = "warned"  # interrupted, by a request with force; the grace period runs
@@ -41,9 +43,12 @@ class Event(Enum):
     HALF_GRACE = "half of the grace period"
     GRACE_OVER = "end of the grace period"
     ENDED = "run ended"  # by itself: with a result or an exception, whatever was asked of it
+    FAILED = "run failed, tries left"
     STOPPED = "run stopped"  # by an interrupt, perhaps one whose request has been refused since
     DIED = "process reaped"  # and what it had started is gone
+    DIED_TRYING = "process reaped, tries left"
     DIED_BEFORE = "process reaped, run not begun"  # it died with the task before it: no line of this one has run
+    BACKOFF_OVER = "end of the back-off"
     CLIENT_GONE = "client gone"
 
     __hash__ = object.__hash__
@@ -70,6 +75,9 @@ class Action(Enum):
     DELIVER = "send TaskResult", Stage.OVER  # the process is free
     DELIVER_LAST = "send the last TaskResult", Stage.OVER  # written before the kill; its process takes no other task
     PUT_BACK = "put back, in its old place", Stage.QUEUED  # before all of its priority that came later
+    BACK_OFF = "back off", Stage.BACKING_OFF  # the process is free
+    OUTLIVE = "back off, without the process", Stage.BACKING_OFF
+    QUEUE_AGAIN = "queue again, in its old place", Stage.QUEUED
     FAIL = "send TaskResult(FailedWorkerDied)", Stage.OVER
     CONFIRM = "confirm Canceled", Stage.OVER
     NOT_FOUND = "answer CancelNotFound"  # to a client that has no such task here it is over
@@ -81,19 +89,22 @@ class Action(Enum):
 def _table() -> dict[tuple[Stage, Event], Action]:
     s, e, a = Stage, Event, Action
     no = a.NOT_PERMITTED
-    columns = (s.QUEUED, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
+    columns = (s.QUEUED, s.BACKING_OFF, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
     rows = {
-        e.DISPATCHED: (a.RUN, no, no, no, no, no),
-        e.START_DUE: (no, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, no),
-        e.CANCEL: (a.TAKE_BACK, a.ASK, a.IGNORE, a.IGNORE, a.IGNORE, a.NOT_FOUND),
-        e.CANCEL_FORCE: (a.TAKE_BACK, a.WARN, a.WARN, a.IGNORE, a.IGNORE, a.NOT_FOUND),
-        e.HALF_GRACE: (no, no, a.ASK_AGAIN, a.ASK_AGAIN, no, no),
-        e.GRACE_OVER: (no, no, a.REFUSE, a.KILL, no, no),
-        e.ENDED: (no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
-        e.STOPPED: (no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
-        e.DIED: (no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.DIED_BEFORE: (no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.CLIENT_GONE: (a.FORGET, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
+        e.DISPATCHED: (a.RUN, no, no, no, no, no, no),
+        e.START_DUE: (no, no, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, no),
+        e.CANCEL: (a.TAKE_BACK, a.TAKE_BACK, a.ASK, a.IGNORE, a.IGNORE, a.IGNORE, a.NOT_FOUND),
+        e.CANCEL_FORCE: (a.TAKE_BACK, a.TAKE_BACK, a.WARN, a.WARN, a.IGNORE, a.IGNORE, a.NOT_FOUND),
+        e.HALF_GRACE: (no, no, no, a.ASK_AGAIN, a.ASK_AGAIN, no, no),
+        e.GRACE_OVER: (no, no, no, a.REFUSE, a.KILL, no, no),
+        e.ENDED: (no, no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
+        e.FAILED: (no, no, a.BACK_OFF, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
+        e.STOPPED: (no, no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
+        e.DIED: (no, no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.DIED_TRYING: (no, no, a.OUTLIVE, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.DIED_BEFORE: (no, no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.BACKOFF_OVER: (no, a.QUEUE_AGAIN, no, no, no, no, no),
+        e.CLIENT_GONE: (a.FORGET, a.FORGET, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
     }
     return {(stage, event): row[i] for event, row in rows.items() for i, stage in enumerate(columns)}
 

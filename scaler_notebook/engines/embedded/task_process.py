@@ -150,7 +150,7 @@ class _Server:
             armed,
             body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
-            failed=self._failure,
+            failed=partial(self._failure, run.last),
         )
         current_task.end()
         self._streams.flush()
@@ -165,10 +165,14 @@ class _Server:
         )
         send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
 
-    def _failure(self, error: BaseException) -> tuple[End, Payload]:
+    def _failure(self, last: bool, error: BaseException) -> tuple[End, Payload]:
         if os.getpid() != self._pid:
             traceback.print_exception(error)
-        return End.FAILED, payloads.dump(failures.describe(error, OWN_FILES))
+        failure = failures.describe(error, OWN_FILES)
+        if not last:  # its output alone will tell of it
+            with suppress(Exception):
+                print(failures.render(failure).rstrip(), file=sys.stderr)
+        return End.FAILED, payloads.dump(failure)
 
     def _lend(self, payload: Payload) -> Payload:
         """Put large buffers of a result where they outlive us; the scheduler has opened them when it sends more."""
