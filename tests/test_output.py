@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import json
+import logging
 import os
 import random
 import subprocess
@@ -331,6 +332,26 @@ def test_what_c_code_and_subprocesses_write_stands_between_the_displays_around_i
         ("stderr", "6 from python\n"),
         ("stdout", "7 raw\n8 from python\n9 at the end"),
     ]
+
+
+def test_logging_is_the_tasks_own_to_configure(executor: NotebookExecutor) -> None:
+    def unconfigured() -> None:
+        print("before")
+        logging.getLogger("a.library").info("not shown")
+        logging.getLogger("a.library").warning("the words alone")
+
+    def configured() -> None:
+        print("before")
+        logging.basicConfig(format="%(message)s", level=logging.INFO)
+        logging.info("shown")
+        print("after")
+
+    future = executor.submit(unconfigured)
+    future.result(SAFETY)
+    assert in_words(future) == [("stdout", "before\n"), ("stderr", "the words alone\n")]
+    future = executor.submit(configured)
+    future.result(SAFETY)
+    assert in_words(future) == [("stdout", "before\n"), ("stderr", "shown\n"), ("stdout", "after\n")]
 
 
 def test_more_turns_than_are_noted_lose_no_text(executor: NotebookExecutor) -> None:

@@ -40,17 +40,11 @@ class TaskDisplayHook(DisplayHook):
 
 
 class TaskShell(InteractiveShell):
-    """Formats, knows magics, runs cells. No history, no files of its own, and no traceback of a cell is printed."""
+    """Formats, knows magics, runs cells. It keeps no history and prints no traceback of a cell."""
 
     display_pub_class = Type(TaskPublisher)
     displayhook_class = Type(TaskDisplayHook)
     db: Any = {}  # noqa: RUF012  # what IPython keeps in a file of the profile: bookmarks of %cd, aliases
-
-    def init_ipython_dir(self, ipython_dir: Any) -> None:
-        """None: it would be made in the user's home directory."""
-
-    def init_profile_dir(self, profile_dir: Any) -> None:
-        """None, likewise."""
 
     def init_sys_modules(self) -> None:
         """``__main__`` stays what it is: pickles are loaded against it."""

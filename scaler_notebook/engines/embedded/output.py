@@ -213,6 +213,8 @@ class TaskOutput:
         """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead."""
         # Before the records: a turn is noted before what is written after it, so that no turn between these is missed.
         ends = [file.size for file in self._texts.values()]
+        if not self._records.size and not any(ends):
+            return  # as most tasks, at most looks
         for record in self._records.records():
             yield from self._text(task_id, record.ends)
             if isinstance(record.kind, LogStream):

@@ -1,6 +1,7 @@
 """The process that runs tasks, one at a time, on its main thread."""
 
 import importlib
+import logging
 import os
 import random
 import resource
@@ -64,12 +65,14 @@ def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
 
 
 def _settle_in() -> None:
-    """Be nobody's copy: an own random state, an own ``__main__``."""
+    """Be nobody's copy: an own random state, an own ``__main__``, no handlers of the scheduler's log."""
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     # Whatever pickles by reference to __main__ must fail to be found here, not find our start-up module.
     sys.modules["__main__"] = types.ModuleType("__main__")
+    logging.root.handlers.clear()
+    logging.root.setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     importlib.invalidate_caches()
 
