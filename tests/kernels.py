@@ -22,6 +22,7 @@ class Executed:
     text: str = ""
     error: str = ""
     displays: list[dict[str, Any]] = field(default_factory=list)
+    number: int = 0  # as in In[3]
 
 
 class Kernel:
@@ -56,7 +57,9 @@ class Kernel:
             if message["parent_header"].get("msg_id") != request:
                 continue
             kind, content = message["msg_type"], message["content"]
-            if kind == "stream":
+            if kind == "execute_input":
+                executed.number = content["execution_count"]
+            elif kind == "stream":
                 executed.text += content["text"]
             elif kind == "error":
                 executed.error = f"{content['ename']}: {content['evalue']}"

@@ -31,9 +31,9 @@ def html(pieces: Iterable[Piece]) -> str:
     return "\n".join(parts)
 
 
-def text(displays: Iterable[Display]) -> str:
-    """The plain form of each."""
-    return "\n".join(_text(display.bundle.get("text/plain", "")) or "[a display]" for display in displays)
+def text(display: Display) -> str:
+    """Its plain form."""
+    return _text(display.bundle.get("text/plain", "")) or "[a display]"
 
 
 def _one(display: Display) -> str:

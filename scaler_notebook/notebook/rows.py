@@ -36,8 +36,9 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
     displays = future.displays if future.displayed else ()
     if displays:
         output, pieces = _apart(future.outputs())
-        result = mime.text(displays) + (f"\n{result}" if result is not None else "")
-        rich = mime.html(pieces) + (rich or "")
+        texts = [mime.text(display) for display in displays if not mime.is_native(display)]
+        result = "\n".join([*texts, *([result] if result is not None else [])]) or None
+        rich = mime.html(pieces) + (rich or "") or None
     lines = output.splitlines(keepends=True)
     shown: Row = {
         "task_id": future.task_id,

@@ -79,13 +79,21 @@ def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
             f"{magic} cannot stand in a %%scaler cell: it would get the code as a text. Leave it out, or use a line "
             f"magic: {magic[1:]} …"
         )
-    file = shell.compile.cache(raw, shell.execution_count, raw)
+    file = shell.compile.cache(raw, _number(shell), raw)
     # As many lines down as the cell's own numbers count before it: the magic's, and empty ones, which IPython drops.
     dropped = sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
     tree = ast.parse("\n" * (1 + dropped) + shell.transform_cell(body), file)
     if not tree.body:
         raise UsageError("there is nothing to run: the rest of the %%scaler cell is empty")
     return tree, file
+
+
+def _number(shell: Any) -> int:
+    """Of the cell that runs. IPython counts on before it runs a cell or after it, as the version may be."""
+    try:
+        return max(1, len(shell.history_manager.input_hist_raw) - 1)
+    except AttributeError:
+        return int(shell.execution_count)
 
 
 def _compile(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
