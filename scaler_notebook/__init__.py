@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .engines.progress import progress as progress
     from .notebook.extension import load_ipython_extension as load_ipython_extension
     from .notebook.extension import unload_ipython_extension as unload_ipython_extension
+    from .protocol.errors import CapabilityError as CapabilityError
     from .protocol.errors import DisconnectedError as DisconnectedError
     from .protocol.errors import EngineLostError as EngineLostError
     from .protocol.errors import EngineStartError as EngineStartError
@@ -43,6 +44,7 @@ _HOMES = {
     "progress": "engines.progress",
     "load_ipython_extension": "notebook.extension",
     "unload_ipython_extension": "notebook.extension",
+    "CapabilityError": "protocol.errors",
     "DisconnectedError": "protocol.errors",
     "EngineLostError": "protocol.errors",
     "EngineStartError": "protocol.errors",

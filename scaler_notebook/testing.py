@@ -56,10 +56,17 @@ _numbers = itertools.count(1)
 class InMemoryExecutor(NotebookExecutor):
     """A :class:`~scaler_notebook.NotebookExecutor` whose engine is in this process; see :func:`memory_executor`."""
 
-    def __init__(self, *, n_workers: int = 2, auto: bool = False, grace: float = 1.0) -> None:
-        super().__init__(n_workers=n_workers, grace=grace)
+    def __init__(
+        self,
+        *,
+        n_workers: int = 2,
+        auto: bool = False,
+        grace: float = 1.0,
+        capabilities: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(n_workers=n_workers, grace=grace, capabilities=capabilities)
         self._kind = ThreadEngine if auto else MemoryEngine
-        self._engine: MemoryEngine = self._kind(n_workers)
+        self._engine: MemoryEngine = self._kind(n_workers, self.capabilities)
 
     @property
     def engine(self) -> MemoryEngine:
@@ -68,7 +75,7 @@ class InMemoryExecutor(NotebookExecutor):
 
     def _new_engine(self) -> MemoryEngine:
         if self._engine.used:
-            self._engine = self._kind(self.n_workers)
+            self._engine = self._kind(self.n_workers, self.capabilities)
         return self._engine
 
     def __exit__(
@@ -80,7 +87,9 @@ class InMemoryExecutor(NotebookExecutor):
         self.shutdown()
 
 
-def memory_executor(n_workers: int = 2, *, auto: bool = False, grace: float = 1.0) -> InMemoryExecutor:
+def memory_executor(
+    n_workers: int = 2, *, auto: bool = False, grace: float = 1.0, capabilities: Mapping[str, int] | None = None
+) -> InMemoryExecutor:
     """An executor without processes.
 
     Its ``engine`` shows what the executor has sent (``engine.sent.next(Task)``), and by default runs nothing: the
@@ -96,7 +105,8 @@ def memory_executor(n_workers: int = 2, *, auto: bool = False, grace: float = 1.
     auto
         Really run what is submitted, on threads of this process. A running task cannot be stopped there: ``cancel()``
         returns False and the future says ``refused``. Queued tasks are taken back. What tasks print is not kept.
-    grace
+        Priorities, retries and shares of capabilities are not heeded.
+    grace, capabilities
         As for :class:`~scaler_notebook.NotebookExecutor`.
 
     Raises
@@ -104,7 +114,7 @@ def memory_executor(n_workers: int = 2, *, auto: bool = False, grace: float = 1.
     ValueError
         A number of workers that is not positive, or a negative grace period.
     """
-    return InMemoryExecutor(n_workers=n_workers, auto=auto, grace=grace)
+    return InMemoryExecutor(n_workers=n_workers, auto=auto, grace=grace, capabilities=capabilities)
 
 
 class DetachedFuture(ScalerFuture[Any]):

@@ -24,6 +24,7 @@ from scaler_notebook.protocol.messages import (
 )
 
 SLOTS, SPARES = 2, 1
+CAPABILITIES = {"gpu": 1, "disk": 2}
 EPOCH = 1_000_000.0  # seconds since the epoch when a simulation begins
 FAILURE = payloads.dump(failures.describe(KeyError("mine"), ()))
 
@@ -119,7 +120,7 @@ class Engine:
 
     def __init__(self, clock: Clock, first_pid: int) -> None:
         self.clock = clock
-        self.core = Core(SLOTS, self)
+        self.core = Core(SLOTS, self, CAPABILITIES)
         self.connections: dict[bytes, Connection] = {}
         self.receivers: dict[bytes, Receiver] = {}
         self.contexts: dict[bytes, ClientContext] = {}
@@ -216,8 +217,7 @@ class Engine:
         assert taker.holds is None, "handed to a busy process"
         assert seq > taker.seq, "interrupts name the run"
         assert last == (job.failed == job.options.retries)
-        queued = [job for job in self.jobs.values() if job.process is None and job.rests is None and not job.last]
-        assert job.place == min(job.place for job in queued), "by priority, then in the order of submission"
+        assert job is self.next(), "by priority, then in the order of submission, as far as capabilities are free"
         job.handed(taker, context)
         taker.seq, taker.holds = seq, job
         if context is not None:
@@ -225,6 +225,24 @@ class Engine:
         if not taker.dead:
             taker.run = Run(seq, job)
         assert sum(p.holds is not None for p in self.processes.values()) <= SLOTS, "no more runs than slots"
+
+    def next(self) -> Job | None:
+        """The queued task that is to run."""
+        free = dict(CAPABILITIES)
+        for process in self.processes.values():
+            for used in process.holds.options.capabilities if process.holds is not None else ():
+                free[used.name] -= used.amount
+        assert min(free.values()) >= 0, "no more of a capability than there is"
+        waited_for: set[str] = set()
+        queued = [job for job in self.jobs.values() if job.process is None and job.rests is None and not job.last]
+        for job in sorted((job for job in queued if job.arrived), key=lambda job: job.place):
+            needs = job.options.capabilities
+            names = {wanted.name for wanted in needs}
+            if not names & waited_for and all(free[wanted.name] >= wanted.amount for wanted in needs):
+                return job
+            waited_for |= names
+            SEEN["waited for a capability"] += 1
+        return None
 
     def interrupt(self, process: int, seq: int) -> None:
         asked = self.processes[process]
@@ -328,7 +346,7 @@ class Engine:
             assert self.core.holder(process.pid) == held
             assert process.run is None or not process.run.job.last, "a task that is confirmed or done runs on"
         assert self.core.latest_context is next(reversed(self.contexts.values()), None)
-        queued = any(job.process is None and job.rests is None and not job.last for job in self.jobs.values())
+        queued = self.next() is not None
         assert self.core.has_queue == queued
         busy = sum(process.holds is not None for process in self.processes.values())
         free = [p for p in self.processes.values() if p.ready and not (p.importing or p.killed or p.holds)]

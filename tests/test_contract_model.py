@@ -38,6 +38,7 @@ from waits import SAFETY
 from scaler_notebook import CancelReason, NotebookExecutor, ProcessorDiedError, ScalerFuture, TaskState, wait
 from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER
 from scaler_notebook.engines.embedded.inner import End
+from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import ClientContext, TaskCancel, TaskOptions
 
 T = TypeVar("T")
@@ -48,7 +49,13 @@ PICKS = st.integers(0, 9)  # which of several: the one at that place, counted ro
 FORCES = st.booleans()
 GRACES = st.sampled_from([1.0, 0.5, 0.0])
 WAYS = ["request", "wait", "keep a result"]
-OPTIONS = st.builds(TaskOptions, priority=st.sampled_from([0, 0, 1, -1]), retries=st.sampled_from([0, 0, 1, 2]))
+NEEDS = st.sampled_from([{}, {}, {}, {"gpu": 1}, {"disk": 1}, {"gpu": 1, "disk": 2}])
+OPTIONS = st.builds(
+    TaskOptions,
+    priority=st.sampled_from([0, 0, 1, -1]),
+    retries=st.sampled_from([0, 0, 1, 2]),
+    capabilities=NEEDS.map(as_tuple),
+)
 
 
 def picked(pick: int, candidates: list[T]) -> T:
@@ -259,6 +266,7 @@ WORTH = {
     "withdrawn",
     "put back",
     "tried again",
+    "waited for a capability",
     "cancelled in a back-off",
     "a result from a process being killed",
     "no such task",

@@ -18,14 +18,16 @@ from waits import SAFETY, until, until_running, until_written
 
 from scaler_notebook import (
     CancelReason,
+    CapabilityError,
     NotebookExecutor,
     ProcessorDiedError,
+    ProtocolError,
     ScalerFuture,
     TaskCancelledError,
     TaskState,
     wait,
 )
-from scaler_notebook.protocol.messages import TaskCancel, TaskOptions
+from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
 from scaler_notebook.protocol.states import Event
 from scaler_notebook.testing import memory_executor
 
@@ -72,6 +74,10 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "half a retry": ((gives,), {"retries": 0.5}, TypeError, "retries is an integer, not 0.5"),
     "fewer than no retries": ((gives,), {"retries": -1}, ValueError, "retries is at least 0.*not -1"),
     "no end of retries": ((gives,), {"retries": 2**31}, ValueError, "retries is at least 0"),
+    "a capability alone": ((gives,), {"capabilities": "gpu"}, TypeError, "capabilities is a dictionary.*not 'gpu'"),
+    "a capability by number": ((gives,), {"capabilities": {0: 1}}, TypeError, "name of a capability is a text, not 0"),
+    "half a capability": ((gives,), {"capabilities": {"gpu": 0.5}}, TypeError, "'gpu' is an integer, not 0.5"),
+    "none of it": ((gives,), {"capabilities": {"gpu": 0}}, ValueError, "'gpu' is between 1 and .* not 0"),
     "a timeout in words": ((gives,), {"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
     "no timeout at all": ((gives,), {"timeout": math.nan}, TypeError, "timeout is a number of seconds, not nan"),
     "a true timeout": ((gives,), {"timeout": True}, TypeError, "timeout is a number of seconds, not True"),
@@ -123,11 +129,13 @@ def test_the_highest_priority_runs_first_and_equal_ones_in_order(alone: Notebook
     assert lines == ["highest", "high", "also high", "normal", "also normal", "plain", "low"]
 
 
-def test_a_task_tried_again_keeps_its_options(executor: NotebookExecutor) -> None:
-    future = executor.submit_verbose(gives, priority=3, retries=2, timeout=60)
-    again = future.retry()
+def test_a_task_tried_again_keeps_its_options() -> None:
+    with memory_executor(capabilities={"gpu": 2, "disk": 2}) as executor:
+        needs = {"gpu": 2, "disk": 1}
+        future = executor.submit_verbose(gives, priority=3, retries=2, timeout=60, capabilities=needs)
+        again = future.retry()
     assert again.task is not None
-    assert again.task.options == TaskOptions("gives()", 3, 2, 60.0)
+    assert again.task.options == TaskOptions("gives()", 3, 2, 60.0, (Capability("disk", 1), Capability("gpu", 2)))
 
 
 # ---------------------------------------------------------------------- timeout
@@ -367,3 +375,104 @@ def test_leaving_with_waits_for_the_last_try(tmp_path: Path) -> None:
     with NotebookExecutor(n_workers=1) as executor:
         future = executor.submit_verbose(tries, (tmp_path / "trace", fails, fails, works), retries=2)
     assert future.result(0) == "it works"
+
+
+# ---------------------------------------------------------------------- capabilities
+
+
+@pytest.fixture
+def with_gpus() -> Iterator[NotebookExecutor]:
+    """Three workers, two GPUs."""
+    with NotebookExecutor(n_workers=3, grace=0.3, capabilities={"gpu": 2}) as executor:
+        yield executor
+        executor.cancel_all()
+
+
+def test_two_share_what_there_is_and_the_third_waits_alone(with_gpus: NotebookExecutor) -> None:
+    one, two, three = (with_gpus.submit_verbose(time.sleep, (60,), capabilities={"gpu": 1}) for _ in range(3))
+    until_running(one)
+    until_running(two)
+    assert with_gpus.submit(abs, -1).result(SAFETY) == 1
+    assert three.state is TaskState.SUBMITTED
+    both = with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 2})
+    assert one.cancel(SAFETY)
+    until_running(three)
+    assert both.state is TaskState.SUBMITTED
+    assert two.cancel(SAFETY)
+    assert three.cancel(SAFETY)
+    assert both.result(SAFETY) == 1
+
+
+def test_one_that_waits_for_a_capability_is_cancelled_as_any_other(with_gpus: NotebookExecutor) -> None:
+    both = with_gpus.submit_verbose(time.sleep, (60,), capabilities={"gpu": 2})
+    waits = with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 1})
+    until_running(both)
+    assert waits.cancel(SAFETY)
+    assert waits.cancel_reason is CancelReason.NEVER_STARTED
+    timed = with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 1}, timeout=0.1)
+    assert timed_out(timed)
+
+
+def lacking(executor: NotebookExecutor, needs: dict[str, int]) -> str:
+    """What is said of a task that needs more than there is."""
+    with pytest.raises(CapabilityError) as caught:
+        executor.submit_verbose(abs, (-1,), capabilities=needs)
+    ((name, amount),) = needs.items()
+    error = caught.value
+    assert (error.capability, error.wanted, error.there) == (name, amount, executor.capabilities.get(name, 0))
+    assert isinstance(error, ValueError)
+    assert executor.unfinished() == []
+    return str(error)
+
+
+def test_what_the_engine_does_not_have_is_said_at_the_call(with_gpus: NotebookExecutor) -> None:
+    assert "needs 3 of the capability 'gpu', and its engine has 2 of it" in lacking(with_gpus, {"gpu": 3})
+    assert "needs 1 of the capability 'tpu', and its engine has none (gpu)" in lacking(with_gpus, {"tpu": 1})
+    assert with_gpus._session is None, "no engine was started for that"
+    with NotebookExecutor() as executor:
+        assert "has none (no capability). Give the executor" in lacking(executor, {"gpu": 1})
+        assert executor.capabilities == {}
+
+
+def test_who_attaches_shares_them_too(with_gpus: NotebookExecutor) -> None:
+    with NotebookExecutor(with_gpus.address) as guest:
+        assert guest.capabilities == {"gpu": 2}
+        assert "has 2 of it" in lacking(guest, {"gpu": 3})
+        holds = with_gpus.submit_verbose(time.sleep, (60,), capabilities={"gpu": 2})
+        until_running(holds)
+        waits = guest.submit_verbose(abs, (-1,), capabilities={"gpu": 1})
+        assert guest.submit(abs, -1).result(SAFETY) == 1
+        assert waits.state is TaskState.SUBMITTED
+        assert holds.cancel(SAFETY)
+        assert waits.result(SAFETY) == 1
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [(Capability("gpu", 3),), (Capability("tpu", 1),), (Capability("gpu", 1),) * 2, (Capability("gpu", -1),)],
+)
+def test_a_client_that_asks_for_the_impossible_all_the_same_is_told(
+    with_gpus: NotebookExecutor, needs: tuple[Capability, ...]
+) -> None:
+    whole = with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 2})
+    session = with_gpus._session
+    assert session is not None
+    future: ScalerFuture[Any] = ScalerFuture("bad", "abs(-1)", session)
+    assert whole.task is not None
+    options = TaskOptions("abs(-1)", capabilities=needs)
+    session.submit(future, Task("bad", "", whole.task.function, Payload(b""), options))
+    assert isinstance(future.exception(SAFETY), ProtocolError)
+    assert with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 2}).result(SAFETY) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"capabilities": ["gpu"]}, TypeError, "capabilities is a dictionary"),
+        ({"capabilities": {"gpu": -1}}, ValueError, "between 1 and"),
+        ({"capabilities": {"gpu": 1}, "address": "tcp://127.0.0.1:1"}, ValueError, "has its capabilities"),
+    ],
+)
+def test_an_executors_capabilities_are_amounts(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        NotebookExecutor(**options)

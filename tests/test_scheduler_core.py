@@ -15,6 +15,7 @@ from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, FIRST_BACKOFF,
 from scaler_notebook.engines.embedded.hands import Record
 from scaler_notebook.engines.embedded.inner import End, Ended
 from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
+from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     EngineMessage,
     Payload,
@@ -36,8 +37,9 @@ GRACE = 1.0
 BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announced
 
 
-def task(task_id: str, priority: int = 0, retries: int = 0) -> Task:
-    return Task(task_id, "client", EMPTY, EMPTY, TaskOptions(priority=priority, retries=retries))
+def task(task_id: str, priority: int = 0, retries: int = 0, needs: dict[str, int] | None = None) -> Task:
+    options = TaskOptions(priority=priority, retries=retries, capabilities=as_tuple(needs or {}))
+    return Task(task_id, "client", EMPTY, EMPTY, options)
 
 
 # ---------------------------------------------------------------------- the table
@@ -80,7 +82,7 @@ class Scene:
     def __init__(self, announced: bool = True, retries: int = 0) -> None:
         self.retries = retries
         self.hands = Recorder()
-        self.core = Core(1, self.hands)
+        self.core = Core(1, self.hands, {})
         self.now = 0.0
         self.announced = announced
 
@@ -428,7 +430,7 @@ def test_a_task_whose_process_died_before_it_is_the_next_to_run() -> None:
 
 def test_tasks_that_were_put_back_keep_their_order() -> None:
     hands = Recorder()
-    core = Core(2, hands)
+    core = Core(2, hands, {})
     for name, priority in (("a", 0), ("b", 0), ("c", 0), ("urgent", 1)):
         core.submit(b"me", task(name, priority), 0.0, CLOCK)
     for process in (1, 2):
@@ -528,6 +530,95 @@ def test_others_run_meanwhile_and_then_it_is_first_again() -> None:
         "me: second Success",
         "run t on 1 as 3",
     ]
+
+
+class Shared:
+    """A scheduler with processes enough, and two GPUs."""
+
+    def __init__(self) -> None:
+        self.hands = Recorder()
+        self.core = Core(4, self.hands, {"gpu": 2, "disk": 1})
+        self.processes = itertools.count(1)
+        for _ in range(4):
+            self.ready()
+
+    def ready(self) -> None:
+        self.core.process_ready(next(self.processes), 0.0, CLOCK)
+
+    def submit(self, name: str, needs: dict[str, int] | None = None, priority: int = 0, retries: int = 0) -> None:
+        self.core.submit(b"me", task(name, priority, retries, needs), 0.0, CLOCK)
+
+    @property
+    def running(self) -> list[str]:
+        return sorted(name for name, _ in (self.core.holder(process) or ("", b"") for process in self.core.running))
+
+    def end(self, name: str, end: End = End.SUCCESS) -> None:
+        (process,) = (p for p in self.core.running if self.core.holder(p) == (name, b"me"))
+        self.core.process_ended_run(process, Ended(self.core._runs[process], end, EMPTY), 0.0, CLOCK)
+
+
+def test_what_needs_a_capability_waits_for_it_and_nothing_else_does() -> None:
+    scene = Shared()
+    for name in ("a", "b", "c", "d"):
+        scene.submit(name, {"gpu": 1})
+    scene.submit("plain")
+    scene.submit("writes", {"disk": 1})
+    assert scene.running == ["a", "b", "plain", "writes"]
+    assert not scene.core.has_queue, "nobody waits for a process alone"
+    scene.end("plain")
+    assert scene.running == ["a", "b", "writes"]
+    scene.end("b")
+    assert scene.running == ["a", "c", "writes"]
+
+
+def test_no_task_overtakes_one_that_waits_for_the_same_capability() -> None:
+    scene = Shared()
+    scene.submit("small", {"gpu": 1})
+    scene.submit("large", {"gpu": 2, "disk": 1})
+    scene.submit("later", {"gpu": 1})
+    scene.submit("writes", {"disk": 1})
+    scene.submit("urgent", {"disk": 1}, priority=1)
+    assert scene.running == ["small", "urgent"]
+    scene.end("urgent")
+    assert scene.running == ["small"]
+    scene.end("small")
+    assert scene.running == ["large"]
+    scene.end("large")
+    assert scene.running == ["later", "writes"]
+
+
+@pytest.mark.parametrize("way", ["end", "fail", "try again", "die", "die before", "stop", "leave"])
+def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -> None:
+    scene = Shared()
+    scene.submit("holds", {"gpu": 2}, retries=int(way == "try again"))
+    scene.core.tick(0.0 if way == "die before" else ANNOUNCE_AFTER, CLOCK)
+    (process,) = scene.core.running
+    if way != "die before":
+        scene.submit("waits", {"gpu": 1})
+        assert scene.running == ["holds"]
+    match way:
+        case "end":
+            scene.end("holds")
+        case "fail" | "try again":
+            scene.end("holds", End.FAILED)
+        case "stop":
+            scene.core.cancel(b"me", TaskCancel("holds", True, 0.0), 0.0)
+            scene.end("holds", End.STOPPED)
+        case "leave":
+            scene.submit("another's waits")
+            scene.core.client_gone(b"me")
+    if way == "leave":
+        return
+    if way in ("die", "die before", "stop"):
+        assert scene.running == ["holds"], "its process is not reaped yet"
+        scene.core.process_died(process, "it died", way != "die before", 0.0, CLOCK)
+    if way == "die before":
+        assert scene.running == ["holds"], "in another process"
+        scene.end("holds")
+        scene.submit("waits", {"gpu": 1})
+    assert scene.running == ["waits"]
+    scene.submit("waits too", {"gpu": 1})
+    assert scene.running == ["waits", "waits too"]
 
 
 def test_the_processes_that_die_before_it_are_counted_anew_for_each_try() -> None:
@@ -638,7 +729,7 @@ def test_no_grace_period_is_over_at_once(grace: float) -> None:
 
 def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_slots() -> None:
     hands = Recorder()
-    core = Core(2, hands)
+    core = Core(2, hands, {})
     for name in "abcd":
         core.submit(b"me", task(name), 0.0, CLOCK)
     for process in (1, 2, 3):
@@ -656,7 +747,7 @@ def test_a_result_is_passed_on_as_it_came() -> None:
     told: list[EngineMessage] = []
     hands = Recorder()
     hands.tell = lambda owner, message: told.append(message)  # type: ignore[method-assign]
-    core = Core(1, hands)
+    core = Core(1, hands, {})
     core.process_ready(1, 0.0, CLOCK)
     core.submit(b"me", task("t"), 0.0, CLOCK)
     core.tick(ANNOUNCE_AFTER, CLOCK)
@@ -676,6 +767,7 @@ class Fate:
     owner: bytes
     place: tuple[int, int]  # in the queue: what is urgent first, then in order of submission
     retries: int = 0
+    needs: dict[str, int] = field(default_factory=dict)
     failed: int = 0  # tries
     rests: float | None = None  # until when it backs off
     process: int = 0  # that it was handed to; stays, unless that died before it had begun
@@ -748,6 +840,18 @@ class World:
         fate.held, fate.asked, fate.rests = False, None, None
         self.holds.pop(fate.process, None)
 
+    def next(self) -> str | None:
+        """The first that could run, and needs nothing that somebody before it waits for."""
+        used = [fate.needs for fate in self.fates.values() if fate.held]
+        free = {name: there - sum(needs.get(name, 0) for needs in used) for name, there in THERE.items()}
+        waited_for: set[str] = set()
+        for name in sorted(self.queue, key=lambda name: self.fates[name].place):
+            needs = self.fates[name].needs
+            if not needs.keys() & waited_for and all(free[wanted] >= amount for wanted, amount in needs.items()):
+                return name
+            waited_for |= needs.keys()
+        return None
+
     def fails(self, fate: Fate) -> None:
         """Before the core hears of it."""
         del self.holds[fate.process]
@@ -771,7 +875,7 @@ class World:
         assert not fate.final
         assert not fate.process, "run twice"
         fate.handed += 1
-        assert min(self.queue, key=lambda name: self.fates[name].place) == task.task_id, "out of turn"
+        assert self.next() == task.task_id, "out of turn"
         self.queue.remove(task.task_id)
         assert seq > self.alive[process]
         self.alive[process] = seq
@@ -791,6 +895,8 @@ class World:
         self.dying.add(process)
 
 
+THERE = {"gpu": 1, "disk": 2}
+OPTIONS = st.tuples(st.integers(-1, 1), st.integers(0, 2), st.sampled_from([{}, {}, {"gpu": 1}, {"disk": 1}, THERE]))
 OWNERS = st.sampled_from([b"me", b"you"])
 GRACES = st.sampled_from([0.0, 0.5, 1.0])
 
@@ -801,20 +907,20 @@ class Scheduler(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(slots=2)
-        self.core = Core(2, self.world)
+        self.core = Core(2, self.world, THERE)
         self.pids = 0
 
     def _busy(self) -> list[int]:
         return sorted(self.world.holds)
 
-    @rule(owner=OWNERS, options=st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 2)), min_size=1, max_size=3))
-    def submit(self, owner: bytes, options: list[tuple[int, int]]) -> None:
-        for priority, retries in options:
+    @rule(owner=OWNERS, options=st.lists(OPTIONS, min_size=1, max_size=3))
+    def submit(self, owner: bytes, options: list[tuple[int, int, dict[str, int]]]) -> None:
+        for priority, retries, needs in options:
             number = len(self.world.fates)
             name = f"t{number}"
-            self.world.fates[name] = Fate(owner, (-priority, number), retries)
+            self.world.fates[name] = Fate(owner, (-priority, number), retries, needs)
             self.world.queue.append(name)
-            self.core.submit(owner, task(name, priority, retries), self.world.now, CLOCK)
+            self.core.submit(owner, task(name, priority, retries, needs), self.world.now, CLOCK)
 
     @precondition(lambda self: any(not fate.final for fate in self.world.fates.values()))
     @rule(owner=OWNERS, data=st.data())
@@ -949,7 +1055,8 @@ class Scheduler(RuleBasedStateMachine):
     @invariant()
     def nothing_waits_while_a_slot_and_a_process_are_free(self) -> None:
         free = set(self.world.alive) - set(self.world.holds) - self.world.dying
-        assert not (self.world.queue and free and len(self.world.holds) < self.world.slots)
+        assert not (self.world.next() and free and len(self.world.holds) < self.world.slots)
+        assert self.core.has_queue == (self.world.next() is not None)
 
     def teardown(self) -> None:
         """In the end every task gets its one final message."""

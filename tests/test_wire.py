@@ -4,7 +4,7 @@ import dataclasses
 import tracemalloc
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgpack
 import pytest
@@ -16,6 +16,7 @@ from scaler_notebook.protocol import wire
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import (
     Buffer,
+    Capability,
     ClientMessage,
     EngineMessage,
     Payload,
@@ -60,6 +61,8 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
 def values(kind: Any) -> st.SearchStrategy[Any]:
     if kind in SCALARS:
         return SCALARS[kind]
+    if get_origin(kind) is tuple:
+        return st.lists(values(get_args(kind)[0]), max_size=3).map(tuple)
     if issubclass(kind, Enum):
         return st.sampled_from(kind)
     hints = get_type_hints(kind)
@@ -172,6 +175,21 @@ def spoiled(kind: Any) -> list[Any]:
         return [None, 1, "x", b"x", ["x"], [True], [1.0], [None], [[1]], {}]
     if kind == tuple[str, ...]:
         return [None, "x", b"x", 1, [1], [None], ["x", b"y"], [["x"]], {}]
+    if kind == tuple[Capability, ...]:
+        return [
+            None,
+            "x",
+            1,
+            {},
+            [1],
+            [None],
+            ["gpu", 1],
+            [[]],
+            [["gpu"]],
+            [["gpu", "1"]],
+            [[1, "gpu"]],
+            [["gpu", 1, 1]],
+        ]
     if issubclass(kind, Enum):
         return [*other, "", "nonsense", next(iter(kind)).name + "?", 0, True, 1.5, b"Success"]
     wrong: dict[Any, list[Any]] = {
@@ -214,6 +232,7 @@ def _sample(cls: Any) -> Any:
         bytes: b"x",
         tuple[str, ...]: ("x", "y"),
         tuple[int, ...]: (1, 2),
+        tuple[Capability, ...]: (Capability("disk", 2), Capability("gpu", 1)),
     }
 
     def value(kind: Any) -> Any:

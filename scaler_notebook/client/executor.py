@@ -12,6 +12,7 @@ from ..engines.base import Engine
 from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
+from ..protocol.capabilities import check
 from ..protocol.messages import EngineStatus, Payload, Task, TaskOptions
 from ..protocol.states import TaskState
 from . import journal, waiting
@@ -20,7 +21,7 @@ from .describe import describe_call, function_name
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
-from .options import checked_call, task_options
+from .options import checked_call, checked_capabilities, task_options
 from .pickling import pickle_call
 from .policy import DEFAULTS, OnInterrupt, Policy
 from .session import Session, open_sessions
@@ -48,6 +49,9 @@ class NotebookExecutor(Executor):
         limits respected).
     max_workers
         The standard library's name for the same.
+    capabilities
+        What tasks may need beside a worker, e.g. ``{"gpu": 2}``: how much of each there is in all. The tasks that run
+        share it; which of two GPUs a task gets is its own business.
     grace
         Seconds that a running task gets between the interrupt of a cancel and the kill (or the refusal); 1 unless
         ``%scaler config`` says otherwise.
@@ -60,7 +64,9 @@ class NotebookExecutor(Executor):
     ------
     ValueError
         An address that is none; a number of workers that is not positive, two that differ, a negative grace period,
-        or another ``on_interrupt``.
+        another ``on_interrupt``, or an amount of a capability that is not positive.
+    TypeError
+        Capabilities that are no dictionary of integers by name.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class NotebookExecutor(Executor):
         *,
         n_workers: int | None = None,
         max_workers: int | None = None,
+        capabilities: Mapping[str, int] | None = None,
         grace: float | None = None,
         on_interrupt: OnInterrupt | None = None,
     ) -> None:
@@ -79,6 +86,9 @@ class NotebookExecutor(Executor):
             raise ValueError(f"at least one worker is needed, not {workers}")
         if address is not None and workers is not None:
             raise ValueError("the engine at an address has workers already; give an address or a number of workers")
+        if address is not None and capabilities is not None:
+            raise ValueError("the engine at an address has its capabilities; give an address or capabilities")
+        self._capabilities = checked_capabilities(capabilities)
         self.policy = Policy(
             DEFAULTS.grace if grace is None else grace,
             DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
@@ -121,6 +131,11 @@ class NotebookExecutor(Executor):
         return self._running_session().slots if self._address is not None else self._workers
 
     @property
+    def capabilities(self) -> dict[str, int]:
+        """What tasks may need, and how much of each there is in all."""
+        return dict(self._running_session().capabilities if self._address is not None else self._capabilities)
+
+    @property
     def address(self) -> str:
         """Where other processes of this user on this machine reach the engine; starts it if need be."""
         return self._running_session().address
@@ -128,7 +143,7 @@ class NotebookExecutor(Executor):
     def _new_engine(self) -> Engine:
         if self._address is not None:
             return AttachedEngine(self._address)
-        return EmbeddedEngine(self._workers)
+        return EmbeddedEngine(self._workers, self._capabilities)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
         """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
@@ -154,6 +169,7 @@ class NotebookExecutor(Executor):
         priority: int = 0,
         retries: int = 0,
         timeout: float | None = None,
+        capabilities: Mapping[str, int] | None = None,
     ) -> ScalerFuture[T]:
         """:meth:`submit` with the call's arguments as two values, and options beside them.
 
@@ -173,15 +189,22 @@ class NotebookExecutor(Executor):
         timeout
             Seconds from now on, for all its tries together. A task that has not ended by then is cancelled by force,
             with the executor's grace period, for the reason ``TIMED_OUT``.
+        capabilities
+            What it needs of the executor's :attr:`capabilities`, e.g. ``{"gpu": 1}``. It waits until as much is free;
+            tasks that need none of the same run meanwhile.
 
         Raises
         ------
         TypeError, ValueError
             An option is not what it must be; the message says what that is.
+        CapabilityError
+            The engine does not have what it needs, or has less of it. (A ``ValueError``.)
         """
         args, kwargs = checked_call(fn, args, kwargs)
         call = describe_call(fn, args, kwargs)
-        options = task_options(call, name=name, priority=priority, retries=retries, timeout=timeout)
+        options = task_options(
+            call, name=name, priority=priority, retries=retries, timeout=timeout, capabilities=capabilities
+        )
         return self._submit(fn, args, kwargs, options)
 
     def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
@@ -235,6 +258,8 @@ class NotebookExecutor(Executor):
         return self._send(options, *pickle_call(fn, args, kwargs))
 
     def _send(self, options: TaskOptions, function: Payload, arguments: Payload) -> ScalerFuture[Any]:
+        if options.capabilities:
+            check(options.capabilities, self.capabilities)
         session = self._running_session()
         future: ScalerFuture[Any] = ScalerFuture(session.new_id(), options.name, session, self.policy)
         journal.follow(future)

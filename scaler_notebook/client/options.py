@@ -5,11 +5,12 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..protocol.capabilities import as_tuple
 from ..protocol.messages import TaskOptions
 from .describe import MAX_CALL, for_browsers
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
-MAX_RETRIES = 2**31 - 1
+MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
 
 
 def checked_call(
@@ -33,7 +34,13 @@ def checked_call(
 
 
 def task_options(
-    call: str, *, name: str | None = None, priority: int = 0, retries: int = 0, timeout: float | None = None
+    call: str,
+    *,
+    name: str | None = None,
+    priority: int = 0,
+    retries: int = 0,
+    timeout: float | None = None,
+    capabilities: Mapping[str, int] | None = None,
 ) -> TaskOptions:
     """What goes to the engine.
 
@@ -53,8 +60,33 @@ def task_options(
     retries = _integer("retries", retries)
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
+    needs = checked_capabilities(capabilities)
     seconds = 0.0 if timeout is None else _checked_timeout(timeout)
-    return TaskOptions(call if name is None else _checked_name(name), priority, retries, seconds)
+    return TaskOptions(call if name is None else _checked_name(name), priority, retries, seconds, as_tuple(needs))
+
+
+def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
+    """The same with plain integers; none at all for None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not amounts by name.
+    """
+    if capabilities is None:
+        return {}
+    if not isinstance(capabilities, Mapping):
+        raise TypeError(
+            f"capabilities is a dictionary of amounts by name, e.g. {{'gpu': 1}}, not {_shown(capabilities)}"
+        )
+    amounts = {}
+    for name, value in capabilities.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"the name of a capability is a text, not {_shown(name)}")
+        amounts[name] = amount = _integer(f"the amount of the capability {name!r}", value)
+        if not 1 <= amount <= MAX_AMOUNT:
+            raise ValueError(f"the amount of the capability {name!r} is between 1 and 2**31 - 1, not {amount}")
+    return amounts
 
 
 def _checked_timeout(timeout: float) -> float:

@@ -5,7 +5,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..agent.agent import Agent
@@ -87,6 +87,11 @@ class Session:
     def slots(self) -> int:
         """How many tasks run at the same time."""
         return self._engine.slots
+
+    @property
+    def capabilities(self) -> Mapping[str, int]:
+        """What tasks may need."""
+        return self._engine.capabilities
 
     @property
     def address(self) -> str:

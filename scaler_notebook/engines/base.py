@@ -1,7 +1,7 @@
 """What an engine is to the agent: somewhere to send messages, and a stream of messages back."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..protocol.messages import ClientMessage, EngineMessage, Task
@@ -52,3 +52,7 @@ class Engine(Protocol):
     @property
     def slots(self) -> int:
         """How many tasks run at the same time."""
+
+    @property
+    def capabilities(self) -> Mapping[str, int]:
+        """What tasks may need, once it is started: how much of each there is in all."""

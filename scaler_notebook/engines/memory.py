@@ -136,6 +136,8 @@ class MemoryEngine:
     ----------
     slots
         How many tasks it claims to run at the same time.
+    capabilities
+        What it claims to have for them.
 
     Raises
     ------
@@ -146,8 +148,9 @@ class MemoryEngine:
         From the same: the agent's thread is stuck.
     """
 
-    def __init__(self, slots: int = 2) -> None:
+    def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         self.slots = slots
+        self.capabilities = capabilities or {}
         self.address = "memory"
         self.sent = Sent()
         self.used = False  # a client has connected; an engine serves one

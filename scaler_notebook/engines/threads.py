@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from ..protocol import payloads
 from ..protocol.messages import (
@@ -29,11 +30,11 @@ class ThreadEngine(MemoryEngine):
 
     What it cannot do: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
     and the answer is ``CancelFailed`` at once, whatever the strength; queued tasks are taken back), keep a task's
-    output with the task, or run Python code on two cores.
+    output with the task, run Python code on two cores, or heed priorities, retries and capabilities.
     """
 
-    def __init__(self, slots: int = 2) -> None:
-        super().__init__(slots)
+    def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
+        super().__init__(slots, capabilities)
         self._queue: OrderedDict[str, Task] = OrderedDict()
         # Of running tasks, each with what its code sees of a cancel; changed on the agent's thread alone.
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}

@@ -39,6 +39,19 @@ class ProcessorDiedError(WorkerDiedError):
     """A task process died under its task: killed (out of memory?), crashed in native code, or ``os._exit``."""
 
 
+class CapabilityError(ValueError):
+    """A task needs a capability that its engine does not have, or more of it than there is; nothing was submitted."""
+
+    def __init__(self, message: str, capability: str, wanted: int, there: int) -> None:
+        super().__init__(message, capability, wanted, there)
+        self.capability = capability
+        self.wanted = wanted
+        self.there = there
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class TaskSerializationError(TypeError):
     """A function, an argument or a result cannot be pickled; the message names which, and the attribute in it."""
 

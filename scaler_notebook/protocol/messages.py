@@ -83,6 +83,14 @@ class Payload:
         return len(self.data) + sum(sizes)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Capability:
+    """Something that workers have, e.g. a GPU, and how much of it."""
+
+    name: str
+    amount: int
+
+
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
     """What a task asks of the engine beside being run.
@@ -97,12 +105,15 @@ class TaskOptions:
         How often it is tried again after it has failed, or its process has died.
     timeout
         Seconds from the submission until its client cancels it, and 0 if it never does; an engine need not look.
+    capabilities
+        What it needs, sorted by name; the tasks that run at the same time share what the engine has.
     """
 
     name: str = ""
     priority: int = 0
     retries: int = 0
     timeout: float = 0.0
+    capabilities: tuple[Capability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +170,10 @@ class ClientHello:
 
 @dataclass(frozen=True, slots=True)
 class EngineHello:
-    """The engine is there, and runs ``slots`` tasks at the same time."""
+    """The engine is there, runs ``slots`` tasks at the same time, and shares these capabilities between them."""
 
     slots: int
+    capabilities: tuple[Capability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgpack
 
@@ -145,11 +145,27 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     return encode, decode
 
 
+def _records(kind: type) -> tuple[Encoder, Decoder]:
+    encode_one, decode_one = _record(kind)
+
+    def encode(value: tuple[Any, ...], frames: list[Buffer]) -> Any:
+        return [encode_one(item, frames) for item in value]
+
+    def decode(value: Any, frames: Iterator[Buffer]) -> Any:
+        if type(value) is not list:
+            raise ProtocolError(f"expected an array of {kind.__name__}")
+        return tuple(decode_one(item, frames) for item in value)
+
+    return encode, decode
+
+
 def _coder(kind: Any) -> tuple[Encoder, Decoder]:
     if kind is Payload:
         return _encode_payload, _decode_payload
     if kind in (tuple[str, ...], tuple[int, ...]):
         return _array(get_args(kind)[0])
+    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,) and dataclasses.is_dataclass(get_args(kind)[0]):
+        return _records(get_args(kind)[0])
     if kind in (str, int, float, bool, bytes):
         return _plain(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):

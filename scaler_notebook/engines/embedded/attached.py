@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import zmq
 
+from ...protocol.capabilities import as_dict
 from ...protocol.errors import EngineStartError, ProtocolError
 from ...protocol.messages import ClientDisconnect, ClientHello, EngineHello
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
@@ -43,6 +44,7 @@ class AttachedEngine(SchedulerConnection):
             raise ValueError(f"{parts.hostname} is not this machine, and an embedded engine serves one machine alone")
         self.address = f"tcp://127.0.0.1:{parts.port}" if parts.scheme == "tcp" else address
         self.slots = 0
+        self.capabilities: dict[str, int] = {}
         self._connection: Connection | None = None
         self._watch: _ProcessWatch | None = None
 
@@ -54,10 +56,11 @@ class AttachedEngine(SchedulerConnection):
                 "script that started it still running?"
             )
         self._connection = connection
-        self.slots = self._ask(connection)
+        hello = self._ask(connection)
+        self.slots, self.capabilities = hello.slots, as_dict(hello.capabilities)
 
-    def _ask(self, connection: Connection) -> int:
-        """How many slots it has, which shows that it lives."""
+    def _ask(self, connection: Connection) -> EngineHello:
+        """What it has, which shows that it lives."""
         with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.linger = 0
             connect(socket, connection.address, connection.keys)
@@ -66,7 +69,7 @@ class AttachedEngine(SchedulerConnection):
                 with contextlib.suppress(ProtocolError):
                     for message in ENGINE_CODEC.decode(socket.recv_multipart()):
                         if isinstance(message, EngineHello):
-                            return message.slots
+                            return message
         raise EngineStartError(
             f"the engine at {self.address} (process {connection.pid}) does not answer within {ANSWER_TIMEOUT:.0f} s: "
             "it hangs, or it is stopped. End that process, and start another engine."

@@ -15,9 +15,9 @@ from functools import partial
 
 import zmq
 
-from ...protocol import failures
+from ...protocol import capabilities, failures
 from ...protocol.addressing import Receiver, completed
-from ...protocol.errors import ProtocolError
+from ...protocol.errors import CapabilityError, ProtocolError
 from ...protocol.messages import (
     Buffer,
     BuffersReceived,
@@ -48,8 +48,8 @@ class Clients:
     ----------
     core
         What they ask for goes there.
-    slots
-        What they are told of it.
+    hello
+        What those who attach are told of it.
     selector
         The scheduler's; a key's data is called without arguments when its file is ready.
     directory
@@ -59,10 +59,11 @@ class Clients:
     """
 
     def __init__(
-        self, core: Core, slots: int, selector: selectors.BaseSelector, directory: str, keys: Keys | None
+        self, core: Core, hello: EngineHello, selector: selectors.BaseSelector, directory: str, keys: Keys | None
     ) -> None:
         self._core = core
-        self._slots = slots
+        self._hello = hello
+        self._capabilities = capabilities.as_dict(hello.capabilities)
         self._selector = selector
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
@@ -108,7 +109,7 @@ class Clients:
                 match message:
                     case ClientHello():
                         self._departed.discard(owner)
-                        self.tell(owner, EngineHello(self._slots))
+                        self.tell(owner, self._hello)
                         self._watch(owner, message.pid)
                     case _ if owner in self._departed:
                         pass
@@ -135,15 +136,15 @@ class Clients:
     def _submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
         try:
             task = completed(task, self._receivers[owner])
-        except ProtocolError as error:
+            if self._core.owner(task.task_id) is not None:
+                raise ProtocolError("its id is in use")
+            capabilities.check(task.options.capabilities, self._capabilities)
+        except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
-            return
-        if self._core.owner(task.task_id) is not None:
-            self._malformed(owner, task.task_id, ProtocolError("its id is in use"))
             return
         self._core.submit(owner, task, now, clock)
 
-    def _malformed(self, owner: bytes, task_id: str, error: ProtocolError) -> None:
+    def _malformed(self, owner: bytes, task_id: str, error: Exception) -> None:
         log.error("a client sent a malformed message about task %r: %s", task_id, error)
         # What is about a task of the sender's own that is held here goes on: its result is still to come.
         if task_id and self._core.owner(task_id) != owner:

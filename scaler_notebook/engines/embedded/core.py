@@ -6,6 +6,7 @@
 import itertools
 import logging
 from collections import deque
+from collections.abc import Mapping
 
 from typing_extensions import assert_never
 
@@ -26,6 +27,7 @@ from ...protocol.messages import (
 from .hands import Hands, Record
 from .inner import End, Ended
 from .line import Line
+from .queue import Queue
 from .stages import TABLE, Action, Event, Stage
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
@@ -45,15 +47,17 @@ class Core:
         How many tasks run at the same time; more processes than that are spares.
     hands
         What acts.
+    capabilities
+        What there is in all of each, for the tasks that need some.
     """
 
-    def __init__(self, slots: int, hands: Hands) -> None:
+    def __init__(self, slots: int, hands: Hands, capabilities: Mapping[str, int]) -> None:
         self._slots = slots
         self._hands = hands
         self._records: dict[str, Record] = {}
         self._contexts: dict[bytes, ClientContext] = {}
         self._numbers = itertools.count()
-        self._queue = Line()
+        self._queue = Queue(capabilities)
         self._backoffs = Line()  # by the end of each
         self._runs: dict[int, int] = {}  # by process: how many it was given so far
         self._held: dict[int, Record] = {}  # by process: the task that it runs
@@ -77,7 +81,7 @@ class Core:
         if task_id in self._records:
             return  # the task that has the id goes on untouched; who looks at :meth:`owner` first can say so
         record = self._records[task_id] = Record(task, owner, self._contexts.get(owner), next(self._numbers))
-        self._enqueue(record)
+        self._queue.add(record)
         self.dispatch(now, clock)
 
     def move(self, owner: bytes, context: ClientContext) -> None:
@@ -154,9 +158,9 @@ class Core:
         self.dispatch(now, clock)
 
     def dispatch(self, now: float, clock: float) -> None:
-        """Start as many queued tasks as there are free slots and processes, by priority and then by age."""
-        while self._idle and len(self._held) < self._slots and (first := self._queue.first) is not None:
-            record = self._records[first[2]]
+        """Start as many queued tasks as there are free slots and processes."""
+        while self._idle and len(self._held) < self._slots and (task_id := self._queue.next) is not None:
+            record = self._records[task_id]
             process = self._idle.pop()
             if not self._hands.suits(process, record.context):
                 self._hands.kill(process)  # another takes its place
@@ -207,8 +211,8 @@ class Core:
 
     @property
     def has_queue(self) -> bool:
-        """Does a task wait for a process?"""
-        return len(self._queue) > 0
+        """Does a task wait for a process alone?"""
+        return self._queue.next is not None
 
     def status(self) -> EngineStatus:
         """What there is, and what it does."""
@@ -244,7 +248,8 @@ class Core:
             case Action.RUN:
                 process = record.process
                 record.handed += 1
-                self._queue.remove(record.task.task_id)
+                self._queue.remove(record)
+                self._queue.take(record)
                 self._held[process] = record
                 self._unannounced[process] = now + ANNOUNCE_AFTER
                 self._runs[process] = seq = self._runs[process] + 1
@@ -258,7 +263,7 @@ class Core:
                 pass
             case Action.PUT_BACK:
                 self._let_go(record)
-                self._enqueue(record)
+                self._queue.add(record)
             case Action.BACK_OFF:
                 self._back_off(record, now)
                 self._idle.append(record.process)
@@ -268,7 +273,7 @@ class Core:
                 self._hands.tell(record.owner, TaskLog(record.task.task_id, LogStream.STDERR, f"{how}\n"))
                 self._back_off(record, now)
             case Action.QUEUE_AGAIN:
-                self._enqueue(record)
+                self._queue.add(record)
             case Action.ANNOUNCE:
                 task_id, processor = record.task.task_id, str(record.process)
                 self._hands.tell(record.owner, TaskStarted(task_id, processor, record.started, record.failed + 1))
@@ -303,13 +308,12 @@ class Core:
     def _answer(self, record: Record, answer: TaskCancelConfirmType) -> None:
         self._hands.tell(record.owner, TaskCancelConfirm(record.task.task_id, answer, record.force))
 
-    def _enqueue(self, record: Record) -> None:
-        self._queue.add(record.task.task_id, -record.task.options.priority, record.number)
-
     def _unqueue(self, record: Record) -> None:
-        task_id = record.task.task_id
-        del self._records[task_id]
-        (self._queue if task_id in self._queue else self._backoffs).remove(task_id)
+        del self._records[record.task.task_id]
+        if record in self._queue:
+            self._queue.remove(record)
+        else:
+            self._backoffs.remove(record.task.task_id)
 
     def _back_off(self, record: Record, now: float) -> None:
         self._let_go(record)
@@ -325,7 +329,8 @@ class Core:
         self._hands.tell(record.owner, last)
 
     def _let_go(self, record: Record) -> None:
-        """Its slot is free of it."""
+        """Its slot, and what it had of capabilities, is free of it."""
+        self._queue.give_back(record)
         del self._held[record.process]
         self._unannounced.pop(record.process, None)
         self._graces.pop(record.process, None)

@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import zmq
@@ -151,12 +151,15 @@ class EmbeddedEngine(SchedulerConnection):
     ----------
     slots
         How many tasks run at the same time.
+    capabilities
+        What they share.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, capabilities: Mapping[str, int]) -> None:
         super().__init__()
         self.slots = slots
-        self.scheduler = SchedulerProcess(slots)
+        self.capabilities = capabilities
+        self.scheduler = SchedulerProcess(slots, capabilities)
 
     @property
     def address(self) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...protocol.messages import ClientContext, EngineMessage, Task
+from ...protocol.messages import Capability, ClientContext, EngineMessage, Task
 from .stages import Stage
 
 
@@ -40,6 +40,11 @@ class Record:
     failed: int = 0  # tries
     started: float = 0.0  # seconds since the epoch
     force: bool = False  # of the strongest request so far, for the answer; the table has stages for it
+
+    @property
+    def needs(self) -> tuple[Capability, ...]:
+        """The capabilities without which it cannot run."""
+        return self.task.options.capabilities
 
     @property
     def tries_left(self) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...protocol.errors import EngineStartError
@@ -88,12 +89,15 @@ class SchedulerProcess:
     ----------
     slots
         How many tasks run at the same time.
+    capabilities
+        What they share.
     spares
         How many more processes wait to take the place of one that was stopped.
     """
 
-    def __init__(self, slots: int, spares: int = 1) -> None:
+    def __init__(self, slots: int, capabilities: Mapping[str, int], spares: int = 1) -> None:
         self.slots = slots
+        self.capabilities = dict(capabilities)
         self.spares = spares
         self.address = ""
         self.keys = Keys.new() if needs_keys() else None
@@ -133,6 +137,7 @@ class SchedulerProcess:
             "directory": str(directory),
             "slots": self.slots,
             "spares": self.spares,
+            "capabilities": self.capabilities,
             "kernel": os.getpid(),
             "keys": self.keys.as_dict() if self.keys is not None else None,
         }

@@ -17,7 +17,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-from ...protocol.messages import ClientContext, EngineMessage, Task, TaskProgress
+from ...protocol.capabilities import as_tuple
+from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Task, TaskProgress
 from . import family, limits
 from .core import Core
 from .inner import End, Ended
@@ -40,6 +41,7 @@ class Config(TypedDict):
     directory: str  # private, ours to remove
     slots: int
     spares: int
+    capabilities: dict[str, int]
     kernel: int  # process id
     keys: dict[str, str] | None  # of a TCP socket
 
@@ -50,7 +52,7 @@ class Scheduler:
     def __init__(self, config: Config, starter: Starter) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
-        self._core = Core(config["slots"], self)
+        self._core = Core(config["slots"], self, config["capabilities"])
         self._pool = Pool(config["slots"] + config["spares"], starter, self._selector, self)
         self._next_look = 0.0
         self._warmth = Warmth()
@@ -67,8 +69,8 @@ class Scheduler:
         from .transport import Keys
 
         keys = Keys(**self._config["keys"]) if self._config["keys"] is not None else None
-        slots, directory = self._config["slots"], self._config["directory"]
-        self._clients = Clients(self._core, slots, self._selector, directory, keys)
+        hello = EngineHello(self._config["slots"], as_tuple(self._config["capabilities"]))
+        self._clients = Clients(self._core, hello, self._selector, self._config["directory"], keys)
         self._watch_kernel()
         self._watch_signals()
         return self._clients.address

@@ -1,0 +1,74 @@
+"""Which queued task is next: by priority, then in the order of submission, as far as its capabilities are free."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from ...protocol.messages import Capability
+from .hands import Record
+from .line import Line
+
+Needs: TypeAlias = tuple[Capability, ...]
+
+
+class Queue:
+    """A line for each set of capabilities that queued tasks need; most need none.
+
+    No task overtakes one that waits for a capability which it needs too: so who needs much gets it in the end. All
+    others do.
+
+    Parameters
+    ----------
+    capabilities
+        What there is in all, to be shared by the tasks that run.
+    """
+
+    def __init__(self, capabilities: Mapping[str, int]) -> None:
+        self._free = dict(capabilities)
+        self._lines: dict[Needs, Line] = {(): Line()}
+
+    def __contains__(self, record: Record) -> bool:
+        line = self._lines.get(record.needs)
+        return line is not None and record.task.task_id in line
+
+    def __repr__(self) -> str:
+        return f"<Queue {self._lines} free {self._free}>"
+
+    def add(self, record: Record) -> None:
+        """Queue a task; one that was here before gets its old place."""
+        needs = record.needs
+        if needs not in self._lines:
+            self._lines[needs] = Line()
+        self._lines[needs].add(record.task.task_id, -record.task.options.priority, record.number)
+
+    def remove(self, record: Record) -> None:
+        """Take a task out, wherever it stands."""
+        needs = record.needs
+        line = self._lines[needs]
+        line.remove(record.task.task_id)
+        if needs and not line:
+            del self._lines[needs]
+
+    def take(self, record: Record) -> None:
+        """A task that runs has what it needs."""
+        for capability in record.needs:
+            self._free[capability.name] -= capability.amount
+
+    def give_back(self, record: Record) -> None:
+        """It runs no more."""
+        for capability in record.needs:
+            self._free[capability.name] += capability.amount
+
+    @property
+    def next(self) -> str | None:
+        """The id of the task to run as soon as there is a process; it stays where it is."""
+        if len(self._lines) == 1:
+            first = self._lines[()].first
+            return first[2] if first is not None else None
+        firsts = [(line.first, needs) for needs, line in self._lines.items()]
+        waited_for: set[str] = set()
+        for first, needs in sorted((first, needs) for first, needs in firsts if first is not None):
+            names = {capability.name for capability in needs}
+            if not names & waited_for and all(self._free[wanted.name] >= wanted.amount for wanted in needs):
+                return first[2]
+            waited_for |= names
+        return None
