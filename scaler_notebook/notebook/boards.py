@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import anywidget
-
 from ..client.future import ScalerFuture
 from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
 from ..protocol.errors import EngineStartError
-from . import rows
+from . import cards, rows
 from .board_rows import FAILED, BoardRow, TaskTable
 from .bridge import KernelHost
-from .feed import Content, Feed
+from .feed import Content, Feed, ViewWidget
 from .preview import Preview
 from .publisher import publisher
 
@@ -27,16 +25,21 @@ _HERE = Path(__file__).parent
 
 def _script() -> str:
     """One module, for a front end loads each alone: the card's parts, for the open row, then the board's."""
-    card = (_HERE / "card.js").read_text()
     parts = ("board_rows.js", "board_table.js", "board_timeline.js", "board.js")
-    return "\n".join([card[: card.rindex("export default")], *((_HERE / part).read_text() for part in parts)])
+    return "\n".join(
+        [cards.SCRIPT[: cards.SCRIPT.rindex("export default")], *((_HERE / part).read_text("utf-8") for part in parts)]
+    )
 
 
-class BoardWidget(anywidget.AnyWidget):
-    """The widget of one board. It has no state: rows reach it as messages."""
+_SCRIPT = _script()
+_STYLE = cards.STYLE + (_HERE / "board.css").read_text("utf-8")
 
-    _esm = _script()
-    _css = (_HERE / "card.css").read_text() + (_HERE / "board.css").read_text()
+
+class BoardWidget(ViewWidget):
+    """The widget of one board: rows reach it as messages."""
+
+    def __init__(self) -> None:
+        super().__init__(_SCRIPT, _STYLE)
 
 
 class BoardFeed(Feed):

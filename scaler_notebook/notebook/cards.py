@@ -4,26 +4,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import anywidget
-
 from ..client.future import ScalerFuture
 from ..client.lifecycle import TaskLifecycle
 from . import rows
 from .bridge import KernelHost
-from .feed import Content, Feed
+from .feed import Content, Feed, ViewWidget
 from .preview import Preview
 from .publisher import publisher
 
 TOO_LATE = "It had already ended when the click arrived; how it ended stands."
 
-_HERE = Path(__file__).parent
+SCRIPT = Path(__file__).with_name("card.js").read_text("utf-8")
+STYLE = Path(__file__).with_name("card.css").read_text("utf-8")
 
 
-class CardWidget(anywidget.AnyWidget):
-    """The widget of one card. It has no state: rows reach it as messages."""
+class CardWidget(ViewWidget):
+    """The widget of one card."""
 
-    _esm = _HERE / "card.js"
-    _css = _HERE / "card.css"
+    def __init__(self) -> None:
+        super().__init__(SCRIPT, STYLE)
 
 
 class CardFeed(Feed):

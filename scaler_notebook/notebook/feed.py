@@ -10,9 +10,11 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from anywidget import AnyWidget
+import anywidget
+import traitlets
 
 from .bridge import KernelHost
 from .kernel_internals import let_front_end_choose
@@ -26,6 +28,25 @@ GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
 log = logging.getLogger(__name__)
 
 
+class ViewWidget(anywidget.AnyWidget):
+    """The widget of one feed: it has no state, and its front end is loaded once for all of a page.
+
+    Parameters
+    ----------
+    module
+        The text of a front end's module, as anywidget has it in ``_esm``.
+    css
+        Its style sheet.
+    """
+
+    _esm = Path(__file__).with_name("loader.js").read_text("utf-8")  # of a path, anywidget would keep every widget
+    _module = traitlets.Unicode().tag(sync=True)
+    _css = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, module: str, css: str) -> None:
+        super().__init__(_module=module, _css=css)
+
+
 class Feed(ABC):
     """Implements :class:`~.publisher.View`: marked by whoever changes what it shows, sends on the publisher's thread.
 
@@ -37,7 +58,7 @@ class Feed(ABC):
         Has no state of its own.
     """
 
-    def __init__(self, host: KernelHost, widget: AnyWidget) -> None:
+    def __init__(self, host: KernelHost, widget: ViewWidget) -> None:
         self.widget = widget
         self.ready = False  # has a front end shown it?
         self.views: set[str] = set()  # those that listen; one whose page was closed without a word stays

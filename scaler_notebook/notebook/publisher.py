@@ -92,8 +92,7 @@ class Publisher:
         with self._changed:
             while True:
                 now = time.monotonic()
-                for view in [view for view, at in self._quiet_at.items() if at <= now]:
-                    del self._quiet_at[view]
+                self._quiet_at = {view: at for view, at in self._quiet_at.items() if at > now}
                 if self._later and self._later[0][0] <= now:
                     return heapq.heappop(self._later)[2]
                 first = min(self._due, key=self._due.__getitem__, default=None)

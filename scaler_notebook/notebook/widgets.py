@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from anywidget import AnyWidget
-
 from ..client.future import ScalerFuture
 from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
@@ -12,10 +10,11 @@ from .board_rows import TaskTable
 from .boards import BoardFeed
 from .bridge import KernelHost
 from .cards import CardFeed
+from .feed import ViewWidget
 from .preview import Preview
 
 
-def of(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> AnyWidget:
+def of(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> ViewWidget:
     """The widget of a feed that lives until the widget is closed."""
     if isinstance(shown, FutureGroup):
         return BoardFeed(host, board_display.title_of(shown), TaskTable(shown), shown).widget

@@ -1,0 +1,131 @@
+"""200 cards are opened and closed in a real JupyterLab, and leave no more behind than the smallest widget does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from lab import LabNotebook, LabServer
+from playwright.sync_api import BrowserContext, CDPSession, expect
+
+from scaler_notebook.notebook import cards
+
+pytestmark = pytest.mark.browser
+
+AT_ONCE = 25  # views of one cell; JupyterLab shows no more than 50 outputs
+ROUNDS = 4  # that make a hundred views
+
+SETUP = """
+import asyncio, contextlib, gc, time, anywidget
+from comm import get_comm_manager
+from scaler_notebook import NotebookExecutor
+from scaler_notebook.notebook import bridge, cards, display as d, feed, publisher as p
+d.LATE_CLICKS = 0.2  # seconds until the model of a card that has ended is closed
+host = bridge.kernel_host()
+ex = NotebookExecutor(n_workers=2, grace=0.3)
+class Plain(anywidget.AnyWidget):
+    _esm = "export default { render({ el }) { el.innerHTML = '<b class=plain>plain</b>'; } }"
+comms = get_comm_manager().comms
+before = set(comms)
+async def until(condition):
+    async def wait():
+        while not condition(): await asyncio.sleep(0.01)
+    await asyncio.wait_for(wait(), 20)
+async def closed():
+    await until(lambda: not set(comms) - before)
+def left():  # of ours in the kernel: comms, cards, feeds, what the publisher holds
+    gc.collect()
+    ours = sum(isinstance(found, (feed.Feed, feed.ViewWidget, d.Card)) for found in gc.get_objects())
+    queue = p.publisher
+    return [len(set(comms) - before), ours, len(d._live), len(queue._due), len(queue._quiet_at), len(host.our_comms)]
+"""
+
+
+@dataclass
+class Kind:
+    """Widgets that one cell opens and another closes; ``selector`` finds the views of those that are open."""
+
+    open: str
+    close: str
+    selector: str
+
+
+OURS = Kind(
+    f"futures = [ex.submit(time.sleep, 600) for _ in range({AT_ONCE})]\nfor future in futures: display(future)",
+    "for future in futures: future.request_cancel()\nfor future in futures: future.cancel()\nawait closed()",
+    ".scaler-card[data-state]",
+)
+PLAIN = Kind(
+    f"plain = [Plain() for _ in range({AT_ONCE})]\nfor widget in plain: display(widget)",
+    "for widget in plain: widget.layout.close(); widget.close()\nawait closed()",
+    "b.plain",
+)
+LEFT = """
+del future, futures
+with contextlib.suppress(asyncio.TimeoutError): await until(lambda: not any(left()))
+print(left())
+"""
+
+
+class Page:
+    """Counts what a page holds."""
+
+    def __init__(self, notebook: LabNotebook, session: CDPSession) -> None:
+        self._notebook = notebook
+        self._session = session
+        session.send("HeapProfiler.enable")
+        session.send("Performance.enable")
+
+    def held(self) -> dict[str, float]:
+        """Bytes of JavaScript's heap, listeners and nodes, after garbage collection."""
+        for _ in range(3):  # what one frees in the document lets the next free what that held
+            self._session.send("HeapProfiler.collectGarbage")
+        found = {metric["name"]: metric["value"] for metric in self._session.send("Performance.getMetrics")["metrics"]}
+        return {name: found[name] for name in ("JSHeapUsedSize", "JSEventListeners", "Nodes")}
+
+    def open_and_close(self, kind: Kind, cells: list[int]) -> None:
+        """A hundred views."""
+        page = self._notebook.page
+        for _ in range(ROUNDS):
+            self._notebook.run(cells[0])
+            page.wait_for_function(
+                "([selector, count]) => document.querySelectorAll(selector).length === count",
+                arg=[kind.selector, AT_ONCE],
+            )
+            self._notebook.wait_until_run(cells[0])
+            self._notebook.run(cells[1])
+            self._notebook.wait_until_run(cells[1])
+            page.evaluate(
+                "cells => cells.forEach(cell => window.panel.content.widgets[cell].model.clearExecution())", cells
+            )
+            expect(page.locator(kind.selector)).to_have_count(0)
+
+    def growth(self, kind: Kind, cells: list[int]) -> dict[str, float]:
+        """By how much each of the second hundred views lets the page grow."""
+        self.open_and_close(kind, cells)
+        before = self.held()
+        self.open_and_close(kind, cells)
+        return {name: (held - before[name]) / (ROUNDS * AT_ONCE) for name, held in self.held().items()}
+
+
+@pytest.mark.timeout(240)
+def test_two_hundred_cards_leave_nothing_behind(
+    shared_server: LabServer, context: BrowserContext, tmp_path: Path
+) -> None:
+    cells = [SETUP, OURS.open, OURS.close, PLAIN.open, PLAIN.close]
+    shared_server.write_notebook(f"{tmp_path.name}.ipynb", cells)
+    notebook = LabNotebook.open(context, shared_server, f"{tmp_path.name}.ipynb")
+    notebook.run(0)
+    notebook.wait_until_run(0)
+    page = Page(notebook, context.new_cdp_session(notebook.page))
+    plain = page.growth(PLAIN, [3, 4])
+    ours = page.growth(OURS, [1, 2])
+    assert notebook.text(notebook.execute(LEFT)) == "[0, 0, 0, 0, 0, 0]\n"
+    # JupyterLab 4.6 itself never lets go of a model, nor of its cells' listeners: the same for every widget.
+    assert ours["JSEventListeners"] <= plain["JSEventListeners"] + 0.9, (ours, plain)
+    assert ours["Nodes"] <= plain["Nodes"] + 0.9, (ours, plain)
+    assert ours["JSHeapUsedSize"] < plain["JSHeapUsedSize"] + len(cards.SCRIPT) / 2, (ours, plain)
+    assert notebook.problems == [], "the page threw errors"
+    notebook.page.close()
+    shared_server.shut_down_kernels()
