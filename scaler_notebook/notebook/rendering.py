@@ -160,7 +160,7 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
 MONO = "var(--vscode-editor-font-family, var(--jp-code-font-family, ui-monospace, Menlo, monospace))"
 _SANS = "var(--vscode-font-family, var(--jp-ui-font-family, system-ui, sans-serif))"
 LINE = "color-mix(in srgb, currentColor 18%, transparent)"
-MUTED = "opacity:0.72;font-size:12px"
+MUTED = "color:color-mix(in srgb, currentColor 72%, transparent);font-size:12px"
 CARD = (
     f"box-sizing:border-box;max-width:760px;margin:2px 0;padding:3px 8px;border:1px solid {LINE};"
     "border-radius:4px;background:var(--vscode-editor-background, var(--jp-layout-color1, transparent));"

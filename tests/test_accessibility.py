@@ -1,0 +1,104 @@
+"""axe-core finds nothing to complain of in our views, in JupyterLab's light and dark themes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from lab import LabNotebook, LabServer
+from playwright.sync_api import BrowserContext, expect
+
+pytestmark = pytest.mark.browser
+
+SETUP = """
+import time
+from IPython.display import HTML
+from scaler_notebook import NotebookExecutor, progress
+ex = NotebookExecutor(n_workers=3, grace=0.3)
+def work(n):
+    if n == 3: raise ValueError("model 3 does not converge")
+    print("\\n".join(f"\\x1b[3{i}mline {i}\\x1b[0m" for i in range(7)), flush=True)
+    if n < 3: return list(range(n))
+    for i in progress(range(100), note="fitting"): time.sleep(600)
+def refuses():
+    while True:
+        try: print("begun", flush=True); time.sleep(600)
+        except KeyboardInterrupt: print("no", flush=True)
+done, failed, running, stopped, stubborn = [*(ex.submit(work, n) for n in (2, 3, 4, 5)), ex.submit(refuses)]
+queued = ex.map_async(work, range(6, 8))
+while "begun" not in stubborn.logs.stdout or "line 6" not in stopped.logs.stdout: time.sleep(0.02)
+stubborn.cancel(force=False)
+stopped.cancel()
+"""
+LIVE = "for future in (done, failed, running, stopped, stubborn, queued[1]): display(future.widget())"
+STATIC = """
+from scaler_notebook.notebook import board_rendering as b, rendering, rows
+from scaler_notebook.notebook.board_rows import TaskTable
+for future in (done, failed, running, stopped, stubborn, queued[1]): display(HTML(rendering.html(rows.row(future))))
+table = TaskTable(board)
+display(HTML(b.html("9 tasks", table.counts(), table.rows(range(len(table))), remark="some remark")))
+"""
+BOARD = "board = NotebookExecutor(n_workers=2).map_async(work, range(9))\nboard"
+
+
+@pytest.fixture(params=["JupyterLab Light", "JupyterLab Dark"])
+def notebook(
+    request: pytest.FixtureRequest, shared_server: LabServer, context: BrowserContext, tmp_path: Path
+) -> Iterator[LabNotebook]:
+    shared_server.set("themes", {"theme": request.param})
+    shared_server.write_notebook(f"{tmp_path.name}.ipynb", [SETUP, LIVE, BOARD, STATIC])
+    opened = LabNotebook.open(context, shared_server, f"{tmp_path.name}.ipynb")
+    opened.page.set_viewport_size({"width": 1200, "height": 2000})
+    expect(opened.page.locator("body")).to_have_attribute("data-jp-theme-name", request.param)
+    opened.run(0)
+    opened.wait_until_run(0)
+    yield opened
+    shared_server.set("themes", {})
+    opened.page.screenshot(path=tmp_path / "end.png")
+    assert opened.problems == [], "the page threw errors"
+    opened.page.close()
+    shared_server.shut_down_kernels()
+
+
+def complaints(notebook: LabNotebook, selector: str) -> list[tuple[Any, ...]]:
+    """What axe-core says of all elements that a selector finds, and of what they contain."""
+    expect(notebook.page.locator(selector)).not_to_have_count(0)
+    # JupyterLab's body has no height, and hides what overflows it: axe-core would believe that nothing can be seen.
+    notebook.page.evaluate("() => (document.body.style.overflow = 'visible')")
+    notebook.page.locator(selector).first.scroll_into_view_if_needed()
+    found = Axe().run(notebook.page, context={"include": [[selector]]}).response["violations"]
+    return [(rule["id"], node["html"], node["failureSummary"]) for rule in found for node in rule["nodes"]]
+
+
+def test_cards(notebook: LabNotebook) -> None:
+    notebook.run(1)
+    cards = notebook.output(1)
+    words = ["done", "failed", "running", "cancelled: stopped", "running", "queued"]
+    expect(cards.locator(".scaler-badge")).to_have_text(words)
+    expect(cards.locator(".scaler-kill:visible")).to_have_count(1)
+    expect(cards.locator("[data-kind=running] .scaler-progress:visible")).to_have_count(1)
+    assert complaints(notebook, ".scaler-card") == []
+    cards.locator("summary:visible").evaluate_all("found => found.forEach(node => (node.parentElement.open = true))")
+    assert complaints(notebook, ".scaler-card") == []
+
+
+def test_boards(notebook: LabNotebook) -> None:
+    notebook.run(2)
+    board = notebook.output(2).locator(".scaler-board")
+    expect(board.locator(".scaler-chip[data-kind=failed]")).to_have_text("1 failed")
+    board.get_by_role("grid").get_by_text("work(3)").click()
+    expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("does not converge")
+    assert complaints(notebook, ".scaler-board") == []
+    board.get_by_role("button", name="Time line").click()
+    expect(board.locator(".scaler-canvas")).to_be_visible()
+    assert complaints(notebook, ".scaler-board") == []
+
+
+def test_static_forms(notebook: LabNotebook) -> None:
+    for cell in (2, 3):
+        notebook.run(cell)
+        notebook.wait_until_run(cell)
+    assert complaints(notebook, ".scaler-card-static, .scaler-board-static") == []
