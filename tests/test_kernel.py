@@ -348,6 +348,21 @@ def test_a_cell_that_is_run_again_says_what_its_earlier_run_left(running_kernel:
     assert k.run("print(first.cancel_reason.value, f.done())").text == "stopped False\n"
 
 
+def test_a_card_that_a_page_still_shows_can_submit_again(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run("from scaler_notebook.notebook import display as d, cards as c; d.LATE_CLICKS = c.PREVIEW_PATIENCE = 0.1")
+    k.run("def fails(): time.sleep(0.5); 1 / 0")
+    comm = card_id(k.run("f = ex.submit(fails)\nf"))
+    k.send_comm(comm, {"type": "ready", "view": "page"})
+    wait_for_row(k, comm, "finished")
+    k.run("await asyncio.sleep(0.5)")  # the card has let go of its future
+    for _ in range(2):  # also what was submitted again
+        k.send_comm(comm, {"type": "retry"})
+        wait_for_row(k, comm, "running")
+        assert wait_for_row(k, comm, "finished")["outcome"] == "failed"
+    assert k.run("print(f.failed)").text == "True\n"
+
+
 def test_await_in_a_cell(running_kernel: Kernel) -> None:
     executed: Executed = running_kernel.run("print(await ex.submit(abs, -3))")
     assert executed.text == "3\n"

@@ -196,6 +196,19 @@ def test_a_rich_display_takes_the_place_of_the_text() -> None:
     assert "<pre" not in shown
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"state": "finished", "outcome": "failed", "word": "failed", "error": "ValueError: bad"}, True),
+        ({"state": "cancelled", "word": "cancelled", "reason": "stopped"}, True),
+        ({"state": "finished", "outcome": "success", "word": "done"}, False),
+        ({}, False),
+    ],
+)
+def test_what_failed_or_was_cancelled_says_how_to_try_again(changes: dict[str, Any], says: bool) -> None:
+    assert ("fut.retry() submits the same call again" in Page(html(row(**changes), now=NOW)).words) == says
+
+
 def test_what_has_ended_can_carry_a_remark() -> None:
     words = Page(html(finished(), remark="you came too late", now=NOW)).words
     assert words.rstrip().endswith("you came too late")

@@ -30,6 +30,7 @@ function makeStore() {
     anchor: null,
     look: { text: "", kind: null, sort: null, open: null, tab: "table", scrollTop: 0 },
     asked: null,
+    late: false, // was there no answer?
     answer: null,
     views: new Set(),
     focus: null, // what a view that is drawn again gives the keyboard back to
@@ -51,6 +52,7 @@ function takeMessage(store, message) {
   if (message.answer) {
     store.answer = message.answer;
     store.asked = null;
+    store.late = false;
   }
   return true;
 }
@@ -183,11 +185,10 @@ function renderBoard(store, model, el) {
   }
 
   function paintFoot() {
-    const late = store.asked && Date.now() - store.asked > PATIENCE_MS;
     const filtered = look.tab === "table" && table.shown() !== rows.length;
     const counted = filtered ? `${amount(table.shown())} of ${plural(rows.length, "task")} shown` : plural(rows.length, "task");
     const known = store.seq === null ? "waiting for the kernel…" : store.answer?.text ?? counted;
-    setText(ui.said, late ? "no answer yet: the kernel may be busy" : known);
+    setText(ui.said, store.late ? NO_ANSWER : known);
     let [running, refused] = [0, 0];
     for (const number of selected) {
       const kind = rows.kind[number];
@@ -223,11 +224,14 @@ function renderBoard(store, model, el) {
 
   /** The card of the open task, by card.js, which is told what its own kernel side would tell it. */
   function makeCard(number) {
-    const face = { number, hear: null, seq: -1 };
+    const face = { number, hear: null, seen: "", told: 0 };
     const fake = {
       on: (_, hear) => (face.hear = hear),
       off: () => (face.hear = null),
-      send: ({ type, force }) => type === "cancel" && cancel([number], force),
+      send: ({ type, force }) => {
+        if (type === "cancel") cancel([number], force);
+        if (type === "retry") ask({ type: "retry", rows: [number] });
+      },
     };
     const place = h("div", "scaler-opened-card");
     const dismiss = Object.assign(h("button", "scaler-close", "×"), { type: "button", title: "Close", onclick: close });
@@ -251,12 +255,15 @@ function renderBoard(store, model, el) {
     if (look.open === null) return;
     card ??= makeCard(look.open);
     const detail = store.details.get(look.open);
-    if (!detail || detail.seq === card.seq) return;
-    card.seq = detail.seq;
+    const [kind, flags] = [rows.kind[look.open], rows.flags[look.open]];
+    const retry = (kind === FAILED || kind === CANCELLED) && !(flags & RETRIED);
+    if (!detail || card.seen === `${detail.seq} ${retry}`) return;
+    card.seen = `${detail.seq} ${retry}`;
     const text = "Nothing holds this future any more: its output and its result are gone.";
     setText(card.gone, detail.row ? "" : `${textOf(rows, "call", look.open)}: ${wordOf(rows.kind[look.open])}. ${text}`);
     ui.pane.classList.toggle("scaler-is-gone", !detail.row);
-    if (detail.row) card.hear?.({ type: "row", seq: detail.seq, now: detail.now, row: detail.row, note: null });
+    const { row, now } = detail;
+    if (row) card.hear?.({ type: "row", seq: ++card.told, now, row, retry, note: null });
     setText(card.trace, detail.trace);
   }
 
@@ -281,6 +288,7 @@ function renderBoard(store, model, el) {
   function ask(message) {
     store.asked = Date.now();
     store.answer = null;
+    store.late = false;
     model.send(message);
     tellAll();
   }
@@ -342,6 +350,12 @@ function renderBoard(store, model, el) {
 
   const timer = setInterval(() => {
     if (!sums.unfinished && !store.asked) return;
+    if (store.asked && Date.now() - store.asked > PATIENCE_MS) {
+      store.asked = null;
+      store.late = true;
+      say(NO_ANSWER);
+      tellAll();
+    }
     sums.elapsed = sums.unfinished ? tally(rows, store.now()).elapsed : sums.elapsed;
     paintTimes();
     paintFoot();

@@ -16,6 +16,7 @@ Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
 KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", "cancelled")
 ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled")))
 FAILED = KINDS.index("failed")
+CANCELLED = KINDS.index("cancelled")
 NOTE_TEXT = 160  # characters
 
 _KIND_OF_STATE = {
@@ -23,7 +24,7 @@ _KIND_OF_STATE = {
     TaskState.RUNNING: KINDS.index("running"),
     TaskState.CANCELLING: KINDS.index("cancelling"),
     TaskState.FINISHED: KINDS.index("done"),
-    TaskState.CANCELLED: KINDS.index("cancelled"),
+    TaskState.CANCELLED: CANCELLED,
 }
 
 

@@ -12,7 +12,7 @@ from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
 from ..protocol.errors import EngineStartError
 from . import cards, rows
-from .board_rows import FAILED, BoardRow, TaskTable
+from .board_rows import CANCELLED, FAILED, BoardRow, TaskTable
 from .bridge import KernelHost
 from .feed import Content, Feed, ViewWidget
 from .preview import Preview
@@ -173,7 +173,7 @@ class BoardFeed(Feed):
                     self._cancel(numbers, force)
                 return numbers is not None
             case {"type": "retry", "rows": asked}:
-                numbers = self._meant(asked, _can_be_retried)
+                numbers = self._meant(asked, lambda row: row.kind == FAILED and not row.retried)
                 if numbers is not None:
                     # Not here: an engine that has ended is started again.
                     threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
@@ -208,8 +208,7 @@ class BoardFeed(Feed):
         group = self._group() if self._group is not None else None
         again, problem = 0, None
         rows = self._table.rows(numbers)
-        failed = [number for number, row in zip(numbers, rows, strict=True) if _can_be_retried(row)]
-        for number in failed:
+        for number in [number for number, row in zip(numbers, rows, strict=True) if _can_be_retried(row)]:
             future = self._table.future(number)
             if future is None:
                 problem = "nothing holds the future of some any more"
@@ -303,7 +302,7 @@ class Detail:
 
 
 def _can_be_retried(row: BoardRow) -> bool:
-    return row.kind == FAILED and not row.retried
+    return row.kind in (FAILED, CANCELLED) and not row.retried
 
 
 def _tasks(number: int, what: str) -> str:

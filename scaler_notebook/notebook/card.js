@@ -1,10 +1,11 @@
 /**
  * The live card of one future.
  *
- * From the kernel:  {type: "row", seq, now, row, note, earlier}   all there is to show
+ * From the kernel:  {type: "row", seq, now, row, note, earlier, retry}   all there is to show
  * To the kernel:    {type: "ready", view}                when a view listens; once more if nothing comes
  *                   {type: "left", view}                 when it is taken down
  *                   {type: "cancel", force}              a click on Cancel or Kill
+ *                   {type: "retry"}                      a click on Retry
  *                   {type: "cancel_earlier", force}      the same for what an earlier run of the cell left
  *
  * The badge shows what the kernel said last; a click alone never changes it.
@@ -13,8 +14,10 @@
 const SVG = "http://www.w3.org/2000/svg";
 const TICK_MS = 100;
 const TAIL_LINES = 3;
-const PATIENCE_MS = 3000;
+const PATIENCE_MS = 5000; // until a click that nobody has answered can be made again: a kernel may lose one
+const NO_ANSWER = "no answer yet: the kernel may be busy; you can click again";
 const KNOCK_AGAIN_MS = 1000;
+const COPIED_MS = 2000;
 
 // Strokes in a 16 × 16 box; rendering.py draws the same ones in saved notebooks.
 const ICONS = {
@@ -100,6 +103,26 @@ function fill(node, lines) {
   lines.forEach((parts, i) => node.append(i ? "\n" : "", ...parts));
 }
 
+/** What a text with escapes says. */
+function plainText(text) {
+  const node = h("pre");
+  fill(node, terminalLines(text));
+  return node.textContent;
+}
+
+/** Put a text on the clipboard, also in a page that came without encryption. */
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const box = Object.assign(h("textarea"), { value: text });
+  const focused = document.activeElement;
+  document.body.append(box);
+  box.select();
+  const copied = document.execCommand("copy");
+  box.remove();
+  focused?.focus({ preventScroll: true });
+  if (!copied) throw new Error("this page may not use the clipboard");
+}
+
 function h(tag, className = "", ...children) {
   const node = Object.assign(document.createElement(tag), { className });
   node.append(...children);
@@ -126,6 +149,8 @@ function build() {
     refused: h("span", "scaler-refused", "still running:"),
     kill: button("scaler-kill", "End the process that runs it"),
     cancel: button("scaler-cancel", "Ask the task to stop"),
+    retry: button("scaler-retry", "Submit the same call again"),
+    copy: button("scaler-copy", "Copy what it wrote, and its traceback"),
     time: h("span", "scaler-time"),
     fill: h("span", "scaler-fill"),
     amount: h("span", "scaler-amount"),
@@ -142,22 +167,24 @@ function build() {
   };
   ui.icon.append(document.createElementNS(SVG, "path"));
   ui.badge = h("span", "scaler-badge", ui.icon, ui.word);
-  ui.actions = h("span", "scaler-actions", ui.refused, ui.kill, ui.cancel, ui.time);
+  ui.actions = h("span", "scaler-actions", ui.refused, ui.kill, ui.cancel, ui.retry, ui.time);
   ui.head = h("div", "scaler-head", ui.badge, ui.call, ui.actions);
   ui.track = h("span", "scaler-track", ui.fill);
   ui.progress = h("div", "scaler-progress", ui.track, ui.amount);
   ui.output = h("div", "scaler-output", ui.earlier, ui.tail);
   ui.error = h("div", "scaler-error", ui.errorLine, ui.trace, ui.origin);
   ui.result = h("div", "scaler-result", ui.resultText, ui.resultRich);
-  ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.output, ui.error, ui.result, ui.earlierRun, ui.note, ui.status);
+  ui.texts = h("div", "scaler-texts", ui.output, ui.error, ui.copy);
+  ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.texts, ui.result, ui.earlierRun, ui.note, ui.status);
   setAttributes(ui.root, { role: "group", tabindex: "-1" });
   setAttributes(ui.icon, { class: "scaler-icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
   setAttributes(ui.time, { role: "timer" });
   setAttributes(ui.track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   setAttributes(ui.status, { role: "status", "aria-live": "polite" });
-  for (const part of [ui.head, ui.progress, ui.output, ui.error, ui.result, ui.earlierRun]) part.hidden = true;
+  for (const part of [ui.head, ui.progress, ui.retry, ui.copy, ui.output, ui.error, ui.result, ui.earlierRun]) part.hidden = true;
   // A keyboard can only scroll what it can reach.
   ui.earlier.lastChild.tabIndex = ui.trace.lastChild.tabIndex = 0;
+  setText(ui.copy, "Copy");
   return ui;
 }
 
@@ -173,9 +200,10 @@ function paintHead(ui, row) {
   ui.time.title = timesTitle(row);
 }
 
-function paintButtons(ui, row, asked) {
+function paintButtons(ui, row, asked, offersRetry) {
   const offersKill = row.refused && row.state !== "cancelling" && !isOver(row);
-  for (const [node, name, shown] of [[ui.cancel, "Cancel", !isOver(row)], [ui.kill, "Kill", offersKill]]) {
+  const buttons = [[ui.cancel, "Cancel", !isOver(row)], [ui.kill, "Kill", offersKill], [ui.retry, "Retry", offersRetry]];
+  for (const [node, name, shown] of buttons) {
     const text = asked?.node === node ? "asking…" : name;
     const usable = shown && !asked && row.state !== "cancelling";
     // The focus must not fall back to the page when its button goes.
@@ -218,6 +246,18 @@ function paintOutput(ui, row) {
   };
   ui.earlier.ontoggle = paintEarlier;
   paintEarlier();
+}
+
+function paintCopy(ui, row) {
+  ui.copy.hidden = ui.output.hidden && ui.error.hidden;
+  ui.copy.setAttribute("aria-label", `copy the output of ${row.call}`);
+  ui.copy.onclick = async () => {
+    const parts = [row.output, row.traceback ?? row.error ?? ""].filter((text) => text.trim());
+    const said = await copy(parts.map(plainText).join("\n\n")).then(() => "Copied", () => "No clipboard");
+    setText(ui.copy, said);
+    setText(ui.status, said);
+    setTimeout(() => setText(ui.copy, "Copy"), COPIED_MS);
+  };
 }
 
 function paintEarlierRun(ui, { running, refused }) {
@@ -266,32 +306,41 @@ function render({ model, el }) {
   const view = Math.random().toString(36).slice(2);
   // The first row of a view answers its `ready`: it counts, whatever its number.
   let [row, seq, skew] = [null, -Infinity, 0];
-  let [asked, remark, timer] = [null, "", null];
+  let [asked, late, remark, timer, offersRetry] = [null, false, "", null, false];
 
   function tick() {
     const now = Date.now();
     setText(ui.time, duration(elapsed(row, now / 1000 + skew), isOver(row)));
-    const late = asked && now - asked.at > PATIENCE_MS;
-    setText(ui.note, late ? "no answer yet: the kernel may be busy" : remark);
+    if (asked && now - asked.at > PATIENCE_MS) {
+      [asked, late] = [null, true];
+      setText(ui.status, NO_ANSWER);
+      paintButtons(ui, row, asked, offersRetry);
+    }
+    setText(ui.note, late ? NO_ANSWER : remark);
+  }
+
+  function answered() {
+    [asked, late] = [null, false];
   }
 
   function paint() {
-    paintButtons(ui, row, asked);
+    paintButtons(ui, row, asked, offersRetry);
     tick();
     clearInterval(timer);
-    if (!isOver(row)) timer = setInterval(tick, TICK_MS);
+    if (!isOver(row) || asked) timer = setInterval(tick, TICK_MS);
   }
 
   function onRow(next) {
     const before = row;
     row = { ...before, ...next }; // what is large comes only when it changes
-    if (isOver(row) || row.state === "cancelling" || row.refused) asked = null;
+    if (isOver(row) || row.state === "cancelling" || row.refused) answered();
     ui.head.hidden = false;
     paintHead(ui, row);
     paintProgress(ui, row.progress);
     const changed = (...keys) => keys.some((key) => row[key] !== before?.[key]);
     if (changed("output", "output_truncated")) paintOutput(ui, row);
     if (changed("error", "traceback", "result", "rich")) paintEnd(ui, row);
+    paintCopy(ui, row);
     paint();
     const refusal = !ui.kill.hidden && changed("refused");
     const news = refusal ? "still running, Kill is offered" : verdict(row);
@@ -303,17 +352,19 @@ function render({ model, el }) {
       seq = message.seq;
       skew = message.now - Date.now() / 1000;
       if (message.note && message.note !== remark) setText(ui.status, message.note);
-      if (message.note) asked = null;
+      if (message.note) answered();
       remark = message.note ?? "";
+      offersRetry = Boolean(message.retry);
       paintEarlierRun(ui, message.earlier ?? { running: 0, refused: false });
       onRow(message.row);
     }
   }
 
-  function ask(node, force) {
+  function ask(node, message) {
+    answered();
     asked = { node, at: Date.now() };
     remark = "";
-    model.send({ type: "cancel", force });
+    model.send(message);
     paint();
   }
 
@@ -329,10 +380,11 @@ function render({ model, el }) {
   }
 
   const stopListening = whenKernelEnds(model, onKernelEnd);
-  ui.cancel.onclick = () => ask(ui.cancel, false);
+  ui.cancel.onclick = () => ask(ui.cancel, { type: "cancel", force: false });
+  ui.retry.onclick = () => ask(ui.retry, { type: "retry" });
   ui.earlierRun.lastChild.onclick = ({ target }) =>
     model.send({ type: "cancel_earlier", force: target.dataset.force === "true" });
-  ui.kill.onclick = () => ask(ui.kill, true);
+  ui.kill.onclick = () => ask(ui.kill, { type: "cancel", force: true });
   model.on("msg:custom", onMessage);
   el.append(ui.root);
   model.send({ type: "ready", view });

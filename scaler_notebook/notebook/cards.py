@@ -1,11 +1,14 @@
 """The live card of one future: what its widget shows, and what its buttons do."""
 
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..client.future import ScalerFuture
 from ..client.lifecycle import TaskLifecycle
+from ..protocol.errors import EngineStartError
 from . import rows
 from .bridge import KernelHost
 from .feed import Content, Feed, ViewWidget
@@ -13,6 +16,8 @@ from .preview import Preview
 from .publisher import publisher
 
 TOO_LATE = "It had already ended when the click arrived; how it ended stands."
+GONE = "Nothing holds this future any more: it cannot be submitted again."
+PREVIEW_PATIENCE = 2.0  # seconds for the preview of what was submitted again by a card that is retired
 
 SCRIPT = Path(__file__).with_name("card.js").read_text("utf-8")
 STYLE = Path(__file__).with_name("card.css").read_text("utf-8")
@@ -27,6 +32,8 @@ class CardWidget(ViewWidget):
 
 class CardFeed(Feed):
     """Keeps the views of one card current until its future has ended, and answers clicks until it is closed.
+
+    A click on Retry submits the call again, and the card shows the new future from there on.
 
     Parameters
     ----------
@@ -55,6 +62,8 @@ class CardFeed(Feed):
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
         self._shows: tuple[ScalerFuture[Any], Preview] | None = future, preview
+        self._shown = weakref.ref(future)  # also when the card keeps it alive no more
+        self._retrying = False
         self._last: Content = {}
         self._rich: str | None = None  # that the views have
         preview.watch(self._changed)
@@ -64,12 +73,12 @@ class CardFeed(Feed):
 
     def snapshot(self) -> Content:
         if self._shows is None:
-            return self._last
+            return {**self._last, "note": self.note, "retry": self._can_be_retried()}
         future, preview = self._shows
         row = rows.row(future, preview.text, preview.html)
         running = [left for left in self._earlier if not left.done()]
         earlier = {"running": len(running), "refused": any(left.refused for left in running)}
-        return {"type": "row", "row": row, "note": self.note, "earlier": earlier}
+        return {"type": "row", "row": row, "note": self.note, "earlier": earlier, "retry": self._can_be_retried()}
 
     def changes(self) -> Content:
         content = self.snapshot()
@@ -87,6 +96,12 @@ class CardFeed(Feed):
                     publisher.mark(self)
                     self._noted()
                 return True
+            case {"type": "retry"}:
+                if not self._retrying:
+                    self._retrying = True
+                    # Not here: an engine that has ended is started again.
+                    threading.Thread(target=self._retry, name="scaler_notebook retry").start()
+                return True
             case {"type": "cancel_earlier", "force": bool(force)}:
                 for future in self._earlier:
                     future.request_cancel_unfinished(force)
@@ -95,6 +110,8 @@ class CardFeed(Feed):
 
     def retire(self) -> None:
         """What is still shown keeps no future alive, and so no result."""
+        if self._shows is not None and not self._shows[0].done():
+            return  # submitted again
         self._last = self.snapshot()
         self._let_go()
         super().retire()
@@ -102,6 +119,33 @@ class CardFeed(Feed):
     def close(self) -> None:
         self._let_go()
         super().close()
+
+    def _can_be_retried(self) -> bool:
+        future = self._shown()
+        return future is not None and (future.failed or future.cancelled())
+
+    def _retry(self) -> None:
+        future = self._shown()
+        try:
+            if future is None:
+                self.note = GONE
+            elif self._can_be_retried():
+                self._show(future.retry())
+        except (RuntimeError, EngineStartError) as error:
+            self.note = str(error)
+        finally:
+            self._retrying = False
+            publisher.mark(self)
+
+    def _show(self, future: ScalerFuture[Any]) -> None:
+        if self._shows is not None:
+            self._shows[0].unwatch(self._changed)
+        preview = Preview(future, self._host)
+        self._shown, self._shows = weakref.ref(future), (future, preview)
+        self.note = f"submitted again as task {future.task_id}"
+        preview.watch(self._changed)
+        future.watch(self._changed)
+        self._changed(future)
 
     def _let_go(self) -> None:
         shows, earlier = self._shows, self._earlier
@@ -113,4 +157,6 @@ class CardFeed(Feed):
         shows = self._shows
         if shows is not None and shows[0].done():
             shows[1].ask()
+            if self._retired:
+                publisher.call_later(PREVIEW_PATIENCE, self.retire)
         publisher.mark(self)

@@ -17,6 +17,7 @@ Outcome = Literal["success", "failed"]
 
 TAIL_LINES = 3
 TEXT_WIDTH = 100
+HOW_TO_RETRY = "fut.retry() submits the same call again"
 
 
 class Progress(TypedDict):
@@ -145,6 +146,8 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
     elif row["result"] is not None:
         parts.append(_block("scaler-result", hue, _pre(_terminal(row["result"]))))
     remarks = [remark] if remark else []
+    if row["outcome"] == "failed" or row["state"] == "cancelled":
+        remarks.append(HOW_TO_RETRY)
     if not is_over(row):
         remarks.insert(0, f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
         if row["refused"]:

@@ -1,0 +1,104 @@
+"""Buttons of live views in real JupyterLab: Retry, Copy, and a click that is lost on its way to the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import LabNotebook, LabServer
+from playwright.sync_api import BrowserContext, expect
+
+pytestmark = pytest.mark.browser
+
+SETUP = """
+import time
+from pathlib import Path
+from scaler_notebook import NotebookExecutor
+ex = NotebookExecutor(n_workers=2, grace=0.3)
+def flaky(mark):
+    print("\\x1b[31mbegun\\x1b[0m", flush=True)
+    if not Path(mark).exists():
+        Path(mark).touch()
+        raise ValueError("the first time")
+    return "the second time"
+"""
+NO_ANSWER = "no answer yet: the kernel may be busy; you can click again"
+# Messages of widgets are swallowed from here on; `restore` gives them back.
+LOSE = """() => {
+    const kernel = Object.getPrototypeOf(window.panel.sessionContext.session.kernel), send = kernel.sendShellMessage;
+    window.lost = 0;
+    kernel.sendShellMessage = function (message, ...more) {
+        if (message.header.msg_type !== "comm_msg") return send.call(this, message, ...more);
+        window.lost++;
+        return { msg: message, done: new Promise(() => {}) };
+    };
+    window.restore = () => (kernel.sendShellMessage = send);
+}"""
+
+
+@pytest.fixture
+def notebook(shared_server: LabServer, context: BrowserContext, tmp_path: Path) -> Iterator[LabNotebook]:
+    shared_server.write_notebook(f"{tmp_path.name}.ipynb", [SETUP])
+    opened = LabNotebook.open(context, shared_server, f"{tmp_path.name}.ipynb")
+    opened.run(0)
+    opened.wait_until_run(0)
+    yield opened
+    assert opened.problems == [], "the page threw errors"
+    opened.page.close()
+    shared_server.shut_down_kernels()
+
+
+def test_what_failed_is_copied_and_tried_again_by_keyboard(
+    notebook: LabNotebook, context: BrowserContext, tmp_path: Path
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    card = notebook.output(notebook.execute(f"f = ex.submit(flaky, {str(tmp_path / 'mark')!r})\nf.widget()"))
+    expect(card.locator(".scaler-badge")).to_have_text("failed")
+    card.get_by_role("button", name="copy the output of flaky").press("Enter")
+    expect(card.locator(".scaler-copy")).to_have_text("Copied")
+    copied = notebook.page.evaluate("() => navigator.clipboard.readText()")
+    assert copied.startswith("begun\n\nTraceback")
+    assert copied.endswith("ValueError: the first time")
+    card.get_by_role("button", name="Retry flaky").press("Enter")
+    expect(card.locator(".scaler-badge")).to_have_text("done")
+    expect(card.locator(".scaler-result")).to_have_text("'the second time'")
+    expect(card.locator(".scaler-note")).to_contain_text("submitted again as task")
+    expect(card.locator(".scaler-retry")).to_be_hidden()
+    expect(card.locator(".scaler-error")).to_be_hidden()
+    assert notebook.text(notebook.execute("print(f.failed)")) == "True\n"
+
+
+def test_what_was_cancelled_is_tried_again_from_the_card_of_a_board(notebook: LabNotebook) -> None:
+    board = notebook.output(notebook.execute("group = ex.map_async(time.sleep, [600, 601])\ngroup"))
+    board.get_by_role("grid").get_by_text("sleep(600)").click()
+    pane = board.locator(".scaler-pane")
+    expect(pane.locator(".scaler-badge")).to_have_text("running")
+    expect(pane.locator(".scaler-retry")).to_be_hidden()
+    pane.get_by_role("button", name="Cancel").click()
+    expect(pane.locator(".scaler-badge")).to_have_text("cancelled: stopped")
+    pane.get_by_role("button", name="Retry").click()
+    expect(board.locator(".scaler-said")).to_have_text("1 task submitted again")
+    expect(pane.locator(".scaler-retry")).to_be_hidden()
+    expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("2 running")
+
+
+def test_a_click_that_is_lost_can_be_made_again(notebook: LabNotebook) -> None:
+    card = notebook.output(notebook.execute("f = ex.submit(time.sleep, 600)\nf"))
+    board = notebook.output(notebook.execute("group = ex.map_async(time.sleep, [600])\ngroup"))
+    expect(card.locator(".scaler-badge")).to_have_text("running")
+    expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("1 running")
+    notebook.page.evaluate(LOSE)
+    for view, said in ((card, ".scaler-note"), (board, ".scaler-said")):
+        button = view.locator(".scaler-cancel").first
+        button.click()
+        expect(button).to_be_disabled()
+        expect(view.locator(said)).to_have_text(NO_ANSWER)
+        expect(button).to_be_enabled()
+        expect(button).to_have_text("Cancel" if view is card else "Cancel all")
+    assert notebook.page.evaluate("() => window.lost") == 2
+    notebook.page.evaluate("() => window.restore()")
+    for view in (card, board):
+        view.locator(".scaler-cancel").first.click()
+    expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
+    expect(board.locator(".scaler-chip[data-kind=cancelled]")).to_have_text("1 cancelled")
