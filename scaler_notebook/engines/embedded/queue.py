@@ -26,6 +26,9 @@ class Queue:
         self._free = dict(capabilities)
         self._lines: dict[Needs, Line] = {(): Line()}
 
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
     def __contains__(self, record: Record) -> bool:
         line = self._lines.get(record.needs)
         return line is not None and record.task.task_id in line
