@@ -160,8 +160,6 @@ def offer_cancel(futures: Sequence[TaskLifecycle], host: KernelHost) -> None:
 def show(future: ScalerFuture[Any]) -> None:
     """IPython's display hook for a future."""
     host = kernel_host()
-    if host is None:  # a terminal: IPython calls this hook there too
-        print(rendering.text(rows.row(future)))
-        return
+    assert host is not None, "terminals have a hook of their own"
     listen(host.shell)
     Card(future, host).show()

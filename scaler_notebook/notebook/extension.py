@@ -3,15 +3,17 @@
 from typing import Any
 
 from ..client import history
-from . import completion, session_executor
+from . import completion, session_executor, terminal
 from .bridge import activate
 from .magics import ScalerMagics
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register ``%scaler``; in a kernel also cards and the wait that keeps it alive."""
+    """Register the magics, and what futures look like: cards in a kernel, text in a terminal."""
     if hasattr(shell, "kernel"):
         activate(shell)
+    else:
+        terminal.activate(shell)
     history.session.begin()
     shell.register_magics(ScalerMagics)
     completion.install(shell)

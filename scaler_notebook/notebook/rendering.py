@@ -113,7 +113,7 @@ def text(row: Row, *, now: float | None = None) -> str:
     """The text/plain form: `<ScalerFuture a1b2-3 running 4.2 s: fit(model, X, y)>`, then how it ended."""
     facts = [f"{_word(row, '{} ({})')} {elapsed(row, time.time() if now is None else now)}"]
     if row["progress"] is not None:
-        facts.append(_progress_words(row["progress"]))
+        facts.append(progress_words(row["progress"]))
     if row["refused"] and not is_over(row):
         facts.append("cancel refused")
     call = shortened(" ".join(plain(row["call"]).split()))
@@ -205,7 +205,9 @@ def _head(row: Row, now: float) -> str:
     )
 
 
-def _progress_words(progress: Progress) -> str:
+def progress_words(progress: Progress) -> str:
+    """``3 / 10 · fitting``."""
+
     def amount(n: float) -> str:
         return f"{n:,.2f}".rstrip("0").rstrip(".").replace(",", "\u2009")
 
@@ -222,7 +224,7 @@ def _progress_bar(progress: Progress, hue: str) -> str:
         '<span style="flex:1 1 0;min-width:80px;height:4px;border-radius:2px;overflow:hidden;'
         'background:color-mix(in srgb, currentColor 13%, transparent)">'
         f'<span style="display:block;height:100%;width:{share:.1%};background:{hue}"></span></span> '
-        f'<span style="{MUTED}">{escape(_progress_words(progress))}</span></div>'
+        f'<span style="{MUTED}">{escape(progress_words(progress))}</span></div>'
     )
 
 

@@ -4,7 +4,6 @@ import argparse
 import copy
 import secrets
 import shlex
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from .. import session_executor
 from ..cells.cell import Prepared, prepare
 from ..cells.task import Environment
 from ..settings import settings
+from ..settle import settle
 from .parsing import HelpShown, MagicParser
 
 NOTES = """\
@@ -71,7 +71,7 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     if options.out:
         future.add_done_callback(partial(_arrange_to_put, shell))
     patience = settings.progress_after if options.progress_after is None else options.progress_after
-    _settle(future, patience)
+    settle(future, patience)
     if not options.wait:
         return future
     display(future)
@@ -129,22 +129,6 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
             except Exception as problem:
                 raise payloads.serialization_error(f"the variable {name!r}", value, problem) from None
         raise
-
-
-def _settle(future: ScalerFuture[Any], patience: float) -> None:
-    """A moment for a task that ends at once: it gets no card that lives for a blink."""
-    if patience <= 0:
-        return
-    over = waiting.Signal()
-    look: Callable[[Any], None] = lambda f: over.set() if f.done() else None  # noqa: E731
-    future.watch(look)
-    try:
-        look(future)
-        waiting.host().wait(over, patience)
-    except KeyboardInterrupt:
-        pass  # the card is there to cancel it
-    finally:
-        future.unwatch(look)
 
 
 def _arrange_to_put(shell: Any, future: ScalerFuture[Any]) -> None:

@@ -1,0 +1,25 @@
+"""A moment for a task that ends at once, before it is shown: what is over needs no view that lives for a blink."""
+
+from typing import Any
+
+from ..client import waiting
+from ..client.future import ScalerFuture
+
+
+def settle(future: ScalerFuture[Any], patience: float) -> None:
+    """Wait until it has ended, at most ``patience`` seconds. The stop button ends this wait, and nothing else."""
+    over = waiting.Signal()
+
+    def look(_: object) -> None:
+        if future.done():
+            over.set()
+
+    future.watch(look)
+    try:
+        look(future)
+        if patience > 0:
+            waiting.host().wait(over, patience)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        future.unwatch(look)
