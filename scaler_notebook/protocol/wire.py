@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgpack
@@ -35,10 +36,11 @@ Bad = Callable[[str, ProtocolError], None]
 Decoder = Callable[[Any, Iterator[Buffer]], Any]
 
 
-def _plain(kind: type) -> tuple[Encoder, Decoder]:
-    def encode(value: Any, frames: list[Buffer]) -> Any:
-        return value
+def _as_it_is(value: Any, frames: list[Buffer]) -> Any:
+    return value
 
+
+def _plain(kind: type) -> tuple[Encoder, Decoder]:
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         # bool is an int to isinstance, and msgpack keeps them apart: so do we.
         if type(value) is not kind:
@@ -47,7 +49,7 @@ def _plain(kind: type) -> tuple[Encoder, Decoder]:
             raise ProtocolError(f"expected {kind.__name__}, got {type(value).__name__}")
         return value
 
-    return encode, decode
+    return _as_it_is, decode
 
 
 def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
@@ -71,15 +73,12 @@ def _shown(value: Any) -> str:
 
 
 def _array(kind: type) -> tuple[Encoder, Decoder]:
-    def encode(value: tuple[Any, ...], frames: list[Buffer]) -> Any:
-        return value
-
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         if type(value) is not list or not all(type(item) is kind for item in value):
             raise ProtocolError(f"expected an array of {kind.__name__}")
         return tuple(value)
 
-    return encode, decode
+    return _as_it_is, decode
 
 
 def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
@@ -130,12 +129,17 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     names = [f.name for f in dataclasses.fields(kind)]
     hints = get_type_hints(kind)
     coders = [_coder(hints[name]) for name in names]
-    encoders = [(name, coder[0]) for name, coder in zip(names, coders, strict=True)]
+    # Fields that msgpack takes as they are cost no call each: most are such, and there are many in a batch.
+    read = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    encoders = [(place, encode) for place, (encode, _) in enumerate(coders) if encode is not _as_it_is]
     decoders = [coder[1] for coder in coders]
     size = len(decoders)
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
-        return [encoder(getattr(value, name), frames) for name, encoder in encoders]
+        fields = list(read(value))
+        for place, encoder in encoders:
+            fields[place] = encoder(fields[place], frames)
+        return fields
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         if type(value) is not list or len(value) != size:
@@ -154,7 +158,7 @@ def _records(kind: type) -> tuple[Encoder, Decoder]:
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         if type(value) is not list:
             raise ProtocolError(f"expected an array of {kind.__name__}")
-        return tuple(decode_one(item, frames) for item in value)
+        return tuple([decode_one(item, frames) for item in value]) if value else ()
 
     return encode, decode
 

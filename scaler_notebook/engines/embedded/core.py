@@ -80,7 +80,8 @@ class Core:
         task_id = task.task_id
         if task_id in self._records:
             return  # the task that has the id goes on untouched; who looks at :meth:`owner` first can say so
-        record = self._records[task_id] = Record(task, owner, self._contexts.get(owner), next(self._numbers))
+        number, needs = next(self._numbers), task.options.capabilities
+        record = self._records[task_id] = Record(task, owner, self._contexts.get(owner), number, needs)
         self._queue.add(record)
         self.dispatch(now, clock)
 
@@ -249,7 +250,8 @@ class Core:
                 process = record.process
                 record.handed += 1
                 self._queue.remove(record)
-                self._queue.take(record)
+                if record.needs:
+                    self._queue.take(record)
                 self._held[process] = record
                 self._unannounced[process] = now + ANNOUNCE_AFTER
                 self._runs[process] = seq = self._runs[process] + 1
@@ -330,7 +332,8 @@ class Core:
 
     def _let_go(self, record: Record) -> None:
         """Its slot, and what it had of capabilities, is free of it."""
-        self._queue.give_back(record)
+        if record.needs:
+            self._queue.give_back(record)
         del self._held[record.process]
         self._unannounced.pop(record.process, None)
         self._graces.pop(record.process, None)

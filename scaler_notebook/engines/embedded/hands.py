@@ -34,17 +34,13 @@ class Record:
     owner: bytes
     context: ClientContext | None = None
     number: int = 0  # in the order of submission
+    needs: tuple[Capability, ...] = ()  # without which it cannot run
     stage: Stage = Stage.QUEUED
     process: int = 0
     handed: int = 0  # how often, in this try
     failed: int = 0  # tries
     started: float = 0.0  # seconds since the epoch
     force: bool = False  # of the strongest request so far, for the answer; the table has stages for it
-
-    @property
-    def needs(self) -> tuple[Capability, ...]:
-        """The capabilities without which it cannot run."""
-        return self.task.options.capabilities
 
     @property
     def tries_left(self) -> bool:

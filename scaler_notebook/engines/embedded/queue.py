@@ -24,7 +24,8 @@ class Queue:
 
     def __init__(self, capabilities: Mapping[str, int]) -> None:
         self._free = dict(capabilities)
-        self._lines: dict[Needs, Line] = {(): Line()}
+        self._plain = Line()  # of those that need none; always there
+        self._lines: dict[Needs, Line] = {(): self._plain}
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
@@ -46,9 +47,8 @@ class Queue:
     def remove(self, record: Record) -> None:
         """Take a task out, wherever it stands."""
         needs = record.needs
-        line = self._lines[needs]
-        line.remove(record.task.task_id)
-        if needs and not line:
+        self._lines[needs].remove(record.task.task_id)
+        if needs and not self._lines[needs]:
             del self._lines[needs]
 
     def take(self, record: Record) -> None:
@@ -65,7 +65,7 @@ class Queue:
     def next(self) -> str | None:
         """The id of the task to run as soon as there is a process; it stays where it is."""
         if len(self._lines) == 1:
-            first = self._lines[()].first
+            first = self._plain.first
             return first[2] if first is not None else None
         firsts = [(line.first, needs) for needs, line in self._lines.items()]
         waited_for: set[str] = set()
