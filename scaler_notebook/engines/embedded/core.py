@@ -193,6 +193,8 @@ class Core:
 
     def next_deadline(self) -> float | None:
         """When :meth:`tick` has something to do, in monotonic seconds."""
+        if not self._graces and not self._backoffs:
+            return next(iter(self._unannounced.values()), None)
         due = [*itertools.islice(self._unannounced.values(), 1), *(alarms[0][0] for alarms in self._graces.values())]
         if (first := self._backoffs.first) is not None:
             due.append(first[0])
