@@ -1,8 +1,7 @@
-"""The embedded engine's parts on their own: cores, families of processes, pickles and tracebacks."""
+"""The embedded engine's parts on their own: cores, families of processes, pickles."""
 
 import functools
 import os
-import re
 import selectors
 import signal
 import socket
@@ -10,14 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
-import types
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
 import psutil
 import pytest
 from waits import SAFETY
@@ -27,8 +23,8 @@ from scaler_notebook.engines.embedded import pool as pool_module
 from scaler_notebook.engines.embedded.inner import INNER_CODEC, Ready
 from scaler_notebook.engines.embedded.pool import Pool
 from scaler_notebook.engines.embedded.starting import Ends, Spawn
-from scaler_notebook.protocol import failures, payloads
-from scaler_notebook.protocol.errors import ProtocolError, RemoteTraceback, TaskSerializationError
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.errors import TaskSerializationError
 
 # ---------------------------------------------------------------------- cores
 
@@ -330,189 +326,3 @@ def test_the_search_for_the_attribute_is_bounded(monkeypatch: pytest.MonkeyPatch
     error = payloads.serialization_error("it", value, TypeError("no"))
     assert str(error).startswith("it cannot be pickled (a builtins.list): no")
     assert len(looked_at) == 50
-
-
-# ---------------------------------------------------------------------- exceptions and their tracebacks
-
-
-class TwoArguments(Exception):
-    """Pickles, and then does not load: ``args`` has one item, ``__init__`` takes two."""
-
-    def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"{name} gave {code}")
-
-
-def raised(function: Callable[[], Any]) -> BaseException:
-    try:
-        function()
-    except BaseException as error:
-        return error
-    raise AssertionError("it did not raise")
-
-
-def travelled(error: BaseException, own_files: tuple[str, ...] = ()) -> BaseException:
-    return failures.restore(payloads.dump(failures.describe(error, own_files)))
-
-
-def plain() -> None:
-    raise KeyError("plain")
-
-
-def caused() -> None:
-    try:
-        plain()
-    except KeyError as error:
-        raise ValueError("caused") from error
-
-
-def during() -> None:
-    try:
-        caused()
-    except ValueError:
-        raise OSError(2, "during") from None
-
-
-def in_context() -> None:
-    try:
-        caused()
-    except ValueError:
-        {}["in context"]
-
-
-def recursive(depth: int = 20) -> None:
-    if depth:
-        recursive(depth - 1)
-    plain()
-
-
-def noted() -> None:
-    error = KeyError("noted")
-    if hasattr(error, "add_note"):
-        error.add_note("a note")
-    raise error
-
-
-RAISERS = [plain, caused, during, in_context, recursive, noted]
-
-
-@pytest.mark.parametrize("function", RAISERS, ids=[function.__name__ for function in RAISERS])
-def test_a_traceback_reads_as_pythons_own(function: Callable[[], None]) -> None:
-    error = raised(function)
-    markers = r"(?m)^ +[~^]+\n"  # they need columns, which do not travel
-    text = re.sub(markers, "", "".join(traceback.format_exception(error)))
-    back = travelled(error)
-    assert type(back) is type(error)
-    assert str(back) == str(error)
-    assert isinstance(back.__cause__, RemoteTraceback)
-    assert back.__cause__.text == text
-    payload = payloads.dump(failures.describe(error, ()))
-    headline = "".join(traceback.format_exception_only(error)).strip()
-    assert failures.words(payload)[:2] == (headline, text)
-    frames = failures.words(payload)[2]
-    assert frames == back.__cause__.frames
-    assert frames[-1][2] in text
-
-
-def test_a_cause_that_is_false_is_a_cause_all_the_same() -> None:
-    class Empty(Exception):
-        def __len__(self) -> int:
-            return 0
-
-    def function() -> None:
-        raise ValueError("outer") from Empty("inner")
-
-    text = failures.render(failures.describe(raised(function), ()))
-    assert "Empty: inner" in text
-    assert "direct cause" in text
-
-
-def test_a_chain_in_a_circle_ends() -> None:
-    error = raised(plain)
-    error.__cause__ = other = ValueError("other")
-    other.__cause__ = error
-    assert failures.render(failures.describe(error, ())).count("KeyError: 'plain'") == 1
-
-
-def test_own_frames_before_the_tasks_first_are_left_out_and_later_ones_are_not() -> None:
-    own: dict[str, Any] = {}
-    exec(compile("def call(f):\n    return f()", "/own/package/call.py", "exec"), own)
-    theirs: dict[str, Any] = {"call": own["call"]}
-    exec(compile("def fit():\n    call(step)\ndef step():\n    1 / 0", "/theirs/fit.py", "exec"), theirs)
-    error = raised(lambda: own["call"](theirs["fit"]))
-    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # ours to raise it: not the task's
-    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-    (link,) = failures.describe(error, ("/own/package/",)).chain
-    assert link.frames == (
-        ("/theirs/fit.py", 2, "fit"),
-        ("/own/package/call.py", 2, "call"),
-        ("/theirs/fit.py", 4, "step"),
-    )
-    (link,) = failures.describe(error, ("/else/",)).chain
-    assert len(link.frames) == 4
-    (link,) = failures.describe(error, ("/own/", "/theirs/")).chain
-    assert link.frames == ()
-    assert failures.render(failures.describe(error, ("/own/", "/theirs/"))) == "ZeroDivisionError: division by zero\n"
-
-
-class Unlucky(Exception):
-    """An exception with something in it."""
-
-    def __init__(self, lock: Any) -> None:
-        super().__init__("unlucky")
-        self.lock = lock
-
-
-class Impostor(Exception):
-    """Comes back as something that is no exception."""
-
-    def __reduce__(self) -> Any:
-        return str, ("impostor",)
-
-
-@pytest.mark.parametrize(
-    ("error", "word"),
-    [
-        (Unlucky(threading.Lock()), "unlucky"),
-        (TwoArguments("the service", 500), "the service gave 500"),
-        (Impostor("impostor"), "impostor"),
-    ],
-    ids=["unpicklable", "own __init__", "no exception"],
-)
-def test_an_exception_that_cannot_travel_is_replaced_by_its_words(error: Exception, word: str) -> None:
-    def function() -> None:
-        raise error
-
-    back = travelled(raised(function))
-    assert type(back) is RuntimeError
-    assert f"{type(error).__name__}: {word}" in str(back)
-    assert isinstance(back.__cause__, RemoteTraceback)
-    assert "in function" in back.__cause__.text
-    assert back.__cause__.text.endswith(f"{type(error).__name__}: {word}\n")
-
-
-def test_an_exception_with_a_large_array_travels() -> None:
-    back = travelled(ValueError(np.arange(10_000)))
-    assert back.args[0].sum() == 49_995_000
-
-
-def test_an_exception_whose_class_is_not_here_is_replaced_by_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("a_module_of_the_task")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec("class Theirs(Exception): pass", module.__dict__)
-    payload = payloads.dump(failures.describe(module.Theirs("far away"), ()))
-    monkeypatch.delitem(sys.modules, module.__name__)
-    back = failures.restore(payload)
-    assert type(back) is RuntimeError
-    assert "a_module_of_the_task.Theirs: far away" in str(back)
-    assert failures.words(payload)[0] == "a_module_of_the_task.Theirs: far away"
-
-
-def test_a_payload_that_holds_no_failure_is_a_protocol_error() -> None:
-    for read in (failures.restore, failures.words):
-        with pytest.raises(ProtocolError):
-            read(payloads.dump({"exception": 1}))
-    described = failures.describe(ValueError("kept"), ())
-    payload = payloads.dump(failures.RemoteFailure(payloads.dump(7), described.headline, described.chain))
-    with pytest.raises(ProtocolError):
-        failures.restore(payload)
-    assert failures.words(payload)[0] == "ValueError: kept"

@@ -154,6 +154,7 @@ def results_in_order(futures: "list[ScalerFuture[T]]", timeout: float | None) ->
     deadline = None if timeout is None else time.monotonic() + timeout
 
     def results() -> Iterator[T]:
+        __tracebackhide__ = True
         try:
             futures.reverse()
             while futures:  # popped before it is given, so that a result is kept by its reader alone

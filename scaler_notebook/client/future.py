@@ -9,6 +9,7 @@ from ..protocol.errors import TaskCancelledError
 from ..protocol.states import Event
 from . import callbacks, waiting
 from .lifecycle import TaskLifecycle
+from .outcome import Outcome
 from .policy import checked_grace
 from .until import answered, until, until_async
 
@@ -48,20 +49,27 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         TaskCancelledError
             It was cancelled; the message and ``reason`` say how it ended. (A ``concurrent.futures.CancelledError``.)
         Exception
-            What the task raised, the remote traceback as its ``__cause__``.
+            What the task raised, with its traceback, causes and notes as they were there. The frame that is called
+            ``<task … in process …>`` stands between this side's frames and the task's.
         """
-        self._wait_for_end(timeout)
-        return self._get()
+        __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
+        try:
+            self._wait_for_end(timeout)
+            return self._get()
+        finally:
+            del self  # the traceback would keep it alive, and it the traceback
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The task's exception, or None. Waits and raises as :meth:`result` does."""
+        __tracebackhide__ = True
         self._wait_for_end(timeout)
-        return self._end()[1]
+        return self._ended().load()[1]
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> T:
+        __tracebackhide__ = True
         try:
             await until_async([self], TaskLifecycle.done)
         except asyncio.CancelledError:
@@ -71,25 +79,25 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return self._get()
 
     def _wait_for_end(self, timeout: float | None) -> None:
+        __tracebackhide__ = True
         if not until([self], TaskLifecycle.done, timeout):
             raise TimeoutError(f"{self.call or self.task_id} is still {self.state.value} after {timeout} s")
 
     def _get(self) -> T:
-        value, error = self._end()
-        if error is None:
-            return value
+        __tracebackhide__ = True
         try:
-            raise error
+            value: T = self._ended().value()
+            return value
         finally:
-            error = None
-            self = None  # type: ignore[assignment]  # the traceback would keep the future alive, and it the traceback
+            del self
 
-    def _end(self) -> tuple[T, BaseException | None]:
+    def _ended(self) -> Outcome:
+        __tracebackhide__ = True
         outcome = self._outcome
         if outcome is None:
             assert self._reason is not None
             raise TaskCancelledError(f"{self.call or self.task_id}: {self._reason.value}", self._reason)
-        return outcome.load()
+        return outcome
 
     # ------------------------------------------------------------------ cancel
 

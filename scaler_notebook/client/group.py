@@ -87,6 +87,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         Exception
             What the first failed one raised.
         """
+        __tracebackhide__ = True  # as in ScalerFuture.result
         until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
         if not self.done() and not any(map(_failed, self._futures)):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
@@ -107,6 +108,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         return [_exception(future) for future in self._futures]
 
     def _values(self) -> list[T]:
+        __tracebackhide__ = True
         for future in filter(_failed, self._futures):
             future.result(0)  # raises
         return [future.result(0) for future in self._futures]
@@ -115,6 +117,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> list[T]:
+        __tracebackhide__ = True
         try:
             await until_async(self._futures, TaskLifecycle.done, enough=_failed)
         except asyncio.CancelledError:

@@ -2,12 +2,13 @@
 
 import threading
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from typing_extensions import assert_never
 
 from ..protocol import failures, payloads
-from ..protocol.errors import ProcessorDiedError, RemoteTraceback, TaskSerializationError
+from ..protocol.errors import ProcessorDiedError, TaskSerializationError
 from ..protocol.messages import Payload, TaskResultType
 
 _storing = threading.Lock()
@@ -35,7 +36,7 @@ class Outcome:
         The call as a person reads it, for messages.
     """
 
-    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_payload")
+    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_payload", "_there")
 
     def __init__(self, kind: TaskResultType, payload: Payload, call: str) -> None:
         self._kind = kind
@@ -43,6 +44,8 @@ class Outcome:
         self._call = call
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._failure: Failure | None = None
+        # Traceback and context that the error came with.
+        self._there: tuple[TracebackType | None, BaseException | None] = None, None
 
     @classmethod
     def of(cls, error: BaseException | None) -> "Outcome":
@@ -56,11 +59,32 @@ class Outcome:
         payload = self._payload
         if self._loaded is None and payload is not None:
             loaded = _unpickle(self._kind, payload, self._call)
+            if self._kind is TaskResultType.FAILED:
+                self._failure = _words(payload)  # while they are there
             with _storing:  # whoever asks gets the same object
                 if self._loaded is None:
+                    if loaded[1] is not None:
+                        self._there = loaded[1].__traceback__, loaded[1].__context__
                     self._loaded, self._payload = loaded, None
         assert self._loaded is not None
         return self._loaded
+
+    def value(self) -> Any:
+        """The value, or the exception raised: its traceback begins anew each time, and its context is the task's."""
+        __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
+        value, error = self.load()
+        if error is None:
+            return value
+        change = BaseException.__setattr__  # an exception may have one of its own
+        traceback, context = self._there
+        try:
+            change(error, "__traceback__", traceback)
+            change(error, "__context__", None)
+            raise error
+        finally:
+            if context is not None:
+                change(error, "__context__", context)  # Python has put there what this side was handling, if anything
+            del error, traceback, context, self  # the traceback would keep them alive, and they the traceback
 
     @property
     def failed(self) -> bool:
@@ -82,18 +106,20 @@ class Outcome:
 
     def _in_words(self) -> Failure:
         payload = self._payload
-        error: BaseException | None
         if payload is not None and self._kind is TaskResultType.FAILED:
-            try:
-                return Failure(*failures.words(payload))
-            except Exception as problem:  # a query never raises; who asks for the exception is told the same
-                error = problem
-        else:
-            error = self.load()[1]
+            return _words(payload)
+        error = self.load()[1]
+        if self._failure is not None:  # made by whoever has loaded it meanwhile
+            return self._failure
         headline = f"{type(error).__name__}: {error}"
-        cause = error.__cause__ if error is not None else None
-        if isinstance(cause, RemoteTraceback):
-            return Failure(headline, cause.text, cause.frames)
+        return Failure(headline, headline)
+
+
+def _words(payload: Payload) -> Failure:
+    try:
+        return Failure(*failures.words(payload))
+    except Exception as problem:  # a query never raises; who asks for the exception is told the same
+        headline = f"{type(problem).__name__}: {problem}"
         return Failure(headline, headline)
 
 

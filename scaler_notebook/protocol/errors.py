@@ -65,15 +65,3 @@ class TaskCancelledError(CancelledError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class RemoteTraceback(Exception):
-    """The traceback of a task's exception, as text; stands as the ``__cause__`` of that exception."""
-
-    def __init__(self, text: str, frames: tuple[tuple[str, int, str], ...] = ()) -> None:
-        super().__init__(text, frames)
-        self.text = text
-        self.frames = frames  # file, line number, function; outermost first
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.text.rstrip()}\n"""'

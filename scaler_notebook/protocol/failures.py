@@ -1,41 +1,72 @@
-"""An exception on its way from a task to its future: itself, and its traceback in a form that needs no code objects.
+"""An exception on its way from a task to its future: itself, and all that hangs on it, its chain and tracebacks.
 
-Source lines are looked up where the traceback is read: the notebook's cells are in the kernel's ``linecache`` and
-nowhere else.
+Each exception of the chain travels by itself, so that one that cannot (it does not pickle, or its class is not there)
+is replaced by its words, and no other is affected.
 """
 
 import traceback
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, replace
 from typing import Any
 
-from . import payloads
-from .errors import ProtocolError, RemoteTraceback
+from . import payloads, tracebacks
+from .errors import ProtocolError
 from .messages import Payload, TaskResult, TaskResultType
+from .tracebacks import Place
 
 Frame = tuple[str, int, str]  # file name, line number, function
+
+MAX_CHAIN = 50  # exceptions that follow from each other; of a longer chain the middle is left out
+MAX_EXCEPTIONS = 100  # in all, members of groups included; what is beyond comes without tracebacks, or not at all
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One exception of a chain: how it relates to the one before, where it was raised, and its last lines."""
+    """One exception. Others are named by their number; -1 is none.
 
-    relation: str  # "", "cause" or "context"
-    frames: tuple[Frame, ...]
+    Parameters
+    ----------
+    exception
+        It is pickled apart, for it may not load.
+    headline
+        Its last lines, as Python prints them, notes included.
+    drawn
+        A group with its members as Python draws it, for those who read the text alone.
+    """
+
+    exception: Payload
     headline: str
+    frames: tuple[Place, ...]
+    notes: tuple[str, ...] = ()
+    cause: int = -1
+    context: int = -1
+    suppress_context: bool = False
+    members: tuple[int, ...] = ()
+    drawn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFailure:
-    """A task's exception (pickled apart, for it may not load here) and the chain of its tracebacks, innermost first."""
+    """A task's exception, the first of its links.
 
-    exception: Payload
-    headline: str
-    chain: tuple[Link, ...]
+    Parameters
+    ----------
+    where
+        What the frame before the task's own reads like, e.g. ``task 3f2a1b-4 in process 12345``; empty for none.
+    call
+        What stands there, e.g. ``fit(model, X)``.
+    """
+
+    links: tuple[Link, ...]
+    where: str = ""
+    call: str = ""
 
 
-def describe(error: BaseException, own_files: tuple[str, ...]) -> RemoteFailure:
+# ---------------------------------------------------------------------- in the task
+
+
+def describe(error: BaseException, own_files: tuple[str, ...], where: str = "", call: str = "") -> RemoteFailure:
     """Take an exception apart for its journey.
 
     Parameters
@@ -44,17 +75,98 @@ def describe(error: BaseException, own_files: tuple[str, ...]) -> RemoteFailure:
         The exception, its ``__traceback__`` in place.
     own_files
         Prefixes of file names of ours; such frames before the task's first one are left out.
+    where, call
+        Those of :class:`RemoteFailure`.
     """
-    chain = tuple(_links(error, own_files))
+    shortcut = _shortcut(error)
+    found = [error]
+    numbers = {id(error): 0}
+
+    def number(other: BaseException | None) -> int:
+        if other is None:
+            return -1
+        if id(other) not in numbers:
+            if len(found) >= MAX_EXCEPTIONS:
+                return -1
+            numbers[id(other)] = len(found)
+            found.append(other)
+        return numbers[id(other)]
+
+    links = []
+    for one in found:  # which grows
+        cause, context, skipped = one.__cause__, one.__context__, 0
+        if one is shortcut[0]:
+            before, after, skipped = shortcut[1:]
+            cause, context = (after if other is before else other for other in (cause, context))
+        link = _link(one, own_files)
+        if skipped:
+            note = f"[… {skipped} exceptions of this chain are left out …]"
+            link = replace(link, notes=(*link.notes, note), headline=f"{link.headline}{note}\n")
+        # The cause first, then the members: the bound cuts what is of the least interest.
+        cause_number, context_number = number(cause), number(context)
+        members = tuple(number(member) for member in _members(one))
+        suppressed = one.__suppress_context__
+        links.append(
+            replace(link, cause=cause_number, context=context_number, members=members, suppress_context=suppressed)
+        )
+    return RemoteFailure(tuple(links), where, call)
+
+
+def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException | None, BaseException | None, int]:
+    """In too long a chain: whose successor is replaced, that successor, what stands in its place, how many are not."""
+    chain: list[BaseException] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        chain.append(current)
+        # "is None" throughout: an exception may be false, by a __len__ or a __bool__ of its own.
+        current = current.__cause__ if current.__cause__ is not None else current.__context__
+    if len(chain) <= MAX_CHAIN:
+        return None, None, None, 0
+    half = MAX_CHAIN // 2
+    return chain[half - 1], chain[half], chain[-half], len(chain) - 2 * half
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    try:
+        members = getattr(error, "exceptions", None)  # of an ExceptionGroup
+    except Exception:  # a property of something else
+        return ()
+    if isinstance(members, tuple) and all(isinstance(member, BaseException) for member in members):
+        return members
+    return ()
+
+
+def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
+    headline = "".join(traceback.format_exception_only(type(error), error))
     try:
         payload = payloads.dump(error)
         # An exception with an __init__ of its own pickles, and then does not load.
         if not isinstance(payloads.load(payload), BaseException):
             raise TypeError("it loads as something else")
     except Exception:
-        substitute = RuntimeError(f"{_headline(error)} (the exception itself cannot be pickled)")
-        payload = payloads.dump(substitute)
-    return RemoteFailure(payload, _headline(error), chain)
+        words = f"{headline.strip()} (the exception itself cannot be pickled)"
+        payload = payloads.dump(None if _members(error) else RuntimeError(words))
+    notes = getattr(error, "__notes__", None)
+    return Link(
+        payload,
+        headline,
+        tracebacks.places(error.__traceback__, own_files),
+        notes=tuple(map(str, notes)) if isinstance(notes, list | tuple) else (),
+        drawn="".join(traceback.format_exception(type(error), error, error.__traceback__, chain=False))
+        if _members(error)
+        else "",
+    )
+
+
+def our_fault(task_id: str, error: Exception) -> TaskResult:
+    """The result of a task that failed because a message about it was malformed: no fault of the task's."""
+    payload = payloads.dump(describe(error, ()))
+    return TaskResult(task_id, TaskResultType.FAILED, payload)
+
+
+# ---------------------------------------------------------------------- in words
 
 
 def words(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
@@ -66,24 +178,50 @@ def words(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
         If the payload holds something else.
     """
     failure = _failure(payload)
-    return failure.headline, render(failure), _last_frames(failure)
+    first = failure.links[0]
+    return first.headline.strip(), render(failure), tuple(frame[:3] for frame in first.frames)
 
 
 def _failure(payload: Payload) -> RemoteFailure:
     failure = payloads.load(payload)
-    if not isinstance(failure, RemoteFailure):
+    if not isinstance(failure, RemoteFailure) or not failure.links:
         raise ProtocolError(f"a failure that is a {type(failure).__name__}")
     return failure
 
 
-def our_fault(task_id: str, error: Exception) -> TaskResult:
-    """The result of a task that failed because a message about it was malformed: no fault of the task's."""
-    payload = payloads.dump(describe(error, ()))
-    return TaskResult(task_id, TaskResultType.FAILED, payload)
+def render(failure: RemoteFailure) -> str:
+    """The traceback as Python prints it."""
+    parts: deque[str] = deque()
+    seen: set[int] = set()
+    number = 0
+    while number >= 0 and number not in seen:
+        seen.add(number)
+        link = failure.links[number]
+        parts.appendleft("".join(_lines(link)))
+        number, relation = link.cause, "\nThe above exception was the direct cause of the following exception:\n\n"
+        if number < 0 and not link.suppress_context:
+            number = link.context
+            relation = "\nDuring handling of the above exception, another exception occurred:\n\n"
+        if number >= 0 and number not in seen:
+            parts.appendleft(relation)
+    return "".join(parts)
+
+
+def _lines(link: Link) -> Iterator[str]:
+    if link.drawn:
+        yield link.drawn
+        return
+    if link.frames:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.StackSummary.from_list([(*frame[:3], None) for frame in link.frames]).format()
+    yield link.headline
+
+
+# ---------------------------------------------------------------------- in the client
 
 
 def restore(payload: Payload) -> BaseException:
-    """The exception of a failed task, its remote traceback as ``__cause__``.
+    """The exception of a failed task as it was there: its chain, its notes, its group, and a traceback of its frames.
 
     Raises
     ------
@@ -91,65 +229,69 @@ def restore(payload: Payload) -> BaseException:
         If the payload holds something else.
     """
     failure = _failure(payload)
+    links = failure.links
+    errors: list[BaseException | None] = [_loaded(link) for link in links]
+    for link, error in zip(links, errors, strict=True):  # a group's own members, not copies of them
+        for member, number in zip(_members(error) if error is not None else (), link.members, strict=False):
+            if number >= 0:
+                errors[number] = member
+    for number in reversed(range(len(links))):  # members before their groups
+        if errors[number] is None:
+            errors[number] = _group_in_words(links[number], errors)
+    boundary: tuple[Place, ...] = ()
+    if failure.where:
+        boundary = (Place(f"<{failure.where}>", 1, "<module>", 1),)
+        tracebacks.give_source(boundary[0].file, failure.call)
+    in_group = {number for link in links for number in link.members}
+    for number, link in enumerate(links):
+        error = errors[number]
+        assert error is not None
+        _attach(error, link, errors, () if number in in_group else boundary)
+    assert errors[0] is not None
+    return errors[0]
+
+
+def _loaded(link: Link) -> BaseException | None:
+    """None for a group that is to be made of its members."""
     try:
-        error = payloads.load(failure.exception)
+        error = payloads.load(link.exception)
     except Exception as problem:  # its class does not exist on this side
-        error = RuntimeError(f"{failure.headline} (the exception itself cannot be loaded here: {problem})")
+        if link.members:
+            return None
+        return RuntimeError(f"{link.headline.strip()} (the exception itself cannot be loaded here: {problem})")
+    if error is None and link.members:
+        return None
     if not isinstance(error, BaseException):
         raise ProtocolError(f"an exception that is a {type(error).__name__}")
-    error.__cause__ = RemoteTraceback(render(failure), _last_frames(failure))
     return error
 
 
-def _last_frames(failure: RemoteFailure) -> tuple[Frame, ...]:
-    return failure.chain[-1].frames if failure.chain else ()
+def _group_in_words(link: Link, errors: list[BaseException | None]) -> BaseException:
+    text = f"{link.headline.strip()} (the exception itself cannot be pickled or loaded)"
+    members = [errors[number] for number in link.members if number >= 0]
+    try:
+        kind: Any = BaseExceptionGroup  # type: ignore[name-defined, unused-ignore]  # Python 3.11
+        group: BaseException = kind(text, [member for member in members if member is not None])
+    except (NameError, ValueError):  # there is none left
+        return RuntimeError(text)
+    return group
 
 
-def render(failure: RemoteFailure) -> str:
-    """The traceback as Python prints it."""
-    relations = {
-        "": "",
-        "cause": "\nThe above exception was the direct cause of the following exception:\n\n",
-        "context": "\nDuring handling of the above exception, another exception occurred:\n\n",
-    }
-    parts = []
-    for link in failure.chain:
-        parts.append(relations.get(link.relation, ""))
-        if link.frames:
-            parts.append("Traceback (most recent call last):\n")
-            parts.extend(traceback.StackSummary.from_list([(*frame, None) for frame in link.frames]).format())
-        parts.append(link.headline)
-    return "".join(parts)
+def _attach(error: BaseException, link: Link, errors: list[BaseException | None], boundary: tuple[Place, ...]) -> None:
+    # Past a __setattr__ of its own: a frozen dataclass may be an exception.
+    attach = BaseException.__setattr__
+    traceback = tracebacks.rebuilt((*boundary, *link.frames))
+    attach(error, "__traceback__", traceback)
+    cause, context = (errors[number] if number >= 0 else None for number in (link.cause, link.context))
+    attach(error, "__cause__", cause)
+    attach(error, "__context__", context)
+    attach(error, "__suppress_context__", link.suppress_context)
+    present = getattr(error, "__notes__", ())
+    missing = [note for note in link.notes if note not in present]
+    if missing and hasattr(error, "add_note") and not _in_words(error, link):
+        attach(error, "__notes__", [*present, *missing])
 
 
-def _headline(error: BaseException) -> str:
-    return "".join(traceback.format_exception_only(type(error), error)).strip()
-
-
-def _links(error: BaseException, own_files: tuple[str, ...]) -> Iterator[Link]:
-    chain: list[tuple[BaseException, str]] = []
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        # "is None" throughout: an exception may be false, by a __len__ or a __bool__ of its own.
-        caused = current.__cause__ is not None
-        context = None if current.__suppress_context__ else current.__context__
-        following = current.__cause__ if caused else context
-        chain.append((current, "cause" if caused else "context" if following is not None else ""))
-        current = following
-    for link_error, link_relation in reversed(chain):
-        frames = tuple(_frames(link_error.__traceback__, own_files))
-        headline = "".join(traceback.format_exception_only(type(link_error), link_error))
-        if hasattr(link_error, "exceptions"):  # a group, whose members Python alone can draw
-            frames, headline = (), "".join(traceback.format_exception(link_error, chain=False))
-        yield Link(link_relation, frames, headline)
-
-
-def _frames(tb: TracebackType | None, own_files: tuple[str, ...]) -> Iterator[Frame]:
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(own_files):
-        tb = tb.tb_next
-    while tb is not None:
-        code: Any = tb.tb_frame.f_code
-        yield (code.co_filename, tb.tb_lineno, code.co_name)
-        tb = tb.tb_next
+def _in_words(error: BaseException, link: Link) -> bool:
+    """Is it a substitute, which says its notes itself?"""
+    return link.headline.strip() in str(error)

@@ -153,7 +153,7 @@ class _Server:
             armed,
             body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
-            failed=partial(self._failure, run.last),
+            failed=partial(self._failure, run),
         )
         current_task.end()
         self._streams.flush()
@@ -168,11 +168,12 @@ class _Server:
         )
         send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
 
-    def _failure(self, last: bool, error: BaseException) -> tuple[End, Payload]:
+    def _failure(self, run: Run, error: BaseException) -> tuple[End, Payload]:
         if os.getpid() != self._pid:
             traceback.print_exception(error)
-        failure = failures.describe(error, OWN_FILES)
-        if not last:  # its output alone will tell of it
+        where = f"task {run.task_id} in process {self._pid}"
+        failure = failures.describe(error, OWN_FILES, where, run.name)
+        if not run.last:  # its output alone will tell of it
             with suppress(Exception):
                 print(failures.render(failure).rstrip(), file=sys.stderr)
         return End.FAILED, payloads.dump(failure)
