@@ -159,6 +159,7 @@ def test_an_engine_of_another_executor_can_be_connected_to(k: Kernel) -> None:
     k.run("other = sn.NotebookExecutor(n_workers=1)\naddress = other.address")
     address = k.run("print(address)").text.strip()
     assert f"an engine with 1 workers runs at {address}" in k.run(f"%scaler connect {address}").text
+    assert f"an engine with 1 workers runs at {address}" in k.run("%scaler connect other.address").text
     assert k.run("f = %scaler submit add(2)\nprint(f.result(), len(other.unfinished()))").text == "3 0\n"
     assert k.run("%scaler stop\nprint(other.submit(add, 3).result())\nother.shutdown()").text == "left\n4\n"
 

@@ -56,16 +56,27 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
 
 def connect_options(parser: argparse.ArgumentParser) -> None:
     """Of ``connect``."""
-    parser.add_argument("ADDRESS", help="tcp://127.0.0.1:PORT or ipc://PATH")
+    parser.add_argument("ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, or a variable that holds one")
 
 
 def connect(shell: Any, options: argparse.Namespace) -> None:
     """An engine that runs already, for what is submitted from here on."""
     try:
-        executor = session_executor.connect(options.ADDRESS)
+        executor = session_executor.connect(_address(shell, options.ADDRESS))
     except (ValueError, ConnectionError) as error:
         raise UsageError(str(error)) from None
     print(f"{_engine(executor)}; what is submitted from here on runs there")
+
+
+def _address(shell: Any, text: str) -> str:
+    """An address has a colon in it, and no name has."""
+    name, *attributes = text.split(".")
+    if not all(map(str.isidentifier, (name, *attributes))) or name not in shell.user_ns:
+        return text
+    value = shell.user_ns[name]
+    for attribute in attributes:
+        value = getattr(value, attribute)
+    return str(value)
 
 
 def status(shell: Any, options: argparse.Namespace) -> None:
