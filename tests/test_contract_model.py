@@ -40,6 +40,7 @@ from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER
 from scaler_notebook.engines.embedded.inner import End
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import ClientContext, TaskCancel, TaskOptions
+from scaler_notebook.protocol.states import Event
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ NEEDS = st.sampled_from([{}, {}, {}, {"gpu": 1}, {"disk": 1}, {"gpu": 1, "disk":
 OPTIONS = st.builds(
     TaskOptions,
     priority=st.sampled_from([0, 0, 1, -1]),
-    retries=st.sampled_from([0, 0, 1, 2]),
+    retries=st.sampled_from([0, 0, 0, 1, 2]),
     capabilities=NEEDS.map(as_tuple),
 )
 
@@ -85,7 +86,7 @@ class Contract(RuleBasedStateMachine):
     def the_first_tasks(self, counts: tuple[int, int], begun: bool, asked: bool | None) -> None:
         """So that most runs come to where it gets difficult."""
         for client, count in enumerate(counts):
-            self.submit(client, [TaskOptions()] * count, edited=False)
+            self.submit(client, [TaskOptions(retries=client)] * count, edited=False)
         if begun:
             self.everything_moves()
         if asked is not None:
@@ -118,6 +119,14 @@ class Contract(RuleBasedStateMachine):
             case "keep a result":
                 asked = job.cancel(force, grace, lambda: future.request_cancel_unfinished(force), discards=False)
                 assert asked is unfinished, "Bulk cancels and the views' buttons touch only unfinished tasks"
+
+    @precondition(lambda self: any(job.rests is not None for job in self.world.jobs))
+    @rule(pick=PICKS, force=FORCES)
+    def somebody_cancels_between_two_tries(self, pick: int, force: bool) -> None:
+        """All that its client has sent arrives at once; it may have left, or asked already."""
+        job = picked(pick, [job for job in self.world.jobs if job.rests is not None])
+        job.cancel(force, 1.0, partial(job.future.request_cancel_unfinished, force), discards=False)
+        self.world.engine.deliver(job.connection, len(job.connection.to_engine))
 
     @precondition(lambda self: any(job.unanswered == {False} for job in self.world.jobs))
     @rule(pick=PICKS, grace=GRACES)
@@ -290,7 +299,7 @@ def test_the_contract_holds_whatever_happens(times: int, caplog: pytest.LogCaptu
 
 
 REAL_TIME = 8.0  # seconds
-REAL_WORTH = {"stopped", "never started", "discarded", "finished"}
+REAL_WORTH = {"stopped", "never started", "discarded", "finished", "timed out"}
 
 
 class Watched:
@@ -301,7 +310,7 @@ class Watched:
         self.future: ScalerFuture[str] = executor.submit_verbose(effects.work, (self.trace, kind), retries=retries)
         self.followers = Followers(self.future)
         self.ended: TaskState | CancelReason | None = None
-        self.forced = False
+        self.forced = self.timed = False
 
     def cancel(self, force: bool, ask: Callable[[bool], Any], discards: bool = True) -> Any:
         """Call one of the cancel methods."""
@@ -353,6 +362,8 @@ class Watched:
                 assert self.kind in (effects.RETURNS, effects.IGNORES_FOR_A_WHILE)
             case CancelReason.FAILED_FIRST:
                 assert self.kind == effects.RAISES or died
+            case CancelReason.TIMED_OUT:
+                assert self.timed, "only the deadline's request times it out"
             case CancelReason.DISCARDED:
                 assert self.future.result_bytes == 0
             case TaskState.FINISHED:
@@ -402,6 +413,12 @@ class RealContract(RuleBasedStateMachine):
         cancelled = task.cancel(force, partial(task.future.cancel, SAFETY))
         assert cancelled is task.future.cancelled()
         assert cancelled or (not force and task.future.refused), "it waits for the answer, which force makes true"
+
+    @rule(pick=PICKS)
+    def a_timeout_ends(self, pick: int) -> None:
+        task = picked(pick, self.tasks)
+        task.timed = True
+        task.cancel(True, lambda _: task.future.handle(Event.DEADLINE), discards=False)
 
     @rule(force=FORCES)
     def cancel_unfinished(self, force: bool) -> None:

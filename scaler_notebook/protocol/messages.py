@@ -83,7 +83,7 @@ class Payload:
         return len(self.data) + sum(sizes)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Capability:
     """Something that workers have, e.g. a GPU, and how much of it."""
 

@@ -67,9 +67,10 @@ class Queue:
         if len(self._lines) == 1:
             first = self._plain.first
             return first[2] if first is not None else None
-        firsts = [(line.first, needs) for needs, line in self._lines.items()]
+        firsts = {line.first: needs for needs, line in self._lines.items()}
         waited_for: set[str] = set()
-        for first, needs in sorted((first, needs) for first, needs in firsts if first is not None):
+        for first in sorted(first for first in firsts if first is not None):
+            needs = firsts[first]
             names = {capability.name for capability in needs}
             if not names & waited_for and all(self._free[wanted.name] >= wanted.amount for wanted in needs):
                 return first[2]
