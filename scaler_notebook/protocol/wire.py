@@ -130,9 +130,7 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     hints = get_type_hints(kind)
     coders = [_coder(hints[name]) for name in names]
     # Fields that msgpack takes as they are cost no call each: most are such, and there are many in a batch.
-    # attrgetter gives a tuple of two or more, and no tuple of fewer.
-    read: Callable[[Any], tuple[Any, ...]]
-    read = attrgetter(*names) if len(names) > 1 else lambda value: tuple(getattr(value, name) for name in names)
+    read = attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
     encoders = [(place, encode) for place, (encode, _) in enumerate(coders) if encode is not _as_it_is]
     decoders = [coder[1] for coder in coders]
     size = len(decoders)
