@@ -50,7 +50,16 @@ def test_notebook_7(shared_server: LabServer, context: BrowserContext) -> None:
 def test_voila(shared_server: LabServer, context: BrowserContext) -> None:
     """It executes the notebook, then shows it; its kernel has no subshells."""
     waits = "import ipywidgets\nwait = ipywidgets.Button(description='wait')\nwait.on_click(lambda _: f.result())\nwait"
-    shared_server.write_notebook("page.ipynb", [SETUP, SHOW, SHOW, SHOW.replace("f", "g"), "g.cancel()", waits])
+    tells = (
+        "import asyncio, gc\nfrom scaler_notebook.notebook import cards\nlabel = ipywidgets.Label()\n"
+        "def let_go(): return [f for f in gc.get_objects() if isinstance(f, cards.CardFeed) and f._shows is None]\n"
+        "async def tell():\n"
+        "    while len(let_go()) < 2: await asyncio.sleep(0.05)\n"
+        "    label.value = 'both cards have let go of their futures'\n"
+        "telling = asyncio.create_task(tell())\nlabel"
+    )
+    cells = [SETUP, SHOW, SHOW, SHOW.replace("f", "g"), "g.cancel()", waits, tells]
+    shared_server.write_notebook("page.ipynb", cells)
     page = context.new_page()
     page.goto(shared_server.url("page.ipynb", "voila"))
     outputs = page.locator(".jp-OutputArea")
@@ -58,6 +67,7 @@ def test_voila(shared_server: LabServer, context: BrowserContext) -> None:
     cancel(outputs.filter(has=page.locator(".scaler-badge")).nth(0))
     page.get_by_role("button", name="wait").click()
     cancel(outputs.filter(has=page.locator(".scaler-badge")).nth(1))
-    page.wait_for_timeout(3000)  # static HTML, which Voilà ignores, has taken the place of ended cards elsewhere
+    # Static HTML, which Voilà ignores, has taken the place of ended cards elsewhere.
+    expect(page.get_by_text("both cards have let go")).to_be_visible()
     expect(page.locator(".scaler-badge")).to_have_text(["cancelled: stopped"] * 3)
     page.close()

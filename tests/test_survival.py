@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,17 @@ from playwright.sync_api import BrowserContext, Locator, expect
 pytestmark = pytest.mark.browser
 
 SETUP = """
-import os, time
-from scaler_notebook import NotebookExecutor
+import asyncio, comm, gc, os, pathlib, time
+from scaler_notebook import NotebookExecutor, wait
+from scaler_notebook.notebook import bridge, cards, display as d, publisher as p
+comms, queue = comm.get_comm_manager().comms, p.publisher
+async def until(condition):
+    async def wait():
+        while not condition(): await asyncio.sleep(0.05)
+    await asyncio.wait_for(wait(), 20)
+def retired():
+    "Have all cards let go of their futures?"
+    return all(feed._shows is None for feed in gc.get_objects() if isinstance(feed, cards.CardFeed))
 ex = NotebookExecutor(n_workers=4)
 def sleep():
     return ex.submit(time.sleep, 600)
@@ -44,17 +54,9 @@ def cancel(card: Locator) -> None:
     expect(badge(card)).to_have_text("cancelled: stopped")
 
 
-COMMS = "import comm; print(len(comm.get_comm_manager().comms))"
-
-
-def wait_for_text(notebook: LabNotebook, source: str, text: str) -> None:
-    """Run a cell again and again until it says ``text``."""
-    for _ in range(100):
-        said = notebook.text(notebook.execute(source))
-        if said == text:
-            return
-        notebook.page.wait_for_timeout(100)
-    raise AssertionError(f"{source!r} says {said!r}, not {text!r}")
+def wait_until(notebook: LabNotebook, condition: str) -> None:
+    """Wait in the kernel, whose loop runs meanwhile."""
+    assert notebook.text(notebook.execute(f"await until({condition})")) == "", f"{condition} did not come true"
 
 
 def test_a_page_that_is_loaded_again(notebook: LabNotebook) -> None:
@@ -63,25 +65,35 @@ def test_a_page_that_is_loaded_again(notebook: LabNotebook) -> None:
     other = notebook.output(notebook.execute(SHOW))
     notebook.reload()
     cancel(idle)
-    waiting = notebook.begin("f.result()")
+    waiting = notebook.begin("print(wait([f]).done)")  # an error would abort the cell that follows at once
     notebook.wait_until_running(waiting)
     notebook.reload()
     cancel(other)
     notebook.wait_for_kernel()
-    notebook.page.wait_for_timeout(3000)  # the models of cards that no page shows are closed by then
+    wait_until(notebook, "retired")  # the models of cards that no page shows are closed by then
     expect(badge(idle)).to_have_text("cancelled: stopped")
     expect(badge(other)).to_have_text("cancelled: stopped")
 
 
 def test_a_task_that_ends_while_no_page_is_open(
-    notebook: LabNotebook, shared_server: LabServer, context: BrowserContext
+    notebook: LabNotebook, shared_server: LabServer, context: BrowserContext, tmp_path: Path
 ) -> None:
     shown = notebook.execute("f = ex.submit(time.sleep, 1)\nf")
+    retired = tmp_path / "retired"
+    notebook.execute(
+        "async def tell():\n"
+        "    await until(lambda: f.done() and retired())\n"
+        f"    pathlib.Path({str(retired)!r}).touch()\n"
+        "telling = asyncio.create_task(tell())"
+    )
     expect(badge(notebook.output(shown))).to_have_text("running")
     notebook.page.evaluate("() => window.panel.context.save()")
     name = notebook.page.url.split("/")[-1].split("?")[0]
     notebook.page.goto("about:blank")
-    notebook.page.wait_for_timeout(5000)
+    deadline = time.monotonic() + 20
+    while not retired.exists():
+        assert time.monotonic() < deadline, "the card did not let go of its future"
+        time.sleep(0.05)
     notebook.page.goto(shared_server.url(name))
     notebook.wait_for_kernel()
     expect(badge(notebook.output(shown))).to_have_text("done")
@@ -107,26 +119,44 @@ def test_a_cell_that_is_run_again_and_several_views(
     tab.page.close()
 
 
+def test_two_tabs_on_one_notebook_show_the_same_while_a_cell_waits(
+    notebook: LabNotebook, shared_server: LabServer, context: BrowserContext
+) -> None:
+    shown = [notebook.execute(f"f{n} = sleep()\nf{n}") for n in range(2)]
+    for cell in shown:
+        expect(badge(notebook.output(cell))).to_have_text("running")
+    notebook.page.evaluate("() => window.panel.context.save()")
+    waiting = notebook.begin("print(len(wait([f0, f1]).done))")
+    notebook.wait_until_running(waiting)
+    tab = LabNotebook(context.new_page())
+    tab.page.goto(shared_server.url(notebook.page.url.split("/")[-1].split("?")[0]))
+    tab.wait_for_kernel(("busy",))
+    for page, cell in ((tab, shown[0]), (notebook, shown[1])):
+        cancel(page.output(cell))
+        for other in (notebook, tab):
+            expect(badge(other.output(cell))).to_have_text("cancelled: stopped")
+    notebook.wait_until_run(waiting)
+    assert notebook.text(waiting) == "2\n"
+    assert tab.problems == [], "the page threw errors"
+    tab.page.close()
+
+
 @pytest.mark.matrix
 def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
-    before = notebook.text(notebook.execute(COMMS))
+    notebook.execute("before = len(comms)")
     shown = notebook.execute(SHOW)
     expect(badge(notebook.output(shown))).to_have_text("running")
     notebook.page.evaluate("cell => window.panel.content.widgets[cell].model.clearExecution()", shown)
     expect(badge(notebook.output(shown))).to_have_count(0)
     notebook.execute("f.cancel()")
-    wait_for_text(notebook, COMMS, before)
+    wait_until(notebook, "lambda: len(comms) == before")
     notebook.execute("from IPython.display import clear_output")
-    notebook.execute("from scaler_notebook.notebook import display as d; d.LATE_PAGES = d.LATE_CLICKS")
+    notebook.execute("d.LATE_PAGES = d.LATE_CLICKS")
     many = "for n in range(20):\n    f = ex.submit(time.sleep, 0.05)\n    display(f); f.result(); clear_output()\n"
     for _ in range(10):
         notebook.execute(many)
-    wait_for_text(notebook, COMMS, before)
-    left = (
-        "from scaler_notebook.notebook import bridge, display as d, publisher as p; q = p.publisher; "
-        "print(len(d._live), len(q._due), len(q._quiet_at), len(bridge.kernel_host().our_comms))"
-    )
-    wait_for_text(notebook, left, "0 0 0 0\n")
+    left = "len(comms) - before, d._live, queue._due, queue._quiet_at, bridge.kernel_host().our_comms"
+    wait_until(notebook, f"lambda: not any([{left}])")
 
 
 @pytest.mark.parametrize("how", [pytest.param("restarted", marks=pytest.mark.matrix), "killed"])
