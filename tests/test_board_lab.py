@@ -234,6 +234,16 @@ def test_the_saved_notebook_says_how_it_ended_and_the_view_stays_as_it_was(
     expect(board.locator(".scaler-pane .scaler-call")).to_have_text("work(77)")
 
 
+def test_a_group_that_has_ended_at_once_is_shown_live(notebook: LabNotebook) -> None:
+    cell = notebook.execute("quick = ex.map_async(work, range(3))\ndisplay(quick)\nprint(quick.wait())")
+    again = notebook.execute("quick")
+    for shown in (cell, again):
+        board = notebook.output(shown).locator(".scaler-board")
+        expect(chip(board, "done")).to_have_text("3 done")
+        row(board, "work(1)").click()
+        expect(board.locator(".scaler-pane .scaler-result")).to_have_text("1")
+
+
 def test_the_board_of_the_session_grows(notebook: LabNotebook) -> None:
     notebook.run(3)
     board = notebook.output(3).locator(".scaler-board")

@@ -1,52 +1,83 @@
-"""Takes the README's screenshot from the real thing: the demo notebook, in JupyterLab, while United's task runs."""
+"""Takes the README's pictures from the real thing: cards and a board in JupyterLab, light and dark, wide and narrow."""
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
+
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from lab import LabNotebook, LabServer, browser  # noqa: E402
 
+SETUP = """
+import random, time
+from scaler_notebook import NotebookExecutor, progress
+ex = NotebookExecutor(n_workers=4)
+def fit(airline, resamples):
+    print(f"{airline}: 48,110 flights, mean delay 9.4 min", flush=True)
+    if airline == "OO": raise ValueError("too few flights of OO: 29")
+    for i in progress(range(resamples), note="resamples"): time.sleep(0.002)
+    return {"airline": airline, "slope": 1.02}
+def score(fold):
+    for i in progress(range(100), note="epochs"): time.sleep((0.2 + fold % 7) / 200)
+    if fold % 19 == 11: raise ArithmeticError(f"fold {fold} does not converge")
+    return fold
+held, few = ex.submit(fit, "DL", 100_000), ex.submit(fit, "OO", 10)
+while not held.logs.stdout: time.sleep(0.01)
+held.cancel(); few.exception()
+"""
+CARDS = "ua = ex.submit(fit, 'UA', 5_000)\ndisplay(ua, few.widget(), held.widget())"
+BOARD = "ex.cancel_all()\nboard = ex.map_async(score, range(60))\nboard"
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
-def main() -> None:
-    cells = json.loads((ROOT / "notebooks" / "quickstart.ipynb").read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    setup = [source for source in code if "submit" not in source][:4]
-    submit = next(source for source in code if "resamples[" in source)
-    shown = [
-        f"{submit}\n\nfutures['UA']",
-        "wrong = ex.submit(fit, 'OO', groups['AA'], resamples='1000')\ndelta = futures['DL']\ndelta.cancel()\n"
-        "display(delta, wrong)",
-        "futures['OO'].result()  # the cell waits; the buttons work",
-    ]
+
+def take(page: Page, selector: str, path: Path) -> None:
+    """The part of the page from the first to the last of what a selector finds."""
+    boxes = [box for each in page.locator(selector).all() if (box := each.bounding_box())]
+    left, top = min(box["x"] for box in boxes), min(box["y"] for box in boxes)
+    right, bottom = max(box["x"] + box["width"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
+    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    page.screenshot(path=path, clip=clip)
+
+
+def main(folder: Path) -> None:
     server = LabServer(Path(tempfile.mkdtemp()))
     try:
         server.start()
-        server.write_notebook("flights.ipynb", ["\n".join(setup).replace("%load_ext scaler_notebook", ""), *shown])
+        server.write_notebook("flights.ipynb", [SETUP, CARDS, BOARD])
         with browser() as context:
-            notebook = LabNotebook.open(context, server, "flights.ipynb")
-            page = notebook.page
-            page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
-            notebook.run(0)
-            notebook.wait_until_run(0, 120)
-            for cell in (1, 2):
-                notebook.run(cell)
-                notebook.wait_until_run(cell)
-            notebook.run(3)
-            notebook.output(1).get_by_text("of 10,000,000 resamples").first.wait_for()
-            page.wait_for_timeout(6000)  # a picture with some time on its clock
-            page.set_viewport_size({"width": 1000, "height": 700})
-            page.locator(".jp-Cell").nth(1).evaluate("cell => cell.scrollIntoView({block: 'start'})")
-            page.wait_for_timeout(500)
-            page.screenshot(path=ROOT / "docs" / "card.png", clip={"x": 38, "y": 92, "width": 924, "height": 500})
+            for name, theme in THEMES.items():
+                for width in (760, 400):
+                    server.set("themes", {"theme": theme})
+                    context = context.browser.new_context(
+                        viewport={"width": width + 130, "height": 1000}, device_scale_factor=2
+                    )
+                    notebook = LabNotebook.open(context, server, "flights.ipynb")
+                    page = notebook.page
+                    page.evaluate("() => { const s = window.jupyterapp.shell; s.collapseLeft(); s.collapseRight(); }")
+                    end = "" if width == 760 else "-400"
+                    notebook.run(0)
+                    notebook.wait_until_run(0)
+                    notebook.run(1)
+                    expect(page.locator(".scaler-card .scaler-amount").first).to_contain_text("1\u2009")
+                    take(page, ".scaler-card", folder / f"card-{name}{end}.png")
+                    notebook.run(2)
+                    board = page.locator(".scaler-board")
+                    expect(board.locator(".scaler-chip[data-kind=failed]")).to_contain_text("1 failed")
+                    board.get_by_role("grid").get_by_text("score(11)").click()
+                    expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("converge")
+                    page.mouse.move(0, 0)
+                    board.scroll_into_view_if_needed()
+                    take(page, ".scaler-board", folder / f"board-{name}{end}.png")
+                    context.close()
+                    server.shut_down_kernels()
     finally:
         server.stop()
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs")

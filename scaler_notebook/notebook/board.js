@@ -5,7 +5,8 @@
  *
  * From the kernel:  {type: "rows", seq, now, strings, columns, progress, numbers | whole, title, epoch,
  *                    details, answer}
- * To the kernel:    {type: "ready", view} once a view listens, {type: "left", view} when none does any more,
+ * To the kernel:    {type: "here"} from a front end that has the widget, shown or not,
+ *                   {type: "ready", view} once a view listens, {type: "left", view} when none does any more,
  *                   {type: "gap"} when a message is missing,
  *                   {type: "cancel", rows, force}, {type: "retry", rows} with row numbers or "all",
  *                   {type: "open", row}, {type: "close", row}: whose details are wanted
@@ -433,6 +434,7 @@ export default () => {
         }
       };
       model.on("msg:custom", onMessage);
+      model.send({ type: "here" });
       return () => model.off("msg:custom", onMessage);
     },
     render: ({ model, el }) => renderBoard(store, model, el),

@@ -44,12 +44,15 @@ class Board:
         self._fallback = False  # this front end shows no widgets
         self._said_version = -1  # of the table, where no widget lives
         self._scheduled = False
-        self._feed = BoardFeed(host, title, table, group, self._settled)
+        self._bare = False  # was the widget left out?
+        self._feed = BoardFeed(host, title, table, group, self._settled, self._met)
 
     def show(self) -> None:
         """Display it in the cell that runs."""
         self._send(self._host.shell.display_pub.publish, update=False)
         publisher.call_later(READY_PATIENCE, self._was_it_ready)
+        if self._table.settled:
+            self._settled()
 
     def publish(self) -> None:
         """Send the static forms again, for those who see them alone; on the publisher's thread."""
@@ -73,7 +76,9 @@ class Board:
             "text/plain": board_rendering.text(self._title, counts, rows),
             "text/html": board_rendering.html(self._title, counts, rows, remark=remark),
         }
-        if not self._fallback:
+        # Who exports an executed notebook prefers the widget, which shows nothing without its kernel.
+        self._bare = self._fallback or (update and self._table.settled and not self._known())
+        if not self._bare:
             bundle["application/vnd.jupyter.widget-view+json"] = {
                 "version_major": 2,
                 "version_minor": 0,
@@ -83,10 +88,17 @@ class Board:
 
     def _settled(self) -> None:
         """All have ended: the notebook that is saved shall say so. A front end draws the widget again for it."""
-        if self._feed.ready:
+        if self._known():
             self._publish_after(LIVE_INTERVAL)
         else:
             last_words.add(self)
+            self._mark()
+
+    def _known(self) -> bool:
+        return self._feed.met or self._feed.ready
+
+    def _met(self) -> None:
+        if self._bare and not self._fallback:
             self._mark()
 
     def _publish_after(self, interval: float) -> None:

@@ -60,6 +60,8 @@ class BoardFeed(Feed):
         What it shows, if that is a group: what is retried takes its place there.
     settled
         Called on the publisher's thread when there is news and all tasks have ended.
+    met
+        Called when a front end says for the first time that it has the widget.
     """
 
     def __init__(
@@ -69,12 +71,15 @@ class BoardFeed(Feed):
         table: TaskTable,
         group: FutureGroup[Any] | None = None,
         settled: Callable[[], None] = lambda: None,
+        met: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(host, BoardWidget())
         self._title = title
         self._table = table
         self._group = None if group is None else weakref.ref(group)
+        self.met = False  # has a front end the widget?
         self._settled = settled
+        self._on_met = met
         self._settled_version = table.version if table.settled else -1
         self._epoch = 0.0
         self._strings: dict[str, int] = {}
@@ -167,6 +172,11 @@ class BoardFeed(Feed):
 
     def act(self, content: Content) -> bool:
         match content:
+            case {"type": "here"}:
+                if not self.met:
+                    self.met = True
+                    self._on_met()
+                return True
             case {"type": "cancel", "rows": asked, "force": bool(force)}:
                 numbers = self._meant(asked, lambda row: not row.over)
                 if numbers is not None:

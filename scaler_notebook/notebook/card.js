@@ -174,7 +174,7 @@ function build() {
   ui.output = h("div", "scaler-output", ui.earlier, ui.tail);
   ui.error = h("div", "scaler-error", ui.errorLine, ui.trace, ui.origin);
   ui.result = h("div", "scaler-result", ui.resultText, ui.resultRich);
-  ui.texts = h("div", "scaler-texts", ui.output, ui.error, ui.copy);
+  ui.texts = h("div", "scaler-texts", h("div", "scaler-written", ui.output, ui.error), ui.copy);
   ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.texts, ui.result, ui.earlierRun, ui.note, ui.status);
   setAttributes(ui.root, { role: "group", tabindex: "-1" });
   setAttributes(ui.icon, { class: "scaler-icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
