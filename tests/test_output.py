@@ -306,7 +306,8 @@ def write_from_c() -> None:
     libc = ctypes.CDLL(None)
     os.write(2, b"1 raw\n")
     publish({"text/plain": "a"})
-    libc.printf(b"2 from c")  # no end of line
+    libc.printf(b"2 from c")
+    libc.putchar(ord("!"))  # it stays in C's buffer
     publish({"text/plain": "b"})
     subprocess.run(["sh", "-c", "echo 3 from a child; echo 4 to stderr >&2"], check=True)
     publish({"text/plain": "c"})
@@ -314,7 +315,7 @@ def write_from_c() -> None:
     print("6 from python", file=sys.stderr)
     os.write(1, b"7 raw\n")
     print("8 from python")
-    libc.printf(b"9 at the end")
+    libc.putchar(ord("9"))
 
 
 def test_what_c_code_and_subprocesses_write_stands_between_the_displays_around_it(executor: NotebookExecutor) -> None:
@@ -323,14 +324,14 @@ def test_what_c_code_and_subprocesses_write_stands_between_the_displays_around_i
     assert in_words(future) == [
         ("stderr", "1 raw\n"),
         ("display", "a"),
-        ("stdout", "2 from c"),
+        ("stdout", "2 from c!"),
         ("display", "b"),
         ("stdout", "3 from a child\n"),
         ("stderr", "4 to stderr\n"),
         ("display", "c"),
         ("stdout", "5 again\n"),
         ("stderr", "6 from python\n"),
-        ("stdout", "7 raw\n8 from python\n9 at the end"),
+        ("stdout", "7 raw\n8 from python\n9"),
     ]
 
 
@@ -373,7 +374,7 @@ def test_tasks_of_one_process_do_not_mix() -> None:
     def first() -> int:
         print("first", end="")
         print("first too", end="", file=sys.stderr)
-        ctypes.CDLL(None).printf(b", in c")
+        ctypes.CDLL(None).putchar(ord("!"))
         return os.getpid()
 
     def second() -> int:
@@ -385,7 +386,7 @@ def test_tasks_of_one_process_do_not_mix() -> None:
         futures = [executor.submit(task) for task in (first, second) * 10]
         assert len({future.result(SAFETY) for future in futures}) == 1
         for one, two in zip(futures[::2], futures[1::2], strict=True):
-            assert (one.logs.stdout, one.logs.stderr, one.displays) == ("first, in c", "first too", ())
+            assert (one.logs.stdout, one.logs.stderr, one.displays) == ("first!", "first too", ())
             assert in_words(two) == [("stdout", "second\n"), ("display", "display of the second")]
 
 
