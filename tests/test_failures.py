@@ -29,7 +29,7 @@ from kernels import kernel
 from waits import SAFETY
 
 import scaler_notebook
-from scaler_notebook import NotebookExecutor
+from scaler_notebook import NotebookExecutor, ProcessorDiedError
 from scaler_notebook.protocol import failures, payloads, tracebacks
 from scaler_notebook.protocol.errors import ProtocolError
 
@@ -209,6 +209,42 @@ def test_an_exception_that_cannot_travel_is_replaced_by_its_words(error: Excepti
     assert "in function" in "".join(traceback.format_tb(back.__traceback__))
     payload = payloads.dump(failures.describe(raised(function), ()))
     assert failures.words(payload)[1].endswith(f"{type(error).__name__}: {word}\n")
+
+
+class NoNotes(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError("no notes")
+
+
+class NoMembers(Exception):
+    @property
+    def exceptions(self) -> tuple[Exception, ...]:
+        raise RuntimeError("no members")
+
+
+class Nothing(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("nothing")
+
+
+class Exits(Exception):
+    def __reduce__(self) -> Any:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize("kind", [NoNotes, NoMembers, Nothing, Exits])
+def test_an_exception_whose_own_code_raises_ends_no_process(executor: NotebookExecutor, kind: type[Exception]) -> None:
+    def task() -> None:
+        raise kind("words")
+
+    future = executor.submit(task)
+    error = future.exception(SAFETY)
+    assert kind.__name__ in repr(error)
+    assert not isinstance(error, ProcessorDiedError)
+    assert future.failure is not None
+    assert future.failure.frames[-1][2] == "task"
+    assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
 def test_an_exception_with_a_large_array_travels() -> None:

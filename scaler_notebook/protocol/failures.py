@@ -78,6 +78,16 @@ def describe(error: BaseException, own_files: tuple[str, ...], where: str = "", 
     where, call
         Those of :class:`RemoteFailure`.
     """
+    try:
+        return RemoteFailure(_links(error, own_files), where, call)
+    except Exception as problem:  # raised by the exception's own code: a property, __getattribute__
+        words = f"{type(error).__name__} (the exception itself cannot be described: {type(problem).__name__})"
+        frames = tracebacks.places(vars(BaseException)["__traceback__"].__get__(error), own_files)
+        link = Link(payloads.dump(RuntimeError(words)), f"RuntimeError: {words}\n", frames)
+        return RemoteFailure((link,), where, call)
+
+
+def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[Link, ...]:
     shortcut = _shortcut(error)
     found = [error]
     numbers = {id(error): 0}
@@ -109,7 +119,7 @@ def describe(error: BaseException, own_files: tuple[str, ...], where: str = "", 
         links.append(
             replace(link, cause=cause_number, context=context_number, members=members, suppress_context=suppressed)
         )
-    return RemoteFailure(tuple(links), where, call)
+    return tuple(links)
 
 
 def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException | None, BaseException | None, int]:
@@ -145,7 +155,7 @@ def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
         # An exception with an __init__ of its own pickles, and then does not load.
         if not isinstance(payloads.load(payload), BaseException):
             raise TypeError("it loads as something else")
-    except Exception:
+    except BaseException:  # a __reduce__ may raise anything
         words = f"{headline.strip()} (the exception itself cannot be pickled)"
         payload = payloads.dump(None if _members(error) else RuntimeError(words))
     notes = getattr(error, "__notes__", None)
