@@ -18,7 +18,9 @@ else:
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / ".venv-kernels"
-VERSIONS = ("6.29.5", "6.31.0", "7.3.0", "7.4.0")
+WITH_IPYTHON_8 = "6.29.5"
+MORE = {WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat")}
+VERSIONS = (WITH_IPYTHON_8, "6.31.0", "7.3.0", "7.4.0")
 
 # ipykernel 7.0 to 7.3, alone as with us, loses one request in some hundred: one that comes in while a reply goes out
 # lies unread in the socket. This is how 7.4 sends replies.
@@ -46,13 +48,14 @@ def kernel_specs(version: str) -> KernelSpecManager:
 def _make(environment: Path, version: str) -> None:
     stamp = environment / ".made-of"
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    made_of = "\n".join([sys.version, *project["dependencies"], *project["optional-dependencies"]["notebook"]])
+    more = MORE.get(version, ())
+    made_of = "\n".join([sys.version, *project["dependencies"], *project["optional-dependencies"]["notebook"], *more])
     if stamp.exists() and stamp.read_text() == made_of:
         return
     venv.create(environment, clear=True, with_pip=True)
     python = str(environment / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"ipykernel=={version}", "--editable", f"{ROOT}[notebook]"], check=True)
+    subprocess.run([*pip, f"ipykernel=={version}", "--editable", f"{ROOT}[notebook]", *more], check=True)
     subprocess.run([python, "-m", "ipykernel", "install", "--sys-prefix", "--name", kernel_name(version)], check=True)
     stamp.write_text(made_of)
 

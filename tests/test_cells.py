@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel_environments import WITH_IPYTHON_8, kernel_name, kernel_specs
 from kernels import Executed, Kernel, kernel
 
 SETUP = """
@@ -21,9 +22,11 @@ def scaled(x): return x * N
 """
 
 
-@pytest.fixture(scope="module")
-def module_kernel() -> Iterator[Kernel]:
-    with kernel() as started:
+@pytest.fixture(scope="module", params=["IPython 9", pytest.param("IPython 8", marks=pytest.mark.matrix)])
+def module_kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    old = request.param == "IPython 8"
+    name, specs = (kernel_name(WITH_IPYTHON_8), kernel_specs(WITH_IPYTHON_8)) if old else ("python3", None)
+    with kernel(name, specs) as started:
         assert not started.run(SETUP).error
         yield started
 
@@ -189,6 +192,14 @@ def test_what_the_front_end_alone_can_render_is_displayed_beside_the_card(k: Ker
     assert "scaler-result" not in bundle(executed)["text/html"]
 
 
+@pytest.mark.parametrize("shown", ["figure", "figure.show()"])
+def test_plotly_figures_are_displayed_by_the_front_end(k: Kernel, shown: str) -> None:
+    code = f"%%scaler\nimport plotly.graph_objects as go\nfigure = go.Figure(go.Bar(y=data))\n{shown}"
+    executed = k.run(code, 60)
+    k.until(lambda m: "application/vnd.plotly.v1+json" in m["content"].get("data", {}))
+    assert len(bundle(executed)["text/html"]) < 10_000
+
+
 def test_widgets_show_their_static_forms(k: Kernel) -> None:
     executed = k.run("%%scaler\nimport ipywidgets\nipywidgets.IntSlider()", 60)
     assert "IntSlider" in bundle(executed)["text/plain"]
@@ -202,6 +213,12 @@ def test_magics_and_shell_commands(k: Kernel, tmp_path: Path) -> None:
     assert "shell 5 6" in html
     assert "10 []" in html
     assert "CPU times" in html
+
+
+def test_functions_of_the_notebook_that_ask_for_the_shell_get_the_tasks(k: Kernel) -> None:
+    k.run("def listed(): return get_ipython().getoutput('echo one; echo two'), os.getpid()")
+    assert result(k, "%%scaler\nlines, pid = listed()\nlines = list(lines)").startswith("{'lines': ['one', 'two']")
+    assert k.run("f = %scaler submit listed()\nprint(f.result()[1] != os.getpid())").text == "True\n"
 
 
 def test_await_works(k: Kernel) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kernel_environments import WITH_IPYTHON_8, kernel_name, kernel_specs
 from kernels import Kernel, kernel
 
 from scaler_notebook.notebook.commands import COMMANDS
@@ -30,9 +31,11 @@ def waits(path):
 """
 
 
-@pytest.fixture(scope="module")
-def module_kernel() -> Iterator[Kernel]:
-    with kernel() as started:
+@pytest.fixture(scope="module", params=["IPython 9", pytest.param("IPython 8", marks=pytest.mark.matrix)])
+def module_kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    old = request.param == "IPython 8"
+    name, specs = (kernel_name(WITH_IPYTHON_8), kernel_specs(WITH_IPYTHON_8)) if old else ("python3", None)
+    with kernel(name, specs) as started:
         assert not started.run(SETUP).error
         yield started
 

@@ -14,8 +14,9 @@ MAX_TEXT = 16_000  # characters of text between two displays
 
 
 def is_native(display: Display) -> bool:
-    """Is there a renderer in the front end that alone can show it well (plotly's, Vega's)?"""
-    return any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
+    """Can the front end alone show it: by a renderer of its own (plotly's, Vega's), or by running a script?"""
+    renderer = any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
+    return renderer or "<script" in _text(display.bundle.get("text/html", ""))
 
 
 def html(pieces: Iterable[Piece]) -> str:
