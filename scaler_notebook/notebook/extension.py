@@ -17,7 +17,7 @@ def load_ipython_extension(shell: Any) -> None:
     else:
         terminal.activate(shell)
     # What reaches the notebook's shell in a task (a function that calls get_ipython) has the task's own there.
-    copyreg.pickle(type(shell), lambda _: (displays.task_shell, ()))  # type: ignore[arg-type,return-value]
+    copyreg.pickle(type(shell), lambda _: (displays.task_shell, ()))
     history.session.begin()
     shell.register_magics(ScalerMagics)
     completion.install(shell)
