@@ -122,6 +122,17 @@ CLICK = """async row => {
     line.querySelector('.scaler-row-cancel').click();
 })}"""
 
+FRAMES = """() => {
+    window.frames_ms = []; window.framesEnd = false;
+    let last = performance.now();
+    const frame = now => {
+        window.frames_ms.push(now - last);
+        last = now;
+        if (!window.framesEnd) requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+}"""
+
 PLAIN_CLICK = """async n => {
     const line = [...document.querySelectorAll('.widget-hbox')].filter(line => line.querySelector('button'))[n];
     return await new Promise(resolve => {
@@ -182,10 +193,16 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
     print(f"  click to badge, a cell sleeps: {clicks(CLICK, 500, 20)}")
     notebook.wait_until_run(3, 60)
     run(4)
+    notebook.page.evaluate(FRAMES)
     through = run(5)
+    frames = sorted(notebook.page.evaluate("() => { window.framesEnd = true; return window.frames_ms; }"))
     print(
         f"{tasks:,} tasks through a board in {through['seconds']:.1f} s: publisher CPU {through['publisher']:.2f} s, "
         f"{through['messages']:.0f} messages, {through['bytes'] / 1000:,.0f} kB"
+    )
+    print(
+        f"  frames of the browser meanwhile: median {statistics.median(frames):.0f} ms, "
+        f"95 % within {frames[int(0.95 * len(frames))]:.0f} ms, worst {frames[-1]:.0f} ms"
     )
     plain = run(6)
     shown = painted(".widget-html-content", f"task {PLAIN_TASKS - 1}", plain["began"])

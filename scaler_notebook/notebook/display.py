@@ -81,7 +81,7 @@ class Card:
             _live.discard(self)
             # Clicks that wait behind a busy main thread come to it before this does, and get their answer.
             self._host.post(self._retire_soon)
-        if self._ended or self._is_unseen():
+        if self._ended or (self._fallback and self._is_unseen()):
             self._host.display_pub.publish(
                 data=self._static(), metadata={}, transient={"display_id": self._display_id}, update=True
             )
