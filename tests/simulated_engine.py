@@ -171,7 +171,7 @@ class Engine:
         queued = job is not None and job.owner == owner and not job.last and job.process is None
         if job is not None and job.owner == owner and not job.last:
             job.asked_to_stop(request, self.clock.now)
-        self.core.cancel(owner, request, self.clock.now)
+        self.core.cancel(owner, request, self.clock.now, self.clock.time)
         if queued:
             assert job is not None
             assert job.last == "confirmed", "take the task back if it has not started"
@@ -186,7 +186,7 @@ class Engine:
             job.orphaned = True
             if job.process is None:
                 job.last, job.rests = FORGOTTEN, None
-        self.core.client_gone(owner)
+        self.core.client_gone(owner, self.clock.now, self.clock.time)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
         assert all(job.process.killed for job in theirs if job.process is not None), "what it left is cancelled"

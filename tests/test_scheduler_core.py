@@ -110,7 +110,7 @@ class Scene:
         self.core.submit(owner, task(task_id, retries=self.retries), self.now, CLOCK)
 
     def cancel(self, force: bool = True, owner: bytes = b"me", grace: float = GRACE, task_id: str = "t") -> None:
-        self.core.cancel(owner, TaskCancel(task_id, force, grace), self.now)
+        self.core.cancel(owner, TaskCancel(task_id, force, grace), self.now, CLOCK)
 
     def ended(self, end: End = End.SUCCESS, seq: int = 1, process: int = 1) -> None:
         self.core.process_ended_run(process, Ended(seq, end, EMPTY), self.now, CLOCK)
@@ -119,7 +119,7 @@ class Scene:
         self.core.process_died(process, "it died", begun, self.now, CLOCK)
 
     def gone(self, owner: bytes = b"me") -> None:
-        self.core.client_gone(owner)
+        self.core.client_gone(owner, self.now, CLOCK)
 
     def after(self, seconds: float) -> None:
         self.now += seconds
@@ -587,6 +587,16 @@ def test_no_task_overtakes_one_that_waits_for_the_same_capability() -> None:
     assert scene.running == ["later", "writes"]
 
 
+def test_who_waited_behind_one_that_is_cancelled_runs() -> None:
+    scene = Shared()
+    scene.submit("writes", {"disk": 1})
+    scene.submit("waits", {"gpu": 2, "disk": 1})
+    scene.submit("behind", {"gpu": 1})
+    assert scene.running == ["writes"]
+    scene.core.cancel(b"me", TaskCancel("waits", True), 0.0, CLOCK)
+    assert scene.running == ["behind", "writes"]
+
+
 @pytest.mark.parametrize("way", ["end", "fail", "try again", "die", "die before", "stop", "leave"])
 def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -> None:
     scene = Shared()
@@ -602,11 +612,11 @@ def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -
         case "fail" | "try again":
             scene.end("holds", End.FAILED)
         case "stop":
-            scene.core.cancel(b"me", TaskCancel("holds", True, 0.0), 0.0)
+            scene.core.cancel(b"me", TaskCancel("holds", True, 0.0), 0.0, CLOCK)
             scene.end("holds", End.STOPPED)
         case "leave":
             scene.submit("another's waits")
-            scene.core.client_gone(b"me")
+            scene.core.client_gone(b"me", 0.0, CLOCK)
     if way == "leave":
         return
     if way in ("die", "die before", "stop"):
@@ -1005,7 +1015,7 @@ class Scheduler(RuleBasedStateMachine):
             fate.asked, fate.deadline = force, self.world.now + grace
         queued = name in self.world.queue or fate.rests is not None
         self.world.not_found.clear()
-        self.core.cancel(owner, TaskCancel(name, force, grace), self.world.now)
+        self.core.cancel(owner, TaskCancel(name, force, grace), self.world.now, CLOCK)
         assert self.world.not_found == ([] if known else [(owner, name)])
         if known and queued:
             assert fate.final == "Canceled"
@@ -1034,7 +1044,7 @@ class Scheduler(RuleBasedStateMachine):
                     fate.final = "forgotten"
                 elif fate.rests is not None:
                     fate.rests, fate.final = None, "forgotten"
-        self.core.client_gone(owner)
+        self.core.client_gone(owner, self.world.now, CLOCK)
         assert all(p in self.world.dying for p, n in self.world.holds.items() if self.world.fates[n].owner == owner)
 
     @invariant()

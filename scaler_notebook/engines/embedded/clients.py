@@ -116,7 +116,7 @@ class Clients:
                     case Task():
                         self._submit(owner, message, now, clock)
                     case TaskCancel():
-                        self._core.cancel(owner, message, now)
+                        self._core.cancel(owner, message, now, clock)
                     case ClientContext():
                         self._core.move(owner, message)
                     case BuffersReceived():
@@ -172,7 +172,7 @@ class Clients:
 
     def _gone(self, owner: bytes) -> None:
         self._departed.add(owner)
-        self._core.client_gone(owner)
+        self._core.client_gone(owner, time.monotonic(), time.time())
         self._receivers.pop(owner, None)
         self._take_back([descriptor for descriptor, client in self._lent.items() if client == owner])
 

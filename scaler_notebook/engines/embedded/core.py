@@ -90,7 +90,7 @@ class Core:
         self._contexts.pop(owner, None)
         self._contexts[owner] = context
 
-    def cancel(self, owner: bytes, request: TaskCancel, now: float) -> None:
+    def cancel(self, owner: bytes, request: TaskCancel, now: float, clock: float) -> None:
         """Of a task that is not held here, or is another's, whoever asks hears that it is over."""
         record = self._records.get(request.task_id)
         if record is None or record.owner != owner:
@@ -98,12 +98,14 @@ class Core:
         record.force = record.force or request.force
         event = Event.CANCEL_FORCE if request.force else Event.CANCEL
         self._handle(record, event, now, request.grace)
+        self.dispatch(now, clock)  # it may have stood before others that wait for the same capability
 
-    def client_gone(self, owner: bytes) -> None:
+    def client_gone(self, owner: bytes, now: float, clock: float) -> None:
         """Nobody waits for its tasks any more."""
         self._contexts.pop(owner, None)
         for record in [r for r in self._records.values() if r.owner == owner]:
             self._handle(record, Event.CLIENT_GONE)
+        self.dispatch(now, clock)
 
     # ------------------------------------------------------------------ processes
 
