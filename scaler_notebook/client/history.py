@@ -5,7 +5,7 @@ Bounded: the oldest records go, and before that their output.
 
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +40,19 @@ class Record:
     ----------
     future
         Not held: when nobody else does, what it said at its end stays.
+    grew
+        Told by how many characters what is kept has grown.
     """
 
-    __slots__ = ("__weakref__", "_end", "_future", "call", "submitted_at", "task_id")
+    __slots__ = ("__weakref__", "_end", "_future", "_grew", "call", "submitted_at", "task_id")
 
-    def __init__(self, future: ScalerFuture[Any]) -> None:
+    def __init__(self, future: ScalerFuture[Any], grew: Callable[[int], None]) -> None:
         self.task_id = future.task_id
         self.call = future.call
         self.submitted_at = future.submitted_at
         self._future = weakref.ref(future)
         self._end: Snapshot | None = None
+        self._grew = grew
         future.watch(self._look)
 
     def future(self) -> ScalerFuture[Any] | None:
@@ -103,7 +106,7 @@ class Record:
         if future.done():
             before = len(self._end.output) if self._end is not None else 0
             self._end = _snapshot(future)
-            session.grew(len(self._end.output) - before)
+            self._grew(len(self._end.output) - before)
 
 
 class History:
@@ -134,7 +137,7 @@ class History:
         self._kept = 0
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        self._records[future.task_id] = Record(future)
+        self._records[future.task_id] = Record(future, self._grew)
         while len(self._records) > MAX_RECORDS:
             oldest = next((r for r in self._records.values() if r.is_over), None)
             if oldest is None:
@@ -142,7 +145,7 @@ class History:
             self._kept -= oldest.drop_output()
             del self._records[oldest.task_id]
 
-    def grew(self, characters: int) -> None:
+    def _grew(self, characters: int) -> None:
         """Somebody's last words are kept; make room if it is too much."""
         self._kept += characters
         if self._kept > MAX_ALL_OUTPUT:
