@@ -16,6 +16,7 @@ class ScalerMagics(Magics):
     @line_cell_magic
     def scaler(self, line: str, cell: str | None = None) -> Any:
         """Run, see and stop tasks; ``%scaler --help`` and ``%%scaler --help`` say how."""
+        __tracebackhide__ = True
         if cell is None:
             return commands.run(self.shell, line)
         return commands.run_cell(self.shell, line, cell)

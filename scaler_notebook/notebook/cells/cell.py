@@ -54,6 +54,7 @@ def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: 
     TaskSerializationError
         A variable cannot be pickled; the message names it.
     """
+    __tracebackhide__ = True
     raw = f"{head}\n{body}"
     tree, file = _parse(shell, raw, body)
     found = names.analyse(tree)
@@ -73,6 +74,7 @@ def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: 
 
 
 def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
+    __tracebackhide__ = True
     if body.lstrip().startswith("%%"):
         magic = body.split()[0]
         raise UsageError(
@@ -97,6 +99,7 @@ def _number(shell: Any) -> int:
 
 
 def _compile(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
+    __tracebackhide__ = True
     last = tree.body[-1]
     if isinstance(last, ast.Expr) and not quiet:
         kept = ast.Assign([ast.Name(VALUE, ast.Store())], last.value)
@@ -121,6 +124,7 @@ def _check_out(out: tuple[str, ...], found: names.CellNames) -> None:
 
 
 def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[str, Any]:
+    __tracebackhide__ = True
     namespace = shell.user_ns
     for name in given:
         if name not in namespace:

@@ -59,6 +59,7 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     BaseException
         With ``--wait``, what the task raises.
     """
+    __tracebackhide__ = True
     try:
         options = _options(line)
     except HelpShown:
@@ -108,6 +109,7 @@ def _needs(text: str) -> tuple[str, int]:
 
 
 def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any]:
+    __tracebackhide__ = True
     environment = prepared.environment
     if options.force_copy:
         environment = environment.anew(copy.deepcopy, secrets.token_hex(8))

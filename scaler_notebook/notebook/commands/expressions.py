@@ -1,7 +1,9 @@
 """What a line of Python means as a task: a call whose parts are evaluated here, or an expression that runs there."""
 
 import ast
+import itertools
 import keyword
+import linecache
 import re
 import symtable
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 
 from IPython.core.error import UsageError
 
+_numbers = itertools.count(1)
 CAPTURE = "__scaler_notebook_call__"
 NAME_THEN_MORE = re.compile(r"([A-Za-z_][\w.]*)\s+(?!(?:if|for|and|or|is|in|not)\b)(?=[\w\[({'\"])")
 
@@ -33,13 +36,14 @@ def parsed(expression: str, namespace: dict[str, Any]) -> Call:
     Exception
         What an argument raises.
     """
+    __tracebackhide__ = True
     body = _parse(expression).body
     missing = [name for name in _globals(expression) if name not in namespace and name not in _builtins(namespace)]
     if missing:
         raise NameError(f"name {missing[0]!r} is not defined; nothing was submitted")
     if isinstance(body, ast.Call):
-        return _evaluated([body.func, *body.args], body.keywords, namespace)
-    function = eval(compile(f"lambda: (\n{expression}\n)", "<%scaler submit>", "eval"), namespace)
+        return _evaluated([body.func, *body.args], body.keywords, namespace, expression)
+    function = eval(compile(f"lambda: (\n{expression}\n)", _file("\n" + expression), "eval"), namespace)
     return Call(function, (), {})
 
 
@@ -53,6 +57,7 @@ def map_parts(text: str, namespace: dict[str, Any]) -> Call:
     SyntaxError
         It reads like no arguments of a call.
     """
+    __tracebackhide__ = True
     spaced = NAME_THEN_MORE.match(text)
     if spaced and not keyword.iskeyword(spaced[1]):
         text = f"{spaced[1]}, {text[spaced.end() :]}"
@@ -62,17 +67,26 @@ def map_parts(text: str, namespace: dict[str, Any]) -> Call:
             "%scaler map takes a function and at least one iterable: %scaler map fit, alphas. "
             "For fixed arguments: %scaler map partial(fit, X), alphas"
         )
-    return _evaluated(body.args, [], namespace)
+    return _evaluated(body.args, [], namespace, f"{CAPTURE}({text})")
 
 
-def _evaluated(parts: list[ast.expr], keywords: list[ast.keyword], namespace: dict[str, Any]) -> Call:
+def _evaluated(parts: list[ast.expr], keywords: list[ast.keyword], namespace: dict[str, Any], source: str) -> Call:
     """Function and arguments, evaluated as those of a call are, stars included."""
+    __tracebackhide__ = True
     ours = ast.Call(ast.Name(CAPTURE, ast.Load()), parts, keywords)
-    code = compile(ast.fix_missing_locations(ast.Expression(ours)), "<%scaler>", "eval")
+    code = compile(ast.fix_missing_locations(ast.Expression(ours)), _file(source), "eval")
     return eval(code, namespace, {CAPTURE: lambda function, /, *args, **kwargs: Call(function, args, kwargs)})  # type: ignore[no-any-return]
 
 
+def _file(source: str) -> str:
+    """A name under which tracebacks find the source."""
+    name = f"<%scaler {next(_numbers)}>"
+    linecache.cache[name] = len(source), None, source.replace(f"{CAPTURE}(", " " * 8).splitlines(keepends=True), name
+    return name
+
+
 def _parse(expression: str) -> ast.Expression:
+    __tracebackhide__ = True
     try:
         return ast.parse(expression, mode="eval")
     except SyntaxError as error:

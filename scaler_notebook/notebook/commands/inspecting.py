@@ -92,6 +92,7 @@ def result_options(parser: argparse.ArgumentParser) -> None:
 
 def result(shell: Any, options: argparse.Namespace) -> Any:
     """Its result, waited for."""
+    __tracebackhide__ = True
     return finding.future(options.TASK).result(options.timeout)
 
 

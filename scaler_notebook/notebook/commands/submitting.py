@@ -16,6 +16,7 @@ def expression(parser: argparse.ArgumentParser) -> None:
 
 def submit(shell: Any, text: str) -> ScalerFuture[Any]:
     """Run an expression; its future."""
+    __tracebackhide__ = True
     call = expressions.parsed(text, shell.user_ns)
     return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, name=text)
 
@@ -27,5 +28,6 @@ def call_of_map(parser: argparse.ArgumentParser) -> None:
 
 def map_(shell: Any, text: str) -> FutureGroup[Any]:
     """A call for each item; their futures."""
+    __tracebackhide__ = True
     call = expressions.map_parts(text, shell.user_ns)
     return session_executor.current().map_async(call.function, *call.args)

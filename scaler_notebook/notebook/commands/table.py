@@ -50,6 +50,7 @@ class Command:
 
     def run(self, shell: Any, rest: str) -> Any:
         """Parse the rest of the line and act."""
+        __tracebackhide__ = True
         parser = self.parser
         try:
             if self.argument == "expression" and rest not in ("-h", "--help"):
@@ -164,6 +165,7 @@ def run(shell: Any, line: str) -> Any:
     UsageError
         That is no command; the message says what to type instead.
     """
+    __tracebackhide__ = True
     name, _, rest = line.strip().partition(" ")
     if name in ("", "-h", "--help", "help"):
         command = COMMANDS.get(rest.strip())
