@@ -288,6 +288,32 @@ def test_a_deadline_cancels(k: Kernel) -> None:
     assert k.run("f = _\nsn.wait([f])\nprint(f.cancel_reason.value)").text == "timed out\n"
 
 
+def test_retries(k: Kernel, tmp_path: Path) -> None:
+    mark = str(tmp_path / "tried")
+    k.run(f"%%scaler --retries 2\nif not os.path.exists({mark!r}):\n    open({mark!r}, 'w').close()\n    1 / 0\nx = 1")
+    assert k.run("print(dict(_.result()), _.tries)").text == "{'x': 1} 2\n"
+
+
+def test_the_higher_priority_runs_first(k: Kernel, tmp_path: Path) -> None:
+    k.run("%scaler start -n 1\ngate = %scaler submit time.sleep(60)\ntasks = []")
+    k.run("while gate.state.value != 'running': time.sleep(0.01)")
+    log = str(tmp_path / "log")
+    for priority in (0, 2, 1):
+        k.run(f"%%scaler --priority {priority} --progress-after 0\nwith open({log!r}, 'a') as f: f.write('{priority}')")
+        k.run("tasks.append(_)")
+    assert k.run("gate.cancel(); print(len(sn.wait(tasks).done))").text == "3\n"
+    assert Path(log).read_text() == "210"
+
+
+def test_needs(k: Kernel) -> None:
+    executed = k.run("%%scaler --needs gpu=1\nx = 1")
+    assert executed.error.startswith("CapabilityError")
+    assert "gpu" in executed.error
+    k.run("%scaler stop")
+    assert "workers runs at" in k.run("%scaler start -n 2 --capability gpu=1").text
+    assert result(k, "%%scaler --needs gpu\nx = 1") == "{'x': 1}"
+
+
 @pytest.mark.parametrize(
     ("cell", "words"),
     [

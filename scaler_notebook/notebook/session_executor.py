@@ -12,9 +12,10 @@ def current() -> NotebookExecutor:
     return executor if executor is not None else begin()
 
 
-def begin(workers: int | None = None) -> NotebookExecutor:
+def begin(workers: int | None = None, capabilities: dict[str, int] | None = None) -> NotebookExecutor:
     """A new one of our own, whose engine starts with its first task; a former one takes no more tasks."""
-    return _replace(NotebookExecutor(n_workers=workers if workers is not None else settings.workers))
+    workers = workers if workers is not None else settings.workers
+    return _replace(NotebookExecutor(n_workers=workers, capabilities=capabilities))
 
 
 def connect(address: str) -> NotebookExecutor:

@@ -18,6 +18,7 @@ from ..cells.cell import Prepared, prepare
 from ..cells.task import Environment
 from ..settings import settings
 from ..settle import settle
+from .engine import amount
 from .parsing import HelpShown, MagicParser
 
 NOTES = """\
@@ -38,7 +39,13 @@ def parser() -> MagicParser:
     add("--timeout", type=float, metavar="S", help="cancel the task if it has not ended after so many seconds")
     add("--retries", type=int, metavar="N", help="run it again so many times if it raises an exception")
     add("--priority", type=int, metavar="N", help="higher ones start first; 0 otherwise")
-    add("--needs", type=_needs, action="append", metavar="NAME=N", help="e.g. gpu=1: a capability of the engine")
+    add(
+        "--needs",
+        type=amount,
+        action="append",
+        metavar="NAME=N",
+        help="e.g. gpu=1, of what %%scaler start --capability gave",
+    )
     add("--force-copy", action="store_true", help="send the values anew, even if the engine has equal ones")
     add(
         "--progress-after",
@@ -99,13 +106,6 @@ def _names(text: str) -> tuple[str, ...]:
         if name != "*" and not name.isidentifier():
             raise argparse.ArgumentTypeError(f"{name!r} is no name; names are separated by commas")
     return found
-
-
-def _needs(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not name or not (number or "1").isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
-    return name, int(number or 1)
 
 
 def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any]:

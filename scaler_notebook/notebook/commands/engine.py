@@ -20,14 +20,32 @@ def start_options(parser: argparse.ArgumentParser) -> None:
         "-n", "--workers", type=int, metavar="N", help="how many tasks run at the same time; the cores otherwise"
     )
 
+    parser.add_argument(
+        "--capability",
+        type=amount,
+        action="append",
+        metavar="NAME=N",
+        help="what the engine's tasks share, e.g. gpu=2: for %%scaler --needs and capabilities= of a submit",
+    )
+
+
+def amount(text: str) -> tuple[str, int]:
+    """``gpu=2``; a name alone is one of it."""
+    name, _, number = text.partition("=")
+    if not name or not (number or "1").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
+    return name, int(number or 1)
+
 
 def start(shell: Any, options: argparse.Namespace) -> None:
     """The engine, now."""
     executor = latest()
-    if executor is not None and executor.is_running and options.workers not in (None, executor.n_workers):
-        raise UsageError(f"the engine runs already, with {executor.n_workers} workers; %scaler stop ends it")
-    if executor is None or (options.workers is not None and not executor.is_running):
-        executor = session_executor.begin(options.workers)
+    wanted = options.workers is not None or options.capability
+    if executor is not None and executor.is_running:
+        if options.workers not in (None, executor.n_workers) or options.capability:
+            raise UsageError(f"the engine runs already, with {executor.n_workers} workers; %scaler stop ends it")
+    elif executor is None or wanted:
+        executor = session_executor.begin(options.workers, dict(options.capability or ()))
     executor.start()
     print(f"{_engine(executor)}; %scaler status says what it does")
 
