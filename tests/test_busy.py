@@ -116,7 +116,7 @@ def click_and_see(notebook: LabNotebook, card: Locator, source: str, heard: bool
         if heard:
             expect(badge(card)).to_have_text("cancelled: stopped")
         else:
-            expect(card.locator(".scaler-note")).to_have_text("no answer yet: the kernel may be busy")
+            expect(card.locator(".scaler-note")).to_have_text("no answer yet: the kernel may be busy; you can click again")
             expect(badge(card)).to_have_text("running")
     expect(badge(card)).to_have_text("cancelled: stopped")
 
