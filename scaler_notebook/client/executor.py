@@ -1,38 +1,30 @@
 """``NotebookExecutor``: a ``concurrent.futures.Executor`` whose tasks can be seen and stopped."""
 
 import atexit
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from ..engines.base import Engine
 from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
-from ..protocol.capabilities import check
-from ..protocol.messages import EngineStatus, Payload, Task, TaskOptions
 from ..protocol.states import TaskState
-from . import journal, waiting
+from . import waiting
 from .collect import results_in_order
-from .describe import describe_call, function_name
-from .future import CANCEL_TIMEOUT, ScalerFuture
-from .group import FutureGroup
-from .lifecycle import TaskLifecycle
-from .options import checked_call, checked_capabilities, task_options
-from .pickling import pickle_call
-from .policy import DEFAULTS, OnInterrupt, Policy
-from .session import Session, open_sessions
+from .engine_client import EngineClient
+from .future import ScalerFuture
+from .options import checked_capabilities
+from .policy import OnInterrupt
+from .session import open_sessions
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _executors: "list[weakref.ref[NotebookExecutor]]" = []  # in the order in which they were made
 
 
-class NotebookExecutor(Executor):
+class NotebookExecutor(EngineClient, Executor):
     """Runs calls on worker processes of this machine.
 
     The engine starts with the first task and ends with :meth:`shutdown`, with the kernel, or with the script (which
@@ -89,41 +81,12 @@ class NotebookExecutor(Executor):
         if address is not None and capabilities is not None:
             raise ValueError("the engine at an address has its capabilities; give an address or capabilities")
         self._capabilities = checked_capabilities(capabilities)
-        self.policy = Policy(
-            DEFAULTS.grace if grace is None else grace,
-            DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
-        )
+        super().__init__(grace, on_interrupt)
         if address is not None:
             AttachedEngine(address)  # for its opinion of the address: now, not at the first submit
         self._address = address
         self._workers = workers if workers is not None else available_cores()
-        self._session: Session | None = None
-        self._starting = threading.Lock()
-        self._shut_down = False
         _executors[:] = [*(known for known in _executors if known() is not None), weakref.ref(self)]
-
-    @property
-    def grace(self) -> float:
-        """Seconds between the interrupt and what follows; may be set at any time, for tasks submitted before too."""
-        return self.policy.grace
-
-    @grace.setter
-    def grace(self, seconds: float) -> None:
-        self.policy.grace = seconds
-
-    @property
-    def on_interrupt(self) -> OnInterrupt:
-        """What the stop button does to the tasks that somebody waits for; may be set at any time."""
-        return self.policy.on_interrupt
-
-    @on_interrupt.setter
-    def on_interrupt(self, choice: OnInterrupt) -> None:
-        self.policy.on_interrupt = choice
-
-    @property
-    def is_shut_down(self) -> bool:
-        """Does it take no more tasks?"""
-        return self._shut_down
 
     @property
     def n_workers(self) -> int:
@@ -135,150 +98,15 @@ class NotebookExecutor(Executor):
         """What tasks may need, and how much of each there is in all."""
         return dict(self._running_session().capabilities if self._address is not None else self._capabilities)
 
-    @property
-    def address(self) -> str:
-        """Where other processes of this user on this machine reach the engine; starts it if need be."""
-        return self._running_session().address
-
     def _new_engine(self) -> Engine:
         if self._address is not None:
             return AttachedEngine(self._address)
         return EmbeddedEngine(self._workers, self._capabilities)
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
-        """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
-
-        Raises
-        ------
-        TaskSerializationError
-            The function or an argument cannot be pickled; the message names which.
-        EngineStartError
-            The engine cannot be started.
-        RuntimeError
-            The executor is shut down.
-        """
-        return self._submit(fn, args, kwargs, TaskOptions(describe_call(fn, args, kwargs)))
-
-    def submit_verbose(
-        self,
-        fn: Callable[..., T],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        name: str | None = None,
-        priority: int = 0,
-        retries: int = 0,
-        timeout: float | None = None,
-        capabilities: Mapping[str, int] | None = None,
-    ) -> ScalerFuture[T]:
-        """:meth:`submit` with the call's arguments as two values, and options beside them.
-
-        Parameters
-        ----------
-        args, kwargs
-            A tuple (or list) of the positional arguments, and a dictionary of the others.
-        name
-            What cards, boards and messages show instead of the call; cut after 200 characters.
-        priority
-            Of queued tasks those with the highest priority run first, equal ones in the order of submission. What runs
-            is never stopped for another.
-        retries
-            How often it is tried again when it has raised an exception, whatever its class, or its process has died;
-            after 0.1 s, then 0.2 s and so on up to 10 s. The future is not done before the last try, ``tries`` counts
-            them, and tracebacks of earlier ones are in its output. A task that is cancelled is not tried again.
-        timeout
-            Seconds from now on, for all its tries together. A task that has not ended by then is cancelled by force,
-            with the executor's grace period, for the reason ``TIMED_OUT``.
-        capabilities
-            What it needs of the executor's :attr:`capabilities`, e.g. ``{"gpu": 1}``. It waits until as much is free;
-            tasks that need none of the same run meanwhile.
-
-        Raises
-        ------
-        TypeError, ValueError
-            An option is not what it must be; the message says what that is.
-        CapabilityError
-            The engine does not have what it needs, or has less of it. (A ``ValueError``.)
-        """
-        args, kwargs = checked_call(fn, args, kwargs)
-        call = describe_call(fn, args, kwargs)
-        options = task_options(
-            call, name=name, priority=priority, retries=retries, timeout=timeout, capabilities=capabilities
-        )
-        return self._submit(fn, args, kwargs, options)
-
-    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
-        """Submit the call of a future again, with the arguments as they were; also of another executor's future.
-
-        Raises
-        ------
-        RuntimeError
-            The executor is shut down, or the call is gone with the engine that had its large arguments.
-        """
-        task = future.task
-        if task is None:
-            raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
-        return self._send(task.options, task.function, task.arguments)
-
-    def start(self) -> None:
-        """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
-
-        Raises
-        ------
-        EngineStartError
-            It cannot be had.
-        RuntimeError
-            The executor is shut down.
-        """
-        self._running_session()
-
-    def engine_status(self, timeout: float = 2.0) -> EngineStatus | None:
-        """What the engine does now, for all of its clients; starts it if need be.
-
-        Parameters
-        ----------
-        timeout
-            Seconds; after them None: the engine does not answer.
-        """
-        return self._running_session().status(timeout)
-
     @property
     def is_attached(self) -> bool:
         """Does it use somebody else's engine?"""
         return self._address is not None
-
-    @property
-    def is_running(self) -> bool:
-        """Has it an engine?"""
-        return self._session is not None and self._session.alive
-
-    def _submit(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
-    ) -> ScalerFuture[T]:
-        return self._send(options, *pickle_call(fn, args, kwargs))
-
-    def _send(self, options: TaskOptions, function: Payload, arguments: Payload) -> ScalerFuture[Any]:
-        if options.capabilities:
-            check(options.capabilities, self.capabilities)
-        session = self._running_session()
-        future: ScalerFuture[Any] = ScalerFuture(session.new_id(), options.name, session, self.policy)
-        journal.follow(future)
-        session.submit(future, Task(future.task_id, "", function, arguments, options))
-        return future
-
-    def _running_session(self) -> Session:
-        session = self._session
-        if session is not None and session.alive and not self._shut_down:
-            return session
-        # The lock is held while the engine starts: whoever submits meanwhile needs that very engine.
-        with self._starting:
-            if self._shut_down:
-                raise RuntimeError("the executor is shut down and takes no more tasks; create a new one")
-            if self._session is None or not self._session.alive:
-                self._session = Session(self._new_engine(), partial(_resubmit, weakref.ref(self)))
-                # An executor that nobody holds takes no more tasks; those that it has run on.
-                weakref.finalize(self, self._session.finish_later).atexit = False
-            return self._session
 
     def map(
         self,
@@ -299,40 +127,6 @@ class NotebookExecutor(Executor):
         if chunksize < 1:
             raise ValueError(f"chunksize is at least 1, not {chunksize}")
         return results_in_order(list(self.map_async(fn, *iterables)), timeout)
-
-    def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
-        """Submit a call for each item (or tuple of items) now; gives their futures as a group."""
-        futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
-        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
-
-    def unfinished(self) -> list[ScalerFuture[Any]]:
-        """The futures of this executor that have not ended, in the order of submission."""
-        return self._session.unfinished() if self._session is not None else []
-
-    def cancel_all(
-        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
-    ) -> bool:
-        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time.
-
-        The parameters are those of :meth:`ScalerFuture.cancel`.
-        """
-        return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
-
-    def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
-        """Cancel every unfinished task by force, as Scaler's client does. The executor takes tasks on."""
-        return self.cancel_all(timeout)
-
-    def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
-        """Cancel what is unfinished and leave the engine; one of its own ends, one at an address stays.
-
-        What is not confirmed within ``timeout`` seconds is cancelled all the same: *disconnected*. The executor takes
-        no more tasks. Where waiting would block a loop or a widget's callback, it asks, and the rest happens later.
-        """
-        with self._starting:
-            self._shut_down = True
-        session = self._session
-        if session is not None:
-            session.disconnect(timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, let those there are finish, and end the engine.
@@ -365,15 +159,6 @@ class NotebookExecutor(Executor):
             state = f"{len(self.unfinished())} unfinished tasks"
         engine = f"{self._workers} workers" if self._address is None else f"at {self._address}"
         return f"<NotebookExecutor {engine}, {state}>"
-
-
-def _resubmit(executor: "weakref.ref[NotebookExecutor]", future: TaskLifecycle) -> ScalerFuture[Any]:
-    alive = executor()
-    if alive is None:
-        raise RuntimeError(
-            f"the executor of {future.call or future.task_id} is gone; give the future to another one's resubmit()"
-        )
-    return alive.resubmit(future)
 
 
 def latest() -> NotebookExecutor | None:
