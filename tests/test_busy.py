@@ -32,6 +32,7 @@ OUR_WAITS = {
     "as_completed": "list(as_completed([f]))",
     "with": "with ex: pass",
 }
+NO_ANSWER = "no answer yet: the kernel may be busy; you can click again"
 USERS_CODE = {
     "sleeping": "time.sleep(600)",
     "looping": "while True: pass",
@@ -116,7 +117,7 @@ def click_and_see(notebook: LabNotebook, card: Locator, source: str, heard: bool
         if heard:
             expect(badge(card)).to_have_text("cancelled: stopped")
         else:
-            expect(card.locator(".scaler-note")).to_have_text("no answer yet: the kernel may be busy; you can click again")
+            expect(card.locator(".scaler-note")).to_have_text(NO_ANSWER)
             expect(badge(card)).to_have_text("running")
     expect(badge(card)).to_have_text("cancelled: stopped")
 
