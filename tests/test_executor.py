@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import ctypes
 import functools
+import itertools
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import threading
 import time
 import traceback
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,47 @@ def test_map_keeps_order_and_gives_results_lazily(executor: NotebookExecutor) ->
     results = executor.map(pow, range(20), [2] * 20)
     assert isinstance(results, types.GeneratorType)
     assert list(results) == [n * n for n in range(20)]
+
+
+def test_map_with_a_buffer_reads_endless_iterables_as_results_are_taken(executor: NotebookExecutor) -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for n in itertools.count():
+            read.append(n)
+            yield n
+
+    results = executor.map(pow, numbers(), itertools.repeat(2), buffersize=3)
+    assert read == [0, 1, 2]
+    assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
+    assert read == list(range(8))
+    results.close()
+    assert list(executor.map(abs, [-1, -2], buffersize=5)) == [1, 2]
+    assert list(executor.map(abs, [], buffersize=5)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"buffersize": 0}, ValueError),
+        ({"buffersize": 1.5}, TypeError),
+        ({"buffersize": True}, TypeError),
+        ({"chunksize": 0}, ValueError),
+    ],
+)
+def test_sizes_of_map_are_checked(executor: NotebookExecutor, options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        executor.map(abs, [1], **options)
+
+
+def test_iterables_without_an_end_need_a_buffer(executor: NotebookExecutor) -> None:
+    for endless in ([itertools.count()], [itertools.cycle("ab")], [itertools.repeat(1), itertools.count()]):
+        with pytest.raises(ValueError, match="buffersize"):
+            executor.map(print, *endless)
+        with pytest.raises(ValueError, match="no end"):
+            executor.map_async(print, *endless)
+    assert list(executor.map(pow, itertools.count(), [2, 2])) == [0, 1]
+    assert list(executor.map(abs, itertools.repeat(-1, 2))) == [1, 1]
 
 
 def test_map_that_is_left_cancels_the_rest(executor: NotebookExecutor) -> None:

@@ -80,6 +80,22 @@ def test_the_exceptions_of_a_group(scripted: InMemoryExecutor) -> None:
     assert [type(error) for error in group.exceptions(SAFETY)] == [type(None), KeyError, TaskCancelledError]
 
 
+def test_a_group_is_iterated_as_its_tasks_end(scripted: InMemoryExecutor) -> None:
+    group = three(scripted)
+
+    async def ended() -> list[int]:
+        seen = []
+        async for future in group:
+            seen.append(group.index(future))
+            if seen == [0]:
+                scripted.engine.fail(group[2], KeyError("mine"))
+            elif seen == [0, 2]:
+                scripted.engine.finish(group[1], 1)
+        return seen
+
+    assert asyncio.run(asyncio.wait_for(ended(), SAFETY)) == [0, 2, 1]
+
+
 def test_an_empty_group(executor: NotebookExecutor) -> None:
     group = executor.map_async(abs, [])
     assert (group.results(0), group.done(), group.cancel(0), repr(group)) == (

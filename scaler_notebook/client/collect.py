@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, TimeoutError, _base
 from concurrent.futures._base import DoneAndNotDoneFutures
 from typing import Any, TypeVar
@@ -146,20 +146,29 @@ def _failed(future: "Future[Any]") -> bool:
     return not future.cancelled() and future.exception() is not None
 
 
-def results_in_order(futures: "list[ScalerFuture[T]]", timeout: float | None) -> Iterator[T]:
+def results_in_order(
+    submitted: "Iterable[ScalerFuture[T]]",
+    timeout: float | None,
+    more: "Callable[[], ScalerFuture[T] | None]" = lambda: None,
+) -> Iterator[T]:
     """Results in the order of submission, ``timeout`` seconds from now at most; what is not read is cancelled.
 
-    The stop button is no loss of interest: what becomes of the tasks then is their executor's policy.
+    ``more()`` submits another, if there is one, whenever a result is about to be taken. The stop button is no loss of
+    interest: what becomes of the tasks then is their executor's policy.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
+    futures = deque(submitted)
 
     def results() -> Iterator[T]:
         __tracebackhide__ = True
         try:
-            futures.reverse()
-            while futures:  # popped before it is given, so that a result is kept by its reader alone
+            while futures:
+                following = more()
+                if following is not None:
+                    futures.append(following)
+                del following
                 remaining = None if deadline is None else deadline - time.monotonic()
-                yield futures.pop().result(remaining)
+                yield futures.popleft().result(remaining)  # popped: a result is kept by its reader alone
         except KeyboardInterrupt:
             follow_policy(futures)
             futures.clear()

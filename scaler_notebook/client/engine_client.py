@@ -1,5 +1,6 @@
 """What every client of an engine has: calls go in, futures come out, and all of them can be stopped."""
 
+import itertools
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -182,7 +183,18 @@ class EngineClient(ABC):
         return self._running_session().status(timeout)
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
-        """Submit a call for each item (or tuple of items) now; gives their futures as a group."""
+        """Submit a call for each item (or tuple of items) now; gives their futures as a group.
+
+        Raises
+        ------
+        ValueError
+            The iterables have no end (:mod:`itertools`' ``count``, ``cycle`` and ``repeat``).
+        """
+        if iterables and all(map(_is_endless, iterables)):
+            raise ValueError(
+                f"{function_name(fn)} would be called for ever: the iterables have no end. Cut one of them with "
+                "itertools.islice, or take results as they come from map(..., buffersize=100)"
+            )
         futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
         return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
 
@@ -242,6 +254,16 @@ class EngineClient(ABC):
                 # An executor that nobody holds takes no more tasks; those that it has run on.
                 weakref.finalize(self, self._session.finish_later).atexit = False
             return self._session
+
+
+def _is_endless(iterable: Iterable[Any]) -> bool:
+    if isinstance(iterable, itertools.repeat):
+        try:
+            iterable.__length_hint__()
+        except TypeError:  # what it says without a number of times; operator.length_hint says 0 then
+            return True
+        return False
+    return isinstance(iterable, itertools.count | itertools.cycle)
 
 
 def _resubmit(client: "weakref.ref[EngineClient]", future: TaskLifecycle) -> ScalerFuture[Any]:

@@ -114,6 +114,7 @@ class NotebookExecutor(EngineClient, Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[T]:
         """As the standard library's: tasks are submitted now, results come lazily and in order.
 
@@ -123,10 +124,32 @@ class NotebookExecutor(EngineClient, Executor):
             Seconds from this call until the last result.
         chunksize
             Accepted for compatibility; every call is a task of its own, which can be seen and cancelled alone.
+        buffersize
+            As from Python 3.14 on: at most so many tasks are there whose results were not taken; the iterables, which
+            may be endless then, are read as results are. None: all are submitted now.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A size that is no positive integer; iterables without an end and no ``buffersize``.
         """
         if chunksize < 1:
             raise ValueError(f"chunksize is at least 1, not {chunksize}")
-        return results_in_order(list(self.map_async(fn, *iterables)), timeout)
+        if buffersize is None:
+            return results_in_order(self.map_async(fn, *iterables), timeout)
+        if type(buffersize) is not int:
+            raise TypeError(f"buffersize is an integer or None, not {buffersize!r}")
+        if buffersize < 1:
+            raise ValueError(f"buffersize is at least 1, or None, not {buffersize}")
+        calls, executor = zip(*iterables, strict=False), weakref.ref(self)
+
+        def submitted() -> ScalerFuture[T] | None:
+            alive = executor()
+            args = next(calls, None) if alive is not None else None
+            return alive.submit(fn, *args) if alive is not None and args is not None else None
+
+        first = [future for _ in range(buffersize) if (future := submitted()) is not None]
+        return results_in_order(first, timeout, submitted)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, let those there are finish, and end the engine.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, TimeoutError
 from typing import Any, Generic, TypeVar, overload
 
@@ -74,6 +74,15 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     def as_completed(self, timeout: float | None = None) -> Iterator[ScalerFuture[T]]:
         """Give them as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
         return collect.as_completed(self._futures, timeout)
+
+    async def __aiter__(self) -> AsyncIterator[ScalerFuture[T]]:
+        """``async for future in group``: each as it ends. Leaving the loop leaves the others alone."""
+        left = set(self._futures)
+        while left:
+            await until_async(left, TaskLifecycle.done, enough=TaskLifecycle.done)
+            for future in [future for future in self._futures if future in left and future.done()]:
+                left.remove(future)
+                yield future
 
     def results(self, timeout: float | None = None) -> list[T]:
         """The values, in order; waits for all of them, or for the first failure. The others run on then.
