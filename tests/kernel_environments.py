@@ -6,10 +6,13 @@ import fcntl
 import subprocess
 import sys
 import venv
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jupyter_client.kernelspec import KernelSpecManager
+from kernels import Kernel, kernel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,6 +46,16 @@ def kernel_specs(version: str) -> KernelSpecManager:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _make(environment, version)
     return KernelSpecManager(kernel_dirs=[str(environment / "share" / "jupyter" / "kernels")])
+
+
+IPYTHONS = ["IPython 9", pytest.param("IPython 8", marks=pytest.mark.matrix)]
+
+
+def kernel_of_ipython(which: str) -> AbstractContextManager[Kernel]:
+    """A kernel with one of the versions in :data:`IPYTHONS`; 9 is ours, or whatever is installed here."""
+    if which == "IPython 9":
+        return kernel()
+    return kernel(kernel_name(WITH_IPYTHON_8), kernel_specs(WITH_IPYTHON_8))
 
 
 def _make(environment: Path, version: str) -> None:

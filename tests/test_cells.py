@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_environments import WITH_IPYTHON_8, kernel_name, kernel_specs
-from kernels import Executed, Kernel, kernel
+from kernel_environments import IPYTHONS, kernel_of_ipython
+from kernels import Executed, Kernel
 
 SETUP = """
 %load_ext scaler_notebook
@@ -22,11 +22,9 @@ def scaled(x): return x * N
 """
 
 
-@pytest.fixture(scope="module", params=["IPython 9", pytest.param("IPython 8", marks=pytest.mark.matrix)])
+@pytest.fixture(scope="module", params=IPYTHONS)
 def module_kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    old = request.param == "IPython 8"
-    name, specs = (kernel_name(WITH_IPYTHON_8), kernel_specs(WITH_IPYTHON_8)) if old else ("python3", None)
-    with kernel(name, specs) as started:
+    with kernel_of_ipython(request.param) as started:
         assert not started.run(SETUP).error
         yield started
 

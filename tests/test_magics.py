@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_environments import WITH_IPYTHON_8, kernel_name, kernel_specs
-from kernels import Kernel, kernel
+from kernel_environments import IPYTHONS, kernel_of_ipython
+from kernels import Kernel
 
 from scaler_notebook.notebook.commands import COMMANDS
 from scaler_notebook.notebook.settings import Settings
@@ -31,11 +31,9 @@ def waits(path):
 """
 
 
-@pytest.fixture(scope="module", params=["IPython 9", pytest.param("IPython 8", marks=pytest.mark.matrix)])
+@pytest.fixture(scope="module", params=IPYTHONS)
 def module_kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    old = request.param == "IPython 8"
-    name, specs = (kernel_name(WITH_IPYTHON_8), kernel_specs(WITH_IPYTHON_8)) if old else ("python3", None)
-    with kernel(name, specs) as started:
+    with kernel_of_ipython(request.param) as started:
         assert not started.run(SETUP).error
         yield started
 
