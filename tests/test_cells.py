@@ -288,8 +288,11 @@ def test_a_deadline_cancels(k: Kernel) -> None:
 
 def test_retries(k: Kernel, tmp_path: Path) -> None:
     mark = str(tmp_path / "tried")
-    k.run(f"%%scaler --retries 2\nif not os.path.exists({mark!r}):\n    open({mark!r}, 'w').close()\n    1 / 0\nx = 1")
+    executed = k.run(
+        f"%%scaler --retries 2\nif not os.path.exists({mark!r}):\n    open({mark!r}, 'w').close()\n    1 / 0\nx = 1"
+    )
     assert k.run("print(dict(_.result()), _.tries)").text == "{'x': 1} 2\n"
+    assert "done, try 2" in bundle(executed)["text/plain"]
 
 
 def test_the_higher_priority_runs_first(k: Kernel, tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         total = progress.total if progress.total >= 0 else None
         shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
     shown["word"] = look(shown["state"], shown["outcome"]).word
+    if future.tries > 1:
+        shown["word"] += f", try {future.tries}"
     return shown
 
 
