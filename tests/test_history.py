@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from scaler_notebook import CancelReason, TaskState
-from scaler_notebook.client import history
+from scaler_notebook.client import history, roster
 from scaler_notebook.client.history import History
 from scaler_notebook.testing import InMemoryExecutor
 
@@ -17,7 +17,9 @@ from scaler_notebook.testing import InMemoryExecutor
 def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
     kept = History()
     monkeypatch.setattr(history, "session", kept)
-    kept.begin()
+    with monkeypatch.context() as before:
+        before.setattr(roster, "living", lambda: [])  # whatever other tests have left to be collected
+        kept.begin()
     yield kept
     kept.end()
 
