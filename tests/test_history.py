@@ -18,7 +18,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
     kept = History()
     monkeypatch.setattr(history, "session", kept)
     with monkeypatch.context() as before:
-        before.setattr(roster, "living", lambda: [])  # whatever other tests have left to be collected
+        before.setattr(roster, "living", list)  # whatever other tests have left to be collected
         kept.begin()
     yield kept
     kept.end()
