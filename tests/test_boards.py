@@ -785,8 +785,15 @@ def test_widgets_for_layouts_live_until_they_are_closed(k: Kernel) -> None:
     card, board = comms.text.split()
     for comm in (card, board):
         k.send_comm(comm, {"type": "ready"})
-    k.until(lambda m: m["content"].get("comm_id") == card and "row" in m["content"]["data"].get("content", {}))
-    wait_for(k, board, lambda m: m.get("whole", False))
+    wanted = {card: "row", board: "whole"}  # in whichever order they come
+
+    def both_have_come(message: dict[str, Any]) -> bool:
+        comm = message["content"].get("comm_id")
+        if comm in wanted and message["content"]["data"].get("content", {}).get(wanted[comm]):
+            del wanted[comm]
+        return not wanted
+
+    k.until(both_have_come)
     k.send_comm(card, {"type": "cancel", "force": False})
     k.send_comm(board, {"type": "cancel", "rows": [0], "force": False})
     assert k.run("print(f.exception and wait([f, *g], 10)[1] == set())").text == "True\n"

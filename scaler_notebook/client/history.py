@@ -20,6 +20,9 @@ MAX_OUTPUT = 20_000  # characters that are kept of a task whose future is gone
 MAX_ALL_OUTPUT = 20_000_000  # characters of all of them
 
 
+LOST = Trace("", 0.0, ())  # of what nobody followed to its end
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A task at one moment. Times are in seconds since the epoch."""
@@ -69,8 +72,7 @@ class Record:
         future = self._future()
         if future is not None:
             return _snapshot(future)
-        assert self._end is not None, "an unfinished future is held by its session"
-        return self._end
+        return self._end or Snapshot(TaskState.SUBMITTED, None, None, None, "it never reached an engine", "", LOST)
 
     @property
     def is_over(self) -> bool:
@@ -117,7 +119,8 @@ class History:
         self._kept = 0  # characters of output
 
     def __iter__(self) -> Iterator[Record]:
-        return iter(list(self._records.values()))
+        """Those whose future was dropped before an engine had it (its submit has failed) are none."""
+        return iter([r for r in list(self._records.values()) if r.is_over or r.future() is not None])
 
     def __len__(self) -> int:
         return len(self._records)
