@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import eventually
 from kernel_environments import IPYTHONS, kernel_of_ipython
 from kernels import Executed, Kernel
 
@@ -272,6 +273,18 @@ def test_wait_waits_and_raises(k: Kernel) -> None:
     assert not executed.error
     assert k.run("print(waited)").text == "1\n"
     assert k.run("%%scaler --wait\n1 / 0").error == "ZeroDivisionError: division by zero"
+
+
+def test_the_stop_button_ends_a_wait_from_its_first_moment(k: Kernel, tmp_path: Path) -> None:
+    """Also in the moment that a task gets before it is shown."""
+    begun = tmp_path / "begun"
+    code = f"time.sleep(0.3)\nopen({str(begun)!r}, 'w').close()\ntime.sleep(600)"  # by then the cell waits
+    waiting = k.submit(f"%%scaler --wait --progress-after 60\n{code}")
+    eventually(begun.exists, "the task has begun")
+    k.manager.interrupt_kernel()
+    executed = k.finish(waiting)
+    assert executed.error.startswith("KeyboardInterrupt")
+    assert "running" in executed.displays[0]["text/plain"]
 
 
 def test_a_task_that_takes_longer_gets_a_live_card_at_once(k: Kernel) -> None:

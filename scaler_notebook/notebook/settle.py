@@ -6,8 +6,8 @@ from ..client import waiting
 from ..client.future import ScalerFuture
 
 
-def settle(future: ScalerFuture[Any], patience: float) -> None:
-    """Wait until it has ended, at most ``patience`` seconds. The stop button ends this wait, and nothing else."""
+def settle(future: ScalerFuture[Any], patience: float) -> bool:
+    """Wait until it has ended, at most ``patience`` seconds; False if the stop button has ended this wait."""
     over = waiting.Signal()
 
     def look(_: object) -> None:
@@ -19,7 +19,8 @@ def settle(future: ScalerFuture[Any], patience: float) -> None:
         look(future)
         if patience > 0:
             waiting.host().wait(over, patience)
+        return True
     except KeyboardInterrupt:
-        pass
+        return False
     finally:
         future.unwatch(look)

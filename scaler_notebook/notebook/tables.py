@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psutil
 
-from ..client.history import Record
+from ..client.history import Record, session
 from ..protocol.messages import EngineStatus
 from . import rendering
 
@@ -85,7 +85,7 @@ def history(records: Sequence[Record]) -> Table:
 
 def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
     """The processes of an engine, and notes about the rest."""
-    calls = {record.task_id: record for record in _session()}
+    calls = {record.task_id: record for record in session}
     rows, total = [], 0
     for pid, task in zip(found.processes, found.tasks, strict=True):
         memory = _memory(pid)
@@ -101,12 +101,6 @@ def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
         f"{len(found.processes)} processes are spares; {total / 1e6:,.0f} MB in all (shared memory counted in each)",
     ]
     return Table(["process", ">memory", "task", "call", ">time"], rows), notes
-
-
-def _session() -> list[Record]:
-    from ..client.history import session
-
-    return list(session)
 
 
 def _memory(pid: int) -> int:

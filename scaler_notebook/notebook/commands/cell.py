@@ -79,10 +79,12 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     if options.out:
         future.add_done_callback(partial(_arrange_to_put, shell))
     patience = settings.progress_after if options.progress_after is None else options.progress_after
-    settle(future, patience)
+    undisturbed = settle(future, patience)
     if not options.wait:
         return future
     display(future)
+    if not undisturbed:
+        raise KeyboardInterrupt  # it was meant for the whole wait
     future.result()
     return None
 

@@ -9,11 +9,6 @@ from ...client.future import ScalerFuture
 from .parsing import nearest
 
 
-def names() -> list[str]:
-    """Everything that :func:`records` finds, ids first."""
-    return list(dict.fromkeys([r.task_id for r in history.session] + [r.name for r in history.session]))
-
-
 def records(word: str, unfinished: bool = False) -> list[history.Record]:
     """The tasks that ``word`` means, in the order of submission.
 
