@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .protocol.errors import DisconnectedError as DisconnectedError
     from .protocol.errors import EngineLostError as EngineLostError
     from .protocol.errors import EngineStartError as EngineStartError
+    from .protocol.errors import MissingObjects as MissingObjects
     from .protocol.errors import ProcessorDiedError as ProcessorDiedError
     from .protocol.errors import ProtocolError as ProtocolError
     from .protocol.errors import TaskCancelledError as TaskCancelledError

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from followers import Followers, check_derived
 
 from scaler_notebook import CancelReason, ProcessorDiedError, ScalerFuture, TaskState
-from scaler_notebook.engines.embedded.core import FIRST_BACKOFF, MOST_HANDED
+from scaler_notebook.engines.embedded.core import MOST_HANDED
+from scaler_notebook.engines.embedded.handling import FIRST_BACKOFF
 from scaler_notebook.engines.embedded.inner import End
 from scaler_notebook.protocol.messages import (
     ClientContext,

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
-from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER
+from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 VALUE = 42

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contract_rules import FORGOTTEN, SEEN, Job
+from quiet_hands import QuietHands
 from simulated_client import Connection, success, task_of
 
 from scaler_notebook.engines.embedded.core import Core
-from scaler_notebook.engines.embedded.inner import End, Ended
+from scaler_notebook.engines.embedded.inner import End, Ended, Input
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.addressing import Receiver, completed
 from scaler_notebook.protocol.messages import (
@@ -115,7 +117,7 @@ class Process:
         self.dead, self.run = True, None
 
 
-class Engine:
+class Engine(QuietHands):
     """A scheduler process: the real core, with simulated hands."""
 
     def __init__(self, clock: Clock, first_pid: int) -> None:
@@ -208,7 +210,15 @@ class Engine:
         found.outdated = context is not None and found.modules not in (None, context.modules)
         return not found.outdated
 
-    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None, last: bool) -> None:
+    def run_task(
+        self,
+        process: int,
+        seq: int,
+        task: Task,
+        context: ClientContext | None,
+        last: bool,
+        inputs: tuple[Input, ...],
+    ) -> None:
         job, taker = self.jobs[task.task_id], self.processes[process]
         assert taker.ready, "handed to a process that is not ready"
         assert not taker.killed, "handed to a dying process"
@@ -251,7 +261,7 @@ class Engine:
         assert asked.holds.asked is not None, "nobody has asked for it"
         asked.asked = seq
 
-    def kill(self, process: int) -> None:
+    def kill(self, process: int, others: Sequence[int] = ()) -> None:
         victim = self.processes[process]
         assert not victim.killed, "killed once"
         job = victim.holds

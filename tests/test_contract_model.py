@@ -36,7 +36,7 @@ from taps import Wire
 from waits import SAFETY
 
 from scaler_notebook import CancelReason, NotebookExecutor, ProcessorDiedError, ScalerFuture, TaskState, wait
-from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER
+from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER
 from scaler_notebook.engines.embedded.inner import End
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import ClientContext, TaskCancel, TaskOptions

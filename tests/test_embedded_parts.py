@@ -167,7 +167,9 @@ def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again
     assert parent.stdout.readline() == b"up\n"
     with selectors.DefaultSelector() as selector:
         pool = Pool(0, Spawn(), selector, cast(Any, None))
-        process = pool._processes[parent.pid] = cast(Any, SimpleNamespace(pid=parent.pid, lingering=[], how=""))
+        process = pool._processes[parent.pid] = cast(
+            Any, SimpleNamespace(pid=parent.pid, lingering=[], others=[], how="")
+        )
         (child,) = family.descendants(parent.pid)
         pool.kill(parent.pid)
         parent.wait(SAFETY)

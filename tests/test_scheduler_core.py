@@ -3,17 +3,19 @@
 import gc
 import itertools
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from quiet_hands import QuietHands
 
-from scaler_notebook.engines.embedded.core import ANNOUNCE_AFTER, FIRST_BACKOFF, LONGEST_BACKOFF, MOST_HANDED, Core
+from scaler_notebook.engines.embedded.core import MOST_HANDED, Core
+from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER, FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.engines.embedded.hands import Record
-from scaler_notebook.engines.embedded.inner import End, Ended
+from scaler_notebook.engines.embedded.inner import End, Ended, Input
 from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
@@ -45,7 +47,7 @@ def task(task_id: str, priority: int = 0, retries: int = 0, needs: dict[str, int
 # ---------------------------------------------------------------------- the table
 
 
-class Recorder:
+class Recorder(QuietHands):
     """Hands that write down what they are asked to do, in words."""
 
     def __init__(self) -> None:
@@ -66,21 +68,24 @@ class Recorder:
     def suits(self, process: int, context: object) -> bool:
         return True
 
-    def run_task(self, process: int, seq: int, task: Task, context: object, last: bool) -> None:
+    def run_task(
+        self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...]
+    ) -> None:
         self.done.append(f"run {task.task_id} on {process} as {seq}{'' if last else ', not the last try'}")
 
     def interrupt(self, process: int, seq: int) -> None:
         self.done.append(f"interrupt {process} in {seq}")
 
-    def kill(self, process: int) -> None:
+    def kill(self, process: int, others: Sequence[int] = ()) -> None:
         self.done.append(f"kill {process}")
 
 
 class Scene:
     """One slot, one process (1), the task "t" of "me", announced at its start if so wanted; time stands still."""
 
-    def __init__(self, announced: bool = True, retries: int = 0) -> None:
+    def __init__(self, announced: bool = True, retries: int = 0, waits: bool = False) -> None:
         self.retries = retries
+        self.waits = waits  # "t" for the task "x"
         self.hands = Recorder()
         self.core = Core(1, self.hands, {})
         self.now = 0.0
@@ -107,7 +112,11 @@ class Scene:
         self.core.process_ready(process, self.now, CLOCK)
 
     def submit(self, task_id: str = "t", owner: bytes = b"me") -> None:
-        self.core.submit(owner, task(task_id, retries=self.retries), self.now, CLOCK)
+        new = task(task_id, retries=self.retries)
+        if self.waits and task_id == "t":
+            self.submit("x", owner)
+            new = replace(new, inputs=("x",))
+        self.core.submit(owner, new, self.now, CLOCK)
 
     def cancel(self, force: bool = True, owner: bytes = b"me", grace: float = GRACE, task_id: str = "t") -> None:
         self.core.cancel(owner, TaskCancel(task_id, force, grace), self.now, CLOCK)
@@ -172,8 +181,10 @@ def fail_with_tries_left(scene: Scene) -> None:
 start, gone, ended, died = Scene.start, Scene.gone, Scene.ended, Scene.died
 submit: Step = lambda scene: scene.submit()  # noqa: E731
 
+WAITS = "waiting for an input"
 # Ways into each stage; the strength that a confirmation names there.
 WAYS: dict[str, tuple[Stage, str, Step]] = {
+    WAITS: (Stage.WAITING, "", submit),
     "queued": (Stage.QUEUED, "", submit),
     "backing off": (Stage.BACKING_OFF, "", fail_with_tries_left),
     "running": (Stage.RUNNING, "", start),
@@ -200,7 +211,18 @@ WAYS: dict[str, tuple[Stage, str, Step]] = {
     "died": (Stage.OVER, "", steps(start, died)),
     "confirmed": (Stage.OVER, "", steps(start, warn, stop, died)),
 }
+
+
+def refuse_child(scene: Scene) -> None:
+    scene.core._handle(scene.record, Event.TOO_DEEP, result=TaskResult("t", TaskResultType.FAILED, EMPTY))
+
+
 HAPPEN: dict[Event, Step] = {
+    # Directly: what could run would run at once.
+    Event.INPUTS_THERE: lambda scene: scene.core._handle(scene.record, Event.INPUTS_THERE),
+    Event.INPUT_FAILED: steps(lambda scene: scene.ready(), fail),
+    Event.INPUT_CANCELLED: lambda scene: scene.cancel(task_id="x"),
+    Event.TOO_DEEP: refuse_child,
     Event.DISPATCHED: lambda scene: scene.ready(),
     Event.START_DUE: lambda scene: scene.after(ANNOUNCE_AFTER),
     Event.CANCEL: ask,
@@ -219,16 +241,21 @@ HAPPEN: dict[Event, Step] = {
 }
 TRYING = {way for way in WAYS if "backing off" in way}
 
-Q, B, R, A, W, E, O = Stage  # noqa: E741
+I, Q, B, R, A, W, E, O = Stage  # noqa: E741
 NO = TaskCancelConfirmType.CANCEL_NOT_FOUND.value
 SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started on 1"
 KILL: tuple[list[str], Stage] = (["kill 1"], E)
 TELL_START = {stage: ([STARTED], stage) for stage in (R, A, W, E)}
 # What is done, and the stage after it; {force} is the strength above. What is not listed is not permitted.
 CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
+    Event.INPUTS_THERE: {I: ([], Q)},
+    Event.INPUT_FAILED: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
+    Event.INPUT_CANCELLED: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
+    Event.TOO_DEEP: {stage: (["me: t Failed"], O) for stage in (I, Q, B)},
     Event.DISPATCHED: {Q: (["run t on 1 as 1"], R)},
     Event.START_DUE: TELL_START,
     Event.CANCEL: {
+        I: ([CANCELED], O),
         Q: ([CANCELED], O),
         B: ([CANCELED], O),
         R: (["interrupt 1 in 1"], A),
@@ -238,6 +265,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
         O: ([f"me: t {NO}"], O),
     },
     Event.CANCEL_FORCE: {
+        I: ([f"{CANCELED} (force)"], O),
         Q: ([f"{CANCELED} (force)"], O),
         B: ([f"{CANCELED} (force)"], O),
         R: (["interrupt 1 in 1"], W),
@@ -258,7 +286,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
     },
     Event.BACKOFF_OVER: {B: ([], Q)},
     Event.DIED_BEFORE: {R: ([], Q), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
-    Event.CLIENT_GONE: {Q: ([], O), B: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
+    Event.CLIENT_GONE: {I: ([], O), Q: ([], O), B: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
 }
 
 
@@ -267,7 +295,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
 def test_every_cell_is_carried_out(way: str, event: Event, caplog: pytest.LogCaptureFixture) -> None:
     stage, force, arrive = WAYS[way]
     retries = int(way in TRYING or (event in (Event.FAILED, Event.DIED_TRYING) and stage is not O))
-    scene = Scene(event not in (Event.START_DUE, Event.DIED_BEFORE), retries)
+    scene = Scene(event not in (Event.START_DUE, Event.DIED_BEFORE), retries, way == WAITS)
     scene.submit()
     record = scene.record
     arrive(scene)
@@ -298,12 +326,12 @@ def test_the_table_is_whole_and_every_action_is_in_it() -> None:
 def test_the_table_keeps_the_rules() -> None:
     moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
     assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
-    again = {(B, Event.BACKOFF_OVER), (R, Event.DIED_BEFORE)}
+    again = {(I, Event.INPUTS_THERE), (B, Event.BACKOFF_OVER), (R, Event.DIED_BEFORE)}
     assert {(stage, event) for stage, to, event in moves if to is Q} == again, "a try could run twice"
     failing = {(R, Event.FAILED), (R, Event.DIED_TRYING)}
     assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"
     assert {stage for stage, to, event in moves if to is R} == {Q, A}
-    confirming = {Action.TAKE_BACK: {Q, B}, Action.CONFIRM: {A, W, E}}
+    confirming = {Action.TAKE_BACK: {I, Q, B}, Action.CONFIRM: {A, W, E}}
     for (stage, event), action in TABLE.items():
         if action in confirming:
             assert stage in confirming[action]
@@ -324,7 +352,7 @@ OTHERS: dict[str, tuple[Step, list[str]]] = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (Q, O)])
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (I, Q, O)])
 def test_what_is_about_others_changes_nothing(way: str, other: str) -> None:
     stage, _, arrive = WAYS[way]
     scene = Scene()
@@ -339,7 +367,7 @@ def test_what_is_about_others_changes_nothing(way: str, other: str) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("end", [*End, None])
-@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (Q, B, O)])
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (I, Q, B, O)])
 def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: End | None, announced: bool) -> None:
     """Neither a timer nor a second message; its slot is free, its process has the next task or is not used again."""
     stage, _, arrive = WAYS[way]
@@ -796,7 +824,7 @@ class Fate:
 
 
 @dataclass
-class World:
+class World(QuietHands):
     """Hands that check, and the processes that they act on."""
 
     slots: int
@@ -876,7 +904,9 @@ class World:
     def suits(self, process: int, context: object) -> bool:
         return True
 
-    def run_task(self, process: int, seq: int, task: Task, context: object, last: bool) -> None:
+    def run_task(
+        self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...]
+    ) -> None:
         fate = self.fates[task.task_id]
         assert last == (fate.failed == fate.retries)
         assert process in self.alive
@@ -897,7 +927,7 @@ class World:
         assert self.alive[process] == seq, "an interrupt of another run"
         assert self.fates[self.holds[process]].asked is not None, "an interrupt that nobody asked for"
 
-    def kill(self, process: int) -> None:
+    def kill(self, process: int, others: Sequence[int] = ()) -> None:
         assert process in self.alive, "a kill of what is gone"
         assert process not in self.dying, "killed twice"
         fate = self.fates[self.holds[process]]

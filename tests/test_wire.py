@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler_notebook.engines.embedded.inner import INNER_CODEC, InnerMessage
+from scaler_notebook.engines.embedded.inner import INNER_CODEC, InnerMessage, Input
 from scaler_notebook.protocol import wire
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import (
@@ -175,6 +175,9 @@ def spoiled(kind: Any) -> list[Any]:
         return [None, 1, "x", b"x", ["x"], [True], [1.0], [None], [[1]], {}]
     if kind == tuple[str, ...]:
         return [None, "x", b"x", 1, [1], [None], ["x", b"y"], [["x"]], {}]
+    if kind == tuple[Input, ...]:
+        good_value = [b"x", 0, b"", []]
+        return [None, "x", 1, {}, [1], [None], ["a", good_value], [[]], [["a"]], [[1, good_value]], [["a", b"x"]]]
     if kind == tuple[Capability, ...]:
         return [
             None,
@@ -411,7 +414,7 @@ def test_random_structures_never_raise_anything_else(header: list[Any], rest: li
 def test_an_integer_serves_as_a_float_of_the_same_value() -> None:
     figures = [1, 2, 3, 4, "7"]
     (result,) = ENGINE_CODEC.decode(
-        [msgpack.packb([[18, "t", TaskResultType.FAILED.value, [b"", 0, b"", []], figures]])]
+        [msgpack.packb([[18, "t", TaskResultType.FAILED.value, [b"", 0, b"", []], figures, ""]])]
     )
     assert isinstance(result, TaskResult)
     assert [type(value) for value in (result.figures.started, result.figures.cpu)] == [float, float]

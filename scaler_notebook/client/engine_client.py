@@ -10,15 +10,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..engines.base import Engine
 from ..protocol.capabilities import check
-from ..protocol.messages import EngineStatus, Payload, Task, TaskOptions
-from . import journal
+from ..protocol.errors import MissingObjects
+from ..protocol.messages import EngineStatus, Task, TaskOptions
+from . import journal, nested
 from .describe import describe_call, function_name
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
 from .options import checked_call, task_options
-from .pickling import pickle_call
+from .pickling import PickledCall, pickle_call
 from .policy import DEFAULTS, OnInterrupt, Policy
+from .references import Noted
 from .session import Session
 
 P = ParamSpec("P")
@@ -158,7 +160,7 @@ class EngineClient(ABC):
         task = future.task
         if task is None:
             raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
-        return self._send(task.options, task.function, task.arguments)
+        return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs), task.keep)
 
     def start(self) -> None:
         """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
@@ -230,15 +232,19 @@ class EngineClient(ABC):
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
     ) -> ScalerFuture[T]:
-        return self._send(options, *pickle_call(fn, args, kwargs))
+        return self._send(options, pickle_call(fn, args, kwargs))
 
-    def _send(self, options: TaskOptions, function: Payload, arguments: Payload) -> ScalerFuture[Any]:
+    def _send(self, options: TaskOptions, call: PickledCall, keep: bool = False) -> ScalerFuture[Any]:
         if options.capabilities:
             check(options.capabilities, self.capabilities)
         session = self._running_session()
+        if call.inputs:
+            _check_inputs(call.inputs, session, options.name)
         future: ScalerFuture[Any] = ScalerFuture(session.new_id(), options.name, session, self.policy)
         journal.follow(future)
-        session.submit(future, Task(future.task_id, "", function, arguments, options))
+        within = nested.parent(session.address)
+        task = Task(future.task_id, "", call.function, call.arguments, options, keep=keep, parent=within)
+        session.submit(future, task, call.inputs)
         return future
 
     def _running_session(self) -> Session:
@@ -254,6 +260,22 @@ class EngineClient(ABC):
                 # An executor that nobody holds takes no more tasks; those that it has run on.
                 weakref.finalize(self, self._session.finish_later).atexit = False
             return self._session
+
+
+def _check_inputs(inputs: Noted, session: Session, call: str) -> None:
+    for name, what in inputs.items():
+        if isinstance(what, TaskLifecycle):
+            if not session.owns(what):
+                raise ValueError(
+                    f"an argument of {call} is the future {name}, of another client or of an engine that has ended: "
+                    "pass its result() instead"
+                )
+        elif not session.has_object(name):
+            raise MissingObjects(
+                f"an argument of {call} refers to {what!r}, which this client's engine does not have: it was cleared, "
+                "or it is another client's, or its engine has ended. Send it again with send_object()",
+                (name,),
+            )
 
 
 def _is_endless(iterable: Iterable[Any]) -> bool:

@@ -11,7 +11,7 @@ from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
 from ..protocol.states import TaskState
-from . import waiting
+from . import nested, waiting
 from .collect import results_in_order
 from .engine_client import EngineClient
 from .future import ScalerFuture
@@ -21,6 +21,7 @@ from .session import open_sessions
 
 T = TypeVar("T")
 
+_at_home: "dict[str, NotebookExecutor]" = {}  # in a task process: kept from one task to the next
 _executors: "list[weakref.ref[NotebookExecutor]]" = []  # in the order in which they were made
 
 
@@ -35,7 +36,8 @@ class NotebookExecutor(EngineClient, Executor):
     ----------
     address
         The :attr:`address` of another executor on this machine, whose engine this one is to use too; by default an
-        engine of its own. The engine stays with the executor that started it, and ends with that.
+        engine of its own or, within a task, the engine that runs the task. The engine stays with the executor that
+        started it, and ends with that. An executor that is an argument of a task uses the same engine there.
     n_workers
         How many tasks run at the same time; by default the cores that this process may use (affinity and cgroup
         limits respected).
@@ -82,6 +84,8 @@ class NotebookExecutor(EngineClient, Executor):
             raise ValueError("the engine at an address has its capabilities; give an address or capabilities")
         self._capabilities = checked_capabilities(capabilities)
         super().__init__(grace, on_interrupt)
+        if address is None and workers is None and capabilities is None:
+            address = nested.home() or None
         if address is not None:
             AttachedEngine(address)  # for its opinion of the address: now, not at the first submit
         self._address = address
@@ -173,6 +177,9 @@ class NotebookExecutor(EngineClient, Executor):
             else:
                 self._session.finish_later()
 
+    def __reduce__(self) -> Any:
+        return _attached, (self.address, self.policy.grace, self.policy.on_interrupt)
+
     def __repr__(self) -> str:
         if self._shut_down:
             state = "shut down"
@@ -182,6 +189,18 @@ class NotebookExecutor(EngineClient, Executor):
             state = f"{len(self.unfinished())} unfinished tasks"
         engine = f"{self._workers} workers" if self._address is None else f"at {self._address}"
         return f"<NotebookExecutor {engine}, {state}>"
+
+
+def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> NotebookExecutor:
+    """What a pickled executor is elsewhere: one connection for all of them in a process."""
+    for known in _executors:
+        executor = known()
+        if executor is not None and executor._address == address and not executor.is_shut_down:
+            return executor
+    executor = NotebookExecutor(address, grace=grace, on_interrupt=on_interrupt)
+    if nested.home() == address:
+        _at_home[address] = executor
+    return executor
 
 
 def latest() -> NotebookExecutor | None:

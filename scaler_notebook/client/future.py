@@ -6,6 +6,7 @@ from concurrent.futures import TimeoutError
 from typing import Any, Generic, TypeVar
 
 from ..protocol.errors import TaskCancelledError
+from ..protocol.messages import Payload
 from ..protocol.states import Event
 from . import callbacks, waiting
 from .lifecycle import TaskLifecycle
@@ -85,19 +86,36 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
 
     def _get(self) -> T:
         __tracebackhide__ = True
+        outcome: Outcome | None = None
         try:
-            value: T = self._ended().value()
+            outcome = self._ended()
+            if outcome.stays:
+                raise LookupError(
+                    f"the value of {self.call or self.task_id} stayed with the engine: name its key in get"
+                )
+            value: T = outcome.value()
             return value
         finally:
-            del self
+            del self, outcome
 
     def _ended(self) -> Outcome:
         __tracebackhide__ = True
         outcome = self._outcome
         if outcome is None:
             assert self._reason is not None
-            raise TaskCancelledError(f"{self.call or self.task_id}: {self._reason.value}", self._reason)
+            whose = f", {self.origin_name}, whose value it needs" if self.origin else ""
+            raise TaskCancelledError(f"{self.call or self.task_id}: {self._reason.value}{whose}", self._reason)
         return outcome
+
+    @property
+    def stays(self) -> bool:
+        """Was its value left with the engine, for the tasks that need it? Nobody can have it here then."""
+        outcome = self._outcome
+        return outcome is not None and outcome.stays
+
+    def content(self) -> Payload:
+        """The pickle of its value, to be sent to another task; it is done, and has one."""
+        return self._ended().content()
 
     # ------------------------------------------------------------------ cancel
 

@@ -31,6 +31,7 @@ from . import callbacks
 from .outcome import Failure, Outcome
 from .output import Display, Logs, Output, Piece
 from .policy import Policy
+from .references import stand_in
 from .trace import Moment, Trace, What
 
 Watcher = Callable[["TaskLifecycle"], None]
@@ -85,6 +86,8 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self.tries = 0  # how often it was started, as far as known
         self.shows_result = True  # do views show its result? A cell's is what it displays
         self.processor = ""  # where it runs or ran, as far as known
+        self.inputs: dict[str, Any] = {}  # references and futures in its arguments, by id
+        self.origin = ""  # the input whose failure, or cancel, was its end
         self.figures = TaskFigures()
 
     # ------------------------------------------------------------------ queries: never block
@@ -98,6 +101,11 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def cancel_reason(self) -> CancelReason | None:
         """How it ended, if it was cancelled."""
         return self._reason
+
+    @property
+    def courier(self) -> Courier | None:
+        """What takes its requests to the engine: the connection that it belongs to."""
+        return self._courier
 
     @property
     def refused(self) -> bool:
@@ -168,6 +176,27 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def cancelled(self) -> bool:
         """Was it cancelled? Not while the cancel is under way."""
         return self._task_state is TaskState.CANCELLED
+
+    @property
+    def origin_name(self) -> str:
+        """What a person reads of the task whose failure, or cancel, was the end of this one; empty for none."""
+        if not self.origin:
+            return ""
+        for needed in self.inputs.values():
+            if isinstance(needed, TaskLifecycle):
+                if needed.task_id == self.origin and needed.call:
+                    return f"{needed.call} ({self.origin})"
+                if needed.origin == self.origin:
+                    return needed.origin_name
+        return self.origin
+
+    @property
+    def input_id(self) -> str:
+        """Its id among the inputs of a task."""
+        return self.task_id
+
+    def __reduce__(self) -> Any:
+        return stand_in(self, f"the future of {self.call or self.task_id}")
 
     def __repr__(self) -> str:
         text = self._task_state.value
@@ -278,6 +307,9 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
                 self._asked = True
             case Action.DISCARD:
                 self._cancelled(CancelReason.DISCARDED)
+            case Action.WITHDRAW if isinstance(what, TaskCancelConfirm) and what.origin:
+                self.origin = what.origin
+                self._cancelled(CancelReason.PARENT_CANCELLED)
             case Action.WITHDRAW | Action.CONFIRM:
                 self._cancelled_in_time(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
             case Action.NOT_FOUND:
@@ -291,7 +323,8 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
             case Action.FINISH:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
-                self._finished(Outcome(what.outcome, what.payload, self.call))
+                self.origin = what.origin
+                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name))
             case Action.TOO_LATE:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
@@ -328,6 +361,8 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
             watcher(self)
 
     def _take_figures(self, result: TaskResult) -> None:
+        if result.origin or result.outcome is Result.MISSING_OBJECTS:
+            return  # it never ran
         self.figures = result.figures
         self._started, self.tries = True, max(1, self.tries)
         self.started_at = self.started_at or result.figures.started or None

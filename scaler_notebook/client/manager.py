@@ -10,6 +10,7 @@ from ..protocol.messages import (
     EngineHello,
     EngineMessage,
     EngineStatus,
+    ObjectCreated,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
@@ -45,10 +46,14 @@ class FutureManager:
         """A snapshot, in the order of submission."""
         return list(self._futures.values())
 
+    def find(self, task_id: str) -> ScalerFuture[Any] | None:
+        """An unfinished future, by its task's id."""
+        return self._futures.get(task_id)
+
     def receive(self, messages: Sequence[EngineMessage]) -> None:
         """Hand each message to its future; an id leaves the table only when that has ended it."""
         for message in messages:
-            if isinstance(message, EngineHello | EngineStatus):
+            if isinstance(message, EngineHello | EngineStatus | ObjectCreated):
                 continue  # to the connection, not to a task
             future = self._futures.get(message.task_id)
             if future is None:

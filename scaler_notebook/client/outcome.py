@@ -1,5 +1,6 @@
 """How a task ended by itself: a value or an exception, unpickled on first use."""
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import Any
 from typing_extensions import assert_never
 
 from ..protocol import failures, payloads
-from ..protocol.errors import ProcessorDiedError, TaskSerializationError
+from ..protocol.errors import MissingObjects, ProcessorDiedError, TaskSerializationError
 from ..protocol.messages import Payload, TaskResultType
 
 _storing = threading.Lock()
@@ -34,14 +35,17 @@ class Outcome:
         What came with it.
     call
         The call as a person reads it, for messages.
+    origin
+        The task whose failure it is, as a person reads it; empty if it is its own.
     """
 
-    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_payload", "_there")
+    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there")
 
-    def __init__(self, kind: TaskResultType, payload: Payload, call: str) -> None:
+    def __init__(self, kind: TaskResultType, payload: Payload, call: str, origin: str = "") -> None:
         self._kind = kind
         self._payload: Payload | None = payload
         self._call = call
+        self._origin = origin
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._failure: Failure | None = None
         # Traceback and context that the error came with.
@@ -59,6 +63,8 @@ class Outcome:
         payload = self._payload
         if self._loaded is None and payload is not None:
             loaded = _unpickle(self._kind, payload, self._call)
+            if self._origin and loaded[1] is not None:
+                _add_note(loaded[1], f"It was raised by {self._origin}, whose value {self._call or 'this task'} needs.")
             if self._kind is TaskResultType.FAILED:
                 self._failure = _words(payload)  # while they are there
             with _storing:  # whoever asks gets the same object
@@ -92,6 +98,17 @@ class Outcome:
         return self._kind is not TaskResultType.SUCCESS or (self._loaded is not None and self._loaded[1] is not None)
 
     @property
+    def stays(self) -> bool:
+        """Is it a value that was left with the engine, for other tasks?"""
+        payload = self._payload
+        return self._kind is TaskResultType.SUCCESS and payload is not None and not payload.data
+
+    def content(self) -> Payload:
+        """The value's pickle, to be sent on. Raises what pickling it anew raises."""
+        payload = self._payload
+        return payload if payload is not None else payloads.dump(self.load()[0])
+
+    @property
     def nbytes(self) -> int:
         """Size of a pickle that nobody has looked at yet; 0 afterwards."""
         payload = self._payload
@@ -123,17 +140,36 @@ def _words(payload: Payload) -> Failure:
         return Failure(headline, headline)
 
 
+def missing_objects(payload: Payload) -> tuple[str, ...]:
+    """The ids in the payload of a ``TaskResult(MISSING_OBJECTS)``."""
+    return tuple(bytes(payload.data).decode(errors="replace").split("\n"))
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """As ``BaseException.add_note``, which Python has from 3.11 on."""
+    notes = getattr(error, "__notes__", None)
+    with contextlib.suppress(Exception):  # an exception may have attributes of its own
+        error.__notes__ = [*notes, note] if isinstance(notes, list) else [note]
+
+
 def _unpickle(kind: TaskResultType, payload: Payload, call: str) -> tuple[Any, BaseException | None]:
     try:
         match kind:
             case TaskResultType.SUCCESS:
-                return payloads.load(payload), None
+                return (payloads.load(payload) if payload.data else None), None
             case TaskResultType.FAILED:
                 return None, failures.restore(payload)
             case TaskResultType.FAILED_WORKER_DIED:
                 text = bytes(payload.data).decode(errors="replace")
                 return None, ProcessorDiedError(
                     f"{text}. It ran {call or 'the task'}; no other task is affected, and a new process has its place."
+                )
+            case TaskResultType.MISSING_OBJECTS:
+                lost = missing_objects(payload)
+                return None, MissingObjects(
+                    f"{call or 'the task'} did not run: the engine does not have {', '.join(lost)}, which it needs "
+                    "(cleared, or a value that was not kept); send it again",
+                    lost,
                 )
             case _:
                 assert_never(kind)

@@ -1,21 +1,35 @@
 """A call as pickles, with errors that name what cannot be one."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..protocol import payloads
 from ..protocol.messages import Payload
 from .describe import function_name
+from .references import Noted, noted
 
 
-def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, Payload]:
-    """The function, and ``(args, kwargs)``.
+class PickledCall(NamedTuple):
+    """A call, ready to be sent: ``arguments`` is ``(args, kwargs)``, ``inputs`` what they refer to, by id."""
+
+    function: Payload
+    arguments: Payload
+    inputs: Noted
+
+
+def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
+    """A call as pickles.
 
     Raises
     ------
     TaskSerializationError
         The message names the function or the argument, and the attribute in it.
     """
+    with noted() as inputs:
+        return PickledCall(*_pickled(fn, args, kwargs), inputs)
+
+
+def _pickled(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, Payload]:
     name = function_name(fn)
     try:
         function = payloads.dump(fn)

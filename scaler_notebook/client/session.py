@@ -5,7 +5,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..agent.agent import Agent
@@ -16,15 +17,23 @@ from ..protocol.messages import (
     EngineMessage,
     EngineStatus,
     EngineStatusRequest,
+    ObjectCreate,
+    ObjectDelete,
+    Payload,
     Task,
     TaskCancel,
+    TaskResult,
+    TaskResultType,
+    TaskWaits,
 )
-from . import deadline, roster, waiting
+from . import deadline, nested, roster, waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
 from .manager import FutureManager
+from .references import Noted, ObjectReference
+from .supplies import Supplies
 from .surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -66,10 +75,12 @@ class Session:
         self._mutex = threading.Lock()
         self._ending = threading.Lock()
         self._surroundings = Surroundings()
+        self._objects: set[str] = set()  # ids of those that references are good for
         self._status: EngineStatus | None = None
         self._asking: list[waiting.Signal] = []  # who waits for the next one
         engine.start()
         self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
+        self._supplies = Supplies(self._manager, engine, self._agent)
         try:
             self._agent.start()
         except BaseException:
@@ -77,6 +88,7 @@ class Session:
             engine.join(END_PATIENCE)
             raise
         _open.add(self)
+        nested.settle_in(self)
 
     @property
     def alive(self) -> bool:
@@ -102,9 +114,12 @@ class Session:
         """A task id that no other client has, short enough to type."""
         return f"{self._client}-{next(self._numbers)}"
 
-    def submit(self, future: ScalerFuture[Any], task: Task) -> None:
-        """Send a task; its future ends in every case."""
+    def submit(self, future: ScalerFuture[Any], task: Task, inputs: Noted | None = None) -> None:
+        """Send a task, with what its arguments refer to by id; its future ends in every case."""
         submitted = time.monotonic()
+        if inputs:
+            future.inputs = inputs
+            task = replace(task, inputs=tuple(inputs))
         task, future.task = self._engine.adopt(task)
         self._manager.add(future)
         roster.add(future)
@@ -112,11 +127,44 @@ class Session:
             context = self._surroundings.changed()
             if context is not None:
                 self._agent.post(context)
-        self._agent.post(task)
+        if inputs:
+            self._supplies.send(future, task)
+        else:
+            self._agent.post(task)
         if task.options.timeout:
             deadline.watch_over(future, submitted + task.options.timeout, self._agent)
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
             self._manager.lost(_disconnected())
+
+    def send_object(self, content: Payload, name: str) -> ObjectReference:
+        """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session."""
+        object_id = f"{self._client}-o{next(self._numbers)}"
+        reference = ObjectReference(name or object_id, content.nbytes, object_id)
+        content = self._engine.adopt_object(object_id, content)
+        self._objects.add(object_id)
+        self._agent.post(ObjectCreate(object_id, content))
+        return reference
+
+    def has_object(self, object_id: str) -> bool:
+        """Was it sent here, and not cleared?"""
+        return object_id in self._objects
+
+    def clear_objects(self) -> None:
+        """No reference is good any more; tasks that were submitted with one still find its object."""
+        objects, self._objects = self._objects, set()
+        self.let_go(objects)
+
+    def let_go(self, ids: Iterable[str]) -> None:
+        """Name these objects, or kept values of tasks, no more."""
+        self._agent.post(ObjectDelete(tuple(ids)))
+
+    def tell_waits(self, task_id: str, waits: bool) -> None:
+        """The task that this client is within waits for other tasks, or goes on."""
+        self._agent.post(TaskWaits(task_id, waits))
+
+    def owns(self, future: TaskLifecycle) -> bool:
+        """Is it a future of this connection?"""
+        return future.courier is self
 
     def send_cancel(self, request: TaskCancel) -> None:
         """A future's request."""
@@ -185,6 +233,8 @@ class Session:
                 self._status = message
                 while self._asking:
                     self._asking.pop().set()
+            elif isinstance(message, TaskResult) and message.outcome is TaskResultType.MISSING_OBJECTS:
+                messages = self._supplies.answered(messages)
         self._manager.receive(messages)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:

@@ -58,7 +58,8 @@ async def until_async(
     with _watched(futures, condition, enough, wake) as left:
         try:
             if left:
-                await asyncio.wait_for(woken.wait(), timeout)
+                with waiting.host().lending():
+                    await asyncio.wait_for(woken.wait(), timeout)
         except asyncio.TimeoutError:
             pass
         except asyncio.CancelledError:

@@ -8,7 +8,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,6 +52,9 @@ class Host(Protocol):
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         """Wait until ``signal`` is set; False after ``timeout`` seconds."""
 
+    def lending(self) -> AbstractContextManager[None]:
+        """Around a wait that does not go through :meth:`wait`, that of a coroutine."""
+
     def is_cell(self, frame: FrameType) -> bool:
         """Is this the frame that executes a notebook's cell? What it calls may wait, although a loop is running."""
 
@@ -79,6 +82,9 @@ class PlainHost:
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         return reentrant.wait(signal, timeout)
+
+    def lending(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def is_cell(self, frame: FrameType) -> bool:
         return False

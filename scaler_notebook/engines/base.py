@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ..protocol.messages import ClientMessage, EngineMessage, Task
+from ..protocol.messages import ClientMessage, EngineMessage, Payload, Task
 
 Deliver = Callable[[Sequence[EngineMessage]], None]
 Lost = Callable[[BaseException], None]
@@ -35,6 +35,9 @@ class Engine(Protocol):
         Gives the task to send, and the same for another try, which lives as long as somebody holds it (None if there
         can be none). What the engine itself keeps is freed when the task's last message has come, or by :meth:`close`.
         """
+
+    def adopt_object(self, object_id: str, content: Payload) -> Payload:
+        """The same for an object, on any thread: what to send of it."""
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         """Queue a batch for the engine, in order."""

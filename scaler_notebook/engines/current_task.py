@@ -37,6 +37,8 @@ class CurrentTask:
         Takes what :meth:`report` is told.
     publisher
         Takes what :mod:`.displays` is told.
+    engine
+        The address of the engine that runs it, for what it submits itself; empty where there is none to be reached.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class CurrentTask:
         shield: Callable[[], AbstractContextManager[None]] = nullcontext,
         reporter: Callable[[float, float, str], object] = lambda *_: None,
         publisher: Publisher = lambda *_: None,
+        engine: str = "",
     ) -> None:
         self.task_id = task_id
         self.name = name
@@ -54,6 +57,7 @@ class CurrentTask:
         self._shield = shield
         self._reporter = reporter
         self.publisher = publisher
+        self.engine = engine
 
     def cancelled(self) -> bool:
         """Has this task been asked to stop? Once True it stays so, also after the engine has given up asking.

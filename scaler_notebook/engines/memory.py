@@ -174,6 +174,9 @@ class MemoryEngine:
         task = replace(task, function=payloads.copied(task.function), arguments=payloads.copied(task.arguments))
         return task, task
 
+    def adopt_object(self, object_id: str, content: Payload) -> Payload:
+        return payloads.copied(content)
+
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._loop is not None:
             for message in CLIENT_CODEC.decode(_copied(CLIENT_CODEC.encode(messages))):

@@ -61,6 +61,9 @@ class KernelHost:
                 self.hears_since = before
         return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
 
+    def lending(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def is_cell(self, frame: FrameType) -> bool:
         return kernel_internals.is_cell(frame)
 

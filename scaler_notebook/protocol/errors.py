@@ -52,6 +52,20 @@ class CapabilityError(ValueError):
         return str(self.args[0])
 
 
+class MissingObjects(LookupError):
+    """A task names objects that its engine does not have: they were cleared, or are another client's.
+
+    ``objects`` has their ids. Send them again with ``send_object``.
+    """
+
+    def __init__(self, message: str, objects: tuple[str, ...] = ()) -> None:
+        super().__init__(message, objects)
+        self.objects = objects
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class TaskSerializationError(TypeError):
     """A function, an argument or a result cannot be pickled; the message names which, and the attribute in it."""
 

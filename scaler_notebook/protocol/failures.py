@@ -170,7 +170,7 @@ def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
     )
 
 
-def our_fault(task_id: str, error: Exception) -> TaskResult:
+def our_fault(task_id: str, error: BaseException) -> TaskResult:
     """The result of a task that failed because a message about it was malformed: no fault of the task's."""
     payload = payloads.dump(describe(error, ()))
     return TaskResult(task_id, TaskResultType.FAILED, payload)

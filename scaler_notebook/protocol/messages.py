@@ -1,9 +1,9 @@
 """The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
 
-Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``ClientContext``, ``BuffersReceived``,
-``EngineStatusRequest``, ``ClientDisconnect``.
-Engine → client: ``EngineHello``, ``EngineStatus``, ``TaskStarted``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``,
-``TaskProgress``, ``TaskDisplay``.
+Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
+``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientDisconnect``.
+Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``TaskStarted``, ``TaskCancelConfirm``,
+``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -30,6 +30,7 @@ class TaskResultType(Enum):
     SUCCESS = "Success"
     FAILED = "Failed"
     FAILED_WORKER_DIED = "FailedWorkerDied"
+    MISSING_OBJECTS = "MissingObjects"  # it never ran: an input of it is not there
 
 
 class LogStream(Enum):
@@ -118,13 +119,57 @@ class TaskOptions:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Run ``function(*args, **kwargs)``; ``arguments`` is the pickle of ``(args, kwargs)``."""
+    """Run ``function(*args, **kwargs)``; ``arguments`` is the pickle of ``(args, kwargs)``.
+
+    Parameters
+    ----------
+    inputs
+        Ids of the objects and of the client's other tasks whose values the arguments refer to. It waits until those
+        tasks have ended; if one fails or is cancelled, so is this one.
+    keep
+        The value stays with the engine, for the tasks that have this one as an input; its ``TaskResult`` has none.
+    parent
+        The task whose code submits this one; empty for none.
+    """
 
     task_id: str
     client: str
     function: Payload
     arguments: Payload
     options: TaskOptions = field(default_factory=TaskOptions)
+    inputs: tuple[str, ...] = ()
+    keep: bool = False
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCreate:
+    """A value that the client's tasks may name as an input, until ``ObjectDelete``; answered by ``ObjectCreated``."""
+
+    object_id: str
+    content: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCreated:
+    """The engine has the object; its content need not be kept open for it."""
+
+    object_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectDelete:
+    """The client names these no more; tasks that have named them still get them."""
+
+    object_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWaits:
+    """From a client within a task: the task waits for other tasks, and lends them its slot; or it goes on."""
+
+    task_id: str
+    waits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +277,15 @@ class TaskStarted:
 
 @dataclass(frozen=True, slots=True)
 class TaskCancelConfirm:
-    """The one true answer to the strongest ``TaskCancel`` outstanding; ``force`` is the strength it answers."""
+    """The one true answer to the strongest ``TaskCancel`` outstanding; ``force`` is the strength it answers.
+
+    ``origin`` is the task whose cancel has taken this one along, unasked, because it was an input of it.
+    """
 
     task_id: str
     answer: TaskCancelConfirmType
     force: bool
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +308,15 @@ class TaskResult:
 
     ``payload`` is the pickled value (``SUCCESS``), a pickled
     :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``), or the UTF-8 text that says how the
-    process died (``FAILED_WORKER_DIED``).
+    process died (``FAILED_WORKER_DIED``), or the ids of the inputs that are not there, one a line
+    (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of an input.
     """
 
     task_id: str
     outcome: TaskResultType
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +356,17 @@ class TaskDisplay:
 
 
 ClientMessage: TypeAlias = (
-    Task | TaskCancel | ClientDisconnect | ClientContext | BuffersReceived | ClientHello | EngineStatusRequest
+    Task
+    | TaskCancel
+    | TaskWaits
+    | ObjectCreate
+    | ObjectDelete
+    | ClientDisconnect
+    | ClientContext
+    | BuffersReceived
+    | ClientHello
+    | EngineStatusRequest
 )
 TaskMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
-EngineMessage: TypeAlias = EngineHello | EngineStatus | TaskMessage
+EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | TaskMessage
 Message: TypeAlias = ClientMessage | EngineMessage

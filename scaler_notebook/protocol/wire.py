@@ -276,6 +276,9 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         5: messages.BuffersReceived,
         6: messages.ClientHello,
         7: messages.EngineStatusRequest,
+        9: messages.ObjectCreate,
+        10: messages.ObjectDelete,
+        11: messages.TaskWaits,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -288,5 +291,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         21: messages.TaskDisplay,
         22: messages.EngineHello,
         23: messages.EngineStatus,
+        25: messages.ObjectCreated,
     }
 )

@@ -10,7 +10,6 @@ import selectors
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 
 import zmq
@@ -19,7 +18,6 @@ from ...protocol import capabilities, failures
 from ...protocol.addressing import Receiver, completed
 from ...protocol.errors import CapabilityError, ProtocolError
 from ...protocol.messages import (
-    Buffer,
     BuffersReceived,
     ClientContext,
     ClientDisconnect,
@@ -27,14 +25,18 @@ from ...protocol.messages import (
     EngineHello,
     EngineMessage,
     EngineStatusRequest,
-    Payload,
+    ObjectCreate,
+    ObjectCreated,
+    ObjectDelete,
     SegmentRef,
     Task,
     TaskCancel,
+    TaskResult,
+    TaskWaits,
 )
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from .core import Core
-from .segments import close_all, reopen
+from .segments import close_all, free
 from .transport import Keys, bind
 from .zmq_frames import received
 
@@ -68,6 +70,7 @@ class Clients:
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._guests: dict[int, set[bytes]] = {}  # by process: the clients in it that attached
+        self._homes: dict[bytes, int] = {}  # of each of those the process
         self._lent: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
         self._departed: set[bytes] = set()  # what they had sent may still be on its way
         self._context = zmq.Context()
@@ -84,7 +87,13 @@ class Clients:
     # ------------------------------------------------------------------ messages
 
     def tell(self, owner: bytes, message: EngineMessage) -> None:
-        """Send a message, with the next :meth:`exchange`."""
+        """Send a message, with the next :meth:`exchange`; the memory behind a result is lent to the client."""
+        if isinstance(message, TaskResult) and message.payload.buffers:
+            if owner in self._departed:
+                free(message.payload)
+                return
+            lent = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
+            self._lent.update(dict.fromkeys(lent, owner))
         self._mail[owner].append(message)
 
     def exchange(self) -> None:
@@ -121,6 +130,13 @@ class Clients:
                         self._core.move(owner, message)
                     case BuffersReceived():
                         self._take_back(message.descriptors)
+                    case ObjectCreate():
+                        self._create(owner, message)
+                    case ObjectDelete():
+                        self._core.delete(owner, message.object_ids)
+                    case TaskWaits():
+                        home = self._homes.get(owner, 0)
+                        self._core.task_waits(home, message.task_id, message.waits, now, clock)
                     case EngineStatusRequest():
                         self.tell(owner, self._core.status())
                     case ClientDisconnect():
@@ -142,7 +158,14 @@ class Clients:
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
             return
-        self._core.submit(owner, task, now, clock)
+        self._core.submit(owner, task, now, clock, self._homes.get(owner, 0))
+
+    def _create(self, owner: bytes, message: ObjectCreate) -> None:
+        try:
+            self._core.create(owner, message.object_id, message.content)
+        except OSError as error:  # who names it hears that it is missing
+            log.error("the object %s could not be kept: %s", message.object_id, error)
+        self.tell(owner, ObjectCreated(message.object_id))
 
     def _malformed(self, owner: bytes, task_id: str, error: Exception) -> None:
         log.error("a client sent a malformed message about task %r: %s", task_id, error)
@@ -155,6 +178,7 @@ class Clients:
 
     def _watch(self, owner: bytes, pid: int) -> None:
         """What a client that attached leaves behind ends with its process, whatever ends that."""
+        self._homes[owner] = pid
         if pid in self._guests:
             self._guests[pid].add(owner)
             return
@@ -172,30 +196,12 @@ class Clients:
 
     def _gone(self, owner: bytes) -> None:
         self._departed.add(owner)
+        self._homes.pop(owner, None)
         self._core.client_gone(owner, time.monotonic(), time.time())
         self._receivers.pop(owner, None)
         self._take_back([descriptor for descriptor, client in self._lent.items() if client == owner])
 
     # ------------------------------------------------------------------ large results
-
-    def lend(self, owner: bytes, payload: Payload) -> Payload:
-        """Open what a process wrote, until its client has mapped it: so it outlives that process.
-
-        Raises
-        ------
-        OSError
-            It cannot be opened.
-        """
-        if owner in self._departed or not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
-            return payload
-        buffers: list[Buffer | SegmentRef] = []
-        for buffer in payload.buffers:
-            if isinstance(buffer, SegmentRef):
-                descriptor = reopen(buffer)
-                self._lent[descriptor] = owner
-                buffer = SegmentRef(os.getpid(), descriptor, buffer.size)
-            buffers.append(buffer)
-        return replace(payload, buffers=tuple(buffers))
 
     def _take_back(self, descriptors: Iterable[int]) -> None:
         known = [descriptor for descriptor in descriptors if self._lent.pop(descriptor, None) is not None]

@@ -1,73 +1,37 @@
 """The scheduler's decisions, without its sockets: which task runs when and where, and what follows from each event.
 
-:data:`.stages.TABLE` says what an event does to a task; :meth:`Core._handle` does it.
+:mod:`.handling` has what an event does to a task.
 """
 
-import itertools
-import logging
-from collections import deque
-from collections.abc import Mapping
+from itertools import islice
 
-from typing_extensions import assert_never
-
+from ...protocol import failures
 from ...protocol.messages import (
     ClientContext,
     EngineStatus,
-    LogStream,
     Payload,
     Task,
     TaskCancel,
-    TaskCancelConfirm,
-    TaskCancelConfirmType,
-    TaskLog,
     TaskResult,
     TaskResultType,
-    TaskStarted,
 )
-from .hands import Hands, Record
+from .handling import Handling
+from .hands import Record
 from .inner import End, Ended
-from .line import Line
-from .queue import Queue
-from .stages import TABLE, Action, Event, Stage
+from .stages import Event, Stage
 
-ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
 MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 10.0  # seconds between two tries; each is twice the one before
-LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
+MOST_LENT = 256  # tasks that wait for tasks of theirs, each in a process that can do nothing else meanwhile
+SURPLUS_KEPT = 2.0  # seconds that processes which nested tasks needed are kept for the next ones
+DEEPEST_FIRST = 1 << 40  # more than the tasks of one client; what others wait for comes before what nobody waits for
 
-log = logging.getLogger(__name__)
 
-
-class Core:
-    """The tasks and processes of one scheduler.
-
-    Parameters
-    ----------
-    slots
-        How many tasks run at the same time; more processes than that are spares.
-    hands
-        What acts.
-    capabilities
-        What there is in all of each, for the tasks that need some.
-    """
-
-    def __init__(self, slots: int, hands: Hands, capabilities: Mapping[str, int]) -> None:
-        self._slots = slots
-        self._hands = hands
-        self._records: dict[str, Record] = {}
-        self._contexts: dict[bytes, ClientContext] = {}
-        self._numbers = itertools.count()
-        self._queue = Queue(capabilities)
-        self._backoffs = Line()  # by the end of each
-        self._runs: dict[int, int] = {}  # by process: how many it was given so far
-        self._held: dict[int, Record] = {}  # by process: the task that it runs
-        self._idle: list[int] = []  # the last one used first: its caches are warm
-        self._unannounced: dict[int, float] = {}  # by process: when to announce its task; the earliest first
-        self._graces: dict[int, deque[tuple[float, Event]]] = {}  # by process: what is still to come, and when
+class Core(Handling):
+    """The tasks and processes of one scheduler: what its clients, its processes and its clock tell it."""
 
     # ------------------------------------------------------------------ clients
 
-    def submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
+    def submit(self, owner: bytes, task: Task, now: float, clock: float, process: int = 0) -> None:
         """A task of this client's is to run: at once if a slot is free.
 
         Parameters
@@ -76,14 +40,79 @@ class Core:
             Monotonic seconds, for timers.
         clock
             Seconds since the epoch, for people.
+        process
+            The task process that the client is in, if it is in one.
         """
         task_id = task.task_id
         if task_id in self._records:
             return  # the task that has the id goes on untouched; who looks at :meth:`owner` first can say so
-        number, needs = next(self._numbers), task.options.capabilities
-        record = self._records[task_id] = Record(task, owner, self._contexts.get(owner), number, needs)
-        self._queue.add(record)
+        options = task.options
+        record = Record(task, owner, self._contexts.get(owner), options.capabilities, root=owner)
+        record.number, record.priority = next(self._numbers), options.priority
+        if task.inputs and (lost := self._inputs.claim(record, self._unfinished(owner, task.inputs))):
+            text = Payload("\n".join(lost).encode())
+            self._hands.tell(owner, TaskResult(task_id, TaskResultType.MISSING_OBJECTS, text))
+            return
+        if task.keep:
+            self._inputs.expect(owner, task_id)
+        if task.parent:
+            self._nest(record, self._held.get(process))
+        self._records[task_id] = record
+        if record.missing:
+            record.stage = Stage.WAITING
+        else:
+            self._queue.add(record)
         self.dispatch(now, clock)
+
+    def _unfinished(self, owner: bytes, names: tuple[str, ...]) -> list[str]:
+        return [name for name in names if (found := self._records.get(name)) is not None and found.owner == owner]
+
+    def _nest(self, record: Record, parent: Record | None) -> None:
+        """It is submitted by a task that runs, which will most likely wait for it."""
+        if parent is None or parent.task.task_id != record.task.parent:
+            return
+        record.parent, record.root, record.depth = parent, parent.root, parent.depth + 1
+        record.priority = max(record.priority, parent.priority)
+        record.number -= record.depth * DEEPEST_FIRST
+        parent.children.append(record)
+
+    def task_waits(self, process: int, task_id: str, waits: bool, now: float, clock: float) -> None:
+        """A task waits for tasks of its own: others, those above all, have its slot and its capabilities meanwhile.
+
+        It goes on as soon as it can, without waiting for a slot: for a while one task more may run.
+        """
+        record = self._held.get(process)
+        if record is None or record.task.task_id != task_id or (process in self._lent) == waits:
+            return
+        if not waits:
+            self._lent.discard(process)
+            if record.needs:
+                self._queue.take(record)
+        elif len(self._lent) < MOST_LENT:
+            self._lent.add(process)
+            if record.needs:
+                self._queue.give_back(record)
+        else:
+            self._refuse_children(record)
+        self.dispatch(now, clock)
+
+    def _refuse_children(self, record: Record) -> None:
+        """There is no process for them: an error that says so, where they would wait for ever."""
+        problem = RecursionError(
+            f"{MOST_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
+            "no more: nest less deeply, or submit the inner calls as a graph"
+        )
+        idle = Stage.WAITING, Stage.QUEUED, Stage.BACKING_OFF
+        for child in [child for child in record.children if child.stage in idle]:
+            self._handle(child, Event.TOO_DEEP, result=failures.our_fault(child.task.task_id, problem))
+
+    def create(self, owner: bytes, object_id: str, content: Payload) -> None:
+        """A client's object, for its tasks to name. OSError if its memory cannot be had."""
+        self._inputs.create(owner, object_id, content)
+
+    def delete(self, owner: bytes, object_ids: tuple[str, ...]) -> None:
+        """The client names these no more."""
+        self._inputs.delete(owner, object_ids)
 
     def move(self, owner: bytes, context: ClientContext) -> None:
         """What the client submits from now on runs in ``context``."""
@@ -101,10 +130,16 @@ class Core:
         self.dispatch(now, clock)  # it may have stood before others that wait for the same capability
 
     def client_gone(self, owner: bytes, now: float, clock: float) -> None:
-        """Nobody waits for its tasks any more."""
+        """Nobody waits for its tasks any more, nor for what they have submitted.
+
+        A client within a task goes with its process. What a task has left running when it ended goes on.
+        """
         self._contexts.pop(owner, None)
-        for record in [r for r in self._records.values() if r.owner == owner]:
-            self._handle(record, Event.CLIENT_GONE)
+        for record in [r for r in self._records.values() if owner in (r.owner, r.root)]:
+            left = record.root != owner and record.parent is None
+            if not left and record.stage is not Stage.OVER:
+                self._handle(record, Event.CLIENT_GONE)
+        self._inputs.client_gone(owner)
         self.dispatch(now, clock)
 
     # ------------------------------------------------------------------ processes
@@ -123,6 +158,7 @@ class Core:
         """A run is over; what another run than the current one says is ignored."""
         record = self._held.get(process)
         if record is None or self._runs[process] != ended.seq:
+            self._hands.free(ended.payload)
             return
         if ended.end is End.STOPPED:
             self._handle(record, Event.STOPPED)
@@ -162,7 +198,16 @@ class Core:
 
     def dispatch(self, now: float, clock: float) -> None:
         """Start as many queued tasks as there are free slots and processes."""
-        while self._idle and len(self._held) < self._slots and (task_id := self._queue.next) is not None:
+        if self._fallen:
+            self._spread()
+        lent = len(self._lent)
+        if lent != self._more:
+            if lent < self._more:
+                self._surplus_until = now + SURPLUS_KEPT
+            self._more = lent
+            self._hands.lend(lent)
+        slots = self._slots + lent
+        while self._idle and len(self._held) < slots and (task_id := self._queue.next) is not None:
             record = self._records[task_id]
             process = self._idle.pop()
             if not self._hands.suits(process, record.context):
@@ -192,14 +237,21 @@ class Core:
             rested = True
         if rested:
             self.dispatch(now, clock)
+        if self._surplus_until is not None and self._surplus_until <= now:
+            self._surplus_until = None
+            for process in self._idle[: self._hands.surplus()]:
+                self._idle.remove(process)
+                self._hands.kill(process)
 
     def next_deadline(self) -> float | None:
         """When :meth:`tick` has something to do, in monotonic seconds."""
-        if not self._graces and not self._backoffs:
+        if not self._graces and not self._backoffs and self._surplus_until is None:
             return next(iter(self._unannounced.values()), None)
-        due = [*itertools.islice(self._unannounced.values(), 1), *(alarms[0][0] for alarms in self._graces.values())]
+        due = [*islice(self._unannounced.values(), 1), *(alarms[0][0] for alarms in self._graces.values())]
         if (first := self._backoffs.first) is not None:
             due.append(first[0])
+        if self._surplus_until is not None:
+            due.append(self._surplus_until)
         return min(due, default=None)
 
     # ------------------------------------------------------------------ queries
@@ -239,105 +291,3 @@ class Core:
         """``(task id, owner)`` of the task that a process holds."""
         record = self._held.get(process)
         return (record.task.task_id, record.owner) if record is not None else None
-
-    # ------------------------------------------------------------------ where an event meets a task
-
-    def _handle(
-        self, record: Record, event: Event, now: float = 0.0, grace: float = 0.0, result: TaskResult | None = None
-    ) -> None:
-        """Do what the table says; the data are those of the event."""
-        action = TABLE[record.stage, event]
-        if action.to:
-            (record.stage,) = action.to
-        match action:  # the usual ones first
-            case Action.RUN:
-                process = record.process
-                record.handed += 1
-                self._queue.remove(record)
-                if record.needs:
-                    self._queue.take(record)
-                self._held[process] = record
-                self._unannounced[process] = now + ANNOUNCE_AFTER
-                self._runs[process] = seq = self._runs[process] + 1
-                self._hands.run_task(process, seq, record.task, record.context, not record.tries_left)
-            case Action.DELIVER:
-                self._release(record, result)
-                self._idle.append(record.process)
-            case Action.DELIVER_LAST | Action.FAIL:
-                self._release(record, result)
-            case Action.IGNORE:
-                pass
-            case Action.PUT_BACK:
-                self._let_go(record)
-                self._queue.add(record)
-            case Action.BACK_OFF:
-                self._back_off(record, now)
-                self._idle.append(record.process)
-            case Action.OUTLIVE:
-                assert result is not None
-                how = bytes(result.payload.data).decode()
-                self._hands.tell(record.owner, TaskLog(record.task.task_id, LogStream.STDERR, f"{how}\n"))
-                self._back_off(record, now)
-            case Action.QUEUE_AGAIN:
-                self._queue.add(record)
-            case Action.ANNOUNCE:
-                task_id, processor = record.task.task_id, str(record.process)
-                self._hands.tell(record.owner, TaskStarted(task_id, processor, record.started, record.failed + 1))
-            case Action.TAKE_BACK:
-                self._unqueue(record)
-                self._answer(record, TaskCancelConfirmType.CANCELED)
-            case Action.FORGET:
-                self._unqueue(record)
-            case Action.ASK | Action.WARN:
-                self._hands.interrupt(record.process, self._runs[record.process])
-                half = min(max(0.0, grace), LONGEST_GRACE) / 2
-                alarms = (now + half, Event.HALF_GRACE), (now + 2 * half, Event.GRACE_OVER)
-                self._graces[record.process] = deque(alarms)
-            case Action.ASK_AGAIN:
-                self._hands.interrupt(record.process, self._runs[record.process])
-            case Action.REFUSE:
-                del self._graces[record.process]
-                self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
-            case Action.KILL:
-                self._graces.pop(record.process, None)
-                self._hands.kill(record.process)
-            case Action.CONFIRM:
-                canceled = TaskCancelConfirmType.CANCELED
-                self._release(record, TaskCancelConfirm(record.task.task_id, canceled, record.force))
-            case Action.NOT_FOUND:
-                self._answer(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
-            case Action.NOT_PERMITTED:
-                log.error("%s: %s is not permitted: it is %s", record.task.task_id, event.value, record.stage.value)
-            case _:
-                assert_never(action)
-
-    def _answer(self, record: Record, answer: TaskCancelConfirmType) -> None:
-        self._hands.tell(record.owner, TaskCancelConfirm(record.task.task_id, answer, record.force))
-
-    def _unqueue(self, record: Record) -> None:
-        del self._records[record.task.task_id]
-        if record in self._queue:
-            self._queue.remove(record)
-        else:
-            self._backoffs.remove(record.task.task_id)
-
-    def _back_off(self, record: Record, now: float) -> None:
-        self._let_go(record)
-        pause = min(FIRST_BACKOFF * 2.0 ** min(record.failed, 64), LONGEST_BACKOFF)
-        self._backoffs.add(record.task.task_id, now + pause, record.number)
-        record.failed, record.handed = record.failed + 1, 0
-
-    def _release(self, record: Record, last: TaskResult | TaskCancelConfirm | None) -> None:
-        """Its slot and its process are free of it, and its last message is sent."""
-        assert last is not None
-        del self._records[record.task.task_id]
-        self._let_go(record)
-        self._hands.tell(record.owner, last)
-
-    def _let_go(self, record: Record) -> None:
-        """Its slot, and what it had of capabilities, is free of it."""
-        if record.needs:
-            self._queue.give_back(record)
-        del self._held[record.process]
-        self._unannounced.pop(record.process, None)
-        self._graces.pop(record.process, None)

@@ -15,6 +15,8 @@ from ...protocol.messages import (
     BuffersReceived,
     ClientMessage,
     EngineMessage,
+    ObjectCreated,
+    Payload,
     SegmentRef,
     Task,
     TaskCancelConfirm,
@@ -76,6 +78,9 @@ class SchedulerConnection(ABC):
         except OSError:  # closed meanwhile: the task fails, and says so
             return task, None
 
+    def adopt_object(self, object_id: str, content: Payload) -> Payload:
+        return self._segments.adopt(Task(object_id, "", Payload(b""), content)).arguments
+
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._socket is None:
             return
@@ -123,6 +128,8 @@ class SchedulerConnection(ABC):
                 self._returned += lent
         elif isinstance(message, TaskCancelConfirm) and message.answer is not TaskCancelConfirmType.CANCEL_FAILED:
             self._segments.task_over(message.task_id)
+        elif isinstance(message, ObjectCreated):
+            self._segments.task_over(message.object_id)
         return message
 
     def _ended(self) -> None:

@@ -21,6 +21,21 @@ class End(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """Scheduler → task process, before its first run: where clients reach the engine."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input of a task, by the id that its arguments have for it."""
+
+    name: str
+    value: Payload
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Scheduler → task process. ``seq`` counts the runs of one process; interrupts name it."""
 
@@ -30,6 +45,7 @@ class Run:
     function: Payload
     arguments: Payload
     last: bool  # if it fails, it is not tried again
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +78,5 @@ class Ended:
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers
 
-InnerMessage: TypeAlias = ClientContext | Run | Warm | Ready | Ended
-INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm})
+InnerMessage: TypeAlias = ClientContext | Home | Run | Warm | Ready | Ended
+INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm, 6: Home})

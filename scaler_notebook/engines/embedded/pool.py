@@ -7,14 +7,14 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 from . import family
-from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, InnerMessage, Ready, Run, Warm
+from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, InnerMessage, Input, Ready, Run, Warm
 from .interrupts import AskPage
 from .output import TaskOutput, anonymous_file
 from .starting import Ends, Spawn, Starter
@@ -62,6 +62,7 @@ class TaskProcess:
             self.seq = 0  # of its last run
             self.how = ""  # it died, set once reaped
             self.lingering: list[int] = []  # descendants that were killed with it
+            self.others: list[TaskProcess] = []  # that ran what its task had submitted, and were killed with it
             self.reaped_at = 0.0
             starter.start(Ends(theirs.fileno(), page, *self.output.fds))
         finally:
@@ -77,7 +78,9 @@ class TaskProcess:
     @property
     def gone(self) -> bool:
         """Is nothing left of it and of what it started?"""
-        return not family.group_exists(self.pid) and not any(family.exists(pid) for pid in self.lingering)
+        if family.group_exists(self.pid) or any(family.exists(pid) for pid in self.lingering):
+            return False
+        return all(other.how and other.gone for other in self.others)
 
 
 class Pool:
@@ -96,6 +99,7 @@ class Pool:
     """
 
     def __init__(self, size: int, starter: Starter, selector: selectors.BaseSelector, events: PoolEvents) -> None:
+        self.home = ""  # where clients reach the engine
         self._size = size
         self._starter = starter
         self._selector = selector
@@ -120,12 +124,23 @@ class Pool:
             self._starting.add(process)
             self._selector.register(process.sock, selectors.EVENT_READ, lambda p=process: self._serve(p))
 
-    def run(self, pid: int, seq: int, task: Task, last: bool) -> None:
+    def resize(self, size: int) -> None:
+        """Keep so many processes; those that are too many stay until they are killed."""
+        self._size = size
+        self.fill()
+
+    @property
+    def surplus(self) -> int:
+        """How many are too many."""
+        return max(0, len(self._starting) + len(self._processes) - self._size)
+
+    def run(self, pid: int, seq: int, task: Task, last: bool, inputs: tuple[Input, ...]) -> None:
         """Hand a process its next run, the last try of its task or not."""
         process = self._processes[pid]
         process.seq, shorten = seq, process.sender.shorten
         function, arguments = shorten(task.function), shorten(task.arguments)
-        self.send(pid, Run(seq, task.task_id, task.options.name, function, arguments, last))
+        given = tuple(Input(i.name, shorten(i.value)) for i in inputs)
+        self.send(pid, Run(seq, task.task_id, task.options.name, function, arguments, last, given))
 
     def send(self, pid: int, message: InnerMessage) -> None:
         """Queue a message for a process."""
@@ -174,9 +189,10 @@ class Pool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
 
-    def kill(self, pid: int) -> None:
-        """Kill a process and all that it started; :meth:`PoolEvents.died` follows when they are gone."""
+    def kill(self, pid: int, others: Sequence[int] = ()) -> None:
+        """Kill a process and all that it started; when they and ``others`` are gone, it has died."""
         process = self._processes[pid]
+        process.others += [self._processes[other] for other in others if other in self._processes]
         if process.how:
             return  # its number may be another's by now
         descendants = family.descendants(pid)
@@ -267,6 +283,7 @@ class Pool:
                 self._starting.discard(process)
                 self._processes[message.pid] = process
                 self._failed_starts = 0
+                self.send(process.pid, Home(self.home))
             elif not process.importing or message.pid != process.pid:
                 raise ProtocolError("it claims to be ready, and was not asked")  # a task has found our socket
             process.importing = False

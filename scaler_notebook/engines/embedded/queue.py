@@ -42,7 +42,7 @@ class Queue:
         needs = record.needs
         if needs not in self._lines:
             self._lines[needs] = Line()
-        self._lines[needs].add(record.task.task_id, -record.task.options.priority, record.number)
+        self._lines[needs].add(record.task.task_id, -record.priority, record.number)
 
     def remove(self, record: Record) -> None:
         """Take a task out, wherever it stands."""

@@ -14,15 +14,17 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from ...protocol.capabilities import as_tuple
-from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Task, TaskProgress
+from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Payload, Task, TaskProgress
 from . import family, limits
 from .core import Core
-from .inner import End, Ended
+from .inner import End, Ended, Input
 from .pool import Pool
+from .segments import duplicated, free, reopened
 from .starting import Starter, best_starter
 from .warmth import Warmth
 
@@ -53,7 +55,8 @@ class Scheduler:
         self._config = config
         self._selector = selectors.DefaultSelector()
         self._core = Core(config["slots"], self, config["capabilities"])
-        self._pool = Pool(config["slots"] + config["spares"], starter, self._selector, self)
+        self._size = config["slots"] + config["spares"]
+        self._pool = Pool(self._size, starter, self._selector, self)
         self._next_look = 0.0
         self._warmth = Warmth()
         self._over = False
@@ -71,6 +74,7 @@ class Scheduler:
         keys = Keys(**self._config["keys"]) if self._config["keys"] is not None else None
         hello = EngineHello(self._config["slots"], as_tuple(self._config["capabilities"]))
         self._clients = Clients(self._core, hello, self._selector, self._config["directory"], keys)
+        self._pool.home = self._clients.address
         self._watch_kernel()
         self._watch_signals()
         return self._clients.address
@@ -146,16 +150,36 @@ class Scheduler:
     def suits(self, process: int, context: ClientContext | None) -> bool:
         return self._pool.suits(process, context)
 
-    def run_task(self, process: int, seq: int, task: Task, context: ClientContext | None, last: bool) -> None:
+    def run_task(
+        self,
+        process: int,
+        seq: int,
+        task: Task,
+        context: ClientContext | None,
+        last: bool,
+        inputs: tuple[Input, ...],
+    ) -> None:
         self._pool.start_output_over(process)
         self._pool.move(process, context)
-        self._pool.run(process, seq, task, last)
+        self._pool.run(process, seq, task, last, inputs)
 
     def interrupt(self, process: int, seq: int) -> None:
         self._pool.interrupt(process, seq)
 
-    def kill(self, process: int) -> None:
-        self._pool.kill(process)
+    def kill(self, process: int, others: Sequence[int] = ()) -> None:
+        self._pool.kill(process, others)
+
+    def lend(self, slots: int) -> None:
+        self._pool.resize(self._size + slots)
+
+    def surplus(self) -> int:
+        return self._pool.surplus
+
+    def keep(self, payload: Payload) -> Payload:
+        return duplicated(payload)
+
+    def free(self, payload: Payload) -> None:
+        free(payload)
 
     # ------------------------------------------------------------------ the pool's events
 
@@ -168,7 +192,7 @@ class Scheduler:
         if held is None:
             return
         try:
-            ended = replace(ended, payload=self._clients.lend(held[1], ended.payload))
+            ended = replace(ended, payload=reopened(ended.payload))
         except OSError as error:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(pid)  # dead already, most likely; either way its task fails, and says so

@@ -12,7 +12,7 @@ Without such files (they are Linux's) buffers travel as frames of their messages
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...protocol.messages import Buffer, Payload, SegmentRef, Task
@@ -65,6 +65,39 @@ def _map(ref: SegmentRef) -> Buffer:
         return memoryview(memory.mapping(fd, ref.size)).cast("B")
     finally:
         os.close(fd)
+
+
+def reopened(payload: Payload) -> Payload:
+    """The payload with a descriptor of our own for each segment, to be closed with :func:`free`; OSError as above."""
+    return _each(payload, lambda ref: SegmentRef(os.getpid(), reopen(ref), ref.size))
+
+
+def duplicated(payload: Payload) -> Payload:
+    """A payload whose segments are ours or another process's, with descriptors of our own, as :func:`reopened`."""
+
+    def open_again(ref: SegmentRef) -> SegmentRef:
+        ours = ref.pid == os.getpid()
+        return SegmentRef(os.getpid(), os.dup(ref.descriptor) if ours else reopen(ref), ref.size)
+
+    return _each(payload, open_again)
+
+
+def _each(payload: Payload, change: Callable[[SegmentRef], SegmentRef]) -> Payload:
+    if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
+        return payload
+    buffers: list[Buffer | SegmentRef] = []
+    try:
+        for buffer in payload.buffers:
+            buffers.append(change(buffer) if isinstance(buffer, SegmentRef) else buffer)
+    except BaseException:
+        free(replace(payload, buffers=tuple(buffers)))
+        raise
+    return replace(payload, buffers=tuple(buffers))
+
+
+def free(payload: Payload) -> None:
+    """Close the descriptors of a payload whose segments are ours."""
+    close_all(buffer.descriptor for buffer in payload.buffers if isinstance(buffer, SegmentRef))
 
 
 def written(payload: Payload) -> tuple[Payload, list[int]]:

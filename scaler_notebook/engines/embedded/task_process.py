@@ -20,11 +20,11 @@ from ...protocol import failures, payloads
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Payload, TaskFigures
-from .. import current_task, displays
+from .. import current_task, displays, inputs
 from ..progress import watch_for_tqdm
 from . import limits
 from .cores import THREAD_VARIABLES
-from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Ready, Run, Warm
+from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Home, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
 from .progress_slot import ProgressSlot
 from .segments import close_all, mapped, written
@@ -88,6 +88,7 @@ class _Server:
         self._receiver = Receiver(PROCESS_CAPACITY)
         self._lent: list[int] = []
         self._directory = ""  # of the kernel
+        self._home = ""  # address of the engine
         self._known = set(sys.modules)
         self._pid = os.getpid()
 
@@ -105,6 +106,8 @@ class _Server:
                             self._move(message)
                         case Warm():
                             self._warm(message)
+                        case Home():
+                            self._home = message.address
 
     def _move(self, context: ClientContext) -> None:
         """Take on the kernel's surroundings; the directory at each run, for a task may change it."""
@@ -142,20 +145,22 @@ class _Server:
         armed = self._interrupts.new_run(run.seq)
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
+        given = {each.name: self._receiver.complete(each.value) for each in run.inputs}
         started, cpu = time.time(), time.process_time()
         reporter = partial(self._progress.write, run.seq)
         publisher = self._streams.display
         self._streams.begin()
         current_task.begin(
-            current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter, publisher)
+            current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter, publisher, self._home)
         )
         end, payload = self._interrupts.run(
             armed,
-            body=lambda: (End.SUCCESS, self._call(function, arguments, run.name)),
+            body=lambda: (End.SUCCESS, self._call(function, arguments, run.name, given)),
             stopped=lambda: (End.STOPPED, Payload(b"")),
             failed=partial(self._failure, run),
         )
         current_task.end()
+        inputs.end()
         self._streams.flush()
         if os.getpid() != self._pid:  # a process that the task has forked, and let return: it is not the task
             os._exit(end is not End.SUCCESS)
@@ -185,10 +190,11 @@ class _Server:
                 payload, self._lent = written(payload)
         return payload
 
-    def _call(self, function: Payload, arguments: Payload, name: str) -> Payload:
+    def _call(self, function: Payload, arguments: Payload, name: str, given: dict[str, Payload]) -> Payload:
         """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
         if self._directory and self._directory != _working_directory():
             os.chdir(self._directory)
+        inputs.begin({name: mapped(value) for name, value in given.items()})
         try:
             value = payloads.call(mapped(function), mapped(arguments), name)
         except Exception:

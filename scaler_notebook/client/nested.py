@@ -1,0 +1,81 @@
+"""Within a task: the engine that it runs on, and waits that lend the task's slot to what it waits for.
+
+A task that waits for tasks of its own needs no slot meanwhile. So however deep tasks nest, and however few slots there
+are, there is always one for what the deepest of them waits for.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..engines.current_task import current_task
+from . import waiting
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+def home() -> str:
+    """The address of the engine that runs the current task; empty outside of a task."""
+    return current_task().engine
+
+
+def parent(address: str) -> str:
+    """The id of the current task, if it runs on the engine at ``address``; empty otherwise."""
+    task = current_task()
+    return task.task_id if task.engine and task.engine == address else ""
+
+
+class TaskHost(waiting.PlainHost):
+    """How a task's process waits: as a script does, with its slot lent while it lasts.
+
+    Parameters
+    ----------
+    session
+        A connection to the engine that runs the tasks of this process.
+    """
+
+    waits_at_exit = False
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+        self._mutex = threading.Lock()
+        self._waits: dict[str, int] = {}  # by task: its threads that wait
+
+    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
+        if signal.is_set():
+            return True
+        with self.lending():
+            return super().wait(signal, timeout)
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Within it the current task's slot is lent; it may be entered by several threads of it."""
+        task = parent(self.session.address)
+        if not task:
+            yield
+            return
+        try:
+            self._count(task, 1)
+            yield
+        finally:
+            self._count(task, -1)
+
+    def _count(self, task: str, more: int) -> None:
+        with self._mutex:
+            before = self._waits.get(task, 0)
+            self._waits[task] = now = before + more
+            if not now:
+                del self._waits[task]
+            if not before or not now:
+                self.session.tell_waits(task, bool(now))
+
+
+def settle_in(session: "Session") -> None:
+    """A connection was made; if it is the first one that lives to the engine of this task, waits go through it."""
+    if not parent(session.address):
+        return
+    host = waiting.host()
+    if not isinstance(host, TaskHost) or not host.session.alive:
+        waiting.install_host(TaskHost(session))

@@ -1,0 +1,103 @@
+"""A task whose arguments hold futures: its engine is told whose values it needs, and given those that have come here.
+
+A future that has not ended is named, and the engine hands its value on. One that has ended is an object that travels
+with the task. And one that ended while the task was on its way is missed by the engine, which says so: its value is
+here then, for the engine sent it first, and the task is sent again with it.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from ..agent.agent import Agent
+from ..engines.base import Engine
+from ..protocol import failures
+from ..protocol.messages import (
+    EngineMessage,
+    ObjectCreate,
+    ObjectDelete,
+    Task,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskResult,
+    TaskResultType,
+)
+from ..protocol.states import TaskState
+from . import callbacks
+from .future import ScalerFuture
+from .manager import FutureManager
+from .outcome import missing_objects
+
+
+class Supplies:
+    """Of one connection.
+
+    Parameters
+    ----------
+    manager
+        Has the futures of the tasks that were sent.
+    engine
+        What needs the values.
+    agent
+        Sends.
+    """
+
+    def __init__(self, manager: FutureManager, engine: Engine, agent: Agent) -> None:
+        self._manager = manager
+        self._engine = engine
+        self._agent = agent
+
+    def send(self, future: ScalerFuture[object], task: Task) -> None:
+        """Send a task with the values of its inputs that have ended; settle its future if one did not end well."""
+        ended = [i for i in future.inputs.values() if isinstance(i, ScalerFuture) and i.done()]
+        last = next((last for each in ended if (last := _fallen(task, each)) is not None), None)
+        if last is not None:
+            self._manager.receive([last])
+            return
+        given = []
+        for each in ended:
+            if each.stays:
+                continue
+            try:
+                content = each.content()
+            except Exception as error:  # a value that was unpickled here is pickled again
+                self._manager.receive([failures.our_fault(task.task_id, error)])
+                return
+            given.append(each.task_id)
+            self._agent.post(ObjectCreate(each.task_id, self._engine.adopt_object(each.task_id, content)))
+        with future._condition:  # a cancel from here on is sent behind it; one before is answered already
+            if future.state is not TaskState.CANCELLING and not future.done():
+                self._agent.post(task)
+        if given:
+            self._agent.post(ObjectDelete(tuple(given)))
+
+    def answered(self, messages: Sequence[EngineMessage]) -> Sequence[EngineMessage]:
+        """Send again what lacks only values that are here; gives the messages about all others. Agent's thread."""
+        return [message for message in messages if not self._sent_again(message)]
+
+    def _sent_again(self, message: EngineMessage) -> bool:
+        if not isinstance(message, TaskResult) or message.outcome is not TaskResultType.MISSING_OBJECTS:
+            return False
+        future = self._manager.find(message.task_id)
+        if future is None or future.task is None:
+            return False
+        lacking: list[object] = [future.inputs.get(name) for name in missing_objects(message.payload)]
+        if not all(isinstance(each, ScalerFuture) and each.done() and not each.stays for each in lacking):
+            return False
+        callbacks.post(partial(self.send, future, future.task))  # it may run the user's code
+        return True
+
+
+def _fallen(task: Task, needed: ScalerFuture[object]) -> TaskResult | TaskCancelConfirm | None:
+    """The end of a task that needs a value which there is not."""
+    if needed.cancelled():
+        return TaskCancelConfirm(task.task_id, TaskCancelConfirmType.CANCELED, True, needed.origin or needed.task_id)
+    if needed.failed:
+        error = needed.exception(0)
+        assert error is not None
+        return TaskResult(
+            task.task_id,
+            TaskResultType.FAILED,
+            failures.our_fault("", error).payload,
+            origin=needed.origin or needed.task_id,
+        )
+    return None

@@ -1,0 +1,60 @@
+"""The inputs of a task, as its arguments find them while they are unpickled.
+
+An argument that stands for an object or for another task's value is pickled as a call of :func:`take` with its id.
+Engines say what the current task was given: for the whole process where a task has one to itself, else for its thread.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ..protocol import payloads
+from ..protocol.errors import MissingObjects
+from ..protocol.messages import Payload
+
+
+class _Given:
+    def __init__(self, inputs: Mapping[str, Payload]) -> None:
+        self._inputs = inputs
+        self._loaded: dict[str, Any] = {}
+
+    def take(self, name: str) -> Any:
+        if name not in self._loaded:
+            if name not in self._inputs:
+                raise MissingObjects(f"the object {name} is not among this task's inputs", (name,))
+            self._loaded[name] = payloads.load(self._inputs[name])
+        return self._loaded[name]
+
+
+_NOTHING = _Given({})
+_of_process = _NOTHING
+_of_thread = threading.local()
+
+
+def begin(inputs: Mapping[str, Payload]) -> None:
+    """For an engine: the task that this process runs next has these."""
+    global _of_process
+    _of_process = _Given(inputs) if inputs else _NOTHING
+
+
+def begin_here(inputs: Mapping[str, Payload]) -> None:
+    """For an engine: the task that the calling thread runs has these."""
+    _of_thread.given = _Given(inputs)
+
+
+def end() -> None:
+    """For an engine: the values are the task's alone, and go with it."""
+    begin({})
+    _of_thread.given = None
+
+
+def take(name: str) -> Any:
+    """The value of an input: the same object each time within one task, a new one in the next.
+
+    Raises
+    ------
+    MissingObjects
+        The current task was not given it; a reference to it was pickled by other means than as an argument.
+    """
+    given = getattr(_of_thread, "given", None) or _of_process
+    return given.take(name)
