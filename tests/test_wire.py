@@ -236,6 +236,7 @@ def _sample(cls: Any) -> Any:
         tuple[str, ...]: ("x", "y"),
         tuple[int, ...]: (1, 2),
         tuple[Capability, ...]: (Capability("disk", 2), Capability("gpu", 1)),
+        tuple[Input, ...]: (Input("a", Payload(b"p")), Input("b", Payload(b"q"))),
     }
 
     def value(kind: Any) -> Any:
