@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .client.cluster import LocalCluster as LocalCluster
+    from .client.cluster import SchedulerClusterCombo as SchedulerClusterCombo
     from .client.collect import as_completed as as_completed
     from .client.collect import wait as wait
     from .client.executor import NotebookExecutor as NotebookExecutor
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from .protocol.states import TaskState as TaskState
 
 _HOMES = {
+    "LocalCluster": "client.cluster",
+    "SchedulerClusterCombo": "client.cluster",
     "as_completed": "client.collect",
     "wait": "client.collect",
     "NotebookExecutor": "client.executor",

@@ -7,6 +7,7 @@ from typing import Any
 from typing_extensions import assert_never
 
 from ..protocol.messages import (
+    ClientShutdownResponse,
     EngineHello,
     EngineMessage,
     EngineStatus,
@@ -53,7 +54,7 @@ class FutureManager:
     def receive(self, messages: Sequence[EngineMessage]) -> None:
         """Hand each message to its future; an id leaves the table only when that has ended it."""
         for message in messages:
-            if isinstance(message, EngineHello | EngineStatus | ObjectCreated):
+            if isinstance(message, EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse):
                 continue  # to the connection, not to a task
             future = self._futures.get(message.task_id)
             if future is None:

@@ -14,6 +14,8 @@ from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError, ProtocolError
 from ..protocol.messages import (
     ClientMessage,
+    ClientShutdown,
+    ClientShutdownResponse,
     EngineMessage,
     EngineStatus,
     EngineStatusRequest,
@@ -78,6 +80,7 @@ class Session:
         self._objects: set[str] = set()  # ids of those that references are good for
         self._status: EngineStatus | None = None
         self._asking: list[waiting.Signal] = []  # who waits for the next one
+        self._shutting: list[waiting.Signal] = []  # who waits for the engine's end, or its refusal to end
         engine.start()
         self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
         self._supplies = Supplies(self._manager, engine, self._agent)
@@ -227,6 +230,38 @@ class Session:
         waiting.host().wait(answered, timeout)
         return self._status if answered.is_set() else None
 
+    def shutdown_engine(self, timeout: float | None) -> None:
+        """End the engine for all of its clients; returns when its scheduler has ended, and everything it ran with it.
+
+        What is unfinished, here and at other clients, ends with an :class:`EngineLostError`.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None: as long as it takes.
+
+        Raises
+        ------
+        ValueError
+            The cluster is protected, or the engine is an executor's own: it goes on.
+        DisconnectedError
+            This session had left the engine, or lost it, before.
+        TimeoutError
+            It has neither ended nor refused in time.
+        """
+        over = waiting.Signal()
+        self._shutting.append(over)
+        self._agent.post(ClientShutdown())
+        if not self._alive:
+            raise DisconnectedError(f"the connection to the engine at {self.address} has ended already")
+        if not waiting.host().wait(over, timeout):
+            raise TimeoutError(f"the engine at {self.address} does not end within {timeout} s, and does not refuse to")
+        if self._alive:
+            raise ValueError(
+                f"the cluster at {self.address} is protected: it ends with the process that started it, or by that "
+                "one's own shutdown(). Start it with protected=False, and clients may end it."
+            )
+
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
         for message in messages:
             if isinstance(message, EngineStatus):
@@ -235,6 +270,8 @@ class Session:
                     self._asking.pop().set()
             elif isinstance(message, TaskResult) and message.outcome is TaskResultType.MISSING_OBJECTS:
                 messages = self._supplies.answered(messages)
+            elif isinstance(message, ClientShutdownResponse) and not message.accepted:
+                self._release_shutting()
         self._manager.receive(messages)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:
@@ -243,9 +280,14 @@ class Session:
             problem = ProtocolError(f"the task could not be sent to the engine: {type(error).__name__}: {error}")
             self._manager.fail(message.task_id, problem)
 
+    def _release_shutting(self) -> None:
+        while self._shutting:
+            self._shutting.pop().set()
+
     def _lost(self, error: BaseException) -> None:
         self._alive = False
         self._manager.lost(error)
+        self._release_shutting()
         # Its process must be waited for, and not here: the agent's thread never blocks.
         threading.Thread(target=self.close, name="scaler_notebook end").start()
 

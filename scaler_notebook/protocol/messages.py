@@ -1,9 +1,9 @@
 """The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
-``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientDisconnect``.
-Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``TaskStarted``, ``TaskCancelConfirm``,
-``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``.
+``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientShutdown``, ``ClientDisconnect``.
+Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
+``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -263,6 +263,18 @@ class ClientDisconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientShutdown:
+    """End the engine with everything it runs, for all of its clients; it answers ``ClientShutdownResponse``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientShutdownResponse:
+    """``accepted``: the engine ends now. Otherwise it is protected, and goes on."""
+
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TaskStarted:
     """The task runs since ``time`` (seconds since the epoch) on ``processor`` (a process id, as text).
 
@@ -366,7 +378,8 @@ ClientMessage: TypeAlias = (
     | BuffersReceived
     | ClientHello
     | EngineStatusRequest
+    | ClientShutdown
 )
 TaskMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
-EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | TaskMessage
+EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage
 Message: TypeAlias = ClientMessage | EngineMessage

@@ -279,6 +279,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         9: messages.ObjectCreate,
         10: messages.ObjectDelete,
         11: messages.TaskWaits,
+        8: messages.ClientShutdown,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -292,5 +293,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         22: messages.EngineHello,
         23: messages.EngineStatus,
         25: messages.ObjectCreated,
+        24: messages.ClientShutdownResponse,
     }
 )

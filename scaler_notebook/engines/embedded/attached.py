@@ -1,24 +1,21 @@
 """Another client of an embedded engine that runs already on this machine: another notebook's, or a script's."""
 
-import contextlib
 import os
+import select
 import threading
 from asyncio import AbstractEventLoop
-from urllib.parse import urlsplit
-
-import zmq
 
 from ...protocol.capabilities import as_dict
-from ...protocol.errors import EngineStartError, ProtocolError
+from ...protocol.errors import EngineStartError
 from ...protocol.messages import ClientDisconnect, ClientHello, EngineHello
-from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from ..base import Deliver, Lost
+from .address import checked
+from .asking import ask
 from .connection_file import Connection, find
 from .engine import SchedulerConnection
-from .transport import Keys, connect
+from .transport import Keys
 
 ANSWER_TIMEOUT = 5.0  # seconds; an engine that lives answers in a millisecond
-LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}
 
 
 class AttachedEngine(SchedulerConnection):
@@ -27,49 +24,47 @@ class AttachedEngine(SchedulerConnection):
     Parameters
     ----------
     address
-        As :attr:`~scaler_notebook.client.executor.NotebookExecutor.address` of the executor that started it.
+        As :attr:`~scaler_notebook.client.executor.NotebookExecutor.address` of the executor that started it, or of a
+        :class:`~scaler_notebook.client.cluster.LocalCluster`.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         It is no address of an embedded engine.
     """
 
     def __init__(self, address: str) -> None:
         super().__init__()
-        parts = urlsplit(address)
-        if parts.scheme not in ("ipc", "tcp"):
-            raise ValueError(f"{address!r} is no address of an embedded engine: tcp://127.0.0.1:PORT or ipc://PATH")
-        if parts.scheme == "tcp" and parts.hostname not in LOOPBACK:
-            raise ValueError(f"{parts.hostname} is not this machine, and an embedded engine serves one machine alone")
-        self.address = f"tcp://127.0.0.1:{parts.port}" if parts.scheme == "tcp" else address
+        self.address = checked(address)
         self.slots = 0
         self.capabilities: dict[str, int] = {}
         self._connection: Connection | None = None
-        self._watch: _ProcessWatch | None = None
+        self._watch: ProcessWatch | None = None
 
     def start(self) -> None:
         connection = find(self.address)
-        if connection is None:
+        try:
+            watch = ProcessWatch(connection.pid) if connection is not None else None
+        except ProcessLookupError:  # it has ended since
+            watch = None
+        if connection is None or watch is None:
             raise EngineStartError(
-                f"nobody answers at {self.address}: no engine of yours runs there on this machine. Is the notebook or "
-                "script that started it still running?"
+                f"nobody answers at {self.address}: no engine of yours runs there on this machine. Is the notebook, "
+                "script or cluster that started it still running? `scaler-notebook status` lists what runs."
             )
-        self._connection = connection
-        hello = self._ask(connection)
+        try:
+            hello = self._ask(connection)
+        except BaseException:
+            watch.close()
+            raise
+        self._connection, self._watch = connection, watch
         self.slots, self.capabilities = hello.slots, as_dict(hello.capabilities)
 
     def _ask(self, connection: Connection) -> EngineHello:
         """What it has, which shows that it lives."""
-        with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-            socket.linger = 0
-            connect(socket, connection.address, connection.keys)
-            socket.send_multipart(CLIENT_CODEC.encode([ClientHello(os.getpid())]))
-            if socket.poll(int(ANSWER_TIMEOUT * 1000)):
-                with contextlib.suppress(ProtocolError):
-                    for message in ENGINE_CODEC.decode(socket.recv_multipart()):
-                        if isinstance(message, EngineHello):
-                            return message
+        hello = ask(connection, ClientHello(os.getpid()), EngineHello, ANSWER_TIMEOUT)
+        if hello is not None:
+            return hello
         raise EngineStartError(
             f"the engine at {self.address} (process {connection.pid}) does not answer within {ANSWER_TIMEOUT:.0f} s: "
             "it hangs, or it is stopped. End that process, and start another engine."
@@ -81,17 +76,22 @@ class AttachedEngine(SchedulerConnection):
 
     def _endpoint(self) -> tuple[str, Keys | None]:
         assert self._connection is not None
-        return self._connection.address, self._connection.keys
+        return self._connection.endpoint, self._connection.keys
 
     def _end_of_life(self) -> int:
-        assert self._connection is not None
-        self._watch = _ProcessWatch(self._connection.pid)
+        assert self._watch is not None
         return self._watch.descriptor
 
     def _lost_words(self) -> str:
-        return f"the engine at {self.address} has ended, and all tasks with it; its owner has shut it down, or died"
+        assert self._connection is not None
+        return (
+            f"the engine at {self.address} (process {self._connection.pid}) has ended, and all tasks with it: it was "
+            "shut down, or died, or its owner did"
+        )
 
     def close(self) -> None:
+        if self._socket is not None and self._watch is not None and self._watch.is_over:
+            self._socket.linger = 0  # nobody is there to hear our last words
         self.send([ClientDisconnect("")])
         super().close()
         watch, self._watch = self._watch, None
@@ -102,8 +102,14 @@ class AttachedEngine(SchedulerConnection):
         return True
 
 
-class _ProcessWatch:
-    """A descriptor that becomes readable when a process, which is no child of ours, has ended."""
+class ProcessWatch:
+    """A descriptor that becomes readable when a process, child of ours or not, has ended.
+
+    Raises
+    ------
+    ProcessLookupError
+        It has ended already.
+    """
 
     def __init__(self, pid: int) -> None:
         self._over = threading.Event()
@@ -114,6 +120,11 @@ class _ProcessWatch:
         self.descriptor, self._write = os.pipe()
         self._thread = threading.Thread(target=self._look, args=(pid,), name="scaler_notebook watch", daemon=True)
         self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Has it ended?"""
+        return bool(select.select([self.descriptor], [], [], 0)[0])
 
     def _look(self, pid: int) -> None:
         while not self._over.wait(1.0):  # where no descriptor tells, somebody has to look

@@ -9,7 +9,7 @@ import os
 import selectors
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import zmq
@@ -22,6 +22,8 @@ from ...protocol.messages import (
     ClientContext,
     ClientDisconnect,
     ClientHello,
+    ClientShutdown,
+    ClientShutdownResponse,
     EngineHello,
     EngineMessage,
     EngineStatusRequest,
@@ -56,13 +58,20 @@ class Clients:
         The scheduler's; a key's data is called without arguments when its file is ready.
     directory
         Where the socket is made, unless there are keys.
-    keys
+    keys, port
         Of a TCP socket.
     """
 
     def __init__(
-        self, core: Core, hello: EngineHello, selector: selectors.BaseSelector, directory: str, keys: Keys | None
+        self,
+        core: Core,
+        hello: EngineHello,
+        selector: selectors.BaseSelector,
+        directory: str,
+        keys: Keys | None,
+        port: int = 0,
     ) -> None:
+        self.on_shutdown: Callable[[], None] | None = None  # what a client's ClientShutdown does; None: it is refused
         self._core = core
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
@@ -77,7 +86,7 @@ class Clients:
         self._socket = socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = 0  # a bound would drop confirmations; memory is bounded by the tasks
-        self.address = bind(socket, directory, keys)
+        self.address = bind(socket, directory, keys, port)
         selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, lambda: None)
 
     def close(self) -> None:
@@ -139,6 +148,10 @@ class Clients:
                         self._core.task_waits(home, message.task_id, message.waits, now, clock)
                     case EngineStatusRequest():
                         self.tell(owner, self._core.status())
+                    case ClientShutdown():
+                        self.tell(owner, ClientShutdownResponse(self.on_shutdown is not None))
+                        if self.on_shutdown is not None:
+                            self.on_shutdown()
                     case ClientDisconnect():
                         self._gone(owner)
         return got

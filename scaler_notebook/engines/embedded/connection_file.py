@@ -1,46 +1,123 @@
 """How an engine's address alone is enough for its owner, and useless to others: a file that only the owner can read.
 
-It lies in the engine's own private directory and goes with it, so that what it says is true as long as it is there.
+It lies in the engine's own private directory and goes with it, so that what it says is true as long as it is there, or
+until its scheduler is killed.
 """
 
 import contextlib
 import json
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+import psutil
+
+from . import places
 from .transport import Keys
 
 NAME = "connection.json"
+CLOCK_TOLERANCE = 5.0  # seconds by which a process's start may read differently when the clock is set
+
+Owner: TypeAlias = Literal["notebook", "script", "cluster"]
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach an engine."""
+    """How to reach an engine, and whose it is.
+
+    Parameters
+    ----------
+    address
+        What a user gives to reach it.
+    endpoint
+        Where its socket is: the same, unless the user chose a path for it.
+    pid
+        Of its scheduler.
+    started
+        When that was started, in seconds since the epoch: its number may be another's by now.
+    owner, owner_pid, title
+        The process that it ends with, what that is, and the notebook's or script's name ("" where nobody knows).
+    protected
+        Does it refuse to be shut down by a client?
+    """
 
     address: str
-    pid: int  # of its scheduler
+    endpoint: str
+    pid: int
     keys: Keys | None
+    started: float
+    owner: Owner
+    owner_pid: int
+    title: str
+    protected: bool
+
+    @property
+    def lives(self) -> bool:
+        """Is its scheduler there? A zombie is not."""
+        return process_lives(self.pid, self.started)
+
+
+def process_lives(pid: int, started: float) -> bool:
+    """Is there a process of this number that was started then, and is no zombie?"""
+    try:
+        process = psutil.Process(pid)
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not zombie and abs(process.create_time() - started) < CLOCK_TOLERANCE
+    except psutil.Error:
+        return False
+
+
+def start_of(pid: int) -> float:
+    """When a process was started; 0 if it has ended."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def owner_of_this_process() -> tuple[Owner, str]:
+    """What this process is, and its title."""
+    if "ipykernel.kernelapp" in sys.modules:
+        return "notebook", os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    return "script", os.path.basename(script or "")
 
 
 def write(directory: Path, connection: Connection) -> None:
-    """Tell the user's other processes of an engine."""
-    keys = connection.keys.as_dict() if connection.keys is not None else None
-    text = json.dumps({"address": connection.address, "pid": connection.pid, "keys": keys})
-    descriptor = os.open(directory / NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Tell the user's other processes of an engine: all at once, for they may be looking."""
+    draft = directory / f"{NAME}.new"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as file:
-        file.write(text)
+        json.dump(asdict(connection), file)
+    draft.rename(directory / NAME)
+
+
+def read(directory: Path) -> Connection | None:
+    """What is written there; None if nothing of ours is, or it is going away."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        found = json.loads((directory / NAME).read_text())
+        found["keys"] = Keys(**found["keys"]) if found["keys"] is not None else None
+        return Connection(**found)
+    return None
+
+
+def engines() -> list[Connection]:
+    """The engines of this user on this machine, the oldest first; each lives, or did a moment ago."""
+    found = [connection for directory in places.engine_directories() if (connection := read(directory)) is not None]
+    return sorted((connection for connection in found if connection.lives), key=lambda found: found.started)
 
 
 def find(address: str) -> Connection | None:
-    """The engine of this user at an address, if its scheduler lives."""
-    from .launcher import private_base
+    """The engine of this user at a checked address, if its scheduler lives."""
+    return next((connection for connection in engines() if connection.address == address), None)
 
-    for path in private_base().glob(f"*/{NAME}"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # it is going away, or was never whole
-            found = json.loads(path.read_text())
-            if found["address"] == address:
-                os.kill(found["pid"], 0)
-                keys = Keys(**found["keys"]) if found["keys"] is not None else None
-                return Connection(found["address"], found["pid"], keys)
-    return None
+
+def is_taken(directory: Path) -> bool:
+    """Has the engine of this directory not ended? It lives, or its owner does and starts it."""
+    connection = read(directory)
+    if connection is not None:
+        return connection.lives
+    owner, _, _ = directory.name.partition("-")
+    return directory.exists() and owner.isdecimal() and psutil.pid_exists(int(owner))

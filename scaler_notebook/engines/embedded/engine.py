@@ -176,7 +176,7 @@ class EmbeddedEngine(SchedulerConnection):
         self.scheduler.start()
 
     def _endpoint(self) -> tuple[str, Keys | None]:
-        return self.scheduler.address, self.scheduler.keys
+        return self.scheduler.endpoint, self.scheduler.keys
 
     def _end_of_life(self) -> int:
         return self.scheduler.end_of_life()

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -14,15 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...protocol.errors import EngineStartError
+from . import address as addresses
 from . import connection_file
-from .connection_file import Connection
+from .connection_file import Connection, Owner
 from .cores import thread_environment
+from .places import SOCKET, private_base, remove, sweep
 from .scheduler import Config
 from .transport import Keys, needs_keys
 
 START_TIMEOUT = 30.0  # seconds until a scheduler that says nothing is given up; it takes 0.2 on an idle machine
-MAX_SOCKET_PATH = 100  # bytes; the system's limit is 107 on Linux, 103 on macOS
-LAST_RESORT = "/tmp"  # where TMPDIR is too long for a socket
 LOG_TAIL = 2000  # characters of the scheduler's log that an error quotes
 
 # Nothing of the user's runs in the scheduler, so no __main__ guard is needed; our package is found where we found it.
@@ -41,47 +39,6 @@ main(config)
 """
 
 
-def private_base() -> Path:
-    """The directory that only this user can enter, in which every engine has its own.
-
-    Raises
-    ------
-    EngineStartError
-        It cannot be made, or it belongs to somebody else.
-    """
-    candidates = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT]
-    name = f"scaler_notebook-{os.getuid()}"
-    problem = "no directory for temporary files"
-    for parent in filter(None, candidates):
-        base = Path(parent) / name
-        if len(os.fsencode(base)) > MAX_SOCKET_PATH - 40:  # room for the engine's own directory and socket
-            continue
-        try:
-            base.mkdir(mode=0o700, exist_ok=True)
-            info = base.lstat()
-            if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-                problem = f"{base} belongs to somebody else"
-                continue
-            base.chmod(0o700)
-            return base
-        except OSError as error:
-            problem = str(error)
-    raise EngineStartError(
-        f"no private directory for the engine's socket: {problem}. Set TMPDIR or XDG_RUNTIME_DIR to a short path "
-        "that you can write to."
-    )
-
-
-def sweep(base: Path) -> None:
-    """Remove what engines left whose machine or whose every process was killed: the name holds the kernel's pid."""
-    for directory in base.iterdir():
-        pid, _, _ = directory.name.partition("-")
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            with contextlib.suppress(OSError):
-                if time.time() - directory.stat().st_mtime > 60:
-                    shutil.rmtree(directory, ignore_errors=True)
-
-
 class SchedulerProcess:
     """One scheduler of this kernel.
 
@@ -93,14 +50,33 @@ class SchedulerProcess:
         What they share.
     spares
         How many more processes wait to take the place of one that was stopped.
+    address
+        A checked one (:func:`.address.checked`), where it is to be; by default wherever this machine has a place.
+    owner
+        What the user's other processes are told of who has it; by default what this process is.
+    protected
+        Does it refuse to be shut down by a client?
     """
 
-    def __init__(self, slots: int, capabilities: Mapping[str, int], spares: int = 1) -> None:
+    def __init__(
+        self,
+        slots: int,
+        capabilities: Mapping[str, int],
+        spares: int = 1,
+        *,
+        address: str = "",
+        owner: Owner | None = None,
+        protected: bool = True,
+    ) -> None:
         self.slots = slots
         self.capabilities = dict(capabilities)
         self.spares = spares
-        self.address = ""
-        self.keys = Keys.new() if needs_keys() else None
+        self.address = ""  # until it is started
+        self.endpoint = ""
+        self.keys = Keys.new() if (address.startswith("tcp:") if address else needs_keys()) else None
+        self._wanted = address
+        self._owner = owner
+        self._protected = protected
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
 
@@ -115,10 +91,17 @@ class SchedulerProcess:
         try:
             base = private_base()
             sweep(base)
+            if self._wanted and connection_file.find(self._wanted) is not None:
+                raise EngineStartError(
+                    f"the address {self._wanted} is in use by another engine of yours; {addresses.ADVICE}"
+                )
             self._directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
+            if self._path:
+                addresses.claim(self._path, str(self._directory / SOCKET), base)
             self._process = self._spawn(self._directory)
-            self.address = self._handshake(self._process)
-            connection_file.write(self._directory, Connection(self.address, self._process.pid, self.keys))
+            self.endpoint = self._handshake(self._process)
+            self.address = self._wanted if self._path else self.endpoint
+            connection_file.write(self._directory, self._connection(self._process.pid))
         except EngineStartError:
             self._clean_up()
             raise
@@ -132,6 +115,17 @@ class SchedulerProcess:
             self._clean_up()
             raise
 
+    @property
+    def _path(self) -> str:
+        """The one that the user chose for its socket, if any."""
+        return addresses.path_of(self._wanted)
+
+    def _connection(self, pid: int) -> Connection:
+        owner, title = connection_file.owner_of_this_process()
+        started = connection_file.start_of(pid)
+        whose = self._owner or owner, os.getpid(), title
+        return Connection(self.address, self.endpoint, pid, self.keys, started, *whose, self._protected)
+
     def _spawn(self, directory: Path) -> "subprocess.Popen[bytes]":
         config: Config = {
             "directory": str(directory),
@@ -140,6 +134,9 @@ class SchedulerProcess:
             "capabilities": self.capabilities,
             "kernel": os.getpid(),
             "keys": self.keys.as_dict() if self.keys is not None else None,
+            "port": addresses.port_of(self._wanted),
+            "link": self._path,
+            "protected": self._protected,
         }
         with open(directory / "log", "wb") as log:
             process = subprocess.Popen(
@@ -147,7 +144,7 @@ class SchedulerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **thread_environment(self.slots)},
+                env={**os.environ, **thread_environment(max(1, self.slots))},
                 start_new_session=True,  # Jupyter interrupts the kernel's whole process group
                 bufsize=0,
             )
@@ -169,13 +166,29 @@ class SchedulerProcess:
             line += data
         hello = json.loads(line)
         if "error" in hello:
-            raise EngineStartError(f"the scheduler could not start: {hello['error']}")
+            raise EngineStartError(f"the engine could not start: {hello['error']}")
         return str(hello["address"])
 
     @property
     def pid(self) -> int:
         """The scheduler's process id."""
         return self._process.pid if self._process is not None else 0
+
+    @property
+    def runs(self) -> bool:
+        """Is its process there?"""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """How its process has ended: 0 as it should; None if it was not waited for, or is gone altogether."""
+        return self._process.poll() if self._process is not None else None
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end; the tasks' processes die with it. :meth:`join` cleans up."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def end_of_life(self) -> int:
         """A descriptor that becomes readable, at its end, when the scheduler process ends."""
@@ -221,4 +234,4 @@ class SchedulerProcess:
             if process.stdout is not None:
                 process.stdout.close()
         if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            remove(self._directory, self._path)

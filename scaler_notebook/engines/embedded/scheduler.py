@@ -9,20 +9,22 @@ import json
 import logging
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from ...protocol.capabilities import as_tuple
+from ...protocol.errors import EngineError
 from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Payload, Task, TaskProgress
 from . import family, limits
 from .core import Core
 from .inner import End, Ended, Input
+from .places import remove
 from .pool import Pool
 from .segments import duplicated, free, reopened
 from .starting import Starter, best_starter
@@ -46,6 +48,9 @@ class Config(TypedDict):
     capabilities: dict[str, int]
     kernel: int  # process id
     keys: dict[str, str] | None  # of a TCP socket
+    port: int  # of the same; 0 for any
+    link: str  # a path that leads to the Unix socket, ours to remove; empty for none
+    protected: bool  # no client may end it
 
 
 class Scheduler:
@@ -71,10 +76,12 @@ class Scheduler:
         from .clients import Clients
         from .transport import Keys
 
-        keys = Keys(**self._config["keys"]) if self._config["keys"] is not None else None
-        hello = EngineHello(self._config["slots"], as_tuple(self._config["capabilities"]))
-        self._clients = Clients(self._core, hello, self._selector, self._config["directory"], keys)
+        config = self._config
+        keys = Keys(**config["keys"]) if config["keys"] is not None else None
+        hello = EngineHello(config["slots"], as_tuple(config["capabilities"]))
+        self._clients = Clients(self._core, hello, self._selector, config["directory"], keys, config["port"])
         self._pool.home = self._clients.address
+        self._clients.on_shutdown = None if config["protected"] else self._finish
         self._watch_kernel()
         self._watch_signals()
         return self._clients.address
@@ -239,13 +246,13 @@ def main(config: Config) -> None:
         try:
             hello = {"address": scheduler.start()}
         except Exception as error:
-            hello = {"error": f"{type(error).__name__}: {error}"}
+            hello = {"error": str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"}
             raise
         finally:
             os.write(1, json.dumps(hello).encode() + b"\n")
         try:
             scheduler.run()
-            shutil.rmtree(config["directory"], ignore_errors=True)  # after a crash its log is still wanted
+            remove(Path(config["directory"]), config["link"])  # after a crash its log is still wanted
             status = 0
         finally:
             scheduler.end()

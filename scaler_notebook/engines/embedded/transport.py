@@ -1,16 +1,20 @@
 """How clients reach a scheduler: a Unix socket that only the user can reach, or loopback TCP that is encrypted.
 
 Where there are no Unix sockets, anybody on the machine could connect to the port. So the scheduler proves who it is by
-its CURVE key, and accepts one client key alone. Both pairs are made for one scheduler, travel to it through the pipe
-that is its stdin, and are never written to a file.
+its CURVE key, and accepts one client key alone. Both pairs are made for one scheduler and travel to it through the pipe
+that is its stdin; the one file that has them (:mod:`.connection_file`) only the user can read.
 """
 
+import errno
 import os
 import socket
 from dataclasses import asdict, dataclass
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
+
+from ...protocol.errors import EngineStartError
+from .places import SOCKET
 
 VARIABLE = "SCALER_NOTEBOOK_TRANSPORT"  # "ipc" or "tcp"; for tests, and for systems on which the guess is wrong
 
@@ -41,10 +45,25 @@ def needs_keys() -> bool:
     return os.environ.get(VARIABLE, default) == "tcp"
 
 
-def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None) -> str:
-    """Open the scheduler's end; gives the address that clients connect to."""
+def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: int = 0) -> str:
+    """Open the scheduler's end; gives the address that clients connect to.
+
+    Parameters
+    ----------
+    directory
+        Where the socket is made, unless there are keys.
+    keys
+        Of a TCP socket.
+    port
+        Of a TCP socket; 0 for any that is free.
+
+    Raises
+    ------
+    EngineStartError
+        The port cannot be had.
+    """
     if keys is None:
-        address = f"ipc://{directory}/scheduler"
+        address = f"ipc://{directory}/{SOCKET}"
         clients.bind(address)
         return address
     # Before the socket is bound: from then on it decides who may come in.
@@ -54,8 +73,15 @@ def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None) -> str
     clients.curve_server = True
     clients.curve_publickey = keys.server_public.encode()
     clients.curve_secretkey = keys.server_secret.encode()
-    port = clients.bind_to_random_port("tcp://127.0.0.1")
-    return f"tcp://127.0.0.1:{port}"
+    if not port:
+        return f"tcp://127.0.0.1:{clients.bind_to_random_port('tcp://127.0.0.1')}"
+    address = f"tcp://127.0.0.1:{port}"
+    try:
+        clients.bind(address)
+    except zmq.ZMQError as error:
+        why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error)
+        raise EngineStartError(f"the port {port} cannot be had: {why}. Choose another, or port 0 for any") from error
+    return address
 
 
 def connect(client: "zmq.Socket[bytes]", address: str, keys: Keys | None) -> None:

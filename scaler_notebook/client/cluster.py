@@ -1,0 +1,237 @@
+"""``LocalCluster``: the embedded engine at an address that you choose, for clients in any of your processes."""
+
+import atexit
+import difflib
+import os
+import select
+import threading
+import weakref
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from ..engines.embedded.address import checked
+from ..engines.embedded.cores import available_cores
+from ..engines.embedded.launcher import SchedulerProcess
+from . import waiting
+from .options import MAX_AMOUNT, checked_capabilities
+from .session import END_PATIENCE, open_sessions
+
+# What OpenGRIS Scaler's SchedulerClusterCombo takes beside: it tunes what there is not here.
+IGNORED = frozenset(
+    {
+        "object_storage_address",
+        "monitor_address",
+        "worker_io_threads",
+        "scheduler_io_threads",
+        "max_number_of_tasks_waiting",
+        "heartbeat_interval_seconds",
+        "client_timeout_seconds",
+        "worker_timeout_seconds",
+        "object_retention_seconds",
+        "task_timeout_seconds",
+        "death_timeout_seconds",
+        "load_balance_seconds",
+        "load_balance_trigger_times",
+        "garbage_collect_interval_seconds",
+        "trim_memory_threshold_bytes",
+        "per_worker_task_queue_size",
+        "hard_processor_suspend",
+        "scaler_policy",
+        "event_loop",
+        "logging_paths",
+        "logging_level",
+        "logging_config_file",
+        "worker_manager_id",
+        "security_config",
+    }
+)
+OWN = ("address", "n_workers", "per_worker_capabilities", "protected")
+UNLIMITED = -1  # Scaler's amount of a capability that is not counted
+MAX_WORKERS = 10_000  # beyond it somebody has mistaken the parameter
+DEFAULT = "tcp://127.0.0.1:0"
+
+
+class LocalCluster:
+    """A scheduler and its task processes on this machine, without a client of its own.
+
+    It runs from its constructor on until :meth:`shutdown`, the end of ``with``, or the end of the process that made
+    it, whatever ended that. Whoever of the same user knows :attr:`address` can use it: ``NotebookExecutor(address)``;
+    to others the address is useless.
+
+    Parameters
+    ----------
+    address
+        Where it is to be: ``"tcp://127.0.0.1:8800"``, ``"ipc:///short/path"``; port 0, or none at all, is any free
+        port.
+    n_workers
+        How many tasks run at the same time; by default the cores that this process may use. With 0 tasks wait: they
+        can be cancelled, and never start.
+    per_worker_capabilities
+        What each worker adds to what tasks may need, e.g. ``{"gpu": 1}``; -1 is as much as anybody asks for. Tasks
+        share the sum.
+    protected
+        Refuse to be shut down by a client.
+    scaler_options
+        The other parameters of OpenGRIS Scaler's ``SchedulerClusterCombo`` are taken and have no effect: there are no
+        heartbeats, object servers or queues of workers here that they could tune. Its positional order, ``n_workers``
+        before ``address``, is understood too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A parameter is not what it must be, or there is none of that name; the message says what to give.
+    EngineStartError
+        The address is in use, or this machine refuses to start it. Nothing of it is left.
+    """
+
+    def __init__(
+        self,
+        address: str | int | None = None,
+        n_workers: int | str | None = None,
+        *,
+        per_worker_capabilities: Mapping[str, int] | None = None,
+        protected: bool = False,
+        **scaler_options: Any,
+    ) -> None:
+        for name in scaler_options:
+            if name not in IGNORED:
+                near = difflib.get_close_matches(name, [*OWN, *IGNORED], 1)
+                hint = f"; did you mean {near[0]}?" if near else f". It has {', '.join(OWN)}"
+                raise TypeError(f"LocalCluster has no parameter {name!r}{hint}")
+        if isinstance(address, int) and not isinstance(n_workers, int):
+            address, n_workers = n_workers, address
+        self._n_workers = _checked_workers(n_workers)
+        self._capabilities = _in_all(per_worker_capabilities, self._n_workers)
+        self._scheduler = SchedulerProcess(
+            self._n_workers,
+            self._capabilities,
+            spares=min(1, self._n_workers),
+            address=checked(DEFAULT if address is None else address, serve=True),  # type: ignore[arg-type]
+            owner="cluster",
+            protected=bool(protected),
+        )
+        self._scheduler.start()
+        self._end = _End(self._scheduler)
+        _ends.add(self._end)
+        # Not at exit: :func:`_at_exit` lets a script's tasks finish first.
+        weakref.finalize(self, self._end).atexit = False
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it, the port included; also when it has ended."""
+        return self._scheduler.address
+
+    def get_address(self) -> str:
+        """:attr:`address`, by Scaler's name."""
+        return self.address
+
+    @property
+    def n_workers(self) -> int:
+        """How many tasks run at the same time."""
+        return self._n_workers
+
+    @property
+    def capabilities(self) -> dict[str, int]:
+        """What its tasks share, and how much of each there is in all."""
+        return dict(self._capabilities)
+
+    @property
+    def is_running(self) -> bool:
+        """Is its scheduler there?"""
+        return self._scheduler.runs
+
+    @property
+    def scheduler_pid(self) -> int:
+        """The process id of its scheduler; 0 when it is shut down."""
+        return self._scheduler.pid
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended by itself, or by a client.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; after them False.
+        """
+        if not self.is_running:
+            return True
+        ready, _, _ = select.select([self._scheduler.end_of_life()], [], [], timeout)
+        return bool(ready)
+
+    def shutdown(self) -> None:
+        """End it with everything it runs; returns when nothing of it is left. Idempotent, any thread.
+
+        Its clients' unfinished tasks fail with an :class:`~scaler_notebook.EngineLostError`, which names it.
+        """
+        self._end()
+
+    def kill_scheduler(self) -> None:
+        """SIGKILL the scheduler, for tests of what then happens to clients; :meth:`shutdown` is still to be called.
+
+        Returns when it is dead. The system kills its task processes in the same moment.
+        """
+        self._scheduler.kill()
+
+    def __enter__(self) -> "LocalCluster":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        state = f"{self._n_workers} workers" if self.is_running else "ended"
+        return f"<LocalCluster at {self.address}, {state}>"
+
+
+SchedulerClusterCombo = LocalCluster
+
+
+class _End:
+    """Ends a scheduler once, and knows nothing of its cluster, which may be garbage."""
+
+    def __init__(self, scheduler: SchedulerProcess) -> None:
+        self._scheduler = scheduler
+        self._owner = os.getpid()
+        self._mutex = threading.Lock()
+
+    def __call__(self) -> None:
+        if os.getpid() != self._owner:
+            return  # a forked child has a copy of the object, and not of the cluster
+        self._scheduler.cut_lifeline()
+        with self._mutex:  # who ends it too waits for the same end
+            self._scheduler.join(END_PATIENCE)
+        _ends.discard(self)
+
+
+_ends: "set[_End]" = set()
+
+
+@atexit.register
+def _at_exit() -> None:
+    # Hooks run in an order that nobody chose, so the executors' own may come after this one.
+    if waiting.host().waits_at_exit:
+        for session in open_sessions():
+            session.finish()
+    for end in list(_ends):
+        end()
+
+
+def _checked_workers(n_workers: object) -> int:
+    if n_workers is None:
+        return available_cores()
+    if isinstance(n_workers, bool) or not isinstance(n_workers, int):
+        raise TypeError(f"n_workers is an integer, not {n_workers!r:.60}")
+    if not 0 <= n_workers <= MAX_WORKERS:
+        raise ValueError(f"n_workers is between 0 (tasks wait) and {MAX_WORKERS}, not {n_workers}")
+    return n_workers
+
+
+def _in_all(per_worker: Mapping[str, int] | None, workers: int) -> dict[str, int]:
+    """What there is of each capability. Without workers as with one: tasks wait, and are not refused."""
+    if not isinstance(per_worker, Mapping):
+        return checked_capabilities(per_worker)
+    amounts = checked_capabilities({name: MAX_AMOUNT if n == UNLIMITED else n for name, n in per_worker.items()})
+    return {name: min(MAX_AMOUNT, amount * max(1, workers)) for name, amount in amounts.items()}
