@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .client.client import Client as Client
     from .client.cluster import LocalCluster as LocalCluster
     from .client.cluster import SchedulerClusterCombo as SchedulerClusterCombo
     from .client.collect import as_completed as as_completed
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from .client.executor import NotebookExecutor as NotebookExecutor
     from .client.future import ScalerFuture as ScalerFuture
     from .client.group import FutureGroup as FutureGroup
+    from .client.references import ObjectReference as ObjectReference
+    from .client.serializer import DefaultSerializer as DefaultSerializer
+    from .client.serializer import Serializer as Serializer
     from .engines.current_task import CurrentTask as CurrentTask
     from .engines.current_task import current_task as current_task
     from .engines.progress import progress as progress
@@ -39,11 +43,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "LocalCluster": "client.cluster",
     "SchedulerClusterCombo": "client.cluster",
+    "Client": "client.client",
     "as_completed": "client.collect",
     "wait": "client.collect",
     "NotebookExecutor": "client.executor",
     "ScalerFuture": "client.future",
     "FutureGroup": "client.group",
+    "ObjectReference": "client.references",
+    "DefaultSerializer": "client.serializer",
+    "Serializer": "client.serializer",
     "CurrentTask": "engines.current_task",
     "current_task": "engines.current_task",
     "progress": "engines.progress",
@@ -53,6 +61,7 @@ _HOMES = {
     "DisconnectedError": "protocol.errors",
     "EngineLostError": "protocol.errors",
     "EngineStartError": "protocol.errors",
+    "MissingObjects": "protocol.errors",
     "ProcessorDiedError": "protocol.errors",
     "ProtocolError": "protocol.errors",
     "TaskCancelledError": "protocol.errors",

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from ..engines.base import Engine
+from ..protocol import payloads
 from ..protocol.capabilities import check
 from ..protocol.errors import MissingObjects
-from ..protocol.messages import EngineStatus, Task, TaskOptions
-from . import journal, nested
+from ..protocol.messages import EngineStatus, TaskOptions
+from . import graph as graphs
 from .describe import describe_call, function_name
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
@@ -20,7 +21,7 @@ from .lifecycle import TaskLifecycle
 from .options import checked_call, task_options
 from .pickling import PickledCall, pickle_call
 from .policy import DEFAULTS, OnInterrupt, Policy
-from .references import Noted
+from .references import Noted, ObjectReference
 from .session import Session
 
 P = ParamSpec("P")
@@ -192,13 +193,97 @@ class EngineClient(ABC):
         ValueError
             The iterables have no end (:mod:`itertools`' ``count``, ``cycle`` and ``repeat``).
         """
+        self.check_ends(fn, iterables)
+        futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
+        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
+
+    def get(
+        self,
+        graph: Mapping[str, Any],
+        keys: Iterable[str],
+        block: bool = True,
+        *,
+        priority: int = 0,
+        retries: int = 0,
+        capabilities: Mapping[str, int] | None = None,
+    ) -> dict[str, Any]:
+        """Compute what ``keys`` need of a graph: a dictionary of values, and of calls as ``(function, key, …)``.
+
+        Each node runs as soon as those that it needs have ended; their values go from task to task and not through
+        this process. What needs a node that fails fails with the same exception, what needs a cancelled one is
+        cancelled: *parent cancelled*.
+
+        Parameters
+        ----------
+        graph
+            By name a value, an :class:`~.references.ObjectReference`, or a call.
+        keys
+            What is wanted; nothing else of the graph is computed than what these need.
+        block
+            Wait, and give the values by key; if one fails, the rest is cancelled. Otherwise give the futures at once,
+            as :class:`~.graph.GraphFutures`.
+        priority, retries, capabilities
+            Of every node, as for :meth:`submit_verbose`.
+
+        Raises
+        ------
+        graphlib.CycleError
+            Nodes need each other.
+        KeyError
+            A key is not in the graph, or asked for twice.
+        TypeError
+            A key of the graph, or an argument of a call, is no text.
+        Exception
+            With ``block``, what the first failed key raised.
+        """
+        __tracebackhide__ = True
+        options = task_options("", priority=priority, retries=retries, capabilities=capabilities)
+        if options.capabilities:
+            check(options.capabilities, self.capabilities)
+        nodes = graphs.culled(graph, keys := graphs.checked_keys(graph, keys))
+        session = self._running_session()
+        futures = graphs.submitted(nodes, keys, session, partial(self._new_future, session), self._pickled, options)
+        if not block:
+            return futures
+        try:
+            return futures.results()
+        except KeyboardInterrupt:
+            raise  # the stop button: what becomes of them is the policy's business
+        except BaseException:
+            futures.request_cancel()
+            raise
+
+    def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
+        """Send an object to the engine once; the reference stands for it in the arguments of any number of tasks.
+
+        It is sent as it is now: what changes in it later is not seen. It is kept until :meth:`clear`, or the engine's
+        end.
+
+        Parameters
+        ----------
+        name
+            What a person reads of it.
+
+        Raises
+        ------
+        TaskSerializationError
+            It cannot be pickled; the message names why.
+        """
+        name = name if name is not None else type(obj).__name__
+        try:
+            content = payloads.dump(obj)
+        except Exception as error:
+            raise payloads.serialization_error(f"the object {name}", obj, error) from error
+        return self._running_session().send_object(content, name)
+
+    @staticmethod
+    def check_ends(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -> None:
+        """Raise a ValueError if none of them has an end."""
         if iterables and all(map(_is_endless, iterables)):
             raise ValueError(
                 f"{function_name(fn)} would be called for ever: the iterables have no end. Cut one of them with "
                 "itertools.islice, or take results as they come from map(..., buffersize=100)"
             )
-        futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
-        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """The futures of this executor that have not ended, in the order of submission."""
@@ -214,8 +299,14 @@ class EngineClient(ABC):
         return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
 
     def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
-        """Cancel every unfinished task by force, as Scaler's client does. The executor takes tasks on."""
-        return self.cancel_all(timeout)
+        """Cancel every unfinished task by force, and forget every object that was sent, as Scaler's client does.
+
+        References to objects are good for nothing then (:class:`~scaler_notebook.MissingObjects`). It takes tasks on.
+        """
+        ended = self.cancel_all(timeout)
+        if self._session is not None:
+            self._session.clear_objects()
+        return ended
 
     def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
         """Cancel what is unfinished and leave the engine; one of its own ends, one at an address stays.
@@ -229,10 +320,17 @@ class EngineClient(ABC):
         if session is not None:
             session.disconnect(timeout)
 
+    def _no_more(self) -> Exception:
+        """What is raised by whoever wants to submit when it is shut down."""
+        return RuntimeError("the executor is shut down and takes no more tasks; create a new one")
+
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
     ) -> ScalerFuture[T]:
-        return self._send(options, pickle_call(fn, args, kwargs))
+        return self._send(options, self._pickled(fn, args, kwargs))
+
+    def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
+        return pickle_call(fn, args, kwargs)
 
     def _send(self, options: TaskOptions, call: PickledCall, keep: bool = False) -> ScalerFuture[Any]:
         if options.capabilities:
@@ -240,12 +338,12 @@ class EngineClient(ABC):
         session = self._running_session()
         if call.inputs:
             _check_inputs(call.inputs, session, options.name)
-        future: ScalerFuture[Any] = ScalerFuture(session.new_id(), options.name, session, self.policy)
-        journal.follow(future)
-        within = nested.parent(session.address)
-        task = Task(future.task_id, "", call.function, call.arguments, options, keep=keep, parent=within)
-        session.submit(future, task, call.inputs)
+        future = self._new_future(session, options)
+        session.send(future, call, options, keep)
         return future
+
+    def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
+        return ScalerFuture(session.new_id(), options.name, session, self.policy)
 
     def _running_session(self) -> Session:
         session = self._session
@@ -254,7 +352,7 @@ class EngineClient(ABC):
         # The lock is held while the engine starts: whoever submits meanwhile needs that very engine.
         with self._starting:
             if self._shut_down:
-                raise RuntimeError("the executor is shut down and takes no more tasks; create a new one")
+                raise self._no_more()
             if self._session is None or not self._session.alive:
                 self._session = Session(self._new_engine(), partial(_resubmit, weakref.ref(self)))
                 # An executor that nobody holds takes no more tasks; those that it has run on.

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, TimeoutError
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from ..protocol.states import TaskState
 from . import collect, waiting
@@ -13,6 +13,18 @@ from .lifecycle import TaskLifecycle
 from .until import answered, until, until_async
 
 T = TypeVar("T")
+
+
+class GroupProgress(NamedTuple):
+    """``done`` of ``total`` tasks."""
+
+    done: float
+    total: int
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1; 1 for no tasks at all."""
+        return self.done / self.total if self.total else 1.0
 
 
 class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
@@ -24,11 +36,16 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         What belongs together.
     name
         What a person reads, e.g. ``fit × 100``.
+    edges
+        Pairs of places in the group: the second needs the value of the first.
     """
 
-    def __init__(self, futures: Iterable[ScalerFuture[T]], name: str = "") -> None:
+    def __init__(
+        self, futures: Iterable[ScalerFuture[T]], name: str = "", edges: Iterable[tuple[int, int]] = ()
+    ) -> None:
         self._futures = tuple(futures)
         self.name = name
+        self.edges = tuple(edges)
 
     @overload
     def __getitem__(self, index: int) -> ScalerFuture[T]: ...
@@ -53,6 +70,11 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         """How many futures are in which state."""
         return Counter(future.state for future in self._futures)
 
+    @property
+    def progress(self) -> GroupProgress:
+        """How far all of them are together: each counts 1, and one that runs what it says of its own progress."""
+        return GroupProgress(sum(map(_part, self._futures)), len(self._futures))
+
     def done(self) -> bool:
         """Have all of them ended?"""
         return all(future.done() for future in self._futures)
@@ -70,6 +92,10 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all of them have ended, at most ``timeout`` seconds; False if they have not."""
         return until(self._futures, TaskLifecycle.done, timeout)
+
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """:meth:`wait` for coroutines."""
+        return await until_async(self._futures, TaskLifecycle.done, timeout)
 
     def as_completed(self, timeout: float | None = None) -> Iterator[ScalerFuture[T]]:
         """Give them as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
@@ -187,6 +213,13 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         self.request_cancel(force, grace)
         await until_async(self._futures, answered, timeout)
         return self.done()
+
+
+def _part(future: ScalerFuture[Any]) -> float:
+    if future.done():
+        return 1.0
+    said = future.progress
+    return min(1.0, max(0.0, said.done / said.total)) if said is not None and said.total > 0 else 0.0
 
 
 def _exception(future: ScalerFuture[Any]) -> BaseException | None:

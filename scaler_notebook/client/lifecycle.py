@@ -29,7 +29,7 @@ from ..protocol.messages import TaskResultType as Result
 from ..protocol.states import TABLE, Action, CancelReason, Event, TaskState
 from . import callbacks
 from .outcome import Failure, Outcome
-from .output import Display, Logs, Output, Piece
+from .output import Display, Logs, Output, Piece, Text
 from .policy import Policy
 from .references import stand_in
 from .trace import Moment, Trace, What
@@ -134,6 +134,10 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def logs(self) -> Logs:
         """What it wrote to stdout and stderr so far, its subprocesses included."""
         return self._output.logs()
+
+    def texts(self, start: int) -> list[Text]:
+        """What it wrote, in order, as ``(stream, text)``, but for the first ``start`` pieces."""
+        return self._output.texts(start)
 
     @property
     def displays(self) -> tuple[Display, ...]:

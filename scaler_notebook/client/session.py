@@ -24,16 +24,18 @@ from ..protocol.messages import (
     Payload,
     Task,
     TaskCancel,
+    TaskOptions,
     TaskResult,
     TaskResultType,
     TaskWaits,
 )
-from . import deadline, nested, roster, waiting
+from . import deadline, journal, nested, roster, waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
 from .manager import FutureManager
+from .pickling import PickledCall
 from .references import Noted, ObjectReference
 from .supplies import Supplies
 from .surroundings import Surroundings
@@ -99,6 +101,11 @@ class Session:
         return self._alive
 
     @property
+    def client(self) -> str:
+        """What the ids of its tasks begin with."""
+        return self._client
+
+    @property
     def slots(self) -> int:
         """How many tasks run at the same time."""
         return self._engine.slots
@@ -116,6 +123,13 @@ class Session:
     def new_id(self) -> str:
         """A task id that no other client has, short enough to type."""
         return f"{self._client}-{next(self._numbers)}"
+
+    def send(self, future: ScalerFuture[Any], call: PickledCall, options: TaskOptions, keep: bool = False) -> None:
+        """:meth:`submit` a call; with ``keep`` its value stays with the engine, until :meth:`let_go`."""
+        journal.follow(future)
+        within = nested.parent(self.address)
+        task = Task(future.task_id, "", call.function, call.arguments, options, keep=keep, parent=within)
+        self.submit(future, task, call.inputs)
 
     def submit(self, future: ScalerFuture[Any], task: Task, inputs: Noted | None = None) -> None:
         """Send a task, with what its arguments refer to by id; its future ends in every case."""

@@ -1,0 +1,285 @@
+"""``Client``: a drop-in for OpenGRIS Scaler's, over the same core as ``NotebookExecutor``."""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ..engines.base import Engine
+from ..engines.embedded.attached import AttachedEngine
+from ..protocol.errors import DisconnectedError
+from ..protocol.messages import LogStream, TaskOptions
+from . import callbacks, nested, waiting
+from .describe import describe_call
+from .engine_client import EngineClient
+from .executor import NotebookExecutor, latest
+from .future import ScalerFuture
+from .group import FutureGroup
+from .lifecycle import TaskLifecycle
+from .output import Text
+from .pickling import PickledCall
+from .policy import OnInterrupt
+from .references import ObjectReference
+from .serializer import DefaultSerializer, Serialized, Serializer, with_serializer
+from .session import Session
+
+T = TypeVar("T")
+
+SHUTDOWN_TIMEOUT = 30.0  # seconds that an engine gets to end
+
+
+class Client(EngineClient):
+    """Connects to an engine, submits to it, and cancels what is pending when it leaves.
+
+    Where it and the standard library's executors differ it is Scaler's: ``map`` waits and gives a list, leaving
+    ``with`` disconnects, ``shutdown()`` ends the engine. ``docs/compatibility.md`` has every name and every difference.
+
+    Parameters
+    ----------
+    address
+        Of a :class:`~scaler_notebook.LocalCluster` or of another executor of this user on this machine. None: within
+        a task the engine that runs it, in a notebook the one that the notebook uses already, or a new one.
+    profiling
+        Accepted for compatibility: every future has its ``profiling_info()``.
+    timeout_seconds, heartbeat_interval_seconds
+        Accepted for compatibility: the death of an engine on this machine is seen at once, without heartbeats.
+    serializer
+        For functions, arguments and results; :class:`~.serializer.DefaultSerializer` unless told otherwise.
+    stream_output
+        Print what tasks write here too, as it comes.
+    object_storage_address, security_config
+        Accepted for compatibility: an embedded engine has no object server, and finds its keys by itself.
+    on_interrupt, grace
+        As :class:`~scaler_notebook.NotebookExecutor` has them.
+
+    Raises
+    ------
+    ValueError
+        There is no address, and this is neither a task nor a notebook; or it is no address of an embedded engine.
+    EngineStartError
+        Nobody answers there. (A ``ConnectionError``.)
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        profiling: bool = False,
+        timeout_seconds: float = 60,
+        heartbeat_interval_seconds: float = 1,
+        serializer: Serializer | None = None,
+        stream_output: bool = False,
+        object_storage_address: str | None = None,
+        security_config: Any = None,
+        *,
+        grace: float | None = None,
+        on_interrupt: OnInterrupt | None = None,
+    ) -> None:
+        _check_seconds("timeout_seconds", timeout_seconds)
+        _check_seconds("heartbeat_interval_seconds", heartbeat_interval_seconds)
+        if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
+            raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
+        super().__init__(grace, on_interrupt)
+        self._host: NotebookExecutor | None = None  # of the engine that this notebook uses; held, so that it stays
+        self._address = address if address is not None else self._found()
+        self._settings = (profiling, timeout_seconds, heartbeat_interval_seconds, serializer, stream_output)
+        self._serializer = None if isinstance(serializer, DefaultSerializer) else serializer
+        self._streams = stream_output
+        AttachedEngine(self._address)  # for its opinion of the address
+        self.start()
+
+    def _found(self) -> str:
+        address = nested.home()
+        if address:
+            return address
+        self._host = latest()
+        if self._host is None and waiting.host().waits_at_exit:
+            raise ValueError(
+                "No scheduler address provided, and not running inside a worker context or a notebook: give the "
+                "address of a LocalCluster, Client(cluster.get_address())"
+            )
+        if self._host is None:
+            self._host = NotebookExecutor()
+        return self._host.address
+
+    def _new_engine(self) -> Engine:
+        return AttachedEngine(self._address)
+
+    @property
+    def capabilities(self) -> dict[str, int]:
+        """What tasks may need, and how much of each there is in all."""
+        return dict(self._running_session().capabilities)
+
+    @property
+    def identity(self) -> str:
+        """The name that the ids of its tasks begin with; no other client has it."""
+        return self._running_session().client
+
+    def _no_more(self) -> Exception:
+        return DisconnectedError("this client is disconnected and takes no more tasks; create a new one")
+
+    # ------------------------------------------------------------------ tasks
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ScalerFuture[T]:
+        """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
+
+        Raises
+        ------
+        TypeError
+            The arguments do not fit the function's signature; nothing was sent.
+        DisconnectedError
+            The client is disconnected. (A ``ConnectionError``.)
+        Exception
+            As :meth:`NotebookExecutor.submit`.
+        """
+        return self.submit_verbose(fn, args, kwargs)
+
+    def submit_verbose(
+        self,
+        fn: Callable[..., T],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        capabilities: Mapping[str, int] | None = None,
+        reserialize: bool = False,
+        **options: Any,
+    ) -> ScalerFuture[T]:
+        """:meth:`submit` with options; those beyond Scaler's are :meth:`NotebookExecutor.submit_verbose`'s.
+
+        Parameters
+        ----------
+        reserialize
+            Accepted for compatibility: a changed argument is never served stale.
+        """
+        _check_fit(fn, tuple(args), dict(kwargs or {}))
+        return super().submit_verbose(fn, args, kwargs, capabilities=capabilities, **options)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        capabilities: Mapping[str, int] | None = None,
+        reserialize: bool = False,
+    ) -> list[T]:
+        """Call ``fn`` with an item of each iterable, as often as the shortest has items; waits, and gives a list.
+
+        Raises
+        ------
+        TypeError
+            There is no iterable.
+        Exception
+            What the first failed call raised; the others are cancelled then.
+        """
+        if not iterables:
+            raise TypeError("map needs at least one iterable")
+        self.check_ends(fn, iterables)
+        return self.starmap(fn, zip(*iterables, strict=False), capabilities)
+
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        capabilities: Mapping[str, int] | None = None,
+        reserialize: bool = False,
+    ) -> list[T]:
+        """:meth:`map` of one iterable whose items are the arguments of each call."""
+        __tracebackhide__ = True
+        calls = [tuple(args) for args in iterable]
+        group = FutureGroup([self.submit_verbose(fn, args, {}, capabilities) for args in calls])
+        try:
+            return group.results()
+        except KeyboardInterrupt:
+            raise  # the stop button: what becomes of them is the policy's business
+        except BaseException:
+            group.request_cancel()
+            raise
+
+    def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
+        if self._serializer is None:
+            return super().send_object(obj, name)
+        return super().send_object(Serialized(self._serializer, obj), name or type(obj).__name__)
+
+    def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
+        if self._serializer is not None:
+            fn, args, kwargs = with_serializer(self._serializer, fn, args, kwargs)
+        return super()._pickled(fn, args, kwargs)
+
+    def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
+        future = super()._new_future(session, options)
+        if self._streams:
+            future.watch(_Streamed())
+        return future
+
+    # ------------------------------------------------------------------ its end
+
+    def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> None:
+        """End the engine with everything that it runs, for all of its clients, and disconnect.
+
+        Raises
+        ------
+        ValueError
+            It is protected: a cluster that was told so, or the engine of an executor, which ends with that. This client
+            is disconnected all the same.
+        TimeoutError
+            It has not ended within ``timeout`` seconds.
+        """
+        session = self._session
+        try:
+            if session is not None and session.alive:
+                FutureGroup(self.unfinished()).request_cancel()
+                session.shutdown_engine(timeout)
+        finally:
+            self.disconnect()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    def __reduce__(self) -> Any:
+        return _connected, (self._address, *self._settings)
+
+    def __repr__(self) -> str:
+        state = "disconnected" if self.is_shut_down else f"{len(self.unfinished())} unfinished tasks"
+        return f"<Client at {self._address}, {state}>"
+
+
+def _connected(address: str, *settings: Any) -> Client:
+    return Client(address, *settings)
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{name} is a positive number of seconds, not {value!r:.60}")
+
+
+def _check_fit(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):  # it is no function, and said so later, or one that does not tell
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{describe_call(fn, args, kwargs)}: {error}; it takes {signature}") from None
+
+
+class _Streamed:
+    """Prints what a task writes, on the callback thread."""
+
+    def __init__(self) -> None:
+        self._printed = 0
+
+    def __call__(self, future: TaskLifecycle) -> None:
+        texts = future.texts(self._printed)
+        if texts:
+            self._printed += len(texts)
+            callbacks.post(partial(_print, texts))
+
+
+def _print(texts: list[Text]) -> None:
+    for stream, text in texts:
+        print(text, end="", file=sys.stdout if stream is LogStream.STDOUT else sys.stderr, flush=True)
