@@ -39,13 +39,15 @@ class Outcome:
         The task whose failure it is, as a person reads it; empty if it is its own.
     """
 
-    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there")
+    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there", "stays")
 
     def __init__(self, kind: TaskResultType, payload: Payload, call: str, origin: str = "") -> None:
         self._kind = kind
         self._payload: Payload | None = payload
         self._call = call
         self._origin = origin
+        # A value that was left with the engine, for other tasks.
+        self.stays = kind is TaskResultType.SUCCESS and not payload.data
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._failure: Failure | None = None
         # Traceback and context that the error came with.
@@ -96,12 +98,6 @@ class Outcome:
     def failed(self) -> bool:
         """Is it an exception? A value that cannot be loaded here is one too, once somebody has tried."""
         return self._kind is not TaskResultType.SUCCESS or (self._loaded is not None and self._loaded[1] is not None)
-
-    @property
-    def stays(self) -> bool:
-        """Is it a value that was left with the engine, for other tasks?"""
-        payload = self._payload
-        return self._kind is TaskResultType.SUCCESS and payload is not None and not payload.data
 
     def content(self) -> Payload:
         """The value's pickle, to be sent on. Raises what pickling it anew raises."""

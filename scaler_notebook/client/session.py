@@ -282,10 +282,12 @@ class Session:
                 self._status = message
                 while self._asking:
                     self._asking.pop().set()
-            elif isinstance(message, TaskResult) and message.outcome is TaskResultType.MISSING_OBJECTS:
-                messages = self._supplies.answered(messages)
             elif isinstance(message, ClientShutdownResponse) and not message.accepted:
                 self._release_shutting()
+        missed = [m for m in messages if isinstance(m, TaskResult) and m.outcome is TaskResultType.MISSING_OBJECTS]
+        if missed:  # after all others: what is missed may be among them
+            self._manager.receive([message for message in messages if message not in missed])
+            messages = self._supplies.answered(missed)
         self._manager.receive(messages)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:

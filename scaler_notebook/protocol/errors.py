@@ -23,12 +23,15 @@ class EngineStartError(EngineError):
     """The engine could not be started: this machine's fault (permissions, memory, a broken environment)."""
 
 
-class EngineLostError(EngineError):
-    """The engine went away while it had tasks; nobody knows how far they got."""
-
-
 class DisconnectedError(EngineError):
-    """This side disconnected from the engine (``shutdown``, ``disconnect``, or the end of the kernel)."""
+    """The connection to the engine is over: this side has left it (``shutdown``, ``disconnect``, the kernel's end)."""
+
+
+class EngineLostError(DisconnectedError):
+    """The engine went away while it had tasks; nobody knows how far they got.
+
+    A :class:`DisconnectedError`, as it is to clients of OpenGRIS Scaler.
+    """
 
 
 class WorkerDiedError(BrokenExecutor):
