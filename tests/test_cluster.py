@@ -242,7 +242,7 @@ def test_names_and_orders_of_scaler_are_understood() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(TypeError, match=f"no parameter '{name}'; did you mean {hint}"):
         LocalCluster(**{name: None})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="It has address, n_workers, per_worker_capabilities, protected"):
+    with pytest.raises(TypeError, match="It has address, n_workers, per_worker_capabilities, "):
         LocalCluster(xyzzy=1)
 
 
@@ -262,6 +262,10 @@ def test_capabilities_are_summed_over_the_workers() -> None:
             assert client.submit_verbose(abs, (-1,), capabilities=needs).result(SAFETY) == 1
             with pytest.raises(CapabilityError):
                 client.submit_verbose(abs, (-1,), capabilities={"gpu": 3})
+    with LocalCluster(n_workers=2, capabilities={"gpu": 1}) as cluster:
+        assert cluster.capabilities == {"gpu": 1}
+    with pytest.raises(ValueError, match="give one of them"):
+        LocalCluster(per_worker_capabilities={"gpu": 1}, capabilities={"gpu": 1})
     with pytest.raises(ValueError, match="gpu"):
         LocalCluster(per_worker_capabilities={"gpu": -2})
     with pytest.raises(TypeError, match="capabilities"):
@@ -416,8 +420,15 @@ def test_wait_until_it_ends(cluster: LocalCluster) -> None:
     assert not cluster.wait(0.01)
     os.kill(cluster.scheduler_pid, signal.SIGTERM)
     assert cluster.wait(SAFETY)
+    assert not cluster.is_running
+    assert cluster.problem == ""
     cluster.shutdown()
     assert cluster.wait(0)
+
+
+def test_a_death_is_told_from_an_end(cluster: LocalCluster) -> None:
+    cluster.kill_scheduler()
+    assert "killed by SIGKILL" in cluster.problem
 
 
 # ---------------------------------------------------------------------- shut down by a client

@@ -3,7 +3,6 @@
 import atexit
 import difflib
 import os
-import select
 import threading
 import weakref
 from collections.abc import Mapping
@@ -46,7 +45,7 @@ IGNORED = frozenset(
         "security_config",
     }
 )
-OWN = ("address", "n_workers", "per_worker_capabilities", "protected")
+OWN = ("address", "n_workers", "per_worker_capabilities", "capabilities", "protected")
 UNLIMITED = -1  # Scaler's amount of a capability that is not counted
 MAX_WORKERS = 10_000  # beyond it somebody has mistaken the parameter
 DEFAULT = "tcp://127.0.0.1:0"
@@ -70,6 +69,8 @@ class LocalCluster:
     per_worker_capabilities
         What each worker adds to what tasks may need, e.g. ``{"gpu": 1}``; -1 is as much as anybody asks for. Tasks
         share the sum.
+    capabilities
+        The sum itself, as :class:`~scaler_notebook.NotebookExecutor` takes it; in place of the former.
     protected
         Refuse to be shut down by a client.
     scaler_options
@@ -91,6 +92,7 @@ class LocalCluster:
         n_workers: int | str | None = None,
         *,
         per_worker_capabilities: Mapping[str, int] | None = None,
+        capabilities: Mapping[str, int] | None = None,
         protected: bool = False,
         **scaler_options: Any,
     ) -> None:
@@ -102,7 +104,10 @@ class LocalCluster:
         if isinstance(address, int) and not isinstance(n_workers, int):
             address, n_workers = n_workers, address
         self._n_workers = _checked_workers(n_workers)
-        self._capabilities = _in_all(per_worker_capabilities, self._n_workers)
+        if capabilities is not None and per_worker_capabilities is not None:
+            raise ValueError("capabilities is the sum of per_worker_capabilities; give one of them")
+        of_workers = _in_all(per_worker_capabilities, self._n_workers)
+        self._capabilities = checked_capabilities(capabilities) or of_workers
         self._scheduler = SchedulerProcess(
             self._n_workers,
             self._capabilities,
@@ -146,6 +151,11 @@ class LocalCluster:
         """The process id of its scheduler; 0 when it is shut down."""
         return self._scheduler.pid
 
+    @property
+    def problem(self) -> str:
+        """Why it has ended, if nobody asked it to: with the end of its log; empty otherwise, and once shut down."""
+        return self._scheduler.problem()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended by itself, or by a client.
 
@@ -154,10 +164,7 @@ class LocalCluster:
         timeout
             Seconds; after them False.
         """
-        if not self.is_running:
-            return True
-        ready, _, _ = select.select([self._scheduler.end_of_life()], [], [], timeout)
-        return bool(ready)
+        return self._scheduler.wait(timeout)
 
     def shutdown(self) -> None:
         """End it with everything it runs; returns when nothing of it is left. Idempotent, any thread.

@@ -81,8 +81,8 @@ def owner_of_this_process() -> tuple[Owner, str]:
     """What this process is, and its title."""
     if "ipykernel.kernelapp" in sys.modules:
         return "notebook", os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    return "script", os.path.basename(script or "")
+    script = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "")
+    return "script", script.parent.name if script.name == "__main__.py" else script.name
 
 
 def write(directory: Path, connection: Connection) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -179,10 +180,23 @@ class SchedulerProcess:
         """Is its process there?"""
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def exit_status(self) -> int | None:
-        """How its process has ended: 0 as it should; None if it was not waited for, or is gone altogether."""
-        return self._process.poll() if self._process is not None else None
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until it ends by itself, or by a client; False after ``timeout`` seconds. :meth:`join` cleans up."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return True
+        ended, _, _ = select.select([self.end_of_life()], [], [], timeout)
+        if ended:
+            process.wait()  # its end of the pipe is closed some moments before it is gone
+        return bool(ended)
+
+    def problem(self) -> str:
+        """Why its process ended, if not as it should; empty otherwise, while it runs, and after :meth:`join`."""
+        if self._process is None or not self._process.poll():
+            return ""
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+        return f"the scheduler process {how}.{self.log_tail()}"
 
     def kill(self) -> None:
         """SIGKILL, and wait for its end; the tasks' processes die with it. :meth:`join` cleans up."""

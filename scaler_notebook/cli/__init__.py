@@ -1,0 +1,1 @@
+"""The command ``scaler-notebook``: for a terminal, without Jupyter."""

@@ -1,0 +1,156 @@
+"""``scaler-notebook``: which commands there are, and their options."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..protocol.errors import EngineStartError
+from . import doctor, listing, serving
+
+EXAMPLES = """\
+Several notebooks on one engine:
+    scaler-notebook cluster --address tcp://127.0.0.1:8800 --workers 4 --detach
+    scaler-notebook status
+    scaler-notebook stop tcp://127.0.0.1:8800
+
+In a notebook: NotebookExecutor("tcp://127.0.0.1:8800"), or %scaler connect tcp://127.0.0.1:8800
+
+Each command says more with --help. Exit status: 0 as it should be, 1 if not, 2 for a command line that is none.
+"""
+CLUSTER = """\
+Only you can use it: who connects needs the keys, which are in a file that only you can read. Tasks run in the
+directory, with the path and the environment of the notebook that submits them. When a notebook ends, what it left
+unfinished is cancelled; what the others run goes on.
+
+Exit status: 0 after Ctrl-C, a termination signal or `scaler-notebook stop`; 1 if it could not start, or died.
+"""
+STATUS = """\
+An engine is a cluster's, or the own one of a notebook or a script: what `NotebookExecutor()` starts.
+UPTIME is the time since its start; `--json` gives it in seconds, and null for what an engine does not answer.
+
+Exit status: 0, also when there is none.
+"""
+STOP = """\
+What an engine runs ends with it; its clients are told. A notebook's or script's own engine, and a protected cluster,
+are left alone unless --force is given: that ends them without asking, and kills what does not end.
+
+Exit status: 0 if all that was named has ended, 1 otherwise.
+"""
+DOCTOR = """\
+Nothing is changed. The engine that it starts to try one is gone when it ends.
+
+Exit status: 0 if nothing is wrong (what is marked `note` is not), 1 otherwise.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line.
+
+    Parameters
+    ----------
+    arguments
+        What stands after the command's name; by default this process's own.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        status: int = options.act(options)
+        sys.stdout.flush()
+        return status
+    except EngineStartError as error:
+        print(f"scaler-notebook: {error}", file=sys.stderr)
+    except BrokenPipeError:  # the other end of a pipe has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        pass
+    return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the whole command line."""
+    top = _Parser(
+        prog="scaler-notebook",
+        description="Engines that run notebooks' tasks on this machine: start one to share, list, stop, check.",
+        epilog=EXAMPLES,
+    )
+    top.add_argument("--version", action="version", version=f"scaler-notebook {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    cluster = commands.add_parser(
+        "cluster",
+        help="run an engine that several notebooks of yours share",
+        description="Run an engine that several notebooks of yours share, until Ctrl-C.",
+        epilog=CLUSTER,
+    )
+    cluster.add_argument(
+        "--address", metavar="ADDRESS", help="tcp://127.0.0.1:PORT or ipc:///PATH; any free TCP port otherwise"
+    )
+    cluster.add_argument(
+        "--workers", "-n", type=_workers, metavar="N", help="how many tasks run at the same time; the cores otherwise"
+    )
+    cluster.add_argument(
+        "--capability",
+        type=_amount,
+        action="append",
+        metavar="NAME=N",
+        help="what its tasks share in all, e.g. gpu=2; may be given several times",
+    )
+    cluster.add_argument("--protected", action="store_true", help="clients cannot end it; `stop --force` can")
+    cluster.add_argument(
+        "--detach", action="store_true", help="return when it is ready; it goes on without this terminal, until `stop`"
+    )
+    cluster.add_argument("--report", action="store_true", help=argparse.SUPPRESS)  # of the process that is detached
+    cluster.set_defaults(act=serving.run)
+
+    status = commands.add_parser(
+        "status",
+        help="list your engines on this machine",
+        description="List your engines on this machine: clusters, and those of notebooks and scripts.",
+        epilog=STATUS,
+    )
+    status.add_argument("--json", action="store_true", help="as a JSON array of objects")
+    status.set_defaults(act=listing.status)
+
+    stop = commands.add_parser("stop", help="end clusters", description="End clusters, and what they run.", epilog=STOP)
+    which = stop.add_mutually_exclusive_group(required=True)
+    which.add_argument("ADDRESS", nargs="?", help="as `scaler-notebook status` shows it")
+    which.add_argument("--all", action="store_true", help="every cluster of yours on this machine")
+    stop.add_argument("--force", action="store_true", help="protected ones and notebooks' own engines too")
+    stop.set_defaults(act=listing.stop)
+
+    checks = commands.add_parser(
+        "doctor",
+        help="check that this environment has what is needed",
+        description="Check Python, the kernel, front ends, widgets, the engine and the system's limits.",
+        epilog=DOCTOR,
+    )
+    checks.set_defaults(act=doctor.run)
+    return top
+
+
+class _Parser(argparse.ArgumentParser):
+    """Texts as they are written, and options in full."""
+
+    def __init__(self, **settings: object) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("allow_abbrev", False)
+        super().__init__(**settings)  # type: ignore[arg-type]
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= serving.MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to {serving.MAX_WORKERS}")
+    return int(text)
+
+
+def _amount(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not name or not (number or "1").isdecimal() or not int(number or 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
+    return name, int(number or 1)

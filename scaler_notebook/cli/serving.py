@@ -1,0 +1,125 @@
+"""``scaler-notebook cluster``: an engine in the foreground, or without a terminal."""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from ..client.cluster import MAX_WORKERS, LocalCluster
+from ..protocol.errors import EngineStartError
+
+__all__ = ["MAX_WORKERS", "run"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# The package is found where we found it, whatever the directory holds; and the detached process is called by its name.
+BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from scaler_notebook.cli.command import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+class _Stopped(BaseException):
+    """A signal asked for the end."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal, a client or ``scaler-notebook stop`` ends it."""
+    if options.detach:
+        return _detach(options)
+    with _signals():
+        try:
+            with _cluster(options) as cluster:
+                _announce(cluster, options.report)
+                cluster.wait()
+                problem = cluster.problem
+        except _Stopped:
+            problem = ""
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"scaler-notebook: {problem}" if problem else "ended", file=sys.stderr if problem else sys.stdout)
+        sys.stdout.flush()
+    return 1 if problem else 0
+
+
+def _cluster(options: argparse.Namespace) -> LocalCluster:
+    try:
+        return LocalCluster(
+            options.address,
+            options.workers,
+            capabilities=dict(options.capability) if options.capability else None,
+            protected=options.protected,
+        )
+    except ValueError as error:
+        raise EngineStartError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Have them raise :class:`_Stopped`, once; those that the caller ignores (``nohup``) stay ignored."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in former:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stopped
+
+    former = {each: signal.getsignal(each) for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN}
+    for each in former:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)
+
+
+def _announce(cluster: LocalCluster, report: bool) -> None:
+    if report:
+        print(json.dumps({"address": cluster.address, "workers": cluster.n_workers}), flush=True)
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        os.close(null)
+        return
+    print(f"{_ready(cluster.address, cluster.n_workers)}\nCtrl-C ends it, with everything it runs", flush=True)
+
+
+def _ready(address: str, workers: int) -> str:
+    return (
+        f"an engine with {workers} worker{'s' if workers != 1 else ''} runs at {address}\n"
+        f'in a notebook: NotebookExecutor("{address}"), or %scaler connect {address}'
+    )
+
+
+def _detach(options: argparse.Namespace) -> int:
+    arguments = ["cluster", "--report"]
+    arguments += ["--address", options.address] if options.address is not None else []
+    arguments += ["--workers", str(options.workers)] if options.workers is not None else []
+    for name, amount in options.capability or ():
+        arguments += ["--capability", f"{name}={amount}"]
+    arguments += ["--protected"] if options.protected else []
+    process = subprocess.Popen(
+        [sys.executable, "-c", BOOT, json.dumps(sys.path), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        line = process.stdout.readline()
+        if not line:
+            print(process.stderr.read().strip() or "scaler-notebook: it ended at once", file=sys.stderr)
+            return process.wait() or 1
+    found = json.loads(line)
+    print(f"{_ready(found['address'], found['workers'])}\nscaler-notebook stop {found['address']} ends it")
+    process.returncode = 0  # it is meant to outlive us: nobody waits for it
+    return 0
