@@ -218,6 +218,7 @@ def test_of_many_that_want_one_path_one_gets_it(tmp_path: Path) -> None:
         thread.join(SAFETY * 3)
     try:
         assert (len(started), len(refused)) == (1, 5)
+        assert all("in use by another engine of yours" in str(error) for error in refused), refused
         with NotebookExecutor(address) as client:
             assert client.submit(os.getppid).result(SAFETY) == started[0].scheduler_pid
     finally:

@@ -97,6 +97,8 @@ def claim(path: str, socket: str, base: Path) -> None:
             if former is not None:
                 os.unlink(path)
             os.symlink(socket, path)
+        except EngineStartError:  # an OSError too
+            raise
         except OSError as error:
             why = "a file is there already" if error.errno == errno.EINVAL else error.strerror
             raise EngineStartError(

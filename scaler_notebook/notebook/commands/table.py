@@ -139,11 +139,12 @@ COMMANDS = {
         Command("stop", "End the engine, and what it runs.", engine.stop, engine.stop_options),
         Command(
             "connect",
-            "Use an engine that runs already: another notebook's on this machine.",
+            "Use an engine that runs already on this machine: a cluster, or another notebook's.",
             engine.connect,
             engine.connect_options,
             "address",
-            "`executor.address` says where an executor's engine is, as does %scaler status.",
+            "`executor.address` says where an executor's engine is, as does %scaler status. In a terminal,\n"
+            "`scaler-notebook cluster` starts one to share, and `scaler-notebook status` lists what runs.",
         ),
         Command(
             "config",
