@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .client.executor import NotebookExecutor as NotebookExecutor
     from .client.future import ScalerFuture as ScalerFuture
     from .client.group import FutureGroup as FutureGroup
+    from .client.profiling import ProfileResult as ProfileResult
     from .client.references import ObjectReference as ObjectReference
     from .client.serializer import DefaultSerializer as DefaultSerializer
     from .client.serializer import Serializer as Serializer
@@ -49,6 +50,7 @@ _HOMES = {
     "NotebookExecutor": "client.executor",
     "ScalerFuture": "client.future",
     "FutureGroup": "client.group",
+    "ProfileResult": "client.profiling",
     "ObjectReference": "client.references",
     "DefaultSerializer": "client.serializer",
     "Serializer": "client.serializer",

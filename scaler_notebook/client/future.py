@@ -12,6 +12,7 @@ from . import callbacks, waiting
 from .lifecycle import TaskLifecycle
 from .outcome import Outcome
 from .policy import checked_grace
+from .profiling import ProfileResult, profile
 from .until import answered, until, until_async
 
 T = TypeVar("T")
@@ -182,6 +183,16 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
             raise RuntimeError("this future belongs to no executor that could try again")
         future: ScalerFuture[T] = self._courier.resubmit(self)
         return future
+
+    def profiling_info(self) -> ProfileResult:
+        """What its last try took: time, CPU, memory, bytes. There as soon as it is done; blocks never.
+
+        Raises
+        ------
+        ValueError
+            It is not done yet, or it never ran.
+        """
+        return profile(self)
 
     # ------------------------------------------------------------------ widgets
 

@@ -89,6 +89,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         self.inputs: dict[str, Any] = {}  # references and futures in its arguments, by id
         self.origin = ""  # the input whose failure, or cancel, was its end
         self.figures = TaskFigures()
+        self.bytes_received = 0  # of its pickled value or exception
 
     # ------------------------------------------------------------------ queries: never block
 
@@ -367,7 +368,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
     def _take_figures(self, result: TaskResult) -> None:
         if result.origin or result.outcome is Result.MISSING_OBJECTS:
             return  # it never ran
-        self.figures = result.figures
+        self.figures, self.bytes_received = result.figures, result.payload.nbytes
         self._started, self.tries = True, max(1, self.tries)
         self.started_at = self.started_at or result.figures.started or None
         self.processor = self.processor or result.figures.processor

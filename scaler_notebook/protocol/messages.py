@@ -304,12 +304,13 @@ class TaskCancelConfirm:
 class TaskFigures:
     """What the run cost: times in seconds since the epoch, CPU in seconds, peak resident memory in bytes.
 
-    ``processor`` is that of ``TaskStarted``, which is not sent for a task that ends at once.
+    0 for what is not known, of CPU -1. ``processor`` is that of ``TaskStarted``, which is not sent for a task that ends
+    at once.
     """
 
     started: float = 0.0
     ended: float = 0.0
-    cpu: float = 0.0
+    cpu: float = -1.0
     peak_rss: int = 0
     processor: str = ""
 

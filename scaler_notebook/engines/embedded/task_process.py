@@ -4,12 +4,10 @@ import importlib
 import logging
 import os
 import random
-import resource
 import select
 import signal
 import socket
 import sys
-import time
 import traceback
 import types
 from contextlib import suppress
@@ -19,20 +17,20 @@ from pathlib import Path
 from ...protocol import failures, payloads
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import ClientContext, Payload, TaskFigures
+from ...protocol.messages import ClientContext, Payload
 from .. import current_task, displays, inputs
 from ..progress import watch_for_tqdm
 from . import limits
 from .cores import THREAD_VARIABLES
 from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Home, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
+from .measuring import Measurement
 from .progress_slot import ProgressSlot
 from .segments import close_all, mapped, written
 from .stream import Assembler, send_blocking
 from .writing import TaskStreams
 
 OWN_FILES = (str(Path(__file__).parents[2]) + os.sep,)
-RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage's ru_maxrss: bytes there, kilobytes elsewhere
 
 
 def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
@@ -146,10 +144,10 @@ class _Server:
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         given = {each.name: self._receiver.complete(each.value) for each in run.inputs}
-        started, cpu = time.time(), time.process_time()
         reporter = partial(self._progress.write, run.seq)
         publisher = self._streams.display
         self._streams.begin()
+        measurement = Measurement()
         current_task.begin(
             current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter, publisher, self._home)
         )
@@ -160,17 +158,11 @@ class _Server:
             failed=partial(self._failure, run),
         )
         current_task.end()
+        figures = measurement.figures()
         inputs.end()
         self._streams.flush()
         if os.getpid() != self._pid:  # a process that the task has forked, and let return: it is not the task
             os._exit(end is not End.SUCCESS)
-        figures = TaskFigures(
-            started,
-            time.time(),
-            time.process_time() - cpu,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
-            str(os.getpid()),
-        )
         send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
 
     def _failure(self, run: Run, error: BaseException) -> tuple[End, Payload]:
