@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import math
 import os
+import pickle
+import sys
 import threading
 import time
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +28,9 @@ from scaler_notebook import (
     ProtocolError,
     ScalerFuture,
     TaskCancelledError,
+    TaskSerializationError,
     TaskState,
+    WorkerDiedError,
     wait,
 )
 from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
@@ -79,6 +84,17 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "a capability by number": ((gives,), {"capabilities": {0: 1}}, TypeError, "name of a capability is a text, not 0"),
     "half a capability": ((gives,), {"capabilities": {"gpu": 0.5}}, TypeError, "'gpu' is an integer, not 0.5"),
     "none of it": ((gives,), {"capabilities": {"gpu": 0}}, ValueError, "'gpu' is between 1 and .* not 0"),
+    "an error in words": (
+        (gives,),
+        {"retry_on": "OSError"},
+        TypeError,
+        "retry_on is an exception class.*not 'OSError'",
+    ),
+    "errors in words": ((gives,), {"retry_on": ("OSError",)}, TypeError, "ConnectionError, and 'OSError' .* is none"),
+    "an error that happened": ((gives,), {"retry_on": OSError(7)}, TypeError, "retry_on is an .* not a OSError"),
+    "errors that happened": ((gives,), {"retry_on": [OSError(7)]}, TypeError, "and a OSError is none"),
+    "a class of no errors": ((gives,), {"retry_on": (OSError, dict)}, TypeError, "and the class dict is none"),
+    "no errors at all": ((gives,), {"retry_on": ()}, ValueError, "retry_on is empty: nothing would be tried again"),
     "a timeout in words": ((gives,), {"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
     "no timeout at all": ((gives,), {"timeout": math.nan}, TypeError, "timeout is a number of seconds, not nan"),
     "a true timeout": ((gives,), {"timeout": True}, TypeError, "timeout is a number of seconds, not True"),
@@ -133,10 +149,12 @@ def test_the_highest_priority_runs_first_and_equal_ones_in_order(alone: Notebook
 def test_a_task_tried_again_keeps_its_options() -> None:
     with memory_executor(capabilities={"gpu": 2, "disk": 2}) as executor:
         needs = {"gpu": 2, "disk": 1}
-        future = executor.submit_verbose(gives, priority=3, retries=2, timeout=60, capabilities=needs)
+        options = {"priority": 3, "retries": 2, "timeout": 60, "capabilities": needs, "retry_on": OSError}
+        future = executor.submit_verbose(gives, **options)  # type: ignore[arg-type]
         again = future.retry()
     assert again.task is not None
-    assert again.task.options == TaskOptions("gives()", 3, 2, 60.0, (Capability("disk", 1), Capability("gpu", 2)))
+    amounts = Capability("disk", 1), Capability("gpu", 2)
+    assert again.task.options == TaskOptions("gives()", 3, 2, 60.0, amounts, pickle.dumps((OSError,), 5), False)
 
 
 # ---------------------------------------------------------------------- timeout
@@ -374,6 +392,89 @@ def test_a_cancel_in_a_later_try_stops_it(alone: NotebookExecutor, tmp_path: Pat
     assert future.cancel_reason is CancelReason.STOPPED
     alone.submit(time.sleep, 0.5).result(SAFETY)
     assert count(tmp_path / "trace") == 2
+
+
+def denies() -> None:
+    raise PermissionError("not for you")
+
+
+def of_the_notebook() -> tuple[type[Exception], type[Exception], Callable[[], None]]:
+    """Two classes of errors, and a function that raises what is one of the first: all travel by value."""
+
+    class Flaky(Exception):
+        pass
+
+    class Other(Exception):
+        pass
+
+    class Flakier(Flaky):
+        pass
+
+    def flakes() -> None:
+        raise Flakier("once more")
+
+    return Flaky, Other, flakes
+
+
+Flaky, Other, flakes = of_the_notebook()
+NAMED: dict[str, tuple[Any, Callable[[], None], bool]] = {
+    "the class": (PermissionError, denies, True),
+    "a class above it": ((KeyError, OSError), denies, True),
+    "a list": ([OSError], denies, True),
+    "the notebook's own": (Flaky, flakes, True),
+    "another class": ((KeyError, ConnectionError), denies, False),
+    "another of the notebook": (Other, flakes, False),
+    "a death, and it failed": (WorkerDiedError, denies, False),
+    "a death": (ProcessorDiedError, exits, True),
+    "a death, by its wider name": ([KeyError, WorkerDiedError], exits, True),
+    "whatever is an error": (Exception, exits, True),
+    "errors, and it died": ((OSError, KeyError), exits, False),
+}
+ENDS = {denies: "PermissionError", flakes: "Flakier", exits: "ProcessorDiedError"}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_it_is_tried_again_on_the_errors_that_were_named_alone(
+    alone: NotebookExecutor, tmp_path: Path, case: str
+) -> None:
+    classes, way, again = NAMED[case]
+    future = alone.submit_verbose(tries, (tmp_path / "trace", way, works), retries=3, retry_on=classes)
+    error = future.exception(SAFETY)
+    assert type(error).__name__ == ("NoneType" if again else ENDS[way])
+    assert (future.logs.stderr != "") == again, "what tells of a try that failed; the last error is the result"
+    assert future.tries == count(tmp_path / "trace") == 1 + again
+
+
+def test_the_first_error_of_another_class_is_the_result(alone: NotebookExecutor, tmp_path: Path) -> None:
+    call = tries, (tmp_path / "trace", fails, exits, fails, denies, works)
+    future = alone.submit_verbose(*call, retries=9, retry_on=(ValueError, ProcessorDiedError))
+    assert isinstance(future.exception(SAFETY), PermissionError)
+    assert count(tmp_path / "trace") == future.tries == 4
+    assert future.logs.stderr.count("ValueError: ") == 2
+    assert "PermissionError" not in future.logs.stderr
+
+
+def test_a_class_that_the_task_cannot_have_is_no_reason(
+    alone: NotebookExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = types.ModuleType("only_here")
+    monkeypatch.setitem(sys.modules, "only_here", here)
+    gone = type("Gone", (Exception,), {"__module__": "only_here"})
+    monkeypatch.setattr(here, "Gone", gone, raising=False)
+    future = alone.submit_verbose(tries, (tmp_path / "trace", fails), retries=3, retry_on=gone)
+    assert isinstance(future.exception(SAFETY), ValueError)
+    assert count(tmp_path / "trace") == 1
+    assert "what retry_on names cannot be loaded in this process: ModuleNotFoundError" in future.logs.stderr
+
+
+def test_a_class_that_cannot_travel_is_named_at_the_call() -> None:
+    class Held(Exception):
+        lock = threading.Lock()
+
+    with memory_executor() as executor:
+        with pytest.raises(TaskSerializationError, match="retry_on cannot be pickled"):
+            executor.submit_verbose(gives, retries=1, retry_on=Held)
+        assert executor.unfinished() == []
 
 
 @pytest.mark.parametrize("way", [fails, exits])

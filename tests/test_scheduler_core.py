@@ -375,7 +375,7 @@ def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: End | None, 
     arrive(scene)
     if end is not None:
         scene.ended(end)
-    reused = stage is not E and end in (End.SUCCESS, End.FAILED)
+    reused = stage is not E and end not in (None, End.STOPPED)
     if end is None or end is End.STOPPED:
         scene.died()
     assert scene.core.next_deadline() is None
@@ -436,6 +436,20 @@ def test_a_death_announces_what_was_not_announced_yet(cancel: bool, last: str) -
         scene.cancel()
     scene.died()
     assert scene.hands.done[-2:] == ["me: t started on 1", f"me: t {last}"]
+
+
+@pytest.mark.parametrize("way", ["fails for good", "dies"])
+def test_what_is_not_to_be_tried_again_ends_with_tries_left(way: str) -> None:
+    scene = Scene()
+    scene.ready()
+    once = replace(task("t"), options=TaskOptions(retries=3, retry_deaths=False))
+    scene.core.submit(b"me", once, 0.0, CLOCK)
+    if way == "dies":
+        scene.died()
+    else:
+        scene.ended(End.FAILED_FOR_GOOD)
+    assert scene.hands.done[-1] == f"me: t {'FailedWorkerDied' if way == 'dies' else 'Failed'}"
+    assert scene.core.owner("t") is None
 
 
 def test_a_task_whose_process_died_before_it_is_the_next_to_run() -> None:

@@ -18,7 +18,7 @@ from .describe import describe_call, function_name
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
-from .options import checked_call, task_options
+from .options import RetryOn, checked_call, task_options
 from .pickling import PickledCall, pickle_call
 from .policy import DEFAULTS, OnInterrupt, Policy
 from .references import Noted, ObjectReference
@@ -113,6 +113,7 @@ class EngineClient(ABC):
         retries: int = 0,
         timeout: float | None = None,
         capabilities: Mapping[str, int] | None = None,
+        retry_on: RetryOn | None = None,
     ) -> ScalerFuture[T]:
         """:meth:`submit` with the call's arguments as two values, and options beside them.
 
@@ -126,27 +127,39 @@ class EngineClient(ABC):
             Of queued tasks those with the highest priority run first, equal ones in the order of submission. What runs
             is never stopped for another.
         retries
-            How often it is tried again when it has raised an exception, whatever its class, or its process has died;
-            after 0.1 s, then 0.2 s and so on up to 10 s. The future is not done before the last try, ``tries`` counts
-            them, and tracebacks of earlier ones are in its output. A task that is cancelled is not tried again.
+            How often it is tried again when it has raised an exception, or its process has died; after 0.1 s, then
+            0.2 s and so on up to 10 s. The future is not done before the last try, ``tries`` counts them, and
+            tracebacks of earlier ones are in its output. A task that is cancelled is not tried again.
         timeout
             Seconds from now on, for all its tries together. A task that has not ended by then is cancelled by force,
             with the executor's grace period, for the reason ``TIMED_OUT``.
         capabilities
             What it needs of the executor's :attr:`capabilities`, e.g. ``{"gpu": 1}``. It waits until as much is free;
             tasks that need none of the same run meanwhile.
+        retry_on
+            On which errors it is tried again: an exception class or a tuple of them, as after ``except``; by default on
+            any. The death of its process is a :class:`~scaler_notebook.ProcessorDiedError`: that, or a class above it
+            (``WorkerDiedError``, ``RuntimeError``, ``Exception``), means it too.
 
         Raises
         ------
         TypeError, ValueError
             An option is not what it must be; the message says what that is.
+        TaskSerializationError
+            The function, an argument or a class in ``retry_on`` cannot be pickled; the message names which.
         CapabilityError
             The engine does not have what it needs, or has less of it. (A ``ValueError``.)
         """
         args, kwargs = checked_call(fn, args, kwargs)
         call = describe_call(fn, args, kwargs)
         options = task_options(
-            call, name=name, priority=priority, retries=retries, timeout=timeout, capabilities=capabilities
+            call,
+            name=name,
+            priority=priority,
+            retries=retries,
+            timeout=timeout,
+            capabilities=capabilities,
+            retry_on=retry_on,
         )
         return self._submit(fn, args, kwargs, options)
 

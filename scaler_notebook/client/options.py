@@ -3,14 +3,20 @@
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+import cloudpickle
+
+from ..protocol import payloads
 from ..protocol.capabilities import as_tuple
+from ..protocol.errors import ProcessorDiedError
 from ..protocol.messages import TaskOptions
 from .describe import MAX_CALL, for_browsers
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
+
+RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
 
 
 def checked_call(
@@ -41,6 +47,7 @@ def task_options(
     retries: int = 0,
     timeout: float | None = None,
     capabilities: Mapping[str, int] | None = None,
+    retry_on: RetryOn | None = None,
 ) -> TaskOptions:
     """What goes to the engine.
 
@@ -53,6 +60,8 @@ def task_options(
     ------
     TypeError, ValueError
         One of them is not what it must be.
+    TaskSerializationError
+        A class in ``retry_on`` cannot be pickled.
     """
     priority = _integer("priority", priority)
     if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
@@ -62,7 +71,10 @@ def task_options(
         raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
     needs = checked_capabilities(capabilities)
     seconds = 0.0 if timeout is None else _checked_timeout(timeout)
-    return TaskOptions(call if name is None else _checked_name(name), priority, retries, seconds, as_tuple(needs))
+    errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
+    return TaskOptions(
+        call if name is None else _checked_name(name), priority, retries, seconds, as_tuple(needs), errors, deaths
+    )
 
 
 def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
@@ -87,6 +99,27 @@ def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, in
         if not 1 <= amount <= MAX_AMOUNT:
             raise ValueError(f"the amount of the capability {name!r} is between 1 and 2**31 - 1, not {amount}")
     return amounts
+
+
+def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
+    """The classes as a pickle, and whether the death of a process is one of them: its future has an error too."""
+    classes = (retry_on,) if isinstance(retry_on, type) else retry_on
+    if not isinstance(classes, tuple | list):
+        raise TypeError(
+            f"retry_on is an exception class or a tuple of them, e.g. (ConnectionError, TimeoutError), "
+            f"not {_shown(retry_on)}"
+        )
+    for one in classes:
+        if not isinstance(one, type) or not issubclass(one, BaseException):
+            what = f"the class {one.__qualname__}" if isinstance(one, type) else _shown(one)
+            raise TypeError(f"retry_on has exception classes, e.g. ConnectionError, and {what} is none")
+    if not classes:
+        raise ValueError("retry_on is empty: nothing would be tried again. Leave it out, and everything is")
+    try:
+        pickled = cloudpickle.dumps(tuple(classes), protocol=5)
+    except Exception as error:
+        raise payloads.serialization_error("retry_on", tuple(classes), error) from error
+    return pickled, issubclass(ProcessorDiedError, tuple(classes))
 
 
 def _checked_timeout(timeout: float) -> float:

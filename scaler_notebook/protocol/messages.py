@@ -108,6 +108,10 @@ class TaskOptions:
         Seconds from the submission until its client cancels it, and 0 if it never does; an engine need not look.
     capabilities
         What it needs, sorted by name; the tasks that run at the same time share what the engine has.
+    retry_on
+        The pickled tuple of the exception classes after which it is tried again; empty: after any.
+    retry_deaths
+        Is it tried again when its process has died?
     """
 
     name: str = ""
@@ -115,6 +119,8 @@ class TaskOptions:
     retries: int = 0
     timeout: float = 0.0
     capabilities: tuple[Capability, ...] = ()
+    retry_on: bytes = b""
+    retry_deaths: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ class Core(Handling):
             if unannounced and not before:
                 self._handle(record, Event.START_DUE)
             died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
-            event = Event.DIED_BEFORE if before else Event.DIED_TRYING if record.tries_left else Event.DIED
+            event = Event.DIED_BEFORE if before else Event.DIED_TRYING if record.outlives else Event.DIED
             self._handle(record, event, now, result=died)
         elif process in self._idle:
             self._idle.remove(process)

@@ -74,3 +74,8 @@ class Record:
     def tries_left(self) -> bool:
         """May it fail once more?"""
         return self.failed < self.task.options.retries
+
+    @property
+    def outlives(self) -> bool:
+        """May its process die once more?"""
+        return self.tries_left and self.task.options.retry_deaths

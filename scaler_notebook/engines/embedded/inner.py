@@ -17,6 +17,7 @@ class End(Enum):
 
     SUCCESS = "success"
     FAILED = "failed"
+    FAILED_FOR_GOOD = "failed for good"  # by an error after which it is not tried again
     STOPPED = "stopped"  # by the interrupt that the scheduler asked for
 
 
@@ -46,6 +47,7 @@ class Run:
     arguments: Payload
     last: bool  # if it fails, it is not tried again
     inputs: tuple[Input, ...] = ()
+    retry_on: bytes = b""  # as in TaskOptions
 
 
 @dataclass(frozen=True, slots=True)

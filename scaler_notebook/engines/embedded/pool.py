@@ -140,7 +140,8 @@ class Pool:
         process.seq, shorten = seq, process.sender.shorten
         function, arguments = shorten(task.function), shorten(task.arguments)
         given = tuple(Input(i.name, shorten(i.value)) for i in inputs)
-        self.send(pid, Run(seq, task.task_id, task.options.name, function, arguments, last, given))
+        options = task.options
+        self.send(pid, Run(seq, task.task_id, options.name, function, arguments, last, given, options.retry_on))
 
     def send(self, pid: int, message: InnerMessage) -> None:
         """Queue a message for a process."""

@@ -9,7 +9,8 @@
 
 A task that waits, is queued or backs off is confirmed at once: it is in nobody's hands but ours. A task that runs is
 confirmed only when the process that ran it is reaped, also when the interrupt sufficed. A run that ends by itself has
-its result sent, whatever was asked of it; only one that failed, was asked nothing and has tries left is tried again.
+its result sent, whatever was asked of it; only one that failed by an error to retry, was asked nothing and has tries
+left is tried again.
 
 ``TABLE`` is the specification; :mod:`.core` carries its actions out and decides nothing. ``docs/states.md`` draws it.
 """

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import pickle
 import random
 import select
 import signal
@@ -170,10 +171,11 @@ class _Server:
             traceback.print_exception(error)
         where = f"task {run.task_id} in process {self._pid}"
         failure = failures.describe(error, OWN_FILES, where, run.name)
-        if not run.last:  # its output alone will tell of it
+        end = End.FAILED if run.last or _is_to_retry(run, error) else End.FAILED_FOR_GOOD
+        if end is End.FAILED and not run.last:  # its output alone will tell of it
             with suppress(Exception):
                 print(failures.render(failure).rstrip(), file=sys.stderr)
-        return End.FAILED, payloads.dump(failure)
+        return end, payloads.dump(failure)
 
     def _lend(self, payload: Payload) -> Payload:
         """Put large buffers of a result where they outlive us; the scheduler has opened them when it sends more."""
@@ -194,6 +196,18 @@ class _Server:
             raise
         displays.flush_figures()
         return self._lend(value)
+
+
+def _is_to_retry(run: Run, error: BaseException) -> bool:
+    if not run.retry_on:
+        return True
+    try:  # a class that travelled by value is the one that the task's own code has
+        return isinstance(error, pickle.loads(run.retry_on))
+    except Exception as problem:
+        with suppress(Exception):
+            words = f"{type(problem).__name__}: {problem}"
+            print(f"not tried again: what retry_on names cannot be loaded in this process: {words}", file=sys.stderr)
+        return False
 
 
 def _working_directory() -> str:
