@@ -329,7 +329,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
                 self.origin = what.origin
-                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name))
+                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name, what.death))
             case Action.TOO_LATE:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)

@@ -10,7 +10,7 @@ from typing_extensions import assert_never
 
 from ..protocol import failures, payloads
 from ..protocol.errors import MissingObjects, ProcessorDiedError, TaskSerializationError
-from ..protocol.messages import Payload, TaskResultType
+from ..protocol.messages import NO_DEATH, Death, Payload, TaskResultType
 
 _storing = threading.Lock()
 
@@ -37,17 +37,29 @@ class Outcome:
         The call as a person reads it, for messages.
     origin
         The task whose failure it is, as a person reads it; empty if it is its own.
+    death
+        Of its process, if that has died.
     """
 
-    __slots__ = ("_call", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there", "stays")
+<<<<<<< HEAD
+    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there", "stays")
+=======
+    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there")
+>>>>>>> ef8e3f1 (ProcessorDiedError says whether memory ran out: by the kernel's own count, else as a guess that says so)
 
-    def __init__(self, kind: TaskResultType, payload: Payload, call: str, origin: str = "") -> None:
+    def __init__(
+        self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
+    ) -> None:
         self._kind = kind
         self._payload: Payload | None = payload
         self._call = call
         self._origin = origin
+<<<<<<< HEAD
         # A value that was left with the engine, for other tasks.
         self.stays = kind is TaskResultType.SUCCESS and not payload.data
+=======
+        self._death = death
+>>>>>>> ef8e3f1 (ProcessorDiedError says whether memory ran out: by the kernel's own count, else as a guess that says so)
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._failure: Failure | None = None
         # Traceback and context that the error came with.
@@ -64,7 +76,7 @@ class Outcome:
         """``(value, None)`` or ``(None, exception)``; unpickled on the thread that asks first, under no lock."""
         payload = self._payload
         if self._loaded is None and payload is not None:
-            loaded = _unpickle(self._kind, payload, self._call)
+            loaded = _unpickle(self._kind, payload, self._call, self._death)
             if self._origin and loaded[1] is not None:
                 _add_note(loaded[1], f"It was raised by {self._origin}, whose value {self._call or 'this task'} needs.")
             if self._kind is TaskResultType.FAILED:
@@ -148,7 +160,7 @@ def _add_note(error: BaseException, note: str) -> None:
         error.__notes__ = [*notes, note] if isinstance(notes, list) else [note]
 
 
-def _unpickle(kind: TaskResultType, payload: Payload, call: str) -> tuple[Any, BaseException | None]:
+def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -> tuple[Any, BaseException | None]:
     try:
         match kind:
             case TaskResultType.SUCCESS:
@@ -157,9 +169,11 @@ def _unpickle(kind: TaskResultType, payload: Payload, call: str) -> tuple[Any, B
                 return None, failures.restore(payload)
             case TaskResultType.FAILED_WORKER_DIED:
                 text = bytes(payload.data).decode(errors="replace")
-                return None, ProcessorDiedError(
+                words = (
                     f"{text}. It ran {call or 'the task'}; no other task is affected, and a new process has its place."
                 )
+                exit_code = death.exit_code if death.exit_code >= 0 else None
+                return None, ProcessorDiedError(words, exit_code, death.signal or None, death.out_of_memory)
             case TaskResultType.MISSING_OBJECTS:
                 lost = missing_objects(payload)
                 return None, MissingObjects(

@@ -39,7 +39,30 @@ class WorkerDiedError(BrokenExecutor):
 
 
 class ProcessorDiedError(WorkerDiedError):
-    """A task process died under its task: killed (out of memory?), crashed in native code, or ``os._exit``."""
+    """A task process died under its task: killed, perhaps because memory ran out, crashed in native code, or exited.
+
+    Parameters
+    ----------
+    message
+        What a person reads: the likely cause, and what to do.
+    exit_code
+        What it exited with; None if a signal killed it.
+    signal
+        The number of that signal; None if it exited.
+    out_of_memory
+        Was it killed because no memory was left? The message says "probably" where that is a guess.
+    """
+
+    def __init__(
+        self, message: str, exit_code: int | None = None, signal: int | None = None, out_of_memory: bool = False
+    ) -> None:
+        super().__init__(message, exit_code, signal, out_of_memory)
+        self.exit_code = exit_code
+        self.signal = signal
+        self.out_of_memory = out_of_memory
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class CapabilityError(ValueError):

@@ -322,13 +322,28 @@ class TaskFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Death:
+    """How a task's process died: by an exit with ``exit_code`` (-1: it did not), or by ``signal`` (0: by none).
+
+    ``out_of_memory``: the system killed it because no memory was left, or that is what it looks like.
+    """
+
+    exit_code: int = -1
+    signal: int = 0
+    out_of_memory: bool = False
+
+
+NO_DEATH = Death()
+
+
+@dataclass(frozen=True, slots=True)
 class TaskResult:
     """How a task ended.
 
     ``payload`` is the pickled value (``SUCCESS``), a pickled
     :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``), or the UTF-8 text that says how the
-    process died (``FAILED_WORKER_DIED``), or the ids of the inputs that are not there, one a line
-    (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of an input.
+    process died (``FAILED_WORKER_DIED``; ``death`` has the figures then), or the ids of the inputs that are not there,
+    one a line (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of an input.
     """
 
     task_id: str
@@ -336,6 +351,7 @@ class TaskResult:
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
     origin: str = ""
+    death: Death = NO_DEATH
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,14 @@ from itertools import islice
 
 from ...protocol import failures
 from ...protocol.messages import (
+    NO_DEATH,
     ClientContext,
+    Death,
     EngineStatus,
     Payload,
     Task,
     TaskCancel,
+    TaskFigures,
     TaskResult,
     TaskResultType,
 )
@@ -171,7 +174,16 @@ class Core(Handling):
             self._handle(record, Event.FAILED if again else Event.ENDED, now, result=result)
         self.dispatch(now, clock)
 
-    def process_died(self, process: int, how: str, begun: bool, now: float, clock: float) -> None:
+    def process_died(
+        self,
+        process: int,
+        how: str,
+        begun: bool,
+        now: float,
+        clock: float,
+        death: Death = NO_DEATH,
+        peak: int = 0,
+    ) -> None:
         """A process, and all that it had started, is gone and reaped.
 
         Parameters
@@ -180,6 +192,8 @@ class Core(Handling):
             In words for a person.
         begun
             Did it begin its last run? If not, that task has lost nothing, and its client has not heard that it started.
+        death, peak
+            How in figures, and the bytes of resident memory that it had at most.
         """
         if self._runs.pop(process, None) is None:
             return
@@ -189,7 +203,9 @@ class Core(Handling):
             before = unannounced and not begun and record.handed < MOST_HANDED
             if unannounced and not before:
                 self._handle(record, Event.START_DUE)
-            died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
+            figures = TaskFigures(record.started, clock, peak_rss=peak, processor=str(process))
+            payload, outcome = Payload(how.encode()), TaskResultType.FAILED_WORKER_DIED
+            died = TaskResult(record.task.task_id, outcome, payload, figures, death)
             event = Event.DIED_BEFORE if before else Event.DIED_TRYING if record.outlives else Event.DIED
             self._handle(record, event, now, result=died)
         elif process in self._idle:

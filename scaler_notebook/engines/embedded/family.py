@@ -7,6 +7,8 @@ import sys
 
 import psutil
 
+FLAGS, PF_EXITING = 5, 0x4  # the kernel's flags of a process in /proc/PID/stat, counted from its state
+
 
 def descendants(pid: int) -> list[int]:
     """Processes that ``pid`` started, and those that they started, also in other sessions."""
@@ -67,13 +69,11 @@ def exists(pid: int) -> bool:
     return True
 
 
-def cause_of_death(status: int) -> str:
-    """A wait status in words."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"it ended by itself with exit status {code} (os._exit, or a library that exits)"
-    with contextlib.suppress(ValueError):
-        name = signal.Signals(-code).name
-        hint = {"SIGKILL": " (out of memory?)", "SIGSEGV": " (a crash in native code)"}.get(name, "")
-        return f"it was killed by {name}{hint}"
-    return f"it was killed by signal {-code}"
+def is_ending(pid: int) -> bool:
+    """Is it dead, or past the point where it could be saved? Known on Linux alone; elsewhere, and if unsure: True."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            state, *fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return True
+    return state in "ZX" or bool(int(fields[FLAGS]) & PF_EXITING)

@@ -267,6 +267,7 @@ class Handling:
         """The failure of an input, as its own."""
         task_id = record.task.task_id
         payload = self._hands.keep(result.payload)
-        self._hands.tell(record.owner, TaskResult(task_id, result.outcome, payload, origin=result.origin))
+        failed = TaskResult(task_id, result.outcome, payload, origin=result.origin, death=result.death)
+        self._hands.tell(record.owner, failed)
         if self._inputs.wanted(task_id):
             self._falls(record, Event.INPUT_FAILED, replace(result, payload=self._hands.keep(result.payload)))

@@ -14,8 +14,10 @@ from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 from . import family
+from .deaths import Cause, Coroner
 from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, InnerMessage, Input, Ready, Run, Warm
 from .interrupts import AskPage
+from .measuring import RSS_UNIT
 from .output import TaskOutput, anonymous_file
 from .starting import Ends, Spawn, Starter
 from .stream import Assembler, Outbox
@@ -37,7 +39,7 @@ class PoolEvents(Protocol):
     def ended_run(self, pid: int, ended: Ended) -> None:
         """A process ended a run."""
 
-    def died(self, pid: int, how: str, begun: bool) -> None:
+    def died(self, pid: int, cause: Cause, begun: bool) -> None:
         """A process, and all that it had started, is gone and reaped; had it begun its last run?"""
 
 
@@ -60,7 +62,8 @@ class TaskProcess:
             self.context: ClientContext | None = None
             self.importing = False
             self.seq = 0  # of its last run
-            self.how = ""  # it died, set once reaped
+            self.cause: Cause | None = None  # it died, set once reaped
+            self.killed_for = ""  # why we killed it ourselves
             self.lingering: list[int] = []  # descendants that were killed with it
             self.others: list[TaskProcess] = []  # that ran what its task had submitted, and were killed with it
             self.reaped_at = 0.0
@@ -80,7 +83,7 @@ class TaskProcess:
         """Is nothing left of it and of what it started?"""
         if family.group_exists(self.pid) or any(family.exists(pid) for pid in self.lingering):
             return False
-        return all(other.how and other.gone for other in self.others)
+        return all(other.cause is not None and other.gone for other in self.others)
 
 
 class Pool:
@@ -108,6 +111,7 @@ class Pool:
         self._processes: dict[int, TaskProcess] = {}
         self._vanishing: list[TaskProcess] = []  # reaped, but something that they started is not gone yet
         self._failed_starts = 0
+        self._coroner = Coroner()
         self._reaped: set[int] = set()  # unknown numbers: orphans of tasks, or one whose Ready is not read yet
 
     def fill(self) -> None:
@@ -184,18 +188,20 @@ class Pool:
     def interrupt(self, pid: int, seq: int) -> None:
         """Ask a run to stop."""
         process = self._processes[pid]
-        if process.how:
+        if process.cause is not None:
             return  # its number may be another's by now
         process.page.ask(seq)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
 
-    def kill(self, pid: int, others: Sequence[int] = ()) -> None:
+    def kill(self, pid: int, others: Sequence[int] = (), why: str = "it was to be stopped") -> None:
         """Kill a process and all that it started; when they and ``others`` are gone, it has died."""
         process = self._processes[pid]
         process.others += [self._processes[other] for other in others if other in self._processes]
-        if process.how:
+        if process.cause is not None:
             return  # its number may be another's by now
+        if not process.killed_for and not family.is_ending(pid):  # its socket closes before its death is seen
+            process.killed_for = why
         descendants = family.descendants(pid)
         process.lingering += descendants  # a second call may find them orphaned, and no longer its own
         family.kill_group(pid)
@@ -215,12 +221,12 @@ class Pool:
         """Wait, without blocking, for whoever has ended: task processes, and orphans that they left to us."""
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
                 if pid == 0:
                     break
                 process = self._processes.get(pid)
                 if process is not None:
-                    self._died(process, status)
+                    self._died(process, status, usage.ru_maxrss * RSS_UNIT)
                 else:
                     self._reaped.add(pid)
         if not self._starting:
@@ -256,7 +262,7 @@ class Pool:
             if process in self._starting:
                 self._failed_to_start(process)
             elif process.pid in self._processes:
-                self.kill(process.pid)  # a task closed our socket: of no use any more
+                self.kill(process.pid, why="its task had closed the connection to it")  # of no use any more
 
     def _read(self, process: TaskProcess) -> bool:
         """Read all there is; False at the end of the stream."""
@@ -302,8 +308,8 @@ class Pool:
             raise OSError(f"task processes end before they are ready: {text or 'they wrote nothing'}")
         self.fill()
 
-    def _died(self, process: TaskProcess, status: int) -> None:
-        process.how = f"task process {process.pid} died: {family.cause_of_death(status)}"
+    def _died(self, process: TaskProcess, status: int, peak: int) -> None:
+        process.cause = self._coroner.cause(status, peak, process.killed_for)
         process.reaped_at = time.monotonic()
         self._read(process)  # a result that it had written counts
         # Orphans that it left are in its group, or were seen when it was killed.
@@ -314,7 +320,8 @@ class Pool:
             self._vanishing.append(process)
 
     def _gone(self, process: TaskProcess) -> None:
-        self._events.died(process.pid, process.how, process.page.begun == process.seq)
+        assert process.cause is not None
+        self._events.died(process.pid, process.cause, process.page.begun == process.seq)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(process.sock)
         del self._processes[process.pid]

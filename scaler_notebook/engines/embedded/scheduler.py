@@ -23,6 +23,7 @@ from ...protocol.errors import EngineError
 from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Payload, Task, TaskProgress
 from . import family, limits
 from .core import Core
+from .deaths import Cause
 from .inner import End, Ended, Input
 from .places import remove
 from .pool import Pool
@@ -202,16 +203,17 @@ class Scheduler:
             ended = replace(ended, payload=reopened(ended.payload))
         except OSError as error:
             log.error("the result of process %d could not be taken over: %s", pid, error)
-            self._pool.kill(pid)  # dead already, most likely; either way its task fails, and says so
+            self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely
             return
         self._forward_output(pid, over=ended.end is not End.STOPPED)  # else it may write on until it is killed
         self._warmth.learn(pid, ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
 
-    def died(self, pid: int, how: str, begun: bool) -> None:
+    def died(self, pid: int, cause: Cause, begun: bool) -> None:
         self._forward_output(pid, over=True)
         self._warmth.died(pid)
-        self._core.process_died(pid, how, begun, time.monotonic(), time.time())
+        how = f"task process {pid} died: {cause.words}"
+        self._core.process_died(pid, how, begun, time.monotonic(), time.time(), cause.death, cause.peak)
 
     # ------------------------------------------------------------------ output
 

@@ -1,0 +1,336 @@
+"""Causes of death: what is told of a process that died, and what of memory, by files as kernels write them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+from waits import SAFETY
+
+from scaler_notebook import NotebookExecutor, ProcessorDiedError
+from scaler_notebook.engines.embedded import cgroups, deaths, family
+from scaler_notebook.engines.embedded.cgroups import Kills, MemoryGroup
+from scaler_notebook.engines.embedded.deaths import Coroner
+from scaler_notebook.protocol.messages import Death
+
+GB = 1_000_000_000
+NONE = "9223372036854771712\n"  # what version 1 writes for no limit
+
+# As kernels 5.14 (version 2, systemd), 6.18 (version 1) and 4.9 (no counters) write them.
+EVENTS = "low 0\nhigh 0\nmax 118\noom 2\noom_kill {}\noom_group_kill 0\n"
+OOM_CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
+VMSTAT = "nr_free_pages 5926\noom_kill {}\nnuma_hit 1\n"
+SLICE = "user.slice/user-1000.slice/jupyter.scope"
+
+
+class Recorded(NamedTuple):
+    """Files of a system, and what they tell."""
+
+    files: dict[str, str]
+    limit: int | None
+    kills: Kills | None
+
+
+RECORDED = {
+    "version 2, a limit above": Recorded(
+        {
+            "proc/self/cgroup": f"0::/{SLICE}\n",
+            f"cgroup/{SLICE}/memory.max": "max\n",
+            f"cgroup/{SLICE}/memory.events": EVENTS.format(3),
+            "cgroup/user.slice/memory.max": "4000000000\n",
+            "cgroup/user.slice/memory.events": EVENTS.format(50),
+            "proc/vmstat": VMSTAT.format(99),
+        },
+        4 * GB,
+        Kills(3, ours=True),
+    ),
+    "version 2, two limits": Recorded(
+        {
+            "proc/self/cgroup": f"0::/{SLICE}\n",
+            f"cgroup/{SLICE}/memory.max": "2000000000\n",
+            f"cgroup/{SLICE}/memory.events": EVENTS.format(0),
+            "cgroup/user.slice/memory.max": "4000000000\n",
+        },
+        2 * GB,
+        Kills(0, ours=True),
+    ),
+    "version 2, a container": Recorded(
+        {
+            "proc/self/cgroup": "0::/\n",
+            "cgroup/memory.max": "2147483648\n",
+            "cgroup/memory.events": EVENTS.format(1),
+        },
+        2147483648,
+        Kills(1, ours=True),
+    ),
+    "version 1": Recorded(
+        {
+            "proc/self/cgroup": "9:name=systemd:/\n4:memory:/process_api/add3\n2:cpu,cpuacct:/elsewhere\n0::/\n",
+            "cgroup/memory/process_api/add3/memory.limit_in_bytes": NONE,
+            "cgroup/memory/process_api/add3/memory.oom_control": OOM_CONTROL.format(2),
+            "cgroup/memory/memory.limit_in_bytes": "500000000\n",
+            "cgroup/memory/memory.oom_control": OOM_CONTROL.format(7),
+        },
+        500_000_000,
+        Kills(2, ours=True),
+    ),
+    "version 1, a container that is shown the host's path": Recorded(
+        {
+            "proc/self/cgroup": "5:memory:/docker/3f2a1b\n",
+            "cgroup/memory/memory.limit_in_bytes": "1000000000\n",
+            "cgroup/memory/memory.oom_control": OOM_CONTROL.format(0),
+        },
+        GB,
+        Kills(0, ours=True),
+    ),
+    "version 1, without a counter": Recorded(
+        {
+            "proc/self/cgroup": "5:memory:/\n",
+            "cgroup/memory/memory.limit_in_bytes": NONE,
+            "cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n",
+            "proc/vmstat": "nr_free_pages 5926\n",
+        },
+        None,
+        None,
+    ),
+    "no limits, the machine's counter": Recorded(
+        {"proc/self/cgroup": "0::/\n", "proc/vmstat": VMSTAT.format(4)}, None, Kills(4, ours=False)
+    ),
+    "nonsense": Recorded({"proc/self/cgroup": "\n:\n0::/../..\n", "proc/vmstat": "oom_kill many\n"}, None, None),
+    "another system": Recorded({}, None, None),
+}
+
+
+def laid_out(place: Path, files: dict[str, str]) -> MemoryGroup:
+    """The group that these files describe."""
+    for name, text in files.items():
+        file = place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return MemoryGroup(place / "proc", place / "cgroup")
+
+
+@pytest.mark.parametrize("case", RECORDED)
+def test_the_limit_and_the_kills_are_read_as_kernels_write_them(tmp_path: Path, case: str) -> None:
+    files, limit, kills = RECORDED[case]
+    group = laid_out(tmp_path, files)
+    assert (group.limit, group.kills) == (limit, kills)
+
+
+def test_there_is_memory_for_us_here() -> None:
+    assert 0 < cgroups.available_memory() <= psutil.virtual_memory().total
+
+
+# ---------------------------------------------------------------------- causes
+
+
+def status_of(script: str) -> int:
+    """A real wait status."""
+    return os.waitpid(os.posix_spawn("/bin/sh", ["sh", "-c", script], os.environ), 0)[1]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "death"),
+    [
+        ("exit 0", ["by itself", "status 0 "], Death(0, 0)),
+        ("exit 3", ["by itself", "status 3 "], Death(3, 0)),
+        ("kill -SEGV $$", ["SIGSEGV", "native code"], Death(-1, signal.SIGSEGV)),
+        ("kill -ABRT $$", ["SIGABRT", "memory that it did not get"], Death(-1, signal.SIGABRT)),
+        ("kill -TERM $$", ["killed by SIGTERM"], Death(-1, signal.SIGTERM)),
+        (f"kill -{signal.SIGRTMIN + 3} $$", [f"signal {signal.SIGRTMIN + 3}"], Death(-1, signal.SIGRTMIN + 3)),
+        ("kill -KILL $$", ["by SIGKILL, from outside", "memory was not short"], Death(-1, signal.SIGKILL)),
+    ],
+)
+def test_the_cause_of_a_death_is_told_in_words(tmp_path: Path, script: str, words: list[str], death: Death) -> None:
+    cause = Coroner(laid_out(tmp_path, {})).cause(status_of(script), peak=0)
+    assert all(word in cause.words for word in words), cause.words
+    assert cause.death == death
+    assert ("by itself" in cause.words) == ("exit" in script)
+
+
+COUNTERS = {
+    "in our group": ("cgroup/memory.events", EVENTS, "out of memory: the kernel killed it"),
+    "somewhere": ("proc/vmstat", VMSTAT, "probably out of memory: the kernel killed for want of memory"),
+}
+
+
+@pytest.mark.parametrize("case", COUNTERS)
+def test_a_kill_that_the_kernel_has_counted_is_out_of_memory_once(tmp_path: Path, case: str) -> None:
+    file, text, words = COUNTERS[case]
+    files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.max": "2000000000\n", file: text.format(5)}
+    coroner, killed = Coroner(laid_out(tmp_path, files)), status_of("kill -KILL $$")
+    (tmp_path / file).write_text(text.format(6))
+    cause = coroner.cause(killed, peak=1_800_000_000)
+    assert cause.words.startswith(words)
+    assert "(it had at most 1.8 GB, the limit of its control group is 2.0 GB)" in cause.words
+    assert "resources={'memory': bytes}" in cause.words
+    assert cause.death == Death(signal=signal.SIGKILL, out_of_memory=True)
+    again = coroner.cause(killed, peak=0)
+    assert "from outside" in again.words, "that one was counted before"
+    assert not again.death.out_of_memory
+
+
+def test_who_was_killed_by_us_did_not_run_out_of_memory(tmp_path: Path) -> None:
+    files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.events": EVENTS.format(5)}
+    coroner = Coroner(laid_out(tmp_path, files))
+    (tmp_path / "cgroup/memory.events").write_text(EVENTS.format(6))
+    cause = coroner.cause(status_of("kill -KILL $$"), GB, "its task had closed the connection to it")
+    assert cause.words == "its scheduler killed it: its task had closed the connection to it"
+    assert not cause.death.out_of_memory
+
+
+class Memory(NamedTuple):
+    total: int
+    available: int
+
+
+@pytest.mark.parametrize(
+    ("peak", "available", "limit", "guess"),
+    [
+        (9 * GB, 9 * GB + GB // 4, None, True),  # it took all but a quarter of a gigabyte
+        (3 * GB, 9 * GB, None, False),
+        (0, 0, None, False),  # what it had is not known
+        (1_950_000_000, 9 * GB, 2 * GB, True),
+        (1_000_000_000, 9 * GB, 2 * GB, False),
+    ],
+)
+def test_where_nobody_counts_it_is_a_guess_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peak: int, available: int, limit: int | None, guess: bool
+) -> None:
+    files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.max": f"{limit}\n"}
+    monkeypatch.setattr(deaths.psutil, "virtual_memory", lambda: Memory(10 * GB, available))
+    cause = Coroner(laid_out(tmp_path, files)).cause(status_of("kill -KILL $$"), peak)
+    assert cause.words.startswith("probably out of memory: it was killed by SIGKILL while") == guess
+    assert cause.death.out_of_memory == guess
+
+
+def test_a_process_that_ends_is_told_from_one_that_lives() -> None:
+    reader, writer = os.pipe()
+    child = os.posix_spawn("/bin/cat", ["cat"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)])
+    os.close(reader)
+    assert not family.is_ending(child)
+    os.kill(child, signal.SIGKILL)
+    os.close(writer)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert family.is_ending(child), "a zombie"
+    os.waitpid(child, 0)
+    assert family.is_ending(child), "it is gone"
+
+
+# ---------------------------------------------------------------------- the real engine
+
+
+def kills_itself(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+
+
+def closes_everything() -> None:
+    os.closerange(3, 200)
+    time.sleep(60)
+
+
+ENDS: dict[str, tuple[Any, tuple[Any, ...], int | None, int | None, str]] = {
+    "exits": (os._exit, (3,), 3, None, "exit status 3"),
+    "a crash": (kills_itself, (signal.SIGSEGV,), None, signal.SIGSEGV, "a crash in native code"),
+    "a kill": (kills_itself, (signal.SIGKILL,), None, signal.SIGKILL, "by SIGKILL, from outside"),
+    "ours": (closes_everything, (), None, signal.SIGKILL, "its scheduler killed it: its task had closed the conn"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_the_error_has_the_exit_code_or_the_signal(executor: NotebookExecutor, case: str) -> None:
+    fn, args, exit_code, number, words = ENDS[case]
+    future = executor.submit(fn, *args)
+    error = future.exception(SAFETY)
+    assert isinstance(error, ProcessorDiedError)
+    assert words in str(error)
+    assert "no other task is affected" in str(error)
+    assert (error.exit_code, error.signal, error.out_of_memory) == (exit_code, number, False)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
+    figures = future.profiling_info()
+    assert figures.memory_peak is not None
+    assert figures.memory_peak > 1_000_000
+    assert figures.cpu_time_s is None
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+LIMIT = 400_000_000  # bytes, for all of a small engine
+SCRIPT = """
+import os, sys
+open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
+from scaler_notebook import NotebookExecutor
+with NotebookExecutor(n_workers=1) as executor:
+    for _ in range(2):
+        future = executor.submit(bytearray, 1_000_000_000)
+        error = future.exception(60)
+        print(error.out_of_memory, error.exit_code, error.signal, future.profiling_info().memory_peak, error, sep="|")
+    print(executor.submit_verbose(bytearray, (10**9,), retries=2, retry_on=OSError).exception(60).out_of_memory)
+    print(executor.submit(abs, -1).result(60))
+"""
+
+
+@contextlib.contextmanager
+def group_with_a_limit() -> Iterator[Path | None]:
+    """A real control group, if we may make one."""
+    group = None
+    for mount, limit, swap in (
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+        ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
+    ):
+        directory = Path(mount, f"scaler_notebook_test_{os.getpid()}")
+        with contextlib.suppress(OSError):
+            directory.mkdir()
+            try:
+                (directory / limit).write_text(str(LIMIT))
+                with contextlib.suppress(OSError):
+                    (directory / swap).write_text(str(LIMIT) if "memsw" in swap else "0")
+                (directory / "cgroup.procs").open("a").close()
+                group = directory
+                break
+            except OSError:
+                directory.rmdir()
+    try:
+        yield group
+    finally:
+        deadline = time.monotonic() + SAFETY
+        while group is not None:
+            try:
+                group.rmdir()
+                break
+            except OSError:  # the last process leaves it a moment after its end
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
+with group_with_a_limit() as _possible:
+    MAY_LIMIT = _possible is not None
+
+if MAY_LIMIT:  # as root, where control groups can be written to; what kernels write is recorded above for the others
+
+    def test_the_kernels_own_kill_is_told_as_what_it_is() -> None:
+        with group_with_a_limit() as group:
+            assert group is not None
+            done = subprocess.run(
+                [sys.executable, "-c", SCRIPT, str(group)], capture_output=True, text=True, timeout=6 * SAFETY
+            )
+        assert done.returncode == 0, done.stderr
+        *told, retried, after = done.stdout.splitlines()
+        assert (retried, after) == ("True", "1")
+        for line in told:
+            out_of_memory, exit_code, number, peak, words = line.split("|")
+            assert (out_of_memory, exit_code, number) == ("True", "None", "9")
+            assert 50_000_000 < int(peak) <= LIMIT
+            assert "died: out of memory: the kernel killed it" in words
+            assert "the limit of its control group is 400 MB" in words
