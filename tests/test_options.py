@@ -33,6 +33,7 @@ from scaler_notebook import (
     WorkerDiedError,
     wait,
 )
+from scaler_notebook.engines.embedded.cgroups import available_memory
 from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
 from scaler_notebook.protocol.states import Event
 from scaler_notebook.testing import memory_executor
@@ -95,6 +96,30 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "errors that happened": ((gives,), {"retry_on": [OSError(7)]}, TypeError, "and a OSError is none"),
     "a class of no errors": ((gives,), {"retry_on": (OSError, dict)}, TypeError, "and the class dict is none"),
     "no errors at all": ((gives,), {"retry_on": ()}, ValueError, "retry_on is empty: nothing would be tried again"),
+    "a resource alone": (
+        (gives,),
+        {"resources": 2e9},
+        TypeError,
+        "resources is a dictionary, e.g. .* not 2000000000.0",
+    ),
+    "resources by number": ((gives,), {"resources": {1: 1}}, TypeError, "name of a resource is a text, not 1"),
+    "a misspelt resource": ((gives,), {"resources": {"memroy": 1}}, ValueError, "'memroy'; did you mean 'memory'\\?"),
+    "cores": (
+        (gives,),
+        {"resources": {"cores": 2}},
+        ValueError,
+        "no resource 'cores', only memory. Cores are .*n_work",
+    ),
+    "memory in words": (
+        (gives,),
+        {"resources": {"memory": "2GB"}},
+        TypeError,
+        "memory, in bytes, is an integer, not '2",
+    ),
+    "half a byte": ((gives,), {"resources": {"memory": 0.5}}, TypeError, "memory, in bytes, is an integer, not 0.5"),
+    "no memory": ((gives,), {"resources": {"memory": 0}}, ValueError, "memory is in bytes, at least 1 .* not 0"),
+    "endless memory": ((gives,), {"resources": {"memory": math.inf}}, TypeError, "memory, in bytes, is an integer"),
+    "more than a message holds": ((gives,), {"resources": {"memory": 1e30}}, ValueError, "at most 2..63 - 1"),
     "a timeout in words": ((gives,), {"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
     "no timeout at all": ((gives,), {"timeout": math.nan}, TypeError, "timeout is a number of seconds, not nan"),
     "a true timeout": ((gives,), {"timeout": True}, TypeError, "timeout is a number of seconds, not True"),
@@ -150,11 +175,14 @@ def test_a_task_tried_again_keeps_its_options() -> None:
     with memory_executor(capabilities={"gpu": 2, "disk": 2}) as executor:
         needs = {"gpu": 2, "disk": 1}
         options = {"priority": 3, "retries": 2, "timeout": 60, "capabilities": needs, "retry_on": OSError}
+        options["resources"] = {"memory": 2e9}
         future = executor.submit_verbose(gives, **options)  # type: ignore[arg-type]
         again = future.retry()
     assert again.task is not None
     amounts = Capability("disk", 1), Capability("gpu", 2)
-    assert again.task.options == TaskOptions("gives()", 3, 2, 60.0, amounts, pickle.dumps((OSError,), 5), False)
+    assert again.task.options == TaskOptions(
+        "gives()", 3, 2, 60.0, amounts, pickle.dumps((OSError,), 5), False, 2 * 10**9
+    )
 
 
 # ---------------------------------------------------------------------- timeout
@@ -541,6 +569,49 @@ def test_one_that_waits_for_a_capability_is_cancelled_as_any_other(with_gpus: No
     assert waits.cancel_reason is CancelReason.NEVER_STARTED
     timed = with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 1}, timeout=0.1)
     assert timed_out(timed)
+
+
+def share(part: float) -> dict[str, float]:
+    """A hint of so much of all memory."""
+    return {"memory": int(part * available_memory())}
+
+
+def test_what_would_not_fit_into_memory_runs_one_after_the_other(with_gpus: NotebookExecutor) -> None:
+    most = with_gpus.submit_verbose(time.sleep, (60,), resources=share(0.6))
+    until_running(most)
+    waits = with_gpus.submit_verbose(time.sleep, (60,), resources=share(0.6))
+    behind = with_gpus.submit_verbose(time.sleep, (60,), resources=share(0.1))
+    assert with_gpus.submit(abs, -1).result(SAFETY) == 1, "it says nothing of memory"
+    assert with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 2}).result(SAFETY) == 1
+    assert waits.state is behind.state is TaskState.SUBMITTED, "nothing overtakes one that waits for the same"
+    assert most.cancel(SAFETY)
+    until_running(waits)
+    until_running(behind)
+
+
+def test_what_takes_more_than_there_is_runs_alone(with_gpus: NotebookExecutor) -> None:
+    least = with_gpus.submit_verbose(time.sleep, (60,), resources={"memory": 1})
+    until_running(least)
+    whole = with_gpus.submit_verbose(time.sleep, (60,), resources={"memory": 1e18})
+    assert with_gpus.submit(abs, -1).result(SAFETY) == 1
+    assert whole.state is TaskState.SUBMITTED
+    assert least.cancel(SAFETY)
+    until_running(whole)
+    after = with_gpus.submit_verbose(abs, (-1,), resources={"memory": 1})
+    assert with_gpus.submit(abs, -1).result(SAFETY) == 1
+    assert after.state is TaskState.SUBMITTED
+    assert whole.cancel(SAFETY)
+    assert after.result(SAFETY) == 1
+
+
+@pytest.mark.parametrize("way", [fails, exits, works])
+def test_memory_is_given_back_however_it_ends(
+    with_gpus: NotebookExecutor, tmp_path: Path, way: Callable[[], Any]
+) -> None:
+    options: dict[str, Any] = {"resources": share(1.0), "retries": 1}
+    tasks = [with_gpus.submit_verbose(tries, (tmp_path / str(n), way), **options) for n in range(4)]
+    assert wait(tasks, SAFETY).not_done == set()
+    assert with_gpus.submit_verbose(abs, (-1,), resources=share(1.0)).result(SAFETY) == 1
 
 
 def lacking(executor: NotebookExecutor, needs: dict[str, int]) -> str:

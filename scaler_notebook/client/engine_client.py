@@ -114,6 +114,7 @@ class EngineClient(ABC):
         timeout: float | None = None,
         capabilities: Mapping[str, int] | None = None,
         retry_on: RetryOn | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> ScalerFuture[T]:
         """:meth:`submit` with the call's arguments as two values, and options beside them.
 
@@ -140,6 +141,11 @@ class EngineClient(ABC):
             On which errors it is tried again: an exception class or a tuple of them, as after ``except``; by default on
             any. The death of its process is a :class:`~scaler_notebook.ProcessorDiedError`: that, or a class above it
             (``WorkerDiedError``, ``RuntimeError``, ``Exception``), means it too.
+        resources
+            ``{"memory": 2e9}``: the bytes that it is expected to take at most. A hint and no limit: it waits while what
+            the running tasks have so announced, and its own, is more than the machine has (or the control group of the
+            engine, in a container). What alone is more than that runs when nothing else with a hint does, and nothing
+            with a hint overtakes it. Tasks without one neither wait nor count.
 
         Raises
         ------
@@ -160,6 +166,7 @@ class EngineClient(ABC):
             timeout=timeout,
             capabilities=capabilities,
             retry_on=retry_on,
+            resources=resources,
         )
         return self._submit(fn, args, kwargs, options)
 

@@ -1,8 +1,9 @@
 """The options of a task as a user gives them, checked at the call: a mistake is met where it was made."""
 
+import difflib
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import cloudpickle
@@ -15,6 +16,8 @@ from .describe import MAX_CALL, for_browsers
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
+MAX_BYTES = 2**63 - 1
+RESOURCES = ("memory",)
 
 RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
 
@@ -48,6 +51,7 @@ def task_options(
     timeout: float | None = None,
     capabilities: Mapping[str, int] | None = None,
     retry_on: RetryOn | None = None,
+    resources: Mapping[str, float] | None = None,
 ) -> TaskOptions:
     """What goes to the engine.
 
@@ -72,9 +76,9 @@ def task_options(
     needs = checked_capabilities(capabilities)
     seconds = 0.0 if timeout is None else _checked_timeout(timeout)
     errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
-    return TaskOptions(
-        call if name is None else _checked_name(name), priority, retries, seconds, as_tuple(needs), errors, deaths
-    )
+    text = call if name is None else _checked_name(name)
+    memory = _checked_memory(resources)
+    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory)
 
 
 def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
@@ -120,6 +124,36 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
     except Exception as error:
         raise payloads.serialization_error("retry_on", tuple(classes), error) from error
     return pickled, issubclass(ProcessorDiedError, tuple(classes))
+
+
+def _checked_memory(resources: Mapping[str, float] | None) -> int:
+    if resources is None:
+        return 0
+    if not isinstance(resources, Mapping):
+        raise TypeError(f"resources is a dictionary, e.g. {{'memory': 2_000_000_000}}, not {_shown(resources)}")
+    for name in resources:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a resource is a text, not {_shown(name)}")
+        if name not in RESOURCES:
+            raise ValueError(
+                f"there is no resource {name!r}{nearest(name, RESOURCES) or ', only memory'}. Cores are shared out by "
+                "the executor's n_workers; anything else that tasks share is a capability, e.g. "
+                "capabilities={'gpu': 1}"
+            )
+    if "memory" not in resources:
+        return 0
+    amount = resources["memory"]
+    whole = int(amount) if isinstance(amount, float) and amount.is_integer() else amount  # 2e9
+    memory = _integer("memory, in bytes,", whole)  # type: ignore[arg-type]
+    if not 1 <= memory <= MAX_BYTES:
+        raise ValueError(f"memory is in bytes, at least 1 and at most 2**63 - 1, not {_shown(amount)}")
+    return memory
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``; did you mean 'retries'?``, or nothing where no name is near."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _checked_timeout(timeout: float) -> float:

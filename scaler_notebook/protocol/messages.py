@@ -112,6 +112,8 @@ class TaskOptions:
         The pickled tuple of the exception classes after which it is tried again; empty: after any.
     retry_deaths
         Is it tried again when its process has died?
+    memory
+        Bytes that it says it will take, and 0 if it says nothing: tasks that would not fit run one after the other.
     """
 
     name: str = ""
@@ -121,6 +123,7 @@ class TaskOptions:
     capabilities: tuple[Capability, ...] = ()
     retry_on: bytes = b""
     retry_deaths: bool = True
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Core(Handling):
         if task_id in self._records:
             return  # the task that has the id goes on untouched; who looks at :meth:`owner` first can say so
         options = task.options
-        record = Record(task, owner, self._contexts.get(owner), options.capabilities, root=owner)
+        record = Record(task, owner, self._contexts.get(owner), self._queue.needs(options), root=owner)
         record.number, record.priority = next(self._numbers), options.priority
         if task.inputs and (lost := self._inputs.claim(record, self._unfinished(owner, task.inputs))):
             text = Payload("\n".join(lost).encode())

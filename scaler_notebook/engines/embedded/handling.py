@@ -27,7 +27,7 @@ from ...protocol.messages import (
 from .hands import Hands, Record
 from .inputs import Inputs
 from .line import Line
-from .queue import Queue
+from .queue import UNBOUNDED, Queue
 from .stages import TABLE, Action, Event, Stage
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
@@ -48,15 +48,17 @@ class Handling:
         What acts.
     capabilities
         What there is in all of each, for the tasks that need some.
+    memory
+        Bytes, for the tasks that say how much they take.
     """
 
-    def __init__(self, slots: int, hands: Hands, capabilities: Mapping[str, int]) -> None:
+    def __init__(self, slots: int, hands: Hands, capabilities: Mapping[str, int], memory: int = UNBOUNDED) -> None:
         self._slots = slots
         self._hands = hands
         self._records: dict[str, Record] = {}
         self._contexts: dict[bytes, ClientContext] = {}
         self._numbers = itertools.count()
-        self._queue = Queue(capabilities)
+        self._queue = Queue(capabilities, memory)
         self._inputs = Inputs(hands)
         self._fallen: deque[tuple[str, Event, TaskResult | None]] = deque()  # tasks whose dependants fall with them
         self._backoffs = Line()  # by the end of each

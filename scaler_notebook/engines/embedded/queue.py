@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from ...protocol.messages import Capability
+from ...protocol.messages import Capability, TaskOptions
 from .hands import Record
 from .line import Line
 
 Needs: TypeAlias = tuple[Capability, ...]
+
+MEMORY = ""  # what tasks say that they take of it is shared as a capability is; none of a user's has this name
+PARTS = 1000  # that memory is counted in, or there could be a line for each number of bytes
+UNBOUNDED = 2**60  # bytes
 
 
 class Queue:
@@ -20,10 +24,13 @@ class Queue:
     ----------
     capabilities
         What there is in all, to be shared by the tasks that run.
+    memory
+        Bytes, to be shared by those that say how much they take.
     """
 
-    def __init__(self, capabilities: Mapping[str, int]) -> None:
-        self._free = dict(capabilities)
+    def __init__(self, capabilities: Mapping[str, int], memory: int = UNBOUNDED) -> None:
+        self._free = {**capabilities, MEMORY: PARTS}
+        self._memory = memory
         self._plain = Line()  # of those that need none; always there
         self._lines: dict[Needs, Line] = {(): self._plain}
 
@@ -36,6 +43,13 @@ class Queue:
 
     def __repr__(self) -> str:
         return f"<Queue {self._lines} free {self._free}>"
+
+    def needs(self, options: TaskOptions) -> Needs:
+        """What a task waits for. Of memory all there is at most: so what says that it takes more runs in the end."""
+        if options.memory <= 0:
+            return options.capabilities
+        parts = min(PARTS, -(-options.memory * PARTS // self._memory))
+        return Capability(MEMORY, parts), *options.capabilities
 
     def add(self, record: Record) -> None:
         """Queue a task; one that was here before gets its old place."""

@@ -22,6 +22,7 @@ from ...protocol.capabilities import as_tuple
 from ...protocol.errors import EngineError
 from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Payload, Task, TaskProgress
 from . import family, limits
+from .cgroups import available_memory
 from .core import Core
 from .deaths import Cause
 from .inner import End, Ended, Input
@@ -60,7 +61,7 @@ class Scheduler:
     def __init__(self, config: Config, starter: Starter) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
-        self._core = Core(config["slots"], self, config["capabilities"])
+        self._core = Core(config["slots"], self, config["capabilities"], available_memory())
         self._size = config["slots"] + config["spares"]
         self._pool = Pool(self._size, starter, self._selector, self)
         self._next_look = 0.0
