@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import math
 import os
 import pickle
@@ -72,7 +73,9 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "one argument": ((gives, 7), {}, TypeError, "args is a tuple or a list.*not 7"),
     "keywords as pairs": ((gives, (), [("a", 1)]), {}, TypeError, "kwargs is a dictionary.*not a list"),
     "numbers for names": ((gives, (), {1: 1}), {}, TypeError, "kwargs is a dictionary.*not a dict"),
-    "an option that there is not": ((gives,), {"nam": "x"}, TypeError, "unexpected keyword argument 'nam'"),
+    "an option that there is not": ((gives,), {"nam": "x"}, TypeError, "no option 'nam'; did you mean 'name'\\?"),
+    "retries, misspelt": ((gives,), {"retrys": 3}, TypeError, "no option 'retrys'; did you mean 'retries'\\?"),
+    "an argument of the function": ((gives, ()), {"x": 3}, TypeError, "'x': there are fn, .*goes into kwargs="),
     "a number for a name": ((gives,), {"name": 5}, TypeError, r"name is a text, not 5 \(a int\)"),
     "an empty name": ((gives,), {"name": " \n"}, ValueError, "name is a text with something in it"),
     "a priority in words": ((gives,), {"priority": "high"}, TypeError, r"priority is an integer, not 'high'"),
@@ -136,6 +139,30 @@ def test_what_is_wrong_is_said_at_the_call_and_nothing_is_submitted(case: str) -
         with pytest.raises(error, match=words):
             executor.submit_verbose(*args, **options)
         assert executor.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"chunk_size": 5}, r"map\(\) has no option 'chunk_size'; did you mean 'chunksize'\?"),
+        ({"retries": 5}, r"map\(\) has no option 'retries': there are fn, timeout, chunksize, buffersize"),
+    ],
+)
+def test_map_names_the_option_that_was_meant(options: dict[str, Any], words: str) -> None:
+    with memory_executor() as executor:
+        with pytest.raises(TypeError, match=words):
+            executor.map(abs, [1], **options)
+        assert executor.unfinished() == []
+
+
+def test_signatures_are_what_they_were_for_help_and_completion() -> None:
+    for method, last in ((NotebookExecutor.submit_verbose, "resources"), (NotebookExecutor.map, "buffersize")):
+        parameters = inspect.signature(method).parameters
+        assert list(parameters)[:2] == ["self", "fn"]
+        assert list(parameters)[-1] == last
+        assert "Parameters" in (inspect.getdoc(method) or "")
+    with memory_executor(auto=True) as executor:
+        assert list(executor.map(pow, [2, 3], [2, 2], timeout=SAFETY)) == [4, 9]
 
 
 # ---------------------------------------------------------------------- name

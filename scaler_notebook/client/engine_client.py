@@ -18,7 +18,7 @@ from .describe import describe_call, function_name
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
-from .options import RetryOn, checked_call, task_options
+from .options import RetryOn, checked_call, names_options, task_options
 from .pickling import PickledCall, pickle_call
 from .policy import DEFAULTS, OnInterrupt, Policy
 from .references import Noted, ObjectReference
@@ -102,6 +102,7 @@ class EngineClient(ABC):
         """
         return self._submit(fn, args, kwargs, TaskOptions(describe_call(fn, args, kwargs)))
 
+    @names_options
     def submit_verbose(
         self,
         fn: Callable[..., T],

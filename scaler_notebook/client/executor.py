@@ -15,7 +15,7 @@ from . import nested, waiting
 from .collect import results_in_order
 from .engine_client import EngineClient
 from .future import ScalerFuture
-from .options import checked_capabilities
+from .options import checked_capabilities, names_options
 from .policy import OnInterrupt
 from .session import open_sessions
 
@@ -112,6 +112,7 @@ class NotebookExecutor(EngineClient, Executor):
         """Does it use somebody else's engine?"""
         return self._address is not None
 
+    @names_options
     def map(
         self,
         fn: Callable[..., T],

@@ -1,10 +1,12 @@
 """The options of a task as a user gives them, checked at the call: a mistake is met where it was made."""
 
 import difflib
+import functools
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 import cloudpickle
 
@@ -20,6 +22,25 @@ MAX_BYTES = 2**63 - 1
 RESOURCES = ("memory",)
 
 RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def names_options(method: F) -> F:
+    """Have a method's TypeError for an option that it does not have say which one may have been meant."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+    passes_on = "; what is meant for the function goes into kwargs={...}" if "kwargs" in known else ""
+
+    @functools.wraps(method)
+    def checked(*args: Any, **options: Any) -> Any:
+        __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
+        for name in options:
+            if name not in known:
+                others = nearest(name, known) or f": there are {', '.join(known)}{passes_on}"
+                raise TypeError(f"{method.__name__}() has no option {name!r}{others}")
+        return method(*args, **options)
+
+    return cast(F, checked)
 
 
 def checked_call(

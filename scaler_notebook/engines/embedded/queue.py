@@ -10,7 +10,7 @@ from .line import Line
 Needs: TypeAlias = tuple[Capability, ...]
 
 MEMORY = ""  # what tasks say that they take of it is shared as a capability is; none of a user's has this name
-PARTS = 1000  # that memory is counted in, or there could be a line for each number of bytes
+PARTS = 100  # that memory is counted in: a line for each number of bytes would be far too many
 UNBOUNDED = 2**60  # bytes
 
 
