@@ -41,11 +41,7 @@ class Outcome:
         Of its process, if that has died.
     """
 
-<<<<<<< HEAD
     __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there", "stays")
-=======
-    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there")
->>>>>>> ef8e3f1 (ProcessorDiedError says whether memory ran out: by the kernel's own count, else as a guess that says so)
 
     def __init__(
         self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
@@ -54,12 +50,9 @@ class Outcome:
         self._payload: Payload | None = payload
         self._call = call
         self._origin = origin
-<<<<<<< HEAD
         # A value that was left with the engine, for other tasks.
         self.stays = kind is TaskResultType.SUCCESS and not payload.data
-=======
         self._death = death
->>>>>>> ef8e3f1 (ProcessorDiedError says whether memory ran out: by the kernel's own count, else as a guess that says so)
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._failure: Failure | None = None
         # Traceback and context that the error came with.

@@ -205,7 +205,7 @@ class Core(Handling):
                 self._handle(record, Event.START_DUE)
             figures = TaskFigures(record.started, clock, peak_rss=peak, processor=str(process))
             payload, outcome = Payload(how.encode()), TaskResultType.FAILED_WORKER_DIED
-            died = TaskResult(record.task.task_id, outcome, payload, figures, death)
+            died = TaskResult(record.task.task_id, outcome, payload, figures, death=death)
             event = Event.DIED_BEFORE if before else Event.DIED_TRYING if record.outlives else Event.DIED
             self._handle(record, event, now, result=died)
         elif process in self._idle:
