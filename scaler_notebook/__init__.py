@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .client.cluster import SchedulerClusterCombo as SchedulerClusterCombo
     from .client.collect import as_completed as as_completed
     from .client.collect import wait as wait
+    from .client.combine import as_completed_async as as_completed_async
+    from .client.combine import gather as gather
+    from .client.combine import gather_async as gather_async
+    from .client.combine import wait_async as wait_async
     from .client.executor import NotebookExecutor as NotebookExecutor
     from .client.future import ScalerFuture as ScalerFuture
     from .client.group import FutureGroup as FutureGroup
@@ -47,6 +51,10 @@ _HOMES = {
     "Client": "client.client",
     "as_completed": "client.collect",
     "wait": "client.collect",
+    "as_completed_async": "client.combine",
+    "gather": "client.combine",
+    "gather_async": "client.combine",
+    "wait_async": "client.combine",
     "NotebookExecutor": "client.executor",
     "ScalerFuture": "client.future",
     "FutureGroup": "client.group",

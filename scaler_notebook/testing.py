@@ -25,10 +25,11 @@ A future alone, for views and callbacks::
 
 import atexit
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from .client.describe import describe_call
 from .client.executor import NotebookExecutor
 from .client.future import ScalerFuture
 from .client.lifecycle import TaskLifecycle
@@ -137,6 +138,12 @@ class DetachedFuture(ScalerFuture[Any]):
     def resubmit(self, future: TaskLifecycle) -> "DetachedFuture":
         """What it gives to ``retry()``: another of its kind."""
         return DetachedFuture(future.call)
+
+    def follow(
+        self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> "DetachedFuture":
+        """What it gives to ``then()``: another of its kind."""
+        return DetachedFuture(describe_call(fn, (future, *args), kwargs))
 
     def start(self) -> None:
         """It runs."""

@@ -118,8 +118,7 @@ def wait(
     return_when
         ``ALL_COMPLETED``, ``FIRST_COMPLETED`` or ``FIRST_EXCEPTION`` of :mod:`concurrent.futures`.
     """
-    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
-        raise ValueError(f"return_when is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION, not {return_when!r}")
+    checked_return_when(return_when)
     deadline = None if timeout is None else time.monotonic() + timeout
     futures = set(fs)
     watch = _Watch(futures)
@@ -138,6 +137,12 @@ def wait(
         return DoneAndNotDoneFutures(done, futures - done)
     finally:
         watch.close()
+
+
+def checked_return_when(return_when: str) -> None:
+    """Raise a ValueError if it is none of the standard library's three."""
+    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
+        raise ValueError(f"return_when is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION, not {return_when!r}")
 
 
 def _failed(future: "Future[Any]") -> bool:

@@ -375,7 +375,7 @@ class EngineClient(ABC):
             if self._shut_down:
                 raise self._no_more()
             if self._session is None or not self._session.alive:
-                self._session = Session(self._new_engine(), partial(_resubmit, weakref.ref(self)))
+                self._session = Session(self._new_engine(), weakref.ref(self))
                 # An executor that nobody holds takes no more tasks; those that it has run on.
                 weakref.finalize(self, self._session.finish_later).atexit = False
             return self._session
@@ -405,12 +405,3 @@ def _is_endless(iterable: Iterable[Any]) -> bool:
             return True
         return False
     return isinstance(iterable, itertools.count | itertools.cycle)
-
-
-def _resubmit(client: "weakref.ref[EngineClient]", future: TaskLifecycle) -> ScalerFuture[Any]:
-    alive = client()
-    if alive is None:
-        raise RuntimeError(
-            f"the executor of {future.call or future.task_id} is gone; give the future to another one's resubmit()"
-        )
-    return alive.resubmit(future)

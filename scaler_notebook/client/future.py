@@ -16,6 +16,7 @@ from .profiling import ProfileResult, profile
 from .until import answered, until, until_async
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 CANCEL_TIMEOUT = 30.0  # seconds that cancel() waits unless told otherwise
 
@@ -168,6 +169,24 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         self.request_cancel(force, grace)
         await until_async([self], answered, timeout)
         return self.cancelled()
+
+    def then(self, fn: Callable[..., U], /, *args: Any, **kwargs: Any) -> "ScalerFuture[U]":
+        """Submit ``fn(value, *args, **kwargs)``, to run when this one has ended; gives its future at once.
+
+        The value goes from task to task. If this one fails, so does the other, with the same exception; if it is
+        cancelled, so is the other: *parent cancelled*.
+
+        Raises
+        ------
+        RuntimeError
+            Its executor is gone, or shut down.
+        TaskSerializationError
+            The function or an argument cannot be pickled.
+        """
+        if self._courier is None:
+            raise RuntimeError("this future belongs to no executor that could go on with its value")
+        future: ScalerFuture[U] = self._courier.follow(self, fn, args, kwargs)
+        return future
 
     def retry(self) -> "ScalerFuture[T]":
         """Submit the same call again, with its arguments as they were at the first submit; gives a new future.

@@ -49,6 +49,11 @@ class Courier(Protocol):
     def resubmit(self, future: "TaskLifecycle") -> Any:
         """Submit the same call again; gives its future."""
 
+    def follow(
+        self, future: "TaskLifecycle", fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Submit a call that gets the future's value before ``args``; gives its future."""
+
 
 class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type checkers alone
     """State, events and watchers of one task; :class:`~.future.ScalerFuture` adds what users call.

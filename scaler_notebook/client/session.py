@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..agent.agent import Agent
 from ..engines.base import Engine
@@ -53,6 +53,16 @@ def open_sessions() -> "list[Session]":
     return list(_open)
 
 
+class Submitter(Protocol):
+    """Takes calls; the part of :class:`~.engine_client.EngineClient` that futures need."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
+        """A call."""
+
+    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+        """The call of a future again."""
+
+
 class Session:
     """Started by its constructor; ends by :meth:`close`, or when the engine is lost.
 
@@ -60,8 +70,8 @@ class Session:
     ----------
     engine
         Not started yet.
-    resubmit
-        Submits the call of a future again, to this session or a later one.
+    submitter
+        Gives what submits further calls, to this session or a later one; None once that is gone.
 
     Raises
     ------
@@ -69,9 +79,9 @@ class Session:
         The engine cannot be had; nothing is left running.
     """
 
-    def __init__(self, engine: Engine, resubmit: Callable[[TaskLifecycle], Any]) -> None:
+    def __init__(self, engine: Engine, submitter: "Callable[[], Submitter | None]") -> None:
         self._engine = engine
-        self.resubmit = resubmit
+        self._submitter = submitter
         self._manager = FutureManager()
         self._client = secrets.token_hex(3)
         self._numbers = itertools.count(1)
@@ -186,6 +196,25 @@ class Session:
     def send_cancel(self, request: TaskCancel) -> None:
         """A future's request."""
         self._agent.post(request)
+
+    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+        """Submit the call of a future again."""
+        return self._submitter_for(future).resubmit(future)
+
+    def follow(
+        self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ScalerFuture[Any]:
+        """Submit a call that gets the future's value first; the value itself, if the engine of the future is gone."""
+        value = future if self._alive else future.result(0)
+        return self._submitter_for(future).submit(fn, value, *args, **kwargs)
+
+    def _submitter_for(self, future: TaskLifecycle) -> Submitter:
+        submitter = self._submitter()
+        if submitter is None:
+            raise RuntimeError(
+                f"the executor of {future.call or future.task_id} is gone; give the future to another one's resubmit()"
+            )
+        return submitter
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """What has not ended, in the order of submission."""

@@ -1,0 +1,249 @@
+"""``Client``, as those know it who come from Scaler."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import pickle
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from waits import SAFETY, until_running
+
+from scaler_notebook import (
+    Client,
+    DefaultSerializer,
+    DisconnectedError,
+    EngineLostError,
+    EngineStartError,
+    LocalCluster,
+    MissingObjects,
+    NotebookExecutor,
+    Serializer,
+)
+
+
+def double(x: Any) -> Any:
+    return x * 2
+
+
+def add(a: int, b: int, c: int = 0) -> int:
+    return a + b + c
+
+
+def fail(x: Any) -> None:
+    raise ValueError(x)
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(n_workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster: LocalCluster) -> Iterator[Client]:
+    with Client(cluster.get_address()) as client:
+        yield client
+
+
+def test_submit_map_and_starmap(client: Client) -> None:
+    assert client.submit(double, 4).result(SAFETY) == 8
+    assert client.submit(add, 1, b=2, c=3).result(SAFETY) == 6
+    assert client.submit(functools.partial(add, 5), 6).result(SAFETY) == 11
+    assert client.submit_verbose(add, (1,), {"b": 2}).result(SAFETY) == 3
+    assert client.map(double, [1, 2, 3]) == [2, 4, 6]
+    assert client.map(add, [1, 2], [3, 4, 5]) == [4, 6]
+    assert client.map(double, []) == []
+    assert client.starmap(add, [(1, 2), (3, 4, 5)]) == [3, 12]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "words"),
+    [((1,), {}, "missing a required argument: 'b'"), ((1, 2, 3, 4), {}, "too many"), ((1, 2), {"d": 1}, "unexpected")],
+)
+def test_arguments_that_do_not_fit_are_met_at_the_call(
+    client: Client, args: tuple[int, ...], kwargs: dict[str, int], words: str
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        client.submit(add, *args, **kwargs)
+    assert client.unfinished() == []
+
+
+def test_a_function_without_a_signature_is_called_all_the_same(client: Client) -> None:
+    assert client.submit(max, 1, 2).result(SAFETY) == 2
+    with pytest.raises(TypeError, match="can be called"):
+        client.submit(5)  # type: ignore[arg-type]
+
+
+def test_map_needs_something_to_map(client: Client) -> None:
+    with pytest.raises(TypeError, match="at least one iterable"):
+        client.map(double)
+    with pytest.raises(ValueError, match="no end"):
+        client.map(double, itertools.count())
+
+
+def test_a_map_that_fails_cancels_the_rest_and_stays_connected(client: Client) -> None:
+    with pytest.raises(ValueError, match="7"):
+        client.starmap(lambda f, x: f(x), [(time.sleep, 60), (fail, 7)])
+    assert client.cancel_all(SAFETY)
+    assert client.submit(double, 1).result(SAFETY) == 2
+
+
+def test_leaving_with_cancels_what_is_pending(cluster: LocalCluster) -> None:
+    with Client(cluster.address) as client:
+        running = client.submit(time.sleep, 60)
+        until_running(running)
+        graph = client.get({"x": 60, "slow": (time.sleep, "x"), "next": (double, "slow")}, ["next"], block=False)
+    assert running.cancelled()
+    assert graph["next"].cancelled()
+    for call in (lambda: client.submit(double, 1), lambda: client.send_object(1), lambda: client.get({"a": 1}, ["a"])):
+        with pytest.raises(DisconnectedError, match="disconnected"):
+            call()
+    client.disconnect()  # again
+    assert "disconnected" in repr(client)
+
+
+def test_shutdown_ends_the_cluster_unless_it_is_protected(cluster: LocalCluster) -> None:
+    other = Client(cluster.address)
+    running = other.submit(time.sleep, 60)
+    until_running(running)
+    Client(cluster.address).shutdown(SAFETY)
+    assert not cluster.is_running
+    assert isinstance(running.exception(SAFETY), EngineLostError)
+    with LocalCluster(n_workers=1, protected=True) as protected, Client(protected.address) as stays:
+        refused = Client(protected.address)
+        with pytest.raises(ValueError, match="protected"):
+            refused.shutdown(SAFETY)
+        assert stays.submit(double, 1).result(SAFETY) == 2
+    with NotebookExecutor(n_workers=1) as owner:
+        guest = Client(owner.address)
+        with pytest.raises(ValueError, match="protected"):
+            guest.shutdown(SAFETY)
+
+
+def test_the_schedulers_death_is_told_by_name(cluster: LocalCluster, client: Client) -> None:
+    running = client.submit(time.sleep, 60)
+    until_running(running)
+    cluster.kill_scheduler()
+    with pytest.raises(DisconnectedError, match="engine"):
+        running.result(SAFETY)
+
+
+def test_tasks_wait_for_workers_that_never_come_and_can_be_cancelled() -> None:
+    with LocalCluster(n_workers=0) as cluster, Client(cluster.address) as client:
+        future = client.submit(round, 31.416)
+        graph = client.get({"a": 3.14, "b": (round, "a"), "c": (add, "a", "b")}, ["c"], block=False)
+        assert future.cancel(SAFETY)
+        assert graph["c"].cancel(SAFETY)
+
+
+def test_without_an_address_outside_of_a_task() -> None:
+    with pytest.raises(ValueError, match=r"No scheduler address provided.*not running inside a worker context"):
+        Client()
+    with NotebookExecutor(n_workers=1) as executor:
+        address = executor.address
+        with Client() as client:
+            assert client.submit(double, 1).result(SAFETY) == 2
+            assert address in repr(client)
+
+
+def test_without_an_address_and_as_an_argument_within_a_task(client: Client) -> None:
+    def nested(x: int) -> int:
+        with Client() as inner:
+            return inner.submit(double, x).result()
+
+    def fibonacci(client: Client, n: int) -> int:
+        if n < 2:
+            return n
+        both = [client.submit(fibonacci, client, n - i) for i in (1, 2)]
+        return sum(future.result() for future in both)
+
+    assert client.submit(nested, 5).result(SAFETY) == 10
+    assert client.submit(fibonacci, client, 5).result(SAFETY) == 5
+
+
+def test_a_pickled_client_is_another_of_the_same_engine(client: Client) -> None:
+    other = pickle.loads(pickle.dumps(client))
+    try:
+        assert other.identity != client.identity
+        assert other.submit(double, 1).result(SAFETY) == 2
+    finally:
+        other.disconnect()
+
+
+def test_objects(client: Client, cluster: LocalCluster) -> None:
+    first, second = client.send_object("abcdef"), client.send_object([1, 2, 3], name="list")
+    assert client.map(len, [first, second]) == [6, 3]
+    assert client.submit(lambda a, b: a + b, second, [4]).result(SAFETY) == [1, 2, 3, 4]
+    unfinished = client.submit(lambda _: time.sleep(60), first)
+    finished = client.submit(double, 1)
+    finished.result(SAFETY)
+    client.clear()
+    assert unfinished.cancelled()
+    assert not finished.cancelled()
+    with pytest.raises(MissingObjects, match="list"):
+        client.submit(len, second)
+    assert client.submit(double, 1).result(SAFETY) == 2
+
+
+class Marked(Serializer):
+    @staticmethod
+    def serialize(obj: Any) -> bytes:
+        import cloudpickle
+
+        data: bytes = cloudpickle.dumps(obj)
+        return b"MARK" + data
+
+    @staticmethod
+    def deserialize(payload: bytes) -> Any:
+        assert payload[:4] == b"MARK"
+        return pickle.loads(payload[4:])
+
+
+class Unmarked(Marked):
+    @staticmethod
+    def deserialize(payload: bytes) -> Any:
+        raise ArithmeticError("cannot read it")
+
+
+def test_a_serializer_of_ones_own(cluster: LocalCluster) -> None:
+    with Client(cluster.address, serializer=Marked()) as client:
+        assert client.submit(add, 1, b=2).result(SAFETY) == 3
+        assert client.get({"a": 1, "b": (double, "a"), "c": (double, "b")}, ["c"]) == {"c": 4}
+        assert client.submit(sum, client.send_object([1, 2])).result(SAFETY) == 3
+        assert client.submit(double, client.submit(double, 1)).result(SAFETY) == 4
+    with Client(cluster.address, serializer=Unmarked()) as client, pytest.raises(ArithmeticError, match="cannot read"):
+        client.submit(double, 1).result(SAFETY)
+    with Client(cluster.address, serializer=DefaultSerializer()) as client:
+        assert client.submit(double, 1).result(SAFETY) == 2
+    with pytest.raises(TypeError, match="serializer is a Serializer"):
+        Client(cluster.address, serializer=5)  # type: ignore[arg-type]
+
+
+def test_output_is_streamed_if_asked_for(cluster: LocalCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = ""
+    with Client(cluster.address, stream_output=True) as client:
+        client.submit(print, "streamed").result(SAFETY)
+        deadline = time.monotonic() + SAFETY
+        while "streamed" not in seen:
+            assert time.monotonic() < deadline
+            seen += capsys.readouterr().out
+    assert seen == "streamed\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"address": "tcp://example.org:1"}, ValueError, "not this machine"),
+        ({"address": "nonsense"}, ValueError, "no address"),
+        ({"timeout_seconds": 0}, ValueError, "timeout_seconds is a positive number"),
+        ({"heartbeat_interval_seconds": "1"}, ValueError, "heartbeat_interval_seconds"),
+        ({"address": "tcp://127.0.0.1:1"}, EngineStartError, "nobody answers"),
+    ],
+)
+def test_mistakes_at_its_making(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Client(**arguments)
