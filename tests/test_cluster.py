@@ -477,6 +477,20 @@ def test_an_executors_own_engine_is_protected(executor: NotebookExecutor) -> Non
         assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
+def test_who_leaves_while_it_ends_hears_that_nobody_knows(cluster: LocalCluster) -> None:
+    with NotebookExecutor(cluster.address) as client:
+        session = session_of(client)
+        os.kill(cluster.scheduler_pid, signal.SIGSTOP)
+        try:
+            later = threading.Timer(0.2, session.close)
+            later.start()
+            with pytest.raises(DisconnectedError, match="left the engine"):
+                session.shutdown_engine(SAFETY)
+            later.join(SAFETY)
+        finally:
+            os.kill(cluster.scheduler_pid, signal.SIGCONT)
+
+
 def test_one_that_hangs_is_a_timeout(cluster: LocalCluster) -> None:
     with NotebookExecutor(cluster.address) as client:
         session = session_of(client)

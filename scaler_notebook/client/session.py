@@ -86,6 +86,7 @@ class Session:
         self._client = secrets.token_hex(3)
         self._numbers = itertools.count(1)
         self._alive = True
+        self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
         self._mutex = threading.Lock()
         self._ending = threading.Lock()
         self._surroundings = Surroundings()
@@ -261,6 +262,7 @@ class Session:
         self._alive = False
         self._agent.stop()
         self._manager.lost(_disconnected())
+        self._release_shutting()
         with self._ending:  # who closes too waits for the same end; who submits does not
             self._engine.join(END_PATIENCE)
         _open.discard(self)
@@ -304,6 +306,8 @@ class Session:
                 f"the cluster at {self.address} is protected: it ends with the process that started it, or by that "
                 "one's own shutdown(). Start it with protected=False, and clients may end it."
             )
+        if not self._engine_ended:
+            raise DisconnectedError(f"this client left the engine at {self.address}, and cannot tell whether it ended")
 
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
         for message in messages:
@@ -331,6 +335,7 @@ class Session:
 
     def _lost(self, error: BaseException) -> None:
         self._alive = False
+        self._engine_ended = True
         self._manager.lost(error)
         self._release_shutting()
         # Its process must be waited for, and not here: the agent's thread never blocks.

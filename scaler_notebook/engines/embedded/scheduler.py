@@ -149,7 +149,8 @@ class Scheduler:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
                 time.sleep(0.001)
-        self._clients.close()
+        if hasattr(self, "_clients"):  # it has started
+            self._clients.close()
 
     # ------------------------------------------------------------------ the core's hands
 
@@ -250,6 +251,7 @@ def main(config: Config) -> None:
             hello = {"address": scheduler.start()}
         except Exception as error:
             hello = {"error": str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"}
+            scheduler.end()  # first: who hears of it finds nothing left
             raise
         finally:
             os.write(1, json.dumps(hello).encode() + b"\n")

@@ -105,9 +105,10 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
         middle = os.fork()
         if middle == 0:
             try:
+                between = os.getpid()
                 if os.fork() == 0:
                     sock.close()
-                    _become_task_process(ends, scheduler, task_process.main)
+                    _become_task_process(ends, scheduler, between, task_process.main)
             finally:
                 os._exit(0)
         for fd in ends:
@@ -115,10 +116,10 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
         os.waitpid(middle, 0)
 
 
-def _become_task_process(ends: Ends, scheduler: int, main: "object") -> None:
+def _become_task_process(ends: Ends, scheduler: int, between: int, main: "object") -> None:
     deadline = time.monotonic() + ADOPTION_TIMEOUT
-    while os.getppid() != scheduler:  # until the process between us has gone
-        if time.monotonic() > deadline:
+    while (parent := os.getppid()) != scheduler:  # until the process between us has gone
+        if parent != between or time.monotonic() > deadline:  # another than the scheduler: that has died
             return
         time.sleep(0.0002)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
