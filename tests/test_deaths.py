@@ -151,11 +151,11 @@ def test_a_scheduler_that_cannot_start_is_one_clear_error(tmp_path: Path, monkey
 
 
 def test_no_place_for_the_socket_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scaler_notebook.engines.embedded import launcher
+    from scaler_notebook.engines.embedded import places
 
-    monkeypatch.setattr(launcher.tempfile, "gettempdir", lambda: "/proc")
+    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: "/proc")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
-    monkeypatch.setattr(launcher, "LAST_RESORT", "/proc")
+    monkeypatch.setattr(places, "LAST_RESORT", "/proc")
     with pytest.raises(EngineStartError, match="no private directory"):
         NotebookExecutor(n_workers=1).submit(abs, 1)
 
