@@ -360,6 +360,7 @@ def test_the_former_ones_end_leaves_the_link_of_the_next_alone(tmp_path: Path) -
 
 OWNER = """
 import sys, time
+{first}
 from scaler_notebook import LocalCluster
 cluster = LocalCluster(sys.argv[1], 2)
 print(cluster.address, cluster.scheduler_pid, flush=True)
@@ -368,10 +369,12 @@ print(cluster.address, cluster.scheduler_pid, flush=True)
 
 
 @contextlib.contextmanager
-def owner(address: str, then: str = "time.sleep(1000)") -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+def owner(
+    address: str, then: str = "time.sleep(1000)", first: str = ""
+) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
     """A process with a cluster; its address, and the scheduler's process."""
     process = subprocess.Popen(
-        [sys.executable, "-c", OWNER.format(then=then), address],
+        [sys.executable, "-c", OWNER.format(first=first, then=then), address],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -397,13 +400,15 @@ def test_it_dies_with_its_process(number: signal.Signals, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_script_ends_its_cluster_after_its_tasks() -> None:
+@pytest.mark.parametrize("first", ["", "from scaler_notebook import NotebookExecutor"])
+def test_a_script_ends_its_cluster_after_its_tasks(first: str) -> None:
+    """Whichever of the two was imported first: what is to happen at the exit runs in the reverse order."""
     then = (
         "from scaler_notebook import NotebookExecutor\n"
         "NotebookExecutor(cluster.address).submit(lambda: (time.sleep(0.3), print('done', flush=True)))"
         ".add_done_callback(lambda future: print(future.logs.stdout.strip()))"
     )
-    with owner("tcp://127.0.0.1:0", then) as (process, address, pid):
+    with owner("tcp://127.0.0.1:0", then, first) as (process, address, pid):
         output, _ = process.communicate(timeout=SAFETY)
         assert (process.returncode, output) == (0, "done\n")
         assert not psutil.pid_exists(pid)
