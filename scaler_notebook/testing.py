@@ -106,7 +106,7 @@ def memory_executor(
     auto
         Really run what is submitted, on threads of this process. A running task cannot be stopped there: ``cancel()``
         returns False and the future says ``refused``. Queued tasks are taken back. What tasks print is not kept.
-        Priorities, retries and shares of capabilities are not heeded.
+        Priorities, retries and shares of capabilities and memory are not heeded.
     grace, capabilities
         As for :class:`~scaler_notebook.NotebookExecutor`.
 

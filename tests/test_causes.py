@@ -266,6 +266,15 @@ def test_the_error_has_the_exit_code_or_the_signal(executor: NotebookExecutor, c
     assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
+def test_who_needs_the_value_of_one_that_died_is_told_the_same(executor: NotebookExecutor) -> None:
+    dependant = executor.submit(abs, executor.submit(os._exit, 7))
+    error = dependant.exception(SAFETY)
+    assert isinstance(error, ProcessorDiedError)
+    assert error.exit_code == 7
+    with pytest.raises(ValueError, match="never ran"):
+        dependant.profiling_info()
+
+
 LIMIT = 400_000_000  # bytes, for all of a small engine
 SCRIPT = """
 import os, sys

@@ -30,7 +30,7 @@ class ThreadEngine(MemoryEngine):
 
     What it cannot do: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
     and the answer is ``CancelFailed`` at once, whatever the strength; queued tasks are taken back), keep a task's
-    output with the task, run Python code on two cores, or heed priorities, retries and capabilities.
+    output with the task, run Python code on two cores, or heed priorities, retries, capabilities and hints.
     """
 
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
