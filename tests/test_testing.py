@@ -16,6 +16,7 @@ from scaler_notebook import (
     CancelReason,
     DisconnectedError,
     EngineLostError,
+    MissingObjects,
     ProcessorDiedError,
     ScalerFuture,
     TaskSerializationError,
@@ -249,3 +250,37 @@ def test_a_task_on_a_thread_displays_too() -> None:
         future = executor.submit(publish, {"text/plain": "from a thread"})
         future.result(10)
         assert future.displays == (Display({"text/plain": "from a thread"}, {}),)
+
+
+def test_graphs_objects_and_futures_as_arguments_on_threads() -> None:
+    def fail(x: int) -> None:
+        raise ValueError(x)
+
+    with memory_executor(auto=True) as executor:
+        graph = {"a": 2, "b": (abs, "a"), "c": (max, "a", "b"), "bad": (fail, "c"), "next": (abs, "bad")}
+        assert executor.get(graph, ["c", "a"]) == {"c": 2, "a": 2}
+        with pytest.raises(ValueError, match="2"):
+            executor.get(graph, ["next"])
+        reference = executor.send_object([1, 2])
+        assert executor.submit(sum, reference).result(SAFETY) == 3
+        gate = threading.Event()
+        _gates.append(gate)
+        slow = executor.submit(_wait_for_the_gate)
+        until_running(slow)
+        needs, needs_that = slow.then(abs), slow.then(abs).then(abs)
+        assert not needs.done()
+        needs_that.request_cancel()
+        gate.set()
+        assert needs.result(SAFETY) == 1
+        assert slow.then(abs).result(SAFETY) == 1
+        executor.clear()
+        with pytest.raises(MissingObjects):
+            executor.submit(sum, reference)
+
+
+_gates: list[threading.Event] = []
+
+
+def _wait_for_the_gate() -> int:
+    assert _gates[-1].wait(SAFETY)
+    return -1

@@ -3,8 +3,9 @@
 import contextlib
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..protocol import payloads
 from ..protocol.messages import (
@@ -13,15 +14,20 @@ from ..protocol.messages import (
     DisplayKind,
     EngineStatus,
     EngineStatusRequest,
+    ObjectCreate,
+    ObjectDelete,
     Payload,
     Task,
     TaskCancel,
+    TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
     TaskResult,
     TaskResultType,
 )
-from . import current_task
+from . import current_task, inputs
+from .embedded.hands import Record
+from .embedded.inputs import Inputs
 from .memory import MemoryEngine, failed
 
 
@@ -35,13 +41,16 @@ class ThreadEngine(MemoryEngine):
 
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         super().__init__(slots, capabilities)
-        self._queue: OrderedDict[str, Task] = OrderedDict()
+        self._queue: OrderedDict[str, Record] = OrderedDict()
+        self._waiting: dict[str, Record] = {}  # for their inputs
+        self._inputs = Inputs(_NoMemory())
         # Of running tasks, each with what its code sees of a cancel; changed on the agent's thread alone.
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
     def close(self) -> None:
         super().close()
         self._queue.clear()
+        self._waiting.clear()
 
     def join(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -54,36 +63,71 @@ class ThreadEngine(MemoryEngine):
         super()._receive(message)
         match message:
             case Task():
-                self._queue[message.task_id] = message
-                self._dispatch()
+                self._accept(Record(message, b""))
+            case ObjectCreate():
+                self._inputs.create(b"", message.object_id, message.content)
+            case ObjectDelete():
+                self._inputs.delete(b"", message.object_ids)
             case TaskCancel():
                 self._answer(message.task_id)
             case EngineStatusRequest():
                 self.tell(EngineStatus(self.slots, len(self._queue)))
             case ClientDisconnect():
                 self._queue.clear()
+                self._waiting.clear()
+
+    def _accept(self, record: Record) -> None:
+        task = record.task
+        unfinished = self._queue.keys() | self._waiting.keys() | self._threads.keys()
+        lost = self._inputs.claim(record, unfinished.intersection(task.inputs))
+        if lost:
+            text = Payload("\n".join(lost).encode())
+            self.tell(TaskResult(task.task_id, TaskResultType.MISSING_OBJECTS, text))
+            return
+        if task.keep:
+            self._inputs.expect(b"", task.task_id)
+        (self._waiting if record.missing else self._queue)[task.task_id] = record
+        self._dispatch()
 
     def _answer(self, task_id: str) -> None:
         if task_id in self._threads:
             self._threads[task_id][1].set()
             self.refuse(task_id)
-        elif self._queue.pop(task_id, None) is not None:
+            return
+        record = self._queue.pop(task_id, None) or self._waiting.pop(task_id, None)
+        if record is not None:
+            self._inputs.release(record)
             self.confirm(task_id)
+            self._fall(TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCELED, True, task_id))
         else:
             self.confirm(task_id, TaskCancelConfirmType.CANCEL_NOT_FOUND)
 
+    def _fall(self, end: TaskResult | TaskCancelConfirm) -> None:
+        """What needs the value of a task that has ended so ends so too."""
+        fallen = deque([end.task_id])
+        while fallen:
+            needed = fallen.popleft()
+            for record in self._inputs.waiting_for(needed):
+                del self._waiting[record.task.task_id]
+                self._inputs.release(record)
+                self.tell(replace(end, task_id=record.task.task_id))
+                fallen.append(record.task.task_id)
+            self._inputs.will_not_come(needed)
+
     def _dispatch(self) -> None:
         while self._queue and len(self._threads) < self.slots:
-            task_id, task = self._queue.popitem(last=False)
+            task_id, record = self._queue.popitem(last=False)
             self.start_task(task_id)
             name = f"scaler_notebook task {task_id}"
             # A daemon: a task that never ends must not keep the process from ending.
             asked = threading.Event()
-            thread = threading.Thread(target=self._run, args=(task, asked), name=name, daemon=True)
+            thread = threading.Thread(target=self._run, args=(record, asked), name=name, daemon=True)
             self._threads[task_id] = thread, asked
             thread.start()
 
-    def _run(self, task: Task, asked: threading.Event) -> None:
+    def _run(self, record: Record, asked: threading.Event) -> None:
+        task = record.task
+
         def report(done: float, total: float, note: str) -> None:
             with contextlib.suppress(RuntimeError):
                 self._post(lambda: self.progress(task.task_id, done, total, note))
@@ -96,6 +140,7 @@ class ThreadEngine(MemoryEngine):
         name = task.options.name
         this_task = current_task.CurrentTask(task.task_id, name, asked.is_set, reporter=report, publisher=publish)
         current_task.begin_here(this_task)
+        inputs.begin_here({given.name: given.value for given in self._inputs.of(record)})
         try:
             value = payloads.call(task.function, task.arguments, name)
             result = TaskResult(task.task_id, TaskResultType.SUCCESS, value)
@@ -104,8 +149,28 @@ class ThreadEngine(MemoryEngine):
 
         def over() -> None:
             del self._threads[task.task_id]
-            self.tell(result)
+            self._inputs.release(record)
+            self._hand_on(result, task.keep)
             self._dispatch()
 
         with contextlib.suppress(RuntimeError):  # the client has gone
             self._post(over)
+
+    def _hand_on(self, result: TaskResult, keep: bool) -> None:
+        if result.outcome is not TaskResultType.SUCCESS:
+            self.tell(result)
+            self._fall(replace(result, origin=result.task_id))
+            return
+        for record in self._inputs.arrived(result.task_id, result.payload):
+            self._queue[record.task.task_id] = self._waiting.pop(record.task.task_id)
+        self.tell(replace(result, payload=Payload(b"")) if keep else result)
+
+
+class _NoMemory:
+    """What keeps the memory behind payloads where it is nobody else's."""
+
+    def keep(self, payload: Payload) -> Payload:
+        return payload
+
+    def free(self, payload: Payload) -> None:
+        """Garbage collection does."""
