@@ -1,0 +1,507 @@
+"""The scheduler's decisions about inputs and nested tasks: examples, then any sequence; no memory is ever lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from scaler_notebook.engines.embedded import core as cores
+from scaler_notebook.engines.embedded import handling
+from scaler_notebook.engines.embedded.core import Core
+from scaler_notebook.engines.embedded.inner import End, Ended, Input
+from scaler_notebook.protocol.capabilities import as_tuple
+from scaler_notebook.protocol.messages import (
+    EngineMessage,
+    Payload,
+    SegmentRef,
+    Task,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskOptions,
+    TaskResult,
+)
+
+EMPTY = Payload(b"")
+CLOCK = 1000.0
+ME, YOU = b"me", b"you"
+
+
+@dataclass
+class Memory:
+    """Hands that own descriptors: each is freed, or given to a client, once."""
+
+    open: set[int] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+    finals: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    runs: dict[int, Task] = field(default_factory=dict)
+    killed: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    more: int = 0
+    numbers: int = 0
+
+    def new(self) -> Payload:
+        """A payload with memory behind it."""
+        self.numbers += 1
+        self.open.add(self.numbers)
+        return Payload(b"x", (SegmentRef(1, self.numbers, 1),))
+
+    def keep(self, payload: Payload) -> Payload:
+        for buffer in payload.buffers:
+            assert isinstance(buffer, SegmentRef)
+            assert buffer.descriptor in self.open, "kept after it was freed"
+        return self.new() if payload.buffers else payload
+
+    def free(self, payload: Payload) -> None:
+        for buffer in payload.buffers:
+            assert isinstance(buffer, SegmentRef)
+            self.open.remove(buffer.descriptor)
+
+    def tell(self, owner: bytes, message: EngineMessage) -> None:
+        if isinstance(message, TaskResult):
+            self._final(message.task_id, message.outcome.value, message.origin)
+            self.free(message.payload)  # it is the client's now
+        elif isinstance(message, TaskCancelConfirm) and message.answer is TaskCancelConfirmType.CANCELED:
+            self._final(message.task_id, "Canceled", message.origin)
+
+    def _final(self, task_id: str, word: str, origin: str) -> None:
+        assert task_id not in self.finals, "ended twice"
+        self.finals[task_id] = word
+        self.said.append(f"{task_id} {word}" + (f" by {origin}" if origin else ""))
+        if origin:
+            self.origins[task_id] = origin
+
+    def suits(self, process: int, context: object) -> bool:
+        return True
+
+    def run_task(
+        self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...], *_: Any
+    ) -> None:
+        assert task.task_id not in self.finals, "runs although it is over"
+        assert [given.name for given in inputs] == list(dict.fromkeys(task.inputs))
+        for given in inputs:
+            assert all(isinstance(b, SegmentRef) and b.descriptor in self.open for b in given.value.buffers)
+        self.said.append(f"run {task.task_id}")
+        self.runs[process] = task
+
+    def interrupt(self, process: int, seq: int) -> None:
+        pass
+
+    def kill(self, process: int, others: Sequence[int] = ()) -> None:
+        self.killed[process] = tuple(others)
+
+    def lend(self, slots: int) -> None:
+        self.more = slots
+
+    def surplus(self) -> int:
+        return 0
+
+    def begins(self, *_: Any) -> None:
+        pass
+
+
+def task(task_id: str, inputs: Sequence[str] = (), keep: bool = False, parent: str = "", **options: Any) -> Task:
+    needs = as_tuple(options.pop("capabilities", {}))
+    wanted = TaskOptions(name=task_id, capabilities=needs, **options)
+    return Task(task_id, "", EMPTY, EMPTY, wanted, tuple(inputs), keep, parent)
+
+
+class Scene:
+    """A core with processes that are ready, and tasks of "me"."""
+
+    def __init__(self, slots: int = 1, processes: int = 4, **capabilities: int) -> None:
+        self.hands = Memory()
+        self.core = Core(slots, self.hands, capabilities)
+        self.seqs: dict[int, int] = {}
+        for process in range(1, processes + 1):
+            self.core.process_ready(process, 0.0, CLOCK)
+
+    def submit(self, *args: Any, owner: bytes = ME, **kwargs: Any) -> None:
+        parent = kwargs.get("parent", "")
+        process = next((p for p, t in self.hands.runs.items() if t.task_id == parent), 0) if parent else 0
+        self.core.submit(owner, task(*args, **kwargs), 0.0, CLOCK, process)
+
+    def process(self, task_id: str) -> int:
+        return next(p for p, t in self.hands.runs.items() if t.task_id == task_id)
+
+    def end(self, task_id: str, end: End = End.SUCCESS) -> None:
+        process = self.process(task_id)
+        del self.hands.runs[process]
+        ended = Ended(self.core._runs[process], end, self.hands.new())
+        self.core.process_ended_run(process, ended, 0.0, CLOCK)
+
+    def die(self, task_id: str) -> None:
+        process = self.process(task_id)
+        del self.hands.runs[process]
+        self.core.process_died(process, "it died", True, 0.0, CLOCK)
+
+    def cancel(self, task_id: str, owner: bytes = ME) -> None:
+        self.core.cancel(owner, TaskCancel(task_id, True), 0.0, CLOCK)
+
+    def waits(self, task_id: str, waits: bool = True) -> None:
+        self.core.task_waits(self.process(task_id), task_id, waits, 0.0, CLOCK)
+
+    @property
+    def said(self) -> list[str]:
+        said, self.hands.said = self.hands.said, []
+        return said
+
+
+# ---------------------------------------------------------------------- inputs
+
+
+def test_a_task_runs_when_its_inputs_are_there() -> None:
+    scene = Scene()
+    scene.submit("a")
+    scene.submit("b", ["a", "a"])
+    scene.submit("c")
+    assert scene.said == ["run a"]
+    scene.end("a")
+    assert scene.said == ["a Success", "run b"], "in its place, before c"
+    scene.end("b")
+    scene.end("c")
+    assert scene.hands.open == set()
+
+
+def test_a_value_is_kept_until_those_that_named_it_are_over() -> None:
+    scene = Scene()
+    scene.core.create(ME, "o", scene.hands.new())
+    scene.hands.open.discard(1)  # the client's own
+    scene.submit("a", ["o"], keep=True)
+    scene.core.delete(ME, ("o", "nobody's"))
+    scene.submit("b", ["a"])
+    scene.core.delete(ME, ("a",))
+    scene.end("a")
+    assert len(scene.hands.open) == 1
+    scene.submit("late", ["o"])
+    assert scene.said == ["run a", "a Success", "run b", "late MissingObjects"]
+    scene.end("b")
+    assert scene.hands.open == set()
+    assert len(scene.core._inputs) == 0
+
+
+def test_a_kept_value_waits_for_tasks_that_are_still_to_come() -> None:
+    scene = Scene()
+    scene.submit("a", keep=True)
+    scene.end("a")
+    scene.submit("b", ["a"])
+    scene.core.delete(ME, ("a",))
+    scene.end("b")
+    assert scene.said == ["run a", "a Success", "run b", "b Success"]
+    assert scene.hands.open == set()
+
+
+@pytest.mark.parametrize("how", ["failed", "died", "cancelled", "cancelled while it ran"])
+def test_what_needs_what_will_not_come_falls_with_it(how: str) -> None:
+    scene = Scene()
+    scene.submit("first")
+    scene.submit("a", ["first"])
+    scene.submit("b", ["a"])
+    scene.submit("c", ["b", "first"])
+    scene.submit("other")
+    if how != "cancelled":
+        scene.end("first")
+    _ = scene.said
+    if how == "failed":
+        scene.end("a", End.FAILED)
+    elif how == "died":
+        scene.die("a")
+    else:
+        scene.cancel("a")
+        if how == "cancelled while it ran":
+            scene.end("a")  # too late: to its client it is cancelled
+    word = {"failed": "Failed", "died": "FailedWorkerDied"}.get(how, "Canceled")
+    assert f"b {word} by a" in (said := scene.said)
+    assert f"c {word} by a" in said
+    assert "run other" in said or how == "cancelled"
+    if how == "cancelled":
+        scene.end("first")
+    scene.end("other")
+    assert scene.hands.open == set()
+    assert len(scene.core._inputs) == 0
+
+
+def test_a_chain_may_be_as_long_as_it_likes() -> None:
+    scene = Scene()
+    scene.submit("0")
+    for n in range(1, 5000):
+        scene.submit(str(n), [str(n - 1)])
+    scene.end("0", End.FAILED)
+    assert len(scene.hands.finals) == 5000
+
+
+@pytest.mark.parametrize("names", [["nobody's"], ["yours"], ["a", "nobody's"]])
+def test_inputs_that_are_not_there_are_named_and_nothing_is_kept(names: list[str]) -> None:
+    scene = Scene()
+    scene.core.create(YOU, "yours", EMPTY)
+    scene.submit("a", keep=True)
+    scene.submit("b", names)
+    assert scene.hands.finals == {"b": "MissingObjects"}
+    scene.submit("c", ["b"])
+    assert scene.hands.finals["c"] == "MissingObjects"
+    scene.end("a")
+    scene.core.client_gone(ME, 0.0, CLOCK)
+    scene.core.client_gone(YOU, 0.0, CLOCK)
+    assert len(scene.core._inputs) == 0
+
+
+# ---------------------------------------------------------------------- nested tasks
+
+
+def test_a_task_that_waits_lends_its_slot_and_goes_on_without_waiting_for_one() -> None:
+    scene = Scene(slots=1)
+    scene.submit("parent")
+    scene.submit("later")
+    scene.submit("child", parent="parent")
+    assert scene.said == ["run parent"]
+    scene.waits("parent")
+    assert scene.said == ["run child"], "before what nobody waits for"
+    assert scene.hands.more == 1
+    scene.end("child")
+    assert scene.said == ["child Success", "run later"]
+    scene.waits("parent", False)
+    scene.submit("last")
+    assert scene.said == [], "one more than slots; no further"
+    scene.end("later")
+    assert scene.said == ["later Success"]
+    scene.end("parent")
+    assert scene.said == ["parent Success", "run last"]
+    assert scene.hands.more == 0
+
+
+def test_its_capabilities_are_lent_too() -> None:
+    scene = Scene(slots=2, gpu=1)
+    scene.submit("parent", capabilities={"gpu": 1})
+    scene.submit("child", parent="parent", capabilities={"gpu": 1})
+    assert scene.said == ["run parent"]
+    scene.waits("parent")
+    assert scene.said == ["run child"]
+    scene.waits("parent", False)
+    scene.submit("other", capabilities={"gpu": 1})
+    scene.end("child")
+    assert scene.said == ["child Success"]
+    scene.end("parent")
+    assert scene.said == ["parent Success", "run other"]
+
+
+def test_a_child_has_at_least_its_parents_priority() -> None:
+    scene = Scene(slots=1)
+    scene.submit("parent", priority=5)
+    scene.submit("middle", priority=3)
+    scene.submit("child", parent="parent")
+    scene.waits("parent")
+    assert scene.said == ["run parent", "run child"]
+
+
+def test_only_the_task_itself_can_lend_its_slot_or_have_children() -> None:
+    scene = Scene(slots=1)
+    scene.submit("parent")
+    scene.core.task_waits(1, "parent", True, 0.0, CLOCK)
+    scene.core.task_waits(scene.process("parent"), "another", True, 0.0, CLOCK)
+    assert scene.hands.more == 0
+    scene.core.submit(ME, task("stranger", parent="parent"), 0.0, CLOCK, 1)
+    assert scene.core._records["stranger"].parent is None
+
+
+@pytest.mark.parametrize("how", ["cancelled", "died"])
+def test_what_a_task_has_submitted_ends_with_it(how: str) -> None:
+    scene = Scene(slots=3)
+    scene.submit("parent")
+    for n in range(2):
+        scene.submit(f"child{n}", parent="parent", owner=b"within")
+    scene.submit("queued", ["child0"], parent="parent", owner=b"within")
+    scene.submit("grandchild", parent="child1", owner=b"within it")
+    children = [scene.process(f"child{n}") for n in range(2)]
+    if how == "cancelled":
+        scene.cancel("parent")
+        scene.core.tick(100.0, CLOCK)
+        assert set(scene.hands.killed[scene.process("parent")]) == set(children)
+    scene.die("parent")
+    assert set(children) <= scene.hands.killed.keys()
+    for n in range(2):
+        scene.die(f"child{n}")
+    assert scene.core._records == {}
+    assert scene.hands.finals["parent"] == ("Canceled" if how == "cancelled" else "FailedWorkerDied")
+    assert "run grandchild" not in scene.said
+
+
+def test_what_a_task_leaves_behind_runs_on_until_the_client_goes() -> None:
+    scene = Scene(slots=2)
+    scene.submit("parent")
+    scene.submit("child", parent="parent", owner=b"within")
+    scene.end("parent")
+    scene.core.client_gone(b"within", 0.0, CLOCK)  # its process is used by others, and dies with them
+    assert scene.process("child") not in scene.hands.killed
+    scene.core.client_gone(ME, 0.0, CLOCK)
+    assert scene.process("child") in scene.hands.killed
+
+
+def test_nesting_that_needs_too_many_processes_fails_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "MOST_LENT", 2)
+    scene = Scene(slots=1, processes=9)
+    scene.submit("0")
+    for n in range(1, 4):
+        scene.submit(str(n), parent=str(n - 1))
+        scene.waits(str(n - 1))
+    assert scene.hands.finals == {"3": "Failed"}
+    scene.waits("2", False)
+    scene.end("2")
+    scene.waits("1", False)
+    scene.end("1")
+    assert scene.hands.more == 1
+
+
+# ---------------------------------------------------------------------- any sequence
+
+OWNERS = [ME, YOU]
+
+
+class Raising(logging.Handler):
+    """What the table does not permit is a bug."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise AssertionError(record.getMessage())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _errors_are_raised() -> Iterator[None]:
+    handler = Raising(logging.ERROR)
+    handling.log.addHandler(handler)
+    yield
+    handling.log.removeHandler(handler)
+
+
+class Scheduler(RuleBasedStateMachine):
+    """Whatever happens: what runs has its inputs, each task ends once, and no memory is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene = Scene(slots=2, processes=4)
+        self.hands, self.core = self.scene.hands, self.scene.core
+        self.names: list[str] = []
+        self.tasks: dict[str, tuple[bytes, Task]] = {}
+        self.objects: list[tuple[bytes, str]] = []
+        self.processes = 4
+
+    def _new(self) -> str:
+        self.names.append(f"t{len(self.names)}")
+        return self.names[-1]
+
+    @rule(
+        owner=st.sampled_from(OWNERS),
+        picks=st.lists(st.integers(0, 8), max_size=3),
+        keep=st.booleans(),
+        retries=st.integers(0, 1),
+    )
+    def submit(self, owner: bytes, picks: list[int], keep: bool, retries: int) -> None:
+        known = [name for o, name in self.objects if o == owner] + [n for n, (o, _) in self.tasks.items() if o == owner]
+        inputs = [known[-1 - pick % len(known)] for pick in picks] if known else []
+        new = task(self._new(), inputs, keep, retries=retries)
+        self.tasks[new.task_id] = owner, new
+        self.core.submit(owner, new, 0.0, CLOCK)
+
+    @precondition(lambda self: self.hands.runs)
+    @rule(pick=st.integers(0, 3), count=st.integers(1, 2))
+    def nest(self, pick: int, count: int) -> None:
+        process, parent = list(self.hands.runs.items())[pick % len(self.hands.runs)]
+        for _ in range(count):
+            new = task(self._new(), parent=parent.task_id)
+            owner = f"in {process}".encode()
+            self.tasks[new.task_id] = owner, new
+            self.core.submit(owner, new, 0.0, CLOCK, process)
+
+    @precondition(lambda self: self.hands.runs)
+    @rule(pick=st.integers(0, 3), waits=st.booleans())
+    def lend(self, pick: int, waits: bool) -> None:
+        process, parent = list(self.hands.runs.items())[pick % len(self.hands.runs)]
+        self.core.task_waits(process, parent.task_id, waits, 0.0, CLOCK)
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def create(self, owner: bytes) -> None:
+        name = self._new()
+        sent = self.hands.new()
+        self.core.create(owner, name, sent)
+        self.hands.free(sent)  # the client's own
+        self.objects.append((owner, name))
+
+    @precondition(lambda self: self.names)
+    @rule(pick=st.integers(0, 20), owner=st.sampled_from(OWNERS))
+    def delete(self, pick: int, owner: bytes) -> None:
+        self.core.delete(owner, (self.names[pick % len(self.names)],))
+
+    @precondition(lambda self: self.hands.runs)
+    @rule(pick=st.integers(0, 3), end=st.sampled_from([End.SUCCESS, End.SUCCESS, End.FAILED]))
+    def end(self, pick: int, end: End) -> None:
+        process = list(self.hands.runs)[pick % len(self.hands.runs)]
+        del self.hands.runs[process]
+        self.core.process_ended_run(process, Ended(self.core._runs[process], end, self.hands.new()), 0.0, CLOCK)
+
+    @rule(pick=st.integers(0, 6))
+    def die(self, pick: int) -> None:
+        process = list(self.core._runs)[pick % len(self.core._runs)]
+        self._die(process)
+
+    def _die(self, process: int) -> None:
+        self.hands.runs.pop(process, None)
+        self.core.process_died(process, "it died", True, 0.0, CLOCK)
+        self.core.client_gone(f"in {process}".encode(), 0.0, CLOCK)
+        self.processes += 1
+        self.core.process_ready(self.processes, 0.0, CLOCK)
+
+    @precondition(lambda self: self.hands.killed)
+    @rule()
+    def reap(self) -> None:
+        for process in [p for p in self.hands.killed if p in self.core._runs]:
+            self._die(process)
+
+    @precondition(lambda self: self.tasks)
+    @rule(pick=st.integers(0, 20))
+    def cancel(self, pick: int) -> None:
+        name = list(self.tasks)[pick % len(self.tasks)]
+        self.core.cancel(self.tasks[name][0], TaskCancel(name, True), 0.0, CLOCK)
+
+    @rule(seconds=st.sampled_from([0.5, 20.0]))
+    def tick(self, seconds: float) -> None:
+        self.core.tick(seconds, CLOCK)
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def gone(self, owner: bytes) -> None:
+        self.core.client_gone(owner, 0.0, CLOCK)
+
+    @invariant()
+    def what_runs_has_its_inputs_and_what_waits_may_still_have_them(self) -> None:
+        for record in self.core._records.values():
+            for name in record.task.inputs:
+                value = self.core._inputs._values[name]
+                assert value.claims > 0
+                assert value.payload is not None or name in self.core._records, "it waits for what never comes"
+
+    @invariant()
+    def slots_and_processes(self) -> None:
+        assert self.core._lent <= self.core._held.keys()
+        assert self.hands.more == len(self.core._lent)
+        free = [p for p in self.core._idle if p not in self.hands.killed]
+        if free and self.core._queue.next is not None:
+            assert len(self.core._held) >= self.core._slots + len(self.core._lent), "a task waits for nothing"
+
+    def teardown(self) -> None:
+        for owner in OWNERS:
+            self.core.client_gone(owner, 0.0, CLOCK)
+        for _ in range(50):
+            for process in [p for p in self.core._runs if p in self.core._held]:
+                self._die(process)
+            self.core.tick(1000.0, CLOCK)
+        assert self.core._records == {}
+        assert len(self.core._inputs) == 0
+        assert self.hands.open == set(), "memory that nobody frees"
+
+
+Scheduler.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAnySequence = Scheduler.TestCase
