@@ -37,5 +37,5 @@ $(INSTALLED): pyproject.toml tools/venv.sh
 	@touch $@
 
 clean: ## Remove everything that these commands made, the virtual environment included
-	rm -rf $(VENV) .venv-kernels output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-kernels .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
