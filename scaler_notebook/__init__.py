@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .protocol.errors import DisconnectedError as DisconnectedError
     from .protocol.errors import EngineLostError as EngineLostError
     from .protocol.errors import EngineStartError as EngineStartError
+    from .protocol.errors import InitializerError as InitializerError
     from .protocol.errors import MissingObjects as MissingObjects
     from .protocol.errors import ProcessorDiedError as ProcessorDiedError
     from .protocol.errors import ProtocolError as ProtocolError
@@ -71,6 +72,7 @@ _HOMES = {
     "DisconnectedError": "protocol.errors",
     "EngineLostError": "protocol.errors",
     "EngineStartError": "protocol.errors",
+    "InitializerError": "protocol.errors",
     "MissingObjects": "protocol.errors",
     "ProcessorDiedError": "protocol.errors",
     "ProtocolError": "protocol.errors",

@@ -23,7 +23,6 @@ A future alone, for views and callbacks::
     assert future.result(0) == 0.93
 """
 
-import atexit
 import itertools
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -31,6 +30,7 @@ from typing import Any
 
 from .client.describe import describe_call
 from .client.executor import NotebookExecutor
+from .client.exits import before_exit
 from .client.future import ScalerFuture
 from .client.lifecycle import TaskLifecycle
 from .client.manager import FutureManager
@@ -197,8 +197,12 @@ def detached_future(call: str = "f()") -> DetachedFuture:
     return DetachedFuture(call)
 
 
-@atexit.register  # after the executors' own handler, so it runs before it: that one would wait for what never ends
 def _close_scripted() -> None:
     for session in open_sessions():
         if type(session._engine) is MemoryEngine:
             session.close()
+
+
+before_exit(
+    _close_scripted
+)  # so it runs before the executors' own, registered earlier, which waits for what never ends

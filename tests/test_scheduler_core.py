@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from quiet_hands import QuietHands
 
-from scaler_notebook.engines.embedded.core import MOST_HANDED, Core
+from scaler_notebook.engines.embedded.core import MOST_HANDED, RESULTS, Core
 from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER, FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.engines.embedded.hands import Record
 from scaler_notebook.engines.embedded.inner import End, Ended, Input
@@ -572,6 +572,60 @@ def test_others_run_meanwhile_and_then_it_is_first_again() -> None:
         "me: second Success",
         "run t on 1 as 3",
     ]
+
+
+@pytest.mark.parametrize("end", [End.SUCCESS, End.FAILED, End.UNPREPARED])
+def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: End) -> None:
+    hands = Recorder()
+    core = Core(1, hands, {}, max_runs=2)
+    for process in (1, 2):
+        core.process_ready(process, 0.0, CLOCK)
+    for name in ("a", "b", "c"):
+        core.submit(b"me", task(name), 0.0, CLOCK)
+    for seq in (1, 2):
+        core.process_ended_run(1, Ended(seq, end, EMPTY), 0.0, CLOCK)
+    said = RESULTS[end].value
+    runs = ["run a on 1 as 1", f"me: a {said}", "run b on 1 as 2", f"me: b {said}", "kill 1", "run c on 2 as 1"]
+    assert hands.done == runs, "its place is taken before it is gone"
+    core.process_died(1, "killed", True, 0.0, CLOCK)
+    assert hands.done == runs, "nobody hears of it"
+    assert core.running == [2]
+
+
+def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last() -> None:
+    hands = Recorder()
+    core = Core(2, hands, {})
+    core.process_ready(1, 0.0, CLOCK)
+    core.submit(b"me", task("a"), 0.0, CLOCK)
+    core.process_ended_run(1, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    core.process_ready(2, 0.0, CLOCK)
+    core.submit(b"me", task("b"), 0.0, CLOCK)
+    core.submit(b"me", task("c"), 0.0, CLOCK)
+    assert hands.done[2:] == ["run b on 1 as 2", "run c on 2 as 1"]
+
+
+def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
+    scene = Scene(retries=1)
+    scene.start()
+    scene.ended(End.FAILED)
+    scene.submit("runs")
+    scene.submit("waits")
+    scene.submit("another's", b"you")
+
+    def withdraw(scene: Scene) -> None:
+        scene.core.withdraw(b"me", scene.now, CLOCK)
+
+    assert scene.told(withdraw) == ["me: waits Canceled"]
+    assert scene.record.stage is Stage.BACKING_OFF
+    assert scene.told(withdraw) == []
+    assert scene.core.running == [1]
+
+
+def test_a_task_whose_process_could_not_be_prepared_is_not_tried_again() -> None:
+    scene = Scene(retries=3)
+    scene.start()
+    assert scene.told(lambda scene: scene.ended(End.UNPREPARED)) == ["me: t FailedInitializer"]
+    assert scene.core.next_deadline() is None
 
 
 class Shared:

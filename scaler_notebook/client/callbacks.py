@@ -7,27 +7,40 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-_calls: "queue.SimpleQueue[Callable[[], object]]" = queue.SimpleQueue()
+_calls: "queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]]" = queue.SimpleQueue()
 _start = threading.Lock()
 _thread: threading.Thread | None = None
 
 
-def post(call: Callable[[], object]) -> None:
-    """Run ``call`` on the callback thread, after those posted before."""
+def post(call: Callable[..., object], *args: object) -> None:
+    """Run ``call(*args)`` on the callback thread, after those posted before."""
+    start()
+    _calls.put((call, args))
+
+
+def start() -> None:
+    """Have the thread run: at the interpreter's end some versions of Python start none any more."""
     global _thread
     if _thread is None or not _thread.is_alive():
         with _start:
             if _thread is None or not _thread.is_alive():  # after a fork it is not
                 _thread = threading.Thread(target=_run, name="scaler_notebook callbacks", daemon=True)
                 _thread.start()
-    _calls.put(call)
+
+
+def drain() -> None:
+    """Wait for the calls that were posted."""
+    if _thread is not None and _thread.is_alive() and _thread is not threading.current_thread():
+        over = threading.Event()
+        _calls.put((over.set, ()))
+        over.wait()
 
 
 def _run() -> None:
     while True:
-        call = _calls.get()
+        call, args = _calls.get()
         try:
-            call()
+            call(*args)
         except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
-            log.exception("a callback raised; the future is not affected")
-        del call  # it holds a future, which may hold much
+            log.exception("exception calling callback for %r; the future is not affected", *(args or (call,)))
+        del call, args  # a future, which may hold much

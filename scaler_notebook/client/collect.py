@@ -4,12 +4,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, TimeoutError, _base
-from concurrent.futures._base import DoneAndNotDoneFutures
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, DoneAndNotDoneFutures
 from typing import Any, TypeVar
 
 from . import waiting
 from .future import ScalerFuture
 from .until import follow_policy, stoppable
+
+ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # one that is CANCELLED alone is yet to tell who waits for it
 
 F = TypeVar("F", bound="Future[Any]")
 T = TypeVar("T")
@@ -46,7 +48,7 @@ class _Watch:
         self.done: list[Future[Any]] = []
         for future in futures:
             with future._condition:
-                if future.done():
+                if future._state in ENDED:
                     self.done.append(future)
                 else:
                     future._waiters.append(self._waiter)
@@ -65,11 +67,21 @@ class _Watch:
             ended.append(waiter.finished.popleft())
         return ended
 
+    def popped(self, futures: "list[Future[Any]]") -> "Future[Any]":
+        """The last one of these, and nothing of ours keeps it alive."""
+        future = futures.pop()
+        self._futures.discard(future)
+        self._leave(future)
+        return future
+
     def close(self) -> None:
         for future in self._futures:
-            with future._condition:
-                if self._waiter in future._waiters:
-                    future._waiters.remove(self._waiter)
+            self._leave(future)
+
+    def _leave(self, future: "Future[Any]") -> None:
+        with future._condition:
+            if self._waiter in future._waiters:
+                future._waiters.remove(self._waiter)
 
 
 def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
@@ -90,10 +102,9 @@ def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
 def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator[Any]:
     try:
         left = total - len(watch.done)
-        # Popped, so that a generator that nobody finishes keeps no result alive.
         watch.done.reverse()
         while watch.done:
-            yield watch.done.pop()
+            yield watch.popped(watch.done)
         while left:
             ended = watch.next(deadline)
             if not ended and deadline is not None and time.monotonic() >= deadline:
@@ -101,7 +112,7 @@ def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator
             left -= len(ended)
             ended.reverse()
             while ended:
-                yield ended.pop()
+                yield watch.popped(ended)
     finally:
         watch.close()
 
@@ -173,7 +184,16 @@ def results_in_order(
                     futures.append(following)
                 del following
                 remaining = None if deadline is None else deadline - time.monotonic()
-                yield futures.popleft().result(remaining)  # popped: a result is kept by its reader alone
+                future = futures.popleft()
+                try:
+                    value = future.result(remaining)
+                except TimeoutError:
+                    future.request_cancel_unfinished()
+                    raise
+                del future
+                results = [value]
+                del value
+                yield results.pop()  # a result is kept by its reader alone
         except KeyboardInterrupt:
             follow_policy(futures)
             futures.clear()

@@ -12,9 +12,10 @@ from ..engines.base import Engine
 from ..protocol import payloads
 from ..protocol.capabilities import check
 from ..protocol.errors import MissingObjects
-from ..protocol.messages import EngineStatus, TaskOptions
+from ..protocol.messages import EngineStatus, Initializer, TaskOptions
 from . import graph as graphs
 from .describe import describe_call, function_name
+from .exits import Exit
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
@@ -35,9 +36,14 @@ class EngineClient(ABC):
     ----------
     grace, on_interrupt
         As :class:`~.executor.NotebookExecutor` has them; None: as ``%scaler config`` says.
+    initializer
+        What comes before the first of its tasks in each process.
     """
 
-    def __init__(self, grace: float | None, on_interrupt: OnInterrupt | None) -> None:
+    def __init__(
+        self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
+    ) -> None:
+        self._initializer = initializer
         self.policy = Policy(
             DEFAULTS.grace if grace is None else grace,
             DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
@@ -99,6 +105,8 @@ class EngineClient(ABC):
             The engine cannot be started.
         RuntimeError
             The executor is shut down.
+        InitializerError
+            Its initializer has raised. (A ``BrokenExecutor``.)
         """
         return self._submit(fn, args, kwargs, TaskOptions(describe_call(fn, args, kwargs)))
 
@@ -368,14 +376,18 @@ class EngineClient(ABC):
 
     def _running_session(self) -> Session:
         session = self._session
-        if session is not None and session.alive and not self._shut_down:
+        if session is not None and session.alive and not self._shut_down and not Exit.begun:
             return session
         # The lock is held while the engine starts: whoever submits meanwhile needs that very engine.
         with self._starting:
             if self._shut_down:
                 raise self._no_more()
+            if Exit.begun:
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown: the script has ended")
+            if self._session is not None:
+                self._session.raise_if_broken()
             if self._session is None or not self._session.alive:
-                self._session = Session(self._new_engine(), weakref.ref(self))
+                self._session = Session(self._new_engine(), weakref.ref(self), self._initializer)
                 # An executor that nobody holds takes no more tasks; those that it has run on.
                 weakref.finalize(self, self._session.finish_later).atexit = False
             return self._session

@@ -10,12 +10,12 @@ from ..engines.base import Engine
 from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
-from ..protocol.states import TaskState
-from . import nested, waiting
+from . import callbacks, nested, waiting
 from .collect import results_in_order
 from .engine_client import EngineClient
+from .exits import Exit, before_exit
 from .future import ScalerFuture
-from .options import checked_capabilities, names_options
+from .options import checked_capabilities, checked_count, checked_initializer, names_options
 from .policy import OnInterrupt
 from .session import open_sessions
 
@@ -29,8 +29,8 @@ class NotebookExecutor(EngineClient, Executor):
     """Runs calls on worker processes of this machine.
 
     The engine starts with the first task and ends with :meth:`shutdown`, with the kernel, or with the script (which
-    waits for its tasks, as the standard pools do). No ``__main__`` guard is needed; functions, lambdas and classes
-    defined in the notebook travel by value.
+    waits for its tasks and their callbacks, as the standard pools do). No ``__main__`` guard is needed; functions,
+    lambdas and classes defined in the notebook travel by value.
 
     Parameters
     ----------
@@ -43,6 +43,15 @@ class NotebookExecutor(EngineClient, Executor):
         limits respected).
     max_workers
         The standard library's name for the same.
+    initializer, initargs
+        As the standard library's: ``initializer(*initargs)`` is called once in each task process, before the first
+        task of this executor there, and is a part of that task: its output, its time, and a cancel that stops both.
+        Both are pickled now. When it raises, the executor is broken: what is unfinished ends with an
+        :class:`InitializerError`, and so do later submits. When it ends its process, that task fails alone. At an
+        address the processes are others' too, and keep what it does to them.
+    max_tasks_per_child
+        How many tasks a process runs before another takes its place; by default as many as come. What a task has
+        left running there (threads, processes) ends with it.
     capabilities
         What tasks may need beside a worker, e.g. ``{"gpu": 2}``: how much of each there is in all. The tasks that run
         share it; which of two GPUs a task gets is its own business.
@@ -57,36 +66,47 @@ class NotebookExecutor(EngineClient, Executor):
     Raises
     ------
     ValueError
-        An address that is none; a number of workers that is not positive, two that differ, a negative grace period,
-        another ``on_interrupt``, or an amount of a capability that is not positive.
+        An address that is none, or with what its engine has decided (workers, capabilities, tasks per process); a
+        number of workers or tasks that is not positive, two that differ, a negative grace period, another
+        ``on_interrupt``, or an amount of a capability that is not positive.
     TypeError
-        Capabilities that are no dictionary of integers by name.
+        A value of another type, or an option that does not exist.
+    TaskSerializationError
+        The initializer or one of its arguments cannot be pickled.
     """
 
+    @names_options
     def __init__(
         self,
         address: str | None = None,
         *,
         n_workers: int | None = None,
         max_workers: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        max_tasks_per_child: int | None = None,
         capabilities: Mapping[str, int] | None = None,
         grace: float | None = None,
         on_interrupt: OnInterrupt | None = None,
     ) -> None:
+        n_workers, max_workers = checked_count("n_workers", n_workers), checked_count("max_workers", max_workers)
         if n_workers is not None and max_workers is not None and n_workers != max_workers:
             raise ValueError(f"n_workers={n_workers} and max_workers={max_workers} mean the same; give one")
         workers = n_workers if n_workers is not None else max_workers
-        if workers is not None and workers < 1:
-            raise ValueError(f"at least one worker is needed, not {workers}")
+        self._max_runs = checked_count("max_tasks_per_child", max_tasks_per_child)
         if address is not None and workers is not None:
             raise ValueError("the engine at an address has workers already; give an address or a number of workers")
         if address is not None and capabilities is not None:
             raise ValueError("the engine at an address has its capabilities; give an address or capabilities")
+        if address is not None and max_tasks_per_child is not None:
+            raise ValueError("the engine at an address keeps its processes; give an address or max_tasks_per_child")
         self._capabilities = checked_capabilities(capabilities)
-        super().__init__(grace, on_interrupt)
-        if address is None and workers is None and capabilities is None:
+        super().__init__(grace, on_interrupt, checked_initializer(initializer, initargs))
+        if address is None and workers is None and capabilities is None and max_tasks_per_child is None:
             address = nested.home() or None
         if address is not None:
+            if not isinstance(address, str):
+                raise TypeError(f"address is a text, not {address!r:.60}; for workers, NotebookExecutor(n_workers=4)")
             AttachedEngine(address)  # for its opinion of the address: now, not at the first submit
         self._address = address
         self._workers = workers if workers is not None else available_cores()
@@ -105,7 +125,7 @@ class NotebookExecutor(EngineClient, Executor):
     def _new_engine(self) -> Engine:
         if self._address is not None:
             return AttachedEngine(self._address)
-        return EmbeddedEngine(self._workers, self._capabilities)
+        return EmbeddedEngine(self._workers, self._capabilities, self._max_runs)
 
     @property
     def is_attached(self) -> bool:
@@ -168,10 +188,8 @@ class NotebookExecutor(EngineClient, Executor):
         """
         with self._starting:
             self._shut_down = True
-        if cancel_futures:
-            for future in self.unfinished():
-                if future.state is TaskState.SUBMITTED:
-                    future.request_cancel_unfinished()
+        if cancel_futures and self._session is not None:
+            self._session.withdraw()
         if self._session is not None:
             if wait:
                 self._session.finish()
@@ -215,10 +233,19 @@ def all_unfinished() -> list[ScalerFuture[Any]]:
     return [future for session in open_sessions() for future in session.unfinished()]
 
 
+def _before_exit() -> None:
+    """A script waits for its tasks, and for what is called when they are done; a kernel does not."""
+    if waiting.host().waits_at_exit:
+        Exit.begun = True
+        for session in open_sessions():
+            session.finish()
+        callbacks.drain()
+
+
 @atexit.register
 def _at_exit() -> None:
     for session in open_sessions():
-        if waiting.host().waits_at_exit:
-            session.finish()
-        else:
-            session.close()
+        session.close()
+
+
+before_exit(_before_exit)

@@ -229,11 +229,12 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
 
     def add_done_callback(self, fn: Callable[["ScalerFuture[T]"], object]) -> None:
         """Call ``fn(future)`` once it is done, on the callback thread; also if it is done already."""
+        callbacks.start()
         with self._condition:
             if not self._task_state.terminal:
                 self._done_callbacks.append(fn)
                 return
-        callbacks.post(lambda: fn(self))
+        callbacks.post(fn, self)
 
     def on_update(self, fn: Callable[["ScalerFuture[T]"], object]) -> Callable[[], None]:
         """Call ``fn(future)`` after each change of its state, output or refusal, in the kernel's event loop.

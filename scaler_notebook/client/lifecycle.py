@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, RUNNING
-from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from typing_extensions import assert_never
@@ -267,7 +266,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         Parameters
         ----------
         what
-            The engine's message; for ``ENGINE_LOST`` the error that says so.
+            The engine's message; for ``ENGINE_LOST`` the error that says so, or the result that has ended all.
         force, grace
             Of a request; without a grace period the policy's.
         keep_result
@@ -294,7 +293,7 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
         if request is not None and self._courier is not None:
             self._courier.send_cancel(request)
         for callback in done_callbacks:
-            callbacks.post(partial(callback, self))
+            callbacks.post(callback, self)
         if changed:
             self._tell_watchers()
         return changed
@@ -340,6 +339,8 @@ class TaskLifecycle(Future):  # type: ignore[type-arg]  # generic for type check
                 self._take_figures(what)
                 success = what.outcome is Result.SUCCESS
                 self._cancelled_in_time(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
+            case Action.LOSE if isinstance(what, TaskResult):  # another's, which has ended all
+                self._finished(Outcome(what.outcome, what.payload, self.call))
             case Action.LOSE:
                 assert isinstance(what, BaseException)
                 self._finished(Outcome.of(what))

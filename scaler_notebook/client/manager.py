@@ -89,8 +89,8 @@ class FutureManager:
         if future is not None:
             future.handle(Event.ENGINE_LOST, error)
 
-    def lost(self, error: BaseException) -> None:
-        """The engine is gone: every unfinished future ends, and says so."""
+    def lost(self, why: BaseException | TaskResult) -> None:
+        """The engine is gone: every unfinished future ends, and says so; or as the one did that has ended all."""
         while self._futures:
             _, future = self._futures.popitem()
-            future.handle(Event.ENGINE_LOST, error)
+            future.handle(Event.ENGINE_LOST, why)

@@ -13,8 +13,9 @@ import cloudpickle
 from ..protocol import payloads
 from ..protocol.capabilities import as_tuple
 from ..protocol.errors import ProcessorDiedError
-from ..protocol.messages import TaskOptions
-from .describe import MAX_CALL, for_browsers
+from ..protocol.messages import Initializer, TaskOptions
+from .describe import MAX_CALL, describe_call, for_browsers
+from .pickling import pickle_call
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
@@ -29,6 +30,7 @@ def names_options(method: F) -> F:
     """Have a method's TypeError for an option that it does not have say which one may have been meant."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
     known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+    shown = method.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     passes_on = "; what is meant for the function goes into kwargs={...}" if "kwargs" in known else ""
 
     @functools.wraps(method)
@@ -37,7 +39,7 @@ def names_options(method: F) -> F:
         for name in options:
             if name not in known:
                 others = nearest(name, known) or f": there are {', '.join(known)}{passes_on}"
-                raise TypeError(f"{method.__name__}() has no option {name!r}{others}")
+                raise TypeError(f"{shown}() has no option {name!r}{others}")
         return method(*args, **options)
 
     return cast(F, checked)
@@ -175,6 +177,48 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """``; did you mean 'retries'?``, or nothing where no name is near."""
     near = difflib.get_close_matches(name, list(names), 1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def checked_count(option: str, value: int | None) -> int | None:
+    """A positive integer, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is something else.
+    """
+    if value is None:
+        return None
+    count = _integer(option, value)
+    if count < 1:
+        raise ValueError(f"{option} must be greater than 0, not {count}")
+    if count > MAX_AMOUNT:
+        raise ValueError(f"{option} is at most 2**31 - 1, not {count}")
+    return count
+
+
+def checked_initializer(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> Initializer | None:
+    """As a message, pickled now: what becomes of its arguments later is not seen.
+
+    Raises
+    ------
+    TypeError
+        It cannot be called, or its arguments are no tuple of values.
+    TaskSerializationError
+        It, or an argument, cannot be pickled.
+    """
+    if not isinstance(initargs, Iterable) or isinstance(initargs, str | bytes):
+        raise TypeError(f"initargs is a tuple of the initializer's arguments, not {_shown(initargs)}")
+    if initializer is None:
+        return None
+    if not callable(initializer):
+        raise TypeError(f"initializer must be a callable, not {_shown(initializer)}")
+    args = tuple(initargs)
+    call = pickle_call(initializer, args, {})
+    if call.inputs:
+        raise TypeError("initargs hold futures or references of tasks; an initializer gets values that are there")
+    function, arguments = payloads.copied(call.function), payloads.copied(call.arguments)
+    return Initializer("", describe_call(initializer, args, {}), function, arguments)
 
 
 def _checked_timeout(timeout: float) -> float:

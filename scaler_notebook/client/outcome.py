@@ -2,15 +2,17 @@
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 from typing_extensions import assert_never
 
 from ..protocol import failures, payloads
-from ..protocol.errors import MissingObjects, ProcessorDiedError, TaskSerializationError
+from ..protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
 from ..protocol.messages import NO_DEATH, Death, Payload, TaskResultType
+
+RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what comes is an exception and its words
 
 _storing = threading.Lock()
 
@@ -72,8 +74,8 @@ class Outcome:
             loaded = _unpickle(self._kind, payload, self._call, self._death)
             if self._origin and loaded[1] is not None:
                 _add_note(loaded[1], f"It was raised by {self._origin}, whose value {self._call or 'this task'} needs.")
-            if self._kind is TaskResultType.FAILED:
-                self._failure = _words(payload)  # while they are there
+            if self._kind in RAISED:
+                self._failure = _words(self._kind, payload)  # while they are there
             with _storing:  # whoever asks gets the same object
                 if self._loaded is None:
                     if loaded[1] is not None:
@@ -124,8 +126,8 @@ class Outcome:
 
     def _in_words(self) -> Failure:
         payload = self._payload
-        if payload is not None and self._kind is TaskResultType.FAILED:
-            return _words(payload)
+        if payload is not None and self._kind in RAISED:
+            return _words(self._kind, payload)
         error = self.load()[1]
         if self._failure is not None:  # made by whoever has loaded it meanwhile
             return self._failure
@@ -133,9 +135,12 @@ class Outcome:
         return Failure(headline, headline)
 
 
-def _words(payload: Payload) -> Failure:
+def _words(kind: TaskResultType, payload: Payload) -> Failure:
     try:
-        return Failure(*failures.words(payload))
+        failure = Failure(*failures.words(payload))
+        if kind is TaskResultType.FAILED_INITIALIZER:
+            return replace(failure, headline=f"InitializerError: {_broken(failures.call(payload), failure.headline)}")
+        return failure
     except Exception as problem:  # a query never raises; who asks for the exception is told the same
         headline = f"{type(problem).__name__}: {problem}"
         return Failure(headline, headline)
@@ -153,6 +158,13 @@ def _add_note(error: BaseException, note: str) -> None:
         error.__notes__ = [*notes, note] if isinstance(notes, list) else [note]
 
 
+def _broken(initializer: str, headline: str) -> str:
+    return (
+        f"the initializer {initializer} raised {headline}. The executor takes no more tasks, and what it had not ended "
+        "ends with this error: correct the initializer, and make a new executor."
+    )
+
+
 def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -> tuple[Any, BaseException | None]:
     try:
         match kind:
@@ -160,6 +172,10 @@ def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -
                 return (payloads.load(payload) if payload.data else None), None
             case TaskResultType.FAILED:
                 return None, failures.restore(payload)
+            case TaskResultType.FAILED_INITIALIZER:
+                broken = InitializerError(_broken(failures.call(payload), failures.words(payload)[0]))
+                broken.__cause__ = failures.restore(payload)
+                return None, broken
             case TaskResultType.FAILED_WORKER_DIED:
                 text = bytes(payload.data).decode(errors="replace")
                 words = (
@@ -176,7 +192,7 @@ def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -
                 )
             case _:
                 assert_never(kind)
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # a result is no order to end this process
         error = TaskSerializationError(
             f"the result of {call or 'the task'} arrived and cannot be loaded in this process: "
             f"{type(problem).__name__}: {problem}. Is the module that defines it importable here?"

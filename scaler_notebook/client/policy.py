@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, SupportsFloat, TypeAlias, get_args
 
 OnInterrupt: TypeAlias = Literal["ask", "cancel", "leave"]
 
@@ -21,7 +21,7 @@ class Policy:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         Also when a field is set: it is none of these.
     """
 
@@ -37,7 +37,9 @@ class Policy:
 
 
 def checked_grace(grace: float) -> float:
-    """The same; ValueError if it is no length of time."""
+    """The same; TypeError or ValueError if it is no length of time."""
+    if isinstance(grace, bool) or not isinstance(grace, SupportsFloat):
+        raise TypeError(f"the grace period is a number of seconds, not {grace!r:.60}")
     if not 0 <= grace < math.inf:
         raise ValueError(f"the grace period is in seconds, at least 0 and finite, not {grace}")
     return grace

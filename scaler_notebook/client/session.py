@@ -16,9 +16,11 @@ from ..protocol.messages import (
     ClientMessage,
     ClientShutdown,
     ClientShutdownResponse,
+    ClientWithdraw,
     EngineMessage,
     EngineStatus,
     EngineStatusRequest,
+    Initializer,
     ObjectCreate,
     ObjectDelete,
     Payload,
@@ -35,6 +37,7 @@ from .future import ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
 from .manager import FutureManager
+from .outcome import Outcome
 from .pickling import PickledCall
 from .references import Noted, ObjectReference
 from .supplies import Supplies
@@ -72,6 +75,8 @@ class Session:
         Not started yet.
     submitter
         Gives what submits further calls, to this session or a later one; None once that is gone.
+    initializer
+        What comes before its first task in each process; when it raises, the session ends.
 
     Raises
     ------
@@ -79,7 +84,9 @@ class Session:
         The engine cannot be had; nothing is left running.
     """
 
-    def __init__(self, engine: Engine, submitter: "Callable[[], Submitter | None]") -> None:
+    def __init__(
+        self, engine: Engine, submitter: "Callable[[], Submitter | None]", initializer: Initializer | None = None
+    ) -> None:
         self._engine = engine
         self._submitter = submitter
         self._manager = FutureManager()
@@ -89,15 +96,16 @@ class Session:
         self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
         self._mutex = threading.Lock()
         self._ending = threading.Lock()
-        self._surroundings = Surroundings()
         self._objects: set[str] = set()  # ids of those that references are good for
         self._status: EngineStatus | None = None
         self._asking: list[waiting.Signal] = []  # who waits for the next one
         self._shutting: list[waiting.Signal] = []  # who waits for the engine's end, or its refusal to end
+        self._broken: TaskResult | None = None  # how it ended, if the initializer has ended it
         engine.start()
-        self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
-        self._supplies = Supplies(self._manager, engine, self._agent)
         try:
+            self._surroundings = Surroundings(self._adopted(initializer))
+            self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
+            self._supplies = Supplies(self._manager, engine, self._agent)
             self._agent.start()
         except BaseException:
             engine.close()
@@ -162,7 +170,7 @@ class Session:
         if task.options.timeout:
             deadline.watch_over(future, submitted + task.options.timeout, self._agent)
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
-            self._manager.lost(_disconnected())
+            self._manager.lost(self._broken or _disconnected())
 
     def send_object(self, content: Payload, name: str) -> ObjectReference:
         """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session."""
@@ -217,6 +225,10 @@ class Session:
             )
         return submitter
 
+    def withdraw(self) -> None:
+        """Have the engine take back what has not started, and it alone knows what has; never blocks."""
+        self._agent.post(ClientWithdraw())
+
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """What has not ended, in the order of submission."""
         return self._manager.unfinished()
@@ -261,7 +273,7 @@ class Session:
         """
         self._alive = False
         self._agent.stop()
-        self._manager.lost(_disconnected())
+        self._manager.lost(self._broken or _disconnected())
         self._release_shutting()
         with self._ending:  # who closes too waits for the same end; who submits does not
             self._engine.join(END_PATIENCE)
@@ -309,19 +321,38 @@ class Session:
         if not self._engine_ended:
             raise DisconnectedError(f"this client left the engine at {self.address}, and cannot tell whether it ended")
 
+    def raise_if_broken(self) -> None:
+        """Raise the :class:`InitializerError` that has ended it, if one has."""
+        if self._broken is not None:
+            Outcome(self._broken.outcome, self._broken.payload, "").value()
+
+    def _adopted(self, initializer: Initializer | None) -> Initializer:
+        """As ours, with its large arguments where the task processes find them, until the engine is closed."""
+        if initializer is None:
+            return Initializer()
+        task, _ = self._engine.adopt(Task(f"{self._client}-0", "", initializer.function, initializer.arguments))
+        return replace(initializer, client=self._client, function=task.function, arguments=task.arguments)
+
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
+        broken: TaskResult | None = None
         for message in messages:
-            if isinstance(message, EngineStatus):
+            if isinstance(message, TaskResult) and message.outcome is TaskResultType.FAILED_INITIALIZER:
+                broken = broken or message
+            elif isinstance(message, EngineStatus):
                 self._status = message
                 while self._asking:
                     self._asking.pop().set()
             elif isinstance(message, ClientShutdownResponse) and not message.accepted:
                 self._release_shutting()
+        if broken is not None and self._broken is None:
+            self._broken, self._alive = broken, False  # before anybody hears of it
         missed = [m for m in messages if isinstance(m, TaskResult) and m.outcome is TaskResultType.MISSING_OBJECTS]
         if missed:  # after all others: what is missed may be among them
             self._manager.receive([message for message in messages if message not in missed])
             messages = self._supplies.answered(missed)
         self._manager.receive(messages)
+        if broken is not None and self._broken is broken:
+            self._lost(broken)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:
         log.error("%s could not be sent: %s", type(message).__name__, error)
@@ -333,10 +364,10 @@ class Session:
         while self._shutting:
             self._shutting.pop().set()
 
-    def _lost(self, error: BaseException) -> None:
+    def _lost(self, why: BaseException | TaskResult) -> None:
         self._alive = False
         self._engine_ended = True
-        self._manager.lost(error)
+        self._manager.lost(why)
         self._release_shutting()
         # Its process must be waited for, and not here: the agent's thread never blocks.
         threading.Thread(target=self.close, name="scaler_notebook end").start()

@@ -4,16 +4,24 @@ import os
 import sys
 import sysconfig
 from collections.abc import Mapping
+from multiprocessing import process
 from types import ModuleType
 from typing import Any
 
-from ..protocol.messages import ClientContext
+from ..protocol.messages import ClientContext, Initializer
 
 
 class Surroundings:
-    """Notices, at a submit, what has changed since the last one."""
+    """Notices, at a submit, what has changed since the last one.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    initializer
+        What comes before the first task in each process.
+    """
+
+    def __init__(self, initializer: Initializer) -> None:
+        self._initializer = initializer
         self._seen: tuple[object, ...] = ()
         self._module_count = 0
         self._stamps: dict[str, str] = {}  # of the files behind the user's imported modules
@@ -28,12 +36,13 @@ class Surroundings:
         modules = str(self._count_edits())
         # The mapping behind os.environ, where there is one: a copy of it costs a tenth of decoding everything.
         environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
-        seen = (directory, sys.path, modules, environment)
+        authkey = bytes(process.current_process().authkey)
+        seen = (directory, sys.path, modules, environment, authkey)
         if self._seen == seen:
             return None
-        self._seen = (directory, list(sys.path), modules, dict(environment))
+        self._seen = (directory, list(sys.path), modules, dict(environment), authkey)
         settings = tuple(f"{name}={value}" for name, value in os.environ.items())
-        return ClientContext(directory, tuple(map(str, sys.path)), settings, modules)
+        return ClientContext(directory, tuple(map(str, sys.path)), settings, modules, self._initializer, authkey)
 
     def _count_edits(self) -> int:
         """How often a file behind one of the user's imported modules was seen to have changed."""

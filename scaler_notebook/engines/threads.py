@@ -11,6 +11,7 @@ from ..protocol import payloads
 from ..protocol.messages import (
     ClientDisconnect,
     ClientMessage,
+    ClientWithdraw,
     DisplayKind,
     EngineStatus,
     EngineStatusRequest,
@@ -70,6 +71,9 @@ class ThreadEngine(MemoryEngine):
                 self._inputs.delete(b"", message.object_ids)
             case TaskCancel():
                 self._answer(message.task_id)
+            case ClientWithdraw():
+                for task_id in list(self._queue):
+                    self._answer(task_id)
             case EngineStatusRequest():
                 self.tell(EngineStatus(self.slots, len(self._queue)))
             case ClientDisconnect():

@@ -4,6 +4,7 @@ A task's own exception is raised as itself; the types here are for everything th
 """
 
 from concurrent.futures import BrokenExecutor, CancelledError
+from pickle import PicklingError
 
 from .states import CancelReason
 
@@ -65,6 +66,10 @@ class ProcessorDiedError(WorkerDiedError):
         return str(self.args[0])
 
 
+class InitializerError(BrokenExecutor):
+    """The executor's initializer raised, which is the cause of this error: the executor takes no more tasks."""
+
+
 class CapabilityError(ValueError):
     """A task needs a capability that its engine does not have, or more of it than there is; nothing was submitted."""
 
@@ -92,7 +97,7 @@ class MissingObjects(LookupError):
         return str(self.args[0])
 
 
-class TaskSerializationError(TypeError):
+class TaskSerializationError(TypeError, PicklingError):
     """A function, an argument or a result cannot be pickled; the message names which, and the attribute in it."""
 
 

@@ -192,6 +192,11 @@ def words(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
     return first.headline.strip(), render(failure), tuple(frame[:3] for frame in first.frames)
 
 
+def call(payload: Payload) -> str:
+    """The call that failed, as a person reads it; raises as :func:`words` does."""
+    return _failure(payload).call
+
+
 def _failure(payload: Payload) -> RemoteFailure:
     failure = payloads.load(payload)
     if not isinstance(failure, RemoteFailure) or not failure.links:

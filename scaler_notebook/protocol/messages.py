@@ -1,7 +1,8 @@
 """The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
-``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientShutdown``, ``ClientDisconnect``.
+``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``, ``ClientShutdown``,
+``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
 ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``.
 
@@ -31,6 +32,7 @@ class TaskResultType(Enum):
     FAILED = "Failed"
     FAILED_WORKER_DIED = "FailedWorkerDied"
     MISSING_OBJECTS = "MissingObjects"  # it never ran: an input of it is not there
+    FAILED_INITIALIZER = "FailedInitializer"  # what its client has called first in each process has raised
 
 
 class LogStream(Enum):
@@ -182,6 +184,19 @@ class TaskWaits:
 
 
 @dataclass(frozen=True, slots=True)
+class Initializer:
+    """What a task process calls once, before the first task of ``client`` that it runs; without a client, nothing.
+
+    ``arguments`` is the pickle of ``(args, kwargs)``, and ``name`` the call as a person reads it.
+    """
+
+    client: str = ""
+    name: str = ""
+    function: Payload = field(default_factory=lambda: Payload(b""))
+    arguments: Payload = field(default_factory=lambda: Payload(b""))
+
+
+@dataclass(frozen=True, slots=True)
 class ClientContext:
     """Where the client's later tasks run: what the kernel's own code would see.
 
@@ -195,12 +210,18 @@ class ClientContext:
         ``NAME=value``, all of them.
     modules
         Changes whenever a module of the user's is edited: a process that has imported an older one must not run them.
+    initializer
+        What comes before the first of them in each process.
+    authkey
+        What a manager of :mod:`multiprocessing` (and a proxy of it, in an argument) knows the client's processes by.
     """
 
     directory: str
     path: tuple[str, ...]
     environment: tuple[str, ...]
     modules: str
+    initializer: Initializer = field(default_factory=Initializer)
+    authkey: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +231,11 @@ class TaskCancel:
     task_id: str
     force: bool
     grace: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientWithdraw:
+    """Take back what has not started of the client's tasks: each is confirmed, ``Canceled``; what runs goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,9 +370,10 @@ class TaskResult:
     """How a task ended.
 
     ``payload`` is the pickled value (``SUCCESS``), a pickled
-    :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``), or the UTF-8 text that says how the
-    process died (``FAILED_WORKER_DIED``; ``death`` has the figures then), or the ids of the inputs that are not there,
-    one a line (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of an input.
+    :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``, ``FAILED_INITIALIZER``), or the UTF-8 text
+    that says how the process died (``FAILED_WORKER_DIED``; ``death`` has the figures then), or the ids of the inputs
+    that are not there, one a line (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of
+    an input.
     """
 
     task_id: str
@@ -405,6 +432,7 @@ ClientMessage: TypeAlias = (
     | ClientHello
     | EngineStatusRequest
     | ClientShutdown
+    | ClientWithdraw
 )
 TaskMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
 EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage

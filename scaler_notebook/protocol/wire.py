@@ -280,6 +280,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         10: messages.ObjectDelete,
         11: messages.TaskWaits,
         8: messages.ClientShutdown,
+        12: messages.ClientWithdraw,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(

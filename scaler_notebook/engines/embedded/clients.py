@@ -24,6 +24,7 @@ from ...protocol.messages import (
     ClientHello,
     ClientShutdown,
     ClientShutdownResponse,
+    ClientWithdraw,
     EngineHello,
     EngineMessage,
     EngineStatusRequest,
@@ -146,6 +147,8 @@ class Clients:
                     case TaskWaits():
                         home = self._homes.get(owner, 0)
                         self._core.task_waits(home, message.task_id, message.waits, now, clock)
+                    case ClientWithdraw():
+                        self._core.withdraw(owner, now, clock)
                     case EngineStatusRequest():
                         self.tell(owner, self._core.status())
                     case ClientShutdown():

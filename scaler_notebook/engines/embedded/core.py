@@ -27,6 +27,12 @@ MOST_HANDED = 3  # processes that die before they begin a task, and then the tas
 MOST_LENT = 256  # tasks that wait for tasks of theirs, each in a process that can do nothing else meanwhile
 SURPLUS_KEPT = 2.0  # seconds that processes which nested tasks needed are kept for the next ones
 DEEPEST_FIRST = 1 << 40  # more than the tasks of one client; what others wait for comes before what nobody waits for
+RESULTS = {
+    End.SUCCESS: TaskResultType.SUCCESS,
+    End.FAILED: TaskResultType.FAILED,
+    End.FAILED_FOR_GOOD: TaskResultType.FAILED,
+    End.UNPREPARED: TaskResultType.FAILED_INITIALIZER,
+}
 
 
 class Core(Handling):
@@ -132,6 +138,13 @@ class Core(Handling):
         self._handle(record, event, now, request.grace)
         self.dispatch(now, clock)  # it may have stood before others that wait for the same capability
 
+    def withdraw(self, owner: bytes, now: float, clock: float) -> None:
+        """Take back what has never started of this client's tasks."""
+        for record in [r for r in self._records.values() if r.owner == owner and not r.failed]:
+            if record.stage in (Stage.QUEUED, Stage.WAITING):
+                self._handle(record, Event.CANCEL_FORCE)
+        self.dispatch(now, clock)
+
     def client_gone(self, owner: bytes, now: float, clock: float) -> None:
         """Nobody waits for its tasks any more, nor for what they have submitted.
 
@@ -150,7 +163,7 @@ class Core(Handling):
     def process_ready(self, process: int, now: float, clock: float) -> None:
         """A new process, or one that was held, can take tasks."""
         self._runs.setdefault(process, 0)
-        self._idle.append(process)
+        self._idle.insert(0, process)  # its caches are cold
         self.dispatch(now, clock)
 
     def hold(self, process: int) -> None:
@@ -166,8 +179,7 @@ class Core(Handling):
         if ended.end is End.STOPPED:
             self._handle(record, Event.STOPPED)
         else:
-            outcome = TaskResultType.SUCCESS if ended.end is End.SUCCESS else TaskResultType.FAILED
-            result = TaskResult(record.task.task_id, outcome, ended.payload, ended.figures)
+            result = TaskResult(record.task.task_id, RESULTS[ended.end], ended.payload, ended.figures)
             again = ended.end is End.FAILED and record.tries_left
             if (again or record.failed) and self._unannounced.pop(process, None) is not None:
                 self._handle(record, Event.START_DUE)  # each of several tries is heard of

@@ -160,13 +160,15 @@ class EmbeddedEngine(SchedulerConnection):
         How many tasks run at the same time.
     capabilities
         What they share.
+    max_runs
+        How many tasks a process runs before another takes its place; None: as many as come.
     """
 
-    def __init__(self, slots: int, capabilities: Mapping[str, int]) -> None:
+    def __init__(self, slots: int, capabilities: Mapping[str, int], max_runs: int | None = None) -> None:
         super().__init__()
         self.slots = slots
         self.capabilities = capabilities
-        self.scheduler = SchedulerProcess(slots, capabilities)
+        self.scheduler = SchedulerProcess(slots, capabilities, max_runs=max_runs)
 
     @property
     def address(self) -> str:

@@ -6,6 +6,7 @@
 
 import itertools
 import logging
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -50,10 +51,20 @@ class Handling:
         What there is in all of each, for the tasks that need some.
     memory
         Bytes, for the tasks that say how much they take.
+    max_runs
+        How many a process is given before another takes its place; None: as many as come.
     """
 
-    def __init__(self, slots: int, hands: Hands, capabilities: Mapping[str, int], memory: int = UNBOUNDED) -> None:
+    def __init__(
+        self,
+        slots: int,
+        hands: Hands,
+        capabilities: Mapping[str, int],
+        memory: int = UNBOUNDED,
+        max_runs: int | None = None,
+    ) -> None:
         self._slots = slots
+        self._max_runs = math.inf if max_runs is None else max_runs
         self._hands = hands
         self._records: dict[str, Record] = {}
         self._contexts: dict[bytes, ClientContext] = {}
@@ -92,8 +103,8 @@ class Handling:
                 inputs = self._inputs.of(record) if record.task.inputs else ()
                 self._hands.run_task(process, seq, record.task, record.context, not record.tries_left, inputs)
             case Action.DELIVER:
-                self._idle.append(record.process)
                 self._deliver(record, before, result)
+                self._free(record.process)
             case Action.DELIVER_LAST:
                 self._deliver(record, before, result)
             case Action.FAIL:
@@ -110,7 +121,7 @@ class Handling:
                 assert result is not None
                 self._hands.free(result.payload)
                 self._back_off(record, now)
-                self._idle.append(record.process)
+                self._free(record.process)
             case Action.OUTLIVE:
                 assert result is not None
                 how = bytes(result.payload.data).decode()
@@ -216,6 +227,13 @@ class Handling:
         if record.parent is not None:
             record.parent.children.remove(record)
             record.parent = None
+
+    def _free(self, process: int) -> None:
+        """It has done with its run."""
+        if self._runs[process] < self._max_runs:
+            self._idle.append(process)
+        else:
+            self._hands.kill(process)  # another takes its place
 
     def _let_go(self, record: Record) -> None:
         """Its slot, and what it had of capabilities, is free of it; what it has submitted, and waited for, ends."""

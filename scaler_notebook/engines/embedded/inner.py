@@ -19,6 +19,7 @@ class End(Enum):
     FAILED = "failed"
     FAILED_FOR_GOOD = "failed for good"  # by an error after which it is not tried again
     STOPPED = "stopped"  # by the interrupt that the scheduler asked for
+    UNPREPARED = "unprepared"  # what its client has called first has raised
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ SWALLOWED_AGAIN = 0.005  # seconds until then: out of the ``__del__``
 class AskPage:
     """The shared words; a store is atomic.
 
-    The scheduler writes the first, and the task process, and what that forks, read it. The second goes the other way:
-    which run was begun last.
+    The scheduler writes the first, and the task process, and what that forks, read it. The others go the other way:
+    which run was begun last, and whether its client's initializer runs.
     """
 
     def __init__(self, fd: int) -> None:
@@ -69,6 +69,15 @@ class AskPage:
     @begun.setter
     def begun(self, seq: int) -> None:
         self._words[1] = seq
+
+    @property
+    def preparing(self) -> bool:
+        """Has the last run got no further than its client's initializer?"""
+        return bool(self._words[2])
+
+    @preparing.setter
+    def preparing(self, value: bool) -> None:
+        self._words[2] = value
 
     def close(self) -> None:
         """Unmap."""

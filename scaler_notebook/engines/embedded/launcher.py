@@ -49,6 +49,8 @@ class SchedulerProcess:
         How many tasks run at the same time.
     capabilities
         What they share.
+    max_runs
+        How many tasks a process runs before another takes its place; None: as many as come.
     spares
         How many more processes wait to take the place of one that was stopped.
     address
@@ -65,12 +67,14 @@ class SchedulerProcess:
         capabilities: Mapping[str, int],
         spares: int = 1,
         *,
+        max_runs: int | None = None,
         address: str = "",
         owner: Owner | None = None,
         protected: bool = True,
     ) -> None:
         self.slots = slots
         self.capabilities = dict(capabilities)
+        self.max_runs = max_runs
         self.spares = spares
         self.address = ""  # until it is started
         self.endpoint = ""
@@ -133,6 +137,7 @@ class SchedulerProcess:
             "slots": self.slots,
             "spares": self.spares,
             "capabilities": self.capabilities,
+            "max_runs": self.max_runs,
             "kernel": os.getpid(),
             "keys": self.keys.as_dict() if self.keys is not None else None,
             "port": addresses.port_of(self._wanted),

@@ -309,7 +309,9 @@ class Pool:
         self.fill()
 
     def _died(self, process: TaskProcess, status: int, peak: int) -> None:
-        process.cause = self._coroner.cause(status, peak, process.killed_for)
+        cause = self._coroner.cause(status, peak, process.killed_for)
+        where = "in the initializer: " if process.page.preparing else ""
+        process.cause = cause._replace(words=f"{where}{cause.words}")
         process.reaped_at = time.monotonic()
         self._read(process)  # a result that it had written counts
         # Orphans that it left are in its group, or were seen when it was killed.

@@ -48,6 +48,7 @@ class Config(TypedDict):
     slots: int
     spares: int
     capabilities: dict[str, int]
+    max_runs: int | None  # of one process
     kernel: int  # process id
     keys: dict[str, str] | None  # of a TCP socket
     port: int  # of the same; 0 for any
@@ -61,7 +62,7 @@ class Scheduler:
     def __init__(self, config: Config, starter: Starter) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
-        self._core = Core(config["slots"], self, config["capabilities"], available_memory())
+        self._core = Core(config["slots"], self, config["capabilities"], available_memory(), config["max_runs"])
         self._size = config["slots"] + config["spares"]
         self._pool = Pool(self._size, starter, self._selector, self)
         self._next_look = 0.0

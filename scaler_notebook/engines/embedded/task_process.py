@@ -13,12 +13,13 @@ import traceback
 import types
 from contextlib import suppress
 from functools import partial
+from multiprocessing import process
 from pathlib import Path
 
 from ...protocol import failures, payloads
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import ClientContext, Payload
+from ...protocol.messages import ClientContext, Initializer, Payload
 from .. import current_task, displays, inputs
 from ..progress import watch_for_tqdm
 from . import limits
@@ -26,7 +27,6 @@ from .cores import THREAD_VARIABLES
 from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Home, Ready, Run, Warm
 from .interrupts import AskPage, Interrupts
 from .measuring import Measurement
-from .progress_slot import ProgressSlot
 from .segments import close_all, mapped, written
 from .stream import Assembler, send_blocking
 from .writing import TaskStreams
@@ -55,7 +55,7 @@ def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
         streams.begin()
         watch_for_tqdm()
         displays.watch_for_ipython()
-        _Server(sock, Interrupts(page), page.progress, streams).serve()
+        _Server(sock, page, streams).serve()
         status = 0
     except (ConnectionError, ProtocolError):
         pass  # the scheduler is gone, or we are of no use to it: either way it sees our end
@@ -77,17 +77,17 @@ def _settle_in() -> None:
 
 
 class _Server:
-    def __init__(
-        self, sock: socket.socket, interrupts: Interrupts, progress: ProgressSlot, streams: TaskStreams
-    ) -> None:
+    def __init__(self, sock: socket.socket, page: AskPage, streams: TaskStreams) -> None:
         self._sock = sock
-        self._interrupts = interrupts
-        self._progress = progress
+        self._page = page
+        self._interrupts = Interrupts(page)
         self._streams = streams
         self._receiver = Receiver(PROCESS_CAPACITY)
         self._lent: list[int] = []
         self._directory = ""  # of the kernel
         self._home = ""  # address of the engine
+        self._initializer = Initializer()
+        self._prepared_for = {""}  # the clients whose initializer has run
         self._known = set(sys.modules)
         self._pid = os.getpid()
 
@@ -110,7 +110,8 @@ class _Server:
 
     def _move(self, context: ClientContext) -> None:
         """Take on the kernel's surroundings; the directory at each run, for a task may change it."""
-        self._directory = context.directory
+        self._directory, self._initializer = context.directory, context.initializer
+        process.current_process().authkey = context.authkey
         sys.path[:] = context.path
         importlib.invalidate_caches()
         wanted = dict(setting.partition("=")[::2] for setting in context.environment)
@@ -145,7 +146,7 @@ class _Server:
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
         given = {each.name: self._receiver.complete(each.value) for each in run.inputs}
-        reporter = partial(self._progress.write, run.seq)
+        reporter = partial(self._page.progress.write, run.seq)
         publisher = self._streams.display
         self._streams.begin()
         measurement = Measurement()
@@ -169,6 +170,10 @@ class _Server:
     def _failure(self, run: Run, error: BaseException) -> tuple[End, Payload]:
         if os.getpid() != self._pid:
             traceback.print_exception(error)
+        if self._page.preparing:
+            self._page.preparing = False
+            where = f"initializer in process {self._pid}"
+            return End.UNPREPARED, payloads.dump(failures.describe(error, OWN_FILES, where, self._initializer.name))
         where = f"task {run.task_id} in process {self._pid}"
         failure = failures.describe(error, OWN_FILES, where, run.name)
         end = End.FAILED if run.last or _is_to_retry(run, error) else End.FAILED_FOR_GOOD
@@ -184,11 +189,23 @@ class _Server:
                 payload, self._lent = written(payload)
         return payload
 
+    def _prepare(self) -> None:
+        """Call what the client of this run has called first in each process; a part of the run, as :meth:`_call` is."""
+        initializer = self._initializer
+        if initializer.client not in self._prepared_for:
+            self._page.preparing = True
+            function = payloads.load(mapped(initializer.function))
+            args, kwargs = payloads.load(mapped(initializer.arguments))
+            function(*args, **kwargs)
+            self._prepared_for.add(initializer.client)
+            self._page.preparing = False
+
     def _call(self, function: Payload, arguments: Payload, name: str, given: dict[str, Payload]) -> Payload:
         """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
         if self._directory and self._directory != _working_directory():
             os.chdir(self._directory)
         inputs.begin({name: mapped(value) for name, value in given.items()})
+        self._prepare()
         try:
             value = payloads.call(mapped(function), mapped(arguments), name)
         except Exception:
