@@ -303,10 +303,11 @@ def test_a_child_has_at_least_its_parents_priority() -> None:
 def test_only_the_task_itself_can_lend_its_slot_or_have_children() -> None:
     scene = Scene(slots=1)
     scene.submit("parent")
-    scene.core.task_waits(1, "parent", True, 0.0, CLOCK)
+    another = scene.process("parent") % 4 + 1
+    scene.core.task_waits(another, "parent", True, 0.0, CLOCK)
     scene.core.task_waits(scene.process("parent"), "another", True, 0.0, CLOCK)
     assert scene.hands.more == 0
-    scene.core.submit(ME, task("stranger", parent="parent"), 0.0, CLOCK, 1)
+    scene.core.submit(ME, task("stranger", parent="parent"), 0.0, CLOCK, another)
     assert scene.core._records["stranger"].parent is None
 
 
