@@ -39,7 +39,7 @@ def fail(x: Any) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=2) as cluster:
+    with LocalCluster(n_workers=2, protected=False) as cluster:
         yield cluster
 
 
@@ -113,7 +113,7 @@ def test_shutdown_ends_the_cluster_unless_it_is_protected(cluster: LocalCluster)
     Client(cluster.address).shutdown(SAFETY)
     assert not cluster.is_running
     assert isinstance(running.exception(SAFETY), EngineLostError)
-    with LocalCluster(n_workers=1, protected=True) as protected, Client(protected.address) as stays:
+    with LocalCluster(n_workers=1) as protected, Client(protected.address) as stays:
         refused = Client(protected.address)
         with pytest.raises(ValueError, match="protected"):
             refused.shutdown(SAFETY)

@@ -46,7 +46,7 @@ SCALERS = (
 
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=2) as started:
+    with LocalCluster(n_workers=2, protected=False) as started:
         yield started
 
 
@@ -464,7 +464,7 @@ def test_a_client_shuts_it_down(cluster: LocalCluster) -> None:
 
 
 def test_a_protected_one_refuses() -> None:
-    with LocalCluster(n_workers=1, protected=True) as cluster, NotebookExecutor(cluster.address) as client:
+    with LocalCluster(n_workers=1) as cluster, NotebookExecutor(cluster.address) as client:
         running = client.submit(time.sleep, 60)
         until_running(running)
         for _ in range(2):

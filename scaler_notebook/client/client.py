@@ -18,6 +18,7 @@ from .executor import NotebookExecutor, latest
 from .future import ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
+from .options import names_options
 from .output import Text
 from .pickling import PickledCall
 from .policy import OnInterrupt
@@ -154,6 +155,7 @@ class Client(EngineClient):
         _check_fit(fn, tuple(args), dict(kwargs or {}))
         return super().submit_verbose(fn, args, kwargs, capabilities=capabilities, **options)
 
+    @names_options
     def map(
         self,
         fn: Callable[..., T],
@@ -175,6 +177,7 @@ class Client(EngineClient):
         self.check_ends(fn, iterables)
         return self.starmap(fn, zip(*iterables, strict=False), capabilities)
 
+    @names_options
     def starmap(
         self,
         fn: Callable[..., T],

@@ -72,7 +72,7 @@ class LocalCluster:
     capabilities
         The sum itself, as :class:`~scaler_notebook.NotebookExecutor` takes it; in place of the former.
     protected
-        Refuse to be shut down by a client.
+        Refuse to be shut down by a client, as Scaler's does unless told otherwise.
     scaler_options
         The other parameters of OpenGRIS Scaler's ``SchedulerClusterCombo`` are taken and have no effect: there are no
         heartbeats, object servers or queues of workers here that they could tune. Its positional order, ``n_workers``
@@ -93,7 +93,7 @@ class LocalCluster:
         *,
         per_worker_capabilities: Mapping[str, int] | None = None,
         capabilities: Mapping[str, int] | None = None,
-        protected: bool = False,
+        protected: bool = True,
         **scaler_options: Any,
     ) -> None:
         for name in scaler_options:
