@@ -28,13 +28,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from .client.connection import open_connections
 from .client.describe import describe_call
 from .client.executor import NotebookExecutor
 from .client.exits import before_exit
 from .client.future import ScalerFuture
 from .client.lifecycle import TaskLifecycle
 from .client.manager import FutureManager
-from .client.session import open_sessions
 from .engines import memory
 from .engines.memory import MemoryEngine
 from .engines.threads import ThreadEngine
@@ -198,9 +198,9 @@ def detached_future(call: str = "f()") -> DetachedFuture:
 
 
 def _close_scripted() -> None:
-    for session in open_sessions():
-        if type(session._engine) is MemoryEngine:
-            session.close()
+    for connection in open_connections():
+        if type(connection._engine) is MemoryEngine:
+            connection.close()
 
 
 before_exit(

@@ -36,7 +36,7 @@ import zmq.utils.garbage
 import scaler_notebook
 from scaler_notebook import InitializerError, NotebookExecutor
 from scaler_notebook.client import callbacks
-from scaler_notebook.client.session import open_sessions
+from scaler_notebook.client.connection import open_connections
 from scaler_notebook.testing import DetachedFuture
 
 PATIENCE = 10.0  # seconds
@@ -125,7 +125,7 @@ class Manager:
         self._session = session
 
     def join(self) -> None:
-        until(lambda: self._session not in open_sessions(), "the engine ends")
+        until(lambda: self._session not in open_connections(), "the engine ends")
 
 
 class HandMade(DetachedFuture):

@@ -13,8 +13,8 @@ from ..engines.embedded.address import checked
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.launcher import SchedulerProcess
 from . import waiting
+from .connection import END_PATIENCE, open_connections
 from .options import MAX_AMOUNT, checked_capabilities
-from .session import END_PATIENCE, open_sessions
 
 # What OpenGRIS Scaler's SchedulerClusterCombo takes beside: it tunes what there is not here.
 IGNORED = frozenset(
@@ -220,8 +220,8 @@ _ends: "set[_End]" = set()
 def _at_exit() -> None:
     # Hooks run in an order that nobody chose, so the executors' own may come after this one.
     if waiting.host().waits_at_exit:
-        for session in open_sessions():
-            session.finish()
+        for connection in open_connections():
+            connection.finish()
     for end in list(_ends):
         end()
 

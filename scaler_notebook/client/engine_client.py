@@ -1,27 +1,22 @@
 """What every client of an engine has: calls go in, futures come out, and all of them can be stopped."""
 
 import itertools
-import threading
-import weakref
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from ..engines.base import Engine
 from ..protocol import payloads
 from ..protocol.capabilities import check
 from ..protocol.errors import MissingObjects
-from ..protocol.messages import EngineStatus, Initializer, TaskOptions
+from ..protocol.messages import TaskOptions
 from . import graph as graphs
+from .connected import Connected
 from .describe import describe_call, function_name
-from .exits import Exit
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
 from .options import RetryOn, checked_call, names_options, task_options
 from .pickling import PickledCall, pickle_call
-from .policy import DEFAULTS, OnInterrupt, Policy
 from .references import Noted, ObjectReference
 from .session import Session
 
@@ -29,70 +24,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class EngineClient(ABC):
-    """Submits to one engine, which starts with the first task; when that is lost, the next task starts another.
-
-    Parameters
-    ----------
-    grace, on_interrupt
-        As :class:`~.executor.NotebookExecutor` has them; None: as ``%scaler config`` says.
-    initializer
-        What comes before the first of its tasks in each process.
-    """
-
-    def __init__(
-        self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
-    ) -> None:
-        self._initializer = initializer
-        self.policy = Policy(
-            DEFAULTS.grace if grace is None else grace,
-            DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
-        )
-        self._session: Session | None = None
-        self._starting = threading.Lock()
-        self._shut_down = False
-
-    @abstractmethod
-    def _new_engine(self) -> Engine:
-        """The engine to use, not started yet."""
-
-    @property
-    @abstractmethod
-    def capabilities(self) -> dict[str, int]:
-        """What tasks may need, and how much of each there is in all."""
-
-    @property
-    def grace(self) -> float:
-        """Seconds between the interrupt and what follows; may be set at any time, for tasks submitted before too."""
-        return self.policy.grace
-
-    @grace.setter
-    def grace(self, seconds: float) -> None:
-        self.policy.grace = seconds
-
-    @property
-    def on_interrupt(self) -> OnInterrupt:
-        """What the stop button does to the tasks that somebody waits for; may be set at any time."""
-        return self.policy.on_interrupt
-
-    @on_interrupt.setter
-    def on_interrupt(self, choice: OnInterrupt) -> None:
-        self.policy.on_interrupt = choice
-
-    @property
-    def is_shut_down(self) -> bool:
-        """Does it take no more tasks?"""
-        return self._shut_down
-
-    @property
-    def is_running(self) -> bool:
-        """Has it an engine?"""
-        return self._session is not None and self._session.alive
-
-    @property
-    def address(self) -> str:
-        """Where other processes of this user on this machine reach the engine; starts it if need be."""
-        return self._running_session().address
+class EngineClient(Connected):
+    """Submits calls, graphs and objects to its engine; parameters are those of :class:`~.connected.Connected`."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
         """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
@@ -190,29 +123,7 @@ class EngineClient(ABC):
         task = future.task
         if task is None:
             raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
-        return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs), task.keep)
-
-    def start(self) -> None:
-        """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
-
-        Raises
-        ------
-        EngineStartError
-            It cannot be had.
-        RuntimeError
-            The executor is shut down.
-        """
-        self._running_session()
-
-    def engine_status(self, timeout: float = 2.0) -> EngineStatus | None:
-        """What the engine does now, for all of its clients; starts it if need be.
-
-        Parameters
-        ----------
-        timeout
-            Seconds; after them None: the engine does not answer.
-        """
-        return self._running_session().status(timeout)
+        return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs))
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
         """Submit a call for each item (or tuple of items) now; gives their futures as a group.
@@ -314,19 +225,6 @@ class EngineClient(ABC):
                 "itertools.islice, or take results as they come from map(..., buffersize=100)"
             )
 
-    def unfinished(self) -> list[ScalerFuture[Any]]:
-        """The futures of this executor that have not ended, in the order of submission."""
-        return self._session.unfinished() if self._session is not None else []
-
-    def cancel_all(
-        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
-    ) -> bool:
-        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time.
-
-        The parameters are those of :meth:`ScalerFuture.cancel`.
-        """
-        return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
-
     def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
         """Cancel every unfinished task by force, and forget every object that was sent, as Scaler's client does.
 
@@ -337,22 +235,6 @@ class EngineClient(ABC):
             self._session.clear_objects()
         return ended
 
-    def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
-        """Cancel what is unfinished and leave the engine; one of its own ends, one at an address stays.
-
-        What is not confirmed within ``timeout`` seconds is cancelled all the same: *disconnected*. The executor takes
-        no more tasks. Where waiting would block a loop or a widget's callback, it asks, and the rest happens later.
-        """
-        with self._starting:
-            self._shut_down = True
-        session = self._session
-        if session is not None:
-            session.disconnect(timeout)
-
-    def _no_more(self) -> Exception:
-        """What is raised by whoever wants to submit when it is shut down."""
-        return RuntimeError("the executor is shut down and takes no more tasks; create a new one")
-
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
     ) -> ScalerFuture[T]:
@@ -361,36 +243,18 @@ class EngineClient(ABC):
     def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
         return pickle_call(fn, args, kwargs)
 
-    def _send(self, options: TaskOptions, call: PickledCall, keep: bool = False) -> ScalerFuture[Any]:
+    def _send(self, options: TaskOptions, call: PickledCall) -> ScalerFuture[Any]:
         if options.capabilities:
             check(options.capabilities, self.capabilities)
         session = self._running_session()
         if call.inputs:
             _check_inputs(call.inputs, session, options.name)
         future = self._new_future(session, options)
-        session.send(future, call, options, keep)
+        session.send(future, call, options)
         return future
 
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
         return ScalerFuture(session.new_id(), options.name, session, self.policy)
-
-    def _running_session(self) -> Session:
-        session = self._session
-        if session is not None and session.alive and not self._shut_down and not Exit.begun:
-            return session
-        # The lock is held while the engine starts: whoever submits meanwhile needs that very engine.
-        with self._starting:
-            if self._shut_down:
-                raise self._no_more()
-            if Exit.begun:
-                raise RuntimeError("cannot schedule new futures after interpreter shutdown: the script has ended")
-            if self._session is not None:
-                self._session.raise_if_broken()
-            if self._session is None or not self._session.alive:
-                self._session = Session(self._new_engine(), weakref.ref(self), self._initializer)
-                # An executor that nobody holds takes no more tasks; those that it has run on.
-                weakref.finalize(self, self._session.finish_later).atexit = False
-            return self._session
 
 
 def _check_inputs(inputs: Noted, session: Session, call: str) -> None:

@@ -12,12 +12,12 @@ from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
 from . import callbacks, nested, waiting
 from .collect import results_in_order
+from .connection import open_connections
 from .engine_client import EngineClient
 from .exits import Exit, before_exit
 from .future import ScalerFuture
 from .options import checked_capabilities, checked_count, checked_initializer, names_options
 from .policy import OnInterrupt
-from .session import open_sessions
 
 T = TypeVar("T")
 
@@ -230,22 +230,22 @@ def latest() -> NotebookExecutor | None:
 
 def all_unfinished() -> list[ScalerFuture[Any]]:
     """The unfinished futures of every executor of this process."""
-    return [future for session in open_sessions() for future in session.unfinished()]
+    return [future for connection in open_connections() for future in connection.unfinished()]
 
 
 def _before_exit() -> None:
     """A script waits for its tasks, and for what is called when they are done; a kernel does not."""
     if waiting.host().waits_at_exit:
         Exit.begun = True
-        for session in open_sessions():
-            session.finish()
+        for connection in open_connections():
+            connection.finish()
         callbacks.drain()
 
 
 @atexit.register
 def _at_exit() -> None:
-    for session in open_sessions():
-        session.close()
+    for connection in open_connections():
+        connection.close()
 
 
 before_exit(_before_exit)

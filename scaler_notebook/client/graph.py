@@ -174,9 +174,10 @@ def submitted(
             calls[key] = pickled(_same, (node,), {})
         else:
             at_once[key] = payloads.dump(node)
+    needed = {name for node in nodes.values() if isinstance(node, CallNode) for name in node.needs}
     for key, call in calls.items():
-        session.send(futures[key], call, options[key], keep=key not in wanted)
-    session.let_go(futures[key].task_id for key in calls if key not in wanted)
+        session.send(futures[key], call, options[key], keep=key in needed, stays=key not in wanted)
+    session.let_go(futures[key].task_id for key in calls if key in needed)
     for key, value in at_once.items():
         future = futures[key]
         future.handle(Event.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))

@@ -154,20 +154,20 @@ class ThreadEngine(MemoryEngine):
         def over() -> None:
             del self._threads[task.task_id]
             self._inputs.release(record)
-            self._hand_on(result, task.keep)
+            self._hand_on(result, task.stays)
             self._dispatch()
 
         with contextlib.suppress(RuntimeError):  # the client has gone
             self._post(over)
 
-    def _hand_on(self, result: TaskResult, keep: bool) -> None:
+    def _hand_on(self, result: TaskResult, stays: bool) -> None:
         if result.outcome is not TaskResultType.SUCCESS:
             self.tell(result)
             self._fall(replace(result, origin=result.task_id))
             return
         for record in self._inputs.arrived(result.task_id, result.payload):
             self._queue[record.task.task_id] = self._waiting.pop(record.task.task_id)
-        self.tell(replace(result, payload=Payload(b"")) if keep else result)
+        self.tell(replace(result, payload=Payload(b"")) if stays else result)
 
 
 class _NoMemory:

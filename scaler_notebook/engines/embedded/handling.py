@@ -189,7 +189,7 @@ class Handling:
                 self._falls(record, Event.INPUT_FAILED, kept)
             else:
                 self._hand_on(record, result.payload)
-        if record.task.keep and result.outcome is TaskResultType.SUCCESS:
+        if record.task.stays and result.outcome is TaskResultType.SUCCESS:
             self._hands.free(result.payload)
             result = replace(result, payload=Payload(b""))
         self._release(record, result)

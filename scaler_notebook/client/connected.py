@@ -1,0 +1,158 @@
+"""What every client has of its engine: a session when it needs one, how its tasks are stopped, and its end."""
+
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ..engines.base import Engine
+from ..protocol.messages import EngineStatus, Initializer
+from .exits import Exit
+from .future import CANCEL_TIMEOUT, ScalerFuture
+from .group import FutureGroup
+from .lifecycle import TaskLifecycle
+from .policy import DEFAULTS, OnInterrupt, Policy
+from .session import Session
+
+
+class Connected(ABC):
+    """Has an engine, which starts with the first task; when that is lost, the next task starts another.
+
+    Parameters
+    ----------
+    grace, on_interrupt
+        As :class:`~.executor.NotebookExecutor` has them; None: as ``%scaler config`` says.
+    initializer
+        What comes before the first of its tasks in each process.
+    """
+
+    def __init__(
+        self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
+    ) -> None:
+        self._initializer = initializer
+        self.policy = Policy(
+            DEFAULTS.grace if grace is None else grace,
+            DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
+        )
+        self._session: Session | None = None
+        self._starting = threading.Lock()
+        self._shut_down = False
+
+    @abstractmethod
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
+        """Run ``fn(*args, **kwargs)``."""
+
+    @abstractmethod
+    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+        """Submit the call of a future again."""
+
+    @abstractmethod
+    def _new_engine(self) -> Engine:
+        """The engine to use, not started yet."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> dict[str, int]:
+        """What tasks may need, and how much of each there is in all."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds between the interrupt and what follows; may be set at any time, for tasks submitted before too."""
+        return self.policy.grace
+
+    @grace.setter
+    def grace(self, seconds: float) -> None:
+        self.policy.grace = seconds
+
+    @property
+    def on_interrupt(self) -> OnInterrupt:
+        """What the stop button does to the tasks that somebody waits for; may be set at any time."""
+        return self.policy.on_interrupt
+
+    @on_interrupt.setter
+    def on_interrupt(self, choice: OnInterrupt) -> None:
+        self.policy.on_interrupt = choice
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Does it take no more tasks?"""
+        return self._shut_down
+
+    @property
+    def is_running(self) -> bool:
+        """Has it an engine?"""
+        return self._session is not None and self._session.alive
+
+    @property
+    def address(self) -> str:
+        """Where other processes of this user on this machine reach the engine; starts it if need be."""
+        return self._running_session().address
+
+    def start(self) -> None:
+        """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
+
+        Raises
+        ------
+        EngineStartError
+            It cannot be had.
+        RuntimeError
+            The executor is shut down.
+        """
+        self._running_session()
+
+    def engine_status(self, timeout: float = 2.0) -> EngineStatus | None:
+        """What the engine does now, for all of its clients; starts it if need be.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; after them None: the engine does not answer.
+        """
+        return self._running_session().status(timeout)
+
+    def unfinished(self) -> list[ScalerFuture[Any]]:
+        """The futures of this executor that have not ended, in the order of submission."""
+        return self._session.unfinished() if self._session is not None else []
+
+    def cancel_all(
+        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
+    ) -> bool:
+        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time.
+
+        The parameters are those of :meth:`ScalerFuture.cancel`.
+        """
+        return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
+
+    def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
+        """Cancel what is unfinished and leave the engine; one of its own ends, one at an address stays.
+
+        What is not confirmed within ``timeout`` seconds is cancelled all the same: *disconnected*. The executor takes
+        no more tasks. Where waiting would block a loop or a widget's callback, it asks, and the rest happens later.
+        """
+        with self._starting:
+            self._shut_down = True
+        session = self._session
+        if session is not None:
+            session.disconnect(timeout)
+
+    def _no_more(self) -> Exception:
+        """What is raised by whoever wants to submit when it is shut down."""
+        return RuntimeError("the executor is shut down and takes no more tasks; create a new one")
+
+    def _running_session(self) -> Session:
+        session = self._session
+        if session is not None and session.alive and not self._shut_down and not Exit.begun:
+            return session
+        # The lock is held while the engine starts: whoever submits meanwhile needs that very engine.
+        with self._starting:
+            if self._shut_down:
+                raise self._no_more()
+            if Exit.begun:
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown: the script has ended")
+            if self._session is not None:
+                self._session.raise_if_broken()
+            if self._session is None or not self._session.alive:
+                self._session = Session(self._new_engine(), weakref.ref(self), self._initializer)
+                # An executor that nobody holds takes no more tasks; those that it has run on.
+                weakref.finalize(self, self._session.finish_later).atexit = False
+            return self._session

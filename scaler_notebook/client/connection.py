@@ -1,0 +1,263 @@
+"""A connection to an engine: the engine, the agent that serves it, what it says, and the end."""
+
+import itertools
+import logging
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..agent.agent import Agent
+from ..engines.base import Engine
+from ..protocol.errors import DisconnectedError, ProtocolError
+from ..protocol.messages import (
+    ClientMessage,
+    ClientShutdown,
+    ClientShutdownResponse,
+    ClientWithdraw,
+    EngineMessage,
+    EngineStatus,
+    EngineStatusRequest,
+    Initializer,
+    Task,
+    TaskResult,
+    TaskResultType,
+)
+from . import waiting
+from .collect import wait as wait_for
+from .future import ScalerFuture
+from .group import FutureGroup
+from .manager import FutureManager
+from .outcome import Outcome
+from .supplies import Supplies
+from .surroundings import Surroundings
+
+log = logging.getLogger(__name__)
+
+END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
+
+_open: "set[Connection]" = set()  # strong: tasks run on when nobody holds their executor any more
+
+
+def open_connections() -> "list[Connection]":
+    """Those of this process that have an engine."""
+    return list(_open)
+
+
+class Connection:
+    """Made by its constructor; ends by :meth:`close`, or when the engine is lost.
+
+    Parameters
+    ----------
+    engine
+        Not started yet.
+    initializer
+        What comes before its first task in each process; when it raises, the connection ends.
+
+    Raises
+    ------
+    EngineStartError
+        The engine cannot be had; nothing is left running.
+    """
+
+    def __init__(self, engine: Engine, initializer: Initializer | None = None) -> None:
+        self._engine = engine
+        self._manager = FutureManager()
+        self._client = secrets.token_hex(3)
+        self._numbers = itertools.count(1)
+        self._alive = True
+        self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
+        self._ending = threading.Lock()
+        self._status: EngineStatus | None = None
+        self._asking: list[waiting.Signal] = []  # who waits for the next one
+        self._shutting: list[waiting.Signal] = []  # who waits for the engine's end, or its refusal to end
+        self._broken: TaskResult | None = None  # how it ended, if the initializer has ended it
+        engine.start()
+        try:
+            self._surroundings = Surroundings(self._adopted(initializer))
+            self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
+            self._supplies = Supplies(self._manager, engine, self._agent)
+            self._agent.start()
+        except BaseException:
+            engine.close()
+            engine.join(END_PATIENCE)
+            raise
+        _open.add(self)
+
+    @property
+    def alive(self) -> bool:
+        """Can it take tasks?"""
+        return self._alive
+
+    @property
+    def client(self) -> str:
+        """What the ids of its tasks begin with."""
+        return self._client
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at the same time."""
+        return self._engine.slots
+
+    @property
+    def capabilities(self) -> Mapping[str, int]:
+        """What tasks may need."""
+        return self._engine.capabilities
+
+    @property
+    def address(self) -> str:
+        """Where the engine is."""
+        return self._engine.address
+
+    def withdraw(self) -> None:
+        """Have the engine take back what has not started, and it alone knows what has; never blocks."""
+        self._agent.post(ClientWithdraw())
+
+    def unfinished(self) -> list[ScalerFuture[Any]]:
+        """What has not ended, in the order of submission."""
+        return self._manager.unfinished()
+
+    def finish(self) -> None:
+        """Wait for what is unfinished, then close.
+
+        An interrupt ends the wait. In a notebook the tasks run on, and the engine ends after them; a script that is
+        told to end a second time (the first time was its own wait) ends, and its tasks with it.
+        """
+        try:
+            wait_for(self.unfinished())
+        except KeyboardInterrupt:
+            if waiting.host().waits_at_exit:
+                self.close()
+            else:
+                self.finish_later()
+            raise
+        self.close()
+
+    def finish_later(self) -> None:
+        """:meth:`finish` on a thread of its own."""
+        threading.Thread(target=self.finish, name="scaler_notebook finish", daemon=True).start()
+
+    def disconnect(self, timeout: float | None) -> None:
+        """Cancel what is unfinished, wait ``timeout`` seconds for the confirmations, and close."""
+        unfinished = FutureGroup(self.unfinished())
+        unfinished.request_cancel()
+        if waiting.may_wait():
+            try:
+                unfinished.cancel(timeout)
+            finally:
+                self.close()
+        else:
+            thread = threading.Thread(target=self.disconnect, args=(timeout,), name="scaler_notebook disconnect")
+            thread.start()
+
+    def close(self) -> None:
+        """End the engine with everything it runs; unfinished futures get a :class:`DisconnectedError`.
+
+        Returns when its processes are gone. Idempotent, any thread.
+        """
+        self._alive = False
+        self._agent.stop()
+        self._manager.lost(self._broken or disconnected())
+        self._release_shutting()
+        with self._ending:  # who closes too waits for the same end; who submits does not
+            self._engine.join(END_PATIENCE)
+        _open.discard(self)
+
+    def status(self, timeout: float) -> EngineStatus | None:
+        """What the engine does; None if it does not answer within ``timeout`` seconds."""
+        answered = waiting.Signal()
+        self._asking.append(answered)
+        self._agent.post(EngineStatusRequest())
+        waiting.host().wait(answered, timeout)
+        return self._status if answered.is_set() else None
+
+    def shutdown_engine(self, timeout: float | None) -> None:
+        """End the engine for all of its clients; returns when its scheduler has ended, and everything it ran with it.
+
+        What is unfinished, here and at other clients, ends with an :class:`EngineLostError`.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None: as long as it takes.
+
+        Raises
+        ------
+        ValueError
+            The cluster is protected, or the engine is an executor's own: it goes on.
+        DisconnectedError
+            This session had left the engine, or lost it, before.
+        TimeoutError
+            It has neither ended nor refused in time.
+        """
+        over = waiting.Signal()
+        self._shutting.append(over)
+        self._agent.post(ClientShutdown())
+        if not self._alive:
+            raise DisconnectedError(f"the connection to the engine at {self.address} has ended already")
+        if not waiting.host().wait(over, timeout):
+            raise TimeoutError(f"the engine at {self.address} does not end within {timeout} s, and does not refuse to")
+        if self._alive:
+            raise ValueError(
+                f"the cluster at {self.address} is protected: it ends with the process that started it, or by that "
+                "one's own shutdown(). Start it with protected=False, and clients may end it."
+            )
+        if not self._engine_ended:
+            raise DisconnectedError(f"this client left the engine at {self.address}, and cannot tell whether it ended")
+
+    def raise_if_broken(self) -> None:
+        """Raise the :class:`InitializerError` that has ended it, if one has."""
+        if self._broken is not None:
+            Outcome(self._broken.outcome, self._broken.payload, "").value()
+
+    def _adopted(self, initializer: Initializer | None) -> Initializer:
+        """As ours, with its large arguments where the task processes find them, until the engine is closed."""
+        if initializer is None:
+            return Initializer()
+        task, _ = self._engine.adopt(Task(f"{self._client}-0", "", initializer.function, initializer.arguments))
+        return replace(initializer, client=self._client, function=task.function, arguments=task.arguments)
+
+    def _deliver(self, messages: Sequence[EngineMessage]) -> None:
+        broken: TaskResult | None = None
+        for message in messages:
+            if isinstance(message, TaskResult) and message.outcome is TaskResultType.FAILED_INITIALIZER:
+                broken = broken or message
+            elif isinstance(message, EngineStatus):
+                self._status = message
+                while self._asking:
+                    self._asking.pop().set()
+            elif isinstance(message, ClientShutdownResponse) and not message.accepted:
+                self._release_shutting()
+        if broken is not None and self._broken is None:
+            self._broken, self._alive = broken, False  # before anybody hears of it
+        missed = [m for m in messages if isinstance(m, TaskResult) and m.outcome is TaskResultType.MISSING_OBJECTS]
+        if missed:  # after all others: what is missed may be among them
+            self._manager.receive([message for message in messages if message not in missed])
+            messages = self._supplies.answered(missed)
+        self._manager.receive(messages)
+        if broken is not None and self._broken is broken:
+            self._lost(broken)
+
+    def _unsendable(self, message: ClientMessage, error: Exception) -> None:
+        log.error("%s could not be sent: %s", type(message).__name__, error)
+        if isinstance(message, Task):
+            problem = ProtocolError(f"the task could not be sent to the engine: {type(error).__name__}: {error}")
+            self._manager.fail(message.task_id, problem)
+
+    def _release_shutting(self) -> None:
+        while self._shutting:
+            self._shutting.pop().set()
+
+    def _lost(self, why: BaseException | TaskResult) -> None:
+        self._alive = False
+        self._engine_ended = isinstance(why, BaseException)  # a broken initializer ends its own client alone
+        self._manager.lost(why)
+        self._release_shutting()
+        # Its process must be waited for, and not here: the agent's thread never blocks.
+        threading.Thread(target=self.close, name="scaler_notebook end").start()
+
+
+def disconnected() -> DisconnectedError:
+    """What the futures of a connection that was closed end with."""
+    return DisconnectedError("the executor was shut down before the task had ended; submit it again to a new one")
