@@ -32,6 +32,12 @@ def broken(path: str) -> None:
     raise FileNotFoundError(f"no data in {path}")
 
 
+def first_alone(path: str) -> None:
+    """An initializer that raises in every process but the first."""
+    with open(path, "x"):
+        pass
+
+
 def endless() -> None:
     """An initializer that does not end, and swallows interrupts."""
     print("begun", flush=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prepared import broken, endless, numbered, remember, remembered
+from prepared import broken, endless, first_alone, numbered, remember, remembered
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import (
@@ -83,6 +83,20 @@ def test_an_initializer_that_raises_breaks_the_executor() -> None:
         with pytest.raises(InitializerError, match="no data"):
             submit()
     executor.shutdown()
+
+
+def test_what_runs_and_what_is_queued_ends_with_it(tmp_path: Path) -> None:
+    executor = NotebookExecutor(n_workers=2, initializer=first_alone, initargs=(str(tmp_path / "taken"),))
+    try:
+        runs = executor.submit(time.sleep, 600)
+        until_running(runs)
+        others = [executor.submit(time.sleep, 600) for _ in range(5)]
+        assert wait([runs, *others], SAFETY).not_done == set()
+        for future in (runs, *others):
+            assert isinstance(future.exception(), InitializerError)
+    finally:
+        executor.disconnect()
+    assert not executor.is_running
 
 
 def test_what_was_queued_behind_it_is_known_before_the_failure_is_unpickled() -> None:
