@@ -1,0 +1,139 @@
+"""Futures as arguments, in every order in which an engine can hear of them and of their ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from waits import SAFETY
+
+from scaler_notebook import CancelReason, ScalerFuture, TaskState
+from scaler_notebook.client import callbacks
+from scaler_notebook.engines.memory import failed, started, succeeded
+from scaler_notebook.protocol.messages import (
+    ObjectCreate,
+    ObjectDelete,
+    Payload,
+    Task,
+    TaskCancel,
+    TaskCancelConfirmType,
+    TaskResult,
+    TaskResultType,
+)
+from scaler_notebook.testing import InMemoryExecutor, memory_executor
+
+
+def missed(future: ScalerFuture[object], *needed: ScalerFuture[object]) -> TaskResult:
+    """The engine does not have what the task needs."""
+    lost = Payload("\n".join(each.task_id for each in needed).encode())
+    return TaskResult(future.task_id, TaskResultType.MISSING_OBJECTS, lost)
+
+
+def tasks(executor: InMemoryExecutor) -> list[str]:
+    return [task.task_id for task in executor.engine.sent.all(Task)]
+
+
+def until_called_back() -> None:
+    """What was posted to the callback thread so far is done."""
+    over = []
+    callbacks.post(lambda: over.append(True))
+    deadline = time.monotonic() + SAFETY
+    while not over:
+        assert time.monotonic() < deadline
+
+
+def test_what_has_not_ended_is_named() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        second = executor.submit(max, first, [first, 2])
+        assert executor.engine.sent.next(Task).inputs == ()
+        assert executor.engine.sent.next(Task).inputs == (first.task_id,)
+        assert executor.engine.sent.all(ObjectCreate) == []
+        executor.engine.finish(second, 3)
+        assert second.result(0) == 3
+
+
+def test_what_has_ended_travels_with_the_task() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        executor.engine.finish(first, 1)
+        second = executor.submit(max, first, 2)
+        task = executor.engine.sent.next(Task)
+        while task.task_id != second.task_id:
+            task = executor.engine.sent.next(Task)
+        assert executor.engine.sent.next(ObjectCreate).object_id == first.task_id
+        assert executor.engine.sent.next(ObjectDelete).object_ids == (first.task_id,)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_ends_while_the_task_is_on_its_way_is_sent_after_it(together: bool) -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        second = executor.submit(max, first, 2)
+        messages = [succeeded(first.task_id, 1), missed(second, first)]
+        if together:
+            executor.engine.tell(*messages)
+        else:
+            for message in messages:
+                executor.engine.tell(message)
+        assert executor.engine.sent.next(ObjectCreate).object_id == first.task_id
+        until_called_back()
+        assert tasks(executor) == [first.task_id, second.task_id, second.task_id]
+        assert not second.done()
+        executor.engine.finish(second, 2)
+        assert second.result(0) == 2
+
+
+def test_it_is_not_sent_again_once_its_cancel_is_on_its_way() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        second = executor.submit(max, first, 2)
+        second.request_cancel()
+        executor.engine.sent.next(TaskCancel)
+        executor.engine.tell(succeeded(first.task_id, 1), missed(second, first))
+        until_called_back()
+        assert tasks(executor) == [first.task_id, second.task_id]
+        executor.engine.confirm(second, TaskCancelConfirmType.CANCEL_NOT_FOUND)
+        assert second.cancel_reason is CancelReason.NOT_FOUND
+
+
+def test_what_failed_meanwhile_is_the_end_of_it() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        second = executor.submit(max, first, 2)
+        executor.engine.tell(failed(first.task_id, KeyError("k")), missed(second, first))
+        assert isinstance(second.exception(SAFETY), KeyError)
+        assert second.origin == first.task_id
+        assert tasks(executor) == [first.task_id, second.task_id]
+
+
+def test_what_was_cancelled_meanwhile_cancels_it() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        second = executor.submit(max, first, 2)
+        first.request_cancel()
+        executor.engine.confirm(first)
+        executor.engine.tell(missed(second, first))
+        until_called_back()
+        assert second.cancel_reason is CancelReason.PARENT_CANCELLED
+        assert second.origin == first.task_id
+
+
+def test_what_nobody_here_has_is_an_error_that_names_it() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        second = executor.submit(max, first, 2)
+        executor.engine.tell(started(first.task_id), missed(second, first))
+        assert second.state is TaskState.FINISHED
+        with pytest.raises(LookupError, match=first.task_id):
+            second.result(0)
+
+
+def test_a_value_that_cannot_be_pickled_again_fails_what_needs_it() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(list)
+        executor.engine.finish(first, [])
+        first.result(0).append(threading.Lock())
+        second = executor.submit(len, first)
+        assert isinstance(second.exception(SAFETY), TypeError)
