@@ -417,3 +417,20 @@ def test_a_notebook_that_runs_without_a_browser_keeps_how_its_tasks_ended() -> N
     assert "cancelled" in shown[0]
     assert "done" in shown[1]
     assert "done" in shown[2]
+
+
+def test_a_client_without_an_address_uses_the_engine_of_the_notebook() -> None:
+    with kernel() as k:
+        executed = k.run(
+            "import os\nfrom scaler_notebook import Client, NotebookExecutor\n"
+            "with Client() as one, Client() as two:\n"
+            "    print(one.map(abs, [-1, -2]), one.submit(os.getppid).result() == two.submit(os.getppid).result())\n"
+            "ex = NotebookExecutor(n_workers=1)\n"
+            "with Client() as three:\n"
+            "    print(three.submit(os.getppid).result() == ex.submit(os.getppid).result())\n"
+            "print(ex.submit(abs, -3).result())\n"
+            "ex.shutdown()\n"
+            "Client().shutdown()"
+        )
+        assert executed.text == "[1, 2] True\nTrue\n3\n", executed
+        assert not executed.error

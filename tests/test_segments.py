@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from waits import SAFETY, until_running
 
@@ -182,3 +183,18 @@ def test_a_cancelled_task_frees_its_argument(executor: NotebookExecutor) -> None
     deadline = time.monotonic() + SAFETY
     while memory_files() > before:
         assert time.monotonic() < deadline
+
+
+def test_the_columns_of_a_frame_travel_out_of_band_and_arrive_writable(executor: NotebookExecutor) -> None:
+    frame = pd.DataFrame({"a": np.arange(LARGE * 1.0), "b": np.arange(LARGE)})
+    payload = payloads.dump(frame)
+    assert len(payload.data) < 10_000
+    assert sum(memoryview(buffer).nbytes for buffer in payload.buffers) == 2 * 8 * LARGE  # type: ignore[arg-type]
+
+    def more(frame: pd.DataFrame) -> pd.DataFrame:
+        frame["a"] += 1
+        return frame
+
+    result = executor.submit(more, frame).result(SAFETY)
+    result["b"] += 1
+    assert (result["a"][0], result["b"][0], frame["a"][0], frame["b"][0]) == (1, 1, 0, 0)

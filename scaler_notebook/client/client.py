@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 
 from ..engines.base import Engine
 from ..engines.embedded.attached import AttachedEngine
-from ..protocol.errors import DisconnectedError
 from ..protocol.messages import LogStream, TaskOptions
 from . import callbacks, nested, waiting
 from .describe import describe_call
 from .engine_client import EngineClient
 from .executor import NotebookExecutor, latest
-from .future import ScalerFuture
+from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
 from .options import names_options
@@ -82,7 +81,10 @@ class Client(EngineClient):
         if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
             raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
         super().__init__(grace, on_interrupt)
-        self._host: NotebookExecutor | None = None  # of the engine that this notebook uses; held, so that it stays
+        self._host: NotebookExecutor | None = (
+            None  # of the engine that this notebook uses; it ends with the last client
+        )
+        self._made_host = False
         self._address = address if address is not None else self._found()
         self._settings = (profiling, timeout_seconds, heartbeat_interval_seconds, serializer, stream_output)
         self._serializer = None if isinstance(serializer, DefaultSerializer) else serializer
@@ -101,7 +103,7 @@ class Client(EngineClient):
                 "address of a LocalCluster, Client(cluster.get_address())"
             )
         if self._host is None:
-            self._host = NotebookExecutor()
+            self._host, self._made_host = NotebookExecutor(), True
         return self._host.address
 
     def _new_engine(self) -> Engine:
@@ -116,9 +118,6 @@ class Client(EngineClient):
     def identity(self) -> str:
         """The name that the ids of its tasks begin with; no other client has it."""
         return self._running_session().client
-
-    def _no_more(self) -> Exception:
-        return DisconnectedError("this client is disconnected and takes no more tasks; create a new one")
 
     # ------------------------------------------------------------------ tasks
 
@@ -226,13 +225,22 @@ class Client(EngineClient):
         TimeoutError
             It has not ended within ``timeout`` seconds.
         """
-        session = self._session
+        session, host = self._session, self._host
         try:
-            if session is not None and session.alive:
+            if host is not None and self._made_host:
+                host.disconnect(timeout)
+            elif session is not None and session.alive:
                 FutureGroup(self.unfinished()).request_cancel()
                 session.shutdown_engine(timeout)
         finally:
             self.disconnect()
+
+    def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
+        """Cancel what is unfinished and leave the engine, which goes on; one that ``Client()`` has started ends when no
+        client uses it any more. The parameter is that of :meth:`ScalerFuture.cancel`. Idempotent.
+        """
+        super().disconnect(timeout)
+        self._host = None
 
     def __enter__(self) -> "Client":
         return self

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from ..engines.base import Engine
+from ..protocol.errors import DisconnectedError
 from ..protocol.messages import EngineStatus, Initializer
 from .exits import Exit
 from .future import CANCEL_TIMEOUT, ScalerFuture
@@ -37,6 +38,7 @@ class Connected(ABC):
         self._session: Session | None = None
         self._starting = threading.Lock()
         self._shut_down = False
+        self._left = False  # by :meth:`disconnect`
 
     @abstractmethod
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
@@ -130,13 +132,14 @@ class Connected(ABC):
         no more tasks. Where waiting would block a loop or a widget's callback, it asks, and the rest happens later.
         """
         with self._starting:
-            self._shut_down = True
+            self._shut_down = self._left = True
         session = self._session
         if session is not None:
             session.disconnect(timeout)
 
     def _no_more(self) -> Exception:
-        """What is raised by whoever wants to submit when it is shut down."""
+        if self._left:
+            return DisconnectedError("it is disconnected and takes no more tasks; create a new one")
         return RuntimeError("the executor is shut down and takes no more tasks; create a new one")
 
     def _running_session(self) -> Session:

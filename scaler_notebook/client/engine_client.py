@@ -222,7 +222,7 @@ class EngineClient(Connected):
         if iterables and all(map(_is_endless, iterables)):
             raise ValueError(
                 f"{function_name(fn)} would be called for ever: the iterables have no end. Cut one of them with "
-                "itertools.islice, or take results as they come from map(..., buffersize=100)"
+                "itertools.islice, or take results as they come from NotebookExecutor.map(..., buffersize=100)"
             )
 
     def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
