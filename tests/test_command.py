@@ -249,7 +249,7 @@ def test_status_of_every_owner(warm: None) -> None:
         "print(ex.address, flush=True)\nfor _ in range(3): ex.submit(time.sleep, 1000)\n"
         "while ex.unfinished()[0].state.value == 'queued': time.sleep(0.01)\nprint('up', flush=True)\ntime.sleep(1000)"
     )
-    with kernel() as k, detached() as cluster, LocalCluster(n_workers=0) as mine:
+    with kernel() as k, detached() as cluster, LocalCluster(n_workers=0, protected=False) as mine:
         notebook = k.run("from scaler_notebook import NotebookExecutor; ex = NotebookExecutor(n_workers=1); ex.address")
         notebooks = notebook.text.strip("'")
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -311,7 +311,7 @@ def test_stop_all_ends_clusters_alone(
     executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In this process, for others' engines on this machine are none of the test's."""
-    with LocalCluster(n_workers=1) as one, LocalCluster(n_workers=1) as other:
+    with LocalCluster(n_workers=1, protected=False) as one, LocalCluster(n_workers=1, protected=False) as other:
         own = executor.address
         ours = {own, one.address, other.address}
         everybodys = connection_file.engines
@@ -339,7 +339,7 @@ def test_one_that_hangs_is_shown_and_can_be_killed(
 ) -> None:
     monkeypatch.setattr(listing, "ANSWER_TIMEOUT", 0.2)
     monkeypatch.setattr(listing, "END_TIMEOUT", 0.2)
-    with LocalCluster(n_workers=1) as cluster:
+    with LocalCluster(n_workers=1, protected=False) as cluster:
         os.kill(cluster.scheduler_pid, signal.SIGSTOP)
         assert main(["status"]) == 0
         assert re.search(rf"{re.escape(cluster.address)} .* does not answer", capsys.readouterr().out)
@@ -361,7 +361,7 @@ def test_times_read_well(seconds: float, text: str) -> None:
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:
-    with LocalCluster(n_workers=0):
+    with LocalCluster(n_workers=0, protected=False):
         process = subprocess.Popen([*COMMAND, "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         process.stdout.close()

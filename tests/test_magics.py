@@ -109,7 +109,7 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
         ("config grace=soon", "could not convert"),
         ("config on_interrupt=perhaps", "one of"),
         ("config workers=0", "at least one worker"),
-        ("start --workers 0", "at least one worker"),
+        ("start --workers 0", "greater than 0"),
         ("history -n many", "invalid int value"),
     ],
 )
