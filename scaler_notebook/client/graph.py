@@ -51,6 +51,10 @@ class GraphFutures(dict[str, ScalerFuture[Any]]):
         __tracebackhide__ = True
         return dict(zip(self, FutureGroup(self.values()).results(timeout), strict=True))
 
+    def widget(self) -> Any:
+        """A live board of the graph, as :meth:`FutureGroup.widget`."""
+        return self.group.widget()
+
     def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
         """Ask for the end of the whole graph, what becomes ready later included, and return at once."""
         self.group.request_cancel(force, grace)

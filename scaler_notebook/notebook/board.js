@@ -1,9 +1,9 @@
 /**
  * The board of many tasks: counts, a table or a time line, the task that is open. The last part of a module that
  * boards.py puts together: card.js (its parts, and the card of the open task), board_rows.js, board_table.js,
- * board_timeline.js, and this.
+ * board_timeline.js, board_graph.js, board_pane.js, and this.
  *
- * From the kernel:  {type: "rows", seq, now, strings, columns, progress, numbers | whole, title, epoch,
+ * From the kernel:  {type: "rows", seq, now, strings, columns, progress, numbers | whole, title, epoch, edges,
  *                    details, answer}
  * To the kernel:    {type: "here"} from a front end that has the widget, shown or not,
  *                   {type: "ready", view} once a view listens, {type: "left", view} when none does any more,
@@ -29,7 +29,7 @@ function makeStore() {
     selected: new Set(),
     current: null,
     anchor: null,
-    look: { text: "", kind: null, sort: null, open: null, tab: "table", scrollTop: 0 },
+    look: { text: "", kind: null, sort: null, open: null, tab: "table", chosen: false, scrollTop: 0 },
     asked: null,
     late: false, // was there no answer?
     answer: null,
@@ -60,7 +60,7 @@ function takeMessage(store, message) {
 
 const plural = (n, one, many = `${one}s`) => `${amount(n)} ${n === 1 ? one : many}`;
 
-function buildBoard(table, timeline) {
+function buildBoard(table, timeline, graph, pane) {
   const ui = {
     title: h("span", "scaler-title"),
     times: h("span", "scaler-times"),
@@ -73,11 +73,11 @@ function buildBoard(table, timeline) {
     tabs: {},
     said: h("span", "scaler-said", "waiting for the kernel…"),
     cancelSelected: button("scaler-cancel-selected", "Ask the selected tasks to stop"),
-    pane: h("div", "scaler-pane"),
+    pane: pane.node,
     status: h("span", "scaler-spoken"),
   };
   ui.search.setAttribute("aria-label", "filter by call, process or note");
-  for (const [name, title] of [["table", "Table"], ["timeline", "Time line"]])
+  for (const [name, title] of [["graph", "Graph"], ["table", "Table"], ["timeline", "Time line"]])
     ui.tabs[name] = Object.assign(h("button", "scaler-tab", title), { type: "button" });
   const tabs = setRole(h("div", "scaler-tabs", ...Object.values(ui.tabs)), "group", { "aria-label": "show as" });
   const actions = h("span", "scaler-actions", ui.retry, ui.kill, ui.cancel);
@@ -87,7 +87,7 @@ function buildBoard(table, timeline) {
   ui.parts = STORY.map((kind) => makePart(kind));
   ui.bar.append(...ui.parts.map((part) => part.segment));
   ui.chips.append(...ui.parts.map((part) => part.chip));
-  ui.body = h("div", "scaler-body", table.node, timeline.node);
+  ui.body = h("div", "scaler-body", graph.node, table.node, timeline.node);
   ui.root = h("div", "scaler-board", top, ui.bar, tools, ui.body, foot, ui.pane, ui.status);
   // Its keys are not the notebook's.
   setAttributes(ui.root, { role: "region", "data-lm-suppress-shortcuts": "true" });
@@ -113,9 +113,12 @@ function renderBoard(store, model, el) {
   const act = { open, cancel, selected: paintFoot };
   const table = makeTable(store, act);
   const timeline = makeTimeline(store, act);
-  const ui = buildBoard(table, timeline);
+  const graph = makeGraph(store, act);
+  const pane = makePane(store, { cancel, close, retry: (numbers) => ask({ type: "retry", rows: numbers }) });
+  const panels = { table, timeline, graph };
+  const ui = buildBoard(table, timeline, graph, pane);
   let [sums, arrangedAt, talliedAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity, -Infinity];
-  let [frame, stale, card] = [0, false, null];
+  let [frame, stale] = [0, false];
 
   // ------------------------------------------------------------------ painting
 
@@ -135,7 +138,9 @@ function renderBoard(store, model, el) {
     if (at - talliedAt >= SETTLE_MS) talliedAt = at;
     paintTop();
     announce();
-    if (look.tab === "table") {
+    if (!look.chosen && rows.edges.length) return showTab("graph");
+    if (look.tab === "graph") graph.paint();
+    else if (look.tab === "table") {
       const fixed = !look.sort && look.kind === null && !look.text;
       if (fixed ? table.shown() !== rows.length : at - arrangedAt > SETTLE_MS) rearrange(false);
       table.paint();
@@ -144,7 +149,7 @@ function renderBoard(store, model, el) {
       timeline.paint();
     }
     paintFoot();
-    paintPane();
+    pane.paint();
   }
 
   function rearrange(asked) {
@@ -166,6 +171,7 @@ function renderBoard(store, model, el) {
       chip.setAttribute("aria-pressed", look.kind === kind);
       segment.classList.toggle("scaler-dim", look.kind !== null && look.kind !== kind);
     }
+    ui.tabs.graph.hidden = !rows.edges.length;
     ui.cancel.hidden = !sums.unfinished;
     ui.kill.hidden = !sums.refused;
     ui.retry.hidden = !sums.retriable;
@@ -223,51 +229,6 @@ function renderBoard(store, model, el) {
 
   // ------------------------------------------------------------------ the open task
 
-  /** The card of the open task, by card.js, which is told what its own kernel side would tell it. */
-  function makeCard(number) {
-    const face = { number, hear: null, seen: "", told: 0 };
-    const fake = {
-      on: (_, hear) => (face.hear = hear),
-      off: () => (face.hear = null),
-      send: ({ type, force }) => {
-        if (type === "cancel") cancel([number], force);
-        if (type === "retry") ask({ type: "retry", rows: [number] });
-      },
-    };
-    const place = h("div", "scaler-opened-card");
-    const dismiss = Object.assign(h("button", "scaler-close", "×"), { type: "button", title: "Close", onclick: close });
-    dismiss.setAttribute("aria-label", "close the details");
-    face.trace = h("pre", "scaler-block");
-    face.messages = h("details", "scaler-messages", h("summary", "", "messages"), face.trace);
-    face.gone = h("div", "scaler-gone");
-    face.end = render({ model: fake, el: place });
-    ui.pane.append(dismiss, place, face.gone, face.messages);
-    place.querySelector(".scaler-earlier").open = true;
-    return face;
-  }
-
-  function paintPane() {
-    if (card && card.number !== look.open) {
-      card.end();
-      ui.pane.replaceChildren();
-      card = null;
-    }
-    ui.pane.hidden = look.open === null;
-    if (look.open === null) return;
-    card ??= makeCard(look.open);
-    const detail = store.details.get(look.open);
-    const [kind, flags] = [rows.kind[look.open], rows.flags[look.open]];
-    const retry = (kind === FAILED || kind === CANCELLED) && !(flags & RETRIED);
-    if (!detail || card.seen === `${detail.seq} ${retry}`) return;
-    card.seen = `${detail.seq} ${retry}`;
-    const text = "Nothing holds this future any more: its output and its result are gone.";
-    setText(card.gone, detail.row ? "" : `${textOf(rows, "call", look.open)}: ${wordOf(rows.kind[look.open])}. ${text}`);
-    ui.pane.classList.toggle("scaler-is-gone", !detail.row);
-    const { row, now } = detail;
-    if (row) card.hear?.({ type: "row", seq: ++card.told, now, row, retry, note: null });
-    setText(card.trace, detail.trace);
-  }
-
   function open(number) {
     if (look.open === number) return;
     if (look.open !== null) model.send({ type: "close", row: look.open });
@@ -280,7 +241,7 @@ function renderBoard(store, model, el) {
     if (look.open === null) return;
     model.send({ type: "close", row: look.open });
     look.open = null;
-    table.node.focus({ preventScroll: true });
+    (panels[look.tab].node.querySelector("[tabindex='0']") ?? table.node).focus({ preventScroll: true });
     tellAll();
   }
 
@@ -327,9 +288,9 @@ function renderBoard(store, model, el) {
 
   function showTab(name) {
     look.tab = name;
+    look.chosen ||= rows.edges.length > 0;
     for (const [each, node] of Object.entries(ui.tabs)) node.setAttribute("aria-pressed", each === name);
-    table.node.hidden = name !== "table";
-    timeline.node.hidden = name !== "timeline";
+    for (const [each, { node }] of Object.entries(panels)) node.hidden = each !== name;
     laidAt = -Infinity;
     rearrange(true);
     paint();
@@ -400,7 +361,7 @@ function renderBoard(store, model, el) {
     clearInterval(timer);
     cancelAnimationFrame(frame);
     resized.disconnect();
-    card?.end();
+    pane.end();
     store.views.delete(schedule);
     ui.root.remove();
     setTimeout(() => {

@@ -16,14 +16,14 @@ const INTEREST = [FAILED, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
 const ended = (kind) => kind >= DONE;
 
 function makeRows() {
-  const rows = { length: 0, title: "", epoch: 0, strings: [], lowered: [], progress: new Map() };
+  const rows = { length: 0, title: "", epoch: 0, strings: [], lowered: [], progress: new Map(), edges: [] };
   for (const name of COLUMNS) rows[name] = [];
   return rows;
 }
 
 /** Take in a message; `numbers` says which rows its columns are of, and is missing in a snapshot. */
-function takeRows(rows, { whole, title, epoch, strings, columns, numbers, progress }) {
-  if (whole) Object.assign(rows, makeRows(), { title, epoch });
+function takeRows(rows, { whole, title, epoch, edges, strings, columns, numbers, progress }) {
+  if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [] });
   for (const text of strings) {
     rows.strings.push(text);
     rows.lowered.push(text.toLowerCase());

@@ -10,6 +10,7 @@ from ..client import roster
 from ..client.future import ScalerFuture
 from ..client.lifecycle import TaskLifecycle
 from ..protocol.states import TaskState
+from .rows import with_origin
 
 Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
 
@@ -54,9 +55,9 @@ def read(future: ScalerFuture[Any]) -> BoardRow:
     if future.failed:
         kind, failure = FAILED, future.failure
         note = failure.headline[: 2 * NOTE_TEXT] if failure is not None else ""
-        note = " ".join(note.split())[:NOTE_TEXT]
+        note = " ".join(with_origin(future, note).split())[:NOTE_TEXT]
     elif future.cancel_reason is not None:
-        note = future.cancel_reason.value
+        note = with_origin(future, future.cancel_reason.value)[:NOTE_TEXT]
     progress = future.progress
     return BoardRow(
         future.call,

@@ -25,7 +25,7 @@ _HERE = Path(__file__).parent
 
 def _script() -> str:
     """One module, for a front end loads each alone: the card's parts, for the open row, then the board's."""
-    parts = ("board_rows.js", "board_table.js", "board_timeline.js", "board.js")
+    parts = ("board_rows.js", "board_table.js", "board_timeline.js", "board_graph.js", "board_pane.js", "board.js")
     return "\n".join(
         [cards.SCRIPT[: cards.SCRIPT.rindex("export default")], *((_HERE / part).read_text("utf-8") for part in parts)]
     )
@@ -77,6 +77,7 @@ class BoardFeed(Feed):
         self._title = title
         self._table = table
         self._group = None if group is None else weakref.ref(group)
+        self._edges = [] if group is None else list(map(list, group.edges))  # rows are in the order of the group
         self.met = False  # has a front end the widget?
         self._settled = settled
         self._on_met = met
@@ -120,7 +121,8 @@ class BoardFeed(Feed):
         if numbers and not self._epoch:
             self._epoch = self._table.rows([0])[0].submitted
         details = list(self._open.values())
-        return {**self._content(numbers, details), "whole": True, "title": self._title, "epoch": self._epoch}
+        about = {"whole": True, "title": self._title, "epoch": self._epoch, "edges": self._edges}
+        return {**self._content(numbers, details), **about}
 
     def changes(self) -> Content | None:
         numbers = self._table.changed()

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ..client import callbacks, reentrant, waiting
+from ..client.graph import GraphFutures
 from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
 from . import kernel_internals
@@ -207,3 +208,4 @@ def _register_views(shell: Any) -> None:
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.for_type(ScalerFuture, show)
     formatter.for_type(FutureGroup, show_group)
+    formatter.for_type(GraphFutures, lambda futures: show_group(futures.group))

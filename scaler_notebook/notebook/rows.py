@@ -46,14 +46,14 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         "state": state.value,
         "word": "",
         "outcome": None if outcome is None else ("failed" if outcome is TaskResultType.FAILED else "success"),
-        "reason": reason.value if reason is not None else None,
+        "reason": with_origin(future, reason.value) if reason is not None else None,
         "refused": future.refused,
         "submitted_at": future.submitted_at,
         "started_at": future.started_at,
         "ended_at": future.ended_at,
         "output": "".join(lines[-settings.output_lines :]),
         "output_truncated": truncated or len(lines) > settings.output_lines,
-        "error": failure.headline if failure is not None else None,
+        "error": with_origin(future, failure.headline) if failure is not None else None,
         "origin": origin(failure.frames) if failure is not None else None,
         "traceback": failure.traceback if failure is not None else None,
         "result": result,
@@ -68,6 +68,11 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
     if future.tries > 1:
         shown["word"] += f", try {future.tries}"
     return shown
+
+
+def with_origin(future: ScalerFuture[Any], words: str) -> str:
+    """How it ended, and which other task's end that was, if it was one's that it needed."""
+    return f"{words} · from {future.origin_name}" if future.origin else words
 
 
 def _apart(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:

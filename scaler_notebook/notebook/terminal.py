@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from ..client import reentrant, waiting
 from ..client.executor import all_unfinished
 from ..client.future import ScalerFuture
+from ..client.graph import GraphFutures
 from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
 from ..protocol.states import TaskState
@@ -93,6 +94,7 @@ def activate(shell: Any) -> None:
         formatter = shell.display_formatter.ipython_display_formatter
         formatter.for_type(ScalerFuture, show)
         formatter.for_type(FutureGroup, _show_group)
+        formatter.for_type(GraphFutures, lambda futures: _show_group(futures.group))
 
 
 def show(future: ScalerFuture[Any]) -> None:
