@@ -118,11 +118,18 @@ class EngineClient(Connected):
         Raises
         ------
         RuntimeError
-            The executor is shut down, or the call is gone with the engine that had its large arguments.
+            The executor is shut down, or the call is gone with the engine that had its large arguments, or it needs
+            what was left with the engine for the other nodes of its graph alone.
         """
         task = future.task
         if task is None:
             raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
+        gone = [each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.stays]
+        if gone:
+            raise RuntimeError(
+                f"{future.call} needs the values of {', '.join(gone)}, which were kept for the rest of its graph alone: "
+                "call get() again"
+            )
         return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs))
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
