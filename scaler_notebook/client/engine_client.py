@@ -127,7 +127,7 @@ class EngineClient(Connected):
         gone = [each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.stays]
         if gone:
             raise RuntimeError(
-                f"{future.call} needs the values of {', '.join(gone)}, which were kept for the rest of its graph alone: "
+                f"{future.call} needs values that were kept for the rest of its graph alone: {', '.join(gone)}; "
                 "call get() again"
             )
         return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs))
