@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, current_task
-from scaler_notebook.engines.embedded import core
+from scaler_notebook.engines.embedded import nesting
 
 DEEP = 50
 PATIENCE = 60.0  # seconds, for what starts fifty processes
@@ -37,8 +39,6 @@ def awaited(n: int) -> int:
 
 
 def in_threads(n: int) -> int:
-    import threading
-
     if n == 0:
         return 0
     executor, values = NotebookExecutor(), []
@@ -161,7 +161,7 @@ def test_what_a_task_leaves_behind_runs_on_and_ends_with_the_client(tmp_path: Pa
 def test_processes_that_nested_tasks_needed_end_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with NotebookExecutor(n_workers=1) as executor:
         assert executor.submit(depth, 5).result(PATIENCE) == 5
-        deadline = time.monotonic() + core.SURPLUS_KEPT + SAFETY
+        deadline = time.monotonic() + nesting.SURPLUS_KEPT + SAFETY
         status = executor.engine_status()
         while status is None or len(status.processes) > 2:
             assert time.monotonic() < deadline
@@ -173,3 +173,35 @@ def test_a_task_is_told_where_it_runs() -> None:
     with NotebookExecutor(n_workers=1) as executor:
         assert executor.submit(lambda: current_task().engine).result(SAFETY) == executor.address
     assert current_task().engine == ""
+
+
+def waits_as_the_standard_does(n: int) -> int:
+    if n == 0:
+        return 0
+    child = NotebookExecutor().submit(waits_as_the_standard_does, n - 1)
+    concurrent.futures.wait([child])
+    return 1 + child.result(0)
+
+
+def waits_for_a_callback(n: int) -> int:
+    if n == 0:
+        return 0
+    over = threading.Event()
+    child = NotebookExecutor().submit(waits_for_a_callback, n - 1)
+    child.add_done_callback(lambda _: over.set())
+    over.wait()
+    return 1 + child.result(0)
+
+
+@pytest.mark.parametrize("nest", [waits_as_the_standard_does, waits_for_a_callback])
+def test_a_task_that_waits_and_does_not_say_so_is_no_dead_lock(nest: Any) -> None:
+    with NotebookExecutor(n_workers=1) as executor:
+        assert executor.submit(nest, 2).result(PATIENCE) == 2
+
+
+def test_a_task_with_very_many_children() -> None:
+    def parent() -> int:
+        return sum(NotebookExecutor().map_async(abs, range(3000)).results())
+
+    with NotebookExecutor(n_workers=2) as executor:
+        assert executor.submit(parent).result(PATIENCE) == sum(range(3000))

@@ -12,8 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scaler_notebook.engines.embedded import core as cores
-from scaler_notebook.engines.embedded import handling
+from scaler_notebook.engines.embedded import handling, nesting
 from scaler_notebook.engines.embedded.core import Core
 from scaler_notebook.engines.embedded.inner import End, Ended, Input
 from scaler_notebook.protocol.capabilities import as_tuple
@@ -333,6 +332,17 @@ def test_what_a_task_has_submitted_ends_with_it(how: str) -> None:
     assert "run grandchild" not in scene.said
 
 
+def test_a_child_that_was_asked_to_stop_goes_with_its_parent(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(slots=2)
+    scene.submit("parent")
+    scene.submit("child", parent="parent")
+    scene.cancel("parent")
+    scene.cancel("child")
+    scene.core.tick(100.0, CLOCK)
+    assert scene.hands.killed.keys() == {scene.process("parent"), scene.process("child")}
+    assert caplog.records == []
+
+
 def test_what_a_task_leaves_behind_runs_on_until_the_client_goes() -> None:
     scene = Scene(slots=2)
     scene.submit("parent")
@@ -345,7 +355,7 @@ def test_what_a_task_leaves_behind_runs_on_until_the_client_goes() -> None:
 
 
 def test_nesting_that_needs_too_many_processes_fails_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "MOST_LENT", 2)
+    monkeypatch.setattr(nesting, "MOST_LENT", 2)
     scene = Scene(slots=1, processes=9)
     scene.submit("0")
     for n in range(1, 4):
@@ -357,6 +367,28 @@ def test_nesting_that_needs_too_many_processes_fails_with_words(monkeypatch: pyt
     scene.waits("1", False)
     scene.end("1")
     assert scene.hands.more == 1
+
+
+def test_when_nothing_moves_the_deepest_is_taken_to_wait() -> None:
+    scene = Scene(slots=2)
+    scene.submit("parent")
+    scene.submit("child", parent="parent")
+    scene.submit("grandchild", parent="child")
+    scene.submit("other")
+    assert scene.said == ["run parent", "run child"]
+    deadline = scene.core.next_deadline()
+    assert deadline is not None
+    scene.core.tick(nesting.STANDSTILL * 0.9, CLOCK)
+    assert scene.said == []
+    scene.core.tick(nesting.STANDSTILL, CLOCK)
+    assert scene.said == ["run grandchild"]
+    scene.core.tick(2 * nesting.STANDSTILL, CLOCK)
+    assert scene.said == [], "something runs"
+    scene.end("grandchild")
+    assert scene.said == ["grandchild Success", "run other"]
+    scene.end("child")
+    scene.end("parent")
+    assert scene.hands.more == 0
 
 
 # ---------------------------------------------------------------------- any sequence

@@ -1,11 +1,10 @@
 """The scheduler's decisions, without its sockets: which task runs when and where, and what follows from each event.
 
-:mod:`.handling` has what an event does to a task.
+:mod:`.handling` has what an event does to a task, :mod:`.nesting` what is special about tasks within tasks.
 """
 
 from itertools import islice
 
-from ...protocol import failures
 from ...protocol.messages import (
     NO_DEATH,
     ClientContext,
@@ -18,15 +17,12 @@ from ...protocol.messages import (
     TaskResult,
     TaskResultType,
 )
-from .handling import Handling
 from .hands import Record
 from .inner import End, Ended
+from .nesting import Nesting
 from .stages import Event, Stage
 
 MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
-MOST_LENT = 256  # tasks that wait for tasks of theirs, each in a process that can do nothing else meanwhile
-SURPLUS_KEPT = 2.0  # seconds that processes which nested tasks needed are kept for the next ones
-DEEPEST_FIRST = 1 << 40  # more than the tasks of one client; what others wait for comes before what nobody waits for
 RESULTS = {
     End.SUCCESS: TaskResultType.SUCCESS,
     End.FAILED: TaskResultType.FAILED,
@@ -35,7 +31,7 @@ RESULTS = {
 }
 
 
-class Core(Handling):
+class Core(Nesting):
     """The tasks and processes of one scheduler: what its clients, its processes and its clock tell it."""
 
     # ------------------------------------------------------------------ clients
@@ -75,45 +71,6 @@ class Core(Handling):
 
     def _unfinished(self, owner: bytes, names: tuple[str, ...]) -> list[str]:
         return [name for name in names if (found := self._records.get(name)) is not None and found.owner == owner]
-
-    def _nest(self, record: Record, parent: Record | None) -> None:
-        """It is submitted by a task that runs, which will most likely wait for it."""
-        if parent is None or parent.task.task_id != record.task.parent:
-            return
-        record.parent, record.root, record.depth = parent, parent.root, parent.depth + 1
-        record.priority = max(record.priority, parent.priority)
-        record.number -= record.depth * DEEPEST_FIRST
-        parent.children.append(record)
-
-    def task_waits(self, process: int, task_id: str, waits: bool, now: float, clock: float) -> None:
-        """A task waits for tasks of its own: others, those above all, have its slot and its capabilities meanwhile.
-
-        It goes on as soon as it can, without waiting for a slot: for a while one task more may run.
-        """
-        record = self._held.get(process)
-        if record is None or record.task.task_id != task_id or (process in self._lent) == waits:
-            return
-        if not waits:
-            self._lent.discard(process)
-            if record.needs:
-                self._queue.take(record)
-        elif len(self._lent) < MOST_LENT:
-            self._lent.add(process)
-            if record.needs:
-                self._queue.give_back(record)
-        else:
-            self._refuse_children(record)
-        self.dispatch(now, clock)
-
-    def _refuse_children(self, record: Record) -> None:
-        """There is no process for them: an error that says so, where they would wait for ever."""
-        problem = RecursionError(
-            f"{MOST_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
-            "no more: nest less deeply, or submit the inner calls as a graph"
-        )
-        idle = Stage.WAITING, Stage.QUEUED, Stage.BACKING_OFF
-        for child in [child for child in record.children if child.stage in idle]:
-            self._handle(child, Event.TOO_DEEP, result=failures.our_fault(child.task.task_id, problem))
 
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
         """A client's object, for its tasks to name. OSError if its memory cannot be had."""
@@ -228,13 +185,7 @@ class Core(Handling):
         """Start as many queued tasks as there are free slots and processes."""
         if self._fallen:
             self._spread()
-        lent = len(self._lent)
-        if lent != self._more:
-            if lent < self._more:
-                self._surplus_until = now + SURPLUS_KEPT
-            self._more = lent
-            self._hands.lend(lent)
-        slots = self._slots + lent
+        slots = self._slots + self._lend(now)
         while self._idle and len(self._held) < slots and (task_id := self._queue.next) is not None:
             record = self._records[task_id]
             process = self._idle.pop()
@@ -243,6 +194,7 @@ class Core(Handling):
                 continue
             record.process, record.started = process, clock
             self._handle(record, Event.DISPATCHED, now)
+        self._watch_for_standstill(now)
 
     # ------------------------------------------------------------------ time
 
@@ -256,7 +208,8 @@ class Core(Handling):
             self._handle(self._held[process], Event.START_DUE)
         if self._graces:
             for process, alarms in list(self._graces.items()):
-                while alarms and alarms[0][0] <= now:
+                # Of a task that was killed meanwhile, with the one that had submitted it, they are void.
+                while alarms and alarms[0][0] <= now and self._graces.get(process) is alarms:
                     self._handle(self._held[process], alarms.popleft()[1])
         rested = False
         while (first := self._backoffs.first) is not None and first[0] <= now:
@@ -265,21 +218,22 @@ class Core(Handling):
             rested = True
         if rested:
             self.dispatch(now, clock)
+        if self._standstill_until is not None and self._standstill_until <= now:
+            self._break_standstill(now)
+            self.dispatch(now, clock)
         if self._surplus_until is not None and self._surplus_until <= now:
-            self._surplus_until = None
-            for process in self._idle[: self._hands.surplus()]:
-                self._idle.remove(process)
-                self._hands.kill(process)
+            self._end_surplus()
 
     def next_deadline(self) -> float | None:
         """When :meth:`tick` has something to do, in monotonic seconds."""
-        if not self._graces and not self._backoffs and self._surplus_until is None:
+        nested = self._nested_deadline()
+        if not self._graces and not self._backoffs and nested is None:
             return next(iter(self._unannounced.values()), None)
         due = [*islice(self._unannounced.values(), 1), *(alarms[0][0] for alarms in self._graces.values())]
         if (first := self._backoffs.first) is not None:
             due.append(first[0])
-        if self._surplus_until is not None:
-            due.append(self._surplus_until)
+        if nested is not None:
+            due.append(nested)
         return min(due, default=None)
 
     # ------------------------------------------------------------------ queries

@@ -78,6 +78,7 @@ class Handling:
         self._lent: set[int] = set()  # of those, the ones that wait for other tasks, and need no slot meanwhile
         self._more = 0  # processes beyond slots and spares, as the hands know it
         self._surplus_until: float | None = None  # processes that nobody needs any more are kept as long
+        self._standstill_until: float | None = None  # by then something moves, or somebody waits and does not say so
         self._idle: list[int] = []  # the last one used first: its caches are warm
         self._unannounced: dict[int, float] = {}  # by process: when to announce its task; the earliest first
         self._graces: dict[int, deque[tuple[float, Event]]] = {}  # by process: what is still to come, and when
@@ -178,7 +179,7 @@ class Handling:
     def _deliver(self, record: Record, before: Stage, result: TaskResult | None) -> None:
         """It has ended by itself; to its client, one that was asked to stop is cancelled all the same."""
         assert result is not None
-        for child in record.children:  # it has not waited for them, and leaves them to run on
+        for child in record.children.values():  # it has not waited for them, and leaves them to run on
             child.parent = None
         record.children.clear()
         if self._inputs.wanted(record.task.task_id):
@@ -225,7 +226,7 @@ class Handling:
         if record.task.inputs:
             self._inputs.release(record)
         if record.parent is not None:
-            record.parent.children.remove(record)
+            del record.parent.children[record.task.task_id]
             record.parent = None
 
     def _free(self, process: int) -> None:
@@ -258,7 +259,7 @@ class Handling:
 
     def _abandon_children(self, record: Record) -> tuple[tuple[int, ...], ...]:
         """Cancel what it has submitted; gives, for :meth:`Hands.kill`, the processes that run some of it, if any."""
-        children = list(record.children)
+        children = list(record.children.values())
         processes = tuple(child.process for child in children if self._held.get(child.process) is child)
         for child in children:
             if child.stage is not Stage.OVER:

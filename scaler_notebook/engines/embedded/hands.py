@@ -48,7 +48,7 @@ class Hands(Protocol):
         """A payload that :meth:`keep` gave, or that came with a result which nobody is told, is needed no more."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Record:
     """One task, from its arrival to its last message."""
 
@@ -68,7 +68,7 @@ class Record:
     root: bytes = b""  # the client that is within no task, and has submitted it or what submitted it
     parent: "Record | None" = None  # as long as that runs
     depth: int = 0  # of nesting
-    children: "list[Record]" = field(default_factory=list)  # unfinished tasks that it has submitted
+    children: "dict[str, Record]" = field(default_factory=dict)  # unfinished tasks that it has submitted
 
     @property
     def tries_left(self) -> bool:

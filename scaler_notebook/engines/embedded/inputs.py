@@ -29,7 +29,7 @@ class _Value:
     payload: Payload | None  # None: its task has not ended
     created: bool = False  # by the client, which may still name it
     claims: int = 0  # unfinished tasks that name it
-    waiting: list[Record] = field(default_factory=list)  # of those, the ones that wait for it
+    waiting: dict[str, Record] = field(default_factory=dict)  # of those, the ones that wait for it
 
 
 class Inputs:
@@ -85,7 +85,7 @@ class Inputs:
             self._values[name] = value
             value.claims += 1
             if value.payload is None:
-                value.waiting.append(record)
+                value.waiting[record.task.task_id] = record
                 record.missing += 1
         return []
 
@@ -110,15 +110,15 @@ class Inputs:
         if value is None:
             return []
         value.payload = self._keeper.keep(payload)
-        waiting, value.waiting = value.waiting, []
-        for record in waiting:
+        waiting, value.waiting = value.waiting, {}
+        for record in waiting.values():
             record.missing -= 1
-        return [record for record in waiting if not record.missing]
+        return [record for record in waiting.values() if not record.missing]
 
     def waiting_for(self, task_id: str) -> list[Record]:
         """Those that wait for a task, which will not come."""
         value = self._values.get(task_id)
-        return list(value.waiting) if value is not None else []
+        return list(value.waiting.values()) if value is not None else []
 
     def of(self, record: Record) -> tuple[Input, ...]:
         """What the task's process is given."""
@@ -135,8 +135,7 @@ class Inputs:
             value = self._values.get(name)
             if value is not None:
                 value.claims -= 1
-                if record in value.waiting:
-                    value.waiting.remove(record)
+                value.waiting.pop(record.task.task_id, None)
                 self._settle(name, value)
 
     def _settle(self, name: str, value: _Value) -> None:
