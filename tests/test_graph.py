@@ -10,6 +10,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from effects import RETURNS, runs, work
 from hypothesis import HealthCheck, given, settings
@@ -119,7 +120,6 @@ def test_a_value_that_nobody_asked_for_stays_with_the_engine(executor: NotebookE
 
 
 def test_arrays_go_from_task_to_task(executor: NotebookExecutor) -> None:
-    np = pytest.importorskip("numpy")
     graph = {"n": 1_000_000, "ones": (np.ones, "n"), "twice": (operator.add, "ones", "ones"), "sum": (np.sum, "twice")}
     got = executor.get(graph, ["sum", "twice"])
     assert got["sum"] == 2_000_000

@@ -72,6 +72,14 @@ class Core(Nesting):
     def _unfinished(self, owner: bytes, names: tuple[str, ...]) -> list[str]:
         return [name for name in names if (found := self._records.get(name)) is not None and found.owner == owner]
 
+    def task_waits(self, process: int, task_id: str, waits: bool, now: float, clock: float) -> None:
+        """A task waits for tasks of its own: others, those above all, have its slot and its capabilities meanwhile.
+
+        It goes on as soon as it can, without waiting for a slot: for a while one task more may run.
+        """
+        self._note_wait(process, task_id, waits)
+        self.dispatch(now, clock)
+
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
         """A client's object, for its tasks to name. OSError if its memory cannot be had."""
         self._inputs.create(owner, object_id, content)

@@ -28,11 +28,7 @@ class Nesting(Handling):
         record.number -= record.depth * DEEPEST_FIRST
         parent.children[record.task.task_id] = record
 
-    def task_waits(self, process: int, task_id: str, waits: bool, now: float, clock: float) -> None:
-        """A task waits for tasks of its own: others, those above all, have its slot and its capabilities meanwhile.
-
-        It goes on as soon as it can, without waiting for a slot: for a while one task more may run.
-        """
+    def _note_wait(self, process: int, task_id: str, waits: bool) -> None:
         record = self._held.get(process)
         if record is None or record.task.task_id != task_id or (process in self._lent) == waits:
             return
@@ -42,11 +38,6 @@ class Nesting(Handling):
             self._lent.discard(process)
             if record.needs:
                 self._queue.take(record)
-        self.dispatch(now, clock)
-
-    def dispatch(self, now: float, clock: float) -> None:
-        """Start what can be started."""
-        raise NotImplementedError
 
     def _lend_slot_of(self, record: Record) -> None:
         if len(self._lent) >= MOST_LENT:
