@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import graphlib
 import operator
@@ -268,6 +269,13 @@ def test_a_future_stands_for_its_value_before_and_after_its_end(executor: Notebo
     assert executor.submit(inc, first).result(SAFETY) == 3
     assert executor.submit(total, *[executor.submit(inc, n) for n in range(50)]).result(SAFETY) == sum(range(1, 51))
     assert executor.submit(len, {"deep": [first, (first,)]}).result(SAFETY) == 1
+
+
+def test_a_future_in_a_function_is_no_value(executor: NotebookExecutor) -> None:
+    future = executor.submit(inc, 1)
+    with pytest.raises(TaskSerializationError, match=r"refers to the future of inc\(1\)\. Pass the future"):
+        executor.submit(lambda: future.result())
+    assert executor.submit(functools.partial(inc, future)).result(SAFETY) == 3
 
 
 def test_a_future_that_ended_badly_is_the_end_of_what_needs_it(executor: NotebookExecutor) -> None:

@@ -1,11 +1,14 @@
 """A call as pickles, with errors that name what cannot be one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..protocol import payloads
+from ..protocol.errors import TaskSerializationError
 from ..protocol.messages import Payload
 from .describe import function_name
+from .facts import TaskFacts
 from .references import Noted, noted
 
 
@@ -25,18 +28,30 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     TaskSerializationError
         The message names the function or the argument, and the attribute in it.
     """
-    with noted() as inputs:
-        return PickledCall(*_pickled(fn, args, kwargs), inputs)
-
-
-def _pickled(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, Payload]:
     name = function_name(fn)
+    with noted() as inputs:
+        try:
+            function = payloads.dump(fn)
+        except Exception as error:
+            raise payloads.serialization_error(f"the function {name}", fn, error) from error
+        if inputs and not isinstance(fn, partial):
+            _refuse_futures(name, inputs)
+        return PickledCall(function, _pickled_arguments(name, args, kwargs), inputs)
+
+
+def _refuse_futures(name: str, inputs: Noted) -> None:
+    """A function's code would find a value where it says ``future.result()``."""
+    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskFacts)]
+    if futures:
+        raise TaskSerializationError(
+            f"the function {name} cannot be pickled: it refers to the future of {futures[0]}. Pass the future as an "
+            "argument, where it stands for its value"
+        )
+
+
+def _pickled_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
     try:
-        function = payloads.dump(fn)
-    except Exception as error:
-        raise payloads.serialization_error(f"the function {name}", fn, error) from error
-    try:
-        return function, payloads.dump((args, kwargs))
+        return payloads.dump((args, kwargs))
     except Exception as error:
         named = [(f"argument {i + 1}", value) for i, value in enumerate(args)]
         named += [(f"argument {key!r}", value) for key, value in kwargs.items()]
