@@ -193,7 +193,7 @@ def test_disconnect_cancels_what_is_unfinished_and_ends_the_engine(where: str) -
         CancelReason.NEVER_STARTED,
     ]
     assert done.result(0) == 1
-    with pytest.raises(RuntimeError, match="create a new one"):
+    with pytest.raises(DisconnectedError, match="create a new one"):
         executor.submit(abs, -1)
     executor.disconnect()
 
