@@ -18,6 +18,7 @@ from .places import SOCKET
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 ANY_HOST = {"0.0.0.0", "::", "*"}
+NO_CLUSTERS = "Clusters of several machines (OpenGRIS Scaler's, Dask's) are not reached by this version yet"
 FORMS = "tcp://127.0.0.1:PORT or ipc:///PATH"
 ADVICE = "`scaler-notebook status` lists yours, `scaler-notebook stop` ends them, or choose another"
 
@@ -44,6 +45,8 @@ def checked(address: str, serve: bool = False) -> str:
         return f"ipc://{os.path.normpath(rest)}"
     if scheme == "ipc":
         raise ValueError(f"{address!r} is no address of an embedded engine: ipc:// takes a whole path, ipc:///PATH")
+    if scheme in ("scaler", "dask"):
+        raise ValueError(f"{address!r}: {NO_CLUSTERS}")
     if scheme != "tcp":
         raise ValueError(f"{address!r} is no address of an embedded engine: {FORMS}")
     try:
@@ -56,8 +59,8 @@ def checked(address: str, serve: bool = False) -> str:
     if host not in LOOPBACK | ANY_HOST or (serve and host in ANY_HOST):
         what = "would serve other machines too" if host in ANY_HOST else "is not this machine"
         raise ValueError(
-            f"{host} {what}, and an embedded engine serves one machine alone: tcp://127.0.0.1:{port or 'PORT'}. For "
-            "several machines there are clusters: OpenGRIS Scaler's (scaler://HOST:PORT) and Dask's (dask://HOST:PORT)"
+            f"{host} {what}, and an embedded engine serves one machine alone: tcp://127.0.0.1:{port or 'PORT'}. "
+            f"{NO_CLUSTERS}"
         )
     if not port and not serve:
         raise ValueError(f"{address!r} has no port between 1 and 65535: {FORMS}")
