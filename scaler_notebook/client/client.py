@@ -81,9 +81,8 @@ class Client(EngineClient):
         if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
             raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
         super().__init__(grace, on_interrupt)
-        self._host: NotebookExecutor | None = (
-            None  # of the engine that this notebook uses; it ends with the last client
-        )
+        # Who has the engine that this notebook uses; held, so that one which Client() made ends with the last client.
+        self._host: NotebookExecutor | None = None
         self._made_host = False
         self._address = address if address is not None else self._found()
         self._settings = (profiling, timeout_seconds, heartbeat_interval_seconds, serializer, stream_output)
@@ -227,13 +226,13 @@ class Client(EngineClient):
         """
         session, host = self._session, self._host
         try:
-            if host is not None and self._made_host:
-                host.disconnect(timeout)
-            elif session is not None and session.alive:
+            if session is not None and session.alive and not self._made_host:
                 FutureGroup(self.unfinished()).request_cancel()
                 session.shutdown_engine(timeout)
         finally:
-            self.disconnect()
+            self.disconnect(timeout)
+        if host is not None and self._made_host:
+            host.disconnect(timeout)
 
     def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
         """Cancel what is unfinished and leave the engine, which goes on; one that ``Client()`` has started ends when no
