@@ -72,6 +72,17 @@ def test_arguments_that_do_not_fit_are_met_at_the_call(
     assert client.unfinished() == []
 
 
+def test_options_that_do_not_exist_are_named(client: Client) -> None:
+    with pytest.raises(TypeError, match="did you mean 'retries'"):
+        client.submit_verbose(double, (1,), {}, retrys=1)
+    with pytest.raises(TypeError, match="did you mean 'capabilities'"):
+        client.map(double, [1], capability={"gpu": 1})  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="did you mean 'block'"):
+        client.get({"a": 1}, ["a"], blocking=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="did you mean 'serializer'"):
+        Client("tcp://127.0.0.1:1", serialiser=None)  # type: ignore[call-arg]
+
+
 def test_a_function_without_a_signature_is_called_all_the_same(client: Client) -> None:
     assert client.submit(max, 1, 2).result(SAFETY) == 2
     with pytest.raises(TypeError, match="can be called"):

@@ -62,6 +62,7 @@ class Client(EngineClient):
         Nobody answers there. (A ``ConnectionError``.)
     """
 
+    @names_options
     def __init__(
         self,
         address: str | None = None,

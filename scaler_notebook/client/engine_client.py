@@ -144,6 +144,7 @@ class EngineClient(Connected):
         futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
         return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
 
+    @names_options
     def get(
         self,
         graph: Mapping[str, Any],
