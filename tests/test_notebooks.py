@@ -42,3 +42,16 @@ def test_magics_uses_every_command_on_real_data(tmp_path: Path) -> None:
     assert re.search(r"\d running, \d queued", by_start["%scaler status"])
     assert "line 3, in <module>" in by_start["%%scaler"]
     assert "['KeyError']" in by_start["time.sleep(0.5)"]
+
+
+def test_graphs_says_the_same_as_pandas(tmp_path: Path) -> None:
+    notebook = executed("graphs.ipynb", tmp_path)
+    by_start = {cell.source.split("\n")[0]: said(cell) for cell in notebook.cells if cell.cell_type == "code"}
+    assert "7 done" in by_start["def of(flights: pd.DataFrame, airport: str) -> pd.DataFrame:"]
+    assert re.search(r"SkyWest Airlines Inc\. +20\.8 +NaN +NaN", by_start['futures["report"].result()'])
+    failed = by_start["def checked(flights: pd.DataFrame, airport: str) -> pd.DataFrame:"]
+    assert failed.startswith("no flight begins at JFX\nIt was raised by JFK = checked(flights, JFK?)")
+    nested = by_start["def bisect(flights: pd.DataFrame, rows: int) -> float:"]
+    assert "left 1126 minutes late; plainly: 1126" in nested
+    assert "[3, 0, 3] {'bytes': b'\\x00\\x00\\x00'}" in by_start["with Client(ex.address) as client:"]
+    assert "'EWR': 117596" in by_start["delays = [ex.submit(of, table, airport).then(len) for airport in airports]"]
