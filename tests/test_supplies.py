@@ -10,7 +10,7 @@ from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState
 from scaler_notebook.client import callbacks
-from scaler_notebook.engines.memory import failed, started, succeeded
+from scaler_notebook.engines.memory import failed, succeeded
 from scaler_notebook.protocol.messages import (
     ObjectCreate,
     ObjectDelete,
@@ -120,14 +120,33 @@ def test_what_was_cancelled_meanwhile_cancels_it() -> None:
         assert second.origin == first.task_id
 
 
-def test_what_nobody_here_has_is_an_error_that_names_it() -> None:
+def test_what_lacks_one_that_was_missing_something_itself_waits_for_its_end() -> None:
     with memory_executor() as executor:
         first = executor.submit(abs, -1)
         second = executor.submit(max, first, 2)
-        executor.engine.tell(started(first.task_id), missed(second, first))
-        assert second.state is TaskState.FINISHED
-        with pytest.raises(LookupError, match=first.task_id):
-            second.result(0)
+        third, fourth = executor.submit(abs, second), executor.submit(abs, second)
+        everything = succeeded(first.task_id, 1), missed(second, first), missed(third, second), missed(fourth, second)
+        executor.engine.tell(*everything)
+        until_called_back()
+        assert tasks(executor)[4:] == [second.task_id]
+        fourth.request_cancel()
+        executor.engine.confirm(fourth, TaskCancelConfirmType.CANCEL_NOT_FOUND)
+        executor.engine.finish(second, 2)
+        until_called_back()
+        assert tasks(executor)[4:] == [second.task_id, third.task_id]
+        executor.engine.finish(third, 2)
+        assert third.result(0) == 2
+
+
+def test_what_nobody_here_has_is_an_error_that_names_it() -> None:
+    with memory_executor() as executor:
+        reference = executor.send_object(1, name="one")
+        future = executor.submit(max, reference, 2)
+        lost = Payload(reference.object_id.encode())
+        executor.engine.tell(TaskResult(future.task_id, TaskResultType.MISSING_OBJECTS, lost))
+        assert future.state is TaskState.FINISHED
+        with pytest.raises(LookupError, match=reference.object_id):
+            future.result(0)
 
 
 def test_a_value_that_cannot_be_pickled_again_fails_what_needs_it() -> None:

@@ -2,10 +2,12 @@
 
 A future that has not ended is named, and the engine hands its value on. One that has ended is an object that travels
 with the task. And one that ended while the task was on its way is missed by the engine, which says so: its value is
-here then, for the engine sent it first, and the task is sent again with it.
+here then, for the engine sent it first, and the task is sent again with it. (Not here yet is the value of one that was
+missing something itself: then the task waits here for its end.)
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..agent.agent import Agent
@@ -24,6 +26,7 @@ from ..protocol.messages import (
 from ..protocol.states import TaskState
 from . import callbacks
 from .future import ScalerFuture
+from .lifecycle import TaskLifecycle
 from .manager import FutureManager
 from .outcome import missing_objects
 
@@ -71,7 +74,10 @@ class Supplies:
             self._agent.post(ObjectDelete(tuple(given)))
 
     def answered(self, messages: Sequence[EngineMessage]) -> Sequence[EngineMessage]:
-        """Send again what lacks only values that are here; gives the messages about all others. Agent's thread."""
+        """Send again what lacks only values of this client's futures; gives the messages about all others.
+
+        On the agent's thread.
+        """
         return [message for message in messages if not self._sent_again(message)]
 
     def _sent_again(self, message: EngineMessage) -> bool:
@@ -80,11 +86,35 @@ class Supplies:
         future = self._manager.find(message.task_id)
         if future is None or future.task is None:
             return False
-        lacking: list[object] = [future.inputs.get(name) for name in missing_objects(message.payload)]
-        if not all(isinstance(each, ScalerFuture) and each.done() and not each.stays for each in lacking):
+        named = [future.inputs.get(name) for name in missing_objects(message.payload)]
+        lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.stays]
+        if len(lacking) < len(named):
             return False
-        callbacks.post(partial(self.send, future, future.task))  # it may run the user's code
+        again = partial(self.send, future, future.task)
+        _Ends(lacking, partial(callbacks.post, again))  # there, for it may run the user's code
         return True
+
+
+class _Ends:
+    """Calls ``then()`` once, when all of the futures have ended."""
+
+    def __init__(self, futures: Sequence[ScalerFuture[object]], then: Callable[[], object]) -> None:
+        self._left = set(futures)
+        self._then = then
+        self._mutex = threading.Lock()
+        for future in futures:
+            future.watch(self)
+            self(future)
+
+    def __call__(self, future: TaskLifecycle) -> None:
+        if not future.done():
+            return
+        future.unwatch(self)
+        with self._mutex:
+            last = self._left == {future}
+            self._left.discard(future)
+        if last:
+            self._then()
 
 
 def _fallen(task: Task, needed: ScalerFuture[object]) -> TaskResult | TaskCancelConfirm | None:
