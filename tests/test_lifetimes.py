@@ -156,6 +156,15 @@ def followed(executor: NotebookExecutor, array: Any) -> Any:
     return [*futures, first.then(take)]
 
 
+def sent_along_several_times(executor: NotebookExecutor, array: Any) -> Any:
+    first = executor.submit(give, array)
+    first.exception(SAFETY)
+    futures = [first.then(take) for _ in range(100)]
+    for future in futures:
+        future.exception(SAFETY)
+    return [first, *futures]
+
+
 def graph(executor: NotebookExecutor, array: Any) -> Any:
     nodes = {
         "x": array,
@@ -206,6 +215,7 @@ PATHS: list[Path_] = [
     sent_once,
     cleared_while_it_was_needed,
     followed,
+    sent_along_several_times,
     graph,
     graph_cancelled,
     in_a_task,

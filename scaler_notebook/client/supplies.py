@@ -48,6 +48,7 @@ class Supplies:
         self._manager = manager
         self._engine = engine
         self._agent = agent
+        self._mutex = threading.Lock()
 
     def send(self, future: ScalerFuture[object], task: Task) -> None:
         """Send a task with the values of its inputs that have ended; settle its future if one did not end well."""
@@ -66,7 +67,8 @@ class Supplies:
                 self._manager.receive([failures.our_fault(task.task_id, error)])
                 return
             given.append(each.task_id)
-            self._agent.post(ObjectCreate(each.task_id, self._engine.adopt_object(each.task_id, content)))
+            with self._mutex:  # taken over and sent in the same order
+                self._agent.post(ObjectCreate(each.task_id, self._engine.adopt_object(each.task_id, content)))
         with future._condition:  # a cancel from here on is sent behind it; one before is answered already
             if future.state is not TaskState.CANCELLING and not future.done():
                 self._agent.post(task)

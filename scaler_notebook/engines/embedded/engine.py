@@ -1,8 +1,11 @@
 """The client's side of the embedded engine: a zmq socket on the agent's loop, and a watch on the scheduler's life."""
 
+import itertools
 import logging
+import threading
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -43,6 +46,9 @@ class SchedulerConnection(ABC):
         self._loop: AbstractEventLoop | None = None
         self._sender = Sender()
         self._segments = Segments()
+        self._numbers = itertools.count()
+        self._mutex = threading.Lock()
+        self._on_their_way: dict[str, deque[str]] = {}  # keys of objects that the engine has not taken over, by id
         self._returned: list[int] = []  # the engine's descriptors that we have mapped
 
     @abstractmethod
@@ -79,7 +85,20 @@ class SchedulerConnection(ABC):
             return task, None
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
-        return self._segments.adopt(Task(object_id, "", Payload(b""), content)).arguments
+        # Under a key of its own each time: a value may be on its way to the engine more than once.
+        key = f"{object_id} {next(self._numbers)}"
+        content = self._segments.adopt(Task(key, "", Payload(b""), content)).arguments
+        with self._mutex:
+            self._on_their_way.setdefault(object_id, deque()).append(key)
+        return content
+
+    def _arrived(self, object_id: str) -> None:
+        with self._mutex:
+            keys = self._on_their_way[object_id]
+            key = keys.popleft()
+            if not keys:
+                del self._on_their_way[object_id]
+        self._segments.task_over(key)
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._socket is None:
@@ -129,7 +148,7 @@ class SchedulerConnection(ABC):
         elif isinstance(message, TaskCancelConfirm) and message.answer is not TaskCancelConfirmType.CANCEL_FAILED:
             self._segments.task_over(message.task_id)
         elif isinstance(message, ObjectCreated):
-            self._segments.task_over(message.object_id)
+            self._arrived(message.object_id)
         return message
 
     def _ended(self) -> None:
