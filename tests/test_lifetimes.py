@@ -232,17 +232,13 @@ def held_by(pid: int) -> int:
     return count
 
 
-class Watched(np.ndarray[Any, Any]):
-    """An array that can be seen to vanish."""
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_is_held_after_every_path(path: Path_, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "KEPT", 0)  # nothing in case it comes again
     with NotebookExecutor(n_workers=2, grace=0.2) as executor:
         assert executor.submit(abs, -1).result(SAFETY) == 1
         scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr,attr-defined]
-        array = np.ones(SIZE).view(Watched)
+        array = np.ones(SIZE)
         what: Any = path(executor, array)
         kept: list[ScalerFuture[Any]] = (
             list(getattr(what, "group", what)) if isinstance(what, list | GraphFutures) else []
