@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..engines.base import Engine
-from ..engines.embedded.attached import AttachedEngine
+from ..engines.reach import engine_at
 from ..protocol.messages import LogStream, TaskOptions
 from . import callbacks, nested, waiting
 from .describe import describe_call
@@ -89,7 +89,8 @@ class Client(EngineClient):
         self._settings = (profiling, timeout_seconds, heartbeat_interval_seconds, serializer, stream_output)
         self._serializer = None if isinstance(serializer, DefaultSerializer) else serializer
         self._streams = stream_output
-        AttachedEngine(self._address)  # for its opinion of the address
+        self._cluster = heartbeat_interval_seconds, timeout_seconds, object_storage_address
+        self._new_engine()  # for its opinion of the address
         self.start()
 
     def _found(self) -> str:
@@ -107,12 +108,11 @@ class Client(EngineClient):
         return self._host.address
 
     def _new_engine(self) -> Engine:
-        return AttachedEngine(self._address)
+        return engine_at(self._address, *self._cluster)
 
     @property
-    def capabilities(self) -> dict[str, int]:
-        """What tasks may need, and how much of each there is in all."""
-        return dict(self._running_session().capabilities)
+    def capabilities(self) -> dict[str, int] | None:
+        return self._running_session().capabilities
 
     @property
     def identity(self) -> str:

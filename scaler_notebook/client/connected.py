@@ -54,8 +54,8 @@ class Connected(ABC):
 
     @property
     @abstractmethod
-    def capabilities(self) -> dict[str, int]:
-        """What tasks may need, and how much of each there is in all."""
+    def capabilities(self) -> dict[str, int] | None:
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
 
     @property
     def grace(self) -> float:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,9 +101,10 @@ class Connection:
         return self._engine.slots
 
     @property
-    def capabilities(self) -> Mapping[str, int]:
-        """What tasks may need."""
-        return self._engine.capabilities
+    def capabilities(self) -> dict[str, int] | None:
+        """What tasks may need; None if the engine does not tell."""
+        there = self._engine.capabilities
+        return dict(there) if there is not None else None
 
     @property
     def address(self) -> str:

@@ -186,8 +186,7 @@ class EngineClient(Connected):
         """
         __tracebackhide__ = True
         options = task_options("", priority=priority, retries=retries, capabilities=capabilities)
-        if options.capabilities:
-            check(options.capabilities, self.capabilities)
+        self._check_needs(options)
         nodes = graphs.culled(graph, keys := graphs.checked_keys(graph, keys))
         session = self._running_session()
         futures = graphs.submitted(nodes, keys, session, partial(self._new_future, session), self._pickled, options)
@@ -252,14 +251,18 @@ class EngineClient(Connected):
         return pickle_call(fn, args, kwargs)
 
     def _send(self, options: TaskOptions, call: PickledCall) -> ScalerFuture[Any]:
-        if options.capabilities:
-            check(options.capabilities, self.capabilities)
+        self._check_needs(options)
         session = self._running_session()
         if call.inputs:
             _check_inputs(call.inputs, session, options.name)
         future = self._new_future(session, options)
         session.send(future, call, options)
         return future
+
+    def _check_needs(self, options: TaskOptions) -> None:
+        there = self.capabilities if options.capabilities else None
+        if there is not None:  # where the engine does not tell, a task that nobody can run waits
+            check(options.capabilities, there)
 
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
         return ScalerFuture(session.new_id(), options.name, session, self.policy)

@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from ..engines.base import Engine
-from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
+from ..engines.reach import engine_at
 from . import callbacks, nested, waiting
 from .collect import results_in_order
 from .connection import open_connections
@@ -107,24 +107,23 @@ class NotebookExecutor(EngineClient, Executor):
         if address is not None:
             if not isinstance(address, str):
                 raise TypeError(f"address is a text, not {address!r:.60}; for workers, NotebookExecutor(n_workers=4)")
-            AttachedEngine(address)  # for its opinion of the address: now, not at the first submit
+            engine_at(address)  # for its opinion of the address: now, not at the first submit
         self._address = address
         self._workers = workers if workers is not None else available_cores()
         _executors[:] = [*(known for known in _executors if known() is not None), weakref.ref(self)]
 
     @property
     def n_workers(self) -> int:
-        """How many tasks run at the same time."""
+        """How many tasks run at the same time; 0 if the engine does not tell, as a cluster of Scaler's."""
         return self._running_session().slots if self._address is not None else self._workers
 
     @property
-    def capabilities(self) -> dict[str, int]:
-        """What tasks may need, and how much of each there is in all."""
-        return dict(self._running_session().capabilities if self._address is not None else self._capabilities)
+    def capabilities(self) -> dict[str, int] | None:
+        return self._running_session().capabilities if self._address is not None else dict(self._capabilities)
 
     def _new_engine(self) -> Engine:
         if self._address is not None:
-            return AttachedEngine(self._address)
+            return engine_at(self._address)
         return EmbeddedEngine(self._workers, self._capabilities, self._max_runs)
 
     @property

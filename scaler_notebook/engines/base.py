@@ -54,8 +54,8 @@ class Engine(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many tasks run at the same time."""
+        """How many tasks run at the same time; 0 if it does not tell."""
 
     @property
-    def capabilities(self) -> Mapping[str, int]:
-        """What tasks may need, once it is started: how much of each there is in all."""
+    def capabilities(self) -> Mapping[str, int] | None:
+        """What tasks may need, once it is started: how much of each there is in all; None if it does not tell."""

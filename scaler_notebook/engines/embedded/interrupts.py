@@ -163,10 +163,17 @@ class Shield:
 
 
 class Interrupts:
-    """The task process's side: arms a run, and turns a valid ask into an interrupt of it."""
+    """The task process's side: arms a run, and turns a valid ask into an interrupt of it.
 
-    def __init__(self, page: AskPage) -> None:
+    Parameters
+    ----------
+    to_group
+        Pass an interrupt on to the process group: the process leads one, with nobody but its subprocesses in it.
+    """
+
+    def __init__(self, page: AskPage, to_group: bool = True) -> None:
         self._page = page
+        self._to_group = to_group
         self._run: ArmedRun | None = None  # the armed run; None while our own code runs
         os.register_at_fork(after_in_child=self._forked)
 
@@ -228,7 +235,8 @@ class Interrupts:
         if word != run.forwarded and not run.in_fork():
             run.forwarded = word
             # The task's subprocesses get it as from a terminal; our own copy of this signal is stale by now.
-            os.killpg(0, signal.SIGINT)
+            if self._to_group:
+                os.killpg(0, signal.SIGINT)
         if run.raised:
             return
         asyncio = sys.modules.get("asyncio")

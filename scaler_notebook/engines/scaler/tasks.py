@@ -1,0 +1,384 @@
+"""Every task that a client has at a cluster: the table of :mod:`.stages`, carried out. All on the agent's thread."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...protocol import failures
+from ...protocol.errors import ProtocolError
+from ...protocol.messages import (
+    DisplayKind,
+    EngineMessage,
+    Initializer,
+    LogStream,
+    ObjectCreated,
+    Payload,
+    Task,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskDisplay,
+    TaskLog,
+    TaskProgress,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+)
+from ..embedded.handling import FIRST_BACKOFF, LONGEST_BACKOFF
+from ..embedded.hands import Record
+from ..embedded.inputs import Inputs
+from . import signs
+from .ends import End, end_of
+from .envelope import Ended, Head
+from .link import Link, name_of
+from .objects import SHARED, Objects
+from .packing import pack
+from .stages import TABLE, Action, Event, Stage
+
+log = logging.getLogger(__name__)
+
+AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is said again; each time twice as long
+
+Say = Callable[[EngineMessage], None]
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One task, from its arrival to its last message."""
+
+    record: Record
+    initializer: Initializer
+    stage: Stage = Stage.WAITING
+    arguments: bytes = b""  # the ids of its objects
+    function: bytes = b""
+    keys: tuple[bytes, ...] = ()  # of those that are shared
+    private: bytes = b""  # the one that is not
+    name: bytes = b""  # of this try, at the cluster
+    mailbox: str = ""
+    tries: int = 0  # started
+    failed: int = 0
+    asked: bool = False  # to stop, and not refused since
+    force: bool = False
+    grace: float = 0.0
+    ended: Ended | None = None  # what the task itself has said of its end
+    result: Any = None  # what Scaler has
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        """As its client has sent it."""
+        return self.record.task
+
+
+class Tasks:
+    """Parameters are the wire, the agent's loop, and who takes what the client is told."""
+
+    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop, say: Say) -> None:
+        self._link, self._loop, self._say = link, loop, say
+        self._objects = Objects(link, loop)
+        self._inputs = Inputs(self._objects)
+        self._entries: dict[str, Entry] = {}
+        self._named: dict[bytes, Entry] = {}  # by Scaler's id
+        self._leaving: asyncio.Queue[Entry | tuple[str, Payload]] = asyncio.Queue()
+        self._fetching: set[asyncio.Task[None]] = set()
+        self._initializers: dict[str, bytes] = {}  # the stored ones, by their client
+        self.initializer = Initializer()  # of tasks that are still to come
+
+    @property
+    def queued(self) -> int:
+        """How many have not started, as far as known."""
+        return sum(entry.tries == entry.failed for entry in self._entries.values())
+
+    # ------------------------------------------------------------------ what the client says
+
+    def accept(self, task: Task) -> None:
+        """A new task."""
+        entry = Entry(Record(task, b""), self.initializer)
+        lost = self._inputs.claim(entry.record, self._entries.keys() & set(task.inputs))
+        if lost:
+            text = Payload("\n".join(lost).encode())
+            self._say(TaskResult(task.task_id, TaskResultType.MISSING_OBJECTS, text))
+            return
+        self._entries[task.task_id] = entry
+        if task.keep:
+            self._inputs.expect(b"", task.task_id)
+        if not entry.record.missing:
+            self._handle(entry, Event.INPUTS_THERE)
+
+    def cancel(self, request: TaskCancel) -> None:
+        """The client asks for the end of a task."""
+        entry = self._entries.get(request.task_id)
+        if entry is None:
+            answer = TaskCancelConfirmType.CANCEL_NOT_FOUND
+            self._say(TaskCancelConfirm(request.task_id, answer, request.force))
+            return
+        entry.asked, entry.force, entry.grace = True, request.force or entry.force, request.grace
+        self._handle(entry, Event.CANCEL_FORCE if request.force else Event.CANCEL)
+
+    def withdraw(self) -> None:
+        """Take back what has not started."""
+        for entry in list(self._entries.values()):
+            if entry.stage is Stage.THERE:
+                self._send_cancel(entry, force=False)  # what has started meanwhile goes on: Scaler refuses
+            elif entry.stage in (Stage.WAITING, Stage.LEAVING, Stage.BACKING_OFF):
+                self._handle(entry, Event.CANCEL)
+
+    def create(self, object_id: str, content: Payload) -> None:
+        """An object that tasks may name; they follow it to the cluster in order."""
+        self._leaving.put_nowait((object_id, content))
+        self._inputs.expect(b"", object_id)
+
+    def delete(self, object_ids: tuple[str, ...]) -> None:
+        """The client names them no more."""
+        self._inputs.delete(b"", object_ids)
+
+    # ------------------------------------------------------------------ what the cluster says
+
+    def receive(self, message: Any) -> None:
+        """A message of Scaler's about a task; what is about none that is known is late, and ignored."""
+        entry = self._named.get(bytes(message.taskId))
+        kinds = self._link.messages
+        if entry is None:
+            return
+        if isinstance(message, kinds.TaskLog):
+            self._on_output(entry, message)
+        elif isinstance(message, kinds.TaskResult):
+            entry.result = message
+            self._handle(entry, Event.RESULT)
+        elif isinstance(message, kinds.TaskCancelConfirm):
+            answers = kinds.TaskCancelConfirmType
+            answer = answers(message.cancelConfirmType.value)
+            if answer == answers.canceled:
+                self._handle(entry, Event.CANCELED)
+            elif answer == answers.cancelNotFound:
+                self._handle(entry, Event.NOT_FOUND)
+
+    def _on_output(self, entry: Entry, message: Any) -> None:
+        task_id = entry.task.task_id
+        try:
+            sign = signs.decode(message.content)
+        except ProtocolError as error:
+            log.warning("%s: %s", task_id, error)
+            return
+        match sign:
+            case None:
+                kinds = self._link.messages.TaskLog.LogType
+                stream = LogStream.STDOUT if message.logType == kinds.stdout else LogStream.STDERR
+                self._say(TaskLog(task_id, stream, message.content))
+            case signs.Started():
+                entry.mailbox = sign.mailbox
+                entry.tries += 1
+                self._handle(entry, Event.STARTED, sign)
+            case signs.Mailbox():
+                entry.mailbox = sign.mailbox
+            case signs.Stopped():
+                self._handle(entry, Event.STOPPED)
+            case signs.Ended():
+                entry.ended = Ended.decode(sign.ended)
+            case signs.Progress():
+                self._say(TaskProgress(task_id, sign.done, sign.total, sign.note))
+            case signs.Display():
+                bundle, metadata = Payload(sign.bundle.encode()), Payload(sign.metadata.encode())
+                self._say(TaskDisplay(task_id, bundle, metadata, DisplayKind(sign.kind), sign.display_id))
+
+    # ------------------------------------------------------------------ the table
+
+    def _handle(self, entry: Entry, event: Event, what: Any = None) -> None:
+        action = TABLE.get((entry.stage, event), Action.NOT_PERMITTED)
+        if action.to:
+            entry.stage = action.to[0]
+        match action:
+            case Action.SEND:
+                self._leaving.put_nowait(entry)
+            case Action.ANNOUNCE | Action.ANNOUNCE_LATE | Action.ANNOUNCE_ASK | Action.ANNOUNCE_WARN:
+                self._announce(entry, what)
+                if action in (Action.ANNOUNCE_ASK, Action.ANNOUNCE_WARN):
+                    self._ask(entry)
+            case Action.RECALL | Action.RECALL_FORCE:
+                self._stop_timers(entry)
+                self._send_cancel(entry, force=False, again=AGAIN)
+                self._grace(entry)
+            case Action.ASK | Action.WARN:
+                self._ask(entry)
+            case Action.REFUSE | Action.REFUSE_THERE:
+                self._stop_timers(entry)
+                entry.asked = False
+                self._answer(entry, TaskCancelConfirmType.CANCEL_FAILED)
+                entry.force = False
+            case Action.END:
+                self._stop_timers(entry)
+                self._send_cancel(entry, force=True, again=AGAIN)
+            case Action.FETCH:
+                self._stop_timers(entry)
+                fetching = self._loop.create_task(self._fetch(entry))
+                self._fetching.add(fetching)
+                fetching.add_done_callback(self._fetching.discard)
+            case Action.BACK_OFF:
+                self._back_off(entry)
+            case Action.DELIVER | Action.PASS_ON:
+                self._over(entry, what)
+            case Action.TAKE_BACK | Action.CONFIRM | Action.WITHDRAW:
+                kind = TaskCancelConfirmType.CANCELED
+                end = what if what is not None else TaskCancelConfirm(entry.task.task_id, kind, entry.force)
+                self._over(entry, end)
+            case Action.NOT_FOUND:
+                kind = TaskCancelConfirmType.CANCEL_NOT_FOUND
+                self._over(entry, TaskCancelConfirm(entry.task.task_id, kind, entry.force))
+            case Action.NOT_PERMITTED:
+                log.warning("%s: %s while %s", entry.task.task_id, event.value, entry.stage.value)
+
+    def _announce(self, entry: Entry, sign: signs.Started) -> None:
+        processor = f"{sign.pid} on {sign.host}"
+        self._say(TaskStarted(entry.task.task_id, processor, time.time(), entry.tries))
+
+    def _ask(self, entry: Entry) -> None:
+        """By its mailbox; the grace period begins."""
+        self._stop_timers(entry)
+        if not entry.mailbox:
+            self._handle(entry, Event.GRACE_OVER)
+            return
+        posting = self._loop.create_task(self._link.post(entry.mailbox, entry.name))
+        self._fetching.add(posting)
+        posting.add_done_callback(self._fetching.discard)
+        self._grace(entry)
+
+    def _grace(self, entry: Entry) -> None:
+        entry.timers.append(self._loop.call_later(entry.grace, self._handle, entry, Event.GRACE_OVER))
+
+    def _send_cancel(self, entry: Entry, force: bool, again: float = 0.0) -> None:
+        cancel = self._link.messages.TaskCancel
+        self._link.send(cancel(taskId=self._link.task_id(entry.name), flags=cancel.TaskCancelFlags(force=force)))
+        if again:
+            longer = min(2 * again, AGAIN_AT_MOST)
+            entry.timers.append(self._loop.call_later(again, self._send_cancel, entry, force, longer))
+
+    def _stop_timers(self, entry: Entry) -> None:
+        for timer in entry.timers:
+            timer.cancel()
+        entry.timers.clear()
+
+    def _answer(self, entry: Entry, answer: TaskCancelConfirmType) -> None:
+        self._say(TaskCancelConfirm(entry.task.task_id, answer, entry.force))
+
+    # ------------------------------------------------------------------ there and back
+
+    async def send_all(self) -> None:
+        """Store what tasks need, and send them, one after the other; for as long as the wire is there."""
+        while True:
+            what = await self._leaving.get()
+            if isinstance(what, tuple):
+                await self._send_object(*what)
+            elif what.stage is Stage.LEAVING:
+                await self._send_task(what)
+
+    async def _send_object(self, name: str, content: Payload) -> None:
+        object_id = await self._objects.put(content)
+        self._say(ObjectCreated(name))
+        if self._inputs.wanted(name):
+            self._arrive(name, object_id)
+        else:
+            self._objects.delete(object_id)
+
+    async def _send_task(self, entry: Entry) -> None:
+        task, options = entry.task, entry.task.options
+        given = self._inputs.of(entry.record)
+        if not entry.arguments:
+            client, name = entry.initializer.client, entry.initializer.name
+            names = [each.name for each in given]
+            head = Head(options.name, names, options.retry_on.hex(), task.stays, client, name)
+            function, entry.function = await self._objects.acquire(task.function)
+            entry.keys = (function,)
+            if task.arguments.nbytes <= SHARED:
+                arguments, entry.arguments = await self._objects.acquire(task.arguments, head.encode())
+                entry.keys = function, arguments
+            else:
+                entry.arguments = entry.private = await self._objects.put(task.arguments, head.encode())
+        initializer = await self._initializer_of(entry)
+        if entry.stage is not Stage.LEAVING:  # taken back meanwhile
+            self._free(entry)
+            return
+        objects = (entry.arguments, entry.function, initializer, *(bytes(each.value.data) for each in given))
+        entry.name = name_of(task.task_id)
+        entry.ended = entry.result = None
+        entry.mailbox = ""
+        self._named[entry.name] = entry
+        capabilities = {needed.name: needed.amount for needed in options.capabilities}
+        self._link.send_task(entry.name, objects, max(0, options.priority), capabilities)
+        self._handle(entry, Event.SENT)
+
+    async def _initializer_of(self, entry: Entry) -> bytes:
+        initializer = entry.initializer
+        if initializer.client not in self._initializers:
+            content = Payload(pack(initializer.function), (pack(initializer.arguments),))
+            self._initializers[initializer.client] = await self._objects.put(content)
+        return self._initializers[initializer.client]
+
+    async def _fetch(self, entry: Entry) -> None:
+        try:
+            end = await end_of(entry.task, entry.result, entry.ended, self._objects, self._link)
+        except ProtocolError as error:
+            end = End(failures.our_fault(entry.task.task_id, error))
+        died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
+        if died and not entry.tries - entry.failed:  # before it could say so
+            entry.tries += 1
+            self._say(TaskStarted(entry.task.task_id, "a worker", time.time(), entry.tries))
+        again = entry.task.options.retry_deaths if died else end.to_retry
+        if again and not entry.asked and entry.failed < entry.task.options.retries:
+            if end.words:
+                self._say(TaskLog(entry.task.task_id, LogStream.STDERR, f"{end.words}\n"))
+            self._handle(entry, Event.FAILED)
+            return
+        self._handle(entry, Event.FETCHED, end.message)
+        if end.message.outcome is TaskResultType.SUCCESS and self._inputs.wanted(entry.task.task_id):
+            self._arrive(entry.task.task_id, end.object_id)
+        elif end.object_id:
+            self._objects.delete(end.object_id)
+
+    def _back_off(self, entry: Entry) -> None:
+        del self._named[entry.name]
+        entry.failed += 1
+        pause = min(FIRST_BACKOFF * 2 ** (entry.failed - 1), LONGEST_BACKOFF)
+        entry.timers.append(self._loop.call_later(pause, self._handle, entry, Event.BACKOFF_OVER))
+
+    def _arrive(self, name: str, object_id: bytes) -> None:
+        for record in self._inputs.arrived(name, Payload(object_id)):
+            self._handle(self._entries[record.task.task_id], Event.INPUTS_THERE)
+
+    # ------------------------------------------------------------------ its end
+
+    def _over(self, entry: Entry, end: TaskResult | TaskCancelConfirm) -> None:
+        self._forget(entry)
+        self._say(end)
+        if isinstance(end, TaskResult) and end.outcome is TaskResultType.SUCCESS:
+            return
+        fallen = deque([end.task_id])  # what needs its value ends so too, as its own
+        origin = end.origin or end.task_id
+        kind = TaskCancelConfirmType.CANCELED
+        told = replace(end, origin=origin) if isinstance(end, TaskResult) else TaskCancelConfirm("", kind, True, origin)
+        while fallen:
+            needed = fallen.popleft()
+            for record in self._inputs.waiting_for(needed):
+                task_id = record.task.task_id
+                self._forget(self._entries[task_id])
+                self._say(replace(told, task_id=task_id))
+                fallen.append(task_id)
+            self._inputs.will_not_come(needed)
+
+    def _forget(self, entry: Entry) -> None:
+        entry.stage = Stage.OVER
+        self._stop_timers(entry)
+        del self._entries[entry.task.task_id]
+        self._named.pop(entry.name, None)
+        self._inputs.release(entry.record)
+        self._free(entry)
+
+    def _free(self, entry: Entry) -> None:
+        for key in entry.keys:
+            self._objects.release(key)
+        if entry.private:
+            self._objects.delete(entry.private)
+        entry.keys, entry.private = (), b""
