@@ -126,7 +126,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_none_for_an_address(tmp_path: P
     "address", ["tcp://10.0.0.1:8800", "tcp://example.org:8800", "tcp://0.0.0.0:8800", "tcp://*:1"]
 )
 def test_other_machines_need_a_cluster_engine(address: str) -> None:
-    with pytest.raises(ValueError, match=r"one machine alone.*OpenGRIS Scaler.*Dask"):
+    with pytest.raises(ValueError, match=r"one machine alone.*OpenGRIS Scaler.*scaler://"):
         LocalCluster(address)
 
 

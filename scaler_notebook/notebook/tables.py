@@ -94,6 +94,9 @@ def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
         shown = rendering.shortened(" ".join(rendering.plain(record.call).split()), MAX_CALL) if record else ""
         seconds = rendering.duration(record.seconds, settled=False) if record else ""
         rows.append([str(pid), f"{memory / 1e6:,.0f} MB" if memory else "", task or "idle", shown, seconds])
+    if not found.slots:  # a cluster, which tells its clients nothing but what becomes of their tasks
+        waiting = f"{found.queued} of this client's tasks are queued there, or on their way"
+        return Table([], []), [engine, f"{waiting}; what else the cluster does, Scaler's own tools show (scaler_top)"]
     running = sum(map(bool, found.tasks))
     notes = [
         engine,

@@ -20,8 +20,10 @@ MAX_SEARCH = 10_000  # objects looked at when an error is explained, so that a h
 def dump(value: Any) -> Payload:
     """Pickle ``value``: what the notebook defined by value, what modules define by reference.
 
+    Modules that were given to ``cloudpickle.register_pickle_by_value`` count as the notebook.
+
     The C pickler pickles a function or an instance of a class of ``__main__`` without error, by reference, and the
-    task process then finds nothing under that name. So a pickle in which ``__main__`` occurs at all is made again by
+    task process then finds nothing under that name. So a pickle in which such a name occurs at all is made again by
     cloudpickle; a false alarm costs some microseconds and no more.
 
     Raises
@@ -43,7 +45,8 @@ def dump(value: Any) -> Payload:
 
     try:
         data = pickle.dumps(value, 5, buffer_callback=keep_in_band)
-        if b"__main__" not in data:
+        by_value = ("__main__", *cloudpickle.list_registry_pickle_by_value())
+        if not any(name.encode() in data for name in by_value):
             return Payload(data, tuple(buffers))
     except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
         pass

@@ -18,7 +18,7 @@ from .places import SOCKET
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 ANY_HOST = {"0.0.0.0", "::", "*"}
-NO_CLUSTERS = "Clusters of several machines (OpenGRIS Scaler's, Dask's) are not reached by this version yet"
+CLUSTERS = "A cluster of several machines is OpenGRIS Scaler's: scaler://HOST:PORT reaches one (Dask's are not reached)"
 FORMS = "tcp://127.0.0.1:PORT or ipc:///PATH"
 ADVICE = "`scaler-notebook status` lists yours, `scaler-notebook stop` ends them, or choose another"
 
@@ -45,10 +45,8 @@ def checked(address: str, serve: bool = False) -> str:
         return f"ipc://{os.path.normpath(rest)}"
     if scheme == "ipc":
         raise ValueError(f"{address!r} is no address of an embedded engine: ipc:// takes a whole path, ipc:///PATH")
-    if scheme in ("scaler", "dask"):
-        raise ValueError(f"{address!r}: {NO_CLUSTERS}")
     if scheme != "tcp":
-        raise ValueError(f"{address!r} is no address of an embedded engine: {FORMS}")
+        raise ValueError(f"{address!r} is no address of an embedded engine: {FORMS}. {CLUSTERS}")
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or ("*" if serve else ""), parts.port
@@ -60,7 +58,7 @@ def checked(address: str, serve: bool = False) -> str:
         what = "would serve other machines too" if host in ANY_HOST else "is not this machine"
         raise ValueError(
             f"{host} {what}, and an embedded engine serves one machine alone: tcp://127.0.0.1:{port or 'PORT'}. "
-            f"{NO_CLUSTERS}"
+            f"{CLUSTERS}"
         )
     if not port and not serve:
         raise ValueError(f"{address!r} has no port between 1 and 65535: {FORMS}")

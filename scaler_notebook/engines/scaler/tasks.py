@@ -41,6 +41,7 @@ from .stages import TABLE, Action, Event, Stage
 
 log = logging.getLogger(__name__)
 
+RECALL_AT_LEAST = 1.0  # seconds; that a task has not said by then that it runs means that its code does not
 AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is said again; each time twice as long
 
 Say = Callable[[EngineMessage], None]
@@ -201,7 +202,7 @@ class Tasks:
             case Action.RECALL | Action.RECALL_FORCE:
                 self._stop_timers(entry)
                 self._send_cancel(entry, force=False, again=AGAIN)
-                self._grace(entry)
+                self._grace(entry, max(entry.grace, RECALL_AT_LEAST))
             case Action.ASK | Action.WARN:
                 self._ask(entry)
             case Action.REFUSE | Action.REFUSE_THERE:
@@ -244,10 +245,10 @@ class Tasks:
         posting = self._loop.create_task(self._link.post(entry.mailbox, entry.name))
         self._fetching.add(posting)
         posting.add_done_callback(self._fetching.discard)
-        self._grace(entry)
+        self._grace(entry, entry.grace)
 
-    def _grace(self, entry: Entry) -> None:
-        entry.timers.append(self._loop.call_later(entry.grace, self._handle, entry, Event.GRACE_OVER))
+    def _grace(self, entry: Entry, seconds: float) -> None:
+        entry.timers.append(self._loop.call_later(seconds, self._handle, entry, Event.GRACE_OVER))
 
     def _send_cancel(self, entry: Entry, force: bool, again: float = 0.0) -> None:
         cancel = self._link.messages.TaskCancel

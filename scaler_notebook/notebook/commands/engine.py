@@ -74,7 +74,7 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
 
 def connect_options(parser: argparse.ArgumentParser) -> None:
     """Of ``connect``."""
-    parser.add_argument("ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, or a variable that holds one")
+    parser.add_argument("ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one")
 
 
 def connect(shell: Any, options: argparse.Namespace) -> None:
@@ -111,7 +111,8 @@ def status(shell: Any, options: argparse.Namespace) -> None:
 
 
 def _engine(executor: NotebookExecutor) -> str:
-    return f"an engine with {executor.n_workers} workers runs at {executor.address}"
+    kind = f"an engine with {executor.n_workers} workers" if executor.n_workers else "a cluster"
+    return f"{kind} runs at {executor.address}"
 
 
 # ---------------------------------------------------------------------- settings
