@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -119,6 +120,8 @@ def context(shared_server: LabServer) -> Iterator[BrowserContext]:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A skipped test is a failed one, unless the README's table of what is not tested names it."""
+    if scaler_cluster := sys.modules.get("scaler_cluster"):
+        scaler_cluster.stop_shared()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     readme = (Path(__file__).parents[1] / "README.md").read_text()

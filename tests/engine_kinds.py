@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from scaler_cluster import shared
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
@@ -127,7 +128,7 @@ def puppet(pipe: str, stops_scheduler: bool) -> int:
                 begun = True  # first: the interrupt may come as soon as the test has read the line below
                 if stops_scheduler:
                     os.kill(os.getppid(), signal.SIGSTOP)
-                Path(pipe + BEGUN).write_text(str(time.monotonic()))
+                Path(pipe + BEGUN).write_text(f"{time.monotonic()} {os.getppid()}")
             with open(pipe) as commands:
                 if commands.read(1) == "R":
                     return VALUE
@@ -195,7 +196,8 @@ class EmbeddedDirector(Director):
     def _wait_until_begun(self) -> float:
         """Gives the time of it."""
         assert select.select([self._begun], [], [], SAFETY)[0], "the task never began"
-        return float(self._begun.read(100))
+        when, self._parent = self._begun.read(100).split()
+        return float(when)
 
     def _continue(self) -> None:
         session = self.executor._session
@@ -206,6 +208,24 @@ class EmbeddedDirector(Director):
         os.mkfifo(path)
         # Both ways: neither opening it here nor in the task has to wait for the other side.
         return self._stack.enter_context(open(path, "r+b", buffering=0))
+
+
+class ScalerDirector(EmbeddedDirector):
+    """The same on a cluster of Scaler's with one worker, which is what starts and stops the task's process."""
+
+    def _executor(self) -> NotebookExecutor:
+        return NotebookExecutor(shared(workers=1).address)
+
+    def _running_but_unannounced(self) -> ScalerFuture[Any]:
+        """A task that stops its worker before it passes on that it runs."""
+        assert self.executor.submit(needs, "").result(SAFETY) == set()  # its process has imported this module then
+        self._stack.callback(self._continue)
+        future = self.executor.submit(puppet, self._pipe, True)
+        self._wait_until_begun()
+        return future
+
+    def _continue(self) -> None:
+        os.kill(int(self._parent), signal.SIGCONT)
 
 
 _lines: queue.SimpleQueue[str] = queue.SimpleQueue()  # for led(), which runs in this process
@@ -245,4 +265,5 @@ KINDS: dict[str, type[Director]] = {
     "memory": MemoryDirector,
     "threads": ThreadDirector,
     "embedded": EmbeddedDirector,
+    "scaler": ScalerDirector,
 }

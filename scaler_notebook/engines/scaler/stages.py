@@ -12,7 +12,7 @@ What runs is asked through its :mod:`.mailbox`, and after its grace period Scale
 """
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, unique
 from types import MappingProxyType
 
 
@@ -53,6 +53,7 @@ class Event(Enum):
     BACKOFF_OVER = "end of the back-off"
 
 
+@unique
 class Action(Enum):
     """What to do about an event, and the stage that this leads to; without one the task stays."""
 
@@ -74,8 +75,8 @@ class Action(Enum):
     RECALL_FORCE = "the same, in the end with force", Stage.RECALLED_FORCE
     ASK = "ask by its mailbox, in the end refuse", Stage.ASKED
     WARN = "ask by its mailbox, in the end end it", Stage.WARNED
-    ANNOUNCE_ASK = "send TaskStarted, ask", Stage.ASKED
-    ANNOUNCE_WARN = "send TaskStarted, ask", Stage.WARNED
+    ANNOUNCE_ASK = "send TaskStarted, ask, in the end refuse", Stage.ASKED
+    ANNOUNCE_WARN = "send TaskStarted, ask, in the end end it", Stage.WARNED
     REFUSE_THERE = "answer CancelFailed", Stage.THERE
     REFUSE = "answer CancelFailed; it runs", Stage.RUNNING
     END = "cancel with force, again and again", Stage.ENDING
