@@ -55,7 +55,8 @@ class ScalerCluster:
             )
             deadline = time.monotonic() + START
             while not told.exists():
-                assert self._process.poll() is None and time.monotonic() < deadline, "the cluster did not start"
+                assert self._process.poll() is None, "the cluster did not start"
+                assert time.monotonic() < deadline, "the cluster starts too slowly"
                 time.sleep(0.01)
             self.address, self.scheduler = json.loads(told.read_text())
 

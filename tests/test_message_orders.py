@@ -58,15 +58,7 @@ ORDERS: dict[str, Outcome] = {
     "SCFCA": C.STOPPED,
 }
 
-# A cluster's worker takes a second for a new process: of its orders, the others are left to the matrix.
-QUICK = {"SR", "SX", "CSR", "SCR", "CA", "SCA", "CSA", "SCFR"}
-
-POSSIBLE = [
-    pytest.param(kind, order, marks=pytest.mark.matrix if kind == "scaler" and order not in QUICK else ())
-    for kind in KINDS
-    for order in ORDERS
-    if not needs(order) & KINDS[kind].lacks
-]
+POSSIBLE = [(kind, order) for kind in KINDS for order in ORDERS if not needs(order) & KINDS[kind].lacks]
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ class _Missing(MetaPathFinder):
     def find_spec(self, fullname, path, target=None):  # type: ignore[no-untyped-def]
         if fullname.partition(".")[0] == "scaler_notebook":
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-        return None
 
 
 sys.meta_path.insert(0, _Missing())

@@ -39,8 +39,11 @@ class Head:
     initializer: str = ""
 
     def encode(self) -> bytes:
-        """As bytes, for :meth:`decode`."""
-        return json.dumps(asdict(self)).encode()
+        """As bytes, for :meth:`decode`. Raises a ProtocolError if a field is of a wrong type."""
+        try:
+            return json.dumps(asdict(self)).encode()
+        except (TypeError, ValueError) as error:
+            raise ProtocolError(f"the task could not be sent to the cluster: {error}") from error
 
     @classmethod
     def decode(cls, data: bytes) -> "Head":

@@ -1,13 +1,13 @@
-"""A task's output and reports on their way to Scaler's worker, which makes a message of every ``write``."""
+"""Output in whole lines, reports at a pace, and what tells them the time."""
 
 import io
 import threading
 import time
 from collections.abc import Callable
-from typing import TextIO
+from contextlib import AbstractContextManager
+from typing import Any
 
 LONGEST = 8192  # characters that wait for the end of their line
-INTERVAL = 0.05  # seconds between two reports of progress
 
 
 class Lines(io.TextIOBase):
@@ -15,17 +15,18 @@ class Lines(io.TextIOBase):
 
     Parameters
     ----------
-    stream
-        Where whole lines go, each with one ``write``.
-    before
-        Gives what is to be written before anything else, or has it written.
+    write
+        Takes whole lines, several at once if they were written at once.
+    mutex
+        Shared with the other streams of the same task.
     """
 
-    def __init__(self, stream: TextIO, before: Callable[[], str | None]) -> None:
-        self._stream, self._before = stream, before
-        self.begun = False
-        self._mutex = threading.RLock()  # an interrupt's handler may write too
+    def __init__(self, write: Callable[[str], object], mutex: AbstractContextManager[Any]) -> None:
+        self._write, self._mutex = write, mutex
         self._waiting = ""
+        self.before: Callable[[], None] | None = (
+            None  # called before something new waits: the others' was written first
+        )
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -36,6 +37,8 @@ class Lines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         with self._mutex:
+            if self.before is not None:
+                self.before()
             self._waiting += text
             end = max(self._waiting.rfind("\n"), self._waiting.rfind("\r")) + 1
             if end or len(self._waiting) > LONGEST:
@@ -47,52 +50,9 @@ class Lines(io.TextIOBase):
             if self._waiting:
                 self._send(len(self._waiting))
 
-    def pass_by(self, text: str) -> None:
-        """A write of its own, after what waits."""
-        with self._mutex:
-            self.begin()
-            self.flush()
-            self._stream.write(text)
-
-    def begin(self) -> None:
-        """Write what comes before anything else, if that was not done yet."""
-        with self._mutex:
-            if not self.begun:
-                self.begun = True
-                if text := self._before():
-                    self._stream.write(text)
-
     def _send(self, end: int) -> None:
-        self.begin()
         text, self._waiting = self._waiting[:end], self._waiting[end:]
-        self._stream.write(text.encode(errors="replace").decode())  # a lone surrogate has no form on the wire
-
-
-class Reports:
-    """Takes reports of progress, any number of them, and passes on some, the last one included.
-
-    Parameters
-    ----------
-    send
-        Takes those that go.
-    """
-
-    def __init__(self, send: Callable[[float, float, str], None]) -> None:
-        self._send = send
-        self._next = 0.0
-        self._kept: tuple[float, float, str] | None = None
-
-    def __call__(self, done: float, total: float, note: str) -> None:
-        self._kept = done, total, note
-        if time.monotonic() >= self._next:
-            self.flush()
-
-    def flush(self) -> None:
-        """Pass on what was kept back."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            self._next = time.monotonic() + INTERVAL
-            self._send(*kept)
+        self._write(text.encode(errors="replace").decode())  # a lone surrogate has no form on the wire
 
 
 class Alarm:
@@ -105,8 +65,8 @@ class Alarm:
     """
 
     def __init__(self, delay: float) -> None:
-        self._delay = delay
-        self._changed = threading.Condition()
+        self.delay = delay
+        self._changed = threading.Condition(threading.RLock())  # an interrupt's handler may set it too
         self._call: Callable[[], object] | None = None
         threading.Thread(target=self._watch, name="scaler_notebook alarm", daemon=True).start()
 
@@ -127,8 +87,40 @@ class Alarm:
                 while self._call is None:
                     self._changed.wait()
                 call = self._call
-            time.sleep(self._delay)
+            time.sleep(self.delay)
             with self._changed:
                 if self._call is call:
                     self._call = None
                     call()
+
+
+class Reports:
+    """Takes reports of progress, any number of them, and passes on some, the last one before a pause included.
+
+    Parameters
+    ----------
+    send
+        Takes those that go.
+    pace
+        What knows when the next may go.
+    """
+
+    def __init__(self, send: Callable[[float, float, str], None], pace: Alarm) -> None:
+        self._send, self._pace = send, pace
+        self._next = 0.0
+        self._kept: tuple[float, float, str] | None = None
+
+    def __call__(self, done: float, total: float, note: str) -> None:
+        waits = self._kept is not None
+        self._kept = done, total, note
+        if time.monotonic() >= self._next:
+            self.flush()
+        elif not waits:
+            self._pace.set(self.flush)
+
+    def flush(self) -> None:
+        """Pass on what was kept back."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            self._next = time.monotonic() + self._pace.delay
+            self._send(*kept)

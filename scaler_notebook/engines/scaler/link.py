@@ -121,10 +121,14 @@ class Link:
 
     def close(self) -> None:
         """Idempotent."""
-        for connector in (self._scheduler, self._storage):
+        connectors, self._scheduler, self._storage = (self._scheduler, self._storage), None, None
+        for connector in connectors:
             if connector is not None:
                 connector.destroy()
-        self._backend.destroy()
+                connector._ymq_context = None  # its threads and pipes; 2.9 forgets where the connection broke
+        if self._backend is not None:
+            self._backend.destroy()
+        self._backend = None
 
     # ------------------------------------------------------------------ what goes
 

@@ -17,13 +17,14 @@ import threading
 import time
 from functools import cache
 from mmap import PAGESIZE
+from multiprocessing import process
 from types import FrameType
 from typing import Any
 
 import psutil
 
 from ...protocol import failures, payloads
-from ...protocol.messages import DisplayKind, Payload, SegmentRef
+from ...protocol.messages import Payload, SegmentRef
 from .. import current_task, displays, inputs
 from ..embedded.interrupts import ArmedRun, AskPage, Interrupts
 from ..embedded.measuring import Measurement
@@ -31,12 +32,14 @@ from ..progress import watch_for_tqdm
 from . import signs
 from .bootstrap import ROOT
 from .envelope import Ended, Failed, Head
-from .lines import Alarm, Lines, Reports
+from .lines import Alarm
 from .link import current_name, own_processor, task_of
 from .mailbox import Mailbox
 from .packing import content, pack, unpack
+from .voice import Voice
 
 ANNOUNCE_AFTER = 0.005  # seconds; that a task runs is not worth a message if it ends sooner
+REPORT_EVERY = 0.05  # seconds between two reports of progress
 CHILDREN_GO = 1.0  # seconds that tasks which a cancelled task has submitted get to be cancelled, before it is gone
 HOST = socket.gethostname()
 
@@ -91,12 +94,14 @@ class _Process:
         self._prepared: set[str] = set()  # the clients whose initializer has run
         self._run: ArmedRun | None = None
         self._name = ""  # the task's, at the cluster
-        self._lines = Lines(sys.stdout, before=str)
-        self._alarm = Alarm(ANNOUNCE_AFTER)
+        self._voice: Voice | None = None
+        self._alarm, self._pace = Alarm(ANNOUNCE_AFTER), Alarm(REPORT_EVERY)
         self._seq = 0
+        self._pid = os.getpid()
         self._leaving = False  # the worker ends this process
         self._processor = own_processor()
         self._mailbox = self._new_mailbox()
+        _mend_multiprocessing()
         watch_for_tqdm()
         displays.watch_for_ipython()
 
@@ -105,11 +110,11 @@ class _Process:
     def run(self, call: _Call) -> bytes:
         """:func:`run`."""
         self._seq += 1
-        out, err = sys.stdout, sys.stderr  # Scaler's, which send what is written
-        reports = Reports(lambda done, total, note: self._tell(signs.Progress(done, total, note)))
-        armed = self._run = self._interrupts.new_run(self._seq)
+        out, err = sys.stdout, sys.stderr
+        voice = Voice(out, err, self._started, self._alarm, self._pace)
+        armed = self._interrupts.new_run(self._seq)
         task = current_task.CurrentTask(
-            call.task_id, call.head.name, armed.asked, armed.shield, reports, self._publish, self._address()
+            call.task_id, call.head.name, armed.asked, armed.shield, voice.reports, voice.publish, self._address()
         )
         end: list[str] = []
 
@@ -120,28 +125,26 @@ class _Process:
 
         measurement = Measurement()
         with self._listening():
-            lines = Lines(out, before=self._start_sign)
-            self._name, self._lines = call.name, lines
-            sys.stdout, sys.stderr = lines, Lines(err, before=lines.begin)
+            self._name, self._voice, self._run = call.name, voice, armed
+            sys.stdout, sys.stderr = voice.stdout, voice.stderr
             current_task.begin(task)
-            self._alarm.set(lines.begin)
+            voice.begin()
             try:
                 payload = self._interrupts.run(
                     armed, body=lambda: self._body(call), stopped=self._stopped, failed=failed
                 )
             finally:
-                self._alarm.clear()
+                if os.getpid() != self._pid:  # a process that the task has forked, and let return: it is not the task
+                    os._exit(bool(end))
                 self._name = ""
                 current_task.end()
                 inputs.end()
-                reports.flush()
-                sys.stdout.flush()
-                sys.stderr.flush()
                 sys.stdout, sys.stderr = out, err
         self._run = None
         ended = Ended.of(measurement.figures(), end[0] if end else Ended.SUCCESS)
         if call.head.stays:
-            self._tell(signs.Ended(ended.encode().decode()))
+            voice.tell(signs.Ended(ended.encode().decode()))
+        voice.close()
         blob = pack(payload, ended.encode())
         if not end:
             return blob
@@ -160,8 +163,8 @@ class _Process:
         finally:
             displays.flush_figures()
 
-    def _described(self, call: _Call, error: BaseException) -> failures.RemoteFailure:
-        if isinstance(error, ModuleNotFoundError) and error.name:
+    def _described(self, call: _Call, error: Any) -> failures.RemoteFailure:
+        if issubclass(type(error), ModuleNotFoundError) and error.name:
             note = (
                 f"The worker on {HOST} has no module {error.name!r}: install it there, or send it along: "
                 f"cloudpickle.register_pickle_by_value({error.name.partition('.')[0]})"
@@ -207,11 +210,13 @@ class _Process:
 
     def _stopped(self) -> Payload:
         """The interrupt has sufficed. What the task has left here goes with the process."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if self._leaving:
+        assert self._voice is not None
+        self._voice.reports.flush()
+        self._voice.stderr.flush()
+        self._voice.stdout.flush()
+        if self._leaving:  # not as a sign: it may be the worker that ends, and Scaler runs the task elsewhere then
             _leave()
-        self._tell(signs.Stopped())
+        self._voice.tell(signs.Stopped())
         while True:
             time.sleep(60)  # SIGTERM ends it
 
@@ -232,8 +237,12 @@ class _Process:
         return Mailbox(storage, self._ask, self._moved)
 
     def _moved(self) -> None:
-        if self._mailbox is not None and self._name and self._lines.begun:
-            self._tell(signs.Mailbox(self._mailbox.name))
+        voice = self._voice
+        if self._mailbox is not None and voice is not None and voice.begun:
+            voice.tell(signs.Mailbox(self._mailbox.name))
+
+    def _started(self) -> signs.Started:
+        return signs.Started(os.getpid(), HOST, self._mailbox.name if self._mailbox is not None else "")
 
     def _address(self) -> str:
         """Where the task's own code reaches the cluster."""
@@ -241,15 +250,6 @@ class _Process:
             return ""
         address = self._processor.scheduler_address()
         return f"scaler://{address.host}:{address.port}" if address.type.value == "tcp" else ""
-
-    def _start_sign(self) -> str:
-        return signs.encode(signs.Started(os.getpid(), HOST, self._mailbox.name if self._mailbox is not None else ""))
-
-    def _tell(self, sign: signs.Sign) -> None:
-        self._lines.pass_by(signs.encode(sign))
-
-    def _publish(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
-        self._tell(signs.Display(kind.value, display_id, bundle.decode(), metadata.decode()))
 
 
 def _end_of(call: _Call, error: BaseException) -> str:
@@ -264,6 +264,13 @@ def _end_of(call: _Call, error: BaseException) -> str:
         print(f"not tried again: what retry_on names cannot be loaded on this worker: {words}", file=sys.stderr)
         return Ended.FAILED_FOR_GOOD
     return Ended.FAILED if matches else Ended.FAILED_FOR_GOOD
+
+
+def _mend_multiprocessing() -> None:
+    """Scaler's process object hides an attribute of multiprocessing's (2.9), and no task could start a process."""
+    own: Any = process.current_process()
+    if not isinstance(own._identity, tuple):
+        own._identity = ()
 
 
 def _leave() -> None:

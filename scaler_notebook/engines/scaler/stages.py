@@ -40,6 +40,7 @@ class Event(Enum):
     INPUT_FAILED = "an input failed"
     INPUT_CANCELLED = "an input was cancelled"
     SENT = "sent"
+    UNSENDABLE = "cannot be sent"
     STARTED = "it says that it has started"  # more than once, if its worker is lost: Scaler runs it again
     CANCEL = "TaskCancel"
     CANCEL_FORCE = "TaskCancel(force)"
@@ -111,6 +112,7 @@ def _table() -> dict[tuple[Stage, Event], Action]:
         e.INPUT_FAILED: (a.PASS_ON, no, no, no, no, no, no, no, no, no, no),
         e.INPUT_CANCELLED: (a.WITHDRAW, no, no, no, no, no, no, no, no, no, no),
         e.SENT: (no, a.NOTE, no, no, no, no, no, no, no, no, no),
+        e.UNSENDABLE: (no, a.PASS_ON, no, no, no, no, no, no, no, no, no),
         e.STARTED: (
             *(no, no, a.ANNOUNCE, no, a.ANNOUNCE, a.ANNOUNCE_ASK, a.ANNOUNCE_WARN),
             *(a.ANNOUNCE_ASK, a.ANNOUNCE_WARN, a.ANNOUNCE_LATE, ig),

@@ -274,7 +274,10 @@ class Tasks:
             if isinstance(what, tuple):
                 await self._send_object(*what)
             elif what.stage is Stage.LEAVING:
-                await self._send_task(what)
+                try:
+                    await self._send_task(what)
+                except ProtocolError as error:
+                    self._handle(what, Event.UNSENDABLE, failures.our_fault(what.task.task_id, error))
 
     async def _send_object(self, name: str, content: Payload) -> None:
         object_id = await self._objects.put(content)
@@ -290,14 +293,14 @@ class Tasks:
         if not entry.arguments:
             client, name = entry.initializer.client, entry.initializer.name
             names = [each.name for each in given]
-            head = Head(options.name, names, options.retry_on.hex(), task.stays, client, name)
+            head = Head(options.name, names, options.retry_on.hex(), task.stays, client, name).encode()
             function, entry.function = await self._objects.acquire(task.function)
             entry.keys = (function,)
             if task.arguments.nbytes <= SHARED:
-                arguments, entry.arguments = await self._objects.acquire(task.arguments, head.encode())
+                arguments, entry.arguments = await self._objects.acquire(task.arguments, head)
                 entry.keys = function, arguments
             else:
-                entry.arguments = entry.private = await self._objects.put(task.arguments, head.encode())
+                entry.arguments = entry.private = await self._objects.put(task.arguments, head)
         initializer = await self._initializer_of(entry)
         if entry.stage is not Stage.LEAVING:  # taken back meanwhile
             self._free(entry)

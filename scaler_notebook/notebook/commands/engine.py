@@ -74,7 +74,9 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
 
 def connect_options(parser: argparse.ArgumentParser) -> None:
     """Of ``connect``."""
-    parser.add_argument("ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one")
+    parser.add_argument(
+        "ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one"
+    )
 
 
 def connect(shell: Any, options: argparse.Namespace) -> None:
