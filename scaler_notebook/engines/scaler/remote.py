@@ -30,16 +30,16 @@ from ..embedded.interrupts import ArmedRun, AskPage, Interrupts
 from ..embedded.measuring import Measurement
 from ..progress import watch_for_tqdm
 from . import signs
+from .alarm import Alarm
 from .bootstrap import ROOT
 from .envelope import Ended, Failed, Head
-from .lines import Alarm
 from .link import current_name, own_processor, task_of
 from .mailbox import Mailbox
 from .packing import content, pack, unpack
 from .voice import Voice
 
 ANNOUNCE_AFTER = 0.005  # seconds; that a task runs is not worth a message if it ends sooner
-REPORT_EVERY = 0.05  # seconds between two reports of progress
+SPEAK_EVERY = 0.04  # seconds; output and progress that come faster go together
 CHILDREN_GO = 1.0  # seconds that tasks which a cancelled task has submitted get to be cancelled, before it is gone
 HOST = socket.gethostname()
 
@@ -95,7 +95,7 @@ class _Process:
         self._run: ArmedRun | None = None
         self._name = ""  # the task's, at the cluster
         self._voice: Voice | None = None
-        self._alarm, self._pace = Alarm(ANNOUNCE_AFTER), Alarm(REPORT_EVERY)
+        self._alarm, self._pace = Alarm(ANNOUNCE_AFTER), Alarm(SPEAK_EVERY)
         self._seq = 0
         self._pid = os.getpid()
         self._leaving = False  # the worker ends this process
@@ -114,7 +114,7 @@ class _Process:
         voice = Voice(out, err, self._started, self._alarm, self._pace)
         armed = self._interrupts.new_run(self._seq)
         task = current_task.CurrentTask(
-            call.task_id, call.head.name, armed.asked, armed.shield, voice.reports, voice.publish, self._address()
+            call.task_id, call.head.name, armed.asked, armed.shield, voice.report, voice.publish, self._address()
         )
         end: list[str] = []
 
@@ -211,9 +211,7 @@ class _Process:
     def _stopped(self) -> Payload:
         """The interrupt has sufficed. What the task has left here goes with the process."""
         assert self._voice is not None
-        self._voice.reports.flush()
-        self._voice.stderr.flush()
-        self._voice.stdout.flush()
+        self._voice.flush(last=True)
         if self._leaving:  # not as a sign: it may be the worker that ends, and Scaler runs the task elsewhere then
             _leave()
         self._voice.tell(signs.Stopped())

@@ -1,85 +1,152 @@
 """What a task on a worker says while it runs: its output, and the signs between the lines."""
 
+import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from typing import TextIO
 
 from ...protocol.messages import DisplayKind
 from . import signs
-from .lines import Alarm, Lines, Reports
+from .alarm import Alarm
+
+MOST = 8 * 1024 * 1024  # characters of output that are sent as they come; of more, the end alone
+TAIL = 64 * 1024  # characters of that end
 
 
 class Voice:
     """Of one run of a task; any thread may use it. After :meth:`close` it is silent, whoever still holds it.
 
+    Scaler's worker makes a message of every ``write``, so what is written in quick succession is written together. A
+    process that dies takes along what waits for that: less than the pace's delay.
+
     Parameters
     ----------
     out, err
-        Scaler's streams, which make a message of every ``write``.
+        Scaler's streams.
     started
         Gives the sign that comes before anything else, or after a while if there is nothing else.
     alarm, pace
-        What knows the times: until that sign, and between two reports of progress.
+        What knows the times: until that sign, and between two writes.
     """
 
     def __init__(
         self, out: TextIO, err: TextIO, started: Callable[[], signs.Started], alarm: Alarm, pace: Alarm
     ) -> None:
-        self._out, self._started = out, started
+        self._out, self._err, self._started = out, err, started
         self._alarm, self._pace = alarm, pace
         self._mutex = threading.RLock()  # an interrupt's handler may speak too
-        self._begun = self._over = False
+        self.begun = False  # has it said anything?
+        self._over = False
         self._pid = os.getpid()
-        self.stdout = Lines(lambda text: self._write(out, text), self._mutex)
-        self.stderr = Lines(lambda text: self._write(err, text), self._mutex)
-        self.stdout.before, self.stderr.before = self.stderr.flush, self.stdout.flush
-        self.reports = Reports(lambda done, total, note: self.tell(signs.Progress(done, total, note)), pace)
+        self._next = 0.0  # when it may speak again
+        self._waiting: list[tuple[TextIO, str]] = []
+        self._report: signs.Progress | None = None
+        self._left = MOST
+        self._tail: list[tuple[TextIO, str]] = []  # of a flood, with the characters in it and before it
+        self._kept = self._dropped = 0
+        self.stdout, self.stderr = Stream(self, out), Stream(self, err)
 
     def begin(self) -> None:
         """The task's code begins."""
         self._alarm.set(self._say_started)
 
-    def tell(self, sign: signs.Sign) -> None:
-        """After what was written before."""
+    def write(self, stream: TextIO, text: str) -> None:
+        """Soon, and in order."""
+        text = text.encode(errors="replace").decode()  # a lone surrogate has no form on the wire
+        if os.getpid() != self._pid:  # a process that the task has forked: Scaler's streams have no threads there
+            if sys.__stdout__ is not None:
+                sys.__stdout__.write(text)  # the worker's log
+                sys.__stdout__.flush()
+            return
         with self._mutex:
-            self.stdout.flush()
-            self.stderr.flush()
-            self._write(self._out, signs.encode(sign))
+            sent, kept = text[: self._left], text[self._left :]
+            self._left -= len(sent)
+            if sent:
+                self._waiting.append((stream, sent))
+                self._soon()
+            if kept:
+                self._tail.append((stream, kept))
+                self._kept += len(kept)
+                while self._kept - len(self._tail[0][1]) >= TAIL:
+                    self._kept -= len(first := self._tail.pop(0)[1])
+                    self._dropped += len(first)
+
+    def report(self, done: float, total: float, note: str) -> None:
+        """Progress; of many reports some go, the last one before a pause included."""
+        with self._mutex:
+            self._report = signs.Progress(done, total, note)
+            self._soon()
 
     def publish(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
         """As :mod:`..displays` has it."""
         self.tell(signs.Display(kind.value, display_id, bundle.decode(), metadata.decode()))
 
+    def tell(self, sign: signs.Sign) -> None:
+        """Now, after what was said before."""
+        with self._mutex:
+            self.flush(last=True)
+            self._say(self._out, signs.encode(sign))
+
+    def flush(self, last: bool = False) -> None:
+        """Say what waits, now; and the end of a flood, if it is the ``last``."""
+        with self._mutex:
+            self._next = time.monotonic() + self._pace.delay
+            waiting, self._waiting = self._waiting, []
+            if last and self._tail:
+                words = f"\n[… {self._dropped / 2**20:.0f} MB of output dropped …]\n"
+                waiting += [(self._tail[0][0], words)] * bool(self._dropped) + self._tail
+                self._tail, self._kept, self._dropped = [], 0, 0
+            for stream, texts in groupby(waiting, itemgetter(0)):
+                self._say(stream, "".join(text for _, text in texts))
+            report, self._report = self._report, None
+            if report is not None:
+                self._say(self._out, signs.encode(report))
+
     def close(self) -> None:
-        """Say what was kept back; that is all."""
+        """Say what waits; that is all."""
         self._alarm.clear()
         self._pace.clear()
         with self._mutex:
-            self.reports.flush()
-            self.stdout.flush()
-            self.stderr.flush()
+            self.flush(last=True)
             self._over = True
 
-    @property
-    def begun(self) -> bool:
-        """Has it said anything?"""
-        return self._begun
+    def _soon(self) -> None:
+        if time.monotonic() >= self._next:
+            self.flush()
+        else:
+            self._pace.set(self.flush)
 
     def _say_started(self) -> None:
         with self._mutex:
-            if not self._begun and not self._over:
-                self._begun = True
+            if not self.begun and not self._over:
+                self.begun = True
                 self._out.write(signs.encode(self._started()))
 
-    def _write(self, stream: TextIO, text: str) -> None:
-        if os.getpid() != self._pid:  # a process that the task has forked: Scaler's streams have no threads there
-            if sys.__stdout__ is not None and not text.startswith(signs.BEGIN):
-                sys.__stdout__.write(text)  # the worker's log
-                sys.__stdout__.flush()
-            return
-        with self._mutex:
-            if not self._over:
-                self._say_started()
-                stream.write(text)
+    def _say(self, stream: TextIO, text: str) -> None:
+        if not self._over and os.getpid() == self._pid:
+            self._say_started()
+            stream.write(text)
+
+
+class Stream(io.TextIOBase):
+    """``sys.stdout`` or ``sys.stderr`` of a task."""
+
+    encoding = "utf-8"
+
+    def __init__(self, voice: Voice, stream: TextIO) -> None:
+        self._voice, self._stream = voice, stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._voice.write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._voice.flush()
