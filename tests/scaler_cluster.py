@@ -21,8 +21,8 @@ MARK = "SCALER_CLUSTER_OF_TESTS"
 IOContext()  # the first one of a process makes a pipe for signals (libuv's), which stays to the end
 
 START = 30.0  # seconds until its workers must be there
-SCRIPT = Path(__file__).with_name("start_scaler.py")
 NOWHERE = Path(__file__).parent / "without_package"  # first in a path, it hides this package
+SCRIPT = NOWHERE / "start_scaler.py"  # its directory is in the path of all of the cluster
 
 
 class ScalerCluster:
@@ -80,7 +80,7 @@ class ScalerCluster:
         """End it; nothing of it is left then."""
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(3)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

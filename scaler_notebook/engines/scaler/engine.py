@@ -31,7 +31,7 @@ from .address import parsed
 from .link import Link, all_of, probe
 from .tasks import Tasks
 
-ANSWER_TIMEOUT = 5.0  # seconds; a scheduler that lives answers in milliseconds
+ANSWER_TIMEOUT = 3.0  # seconds; a scheduler that lives answers in milliseconds, one that starts in half a second
 
 
 class ScalerEngine:

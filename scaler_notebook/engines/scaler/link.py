@@ -19,6 +19,7 @@ from typing import Any
 from ...protocol.errors import EngineLostError, EngineStartError
 
 NEEDS = "pip install 'scaler-notebook[scaler]'"
+REFUSED_AGAIN = 0.05  # seconds
 GOODBYE = 2.0  # seconds for the last words
 
 
@@ -55,12 +56,14 @@ class Link:
         self.messages: Any = capnp
         self.object_id, self.task_id = ObjectID, TaskID
         self.client = ClientID.generate_client_id("scaler_notebook")
-        self._name = name
+        self.name = name
         self._address = AddressConfig.from_string(address)
+        self.endpoint = self._address.host.strip("[]"), self._address.port
         self._storage_address = AddressConfig.from_string(storage) if storage is not None else None
         self._new_address: Any = AddressConfig
         self._heartbeat, self._silence = heartbeat, silence
-        self._backend = get_network_backend_from_env()
+        self._new_backend = get_network_backend_from_env
+        self._backend: Any = None  # has threads and pipes
         self._scheduler: Any = None
         self._storage: Any = None
         self._heard = time.monotonic()
@@ -85,6 +88,7 @@ class Link:
             else:
                 receive(message)
 
+        self._backend = self._new_backend()
         self._scheduler = self._backend.create_async_connector(self.client, received)
         self._storage = self._backend.create_async_object_storage_connector(self.client)
         try:
@@ -99,7 +103,7 @@ class Link:
             raise
         except Exception as error:
             raise EngineLostError(
-                f"the cluster at {self._name} has ended or closed the connection, and what it had not ended of this "
+                f"the cluster at {self.name} has ended or closed the connection, and what it had not ended of this "
                 f"client's tasks with it ({type(error).__name__}: {error})"
             ) from error
         finally:
@@ -223,7 +227,7 @@ class Link:
             await asyncio.sleep(self._heartbeat)
             silent = time.monotonic() - self._heard
             if silent > self._silence:
-                raise EngineLostError(f"the cluster at {self._name} has not answered for {silent:.0f} s")
+                raise EngineLostError(f"the cluster at {self.name} has not answered for {silent:.0f} s")
 
     async def _on_echo(self, message: Any) -> None:
         self._heard = time.monotonic()
@@ -273,6 +277,19 @@ def probe(link: Link, timeout: float) -> None:
     EngineStartError
         Nothing that is a Scaler scheduler does, within so many seconds.
     """
+    no_answer = EngineStartError(
+        f"nobody answers at {link.name} within {timeout:.0f} s: is an OpenGRIS Scaler scheduler running there "
+        "(scaler_scheduler, SchedulerClusterCombo), reached from this machine, and is the port its own?"
+    )
+    deadline = time.monotonic() + timeout
+    while True:  # a scheduler that has just been started is not there yet
+        try:
+            socket.create_connection(link.endpoint, max(0.1, deadline - time.monotonic())).close()
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise no_answer from error
+        time.sleep(REFUSED_AGAIN)
     answered: list[bool] = []
 
     async def ask() -> None:
@@ -290,10 +307,7 @@ def probe(link: Link, timeout: float) -> None:
     thread.start()
     thread.join(timeout + GOODBYE + 1.0)
     if not answered:
-        raise EngineStartError(
-            f"nobody answers at {link._name} within {timeout:.0f} s: is an OpenGRIS Scaler scheduler running there "
-            "(scaler_scheduler, SchedulerClusterCombo), reached from this machine, and is the port its own?"
-        )
+        raise no_answer
 
 
 async def all_of(*work: Coroutine[Any, Any, None]) -> None:

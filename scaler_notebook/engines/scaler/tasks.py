@@ -59,6 +59,7 @@ class Entry:
     keys: tuple[bytes, ...] = ()  # of those that are shared
     private: bytes = b""  # the one that is not
     name: bytes = b""  # of this try, at the cluster
+    begun: bool = False  # this try, as it says itself
     mailbox: str = ""
     tries: int = 0  # started
     failed: int = 0
@@ -92,7 +93,7 @@ class Tasks:
     @property
     def queued(self) -> int:
         """How many have not started, as far as known."""
-        return sum(entry.tries == entry.failed for entry in self._entries.values())
+        return sum(not entry.begun for entry in self._entries.values())
 
     # ------------------------------------------------------------------ what the client says
 
@@ -171,7 +172,7 @@ class Tasks:
                 stream = LogStream.STDOUT if message.logType == kinds.stdout else LogStream.STDERR
                 self._say(TaskLog(task_id, stream, message.content))
             case signs.Started():
-                entry.mailbox = sign.mailbox
+                entry.mailbox, entry.begun = sign.mailbox, True
                 entry.tries += 1
                 self._handle(entry, Event.STARTED, sign)
             case signs.Mailbox():
@@ -308,7 +309,7 @@ class Tasks:
         objects = (entry.arguments, entry.function, initializer, *(bytes(each.value.data) for each in given))
         entry.name = name_of(task.task_id)
         entry.ended = entry.result = None
-        entry.mailbox = ""
+        entry.mailbox, entry.begun = "", False
         self._named[entry.name] = entry
         capabilities = {needed.name: needed.amount for needed in options.capabilities}
         self._link.send_task(entry.name, objects, max(0, options.priority), capabilities)
@@ -327,11 +328,12 @@ class Tasks:
         except ProtocolError as error:
             end = End(failures.our_fault(entry.task.task_id, error))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
-        if died and not entry.tries - entry.failed:  # before it could say so
+        again = entry.task.options.retry_deaths if died else end.to_retry
+        again = again and not entry.asked and entry.failed < entry.task.options.retries
+        if not entry.begun and (again or died or entry.failed):  # it ended before it was worth a sign, and counts
             entry.tries += 1
             self._say(TaskStarted(entry.task.task_id, "a worker", time.time(), entry.tries))
-        again = entry.task.options.retry_deaths if died else end.to_retry
-        if again and not entry.asked and entry.failed < entry.task.options.retries:
+        if again:
             if end.words:
                 self._say(TaskLog(entry.task.task_id, LogStream.STDERR, f"{end.words}\n"))
             self._handle(entry, Event.FAILED)
