@@ -1,4 +1,4 @@
-"""Makes docs/states.md, drawings and tables of the two state machines, from the tables that the code carries out."""
+"""Makes docs/states.md, drawings and tables of the three state machines, from the tables that the code carries out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler_notebook.engines.embedded import stages
+from scaler_notebook.engines.scaler import stages as scaler_stages
 from scaler_notebook.protocol import states
 
 PAGE = Path(__file__).parents[1] / "docs" / "states.md"
@@ -15,7 +16,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "states.md"
 Table = Mapping[tuple[Any, Any], Any]  # (state, event) → action; the action's ``to`` are the states that it leads to
 
 HEAD = """\
-# The two state machines
+# The three state machines
 
 Made by `tools/draw_states.py` from the tables that the code carries out; a test compares them. A drawing shows the
 events that move a task; the table below it shows every event in every state, with what is done and, after an arrow,
@@ -65,6 +66,7 @@ def page() -> str:
     for title, module, first in (
         ("A task as its future sees it", states, states.TaskState.SUBMITTED),
         ("A task in the scheduler's hands", stages, stages.Stage.QUEUED),
+        ("A task at a cluster of Scaler's, as its client sees it", scaler_stages, scaler_stages.Stage.WAITING),
     ):
         path = module.__name__.replace(".", "/") + ".py"
         parts += [f"## {title}\n\n[`{path}`](../{path}) has the table, and what each state and action means.\n"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from asyncio import AbstractEventLoop
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ from . import shipping
 from .address import parsed
 from .link import Link, all_of, probe
 from .tasks import Tasks
+
+log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT = 3.0  # seconds; a scheduler that lives answers in milliseconds, one that starts in half a second
 
@@ -84,6 +87,7 @@ class ScalerEngine:
             if not isinstance(error, EngineLostError):
                 words = f"the connection to the cluster at {self.address} broke ({type(error).__name__}: {error})"
                 error = EngineLostError(words)
+            await self._tasks.close()
             self._loop = None
             self._lost(error)
 
@@ -130,6 +134,7 @@ class ScalerEngine:
 
     async def _leave(self) -> None:
         await self._link.leave()
+        await self._tasks.close()
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
         self._link.close()
@@ -141,7 +146,10 @@ class ScalerEngine:
         if isinstance(message, self._link.messages.ClientShutdownResponse):
             self._say(ClientShutdownResponse(message.accepted))
         else:
-            self._tasks.receive(message)
+            try:
+                self._tasks.receive(message)
+            except Exception:  # one message that we do not understand must not take the others along
+                log.exception("a message of the cluster could not be handled")
 
     def _say(self, message: EngineMessage) -> None:
         if self._loop is not None:

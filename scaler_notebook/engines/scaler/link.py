@@ -171,9 +171,12 @@ class Link:
         await self._storage.set_object(self.object_id(bytes.fromhex(name)), content)
 
     async def get(self, object_id: bytes) -> bytes:
-        """The content of an object; waits until it is there."""
+        """The content of an object; waits until it is there. Raises an EngineLostError if the storage is gone."""
         await self._there.wait()
-        content: bytes = await self._storage.get_object(self.object_id(object_id))
+        try:
+            content: bytes = await self._storage.get_object(self.object_id(object_id))
+        except Exception as error:
+            raise EngineLostError(f"the storage of the cluster at {self.name} does not answer: {error}") from error
         return content
 
     def delete(self, object_ids: Iterable[bytes]) -> None:

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...protocol import failures
-from ...protocol.errors import ProtocolError
+from ...protocol.errors import EngineLostError, ProtocolError
 from ...protocol.messages import (
     DisplayKind,
     EngineMessage,
@@ -86,7 +86,7 @@ class Tasks:
         self._entries: dict[str, Entry] = {}
         self._named: dict[bytes, Entry] = {}  # by Scaler's id
         self._leaving: asyncio.Queue[Entry | tuple[str, Payload]] = asyncio.Queue()
-        self._fetching: set[asyncio.Task[None]] = set()
+        self._begun: set[asyncio.Task[None]] = set()
         self._initializers: dict[str, bytes] = {}  # the stored ones, by their client
         self.initializer = Initializer()  # of tasks that are still to come
 
@@ -94,6 +94,14 @@ class Tasks:
     def queued(self) -> int:
         """How many have not started, as far as known."""
         return sum(not entry.begun for entry in self._entries.values())
+
+    async def close(self) -> None:
+        """End what is under way; nobody is told of it."""
+        for entry in self._entries.values():
+            self._stop_timers(entry)
+        for work in self._begun:
+            work.cancel()
+        await asyncio.gather(*self._begun, return_exceptions=True)
 
     # ------------------------------------------------------------------ what the client says
 
@@ -147,7 +155,10 @@ class Tasks:
         if entry is None:
             return
         if isinstance(message, kinds.TaskLog):
-            self._on_output(entry, message)
+            try:
+                self._on_output(entry, message)
+            except ProtocolError as error:
+                log.warning("%s: %s", entry.task.task_id, error)
         elif isinstance(message, kinds.TaskResult):
             entry.result = message
             self._handle(entry, Event.RESULT)
@@ -161,12 +172,7 @@ class Tasks:
 
     def _on_output(self, entry: Entry, message: Any) -> None:
         task_id = entry.task.task_id
-        try:
-            sign = signs.decode(message.content)
-        except ProtocolError as error:
-            log.warning("%s: %s", task_id, error)
-            return
-        match sign:
+        match sign := signs.decode(message.content):
             case None:
                 kinds = self._link.messages.TaskLog.LogType
                 stream = LogStream.STDOUT if message.logType == kinds.stdout else LogStream.STDERR
@@ -216,9 +222,7 @@ class Tasks:
                 self._send_cancel(entry, force=True, again=AGAIN)
             case Action.FETCH:
                 self._stop_timers(entry)
-                fetching = self._loop.create_task(self._fetch(entry))
-                self._fetching.add(fetching)
-                fetching.add_done_callback(self._fetching.discard)
+                self._begin(self._fetch(entry))
             case Action.BACK_OFF:
                 self._back_off(entry)
             case Action.DELIVER | Action.PASS_ON:
@@ -233,6 +237,16 @@ class Tasks:
             case Action.NOT_PERMITTED:
                 log.warning("%s: %s while %s", entry.task.task_id, event.value, entry.stage.value)
 
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("not done: %r", task.exception())  # the wire broke, and whoever serves it tells of it
+
     def _announce(self, entry: Entry, sign: signs.Started) -> None:
         processor = f"{sign.pid} on {sign.host}"
         self._say(TaskStarted(entry.task.task_id, processor, time.time(), entry.tries))
@@ -243,9 +257,7 @@ class Tasks:
         if not entry.mailbox:
             self._handle(entry, Event.GRACE_OVER)
             return
-        posting = self._loop.create_task(self._link.post(entry.mailbox, entry.name))
-        self._fetching.add(posting)
-        posting.add_done_callback(self._fetching.discard)
+        self._begin(self._link.post(entry.mailbox, entry.name))
         self._grace(entry, entry.grace)
 
     def _grace(self, entry: Entry, seconds: float) -> None:
@@ -325,8 +337,11 @@ class Tasks:
     async def _fetch(self, entry: Entry) -> None:
         try:
             end = await end_of(entry.task, entry.result, entry.ended, self._objects, self._link)
-        except ProtocolError as error:
-            end = End(failures.our_fault(entry.task.task_id, error))
+        except EngineLostError:
+            return  # whoever serves the wire tells of it
+        except Exception as error:
+            problem = ProtocolError(f"the cluster sent a malformed result of this task ({error!r})")
+            end = End(failures.our_fault(entry.task.task_id, problem))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
         again = entry.task.options.retry_deaths if died else end.to_retry
         again = again and not entry.asked and entry.failed < entry.task.options.retries
