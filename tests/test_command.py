@@ -434,6 +434,13 @@ def test_doctor_knows_kernels(version: str | None, level: str, said: str, monkey
     assert said in text
 
 
+@pytest.mark.parametrize(("version", "level"), [(None, "note"), ("1.9.2", "wrong"), ("2.9.0", "ok"), ("2.12", "ok")])
+def test_doctor_knows_what_speaks_to_clusters(version: str | None, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: version)
+    ((found, text),) = findings(doctor.clusters)
+    assert (found, "opengris-scaler" in text) == (level, True)
+
+
 def test_doctor_says_what_is_missing_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,17 @@ def python() -> Iterator[Finding]:
             yield Finding("wrong", f"{name} {version or 'is missing'}", f"pip install --upgrade '{name}>={least}'")
 
 
+def clusters() -> Iterator[Finding]:
+    """What speaks to clusters."""
+    version, least = _version("opengris-scaler"), "2.9"
+    if version is None:
+        yield Finding("note", "no opengris-scaler: scaler:// clusters are not reached", "pip install opengris-scaler")
+    elif _older(version, least):
+        yield Finding("wrong", f"opengris-scaler {version}", f"pip install --upgrade 'opengris-scaler>={least}'")
+    else:
+        yield Finding("ok", f"opengris-scaler {version}, for scaler:// clusters")
+
+
 def system() -> Iterator[Finding]:
     """The platform."""
     here = f"{platform.system()} {platform.release()}, {available_cores()} cores for this process"
@@ -301,6 +312,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "front end": front_ends,
     "widgets": widgets,
     "engine": engine,
+    "clusters": clusters,
     "memory files": memory_files,
     "limits": limits,
 }

@@ -39,25 +39,30 @@ class Client(EngineClient):
     Parameters
     ----------
     address
-        Of a :class:`~scaler_notebook.LocalCluster` or of another executor of this user on this machine. None: within
-        a task the engine that runs it, in a notebook the one that the notebook uses already, or a new one.
+        Of a :class:`~scaler_notebook.LocalCluster` or of another executor of this user on this machine, or
+        ``scaler://host:port`` of a cluster of OpenGRIS Scaler. None: within a task the engine that runs it, in a
+        notebook the one that the notebook uses already, or a new one.
     profiling
         Accepted for compatibility: every future has its ``profiling_info()``.
     timeout_seconds, heartbeat_interval_seconds
-        Accepted for compatibility: the death of an engine on this machine is seen at once, without heartbeats.
+        Of a cluster: after how many seconds without an answer it counts as lost, and how often it is asked for one. The
+        death of an engine on this machine is seen at once, without heartbeats.
     serializer
         For functions, arguments and results; :class:`~.serializer.DefaultSerializer` unless told otherwise.
     stream_output
         Print what tasks write here too, as it comes.
-    object_storage_address, security_config
-        Accepted for compatibility: an embedded engine has no object server, and finds its keys by itself.
+    object_storage_address
+        Of a cluster, as OpenGRIS writes it (``tcp://host:port``), where the one that its scheduler tells is of no use
+        from here.
+    security_config
+        Accepted for compatibility: no client needs credentials.
     on_interrupt, grace
         As :class:`~scaler_notebook.NotebookExecutor` has them.
 
     Raises
     ------
     ValueError
-        There is no address, and this is neither a task nor a notebook; or it is no address of an embedded engine.
+        There is no address, and this is neither a task nor a notebook; or it is no address of an engine.
     EngineStartError
         Nobody answers there. (A ``ConnectionError``.)
     """

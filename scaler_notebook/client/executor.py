@@ -26,7 +26,7 @@ _executors: "list[weakref.ref[NotebookExecutor]]" = []  # in the order in which 
 
 
 class NotebookExecutor(EngineClient, Executor):
-    """Runs calls on worker processes of this machine.
+    """Runs calls on worker processes of this machine, or of a cluster.
 
     The engine starts with the first task and ends with :meth:`shutdown`, with the kernel, or with the script (which
     waits for its tasks and their callbacks, as the standard pools do). No ``__main__`` guard is needed; functions,
@@ -38,6 +38,7 @@ class NotebookExecutor(EngineClient, Executor):
         The :attr:`address` of another executor on this machine, whose engine this one is to use too; by default an
         engine of its own or, within a task, the engine that runs the task. The engine stays with the executor that
         started it, and ends with that. An executor that is an argument of a task uses the same engine there.
+        ``scaler://host:port`` is a cluster of OpenGRIS Scaler; ``docs/clusters.md`` says what is different there.
     n_workers
         How many tasks run at the same time; by default the cores that this process may use (affinity and cgroup
         limits respected).

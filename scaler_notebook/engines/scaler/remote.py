@@ -30,6 +30,7 @@ from ..embedded.interrupts import ArmedRun, AskPage, Interrupts
 from ..embedded.measuring import Measurement
 from ..progress import watch_for_tqdm
 from . import signs
+from .address import SCHEMES
 from .alarm import Alarm
 from .bootstrap import ROOT
 from .envelope import Ended, Failed, Head
@@ -247,7 +248,8 @@ class _Process:
         if self._processor is None:
             return ""
         address = self._processor.scheduler_address()
-        return f"scaler://{address.host}:{address.port}" if address.type.value == "tcp" else ""
+        scheme = {wire: scheme for scheme, wire in SCHEMES.items()}.get(address.type.value)
+        return f"{scheme}://{address.host}:{address.port}" if scheme is not None else ""
 
 
 def _end_of(call: _Call, error: BaseException) -> str:
