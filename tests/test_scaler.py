@@ -248,10 +248,12 @@ def obeys(trace: str) -> None:
 
 
 def refuses(trace: str, seconds: float) -> str:
-    print("begun", flush=True)
-    end = time.monotonic() + seconds
+    begun, end = False, time.monotonic() + seconds
     while time.monotonic() < end:
         try:
+            if not begun:
+                begun = True
+                print("begun", flush=True)
             time.sleep(max(0.0, end - time.monotonic()))
         except KeyboardInterrupt:
             Path(trace).write_text("asked")
