@@ -352,8 +352,8 @@ class Tasks:
             if end.words:
                 self._say(TaskLog(entry.task.task_id, LogStream.STDERR, f"{end.words}\n"))
             self._handle(entry, Event.FAILED)
-            return
-        self._handle(entry, Event.FETCHED, end.message)
+        else:
+            self._handle(entry, Event.FETCHED, end.message)
         if end.message.outcome is TaskResultType.SUCCESS and self._inputs.wanted(entry.task.task_id):
             self._arrive(entry.task.task_id, end.object_id)
         elif end.object_id:
