@@ -308,10 +308,10 @@ class Tasks:
             names = [each.name for each in given]
             head = Head(options.name, names, options.retry_on.hex(), task.stays, client, name).encode()
             function, entry.function = await self._objects.acquire(task.function)
-            entry.keys = (function,)
+            entry.keys += (function,)
             if task.arguments.nbytes <= SHARED:
                 arguments, entry.arguments = await self._objects.acquire(task.arguments, head)
-                entry.keys = function, arguments
+                entry.keys += (arguments,)
             else:
                 entry.arguments = entry.private = await self._objects.put(task.arguments, head)
         initializer = await self._initializer_of(entry)
