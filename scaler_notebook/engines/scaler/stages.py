@@ -83,6 +83,7 @@ class Action(Enum):
     END = "cancel with force, again and again", Stage.ENDING
     CONFIRM = "confirm Canceled", Stage.OVER
     NOT_FOUND = "answer CancelNotFound", Stage.OVER
+    LOSE = "send TaskResult(Failed): Scaler has dropped its result", Stage.OVER
     FETCH = "fetch the result", Stage.COMING
     DELIVER = "send TaskResult", Stage.OVER
     BACK_OFF = "back off", Stage.BACKING_OFF
@@ -122,7 +123,7 @@ def _table() -> dict[tuple[Stage, Event], Action]:
         e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_THERE, a.END, a.REFUSE, a.END, no, no),
         e.STOPPED: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
         e.CANCELED: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, conf, ig),
-        e.NOT_FOUND: (no, no, ig, no, ig, *(a.NOT_FOUND,) * 5, ig),
+        e.NOT_FOUND: (no, no, a.LOSE, no, a.LOSE, *(a.NOT_FOUND,) * 5, ig),
         e.RESULT: (no, no, fetch, no, fetch, fetch, fetch, fetch, fetch, fetch, no),
         e.FETCHED: (no, no, no, no, no, no, no, no, no, no, a.DELIVER),
         e.FAILED: (no, no, no, no, no, no, no, no, no, no, a.BACK_OFF),

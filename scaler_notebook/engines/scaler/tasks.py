@@ -234,6 +234,9 @@ class Tasks:
             case Action.NOT_FOUND:
                 kind = TaskCancelConfirmType.CANCEL_NOT_FOUND
                 self._over(entry, TaskCancelConfirm(entry.task.task_id, kind, entry.force))
+            case Action.LOSE:
+                lost = RuntimeError("Scaler has dropped its result, for it ended while a cancel was on its way to it")
+                self._over(entry, failures.our_fault(entry.task.task_id, lost))
             case Action.NOT_PERMITTED:
                 log.warning("%s: %s while %s", entry.task.task_id, event.value, entry.stage.value)
 
