@@ -82,6 +82,7 @@ class Action(Enum):
     REFUSE = "answer CancelFailed; it runs", Stage.RUNNING
     END = "cancel with force, again and again", Stage.ENDING
     CONFIRM = "confirm Canceled", Stage.OVER
+    CONFIRM_ENDED = "confirm Canceled; if it has not said that it has started, it may have", Stage.OVER
     NOT_FOUND = "answer CancelNotFound", Stage.OVER
     LOSE = "send TaskResult(Failed): Scaler has dropped its result", Stage.OVER
     FETCH = "fetch the result", Stage.COMING
@@ -122,7 +123,7 @@ def _table() -> dict[tuple[Stage, Event], Action]:
         e.CANCEL_FORCE: (tb, tb, a.RECALL_FORCE, tb, a.WARN, a.RECALL_FORCE, ig, a.WARN, ig, ig, ig),
         e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_THERE, a.END, a.REFUSE, a.END, no, no),
         e.STOPPED: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
-        e.CANCELED: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, conf, ig),
+        e.CANCELED: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, a.CONFIRM_ENDED, ig),
         e.NOT_FOUND: (no, no, a.LOSE, no, a.LOSE, *(a.NOT_FOUND,) * 5, ig),
         e.RESULT: (no, no, fetch, no, fetch, fetch, fetch, fetch, fetch, fetch, no),
         e.FETCHED: (no, no, no, no, no, no, no, no, no, no, a.DELIVER),

@@ -227,7 +227,9 @@ class Tasks:
                 self._back_off(entry)
             case Action.DELIVER | Action.PASS_ON:
                 self._over(entry, what)
-            case Action.TAKE_BACK | Action.CONFIRM | Action.WITHDRAW:
+            case Action.TAKE_BACK | Action.CONFIRM | Action.CONFIRM_ENDED | Action.WITHDRAW:
+                if action is Action.CONFIRM_ENDED and not entry.tries:
+                    self._presume_started(entry)
                 kind = TaskCancelConfirmType.CANCELED
                 end = what if what is not None else TaskCancelConfirm(entry.task.task_id, kind, entry.force)
                 self._over(entry, end)
@@ -253,6 +255,11 @@ class Tasks:
     def _announce(self, entry: Entry, sign: signs.Started) -> None:
         processor = f"{sign.pid} on {sign.host}"
         self._say(TaskStarted(entry.task.task_id, processor, time.time(), entry.tries))
+
+    def _presume_started(self, entry: Entry) -> None:
+        """Its process has ended before it could say so."""
+        entry.tries += 1
+        self._say(TaskStarted(entry.task.task_id, "a worker", time.time(), entry.tries))
 
     def _ask(self, entry: Entry) -> None:
         """By its mailbox; the grace period begins."""
@@ -349,8 +356,7 @@ class Tasks:
         again = entry.task.options.retry_deaths if died else end.to_retry
         again = again and not entry.asked and entry.failed < entry.task.options.retries
         if not entry.begun and (again or died or entry.failed):  # it ended before it was worth a sign, and counts
-            entry.tries += 1
-            self._say(TaskStarted(entry.task.task_id, "a worker", time.time(), entry.tries))
+            self._presume_started(entry)
         if again:
             if end.words:
                 self._say(TaskLog(entry.task.task_id, LogStream.STDERR, f"{end.words}\n"))
