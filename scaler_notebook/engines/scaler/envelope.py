@@ -79,8 +79,11 @@ class Ended:
     def decode(cls, data: bytes | str) -> "Ended":
         """Raises a ProtocolError if it is none."""
         try:
-            return cls(**json.loads(data))
-        except (ValueError, TypeError) as error:
+            ended = cls(**json.loads(data))
+            if not isinstance(ended.how, str):
+                raise TypeError(f"how it ended is a {type(ended.how).__name__}")
+            return cls(ended.how, float(ended.started), float(ended.ended), float(ended.cpu), int(ended.peak_rss))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolError(f"the end of a task that cannot be read: {error}") from error
 
     def figures(self) -> TaskFigures:

@@ -6,10 +6,11 @@ JSON in it, which a terminal would not show.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
 from ...protocol.errors import ProtocolError
+from ...protocol.messages import DisplayKind
 
 BEGIN, END = "\x1b]scaler_notebook;", "\x07"
 
@@ -81,8 +82,22 @@ def decode(text: str) -> Sign | None:
     if not text.startswith(BEGIN):
         return None
     try:
-        name, fields = json.loads(text.removeprefix(BEGIN).removesuffix(END))
-        sign: Sign = _KINDS[name](**fields)
-    except (ValueError, KeyError, TypeError) as error:
+        name, values = json.loads(text.removeprefix(BEGIN).removesuffix(END))
+        sign: Sign = _KINDS[name](**values)
+        _check(sign)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ProtocolError(f"a sign of a task that cannot be read: {error}") from error
     return sign
+
+
+def _check(sign: Sign) -> None:
+    for each in fields(sign):
+        value = getattr(sign, each.name)
+        if each.type is float and isinstance(value, int):
+            float(value)  # a whole number, and no greater than there are floats
+        elif not isinstance(value, each.type):  # type: ignore[arg-type]
+            raise TypeError(f"{each.name} is a {type(value).__name__}")
+    if isinstance(sign, Started | Mailbox) and len(bytes.fromhex(sign.mailbox)) not in (0, 32):
+        raise ValueError(f"no mailbox: {sign.mailbox!r}")
+    if isinstance(sign, Display):
+        DisplayKind(sign.kind)
