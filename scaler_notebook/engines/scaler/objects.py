@@ -96,7 +96,11 @@ class Objects:
 
 
 def _digest(payload: Payload, header: bytes) -> bytes:
-    found = hashlib.blake2b(pickle.dumps((header, len(payload.data))), digest_size=32)
+    sizes = [len(payload.data)]
+    for buffer in payload.buffers:
+        assert not isinstance(buffer, SegmentRef)
+        sizes.append(_as_bytes(buffer).nbytes)
+    found = hashlib.blake2b(pickle.dumps((header, sizes)), digest_size=32)
     found.update(payload.data)
     for buffer in payload.buffers:
         assert not isinstance(buffer, SegmentRef)
