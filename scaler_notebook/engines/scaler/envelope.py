@@ -135,8 +135,10 @@ class _Narrow(pickle.Unpickler):
             return Failed
         if module == "tblib.pickling_support":  # Scaler's workers pickle errors with it, tracebacks and all
             return _instead_of_tblib.get(name, _nothing)
-        if module == "scaler.utility.exceptions" or (module == "builtins" and name.endswith("Error")):
-            return super().find_class(module, name)
+        if module in ("scaler.utility.exceptions", "builtins"):
+            found = super().find_class(module, name)
+            if isinstance(found, type) and issubclass(found, BaseException):
+                return found
         raise pickle.UnpicklingError(f"{module}.{name}")
 
 
@@ -152,6 +154,6 @@ def failure(data: bytes) -> BaseException:
         error = _Narrow(io.BytesIO(data)).load()
     except Exception as problem:
         raise ProtocolError(f"the cluster tells of a failure that cannot be read: {problem}") from problem
-    if not isinstance(error, BaseException):
+    if not isinstance(error, BaseException) or (isinstance(error, Failed) and not isinstance(error.blob, bytes)):
         raise ProtocolError(f"the cluster tells of a failure that is a {type(error).__name__}")
     return error
