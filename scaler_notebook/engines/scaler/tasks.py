@@ -351,7 +351,8 @@ class Tasks:
             return  # whoever serves the wire tells of it
         except Exception as error:
             problem = ProtocolError(f"the cluster sent a malformed result of this task ({error!r})")
-            end = End(failures.our_fault(entry.task.task_id, problem))
+            ids = (bytes(each) for each in entry.result.results)
+            end = End(failures.our_fault(entry.task.task_id, problem), next(ids, b""))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
         again = entry.task.options.retry_deaths if died else end.to_retry
         again = again and not entry.asked and entry.failed < entry.task.options.retries
