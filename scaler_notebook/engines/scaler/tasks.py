@@ -372,7 +372,7 @@ class Tasks:
     def _back_off(self, entry: Entry) -> None:
         del self._named[entry.name]
         entry.failed += 1
-        pause = min(FIRST_BACKOFF * 2 ** (entry.failed - 1), LONGEST_BACKOFF)
+        pause = min(FIRST_BACKOFF * 2.0 ** min(entry.failed - 1, 64), LONGEST_BACKOFF)
         entry.timers.append(self._loop.call_later(pause, self._handle, entry, Event.BACKOFF_OVER))
 
     def _arrive(self, name: str, object_id: bytes) -> None:
