@@ -120,8 +120,14 @@ def _with_arguments(kind: type[BaseException], args: tuple[Any, ...], *rest: Any
     return kind(*args)
 
 
-def _nothing(*parts: Any) -> None:
-    """A traceback: that of Scaler's own code is nobody's here."""
+class _Nothing:
+    """A traceback, and its frames: those of Scaler's own code are nobody's here."""
+
+    def __new__(cls, *parts: Any) -> "_Nothing":
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 _instead_of_tblib = {"unpickle_exception_with_attrs": _with_attributes, "unpickle_exception": _with_arguments}
@@ -133,8 +139,8 @@ class _Narrow(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == (Failed.__module__, Failed.__name__):
             return Failed
-        if module == "tblib.pickling_support":  # Scaler's workers pickle errors with it, tracebacks and all
-            return _instead_of_tblib.get(name, _nothing)
+        if module in ("tblib", "tblib.pickling_support"):  # Scaler's workers pickle errors with it, tracebacks and all
+            return _instead_of_tblib.get(name, _Nothing)
         if module in ("scaler.utility.exceptions", "builtins"):
             found = super().find_class(module, name)
             if isinstance(found, type) and issubclass(found, BaseException):
