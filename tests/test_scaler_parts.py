@@ -1,0 +1,715 @@
+"""The parts of the engine for Scaler clusters that can be held alone: what travels, and what a worker loads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import itertools
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cloudpickle
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scaler.protocol import capnp
+from scaler.utility.exceptions import ProcessorDiedError, SchedulerError, WorkerDiedError
+from scaler.utility.exitcode import describe_exitcode
+from waits import SAFETY
+
+from scaler_notebook.engines.scaler import bootstrap, shipping, signs, voice
+from scaler_notebook.engines.scaler.ends import end_of
+from scaler_notebook.engines.scaler.envelope import CLOCKS_DIFFER, Ended, Failed, Head, failure
+from scaler_notebook.engines.scaler.link import name_of, task_of
+from scaler_notebook.engines.scaler.objects import MOST_IDLE, OVERHEAD, Objects
+from scaler_notebook.engines.scaler.packing import content, pack, unpack
+from scaler_notebook.engines.scaler.stages import TABLE, Action, Event, Stage
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.messages import DisplayKind, Payload, Task, TaskResultType
+
+# ---------------------------------------------------------------------- packing
+
+BUFFERS = st.lists(st.binary(max_size=40), max_size=4)
+
+
+@given(header=st.binary(max_size=20), data=st.binary(max_size=40), buffers=BUFFERS)
+def test_what_is_packed_comes_out(header: bytes, data: bytes, buffers: list[bytes]) -> None:
+    packed = pack(Payload(data, tuple(buffers)), header)
+    assert pickle.loads(packed) == bytes(content(packed)), "Scaler's workers unpickle what they fetch"
+    for blob in (content(packed), pickle.loads(packed)):
+        found, payload = unpack(blob)
+        assert (found, payload.data, [*map(bytes, payload.buffers)]) == (header, data, buffers)
+
+
+def test_buffers_of_any_form_come_out_as_bytes_that_may_be_written_to() -> None:
+    whole = memoryview(bytes(range(24))).cast("B", (4, 6))
+    _, payload = unpack(content(pack(Payload(b"", (whole, memoryview(bytearray(8)).cast("d"))))))
+    first, second = payload.buffers
+    assert bytes(first) == bytes(range(24))
+    second[0] = 7
+    assert bytes(second) == b"\7" + bytes(7)
+
+
+def harmless(load: Callable[[Any], object], garbage: Any) -> None:
+    """It is read, or refused, and nothing else."""
+    with contextlib.suppress(ProtocolError):
+        load(garbage)
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_what_was_not_packed_is_a_protocol_error(garbage: bytes, with_magic: bool) -> None:
+    harmless(unpack, b"SNB1" * with_magic + garbage)
+    harmless(unpack, content(garbage))
+
+
+@given(st.data())
+def test_what_is_damaged_is_a_protocol_error_or_other_content(data: st.DataObject) -> None:
+    packed = bytearray(pack(Payload(b"data", (b"one", b"two")), b"header"))
+    at = data.draw(st.integers(0, len(packed) - 1))
+    packed[at] = data.draw(st.integers(0, 255))
+    end = data.draw(st.integers(0, len(packed)))
+    harmless(unpack, content(packed))
+    harmless(unpack, content(packed[:end]))
+
+
+@pytest.mark.parametrize("change", [slice(0, -1), slice(1, None), slice(0, 3), slice(0, 0)])
+def test_what_is_cut_is_refused(change: slice) -> None:
+    whole = bytes(content(pack(Payload(b"data", (b"one",)), b"header")))
+    with pytest.raises(ProtocolError):
+        unpack(whole[change])
+
+
+# ---------------------------------------------------------------------- objects
+
+
+class Stored:
+    """In place of a link: a storage that answers at once."""
+
+    def __init__(self) -> None:
+        self.objects: dict[bytes, bytes] = {}
+        self.messages = capnp
+        self._numbers = itertools.count()
+
+    async def put(self, blob: bytes) -> bytes:
+        object_id = next(self._numbers).to_bytes(32, "big")
+        self.objects[object_id] = blob
+        return object_id
+
+    async def get(self, object_id: bytes) -> bytes:
+        return self.objects[object_id]
+
+    def delete(self, object_ids: list[bytes]) -> None:
+        for object_id in object_ids:
+            del self.objects[object_id]
+
+
+PAYLOADS = st.builds(Payload, st.binary(max_size=3), st.lists(st.binary(max_size=3), max_size=3).map(tuple))
+
+
+@given(st.lists(st.tuples(PAYLOADS, st.binary(max_size=2)), min_size=2, max_size=6))
+def test_what_is_the_same_is_stored_once_and_nothing_else_is(wanted: list[tuple[Payload, bytes]]) -> None:
+    async def acquire() -> None:
+        stored = Stored()
+        objects = Objects(stored, asyncio.get_running_loop())  # type: ignore[arg-type]
+        ids = [(await objects.acquire(payload, header))[1] for payload, header in wanted]
+        for (payload, header), object_id in zip(wanted, ids, strict=True):
+            assert await objects.get(object_id) == (
+                header,
+                Payload(payload.data, tuple(map(bytearray, payload.buffers))),
+            )
+        assert len(stored.objects) == len(set(wanted))
+
+    asyncio.run(acquire())
+
+
+def test_what_nobody_uses_is_kept_for_a_while_the_oldest_the_shortest() -> None:
+    async def use() -> None:
+        stored, loop = Stored(), asyncio.get_running_loop()
+        objects = Objects(stored, loop)  # type: ignore[arg-type]
+        third = MOST_IDLE // 3 - OVERHEAD
+        keys = [await objects.acquire(Payload(bytes([n]) * third)) for n in range(4)]
+        for key, _ in keys[:2]:
+            objects.release(key)
+        await objects.acquire(Payload(b"\0" * third))  # in use again, so the second is the oldest
+        for key, _ in keys[2:]:
+            objects.release(key)
+        objects.release(keys[0][0])
+        objects._delete_all()
+        assert [key for _, key in keys if key not in stored.objects] == [keys[1][1]]
+        assert objects._idle_size <= MOST_IDLE
+
+    asyncio.run(use())
+
+
+# ---------------------------------------------------------------------- signs
+
+MAILBOX = "ab" * 32
+SIGNS: list[signs.Sign] = [
+    signs.Started(7, "there"),
+    signs.Started(7, "there", MAILBOX),
+    signs.Mailbox(MAILBOX),
+    signs.Stopped(),
+    signs.Ended("{}"),
+    signs.Progress(1, 2.5, "half ü \x07\n"),
+    signs.Display(DisplayKind.SHOW.value, "id", '{"text/plain": "x"}', "{}"),
+]
+
+
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: type(sign).__name__)
+def test_a_sign_is_read_as_it_was_written(sign: signs.Sign) -> None:
+    assert signs.decode(signs.encode(sign)) == sign
+
+
+@given(st.text())
+def test_output_is_no_sign(text: str) -> None:
+    assert signs.decode(text) is None or text.startswith(signs.BEGIN)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from([type(sign).__name__ for sign in SIGNS]), st.data())
+def test_what_looks_like_a_sign_is_one_or_a_protocol_error(kind: str, data: st.DataObject) -> None:
+    [*fields] = next(type(sign) for sign in SIGNS if type(sign).__name__ == kind).__dataclass_fields__
+    values = {name: data.draw(JSON) for name in fields}
+    for what in ([kind, values], [kind, data.draw(JSON)], data.draw(JSON)):
+        harmless(signs.decode, f"{signs.BEGIN}{json.dumps(what)}{signs.END}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        '["Started", {}]',
+        '["Started", {"pid": 1, "host": 2}]',
+        '["Started", {"pid": 1, "host": "there", "mailbox": "zz"}]',
+        '["Mailbox", {"mailbox": "abcd"}]',
+        '["Progress", {"done": 1%s, "total": 2, "note": ""}]' % ("0" * 400),
+        '["Progress", {"done": 1, "total": null, "note": ""}]',
+        '["Display", {"kind": "none", "display_id": "", "bundle": "", "metadata": ""}]',
+        '["_KINDS", {}]',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_sign_is_refused(text: str) -> None:
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        signs.decode(f"{signs.BEGIN}{text}{signs.END}")
+
+
+# ---------------------------------------------------------------------- envelope
+
+
+def test_a_head_is_read_as_it_was_written() -> None:
+    head = Head("f(x)", ["a", "b"], "00ff", True, "me", "prepare()")
+    assert Head.decode(head.encode()) == head
+    with pytest.raises(ProtocolError):
+        Head("f(x)", [b"a"]).encode()  # type: ignore[list-item]
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(("how", "started", "ended", "cpu", "peak_rss"), JSON)) | JSON)
+def test_an_end_is_read_or_refused(values: Any) -> None:
+    try:
+        ended = Ended.decode(json.dumps(values))
+    except ProtocolError:
+        return
+    ended.figures()
+
+
+def test_figures_are_by_this_machines_clock() -> None:
+    now = time.time()
+    right = Ended("success", now - 2.0, now, 0.5, 7)
+    assert Ended.decode(right.encode()) == right
+    assert right.figures().ended == now
+    ahead = Ended("success", now + 98.0, now + 100.0, 0.5, 7).figures()
+    assert ahead.ended - ahead.started == pytest.approx(2.0)
+    assert ahead.ended <= time.time() + CLOCKS_DIFFER
+
+
+RAN: list[str] = []
+
+
+class Foreign:
+    """Pickles as a call."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self._call = function, args
+
+    def __reduce__(self) -> Any:
+        return self._call
+
+
+def stolen(module: str, name: str) -> bytes:
+    """A pickle that calls what it finds under a dotted name, with "eval", and what that gives, with a line of code."""
+    code = f"__import__({__name__!r}).RAN.append(1)"
+
+    def text(words: str) -> bytes:
+        return pickle.SHORT_BINUNICODE + bytes([len(words)]) + words.encode()
+
+    call = pickle.STACK_GLOBAL + text("eval") + pickle.TUPLE1 + pickle.REDUCE + text(code) + pickle.TUPLE1
+    return b"\x80\x04" + text(module) + text(name) + call + pickle.REDUCE + b"."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickle.dumps(Foreign(RAN.append, "it ran")),
+        pickle.dumps(Foreign(eval, f"__import__({__name__!r}).RAN.append(1)")),
+        pickle.dumps(Foreign(exec, f"__import__({__name__!r}).RAN.append(1)")),
+        stolen("scaler.utility.exceptions", "__builtins__.get"),
+        stolen("builtins", "__dict__.get"),
+    ],
+)
+def test_a_failure_runs_no_foreign_code(data: bytes) -> None:
+    RAN.clear()
+    with pytest.raises(ProtocolError):
+        failure(data)
+    assert RAN == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"garbage", pickle.dumps("no error"), pickle.dumps(Failed), pickle.dumps(Failed(7, "words"))],  # type: ignore[arg-type]
+)
+def test_what_is_no_failure_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError, match="the cluster tells of a failure"):
+        failure(data)
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_a_protocol_error(data: bytes) -> None:
+    harmless(failure, data)
+    harmless(failure, b"\x80\x04" + data)
+
+
+def python(code: str, *arguments: str, isolated: str | None = None) -> str:
+    """What a process of its own prints; ``isolated``: where it finds modules, and it finds no others."""
+    options = ["-I", "-S"] if isolated is not None else []
+    path = f"import sys; sys.path.insert(0, {isolated!r}); " if isolated is not None else ""
+    command = [sys.executable, *options, "-c", f"{path}{code}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SAFETY, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_errors_as_scalers_workers_pickle_them_are_read() -> None:
+    """With tblib: tracebacks, causes and notes."""
+    code = """
+import tblib.pickling_support
+tblib.pickling_support.install()
+from scaler.utility.serialization import serialize_failure
+from scaler.utility.exceptions import ProcessorDiedError
+from scaler_notebook.engines.scaler.envelope import Failed
+def raised(error):
+    try:
+        try:
+            {}["cause"]
+        except KeyError as cause:
+            raise error from cause
+    except BaseException as problem:
+        return serialize_failure(problem)
+class Local(Exception): pass
+for error in Failed(b"blob", "words"), ProcessorDiedError("status exitcode=-9"), RuntimeError("no"), Local("mine"):
+    print(raised(error).hex())
+"""
+    failed, died, other, local = (bytes.fromhex(line) for line in python(code).split())
+    error = failure(failed)
+    assert isinstance(error, Failed)
+    assert (error.blob, str(error)) == (b"blob", "words")
+    assert repr(failure(died)) == repr(ProcessorDiedError("status exitcode=-9"))
+    assert repr(failure(other)) == repr(RuntimeError("no"))
+    with pytest.raises(ProtocolError, match="Local"):
+        failure(local)
+
+
+# ---------------------------------------------------------------------- ends
+
+RESULTS = capnp.TaskResultType
+TASK = Task("t1", "", Payload(b""), Payload(b""))
+
+
+def end(kind: Any, stored: bytes | None, ended: Ended | None = None, task: Task = TASK) -> Any:
+    """What is told of a result; the storage has this under its id."""
+
+    async def tell() -> Any:
+        link = Stored()
+        ids = [await link.put(stored)] if stored is not None else []
+        result = SimpleNamespace(resultType=kind, results=ids)
+        objects = Objects(link, asyncio.get_running_loop())  # type: ignore[arg-type]
+        return await end_of(task, result, ended, objects, link)  # type: ignore[arg-type]
+
+    return asyncio.run(tell())
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "death"),
+    [
+        (-9, "killed by SIGKILL", (-1, 9)),
+        (-signal.SIGSEGV, "killed by SIGSEGV", (-1, signal.SIGSEGV)),
+        (-63, "killed by signal 63", (-1, 63)),
+        (3, "it exited with code 3", (3, 0)),
+        (0, "it exited with code 0", (0, 0)),
+        (None, "the task's process at its worker died", (-1, 0)),
+    ],
+)
+@pytest.mark.parametrize("error", [ProcessorDiedError, WorkerDiedError])
+def test_how_a_process_died_is_told(
+    code: int | None, words: str, death: tuple[int, int], error: type[Exception]
+) -> None:
+    stored = pickle.dumps(error(f"process_status='zombie' exitcode={describe_exitcode(code)}"))
+    told = end(RESULTS.failed, stored).message
+    assert told.outcome is TaskResultType.FAILED_WORKER_DIED
+    assert words in bytes(told.payload.data).decode()
+    assert (told.death.exit_code, told.death.signal) == death
+
+
+def test_an_error_of_scalers_own_is_told_as_such() -> None:
+    told = end(RESULTS.failed, pickle.dumps(SchedulerError("it failed"))).message
+    assert told.outcome is TaskResultType.FAILED
+    headline = payloads.load(told.payload).links[0].headline
+    assert "the cluster could not run it: SchedulerError: it failed" in headline
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome", "again"),
+    [
+        (Ended.FAILED, TaskResultType.FAILED, True),
+        (Ended.FAILED_FOR_GOOD, TaskResultType.FAILED, False),
+        (Ended.UNPREPARED, TaskResultType.FAILED_INITIALIZER, False),
+    ],
+)
+def test_how_a_task_failed_is_told(how: str, outcome: TaskResultType, again: bool) -> None:
+    blob = pack(Payload(b"described"), Ended(how, 1.0, 2.0, 0.5, 7).encode())
+    told = end(RESULTS.failed, pickle.dumps(Failed(blob, "words")))
+    assert (told.message.outcome, told.to_retry, told.words) == (outcome, again, "words")
+    assert told.message.payload.data == b"described"
+    assert told.message.figures.cpu == 0.5
+
+
+def test_a_value_that_stays_is_not_fetched() -> None:
+    ended = Ended(Ended.SUCCESS, 1.0, 2.0, 0.5, 7)
+    task = Task("t1", "", Payload(b""), Payload(b""), stays=True)
+    told = end(RESULTS.success, b"nothing of ours", ended, task)
+    assert (told.message.payload.data, told.message.figures.peak_rss) == (b"", 7)
+    assert end(RESULTS.success, pack(Payload(b"x"), ended.encode())).message.payload.data == b"x"
+
+
+def test_the_name_at_the_cluster_tells_the_task() -> None:
+    assert name_of("t1") != name_of("t1")
+    assert task_of(name_of("t1").decode()) == "t1"
+
+
+# ---------------------------------------------------------------------- voice
+
+
+class Delay:
+    """In place of an alarm: rings when it is told to."""
+
+    def __init__(self, delay: float) -> None:
+        self.delay = delay
+        self.call: Callable[[], object] | None = None
+
+    def set(self, call: Callable[[], object]) -> None:
+        self.call = call
+
+    def clear(self) -> None:
+        self.call = None
+
+    def ring(self) -> None:
+        call, self.call = self.call, None
+        assert call is not None
+        call()
+
+
+class Heard(io.StringIO):
+    """A stream of Scaler's, each ``write`` a message."""
+
+    def __init__(self, name: str, said: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self._words, self._said = name, said
+
+    def write(self, text: str) -> int:
+        self._said.append((self._words, text))
+        return len(text)
+
+
+class Speech:
+    """A voice, and what was heard of it; the pace is so slow that it only speaks when it is told to."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+        self.alarm, self.pace = Delay(1.0), Delay(3600.0)
+        out, err = Heard("out", self.said), Heard("err", self.said)
+        self.voice = voice.Voice(out, err, lambda: signs.Started(7, "there"), self.alarm, self.pace)  # type: ignore[arg-type]
+        self.voice.begin()
+
+    def heard(self) -> list[Any]:
+        """In short; a sign by its kind."""
+        read = [(name, signs.decode(text), text) for name, text in self.said]
+        return [type(sign).__name__ if sign is not None else (name, text) for name, sign, text in read]
+
+
+def test_the_start_is_said_before_anything_else_once() -> None:
+    speech = Speech()
+    speech.voice.stdout.write("one\n")
+    speech.voice.stderr.write("two\n")
+    speech.voice.close()
+    assert speech.heard() == ["Started", ("out", "one\n"), ("err", "two\n")]
+
+
+def test_the_start_is_said_after_a_while_or_not_at_all() -> None:
+    silent, short = Speech(), Speech()
+    silent.alarm.ring()
+    assert silent.heard() == ["Started"]
+    short.voice.close()
+    assert short.alarm.call is None
+    assert short.heard() == []
+
+
+def test_what_comes_fast_goes_together_and_in_order() -> None:
+    speech = Speech()
+    speech.voice.tell(signs.Stopped())  # has spoken just now
+    for text in ("a", "b"):
+        speech.voice.stdout.write(text)
+    speech.voice.stderr.write("c")
+    speech.voice.stdout.write("d")
+    for done in (1, 2):
+        speech.voice.report(done, 2, "")
+    assert speech.heard() == ["Started", "Stopped"]
+    speech.pace.ring()
+    assert speech.heard()[2:] == [("out", "ab"), ("err", "c"), ("out", "d"), "Progress"]
+    assert signs.decode(speech.said[-1][1]) == signs.Progress(2, 2, ""), "the last report"
+
+
+def test_after_its_end_it_is_silent() -> None:
+    speech = Speech()
+    speech.voice.close()
+    speech.voice.stdout.write("late\n")
+    speech.voice.report(1, 2, "")
+    speech.voice.tell(signs.Stopped())
+    speech.voice._say_started()
+    assert speech.said == []
+
+
+def test_of_a_flood_head_and_tail_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice, "MOST", 10)
+    monkeypatch.setattr(voice, "TAIL", 4)
+    speech = Speech()
+    for number in range(10):
+        speech.voice.stdout.write(f"{number}{number}")
+    speech.voice.close()
+    words = "".join(text for _, text in speech.said[1:])
+    assert words.startswith("0011223344\n[… ")
+    assert words.endswith(" dropped …]\n8899")
+
+
+def test_what_has_no_form_on_the_wire_is_replaced() -> None:
+    speech = Speech()
+    speech.voice.stdout.write("\ud800\n")
+    speech.voice.close()
+    assert speech.heard()[1] == ("out", "?\n")
+
+
+def test_threads_write_whole_pieces() -> None:
+    speech = Speech()
+    speech.voice.tell(signs.Stopped())
+
+    def write(letter: str) -> None:
+        for _ in range(200):
+            speech.voice.stdout.write(f"{letter * 10}\n")
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SAFETY)
+    speech.voice.close()
+    lines = "".join(text for name, text in speech.said[2:]).splitlines()
+    assert sorted(lines) == sorted(letter * 10 for letter in "abcd" for _ in range(200))
+
+
+def test_an_alarm_rings_once_for_what_was_set_last() -> None:
+    """In a process of its own, for its thread ends with that."""
+    code = """
+import threading
+from scaler_notebook.engines.scaler.alarm import Alarm
+alarm, rang, said = Alarm(0.01), threading.Event(), []
+alarm.set(lambda: said.append("cleared"))
+alarm.clear()
+alarm.set(lambda: said.append("replaced"))
+alarm.set(lambda: (said.append("first"), rang.set()))
+assert rang.wait(20)
+rang.clear()
+alarm.set(lambda: (said.append("second"), rang.set()))
+assert rang.wait(20)
+print(said, [thread.name for thread in threading.enumerate()].count("scaler_notebook alarm"))
+"""
+    assert python(code) == "['first', 'second'] 1\n"
+
+
+# ---------------------------------------------------------------------- what a worker loads
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> str:
+    """Where an interpreter finds cloudpickle and psutil, and nothing of ours."""
+    for module in (cloudpickle, psutil):
+        assert module.__file__ is not None
+        (tmp_path / module.__name__).symlink_to(Path(module.__file__).parent)
+    return str(tmp_path)
+
+
+def written(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    return str(path)
+
+
+LOAD = "import pickle; load = lambda file: pickle.load(open(file, 'rb')); "
+
+
+def test_a_worker_without_this_package_loads_the_runner(bare: str, tmp_path: Path) -> None:
+    code = f"""{LOAD}
+import importlib.util
+assert importlib.util.find_spec("scaler_notebook") is None
+run = load(sys.argv[1])
+import scaler_notebook.engines.scaler.remote as remote
+assert run is remote.run
+assert load(sys.argv[1]) is run, "loaded again it is the same"
+from scaler_notebook.engines.scaler.packing import unpack
+try:
+    unpack(b"")
+except Exception as error:
+    code = error.__traceback__.tb_next.tb_frame.f_code
+    print(remote.__file__, code.co_filename, type(error).__name__)
+import linecache
+assert "def run(" in "".join(linecache.getlines(remote.__file__, remote.__dict__))
+"""
+    said = python(code, written(tmp_path / "runner", shipping.runner()), isolated=bare)
+    root = f"{bootstrap.ROOT}engines/scaler"
+    assert said == f"{root}/remote.py {root}/packing.py ProtocolError\n"
+
+
+def test_the_serializer_needs_nothing_of_ours(bare: str, tmp_path: Path) -> None:
+    code = f"""{LOAD}
+serializer = load(sys.argv[1])
+print(serializer.deserialize(load(sys.argv[2]) and open(sys.argv[2], "rb").read()), serializer.serialize(b"same"))
+assert not any(name.startswith("scaler_notebook") for name in sys.modules)
+"""
+    value = pack(Payload(b"x"))
+    said = python(
+        code,
+        written(tmp_path / "serializer", shipping.SERIALIZER),
+        written(tmp_path / "value", value),
+        isolated=bare,
+    )
+    assert said == f"{bytes(content(value))!r} b'same'\n"
+
+
+def test_another_python_is_told_so(bare: str, tmp_path: Path) -> None:
+    code = f"""{LOAD}
+sys.version_info = (3, 99, 0)
+try:
+    load(sys.argv[1])
+except RuntimeError as error:
+    print(error)
+assert not any(name.startswith("scaler_notebook") for name in sys.modules)
+"""
+    said = python(code, written(tmp_path / "runner", shipping.runner()), isolated=bare)
+    here = ".".join(map(str, sys.version_info[:2]))
+    assert f"the client runs Python {here} and this worker Python 3.99" in said
+
+
+def variant(words: str) -> bytes:
+    """The runner of a client with another version of this package."""
+    files = {
+        str(file.relative_to(shipping.HOME)): file.read_bytes()
+        for file in shipping.HOME.rglob("*.py")
+        if not str(file.relative_to(shipping.HOME)).startswith(shipping.LEFT_HERE)
+    }
+    files["engines/scaler/remote.py"] += f"\nWORDS = {words!r}\n".encode()
+    return pickle.dumps(shipping._Runner({name: zlib.compress(text) for name, text in files.items()}, words), 4)
+
+
+def test_another_versions_modules_are_replaced(bare: str, tmp_path: Path) -> None:
+    """Those of another client, and those that are installed."""
+    installed = tmp_path / "scaler_notebook"
+    installed.mkdir()
+    (installed / "__init__.py").write_text("installed = True\n")
+    code = f"""{LOAD}
+import scaler_notebook
+assert scaler_notebook.installed
+for file in sys.argv[1:]:
+    run = load(file)
+    import scaler_notebook
+    assert not hasattr(scaler_notebook, "installed")
+    print(run.__globals__["WORDS"], len([f for f in sys.meta_path if type(f).__name__ == "Shipped"]))
+"""
+    one, two = (written(tmp_path / words, variant(words)) for words in ("one", "two"))
+    assert python(code, one, two, one, isolated=bare).split("\n") == ["one 1", "two 1", "one 1", ""]
+
+
+def test_a_task_that_is_a_client_hands_on_what_it_was_given(bare: str, tmp_path: Path) -> None:
+    code = f"""{LOAD}
+given = load(sys.argv[1])
+from scaler_notebook.engines.scaler import shipping
+assert pickle.loads(shipping.runner()) is given
+sys.stdout.buffer.write(shipping.runner().hex().encode())
+"""
+    said = python(code, written(tmp_path / "runner", variant("mine")), isolated=bare)
+    handed_on = written(tmp_path / "handed on", bytes.fromhex(said))
+    code = f"{LOAD}print(load(sys.argv[1]).__globals__['WORDS'])"
+    assert python(code, handed_on, isolated=bare) == "mine\n"
+
+
+def test_what_a_worker_has_no_use_for_stays_here() -> None:
+    travels = shipping.runner()
+    assert b"engines/scaler/remote.py" in travels
+    assert str(shipping.HOME).encode() not in travels
+    assert not any(left.encode() in travels for left in shipping.LEFT_HERE)
+
+
+# ---------------------------------------------------------------------- the stages
+
+STAGES = [stage for stage in Stage if stage is not Stage.OVER]
+
+
+def test_every_stage_knows_every_event() -> None:
+    assert TABLE.keys() == set(itertools.product(STAGES, Event))
+
+
+def test_every_action_is_used_and_every_event_and_stage_has_a_use() -> None:
+    idle = {Action.NOT_PERMITTED, Action.IGNORE}
+    assert set(TABLE.values()) == set(Action)
+    assert {event for (_, event), action in TABLE.items() if action not in idle} == set(Event)
+    assert {stage for (stage, _), action in TABLE.items() if action not in idle} == set(STAGES)
+
+
+def test_every_stage_is_reached_from_the_first_and_reaches_the_last() -> None:
+    follows = {(stage, to) for (stage, _), action in TABLE.items() for to in action.to}
+    reached, ends = {Stage.WAITING}, {Stage.OVER}
+    for _ in Stage:
+        reached |= {to for stage, to in follows if stage in reached}
+        ends |= {stage for stage, to in follows if to in ends}
+    assert reached == set(Stage)
+    assert ends == set(Stage)
+
+
+@pytest.mark.parametrize("event", [Event.CANCEL, Event.CANCEL_FORCE])
+def test_a_request_is_permitted_in_every_stage(event: Event) -> None:
+    assert Action.NOT_PERMITTED not in {TABLE[stage, event] for stage in STAGES}
