@@ -469,9 +469,9 @@ class Worker:
 class Cluster:
     """Scheduler, workers, storage, and the facts about what runs there."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, workers: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, workers: int, scheduler: type[Scheduler]) -> None:
         self.storage = Storage(loop)
-        self.scheduler = Scheduler(self.storage)
+        self.scheduler = scheduler(self.storage)
         self.link = SimulatedLink(self.storage)
         self._numbers = itertools.count(1)
         self.processes: list[Process] = []
@@ -634,9 +634,9 @@ class Told:
 class World:
     """One client's Tasks and its cluster; whatever is said is held to the contract."""
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, scheduler: type[Scheduler] = Scheduler) -> None:
         self.loop = SteppedLoop()
-        self.cluster = Cluster(self.loop, workers)
+        self.cluster = Cluster(self.loop, workers, scheduler)
         self.link, self.storage, self.scheduler = self.cluster.link, self.cluster.storage, self.cluster.scheduler
         self.tasks = Tasks(self.link, self.loop, self._say)  # type: ignore[arg-type]
         self.told: dict[str, Told] = {}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -19,7 +23,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from simulated_cluster import SEEN, Process, World
+from scaler.scheduler.controllers.task_controller import VanillaTaskController
+from scaler.utility.identifiers import ClientID, TaskID, WorkerID
+from simulated_cluster import QUEUE, SEEN, Process, Scheduler, Worker, World
 
 from scaler_notebook.engines.scaler.envelope import Ended
 from scaler_notebook.engines.scaler.link import task_of
@@ -308,7 +314,7 @@ def test_what_is_said_again_is_said_ever_more_seldom(world: World, force: bool) 
         world.loop.pass_time(AGAIN / 2)
         if len(cancels(world)) > before:
             times.append(world.loop.now)
-    pauses = [b - a for a, b in zip(times, times[1:], strict=False)]
+    pauses = [b - a for a, b in pairwise(times)]
     assert pauses[0] == pytest.approx(2 * AGAIN)
     assert pauses == sorted(pauses)
     assert pauses[-1] == pytest.approx(AGAIN_AT_MOST)
@@ -402,14 +408,10 @@ def test_a_cancel_reaches_a_task_that_begins_again_elsewhere(two: World) -> None
 def test_a_balanced_task_runs_once(two: World) -> None:
     submitted(two, "a", "b", "c")
     ends(two, "b")
-    waiting = (
-        next(iter(worker for worker in two.cluster.workers if worker.queue))
-        if any(worker.queue for worker in two.cluster.workers)
-        else None
-    )
-    if waiting is not None:
-        two.scheduler.balance(next(iter(waiting.queue)))
+    [name] = two.cluster.workers[0].queue
+    two.scheduler.balance(name)
     two.settle()
+    assert {worker.process.name for worker in two.cluster.workers} == {two.process("a").name, name}
     ends(two, "c")
     ends(two, "a")
     assert two.cluster.begun == {"a": 1, "b": 1, "c": 1}
@@ -584,7 +586,7 @@ def test_missing_inputs_are_named(world: World) -> None:
     "text",
     [
         '["Ended", {"ended": "no end"}]',
-        '["Ended", {"ended": "{\\"how\\": 1, \\"started\\": \\"x\\", \\"ended\\": [], \\"cpu\\": 0, \\"peak_rss\\": 0}"}]',
+        json.dumps(["Ended", {"ended": '{"how": 1, "started": "x", "ended": [], "cpu": 0, "peak_rss": 0}'}]),
         '["Display", {"kind": "no kind", "display_id": "", "bundle": "{}", "metadata": "{}"}]',
         '["Display", {"kind": "display_data", "display_id": "", "bundle": 1, "metadata": "{}"}]',
         '["Started", {"pid": 1, "host": "there", "mailbox": 7}]',
@@ -634,9 +636,11 @@ def picked(pick: int, candidates: list[T]) -> T:
 class AnySequence(RuleBasedStateMachine):
     """What can happen; :class:`World` holds what is told to the contract."""
 
+    scheduler = Scheduler
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(workers=2)
+        self.world = World(workers=2, scheduler=self.scheduler)
         self.names = 0
         self.disasters = 0
 
@@ -785,6 +789,7 @@ WORTH = {
 }
 
 
+SCALERS = {"inactive", "running", "canceling", "balanceCanceling", "rerouted", "balanced away"}
 EXAMPLES = 600
 
 
@@ -796,3 +801,153 @@ def test_the_contract_holds_whatever_happens(caplog: pytest.LogCaptureFixture) -
     assert {what for what, count in SEEN.items() if count} >= WORTH
     assert "not permitted" not in caplog.text
     assert " while " not in caplog.text, "an event that the table does not permit"
+
+
+# ---------------------------------------------------------------------- the simulation
+
+
+class Installed:
+    """The task controller of the installed Scaler, and what it has to do with."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.sent: list[tuple[bytes, str]] = []
+        self.workers: list[bytes] = []
+        self.holder: dict[bytes, bytes] = {}
+        self.clients: dict[bytes, bytes] = {}
+        nobody = SimpleNamespace(is_graph_subtask=lambda task_id: False)
+        monitor = SimpleNamespace(send=self._nothing)
+        objects = SimpleNamespace(get_object_name=lambda object_id: b"", get_object_size=lambda object_id: 0)
+        self.controller = VanillaTaskController(None)
+        self.controller.register(self, monitor, None, self, objects, self, nobody)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> list[tuple[bytes, str]]:
+        """What it sends, and to whom."""
+        self.sent = []
+        self.loop.run_until_complete(work)
+        return self.sent
+
+    def standing(self) -> dict[bytes, str]:
+        """The states of its tasks."""
+        machines = self.controller._task_state_manager._task_id_to_state_machine
+        return {bytes(task_id): machine.current_state().name for task_id, machine in machines.items()}
+
+    async def lose(self, worker: bytes) -> None:
+        """As its worker controller does."""
+        self.workers.remove(worker)
+        lost = [task_id for task_id, holder in self.holder.items() if holder == worker]
+        for task_id in lost:
+            del self.holder[task_id]
+        for task_id in lost:
+            await self.controller.on_worker_disconnect(TaskID(task_id), WorkerID(worker))
+
+    async def _nothing(self, *message: Any) -> None:
+        pass
+
+    async def send(self, to: bytes, message: Any, detached: bool) -> None:
+        self.sent.append((bytes(to), told(message)))
+
+    def on_task_begin(self, client: bytes, task_id: bytes) -> None:
+        self.clients[task_id] = client
+
+    def on_task_finish(self, task_id: bytes) -> bytes | None:
+        return self.clients.pop(task_id, None)
+
+    def acquire_worker(self, task: Any) -> WorkerID:
+        loads = Counter(self.holder.values())
+        free = [worker for worker in self.workers if loads[worker] < QUEUE]
+        worker = min(free, key=lambda worker: loads[worker], default=b"")
+        if worker:
+            self.holder[bytes(task.taskId)] = worker
+        return WorkerID(worker)
+
+    async def on_task_cancel(self, cancel: Any) -> WorkerID:
+        return self.get_worker_by_task_id(cancel.taskId)
+
+    async def on_task_done(self, task_id: bytes) -> WorkerID:
+        return WorkerID(self.holder.pop(bytes(task_id), b""))
+
+    def get_worker_by_task_id(self, task_id: bytes) -> WorkerID:
+        return WorkerID(self.holder.get(bytes(task_id), b""))
+
+
+def told(message: Any) -> str:
+    """In short."""
+    force = getattr(getattr(message, "flags", None), "force", None)
+    answer = getattr(message, "cancelConfirmType", None)
+    return f"{type(message).__name__} {bytes(message.taskId)!r} {force} {answer and answer.value}"
+
+
+class Compared(Scheduler):
+    """The simulated one, which the installed one is asked to agree with."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.installed = Installed()
+        self.names: dict[Worker, bytes] = {}
+
+    def _agree(self, simulated: Callable[[], None], installed: Coroutine[Any, Any, None]) -> None:
+        boxes = {name: worker.inbox for worker, name in self.names.items()} | {b"client": self.to_client}
+        before = {name: len(box) for name, box in boxes.items()}
+        simulated()
+        sent = self.installed.run(installed)
+        for name, box in boxes.items():
+            said = [told(message) for message in list(box)[before[name] :]]
+            assert said == [words for to, words in sent if to == name]
+        names = {"INACTIVE": "inactive", "RUNNING": "running", "CANCELING": "canceling"}
+        standing = {name: names.get(each.name, "balanceCanceling") for name, each in self.standing.items()}
+        assert standing == self.installed.standing()
+        SEEN.update(standing.values())
+
+    def hear_client(self, message: Any) -> None:
+        controller, client = self.installed.controller, ClientID(b"client")
+        match type(message).__name__:
+            case "Task":
+                message.source = client
+                self._agree(lambda: super(Compared, self).hear_client(message), controller.on_task_new(message))
+            case "TaskCancel":
+                cancel = controller.on_task_cancel(client, message)
+                self._agree(lambda: super(Compared, self).hear_client(message), cancel)
+            case _:
+                super().hear_client(message)
+
+    def hear_worker(self, worker: Worker, message: Any) -> None:
+        controller, name = self.installed.controller, WorkerID(self.names[worker])
+        heard = {"TaskResult": controller.on_task_result, "TaskCancelConfirm": controller.on_task_cancel_confirm}
+        hear = heard.get(type(message).__name__)
+        if hear is None:
+            super().hear_worker(worker, message)
+        else:
+            self._agree(lambda: super(Compared, self).hear_worker(worker, message), hear(name, message))
+
+    def balance(self, name: bytes) -> None:
+        moved = self.installed.controller.on_task_balance_cancel(TaskID(name))
+        self._agree(lambda: super(Compared, self).balance(name), moved)
+
+    def join(self, worker: Worker) -> None:
+        name = self.names[worker] = f"worker {len(self.names)}".encode()
+        self.installed.workers.append(name)
+        joined = self.installed.controller.on_worker_connect(WorkerID(name))
+        self._agree(lambda: super(Compared, self).join(worker), joined)
+
+    def lose(self, worker: Worker) -> None:
+        self._agree(lambda: super(Compared, self).lose(worker), self.installed.lose(self.names[worker]))
+
+
+class AnySequenceCompared(AnySequence):
+    """The same, with two schedulers that have to agree."""
+
+    scheduler = Compared
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.world.scheduler.installed.loop.close()
+
+
+@pytest.mark.timeout(600)
+def test_the_simulated_scheduler_decides_as_the_installed_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    SEEN.clear()
+    limits = settings(max_examples=EXAMPLES // 10, stateful_step_count=40, deadline=None, print_blob=True)
+    run_state_machine_as_test(AnySequenceCompared, settings=limits)
+    assert {what for what, count in SEEN.items() if count} >= SCALERS
