@@ -476,7 +476,7 @@ class Cluster:
         self._numbers = itertools.count(1)
         self.processes: list[Process] = []
         self.begun: Counter[str] = Counter()  # how often the code of a task has
-        self.unheard: set[str] = set()  # tasks whose last words went with their worker
+        self.unheard: set[str] = set()  # tasks whose words went with their worker, or were not passed on before
         self.over: set[str] = set()  # tasks of which the client was told so
         for _ in range(workers):
             self.join()
@@ -498,6 +498,8 @@ class Cluster:
         words = itertools.chain(worker.outbox, process.said, *(former.said for former in worker.former))
         names = {bytes(word.taskId) for word in words if not isinstance(word, capnp.ObjectInstruction)}
         names |= {process.name} if process.begun else set()
+        held = {name for name, holder in self.scheduler.holder.items() if holder is worker}
+        names |= {name for name in held if self.scheduler.standing[name] is Standing.CANCELING}  # a result is dropped
         self.unheard |= {task_of(name.decode()) for name in names}
         process.dead = True
         self.scheduler.lose(worker)

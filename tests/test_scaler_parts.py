@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import pickle
+import queue
 import signal
 import subprocess
 import sys
@@ -33,8 +34,9 @@ from scaler_notebook.engines.scaler import bootstrap, shipping, signs, voice
 from scaler_notebook.engines.scaler.ends import end_of
 from scaler_notebook.engines.scaler.envelope import CLOCKS_DIFFER, Ended, Failed, Head, failure
 from scaler_notebook.engines.scaler.link import name_of, task_of
+from scaler_notebook.engines.scaler.mailbox import Mailbox
 from scaler_notebook.engines.scaler.objects import MOST_IDLE, OVERHEAD, Objects
-from scaler_notebook.engines.scaler.packing import content, pack, unpack
+from scaler_notebook.engines.scaler.packing import COUNT, MAGIC, SIZE, content, pack, unpack
 from scaler_notebook.engines.scaler.stages import TABLE, Action, Event, Stage
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
@@ -90,6 +92,12 @@ def test_what_is_cut_is_refused(change: slice) -> None:
     whole = bytes(content(pack(Payload(b"data", (b"one",)), b"header")))
     with pytest.raises(ProtocolError):
         unpack(whole[change])
+
+
+@pytest.mark.parametrize("sizes", [[], [0]])
+def test_header_and_pickle_are_always_there(sizes: list[int]) -> None:
+    with pytest.raises(ProtocolError):
+        unpack(COUNT.pack(MAGIC, len(sizes)) + b"".join(map(SIZE.pack, sizes)))
 
 
 # ---------------------------------------------------------------------- objects
@@ -176,6 +184,7 @@ def test_a_sign_is_read_as_it_was_written(sign: signs.Sign) -> None:
 @given(st.text())
 def test_output_is_no_sign(text: str) -> None:
     assert signs.decode(text) is None or text.startswith(signs.BEGIN)
+    assert signs.decode(f"x{text}{signs.encode(signs.Stopped())}") is None
 
 
 JSON = st.recursive(
@@ -230,6 +239,15 @@ def test_an_end_is_read_or_refused(values: Any) -> None:
     except ProtocolError:
         return
     ended.figures()
+
+
+@pytest.mark.parametrize("field", ["how", "started", "ended", "cpu", "peak_rss"])
+def test_an_end_of_wrong_types_is_refused(field: str) -> None:
+    values: dict[str, Any] = {"how": "success", "started": 1.0, "ended": 2.0, "cpu": 0.5, "peak_rss": 7}
+    Ended.decode(json.dumps(values))
+    values[field] = ["x"]
+    with pytest.raises(ProtocolError):
+        Ended.decode(json.dumps(values))
 
 
 def test_figures_are_by_this_machines_clock() -> None:
@@ -325,15 +343,16 @@ def raised(error):
     except BaseException as problem:
         return serialize_failure(problem)
 class Local(Exception): pass
-for error in Failed(b"blob", "words"), ProcessorDiedError("status exitcode=-9"), RuntimeError("no"), Local("mine"):
+missing = ModuleNotFoundError("No module named 'x'", name="x")
+for error in Failed(b"blob", "words"), ProcessorDiedError("exitcode=-9"), RuntimeError("no"), missing, Local("mine"):
     print(raised(error).hex())
 """
-    failed, died, other, local = (bytes.fromhex(line) for line in python(code).split())
+    failed, *others, local = (bytes.fromhex(line) for line in python(code).split())
     error = failure(failed)
     assert isinstance(error, Failed)
     assert (error.blob, str(error)) == (b"blob", "words")
-    assert repr(failure(died)) == repr(ProcessorDiedError("status exitcode=-9"))
-    assert repr(failure(other)) == repr(RuntimeError("no"))
+    expected = ProcessorDiedError("exitcode=-9"), RuntimeError("no"), ModuleNotFoundError("No module named 'x'")
+    assert [repr(failure(other)) for other in others] == [*map(repr, expected)]
     with pytest.raises(ProtocolError, match="Local"):
         failure(local)
 
@@ -548,19 +567,83 @@ def test_an_alarm_rings_once_for_what_was_set_last() -> None:
     """In a process of its own, for its thread ends with that."""
     code = """
 import threading
-from scaler_notebook.engines.scaler.alarm import Alarm
-alarm, rang, said = Alarm(0.01), threading.Event(), []
-alarm.set(lambda: said.append("cleared"))
+from types import SimpleNamespace
+from scaler_notebook.engines.scaler import alarm as module
+sleeps, wakes, rang, said = threading.Semaphore(0), threading.Semaphore(0), threading.Semaphore(0), []
+module.time = SimpleNamespace(sleep=lambda delay: (sleeps.release(), wakes.acquire()))
+alarm = module.Alarm(0.01)
+def ringing(words):
+    return lambda: (said.append(words), rang.release())
+def asleep():
+    assert sleeps.acquire(timeout=20)
+alarm.set(ringing("cleared"))
+asleep()
 alarm.clear()
-alarm.set(lambda: said.append("replaced"))
-alarm.set(lambda: (said.append("first"), rang.set()))
-assert rang.wait(20)
-rang.clear()
-alarm.set(lambda: (said.append("second"), rang.set()))
-assert rang.wait(20)
+wakes.release()
+alarm.set(ringing("replaced"))
+asleep()
+alarm.set(ringing("first"))
+wakes.release()
+asleep()
+wakes.release()
+assert rang.acquire(timeout=20)
+alarm.set(ringing("second"))
+asleep()
+wakes.release()
+assert rang.acquire(timeout=5)
 print(said, [thread.name for thread in threading.enumerate()].count("scaler_notebook alarm"))
 """
     assert python(code) == "['first', 'second'] 1\n"
+
+
+# ---------------------------------------------------------------------- mailbox
+
+
+class Letters:
+    """In place of a connector to the storage: keeps a ``get`` waiting, and is gone when it is told so."""
+
+    def __init__(self) -> None:
+        self.letters: queue.Queue[bytes | None] = queue.Queue()
+        self.names: list[str] = []  # that were waited for
+        self.deleted: list[str] = []
+
+    def get_object(self, name: bytes) -> bytes:
+        self.names.append(name.hex())
+        letter = self.letters.get(timeout=SAFETY)
+        if letter is None:
+            raise ConnectionError("gone")
+        return letter
+
+    def delete_object(self, name: bytes) -> None:
+        self.deleted.append(name.hex())
+
+
+def test_a_mailbox_is_good_for_one_letter_and_has_another_name_for_the_next() -> None:
+    storage, said = Letters(), []
+    asked = threading.Semaphore(0)
+
+    def ask(name: str) -> None:
+        said.append(("asks", name, mailbox.name))
+        asked.release()
+
+    def moved() -> None:
+        said.append(("moved", mailbox.name))
+
+    mailbox = Mailbox(storage, ask, moved)
+    first = mailbox.name
+    assert len(bytes.fromhex(first)) == 32
+    for letter in (b"t1/1", b"t2/2"):
+        storage.letters.put(letter)
+        assert asked.acquire(timeout=SAFETY)
+    storage.letters.put(None)
+    for thread in [each for each in threading.enumerate() if each.name == "scaler_notebook mailbox"]:
+        thread.join(SAFETY)
+    one, two, three = storage.names
+    assert one == first
+    assert len({one, two, three}) == 3
+    assert said == [("moved", two), ("asks", "t1/1", two), ("moved", three), ("asks", "t2/2", three)]
+    assert storage.deleted == [one, two]
+    assert mailbox.name == "", "nobody can be asked any more"
 
 
 # ---------------------------------------------------------------------- what a worker loads

@@ -280,6 +280,19 @@ def test_a_task_that_begins_as_it_is_ended_has_started(world: World) -> None:
     assert world.words("a") == ["started", "Canceled by force"]
 
 
+def test_a_task_that_begins_as_its_end_is_on_its_way_says_so(world: World) -> None:
+    world.submit("a")
+    world.settle(*BEGINS)
+    world.cancel("a", force=True)
+    world.passes(RECALL_AT_LEAST - 0.01, *BEGINS)
+    world.passes(0.02, "the scheduler hears the client", *BEGINS)
+    assert cancels(world) == [True]
+    world.settle("the scheduler hears the client")
+    assert world.words("a") == ["started"]
+    world.settle()
+    assert world.words("a") == ["started", "Canceled by force"]
+
+
 def test_a_cancel_that_scaler_drops_is_said_again(two: World) -> None:
     """While a balance's cancel is under way it sends no other, and the refusal of that one is the end of both."""
     world = two
