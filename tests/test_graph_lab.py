@@ -31,7 +31,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@pytest.mark.parametrize("theme", ["JupyterLab Light", pytest.param("JupyterLab Dark", marks=pytest.mark.matrix)])
 def test_a_graph_on_its_board(tmp_path: Path, theme: str) -> None:
     server = LabServer(tmp_path / "lab")
     try:
