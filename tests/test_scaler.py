@@ -168,6 +168,12 @@ def test_progress_and_displays_while_it_runs(executor: NotebookExecutor) -> None
     assert [display.bundle for display in future.displays] == [{"text/plain": "shown"}]
 
 
+def test_output_that_looks_like_a_sign_is_output(executor: NotebookExecutor) -> None:
+    future = executor.submit(print, "\x1b]scaler_notebook;of the user's own\x07")
+    future.result(SAFETY)
+    assert future.logs.stdout == "\x1b]scaler_notebook;of the user's own\x07\n"
+
+
 def test_of_a_flood_come_head_and_tail(executor: NotebookExecutor) -> None:
     def flood() -> None:
         print("the beginning")

@@ -172,7 +172,11 @@ class Tasks:
 
     def _on_output(self, entry: Entry, message: Any) -> None:
         task_id = entry.task.task_id
-        match sign := signs.decode(message.content):
+        try:
+            sign = signs.decode(message.content)
+        except ProtocolError:  # the task's own, however much it looks like one
+            sign = None
+        match sign:
             case None:
                 kinds = self._link.messages.TaskLog.LogType
                 stream = LogStream.STDOUT if message.logType == kinds.stdout else LogStream.STDERR
@@ -237,8 +241,8 @@ class Tasks:
                 kind = TaskCancelConfirmType.CANCEL_NOT_FOUND
                 self._over(entry, TaskCancelConfirm(entry.task.task_id, kind, entry.force))
             case Action.LOSE:
-                lost = RuntimeError("Scaler has dropped its result, for it ended while a cancel was on its way to it")
-                self._over(entry, failures.our_fault(entry.task.task_id, lost))
+                words = "Scaler has dropped its result: it ended while a cancel was on its way; retry() runs it again"
+                self._over(entry, failures.our_fault(entry.task.task_id, RuntimeError(words)))
             case Action.NOT_PERMITTED:
                 log.warning("%s: %s while %s", entry.task.task_id, event.value, entry.stage.value)
 
