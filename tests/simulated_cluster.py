@@ -837,7 +837,9 @@ class World:
         shared = tasks._objects._shared
         assert all(each.users == 0 for each in shared.values()), f"nobody uses them: {shared}"
         assert tasks._objects._idle == shared
-        kept = {bytes(each.object_id) for each in shared.values()} | set(map(bytes, tasks._initializers.values()))
+        kept = {bytes(each.object_id) for each in shared.values()} | set(
+            map(bytes, tasks._objects._initializers.values())
+        )
         kept |= {bytes(self.link._runner), bytes(ObjectID.generate_serializer_object_id(self.link.client))}
         # a result that Scaler dropped is unknown here, and a letter that nobody takes is not the scheduler's to delete
         left = self.storage.objects.keys() - kept - self.link.letters

@@ -6,7 +6,8 @@ import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from ...protocol.messages import Buffer, Payload, SegmentRef
+from ...protocol.messages import Buffer, Initializer, Payload, SegmentRef, Task
+from .envelope import Head
 from .link import Link
 from .packing import content, pack, unpack
 
@@ -24,6 +25,16 @@ class _Shared:
     users: int = 0
 
 
+@dataclass(slots=True)
+class Stored:
+    """What is stored for one task: the ids of its objects, and how they are let go of."""
+
+    arguments: bytes = b""
+    function: bytes = b""
+    keys: tuple[bytes, ...] = ()  # of those that are shared
+    private: bytes = b""  # the one that is not
+
+
 class Objects:
     """What this client has stored. Functions and small arguments are stored once, for all tasks that have the same.
 
@@ -36,7 +47,43 @@ class Objects:
         self._shared: dict[bytes, _Shared] = {}  # by content
         self._idle: OrderedDict[bytes, _Shared] = OrderedDict()  # of these, the ones without users; the last at the end
         self._idle_size = 0
+        self._initializers: dict[str, bytes] = {}  # the stored ones, by their client
         self._garbage: list[bytes] = []
+
+    async def store(
+        self, stored: Stored, task: Task, initializer: Initializer, inputs: list[str]
+    ) -> tuple[bytes, bytes, bytes]:
+        """Store what a task needs beside its inputs, unless that was done for an earlier try; gives the objects' ids.
+
+        Raises
+        ------
+        ProtocolError
+            It cannot be sent.
+        """
+        if not stored.arguments:
+            options = task.options
+            head = Head(
+                options.name, inputs, options.retry_on.hex(), task.stays, initializer.client, initializer.name
+            ).encode()
+            key, stored.function = await self.acquire(task.function)
+            stored.keys += (key,)
+            if task.arguments.nbytes <= SHARED:
+                key, stored.arguments = await self.acquire(task.arguments, head)
+                stored.keys += (key,)
+            else:
+                stored.arguments = stored.private = await self.put(task.arguments, head)
+        if initializer.client not in self._initializers:
+            both = Payload(pack(initializer.function), (pack(initializer.arguments),))
+            self._initializers[initializer.client] = await self.put(both)
+        return stored.arguments, stored.function, self._initializers[initializer.client]
+
+    def let_go(self, stored: Stored) -> None:
+        """The task is over. Idempotent."""
+        for key in stored.keys:
+            self.release(key)
+        if stored.private:
+            self.delete(stored.private)
+        stored.keys, stored.private = (), b""
 
     async def put(self, payload: Payload, header: bytes = b"") -> bytes:
         """Store a payload; gives the object's id."""

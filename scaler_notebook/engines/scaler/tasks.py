@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ...protocol import failures
@@ -32,48 +32,17 @@ from ..embedded.handling import FIRST_BACKOFF, LONGEST_BACKOFF
 from ..embedded.hands import Record
 from ..embedded.inputs import Inputs
 from . import signs
+from .asking import Asking
 from .ends import End, end_of
-from .envelope import Ended, Head
+from .entry import Entry
+from .envelope import Ended
 from .link import Link, name_of
-from .objects import SHARED, Objects
-from .packing import pack
+from .objects import Objects
 from .stages import TABLE, Action, Event, Stage
 
 log = logging.getLogger(__name__)
 
-RECALL_AT_LEAST = 1.0  # seconds; that a task has not said by then that it runs means that its code does not
-AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is said again; each time twice as long
-
 Say = Callable[[EngineMessage], None]
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One task, from its arrival to its last message."""
-
-    record: Record
-    initializer: Initializer
-    stage: Stage = Stage.WAITING
-    arguments: bytes = b""  # the ids of its objects
-    function: bytes = b""
-    keys: tuple[bytes, ...] = ()  # of those that are shared
-    private: bytes = b""  # the one that is not
-    name: bytes = b""  # of this try, at the cluster
-    begun: bool = False  # this try, as it says itself
-    mailbox: str = ""
-    tries: int = 0  # started
-    failed: int = 0
-    asked: bool = False  # to stop, and not refused since
-    force: bool = False
-    grace: float = 0.0
-    ended: Ended | None = None  # what the task itself has said of its end
-    result: Any = None  # what Scaler has
-    timers: list[asyncio.TimerHandle] = field(default_factory=list)
-
-    @property
-    def task(self) -> Task:
-        """As its client has sent it."""
-        return self.record.task
 
 
 class Tasks:
@@ -87,7 +56,7 @@ class Tasks:
         self._named: dict[bytes, Entry] = {}  # by Scaler's id
         self._leaving: asyncio.Queue[Entry | tuple[str, Payload]] = asyncio.Queue()
         self._begun: set[asyncio.Task[None]] = set()
-        self._initializers: dict[str, bytes] = {}  # the stored ones, by their client
+        self._asking = Asking(link, loop, self._handle, self._begin)
         self.initializer = Initializer()  # of tasks that are still to come
 
     @property
@@ -98,7 +67,7 @@ class Tasks:
     async def close(self) -> None:
         """End what is under way; nobody is told of it."""
         for entry in self._entries.values():
-            self._stop_timers(entry)
+            self._asking.stop(entry)
         for work in self._begun:
             work.cancel()
         await asyncio.gather(*self._begun, return_exceptions=True)
@@ -133,7 +102,7 @@ class Tasks:
         """Take back what has not started."""
         for entry in list(self._entries.values()):
             if entry.stage is Stage.THERE:
-                self._send_cancel(entry, force=False)  # what has started meanwhile goes on: Scaler refuses
+                self._asking.withdraw(entry)  # what has started meanwhile goes on: Scaler refuses
             elif entry.stage in (Stage.WAITING, Stage.LEAVING, Stage.BACKING_OFF):
                 self._handle(entry, Event.CANCEL)
 
@@ -209,23 +178,20 @@ class Tasks:
             case Action.ANNOUNCE | Action.ANNOUNCE_LATE | Action.ANNOUNCE_ASK | Action.ANNOUNCE_WARN:
                 self._announce(entry, what)
                 if action in (Action.ANNOUNCE_ASK, Action.ANNOUNCE_WARN):
-                    self._ask(entry)
+                    self._asking.ask(entry)
             case Action.RECALL | Action.RECALL_FORCE:
-                self._stop_timers(entry)
-                self._send_cancel(entry, force=False, again=AGAIN)
-                self._grace(entry, max(entry.grace, RECALL_AT_LEAST))
+                self._asking.recall(entry)
             case Action.ASK | Action.WARN:
-                self._ask(entry)
+                self._asking.ask(entry)
             case Action.REFUSE | Action.REFUSE_THERE:
-                self._stop_timers(entry)
+                self._asking.stop(entry)
                 entry.asked = False
                 self._answer(entry, TaskCancelConfirmType.CANCEL_FAILED)
                 entry.force = False
             case Action.END:
-                self._stop_timers(entry)
-                self._send_cancel(entry, force=True, again=AGAIN)
+                self._asking.end(entry)
             case Action.FETCH:
-                self._stop_timers(entry)
+                self._asking.stop(entry)
                 self._begin(self._fetch(entry))
             case Action.BACK_OFF:
                 self._back_off(entry)
@@ -265,30 +231,6 @@ class Tasks:
         entry.tries += 1
         self._say(TaskStarted(entry.task.task_id, "a worker", time.time(), entry.tries))
 
-    def _ask(self, entry: Entry) -> None:
-        """By its mailbox; the grace period begins."""
-        self._stop_timers(entry)
-        if not entry.mailbox:
-            self._handle(entry, Event.GRACE_OVER)
-            return
-        self._begin(self._link.post(entry.mailbox, entry.name))
-        self._grace(entry, entry.grace)
-
-    def _grace(self, entry: Entry, seconds: float) -> None:
-        entry.timers.append(self._loop.call_later(seconds, self._handle, entry, Event.GRACE_OVER))
-
-    def _send_cancel(self, entry: Entry, force: bool, again: float = 0.0) -> None:
-        cancel = self._link.messages.TaskCancel
-        self._link.send(cancel(taskId=self._link.task_id(entry.name), flags=cancel.TaskCancelFlags(force=force)))
-        if again:
-            longer = min(2 * again, AGAIN_AT_MOST)
-            entry.timers.append(self._loop.call_later(again, self._send_cancel, entry, force, longer))
-
-    def _stop_timers(self, entry: Entry) -> None:
-        for timer in entry.timers:
-            timer.cancel()
-        entry.timers.clear()
-
     def _answer(self, entry: Entry, answer: TaskCancelConfirmType) -> None:
         self._say(TaskCancelConfirm(entry.task.task_id, answer, entry.force))
 
@@ -317,22 +259,11 @@ class Tasks:
     async def _send_task(self, entry: Entry) -> None:
         task, options = entry.task, entry.task.options
         given = self._inputs.of(entry.record)
-        if not entry.arguments:
-            client, name = entry.initializer.client, entry.initializer.name
-            names = [each.name for each in given]
-            head = Head(options.name, names, options.retry_on.hex(), task.stays, client, name).encode()
-            function, entry.function = await self._objects.acquire(task.function)
-            entry.keys += (function,)
-            if task.arguments.nbytes <= SHARED:
-                arguments, entry.arguments = await self._objects.acquire(task.arguments, head)
-                entry.keys += (arguments,)
-            else:
-                entry.arguments = entry.private = await self._objects.put(task.arguments, head)
-        initializer = await self._initializer_of(entry)
+        stored = await self._objects.store(entry.stored, task, entry.initializer, [each.name for each in given])
         if entry.stage is not Stage.LEAVING:  # taken back meanwhile
-            self._free(entry)
+            self._objects.let_go(entry.stored)
             return
-        objects = (entry.arguments, entry.function, initializer, *(bytes(each.value.data) for each in given))
+        objects = (*stored, *(bytes(each.value.data) for each in given))
         entry.name = name_of(task.task_id)
         entry.ended = entry.result = None
         entry.mailbox, entry.begun = "", False
@@ -340,13 +271,6 @@ class Tasks:
         capabilities = {needed.name: needed.amount for needed in options.capabilities}
         self._link.send_task(entry.name, objects, max(0, options.priority), capabilities)
         self._handle(entry, Event.SENT)
-
-    async def _initializer_of(self, entry: Entry) -> bytes:
-        initializer = entry.initializer
-        if initializer.client not in self._initializers:
-            content = Payload(pack(initializer.function), (pack(initializer.arguments),))
-            self._initializers[initializer.client] = await self._objects.put(content)
-        return self._initializers[initializer.client]
 
     async def _fetch(self, entry: Entry) -> None:
         try:
@@ -405,15 +329,8 @@ class Tasks:
 
     def _forget(self, entry: Entry) -> None:
         entry.stage = Stage.OVER
-        self._stop_timers(entry)
+        self._asking.stop(entry)
         del self._entries[entry.task.task_id]
         self._named.pop(entry.name, None)
         self._inputs.release(entry.record)
-        self._free(entry)
-
-    def _free(self, entry: Entry) -> None:
-        for key in entry.keys:
-            self._objects.release(key)
-        if entry.private:
-            self._objects.delete(entry.private)
-        entry.keys, entry.private = (), b""
+        self._objects.let_go(entry.stored)
