@@ -191,7 +191,7 @@ class SimulatedLink:
     async def post(self, name: str, content: bytes) -> None:
         self.letters.add(bytes.fromhex(name))
         self.posted.append((name, content))
-        await self.storage.request(bytes.fromhex(name), content)
+        await self._put_as(ObjectID(bytes.fromhex(name)), content)
 
     async def get(self, object_id: bytes) -> bytes:
         return await self.storage.request(object_id)
@@ -841,14 +841,15 @@ class World:
             map(bytes, tasks._objects._initializers.values())
         )
         kept |= {bytes(self.link._runner), bytes(ObjectID.generate_serializer_object_id(self.link.client))}
-        # a result that Scaler dropped is unknown here, and a letter that nobody takes is not the scheduler's to delete
+        # a result that Scaler dropped is unknown here, and a letter that nobody takes goes with its client
         left = self.storage.objects.keys() - kept - self.link.letters
         assert not left & (self.known | self.storage.tracked - self.unknown()), f"objects that nobody needs: {left}"
         assert kept <= self.storage.objects.keys()
 
     def unknown(self) -> set[bytes]:
         """What workers have stored and the client was never told of."""
-        return {each for each in self.storage.tracked if each not in self.known and self._is_result(each)}
+        there = self.storage.tracked & self.storage.objects.keys()  # a letter that was taken is not
+        return {each for each in there - self.known if self._is_result(each)}
 
     def _is_result(self, object_id: bytes) -> bool:
         stored = self.storage.objects[object_id]

@@ -354,6 +354,27 @@ def in_a_thread_too_late(path: str) -> None:
         entered.wait()
 
 
+def within_another_of_a_thread(path: str) -> None:
+    """As before; and by the time that the inner stretch begins, no thread may begin one that is not within another."""
+    interrupted, entered = threading.Event(), threading.Event()
+
+    def save() -> None:
+        interrupted.wait()
+        with current_task().shielded():
+            entered.set()
+            write_slowly(path + " first")
+            with current_task().shielded():
+                write_slowly(path)
+
+    threading.Thread(target=save).start()
+    try:
+        print("writing", flush=True)
+        time.sleep(60)
+    finally:
+        interrupted.set()
+        entered.wait()
+
+
 def by_a_subprocess(path: str) -> None:
     with current_task().shielded():
         print("writing", flush=True)
@@ -424,6 +445,7 @@ STRETCHES = [
     in_a_thread,
     in_a_thread_of_a_loop,
     in_a_thread_too_late,
+    within_another_of_a_thread,
     by_a_subprocess,
     by_a_fork,
     by_a_fork_after_the_ask,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from kernels import kernel
-from waits import SAFETY, until
+from waits import SAFETY, until, until_written
 
-from scaler_notebook import NotebookExecutor
+from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture
 from scaler_notebook.client.output import Display
 from scaler_notebook.engines import displays
 from scaler_notebook.engines.displays import clear, publish, task_shell
@@ -232,11 +232,45 @@ def test_displays_of_cancelled_tasks_are_whole(executor: NotebookExecutor) -> No
     for _ in range(10):
         future = executor.submit(task)
         until(future, lambda future=future: bool(future.displays), "display")  # type: ignore[misc]
-        future.cancel(SAFETY)
+        assert future.cancel(SAFETY)
         (shown,) = future.displays
         last = int(future.logs.stdout.splitlines()[-1])
         assert int(shown.bundle["text/plain"].split()[0]) in (last, last + 1)
         assert len(shown.bundle["text/plain"]) > 100_000
+
+
+@pytest.mark.parametrize("animation", ["updated", "cleared"])
+def test_an_animation_keeps_nobody_waiting(executor: NotebookExecutor, animation: str) -> None:
+    """A task displays far more than anybody can look at; a cancel is not behind that in a queue."""
+
+    def task() -> None:
+        frames = 0
+        while True:
+            frame = {"text/plain": f"{frames} " + "x" * 100_000}
+            if animation == "cleared":
+                clear(wait=True)
+                publish(frame)
+            else:
+                publish(frame, display_id="frame", update=frames > 0)
+            print(frames := frames + 1)
+
+    seen: list[int] = []
+
+    def look(future: ScalerFuture[Any]) -> None:
+        seen.extend(int(display.bundle["text/plain"].split()[0]) for display in future.displays)
+
+    future = executor.submit(task)
+    future.watch(look)
+    until_written(future, "\n4000\n")
+    asked = time.monotonic()
+    assert future.cancel(SAFETY)
+    assert future.cancel_reason is CancelReason.STOPPED
+    assert time.monotonic() - asked < SAFETY / 2
+    future.unwatch(look)
+    assert len(set(seen)) < 400, "most frames were replaced before anybody could see them"
+    assert seen == sorted(seen)
+    (shown,) = future.displays
+    assert abs(int(shown.bundle["text/plain"].split()[0]) - int(future.logs.stdout.split()[-1])) <= 1
 
 
 def test_outside_of_a_task_nothing_is_published_and_nothing_raised() -> None:

@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import json
 import logging
+import math
 import os
 import random
 import subprocess
@@ -23,6 +24,7 @@ from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError, ScalerFuture
 from scaler_notebook.client.output import Display, Output
+from scaler_notebook.engines import screen
 from scaler_notebook.engines.displays import publish
 from scaler_notebook.engines.embedded import output
 from scaler_notebook.engines.embedded.output import HEAD, KINDS, READ, RECORD, TAIL, RecordKind, TaskOutput, TextFile
@@ -134,7 +136,9 @@ def test_what_was_read_or_will_be_dropped_is_freed(file: TextFile) -> None:
 
 
 @pytest.fixture
-def files() -> Iterator[TaskOutput]:
+def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[TaskOutput]:
+    """Of which all is sent at once, however much it is."""
+    monkeypatch.setattr(output, "RATE", math.inf)
     opened = TaskOutput()
     yield opened
     opened.close()
@@ -192,8 +196,8 @@ def test_lengths_that_are_not_true_are_not_believed(files: TaskOutput) -> None:
 def test_displays_beyond_the_bound_are_replaced_by_words_and_then_by_nothing(
     files: TaskOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "MAX_DISPLAYS", 10_000)
-    monkeypatch.setattr(output, "LAST_WORDS", 5_000)
+    monkeypatch.setattr(screen, "MAX_DISPLAYS", 10_000)
+    monkeypatch.setattr(screen, "LAST_WORDS", 5_000)
     display(files, "small")
     display(files, "x" * 20_000)
     display(files, "small again")
@@ -217,18 +221,31 @@ def test_displays_beyond_the_bound_are_replaced_by_words_and_then_by_nothing(
 def test_updates_count_as_what_they_replace_and_need_something_to_replace(
     files: TaskOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "MAX_DISPLAYS", 10_000)
+    monkeypatch.setattr(screen, "MAX_DISPLAYS", 10_000)
     display(files, "nothing of that id", "a", DisplayKind.UPDATE)
     display(files, "first", "a")
     for _ in range(50):
         display(files, "x" * 4_000, "a", DisplayKind.UPDATE)
-    assert news(files) == [(DisplayKind.SHOW, "first"), *[(DisplayKind.UPDATE, "x" * 4_000)] * 50]
+        assert news(files)[-1][1] == "x" * 4_000
     display(files, "x" * 4_000, "a")
     display(files, "x" * 6_000, "a", DisplayKind.UPDATE)  # it is there twice
     shown, instead = news(files)
     assert shown == (DisplayKind.SHOW, "x" * 4_000)
     assert instead[0] is DisplayKind.SHOW
     assert "is not shown" in instead[1]
+
+
+def test_of_much_that_is_displayed_the_last_comes_a_while_later_or_with_the_end(
+    files: TaskOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "RATE", 1.0)  # bytes a second
+    display(files, "1", "a")
+    assert news(files) == [(DisplayKind.SHOW, "1")]
+    os.write(files.fds[0], b"text")
+    for number in range(2, 100):
+        display(files, str(number), "a", DisplayKind.UPDATE)
+        assert news(files) == []
+    assert news(files, over=True) == [(OUT, "text"), (DisplayKind.UPDATE, "99")]
 
 
 # ---------------------------------------------------------------------- at the client

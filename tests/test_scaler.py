@@ -536,6 +536,24 @@ def test_a_client_may_end_a_cluster_that_is_not_protected(client: Client) -> Non
             Client(cluster.address)
 
 
+def animates() -> None:
+    frames = 0
+    while True:
+        publish({"text/plain": f"{frames} " + "x" * 100_000}, display_id="frame", update=frames > 0)
+        print(frames := frames + 1)
+
+
+def test_an_animation_keeps_nobody_waiting(executor: NotebookExecutor) -> None:
+    frames: set[str] = set()
+    future = executor.submit(animates)
+    future.watch(lambda future: frames.update(shown.bundle["text/plain"][:10] for shown in future.displays))
+    until_written(future, "\n4000\n")
+    assert future.cancel(SAFETY)
+    assert future.cancel_reason is CancelReason.STOPPED
+    assert len(frames) < 400, "most were replaced before anybody could see them"
+    assert len(future.displays) == 1
+
+
 # ---------------------------------------------------------------------- what is kept
 
 
@@ -577,7 +595,10 @@ def test_nothing_is_kept_that_nobody_needs() -> None:
                 assert time.monotonic() < deadline, f"{kept} objects are kept"
             session = client._session
             assert session is not None
-            tasks = session._engine._tasks  # type: ignore[attr-defined]
+            engine: Any = session._engine
+            nobody = engine._link.post("ab" * 32, b"to a task that is no more")
+            asyncio.run_coroutine_threadsafe(nobody, engine._loop).result(SAFETY)
+            tasks = engine._tasks
             assert (len(tasks._inputs), tasks._entries, tasks._named) == (0, {}, {})
         deadline = time.monotonic() + SAFETY
         while count_objects(cluster.address) > before:

@@ -44,39 +44,42 @@ class Display:
 Piece: TypeAlias = Text | Display
 
 
-class _Arrived:
+class _Content:
     """A display that is decoded by whoever looks at it first: not on the agent's thread."""
 
-    __slots__ = ("_display", "_message", "display_id")
+    __slots__ = ("_what",)
 
     def __init__(self, message: TaskDisplay) -> None:
-        self._message: TaskDisplay | None = message
-        self._display: Display | None = None
-        self.display_id = message.display_id
+        self._what: TaskDisplay | Display = message
 
     def display(self) -> Display:
-        message = self._message
-        if self._display is None and message is not None:
-            try:
-                bundle, metadata = (json.loads(bytes(p.data)) for p in (message.bundle, message.metadata))
-                if not isinstance(bundle, dict) or not isinstance(metadata, dict):
-                    raise ValueError("no JSON objects")
-            except ValueError as error:  # a query never raises
-                bundle, metadata = {"text/plain": f"[a display that cannot be read: {error}]"}, {}
-            self._display = Display(bundle, metadata, self.display_id)
-            self._message = None
-        assert self._display is not None
-        return self._display
+        what = self._what
+        if isinstance(what, TaskDisplay):
+            self._what = what = _decoded(what)
+        return what
+
+
+class _Arrived:
+    """A place among the output, whose content changes when its display is updated."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: _Content) -> None:
+        self.content = content
+
+    def display(self) -> Display:
+        return self.content.display()
 
 
 class Output:
     """Grows while the task runs, by the agent's thread; read by any. How large it can get is the engine's to bound."""
 
-    __slots__ = ("_clear_on_next", "_shown", "_texts", "displayed")
+    __slots__ = ("_clear_on_next", "_places", "_shown", "_texts", "displayed")
 
     def __init__(self) -> None:
         self._texts: list[Text] = []  # all that it wrote
         self._shown: list[Text | _Arrived] = []  # what a notebook would show of it
+        self._places: dict[str, list[_Arrived]] = {}  # of those, by display id
         self._clear_on_next = False
         self.displayed = 0  # displays so far, whatever became of them
 
@@ -92,19 +95,25 @@ class Output:
         match message.kind:
             case DisplayKind.SHOW | DisplayKind.UPDATE:
                 self._clear_if_due()
-                arrived = _Arrived(message)
-                if message.display_id:  # all of the same id change, as in a notebook
-                    self._shown = [arrived if _has_id(part, message.display_id) else part for part in self._shown]
+                content = _Content(message)
+                for place in self._places.get(message.display_id, ()):  # all of an id change, as in a notebook
+                    place.content = content
                 if message.kind is DisplayKind.SHOW:
-                    self._shown.append(arrived)
+                    self._shown.append(arrived := _Arrived(content))
+                    if message.display_id:
+                        self._places.setdefault(message.display_id, []).append(arrived)
             case DisplayKind.CLEAR:
-                self._shown = []
+                self._clear()
             case DisplayKind.CLEAR_ON_NEXT:
                 self._clear_on_next = True
 
     def _clear_if_due(self) -> None:
         if self._clear_on_next:
-            self._clear_on_next, self._shown = False, []
+            self._clear_on_next = False
+            self._clear()
+
+    def _clear(self) -> None:
+        self._shown, self._places = [], {}
 
     def logs(self) -> Logs:
         """All that it wrote, by stream."""
@@ -138,8 +147,14 @@ class Output:
         return "".join(reversed(parts))[-size:], length > size
 
 
-def _has_id(part: Text | _Arrived, display_id: str) -> bool:
-    return isinstance(part, _Arrived) and part.display_id == display_id
+def _decoded(message: TaskDisplay) -> Display:
+    try:
+        bundle, metadata = (json.loads(bytes(payload.data)) for payload in (message.bundle, message.metadata))
+        if not isinstance(bundle, dict) or not isinstance(metadata, dict):
+            raise ValueError("no JSON objects")
+    except ValueError as error:  # a query never raises
+        bundle, metadata = {"text/plain": f"[a display that cannot be read: {error}]"}, {}
+    return Display(bundle, metadata, message.display_id)
 
 
 def _joined(parts: list[Text | _Arrived]) -> Iterator[Piece]:

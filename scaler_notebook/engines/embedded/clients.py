@@ -43,6 +43,8 @@ from .segments import close_all, free
 from .transport import Keys, bind
 from .zmq_frames import received
 
+TURN = 0.01  # seconds for what clients say, and then it is the turn of tasks
+
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +75,7 @@ class Clients:
         port: int = 0,
     ) -> None:
         self.on_shutdown: Callable[[], None] | None = None  # what a client's ClientShutdown does; None: it is refused
+        self.waiting = False  # there may be more that nothing wakes us for
         self._core = core
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
@@ -107,14 +110,20 @@ class Clients:
         self._mail[owner].append(message)
 
     def exchange(self) -> None:
-        """Take what has arrived and send what is to be told, until there is neither."""
-        # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
-        while self._receive() or self._mail:
-            self._flush()
+        """Take what has arrived and send what is to be told, until there is neither, or for long enough.
 
-    def _receive(self) -> bool:
+        ``waiting`` says whether to come back without being woken.
+        """
+        # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
+        end = time.monotonic() + TURN
+        while self._receive(end) or self._mail:
+            self._flush()
+            if self.waiting:
+                break
+
+    def _receive(self, end: float) -> bool:
         """Take what clients sent; True if there was anything."""
-        got = False
+        got = self.waiting = False
         for frame, *frames in received(self._socket, plain=2, writable=False):
             got = True
             owner = bytes(frame)
@@ -157,6 +166,9 @@ class Clients:
                             self.on_shutdown()
                     case ClientDisconnect():
                         self._gone(owner)
+            if time.monotonic() > end:
+                self.waiting = True
+                break
         return got
 
     def _flush(self) -> None:

@@ -2,7 +2,9 @@
 
 import itertools
 import logging
+import math
 import threading
+import time
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections import deque
@@ -33,6 +35,7 @@ from .segments import Segments, mapped
 from .transport import Keys, connect
 from .zmq_frames import received
 
+TURN = 0.01  # seconds for what has arrived, and then it is the turn of what else there is to do
 LINGER = 500  # milliseconds for our last words, to a process on this machine
 
 log = logging.getLogger(__name__)
@@ -112,9 +115,11 @@ class SchedulerConnection(ABC):
         self._socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
         self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
 
-    def _drain(self) -> None:
-        if self._socket is None:
+    def _drain(self, turn: float = TURN) -> None:
+        """Take what has arrived; what keeps arriving must not keep back what we have to say, a cancel above all."""
+        if self._socket is None or self._loop is None:
             return
+        end = time.monotonic() + turn
         for frames in received(self._socket, plain=1, writable=True):
             try:
                 messages = ENGINE_CODEC.decode(frames, self._malformed)
@@ -124,6 +129,9 @@ class SchedulerConnection(ABC):
             self._deliver([m for m in map(self._received, messages) if m is not None])
             if self._socket is None:
                 return
+            if time.monotonic() > end:
+                self._loop.call_soon(self._drain)
+                break
         if self._returned:
             returned, self._returned = self._returned, []
             self.send([BuffersReceived(tuple(returned))])
@@ -152,7 +160,7 @@ class SchedulerConnection(ABC):
         return message
 
     def _ended(self) -> None:
-        self._drain()
+        self._drain(math.inf)
         self._fail(EngineLostError(self._lost_words()))
 
     def _fail(self, error: EngineLostError) -> None:

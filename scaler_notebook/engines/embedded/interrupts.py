@@ -151,7 +151,9 @@ class Shield:
         token, thread = object(), threading.current_thread()
         self._tokens.append(token)
         self._run.shields[token] = thread
-        if self._run.stopped and thread is not threading.main_thread():
+        # One within another of the same thread lets that come to its end.
+        alone = thread is not threading.main_thread() and list(self._run.shields.values()).count(thread) == 1
+        if alone and self._run.stopped:
             del self._run.shields[token]
             threading.Event().wait()  # for the kill: what began now could not end
 

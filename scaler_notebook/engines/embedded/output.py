@@ -8,29 +8,29 @@ output turned from one stream to the other. Each says how long the two streams w
 are forwarded in the order in which they were made. Text of C code and of subprocesses stands where the records around
 it, or two looks of the scheduler, say that it was written.
 
-A flood keeps its head and its tail. What lies between is never read, and what is not needed any more is given back to
-the system while the task goes on (``fallocate``'s PUNCH_HOLE; where there is none, when the task ends).
+A flood keeps its head and its tail. What lies between is never read, nor are displays that were replaced before we
+looked (:mod:`..screen`), and what is not needed any more is given back to the system while the task goes on
+(``fallocate``'s PUNCH_HOLE; where there is none, when the task ends).
 """
 
 import codecs
 import ctypes
 import fcntl
 import functools
-import json
 import mmap
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from ...protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
+from ..screen import RATE, Body, Display, Screen, words_of
 
 HEAD = 8 * 1024 * 1024  # bytes forwarded as they come, a stream and task
 TAIL = 1024 * 1024  # bytes of what follows that are forwarded when the task ends
-MAX_DISPLAYS = 32 * 1024 * 1024  # bytes of displays that a task may have at one time
-DISPLAY_COST = 512  # bytes that a display counts beside its own, so that there are not too many small ones
-LAST_WORDS = 64 * 1024  # bytes beyond the bound for saying what is not shown; after that it is not said any more
 READ = 256 * 1024  # bytes per read
 FREE = 64 * 1024  # bytes; less is not worth a system call
 LONGEST_LINE = 4096  # bytes that a tail loses at most to begin with a whole line
@@ -122,7 +122,7 @@ class TextFile(GrowingFile):
         else:
             start += next((i for i, byte in enumerate(beginning[:4]) if byte & 0xC0 != 0x80), 0)  # a whole character
         newline_first = "\n" if self._in_line else ""
-        said = f"{newline_first}[… {_words(start - self.read)} of output dropped …]\n"
+        said = f"{newline_first}[… {words_of(start - self.read)} of output dropped …]\n"
         self._decoder.reset()
         self.read = start
         return said + self._up_to(end)
@@ -144,14 +144,11 @@ class TextFile(GrowingFile):
         self._in_line = False
 
 
-def _words(size: int) -> str:
-    return f"{size >> 20:,} MB" if size >= 1 << 20 else f"{max(1, size >> 10)} KB"
-
-
 class Record(NamedTuple):
     """One of the third file's."""
 
     kind: RecordKind
+    at: int  # where its parts are
     lengths: list[int]  # of display id, bundle and metadata
     ends: tuple[int, int]  # of stdout and stderr, when it was written
 
@@ -164,7 +161,7 @@ class RecordFile(GrowingFile):
         self._torn = False
 
     def records(self) -> Iterator[Record]:
-        """Those that are complete and not read yet; :meth:`body` is for whoever gets one, at once."""
+        """Those that are complete and not read yet."""
         size = self.size
         while not self._torn and self.read + RECORD.size <= size:
             index, *lengths, out, err = RECORD.unpack(os.pread(self.fd, RECORD.size, self.read))
@@ -176,17 +173,12 @@ class RecordFile(GrowingFile):
             end = self.read + RECORD.size + sum(lengths)
             if end > size:
                 return
-            yield Record(KINDS[index], lengths, (out, err))
+            yield Record(KINDS[index], self.read + RECORD.size, lengths, (out, err))
             self.read = end
-            self.free(end)
 
-    def body(self, record: Record) -> tuple[bytes, ...]:
-        """Display id, bundle and metadata of the record that was given last."""
-        at, parts = self.read + RECORD.size, []
-        for length in record.lengths:
-            parts.append(os.pread(self.fd, length, at))
-            at += length
-        return tuple(parts)
+    def part(self, record: Record, number: int) -> bytes:
+        """Of a record that was not freed: its display id, its bundle, or its metadata."""
+        return os.pread(self.fd, record.lengths[number], record.at + sum(record.lengths[:number]))
 
     def start_over(self) -> None:
         super().start_over()
@@ -194,14 +186,14 @@ class RecordFile(GrowingFile):
 
 
 class TaskOutput:
-    """The three files of one task process, and what has become of its task's displays."""
+    """The three files of one task process, and what is to be sent of them."""
 
     def __init__(self) -> None:
         self._texts = {stream: TextFile() for stream in LogStream}
         self._records = RecordFile()
+        self._screen = Screen()
         self._turned_to = LogStream.STDOUT
-        self._shown: dict[str, list[int]] = {}  # by display id: how many bytes each, how often
-        self._displayed = 0  # bytes
+        self._due = 0.0  # when something may be sent again
 
     @property
     def fds(self) -> tuple[int, int, int]:
@@ -210,63 +202,52 @@ class TaskOutput:
         return out.fd, err.fd, self._records.fd
 
     def news(self, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
-        """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead."""
+        """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead.
+
+        After much that was displayed nothing comes for a while: see :data:`~..screen.RATE`.
+        """
         # Before the records: a turn is noted before what is written after it, so that no turn between these is missed.
         ends = [file.size for file in self._texts.values()]
         if not self._records.size and not any(ends):
             return  # as most tasks, at most looks
+        self._look(ends, over)
+        now = time.monotonic()
+        if now < self._due and not over:
+            return
+        for piece in self._screen.take():
+            if isinstance(piece, Display):
+                self._due = max(self._due, now) + piece.size / RATE
+                bundle, metadata = Payload(piece.bundle), Payload(piece.metadata)
+                yield TaskDisplay(task_id, bundle, metadata, piece.kind, piece.display_id)
+            else:
+                yield TaskLog(task_id, *piece)
+
+    def _look(self, ends: list[int], over: bool) -> None:
         for record in self._records.records():
-            yield from self._text(task_id, record.ends)
+            self._read(record.ends)
             if isinstance(record.kind, LogStream):
                 self._turned_to = record.kind
             else:
-                display = self._display(task_id, record, record.kind)
-                if display is not None:
-                    yield display
-        yield from self._text(task_id, ends)
+                display_id = self._records.part(record, 0).decode(errors="replace")
+                body = partial(self._body, record)
+                self._screen.display(record.kind, display_id, sum(record.lengths[1:]), body)
+        self._read(ends)
         if over:
-            yield from self._text(task_id, ends, rest=True)
+            self._read(ends, rest=True)
+        self._screen.settle()
+        self._records.free(self._records.read)
 
-    def _text(self, task_id: str, ends: "tuple[int, int] | list[int]", rest: bool = False) -> Iterator[TaskLog]:
+    def _read(self, ends: "tuple[int, int] | list[int]", rest: bool = False) -> None:
         """Python writes to the stream that it has turned to; what has come on the other since is not Python's."""
         limits = dict(zip(LogStream, ends, strict=True))
         for stream in sorted(LogStream, key=lambda stream: stream is not self._turned_to):
             file = self._texts[stream]
             text = file.rest(limits[stream]) if rest else file.text(limits[stream])
             if text:
-                yield TaskLog(task_id, stream, text)
+                self._screen.write(stream, text)
 
-    def _display(self, task_id: str, record: Record, kind: DisplayKind) -> TaskDisplay | None:
-        """Within the bound, or a text in its place; None if it is not to be shown."""
-        if kind in (DisplayKind.CLEAR, DisplayKind.CLEAR_ON_NEXT):
-            self._shown.clear()
-            self._displayed = 0
-        display_id = os.pread(self._records.fd, record.lengths[0], self._records.read + RECORD.size).decode(
-            errors="replace"
-        )
-        size = sum(record.lengths) + DISPLAY_COST
-        before, times = self._shown.get(display_id, [0, 0]) if display_id else [0, 0]
-        if kind is DisplayKind.UPDATE:
-            if not times:
-                return None  # there is nothing of that id to be updated, or it was cleared
-            more = (size - before) * times
-        else:
-            more = size + (size - before) * times
-        body: tuple[bytes, ...]
-        if self._displayed + max(0, more) > MAX_DISPLAYS:
-            words = (
-                f"[a display of {_words(size)} is not shown: a task's displays are kept up to {_words(MAX_DISPLAYS)}]"
-            )
-            body = b"", json.dumps({"text/plain": words}).encode(), b"{}"
-            kind, display_id, more = DisplayKind.SHOW, "", sum(map(len, body)) + DISPLAY_COST
-            if self._displayed + more > MAX_DISPLAYS + LAST_WORDS:
-                return None
-        else:
-            body = self._records.body(record)
-            if display_id:
-                self._shown[display_id] = [size, times + (kind is DisplayKind.SHOW)]
-        self._displayed += more
-        return TaskDisplay(task_id, Payload(body[1]), Payload(body[2]), kind, display_id)
+    def _body(self, record: Record) -> Body:
+        return self._records.part(record, 1), self._records.part(record, 2)
 
     def last_words(self) -> str:
         """Of a process that runs no task: its stderr."""
@@ -277,9 +258,8 @@ class TaskOutput:
         """Between two tasks: what comes now belongs to the next."""
         for file in (*self._texts.values(), self._records):
             file.start_over()
-        self._turned_to = LogStream.STDOUT
-        self._shown.clear()
-        self._displayed = 0
+        self._screen.start_over()
+        self._turned_to, self._due = LogStream.STDOUT, 0.0
 
     def close(self) -> None:
         """Free the memory, once the process has closed its side too."""

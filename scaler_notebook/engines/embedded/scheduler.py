@@ -132,6 +132,8 @@ class Scheduler:
             self._clients.exchange()
 
     def _timeout(self) -> float | None:
+        if self._clients.waiting:
+            return 0.0
         due = [d for d in (self._core.next_deadline(),) if d is not None]
         if self._core.running:
             due.append(self._next_look)

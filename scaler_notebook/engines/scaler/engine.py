@@ -129,15 +129,19 @@ class ScalerEngine:
         loop, self._loop = self._loop, None
         if loop is None or loop.is_closed():
             return
-        with contextlib.suppress(Exception):  # the loop was stopped: what is to be said is said here
-            loop.run_until_complete(self._leave())
+        leaving = loop.create_task(self._leave())  # the loop was stopped: what is to be said is said here
+        while not leaving.done():
+            with contextlib.suppress(Exception):  # a stop of it that was on its way is a RuntimeError
+                loop.run_until_complete(leaving)
 
     async def _leave(self) -> None:
-        await self._link.leave()
-        await self._tasks.close()
-        self._serving.cancel()
-        await asyncio.gather(self._serving, return_exceptions=True)
-        self._link.close()
+        try:
+            await self._link.leave()
+        finally:
+            await self._tasks.close()
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+            self._link.close()
 
     def join(self, timeout: float) -> bool:
         return True

@@ -166,9 +166,8 @@ class Link:
         self._runner = await self.put(runner)
 
     async def post(self, name: str, content: bytes) -> None:
-        """Store an object under an id that somebody waits for (in hex), and who takes it deletes it."""
-        await self._there.wait()
-        await self._storage.set_object(self.object_id(bytes.fromhex(name)), content)
+        """Store an object under an id that somebody waits for (in hex); it goes when this client goes, or sooner."""
+        await self._put_as(self.object_id(bytes.fromhex(name)), content)
 
     async def get(self, object_id: bytes) -> bytes:
         """The content of an object; waits until it is there. Raises an EngineLostError if the storage is gone."""

@@ -15,7 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from functools import cache
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from mmap import PAGESIZE
 from multiprocessing import process
 from types import FrameType
@@ -79,6 +80,11 @@ class _Call:
         self.preparing = False
 
 
+def _not_torn(armed: ArmedRun) -> AbstractContextManager[None]:
+    """An interrupt comes to the main thread alone; others that keep talking must not keep it back."""
+    return armed.shield() if threading.current_thread() is threading.main_thread() else nullcontext()
+
+
 @cache
 def _process() -> "_Process":
     return _Process()
@@ -112,8 +118,8 @@ class _Process:
         """:func:`run`."""
         self._seq += 1
         out, err = sys.stdout, sys.stderr
-        voice = Voice(out, err, self._started, self._alarm, self._pace)
         armed = self._interrupts.new_run(self._seq)
+        voice = Voice(out, err, self._started, self._alarm, self._pace, whole=partial(_not_torn, armed))
         task = current_task.CurrentTask(
             call.task_id, call.head.name, armed.asked, armed.shield, voice.report, voice.publish, self._address()
         )

@@ -6,11 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from itertools import groupby
-from operator import itemgetter
+from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
-from ...protocol.messages import DisplayKind
+from ...protocol.messages import DisplayKind, LogStream
+from ..screen import RATE, Display, Screen, Text
 from . import signs
 from .alarm import Alarm
 
@@ -21,8 +21,9 @@ TAIL = 64 * 1024  # characters of that end
 class Voice:
     """Of one run of a task; any thread may use it. After :meth:`close` it is silent, whoever still holds it.
 
-    Scaler's worker makes a message of every ``write``, so what is written in quick succession is written together. A
-    process that dies takes along what waits for that: less than the pace's delay.
+    Scaler's worker makes a message of every ``write``, so what is written in quick succession is written together, and
+    of displays in quick succession come those that are left of them (:mod:`..screen`). A process that dies takes along
+    what waits for that: less than the pace's delay, unless it displays more than :data:`~..screen.RATE`.
 
     Parameters
     ----------
@@ -32,30 +33,39 @@ class Voice:
         Gives the sign that comes before anything else, or after a while if there is nothing else.
     alarm, pace
         What knows the times: until that sign, and between two writes.
+    whole
+        A stretch that the task's interrupt does not tear.
     """
 
     def __init__(
-        self, out: TextIO, err: TextIO, started: Callable[[], signs.Started], alarm: Alarm, pace: Alarm
+        self,
+        out: TextIO,
+        err: TextIO,
+        started: Callable[[], signs.Started],
+        alarm: Alarm,
+        pace: Alarm,
+        whole: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._out, self._err, self._started = out, err, started
+        self._streams, self._started = dict(zip(LogStream, (out, err), strict=True)), started
+        self._whole = whole
         self._alarm, self._pace = alarm, pace
         self._mutex = threading.RLock()  # an interrupt's handler may speak too
         self.begun = False  # has it said anything?
         self._over = False
         self._pid = os.getpid()
-        self._next = 0.0  # when it may speak again
-        self._waiting: list[tuple[TextIO, str]] = []
+        self._next = self._due = 0.0  # when it speaks again without being told to, and when it may at all
+        self._screen = Screen()
         self._report: signs.Progress | None = None
         self._left = MOST
-        self._tail: list[tuple[TextIO, str]] = []  # of a flood, with the characters in it and before it
+        self._tail: list[Text] = []  # of a flood, with the characters in it and before it
         self._kept = self._dropped = 0
-        self.stdout, self.stderr = Stream(self, out), Stream(self, err)
+        self.stdout, self.stderr = (Stream(self, stream) for stream in LogStream)
 
     def begin(self) -> None:
         """The task's code begins."""
         self._alarm.set(self._say_started)
 
-    def write(self, stream: TextIO, text: str) -> None:
+    def write(self, stream: LogStream, text: str) -> None:
         """Soon, and in order."""
         text = text.encode(errors="replace").decode()  # a lone surrogate has no form on the wire
         if os.getpid() != self._pid:  # a process that the task has forked: Scaler's streams have no threads there
@@ -63,11 +73,11 @@ class Voice:
                 sys.__stdout__.write(text)  # the worker's log
                 sys.__stdout__.flush()
             return
-        with self._mutex:
+        with self._whole(), self._mutex:
             sent, kept = text[: self._left], text[self._left :]
             self._left -= len(sent)
             if sent:
-                self._waiting.append((stream, sent))
+                self._screen.write(stream, sent)
                 self._soon()
             if kept:
                 self._tail.append((stream, kept))
@@ -78,34 +88,50 @@ class Voice:
 
     def report(self, done: float, total: float, note: str) -> None:
         """Progress; of many reports some go, the last one before a pause included."""
-        with self._mutex:
+        with self._whole(), self._mutex:
             self._report = signs.Progress(done, total, note)
             self._soon()
 
     def publish(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
         """As :mod:`..displays` has it."""
-        self.tell(signs.Display(kind.value, display_id, bundle.decode(), metadata.decode()))
+        if os.getpid() == self._pid:
+            with self._whole(), self._mutex:
+                self._screen.display(kind, display_id, len(bundle) + len(metadata), lambda: (bundle, metadata))
+                self._soon()
 
     def tell(self, sign: signs.Sign) -> None:
         """Now, after what was said before."""
-        with self._mutex:
+        with self._whole(), self._mutex:
             self.flush(last=True)
-            self._say(self._out, signs.encode(sign))
+            self._say(LogStream.STDOUT, signs.encode(sign))
 
     def flush(self, last: bool = False) -> None:
-        """Say what waits, now; and the end of a flood, if it is the ``last``."""
-        with self._mutex:
-            self._next = time.monotonic() + self._pace.delay
-            waiting, self._waiting = self._waiting, []
+        """Say what waits, now, unless there was too much of it; and the end of a flood, if it is the ``last``."""
+        if os.getpid() != self._pid:  # the lock may be in the hands of a thread that is not here
+            return
+        with self._whole(), self._mutex:
+            if time.monotonic() < self._due and not last:
+                self._pace.set(self.flush)
+                return
+            displayed = 0
             if last and self._tail:
                 words = f"\n[… {self._dropped / 2**20:.0f} MB of output dropped …]\n"
-                waiting += [(self._tail[0][0], words)] * bool(self._dropped) + self._tail
+                for stream, text in [(self._tail[0][0], words)] * bool(self._dropped) + self._tail:
+                    self._screen.write(stream, text)
                 self._tail, self._kept, self._dropped = [], 0, 0
-            for stream, texts in groupby(waiting, itemgetter(0)):
-                self._say(stream, "".join(text for _, text in texts))
+            for piece in self._screen.take():
+                if isinstance(piece, Display):
+                    displayed += piece.size
+                    kind, display_id, *body = piece
+                    sign = signs.Display(kind.value, display_id, *(part.decode() for part in body))
+                    self._say(LogStream.STDOUT, signs.encode(sign))
+                else:
+                    self._say(*piece)
             report, self._report = self._report, None
             if report is not None:
-                self._say(self._out, signs.encode(report))
+                self._say(LogStream.STDOUT, signs.encode(report))
+            now = time.monotonic()
+            self._next, self._due = now + self._pace.delay, now + displayed / RATE
 
     def close(self) -> None:
         """Say what waits; that is all."""
@@ -125,12 +151,12 @@ class Voice:
         with self._mutex:
             if not self.begun and not self._over:
                 self.begun = True
-                self._out.write(signs.encode(self._started()))
+                self._streams[LogStream.STDOUT].write(signs.encode(self._started()))
 
-    def _say(self, stream: TextIO, text: str) -> None:
+    def _say(self, stream: LogStream, text: str) -> None:
         if not self._over and os.getpid() == self._pid:
             self._say_started()
-            stream.write(text)
+            self._streams[stream].write(text)
 
 
 class Stream(io.TextIOBase):
@@ -138,7 +164,7 @@ class Stream(io.TextIOBase):
 
     encoding = "utf-8"
 
-    def __init__(self, voice: Voice, stream: TextIO) -> None:
+    def __init__(self, voice: Voice, stream: LogStream) -> None:
         self._voice, self._stream = voice, stream
 
     def writable(self) -> bool:
