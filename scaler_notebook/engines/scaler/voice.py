@@ -88,6 +88,8 @@ class Voice:
 
     def report(self, done: float, total: float, note: str) -> None:
         """Progress; of many reports some go, the last one before a pause included."""
+        if os.getpid() != self._pid:
+            return
         with self._whole(), self._mutex:
             self._report = signs.Progress(done, total, note)
             self._soon()
