@@ -34,13 +34,14 @@ def tasks(executor: InMemoryExecutor) -> list[str]:
     return [task.task_id for task in executor.engine.sent.all(Task)]
 
 
-def until_called_back() -> None:
-    """What was posted to the callback thread so far is done."""
+def until_called_back(executor: InMemoryExecutor) -> None:
+    """What was posted to the callback thread so far is done, and what it has posted to the engine is sent."""
     over = []
     callbacks.post(lambda: over.append(True))
     deadline = time.monotonic() + SAFETY
     while not over:
         assert time.monotonic() < deadline
+    executor.engine.tell()  # nothing, behind what else the agent has to do
 
 
 def test_what_has_not_ended_is_named() -> None:
@@ -78,7 +79,7 @@ def test_what_ends_while_the_task_is_on_its_way_is_sent_after_it(together: bool)
             for message in messages:
                 executor.engine.tell(message)
         assert executor.engine.sent.next(ObjectCreate).object_id == first.task_id
-        until_called_back()
+        until_called_back(executor)
         assert tasks(executor) == [first.task_id, second.task_id, second.task_id]
         assert not second.done()
         executor.engine.finish(second, 2)
@@ -92,7 +93,7 @@ def test_it_is_not_sent_again_once_its_cancel_is_on_its_way() -> None:
         second.request_cancel()
         executor.engine.sent.next(TaskCancel)
         executor.engine.tell(succeeded(first.task_id, 1), missed(second, first))
-        until_called_back()
+        until_called_back(executor)
         assert tasks(executor) == [first.task_id, second.task_id]
         executor.engine.confirm(second, TaskCancelConfirmType.CANCEL_NOT_FOUND)
         assert second.cancel_reason is CancelReason.NOT_FOUND
@@ -115,7 +116,7 @@ def test_what_was_cancelled_meanwhile_cancels_it() -> None:
         first.request_cancel()
         executor.engine.confirm(first)
         executor.engine.tell(missed(second, first))
-        until_called_back()
+        until_called_back(executor)
         assert second.cancel_reason is CancelReason.PARENT_CANCELLED
         assert second.origin == first.task_id
 
@@ -127,12 +128,12 @@ def test_what_lacks_one_that_was_missing_something_itself_waits_for_its_end() ->
         third, fourth = executor.submit(abs, second), executor.submit(abs, second)
         everything = succeeded(first.task_id, 1), missed(second, first), missed(third, second), missed(fourth, second)
         executor.engine.tell(*everything)
-        until_called_back()
+        until_called_back(executor)
         assert tasks(executor)[4:] == [second.task_id]
         fourth.request_cancel()
         executor.engine.confirm(fourth, TaskCancelConfirmType.CANCEL_NOT_FOUND)
         executor.engine.finish(second, 2)
-        until_called_back()
+        until_called_back(executor)
         assert tasks(executor)[4:] == [second.task_id, third.task_id]
         executor.engine.finish(third, 2)
         assert third.result(0) == 2
