@@ -337,13 +337,17 @@ def in_a_thread_of_a_loop(path: str) -> None:
 
 def in_a_thread_too_late(path: str) -> None:
     """The interrupt has come already when the stretch begins, and the task does not wait for its end."""
+    after_the_interrupt(lambda: write_slowly(path))
+
+
+def after_the_interrupt(stretch: Callable[[], None]) -> None:
     interrupted, entered = threading.Event(), threading.Event()
 
     def save() -> None:
         interrupted.wait()
         with current_task().shielded():
             entered.set()
-            write_slowly(path)
+            stretch()
 
     threading.Thread(target=save).start()
     try:
@@ -356,23 +360,13 @@ def in_a_thread_too_late(path: str) -> None:
 
 def within_another_of_a_thread(path: str) -> None:
     """As before; and by the time that the inner stretch begins, no thread may begin one that is not within another."""
-    interrupted, entered = threading.Event(), threading.Event()
 
-    def save() -> None:
-        interrupted.wait()
+    def stretch() -> None:
+        write_slowly(path + " first")
         with current_task().shielded():
-            entered.set()
-            write_slowly(path + " first")
-            with current_task().shielded():
-                write_slowly(path)
+            write_slowly(path)
 
-    threading.Thread(target=save).start()
-    try:
-        print("writing", flush=True)
-        time.sleep(60)
-    finally:
-        interrupted.set()
-        entered.wait()
+    after_the_interrupt(stretch)
 
 
 def by_a_subprocess(path: str) -> None:

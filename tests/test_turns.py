@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -13,18 +15,25 @@ import zmq
 from waits import SAFETY
 
 from scaler_notebook.agent.agent import Agent
+from scaler_notebook.engines.embedded import engine
 from scaler_notebook.engines.embedded.engine import SchedulerConnection
 from scaler_notebook.engines.embedded.transport import Keys
-from scaler_notebook.protocol.messages import EngineMessage, EngineStatusRequest, LogStream, TaskLog
+from scaler_notebook.protocol.messages import (
+    ClientMessage,
+    ClientWithdraw,
+    EngineMessage,
+    EngineStatusRequest,
+    LogStream,
+    TaskLog,
+)
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 
 class Chatterbox:
-    """In place of a scheduler: has always something to say, until it hears something other than a greeting."""
+    """In place of a scheduler: when it was greeted it has always something to say, until it is asked how it is."""
 
     def __init__(self, endpoint: str) -> None:
-        self.heard: list[object] = []
-        self.spoken = threading.Event()
+        self.heard: list[ClientMessage] = []
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -33,22 +42,27 @@ class Chatterbox:
         self._thread = threading.Thread(target=self._talk, daemon=True)
         self._thread.start()
 
+    def _listen(self, seconds: float) -> bytes:
+        if not self._socket.poll(seconds * 1000):
+            return b""
+        owner, *frames = self._socket.recv_multipart()
+        self.heard += CLIENT_CODEC.decode(frames, lambda task_id, error: None)
+        return owner
+
     def _talk(self) -> None:
-        if not self._socket.poll(SAFETY * 1000):
-            return
-        owner, *_ = self._socket.recv_multipart()
+        owner = self._listen(SAFETY)
         frames = ENGINE_CODEC.encode([TaskLog("t", LogStream.STDOUT, "and so on")])
         end = time.monotonic() + SAFETY
-        while not self._socket.poll(0):
+        while self.heard[-1:] != [EngineStatusRequest()] and time.monotonic() < end:
             self._socket.send_multipart([owner, *frames])
-            self.spoken.set()
-            if time.monotonic() > end:
-                return
-        _, *frames = self._socket.recv_multipart()
-        self.heard += CLIENT_CODEC.decode(frames, lambda task_id, error: None)
+            self._listen(0)
+
+    def join(self) -> None:
+        """Wait until it has nothing more to say."""
+        self._thread.join(2 * SAFETY)
 
     def close(self) -> None:
-        self._thread.join(2 * SAFETY)
+        self.join()
         self._socket.close()
         self._context.term()
 
@@ -81,24 +95,37 @@ def endpoint() -> Iterator[str]:
         yield f"ipc://{directory}/socket"
 
 
-def test_what_we_say_is_sent_while_the_engine_talks_faster_than_we_listen(endpoint: str) -> None:
-    other = Chatterbox(endpoint)
-    listening = threading.Event()
+class Lending(Connection):
+    """All that it is sent was lent, and is given back."""
+
+    def _received(self, message: EngineMessage) -> EngineMessage | None:
+        self._returned.append(1)
+        return message
+
+
+@pytest.mark.parametrize("kind", [Connection, Lending])
+def test_what_we_say_is_sent_while_the_engine_talks_faster_than_we_listen(
+    endpoint: str, kind: type[Connection], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "TURN", 0.0)
+    other, heard, enough = Chatterbox(endpoint), itertools.count(1), threading.Event()
 
     def deliver(messages: Sequence[EngineMessage]) -> None:
-        time.sleep(0.001)  # longer than it takes to say them
-        listening.set()
+        time.sleep(0.0002)  # longer than it takes to say them
+        if next(heard) == 2 * sys.getrecursionlimit():
+            enough.set()
 
-    agent = Agent(Connection(endpoint), deliver, lambda error: None, lambda message, error: None)  # type: ignore[arg-type]
+    agent = Agent(kind(endpoint), deliver, lambda error: None, lambda message, error: None)  # type: ignore[arg-type]
     agent.start()
     try:
-        agent.post(EngineStatusRequest())
-        assert listening.wait(SAFETY)
+        agent.post(ClientWithdraw())
+        assert enough.wait(SAFETY)
         asked = time.monotonic()
         agent.post(EngineStatusRequest())
-        other._thread.join(2 * SAFETY)
-        assert other.heard == [EngineStatusRequest()]
+        other.join()
+        assert other.heard[-1] == EngineStatusRequest()
         assert time.monotonic() - asked < SAFETY / 2
+        assert not caplog.records
     finally:
         agent.stop()
         other.close()

@@ -52,6 +52,7 @@ class SchedulerConnection(ABC):
         self._numbers = itertools.count()
         self._mutex = threading.Lock()
         self._on_their_way: dict[str, deque[str]] = {}  # keys of objects that the engine has not taken over, by id
+        self._coming_back = False
         self._returned: list[int] = []  # the engine's descriptors that we have mapped
 
     @abstractmethod
@@ -106,20 +107,23 @@ class SchedulerConnection(ABC):
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._socket is None:
             return
+        self._put(self._socket, messages)
+        self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
+
+    def _put(self, socket: "zmq.Socket[bytes]", messages: Sequence[ClientMessage]) -> None:
         sender = self._sender
         try:
             frames = CLIENT_CODEC.encode([shortened(m, sender) if isinstance(m, Task) else m for m in messages])
         except Exception:
             self._sender = Sender()  # it believes sent what was not; the other end forgets its older memories first
             raise
-        self._socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
-        self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
+        socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
 
-    def _drain(self, turn: float = TURN) -> None:
+    def _drain(self, everything: bool = False) -> None:
         """Take what has arrived; what keeps arriving must not keep back what we have to say, a cancel above all."""
         if self._socket is None or self._loop is None:
             return
-        end = time.monotonic() + turn
+        end = math.inf if everything else time.monotonic() + TURN
         for frames in received(self._socket, plain=1, writable=True):
             try:
                 messages = ENGINE_CODEC.decode(frames, self._malformed)
@@ -130,11 +134,22 @@ class SchedulerConnection(ABC):
             if self._socket is None:
                 return
             if time.monotonic() > end:
-                self._loop.call_soon(self._drain)
+                self._come_back(self._loop)
                 break
         if self._returned:
             returned, self._returned = self._returned, []
-            self.send([BuffersReceived(tuple(returned))])
+            self._put(self._socket, [BuffersReceived(tuple(returned))])
+            self._come_back(self._loop)
+
+    def _come_back(self, loop: AbstractEventLoop) -> None:
+        """Take more in a turn to come: one, however many ask for it."""
+        if not self._coming_back:
+            self._coming_back = True
+            loop.call_soon(self._back)
+
+    def _back(self) -> None:
+        self._coming_back = False
+        self._drain()
 
     def _malformed(self, task_id: str, error: ProtocolError) -> None:
         log.error("the engine sent a malformed message about task %r: %s", task_id, error)
@@ -160,7 +175,7 @@ class SchedulerConnection(ABC):
         return message
 
     def _ended(self) -> None:
-        self._drain(math.inf)
+        self._drain(everything=True)
         self._fail(EngineLostError(self._lost_words()))
 
     def _fail(self, error: EngineLostError) -> None:
