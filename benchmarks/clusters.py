@@ -17,7 +17,7 @@ from typing import Any
 
 import scaler
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[1] / "tests" / "support"
 sys.path.insert(0, str(TESTS))
 
 from scaler_cluster import ScalerCluster  # noqa: E402

@@ -1,17 +1,19 @@
-"""Fixtures: executors that end with their test, and the proof that nothing outlives it."""
+"""Fixtures that all tests share, the proof that nothing outlives a test, and how long properties are tried."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
-import threading
-import time
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+from leaks import MARKER, Watch
 
 from scaler_notebook import NotebookExecutor
 
@@ -19,73 +21,24 @@ if TYPE_CHECKING:
     from lab import LabServer
     from playwright.sync_api import BrowserContext
 
-MARKER = "SCALER_NOTEBOOK_TEST_RUN"
-PATIENCE = 5.0  # seconds until what was ended must be gone
-
-# Every process that a test starts inherits it, also those that no longer descend from us.
+# Each worker of pytest-xdist is a run of its own: with its own mark on all that it starts, and its own engines.
 os.environ[MARKER] = secrets.token_hex(8)
+RUNTIME = tempfile.mkdtemp(prefix="sn-", dir="/tmp")  # short: sockets lie in it
+os.environ["XDG_RUNTIME_DIR"] = RUNTIME
 
-
-def our_processes() -> set[int]:
-    """Processes of this test run other than this one; zombies count, for somebody forgot to wait for them."""
-    wanted = f"{MARKER}={os.environ[MARKER]}".encode()
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def our_threads() -> set[str]:
-    """Threads of the package that must end with their executor (those of callbacks and views serve all)."""
-    kept = {"scaler_notebook callbacks", "scaler_notebook publisher"}
-    return {t.name for t in threading.enumerate() if t.name.startswith("scaler_notebook")} - kept
-
-
-def open_files() -> dict[str, int]:
-    """Sockets, memory files and pipes of this process, by kind."""
-    counts: dict[str, int] = {}
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            kind = os.readlink(entry).split(":")[0]
-        except OSError:
-            continue
-        if kind in ("socket", "pipe") or kind.startswith("/memfd"):
-            counts[kind] = counts.get(kind, 0) + 1
-    return counts
-
-
-def engine_directories() -> set[Path]:
-    """Private directories of engines that this process started."""
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"scaler_notebook-{os.getuid()}"
-    return set(base.glob(f"{os.getpid()}-*"))
+hypothesis.settings.register_profile("quick", max_examples=60, stateful_step_count=40, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("quick"), max_examples=1000)
 
 
 @pytest.fixture(autouse=True)
 def nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """No process, thread, socket, memory file or directory outlives its test."""
-    processes, files = our_processes(), open_files()
+    # A shared JupyterLab ends with the session, a browser with its worker's last test that needs one.
+    shared = {"processes", "files"} if "shared_server" in request.fixturenames else set()
+    watch = Watch(frozenset(shared))
     yield
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        leaks = {
-            "processes": our_processes() - processes,
-            "threads": our_threads(),
-            "files": {kind: n for kind, n in open_files().items() if n > files.get(kind, 0)},
-            "directories": engine_directories(),
-        }
-        if "shared_server" in request.fixturenames:  # it ends with the session, the browser with the module
-            leaks["processes"] = set()
-            leaks["files"] = {}
-        if not any(leaks.values()):
-            return
-        if time.monotonic() > deadline:
-            pytest.fail(f"left behind: { {what: found for what, found in leaks.items() if found} }")
-        time.sleep(0.01)
+    if left := watch.left():
+        pytest.fail(f"left behind: {left}")
 
 
 @pytest.fixture
@@ -118,10 +71,21 @@ def context(shared_server: LabServer) -> Iterator[BrowserContext]:
         yield opened
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a browser or a kernel is run by one worker of pytest-xdist; everything else by whoever is free."""
+    for item in items:
+        folder = item.path.parent.name
+        if folder == "browser":
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        elif folder in ("kernel", "clusters"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A skipped test is a failed one, unless the README's table of what is not tested names it."""
     if scaler_cluster := sys.modules.get("scaler_cluster"):
         scaler_cluster.stop_shared()
+    shutil.rmtree(RUNTIME, ignore_errors=True)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     readme = (Path(__file__).parents[1] / "README.md").read_text()

@@ -1,0 +1,836 @@
+"""Boards: what their feeds send, replayed, is the true state of the tasks; what their buttons do."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from kernels import Kernel, card_id, kernel
+from leaks import our_processes
+from waits import SAFETY
+
+from scaler_notebook import FutureGroup, NotebookExecutor, ScalerFuture, TaskState
+from scaler_notebook.client import roster
+from scaler_notebook.notebook import board_display, board_rendering, boards, feed
+from scaler_notebook.notebook.board_rows import KINDS, BoardRow, SessionTable, TaskTable
+from scaler_notebook.notebook.boards import BoardFeed
+from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
+from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
+
+COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags")
+
+
+class StillPublisher:
+    """Publishes when it is told to: what a test does between two messages is the test's choice."""
+
+    def __init__(self) -> None:
+        self.marked: dict[Any, None] = {}
+
+    def mark(self, view: Any) -> None:
+        self.marked[view] = None
+
+    def forget(self, view: Any) -> None:
+        self.marked.pop(view, None)
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> None:
+        call()
+
+    def run(self) -> None:
+        while self.marked:
+            view = next(iter(self.marked))
+            del self.marked[view]
+            view.publish()
+
+
+class StillHost:
+    """A kernel whose loop runs what is posted when a test says so."""
+
+    def __init__(self) -> None:
+        self.our_comms: set[str] = set()
+        self.posted: deque[Callable[[], object]] = deque()
+
+    def post(self, call: Callable[[], object]) -> None:
+        self.posted.append(call)
+
+    def run(self) -> None:
+        while self.posted:
+            self.posted.popleft()()
+
+
+class Page:
+    """A front end as board.js is one: what it knows is what it was told."""
+
+    def __init__(self, board: BoardFeed) -> None:
+        self.seq: int | None = None
+        self.strings: list[str] = []
+        self.columns: dict[str, list[Any]] = {}
+        self.details: dict[int, Any] = {}
+        self.progress: dict[int, tuple[Any, ...]] = {}
+        self.answers: list[str] = []
+        self.received = 0
+        self.lossy = False
+        self._board = board
+        board.widget.send = self._take
+
+    def say(self, content: Any) -> None:
+        self._board._heard(self._board.widget, content, [])
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if self.lossy:
+            return
+        self.received += 1
+        whole = message.get("whole", False)
+        if not whole and (self.seq is None or message["seq"] != self.seq + 1):
+            self.say({"type": "gap"})
+            return
+        self.seq = message["seq"]
+        if whole:
+            self.strings, self.columns = [], {name: [] for name in COLUMNS}
+            self.epoch = message["epoch"]
+        self.strings += message["strings"]
+        for name, values in zip(COLUMNS, message["columns"], strict=False):
+            column = self.columns[name]
+            for i, value in enumerate(values):
+                number = i if whole else message["numbers"][i]
+                column += [None] * (number + 1 - len(column))
+                column[number] = value
+        self.progress.update({number: tuple(rest) for number, *rest in message["progress"]})
+        self.details.update({detail["number"]: detail for detail in message["details"]})
+        if message["answer"]:
+            self.answers.append(message["answer"]["text"])
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All that it knows, in the terms of :func:`truth`."""
+        assert all(len(column) == len(self.columns["kind"]) for column in self.columns.values())
+        return [
+            (
+                self.strings[self.columns["call"][i]],
+                KINDS[kind],
+                self.strings[self.columns["processor"][i]],
+                *(self._seconds(self.columns[name][i]) for name in ("submitted", "started", "ended")),
+                self.strings[self.columns["note"][i]],
+                bool(self.columns["flags"][i] & 1),
+            )
+            for i, kind in enumerate(self.columns["kind"])
+        ]
+
+    def _seconds(self, milliseconds: int | None) -> float | None:
+        return None if milliseconds is None else round(self.epoch + milliseconds / 1000, 2)
+
+
+def truth(future: ScalerFuture[Any]) -> tuple[Any, ...]:
+    """What a board must say of a future."""
+    kind: str = future.state.value
+    note = future.cancel_reason.value if future.cancel_reason else ""
+    if future.state is TaskState.SUBMITTED:
+        kind = "queued"
+    elif future.state is TaskState.FINISHED:
+        kind = "failed" if future.failed else "done"
+        note = " ".join(future.failure.headline.split()) if future.failure else ""
+    times = (future.submitted_at, future.started_at, future.ended_at)
+    return (
+        future.call,
+        kind,
+        future.processor,
+        *(None if at is None else round(at, 2) for at in times),
+        note,
+        future.refused,
+    )
+
+
+def agree(page: Page, futures: list[Any]) -> None:
+    for seen, future in zip(page.rows(), futures, strict=True):
+        expected = truth(future)
+        times = slice(3, 6)
+        assert seen[:3] + seen[6:] == expected[:3] + expected[6:]
+        assert [at and pytest.approx(at, abs=0.011) for at in seen[times]] == list(expected[times])
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> StillPublisher:
+    publisher = StillPublisher()
+    for module in (boards, feed):
+        monkeypatch.setattr(module, "publisher", publisher)
+    return publisher
+
+
+@pytest.fixture
+def host() -> StillHost:
+    return StillHost()
+
+
+@pytest.fixture
+def board(still: StillPublisher, host: StillHost) -> Iterator[Callable[..., tuple[BoardFeed, Page]]]:
+    """Makes boards of futures, with a page that looks at them."""
+    made: list[BoardFeed] = []
+
+    def make(futures: Any, **options: Any) -> tuple[BoardFeed, Page]:
+        table = futures if isinstance(futures, TaskTable) else TaskTable(futures)
+        made.append(BoardFeed(host, "the title", table, **options))  # type: ignore[arg-type]
+        page = Page(made[-1])
+        page.say({"type": "ready"})
+        still.run()
+        return made[-1], page
+
+    yield make
+    for each in made:
+        each.close()
+
+
+EVENTS = ["start", "progress", "finish", "fail", "log", "request", "confirm", "refuse", "discard", "die", "lose"]
+
+
+class Replay(RuleBasedStateMachine):
+    """Any order of events, messages, losses and reloads: in the end the page knows the truth."""
+
+    @initialize()
+    def open_the_board(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.publisher, self.host = StillPublisher(), StillHost()
+        for module in (boards, feed):
+            self.patch.setattr(module, "publisher", self.publisher)
+        self.futures: list[DetachedFuture] = []
+        self.steps = itertools.count(1.0)
+        self.table = TaskTable([])
+        self.board = BoardFeed(self.host, "t", self.table)  # type: ignore[arg-type]
+        self.page = Page(self.board)
+        self.page.say({"type": "ready"})
+
+    @rule(call=st.sampled_from(["f()", "g(1)", "fit(X)"]))
+    def submit(self, call: str) -> None:
+        self.futures.append(detached_future(call))
+        self.table.add(self.futures[-1])
+
+    @precondition(lambda self: self.futures)
+    @rule(
+        data=st.data(),
+        event=st.sampled_from(
+            ["start", "finish", "fail", "log", "request", "confirm", "refuse", "discard", "die", "lose"]
+        ),
+    )
+    def happen(self, data: st.DataObject, event: str) -> None:
+        future = data.draw(st.sampled_from(self.futures))
+        actions: dict[str, Callable[[], object]] = {
+            "start": future.start,
+            "finish": lambda: future.finish(1),
+            "fail": lambda: future.fail(ValueError("no\nconvergence")),
+            "log": lambda: future.log("text\n"),
+            "progress": lambda: future.add_progress(TaskProgress(future.task_id, next(self.steps), -1.0, "step")),
+            "request": lambda: future.request_cancel_unfinished(False),
+            "confirm": future.confirm,
+            "refuse": future.refuse,
+            "discard": future.request_cancel,
+            "die": future.worker_died,
+            "lose": future.lose_engine,
+        }
+        logging.disable(logging.CRITICAL)  # some orders are not permitted, and the future says so
+        try:
+            actions[event]()
+        finally:
+            logging.disable(logging.NOTSET)
+
+    @precondition(lambda self: self.futures)
+    @rule(data=st.data(), type=st.sampled_from(["open", "close"]))
+    def look(self, data: st.DataObject, type: str) -> None:
+        self.page.say({"type": type, "row": data.draw(st.integers(0, len(self.futures) - 1))})
+
+    @rule()
+    def send(self) -> None:
+        self.publisher.run()
+
+    @rule()
+    def lose(self) -> None:
+        """A message that never arrives."""
+        self.page.lossy = True
+        self.publisher.run()
+        self.page.lossy = False
+
+    @rule()
+    def reload(self) -> None:
+        self.page = Page(self.board)
+        self.page.say({"type": "ready"})
+
+    @rule()
+    def load_the_previews(self) -> None:
+        self.host.run()
+
+    @rule()
+    def compare(self) -> None:
+        """The next message shows what was lost, if anything was."""
+        self.submit("compare()")
+        self.publisher.run()
+        self.host.run()
+        self.publisher.run()
+        agree(self.page, self.futures)
+        for number, future in enumerate(self.futures):
+            if future.progress is not None and not future.done():
+                assert self.page.progress[number] == (future.progress.done, None, "step")
+        for number in self.board._open:
+            shown, future = self.page.details[number], self.futures[number]
+            assert shown["row"]["state"] == future.state.value
+            assert shown["row"]["output"] == str(future.logs)
+            assert shown["row"]["refused"] == future.refused
+            assert shown["trace"].startswith(future.task_id)  # what changed nothing may come into it later
+
+    def teardown(self) -> None:
+        if hasattr(self, "page"):
+            self.compare()
+            self.board.close()
+            self.patch.undo()
+
+
+TestReplay = Replay.TestCase
+TestReplay.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_real_tasks_on_real_threads_end_up_as_they_are(still: StillPublisher, host: StillHost) -> None:
+    """Submits, results and messages at the same time."""
+    with memory_executor(auto=True) as executor:
+        table = SessionTable()
+        board = BoardFeed(host, "session", table)  # type: ignore[arg-type]
+        page = Page(board)
+        page.say({"type": "ready"})
+        futures: list[ScalerFuture[Any]] = []
+        submitted = threading.Event()
+
+        def submit() -> None:
+            for number in range(400):
+                futures.append(executor.submit(divmod, 7, number % 5))
+            submitted.set()
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        while not submitted.is_set():
+            still.run()
+        thread.join()
+        assert FutureGroup(futures).wait(SAFETY)
+        for future in futures:
+            future.request_cancel_unfinished()
+        still.run()
+        numbers = {future.task_id: number for number, future in enumerate(futures)}
+        shown = [table.future(number) for number in range(len(table))]
+        ours = [number for number, future in enumerate(shown) if future is not None and future.task_id in numbers]
+        rows = page.rows()
+        assert [rows[number][1] for number in ours] == ["failed" if n % 5 == 0 else "done" for n in range(400)]
+        assert page.received > 1
+        board.close()
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+def test_a_delta_has_the_changed_rows_alone(board: Any, still: StillPublisher) -> None:
+    futures = [detached_future(f"f({n})") for n in range(100)]
+    _, page = board(futures)
+    agree(page, futures)
+    received = page.received
+    sent: list[dict[str, Any]] = []
+    take = page._board.widget.send
+    page._board.widget.send = lambda message: (sent.append(message), take(message))
+    futures[7].start()
+    futures[70].finish(1)
+    still.run()
+    assert page.received == received + 1
+    assert sent[0]["numbers"] == [7, 70]
+    assert len(sent[0]["columns"][0]) == 2
+    assert "f(7)" not in sent[0]["strings"], "a string is sent once"
+    agree(page, futures)
+    futures[7].log("nothing that a row shows\n")
+    still.run()
+    assert len(sent) == 1
+
+
+def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_again(
+    board: Any, still: StillPublisher
+) -> None:
+    futures = [detached_future() for _ in range(3)]
+    _, page = board(futures)
+    page.say({"type": "ready", "view": "other"})
+    page.say({"type": "left", "view": "other"})
+    futures[2].start()
+    still.run()
+    agree(page, futures)
+    page.say({"type": "left", "view": ""})
+    received = page.received
+    futures[0].finish(1)
+    still.run()
+    assert page.received == received
+    page.say({"type": "ready"})
+    still.run()
+    agree(page, futures)
+    page.say({"type": "left", "view": "never there"})
+    futures[1].finish(1)
+    still.run()
+    agree(page, futures)
+
+
+def test_gaps_are_answered_by_one_snapshot_a_second(
+    board: Any, still: StillPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, page = board([detached_future()])
+    delays: list[float] = []
+    monkeypatch.setattr(still, "call_later", lambda delay, call: (delays.append(delay), call()))
+    received = page.received
+    page.say({"type": "gap"})
+    page.say({"type": "gap"})
+    still.run()
+    assert page.received == received + 1
+    assert delays[0] == 0
+    assert 0.9 < delays[1] <= 1
+
+
+def test_a_board_holds_no_future_that_has_ended(board: Any, still: StillPublisher) -> None:
+    futures = [detached_future("big()"), detached_future("small()")]
+    _, page = board(futures)
+    page.say({"type": "open", "row": 1})
+    futures[0].finish(list(range(1000)))
+    still.run()
+    gone = weakref.ref(futures[0])
+    del futures[0]
+    gc.collect()
+    assert gone() is None
+    assert [row[1] for row in page.rows()] == ["done", "queued"]
+    page.say({"type": "open", "row": 0})
+    still.run()
+    assert page.details[0]["row"] is None
+
+
+def test_a_closed_board_watches_nothing(board: Any) -> None:
+    future = detached_future()
+    feed, page = board([future])
+    page.say({"type": "open", "row": 0})
+    assert future._watchers
+    feed.close()
+    assert not future._watchers
+    feed.close()
+
+
+def test_a_widget_that_the_user_closes_ends_its_feed(board: Any, still: StillPublisher) -> None:
+    future = detached_future()
+    feed, _ = board([future])
+    feed.widget.close()
+    future.start()
+    still.run()
+    assert not future._watchers
+
+
+def test_the_roster_knows_who_lives_and_tells_of_new_ones_while_somebody_listens() -> None:
+    class Ears:
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def add(self, future: ScalerFuture[Any]) -> None:
+            self.heard.append(future.task_id)
+
+    first, second = Ears(), Ears()
+    roster.listen(first)
+    roster.listen(second)
+    with memory_executor() as executor:
+        one = executor.submit(abs, -1)
+        roster.unlisten(first)
+        gone = weakref.ref(second)
+        del second
+        gc.collect()
+        assert gone() is None, "who looks must not live on because of it"
+        two = executor.submit(abs, -2)
+        assert first.heard == [one.task_id]
+        ids = [future.task_id for future in roster.living()]
+        assert [task_id for task_id in ids if task_id in (one.task_id, two.task_id)] == [one.task_id, two.task_id]
+        executor.engine.finish(two, 2)
+        gone_two, two_id = weakref.ref(two), two.task_id
+        del two
+        gc.collect()
+        assert gone_two() is None
+        assert two_id not in [future.task_id for future in roster.living()]
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+def states(futures: Any) -> list[str]:
+    return [future.state.value for future in futures]
+
+
+def test_cancel_asks_those_that_are_meant_and_says_who_had_ended(board: Any, still: StillPublisher) -> None:
+    futures = [detached_future() for _ in range(6)]
+    futures[0].finish("kept")
+    futures[1].start()
+    _, page = board(futures)
+    page.say({"type": "cancel", "rows": [0, 1, 2, 2], "force": False})
+    still.run()
+    assert states(futures[:4]) == ["finished", "cancelling", "cancelling", "submitted"]
+    assert futures[0].result(0) == "kept"
+    assert page.answers == ["2 tasks asked to stop; 1 had already ended"]
+    assert [request.force for request in futures[2].requests] == [False]
+    futures[1].refuse()
+    page.say({"type": "cancel", "rows": [1], "force": True})
+    still.run()
+    assert futures[1].requests[-1].force
+    assert page.answers[-1] == "1 task to be killed"
+    page.say({"type": "cancel", "rows": "all", "force": False})
+    still.run()
+    assert states(futures[3:]) == ["cancelling"] * 3
+    for future in futures[1:]:
+        future.confirm()
+    page.say({"type": "cancel", "rows": [0, 5], "force": False})
+    still.run()
+    assert page.answers[-1] == "2 had already ended"
+    page.say({"type": "cancel", "rows": "all", "force": False})
+    still.run()
+    assert page.answers[-1] == "0 tasks asked to stop"
+    assert len(page.answers) == 5, "an answer is given once"
+    agree(page, futures)
+
+
+def test_a_future_that_comes_twice_has_one_row(board: Any, still: StillPublisher) -> None:
+    future = detached_future()
+    feed, page = board([future])
+    feed._table.add(future)
+    feed._table.add(future)
+    still.run()
+    assert len(page.rows()) == 1
+    assert len(future._watchers) == 1
+
+
+def test_a_click_on_all_means_those_that_came_since_the_last_message_too(board: Any) -> None:
+    futures = [detached_future()]
+    feed, page = board(futures)
+    futures.append(detached_future())
+    feed._table.add(futures[1])
+    page.say({"type": "cancel", "rows": "all", "force": False})
+    assert states(futures) == ["cancelling", "cancelling"]
+
+
+JUNK: list[Any] = [
+    None,
+    7,
+    "cancel",
+    [],
+    {},
+    {"type": "cancel"},
+    {"type": "cancel", "rows": [0]},
+    {"type": "cancel", "rows": [0], "force": 1},
+    {"type": "cancel", "rows": [], "force": False},
+    {"type": "cancel", "rows": [0, 99], "force": False},
+    {"type": "cancel", "rows": [-1], "force": False},
+    {"type": "cancel", "rows": [True], "force": False},
+    {"type": "cancel", "rows": ["0"], "force": False},
+    {"type": "cancel", "rows": 0, "force": False},
+    {"type": "cancel", "rows": {"0": 0}, "force": False},
+    {"type": "cancel", "rows": "every", "force": False},
+    {"type": "retry", "rows": [99]},
+    {"type": "retry"},
+    {"type": "open", "row": 99},
+    {"type": "open", "row": True},
+    {"type": "open", "row": "0"},
+    {"type": "close", "row": -1},
+    {"type": "rows"},
+    {"type": ["cancel"]},
+]
+
+
+def test_junk_does_nothing_and_is_logged_once(
+    board: Any, still: StillPublisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    futures = [detached_future(), detached_future()]
+    _, page = board(futures)
+    received = page.received
+    for content in JUNK:
+        page.say(content)
+    still.run()
+    assert states(futures) == ["submitted", "submitted"]
+    assert page.received == received
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_only_a_few_rows_are_open_at_a_time(board: Any, still: StillPublisher) -> None:
+    futures = [detached_future() for _ in range(10)]
+    _, page = board(futures)
+    for number in range(10):
+        page.say({"type": "open", "row": number})
+    still.run()
+    page.details.clear()
+    for future in futures:
+        future.log("more\n")
+    still.run()
+    assert len(page.details) == boards.MAX_OPEN
+    page.say({"type": "close", "row": 9})
+    page.details.clear()
+    futures[9].log("more\n")
+    still.run()
+    assert not page.details
+    assert len(futures[0]._watchers) == 1
+
+
+def joined(name: str) -> None:
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(SAFETY)
+
+
+def test_retry_puts_new_tasks_into_the_board_and_into_the_group(board: Any, still: StillPublisher) -> None:
+    with memory_executor() as executor:
+        group = executor.map_async(abs, [-1, -2, -3])
+        table = TaskTable(group)
+        _, page = board(table, group=group)
+        failed = list(group[:2])
+        for future in failed:
+            executor.engine.fail(future, ValueError("flaky"))
+        still.run()
+        page.say({"type": "retry", "rows": [0, 2]})  # the other one runs
+        joined("scaler_notebook retry")
+        still.run()
+        assert page.answers == ["1 task submitted again"]
+        assert [row[1] for row in page.rows()] == ["failed", "failed", "queued", "queued"]
+        assert page.columns["flags"] == [2, 0, 0, 0]
+        assert group[0] not in failed
+        assert group[1] in failed
+        failed[0].add_log(TaskLog(failed[0].task_id, LogStream.STDOUT, "late"))
+        still.run()
+        assert page.columns["flags"] == [2, 0, 0, 0]
+        page.say({"type": "retry", "rows": "all"})
+        joined("scaler_notebook retry")
+        still.run()
+        assert page.answers[-1] == "1 task submitted again", "what was submitted again is so once"
+        for future, value in zip(group, [1, 2, 3], strict=True):
+            executor.engine.finish(future, value)
+        assert group.results(SAFETY) == [1, 2, 3]
+
+
+def test_a_retry_that_cannot_be_says_why(board: Any, still: StillPublisher) -> None:
+    with memory_executor() as executor:
+        future = executor.submit(abs, -1)
+        executor.engine.fail(future, ValueError("flaky"))
+    _, page = board([future])
+    page.say({"type": "retry", "rows": "all"})
+    joined("scaler_notebook retry")
+    still.run()
+    assert page.answers[0].startswith("0 tasks submitted again; the executor is shut down")
+
+
+# ---------------------------------------------------------------- its static forms
+
+
+def board_row(kind: str = "running", **changes: Any) -> BoardRow:
+    row = BoardRow("fit(1)", KINDS.index(kind), "77", 100.0, 101.0, None, "", False)  # type: ignore[arg-type]
+    return row._replace(**changes)
+
+
+def test_the_static_forms_say_what_counts() -> None:
+    rows = [board_row("done", call=f"fit({n})", ended=103.0) for n in range(20)]
+    rows.append(board_row("failed", call="fit(<b>)", ended=103.0, note="ValueError: <i>"))
+    rows.append(board_row("queued", call="fit(99)", started=None))
+    counts: Any = {"queued": 1, "done": 20, "failed": 1}
+    lines = board_rendering.text("fit × 22", counts, rows, now=104.0).splitlines()
+    assert lines[0] == "fit × 22: 20 done · 1 failed · 1 queued"
+    assert lines[1] == "  failed  2.0 s  fit(<b>)  ValueError: <i>"
+    assert lines[2] == "  queued  fit(99)"
+    assert lines[-1] == "  … 14 more"
+    page = board_rendering.html("fit <22>", counts, rows, remark="say <this>", now=104.0)
+    assert "fit &lt;22&gt;" in page
+    assert "fit(&lt;b&gt;)" in page
+    assert "ValueError: &lt;i&gt;" in page
+    assert "14 more; as of" in page
+    assert "say &lt;this&gt;" in page
+    assert "<b>)" not in page
+    assert "as of" not in board_rendering.html("t", {"done": 1}, rows[:1])
+    assert board_rendering.text("t", {}, []) == "t: no tasks yet"
+    assert "no tasks yet" in board_rendering.html("t", {}, [])
+
+
+def test_without_a_kernel_there_is_text_and_no_widget(capsys: pytest.CaptureFixture[str]) -> None:
+    group = FutureGroup([detached_future("f(1)")])
+    board_display.show(group)
+    assert capsys.readouterr().out == "1 tasks: 1 queued\n  queued  f(1)\n"
+    assert not group[0]._watchers
+    for shown in (group, group[0]):
+        with pytest.raises(RuntimeError, match="Jupyter kernel"):
+            shown.widget()
+
+
+# ---------------------------------------------------------------- in a kernel
+
+SETUP = """
+import os, threading, time
+%load_ext scaler_notebook
+from scaler_notebook import *
+import ipywidgets
+ex = NotebookExecutor(n_workers=2, grace=0.3)
+def fit(n, gate="/"):
+    while not os.path.exists(gate): time.sleep(0.01)
+    if n == 13: raise ValueError(f"model {n} does not converge")
+    return n
+"""
+
+
+@pytest.fixture(scope="module")
+def warm() -> None:
+    with kernel():
+        pass
+
+
+@pytest.fixture
+def k(warm: None) -> Iterator[Kernel]:
+    with kernel() as started:
+        executed = started.run(SETUP)
+        assert not executed.error
+        yield started
+
+
+def sent_to(message: dict[str, Any], comm: str) -> dict[str, Any]:
+    content = message["content"]
+    if message["msg_type"] != "comm_msg" or content["comm_id"] != comm:
+        return {}
+    found: dict[str, Any] = content["data"].get("content", {})
+    return found if found.get("type") == "rows" else {}
+
+
+def wait_for(k: Kernel, comm: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    return sent_to(k.until(lambda m: bool(found := sent_to(m, comm)) and wanted(found)), comm)
+
+
+def static(k: Kernel, words: str) -> dict[str, Any]:
+    message = k.until(
+        lambda m: m["msg_type"] == "update_display_data" and words in m["content"]["data"].get("text/plain", "")
+    )
+    bundle: dict[str, Any] = message["content"]["data"]
+    return bundle
+
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    executed = k.run(f"group = ex.map_async(fit, range(20), [{str(gate)!r}] * 20)\ngroup")
+    assert "fit × 20: " in executed.displays[0]["text/plain"]
+    comm = card_id(executed)
+    k.send_comm(comm, {"type": "ready"})
+    first = wait_for(k, comm, lambda m: m.get("whole", False))
+    assert first["title"] == "fit × 20"
+    assert len(first["columns"][0]) == 20
+    gate.touch()
+    ended = static(k, "19 done · 1 failed")
+    assert "does not converge" in ended["text/plain"]
+    assert "does not converge" in ended["text/html"]
+    assert ended[WIDGET]["model_id"] == comm, "it stays live"
+    k.send_comm(comm, {"type": "open", "row": 13})
+    detail = wait_for(k, comm, lambda m: bool(m["details"]))["details"][0]
+    assert detail["row"]["error"] == "ValueError: model 13 does not converge"
+    assert "TaskResult" in detail["trace"]
+    k.send_comm(comm, {"type": "open", "row": 3})
+    wait_for(k, comm, lambda m: any(d["number"] == 3 and d["row"]["result"] == "3" for d in m["details"]))
+    processors = k.run("print(*{f.processor for f in group})").text.split()
+    assert processors
+    assert all(processor.isdigit() for processor in processors)
+
+
+def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
+    comm = card_id(k.run("group = ex.map_async(time.sleep, [60] * 50)\ngroup"))
+    k.send_comm(comm, {"type": "ready"})
+    wait_for(k, comm, lambda m: m.get("whole", False))
+    k.run("while {f.state for f in group[:2]} != {TaskState.RUNNING}: time.sleep(0.01)")
+    waiting = k.submit("print(group.wait(), {f.cancel_reason.value for f in group} == {'stopped', 'never started'})")
+    k.until(lambda m: m["msg_type"] == "execute_input" and m["parent_header"]["msg_id"] == waiting)
+    k.send_comm(comm, {"type": "cancel", "rows": "all", "force": False})
+    assert k.finish(waiting).text == "True True\n"
+    assert WIDGET in static(k, "50 cancelled")
+
+
+def test_the_board_of_the_session_shows_what_is_submitted_later_and_elsewhere(k: Kernel) -> None:
+    k.run("old = ex.submit(fit, 1); old.result()")
+    comm = card_id(k.run("%scaler board"))
+    k.send_comm(comm, {"type": "ready"})
+    first = wait_for(k, comm, lambda m: m.get("whole", False))
+    assert len(first["columns"][0]) == 1
+    k.run("other = NotebookExecutor(n_workers=1); threading.Thread(target=lambda: other.submit(fit, 2)).start()")
+    wait_for(k, comm, lambda m: m.get("numbers") == [1] and m["columns"][1] == [KINDS.index("done")])
+    assert "%scaler board" in k.run("%scaler board nonsense").text
+
+
+def test_without_a_front_end_the_board_becomes_html_that_says_how_to_stop(k: Kernel) -> None:
+    executed = k.run("group = ex.map_async(time.sleep, [60] * 3)\ngroup")
+    comm = card_id(executed)
+    k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)
+    bundle = static(k, "running")
+    assert WIDGET not in bundle
+    assert "%scaler cancel --all" in bundle["text/html"]
+    assert "%scaler status" in bundle["text/html"]
+    k.run("group.cancel()")
+    ended = static(k, "3 cancelled")
+    assert WIDGET not in ended
+    assert "%scaler" not in ended["text/html"]
+    k.run("1")
+    static(k, "3 cancelled")  # once more, for who listens only while a cell runs
+
+
+def test_widgets_for_layouts_live_until_they_are_closed(k: Kernel) -> None:
+    k.run("f, g = ex.submit(time.sleep, 60), ex.map_async(time.sleep, [60])")
+    comms = k.run(
+        "card, board = f.widget(), g.widget()\n"
+        "box = ipywidgets.VBox([card, board])\n"
+        "print(card.model_id, board.model_id)"
+    )
+    card, board = comms.text.split()
+    for comm in (card, board):
+        k.send_comm(comm, {"type": "ready"})
+    wanted = {card: "row", board: "whole"}  # in whichever order they come
+
+    def both_have_come(message: dict[str, Any]) -> bool:
+        comm = message["content"].get("comm_id")
+        if comm in wanted and message["content"]["data"].get("content", {}).get(wanted[comm]):
+            del wanted[comm]
+        return not wanted
+
+    k.until(both_have_come)
+    k.send_comm(card, {"type": "cancel", "force": False})
+    k.send_comm(board, {"type": "cancel", "rows": [0], "force": False})
+    assert k.run("print(f.exception and wait([f, *g], 10)[1] == set())").text == "True\n"
+    wait_for(k, board, lambda m: m.get("numbers") == [0] and m["columns"][1] == [KINDS.index("cancelled")])
+    k.run(
+        "h = ex.submit(time.sleep, 60); others = len(h._watchers)\n"
+        "w = h.widget(); v = FutureGroup([h]).widget(); w.close(); v.close(); h.cancel()"
+    )
+    assert k.run("time.sleep(0.3); print(len(h._watchers) - others)").text == "0\n"
+
+
+def test_a_notebook_that_runs_without_a_browser_keeps_how_a_group_ended() -> None:
+    import nbclient
+    import nbformat
+
+    cells = [
+        "%load_ext scaler_notebook\nfrom scaler_notebook import NotebookExecutor\nimport time\n"
+        "ex = NotebookExecutor(n_workers=1)",
+        "during = ex.map_async(abs, range(3))\nduring",
+        "during.results()",
+        "between = ex.map_async(abs, range(4))\nbetween",
+        "while not between.done(): pass",
+        "%scaler board",
+        "last = ex.map_async(abs, range(5))\nlast",
+        "last.results()",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=60).execute()
+    shown = [notebook.cells[cell].outputs[0]["data"]["text/plain"].splitlines()[0] for cell in (1, 3, 5, 6)]
+    assert shown == ["abs × 3: 3 done", "abs × 4: 4 done", "all tasks of this session: 12 done", "abs × 5: 5 done"]
+
+
+def test_the_process_of_a_task_that_is_over_before_it_is_announced_is_known(executor: NotebookExecutor) -> None:
+    quick = executor.map_async(abs, range(50))
+    quick.results(SAFETY)
+    pids = our_processes()
+    assert {int(future.processor) for future in quick} <= pids
+    slow = executor.submit(pow, 2, 3)
+    slow.result(SAFETY)
+    assert int(slow.processor) in pids

@@ -1,0 +1,171 @@
+"""Processes that die: of a task, of the scheduler, of the kernel."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from leaks import our_processes
+from waits import SAFETY, until_running
+
+from scaler_notebook import EngineLostError, EngineStartError, NotebookExecutor, ProcessorDiedError, WorkerDiedError
+
+
+def test_a_killed_task_process_fails_its_own_future_at_once(executor: NotebookExecutor) -> None:
+    other = executor.submit(time.sleep, 0.5)
+    victim = executor.submit(lambda: (print(os.getpid(), flush=True), time.sleep(60)))
+    from waits import until_written
+
+    until_written(victim, "\n")
+    started = time.monotonic()
+    os.kill(int(victim.logs.stdout), signal.SIGKILL)
+    with pytest.raises(ProcessorDiedError, match="SIGKILL") as raised:
+        victim.result(SAFETY)
+    assert time.monotonic() - started < 2
+    assert isinstance(raised.value, WorkerDiedError)
+    assert other.result(SAFETY) is None
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_a_task_that_exits_says_so(executor: NotebookExecutor) -> None:
+    future = executor.submit(os._exit, 7)
+    with pytest.raises(ProcessorDiedError, match="exit status 7"):
+        future.result(SAFETY)
+
+
+def test_a_result_written_before_the_death_counts(executor: NotebookExecutor) -> None:
+    def dies_later() -> str:
+        import threading
+
+        threading.Timer(0.05, os._exit, (1,)).start()
+        return "written"
+
+    for _ in range(5):
+        assert executor.submit(dies_later).result(SAFETY) == "written"
+        # The next task may meet the dying process; it must fail clearly or run, never hang.
+        outcome = executor.submit(time.sleep, 0.1).exception(SAFETY)
+        assert outcome is None or isinstance(outcome, ProcessorDiedError)
+
+
+def test_what_a_task_started_dies_with_its_process(executor: NotebookExecutor) -> None:
+    def task() -> None:
+        print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)
+        os._exit(1)
+
+    future = executor.submit(task)
+    with pytest.raises(ProcessorDiedError):
+        future.result(SAFETY)
+    assert not Path(f"/proc/{int(future.logs.stdout)}").exists()
+
+
+def test_a_dead_scheduler_fails_its_futures_and_the_next_submit_works(executor: NotebookExecutor) -> None:
+    running, queued = executor.submit(time.sleep, 60), [executor.submit(time.sleep, 60) for _ in range(5)]
+    until_running(running)
+    session = executor._session
+    assert session is not None
+    os.kill(session._engine.scheduler.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    started = time.monotonic()
+    for future in [running, *queued]:
+        with pytest.raises(EngineLostError, match="scheduler process died"):
+            future.result(SAFETY)
+    assert time.monotonic() - started < 2
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_a_dead_fork_server_is_replaced(executor: NotebookExecutor) -> None:
+    executor.submit(abs, -1).result(SAFETY)
+    session = executor._session
+    assert session is not None
+    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    children = Path(f"/proc/{scheduler}/task/{scheduler}/children").read_text().split()
+    # The fork server is the first child: it was there before any task process.
+    os.kill(min(map(int, children)), signal.SIGKILL)
+    for _ in range(4):  # more than there are processes ready
+        assert isinstance(executor.submit(os._exit, 1).exception(SAFETY), ProcessorDiedError)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_when_no_process_can_be_started_any_more_the_engine_ends_and_says_why(executor: NotebookExecutor) -> None:
+    running = executor.submit(time.sleep, 60)
+    until_running(running)
+    session = executor._session
+    assert session is not None
+    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    few = len(os.listdir(f"/proc/{scheduler}/fd")) - 4  # less than a process needs, and more than it takes to end
+    resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (few, few))
+    executor.submit(os._exit, 1)
+    with pytest.raises(EngineLostError, match="Too many open files"):
+        running.result(SAFETY)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+KERNEL = """
+import os, sys, time
+from scaler_notebook import NotebookExecutor
+ex = NotebookExecutor(n_workers=2)
+def task():
+    import subprocess
+    subprocess.Popen(["sleep", "1000"])
+    while True:
+        sum(range(10**7))
+fs = [ex.submit(task) for _ in range(4)]
+while fs[1].state.value != "running":
+    time.sleep(0.01)
+{extra}
+print("up", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("extra", ["", "import subprocess; subprocess.Popen(['sleep', '3'], close_fds=False)"])
+def test_a_killed_kernel_leaves_no_process(extra: str) -> None:
+    before = our_processes()
+    kernel = subprocess.Popen([sys.executable, "-c", KERNEL.format(extra=extra)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert kernel.stdout is not None
+        assert kernel.stdout.readline() == "up\n"
+        assert len(our_processes() - before) >= 5
+    finally:
+        kernel.kill()
+        kernel.wait(SAFETY)
+        kernel.stdout.close()
+    deadline = time.monotonic() + 5
+    while left := our_processes() - before:
+        assert time.monotonic() < deadline, f"still there after 5 s: {left}"
+        time.sleep(0.01)
+
+
+def test_a_scheduler_that_cannot_start_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    started = time.monotonic()
+    with pytest.raises(EngineStartError, match="scheduler process ended at once"):
+        NotebookExecutor(n_workers=1).submit(abs, 1)
+    assert time.monotonic() - started < SAFETY
+
+
+def test_no_place_for_the_socket_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scaler_notebook.engines.embedded import places
+
+    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: "/proc")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
+    monkeypatch.setattr(places, "LAST_RESORT", "/proc")
+    with pytest.raises(EngineStartError, match="no private directory"):
+        NotebookExecutor(n_workers=1).submit(abs, 1)
+
+
+def test_no_memory_for_a_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scaler_notebook.engines.embedded import launcher
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(launcher.subprocess, "Popen", refuse)
+    with pytest.raises(EngineStartError, match=r"Cannot allocate memory.*This machine refuses it"):
+        NotebookExecutor(n_workers=1).submit(abs, 1)

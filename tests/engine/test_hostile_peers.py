@@ -1,0 +1,289 @@
+"""Peers that break the protocol: other programs at the scheduler's socket, and tasks at their own process's."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+import psutil
+import pytest
+import zmq
+from raw_peers import DEEP, MALFORMED, NO_BATCH, Bystander, Stranger, a_task, scheduler_of
+from waits import SAFETY, until_running, until_written
+
+from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProcessorDiedError, ProtocolError
+from scaler_notebook.engines import memory
+from scaler_notebook.engines.embedded.inner import INNER_CODEC, End, Ended, Ready
+from scaler_notebook.engines.embedded.stream import pack
+from scaler_notebook.protocol.messages import (
+    Buffer,
+    ClientDisconnect,
+    ClientHello,
+    Payload,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskResult,
+    TaskResultType,
+)
+from scaler_notebook.testing import memory_executor
+
+
+@pytest.fixture
+def bystander(executor: NotebookExecutor, tmp_path: Path) -> Bystander:
+    return Bystander(executor, tmp_path)
+
+
+@pytest.fixture
+def stranger(executor: NotebookExecutor, bystander: Bystander) -> Iterator[Stranger]:
+    with contextlib.closing(Stranger(scheduler_of(executor).address)) as stranger:
+        yield stranger
+
+
+# ---------------------------------------------------------------- no message at all
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_no_message_is_logged_and_nothing_else(
+    name: str, executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
+) -> None:
+    stranger.socket.send_multipart(MALFORMED[name])
+    stranger.wait_until_read()  # it may go on
+    assert "ERROR" in scheduler_of(executor).log_tail()
+    bystander.check()
+
+
+def test_what_is_good_in_a_bad_batch_counts_and_the_sender_hears_of_the_rest(
+    bystander: Bystander, stranger: Stranger
+) -> None:
+    stranger.socket.send(msgpack.packb([[1, "bad"], [2, "good", True, 1.0], [99, "unknown"]]))
+    heard = stranger.wait_until_read()
+    assert TaskCancelConfirm("good", TaskCancelConfirmType.CANCEL_NOT_FOUND, True) in heard
+    assert {m.task_id for m in heard if isinstance(m, TaskResult)} == {"bad", "unknown"}
+    bystander.check()
+
+
+def test_a_connection_that_does_not_speak_zmq(executor: NotebookExecutor, bystander: Bystander) -> None:
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(SAFETY)
+        raw.connect(scheduler_of(executor).address.removeprefix("ipc://"))
+        raw.sendall(b"\xff" * 1000)
+        with contextlib.suppress(ConnectionResetError):
+            while raw.recv(1000):  # until it hangs up
+                pass
+    bystander.check()
+
+
+def test_a_socket_of_another_kind(executor: NotebookExecutor, bystander: Bystander) -> None:
+    scheduler = scheduler_of(executor)
+    with contextlib.closing(Stranger(scheduler.address, zmq.REQ)) as stranger:
+        stranger.say(TaskCancel("nobody's", force=True))  # an empty frame goes before it, so nobody answers
+        deadline = time.monotonic() + SAFETY
+        while "ERROR" not in scheduler.log_tail():
+            assert executor.submit(abs, -1).result(SAFETY) == 1  # a look now and then, with work in between
+            assert time.monotonic() < deadline, "it was not even logged"
+        bystander.check()
+
+
+# ---------------------------------------------------------------- messages that are none of the sender's business
+
+
+def test_a_task_with_an_id_in_use(executor: NotebookExecutor, bystander: Bystander, stranger: Stranger) -> None:
+    task_id = bystander.running.task_id
+    stranger.say(a_task(task_id, os._exit, 1))
+    (answer,) = stranger.wait_until_read()
+    assert isinstance(answer, TaskResult), "its sender's future must not wait for ever"
+    assert answer.outcome is TaskResultType.FAILED
+    assert task_id in scheduler_of(executor).log_tail()
+    bystander.check()
+
+
+def test_a_malformed_message_about_somebody_elses_task(bystander: Bystander, stranger: Stranger) -> None:
+    stranger.socket.send(msgpack.packb([[1, bystander.running.task_id, 5], [2, bystander.running.task_id, None]]))
+    stranger.wait_until_read()
+    bystander.check()
+
+
+def test_a_cancel_of_somebody_elses_task(bystander: Bystander, stranger: Stranger) -> None:
+    task_id = bystander.running.task_id
+    stranger.say(TaskCancel(task_id, force=True, grace=0.0))
+    assert stranger.wait_until_read() == [TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCEL_NOT_FOUND, True)]
+    bystander.check()
+
+
+def test_a_goodbye_in_somebody_elses_name(bystander: Bystander, stranger: Stranger) -> None:
+    stranger.say(ClientDisconnect(bystander.running.task_id.partition("-")[0]))
+    stranger.say(ClientHello(os.getpid()))  # who has said goodbye is not heard before
+    stranger.wait_until_read()
+    bystander.check()
+
+
+def test_a_stranger_that_vanishes_while_its_task_runs(bystander: Bystander, stranger: Stranger) -> None:
+    stranger.say(a_task("strange", time.sleep, 0.2))
+    stranger.wait_until_read()
+    stranger.close()
+    bystander.check()  # the next submit needs the slot that the result of nobody leaves
+
+
+def stubborn() -> None:
+    print("begun", flush=True)
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(60)
+
+
+@pytest.mark.parametrize("grace", [math.nan, math.inf, -math.inf, 1e300, -1.0], ids=str)
+def test_a_cancel_with_an_impossible_grace_period(executor: NotebookExecutor, grace: float) -> None:
+    """It is the sender's own affair: the grace periods of others end, and the scheduler neither ends nor spins."""
+    mine = executor.submit(stubborn)
+    until_written(mine, "begun")
+    with contextlib.closing(Stranger(scheduler_of(executor).address)) as stranger:
+        stranger.say(a_task("strange", time.sleep, 60), TaskCancel("strange", force=False, grace=grace))
+        stranger.wait_until_read()
+        assert mine.cancel(SAFETY)
+        assert mine.cancel_reason is CancelReason.STOPPED
+
+
+# ---------------------------------------------------------------- tasks that write to their own process's socket
+
+
+def own_sockets() -> list[int]:
+    """What a task finds that looks for sockets: its process's connection to the scheduler, and no other."""
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+                found.append(int(entry))
+    return found
+
+
+def writes(data: bytes) -> None:
+    for fd in own_sockets():
+        os.write(fd, data)
+    time.sleep(60)
+
+
+def stream(*frames: Buffer) -> bytes:
+    return b"".join(pack(frames))
+
+
+WRITTEN: dict[str, bytes] = {
+    "text": b"hello, is this stdout?\n",
+    "zeros": bytes(1000),
+    "more than a tebibyte": struct.pack("<I2Q", 2, 1 << 40, 1),
+    "no msgpack": stream(b"\xc1garbage"),
+    "an unknown code": stream(msgpack.packb([[99]])),
+    "frames of no message": stream(msgpack.packb([]), b"x", b"y"),
+    "nested deeply": stream(DEEP),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_task_that_writes_nonsense_to_its_socket_fails_alone(
+    name: str, executor: NotebookExecutor, bystander: Bystander
+) -> None:
+    culprit = executor.submit(writes, WRITTEN[name])
+    with pytest.raises(ProcessorDiedError):
+        culprit.result(SAFETY)
+    bystander.check()
+
+
+def says_ready(pid: int) -> None:
+    for fd in own_sockets():
+        os.write(fd, stream(*INNER_CODEC.encode([Ready(pid or os.getpid())])))
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("pid", [0, 2**22 + 1], ids=["its own", "one that no process has"])
+def test_a_task_that_claims_to_be_ready_fails_alone(executor: NotebookExecutor, bystander: Bystander, pid: int) -> None:
+    culprit = executor.submit(says_ready, pid)
+    with pytest.raises(ProcessorDiedError):
+        culprit.result(SAFETY)
+    bystander.check()
+
+
+def says_ended(seq: int) -> None:
+    for fd in own_sockets():
+        os.write(fd, stream(*INNER_CODEC.encode([Ended(seq, End.SUCCESS, Payload(b"no pickle"))])))
+    time.sleep(60)
+
+
+def test_a_task_that_reports_the_end_of_another_run_changes_nothing(
+    executor: NotebookExecutor, bystander: Bystander
+) -> None:
+    culprit = executor.submit(says_ended, 1000)
+    until_running(culprit)
+    assert culprit.cancel(SAFETY)
+    assert culprit.cancel_reason is CancelReason.STOPPED
+    bystander.check()
+
+
+@pytest.mark.parametrize("promised", [1000, 1 << 39])
+def test_a_task_that_promises_more_than_it_sends_can_be_killed(
+    executor: NotebookExecutor, bystander: Bystander, promised: int
+) -> None:
+    """What its process says afterwards is taken for what was promised, so that nobody can hear its end."""
+    culprit = executor.submit(writes, struct.pack("<IQ", 1, promised) + bytes(500))
+    until_running(culprit)
+    memory = psutil.Process(scheduler_of(executor).pid).memory_info().rss
+    assert memory < 500e6, "it believed the promise"
+    assert culprit.cancel(SAFETY, grace=0.1)
+    bystander.check()
+
+
+def test_a_task_finds_no_other_socket(executor: NotebookExecutor) -> None:
+    assert len(executor.submit(own_sockets).result(SAFETY)) == 1
+
+
+# ---------------------------------------------------------------- engines that send nonsense
+
+
+@pytest.mark.parametrize("name", NO_BATCH)
+def test_an_engine_that_sends_nonsense_is_lost_and_the_next_submit_works(name: str) -> None:
+    with memory_executor() as executor:
+        futures = [executor.submit(abs, n) for n in range(3)]
+        futures[2].request_cancel()
+        executor.engine.tell_frames(NO_BATCH[name])
+        for future in futures[:2]:
+            with pytest.raises(EngineLostError, match="no message of ours"):
+                future.result(SAFETY)
+        assert futures[2].cancel_reason is CancelReason.DISCONNECTED
+        after = executor.submit(abs, -1)
+        executor.engine.finish(after, 1)
+        assert after.result(SAFETY) == 1
+
+
+@pytest.mark.parametrize("message", [[99], [18], [18, "Excellent"], [17, "Canceled", "yes"]], ids=str)
+def test_a_malformed_message_of_an_engine_fails_its_own_future(message: list[object]) -> None:
+    with memory_executor() as executor:
+        bad, good = executor.submit(abs, 1), executor.submit(abs, 2)
+        code, *fields = message
+        executor.engine.tell_frames([msgpack.packb([[code, bad.task_id, *fields]])])
+        with pytest.raises(ProtocolError, match="a bug in the engine"):
+            bad.result(SAFETY)
+        executor.engine.finish(good, 2)
+        assert good.result(SAFETY) == 2
+
+
+@pytest.mark.parametrize("outcome", TaskResultType)
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_payload_that_does_not_load_fails_its_own_future(
+    outcome: TaskResultType, journal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever watches: a journal, like a view, looks at a failure as soon as it arrives."""
+    if journal:
+        monkeypatch.setenv("SCALER_NOTEBOOK_LOG", str(tmp_path / "journal"))
+    with memory_executor() as executor:
+        bad, good = executor.submit(abs, 1), executor.submit(abs, 2)
+        executor.engine.tell(
+            TaskResult(bad.task_id, outcome, Payload(b"\xff no pickle")), memory.succeeded(good.task_id, 2)
+        )
+        assert good.result(SAFETY) == 2
+        assert bad.exception(SAFETY) is not None

@@ -1,0 +1,313 @@
+"""``%scaler`` in a real kernel: every command, its help, its completion, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kernel_environments import IPYTHONS, kernel_of_ipython
+from kernels import Kernel
+
+from scaler_notebook.notebook.commands import COMMANDS
+from scaler_notebook.notebook.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+SETUP = """
+%load_ext scaler_notebook
+import time, threading
+from functools import partial
+import scaler_notebook as sn
+def add(x, y=1): print('adding', x); return x + y
+def bad(): raise ValueError('no way')
+def waits(path):
+    import os, time
+    print('begun', flush=True)
+    while not os.path.exists(path): time.sleep(0.01)
+    print('ended')
+"""
+
+
+@pytest.fixture(scope="module", params=IPYTHONS)
+def module_kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    with kernel_of_ipython(request.param) as started:
+        assert not started.run(SETUP).error
+        yield started
+
+
+@pytest.fixture
+def k(module_kernel: Kernel) -> Iterator[Kernel]:
+    yield module_kernel
+    module_kernel.run("%scaler stop")
+
+
+# ---------------------------------------------------------------------- submit and map
+
+
+def test_a_call_has_its_parts_evaluated_here(k: Kernel) -> None:
+    """The lock cannot travel; what is asked of it here can."""
+    executed = k.run(
+        "lock = threading.Lock()\nf = %scaler submit add(lock.locked(), y={1}.pop())\nprint(f.result(), f.call)"
+    )
+    assert executed.text == "1 add(lock.locked(), y={1}.pop())\n"
+    assert k.run("args = [2]; f = %scaler submit add(*args, **{'y': 3})").text == ""
+    assert k.run("args = [2]\nf = %scaler submit add(*args, **{'y': 3})\nprint(f.result())").text == "5\n"
+
+
+def test_another_expression_runs_there_with_the_names_it_uses(k: Kernel) -> None:
+    executed = k.run("n = 3\nf = %scaler submit [add(i, n) for i in range(n)]\nprint(f.result(), end=f.logs.stdout)")
+    assert executed.text == "[3, 4, 5]adding 0\nadding 1\nadding 2\n"
+    assert "TaskSerializationError" in k.run("f = %scaler submit lock.locked").error
+
+
+def test_the_text_reaches_python_untouched(k: Kernel) -> None:
+    assert (
+        k.run('f = %scaler submit \'$n {n} "q"   x\' + "\\t"\nprint(repr(f.result()))').text
+        == "'$n {n} \"q\"   x\\t'\n"
+    )
+
+
+def test_without_binding_the_card_shows(k: Kernel) -> None:
+    executed = k.run("%scaler submit add(1)")
+    assert "add(1)" in executed.displays[0]["text/plain"]
+    assert "text/html" in executed.displays[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (
+            "submit nothing_of_that_name(1)",
+            "NameError: name 'nothing_of_that_name' is not defined; nothing was submitted",
+        ),
+        ("submit x = 1", "SyntaxError: invalid syntax: a statement, where an expression is wanted"),
+        ("submit add(", "SyntaxError"),
+        ("submit await add(1)", "SyntaxError"),
+        ("submit 1 / 0 + add(2)", ""),
+        ("submit add(1 / 0)", "ZeroDivisionError"),
+        ("submit", "an expression is missing"),
+        ("map add", "a function and at least one iterable"),
+        ("map add, y=[1]", "a function and at least one iterable"),
+        ("map add, 3", "TypeError"),
+        ("cancle", "did you mean cancel?"),
+        ("add(1)", "to run it: %scaler submit add(1)"),
+        ("cancel", "takes an id, a name, or --all"),
+        ("cancel x --al", "'--al' is not understood; did you mean --all?"),
+        ("cancel --all x", "takes an id, a name, or --all"),
+        ("cancel 'x", "no closing quotation"),
+        ("retry", "takes an id, a name, or --failed"),
+        ("logs", "TASK"),
+        ("result no_such_task", "no task of this session is 'no_such_task'"),
+        ("connect nowhere", "is no address of an embedded engine"),
+        ("connect tcp://127.0.0.1:9", "nobody answers at tcp://127.0.0.1:9"),
+        ("config graec=1", "did you mean grace?"),
+        ("config grace", "give grace a value: grace="),
+        ("config grace=-1", "at least 0"),
+        ("config grace=soon", "could not convert"),
+        ("config on_interrupt=perhaps", "one of"),
+        ("config workers=0", "at least one worker"),
+        ("start --workers 0", "greater than 0"),
+        ("history -n many", "invalid int value"),
+    ],
+)
+def test_a_mistake_is_said_and_what_to_type_instead(k: Kernel, line: str, error: str) -> None:
+    executed = k.run(f"%scaler {line}")
+    assert error in executed.error + executed.text
+    assert "Traceback" not in executed.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["add, [1, 2], [3, 4]", "add [1, 2], (3, 4)", "lambda x, y: x + y, [1, 2], [3, 4]", "*[add, [1, 2], [3, 4]], "],
+)
+def test_map(k: Kernel, text: str) -> None:
+    executed = k.run(f"g = %scaler map {text}\nprint(g.results())")
+    assert executed.text == "[4, 6]\n" if not text.startswith("*") else "a function and" in executed.text
+
+
+def test_map_of_partials_and_generators(k: Kernel) -> None:
+    assert k.run("g = %scaler map partial(add, 1), (i for i in range(2))\nprint(g.results())").text == "[1, 2]\n"
+
+
+# ---------------------------------------------------------------------- seeing and stopping
+
+
+def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
+    assert "no engine runs" in k.run("%scaler status").text
+    assert "an engine with 1 workers runs at" in k.run("%scaler start -n 1").text
+    k.run(
+        "a = %scaler submit time.sleep(60)\nb = %scaler submit time.sleep(61)\n"
+        "while a.state.value != 'running': time.sleep(0.01)"
+    )
+    executed = k.run("%scaler status")
+    assert "time.sleep(60)" in executed.text
+    assert re.search(r"1 running, 1 queued; \d of the \d processes are spares", executed.text)
+    assert "time.sleep(60)" in executed.displays[0]["text/html"]
+    assert "the engine runs already, with 1 workers" in k.run("%scaler start -n 2").text
+    assert k.run("%scaler stop").text == "stopped; 2 tasks were cancelled\n"
+    assert k.run("print(a.cancel_reason.value, '/', b.cancel_reason.value)").text == "stopped / never started\n"
+    assert k.run("%scaler stop").text == "no engine runs\n"
+
+
+def test_stop_can_wait(k: Kernel) -> None:
+    assert k.run("a = %scaler submit add(1)\n%scaler stop --wait\nprint(a.result(0))").text == "stopped\n2\n"
+
+
+def test_an_engine_of_another_executor_can_be_connected_to(k: Kernel) -> None:
+    k.run("other = sn.NotebookExecutor(n_workers=1)\naddress = other.address")
+    address = k.run("print(address)").text.strip()
+    assert f"an engine with 1 workers runs at {address}" in k.run(f"%scaler connect {address}").text
+    assert f"an engine with 1 workers runs at {address}" in k.run("%scaler connect other.address").text
+    assert k.run("f = %scaler submit add(2)\nprint(f.result(), len(other.unfinished()))").text == "3 0\n"
+    assert k.run("%scaler stop\nprint(other.submit(add, 3).result())\nother.shutdown()").text == "left\n4\n"
+
+
+def test_cancel_by_id_by_name_and_all(k: Kernel) -> None:
+    k.run("%scaler start -n 1\na = %scaler submit time.sleep(60)\nb = %scaler submit time.sleep(61)")
+    identity = k.run("print(b.task_id)").text.strip()
+    executed = k.run(f"%scaler cancel {identity}")
+    assert "cancelled (never started)" in executed.text
+    assert f"{identity} has ended already: cancelled: never started" in k.run(f"%scaler cancel {identity}").text
+    k.run("c = %scaler submit add(1)\nd = %scaler submit time.sleep(62)")
+    executed = k.run("%scaler cancel time.sleep")
+    assert executed.text.count("cancelled (") == 2
+    assert k.run("print(c.result(), a.cancelled(), d.cancelled())").text == "2 True True\n"
+    assert "no unfinished task 'time.slep': there is none" in k.run("%scaler cancel time.slep").text
+    assert k.run("%scaler cancel --all").text == "nothing is queued or running\n"
+    k.run("e = %scaler submit time.sleep(60)")
+    assert "did you mean time.sleep?" in k.run("%scaler cancel time.slep").text
+    assert k.run("%scaler cancel --all --force").text.count("cancelled (") == 1
+
+
+def test_a_refusal_says_how_to_force_it(k: Kernel) -> None:
+    k.run(
+        "%scaler config grace=0.1\n"
+        "def stubborn():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            while True: time.sleep(0.01)\n"
+        "        except KeyboardInterrupt: pass\n"
+        "f = %scaler submit stubborn()\nwhile f.state.value != 'running': time.sleep(0.01)\ntime.sleep(0.3)"
+    )
+    assert "did not stop; %scaler cancel" in k.run("%scaler cancel stubborn").text
+    assert "cancelled (stopped)" in k.run("%scaler cancel stubborn --force").text
+    k.run("%scaler config grace=1")
+
+
+def test_logs_result_and_trace(k: Kernel, tmp_path: Path) -> None:
+    k.run(
+        f"f = %scaler submit waits({str(tmp_path / 'enough')!r})\nwhile 'begun' not in f.logs.stdout: time.sleep(0.01)"
+    )
+    assert k.run("%scaler logs waits").text == "begun\n"
+    following = k.submit("%scaler logs waits --follow")
+    k.until(lambda m: m["msg_type"] == "stream" and m["parent_header"]["msg_id"] == following)
+    (tmp_path / "enough").touch()
+    assert k.finish(following).text == "begun\nended\n"
+    k.run("f = %scaler submit add(20, 22)\nf.result()")
+    assert k.run("answer = %scaler result add\nprint(answer)").text == "42\n"
+    assert "Success" in k.run("%scaler trace add").text
+    k.run("f = %scaler submit bad()")
+    assert k.run("%scaler result bad").error == "ValueError: no way"
+
+
+def test_the_stop_button_ends_following_and_leaves_the_task_alone(k: Kernel) -> None:
+    k.run("f = %scaler submit waits('/nowhere/at/all')\nwhile 'begun' not in f.logs.stdout: time.sleep(0.01)")
+    following = k.submit("%scaler logs waits -f")
+    k.until(lambda m: m["msg_type"] == "stream" and m["parent_header"]["msg_id"] == following)
+    k.manager.interrupt_kernel()
+    assert k.finish(following).error.startswith("KeyboardInterrupt")
+    assert k.run("print(f.state.value)").text == "running\n"
+
+
+def test_retry_of_one_and_of_all_that_failed(k: Kernel) -> None:
+    k.run("a = %scaler submit bad()\nb = %scaler submit add(1)\nwait = sn.wait([a, b])")
+    assert k.run("c = %scaler retry add\nprint(c.result(), c.task_id != b.task_id)").text == "2 True\n"
+    k.run("%scaler stop")  # who submits again now gets another engine
+    executed = k.run("g = %scaler retry --failed\nprint({str(e) for e in g.exceptions()} >= {'no way'}, a.failed)")
+    assert executed.text == "True True\n"
+
+
+def test_history_remembers_what_nobody_holds(k: Kernel) -> None:
+    k.run("a = %scaler submit add(1234)\nb = %scaler submit bad()\nx = sn.wait([a, b])")
+    identity = k.run("print(a.task_id)").text.strip()
+    k.run("del a, b, x\nimport gc; y = gc.collect()")
+    text = k.run("%scaler history -n 2").text
+    assert "add(1234)" in text
+    assert "failed: ValueError: no way" in text
+    assert "earlier ones are left out" in text
+    assert k.run(f"%scaler logs {identity}").text == "adding 1234\n"
+    assert "TaskResult" in k.run(f"%scaler trace {identity}").text
+    assert "nothing in this notebook holds its future" in k.run(f"%scaler result {identity}").text
+
+
+def test_board_is_shown(k: Kernel) -> None:
+    k.run("a = %scaler submit add(1)")
+    assert "application/vnd.jupyter.widget-view+json" in k.run("%scaler board").displays[0]
+
+
+def test_config_shows_and_sets(k: Kernel) -> None:
+    names = [*vars(Settings()), "grace", "on_interrupt"]
+    text = k.run("%scaler config").text
+    assert all(f"{name}=" in text for name in names)
+    assert (
+        "workers=1 progress_after=0.5 output_lines=3"
+        in k.run("%scaler config workers=1 progress-after=0.5 output_lines=3").text
+    )
+    assert "an engine with 1 workers" in k.run("%scaler start").text
+    k.run("def lines():\n    for i in range(9): print(i)\nf = %scaler submit lines()\nf.result()")
+    html = k.run("f").displays[0]["text/html"]
+    assert ">8<" in html or "8</pre>" in html
+    assert "5\n" not in html
+    k.run("%scaler config workers=2 progress_after=0.2 output_lines=200")
+
+
+# ---------------------------------------------------------------------- help and completion
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(k: Kernel, name: str) -> None:
+    text = k.run(f"%scaler {name} --help").text
+    assert text.startswith(f"usage: %scaler {name}")
+    assert COMMANDS[name].summary in text
+    assert k.run(f"%scaler help {name}").text == text
+
+
+def test_the_list_of_commands(k: Kernel) -> None:
+    for line in ("%scaler", "%scaler --help", "%scaler help"):
+        text = k.run(line).text
+        assert all(f"%scaler {name} " in text for name in COMMANDS)
+
+
+def test_the_docs_show_the_help_of_the_code() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "draw_magics.py"))
+    assert tool["PAGE"].read_text() == tool["page"](), "run tools/draw_magics.py"
+
+
+def complete(k: Kernel, code: str) -> tuple[list[str], int]:
+    request = k.client.complete(code, len(code))
+    while True:
+        reply = k.client.get_shell_msg(timeout=30)
+        if reply["parent_header"]["msg_id"] == request:
+            return reply["content"]["matches"], reply["content"]["cursor_start"]
+
+
+def test_completion(k: Kernel) -> None:
+    k.run("matrix = 1\n%scaler start -n 1\na = %scaler submit time.sleep(60)\nb = %scaler submit add(1)\nb.cancel()")
+    identity = k.run("print(a.task_id)").text.strip()
+    over = k.run("print(b.task_id)").text.strip()
+    assert complete(k, "%scaler ") == (list(COMMANDS), 8)
+    assert complete(k, "f = %scaler can") == (["cancel"], 12)
+    assert complete(k, "x = 1\n%scaler can") == (["cancel"], 14)
+    assert complete(k, "%scaler cancel --fo")[0] == ["--force"]
+    assert complete(k, f"%scaler cancel {identity[:4]}")[0] == [identity]
+    assert complete(k, "%scaler cancel ti")[0] == ["time.sleep"]
+    assert {identity, over, "add"} <= set(complete(k, "%scaler logs ")[0])
+    assert complete(k, "%scaler config on")[0] == ["on_interrupt="]
+    assert complete(k, "%scaler config on_interrupt=")[0] == ["ask", "cancel", "leave"]
+    assert complete(k, "%%scaler --o")[0] == ["--out"]
+    assert complete(k, "%scaler submit matr")[0] == ["matrix"]
+    assert complete(k, "f = %scaler submit time.sle")[0] == ["time.sleep"]
+    assert "matrix" in complete(k, "print(matr")[0]

@@ -1,0 +1,1180 @@
+"""The scheduler's decisions: every cell of its table carried out, examples, then any sequence against the rules."""
+
+import gc
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from unused_effects import UnusedEffects
+
+from scaler_notebook.engines.embedded.core import MOST_HANDED, RESULTS, Core
+from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER, FIRST_BACKOFF, LONGEST_BACKOFF
+from scaler_notebook.engines.embedded.hands import Record
+from scaler_notebook.engines.embedded.inner import End, Ended, Input
+from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
+from scaler_notebook.protocol.capabilities import as_tuple
+from scaler_notebook.protocol.messages import (
+    EngineMessage,
+    Payload,
+    Task,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskFigures,
+    TaskLog,
+    TaskOptions,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+)
+
+EMPTY = Payload(b"")
+CLOCK = 1000.0  # seconds since the epoch, as far as these tests go
+GRACE = 1.0
+BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announced
+
+
+def task(task_id: str, priority: int = 0, retries: int = 0, needs: dict[str, int] | None = None) -> Task:
+    options = TaskOptions(priority=priority, retries=retries, capabilities=as_tuple(needs or {}))
+    return Task(task_id, "client", EMPTY, EMPTY, options)
+
+
+# ---------------------------------------------------------------------- the table
+
+
+class Recorder(UnusedEffects):
+    """Hands that write down what they are asked to do, in words."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def tell(self, owner: bytes, message: EngineMessage) -> None:
+        match message:
+            case TaskStarted():
+                word = f"started on {message.processor}" + (f", try {message.attempt}" if message.attempt > 1 else "")
+            case TaskCancelConfirm():
+                word = message.answer.value + (" (force)" if message.force else "")
+            case TaskResult():
+                word = message.outcome.value
+            case TaskLog():
+                word = f"{message.stream.value}: {message.text}"
+        self.done.append(f"{owner.decode()}: {message.task_id} {word}")
+
+    def suits(self, process: int, context: object) -> bool:
+        return True
+
+    def run_task(
+        self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...]
+    ) -> None:
+        self.done.append(f"run {task.task_id} on {process} as {seq}{'' if last else ', not the last try'}")
+
+    def interrupt(self, process: int, seq: int) -> None:
+        self.done.append(f"interrupt {process} in {seq}")
+
+    def kill(self, process: int, others: Sequence[int] = ()) -> None:
+        self.done.append(f"kill {process}")
+
+
+class Scene:
+    """One slot, one process (1), the task "t" of "me", announced at its start if so wanted; time stands still."""
+
+    def __init__(self, announced: bool = True, retries: int = 0, waits: bool = False) -> None:
+        self.retries = retries
+        self.waits = waits  # "t" for the task "x"
+        self.hands = Recorder()
+        self.core = Core(1, self.hands, {})
+        self.now = 0.0
+        self.announced = announced
+
+    def start(self) -> None:
+        self.submit()
+        self.ready()
+        if self.announced:
+            self.after(ANNOUNCE_AFTER)
+
+    @property
+    def record(self) -> Record:
+        """Of "t", while it is not over."""
+        return self.core._records["t"]
+
+    def told(self, step: "Step") -> list[str]:
+        """What is done about a step."""
+        before = len(self.hands.done)
+        step(self)
+        return self.hands.done[before:]
+
+    def ready(self, process: int = 1) -> None:
+        self.core.process_ready(process, self.now, CLOCK)
+
+    def submit(self, task_id: str = "t", owner: bytes = b"me") -> None:
+        new = task(task_id, retries=self.retries)
+        if self.waits and task_id == "t":
+            self.submit("x", owner)
+            new = replace(new, inputs=("x",))
+        self.core.submit(owner, new, self.now, CLOCK)
+
+    def cancel(self, force: bool = True, owner: bytes = b"me", grace: float = GRACE, task_id: str = "t") -> None:
+        self.core.cancel(owner, TaskCancel(task_id, force, grace), self.now, CLOCK)
+
+    def ended(self, end: End = End.SUCCESS, seq: int = 1, process: int = 1) -> None:
+        self.core.process_ended_run(process, Ended(seq, end, EMPTY), self.now, CLOCK)
+
+    def died(self, process: int = 1, begun: bool = True) -> None:
+        self.core.process_died(process, "it died", begun, self.now, CLOCK)
+
+    def gone(self, owner: bytes = b"me") -> None:
+        self.core.client_gone(owner, self.now, CLOCK)
+
+    def after(self, seconds: float) -> None:
+        self.now += seconds
+        self.core.tick(self.now, CLOCK)
+
+
+Step = Callable[[Scene], None]
+
+
+def steps(*several: Step) -> Step:
+    def all_of_them(scene: Scene) -> None:
+        for step in several:
+            step(scene)
+
+    return all_of_them
+
+
+def ask(scene: Scene) -> None:
+    scene.cancel(False)
+
+
+def warn(scene: Scene) -> None:
+    scene.cancel(True)
+
+
+def refuse(scene: Scene) -> None:
+    scene.cancel(False, grace=BRIEF)
+    scene.after(BRIEF)
+
+
+def kill(scene: Scene) -> None:
+    scene.cancel(True, grace=BRIEF)
+    scene.after(BRIEF)
+
+
+def stop(scene: Scene) -> None:
+    scene.ended(End.STOPPED)
+
+
+def fail(scene: Scene) -> None:
+    scene.ended(End.FAILED)
+
+
+def fail_with_tries_left(scene: Scene) -> None:
+    scene.retries = 1
+    scene.start()
+    fail(scene)
+
+
+start, gone, ended, died = Scene.start, Scene.gone, Scene.ended, Scene.died
+submit: Step = lambda scene: scene.submit()  # noqa: E731
+
+WAITS = "waiting for an input"
+# Ways into each stage; the strength that a confirmation names there.
+WAYS: dict[str, tuple[Stage, str, Step]] = {
+    WAITS: (Stage.WAITING, "", submit),
+    "queued": (Stage.QUEUED, "", submit),
+    "backing off": (Stage.BACKING_OFF, "", fail_with_tries_left),
+    "running": (Stage.RUNNING, "", start),
+    "refused": (Stage.RUNNING, "", steps(start, refuse)),
+    "asked": (Stage.ASKED, "", steps(start, ask)),
+    "asked after a refusal": (Stage.ASKED, "", steps(start, refuse, ask)),
+    "warned": (Stage.WARNED, " (force)", steps(start, warn)),
+    "warned after it was asked": (Stage.WARNED, " (force)", steps(start, ask, warn)),
+    "warned after a refusal": (Stage.WARNED, " (force)", steps(start, refuse, warn)),
+    "killed": (Stage.ENDING, " (force)", steps(start, kill)),
+    "stopped when asked": (Stage.ENDING, "", steps(start, ask, stop)),
+    "stopped when warned": (Stage.ENDING, " (force)", steps(start, warn, stop)),
+    "stopped after a refusal": (Stage.ENDING, "", steps(start, refuse, stop)),
+    "nobody waits": (Stage.ENDING, "", steps(start, gone)),
+    "nobody waits for the answer": (Stage.ENDING, " (force)", steps(start, warn, gone)),
+    "taken back": (Stage.OVER, "", steps(submit, ask)),
+    "taken back while backing off": (Stage.OVER, "", steps(fail_with_tries_left, ask)),
+    "forgotten while backing off": (Stage.OVER, "", steps(fail_with_tries_left, gone)),
+    "failed when asked": (Stage.OVER, "", steps(start, ask, fail)),
+    "forgotten": (Stage.OVER, "", steps(submit, gone)),
+    "finished": (Stage.OVER, "", steps(start, ended)),
+    "finished first": (Stage.OVER, "", steps(start, warn, ended)),
+    "finished before the kill": (Stage.OVER, "", steps(start, kill, ended)),
+    "died": (Stage.OVER, "", steps(start, died)),
+    "confirmed": (Stage.OVER, "", steps(start, warn, stop, died)),
+}
+
+
+def refuse_child(scene: Scene) -> None:
+    scene.core._handle(scene.record, Event.TOO_DEEP, result=TaskResult("t", TaskResultType.FAILED, EMPTY))
+
+
+HAPPEN: dict[Event, Step] = {
+    # Directly: what could run would run at once.
+    Event.INPUTS_THERE: lambda scene: scene.core._handle(scene.record, Event.INPUTS_THERE),
+    Event.INPUT_FAILED: steps(lambda scene: scene.ready(), fail),
+    Event.INPUT_CANCELLED: lambda scene: scene.cancel(task_id="x"),
+    Event.TOO_DEEP: refuse_child,
+    Event.DISPATCHED: lambda scene: scene.ready(),
+    Event.START_DUE: lambda scene: scene.after(ANNOUNCE_AFTER),
+    Event.CANCEL: ask,
+    Event.CANCEL_FORCE: warn,
+    Event.HALF_GRACE: lambda scene: scene.after(GRACE / 2),
+    Event.GRACE_OVER: lambda scene: scene.after(GRACE / 2),  # the half has passed
+    Event.ENDED: ended,
+    Event.FAILED: fail,
+    Event.STOPPED: stop,
+    Event.DIED: died,
+    Event.DIED_TRYING: died,
+    Event.DIED_BEFORE: lambda scene: scene.died(begun=False),
+    # The process is held back, so that this alone is seen.
+    Event.BACKOFF_OVER: steps(lambda scene: scene.core.hold(1), lambda scene: scene.after(FIRST_BACKOFF)),
+    Event.CLIENT_GONE: gone,
+}
+TRYING = {way for way in WAYS if "backing off" in way}
+
+I, Q, B, R, A, W, E, O = Stage  # noqa: E741
+NO = TaskCancelConfirmType.CANCEL_NOT_FOUND.value
+SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started on 1"
+KILL: tuple[list[str], Stage] = (["kill 1"], E)
+TELL_START = {stage: ([STARTED], stage) for stage in (R, A, W, E)}
+# What is done, and the stage after it; {force} is the strength above. What is not listed is not permitted.
+CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
+    Event.INPUTS_THERE: {I: ([], Q)},
+    Event.INPUT_FAILED: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
+    Event.INPUT_CANCELLED: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
+    Event.TOO_DEEP: {stage: (["me: t Failed"], O) for stage in (I, Q, B)},
+    Event.DISPATCHED: {Q: (["run t on 1 as 1"], R)},
+    Event.START_DUE: TELL_START,
+    Event.CANCEL: {
+        I: ([CANCELED], O),
+        Q: ([CANCELED], O),
+        B: ([CANCELED], O),
+        R: (["interrupt 1 in 1"], A),
+        A: ([], A),
+        W: ([], W),
+        E: ([], E),
+        O: ([f"me: t {NO}"], O),
+    },
+    Event.CANCEL_FORCE: {
+        I: ([f"{CANCELED} (force)"], O),
+        Q: ([f"{CANCELED} (force)"], O),
+        B: ([f"{CANCELED} (force)"], O),
+        R: (["interrupt 1 in 1"], W),
+        A: (["interrupt 1 in 1"], W),
+        W: ([], W),
+        E: ([], E),
+        O: ([f"me: t {NO} (force)"], O),
+    },
+    Event.HALF_GRACE: {A: (["interrupt 1 in 1"], A), W: (["interrupt 1 in 1"], W)},
+    Event.GRACE_OVER: {A: (["me: t CancelFailed"], R), W: KILL},
+    Event.ENDED: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
+    Event.FAILED: {R: ([], B), **{stage: (["me: t Failed"], O) for stage in (A, W, E)}},
+    Event.STOPPED: {R: KILL, A: KILL, W: KILL, E: ([], E)},
+    Event.DIED: {R: (["me: t FailedWorkerDied"], O), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
+    Event.DIED_TRYING: {
+        R: (["me: t stderr: it died\n"], B),
+        **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)},
+    },
+    Event.BACKOFF_OVER: {B: ([], Q)},
+    Event.DIED_BEFORE: {R: ([], Q), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
+    Event.CLIENT_GONE: {I: ([], O), Q: ([], O), B: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
+}
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_cell_is_carried_out(way: str, event: Event, caplog: pytest.LogCaptureFixture) -> None:
+    stage, force, arrive = WAYS[way]
+    retries = int(way in TRYING or (event in (Event.FAILED, Event.DIED_TRYING) and stage is not O))
+    scene = Scene(event not in (Event.START_DUE, Event.DIED_BEFORE), retries, way == WAITS)
+    scene.submit()
+    record = scene.record
+    arrive(scene)
+    assert record.stage is stage
+    action = TABLE[stage, event]
+    if stage in CELLS[event]:
+        expected, after = CELLS[event][stage]
+        if event is Event.GRACE_OVER:
+            scene.after(GRACE / 2)
+        assert scene.told(HAPPEN[event]) == [words.format(force=force) for words in expected]
+    else:
+        after = stage
+        assert action is Action.NOT_PERMITTED
+        before = {name: repr(value) for name, value in vars(scene.core).items()}
+        assert scene.told(lambda scene: scene.core._handle(record, event)) == []
+        assert {name: repr(value) for name, value in vars(scene.core).items()} == before
+    assert record.stage is after
+    assert action.to == (() if after is stage else (after,)), "the arrow"
+    assert (action is Action.IGNORE) == (CELLS[event].get(stage) == ([], stage))
+    assert [entry.levelname for entry in caplog.records] == ["ERROR"] * (action is Action.NOT_PERMITTED)
+
+
+def test_the_table_is_whole_and_every_action_is_in_it() -> None:
+    assert list(TABLE) == [(stage, event) for event in Event for stage in Stage]
+    assert set(TABLE.values()) == set(Action)
+
+
+def test_the_table_keeps_the_rules() -> None:
+    moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
+    assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
+    again = {(I, Event.INPUTS_THERE), (B, Event.BACKOFF_OVER), (R, Event.DIED_BEFORE)}
+    assert {(stage, event) for stage, to, event in moves if to is Q} == again, "a try could run twice"
+    failing = {(R, Event.FAILED), (R, Event.DIED_TRYING)}
+    assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"
+    assert {stage for stage, to, event in moves if to is R} == {Q, A}
+    confirming = {Action.TAKE_BACK: {I, Q, B}, Action.CONFIRM: {A, W, E}}
+    for (stage, event), action in TABLE.items():
+        if action in confirming:
+            assert stage in confirming[action]
+            reaped = event in (Event.DIED, Event.DIED_BEFORE, Event.DIED_TRYING)
+            assert reaped == (action is Action.CONFIRM), "confirmed before its process is reaped"
+
+
+OTHERS: dict[str, tuple[Step, list[str]]] = {
+    "another process": (lambda scene: scene.ready(2), []),
+    "another's cancel": (lambda scene: scene.cancel(True, b"you"), [f"you: t {NO} (force)"]),
+    "the same id again": (submit, []),
+    "the same id from another": (lambda scene: scene.submit(owner=b"you"), []),
+    "a run that is over": (lambda scene: scene.ended(seq=0), []),
+    "a run of a stranger": (lambda scene: scene.ended(End.STOPPED, process=9), []),
+    "another's death": (lambda scene: scene.died(9), []),
+    "another client gone": (lambda scene: scene.gone(b"you"), []),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (I, Q, O)])
+def test_what_is_about_others_changes_nothing(way: str, other: str) -> None:
+    stage, _, arrive = WAYS[way]
+    scene = Scene()
+    arrive(scene)
+    step, expected = OTHERS[other]
+    assert scene.told(step) == expected
+    assert scene.record.stage is stage
+
+
+# ---------------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("end", [*End, None])
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (I, Q, B, O)])
+def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: End | None, announced: bool) -> None:
+    """Neither a timer nor a second message; its slot is free, its process has the next task or is not used again."""
+    stage, _, arrive = WAYS[way]
+    scene = Scene(announced)
+    arrive(scene)
+    if end is not None:
+        scene.ended(end)
+    reused = stage is not E and end not in (None, End.STOPPED)
+    if end is None or end is End.STOPPED:
+        scene.died()
+    assert scene.core.next_deadline() is None
+    before = len(scene.hands.done)
+    scene.submit("next")
+    if not reused:
+        scene.ready(2)
+    scene.after(2 * GRACE)
+    process, seq = (1, 2) if reused else (2, 1)
+    assert scene.hands.done[before:] == [f"run next on {process} as {seq}", f"me: next started on {process}"]
+    assert scene.core.next_deadline() is None
+    scene.cancel()
+    assert scene.hands.done[-1] == f"me: t {NO} (force)"
+
+
+class Frame(bytearray):
+    """A buffer that can be seen to vanish."""
+
+
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage is O])
+def test_the_payload_of_a_task_that_has_ended_is_freed(way: str) -> None:
+    scene = Scene()
+    buffer = Frame(b"x")
+    gone = weakref.ref(buffer)
+    options = TaskOptions(retries=int(way in TRYING))
+    scene.core.submit(b"me", Task("t", "client", EMPTY, Payload(b"", (buffer,)), options), 0.0, CLOCK)
+    del buffer
+    WAYS[way][2](scene)
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_short_task_is_not_announced_and_a_long_one_is_before_anything_else() -> None:
+    scene = Scene()
+    scene.ready()
+    scene.submit("short")
+    scene.after(ANNOUNCE_AFTER / 2)
+    scene.ended(seq=1)
+    scene.submit("long")
+    scene.after(ANNOUNCE_AFTER * 0.9)
+    assert "me: long started on 1" not in scene.hands.done
+    scene.after(ANNOUNCE_AFTER * 0.1)
+    scene.ended(seq=2)
+    assert scene.hands.done[1:] == [
+        "me: short Success",
+        "run long on 1 as 2",
+        "me: long started on 1",
+        "me: long Success",
+    ]
+
+
+@pytest.mark.parametrize(("cancel", "last"), [(False, "FailedWorkerDied"), (True, "Canceled (force)")])
+def test_a_death_announces_what_was_not_announced_yet(cancel: bool, last: str) -> None:
+    scene = Scene()
+    scene.ready()
+    scene.submit()
+    if cancel:
+        scene.cancel()
+    scene.died()
+    assert scene.hands.done[-2:] == ["me: t started on 1", f"me: t {last}"]
+
+
+@pytest.mark.parametrize("way", ["fails for good", "dies"])
+def test_what_is_not_to_be_tried_again_ends_with_tries_left(way: str) -> None:
+    scene = Scene()
+    scene.ready()
+    once = replace(task("t"), options=TaskOptions(retries=3, retry_deaths=False))
+    scene.core.submit(b"me", once, 0.0, CLOCK)
+    if way == "dies":
+        scene.died()
+    else:
+        scene.ended(End.FAILED_FOR_GOOD)
+    assert scene.hands.done[-1] == f"me: t {'FailedWorkerDied' if way == 'dies' else 'Failed'}"
+    assert scene.core.owner("t") is None
+
+
+def test_a_task_whose_process_died_before_it_is_the_next_to_run() -> None:
+    scene = Scene()
+    scene.ready()
+    scene.submit()
+    scene.submit("next")
+    scene.died(begun=False)
+    before = len(scene.hands.done)
+    scene.ready(2)
+    scene.after(ANNOUNCE_AFTER)
+    scene.ended(process=2)
+    assert scene.hands.done[before:] == [
+        "run t on 2 as 1",
+        "me: t started on 2",
+        SUCCESS,
+        "run next on 2 as 2",
+    ]
+
+
+def test_tasks_that_were_put_back_keep_their_order() -> None:
+    hands = Recorder()
+    core = Core(2, hands, {})
+    for name, priority in (("a", 0), ("b", 0), ("c", 0), ("urgent", 1)):
+        core.submit(b"me", task(name, priority), 0.0, CLOCK)
+    for process in (1, 2):
+        core.process_ready(process, 0.0, CLOCK)
+    assert hands.done == ["run urgent on 1 as 1", "run a on 2 as 1"]
+    core.process_died(2, "it died", False, 0.0, CLOCK)
+    core.submit(b"me", task("last urgent", 1), 0.0, CLOCK)
+    core.process_died(1, "it died", False, 0.0, CLOCK)
+    for process in (3, 4):
+        core.process_ready(process, 0.0, CLOCK)
+    assert hands.done[2:] == ["run urgent on 3 as 1", "run last urgent on 4 as 1"]
+    core.process_ended_run(3, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    assert hands.done[-1] == "run a on 3 as 2"
+
+
+def test_a_task_before_which_every_process_dies_fails() -> None:
+    """Perhaps taking it is what they die of."""
+    scene = Scene()
+    scene.submit()
+    for process in range(1, MOST_HANDED + 1):
+        scene.ready(process)
+        scene.died(process, begun=False)
+    assert scene.hands.done[-2:] == [f"me: t started on {MOST_HANDED}", "me: t FailedWorkerDied"]
+    assert not scene.core.has_queue
+
+
+def test_a_task_that_was_said_to_have_started_is_not_put_back() -> None:
+    scene = Scene()
+    scene.start()
+    scene.died(begun=False)
+    assert scene.hands.done[-1] == "me: t FailedWorkerDied"
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_each_try_is_heard_of_and_the_last_one_is_the_result(died: bool) -> None:
+    scene = Scene(announced=False, retries=2)
+    scene.start()
+    processes = (1, 2, 3) if died else (1, 1, 1)
+    for attempt, process in enumerate(processes):
+        pause = FIRST_BACKOFF * 2**attempt
+        if died:
+            scene.died(process)
+            scene.ready(process + 1)
+        else:
+            scene.ended(End.FAILED, seq=attempt + 1)
+        assert scene.core.next_deadline() == (scene.now + pause if attempt < 2 else None)
+        scene.after(pause)
+    seqs, last = ((1, 1, 1), "FailedWorkerDied") if died else ((1, 2, 3), "Failed")
+    words = ["me: t stderr: it died\n"] * died
+    assert scene.hands.done == [
+        f"run t on {processes[0]} as {seqs[0]}, not the last try",
+        f"me: t started on {processes[0]}",
+        *words,
+        f"run t on {processes[1]} as {seqs[1]}, not the last try",
+        f"me: t started on {processes[1]}, try 2",
+        *words,
+        f"run t on {processes[2]} as {seqs[2]}",
+        f"me: t started on {processes[2]}, try 3",
+        f"me: t {last}",
+    ]
+
+
+def test_a_short_last_try_is_heard_of_too() -> None:
+    scene = Scene(announced=False, retries=1)
+    steps(start, fail)(scene)
+    scene.after(FIRST_BACKOFF)
+    scene.ended(seq=2)
+    assert scene.hands.done[-2:] == ["me: t started on 1, try 2", SUCCESS]
+
+
+def test_the_back_off_is_bounded() -> None:
+    scene = Scene(retries=2000)
+    scene.start()
+    pauses = []
+    for seq in range(1, 1500):
+        scene.ended(End.FAILED, seq=seq)
+        deadline = scene.core.next_deadline()
+        assert deadline is not None
+        pauses.append(round(deadline - scene.now, 6))
+        scene.after(deadline - scene.now)
+    assert pauses[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_BACKOFF]
+    assert set(pauses[8:]) == {LONGEST_BACKOFF}
+
+
+def test_others_run_meanwhile_and_then_it_is_first_again() -> None:
+    scene = Scene(retries=1)
+    scene.start()
+    scene.submit("second")
+    scene.submit("third")
+    before = len(scene.hands.done)
+    fail(scene)
+    scene.after(FIRST_BACKOFF)
+    scene.ended(seq=2)
+    assert scene.hands.done[before:] == [
+        "run second on 1 as 2, not the last try",
+        "me: second started on 1",
+        "me: second Success",
+        "run t on 1 as 3",
+    ]
+
+
+@pytest.mark.parametrize("end", [End.SUCCESS, End.FAILED, End.UNPREPARED])
+def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: End) -> None:
+    hands = Recorder()
+    core = Core(1, hands, {}, max_runs=2)
+    for process in (1, 2):
+        core.process_ready(process, 0.0, CLOCK)
+    for name in ("a", "b", "c"):
+        core.submit(b"me", task(name), 0.0, CLOCK)
+    for seq in (1, 2):
+        core.process_ended_run(1, Ended(seq, end, EMPTY), 0.0, CLOCK)
+    said = RESULTS[end].value
+    runs = ["run a on 1 as 1", f"me: a {said}", "run b on 1 as 2", f"me: b {said}", "kill 1", "run c on 2 as 1"]
+    assert hands.done == runs, "its place is taken before it is gone"
+    core.process_died(1, "killed", True, 0.0, CLOCK)
+    assert hands.done == runs, "nobody hears of it"
+    assert core.running == [2]
+
+
+def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last() -> None:
+    hands = Recorder()
+    core = Core(2, hands, {})
+    core.process_ready(1, 0.0, CLOCK)
+    core.submit(b"me", task("a"), 0.0, CLOCK)
+    core.process_ended_run(1, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    core.process_ready(2, 0.0, CLOCK)
+    core.submit(b"me", task("b"), 0.0, CLOCK)
+    core.submit(b"me", task("c"), 0.0, CLOCK)
+    assert hands.done[2:] == ["run b on 1 as 2", "run c on 2 as 1"]
+
+
+def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
+    scene = Scene(retries=1)
+    scene.start()
+    scene.ended(End.FAILED)
+    scene.submit("runs")
+    scene.submit("waits")
+    scene.submit("another's", b"you")
+
+    def withdraw(scene: Scene) -> None:
+        scene.core.withdraw(b"me", scene.now, CLOCK)
+
+    assert scene.told(withdraw) == ["me: waits Canceled"]
+    assert scene.record.stage is Stage.BACKING_OFF
+    assert scene.told(withdraw) == []
+    assert scene.core.running == [1]
+
+
+def test_a_task_whose_process_could_not_be_prepared_is_not_tried_again() -> None:
+    scene = Scene(retries=3)
+    scene.start()
+    assert scene.told(lambda scene: scene.ended(End.UNPREPARED)) == ["me: t FailedInitializer"]
+    assert scene.core.next_deadline() is None
+
+
+class Shared:
+    """A scheduler with processes enough, and two GPUs."""
+
+    def __init__(self) -> None:
+        self.hands = Recorder()
+        self.core = Core(4, self.hands, {"gpu": 2, "disk": 1})
+        self.processes = itertools.count(1)
+        for _ in range(4):
+            self.ready()
+
+    def ready(self) -> None:
+        self.core.process_ready(next(self.processes), 0.0, CLOCK)
+
+    def submit(self, name: str, needs: dict[str, int] | None = None, priority: int = 0, retries: int = 0) -> None:
+        self.core.submit(b"me", task(name, priority, retries, needs), 0.0, CLOCK)
+
+    @property
+    def running(self) -> list[str]:
+        return sorted(name for name, _ in (self.core.holder(process) or ("", b"") for process in self.core.running))
+
+    def end(self, name: str, end: End = End.SUCCESS) -> None:
+        (process,) = (p for p in self.core.running if self.core.holder(p) == (name, b"me"))
+        self.core.process_ended_run(process, Ended(self.core._runs[process], end, EMPTY), 0.0, CLOCK)
+
+
+def test_what_needs_a_capability_waits_for_it_and_nothing_else_does() -> None:
+    scene = Shared()
+    for name in ("a", "b", "c", "d"):
+        scene.submit(name, {"gpu": 1})
+    scene.submit("plain")
+    scene.submit("writes", {"disk": 1})
+    assert scene.running == ["a", "b", "plain", "writes"]
+    assert not scene.core.has_queue, "nobody waits for a process alone"
+    scene.end("plain")
+    assert scene.running == ["a", "b", "writes"]
+    scene.end("b")
+    assert scene.running == ["a", "c", "writes"]
+
+
+def test_no_task_overtakes_one_that_waits_for_the_same_capability() -> None:
+    scene = Shared()
+    scene.submit("small", {"gpu": 1})
+    scene.submit("large", {"gpu": 2, "disk": 1})
+    scene.submit("later", {"gpu": 1})
+    scene.submit("writes", {"disk": 1})
+    scene.submit("urgent", {"disk": 1}, priority=1)
+    assert scene.running == ["small", "urgent"]
+    scene.end("urgent")
+    assert scene.running == ["small"]
+    scene.end("small")
+    assert scene.running == ["large"]
+    scene.end("large")
+    assert scene.running == ["later", "writes"]
+
+
+def test_who_waited_behind_one_that_is_cancelled_runs() -> None:
+    scene = Shared()
+    scene.submit("writes", {"disk": 1})
+    scene.submit("waits", {"gpu": 2, "disk": 1})
+    scene.submit("behind", {"gpu": 1})
+    assert scene.running == ["writes"]
+    scene.core.cancel(b"me", TaskCancel("waits", True), 0.0, CLOCK)
+    assert scene.running == ["behind", "writes"]
+
+
+@pytest.mark.parametrize("way", ["end", "fail", "try again", "die", "die before", "stop", "leave"])
+def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -> None:
+    scene = Shared()
+    scene.submit("holds", {"gpu": 2}, retries=int(way == "try again"))
+    scene.core.tick(0.0 if way == "die before" else ANNOUNCE_AFTER, CLOCK)
+    (process,) = scene.core.running
+    if way != "die before":
+        scene.submit("waits", {"gpu": 1})
+        assert scene.running == ["holds"]
+    match way:
+        case "end":
+            scene.end("holds")
+        case "fail" | "try again":
+            scene.end("holds", End.FAILED)
+        case "stop":
+            scene.core.cancel(b"me", TaskCancel("holds", True, 0.0), 0.0, CLOCK)
+            scene.end("holds", End.STOPPED)
+        case "leave":
+            scene.submit("another's waits")
+            scene.core.client_gone(b"me", 0.0, CLOCK)
+    if way == "leave":
+        return
+    if way in ("die", "die before", "stop"):
+        assert scene.running == ["holds"], "its process is not reaped yet"
+        scene.core.process_died(process, "it died", way != "die before", 0.0, CLOCK)
+    if way == "die before":
+        assert scene.running == ["holds"], "in another process"
+        scene.end("holds")
+        scene.submit("waits", {"gpu": 1})
+    assert scene.running == ["waits"]
+    scene.submit("waits too", {"gpu": 1})
+    assert scene.running == ["waits", "waits too"]
+
+
+def test_the_processes_that_die_before_it_are_counted_anew_for_each_try() -> None:
+    scene = Scene(announced=False, retries=1)
+    scene.submit()
+    for process in range(1, 2 * MOST_HANDED + 1):
+        scene.ready(process)
+        scene.died(process, begun=False)
+        scene.after(FIRST_BACKOFF)
+    assert [line for line in scene.hands.done if not line.startswith("run")] == [
+        f"me: t started on {MOST_HANDED}",
+        "me: t stderr: it died\n",
+        f"me: t started on {2 * MOST_HANDED}, try 2",
+        "me: t FailedWorkerDied",
+    ]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_cancelled_is_not_tried_again(force: bool) -> None:
+    """Neither in the back-off, nor in a later try; after a refusal it is, for the request is answered."""
+    scene = Scene(retries=2)
+    steps(start, fail)(scene)
+    scene.after(FIRST_BACKOFF)
+    scene.cancel(force)
+    scene.ended(End.FAILED, seq=2)
+    assert scene.hands.done[-1] == "me: t Failed"
+    assert scene.core.next_deadline() is None
+    scene = Scene(retries=1)
+    steps(start, refuse, fail)(scene)
+    assert scene.record.stage is B
+    assert scene.told(lambda scene: scene.cancel(force)) == [CANCELED + (" (force)" if force else "")]
+    scene.after(LONGEST_BACKOFF)
+    assert scene.core.next_deadline() is None
+    assert "as 2" not in scene.hands.done[-1]
+
+
+def test_a_stronger_request_gets_a_grace_period_of_its_own() -> None:
+    scene = Scene()
+    steps(start, ask)(scene)
+    scene.after(0.75 * GRACE)
+    scene.cancel(True)
+    before = len(scene.hands.done)
+    scene.after(0.5 * GRACE)  # past the end of the first one
+    assert scene.hands.done[before:] == ["interrupt 1 in 1"]
+    scene.after(0.5 * GRACE)
+    assert scene.hands.done[before:] == ["interrupt 1 in 1", "kill 1"]
+
+
+@pytest.mark.parametrize(("force", "answer"), [(True, "kill 1"), (False, "me: t CancelFailed")])
+def test_a_refused_task_can_be_asked_again(force: bool, answer: str) -> None:
+    scene = Scene()
+    steps(start, refuse)(scene)
+    before = len(scene.hands.done)
+    scene.cancel(force)
+    scene.after(GRACE)
+    assert scene.hands.done[before:] == ["interrupt 1 in 1", "interrupt 1 in 1", answer]
+
+
+def test_a_task_that_stops_after_the_refusal_is_confirmed_unasked_once_its_process_is_reaped() -> None:
+    scene = Scene()
+    steps(start, refuse)(scene)
+    assert scene.told(stop) == ["kill 1"]
+    assert scene.told(died) == [CANCELED]
+
+
+def test_the_confirmation_names_the_strongest_request() -> None:
+    for order in ((ask, stop, warn), (ask, warn), (warn, ask), (warn, ask, stop, ask)):
+        scene = Scene()
+        steps(start, *order)(scene)
+        assert scene.told(died) == [f"{CANCELED} (force)"]
+
+
+def test_what_fails_before_the_answer_is_sent_as_it_is() -> None:
+    for request, arrive in itertools.product((ask, warn, kill), (start, steps(start, refuse))):
+        scene = Scene()
+        steps(arrive, request)(scene)
+        assert scene.told(lambda scene: scene.ended(End.FAILED)) == ["me: t Failed"]
+
+
+@pytest.mark.parametrize("grace", [ANNOUNCE_AFTER / 4, ANNOUNCE_AFTER * 4])
+def test_the_next_deadline_is_the_earliest_thing_to_do(grace: float) -> None:
+    scene = Scene()
+    assert scene.core.next_deadline() is None
+    scene.ready()
+    scene.submit()
+    assert scene.core.next_deadline() == ANNOUNCE_AFTER
+    scene.cancel(grace=grace)
+    assert scene.core.next_deadline() == min(ANNOUNCE_AFTER, grace / 2)
+    scene.after(ANNOUNCE_AFTER)
+    assert scene.core.next_deadline() == (grace / 2 if grace / 2 > ANNOUNCE_AFTER else None)
+
+
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage in (Q, R, E, O)])
+def test_nothing_is_due_outside_a_grace_period(way: str) -> None:
+    scene = Scene()
+    WAYS[way][2](scene)
+    assert scene.core.next_deadline() is None
+
+
+@pytest.mark.parametrize("grace", [0.0, -1.0])
+def test_no_grace_period_is_over_at_once(grace: float) -> None:
+    scene = Scene()
+    start(scene)
+    scene.cancel(True, grace=grace)
+    scene.after(0.0)
+    assert scene.hands.done[-1] == "kill 1"
+
+
+def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_slots() -> None:
+    hands = Recorder()
+    core = Core(2, hands, {})
+    for name in "abcd":
+        core.submit(b"me", task(name), 0.0, CLOCK)
+    for process in (1, 2, 3):
+        core.process_ready(process, 0.0, CLOCK)
+    assert hands.done == ["run a on 1 as 1", "run b on 2 as 1"]
+    assert sorted(core.running) == [1, 2]
+    assert core.holder(2) == ("b", b"me")
+    assert core.holder(3) is None
+    assert core.holder(9) is None
+    core.process_ended_run(2, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
+
+
+def test_a_result_is_passed_on_as_it_came() -> None:
+    told: list[EngineMessage] = []
+    hands = Recorder()
+    hands.tell = lambda owner, message: told.append(message)  # type: ignore[method-assign]
+    core = Core(1, hands, {})
+    core.process_ready(1, 0.0, CLOCK)
+    core.submit(b"me", task("t"), 0.0, CLOCK)
+    core.tick(ANNOUNCE_AFTER, CLOCK)
+    payload, figures = Payload(b"value", (b"buffer",)), TaskFigures(1.0, 2.0, 3.0, 4)
+    core.process_ended_run(1, Ended(1, End.SUCCESS, payload, figures), 0.0, CLOCK)
+    assert told == [TaskStarted("t", "1", CLOCK), TaskResult("t", TaskResultType.SUCCESS, payload, figures)]
+    assert told[1].payload is payload
+
+
+# ---------------------------------------------------------------------- any sequence of events
+
+
+@dataclass
+class Fate:
+    """What must be true of one task, seen from outside."""
+
+    owner: bytes
+    place: tuple[int, int]  # in the queue: what is urgent first, then in order of submission
+    retries: int = 0
+    needs: dict[str, int] = field(default_factory=dict)
+    failed: int = 0  # tries
+    rests: float | None = None  # until when it backs off
+    process: int = 0  # that it was handed to; stays, unless that died before it had begun
+    handed: int = 0
+    held: bool = False  # by that process, as far as the core can know
+    started: bool = False  # announced
+    final: str = ""
+    asked: bool | None = None  # strength of the unanswered request
+    deadline: float = 0.0  # of its grace period
+    doomed: bool = False  # stopped, or nobody waits for it
+
+    @property
+    def tried_again(self) -> bool:
+        """If its run fails now."""
+        return self.failed < self.retries and self.asked is None and not self.doomed
+
+
+@dataclass
+class World(UnusedEffects):
+    """Hands that check, and the processes that they act on."""
+
+    slots: int
+    now: float = 0.0
+    fates: dict[str, Fate] = field(default_factory=dict)
+    queue: list[str] = field(default_factory=list)  # in any order
+    alive: dict[int, int] = field(default_factory=dict)  # process → its last run
+    holds: dict[int, str] = field(default_factory=dict)
+    dying: set[int] = field(default_factory=set)
+    not_found: list[tuple[bytes, str]] = field(default_factory=list)
+
+    def tell(self, owner: bytes, message: EngineMessage) -> None:
+        if isinstance(message, TaskCancelConfirm) and message.answer.value == NO:
+            self.not_found.append((owner, message.task_id))
+            return
+        fate = self.fates[message.task_id]
+        assert owner == fate.owner, "told to somebody else"
+        assert not fate.final, f"{message} after {fate.final}"
+        match message:
+            case TaskLog():
+                assert fate.rests is not None
+            case TaskStarted():
+                assert fate.process
+                assert message.processor == str(fate.process)
+                assert message.attempt == fate.failed + 1
+                assert not fate.started, "announced twice"
+                fate.started = True
+            case TaskResult():
+                fate.final = message.outcome.value
+                assert fate.held
+                assert (fate.process in self.alive) == (message.outcome is not TaskResultType.FAILED_WORKER_DIED)
+                self._release(fate)
+            case TaskCancelConfirm(answer=TaskCancelConfirmType.CANCEL_FAILED):
+                assert fate.held
+                assert (fate.asked, message.force) == (False, False), "refused without need"
+                assert self.now >= fate.deadline, "refused before the end of the grace period"
+                assert not fate.doomed
+                fate.asked = None
+            case TaskCancelConfirm():
+                fate.final = message.answer.value
+                assert fate.asked is not None or fate.doomed, "cancelled unasked"
+                assert fate.process not in self.alive, "confirmed before its process was reaped"
+                assert fate.started == bool(fate.process), "never started, or stopped?"
+                if fate.asked is not None:
+                    assert message.force == fate.asked
+                self._release(fate)
+                if message.task_id in self.queue:
+                    self.queue.remove(message.task_id)
+
+    def _release(self, fate: Fate) -> None:
+        fate.held, fate.asked, fate.rests = False, None, None
+        self.holds.pop(fate.process, None)
+
+    def next(self) -> str | None:
+        """The first that could run, and needs nothing that somebody before it waits for."""
+        used = [fate.needs for fate in self.fates.values() if fate.held]
+        free = {name: there - sum(needs.get(name, 0) for needs in used) for name, there in THERE.items()}
+        waited_for: set[str] = set()
+        for name in sorted(self.queue, key=lambda name: self.fates[name].place):
+            needs = self.fates[name].needs
+            if not needs.keys() & waited_for and all(free[wanted] >= amount for wanted, amount in needs.items()):
+                return name
+            waited_for |= needs.keys()
+        return None
+
+    def fails(self, fate: Fate) -> None:
+        """Before the core hears of it."""
+        del self.holds[fate.process]
+        fate.held, fate.rests = False, self.now + FIRST_BACKOFF * 2**fate.failed
+
+    def failed(self, fate: Fate) -> None:
+        """When the core has heard of it."""
+        assert fate.started, "each of several tries is heard of"
+        fate.process, fate.handed, fate.started = 0, 0, False
+        fate.failed += 1
+
+    def suits(self, process: int, context: object) -> bool:
+        return True
+
+    def run_task(
+        self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...]
+    ) -> None:
+        fate = self.fates[task.task_id]
+        assert last == (fate.failed == fate.retries)
+        assert process in self.alive
+        assert process not in self.dying
+        assert process not in self.holds, "handed to a busy process"
+        assert not fate.final
+        assert not fate.process, "run twice"
+        fate.handed += 1
+        assert self.next() == task.task_id, "out of turn"
+        self.queue.remove(task.task_id)
+        assert seq > self.alive[process]
+        self.alive[process] = seq
+        self.holds[process] = task.task_id
+        fate.process, fate.held = process, True
+
+    def interrupt(self, process: int, seq: int) -> None:
+        assert process in self.alive, "an interrupt of what is gone"
+        assert self.alive[process] == seq, "an interrupt of another run"
+        assert self.fates[self.holds[process]].asked is not None, "an interrupt that nobody asked for"
+
+    def kill(self, process: int, others: Sequence[int] = ()) -> None:
+        assert process in self.alive, "a kill of what is gone"
+        assert process not in self.dying, "killed twice"
+        fate = self.fates[self.holds[process]]
+        assert fate.doomed or (fate.asked and self.now >= fate.deadline), "killed without need"
+        self.dying.add(process)
+
+
+THERE = {"gpu": 1, "disk": 2}
+OPTIONS = st.tuples(st.integers(-1, 1), st.integers(0, 2), st.sampled_from([{}, {}, {"gpu": 1}, {"disk": 1}, THERE]))
+OWNERS = st.sampled_from([b"me", b"you"])
+GRACES = st.sampled_from([0.0, 0.5, 1.0])
+
+
+class Scheduler(RuleBasedStateMachine):
+    """Two clients, up to four processes, a clock that moves in steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(slots=2)
+        self.core = Core(2, self.world, THERE)
+        self.pids = 0
+
+    def _busy(self) -> list[int]:
+        return sorted(self.world.holds)
+
+    @rule(owner=OWNERS, options=st.lists(OPTIONS, min_size=1, max_size=3))
+    def submit(self, owner: bytes, options: list[tuple[int, int, dict[str, int]]]) -> None:
+        for priority, retries, needs in options:
+            number = len(self.world.fates)
+            name = f"t{number}"
+            self.world.fates[name] = Fate(owner, (-priority, number), retries, needs)
+            self.world.queue.append(name)
+            self.core.submit(owner, task(name, priority, retries, needs), self.world.now, CLOCK)
+
+    @precondition(lambda self: any(not fate.final for fate in self.world.fates.values()))
+    @rule(owner=OWNERS, data=st.data())
+    def submit_an_id_again(self, owner: bytes, data: st.DataObject) -> None:
+        names = [name for name, fate in self.world.fates.items() if not fate.final]
+        self.core.submit(owner, task(data.draw(st.sampled_from(names))), self.world.now, CLOCK)
+
+    @precondition(lambda self: len(self.world.alive) < 4)
+    @rule()
+    def ready(self) -> None:
+        self.pids += 1
+        self.world.alive[self.pids] = 0
+        self.core.process_ready(self.pids, self.world.now, CLOCK)
+
+    @precondition(lambda self: self.world.holds)
+    @rule(end=st.sampled_from([End.SUCCESS, End.FAILED]), data=st.data())
+    def end_a_run(self, end: End, data: st.DataObject) -> None:
+        process = data.draw(st.sampled_from(self._busy()))
+        fate = self.world.fates[self.world.holds[process]]
+        again = end is End.FAILED and fate.tried_again
+        if again:
+            self.world.fails(fate)
+        self.core.process_ended_run(process, Ended(self.world.alive[process], end, EMPTY), self.world.now, CLOCK)
+        if again:
+            self.world.failed(fate)
+        assert bool(fate.final) != again
+
+    @precondition(lambda self: self.world.holds)
+    @rule(data=st.data())
+    def stop_a_run(self, data: st.DataObject) -> None:
+        process = data.draw(st.sampled_from(self._busy()))
+        self.world.fates[self.world.holds[process]].doomed = True
+        ended = Ended(self.world.alive[process], End.STOPPED, EMPTY)
+        self.core.process_ended_run(process, ended, self.world.now, CLOCK)
+        assert process in self.world.dying, "a stopped task's process has to go"
+
+    @rule(end=st.sampled_from(End), back=st.integers(1, 3), process=st.integers(0, 6))
+    def end_a_run_that_is_over(self, end: End, back: int, process: int) -> None:
+        before = repr(self.world)
+        seq = self.world.alive.get(process, 0) - back
+        self.core.process_ended_run(process, Ended(seq, end, EMPTY), self.world.now, CLOCK)
+        assert repr(self.world) == before
+
+    @precondition(lambda self: self.world.alive)
+    @rule(begun=st.booleans(), data=st.data())
+    def die(self, begun: bool, data: st.DataObject) -> None:
+        process = data.draw(st.sampled_from(sorted(self.world.dying) or sorted(self.world.alive)))
+        self._reaped(process, begun)
+
+    @rule(process=st.integers(0, 9), begun=st.booleans())
+    def die_of_something_unknown_or_any(self, process: int, begun: bool) -> None:
+        self._reaped(process, begun)
+
+    def _reaped(self, process: int, begun: bool) -> None:
+        world = self.world
+        world.alive.pop(process, None)
+        world.dying.discard(process)
+        name = world.holds.get(process)
+        fate = world.fates[name] if name is not None else None
+        back = again = False
+        if name is not None and fate is not None and not (begun or fate.started or fate.handed == MOST_HANDED):
+            del world.holds[process]
+            fate.process, fate.held = 0, False
+            back = fate.asked is None and not fate.doomed
+            if back:
+                world.queue.append(name)
+        elif fate is not None and fate.tried_again:
+            again = True
+            world.fails(fate)
+        self.core.process_died(process, "it died", begun, world.now, CLOCK)
+        if again and fate is not None:
+            world.failed(fate)
+        assert fate is None or bool(fate.final) != (back or again)
+
+    @precondition(lambda self: self.world.fates)
+    @rule(owner=OWNERS, force=st.booleans(), grace=GRACES, data=st.data())
+    def cancel(self, owner: bytes, force: bool, grace: float, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.world.fates)))
+        fate = self.world.fates[name]
+        known = fate.owner == owner and not fate.final
+        if known and (fate.asked is None or (force and not fate.asked)):
+            fate.asked, fate.deadline = force, self.world.now + grace
+        queued = name in self.world.queue or fate.rests is not None
+        self.world.not_found.clear()
+        self.core.cancel(owner, TaskCancel(name, force, grace), self.world.now, CLOCK)
+        assert self.world.not_found == ([] if known else [(owner, name)])
+        if known and queued:
+            assert fate.final == "Canceled"
+
+    @rule(seconds=st.sampled_from([0.0, ANNOUNCE_AFTER, FIRST_BACKOFF, 0.25, 0.5, 1.0]))
+    def tick(self, seconds: float) -> None:
+        self.world.now += seconds
+        for name, fate in self.world.fates.items():
+            if fate.rests is not None and self.world.now >= fate.rests:
+                fate.rests = None
+                self.world.queue.append(name)
+        self.core.tick(self.world.now, CLOCK)
+        deadline = self.core.next_deadline()
+        assert deadline is None or deadline > self.world.now, "it is due and was not done"
+        for fate in self.world.fates.values():
+            if fate.held and fate.asked is not None and self.world.now >= fate.deadline:
+                assert fate.process in self.world.dying, "the grace period is over and nothing happened"
+
+    @rule(owner=OWNERS)
+    def client_gone(self, owner: bytes) -> None:
+        for name, fate in self.world.fates.items():
+            if fate.owner == owner and not fate.final:
+                fate.doomed = True
+                if name in self.world.queue:
+                    self.world.queue.remove(name)
+                    fate.final = "forgotten"
+                elif fate.rests is not None:
+                    fate.rests, fate.final = None, "forgotten"
+        self.core.client_gone(owner, self.world.now, CLOCK)
+        assert all(p in self.world.dying for p, n in self.world.holds.items() if self.world.fates[n].owner == owner)
+
+    @invariant()
+    def no_more_busy_than_slots(self) -> None:
+        assert len(self.world.holds) <= self.world.slots
+
+    @invariant()
+    def every_task_is_queued_or_held_or_ended(self) -> None:
+        for name, fate in self.world.fates.items():
+            places = [name in self.world.queue, fate.held, fate.rests is not None, bool(fate.final)]
+            assert places.count(True) == 1
+        assert sorted(self.core.running) == self._busy()
+        assert all(
+            self.core.holder(process) == (name, self.world.fates[name].owner)
+            for process, name in self.world.holds.items()
+        )
+
+    @invariant()
+    def nothing_waits_while_a_slot_and_a_process_are_free(self) -> None:
+        free = set(self.world.alive) - set(self.world.holds) - self.world.dying
+        assert not (self.world.next() and free and len(self.world.holds) < self.world.slots)
+        assert self.core.has_queue == (self.world.next() is not None)
+
+    def teardown(self) -> None:
+        """In the end every task gets its one final message."""
+        for _ in range(3 * len(self.world.fates) + 3):
+            self.tick(2.0)
+            self.ready()
+            for process in sorted(self.world.alive):
+                self._reaped(process, begun=True)
+        assert all(fate.final for fate in self.world.fates.values())
+
+
+TestScheduler = Scheduler.TestCase
+TestScheduler.settings = settings(max_examples=200, stateful_step_count=40, deadline=None, report_multiple_bugs=False)

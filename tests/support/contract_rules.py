@@ -1,0 +1,372 @@
+"""The rules of the cancel contract, held to one task: each message of an assertion is a sentence of the contract.
+
+A :class:`Job` knows what really happened to its task, what the engine was told and has said, and what has reached its
+client; whoever simulates the world tells it. From that alone follows what its future must show.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import CancelledError, TimeoutError
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from future_observers import Followers, check_derived
+
+from scaler_notebook import CancelReason, ProcessorDiedError, ScalerFuture, TaskState
+from scaler_notebook.engines.embedded.core import MOST_HANDED
+from scaler_notebook.engines.embedded.handling import FIRST_BACKOFF
+from scaler_notebook.engines.embedded.inner import End
+from scaler_notebook.protocol.messages import (
+    ClientContext,
+    EngineMessage,
+    Payload,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskLog,
+    TaskOptions,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+)
+from scaler_notebook.protocol.states import Event
+
+if TYPE_CHECKING:
+    from simulated_client import Connection
+    from simulated_engine import Process
+
+A, C, S = TaskCancelConfirmType, CancelReason, TaskState
+FORGOTTEN = "forgotten"  # the engine has nobody left to tell
+
+SEEN: Counter[str] = Counter()  # what has happened in all the lives together, so that a run can show its worth
+
+ARROWS = {
+    S.SUBMITTED: {S.RUNNING, S.CANCELLING, S.FINISHED, S.CANCELLED},
+    S.RUNNING: {S.CANCELLING, S.FINISHED, S.CANCELLED},
+    S.CANCELLING: {S.SUBMITTED, S.RUNNING, S.CANCELLED},
+    S.FINISHED: {S.CANCELLED},
+    S.CANCELLED: set(),
+}
+ERRORS = {TaskResultType.FAILED: KeyError, TaskResultType.FAILED_WORKER_DIED: ProcessorDiedError}
+
+
+class Job:
+    """One task, from its submission to the end of everything."""
+
+    def __init__(self, connection: Connection, number: int, options: TaskOptions) -> None:
+        self.connection = connection
+        self.owner = connection.owner
+        self.task_id = f"{self.owner.decode()}-{number}"
+        self.number = number
+        self.options = options
+        self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", courier=self)
+        self.followers = Followers(self.future)
+        self.grace = 1.0  # of the next request
+        # what really happens
+        self.process: Process | None = None  # that it was handed to
+        self.handed_to = 0  # how many processes in this try, each but the last of which has died before it began it
+        self.failed = 0  # how many tries
+        self.rests: float | None = None  # until when it backs off
+        self.runs = 0  # how often its code began
+        self.end: End | None = None  # how its code ended by itself, in this try
+        # the engine
+        self.arrived = False
+        self.place = (0, 0)  # in the engine's queue, whenever it is there: the smallest runs first
+        self.context: ClientContext | None = None  # of its client when it arrived
+        self.orphaned = False  # its client is gone
+        self.asked: bool | None = None  # strength of the strongest request that the engine has not answered
+        self.deadline = 0.0  # of its grace period
+        self.stopped = False  # the engine knows that the interrupt ended it
+        self.announced = False
+        self.last = ""  # the engine's last word about it
+        # the client
+        self.started = False  # and its client has heard of it
+        self.unanswered: set[bool] = set()  # strengths of the requests that were sent
+        self.deadline_asked = False  # the first of them
+        self.requests = 0
+        self.refused = False
+        self.ended: S | C | None = None
+        self.first_end = ""  # what waiters are to hear
+        self.outcome: TaskResultType | None = None
+        self.error: Exception | None = None  # that said that its connection has ended
+        self.settled: tuple[Any, ...] = ()
+        self.frames: list[weakref.ref[Any]] = []  # the memory that its results came in
+
+    def __repr__(self) -> str:
+        return f"<{self.future!r} last={self.last!r} runs={self.runs} end={self.end} ended={self.ended}>"
+
+    # ------------------------------------------------------------------ what really happens
+
+    @property
+    def held(self) -> bool:
+        """As far as the engine can know, its process works on it."""
+        return self.process is not None and not self.last
+
+    def handed(self, process: Process, context: ClientContext | None) -> None:
+        assert self.arrived
+        assert context is self.context, "a task runs in its client's surroundings at the submit"
+        assert not self.last, "A task cancelled before it started never starts; a confirmed one never runs again"
+        assert self.process is None, "a try that may have begun is handed to no other process"
+        assert self.rests is None, "a task that backs off is with nobody"
+        self.process = process
+        self.handed_to += 1
+
+    def loses_process(self) -> None:
+        """It was with a process that has died before it began it, and is where it was before: with nobody."""
+        if self.handed_to < MOST_HANDED and not self.announced:
+            assert self.runs <= self.failed, "less if a try has failed before it began, with its process"
+            self.process = None
+            SEEN["put back"] += 1
+
+    @property
+    def tried_again(self) -> bool:
+        """If its run fails now: it is not asked to stop, its process is not being killed, and it has tries left."""
+        return self.failed < self.options.retries and self.asked is None and not self.kill_is_due
+
+    def backs_off(self, now: float) -> None:
+        """The engine has heard that its run failed."""
+        assert not self.last, "it has tries left, and no result"
+        assert self.announced, "each of several tries is heard of"
+        self.process, self.end, self.handed_to, self.announced = None, None, 0, False
+        self.rests = now + FIRST_BACKOFF * 2**self.failed
+        self.failed += 1
+        SEEN["tried again"] += 1
+
+    def begins(self) -> None:
+        assert not self.last, "A task is confirmed once, and never runs again after its confirmation"
+        assert self.runs <= self.failed, "a task runs once per try"
+        self.runs += 1
+
+    # ------------------------------------------------------------------ what the engine hears and says
+
+    def asked_to_stop(self, request: TaskCancel, now: float) -> None:
+        """A request has reached the engine, and the task is there."""
+        if self.asked is None or (request.force and not self.asked):
+            SEEN["upgraded"] += self.asked is not None
+            self.asked, self.deadline = request.force, now + request.grace
+
+    @property
+    def kill_is_due(self) -> bool:
+        """Is its process to go at once? It has obeyed, or nobody waits for it."""
+        return self.stopped or self.orphaned
+
+    def told(self, owner: bytes, message: EngineMessage, now: float) -> None:
+        """The engine says something about it."""
+        assert owner == self.owner, "told to somebody else"
+        assert not self.last, f"A task is confirmed once, and after its last message there is none: {message}"
+        match message:
+            case TaskStarted():
+                assert self.process is not None, "TaskStarted: it runs"
+                assert not self.announced, "started once per try"
+                assert message.attempt == self.failed + 1
+                self.announced = True
+            case TaskLog():
+                assert self.failed < self.options.retries, "a death is in the output if it is not the result"
+            case TaskResult(outcome=TaskResultType.FAILED_WORKER_DIED):
+                assert self.process is not None
+                assert self.process.reaped, "FailedWorkerDied: its process is dead"
+                assert self.end is None
+                assert self.asked is None, "it was asked to stop, and has: Canceled"
+                self.last = "died"
+            case TaskResult():
+                assert self.end is (End.SUCCESS if message.outcome is TaskResultType.SUCCESS else End.FAILED)
+                SEEN["a result from a process being killed"] += self.process is not None and self.process.killed
+                self.last = "result"
+            case TaskCancelConfirm(answer=A.CANCEL_FAILED):
+                assert self.held, "CancelFailed: it still runs"
+                assert (self.asked, message.force) == (False, False), "force=True: after the grace period kill"
+                assert now >= self.deadline, "if it still runs after the grace period, answer CancelFailed"
+                assert not self.stopped
+                assert not self.orphaned
+                self.asked = None
+            case TaskCancelConfirm(answer=A.CANCELED):
+                if self.process is None:
+                    assert self.runs <= self.failed
+                    SEEN["cancelled in a back-off"] += self.rests is not None
+                else:
+                    assert self.process.reaped, "Canceled for a task that had started: after its process is reaped"
+                    assert self.announced, "TaskStarted decides between stopped and never started"
+                if self.asked is None:
+                    assert self.kill_is_due, "nobody has asked for this"
+                    SEEN["withdrawn"] += 1
+                else:
+                    assert message.force == self.asked, "the confirm names the force that it answers"
+                self.last = "confirmed"
+            case _:
+                raise AssertionError(f"{message} is not for this task")
+        if self.last:
+            self.asked = self.rests = None
+
+    # ------------------------------------------------------------------ what its client does and hears
+
+    def send_cancel(self, request: TaskCancel) -> None:
+        """The future's courier."""
+        assert request.force not in self.unanswered, "At most one unanswered request per strength is on the wire"
+        assert True not in self.unanswered, "a weaker request than the one under way is not sent"
+        assert self.ended is None
+        self.unanswered.add(request.force)
+        self.requests += 1
+        self.refused = False
+        self.connection.post(replace(request, grace=self.grace))
+
+    def cancel(self, force: bool, grace: float, ask: Callable[[], Any], discards: bool = True) -> Any:
+        """Somebody calls one of the cancel methods."""
+        self.grace = grace
+        must_send = self.ended is None and not {force, True} & self.unanswered
+        if self.ended is S.FINISHED and discards:
+            self.ended = C.DISCARDED
+            SEEN[C.DISCARDED.value] += 1
+        before = self.requests
+        answer = ask()
+        assert self.requests - before == must_send, "→ CANCELLING, send once; a stronger force upgrades the request"
+        return answer
+
+    def times_out(self, grace: float) -> None:
+        """Its deadline has come, perhaps not for the first time."""
+        self.grace = grace
+        first, before = not self.unanswered, self.requests
+        must_send = self.ended is None and True not in self.unanswered
+        self.deadline_asked = self.deadline_asked or (first and must_send)
+        SEEN["a deadline upgrades"] += must_send and not first
+        self.future.handle(Event.DEADLINE)
+        assert self.requests - before == must_send, "the deadline asks by force, and keeps a result"
+
+    def hears(self, message: EngineMessage) -> None:
+        """A message is about to reach the future."""
+        if isinstance(message, TaskResult):
+            self.frames += [weakref.ref(buffer) for buffer in message.payload.buffers]
+        if self.ended is not None:
+            return
+        match message:
+            case TaskStarted():
+                self.started = True
+            case TaskResult(outcome=outcome):
+                self.outcome = outcome
+                success = outcome is TaskResultType.SUCCESS
+                if self.unanswered:
+                    self._is_cancelled(C.FINISHED_FIRST if success else C.FAILED_FIRST)
+                else:
+                    self._ends(S.FINISHED)
+            case TaskCancelConfirm(answer=A.CANCELED):
+                self._is_cancelled(C.STOPPED if self.process is not None or self.failed else C.NEVER_STARTED)
+            case TaskCancelConfirm(answer=A.CANCEL_NOT_FOUND) if self.unanswered:
+                self._ends(C.NOT_FOUND)
+            case TaskCancelConfirm(answer=A.CANCEL_FAILED) if self.unanswered:
+                answered = {force for force in self.unanswered if force <= message.force}
+                self.unanswered -= answered
+                if not self.unanswered:
+                    self.refused, self.deadline_asked = True, False
+                    SEEN["refused"] += 1
+                else:
+                    SEEN["a refusal weaker than the request"] += 1
+
+    def loses_engine(self, error: Exception) -> None:
+        """Its connection is about to end."""
+        if self.ended is None:
+            self.error = error
+            self._ends(C.DISCONNECTED if self.unanswered else S.FINISHED)
+
+    def _is_cancelled(self, reason: C) -> None:
+        """Whoever asked first gives the reason; the trace says what happened."""
+        self._ends(C.TIMED_OUT if self.deadline_asked else reason)
+
+    def _ends(self, end: S | C) -> None:
+        self.ended = end
+        self.unanswered.clear()
+        if end is S.FINISHED:
+            self.first_end = "result" if self.outcome is TaskResultType.SUCCESS else "exception"
+            SEEN[self.outcome.value if self.outcome is not None else "engine lost"] += 1
+        else:
+            self.first_end = "cancelled"
+            SEEN[end.value] += 1
+
+    # ------------------------------------------------------------------ what its future must show
+
+    @property
+    def expected(self) -> S | C:
+        """State, or reason of the cancel, by all that its client has done and heard."""
+        if self.ended is not None:
+            return self.ended
+        if self.unanswered:
+            return S.CANCELLING
+        return S.RUNNING if self.started else S.SUBMITTED
+
+    def check(self) -> None:
+        """After every step."""
+        future, followers = self.future, self.followers
+        state, reason = future.state, future.cancel_reason
+        check_derived(future)
+        assert (reason or state) is self.expected, f"it shows {reason or state}, and is {self.expected}"
+        assert followers.states[-1] is state, "a state subscription loses nothing"
+        for before, after in pairwise(followers.states):
+            assert after in ARROWS[before], f"{before} → {after} is no arrow of the table"
+        if self.ended is None:
+            assert future.refused == self.refused, "CancelFailed → RUNNING, marked refused"
+            assert (followers.waiter.calls, followers.called) == ([], [])
+            return
+        assert followers.waiter.calls == [self.first_end], "wait and as_completed are told exactly once"
+        once = [("scaler_notebook callbacks", True)] * followers.callbacks
+        assert followers.called == once, "Done-callbacks run exactly once, on one callback thread"
+        settled = (future.started_at, future.ended_at, future.figures, future.refused)
+        self.settled = self.settled or settled
+        assert self.settled == settled, "once it has ended, only FINISHED → CANCELLED(discarded) changes anything"
+        kept = sum(frame() is not None for frame in self.frames)
+        if state is S.CANCELLED:
+            assert (kept, future.result_bytes) == (0, 0), "A payload is freed on every path"
+            if reason is C.NEVER_STARTED:
+                assert self.runs == 0, "never started"
+            elif reason is C.STOPPED:
+                assert self.process is not None or self.failed, "stopped: it was with a process"
+                assert self.process is None or self.process.reaped, "stopped: with none that is there"
+            elif reason is C.TIMED_OUT:
+                assert self.end is not None or self.process is None or self.process.reaped, "timed out: it is over"
+            elif reason in (C.FINISHED_FIRST, C.FAILED_FIRST) and self.end is not None:
+                assert (reason is C.FINISHED_FIRST) == (self.end is End.SUCCESS)
+        else:
+            assert kept == (self.outcome is TaskResultType.SUCCESS), "FINISHED when the bytes are on this machine"
+
+    def look(self, value: Any) -> None:
+        """Somebody asks for the result; it must be there, or say why not, without waiting."""
+        shown: Any
+        try:
+            shown = self.future.result(0)
+        except Exception as error:
+            shown = error
+        if self.ended is None:
+            assert isinstance(shown, TimeoutError)
+        elif isinstance(self.ended, C):
+            assert isinstance(shown, CancelledError)
+            assert self.ended.value in str(shown)
+        elif self.outcome is None:
+            assert shown is self.error
+        elif self.outcome is TaskResultType.SUCCESS:
+            assert shown == value
+        else:
+            assert type(shown) is ERRORS[self.outcome]
+
+
+def harmless(job: Job, message: EngineMessage) -> bool:
+    """Is a message that no engine sends, or that comes once more, one that must change nothing?"""
+    if job.ended is not None:
+        return True
+    match message:
+        case TaskStarted():
+            return job.started
+        case TaskCancelConfirm(answer=A.CANCEL_NOT_FOUND):
+            return not job.unanswered
+        case TaskCancelConfirm(answer=A.CANCEL_FAILED):
+            return not job.unanswered or (True in job.unanswered and not message.force)
+    return False
+
+
+def forged(task_id: str, payload: Payload) -> list[EngineMessage]:
+    """One message of each kind, about a task that the engine has said nothing of."""
+    confirms: list[EngineMessage] = [
+        TaskCancelConfirm(task_id, answer, force) for answer in A for force in (True, False)
+    ]
+    results: list[EngineMessage] = [TaskResult(task_id, outcome, payload) for outcome in TaskResultType]
+    return [TaskStarted(task_id, "1", 5.0), *confirms, *results]

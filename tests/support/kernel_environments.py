@@ -1,0 +1,78 @@
+"""One virtual environment for each ipykernel that we support, with this package in it; made once and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+import venv
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from kernels import Kernel, kernel
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
+
+ROOT = Path(__file__).parents[2]
+HOME = ROOT / ".venv-kernels"
+WITH_IPYTHON_8 = "6.29.5"
+MORE = {WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat")}
+VERSIONS = (WITH_IPYTHON_8, "6.31.0", "7.3.0", "7.4.0")
+
+# ipykernel 7.0 to 7.3, alone as with us, loses one request in some hundred: one that comes in while a reply goes out
+# lies unread in the socket. This is how 7.4 sends replies.
+SEND_LIKE_7_4 = """
+kernel = get_ipython().kernel; channels = kernel.shell_channel_thread; replies = channels.manager._main_to_shell_channel
+channels.io_loop.add_callback(replies.on_recv, channels.io_loop, kernel.shell_stream.send_multipart)
+"""
+
+
+def kernel_name(version: str) -> str:
+    """The name of the kernel that runs with this ipykernel."""
+    return f"scaler-notebook-{version}"
+
+
+def kernel_specs(version: str) -> KernelSpecManager:
+    """Where that kernel is found; the first call of all makes its environment, in a quarter of a minute."""
+    environment = HOME / version
+    HOME.mkdir(exist_ok=True)
+    with (HOME / f"{version}.lock").open("w") as lock:  # two test runs must not make it at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _make(environment, version)
+    return KernelSpecManager(kernel_dirs=[str(environment / "share" / "jupyter" / "kernels")])
+
+
+IPYTHONS = ["IPython 9", pytest.param("IPython 8", marks=pytest.mark.matrix)]
+
+
+def kernel_of_ipython(which: str) -> AbstractContextManager[Kernel]:
+    """A kernel with one of the versions in :data:`IPYTHONS`; 9 is ours, or whatever is installed here."""
+    if which == "IPython 9":
+        return kernel()
+    return kernel(kernel_name(WITH_IPYTHON_8), kernel_specs(WITH_IPYTHON_8))
+
+
+def _make(environment: Path, version: str) -> None:
+    stamp = environment / ".made-of"
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    more = MORE.get(version, ())
+    made_of = "\n".join([sys.version, *project["dependencies"], *project["optional-dependencies"]["notebook"], *more])
+    if stamp.exists() and stamp.read_text() == made_of:
+        return
+    venv.create(environment, clear=True, with_pip=True)
+    python = str(environment / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, f"ipykernel=={version}", "--editable", f"{ROOT}[notebook]", *more], check=True)
+    subprocess.run([python, "-m", "ipykernel", "install", "--sys-prefix", "--name", kernel_name(version)], check=True)
+    stamp.write_text(made_of)
+
+
+if __name__ == "__main__":
+    for each in VERSIONS:
+        kernel_specs(each)

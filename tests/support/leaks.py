@@ -1,0 +1,82 @@
+"""What a test run has made and must not leave: processes, threads, sockets, memory files, directories."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+MARKER = "SCALER_NOTEBOOK_TEST_RUN"  # an environment variable: all that a test run starts inherits its value
+PATIENCE = 5.0  # seconds until what was ended must be gone
+
+
+def our_processes() -> set[int]:
+    """Processes of this test run other than this one; zombies count, for somebody forgot to wait for them."""
+    wanted = f"{MARKER}={os.environ[MARKER]}".encode()
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.add(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def our_threads() -> set[str]:
+    """Threads of the package that must end with their executor (those of callbacks and views serve all)."""
+    kept = {"scaler_notebook callbacks", "scaler_notebook publisher"}
+    return {t.name for t in threading.enumerate() if t.name.startswith("scaler_notebook")} - kept
+
+
+def open_files() -> dict[str, int]:
+    """Sockets, memory files and pipes of this process, by kind."""
+    counts: dict[str, int] = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            kind = os.readlink(entry).split(":")[0]
+        except OSError:
+            continue
+        if kind in ("socket", "pipe") or kind.startswith("/memfd"):
+            counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def engine_directories() -> set[Path]:
+    """Private directories of engines that this process started."""
+    base = Path(os.environ["XDG_RUNTIME_DIR"]) / f"scaler_notebook-{os.getuid()}"
+    return set(base.glob(f"{os.getpid()}-*"))
+
+
+class Watch:
+    """What is there when a test begins; :meth:`left` is what the test has left beyond that.
+
+    Parameters
+    ----------
+    shared
+        Names of kinds, e.g. ``{"processes", "files"}``, that outlive the test because others of its module use them.
+    """
+
+    def __init__(self, shared: frozenset[str] = frozenset()) -> None:
+        self._shared = shared
+        self._processes = our_processes()
+        self._files = open_files()
+
+    def left(self) -> dict[str, Any]:
+        """Wait up to :data:`PATIENCE` seconds for everything to be gone; the rest by kind, empty if all is."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self._found()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found
+
+    def _found(self) -> dict[str, Any]:
+        found = {
+            "processes": our_processes() - self._processes,
+            "threads": our_threads(),
+            "files": {kind: n for kind, n in open_files().items() if n > self._files.get(kind, 0)},
+            "directories": engine_directories(),
+        }
+        return {kind: what for kind, what in found.items() if what and kind not in self._shared}

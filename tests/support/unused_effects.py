@@ -1,0 +1,21 @@
+"""What a scheduler's hands do where nothing is nested and nothing lies in shared memory."""
+
+from __future__ import annotations
+
+from scaler_notebook.protocol.messages import Payload
+
+
+class UnusedEffects:
+    """The part of :class:`scaler_notebook.engines.embedded.hands.Hands` that most tests are not about."""
+
+    def lend(self, slots: int) -> None:
+        raise AssertionError("no task waits for tasks of its own")
+
+    def surplus(self) -> int:
+        raise AssertionError("no task has waited for tasks of its own")
+
+    def keep(self, payload: Payload) -> Payload:
+        return payload
+
+    def free(self, payload: Payload) -> None:
+        assert not payload.buffers, "nothing here lies in shared memory"
