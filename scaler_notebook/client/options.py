@@ -8,9 +8,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
-import cloudpickle
-
-from ..protocol import payloads
+from ..protocol import payloads, pickler
 from ..protocol.capabilities import as_tuple
 from ..protocol.errors import ProcessorDiedError
 from ..protocol.messages import Initializer, TaskOptions
@@ -143,7 +141,7 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
     if not classes:
         raise ValueError("retry_on is empty: nothing would be tried again. Leave it out, and everything is")
     try:
-        pickled = cloudpickle.dumps(tuple(classes), protocol=5)
+        pickled = pickler.dumps(tuple(classes))
     except Exception as error:
         raise payloads.serialization_error("retry_on", tuple(classes), error) from error
     return pickled, issubclass(ProcessorDiedError, tuple(classes))

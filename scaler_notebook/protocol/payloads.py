@@ -10,6 +10,7 @@ from typing import Any
 
 import cloudpickle
 
+from . import pickler
 from .errors import TaskSerializationError
 from .messages import Buffer, Payload, SegmentRef
 
@@ -44,14 +45,14 @@ def dump(value: Any) -> Payload:
         return False
 
     try:
-        data = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+        data = pickle.dumps(value, pickler.PROTOCOL, buffer_callback=keep_in_band)
         by_value = ("__main__", *cloudpickle.list_registry_pickle_by_value())
         if not any(name.encode() in data for name in by_value):
             return Payload(data, tuple(buffers))
     except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
         pass
     buffers.clear()
-    data = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
+    data = pickler.dumps(value, keep_in_band)
     return Payload(data, tuple(buffers))
 
 

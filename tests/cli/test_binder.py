@@ -61,16 +61,28 @@ def installed_by(extra: str) -> set[str]:
 
 
 def imports_of(notebook: Path) -> set[str]:
-    """The top-level modules that a notebook's code imports."""
+    """The top-level modules that a notebook's code imports, and those of the modules that lie beside the notebook."""
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    lines = "\n".join("".join(cell["source"]) for cell in cells).splitlines()
+    found = imported("\n".join(line for line in lines if "%" not in line[:12]))
+    for module in sorted(found):
+        if (beside := notebook.with_name(f"{module}.py")).exists():
+            found |= imported(beside.read_text())
+            found.remove(module)
+    return found
+
+
+def imported(source: str) -> set[str]:
+    """The top-level modules that Python code imports, and the packages whose files it asks for."""
     found: set[str] = set()
-    for cell in json.loads(notebook.read_text())["cells"]:
-        if cell["cell_type"] == "code":
-            lines = [line for line in "".join(cell["source"]).splitlines() if "%" not in line[:12]]
-            for node in ast.walk(ast.parse("\n".join(lines))):
-                if isinstance(node, ast.Import):
-                    found.update(alias.name.partition(".")[0] for alias in node.names)
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    found.add(node.module.partition(".")[0])
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import():
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            case ast.ImportFrom(module=str(module)):
+                found.add(module.partition(".")[0])
+            case ast.Call(func=ast.Name("distribution"), args=[ast.Constant(str(package))]):
+                found.add(package)
     return found
 
 
