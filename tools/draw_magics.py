@@ -13,7 +13,8 @@ HEAD = """\
 # The magics
 
 Made by `tools/draw_magics.py` from the code that carries them out; a test compares them. `%load_ext scaler_notebook`
-brings them. Tab completes commands, options, ids and names of tasks. `notebooks/magics.ipynb` uses all of them.
+brings them. Tab completes commands, options, ids and names of tasks; a comment may follow them, as in
+`%scaler cancel fit  # too slow`. `notebooks/magics.ipynb` uses all of them.
 """
 
 

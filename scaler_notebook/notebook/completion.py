@@ -12,12 +12,12 @@ from IPython import get_ipython
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from ..client import history
-from .commands import COMMANDS
+from .commands import COMMANDS, comments
 from .commands.cell import CELL_OPTIONS
 from .commands.engine import CHOICES
 
 LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?P<rest>[^\n]*)$")
-EXPRESSION = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+[^-]")
+EXPRESSION = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+(?P<text>[^-].*)$")
 CELL = re.compile(r"^%%scaler\s(?P<rest>[^\n]*)$")
 
 
@@ -37,8 +37,8 @@ def remove(shell: Any) -> None:
 def complete(context: Any) -> dict[str, Any]:
     """IPython's protocol: completions for the word before the cursor, and whether others may add theirs."""
     line = context.text_until_cursor.rpartition("\n")[2]
-    if EXPRESSION.search(line) is not None:
-        fragment, offered = _python(line)
+    if (expression := EXPRESSION.search(line)) is not None:
+        fragment, offered = _python(expression["text"])
         return _answer(fragment, offered)
     word = re.search(r"[^\s=]*$", line)
     fragment = word[0] if word is not None else ""
@@ -55,11 +55,11 @@ def _answer(fragment: str, offered: list[str]) -> dict[str, Any]:
     }
 
 
-def _python(line: str) -> tuple[str, list[str]]:
+def _python(expression: str) -> tuple[str, list[str]]:
     """IPython would complete magics here; these are its own matches of the names that an expression may hold."""
-    word = re.search(r"[A-Za-z_][\w.]*$", line)
+    word = re.search(r"[A-Za-z_][\w.]*$", expression)
     shell = get_ipython()
-    if word is None or shell is None:
+    if word is None or shell is None or comments.cut_from_expression(expression) != expression:
         return "", []
     text = word[0]
     completer = shell.Completer
@@ -69,11 +69,12 @@ def _python(line: str) -> tuple[str, list[str]]:
 
 
 def _offered(line: str, fragment: str) -> Iterable[str]:
-    if CELL.search(line) is not None:
-        return CELL_OPTIONS if fragment.startswith("-") else ()
-    found = LINE.search(line)
-    if found is None:
+    cell = CELL.search(line)
+    found = cell or LINE.search(line)
+    if found is None or comments.cut_from_words(found["rest"]) != found["rest"]:
         return ()
+    if cell is not None:
+        return CELL_OPTIONS if fragment.startswith("-") else ()
     name, space, rest = found["rest"].partition(" ")
     if not space:
         return COMMANDS

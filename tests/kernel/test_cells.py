@@ -85,10 +85,31 @@ def test_a_name_may_shadow_a_builtin(k: Kernel) -> None:
     assert result(k, "%%scaler\nx = list('ab')") == "{'x': ['a', 'b']}"
 
 
+def test_a_comment_may_follow_the_magic_and_its_options(k: Kernel) -> None:
+    assert result(k, "%%scaler # just a comment\nx = N") == "{'x': 5}"
+    k.run("%%scaler --out commented --name 'no. #1'  # isn't N read, too?\ncommented = N")
+    assert k.run("print(commented, _.call)").text == "5 no. #1\n"
+    executed = k.run("%%scaler --wait  # line 1\n1 / 0")
+    assert executed.error.startswith("ZeroDivisionError")
+
+
 def test_out_puts_names_into_the_notebook(k: Kernel) -> None:
     k.run("%%scaler --out first,second\nfirst = N\nsecond = np.arange(3)\nthird = 3")
     assert k.run("print(first, second, 'third' in globals())").text == "5 [0 1 2] False\n"
     assert k.run("print(sorted(_.result()))").text == "['first', 'second']\n"
+
+
+@pytest.mark.parametrize("options", ["", " --wait", " --wait --progress-after 0"])
+def test_out_is_there_for_the_next_cell_if_this_one_has_waited_for_the_end(k: Kernel, options: str) -> None:
+    """However busy callbacks are: a notebook may be run from its top to its end."""
+    k.run(
+        "f = %scaler submit int()\nbusy, free, passed = threading.Event(), threading.Event(), threading.Event()\n"
+        "f.add_done_callback(lambda _: (busy.set(), free.wait(20)))\nassert busy.wait(20)"
+    )
+    k.run(f"%%scaler --out held{options}\nheld = N")
+    assert k.run("print(held, free.is_set())\nheld = 'changed'").text == "5 False\n"
+    assert not k.run("free.set()\nf.add_done_callback(lambda _: passed.set())\nassert passed.wait(20)").error
+    assert k.run("print(held)").text == "changed\n"
 
 
 def test_out_of_everything_brings_modules_and_functions_too(k: Kernel) -> None:

@@ -70,6 +70,25 @@ def test_the_text_reaches_python_untouched(k: Kernel) -> None:
     )
 
 
+def test_a_comment_is_no_part_of_the_call(k: Kernel) -> None:
+    executed = k.run("f = %scaler submit add('#'[1:] == '', y=2)   # it's one of two\nprint(f.result(), '/', f.call)")
+    assert executed.text == "3 / add('#'[1:] == '', y=2)\n"
+    assert "shown" not in k.run("%scaler submit add(7)# shown").displays[0]["text/plain"]
+    executed = k.run(
+        "g = %scaler map add, [1, 2], [3, 4]  # pairs\nh = %scaler map add [5]  # one\nprint(g.results(), h.results())"
+    )
+    assert executed.text == "[4, 6] [6]\n"
+
+
+def test_a_comment_is_no_part_of_a_command(k: Kernel) -> None:
+    k.run("f = %scaler submit time.sleep(60)  # for long")
+    assert "cancelled (" in k.run("%scaler cancel time.sleep   # it isn't needed").text
+    assert "did you mean --all?" in k.run("%scaler cancel --all# all of them").text
+    assert k.run("%scaler # what was it?").text == k.run("%scaler").text
+    assert k.run("%scaler help stop # and then?").text == k.run("%scaler stop --help").text
+    assert k.run("%scaler submit --help # and then?").text == k.run("%scaler submit --help").text
+
+
 def test_without_binding_the_card_shows(k: Kernel) -> None:
     executed = k.run("%scaler submit add(1)")
     assert "add(1)" in executed.displays[0]["text/plain"]
@@ -89,12 +108,15 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
         ("submit 1 / 0 + add(2)", ""),
         ("submit add(1 / 0)", "ZeroDivisionError"),
         ("submit", "an expression is missing"),
+        ("submit  # nothing but a comment", "an expression is missing"),
         ("map add", "a function and at least one iterable"),
         ("map add, y=[1]", "a function and at least one iterable"),
         ("map add, 3", "TypeError"),
         ("cancle", "did you mean cancel?"),
         ("add(1)", "to run it: %scaler submit add(1)"),
         ("cancel", "takes an id, a name, or --all"),
+        ("cancel  # nothing named", "takes an id, a name, or --all"),
+        ("status# why", "did you mean status?"),
         ("cancel x --al", "'--al' is not understood; did you mean --all?"),
         ("cancel --all x", "takes an id, a name, or --all"),
         ("cancel 'x", "no closing quotation"),
@@ -310,4 +332,7 @@ def test_completion(k: Kernel) -> None:
     assert complete(k, "%%scaler --o")[0] == ["--out"]
     assert complete(k, "%scaler submit matr")[0] == ["matrix"]
     assert complete(k, "f = %scaler submit time.sle")[0] == ["time.sleep"]
+    assert complete(k, "f = %scaler submit '#' + matr")[0] == ["matrix"]
+    for commented in ("%scaler submit add(1)  # matr", "%scaler cancel add # time.sl", "%%scaler --wait # --o"):
+        assert not {"matrix", "time.sleep", "--out"} & set(complete(k, commented)[0]), commented
     assert "matrix" in complete(k, "print(matr")[0]

@@ -3,7 +3,6 @@
 import argparse
 import copy
 import secrets
-import shlex
 from functools import partial
 from typing import Any
 
@@ -76,25 +75,26 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
         print(f"{name} has {size / 1e9:.1f} GB: it is copied to where tasks read it; again only if it has changed")
     future = _submit(prepared, options)
     future.shows_result = False
-    if options.out:
-        future.add_done_callback(partial(_arrange_to_put, shell))
     patience = settings.progress_after if options.progress_after is None else options.progress_after
     undisturbed = settle(future, patience)
-    if not options.wait:
-        return future
-    display(future)
-    if not undisturbed:
-        raise KeyboardInterrupt  # it was meant for the whole wait
-    future.result()
-    return None
+    try:
+        if not options.wait:
+            return future
+        display(future)
+        if not undisturbed:
+            raise KeyboardInterrupt  # it was meant for the whole wait
+        future.result()
+        return None
+    finally:
+        if options.out and future.done():
+            _put(shell, future)  # the next cell may read them, and runs before what is posted from here on
+        elif options.out:
+            future.add_done_callback(partial(_arrange_to_put, shell))
 
 
 def _options(line: str) -> argparse.Namespace:
     found = parser()
-    try:
-        options = found.parse(shlex.split(line))
-    except ValueError as error:
-        found.error(str(error).lower())
+    options = found.parse(line)
     for name, least in (("timeout", 0.0), ("retries", 0), ("progress_after", 0.0)):
         value = getattr(options, name)
         if value is not None and not value >= least:
@@ -137,13 +137,11 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
 
 def _arrange_to_put(shell: Any, future: ScalerFuture[Any]) -> None:
     """On the callback thread: the names are the notebook's, and its loop puts them there."""
-    if not future.cancelled() and not future.failed:
-        waiting.host().post(partial(_put, shell, future))
+    waiting.host().post(partial(_put, shell, future))
 
 
 def _put(shell: Any, future: ScalerFuture[Any]) -> None:
-    problem = future.exception(0)
-    if problem is not None:  # it cannot be loaded here; the card says so
+    if future.cancelled() or future.exception(0) is not None:  # its own, or that of a result that cannot be loaded here
         return
     shell.push(dict(future.result(0)), interactive=True)
 

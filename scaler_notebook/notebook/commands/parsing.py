@@ -3,10 +3,13 @@
 import argparse
 import difflib
 import re
+import shlex
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
+
+from . import comments
 
 
 class HelpShown(Exception):
@@ -40,8 +43,8 @@ class MagicParser(argparse.ArgumentParser):
         """All that begin with a dash."""
         return [text for action in self._actions for text in action.option_strings]
 
-    def parse(self, words: list[str]) -> argparse.Namespace:
-        """The values of the options.
+    def parse(self, line: str) -> argparse.Namespace:
+        """The values of the options in a line, split as a shell would; variables of the notebook are not looked up.
 
         Raises
         ------
@@ -50,6 +53,10 @@ class MagicParser(argparse.ArgumentParser):
         HelpShown
             Help was asked for.
         """
+        try:
+            words = shlex.split(comments.cut_from_words(line))
+        except ValueError as error:
+            self.error(str(error).lower())
         options, rest = self.parse_known_args(words)
         if rest:
             self.error(f"{rest[0]!r} is not understood{nearest(rest[0], self.options)}")

@@ -10,7 +10,7 @@ from . import expressions
 
 
 def expression(parser: argparse.ArgumentParser) -> None:
-    """For the help alone: the text reaches :func:`submit` untouched."""
+    """For the help alone: :func:`submit` gets the text."""
     parser.add_argument("EXPRESSION", help="a call, or any other expression")
 
 

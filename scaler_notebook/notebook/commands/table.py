@@ -1,14 +1,13 @@
 """What there is, in the order in which help shows it."""
 
 import argparse
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from IPython.core.error import UsageError
 
-from . import engine, inspecting, stopping, submitting
+from . import comments, engine, inspecting, stopping, submitting
 from .parsing import HelpShown, MagicParser, nearest
 
 Argument: TypeAlias = Literal["", "expression", "task", "unfinished task", "setting", "address"]
@@ -25,11 +24,11 @@ class Command:
     summary
         One line for the list of commands.
     act
-        Does it, given the shell and the parsed options (or, for an expression, the untouched rest of the line).
+        Does it, given the shell and the parsed options (or the text of an expression).
     options
         Adds its options to a parser.
     argument
-        What stands after the options, for completion; an ``expression`` is the rest of the line as it was typed.
+        What stands after the options, for completion; an ``expression`` is the rest of the line.
     notes
         What else its help says.
     """
@@ -53,21 +52,14 @@ class Command:
         __tracebackhide__ = True
         parser = self.parser
         try:
-            if self.argument == "expression" and rest not in ("-h", "--help"):
-                if not rest:
-                    parser.error("an expression is missing")
-                return self.act(shell, rest)
-            return self.act(shell, parser.parse(words(rest, parser)))
+            expression = comments.cut_from_expression(rest) if self.argument == "expression" else None
+            if expression is None or expression in ("-h", "--help"):
+                return self.act(shell, parser.parse(rest))
+            if not expression:
+                parser.error("an expression is missing")
+            return self.act(shell, expression)
         except HelpShown:
             return None
-
-
-def words(line: str, parser: MagicParser) -> list[str]:
-    """A line as a shell would split it; what a notebook's variables hold is not looked at."""
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        parser.error(str(error).lower())
 
 
 COMMANDS = {
@@ -168,8 +160,10 @@ def run(shell: Any, line: str) -> Any:
     """
     __tracebackhide__ = True
     name, _, rest = line.strip().partition(" ")
+    if name.startswith("#"):
+        name = rest = ""
     if name in ("", "-h", "--help", "help"):
-        command = COMMANDS.get(rest.strip())
+        command = COMMANDS.get(comments.cut_from_words(rest).strip())
         print(command.parser.format_help() if command is not None else overview(), end="")
         return None
     if name not in COMMANDS:
