@@ -1,14 +1,17 @@
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+VERSIONS ?= locked
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --durations=25
+UNIT := tests/unit tests/model tests/docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all check browser clean
+.PHONY: help demo lab check test test-all test-newest test-lowest lock style install browser clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Run the demo notebook to its end; the executed copy and its HTML go to output/
 	@$(BIN)/python notebooks/run_demo.py
@@ -16,26 +19,43 @@ demo: $(INSTALLED) ## Run the demo notebook to its end; the executed copy and it
 lab: $(INSTALLED) ## Open the demo notebook in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks/quickstart.ipynb $(LAB_FLAGS)
 
-test: check browser ## Check style and types, then run the tests
-	$(BIN)/python -m pytest -m "not matrix"
+check: style ## Check style and types, and run the tests of parts and models (under 2 minutes)
+	$(PYTEST) $(UNIT)
 
-test-all: check browser ## The same with every test
-	$(BIN)/python tests/kernel_environments.py
-	$(BIN)/python -m pytest
+test: style browser ## The same with the engine, kernels, a browser and a cluster (under 6 minutes)
+	$(PYTEST) -m "not matrix"
 
-check: $(INSTALLED)
+test-all: style browser ## Every test, long properties and matrices; then with the newest and the lowest versions
+	$(BIN)/python tests/support/kernel_environments.py
+	$(PYTEST) --hypothesis-profile=long
+	$(MAKE) test-newest
+	$(MAKE) test-lowest
+
+test-newest: ## What `make test` runs, with the newest versions of all that we need
+	@rm -f .venv-newest/.installed
+	$(MAKE) VENV=.venv-newest VERSIONS=newest test
+
+test-lowest: browser ## The same with the lowest versions that we allow, on Python 3.10
+	$(MAKE) VENV=.venv-lowest VERSIONS=lowest PYTHON="$$(tools/find_python.sh 3.10)" install
+	.venv-lowest/bin/python -m pytest --numprocesses=2 -m "not matrix"
+
+lock: ## Write the newest versions that pyproject.toml allows to locks/
+	@tools/lock.sh $(PYTHON)
+
+style: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 
+install: $(INSTALLED)
+
 browser:
 	@tools/browser.sh >/dev/null
 
-$(INSTALLED): pyproject.toml tools/venv.sh
-	@tools/venv.sh $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo,test]"
+$(INSTALLED): pyproject.toml tools/install.sh tools/venv.sh $(wildcard locks/*.txt)
+	@tools/install.sh $(PYTHON) $(VENV) $(VERSIONS)
 	@touch $@
 
-clean: ## Remove everything that these commands made, the virtual environment included
-	rm -rf $(VENV) .venv-kernels .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove everything that these commands made, the virtual environments included
+	rm -rf .venv .venv-* .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -40,7 +40,7 @@ NEEDED = {
     "typing-extensions": "4.6",
 }
 WIDGETS = {"ipywidgets": "8.1", "anywidget": "0.9.18"}
-KERNEL = "6.29"
+KERNEL = "6.29.5"
 FRONT_ENDS = {"jupyterlab": ("JupyterLab", "4.4"), "notebook": ("Notebook", "7.3"), "voila": ("Voilà", "0.5")}
 LAB_EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "anywidget")
 
@@ -132,15 +132,18 @@ def kernel() -> Iterator[Finding]:
     elif _numbers(version)[:2] == (7, 0):
         yield Finding("wrong", f"ipykernel {version}: all of 7.0 is excluded", INSTALL)
     elif (7, 1) <= _numbers(version)[:2] < (7, 4):
+        newest = sys.version_info >= (3, 11)
         yield Finding(
             "note",
-            f"ipykernel {version}: up to 7.3 a request now and then stays unanswered",
-            "pip install --upgrade 'ipykernel>=7.4'",
+            f"ipykernel {version}: up to 7.3 a request now and then stays unanswered"
+            + ("" if newest else ", and 7.4 needs Python 3.11"),
+            "pip install --upgrade 'ipykernel>=7.4'" if newest else "pip install 'ipykernel>=6.31,<7'",
         )
     elif _older(version, "7"):
         yield Finding(
             "ok",
-            f"ipykernel {version}; buttons wait while a cell computes or sleeps by itself (7.4 has subshells for that)",
+            f"ipykernel {version}; buttons wait while a cell computes or sleeps by itself (7.4 has subshells for that, "
+            "on Python 3.11 and newer)",
         )
     else:
         yield Finding("ok", f"ipykernel {version}")

@@ -419,6 +419,7 @@ def test_doctor_finds_this_environment_well() -> None:
     [
         (None, "note", "not in this environment"),
         ("6.28.0", "wrong", "too old"),
+        ("6.29.4", "wrong", "too old"),
         ("6.29.5", "ok", "6.29.5"),
         ("7.0.1", "wrong", "excluded"),
         ("7.0.0a1", "wrong", "excluded"),
@@ -432,6 +433,19 @@ def test_doctor_knows_kernels(version: str | None, level: str, said: str, monkey
     ((found, text),) = findings(doctor.kernel)
     assert found == level
     assert said in text
+
+
+@pytest.mark.parametrize(
+    ("python", "advice"), [((3, 10, 13), "pip install 'ipykernel>=6.31,<7'"), ((3, 11, 0), "'ipykernel>=7.4'")]
+)
+def test_doctor_recommends_a_kernel_that_this_python_can_have(
+    python: tuple[int, ...], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "7.3.0")
+    monkeypatch.setattr(sys, "version_info", python)
+    (finding,) = doctor.kernel()
+    assert finding.advice.endswith(advice)
+    assert ("7.4 needs Python 3.11" in finding.text) == (python < (3, 11))
 
 
 @pytest.mark.parametrize(("version", "level"), [(None, "note"), ("1.9.2", "wrong"), ("2.9.0", "ok"), ("2.12", "ok")])
