@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 from leaks import MARKER, Watch
+from shared_executor import GRACE, WORKERS, SharedExecutor
 
 from scaler_notebook import NotebookExecutor
 
@@ -30,21 +31,38 @@ hypothesis.settings.register_profile("quick", max_examples=60, stateful_step_cou
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("quick"), max_examples=1000)
 
 
+@pytest.fixture(scope="session")
+def shared_executor() -> Iterator[SharedExecutor]:
+    """The executor that the tests of this worker share."""
+    shared = SharedExecutor()
+    yield shared
+    shared.end()
+
+
 @pytest.fixture(autouse=True)
-def nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_leaks(request: pytest.FixtureRequest, shared_executor: SharedExecutor) -> Iterator[None]:
     """No process, thread, socket, memory file or directory outlives its test."""
+    if "executor" in request.fixturenames:
+        shared_executor.running()
     # A shared JupyterLab ends with the session, a browser with its worker's last test that needs one.
     shared = {"processes", "files"} if "shared_server" in request.fixturenames else set()
-    watch = Watch(frozenset(shared))
+    watch = Watch(frozenset(shared), shared_executor.processes)
     yield
     if left := watch.left():
         pytest.fail(f"left behind: {left}")
 
 
 @pytest.fixture
-def executor() -> Iterator[NotebookExecutor]:
-    """An executor with two workers on the real engine, and a short grace period."""
-    with NotebookExecutor(n_workers=2, grace=0.3) as ex:
+def executor(shared_executor: SharedExecutor) -> Iterator[NotebookExecutor]:
+    """A running executor with two workers on the real engine, and a short grace period; its processes have a past."""
+    yield shared_executor.running()
+    shared_executor.put_back()
+
+
+@pytest.fixture
+def new_executor() -> Iterator[NotebookExecutor]:
+    """The same, with an engine of its own that starts with the first task."""
+    with NotebookExecutor(n_workers=WORKERS, grace=GRACE) as ex:
         yield ex
         ex.cancel_all()
 

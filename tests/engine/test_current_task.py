@@ -551,7 +551,7 @@ def alone(function: Callable[[], None]) -> None:
     """Run a function of this module in a process and a group of its own: interrupts go to the whole group."""
     done = subprocess.run(
         [sys.executable, "-c", f"import {__name__}; {__name__}.{function.__name__}()"],
-        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         start_new_session=True,
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ def our_processes() -> set[int]:
     return found
 
 
-def our_threads() -> set[str]:
+def our_threads() -> set[threading.Thread]:
     """Threads of the package that must end with their executor (those of callbacks and views serve all)."""
-    kept = {"scaler_notebook callbacks", "scaler_notebook publisher"}
-    return {t.name for t in threading.enumerate() if t.name.startswith("scaler_notebook")} - kept
+    kept = ("scaler_notebook callbacks", "scaler_notebook publisher")
+    return {t for t in threading.enumerate() if t.name.startswith("scaler_notebook") and t.name not in kept}
 
 
 def open_files() -> dict[str, int]:
@@ -58,12 +59,17 @@ class Watch:
     ----------
     shared
         Names of kinds, e.g. ``{"processes", "files"}``, that outlive the test because others of its module use them.
+    known_processes
+        Gives the ids of processes that others use too, and that may have come during the test.
     """
 
-    def __init__(self, shared: frozenset[str] = frozenset()) -> None:
+    def __init__(self, shared: frozenset[str], known_processes: Callable[[], set[int]]) -> None:
         self._shared = shared
-        self._processes = our_processes()
+        self._known_processes = known_processes
+        self._processes = our_processes() | known_processes()
+        self._threads = our_threads()
         self._files = open_files()
+        self._directories = engine_directories()
 
     def left(self) -> dict[str, Any]:
         """Wait up to :data:`PATIENCE` seconds for everything to be gone; the rest by kind, empty if all is."""
@@ -73,10 +79,11 @@ class Watch:
         return found
 
     def _found(self) -> dict[str, Any]:
+        processes = set() if "processes" in self._shared else our_processes() - self._processes
         found = {
-            "processes": our_processes() - self._processes,
-            "threads": our_threads(),
+            "processes": processes and processes - self._known_processes(),
+            "threads": {thread.name for thread in our_threads() - self._threads},
             "files": {kind: n for kind, n in open_files().items() if n > self._files.get(kind, 0)},
-            "directories": engine_directories(),
+            "directories": engine_directories() - self._directories,
         }
         return {kind: what for kind, what in found.items() if what and kind not in self._shared}

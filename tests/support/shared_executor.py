@@ -1,0 +1,79 @@
+"""One executor for the tests of a worker that need no engine of their own: it is put back after each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import psutil
+from raw_peers import scheduler_of
+from waits import SAFETY
+
+from scaler_notebook import NotebookExecutor
+from scaler_notebook.client.policy import OnInterrupt
+
+WORKERS = 2
+GRACE = 0.3  # seconds
+ON_INTERRUPT: OnInterrupt = "ask"
+OURS = "scaler_notebook"  # in the command line of the scheduler, its fork server and all task processes
+
+
+class SharedExecutor:
+    """Has a running executor whenever a test begins.
+
+    A test may do with the executor what it likes. One that ends the executor, or leaves the executor's engine in a
+    state that is not that of the start, costs the next test the start of another.
+    """
+
+    def __init__(self) -> None:
+        self._executor: NotebookExecutor | None = None
+
+    def processes(self) -> set[int]:
+        """The ids of the engine's own processes; not of what tasks have left running below them."""
+        found = set()
+        if self._executor is not None and self._executor.is_running:
+            scheduler = psutil.Process(scheduler_of(self._executor).pid)
+            for process in (scheduler, *scheduler.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if OURS in " ".join(process.cmdline()):
+                        found.add(process.pid)
+        return found
+
+    def running(self) -> NotebookExecutor:
+        """The executor, started if need be."""
+        if self._executor is None:
+            self._executor = NotebookExecutor(n_workers=WORKERS, grace=GRACE)
+            self._executor.start()
+        return self._executor
+
+    def put_back(self) -> None:
+        """Cancel what the test has left, and end the executor if it is not as it was."""
+        executor = self._executor
+        if executor is None:
+            return
+        executor.cancel_all()
+        if not self._is_as_at_the_start(executor):
+            self.end()
+            return
+        executor.grace = GRACE
+        executor.on_interrupt = ON_INTERRUPT
+
+    def end(self) -> None:
+        """End the executor; the next test that asks for one gets a new one."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(cancel_futures=True)
+
+    def _is_as_at_the_start(self, executor: NotebookExecutor) -> bool:
+        """Is the engine idle, with its own processes and nothing else, within :data:`SAFETY` seconds?"""
+        deadline = time.monotonic() + SAFETY
+        while executor.is_running and not executor.is_shut_down:
+            status = executor.engine_status()
+            if status is None or status.slots != WORKERS:
+                return False
+            if not status.queued and not any(status.tasks) and not executor.unfinished():
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        return False
