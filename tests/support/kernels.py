@@ -46,9 +46,9 @@ class Kernel:
         self.manager.shutdown_kernel(now=False)
         self.manager.cleanup_resources()
 
-    def submit(self, code: str) -> str:
-        """Send a cell; gives the id of its request."""
-        return str(self.client.execute(code))
+    def submit(self, code: str, silent: bool = False) -> str:
+        """Send a cell, or what counts as none (``silent``); gives the id of its request."""
+        return str(self.client.execute(code, silent=silent))
 
     def finish(self, request: str, timeout: float = PATIENCE) -> Executed:
         """Wait until a cell has run."""
@@ -70,9 +70,14 @@ class Kernel:
                 break
         return executed
 
-    def run(self, code: str, timeout: float = PATIENCE) -> Executed:
+    def run(self, code: str, timeout: float = PATIENCE, silent: bool = False) -> Executed:
         """Run a cell to its end."""
-        return self.finish(self.submit(code), timeout)
+        return self.finish(self.submit(code, silent), timeout)
+
+    def forget(self) -> None:
+        """Leave all messages until now to the past: nothing here finds them any more."""
+        self._log.clear()
+        self._found = 0
 
     def until(self, wanted: Callable[[dict[str, Any]], bool], timeout: float = PATIENCE) -> dict[str, Any]:
         """The first message since the last one found here for which ``wanted(message)`` is true."""

@@ -74,7 +74,7 @@ class Watch:
 
     def _found(self) -> dict[str, Any]:
         found = {
-            "processes": our_processes() - self._processes,
+            "processes": our_processes() - self._processes if "processes" not in self._shared else set(),
             "threads": our_threads(),
             "files": {kind: n for kind, n in open_files().items() if n > self._files.get(kind, 0)},
             "directories": engine_directories(),
