@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kernels import Executed, Kernel, card_id
+from kernels import Executed, Kernel, card_id, run_notebook
 from leaks import our_processes
 from shared_kernels import SharedKernel, patch
 
@@ -389,23 +389,21 @@ def test_the_end_of_a_kernel_ends_everything(ending: str) -> None:
         k.manager.cleanup_resources()
 
 
-def test_a_notebook_that_runs_without_a_browser_keeps_how_its_tasks_ended() -> None:
-    """nbclient takes only what is sent while a cell runs."""
-    import nbclient
-    import nbformat
-
-    cells = [
-        "from scaler_notebook import NotebookExecutor\nimport time\nex = NotebookExecutor(n_workers=1)",
-        "during = ex.submit(time.sleep, 60)\nduring",
-        "during.cancel()",
-        "between = ex.submit(abs, -1)\nbetween",
-        "while not between.done(): pass",
-        "1",
-        "last = ex.submit(abs, -2)\nlast",
-        "last.result()",
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(notebook, timeout=60).execute()
+def test_a_notebook_that_runs_without_a_browser_keeps_how_its_tasks_ended(shared_kernel: SharedKernel) -> None:
+    with shared_kernel.lent() as k:
+        notebook = run_notebook(
+            k,
+            [
+                "from scaler_notebook import NotebookExecutor\nimport time\nex = NotebookExecutor(n_workers=1)",
+                "during = ex.submit(time.sleep, 60)\nduring",
+                "during.cancel()",
+                "between = ex.submit(abs, -1)\nbetween",
+                "while not between.done(): pass",
+                "1",
+                "last = ex.submit(abs, -2)\nlast",
+                "last.result()",
+            ],
+        )
     shown = [notebook.cells[cell].outputs[0]["data"]["text/plain"] for cell in (1, 3, 6)]
     assert "cancelled" in shown[0]
     assert "done" in shown[1]

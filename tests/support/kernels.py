@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,6 +118,25 @@ def kernel(
         yield started
     finally:
         started.close()
+
+
+def run_notebook(kernel: Kernel, cells: list[str]) -> Any:
+    """Run a notebook as who has no browser does, who takes only what is sent while a cell runs."""
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    manager = kernel.manager
+    before = manager.client_class
+    manager.session.session = uuid.uuid4().hex  # a kernel would take a second client of one session for the first
+    manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
+    try:
+        runner = nbclient.NotebookClient(notebook, km=manager, timeout=60)
+        runner.execute()
+        runner.kc.stop_channels()
+    finally:
+        manager.client_class = before
+    return notebook
 
 
 def card_id(executed: Executed) -> str:
