@@ -19,8 +19,10 @@ from shared_executor import GRACE, WORKERS, SharedExecutor
 from scaler_notebook import NotebookExecutor
 
 if TYPE_CHECKING:
+    from kernels import Kernel
     from lab import LabServer
     from playwright.sync_api import BrowserContext
+    from shared_kernels import SharedKernel, SharedKernels
 
 # Each worker of pytest-xdist is a run of its own: with its own mark on all that it starts, and its own engines.
 os.environ[MARKER] = secrets.token_hex(8)
@@ -87,6 +89,45 @@ def context(shared_server: LabServer) -> Iterator[BrowserContext]:
 
     with browser() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def jupyter_client_is_warm() -> None:
+    """Its event loop in this process stays for all kernels that are started here."""
+    from jupyter_core.utils import ensure_event_loop
+
+    ensure_event_loop()
+
+
+@pytest.fixture
+def own_kernel(jupyter_client_is_warm: None) -> Iterator[Kernel]:
+    """A kernel that has just started, and runs nothing but this test."""
+    from kernels import kernel
+
+    with kernel() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def shared_kernels(jupyter_client_is_warm: None) -> Iterator[SharedKernels]:
+    """Kernels that tests of this process share."""
+    from shared_kernels import SharedKernels
+
+    kernels = SharedKernels()
+    yield kernels
+    kernels.close()
+
+
+@pytest.fixture(scope="module")
+def kernel_version() -> str:
+    """Of the kernel that a module's tests share; a module of several versions has a fixture of this name."""
+    return "installed"
+
+
+@pytest.fixture(scope="module")
+def shared_kernel(kernel_version: str, shared_kernels: SharedKernels) -> SharedKernel:
+    """One that runs when a test begins, and is put back after each."""
+    return shared_kernels.of(kernel_version)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

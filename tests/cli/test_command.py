@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import pty
@@ -19,7 +20,8 @@ from typing import Any
 
 import psutil
 import pytest
-from kernels import Kernel, kernel
+from kernels import Kernel
+from shared_kernels import SharedKernel
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, LocalCluster, NotebookExecutor
@@ -32,15 +34,19 @@ COMMAND = [sys.executable, "-m", "scaler_notebook"]
 ADDRESS = re.compile(r"runs at (\S+)")
 
 
-@pytest.fixture(scope="module")
-def warm() -> None:
-    """A first kernel opens sockets here that stay for later ones."""
-    with kernel():
-        pass
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a terminal starts it."""
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=4 * SAFETY)
 
 
-def run(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=4 * SAFETY, **settings)
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process: for commands that only look and ask."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as output,
+        contextlib.redirect_stderr(io.StringIO()) as errors,
+    ):
+        status = main(arguments)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
 @contextlib.contextmanager
@@ -94,7 +100,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 def listed(address: str) -> dict[str, Any]:
     """What ``status --json`` says of one engine: there may be others' on this machine."""
-    (found,) = [engine for engine in json.loads(run("status", "--json").stdout) if engine["address"] == address]
+    (found,) = [engine for engine in json.loads(call("status", "--json").stdout) if engine["address"] == address]
     return dict(found)
 
 
@@ -174,7 +180,7 @@ def test_a_killed_terminal_takes_what_is_in_the_foreground_alone(detach: bool, t
             return
         with NotebookExecutor(address) as client:
             assert client.submit(abs, -1).result(SAFETY) == 1
-        assert run("stop", address).returncode == 0
+        assert call("stop", address).returncode == 0
         until(lambda: not psutil.pid_exists(scheduler.owner_pid), "its process ends too")
     finally:
         os.close(leader)
@@ -184,8 +190,7 @@ def test_a_killed_terminal_takes_what_is_in_the_foreground_alone(detach: bool, t
 
 def test_a_second_cluster_at_one_address_is_refused() -> None:
     with foreground() as (_, address), NotebookExecutor(address) as client:
-        for more in ([], ["--detach"]):
-            done = run("cluster", "--address", address, *more)
+        for done in (call("cluster", "--address", address), run("cluster", "--address", address, "--detach")):
             assert (done.returncode, done.stdout) == (1, "")
             assert f"the address {address} is in use by another engine of yours" in done.stderr
             assert "Traceback" not in done.stderr
@@ -197,8 +202,7 @@ def test_a_port_of_another_program_is_refused() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
-        for more in ([], ["--detach"]):
-            done = run("cluster", "--address", address, *more)
+        for done in (call("cluster", "--address", address), run("cluster", "--address", address, "--detach")):
             assert (done.returncode, done.stdout) == (1, "")
             assert "another program uses it" in done.stderr
 
@@ -243,13 +247,13 @@ def test_a_wrong_address_is_one_line(address: str, capsys: pytest.CaptureFixture
 # ---------------------------------------------------------------------- status and stop
 
 
-def test_status_of_every_owner(warm: None) -> None:
+def test_status_of_every_owner(shared_kernel: SharedKernel) -> None:
     script = (
         "import sys, time\nfrom scaler_notebook import NotebookExecutor\nex = NotebookExecutor(n_workers=1)\n"
         "print(ex.address, flush=True)\nfor _ in range(3): ex.submit(time.sleep, 1000)\n"
         "while ex.unfinished()[0].state.value == 'queued': time.sleep(0.01)\nprint('up', flush=True)\ntime.sleep(1000)"
     )
-    with kernel() as k, detached() as cluster, LocalCluster(n_workers=0, protected=False) as mine:
+    with shared_kernel.lent() as k, detached() as cluster, LocalCluster(n_workers=0, protected=False) as mine:
         notebook = k.run("from scaler_notebook import NotebookExecutor; ex = NotebookExecutor(n_workers=1); ex.address")
         notebooks = notebook.text.strip("'")
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -263,15 +267,15 @@ def test_status_of_every_owner(warm: None) -> None:
             assert (found["workers"], found["running"], found["queued"]) == (1, 1, 2)
             assert found["owner_pid"] == process.pid
             assert 0 <= found["uptime"] < 60
-            text = run("status").stdout
+            text = call("status").stdout
             assert re.search(rf"{re.escape(scripts)} +{found['pid']} +script \({process.pid}\) +1 +1 +2 +\d+ s", text)
             assert re.search(rf"{re.escape(mine.address)} .*\({os.getpid()}\) +0 +0 +0", text)
             # What is somebody's own is left alone.
             for address, what in ((notebooks, "notebook"), (scripts, "script")):
-                refused = run("stop", address)
+                refused = call("stop", address)
                 assert refused.returncode == 1
                 assert f"{address} is the own engine of the {what}" in refused.stderr
-            ended = run("stop", scripts, "--force")
+            ended = call("stop", scripts, "--force")
             assert (ended.returncode, ended.stdout) == (0, f"ended {scripts}, and 3 unfinished tasks with it\n")
             assert connection_file.find(scripts) is None
             assert connection_file.find(notebooks) is not None
@@ -304,7 +308,7 @@ def test_stop_ends_a_cluster_and_what_it_runs() -> None:
         output, errors = process.communicate(timeout=SAFETY)
         assert (process.returncode, errors) == (0, "")
         assert output.splitlines()[-1] == "ended"
-        assert run("stop", address).returncode == 1, "it is gone"
+        assert call("stop", address).returncode == 1, "it is gone"
 
 
 def test_stop_all_ends_clusters_alone(
@@ -379,22 +383,22 @@ def connected(k: Kernel, address: str) -> None:
     assert f"an engine with 2 workers runs at {address}" in said.text, said
 
 
-def test_two_notebooks_share_a_cluster_and_one_is_killed(warm: None) -> None:
-    with detached() as address, kernel() as survivor:
-        with kernel() as victim:
-            connected(survivor, address)
-            connected(victim, address)
-            import_os = "import os, time; here = os.getpid()"
-            survivor.run(import_os)
-            victim.run(import_os)
-            survivor.run("f = %scaler submit (time.sleep(2), os.getppid())[1]")
-            victim.run("g = %scaler submit time.sleep(1000)\nwhile g.state.value == 'queued': time.sleep(0.01)")
-            assert listed(address)["running"] == 2
-            os.kill(int(victim.run("here").text), signal.SIGKILL)
-            assert survivor.run("f.result(20)").text == str(listed(address)["pid"])
+def test_two_notebooks_share_a_cluster_and_one_is_killed(shared_kernel: SharedKernel, own_kernel: Kernel) -> None:
+    victim = own_kernel
+    with detached() as address, shared_kernel.lent() as survivor:
+        connected(survivor, address)
+        connected(victim, address)
+        import_os = "import os, time; here = os.getpid()"
+        survivor.run(import_os)
+        victim.run(import_os)
+        survivor.run("f = %scaler submit (time.sleep(2), os.getppid())[1]")
+        victim.run("g = %scaler submit time.sleep(1000)\nwhile g.state.value == 'queued': time.sleep(0.01)")
+        assert listed(address)["running"] == 2
+        os.kill(int(victim.run("here").text), signal.SIGKILL)
+        assert survivor.run("f.result(20)").text == str(listed(address)["pid"])
         until(lambda: listed(address)["running"] == 0, "what the dead notebook ran is cancelled")
         survivor.run("f = %scaler submit time.sleep(1000)\nwhile f.state.value == 'queued': time.sleep(0.01)")
-        assert run("stop", address).returncode == 0
+        assert call("stop", address).returncode == 0
         assert "EngineLostError" in survivor.run("f.result(20)").error
 
 
@@ -535,4 +539,4 @@ def test_every_option_has_a_help_text() -> None:
         text = command.format_help()  # type: ignore[union-attr]
         assert "Exit status" in text, name
         assert all(action.help for action in command._actions), name  # type: ignore[union-attr]
-    assert "--report" not in run("cluster", "--help").stdout
+        assert "--report" not in text

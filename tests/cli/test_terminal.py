@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -66,16 +67,31 @@ class Terminal:
         os.close(self._master)
 
 
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    started = Terminal(tmp_path)
+@contextlib.contextmanager
+def started(home: Path) -> Iterator[Terminal]:
+    """An IPython that ends with the block."""
+    terminal = Terminal(home)
     try:
-        started.run("%load_ext scaler_notebook")
-        started.run("import time")
-        yield started
-        started.run("%scaler stop")
+        yield terminal
     finally:
-        started.close()
+        terminal.close()
+
+
+@pytest.fixture(scope="module")
+def shared_terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    with started(tmp_path_factory.mktemp("ipython")) as terminal:
+        yield terminal
+
+
+@pytest.fixture
+def terminal(shared_terminal: Terminal) -> Iterator[Terminal]:
+    """One with the magics, in which nothing has been done yet."""
+    shared_terminal.run("%load_ext scaler_notebook")
+    shared_terminal.run("import time")
+    yield shared_terminal
+    shared_terminal.run("%scaler config progress_after=0.2")
+    shared_terminal.run("%unload_ext scaler_notebook")
+    shared_terminal.run("%reset -f")
 
 
 def test_a_result_an_error_and_the_output_are_shown_as_text(terminal: Terminal) -> None:
@@ -111,8 +127,10 @@ def test_a_short_wait_says_nothing(terminal: Terminal) -> None:
     assert "Ctrl-C" not in terminal.run("f = %scaler submit time.sleep(0.1)\nf.result()")
 
 
-def test_leaving_waits_for_no_card(terminal: Terminal) -> None:
-    terminal.run("f = %scaler submit time.sleep(0.3)")
-    terminal.send("exit\n")
-    assert terminal.process.wait(PATIENCE) == 0
-    terminal.run = lambda code: ""  # type: ignore[method-assign]  # it has ended
+def test_leaving_waits_for_no_card(tmp_path: Path) -> None:
+    with started(tmp_path) as terminal:
+        terminal.run("%load_ext scaler_notebook")
+        terminal.run("import time")
+        terminal.run("f = %scaler submit time.sleep(0.3)")
+        terminal.send("exit\n")
+        assert terminal.process.wait(PATIENCE) == 0

@@ -9,14 +9,12 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from kernels import Kernel, card_id, kernel
 from leaks import our_processes
 from waits import SAFETY
 
@@ -657,173 +655,6 @@ def test_without_a_kernel_there_is_text_and_no_widget(capsys: pytest.CaptureFixt
     for shown in (group, group[0]):
         with pytest.raises(RuntimeError, match="Jupyter kernel"):
             shown.widget()
-
-
-# ---------------------------------------------------------------- in a kernel
-
-SETUP = """
-import os, threading, time
-%load_ext scaler_notebook
-from scaler_notebook import *
-import ipywidgets
-ex = NotebookExecutor(n_workers=2, grace=0.3)
-def fit(n, gate="/"):
-    while not os.path.exists(gate): time.sleep(0.01)
-    if n == 13: raise ValueError(f"model {n} does not converge")
-    return n
-"""
-
-
-@pytest.fixture(scope="module")
-def warm() -> None:
-    with kernel():
-        pass
-
-
-@pytest.fixture
-def k(warm: None) -> Iterator[Kernel]:
-    with kernel() as started:
-        executed = started.run(SETUP)
-        assert not executed.error
-        yield started
-
-
-def sent_to(message: dict[str, Any], comm: str) -> dict[str, Any]:
-    content = message["content"]
-    if message["msg_type"] != "comm_msg" or content["comm_id"] != comm:
-        return {}
-    found: dict[str, Any] = content["data"].get("content", {})
-    return found if found.get("type") == "rows" else {}
-
-
-def wait_for(k: Kernel, comm: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    return sent_to(k.until(lambda m: bool(found := sent_to(m, comm)) and wanted(found)), comm)
-
-
-def static(k: Kernel, words: str) -> dict[str, Any]:
-    message = k.until(
-        lambda m: m["msg_type"] == "update_display_data" and words in m["content"]["data"].get("text/plain", "")
-    )
-    bundle: dict[str, Any] = message["content"]["data"]
-    return bundle
-
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Path) -> None:
-    gate = tmp_path / "open"
-    executed = k.run(f"group = ex.map_async(fit, range(20), [{str(gate)!r}] * 20)\ngroup")
-    assert "fit × 20: " in executed.displays[0]["text/plain"]
-    comm = card_id(executed)
-    k.send_comm(comm, {"type": "ready"})
-    first = wait_for(k, comm, lambda m: m.get("whole", False))
-    assert first["title"] == "fit × 20"
-    assert len(first["columns"][0]) == 20
-    gate.touch()
-    ended = static(k, "19 done · 1 failed")
-    assert "does not converge" in ended["text/plain"]
-    assert "does not converge" in ended["text/html"]
-    assert ended[WIDGET]["model_id"] == comm, "it stays live"
-    k.send_comm(comm, {"type": "open", "row": 13})
-    detail = wait_for(k, comm, lambda m: bool(m["details"]))["details"][0]
-    assert detail["row"]["error"] == "ValueError: model 13 does not converge"
-    assert "TaskResult" in detail["trace"]
-    k.send_comm(comm, {"type": "open", "row": 3})
-    wait_for(k, comm, lambda m: any(d["number"] == 3 and d["row"]["result"] == "3" for d in m["details"]))
-    processors = k.run("print(*{f.processor for f in group})").text.split()
-    assert processors
-    assert all(processor.isdigit() for processor in processors)
-
-
-def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
-    comm = card_id(k.run("group = ex.map_async(time.sleep, [60] * 50)\ngroup"))
-    k.send_comm(comm, {"type": "ready"})
-    wait_for(k, comm, lambda m: m.get("whole", False))
-    k.run("while {f.state for f in group[:2]} != {TaskState.RUNNING}: time.sleep(0.01)")
-    waiting = k.submit("print(group.wait(), {f.cancel_reason.value for f in group} == {'stopped', 'never started'})")
-    k.until(lambda m: m["msg_type"] == "execute_input" and m["parent_header"]["msg_id"] == waiting)
-    k.send_comm(comm, {"type": "cancel", "rows": "all", "force": False})
-    assert k.finish(waiting).text == "True True\n"
-    assert WIDGET in static(k, "50 cancelled")
-
-
-def test_the_board_of_the_session_shows_what_is_submitted_later_and_elsewhere(k: Kernel) -> None:
-    k.run("old = ex.submit(fit, 1); old.result()")
-    comm = card_id(k.run("%scaler board"))
-    k.send_comm(comm, {"type": "ready"})
-    first = wait_for(k, comm, lambda m: m.get("whole", False))
-    assert len(first["columns"][0]) == 1
-    k.run("other = NotebookExecutor(n_workers=1); threading.Thread(target=lambda: other.submit(fit, 2)).start()")
-    wait_for(k, comm, lambda m: m.get("numbers") == [1] and m["columns"][1] == [KINDS.index("done")])
-    assert "%scaler board" in k.run("%scaler board nonsense").text
-
-
-def test_without_a_front_end_the_board_becomes_html_that_says_how_to_stop(k: Kernel) -> None:
-    executed = k.run("group = ex.map_async(time.sleep, [60] * 3)\ngroup")
-    comm = card_id(executed)
-    k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)
-    bundle = static(k, "running")
-    assert WIDGET not in bundle
-    assert "%scaler cancel --all" in bundle["text/html"]
-    assert "%scaler status" in bundle["text/html"]
-    k.run("group.cancel()")
-    ended = static(k, "3 cancelled")
-    assert WIDGET not in ended
-    assert "%scaler" not in ended["text/html"]
-    k.run("1")
-    static(k, "3 cancelled")  # once more, for who listens only while a cell runs
-
-
-def test_widgets_for_layouts_live_until_they_are_closed(k: Kernel) -> None:
-    k.run("f, g = ex.submit(time.sleep, 60), ex.map_async(time.sleep, [60])")
-    comms = k.run(
-        "card, board = f.widget(), g.widget()\n"
-        "box = ipywidgets.VBox([card, board])\n"
-        "print(card.model_id, board.model_id)"
-    )
-    card, board = comms.text.split()
-    for comm in (card, board):
-        k.send_comm(comm, {"type": "ready"})
-    wanted = {card: "row", board: "whole"}  # in whichever order they come
-
-    def both_have_come(message: dict[str, Any]) -> bool:
-        comm = message["content"].get("comm_id")
-        if comm in wanted and message["content"]["data"].get("content", {}).get(wanted[comm]):
-            del wanted[comm]
-        return not wanted
-
-    k.until(both_have_come)
-    k.send_comm(card, {"type": "cancel", "force": False})
-    k.send_comm(board, {"type": "cancel", "rows": [0], "force": False})
-    assert k.run("print(f.exception and wait([f, *g], 10)[1] == set())").text == "True\n"
-    wait_for(k, board, lambda m: m.get("numbers") == [0] and m["columns"][1] == [KINDS.index("cancelled")])
-    k.run(
-        "h = ex.submit(time.sleep, 60); others = len(h._watchers)\n"
-        "w = h.widget(); v = FutureGroup([h]).widget(); w.close(); v.close(); h.cancel()"
-    )
-    assert k.run("time.sleep(0.3); print(len(h._watchers) - others)").text == "0\n"
-
-
-def test_a_notebook_that_runs_without_a_browser_keeps_how_a_group_ended() -> None:
-    import nbclient
-    import nbformat
-
-    cells = [
-        "%load_ext scaler_notebook\nfrom scaler_notebook import NotebookExecutor\nimport time\n"
-        "ex = NotebookExecutor(n_workers=1)",
-        "during = ex.map_async(abs, range(3))\nduring",
-        "during.results()",
-        "between = ex.map_async(abs, range(4))\nbetween",
-        "while not between.done(): pass",
-        "%scaler board",
-        "last = ex.map_async(abs, range(5))\nlast",
-        "last.results()",
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(notebook, timeout=60).execute()
-    shown = [notebook.cells[cell].outputs[0]["data"]["text/plain"].splitlines()[0] for cell in (1, 3, 5, 6)]
-    assert shown == ["abs × 3: 3 done", "abs × 4: 4 done", "all tasks of this session: 12 done", "abs × 5: 5 done"]
 
 
 def test_the_process_of_a_task_that_is_over_before_it_is_announced_is_known(executor: NotebookExecutor) -> None:

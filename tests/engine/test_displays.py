@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 import pytest
-from kernels import kernel
 from waits import SAFETY, until, until_written
 
 from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture
@@ -304,28 +303,3 @@ def test_a_value_that_cannot_be_displayed_says_why(executor: NotebookExecutor) -
     future = executor.submit(task)
     assert future.result(SAFETY) == 1
     assert "ValueError: no words" in future.logs.stderr
-
-
-@pytest.fixture(scope="module")
-def jupyter_client_is_warm() -> None:
-    """The first kernel of a process leaves jupyter_client's own event loop behind, which serves all later ones."""
-    with kernel():
-        pass
-
-
-@pytest.mark.usefixtures("jupyter_client_is_warm")
-def test_functions_of_a_notebook_display_as_they_do_there() -> None:
-    with kernel() as notebook:
-        notebook.run(
-            "from scaler_notebook import NotebookExecutor\nex = NotebookExecutor(n_workers=1)\n"
-            "import pandas as pd\nimport matplotlib.pyplot as plt\n"
-            "def report():\n"
-            "    print('text')\n"
-            "    display(pd.DataFrame({'a': [1]}))\n"
-            "    plt.plot([1, 2])\n"
-        )
-        executed = notebook.run(
-            "f = ex.submit(report); f.result(30)\n"
-            "print([p[1] if isinstance(p, tuple) else sorted(p.bundle) for p in f.outputs()])\n"
-        )
-    assert executed.text == "['text\\n', ['text/html', 'text/plain'], ['image/png', 'text/plain']]\n"

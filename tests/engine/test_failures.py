@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import pytest
 from IPython.core.ultratb import FormattedTB
-from kernels import kernel
 from waits import SAFETY
 
 import scaler_notebook
@@ -539,60 +538,3 @@ def test_a_debugger_walks_the_frames(executor: NotebookExecutor) -> None:
     debugger.interaction(None, error.__traceback__)
     assert 'raise ValueError("caused") from error' in said.getvalue()
     assert "\n(Pdb) 2\n" in said.getvalue()
-
-
-# ---------------------------------------------------------------------- in a notebook
-
-
-@pytest.fixture(scope="module")
-def jupyter_client_is_warm() -> None:
-    """The first kernel of a process leaves jupyter_client's own event loop behind, which serves all later ones."""
-    with kernel():
-        pass
-
-
-@pytest.mark.usefixtures("jupyter_client_is_warm")
-def test_how_a_failure_reads_in_a_notebook() -> None:
-    with kernel() as notebook:
-        notebook.run(
-            "from scaler_notebook import NotebookExecutor\nex = NotebookExecutor(n_workers=1)\n"
-            "def step(x):\n    return x / 0\n"
-            "def fit(x):\n    try:\n        step(x)\n"
-            "    except ZeroDivisionError as error:\n        raise ValueError('bad fit') from error\n"
-        )
-        notebook.run("f = ex.submit(fit, 1)")
-        request = notebook.submit("def look():\n    return f.result()\nlook()")
-        message = notebook.until(lambda message: message["msg_type"] == "error")
-        notebook.finish(request)
-        executed = notebook.run(
-            "import sys; from IPython.core.debugger import Pdb; import io; out = io.StringIO()\n"
-            "debugger = Pdb(stdin=io.StringIO('where\\nquit\\n'), stdout=out); debugger.reset()\n"
-            "debugger.interaction(None, sys.last_traceback); print(out.getvalue())"
-        )
-    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(message["content"]["traceback"]))
-    order = [
-        "ZeroDivisionError",
-        "in fit",
-        "step(x)",
-        "in step",
-        "return x / 0",
-        "The above exception was the direct cause",
-        "ValueError",
-        "----> 3 look()",
-        "in look",
-        "----> 2     return f.result()",
-        "hidden",
-        "<task ",
-        "----> 1 fit(1)",
-        "in fit",
-        "raise ValueError('bad fit') from error",
-        "ValueError: bad fit",
-    ]
-    rest = text
-    for words in order:
-        assert words in rest, f"{words!r} is missing, or not in its place, in:\n{text}"
-        rest = rest.partition(words)[2]
-    assert "scaler_notebook" not in text
-    assert "\x1b[" in "".join(message["content"]["traceback"])
-    debugged = re.sub(r"\x1b\[[0-9;]*m", "", executed.text)
-    assert "raise ValueError('bad fit') from error" in debugged

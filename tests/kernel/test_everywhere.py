@@ -7,7 +7,8 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
+from kernels import run_notebook
+from shared_kernels import SharedKernel
 
 CELLS = [
     "import time\nfrom scaler_notebook import NotebookExecutor\nex = NotebookExecutor(n_workers=2, grace=0.3)\n"
@@ -63,31 +64,24 @@ class Words(HTMLParser):
         return " ".join(" ".join(self._parts).split())
 
 
-def run(directory: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=directory, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("steps", [["html"], ["notebook", "html"]], ids=["executed", "saved before"])
-def test_an_exported_notebook_says_how_it_ended(tmp_path: Path, steps: list[str]) -> None:
+def test_an_exported_notebook_says_how_it_ended(shared_kernel: SharedKernel, tmp_path: Path) -> None:
     import nbformat
+    from nbconvert import HTMLExporter
 
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    nbformat.write(notebook, tmp_path / "page.ipynb")
-    execute = ["--execute"]
-    for to in steps:
-        run(tmp_path, "-m", "nbconvert", "--to", to, *execute, "--output", "page", "page.ipynb")
-        execute = []
-    said = str(Words((tmp_path / "page.html").read_text("utf-8")))
-    for part in (part for parts in SAID for part in parts):
-        assert part in said, f"the page does not say {part!r}"
-    for wrong in ("running", "queued", "%scaler cancel"):
-        assert wrong not in said, f"the page says {wrong!r} of what has ended"
+    with shared_kernel.lent() as k:
+        executed = run_notebook(k, CELLS)
+    nbformat.write(executed, tmp_path / "page.ipynb")
+    for notebook in (executed, nbformat.read(tmp_path / "page.ipynb", as_version=4)):
+        page, _ = HTMLExporter().from_notebook_node(notebook)
+        said = str(Words(page))
+        for part in (part for parts in SAID for part in parts):
+            assert part in said, f"the page does not say {part!r}"
+        for wrong in ("running", "queued", "%scaler cancel"):
+            assert wrong not in said, f"the page says {wrong!r} of what has ended"
 
 
 def test_a_plain_script_imports_nothing_of_jupyter(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
-    assert run(tmp_path, "script.py") == "True 1\n[]\n"
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (0, "True 1\n[]\n"), done.stderr

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kernels import Executed, Kernel, card_id, kernel
+from kernels import Executed, Kernel, card_id, run_notebook
 from leaks import our_processes
+from shared_kernels import SharedKernel, patch
 
 SETUP = """
 import asyncio, os, sys, threading, time
@@ -20,19 +21,10 @@ ex = NotebookExecutor(n_workers=2, grace=0.3)
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def jupyter_client_is_warm() -> None:
-    """The first kernel of a process leaves jupyter_client's own event loop behind, which serves all later ones."""
-    with kernel():
-        pass
-
-
 @pytest.fixture
-def running_kernel() -> Iterator[Kernel]:
-    with kernel() as started:
-        executed = started.run(SETUP)
-        assert not executed.error
-        yield started
+def running_kernel(shared_kernel: SharedKernel) -> Iterator[Kernel]:
+    with shared_kernel.lent(SETUP) as k:
+        yield k
 
 
 def row_of(message: dict[str, Any], comm: str) -> dict[str, Any] | None:
@@ -60,14 +52,13 @@ def wait_for_static(k: Kernel, words: str) -> dict[str, Any]:
     return bundle
 
 
-def test_importing_is_enough_for_cancel_to_wait_in_a_cell() -> None:
-    with kernel() as k:
-        executed = k.run(
-            "import time; from scaler_notebook import NotebookExecutor\n"
-            "f = NotebookExecutor(n_workers=1).submit(time.sleep, 60)\n"
-            "print(f.cancel(), f.cancelled())"
-        )
-        assert executed.text == "True True\n", executed
+def test_importing_is_enough_for_cancel_to_wait_in_a_cell(own_kernel: Kernel) -> None:
+    executed = own_kernel.run(
+        "import time; from scaler_notebook import NotebookExecutor\n"
+        "f = NotebookExecutor(n_workers=1).submit(time.sleep, 60)\n"
+        "print(f.cancel(), f.cancelled())"
+    )
+    assert executed.text == "True True\n", executed
 
 
 def test_a_card_shows_itself_and_its_end(running_kernel: Kernel) -> None:
@@ -259,6 +250,7 @@ def test_the_users_own_line_is_named_and_not_the_librarys(running_kernel: Kernel
 
 def test_without_a_front_end_the_card_becomes_text_that_says_how_to_stop(running_kernel: Kernel) -> None:
     k = running_kernel
+    patch(k, "scaler_notebook.notebook.display", READY_PATIENCE=0.2)
     k.run("f = ex.submit(time.sleep, 60)\nf")
     bundle = wait_for_static(k, "running")
     assert "%scaler cancel" in bundle["text/html"]
@@ -350,7 +342,8 @@ def test_a_cell_that_is_run_again_says_what_its_earlier_run_left(running_kernel:
 
 def test_a_card_that_a_page_still_shows_can_submit_again(running_kernel: Kernel) -> None:
     k = running_kernel
-    k.run("from scaler_notebook.notebook import display as d, cards as c; d.LATE_CLICKS = c.PREVIEW_PATIENCE = 0.1")
+    patch(k, "scaler_notebook.notebook.display", LATE_CLICKS=0.1)
+    patch(k, "scaler_notebook.notebook.cards", PREVIEW_PATIENCE=0.1)
     k.run("def fails(): time.sleep(0.5); 1 / 0")
     comm = card_id(k.run("f = ex.submit(fails)\nf"))
     k.send_comm(comm, {"type": "ready", "view": "page"})
@@ -375,7 +368,7 @@ def test_the_end_of_a_kernel_ends_everything(ending: str) -> None:
     try:
         k.run(SETUP)
         k.run("fs = [ex.submit(time.sleep, 1000) for _ in range(5)]")
-        k.run("while fs[0].state is TaskState.SUBMITTED: time.sleep(0.01)")
+        k.run("while fs[1].state is not TaskState.RUNNING: time.sleep(0.01)")
         pid = int(k.run("print(os.getpid())").text)
         started = our_processes() - before - {pid}
         assert len(started) >= 4
@@ -396,31 +389,29 @@ def test_the_end_of_a_kernel_ends_everything(ending: str) -> None:
         k.manager.cleanup_resources()
 
 
-def test_a_notebook_that_runs_without_a_browser_keeps_how_its_tasks_ended() -> None:
-    """nbclient takes only what is sent while a cell runs."""
-    import nbclient
-    import nbformat
-
-    cells = [
-        "from scaler_notebook import NotebookExecutor\nimport time\nex = NotebookExecutor(n_workers=1)",
-        "during = ex.submit(time.sleep, 60)\nduring",
-        "during.cancel()",
-        "between = ex.submit(abs, -1)\nbetween",
-        "while not between.done(): pass",
-        "1",
-        "last = ex.submit(abs, -2)\nlast",
-        "last.result()",
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(notebook, timeout=60).execute()
+def test_a_notebook_that_runs_without_a_browser_keeps_how_its_tasks_ended(shared_kernel: SharedKernel) -> None:
+    with shared_kernel.lent() as k:
+        notebook = run_notebook(
+            k,
+            [
+                "from scaler_notebook import NotebookExecutor\nimport time\nex = NotebookExecutor(n_workers=1)",
+                "during = ex.submit(time.sleep, 60)\nduring",
+                "during.cancel()",
+                "between = ex.submit(abs, -1)\nbetween",
+                "while not between.done(): pass",
+                "1",
+                "last = ex.submit(abs, -2)\nlast",
+                "last.result()",
+            ],
+        )
     shown = [notebook.cells[cell].outputs[0]["data"]["text/plain"] for cell in (1, 3, 6)]
     assert "cancelled" in shown[0]
     assert "done" in shown[1]
     assert "done" in shown[2]
 
 
-def test_a_client_without_an_address_uses_the_engine_of_the_notebook() -> None:
-    with kernel() as k:
+def test_a_client_without_an_address_uses_the_engine_of_the_notebook(shared_kernel: SharedKernel) -> None:
+    with shared_kernel.lent() as k:
         executed = k.run(
             "import os\nfrom scaler_notebook import Client, NotebookExecutor\n"
             "with Client() as one, Client() as two:\n"

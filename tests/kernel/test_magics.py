@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_environments import IPYTHONS, kernel_of_ipython
+from kernel_environments import IPYTHONS
 from kernels import Kernel
+from shared_kernels import SharedKernel
 
 from scaler_notebook.notebook.commands import COMMANDS
 from scaler_notebook.notebook.settings import Settings
@@ -32,16 +33,14 @@ def waits(path):
 
 
 @pytest.fixture(scope="module", params=IPYTHONS)
-def module_kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    with kernel_of_ipython(request.param) as started:
-        assert not started.run(SETUP).error
-        yield started
+def kernel_version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def k(module_kernel: Kernel) -> Iterator[Kernel]:
-    yield module_kernel
-    module_kernel.run("%scaler stop")
+def k(shared_kernel: SharedKernel) -> Iterator[Kernel]:
+    with shared_kernel.lent(SETUP) as lent:
+        yield lent
 
 
 # ---------------------------------------------------------------------- submit and map
@@ -58,7 +57,10 @@ def test_a_call_has_its_parts_evaluated_here(k: Kernel) -> None:
 
 
 def test_another_expression_runs_there_with_the_names_it_uses(k: Kernel) -> None:
-    executed = k.run("n = 3\nf = %scaler submit [add(i, n) for i in range(n)]\nprint(f.result(), end=f.logs.stdout)")
+    executed = k.run(
+        "lock = threading.Lock(); n = 3\nf = %scaler submit [add(i, n) for i in range(n)]\n"
+        "print(f.result(), end=f.logs.stdout)"
+    )
     assert executed.text == "[3, 4, 5]adding 0\nadding 1\nadding 2\n"
     assert "TaskSerializationError" in k.run("f = %scaler submit lock.locked").error
 
@@ -253,6 +255,7 @@ def test_retry_of_one_and_of_all_that_failed(k: Kernel) -> None:
 
 
 def test_history_remembers_what_nobody_holds(k: Kernel) -> None:
+    k.run("%scaler submit add(1)")
     k.run("a = %scaler submit add(1234)\nb = %scaler submit bad()\nx = sn.wait([a, b])")
     identity = k.run("print(a.task_id)").text.strip()
     k.run("del a, b, x\nimport gc; y = gc.collect()")

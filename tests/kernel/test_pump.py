@@ -6,13 +6,12 @@ The client here is a front end without subshells (Voilà, nbclient): all it send
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import metadata
 from typing import Any
 
 import pytest
-from kernel_environments import SEND_LIKE_7_4, VERSIONS, kernel_name, kernel_specs
-from kernels import Kernel, card_id, kernel
+from kernel_environments import INSTALLED, IPYKERNELS, kernel_of
+from kernels import Kernel, card_id
+from shared_kernels import SharedKernel, patch
 
 SETUP = """
 import asyncio, os, sys, threading, time, warnings
@@ -24,43 +23,20 @@ def ended(future):
     try: return future.result()
     except Exception as e: return type(e).__name__
 """
-KERNELS = ["installed", *(pytest.param(version, marks=pytest.mark.matrix) for version in VERSIONS)]
 PATIENCE = 15.0  # seconds; what is waited for takes milliseconds
 
 
-@pytest.fixture(scope="module", autouse=True)
-def jupyter_client_is_warm() -> None:
-    """The first kernel of a process leaves jupyter_client's own event loop behind, which serves all later ones."""
-    with kernel():
-        pass
-
-
-@pytest.fixture(params=KERNELS)
-def version(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=IPYKERNELS)
+def kernel_version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@contextmanager
-def start(version: str, *arguments: str) -> Iterator[Kernel]:
-    number = metadata.version("ipykernel") if version == "installed" else version
-    if "7.0" <= number < "7.4":
-        arguments = (*arguments, f"--IPKernelApp.exec_lines={SEND_LIKE_7_4.strip().splitlines()!r}")
-    if version == "installed":
-        opened = kernel(arguments=list(arguments))
-    else:
-        opened = kernel(kernel_name(version), kernel_specs(version), list(arguments))
-    with opened as k:
-        yield k
-
-
 @pytest.fixture
-def k(version: str) -> Iterator[Kernel]:
-    with start(version) as started:
-        executed = started.run(SETUP)
-        assert not executed.error, executed
-        if version != "installed":
-            assert started.run("import ipykernel; print(ipykernel.__version__)").text == f"{version}\n"
-        yield started
+def k(shared_kernel: SharedKernel, kernel_version: str) -> Iterator[Kernel]:
+    with shared_kernel.lent(SETUP) as lent:
+        if kernel_version != INSTALLED:
+            assert lent.run("import ipykernel; print(ipykernel.__version__)").text == f"{kernel_version}\n"
+        yield lent
 
 
 class Requests:
@@ -201,6 +177,7 @@ def test_a_page_that_reloads_gets_its_widgets_back_during_a_wait(k: Kernel) -> N
     assert comm in answer["content"]["data"]["states"]
     click(k, comm)
     k.finish(waiting, PATIENCE)
+    k.client.shell_channel.send(session.msg("comm_close", {"comm_id": control, "data": {}}))
 
 
 def test_other_widgets_and_cells_wait_in_their_order(k: Kernel) -> None:
@@ -276,7 +253,8 @@ def test_waits_nest(k: Kernel) -> None:
 
 def test_a_card_waits_for_a_front_end_that_the_kernel_cannot_hear(k: Kernel) -> None:
     """Static HTML takes the place of what no front end shows, not of what one shows while a cell is busy."""
-    k.run("from scaler_notebook.notebook import display as d; d.READY_PATIENCE = 0.3; f = ex.submit(time.sleep, 60)")
+    patch(k, "scaler_notebook.notebook.display", READY_PATIENCE=0.3)
+    k.run("f = ex.submit(time.sleep, 60)")
     show = k.submit("display(f); await asyncio.sleep(1)")
     queued = [k.submit("time.sleep(1)"), k.submit("f")]  # what a page says to the first card comes after these
     shown = k.finish(show)
@@ -310,8 +288,9 @@ def test_the_stop_button_ends_a_wait_and_leaves_the_kernel_as_it_was(k: Kernel) 
 
 def test_the_stop_button_ends_a_callback_that_runs_during_a_wait(k: Kernel) -> None:
     waiting = k.submit(
-        "f = ex.submit(abs, -1)\n"
-        "def forever(future):\n    print('stuck', flush=True)\n    while True: time.sleep(0.01)\n"
+        "f, calls = ex.submit(abs, -1), []\n"
+        "def forever(future):\n    calls.append(1)\n    print('stuck', flush=True)\n"
+        "    while len(calls) == 1: time.sleep(0.01)\n"
         "f.on_update(forever); ex.submit(time.sleep, 60).result()"
     )
     k.until(lambda m: m["msg_type"] == "stream" and "stuck" in m["content"]["text"])
@@ -390,9 +369,9 @@ def test_a_click_during_a_captured_wait(k: Kernel) -> None:
     assert k.run("print(out.stdout.split(), len(out.outputs))").text == "['x', 'y'] 2\n"
 
 
-def test_an_extension_of_the_configuration(version: str) -> None:
+def test_an_extension_of_the_configuration(kernel_version: str) -> None:
     """IPython loads it before the kernel's loop runs."""
-    with start(version, "--IPKernelApp.extensions=['scaler_notebook']") as k:
+    with kernel_of(kernel_version, "--IPKernelApp.extensions=['scaler_notebook']") as k:
         assert "nothing is queued" in k.run("%scaler status").text
         assert k.run(SETUP).text == ""
         comm = card(k)
@@ -420,8 +399,8 @@ get_ipython().kernel = real
 """
 
 
-def test_a_kernel_that_we_do_not_know_waits_plainly_and_says_once_what_is_lost(version: str) -> None:
-    with start(version) as k:
+def test_a_kernel_that_we_do_not_know_waits_plainly_and_says_once_what_is_lost(kernel_version: str) -> None:
+    with kernel_of(kernel_version) as k:
         assert k.run(STRANGE).text == "1 1\n[('RuntimeWarning', True)]\n"
         waiting = k.submit("import time; f = ex.submit(time.sleep, 60); print('now'); f.result()")
         k.until(lambda m: m["msg_type"] == "stream" and "now" in m["content"]["text"])

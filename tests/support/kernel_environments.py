@@ -7,6 +7,7 @@ import subprocess
 import sys
 import venv
 from contextlib import AbstractContextManager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".venv-kernels"
 WITH_IPYTHON_8 = "6.29.5"
 MORE = {WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat")}
+MATRIX = pytest.mark.matrix
 VERSIONS = (WITH_IPYTHON_8, "6.31.0", "7.3.0", "7.4.0")
 
 # ipykernel 7.0 to 7.3, alone as with us, loses one request in some hundred: one that comes in while a reply goes out
@@ -48,14 +50,19 @@ def kernel_specs(version: str) -> KernelSpecManager:
     return KernelSpecManager(kernel_dirs=[str(environment / "share" / "jupyter" / "kernels")])
 
 
-IPYTHONS = ["IPython 9", pytest.param("IPython 8", marks=pytest.mark.matrix)]
+INSTALLED = "installed"  # what is there beside the tests
+IPYTHONS = [pytest.param(INSTALLED, id="IPython 9"), pytest.param(WITH_IPYTHON_8, id="IPython 8", marks=MATRIX)]
+IPYKERNELS = [INSTALLED, *(pytest.param(version, marks=MATRIX) for version in VERSIONS)]
 
 
-def kernel_of_ipython(which: str) -> AbstractContextManager[Kernel]:
-    """A kernel with one of the versions in :data:`IPYTHONS`; 9 is ours, or whatever is installed here."""
-    if which == "IPython 9":
-        return kernel()
-    return kernel(kernel_name(WITH_IPYTHON_8), kernel_specs(WITH_IPYTHON_8))
+def kernel_of(version: str, *arguments: str) -> AbstractContextManager[Kernel]:
+    """A kernel with one of :data:`VERSIONS` of ipykernel, or :data:`INSTALLED`; it ends with the block."""
+    number = metadata.version("ipykernel") if version == INSTALLED else version
+    if "7.0" <= number < "7.4":
+        arguments = (*arguments, f"--IPKernelApp.exec_lines={SEND_LIKE_7_4.strip().splitlines()!r}")
+    if version == INSTALLED:
+        return kernel(arguments=list(arguments))
+    return kernel(kernel_name(version), kernel_specs(version), list(arguments))
 
 
 def _make(environment: Path, version: str) -> None:

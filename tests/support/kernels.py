@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,9 +47,9 @@ class Kernel:
         self.manager.shutdown_kernel(now=False)
         self.manager.cleanup_resources()
 
-    def submit(self, code: str) -> str:
-        """Send a cell; gives the id of its request."""
-        return str(self.client.execute(code))
+    def submit(self, code: str, silent: bool = False) -> str:
+        """Send a cell, or what counts as none (``silent``); gives the id of its request."""
+        return str(self.client.execute(code, silent=silent))
 
     def finish(self, request: str, timeout: float = PATIENCE) -> Executed:
         """Wait until a cell has run."""
@@ -70,9 +71,14 @@ class Kernel:
                 break
         return executed
 
-    def run(self, code: str, timeout: float = PATIENCE) -> Executed:
+    def run(self, code: str, timeout: float = PATIENCE, silent: bool = False) -> Executed:
         """Run a cell to its end."""
-        return self.finish(self.submit(code), timeout)
+        return self.finish(self.submit(code, silent), timeout)
+
+    def forget(self) -> None:
+        """Leave all messages until now to the past: nothing here finds them any more."""
+        self._log.clear()
+        self._found = 0
 
     def until(self, wanted: Callable[[dict[str, Any]], bool], timeout: float = PATIENCE) -> dict[str, Any]:
         """The first message since the last one found here for which ``wanted(message)`` is true."""
@@ -112,6 +118,25 @@ def kernel(
         yield started
     finally:
         started.close()
+
+
+def run_notebook(kernel: Kernel, cells: list[str]) -> Any:
+    """Run a notebook as who has no browser does, who takes only what is sent while a cell runs."""
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    manager = kernel.manager
+    before = manager.client_class
+    manager.session.session = uuid.uuid4().hex  # a kernel would take a second client of one session for the first
+    manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
+    try:
+        runner = nbclient.NotebookClient(notebook, km=manager, timeout=60)
+        runner.execute()
+        runner.kc.stop_channels()
+    finally:
+        manager.client_class = before
+    return notebook
 
 
 def card_id(executed: Executed) -> str:
