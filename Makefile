@@ -20,7 +20,7 @@ test: check browser ## Check style and types, then run the tests
 	$(BIN)/python -m pytest -m "not matrix"
 
 test-all: check browser ## The same with every test
-	$(BIN)/python tests/kernel_environments.py
+	$(BIN)/python tests/support/kernel_environments.py
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)

@@ -9,17 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from leaks import MARKER, Watch
 
 from scaler_notebook import NotebookExecutor
-
-if TYPE_CHECKING:
-    from lab import LabServer
-    from playwright.sync_api import BrowserContext
 
 # Each worker of pytest-xdist is a run of its own: with its own mark on all that it starts, and its own engines.
 os.environ[MARKER] = secrets.token_hex(8)
@@ -33,8 +28,8 @@ hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("qu
 @pytest.fixture(autouse=True)
 def nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """No process, thread, socket, memory file or directory outlives its test."""
-    # A shared JupyterLab ends with the session, a browser with its worker's last test that needs one.
-    shared = {"processes", "files"} if "shared_server" in request.fixturenames else set()
+    # JupyterLab and the browser end with the last test that needs them.
+    shared = {"processes", "files"} if "lab_server" in request.fixturenames else set()
     watch = Watch(frozenset(shared))
     yield
     if left := watch.left():
@@ -47,28 +42,6 @@ def executor() -> Iterator[NotebookExecutor]:
     with NotebookExecutor(n_workers=2, grace=0.3) as ex:
         yield ex
         ex.cancel_all()
-
-
-@pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    """One JupyterLab for all tests that need one."""
-    from lab import LabServer
-
-    server = LabServer(tmp_path_factory.mktemp("lab"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def context(shared_server: LabServer) -> Iterator[BrowserContext]:
-    """A browser; while it is open, an asyncio loop counts as running on this thread."""
-    from lab import browser
-
-    with browser() as opened:
-        yield opened
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
