@@ -15,7 +15,8 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "tests" / "support"
 sys.path.insert(0, str(TESTS))
 
-from lab import LabNotebook, LabServer, browser  # noqa: E402
+from lab import LabNotebook, browser  # noqa: E402
+from lab_server import LabServer  # noqa: E402
 
 PLAIN_TASKS = 1_000  # the plain way is not waited for with more
 CLICKS = 10

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -20,8 +19,6 @@ from scaler_notebook import NotebookExecutor
 
 if TYPE_CHECKING:
     from kernels import Kernel
-    from lab import LabServer
-    from playwright.sync_api import BrowserContext
     from shared_kernels import SharedKernel, SharedKernels
 
 # Each worker of pytest-xdist is a run of its own: with its own mark on all that it starts, and its own engines.
@@ -46,8 +43,8 @@ def nothing_leaks(request: pytest.FixtureRequest, shared_executor: SharedExecuto
     """No process, thread, socket, memory file or directory outlives its test."""
     if "executor" in request.fixturenames:
         shared_executor.running()
-    # A shared JupyterLab ends with the session, a browser with its worker's last test that needs one.
-    shared = {"processes", "files"} if "shared_server" in request.fixturenames else set()
+    # JupyterLab and the browser end with the last test that needs them.
+    shared = {"processes", "files"} if "lab_server" in request.fixturenames else set()
     watch = Watch(frozenset(shared), shared_executor.processes)
     yield
     if left := watch.left():
@@ -67,28 +64,6 @@ def new_executor() -> Iterator[NotebookExecutor]:
     with NotebookExecutor(n_workers=WORKERS, grace=GRACE) as ex:
         yield ex
         ex.cancel_all()
-
-
-@pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    """One JupyterLab for all tests that need one."""
-    from lab import LabServer
-
-    server = LabServer(tmp_path_factory.mktemp("lab"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def context(shared_server: LabServer) -> Iterator[BrowserContext]:
-    """A browser; while it is open, an asyncio loop counts as running on this thread."""
-    from lab import browser
-
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from playwright.sync_api import Page, expect
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from lab import LabNotebook, LabServer, browser  # noqa: E402
+from lab import LabNotebook, browser  # noqa: E402
+from lab_server import LabServer  # noqa: E402
 
 SETUP = """
 import random, time
@@ -46,37 +47,37 @@ def take(page: Page, selector: str, path: Path) -> None:
     Image.open(path).convert("RGB").quantize(224).save(path, optimize=True)  # a third of the size
 
 
+def show(notebook: LabNotebook, folder: Path, name: str) -> None:
+    """Run the notebook, and take its cards and its board."""
+    page = notebook.page
+    page.evaluate("() => { const s = window.jupyterapp.shell; s.collapseLeft(); s.collapseRight(); }")
+    notebook.run(0)
+    notebook.wait_until_run(0)
+    notebook.run(1)
+    expect(page.locator(".scaler-card .scaler-amount").first).to_contain_text("1\u2009")
+    take(page, ".scaler-card", folder / f"card-{name}.png")
+    notebook.run(2)
+    board = page.locator(".scaler-board")
+    expect(board.locator(".scaler-chip[data-kind=failed]")).to_contain_text("1 failed")
+    board.get_by_role("grid").get_by_text("score(11)").click()
+    expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("converge")
+    page.mouse.move(0, 0)
+    board.scroll_into_view_if_needed()
+    take(page, ".scaler-board", folder / f"board-{name}.png")
+
+
 def main(folder: Path) -> None:
     server = LabServer(Path(tempfile.mkdtemp()))
     try:
         server.start()
         server.write_notebook("flights.ipynb", [SETUP, CARDS, BOARD])
-        with browser() as context:
-            for name, theme in THEMES.items():
-                for width in (760, 400):
-                    server.set("themes", {"theme": theme})
-                    context = context.browser.new_context(
-                        viewport={"width": width + 130, "height": 1000}, device_scale_factor=2
-                    )
+        for name, theme in THEMES.items():
+            server.set("themes", {"theme": theme})
+            for width in (760, 400):
+                with browser({"width": width + 130, "height": 1000}, device_scale_factor=2) as context:
                     notebook = LabNotebook.open(context, server, "flights.ipynb")
-                    page = notebook.page
-                    page.evaluate("() => { const s = window.jupyterapp.shell; s.collapseLeft(); s.collapseRight(); }")
-                    end = "" if width == 760 else "-400"
-                    notebook.run(0)
-                    notebook.wait_until_run(0)
-                    notebook.run(1)
-                    expect(page.locator(".scaler-card .scaler-amount").first).to_contain_text("1\u2009")
-                    take(page, ".scaler-card", folder / f"card-{name}{end}.png")
-                    notebook.run(2)
-                    board = page.locator(".scaler-board")
-                    expect(board.locator(".scaler-chip[data-kind=failed]")).to_contain_text("1 failed")
-                    board.get_by_role("grid").get_by_text("score(11)").click()
-                    expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("converge")
-                    page.mouse.move(0, 0)
-                    board.scroll_into_view_if_needed()
-                    take(page, ".scaler-board", folder / f"board-{name}{end}.png")
-                    context.close()
-                    server.shut_down_kernels()
+                    show(notebook, folder, name if width == 760 else f"{name}-400")
+                server.shut_down_kernels()
     finally:
         server.stop()
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from lab import LabNotebook, LabServer
-from playwright.sync_api import BrowserContext, expect
+from lab import DARK, LIGHT, VIEWPORT, Lab, LabNotebook
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -42,63 +41,58 @@ table = TaskTable(board)
 display(HTML(b.html("9 tasks", table.counts(), table.rows(range(len(table))), remark="some remark")))
 """
 BOARD = "board = NotebookExecutor(n_workers=2).map_async(work, range(9))\nboard"
+ONLY_VIOLATIONS = {"resultTypes": ["violations"]}
+CELLS = [SETUP, LIVE, BOARD, STATIC]
 
 
-@pytest.fixture(params=["JupyterLab Light", "JupyterLab Dark"])
-def notebook(
-    request: pytest.FixtureRequest, shared_server: LabServer, context: BrowserContext, tmp_path: Path
-) -> Iterator[LabNotebook]:
-    shared_server.set("themes", {"theme": request.param})
-    shared_server.write_notebook(f"{tmp_path.name}.ipynb", [SETUP, LIVE, BOARD, STATIC])
-    opened = LabNotebook.open(context, shared_server, f"{tmp_path.name}.ipynb")
-    opened.page.set_viewport_size({"width": 1200, "height": 2000})
-    expect(opened.page.locator("body")).to_have_attribute("data-jp-theme-name", request.param)
-    opened.run(0)
-    opened.wait_until_run(0)
-    yield opened
-    shared_server.set("themes", {})
-    opened.page.screenshot(path=tmp_path / "end.png")
-    assert opened.problems == [], "the page threw errors"
-    opened.page.close()
-    shared_server.shut_down_kernels()
+@pytest.fixture(autouse=True)
+def tall_page(lab: Lab) -> Iterator[None]:
+    lab.page.set_viewport_size({"width": 1200, "height": 2000})
+    yield
+    lab.page.set_viewport_size(VIEWPORT)
+    lab.use_theme(LIGHT)
 
 
-def complaints(notebook: LabNotebook, selector: str) -> list[tuple[Any, ...]]:
-    """What axe-core says of all elements that a selector finds, and of what they contain."""
-    expect(notebook.page.locator(selector)).not_to_have_count(0)
+def complaints(lab: Lab, selector: str) -> list[tuple[Any, ...]]:
+    """What axe-core says, in either theme, of all elements that a selector finds, and of what they contain."""
+    expect(lab.page.locator(selector)).not_to_have_count(0)
     # JupyterLab's body has no height, and hides what overflows it: axe-core would believe that nothing can be seen.
-    notebook.page.evaluate("() => (document.body.style.overflow = 'visible')")
-    notebook.page.locator(selector).first.scroll_into_view_if_needed()
-    found = Axe().run(notebook.page, context={"include": [[selector]]}).response["violations"]
-    return [(rule["id"], node["html"], node["failureSummary"]) for rule in found for node in rule["nodes"]]
+    lab.page.evaluate("() => (document.body.style.overflow = 'visible')")
+    lab.page.locator(selector).first.scroll_into_view_if_needed()
+    said: list[tuple[Any, ...]] = []
+    for theme in (LIGHT, DARK):
+        lab.use_theme(theme)
+        found = Axe().run(lab.page, context={"include": [[selector]]}, options=ONLY_VIOLATIONS).response["violations"]
+        said += [(theme, rule["id"], node["html"], node["failureSummary"]) for rule in found for node in rule["nodes"]]
+    return said
 
 
-def test_cards(notebook: LabNotebook) -> None:
+def test_cards(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(1)
     cards = notebook.output(1)
     words = ["done", "failed", "running", "cancelled: stopped", "running", "queued"]
     expect(cards.locator(".scaler-badge")).to_have_text(words)
     expect(cards.locator(".scaler-kill:visible")).to_have_count(1)
     expect(cards.locator("[data-kind=running] .scaler-progress:visible")).to_have_count(1)
-    assert complaints(notebook, ".scaler-card") == []
+    assert complaints(lab, ".scaler-card") == []
     cards.locator("summary:visible").evaluate_all("found => found.forEach(node => (node.parentElement.open = true))")
-    assert complaints(notebook, ".scaler-card") == []
+    assert complaints(lab, ".scaler-card") == []
 
 
-def test_boards(notebook: LabNotebook) -> None:
+def test_boards(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(2)
     board = notebook.output(2).locator(".scaler-board")
     expect(board.locator(".scaler-chip[data-kind=failed]")).to_have_text("1 failed")
     board.get_by_role("grid").get_by_text("work(3)").click()
     expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("does not converge")
-    assert complaints(notebook, ".scaler-board") == []
+    assert complaints(lab, ".scaler-board") == []
     board.get_by_role("button", name="Time line").click()
     expect(board.locator(".scaler-canvas")).to_be_visible()
-    assert complaints(notebook, ".scaler-board") == []
+    assert complaints(lab, ".scaler-board") == []
 
 
-def test_static_forms(notebook: LabNotebook) -> None:
+def test_static_forms(lab: Lab, notebook: LabNotebook) -> None:
     for cell in (2, 3):
         notebook.run(cell)
         notebook.wait_until_run(cell)
-    assert complaints(notebook, ".scaler-card-static, .scaler-board-static") == []
+    assert complaints(lab, ".scaler-card-static, .scaler-board-static") == []

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from kernel_environments import SEND_LIKE_7_4, VERSIONS, kernel_name, kernel_specs
-from lab import LabNotebook, LabServer
-from playwright.sync_api import BrowserContext, Locator, expect
+from lab import Lab, LabNotebook
+from playwright.sync_api import Locator, expect
 
 pytestmark = pytest.mark.browser
 
@@ -56,6 +56,15 @@ class Setting:
         return (self.subshells and (newest or self.version == "7.3.0")) or (newest and busy == "awaiting")
 
 
+TWENTY_MESSAGES = """tail => new Promise((resolve, reject) => {
+    let left = 20, before = tail.textContent;
+    new MutationObserver((_, observer) => {
+        if (tail.textContent !== before && !--left) { observer.disconnect(); resolve(); }
+        before = tail.textContent;
+    }).observe(tail, {childList: true, characterData: true, subtree: true});
+    setTimeout(reject, 20000, `${left} messages have not come`);
+})"""
+
 DEFAULT = Setting(None, subshells=True)
 SETTINGS = [DEFAULT, *(Setting(version, subshells) for version in VERSIONS for subshells in (True, False))]
 
@@ -70,27 +79,30 @@ def setting(request: pytest.FixtureRequest) -> Setting:
     return chosen
 
 
-@pytest.fixture(scope="module")
-def notebook(setting: Setting, shared_server: LabServer, context: BrowserContext) -> Iterator[LabNotebook]:
-    name, setup = "python3", SETUP
-    if setting.version is not None:
-        kernel_specs(setting.version)
-        name = kernel_name(setting.version)
-    if setting.version == "7.3.0":
-        setup += SEND_LIKE_7_4
-    if not setting.subshells:
-        shared_server.set("kernels-settings", {"commsOverSubshells": "disabled"})
-    try:
-        shared_server.write_notebook(f"{setting}.ipynb", [setup], name)
-        opened = LabNotebook.open(context, shared_server, f"{setting}.ipynb")
-        opened.run(0)
-        opened.wait_until_run(0)
-        yield opened
-        assert opened.problems == [], "the page threw errors"
-        opened.page.close()
-        shared_server.shut_down_kernels()
-    finally:
-        shared_server.set("kernels-settings", {})
+@pytest.fixture
+def cells(setting: Setting) -> list[str]:
+    return [SETUP + (SEND_LIKE_7_4 if setting.version == "7.3.0" else "")]
+
+
+@pytest.fixture
+def kernel(setting: Setting) -> str:
+    if setting.version is None:
+        return "python3"
+    kernel_specs(setting.version)
+    return kernel_name(setting.version)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def subshells(setting: Setting, lab: Lab) -> Iterator[None]:
+    """JupyterLab uses subshells, or does not."""
+    if setting.subshells:
+        yield
+        return
+    lab.server.set("kernels-settings", {"commsOverSubshells": "disabled"})
+    lab.load()
+    yield
+    lab.server.set("kernels-settings", {})
+    lab.load()
 
 
 @contextmanager
@@ -134,7 +146,6 @@ def test_a_click_during_our_waits(notebook: LabNotebook) -> None:
         expect(badge(card)).to_have_text("cancelled: stopped")
         notebook.wait_until_run(waiting)
         assert ("TaskCancelledError" in notebook.text(waiting)) == (name == "result")
-    notebook.execute("ex = NotebookExecutor(n_workers=4)")
 
 
 REST = {"awaiting": pytest.mark.matrix, "waiting": pytest.mark.matrix}
@@ -173,10 +184,7 @@ def test_a_click_after_many_messages_and_a_reload_in_two_views(notebook: LabNote
             notebook.wait_for_kernel()
         cards = [notebook.output(cell) for cell in cells]
         for card in cards:
-            before = card.locator(".scaler-tail").inner_text()
-            for _ in range(20):  # messages
-                expect(card.locator(".scaler-tail")).not_to_have_text(before)
-                before = card.locator(".scaler-tail").inner_text()
+            card.locator(".scaler-tail").evaluate(TWENTY_MESSAGES)
         if turn == "as it was":
             with busy(notebook, USERS_CODE["sleeping"]):
                 pass

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import LabNotebook, LabServer
+from lab import LabNotebook
 from playwright.sync_api import BrowserContext, expect
 
 pytestmark = pytest.mark.browser
@@ -23,6 +22,7 @@ def flaky(mark):
         raise ValueError("the first time")
     return "the second time"
 """
+CELLS = [SETUP]
 NO_ANSWER = "no answer yet: the kernel may be busy; you can click again"
 # Messages of widgets are swallowed from here on; `restore` gives them back.
 LOSE = """() => {
@@ -35,18 +35,6 @@ LOSE = """() => {
     };
     window.restore = () => (kernel.sendShellMessage = send);
 }"""
-
-
-@pytest.fixture
-def notebook(shared_server: LabServer, context: BrowserContext, tmp_path: Path) -> Iterator[LabNotebook]:
-    shared_server.write_notebook(f"{tmp_path.name}.ipynb", [SETUP])
-    opened = LabNotebook.open(context, shared_server, f"{tmp_path.name}.ipynb")
-    opened.run(0)
-    opened.wait_until_run(0)
-    yield opened
-    assert opened.problems == [], "the page threw errors"
-    opened.page.close()
-    shared_server.shut_down_kernels()
 
 
 def test_what_failed_is_copied_and_tried_again_by_keyboard(
@@ -89,13 +77,14 @@ def test_a_click_that_is_lost_can_be_made_again(notebook: LabNotebook) -> None:
     expect(card.locator(".scaler-badge")).to_have_text("running")
     expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("1 running")
     notebook.page.evaluate(LOSE)
-    for view, said in ((card, ".scaler-note"), (board, ".scaler-said")):
-        button = view.locator(".scaler-cancel").first
-        button.click()
-        expect(button).to_be_disabled()
+    views = (card, ".scaler-note", "Cancel"), (board, ".scaler-said", "Cancel all")
+    for view, _, _ in views:
+        view.locator(".scaler-cancel").first.click()
+        expect(view.locator(".scaler-cancel").first).to_be_disabled()
+    for view, said, label in views:
         expect(view.locator(said)).to_have_text(NO_ANSWER)
-        expect(button).to_be_enabled()
-        expect(button).to_have_text("Cancel" if view is card else "Cancel all")
+        expect(view.locator(".scaler-cancel").first).to_be_enabled()
+        expect(view.locator(".scaler-cancel").first).to_have_text(label)
     assert notebook.page.evaluate("() => window.lost") == 2
     notebook.page.evaluate("() => window.restore()")
     for view in (card, board):

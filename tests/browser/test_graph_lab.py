@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from lab import LabNotebook, LabServer, browser
+from lab import DARK, LIGHT, Lab, LabNotebook
 from playwright.sync_api import expect
-
-expect.set_options(timeout=20_000)  # milliseconds; the machine may be busy
 
 pytestmark = pytest.mark.browser
 
@@ -31,25 +30,16 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", pytest.param("JupyterLab Dark", marks=pytest.mark.matrix)])
-def test_a_graph_on_its_board(tmp_path: Path, theme: str) -> None:
-    server = LabServer(tmp_path / "lab")
-    try:
-        server.start()
-        server.set("themes", {"theme": theme})
-        server.write_notebook("graph.ipynb", CELLS)
-        with browser() as context:
-            notebook = LabNotebook.open(context, server, "graph.ipynb")
-            notebook.run(0)
-            notebook.wait_until_run(0)
-            notebook.run(1)
-            _look(notebook, tmp_path)
-            assert notebook.problems == [], "the page threw errors"
-    finally:
-        server.stop()
+@pytest.fixture(params=[LIGHT, pytest.param(DARK, marks=pytest.mark.matrix)])
+def theme(request: pytest.FixtureRequest, lab: Lab) -> Iterator[None]:
+    lab.use_theme(request.param)
+    yield
+    lab.use_theme(LIGHT)
 
 
-def _look(notebook: LabNotebook, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("theme")
+def test_a_graph_on_its_board(notebook: LabNotebook, tmp_path: Path) -> None:
+    notebook.run(1)
     page = notebook.page
     board = page.locator(".scaler-board")
     box = {
@@ -91,4 +81,3 @@ def _look(notebook: LabNotebook, tmp_path: Path) -> None:
     expect(board.locator(".scaler-graph")).to_be_hidden()
     board.get_by_role("button", name="Graph", exact=True).click()
     expect(box["report"]).to_be_visible()
-    page.screenshot(path=tmp_path / "end.png")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import LabNotebook, LabServer
-from playwright.sync_api import BrowserContext, expect
+from lab import LabNotebook
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -33,20 +32,6 @@ CELLS = [
     "stubborn = ex.submit(refuses, 600)\nstubborn",
     "good = ex.submit(work, 0.2)\ngood",
 ]
-
-
-@pytest.fixture
-def notebook(shared_server: LabServer, context: BrowserContext, tmp_path: Path) -> Iterator[LabNotebook]:
-    name = f"{tmp_path.name}.ipynb"
-    shared_server.write_notebook(name, CELLS)
-    opened = LabNotebook.open(context, shared_server, name)
-    opened.run(0)
-    opened.wait_until_run(0)
-    yield opened
-    opened.page.screenshot(path=tmp_path / "end.png")
-    assert opened.problems == [], "the page threw errors"
-    opened.page.close()
-    shared_server.shut_down_kernels()
 
 
 def words(notebook: LabNotebook) -> list[str]:

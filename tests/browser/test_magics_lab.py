@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from lab import LabNotebook, LabServer
-from playwright.sync_api import BrowserContext, expect
+from lab import LabNotebook
+from lab_server import LabServer
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -26,12 +25,10 @@ CELLS = [
 ]
 
 
-def test_a_cell_in_the_background(shared_server: LabServer, context: BrowserContext) -> None:
-    shared_server.write_notebook("cells.ipynb", CELLS)
-    enough = Path(shared_server.notebooks) / "enough"
+def test_a_cell_in_the_background(notebook: LabNotebook, lab_server: LabServer) -> None:
+    enough = lab_server.notebooks / "enough"
     enough.unlink(missing_ok=True)
-    notebook = LabNotebook.open(context, shared_server, "cells.ipynb")
-    for cell in (0, 1, 2):
+    for cell in (1, 2):
         notebook.run(cell)
         notebook.wait_until_run(cell)
     card = notebook.page.locator(".scaler-card").first

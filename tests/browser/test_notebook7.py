@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from lab import LabNotebook, LabServer
+from lab import LabNotebook
+from lab_server import LabServer
 from playwright.sync_api import BrowserContext, Locator, expect
 
 pytestmark = pytest.mark.browser
@@ -14,21 +13,15 @@ SETUP = "import time\nfrom scaler_notebook import NotebookExecutor\nex = Noteboo
 SHOW = "f = ex.submit(time.sleep, 600)\nf"
 
 
-@pytest.fixture(autouse=True)
-def kernels_end(shared_server: LabServer) -> Iterator[None]:
-    yield
-    shared_server.shut_down_kernels()
-
-
 def cancel(card: Locator) -> None:
     expect(card.locator(".scaler-badge")).to_have_text("running")
     card.locator(".scaler-cancel").click()
     expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
 
 
-def test_notebook_7(shared_server: LabServer, context: BrowserContext) -> None:
-    shared_server.write_notebook("seven.ipynb", [SETUP])
-    notebook = LabNotebook.open(context, shared_server, "seven.ipynb", "notebook")
+def test_notebook_7(lab_server: LabServer, context: BrowserContext) -> None:
+    lab_server.write_notebook("seven.ipynb", [SETUP])
+    notebook = LabNotebook.open(context, lab_server, "seven.ipynb", "notebook")
     notebook.run(0)
     notebook.wait_until_run(0)
     cancel(notebook.output(notebook.execute(SHOW)))
@@ -45,9 +38,10 @@ def test_notebook_7(shared_server: LabServer, context: BrowserContext) -> None:
     notebook.reload()
     cancel(card)
     notebook.page.close()  # Notebook 7 throws errors of its own on any page
+    lab_server.shut_down_kernels(notebook.name)
 
 
-def test_voila(shared_server: LabServer, context: BrowserContext) -> None:
+def test_voila(lab_server: LabServer, context: BrowserContext) -> None:
     """It executes the notebook, then shows it; its kernel has no subshells."""
     waits = "import ipywidgets\nwait = ipywidgets.Button(description='wait')\nwait.on_click(lambda _: f.result())\nwait"
     tells = (
@@ -59,9 +53,9 @@ def test_voila(shared_server: LabServer, context: BrowserContext) -> None:
         "telling = asyncio.create_task(tell())\nlabel"
     )
     cells = [SETUP, SHOW, SHOW, SHOW.replace("f", "g"), "g.cancel()", waits, tells]
-    shared_server.write_notebook("page.ipynb", cells)
+    lab_server.write_notebook("page.ipynb", cells)
     page = context.new_page()
-    page.goto(shared_server.url("page.ipynb", "voila"))
+    page.goto(lab_server.notebook_url("page.ipynb", "voila"))
     outputs = page.locator(".jp-OutputArea")
     expect(page.locator(".scaler-badge")).to_have_count(3)
     cancel(outputs.filter(has=page.locator(".scaler-badge")).nth(0))

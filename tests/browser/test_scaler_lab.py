@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from lab import LabNotebook, LabServer
-from playwright.sync_api import BrowserContext, expect
+from lab import LabNotebook
+from playwright.sync_api import expect
 from scaler_cluster import shared
 
 pytestmark = pytest.mark.browser
@@ -27,15 +24,8 @@ def steps(n):
 
 
 @pytest.fixture
-def notebook(shared_server: LabServer, context: BrowserContext, tmp_path: Path) -> Iterator[LabNotebook]:
-    shared_server.write_notebook(f"{tmp_path.name}.ipynb", [SETUP.format(address=shared().address)])
-    opened = LabNotebook.open(context, shared_server, f"{tmp_path.name}.ipynb")
-    opened.run(0)
-    opened.wait_until_run(0)
-    yield opened
-    assert opened.problems == [], "the page threw errors"
-    opened.page.close()
-    shared_server.shut_down_kernels()
+def cells() -> list[str]:
+    return [SETUP.format(address=shared().address)]
 
 
 def test_a_click_is_confirmed_by_the_cluster(notebook: LabNotebook) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import LabNotebook, LabServer
+from lab import LabNotebook
+from lab_server import LabServer
 from playwright.sync_api import BrowserContext, Locator, expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("new_kernel")]
 
 SETUP = """
 import asyncio, comm, gc, os, pathlib, time
@@ -28,20 +28,9 @@ ex = NotebookExecutor(n_workers=4)
 def sleep():
     return ex.submit(time.sleep, 600)
 """
+CELLS = [SETUP]
 SHOW = "f = sleep()\nf"
 ENDED = "the kernel has ended, and its tasks with it"
-
-
-@pytest.fixture
-def notebook(shared_server: LabServer, context: BrowserContext, tmp_path: Path) -> Iterator[LabNotebook]:
-    shared_server.write_notebook(f"{tmp_path.name}.ipynb", [SETUP])
-    opened = LabNotebook.open(context, shared_server, f"{tmp_path.name}.ipynb")
-    opened.run(0)
-    opened.wait_until_run(0)
-    yield opened
-    assert opened.problems == [], "the page threw errors"
-    opened.page.close()
-    shared_server.shut_down_kernels()
 
 
 def badge(card: Locator) -> Locator:
@@ -76,7 +65,7 @@ def test_a_page_that_is_loaded_again(notebook: LabNotebook) -> None:
 
 
 def test_a_task_that_ends_while_no_page_is_open(
-    notebook: LabNotebook, shared_server: LabServer, context: BrowserContext, tmp_path: Path
+    notebook: LabNotebook, lab_server: LabServer, context: BrowserContext, tmp_path: Path
 ) -> None:
     shown = notebook.execute("f = ex.submit(time.sleep, 1)\nf")
     retired = tmp_path / "retired"
@@ -87,30 +76,28 @@ def test_a_task_that_ends_while_no_page_is_open(
         "telling = asyncio.create_task(tell())"
     )
     expect(badge(notebook.output(shown))).to_have_text("running")
-    notebook.page.evaluate("() => window.panel.context.save()")
-    name = notebook.page.url.split("/")[-1].split("?")[0]
+    notebook.save()
     notebook.page.goto("about:blank")
     deadline = time.monotonic() + 20
     while not retired.exists():
         assert time.monotonic() < deadline, "the card did not let go of its future"
         time.sleep(0.05)
-    notebook.page.goto(shared_server.url(name))
+    notebook.page.goto(lab_server.notebook_url(notebook.name))
     notebook.wait_for_kernel()
     expect(badge(notebook.output(shown))).to_have_text("done")
 
 
 @pytest.mark.matrix
 def test_a_cell_that_is_run_again_and_several_views(
-    notebook: LabNotebook, shared_server: LabServer, context: BrowserContext
+    notebook: LabNotebook, lab_server: LabServer, context: BrowserContext
 ) -> None:
     first = notebook.execute(SHOW)
     second = notebook.execute("f")
     expect(badge(notebook.output(first))).to_have_text("running")
     notebook.run(second)  # its new card takes the place of the old one
     expect(badge(notebook.output(second))).to_have_text("running")
-    notebook.page.evaluate("() => window.panel.context.save()")
-    name = notebook.page.url.split("/")[-1].split("?")[0]
-    tab = LabNotebook.open(context, shared_server, name)
+    notebook.save()
+    tab = LabNotebook.open(context, lab_server, notebook.name)
     expect(badge(tab.output(first))).to_have_text("running")
     cancel(tab.output(second))
     for page in (notebook, tab):
@@ -120,16 +107,16 @@ def test_a_cell_that_is_run_again_and_several_views(
 
 
 def test_two_tabs_on_one_notebook_show_the_same_while_a_cell_waits(
-    notebook: LabNotebook, shared_server: LabServer, context: BrowserContext
+    notebook: LabNotebook, lab_server: LabServer, context: BrowserContext
 ) -> None:
     shown = [notebook.execute(f"f{n} = sleep()\nf{n}") for n in range(2)]
     for cell in shown:
         expect(badge(notebook.output(cell))).to_have_text("running")
-    notebook.page.evaluate("() => window.panel.context.save()")
+    notebook.save()
     waiting = notebook.begin("print(len(wait([f0, f1]).done))")
     notebook.wait_until_running(waiting)
-    tab = LabNotebook(context.new_page())
-    tab.page.goto(shared_server.url(notebook.page.url.split("/")[-1].split("?")[0]))
+    tab = LabNotebook(context.new_page(), notebook.name)
+    tab.page.goto(lab_server.notebook_url(notebook.name))
     tab.wait_for_kernel(("busy",))
     for page, cell in ((tab, shown[0]), (notebook, shown[1])):
         cancel(page.output(cell))

@@ -1,29 +1,20 @@
-"""JupyterLab, Notebook 7 and Voilà as their users have them: a real server, a real browser, and hands to click with."""
+"""JupyterLab and Notebook 7 as their users have them: a real browser, and hands to click with."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from kernel_environments import HOME as KERNELS
-from kernel_environments import VERSIONS
-from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+from lab_server import FrontEnd, LabServer
+from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 
-FrontEnd = Literal["lab", "notebook", "voila"]
-PATHS: dict[FrontEnd, str] = {"lab": "lab/tree", "notebook": "notebooks", "voila": "voila/render"}
-START_TIMEOUT = 60.0  # seconds; a cold JupyterLab on a busy machine takes ten
-PATIENCE_MS = 20_000
+PATIENCE_MS = 20_000  # the machine may be busy
+VIEWPORT: ViewportSize = {"width": 1200, "height": 900}
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -33,6 +24,13 @@ BROWSER_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# Run in a kernel, it ends all executors, ours that `%scaler` made included, and forgets all names.
+RESET = """
+from scaler_notebook.client.executor import latest
+while (executor := latest()) is not None: executor.disconnect()
+get_ipython().extension_manager.unload_extension("scaler_notebook")
+get_ipython().reset(new_session=False)
+"""
 
 
 def chromium() -> str:
@@ -44,161 +42,58 @@ def chromium() -> str:
     raise RuntimeError("no Chromium found: install it (Debian: apt-get install chromium) or set CHROMIUM to its path")
 
 
-class LabServer:
-    """A JupyterLab server with directories of its own; Notebook 7 and Voilà are extensions of it."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.notebooks = home / "notebooks"
-        self.notebooks.mkdir(parents=True)
-        self.token = secrets.token_hex(8)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.log = open(home / "lab.log", "wb")  # noqa: SIM115  # closed with the server
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.set("notification", {"fetchNews": "false", "checkForUpdates": False})
-        environment = {
-            **os.environ,
-            "JUPYTER_PATH": os.pathsep.join(str(KERNELS / version / "share" / "jupyter") for version in VERSIONS),
-            "JUPYTER_CONFIG_DIR": str(self.home / "config"),
-            "JUPYTER_DATA_DIR": str(self.home / "data"),
-            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
-            "JUPYTERLAB_SETTINGS_DIR": str(self.home / "settings"),
-            "IPYTHONDIR": str(self.home / "ipython"),
-        }
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-                f"--port={self.port}",
-                "--ServerApp.port_retries=0",
-                f"--IdentityProvider.token={self.token}",
-                f"--ServerApp.root_dir={self.notebooks}",
-                "--LabApp.expose_app_in_browser=True",
-                "--JupyterNotebookApp.expose_app_in_browser=True",
-                "--LabApp.news_url=None",
-                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            ],
-            env=environment,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            with contextlib.suppress(OSError):
-                self.api("GET", "/api/status")
-                return
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                text = (self.home / "lab.log").read_text(errors="replace")[-3000:]
-                raise RuntimeError(f"JupyterLab did not start:\n{text}")
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            with contextlib.suppress(OSError):
-                self.shut_down_kernels()
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.log.close()
-
-    def set(self, plugin: str, values: dict[str, Any]) -> None:
-        """Change JupyterLab's settings for pages opened from here on.
-
-        Parameters
-        ----------
-        plugin
-            One of ``@jupyterlab/apputils-extension``.
-        """
-        settings = self.home / "settings" / "@jupyterlab" / "apputils-extension"
-        settings.mkdir(parents=True, exist_ok=True)
-        (settings / f"{plugin}.jupyterlab-settings").write_text(json.dumps(values))
-
-    def api(self, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            method=method,
-            data=json.dumps(body).encode() if body is not None else None,
-            headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            text = response.read()
-        return json.loads(text) if text else None
-
-    def shut_down_kernels(self) -> None:
-        for session in self.api("GET", "/api/sessions"):
-            self.api("DELETE", f"/api/sessions/{session['id']}")
-
-    def write_notebook(self, name: str, cells: Sequence[str], kernel: str = "python3") -> None:
-        document = {
-            "nbformat": 4,
-            "nbformat_minor": 5,
-            "metadata": {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
-            "cells": [
-                {
-                    "id": f"cell-{number}",
-                    "cell_type": "code",
-                    "source": source,
-                    "metadata": {},
-                    "outputs": [],
-                    "execution_count": None,
-                }
-                for number, source in enumerate(cells)
-            ],
-        }
-        (self.notebooks / name).write_text(json.dumps(document))
-
-    def url(self, name: str, front_end: FrontEnd = "lab") -> str:
-        return f"http://127.0.0.1:{self.port}/{PATHS[front_end]}/{name}?token={self.token}&reset"
-
-
 @contextlib.contextmanager
-def browser() -> Iterator[BrowserContext]:
-    """A headless Chromium with an empty profile."""
-    with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(executable_path=chromium(), headless=True, args=BROWSER_FLAGS)
+def browser(viewport: ViewportSize = VIEWPORT, **options: Any) -> Iterator[BrowserContext]:
+    """A headless Chromium with an empty profile, on disk: its cache then holds compiled scripts, too."""
+    with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=chromium(), headless=True, args=BROWSER_FLAGS, viewport=viewport, **options
+        )
         try:
-            context = chrome.new_context(viewport={"width": 1200, "height": 900})
             context.set_default_timeout(PATIENCE_MS)
             expect.set_options(timeout=PATIENCE_MS)
             yield context
         finally:
-            chrome.close()
+            context.close()
 
 
 class LabNotebook:
-    """One notebook open in JupyterLab or Notebook 7."""
+    """One notebook open in JupyterLab or Notebook 7.
 
-    def __init__(self, page: Page) -> None:
+    Parameters
+    ----------
+    page
+        The browser's page that shows it.
+    name
+        Its path from the server's root.
+    """
+
+    def __init__(self, page: Page, name: str) -> None:
         self.page = page
+        self.name = name
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
 
     @classmethod
     def open(cls, context: BrowserContext, server: LabServer, name: str, front_end: FrontEnd = "lab") -> LabNotebook:
-        notebook = cls(context.new_page())
-        notebook.page.goto(server.url(name, front_end))
+        """Open it in a page of its own, and wait for its kernel."""
+        notebook = cls(context.new_page(), name)
+        notebook.page.goto(server.notebook_url(name, front_end))
         notebook.wait_for_kernel()
         return notebook
 
     def wait_for_kernel(self, statuses: Sequence[str] = ("idle",)) -> None:
         """Wait until the notebook is connected to its kernel."""
         self.page.wait_for_function(
-            """statuses => {
+            """([name, statuses]) => {
                 const app = window.jupyterapp;
-                const panel = app && [...app.shell.widgets('main')].find(w => w.sessionContext);
+                const panel = app && [...app.shell.widgets('main')].find(w => w.context?.path === name);
                 const kernel = panel && panel.sessionContext.session && panel.sessionContext.session.kernel;
                 if (!kernel || !statuses.includes(kernel.status)) return false;
                 window.panel = panel;
                 return true;
             }""",
-            arg=statuses,
+            arg=[self.name, statuses],
             timeout=60_000,
         )
 
@@ -261,9 +156,13 @@ class LabNotebook:
         """Press the stop button."""
         self.page.evaluate("() => window.panel.sessionContext.session.kernel.interrupt()")
 
+    def save(self) -> None:
+        """Write it to its file."""
+        self.page.evaluate("() => window.panel.context.save()")
+
     def reload(self) -> None:
         """Load the page again, the notebook saved; the kernel may be busy."""
-        self.page.evaluate("() => window.panel.context.save()")
+        self.save()
         self.page.reload()
         self.wait_for_kernel(("idle", "busy"))
 
@@ -280,19 +179,21 @@ class LabNotebook:
 
     def output(self, cell: int) -> Locator:
         """Where a cell's outputs are shown."""
-        return self.page.locator(".jp-Cell").nth(cell).locator(".jp-Cell-outputArea")
+        cells = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")
+        return cells.nth(cell).locator(".jp-Cell-outputArea")
 
     def record(self, selector: str) -> None:
         """From here on, keep with its time every text that an element of this kind ever shows."""
         self.page.evaluate(
             """selector => {
                 window.seen = [];
+                window.observer?.disconnect();
                 const look = () => document.querySelectorAll(selector).forEach(node => {
                     const text = node.textContent.trim(), last = window.seen.at(-1);
                     if (text && (!last || last[0] !== text)) window.seen.push([text, performance.now()]);
                 });
-                new MutationObserver(look).observe(document.body,
-                    {childList: true, subtree: true, characterData: true});
+                window.observer = new MutationObserver(look);
+                window.observer.observe(document.body, {childList: true, subtree: true, characterData: true});
                 look();
             }""",
             selector,
@@ -301,3 +202,75 @@ class LabNotebook:
     def seen(self) -> list[tuple[str, float]]:
         """What :meth:`record` kept: texts with their time in milliseconds."""
         return [(text, at) for text, at in self.page.evaluate("() => window.seen")]
+
+
+class Lab:
+    """JupyterLab in one page of a browser; notebooks are opened in it one after the other."""
+
+    def __init__(self, context: BrowserContext, server: LabServer) -> None:
+        self.page = context.new_page()
+        self.server = server
+        self._open: LabNotebook | None = None
+        self._made_of: tuple[str, Sequence[str], str] = "", [], ""
+        self._in_use = False
+        self.load()
+
+    def load(self) -> None:
+        """Load the page, with nothing open and no kernel running."""
+        self.server.shut_down_kernels()
+        self._open = None
+        self._in_use = False
+        self.page.set_viewport_size(VIEWPORT)
+        self.page.goto(self.server.url())
+        self.page.wait_for_function("() => window.jupyterapp")
+        self.page.evaluate("async () => { await window.jupyterapp.restored; }")
+
+    def notebook(self, name: str, cells: Sequence[str], kernel: str = "python3") -> LabNotebook:
+        """A notebook of these cells that is as if it were new: until :meth:`reset` is called, it is in use.
+
+        The former one is taken if it was the same and is not in use; then its kernel has no executor and no name.
+        """
+        if self._in_use:  # and nobody says in which state
+            self.load()
+        if self._open is None or self._made_of != (name, cells, kernel):
+            self.close()
+            self._made_of = name, cells, kernel
+            self.server.write_notebook(*self._made_of)
+            self._command("docmanager:open", path=name)
+            self._open = LabNotebook(self.page, name)
+            self._open.wait_for_kernel()
+            self._open.problems.clear()  # those of the former kernel's end: JupyterLab wants to tell it something
+        self._in_use = True
+        return self._open
+
+    def reset(self) -> None:
+        """Make the notebook that is open as it was when it was opened, but for the kernel's modules."""
+        self.server.write_notebook(*self._made_of)
+        self.page.evaluate(
+            """async code => {
+                await window.panel.context.revert();
+                const kernel = window.panel.sessionContext.session.kernel;
+                const reply = await kernel.requestExecute({code, store_history: false}).done;
+                if (reply.content.status !== 'ok') throw new Error(JSON.stringify(reply.content));
+            }""",
+            RESET,
+        )
+        self._in_use = False
+
+    def close(self) -> None:
+        """Close the notebook that is open, and end its kernel."""
+        if self._open is not None:
+            self.page.evaluate("() => window.panel.dispose()")
+            self.server.shut_down_kernels(self._open.name)
+            self._open = None
+
+    def use_theme(self, theme: str) -> None:
+        """Show everything in :data:`LIGHT` or :data:`DARK`."""
+        self._command("apputils:change-theme", theme=theme)
+        expect(self.page.locator("body")).to_have_attribute("data-jp-theme-name", theme)
+
+    def _command(self, command: str, **arguments: str) -> None:
+        """Do what a menu would."""
+        self.page.evaluate(
+            "async ([name, args]) => { await window.jupyterapp.commands.execute(name, args); }", [command, arguments]
+        )
