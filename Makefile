@@ -19,9 +19,9 @@ lab: $(INSTALLED) ## Open the demo notebook in JupyterLab
 test: check browser ## Check style and types, then run the tests
 	$(BIN)/python -m pytest -m "not matrix"
 
-test-all: check browser ## The same with every test
-	$(BIN)/python tests/kernel_environments.py
-	$(BIN)/python -m pytest
+test-all: check browser ## The same with every test, and each property tried for longer
+	$(BIN)/python tests/support/kernel_environments.py
+	$(BIN)/python -m pytest --hypothesis-profile=long --timeout=1200
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

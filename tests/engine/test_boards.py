@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from kernels import Kernel, card_id, kernel
@@ -291,7 +290,6 @@ class Replay(RuleBasedStateMachine):
 
 
 TestReplay = Replay.TestCase
-TestReplay.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 def test_real_tasks_on_real_threads_end_up_as_they_are(still: StillPublisher, host: StillHost) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -536,5 +535,4 @@ class Scheduler(RuleBasedStateMachine):
         assert self.hands.open == set(), "memory that nobody frees"
 
 
-Scheduler.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestAnySequence = Scheduler.TestCase
