@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -21,13 +21,15 @@ from hypothesis.stateful import (
 )
 from picks import PICKS, picked
 from simulated_client import value_of
-from simulated_engine import Process
+from simulated_process import Process
 from simulation import Simulation
 
+from scaler_notebook.engines.embedded import handling
 from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER
 from scaler_notebook.engines.embedded.inner import End
+from scaler_notebook.engines.embedded.nesting import STANDSTILL
 from scaler_notebook.protocol.capabilities import as_tuple
-from scaler_notebook.protocol.messages import ClientContext, TaskCancel, TaskOptions
+from scaler_notebook.protocol.messages import ClientContext, ObjectDelete, TaskCancel, TaskOptions, TaskWaits
 
 CLIENTS = st.integers(0, 1)
 COUNTS = st.integers(1, 3)
@@ -50,6 +52,7 @@ class Contract(RuleBasedStateMachine):
         super().__init__()
         self.world = Simulation()
         self.modules = 0
+        self.objects = 0
         self.disasters = 0
 
     def _jobs(self) -> list[Job]:
@@ -63,7 +66,7 @@ class Contract(RuleBasedStateMachine):
     def the_first_tasks(self, counts: tuple[int, int], begun: bool, asked: bool | None) -> None:
         """So that most runs come to where it gets difficult."""
         for client, count in enumerate(counts):
-            self.submit(client, [TaskOptions(retries=client)] * count, edited=False)
+            self.submit(client, [TaskOptions(retries=client)] * count)
         if begun:
             self.everything_moves()
         if asked is not None:
@@ -73,14 +76,59 @@ class Contract(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ clients
 
-    @rule(client=CLIENTS, options=st.lists(OPTIONS, min_size=1, max_size=3), edited=st.booleans())
-    def submit(self, client: int, options: list[TaskOptions], edited: bool) -> None:
-        """Some tasks, perhaps after an edit of a module."""
+    @rule(
+        client=CLIENTS,
+        options=st.lists(OPTIONS, min_size=1, max_size=3),
+        inputs=st.lists(PICKS, max_size=2),
+        keep=st.sampled_from([False, False, True]),
+        edited=st.booleans(),
+    )
+    def submit(
+        self,
+        client: int,
+        options: list[TaskOptions],
+        inputs: Sequence[int] = (),
+        keep: bool = False,
+        edited: bool = False,
+    ) -> None:
+        """Some tasks, perhaps after an edit of a module, perhaps with values of others, or to be kept for others."""
+        connection = self.world.clients[client]
         if edited:
             self.modules += 1
-            self.world.clients[client].post(ClientContext("", (), (), str(self.modules)))
+            connection.post(ClientContext("", (), (), str(self.modules)))
         for each in options:
-            self.world.submit(client, each)
+            known = [*connection.objects, *connection.jobs][::-1] or ["nobody's"]
+            self.world.submit(client, each, [picked(pick, known) for pick in inputs], keep)
+
+    @rule(client=CLIENTS)
+    def create(self, client: int) -> None:
+        """An object, for tasks to have as an input."""
+        self.objects += 1
+        self.world.clients[client].create(f"object{self.objects}")
+
+    @rule(client=CLIENTS, pick=PICKS)
+    def delete(self, client: int, pick: int) -> None:
+        """The client names one no more, or another's."""
+        names = [name for connection in self.world.connections for name in (*connection.objects, *connection.jobs)]
+        if names:
+            self.world.clients[client].post(ObjectDelete((picked(pick, names),)))
+
+    @precondition(lambda self: self._working())
+    @rule(pick=PICKS, options=st.lists(OPTIONS, min_size=1, max_size=2), waits=st.booleans())
+    def a_task_submits_others(self, pick: int, options: list[TaskOptions], waits: bool) -> None:
+        """And waits for them, or not."""
+        process = picked(pick, self._working())
+        for each in options:
+            self.world.nest(process, each)
+        if waits:
+            self.a_task_waits(pick, waits)
+
+    @precondition(lambda self: self._working())
+    @rule(pick=PICKS, waits=st.booleans())
+    def a_task_waits(self, pick: int, waits: bool) -> None:
+        """Or goes on."""
+        process = picked(pick, self._working())
+        self.world.client_in(process).post(TaskWaits(process.run.job.task_id, waits))
 
     @precondition(lambda self: self.world.jobs)
     @rule(pick=PICKS, force=FORCES, grace=GRACES, way=st.sampled_from(WAYS))
@@ -167,6 +215,10 @@ class Contract(RuleBasedStateMachine):
     def somebody_kills_a_process(self, pick: int) -> None:
         picked(pick, list(self.world.engine.processes.values())).die()
 
+    @rule(pick=PICKS, end=st.sampled_from(End), back=st.integers(1, 3))
+    def a_process_says_what_is_over(self, pick: int, end: End, back: int) -> None:
+        self.world.engine.hears_nonsense(picked(pick, list(self.world.engine.processes.values())), end, back)
+
     @precondition(lambda self: self.world.engine.core.next_deadline() is not None)
     @rule()
     def the_engine_wakes(self) -> None:
@@ -237,7 +289,7 @@ class Contract(RuleBasedStateMachine):
 
 def begun(life: Contract, retries: int = 0) -> None:
     """A task, which runs."""
-    life.submit(0, [TaskOptions(retries=retries)], edited=False)
+    life.submit(0, [TaskOptions(retries=retries)])
     life.everything_moves()
 
 
@@ -306,7 +358,7 @@ def a_result_that_is_discarded(life: Contract) -> None:
 
 def a_death_and_a_death_before_the_run(life: Contract) -> None:
     begun(life)
-    life.submit(0, [TaskOptions()], edited=False)
+    life.submit(0, [TaskOptions()])
     life.world.engine.deliver(life.world.clients[0], 1)
     life.somebody_kills_a_process(0)
     life.somebody_kills_a_process(1)
@@ -321,6 +373,55 @@ def a_result_from_a_process_that_is_being_killed(life: Contract) -> None:
     life.everything_moves()
 
 
+def an_input_that_fails_and_one_that_is_cancelled(life: Contract) -> None:
+    for cancelled in (False, True):
+        begun(life)
+        life.submit(0, [TaskOptions()] * 2, inputs=[0])  # the second needs the first, which needs what runs
+        life.everything_moves()
+        if cancelled:
+            asked(life, force=True, grace=0.0)
+            life.the_engine_wakes()
+        else:
+            life.a_task_ends(0, End.FAILED)
+        life.everything_moves()
+
+
+def inputs_that_come_and_one_that_does_not(life: Contract) -> None:
+    life.create(0)
+    life.submit(0, [TaskOptions()], inputs=[0], keep=True)
+    life.everything_moves()
+    life.a_task_ends(0, End.SUCCESS)
+    life.everything_moves()
+    life.submit(0, [TaskOptions()] * 2, inputs=[0, 1])
+    life.everything_moves()
+    life.delete(0, 0)
+    life.delete(0, 1)
+    life.everything_moves()
+    life.submit(1, [TaskOptions()], inputs=[0])
+    life.everything_moves()
+
+
+def a_task_within_a_task_that_waits_and_is_killed(life: Contract) -> None:
+    begun(life)
+    life.a_task_submits_others(0, [TaskOptions()] * 3, waits=True)
+    life.everything_moves()
+    asked(life, force=True, grace=0.0)
+    life.the_engine_wakes()
+    for _ in range(3):
+        life.everything_moves()
+        life.the_engine_wakes()
+
+
+def tasks_that_wait_and_do_not_say_so(life: Contract) -> None:
+    life.submit(0, [TaskOptions(capabilities=as_tuple({"gpu": 1})), TaskOptions()])
+    life.everything_moves()
+    for pick in range(2):
+        life.a_task_submits_others(pick, [TaskOptions()], waits=False)
+    life.everything_moves()
+    life.time_passes(STANDSTILL, busy=False)
+    life.everything_moves()
+
+
 SELDOM: list[Callable[[Contract], None]] = [
     a_refusal_that_comes_when_force_is_asked_for_and_an_end_by_the_deadline,
     a_refusal_and_a_late_obedience,
@@ -331,6 +432,10 @@ SELDOM: list[Callable[[Contract], None]] = [
     a_result_that_is_discarded,
     a_death_and_a_death_before_the_run,
     a_result_from_a_process_that_is_being_killed,
+    an_input_that_fails_and_one_that_is_cancelled,
+    inputs_that_come_and_one_that_does_not,
+    a_task_within_a_task_that_waits_and_is_killed,
+    tasks_that_wait_and_do_not_say_so,
 ]
 # Everything that has to happen, or little is proved.
 WORTH = {
@@ -357,11 +462,24 @@ WORTH = {
     "a result from a process being killed",
     "no such task",
     "forged",
+    "fell",
+    "fell with a cancel",
+    "parent cancelled",
+    "MissingObjects",
+    "lent",
+    "taken to wait",
+    "needed no more",
+    "killed with what it has submitted",
 }
 
 
-def test_the_contract_holds_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
+def not_permitted(*words: object) -> None:
+    raise AssertionError(words)
+
+
+def test_the_contract_holds_whatever_happens(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.CRITICAL, "scaler_notebook")  # what is forged makes the client log errors
+    monkeypatch.setattr(handling.log, "error", not_permitted)
     SEEN.clear()
     for example in SELDOM:
         life = Contract()
