@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from leaks import our_processes
@@ -289,7 +288,6 @@ class Replay(RuleBasedStateMachine):
 
 
 TestReplay = Replay.TestCase
-TestReplay.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 def test_real_tasks_on_real_threads_end_up_as_they_are(still: StillPublisher, host: StillHost) -> None:

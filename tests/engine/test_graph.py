@@ -390,7 +390,7 @@ def plainly(graph: dict[str, Any], key: str) -> tuple[Any, Exception | None]:
         return None, error
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graphs())
 def test_any_graph_is_what_a_plain_evaluator_says(
     executor: NotebookExecutor, drawn: tuple[dict[str, Any], list[str]]

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from waits import SAFETY, until_written
 
@@ -42,7 +42,6 @@ def file() -> Iterator[TextFile]:
     opened.close()
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=30), st.lists(st.integers(0, 120), max_size=8))
 def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int]) -> None:
     data, file = text.encode(), TextFile()

@@ -1,4 +1,4 @@
-"""The scheduler's decisions about inputs and nested tasks: examples, then any sequence; no memory is ever lost."""
+"""The scheduler's decisions about inputs and nested tasks: examples; no memory is ever lost."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scaler_notebook.engines.embedded import handling, nesting
 from scaler_notebook.engines.embedded.core import Core
@@ -40,7 +37,6 @@ class Memory:
     open: set[int] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
     finals: dict[str, str] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
     runs: dict[int, Task] = field(default_factory=dict)
     killed: dict[int, tuple[int, ...]] = field(default_factory=dict)
     more: int = 0
@@ -74,14 +70,12 @@ class Memory:
         assert task_id not in self.finals, "ended twice"
         self.finals[task_id] = word
         self.said.append(f"{task_id} {word}" + (f" by {origin}" if origin else ""))
-        if origin:
-            self.origins[task_id] = origin
 
     def suits(self, process: int, context: object) -> bool:
         return True
 
     def run_task(
-        self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...], *_: Any
+        self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...]
     ) -> None:
         assert task.task_id not in self.finals, "runs although it is over"
         assert [given.name for given in inputs] == list(dict.fromkeys(task.inputs))
@@ -101,9 +95,6 @@ class Memory:
 
     def surplus(self) -> int:
         return 0
-
-    def begins(self, *_: Any) -> None:
-        pass
 
 
 def task(task_id: str, inputs: Sequence[str] = (), keep: bool = False, parent: str = "", **options: Any) -> Task:
@@ -151,6 +142,21 @@ class Scene:
     def said(self) -> list[str]:
         said, self.hands.said = self.hands.said, []
         return said
+
+
+class Raising(logging.Handler):
+    """What the table does not permit is a bug."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise AssertionError(record.getMessage())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _errors_are_raised() -> Iterator[None]:
+    handler = Raising(logging.ERROR)
+    handling.log.addHandler(handler)
+    yield
+    handling.log.removeHandler(handler)
 
 
 # ---------------------------------------------------------------------- inputs
@@ -389,152 +395,3 @@ def test_when_nothing_moves_the_deepest_is_taken_to_wait() -> None:
     scene.end("child")
     scene.end("parent")
     assert scene.hands.more == 0
-
-
-# ---------------------------------------------------------------------- any sequence
-
-OWNERS = [ME, YOU]
-
-
-class Raising(logging.Handler):
-    """What the table does not permit is a bug."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        raise AssertionError(record.getMessage())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _errors_are_raised() -> Iterator[None]:
-    handler = Raising(logging.ERROR)
-    handling.log.addHandler(handler)
-    yield
-    handling.log.removeHandler(handler)
-
-
-class Scheduler(RuleBasedStateMachine):
-    """Whatever happens: what runs has its inputs, each task ends once, and no memory is lost."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scene = Scene(slots=2, processes=4)
-        self.hands, self.core = self.scene.hands, self.scene.core
-        self.names: list[str] = []
-        self.tasks: dict[str, tuple[bytes, Task]] = {}
-        self.objects: list[tuple[bytes, str]] = []
-        self.processes = 4
-
-    def _new(self) -> str:
-        self.names.append(f"t{len(self.names)}")
-        return self.names[-1]
-
-    @rule(
-        owner=st.sampled_from(OWNERS),
-        picks=st.lists(st.integers(0, 8), max_size=3),
-        keep=st.booleans(),
-        retries=st.integers(0, 1),
-    )
-    def submit(self, owner: bytes, picks: list[int], keep: bool, retries: int) -> None:
-        known = [name for o, name in self.objects if o == owner] + [n for n, (o, _) in self.tasks.items() if o == owner]
-        inputs = [known[-1 - pick % len(known)] for pick in picks] if known else []
-        new = task(self._new(), inputs, keep, retries=retries)
-        self.tasks[new.task_id] = owner, new
-        self.core.submit(owner, new, 0.0, CLOCK)
-
-    @precondition(lambda self: self.hands.runs)
-    @rule(pick=st.integers(0, 3), count=st.integers(1, 2))
-    def nest(self, pick: int, count: int) -> None:
-        process, parent = list(self.hands.runs.items())[pick % len(self.hands.runs)]
-        for _ in range(count):
-            new = task(self._new(), parent=parent.task_id)
-            owner = f"in {process}".encode()
-            self.tasks[new.task_id] = owner, new
-            self.core.submit(owner, new, 0.0, CLOCK, process)
-
-    @precondition(lambda self: self.hands.runs)
-    @rule(pick=st.integers(0, 3), waits=st.booleans())
-    def lend(self, pick: int, waits: bool) -> None:
-        process, parent = list(self.hands.runs.items())[pick % len(self.hands.runs)]
-        self.core.task_waits(process, parent.task_id, waits, 0.0, CLOCK)
-
-    @rule(owner=st.sampled_from(OWNERS))
-    def create(self, owner: bytes) -> None:
-        name = self._new()
-        sent = self.hands.new()
-        self.core.create(owner, name, sent)
-        self.hands.free(sent)  # the client's own
-        self.objects.append((owner, name))
-
-    @precondition(lambda self: self.names)
-    @rule(pick=st.integers(0, 20), owner=st.sampled_from(OWNERS))
-    def delete(self, pick: int, owner: bytes) -> None:
-        self.core.delete(owner, (self.names[pick % len(self.names)],))
-
-    @precondition(lambda self: self.hands.runs)
-    @rule(pick=st.integers(0, 3), end=st.sampled_from([End.SUCCESS, End.SUCCESS, End.FAILED]))
-    def end(self, pick: int, end: End) -> None:
-        process = list(self.hands.runs)[pick % len(self.hands.runs)]
-        del self.hands.runs[process]
-        self.core.process_ended_run(process, Ended(self.core._runs[process], end, self.hands.new()), 0.0, CLOCK)
-
-    @rule(pick=st.integers(0, 6))
-    def die(self, pick: int) -> None:
-        process = list(self.core._runs)[pick % len(self.core._runs)]
-        self._die(process)
-
-    def _die(self, process: int) -> None:
-        self.hands.runs.pop(process, None)
-        self.core.process_died(process, "it died", True, 0.0, CLOCK)
-        self.core.client_gone(f"in {process}".encode(), 0.0, CLOCK)
-        self.processes += 1
-        self.core.process_ready(self.processes, 0.0, CLOCK)
-
-    @precondition(lambda self: self.hands.killed)
-    @rule()
-    def reap(self) -> None:
-        for process in [p for p in self.hands.killed if p in self.core._runs]:
-            self._die(process)
-
-    @precondition(lambda self: self.tasks)
-    @rule(pick=st.integers(0, 20))
-    def cancel(self, pick: int) -> None:
-        name = list(self.tasks)[pick % len(self.tasks)]
-        self.core.cancel(self.tasks[name][0], TaskCancel(name, True), 0.0, CLOCK)
-
-    @rule(seconds=st.sampled_from([0.5, 20.0]))
-    def tick(self, seconds: float) -> None:
-        self.core.tick(seconds, CLOCK)
-
-    @rule(owner=st.sampled_from(OWNERS))
-    def gone(self, owner: bytes) -> None:
-        self.core.client_gone(owner, 0.0, CLOCK)
-
-    @invariant()
-    def what_runs_has_its_inputs_and_what_waits_may_still_have_them(self) -> None:
-        for record in self.core._records.values():
-            for name in record.task.inputs:
-                value = self.core._inputs._values[name]
-                assert value.claims > 0
-                assert value.payload is not None or name in self.core._records, "it waits for what never comes"
-
-    @invariant()
-    def slots_and_processes(self) -> None:
-        assert self.core._lent <= self.core._held.keys()
-        assert self.hands.more == len(self.core._lent)
-        free = [p for p in self.core._idle if p not in self.hands.killed]
-        if free and self.core._queue.next is not None:
-            assert len(self.core._held) >= self.core._slots + len(self.core._lent), "a task waits for nothing"
-
-    def teardown(self) -> None:
-        for owner in OWNERS:
-            self.core.client_gone(owner, 0.0, CLOCK)
-        for _ in range(50):
-            for process in [p for p in self.core._runs if p in self.core._held]:
-                self._die(process)
-            self.core.tick(1000.0, CLOCK)
-        assert self.core._records == {}
-        assert len(self.core._inputs) == 0
-        assert self.hands.open == set(), "memory that nobody frees"
-
-
-Scheduler.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
-TestAnySequence = Scheduler.TestCase

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, TimeoutError
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from future_observers import Followers, check_derived
 
-from scaler_notebook import CancelReason, ProcessorDiedError, ScalerFuture, TaskState
+from scaler_notebook import CancelReason, MissingObjects, ProcessorDiedError, ScalerFuture, TaskState
 from scaler_notebook.engines.embedded.core import MOST_HANDED
 from scaler_notebook.engines.embedded.handling import FIRST_BACKOFF
 from scaler_notebook.engines.embedded.inner import End
@@ -37,7 +37,7 @@ from scaler_notebook.protocol.states import Event
 
 if TYPE_CHECKING:
     from simulated_client import Connection
-    from simulated_engine import Process
+    from simulated_process import Process
 
 A, C, S = TaskCancelConfirmType, CancelReason, TaskState
 FORGOTTEN = "forgotten"  # the engine has nobody left to tell
@@ -51,18 +51,25 @@ ARROWS = {
     S.FINISHED: {S.CANCELLED},
     S.CANCELLED: set(),
 }
-ERRORS = {TaskResultType.FAILED: KeyError, TaskResultType.FAILED_WORKER_DIED: ProcessorDiedError}
+ERRORS = {
+    TaskResultType.FAILED: KeyError,
+    TaskResultType.FAILED_WORKER_DIED: ProcessorDiedError,
+    TaskResultType.MISSING_OBJECTS: MissingObjects,
+}
 
 
 class Job:
     """One task, from its submission to the end of everything."""
 
-    def __init__(self, connection: Connection, number: int, options: TaskOptions) -> None:
+    def __init__(
+        self, connection: Connection, number: int, options: TaskOptions, inputs: Sequence[str], keep: bool, parent: str
+    ) -> None:
         self.connection = connection
         self.owner = connection.owner
         self.task_id = f"{self.owner.decode()}-{number}"
         self.number = number
         self.options = options
+        self.inputs, self.keep, self.submitter = tuple(inputs), keep, parent
         self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", courier=self)
         self.followers = Followers(self.future)
         self.grace = 1.0  # of the next request
@@ -76,6 +83,14 @@ class Job:
         # the engine
         self.arrived = False
         self.place = (0, 0)  # in the engine's queue, whenever it is there: the smallest runs first
+        self.root = self.owner  # the client that is in no task
+        self.parent: Job | None = None  # as long as that runs
+        self.depth = 0
+        self.children: list[Job] = []
+        self.needed: list[Job] = []  # the tasks of which it has inputs
+        self.origin = ""  # the one that it falls with
+        self.gave = False  # a value to those that need it
+        self.fell: TaskResultType | None = None  # how those end if it gave none; None: as it was cancelled
         self.context: ClientContext | None = None  # of its client when it arrived
         self.orphaned = False  # its client is gone
         self.asked: bool | None = None  # strength of the strongest request that the engine has not answered
@@ -127,6 +142,36 @@ class Job:
         """If its run fails now: it is not asked to stop, its process is not being killed, and it has tries left."""
         return self.failed < self.options.retries and self.asked is None and not self.kill_is_due
 
+    @property
+    def queued(self) -> bool:
+        """Does it wait for a process alone, or for a capability?"""
+        unheld = self.arrived and self.process is None and self.rests is None and not self.last
+        return unheld and all(needed.last for needed in self.needed)
+
+    def due(self, now: float) -> bool:
+        """Is its process to go now, as the end of its grace period, or with the task that has submitted it?"""
+        over = self.asked is True and now >= self.deadline
+        return self.kill_is_due or over or (self.parent is not None and self.parent.due(now))
+
+    def abandons(self) -> None:
+        """What it has submitted ends with it."""
+        for child in list(self.children):
+            child.is_orphaned()
+
+    def is_orphaned(self) -> None:
+        """Nobody waits for it any more, nor for what it has submitted."""
+        self.orphaned = True
+        if self.process is None and not self.last:
+            self.last, self.rests = FORGOTTEN, None
+            self._leaves_parent()
+        elif self.process is not None and not self.process.killed:  # else it has, or does when it is reaped
+            self.abandons()
+
+    def _leaves_parent(self) -> None:
+        if self.parent is not None:
+            self.parent.children.remove(self)
+            self.parent = None
+
     def backs_off(self, now: float) -> None:
         """The engine has heard that its run failed."""
         assert not self.last, "it has tries left, and no result"
@@ -166,15 +211,30 @@ class Job:
                 self.announced = True
             case TaskLog():
                 assert self.failed < self.options.retries, "a death is in the output if it is not the result"
+            case TaskResult(outcome=TaskResultType.MISSING_OBJECTS):
+                assert not self.handed_to
+                self.last = "missing"
+            case TaskResult(origin=origin) | TaskCancelConfirm(origin=origin) if origin:
+                assert not self.handed_to, "what lacks an input never runs"
+                result = message.outcome if isinstance(message, TaskResult) else None
+                whose = [each for each in self.needed if origin in (each.task_id, each.origin)]
+                fell = [each for each in whose if each.last and not each.gave and each.fell is result]
+                assert fell, "it falls with an input, and as that did"
+                self.origin, self.fell, self.last = origin, result, "fallen"
+                SEEN["fell" if result else "fell with a cancel"] += 1
             case TaskResult(outcome=TaskResultType.FAILED_WORKER_DIED):
                 assert self.process is not None
                 assert self.process.reaped, "FailedWorkerDied: its process is dead"
                 assert self.end is None
                 assert self.asked is None, "it was asked to stop, and has: Canceled"
-                self.last = "died"
+                self.fell, self.last = message.outcome, "died"
             case TaskResult():
                 assert self.end is (End.SUCCESS if message.outcome is TaskResultType.SUCCESS else End.FAILED)
                 SEEN["a result from a process being killed"] += self.process is not None and self.process.killed
+                if self.asked is None and not self.kill_is_due:
+                    self.gave = message.outcome is TaskResultType.SUCCESS
+                    self.fell = message.outcome
+                self._is_left()
                 self.last = "result"
             case TaskCancelConfirm(answer=A.CANCEL_FAILED):
                 assert self.held, "CancelFailed: it still runs"
@@ -200,6 +260,13 @@ class Job:
                 raise AssertionError(f"{message} is not for this task")
         if self.last:
             self.asked = self.rests = None
+            self._leaves_parent()
+
+    def _is_left(self) -> None:
+        """It has not waited for what it has submitted, which goes on."""
+        for child in self.children:
+            child.parent = None
+        self.children.clear()
 
     # ------------------------------------------------------------------ what its client does and hears
 
@@ -237,7 +304,7 @@ class Job:
 
     def hears(self, message: EngineMessage) -> None:
         """A message is about to reach the future."""
-        if isinstance(message, TaskResult):
+        if isinstance(message, TaskResult):  # an error's too, which is kept until somebody looks at it
             self.frames += [weakref.ref(buffer) for buffer in message.payload.buffers]
         if self.ended is not None:
             return
@@ -251,6 +318,8 @@ class Job:
                     self._is_cancelled(C.FINISHED_FIRST if success else C.FAILED_FIRST)
                 else:
                     self._ends(S.FINISHED)
+            case TaskCancelConfirm(answer=A.CANCELED, origin=origin) if origin and not self.unanswered:
+                self._ends(C.PARENT_CANCELLED)
             case TaskCancelConfirm(answer=A.CANCELED):
                 self._is_cancelled(C.STOPPED if self.process is not None or self.failed else C.NEVER_STARTED)
             case TaskCancelConfirm(answer=A.CANCEL_NOT_FOUND) if self.unanswered:
@@ -326,8 +395,8 @@ class Job:
                 assert self.end is not None or self.process is None or self.process.reaped, "timed out: it is over"
             elif reason in (C.FINISHED_FIRST, C.FAILED_FIRST) and self.end is not None:
                 assert (reason is C.FINISHED_FIRST) == (self.end is End.SUCCESS)
-        else:
-            assert kept == (self.outcome is TaskResultType.SUCCESS), "FINISHED when the bytes are on this machine"
+        elif self.outcome is TaskResultType.SUCCESS:
+            assert kept == (not self.keep), "FINISHED when the bytes are on this machine, if they are to be"
 
     def look(self, value: Any) -> None:
         """Somebody asks for the result; it must be there, or say why not, without waiting."""
@@ -344,7 +413,7 @@ class Job:
         elif self.outcome is None:
             assert shown is self.error
         elif self.outcome is TaskResultType.SUCCESS:
-            assert shown == value
+            assert self.keep or shown == value
         else:
             assert type(shown) is ERRORS[self.outcome]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from contract_rules import SEEN, Job, forged, harmless
 
 from scaler_notebook.client.manager import FutureManager
 from scaler_notebook.protocol.addressing import Sender, shortened
-from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, Payload, Task, TaskOptions
+from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, ObjectCreate, Payload, Task, TaskOptions
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Connection:
         self.owner = owner
         self.manager = FutureManager()
         self.jobs: dict[str, Job] = {}
+        self.objects: list[str] = []
         self.sender = Sender()
         self.to_engine: deque[ClientMessage] = deque()
         self.to_client: deque[EngineMessage] = deque()
@@ -54,11 +56,18 @@ class Connection:
     def post(self, message: ClientMessage) -> None:
         self.to_engine.append(message)
 
-    def submit(self, number: int, options: TaskOptions) -> Job:
-        job = self.jobs[f"{self.owner.decode()}-{number}"] = Job(self, number, options)
+    def submit(
+        self, number: int, options: TaskOptions, inputs: Sequence[str] = (), keep: bool = False, parent: str = ""
+    ) -> Job:
+        job = Job(self, number, options, inputs, keep, parent)
+        self.jobs[job.task_id] = job
         self.manager.add(job.future)
         self.post(task_of(job))
         return job
+
+    def create(self, name: str) -> None:
+        self.objects.append(name)
+        self.post(ObjectCreate(name, success(name)))
 
     def arriving(self, count: int) -> list[ClientMessage]:
         """What the client sent, as the engine decodes it: one batch."""
@@ -104,7 +113,8 @@ class Connection:
 
 
 def task_of(job: Job) -> Task:
-    return Task(job.task_id, "", FUNCTIONS[job.number % len(FUNCTIONS)], Payload(job.task_id.encode()), job.options)
+    function, arguments = FUNCTIONS[job.number % len(FUNCTIONS)], Payload(job.task_id.encode())
+    return Task(job.task_id, "", function, arguments, job.options, job.inputs, job.keep, job.keep, job.submitter)
 
 
 def snapshot(job: Job) -> tuple[Any, ...]:

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from contract_rules import FORGOTTEN, SEEN, Job
 from simulated_client import Connection, success, task_of
-from unused_effects import UnusedEffects
+from simulated_process import Memory, Process, Run
 
+from scaler_notebook import DisconnectedError
 from scaler_notebook.engines.embedded.core import Core
 from scaler_notebook.engines.embedded.inner import End, Ended, Input
-from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.engines.embedded.nesting import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.addressing import Receiver, completed
 from scaler_notebook.protocol.messages import (
     ClientContext,
     ClientDisconnect,
     ClientMessage,
     EngineMessage,
+    ObjectCreate,
+    ObjectDelete,
     Payload,
     Task,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskResult,
+    TaskWaits,
 )
 
 SLOTS, SPARES = 2, 1
 CAPABILITIES = {"gpu": 1, "disk": 2}
 EPOCH = 1_000_000.0  # seconds since the epoch when a simulation begins
-FAILURE = payloads.dump(failures.describe(KeyError("mine"), ()))
 
 
 @dataclass
@@ -40,84 +44,7 @@ class Clock:
         return EPOCH + self.now
 
 
-@dataclass
-class Run:
-    """A run as its process sees it."""
-
-    seq: int
-    job: Job
-    begun: bool = False
-    stubborn: bool = False  # it has caught the interrupt, and goes on
-
-
-@dataclass
-class Process:
-    """A task process, and the scheduler's view of it."""
-
-    pid: int
-    # the process itself
-    run: Run | None = None
-    asked: int = 0  # the run that its page of shared memory names
-    begun: int = 0  # the run that it says there to have begun
-    written: list[Ended] = field(default_factory=list)  # into its socket, and not read yet
-    dead: bool = False
-    # the scheduler
-    ready: bool = False
-    importing: bool = False
-    modules: str | None = None  # state of the user's modules when it imported them
-    outdated: bool = False  # it was found to have imported older ones
-    seq: int = 0
-    holds: Job | None = None
-    killed: bool = False
-    lingers: bool = False  # it is waited for, but something that it started is not gone yet
-    reaped: bool = False
-
-    @property
-    def works(self) -> bool:
-        return self.run is not None and self.run.begun
-
-    @property
-    def obeys(self) -> bool:
-        """Has the interrupt reached its run, which may end by it?"""
-        return self.run is not None and self.run.begun and self.asked == self.run.seq and not self.run.stubborn
-
-    def begin(self) -> None:
-        """It takes what it was handed; an ask that came before stops that without a line of it run."""
-        run = self.run
-        assert run is not None
-        self.begun = run.seq
-        if self.asked == run.seq:
-            self._write(End.STOPPED)
-        else:
-            run.begun = True
-            run.job.begins()
-
-    def end(self, end: End) -> None:
-        """The task's code ends, and the process writes how."""
-        assert self.run is not None
-        self.run.job.end = end
-        self._write(end)
-
-    def interrupted(self, obeys: bool) -> None:
-        """What the interrupt does to the task."""
-        assert self.run is not None
-        if obeys:
-            self.end(End.STOPPED)
-        else:
-            self.run.stubborn = True
-
-    def _write(self, end: End) -> None:
-        assert self.run is not None
-        payload = {End.SUCCESS: success(self.run.job.task_id), End.FAILED: FAILURE}.get(end, Payload(b""))
-        self.written.append(Ended(self.run.seq, end, payload))
-        self.run = None
-
-    def die(self) -> None:
-        """Whatever killed it. It is not waited for yet."""
-        self.dead, self.run = True, None
-
-
-class Engine(UnusedEffects):
+class Engine:
     """A scheduler process: the real core, with simulated hands."""
 
     def __init__(self, clock: Clock, first_pid: int) -> None:
@@ -129,10 +56,19 @@ class Engine(UnusedEffects):
         self.jobs: dict[str, Job] = {}
         self.processes: dict[int, Process] = {}
         self.pids = first_pid
+        self.memory = Memory()
+        self.homes: dict[bytes, Process] = {}  # of the clients within tasks
+        self.objects: dict[str, bytes] = {}  # those of clients, and tasks, that may be named: their owners
+        self.acts = 0
+        self.more = 0
         self._fill()
 
+    @property
+    def size(self) -> int:
+        return SLOTS + SPARES + self.more
+
     def _fill(self) -> None:
-        while len(self.processes) < SLOTS + SPARES:
+        while len(self.processes) < self.size:
             self.pids += 1
             self.processes[self.pids] = Process(self.pids)
 
@@ -155,18 +91,59 @@ class Engine(UnusedEffects):
                 task = completed(message, self.receivers[owner])
                 sent = task_of(job)
                 assert (task.function.data, task.arguments) == (sent.function.data, sent.arguments)
-                job.arrived, job.context = True, self.contexts.get(owner)
-                job.place = -task.options.priority, len(self.jobs)
-                self.jobs[job.task_id] = job
-                self.core.submit(owner, task, now, self.clock.time)
+                self._submit(job, task)
             case TaskCancel():
                 self._cancel(owner, message)
             case ClientContext():
                 self.contexts.pop(owner, None)
                 self.contexts[owner] = message
                 self.core.move(owner, message)
+            case ObjectCreate():
+                sent = self.memory.taken(message.content)
+                self.core.create(owner, message.object_id, sent)
+                self.memory.free(sent)  # the client's own
+                self.objects[message.object_id] = owner
+            case ObjectDelete():
+                self.core.delete(owner, message.object_ids)
+                for name in message.object_ids:
+                    if self.objects.get(name) == owner:
+                        del self.objects[name]
+            case TaskWaits():
+                home = self.homes[owner]
+                self.core.task_waits(home.pid, message.task_id, message.waits, now, self.clock.time)
+                if home.holds is not None and home.holds.task_id == message.task_id:
+                    assert (home.pid in self.lent) == message.waits, "a task that waits lends its slot"
             case ClientDisconnect():
                 self.client_gone(owner)
+
+    def _submit(self, job: Job, task: Task) -> None:
+        home = self.homes.get(job.owner)
+        job.arrived, job.context = True, self.contexts.get(job.owner)
+        priority = task.options.priority
+        if home is not None and home.holds is not None and home.holds.task_id == task.parent:
+            job.parent = parent = home.holds
+            parent.children.append(job)
+            job.root, job.depth = parent.root, parent.depth + 1
+            priority = max(priority, -parent.place[0])
+        job.place = -priority, len(self.jobs) - job.depth * DEEPEST_FIRST
+        own = {name: other for name, other in self.jobs.items() if other.owner == job.owner and not other.last}
+        kept = {name for name, owner in self.objects.items() if owner == job.owner}
+        there = own.keys() | {name for name in kept if name not in self.jobs or self.jobs[name].gave}
+        claimed = {name for other in self.jobs.values() if not other.last for name in other.inputs}
+        self.jobs[job.task_id] = job
+        job.needed = [own[name] for name in dict.fromkeys(task.inputs) if name in own]
+        self.core.submit(job.owner, task, self.clock.now, self.clock.time, home.pid if home is not None else 0)
+        if job.last == "missing":
+            assert not there >= set(task.inputs), "its inputs are there, or to come"
+        else:
+            assert there | claimed >= set(task.inputs), "nobody has such an input"
+            if task.keep:
+                self.objects[job.task_id] = job.owner
+
+    @property
+    def lent(self) -> set[int]:
+        """The processes whose tasks wait for others."""
+        return self.core._lent
 
     def _cancel(self, owner: bytes, request: TaskCancel) -> None:
         job = self.jobs.get(request.task_id)
@@ -183,11 +160,14 @@ class Engine(UnusedEffects):
         self.core.submit(b"somebody", task_of(job), self.clock.now, self.clock.time)
 
     def client_gone(self, owner: bytes) -> None:
-        theirs = [job for job in self.jobs.values() if job.owner == owner and not job.last]
+        theirs = [
+            job
+            for job in self.jobs.values()
+            if not job.last and (job.root == owner or (job.owner == owner and job.parent is not None))
+        ]
         for job in theirs:
-            job.orphaned = True
-            if job.process is None:
-                job.last, job.rests = FORGOTTEN, None
+            job.is_orphaned()
+        self.objects = {name: whose for name, whose in self.objects.items() if whose != owner}
         self.core.client_gone(owner, self.clock.now, self.clock.time)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
@@ -195,7 +175,23 @@ class Engine(UnusedEffects):
 
     # ------------------------------------------------------------------ the core's hands
 
+    def keep(self, payload: Payload) -> Payload:
+        return self.memory.taken(self.memory.content(payload))
+
+    def free(self, payload: Payload) -> None:
+        self.memory.free(payload)
+
+    def lend(self, slots: int) -> None:
+        assert slots == len(self.lent), "a process for each slot that is lent"
+        self.more = slots
+        SEEN["lent"] += slots > 0
+        self._fill()
+
+    def surplus(self) -> int:
+        return max(0, len(self.processes) - self.size)
+
     def tell(self, owner: bytes, message: EngineMessage) -> None:
+        self.acts += 1
         job = self.jobs.get(message.task_id)
         if isinstance(message, TaskCancelConfirm) and message.answer is TaskCancelConfirmType.CANCEL_NOT_FOUND:
             assert job is None or job.last or job.owner != owner, "CancelNotFound: the engine does not know it"
@@ -203,6 +199,10 @@ class Engine(UnusedEffects):
         else:
             assert job is not None
             job.told(owner, message, self.clock.now)
+            if isinstance(message, TaskResult):
+                given = self.memory.content(message.payload)
+                self.memory.free(message.payload)  # it is the client's now
+                message = replace(message, payload=given)
         self.connections[owner].to_client.append(message)
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
@@ -220,6 +220,7 @@ class Engine(UnusedEffects):
         inputs: tuple[Input, ...],
     ) -> None:
         job, taker = self.jobs[task.task_id], self.processes[process]
+        self.acts += 1
         assert taker.ready, "handed to a process that is not ready"
         assert not taker.killed, "handed to a dying process"
         assert not taker.importing
@@ -228,24 +229,29 @@ class Engine(UnusedEffects):
         assert seq > taker.seq, "interrupts name the run"
         assert last == (job.failed == job.options.retries)
         assert job is self.next(), "by priority, then in the order of submission, as far as capabilities are free"
+        assert [each.name for each in inputs] == list(dict.fromkeys(task.inputs))
+        for each in inputs:
+            assert self.memory.content(each.value) == success(each.name), "it has the values that it names"
         job.handed(taker, context)
         taker.seq, taker.holds = seq, job
         if context is not None:
             taker.modules = context.modules
         if not taker.dead:
             taker.run = Run(seq, job)
-        assert sum(p.holds is not None for p in self.processes.values()) <= SLOTS, "no more runs than slots"
+        assert self._holding() <= SLOTS + len(self.lent), "no more runs than slots"
+
+    def _holding(self) -> int:
+        return sum(process.holds is not None for process in self.processes.values())
 
     def next(self) -> Job | None:
         """The queued task that is to run."""
         free = dict(CAPABILITIES)
         for process in self.processes.values():
-            for used in process.holds.options.capabilities if process.holds is not None else ():
-                free[used.name] -= used.amount
-        assert min(free.values()) >= 0, "no more of a capability than there is"
+            if process.holds is not None and process.pid not in self.lent:
+                for used in process.holds.options.capabilities:
+                    free[used.name] -= used.amount
         waited_for: set[str] = set()
-        queued = [job for job in self.jobs.values() if job.process is None and job.rests is None and not job.last]
-        for job in sorted((job for job in queued if job.arrived), key=lambda job: job.place):
+        for job in sorted((job for job in self.jobs.values() if job.queued), key=lambda job: job.place):
             needs = job.options.capabilities
             names = {wanted.name for wanted in needs}
             if not names & waited_for and all(free[wanted.name] >= wanted.amount for wanted in needs):
@@ -255,6 +261,7 @@ class Engine(UnusedEffects):
         return None
 
     def interrupt(self, process: int, seq: int) -> None:
+        self.acts += 1
         asked = self.processes[process]
         assert asked.holds is not None, "An interrupt never reaches our own code"
         assert asked.seq == seq, "An interrupt never reaches the next task"
@@ -262,14 +269,20 @@ class Engine(UnusedEffects):
         asked.asked = seq
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
+        self.acts += 1
         victim = self.processes[process]
         assert not victim.killed, "killed once"
         job = victim.holds
+        running: set[int] = set()
         if job is None:
-            assert victim.outdated, "an idle process has done nothing"
+            assert victim.outdated or self.surplus(), "an idle process has done nothing"
+            SEEN["needed no more"] += not victim.outdated
         else:
-            due = job.asked is True and self.clock.now >= job.deadline
-            assert job.kill_is_due or due, "force=False: asked, never killed; force=True: after the grace period"
+            assert job.due(self.clock.now), "force=False: asked, never killed; force=True: after the grace period"
+            running = {child.process.pid for child in job.children if child.process is not None and child.held}
+            job.abandons()
+        assert set(others) == running, "it is gone when what it has submitted is"
+        SEEN["killed with what it has submitted"] += bool(running)
         victim.killed = True
 
     # ------------------------------------------------------------------ processes
@@ -297,6 +310,9 @@ class Engine(UnusedEffects):
                 job.stopped = True
             else:
                 process.holds = None
+            if again:
+                job.abandons()
+            ended = replace(ended, payload=self.memory.taken(ended.payload))
             self.core.process_ended_run(process.pid, ended, self.clock.now, self.clock.time)
             if again:
                 job.backs_off(self.clock.now)
@@ -317,13 +333,26 @@ class Engine(UnusedEffects):
         if job is not None and not begun:
             job.loses_process()
         again = job is not None and job.process is process and job.tried_again
-        if process.ready:
-            self.core.process_died(process.pid, "it died", begun, self.clock.now, self.clock.time)
+        if job is not None:
+            job.abandons()
+        self.core.process_died(process.pid, "it died", begun, self.clock.now, self.clock.time)
         if job is not None and again:
             job.backs_off(self.clock.now)
         assert job is None or job.last or job.process is not process, "a task ends with its process, once it has begun"
         del self.processes[process.pid]
+        if process.client is not None:
+            self.client_gone(process.client.owner)
+            process.client.to_engine.clear()
+            process.client.lose(DisconnectedError("gone"))
         self._fill()
+
+    def hears_nonsense(self, process: Process, end: End, back: int) -> None:
+        """The end of a run that is over, and the death of nobody, change nothing."""
+        before = self.acts
+        ended = Ended(process.seq - back, end, self.memory.taken(success("late")))
+        self.core.process_ended_run(process.pid, ended, self.clock.now, self.clock.time)
+        self.core.process_died(0, "it died", False, self.clock.now, self.clock.time)
+        assert self.acts == before
 
     # ------------------------------------------------------------------ time
 
@@ -331,7 +360,9 @@ class Engine(UnusedEffects):
         for job in self.jobs.values():
             if job.rests is not None and job.rests <= self.clock.now:
                 job.rests = None
+        before = len(self.lent)
         self.core.tick(self.clock.now, self.clock.time)
+        SEEN["taken to wait"] += len(self.lent) > before
         deadline = self.core.next_deadline()
         assert deadline is None or deadline > self.clock.now, "it is due and was not done"
         for job in self.jobs.values():
@@ -341,6 +372,9 @@ class Engine(UnusedEffects):
 
     def check(self) -> None:
         for job in self.jobs.values():
+            assert job.last or all(needed.gave or not needed.last for needed in job.needed), (
+                "it waits for what never comes"
+            )
             owner = None if job.last else job.owner
             assert self.core.owner(job.task_id) == owner, "what is over has left the tables, and nothing else has"
             if job.held and job.asked is not None and job.process is not None and not job.process.killed:
@@ -358,9 +392,24 @@ class Engine(UnusedEffects):
         assert self.core.latest_context is next(reversed(self.contexts.values()), None)
         queued = self.next() is not None
         assert self.core.has_queue == queued
-        busy = sum(process.holds is not None for process in self.processes.values())
+        assert self.more == len(self.lent)
+        held = [process.holds for process in self.processes.values() if process.holds and process.pid not in self.lent]
+        if held and all(job.children for job in held) and any(job.queued for job in self.jobs.values()):
+            wakes = self.core.next_deadline()
+            assert wakes is not None, "nothing would ever move"
+            assert wakes <= self.clock.now + STANDSTILL
         free = [p for p in self.processes.values() if p.ready and not (p.importing or p.killed or p.holds)]
-        assert not (queued and free and busy < SLOTS), "a task waits although a slot and a process are free"
+        assert not (queued and free and self._holding() < SLOTS + len(self.lent)), (
+            "a task waits although a slot and a process are free"
+        )
+
+    def check_empty(self) -> None:
+        """When everything has ended, and every client has gone."""
+        for owner in list(self.receivers):
+            self.client_gone(owner)
+        assert self.core._records == {}
+        assert len(self.core._inputs) == 0, "what nobody can name any more is kept"
+        assert self.memory.open == {}, "memory that nobody frees"
 
     def die(self) -> None:
         """The scheduler dies, and its processes with it."""

@@ -6,15 +6,16 @@ processes are late in every order that they can be late in. What passes is shown
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
 
-from contract_rules import Job
+from contract_rules import FORGOTTEN, Job
 from future_observers import callbacks_done
 from simulated_client import Connection, value_of
-from simulated_engine import Clock, Engine, Process
+from simulated_engine import Clock, Engine
+from simulated_process import Process
 
 from scaler_notebook import DisconnectedError, EngineLostError
 from scaler_notebook.engines.embedded.inner import End
@@ -34,14 +35,27 @@ class Simulation:
         self.engine = Engine(self.clock, 0)
         self.clients = [self._connection(), self._connection()]
 
-    def _connection(self) -> Connection:
-        connection = Connection(f"client{len(self.connections)}".encode())
+    def _connection(self, name: bytes = b"") -> Connection:
+        connection = Connection(name or f"client{len(self.connections)}".encode())
         self.connections.append(connection)
         self.engine.connect(connection)
         return connection
 
-    def submit(self, client: int, options: TaskOptions) -> None:
-        self.jobs.append(self.clients[client].submit(len(self.jobs), options))
+    def submit(self, client: int, options: TaskOptions, inputs: Sequence[str] = (), keep: bool = False) -> None:
+        self.jobs.append(self.clients[client].submit(len(self.jobs), options, inputs, keep))
+
+    def nest(self, process: Process, options: TaskOptions) -> None:
+        """The task that runs there submits another."""
+        assert process.run is not None
+        client = self.client_in(process)
+        self.jobs.append(client.submit(len(self.jobs), options, parent=process.run.job.task_id))
+
+    def client_in(self, process: Process) -> Connection:
+        """The client that the tasks of a process are."""
+        if process.client is None:
+            process.client = self._connection(f"within{process.pid}".encode())
+            self.engine.homes[process.client.owner] = process
+        return process.client
 
     def disconnect(self, client: int, leaves: bool) -> None:
         """A client closes its connection, or its process dies; whoever uses it then has a new one."""
@@ -140,10 +154,11 @@ class Simulation:
                 break
         for job in self.jobs:
             job.look(value_of(job.task_id))
-        assert all(job.future.done() for job in self.jobs), f"nothing is lost silently: {self.jobs}"
+            left = job.submitter and job.last == FORGOTTEN  # with the run that has submitted it
+            assert job.future.done() or left, f"nothing is lost silently: {job}"
         assert self._quiet()
         assert self.engine.core.running == []
-        assert all(connection.manager.unfinished() == [] for connection in self.connections)
+        self.engine.check_empty()
 
     def _quiet(self) -> bool:
         under_way = any(c.to_engine or c.to_client for c in self.connections)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler_notebook.engines.embedded.line import SPARE_MARKS, Line
@@ -11,7 +11,6 @@ from scaler_notebook.engines.embedded.line import SPARE_MARKS, Line
 STEPS = st.lists(st.none() | st.integers(0, 99) | st.sampled_from([-1.0, 0.0, 0.5]), max_size=200)
 
 
-@settings(max_examples=200, deadline=None)
 @given(STEPS)
 def test_the_first_is_the_smallest_of_those_that_are_there(steps: list[int | float | None]) -> None:
     line, there = Line(), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler_notebook.client.output import Output
@@ -56,7 +56,6 @@ displays = st.tuples(kinds, st.sampled_from(["", "x", "y"]))
 steps = st.lists(st.one_of(writes, displays, st.just(("look", ""))), max_size=40)
 
 
-@settings(max_examples=500, deadline=None)
 @given(steps, st.booleans())
 def test_the_same_is_shown_at_every_look_and_no_text_is_lost(steps: list[Step], settles: bool) -> None:
     screen, some, every = Screen(), Output(), Everything()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scaler_notebook.engines.embedded import stream
@@ -76,7 +76,6 @@ def endless(steps: list[int]) -> Iterator[int]:
         yield max(*steps, 50_000)
 
 
-@settings(max_examples=60, deadline=None)
 @given(BATCHES, STEPS)
 @example([[b""], [b"", b""]], [1])
 @example([[b"x" * 5] * 3, [frame(CHUNK + 1, 3)], [b"", frame(2 * CHUNK, 1), b""]], [1] * 60)
@@ -137,7 +136,6 @@ def test_the_end_of_the_stream_within_a_batch_gives_nothing(cut: int) -> None:
 # ---------------------------------------------------------------------- sending
 
 
-@settings(max_examples=30, deadline=None)
 @given(BATCHES)
 @example([[frame(1_500_000, 7), b"", b"tail"], [b"next"]])
 @example([[b"%d" % i for i in range(2 * IOV + 3)], [b""] * (IOV + 1)])
@@ -245,7 +243,6 @@ def test_a_malformed_head_is_a_protocol_error(head: bytes) -> None:
         feed(head)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60))
 def test_random_bytes_are_batches_or_a_protocol_error(data: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:

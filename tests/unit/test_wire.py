@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler_notebook.engines.embedded.inner import INNER_CODEC, InnerMessage, Input
@@ -36,9 +36,6 @@ CODECS: dict[str, tuple[Codec[Any], tuple[type, ...]]] = {
 }
 CLASSES = [(codec, cls) for codec, classes in CODECS.values() for cls in classes]
 NAMES = [cls.__name__ for _, cls in CLASSES]
-
-SLOW = settings(max_examples=60, deadline=None)
-FAST = settings(max_examples=300, deadline=None)
 
 SMALL = st.binary(max_size=40)
 SEEDS = st.binary(min_size=1, max_size=9)
@@ -98,7 +95,6 @@ def survives(frames: Sequence[Buffer]) -> None:
 
 @pytest.mark.parametrize(("codec", "cls"), CLASSES, ids=NAMES)
 def test_every_class_has_a_wire_form_and_comes_back_equal(codec: Codec[Any], cls: type) -> None:
-    @SLOW
     @given(values(cls))
     def round_trip(message: Any) -> None:
         (back,) = codec.decode(as_received(codec.encode([message])))
@@ -112,7 +108,6 @@ def test_every_class_has_a_wire_form_and_comes_back_equal(codec: Codec[Any], cls
 def test_batches_keep_their_messages_and_the_order(name: str) -> None:
     codec, classes = CODECS[name]
 
-    @SLOW
     @given(batches(classes))
     def round_trip(batch: list[Any]) -> None:
         assert codec.decode(as_received(codec.encode(batch))) == batch
@@ -361,7 +356,6 @@ def test_deep_nesting_is_refused_wherever_it_stands(depth: int, before: bytes, a
 ENGINE_BATCHES = batches(CODECS["engine"][1])
 
 
-@FAST
 @given(ENGINE_BATCHES, st.data())
 def test_frames_that_lack_or_exceed_are_refused(batch: list[Any], data: st.DataObject) -> None:
     frames = ENGINE_CODEC.encode(batch)
@@ -373,7 +367,6 @@ def test_frames_that_lack_or_exceed_are_refused(batch: list[Any], data: st.DataO
         refused(ENGINE_CODEC, frames[:-1])
 
 
-@FAST
 @given(ENGINE_BATCHES, st.data())
 def test_changed_bytes_never_raise_anything_else(batch: list[Any], data: st.DataObject) -> None:
     frames = ENGINE_CODEC.encode(batch)
@@ -386,7 +379,6 @@ def test_changed_bytes_never_raise_anything_else(batch: list[Any], data: st.Data
     survives([bytes(head), *frames[1:]])
 
 
-@FAST
 @given(st.binary(max_size=80), st.lists(st.binary(max_size=5), max_size=2))
 def test_random_bytes_never_raise_anything_else(header: bytes, rest: list[bytes]) -> None:
     survives([header, *rest])
@@ -406,7 +398,6 @@ TREES = st.recursive(LEAVES, LISTS_AND_MAPS, max_leaves=8)
 HEADERS = st.lists(TREES | st.lists(TREES, max_size=6), max_size=3)
 
 
-@FAST
 @given(HEADERS, st.lists(st.binary(max_size=5), max_size=2))
 def test_random_structures_never_raise_anything_else(header: list[Any], rest: list[bytes]) -> None:
     survives([msgpack.packb(header), *rest])
