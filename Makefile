@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --durations=25
-UNIT := tests/unit tests/model tests/docs
+UNIT := tests/unit tests/model
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab check test test-all test-newest test-lowest lock style install browser clean

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from ipython_profile import make_profile
 from leaks import MARKER, Watch
 from shared_executor import GRACE, WORKERS, SharedExecutor
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 os.environ[MARKER] = secrets.token_hex(8)
 RUNTIME = tempfile.mkdtemp(prefix="sn-", dir="/tmp")  # short: sockets lie in it
 os.environ["XDG_RUNTIME_DIR"] = RUNTIME
+os.environ["IPYTHONDIR"] = str(Path(RUNTIME) / "ipython")
+make_profile(Path(os.environ["IPYTHONDIR"]))
 
 hypothesis.settings.register_profile("quick", max_examples=60, stateful_step_count=40, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("quick"), max_examples=1000)
@@ -57,6 +60,12 @@ def executor(shared_executor: SharedExecutor) -> Iterator[NotebookExecutor]:
     """A running executor with two workers on the real engine, and a short grace period; its processes have a past."""
     yield shared_executor.running()
     shared_executor.put_back()
+
+
+@pytest.fixture
+def no_shared_executor(shared_executor: SharedExecutor) -> None:
+    """For a test, by ``usefixtures``, that would find the engine of the shared executor: it is ended before."""
+    shared_executor.end()
 
 
 @pytest.fixture

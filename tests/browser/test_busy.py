@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import pytest
-from kernel_environments import SEND_LIKE_7_4, VERSIONS, kernel_name, kernel_specs
+from kernel_environments import VERSIONS, kernel_name, kernel_specs
 from lab import Lab, LabNotebook
+from packaging.version import Version
 from playwright.sync_api import Locator, expect
 
 pytestmark = pytest.mark.browser
 
-SETUP = """
+CELLS = [
+    """
 import asyncio, time
 from IPython.display import display
 from scaler_notebook import NotebookExecutor, as_completed, wait
@@ -26,6 +29,7 @@ def talk():
         print(n, flush=True)
         time.sleep(0.01)
 """
+]
 OUR_WAITS = {
     "result": "f.result()",
     "wait": "wait([f])",
@@ -52,8 +56,8 @@ class Setting:
 
     def hears(self, busy: str) -> bool:
         """Does a click reach this kernel while the user's own code is busy so?"""
-        newest = self.version in (None, "7.4.0")
-        return (self.subshells and (newest or self.version == "7.3.0")) or (newest and busy == "awaiting")
+        version = Version(self.version or metadata.version("ipykernel"))
+        return (self.subshells and version >= Version("7.1")) or (busy == "awaiting" and version >= Version("7.4"))
 
 
 TWENTY_MESSAGES = """tail => new Promise((resolve, reject) => {
@@ -77,11 +81,6 @@ SETTINGS = [DEFAULT, *(Setting(version, subshells) for version in VERSIONS for s
 def setting(request: pytest.FixtureRequest) -> Setting:
     chosen: Setting = request.param
     return chosen
-
-
-@pytest.fixture
-def cells(setting: Setting) -> list[str]:
-    return [SETUP + (SEND_LIKE_7_4 if setting.version == "7.3.0" else "")]
 
 
 @pytest.fixture

@@ -151,6 +151,7 @@ def test_tasks_wait_for_workers_that_never_come_and_can_be_cancelled() -> None:
         assert graph["c"].cancel(SAFETY)
 
 
+@pytest.mark.usefixtures("no_shared_executor")
 def test_without_an_address_outside_of_a_task() -> None:
     with pytest.raises(ValueError, match=r"No scheduler address provided.*not running inside a worker context"):
         Client()

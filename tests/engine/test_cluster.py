@@ -446,6 +446,7 @@ def test_a_death_is_told_from_an_end(cluster: LocalCluster) -> None:
 # ---------------------------------------------------------------------- shut down by a client
 
 
+@pytest.mark.usefixtures("no_shared_executor")
 def test_a_client_shuts_it_down(cluster: LocalCluster) -> None:
     pid = cluster.scheduler_pid
     with NotebookExecutor(cluster.address) as client, NotebookExecutor(cluster.address) as other:

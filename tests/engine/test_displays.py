@@ -61,12 +61,12 @@ def test_display_needs_no_import_as_in_a_notebook(executor: NotebookExecutor) ->
     assert [shown.bundle for shown in future.displays] == [bundle("bare")]
 
 
-def test_a_task_without_ipython_pays_nothing(executor: NotebookExecutor) -> None:
+def test_a_task_without_ipython_pays_nothing(new_executor: NotebookExecutor) -> None:
     def task() -> list[str]:
         publish({"text/plain": "by hand"})
         return [name for name in sys.modules if name.partition(".")[0] in ("IPython", "traitlets")]
 
-    future = executor.submit(task)
+    future = new_executor.submit(task)
     assert future.result(SAFETY) == []
     assert future.displays == (Display({"text/plain": "by hand"}, {}),)
 
@@ -204,7 +204,7 @@ def test_the_shell_is_one_for_all(executor: NotebookExecutor) -> None:
     assert str(future.logs) == ""
 
 
-def test_a_shell_of_the_tasks_own_is_left_alone(executor: NotebookExecutor) -> None:
+def test_a_shell_of_the_tasks_own_is_left_alone(new_executor: NotebookExecutor) -> None:
     def task() -> str:
         from IPython.core.interactiveshell import InteractiveShell
         from IPython.display import display
@@ -213,7 +213,7 @@ def test_a_shell_of_the_tasks_own_is_left_alone(executor: NotebookExecutor) -> N
         display("printed")
         return type(task_shell()).__name__ if task_shell() is own else "another"
 
-    future = executor.submit(task)
+    future = new_executor.submit(task)
     assert future.result(SAFETY) == "InteractiveShell"
     assert future.outputs() == ((OUT, "'printed'\n"),)
 

@@ -220,13 +220,13 @@ def test_output_arrives_while_the_task_runs(executor: NotebookExecutor) -> None:
     assert future.cancel()
 
 
-def test_arrays_come_and_go_and_are_writable(executor: NotebookExecutor) -> None:
+def test_arrays_come_and_go_and_are_writable(new_executor: NotebookExecutor) -> None:
     def double_in_place(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         array *= 2
         return array
 
     array = np.arange(1_000_000.0)
-    result = executor.submit(double_in_place, array).result(SAFETY)
+    result = new_executor.submit(double_in_place, array).result(SAFETY)
     assert np.array_equal(result, array * 2)
     result += 1
     assert array[1] == 1.0, "the task has a copy of its own"

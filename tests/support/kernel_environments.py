@@ -7,7 +7,6 @@ import subprocess
 import sys
 import venv
 from contextlib import AbstractContextManager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,6 @@ WITH_IPYTHON_8 = "6.29.5"
 MORE = {WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat")}
 MATRIX = pytest.mark.matrix
 VERSIONS = (WITH_IPYTHON_8, "6.31.0", "7.3.0", "7.4.0")
-
-# ipykernel 7.0 to 7.3, alone as with us, loses one request in some hundred: one that comes in while a reply goes out
-# lies unread in the socket. This is how 7.4 sends replies.
-SEND_LIKE_7_4 = """
-kernel = get_ipython().kernel; channels = kernel.shell_channel_thread; replies = channels.manager._main_to_shell_channel
-channels.io_loop.add_callback(replies.on_recv, channels.io_loop, kernel.shell_stream.send_multipart)
-"""
 
 
 def kernel_name(version: str) -> str:
@@ -57,9 +49,6 @@ IPYKERNELS = [INSTALLED, *(pytest.param(version, marks=MATRIX) for version in VE
 
 def kernel_of(version: str, *arguments: str) -> AbstractContextManager[Kernel]:
     """A kernel with one of :data:`VERSIONS` of ipykernel, or :data:`INSTALLED`; it ends with the block."""
-    number = metadata.version("ipykernel") if version == INSTALLED else version
-    if "7.0" <= number < "7.4":
-        arguments = (*arguments, f"--IPKernelApp.exec_lines={SEND_LIKE_7_4.strip().splitlines()!r}")
     if version == INSTALLED:
         return kernel(arguments=list(arguments))
     return kernel(kernel_name(version), kernel_specs(version), list(arguments))

@@ -53,7 +53,6 @@ class LabServer:
             "JUPYTER_DATA_DIR": str(self.home / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
             "JUPYTERLAB_SETTINGS_DIR": str(self.home / "settings"),
-            "IPYTHONDIR": str(self.home / "ipython"),
         }
         self.process = subprocess.Popen(
             [

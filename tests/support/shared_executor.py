@@ -27,6 +27,7 @@ class SharedExecutor:
 
     def __init__(self) -> None:
         self._executor: NotebookExecutor | None = None
+        self._scheduler = 0  # its process id
 
     def processes(self) -> set[int]:
         """The ids of the engine's own processes; not of what tasks have left running below them."""
@@ -44,6 +45,7 @@ class SharedExecutor:
         if self._executor is None:
             self._executor = NotebookExecutor(n_workers=WORKERS, grace=GRACE)
             self._executor.start()
+            self._scheduler = scheduler_of(self._executor).pid
         return self._executor
 
     def put_back(self) -> None:
@@ -69,7 +71,7 @@ class SharedExecutor:
         deadline = time.monotonic() + SAFETY
         while executor.is_running and not executor.is_shut_down:
             status = executor.engine_status()
-            if status is None or status.slots != WORKERS:
+            if status is None or scheduler_of(executor).pid != self._scheduler:
                 return False
             if not status.queued and not any(status.tasks) and not executor.unfinished():
                 return True
