@@ -8,6 +8,7 @@ import gc
 import importlib
 import os
 import sys
+import time
 from typing import Any
 
 import comm
@@ -50,7 +51,7 @@ class KernelState:
         self._undo()
         self._forget()
         left = self._watch.left()
-        if futures := roster.living():
+        if futures := await self._held():
             left["futures"] = futures
         if comms := set(comm.get_comm_manager().comms) - self._comms:
             left["comms"] = comms
@@ -96,6 +97,15 @@ class KernelState:
         self._shell.last_execution_result = None
         self._shell.reset(new_session=False)
         gc.collect()
+
+    async def _held(self) -> dict[str, list[type]]:
+        """Futures that somebody holds, although what the loop and other threads had in hand has had time to end."""
+        deadline = time.monotonic() + leaks.PATIENCE
+        while (futures := roster.living()) and time.monotonic() < deadline:
+            del futures
+            await asyncio.sleep(0.01)
+            gc.collect()
+        return {repr(future): [type(holder) for holder in gc.get_referrers(future)] for future in futures}
 
     def _undo(self) -> None:
         while self._patched:
