@@ -193,7 +193,8 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
 
         ``force`` and ``grace`` are those of :meth:`ScalerFuture.request_cancel`.
         """
-        for future in self._futures:
+        # What runs is asked last: nothing that is queued gets its place before its own request has arrived.
+        for future in sorted(self._futures, key=lambda future: future.state is TaskState.RUNNING):
             future.request_cancel_unfinished(force, grace)
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:

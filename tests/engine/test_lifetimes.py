@@ -232,6 +232,7 @@ def held_by(pid: int) -> int:
     return count
 
 
+@pytest.mark.usefixtures("no_shared_executor")  # memory files of this process are counted
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_is_held_after_every_path(path: Path_, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "KEPT", 0)  # nothing in case it comes again

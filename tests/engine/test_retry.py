@@ -32,21 +32,21 @@ def test_what_failed_is_tried_again_under_a_new_id(executor: NotebookExecutor, t
 
 
 @pytest.mark.parametrize("length", [3, 2_000_000])
-def test_arguments_are_those_of_the_first_submit(executor: NotebookExecutor, length: int) -> None:
+def test_arguments_are_those_of_the_first_submit(new_executor: NotebookExecutor, length: int) -> None:
     array = np.ones(length)
-    first = executor.submit(np.sum, array)
+    first = new_executor.submit(np.sum, array)
     assert first.result(SAFETY) == length
     array[:] = 7
-    assert executor.submit(np.sum, array).result(SAFETY) == 7 * length
+    assert new_executor.submit(np.sum, array).result(SAFETY) == 7 * length
     assert first.retry().result(SAFETY) == length
     assert first.retry().retry().result(SAFETY) == length
 
 
-def test_after_a_cancel_and_after_the_engine_was_lost(executor: NotebookExecutor) -> None:
-    stopped = executor.submit(abs, -1)
+def test_after_a_cancel_and_after_the_engine_was_lost(new_executor: NotebookExecutor) -> None:
+    stopped = new_executor.submit(abs, -1)
     stopped.cancel(SAFETY)
     assert stopped.retry().result(SAFETY) == 1
-    killed = executor.submit(os.kill, executor._session._engine.scheduler.pid, signal.SIGKILL)  # type: ignore
+    killed = new_executor.submit(os.kill, new_executor._session._engine.scheduler.pid, signal.SIGKILL)  # type: ignore
     with pytest.raises((EngineLostError, ProcessorDiedError)):
         killed.result(SAFETY)
     assert stopped.retry().result(SAFETY) == 1

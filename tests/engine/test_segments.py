@@ -130,10 +130,10 @@ def test_a_result_outlives_its_process_and_its_scheduler() -> None:
     assert result.sum() == 2 * LARGE
 
 
-def test_nothing_stays_open_after_many_large_tasks(executor: NotebookExecutor) -> None:
+def test_nothing_stays_open_after_many_large_tasks(new_executor: NotebookExecutor) -> None:
     array = np.ones(LARGE)
-    executor.submit(abs, array).result(SAFETY)
-    session = executor._session
+    new_executor.submit(abs, array).result(SAFETY)
+    session = new_executor._session
     assert session is not None
     scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
 
@@ -141,27 +141,27 @@ def test_nothing_stays_open_after_many_large_tasks(executor: NotebookExecutor) -
         return len(os.listdir(f"/proc/{pid}/fd"))
 
     before = open_in(os.getpid()), open_in(scheduler)
-    futures = [executor.submit(np.negative, array + n) for n in range(40)]
+    futures = [new_executor.submit(np.negative, array + n) for n in range(40)]
     assert [future.result(SAFETY)[0] for future in futures] == [-1.0 - n for n in range(40)]
     del futures
     gc.collect()
     deadline = time.monotonic() + SAFETY
     while open_in(scheduler) > before[1] + 1:  # its last descriptors close with the client's next word
-        executor.submit(abs, -1).result(SAFETY)
+        new_executor.submit(abs, -1).result(SAFETY)
         assert time.monotonic() < deadline, "the scheduler keeps results that the client has"
     kept = KEPT // array.nbytes
     assert open_in(os.getpid()) <= before[0] + min(40, kept) + 1
 
 
-def test_results_that_are_held_hold_no_descriptor(executor: NotebookExecutor) -> None:
-    executor.submit(np.ones, LARGE).result(SAFETY)
+def test_results_that_are_held_hold_no_descriptor(new_executor: NotebookExecutor) -> None:
+    new_executor.submit(np.ones, LARGE).result(SAFETY)
     before = len(os.listdir("/proc/self/fd"))
-    held = [executor.submit(np.ones, LARGE).result(SAFETY) for _ in range(30)]
+    held = [new_executor.submit(np.ones, LARGE).result(SAFETY) for _ in range(30)]
     assert len(os.listdir("/proc/self/fd")) <= before
     assert sum(array[-1] for array in held) == 30
 
 
-def test_a_process_that_dies_with_its_result_fails_its_task(executor: NotebookExecutor) -> None:
+def test_a_process_that_dies_with_its_result_fails_its_task(new_executor: NotebookExecutor) -> None:
     def dies() -> Array:
         import threading
 
@@ -169,14 +169,14 @@ def test_a_process_that_dies_with_its_result_fails_its_task(executor: NotebookEx
         return np.ones(50 * LARGE)
 
     for _ in range(10):
-        outcome = executor.submit(dies).exception(SAFETY)
+        outcome = new_executor.submit(dies).exception(SAFETY)
         assert outcome is None or isinstance(outcome, ProcessorDiedError)
-    assert executor.submit(abs, -1).result(SAFETY) == 1
+    assert new_executor.submit(abs, -1).result(SAFETY) == 1
 
 
-def test_a_cancelled_task_frees_its_argument(executor: NotebookExecutor) -> None:
+def test_a_cancelled_task_frees_its_argument(new_executor: NotebookExecutor) -> None:
     before = memory_files()
-    future = executor.submit(lambda array: time.sleep(60), np.ones(2 * KEPT // 8))
+    future = new_executor.submit(lambda array: time.sleep(60), np.ones(2 * KEPT // 8))
     until_running(future)
     assert memory_files() == before + 1
     assert future.cancel()
@@ -185,7 +185,7 @@ def test_a_cancelled_task_frees_its_argument(executor: NotebookExecutor) -> None
         assert time.monotonic() < deadline
 
 
-def test_the_columns_of_a_frame_travel_out_of_band_and_arrive_writable(executor: NotebookExecutor) -> None:
+def test_the_columns_of_a_frame_travel_out_of_band_and_arrive_writable(new_executor: NotebookExecutor) -> None:
     frame = pd.DataFrame({"a": np.arange(LARGE * 1.0), "b": np.arange(LARGE)})
     payload = payloads.dump(frame)
     assert len(payload.data) < 10_000
@@ -195,6 +195,6 @@ def test_the_columns_of_a_frame_travel_out_of_band_and_arrive_writable(executor:
         frame["a"] += 1
         return frame
 
-    result = executor.submit(more, frame).result(SAFETY)
+    result = new_executor.submit(more, frame).result(SAFETY)
     result["b"] += 1
     assert (result["a"][0], result["b"][0], frame["a"][0], frame["b"][0]) == (1, 1, 0, 0)

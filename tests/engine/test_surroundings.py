@@ -69,18 +69,18 @@ def test_path_and_environment_are_followed(
     assert executor.submit(importlib.import_module("local_module").answer).result(SAFETY) == 42
 
 
-def test_an_edited_module_is_never_served_stale(executor: NotebookExecutor, tmp_path: Path) -> None:
+def test_an_edited_module_is_never_served_stale(new_executor: NotebookExecutor, tmp_path: Path) -> None:
     source = tmp_path / "local_module.py"
     source.write_text("def answer(): return 'old'\n")
     sys.path.insert(0, str(tmp_path))
     module = importlib.import_module("local_module")
     # Both processes import it.
-    answers = [executor.submit(lambda: (time.sleep(0.05), module.answer())[1]) for _ in range(4)]
+    answers = [new_executor.submit(lambda: (time.sleep(0.05), module.answer())[1]) for _ in range(4)]
     assert {future.result(SAFETY) for future in answers} == {"old"}
     source.write_text("def answer(): return 'newer'\n")
     importlib.invalidate_caches()
     importlib.reload(module)
-    answers = [executor.submit(module.answer) for _ in range(8)]
+    answers = [new_executor.submit(module.answer) for _ in range(8)]
     assert {future.result(SAFETY) for future in answers} == {"newer"}
 
 
@@ -102,8 +102,8 @@ def square_in_children(numbers: list[int], method: str) -> list[int]:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_task_may_start_processes(executor: NotebookExecutor, method: str) -> None:
-    assert executor.submit(square_in_children, [-1, -2], method).result(30) == [1, 2]
+def test_a_task_may_start_processes(new_executor: NotebookExecutor, method: str) -> None:
+    assert new_executor.submit(square_in_children, [-1, -2], method).result(30) == [1, 2]
 
 
 def test_every_process_has_a_session_of_its_own(executor: NotebookExecutor) -> None:
