@@ -213,9 +213,10 @@ function renderBoard(store, model, el) {
   function announce() {
     const { counts, unfinished } = sums;
     const { before } = store;
-    if (before && store.answer && store.answer.number !== before.answer) say(store.answer.text);
+    // The end says what became of an answer or a failure that comes with it.
+    if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
+    else if (before && store.answer && store.answer.number !== before.answer) say(store.answer.text);
     else if (before && counts[FAILED] > 0 && before.failed === 0) say("a task has failed");
-    else if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
     store.before = { answer: store.answer?.number ?? 0, failed: counts[FAILED], unfinished };
   }
 

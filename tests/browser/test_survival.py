@@ -157,4 +157,6 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     expect(card.locator(".scaler-note")).to_have_text(ENDED)
     expect(card.locator(".scaler-cancel")).to_be_hidden()
     expect(badge(card)).to_have_text("lost")
+    if how == "killed":
+        notebook.page.locator(".jp-Dialog .jp-mod-accept").click()  # JupyterLab says so, too
     notebook.wait_for_kernel()  # the next one

@@ -216,7 +216,10 @@ class Lab:
         self.load()
 
     def load(self) -> None:
-        """Load the page, with nothing open and no kernel running."""
+        """Load the page, with nothing open, no other page and no kernel running."""
+        for page in self.page.context.pages:
+            if page != self.page:
+                page.close()
         self.server.shut_down_kernels()
         self._open = None
         self._in_use = False
@@ -245,6 +248,7 @@ class Lab:
 
     def reset(self) -> None:
         """Make the notebook that is open as it was when it was opened, but for the kernel's modules."""
+        expect(self.page.locator(".jp-Dialog")).to_have_count(0)
         self.server.write_notebook(*self._made_of)
         self.page.evaluate(
             """async code => {
