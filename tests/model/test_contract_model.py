@@ -336,6 +336,14 @@ def a_stronger_request_by_the_deadline(life: Contract) -> None:
     life.everything_moves()
 
 
+def dies(life: Contract) -> None:
+    """The process that has the task, and the engine hears of it."""
+    engine = life.world.engine
+    process = next(process for process in engine.processes.values() if process.holds)
+    process.die()
+    engine.reap(process, lingers=False)
+
+
 def an_end_by_the_deadline(life: Contract) -> None:
     begun(life)
     life.a_timeout_ends(0, 1.0)
@@ -379,31 +387,28 @@ def a_death_and_a_death_before_the_run(life: Contract) -> None:
 
 
 def deaths_before_the_run_in_two_tries(life: Contract) -> None:
-    engine = life.world.engine
-
-    def dies() -> None:
-        process = next(process for process in engine.processes.values() if process.holds)
-        process.die()
-        engine.reap(process, lingers=False)
-
     life.everything_moves()
     life.submit(0, [TaskOptions(retries=1)])
-    engine.deliver(life.world.clients[0], 9)
-    dies()
+    life.world.engine.deliver(life.world.clients[0], 9)
+    dies(life)
     life.everything_moves()
-    dies()
+    dies(life)
     life.everything_moves()
     life.the_engine_wakes()
-    dies()
+    dies(life)
 
 
-def a_death_before_the_run_after_the_start_was_said(life: Contract) -> None:
-    life.everything_moves()
-    life.submit(0, [TaskOptions()])
-    life.world.engine.deliver(life.world.clients[0], 9)
-    life.time_passes(ANNOUNCE_AFTER, busy=False)
-    life.somebody_kills_a_process(0)
-    life.everything_moves()
+def deaths_before_the_run_after_the_start_was_said_and_after_a_request(life: Contract) -> None:
+    for asks in (False, True):
+        life.everything_moves()
+        life.submit(0, [TaskOptions()])
+        if asks:
+            life.cancel(0, False, 1.0, "request")
+        life.world.engine.deliver(life.world.clients[0], 9)
+        if not asks:
+            life.time_passes(ANNOUNCE_AFTER, busy=False)
+        dies(life)
+        life.everything_moves()
 
 
 def a_result_from_a_process_that_is_being_killed(life: Contract) -> None:
@@ -509,7 +514,7 @@ SELDOM: list[Callable[[Contract], None]] = [
     a_result_that_is_discarded,
     a_death_and_a_death_before_the_run,
     deaths_before_the_run_in_two_tries,
-    a_death_before_the_run_after_the_start_was_said,
+    deaths_before_the_run_after_the_start_was_said_and_after_a_request,
     a_result_from_a_process_that_is_being_killed,
     an_input_that_fails_and_one_that_is_cancelled,
     inputs_that_come_and_one_that_does_not,

@@ -335,12 +335,13 @@ class Engine:
         if job is not None and not begun:
             job.loses_process()
         again = job is not None and job.process is process and job.tried_again
+        is_put_back = job is not None and job.process is None and job.asked is None and not job.kill_is_due
         if job is not None:
             job.abandons()
         self.core.process_died(process.pid, "it died", begun, self.clock.now, self.clock.time)
         if job is not None and again:
             job.backs_off(self.clock.now)
-        assert job is None or job.last or job.process is not process, "a task ends with its process, once it has begun"
+        assert job is None or bool(job.last) != (is_put_back or again), "else it ends with its process"
         del self.processes[process.pid]
         if process.client is not None:
             self.client_gone(process.client.owner)
