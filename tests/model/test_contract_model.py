@@ -91,13 +91,16 @@ class Contract(RuleBasedStateMachine):
         keep: bool = False,
         edited: bool = False,
     ) -> None:
-        """Some tasks, perhaps after an edit of a module, perhaps with values of others, or to be kept for others."""
-        connection = self.world.clients[client]
+        """Some tasks, perhaps after an edit of a module, perhaps with values of others, or to be kept for others.
+
+        What they have as an input may be another's, and not for them.
+        """
+        connection, another = self.world.clients[client], self.world.clients[1 - client]
         if edited:
             self.modules += 1
             connection.post(ClientContext("", (), (), str(self.modules)))
         for each in options:
-            known = [*connection.objects, *connection.jobs][::-1] or ["nobody's"]
+            known = [*another.objects, *connection.objects, *connection.jobs][::-1] or ["nobody's"]
             self.world.submit(client, each, [picked(pick, known) for pick in inputs], keep)
 
     @rule(client=CLIENTS)
@@ -315,11 +318,30 @@ def a_refusal_and_a_late_obedience(life: Contract) -> None:
     life.an_interrupt_arrives(0, obeys=True)
 
 
+def a_second_request_after_a_refusal_and_a_failure_after_the_second(life: Contract) -> None:
+    begun(life, retries=1)
+    for _ in range(2):
+        asked(life, force=False, grace=0.5)
+        life.the_engine_wakes()
+        life.the_engine_wakes()
+        life.everything_moves()
+    life.a_task_ends(0, End.FAILED)
+    life.everything_moves()
+
+
 def a_stronger_request_by_the_deadline(life: Contract) -> None:
     begun(life)
     asked(life, force=False)
     life.a_timeout_ends(0, 1.0)
     life.everything_moves()
+
+
+def dies(life: Contract) -> None:
+    """The process that has the task, and the engine hears of it."""
+    engine = life.world.engine
+    process = next(process for process in engine.processes.values() if process.holds)
+    process.die()
+    engine.reap(process, lingers=False)
 
 
 def an_end_by_the_deadline(life: Contract) -> None:
@@ -335,14 +357,13 @@ def an_end_before_the_answer(life: Contract) -> None:
         life.everything_moves()
 
 
-def a_failure_a_back_off_and_a_cancel_in_it(life: Contract) -> None:
-    begun(life, retries=1)
-    life.a_task_ends(0, End.FAILED)
-    life.everything_moves()
-    life.the_engine_wakes()
-    life.everything_moves()
-    life.a_task_ends(0, End.FAILED)
-    life.everything_moves()
+def failures_back_offs_and_a_cancel_in_one(life: Contract) -> None:
+    begun(life, retries=2)
+    for _ in range(3):
+        life.a_task_ends(0, End.FAILED)
+        life.everything_moves()
+        life.the_engine_wakes()
+        life.everything_moves()
     begun(life, retries=1)
     life.a_task_ends(0, End.FAILED)
     life.everything_moves()
@@ -365,6 +386,31 @@ def a_death_and_a_death_before_the_run(life: Contract) -> None:
     life.everything_moves()
 
 
+def deaths_before_the_run_in_two_tries(life: Contract) -> None:
+    life.everything_moves()
+    life.submit(0, [TaskOptions(retries=1)])
+    life.world.engine.deliver(life.world.clients[0], 9)
+    dies(life)
+    life.everything_moves()
+    dies(life)
+    life.everything_moves()
+    life.the_engine_wakes()
+    dies(life)
+
+
+def deaths_before_the_run_after_the_start_was_said_and_after_a_request(life: Contract) -> None:
+    for asks in (False, True):
+        life.everything_moves()
+        life.submit(0, [TaskOptions()])
+        if asks:
+            life.cancel(0, False, 1.0, "request")
+        life.world.engine.deliver(life.world.clients[0], 9)
+        if not asks:
+            life.time_passes(ANNOUNCE_AFTER, busy=False)
+        dies(life)
+        life.everything_moves()
+
+
 def a_result_from_a_process_that_is_being_killed(life: Contract) -> None:
     begun(life)
     asked(life, force=True, grace=0.0)
@@ -382,6 +428,8 @@ def an_input_that_fails_and_one_that_is_cancelled(life: Contract) -> None:
             asked(life, force=True, grace=0.0)
             life.the_engine_wakes()
         else:
+            life.cancel(2, False, 1.0, "request")
+            life.everything_moves()
             life.a_task_ends(0, End.FAILED)
         life.everything_moves()
 
@@ -399,6 +447,12 @@ def inputs_that_come_and_one_that_does_not(life: Contract) -> None:
     life.everything_moves()
     life.submit(1, [TaskOptions()], inputs=[0])
     life.everything_moves()
+    life.submit(1, [TaskOptions()], keep=True)
+    life.everything_moves()
+    life.a_task_ends(0, End.FAILED)
+    life.everything_moves()
+    life.submit(1, [TaskOptions()], inputs=[0])
+    life.everything_moves()
 
 
 def a_task_within_a_task_that_waits_and_is_killed(life: Contract) -> None:
@@ -410,6 +464,33 @@ def a_task_within_a_task_that_waits_and_is_killed(life: Contract) -> None:
     for _ in range(3):
         life.everything_moves()
         life.the_engine_wakes()
+
+
+def a_task_within_a_task_comes_before_the_queue(life: Contract) -> None:
+    life.submit(0, [TaskOptions(priority=1)] * 4)
+    life.everything_moves()
+    life.a_task_submits_others(0, [TaskOptions()], waits=True)
+    life.everything_moves()
+
+
+def a_capability_that_is_lent(life: Contract) -> None:
+    gpu = TaskOptions(capabilities=as_tuple({"gpu": 1}))
+    for killed in (False, True):
+        life.submit(0, [gpu])
+        life.everything_moves()
+        life.a_task_submits_others(0, [gpu], waits=True)
+        life.everything_moves()
+        if killed:
+            asked(life, force=True, grace=0.0)
+            life.the_engine_wakes()
+        else:
+            life.a_task_waits(0, waits=False)
+            life.everything_moves()
+        life.submit(1, [gpu] * 2)
+        for _ in range(4):
+            life.everything_moves()
+            if life.world.engine.core.running:
+                life.a_task_ends(1, End.SUCCESS)
 
 
 def tasks_that_wait_and_do_not_say_so(life: Contract) -> None:
@@ -425,16 +506,21 @@ def tasks_that_wait_and_do_not_say_so(life: Contract) -> None:
 SELDOM: list[Callable[[Contract], None]] = [
     a_refusal_that_comes_when_force_is_asked_for_and_an_end_by_the_deadline,
     a_refusal_and_a_late_obedience,
+    a_second_request_after_a_refusal_and_a_failure_after_the_second,
     a_stronger_request_by_the_deadline,
     an_end_by_the_deadline,
     an_end_before_the_answer,
-    a_failure_a_back_off_and_a_cancel_in_it,
+    failures_back_offs_and_a_cancel_in_one,
     a_result_that_is_discarded,
     a_death_and_a_death_before_the_run,
+    deaths_before_the_run_in_two_tries,
+    deaths_before_the_run_after_the_start_was_said_and_after_a_request,
     a_result_from_a_process_that_is_being_killed,
     an_input_that_fails_and_one_that_is_cancelled,
     inputs_that_come_and_one_that_does_not,
     a_task_within_a_task_that_waits_and_is_killed,
+    a_task_within_a_task_comes_before_the_queue,
+    a_capability_that_is_lent,
     tasks_that_wait_and_do_not_say_so,
 ]
 # Everything that has to happen, or little is proved.

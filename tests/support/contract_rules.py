@@ -217,7 +217,7 @@ class Job:
             case TaskResult(origin=origin) | TaskCancelConfirm(origin=origin) if origin:
                 assert not self.handed_to, "what lacks an input never runs"
                 result = message.outcome if isinstance(message, TaskResult) else None
-                whose = [each for each in self.needed if origin in (each.task_id, each.origin)]
+                whose = [each for each in self.needed if origin == (each.origin or each.task_id)]
                 fell = [each for each in whose if each.last and not each.gave and each.fell is result]
                 assert fell, "it falls with an input, and as that did"
                 self.origin, self.fell, self.last = origin, result, "fallen"

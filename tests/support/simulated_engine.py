@@ -129,7 +129,9 @@ class Engine:
         own = {name: other for name, other in self.jobs.items() if other.owner == job.owner and not other.last}
         kept = {name for name, owner in self.objects.items() if owner == job.owner}
         there = own.keys() | {name for name in kept if name not in self.jobs or self.jobs[name].gave}
-        claimed = {name for other in self.jobs.values() if not other.last for name in other.inputs}
+        claimed = {
+            name for other in self.jobs.values() if not other.last and other.owner == job.owner for name in other.inputs
+        }
         self.jobs[job.task_id] = job
         job.needed = [own[name] for name in dict.fromkeys(task.inputs) if name in own]
         self.core.submit(job.owner, task, self.clock.now, self.clock.time, home.pid if home is not None else 0)
@@ -333,12 +335,13 @@ class Engine:
         if job is not None and not begun:
             job.loses_process()
         again = job is not None and job.process is process and job.tried_again
+        is_put_back = job is not None and job.process is None and job.asked is None and not job.kill_is_due
         if job is not None:
             job.abandons()
         self.core.process_died(process.pid, "it died", begun, self.clock.now, self.clock.time)
         if job is not None and again:
             job.backs_off(self.clock.now)
-        assert job is None or job.last or job.process is not process, "a task ends with its process, once it has begun"
+        assert job is None or bool(job.last) != (is_put_back or again), "else it ends with its process"
         del self.processes[process.pid]
         if process.client is not None:
             self.client_gone(process.client.owner)
@@ -360,9 +363,11 @@ class Engine:
         for job in self.jobs.values():
             if job.rests is not None and job.rests <= self.clock.now:
                 job.rests = None
-        before = len(self.lent)
+        before, stands = len(self.lent), self._stands_still()
         self.core.tick(self.clock.now, self.clock.time)
-        SEEN["taken to wait"] += len(self.lent) > before
+        if len(self.lent) > before:
+            assert stands, "something may still move"
+            SEEN["taken to wait"] += 1
         deadline = self.core.next_deadline()
         assert deadline is None or deadline > self.clock.now, "it is due and was not done"
         for job in self.jobs.values():
@@ -393,8 +398,8 @@ class Engine:
         queued = self.next() is not None
         assert self.core.has_queue == queued
         assert self.more == len(self.lent)
-        held = [process.holds for process in self.processes.values() if process.holds and process.pid not in self.lent]
-        if held and all(job.children for job in held) and any(job.queued for job in self.jobs.values()):
+        assert self.lent <= {process.pid for process in self.processes.values() if process.holds}
+        if self._stands_still():
             wakes = self.core.next_deadline()
             assert wakes is not None, "nothing would ever move"
             assert wakes <= self.clock.now + STANDSTILL
@@ -402,6 +407,11 @@ class Engine:
         assert not (queued and free and self._holding() < SLOTS + len(self.lent)), (
             "a task waits although a slot and a process are free"
         )
+
+    def _stands_still(self) -> bool:
+        """Has every task that runs, and does not say that it waits, submitted others, and does one wait for a slot?"""
+        held = [process.holds for process in self.processes.values() if process.holds and process.pid not in self.lent]
+        return bool(held) and all(job.children for job in held) and any(job.queued for job in self.jobs.values())
 
     def check_empty(self) -> None:
         """When everything has ended, and every client has gone."""
