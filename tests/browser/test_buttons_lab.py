@@ -24,12 +24,12 @@ def flaky(mark):
 """
 CELLS = [SETUP]
 NO_ANSWER = "no answer yet: the kernel may be busy; you can click again"
-# Messages of widgets are swallowed from here on; `restore` gives them back.
+# Clicks on Cancel are swallowed from here on; `restore` gives them back.
 LOSE = """() => {
     const kernel = Object.getPrototypeOf(window.panel.sessionContext.session.kernel), send = kernel.sendShellMessage;
     window.lost = 0;
     kernel.sendShellMessage = function (message, ...more) {
-        if (message.header.msg_type !== "comm_msg") return send.call(this, message, ...more);
+        if (message.content.data?.content?.type !== "cancel") return send.call(this, message, ...more);
         window.lost++;
         return { msg: message, done: new Promise(() => {}) };
     };
