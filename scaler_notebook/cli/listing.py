@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from ..engines.embedded.address import checked
 from ..engines.embedded.asking import ask
 from ..engines.embedded.attached import ProcessWatch
-from ..engines.embedded.connection_file import Connection, engines
+from ..engines.embedded.connection_file import Connection, engines, seconds_since
 from ..protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 
 ANSWER_TIMEOUT = 2.0  # seconds; an engine that lives answers in a millisecond
@@ -117,7 +116,7 @@ def _description(engine: Connection, answer: EngineStatus | None) -> dict[str, A
         "workers": answer.slots if answer is not None else None,
         "running": _running(answer) if answer is not None else None,
         "queued": answer.queued if answer is not None else None,
-        "uptime": round(max(0.0, time.time() - engine.started), 1),
+        "uptime": round(seconds_since(engine.started), 1),
     }
 
 

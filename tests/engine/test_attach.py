@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, EngineStartError, NotebookExecutor
-from scaler_notebook.engines.embedded import attached
+from scaler_notebook.engines.embedded import attached, connection_file
 from scaler_notebook.engines.embedded.launcher import private_base
 from scaler_notebook.engines.embedded.transport import VARIABLE
 
@@ -222,3 +223,19 @@ def scheduler_pid(executor: NotebookExecutor) -> int:
     session = executor._session
     assert session is not None
     return int(session._engine.scheduler.pid)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("step", [-86_400.0, -6.0, 6.0, 86_400.0])
+def test_an_engine_is_found_after_the_clock_was_set(
+    step: float, executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel moves the time of its boot along with the clock, and with it the starts of all processes."""
+    address, booted, now = executor.address, psutil.boot_time(), time.time
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + step)
+    monkeypatch.setattr(time, "time", lambda: now() + step)
+    found = connection_file.find(address)
+    assert found is not None
+    assert 0 <= connection_file.seconds_since(found.started) < 3600, "it runs since a moment of this test run"
+    assert connection_file.start_of(found.pid + 2**22) == 0, "there is no such process"
+    with NotebookExecutor(address) as guest:
+        assert guest.submit(abs, -1).result(SAFETY) == 1

@@ -63,7 +63,7 @@ class Watch:
         Gives the ids of processes that others use too, and that may have come during the test.
     """
 
-    def __init__(self, shared: frozenset[str], known_processes: Callable[[], set[int]]) -> None:
+    def __init__(self, shared: frozenset[str] = frozenset(), known_processes: Callable[[], set[int]] = set) -> None:
         self._shared = shared
         self._known_processes = known_processes
         self._processes = our_processes() | known_processes()

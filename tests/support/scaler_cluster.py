@@ -21,6 +21,7 @@ MARK = "SCALER_CLUSTER_OF_TESTS"
 IOContext()  # the first one of a process makes a pipe for signals (libuv's), which stays to the end
 
 START = 30.0  # seconds until its workers must be there
+FUNCTIONS = (Path(__file__).parent, Path(__file__).parents[1] / "clusters")  # where tests have those of their tasks
 NOWHERE = Path(__file__).parent / "without_package"  # first in a path, it hides this package
 SCRIPT = NOWHERE / "start_scaler.py"  # its directory is in the path of all of the cluster
 
@@ -41,7 +42,7 @@ class ScalerCluster:
     def __init__(self, workers: int = 2, bare: bool = False, **settings: Any) -> None:
         self._mark = secrets.token_hex(8)
         environment = {name: value for name, value in os.environ.items() if name != MARKER}
-        environment |= {MARK: self._mark, "PYTHONPATH": str(NOWHERE if bare else Path(__file__).parent)}
+        environment |= {MARK: self._mark, "PYTHONPATH": str(NOWHERE) if bare else os.pathsep.join(map(str, FUNCTIONS))}
         with tempfile.TemporaryDirectory() as directory:
             told = Path(directory) / "told"
             # Without pipes: it outlives the test that starts it, and what a test opens must not.

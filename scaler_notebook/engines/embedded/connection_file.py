@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -18,7 +19,8 @@ from . import places
 from .transport import Keys
 
 NAME = "connection.json"
-CLOCK_TOLERANCE = 5.0  # seconds by which a process's start may read differently when the clock is set
+HAS_BOOT_CLOCK = Path("/proc/self/stat").exists() and hasattr(time, "CLOCK_BOOTTIME")
+STARTTIME = 19  # of the fields of /proc/PID/stat that follow the process's name, see proc(5)
 
 Owner: TypeAlias = Literal["notebook", "script", "cluster"]
 
@@ -36,7 +38,7 @@ class Connection:
     pid
         Of its scheduler.
     started
-        When that was started, in seconds since the epoch: its number may be another's by now.
+        When that was started, as :func:`start_of` says it: its number may be another's by now.
     owner, owner_pid, title
         The process that it ends with, what that is, and the notebook's or script's name ("" where nobody knows).
     protected
@@ -60,21 +62,31 @@ class Connection:
 
 
 def process_lives(pid: int, started: float) -> bool:
-    """Is there a process of this number that was started then, and is no zombie?"""
+    """Is there a process of this number that was started then (:func:`start_of`), and is no zombie?"""
     try:
-        process = psutil.Process(pid)
-        zombie = process.status() == psutil.STATUS_ZOMBIE
-        return not zombie and abs(process.create_time() - started) < CLOCK_TOLERANCE
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and start_of(pid) == started
     except psutil.Error:
         return False
 
 
 def start_of(pid: int) -> float:
-    """When a process was started; 0 if it has ended."""
+    """When a process was started, in seconds on a clock that nobody sets; 0 if the process has ended.
+
+    The seconds are those since the machine's boot where the system tells them so, and since the epoch elsewhere. On
+    Linux the start since the epoch changes with each correction of the wall clock.
+    """
     try:
+        if HAS_BOOT_CLOCK:
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            return int(fields[STARTTIME]) / os.sysconf("SC_CLK_TCK")
         return psutil.Process(pid).create_time()
-    except psutil.Error:
+    except (OSError, psutil.Error):
         return 0.0
+
+
+def seconds_since(started: float) -> float:
+    """Seconds that have passed since a start that :func:`start_of` gave."""
+    return (time.clock_gettime(time.CLOCK_BOOTTIME) if HAS_BOOT_CLOCK else time.time()) - started
 
 
 def owner_of_this_process() -> tuple[Owner, str]:
