@@ -52,7 +52,15 @@ def test_voila(lab_server: LabServer, context: BrowserContext) -> None:
         "    label.value = 'both cards have let go of their futures'\n"
         "telling = asyncio.create_task(tell())\nlabel"
     )
-    cells = [SETUP, SHOW, SHOW, SHOW.replace("f", "g"), "g.cancel()", waits, tells]
+    cells = [
+        SETUP,
+        SHOW,
+        SHOW,
+        SHOW.replace("f", "g"),
+        "while g.state.value != 'running': time.sleep(0.01)\ng.cancel()",
+        waits,
+        tells,
+    ]
     lab_server.write_notebook("page.ipynb", cells)
     page = context.new_page()
     page.goto(lab_server.notebook_url("page.ipynb", "voila"))

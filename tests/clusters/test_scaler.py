@@ -417,7 +417,7 @@ def test_a_client_is_an_argument(client: Client) -> None:
 def test_children_go_with_their_parent(executor: NotebookExecutor, tmp_path: Path) -> None:
     def parent(trace: str) -> None:
         child = Client().submit(obeys, trace)
-        until_running(child)
+        until_written(child, "begun")
         print("child runs", flush=True)
         child.result()
 

@@ -473,6 +473,15 @@ def a_task_within_a_task_comes_before_the_queue(life: Contract) -> None:
     life.everything_moves()
 
 
+def a_capability_that_another_task_has(life: Contract) -> None:
+    gpu = TaskOptions(capabilities=as_tuple({"gpu": 1}))
+    life.submit(0, [gpu] * 4)
+    life.submit(0, [TaskOptions()])
+    life.everything_moves()
+    life.a_task_ends(0, End.SUCCESS)
+    life.everything_moves()
+
+
 def a_capability_that_is_lent(life: Contract) -> None:
     gpu = TaskOptions(capabilities=as_tuple({"gpu": 1}))
     for killed in (False, True):
@@ -520,6 +529,7 @@ SELDOM: list[Callable[[Contract], None]] = [
     inputs_that_come_and_one_that_does_not,
     a_task_within_a_task_that_waits_and_is_killed,
     a_task_within_a_task_comes_before_the_queue,
+    a_capability_that_another_task_has,
     a_capability_that_is_lent,
     tasks_that_wait_and_do_not_say_so,
 ]
