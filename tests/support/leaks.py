@@ -13,17 +13,25 @@ MARKER = "SCALER_NOTEBOOK_TEST_RUN"  # an environment variable: all that a test 
 PATIENCE = 5.0  # seconds until what was ended must be gone
 
 
+_of_others: set[int] = set()  # found to be no processes of this run when they were looked at last
+
+
 def our_processes() -> set[int]:
     """Processes of this test run other than this one; zombies count, for somebody forgot to wait for them."""
     wanted = f"{MARKER}={os.environ[MARKER]}".encode()
+    there = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {os.getpid()}
     found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
-            except OSError:
-                continue
+    for pid in there - _of_others:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read()
+        except OSError:
+            continue
+        if wanted in environment.split(b"\0"):
+            found.add(pid)
+        elif environment:  # a process that has just been forked, or is to become another program, has none
+            _of_others.add(pid)
+    _of_others.intersection_update(there)
     return found
 
 
@@ -66,7 +74,7 @@ class Watch:
     def __init__(self, shared: frozenset[str] = frozenset(), known_processes: Callable[[], set[int]] = set) -> None:
         self._shared = shared
         self._known_processes = known_processes
-        self._processes = our_processes() | known_processes()
+        self._processes = our_processes()
         self._threads = our_threads()
         self._files = open_files()
         self._directories = engine_directories()
