@@ -4,7 +4,7 @@ VERSIONS ?= locked
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --durations=70
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --durations=25
 UNIT := tests/unit tests/model
 
 .DEFAULT_GOAL := help

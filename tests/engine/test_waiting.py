@@ -93,7 +93,13 @@ def test_without_nest_asyncio2_a_wait_is_plain() -> None:
 
 def test_a_callback_of_the_loop_cancels_what_is_waited_for(apply: str) -> None:
     code = """
-        f = ex.submit(time.sleep, 60)
+        def takes_its_time():
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                time.sleep(0.2)
+                raise
+        f = ex.submit(takes_its_time)
         asyncio.get_running_loop().call_later(0.1, lambda: print(f.cancel()))
         print(ended(f), f.cancel_reason.value)
     """
