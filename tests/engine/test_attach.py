@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from raw_peers import scheduler_of
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, EngineStartError, NotebookExecutor
@@ -239,3 +241,13 @@ def test_an_engine_is_found_after_the_clock_was_set(
     assert connection_file.start_of(found.pid + 2**22) == 0, "there is no such process"
     with NotebookExecutor(address) as guest:
         assert guest.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_a_forked_child_that_ends_takes_nothing_along(executor: NotebookExecutor) -> None:
+    """Its copy of the scheduler looks ended to it: the scheduler is its parent's child."""
+    child = multiprocessing.get_context("fork").Process(target=scheduler_of(executor).join, args=(0,))
+    child.start()
+    child.join(SAFETY)
+    assert child.exitcode == 0
+    assert connection_file.find(executor.address) is not None
+    assert executor.submit(abs, -1).result(SAFETY) == 1

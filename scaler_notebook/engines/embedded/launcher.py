@@ -84,6 +84,7 @@ class SchedulerProcess:
         self._protected = protected
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
+        self._started_by = 0  # a process id: what is forked of that process has a copy of this, and no engine
 
     def start(self) -> None:
         """Start it and wait for its address.
@@ -93,6 +94,7 @@ class SchedulerProcess:
         EngineStartError
             It did not start; nothing of it is left.
         """
+        self._started_by = os.getpid()
         try:
             base = private_base()
             sweep(base)
@@ -244,6 +246,8 @@ class SchedulerProcess:
     def _clean_up(self) -> None:
         self.cut_lifeline()
         process, self._process = self._process, None
+        if self._started_by != os.getpid():
+            return
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5 if process.poll() is None else 0)
