@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,9 @@ RUNTIME = tempfile.mkdtemp(prefix="sn-", dir="/tmp")  # short: sockets lie in it
 os.environ["XDG_RUNTIME_DIR"] = RUNTIME
 os.environ["IPYTHONDIR"] = str(Path(RUNTIME) / "ipython")
 make_profile(Path(os.environ["IPYTHONDIR"]))
+
+STACKS = pytest.StashKey[int]()  # a descriptor of stderr that no test's capture has replaced
+ENDS = 120.0  # seconds that a run may take to end, once its last test has
 
 hypothesis.settings.register_profile("quick", max_examples=60, stateful_step_count=40, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("quick"), max_examples=1000)
@@ -125,8 +130,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep stderr for the stacks of a process that had to be ended; have SIGINT, which a shell's ``&`` ignores."""
+    config.stash[STACKS] = os.dup(2)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End this process, with the stacks of its threads, if a test goes on after its time is over.
+
+    pytest-timeout raises in the main thread, and once: neither ends a test that catches what is raised, nor a fixture
+    that then waits for ever.
+    """
+    config = item.config
+    limit = 2 * float(config.getoption("timeout") or config.getini("timeout"))
+    faulthandler.dump_traceback_later(limit, exit=True, file=config.stash[STACKS])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A skipped test is a failed one, unless the README's table of what is not tested names it."""
+    faulthandler.dump_traceback_later(ENDS, exit=True, file=session.config.stash[STACKS])  # till it is gone
     if scaler_cluster := sys.modules.get("scaler_cluster"):
         scaler_cluster.stop_shared()
     shutil.rmtree(RUNTIME, ignore_errors=True)

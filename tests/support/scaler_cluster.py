@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -88,7 +89,8 @@ class ScalerCluster:
         deadline = time.monotonic() + START
         while left := self.processes():
             for pid in left:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             assert time.monotonic() < deadline, f"{left} outlive their cluster"
             time.sleep(0.01)
 
