@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -120,6 +121,7 @@ def shared_kernel(kernel_version: str, shared_kernels: SharedKernels) -> SharedK
     return shared_kernels.of(kernel_version)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares a browser or a kernel is run by one worker of pytest-xdist; everything else by whoever is free."""
     for item in items:
@@ -163,7 +165,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    unexplained = [report.nodeid for report in skipped if report.nodeid.split("::")[-1].split("[")[0] not in readme]
+    names = {report.nodeid: re.split(r"[\[@]", report.nodeid.split("::")[-1])[0] for report in skipped}
+    unexplained = [test for test, name in names.items() if name not in readme]
     if unexplained and session.exitstatus == 0:
         session.exitstatus = 1
         reporter.write_line(f"skipped without a reason in README.md: {', '.join(unexplained)}", red=True)
