@@ -307,7 +307,7 @@ def test_real_tasks_on_real_threads_end_up_as_they_are(still: StillPublisher, ho
 
         thread = threading.Thread(target=submit)
         thread.start()
-        while not submitted.is_set():
+        while not submitted.wait(0.001):  # a loop without a wait leaves the other thread a turn every 5 ms
             still.run()
         thread.join()
         assert FutureGroup(futures).wait(SAFETY)

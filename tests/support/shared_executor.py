@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
+from pathlib import Path
 
 import psutil
 from raw_peers import scheduler_of
@@ -15,6 +17,7 @@ from scaler_notebook.client.policy import OnInterrupt
 WORKERS = 2
 GRACE = 0.3  # seconds
 ON_INTERRUPT: OnInterrupt = "ask"
+HEAVY = re.compile("site-packages/(pandas|matplotlib|IPython)/")  # each new process would import them again
 OURS = "scaler_notebook"  # in the command line of the scheduler, its fork server and all task processes
 
 
@@ -67,15 +70,22 @@ class SharedExecutor:
             executor.shutdown(cancel_futures=True)
 
     def _is_as_at_the_start(self, executor: NotebookExecutor) -> bool:
-        """Is the engine idle, with its own processes and nothing else, within :data:`SAFETY` seconds?"""
+        """Is the engine idle, with its own processes and nothing heavy in them, within :data:`SAFETY` seconds?"""
         deadline = time.monotonic() + SAFETY
         while executor.is_running and not executor.is_shut_down:
             status = executor.engine_status()
             if status is None or scheduler_of(executor).pid != self._scheduler:
                 return False
             if not status.queued and not any(status.tasks) and not executor.unfinished():
-                return True
+                return not self._is_heavy()
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.005)
+        return False
+
+    def _is_heavy(self) -> bool:
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                if HEAVY.search(Path(f"/proc/{pid}/maps").read_text()):
+                    return True
         return False

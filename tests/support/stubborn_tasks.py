@@ -109,15 +109,16 @@ def deaf(path: str, number: int, seconds: float, spin: bool) -> int:
 def refuses(path: str = "") -> str:
     """Swallows the interrupt, and says so; ends when there is something at ``path``."""
     said = False
-    while not (path and os.path.exists(path)):
+    while True:
         try:
             if not said:
                 said = True
                 begin()
+            if path and os.path.exists(path):
+                return "finished all the same"
             time.sleep(0.01)
         except KeyboardInterrupt:
             print("refused", flush=True)
-    return "finished all the same"
 
 
 def obeys() -> None:
