@@ -7,6 +7,9 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --max-worker-restart=0 --durations=25
 UNIT := tests/unit tests/model
 
+# Each engine is a few new interpreters, which would compile all of the package again: with it, tests take twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo lab check test test-all test-newest test-lowest lock style install browser clean
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -13,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -122,15 +121,12 @@ def shared_kernel(kernel_version: str, shared_kernels: SharedKernels) -> SharedK
     return shared_kernels.of(kernel_version)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a browser or a kernel is run by one worker of pytest-xdist; everything else by whoever is free."""
-    for item in items:
-        folder = item.path.parent.name
-        if folder == "browser":
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif folder in ("kernel", "clusters"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """What shares a browser, a kernel or a cluster is run by one worker; everything else by whoever is free."""
+    from xdist_groups import GroupScheduling
+
+    return GroupScheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
@@ -172,8 +168,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    names = {report.nodeid: re.split(r"[\[@]", report.nodeid.split("::")[-1])[0] for report in skipped}
-    unexplained = [test for test, name in names.items() if name not in readme]
+    unexplained = [report.nodeid for report in skipped if report.nodeid.split("::")[-1].split("[")[0] not in readme]
     if unexplained and session.exitstatus == 0:
         session.exitstatus = 1
         reporter.write_line(f"skipped without a reason in README.md: {', '.join(unexplained)}", red=True)

@@ -124,7 +124,6 @@ def port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.mark.xdist_group("test_documented_blocks")
 @pytest.mark.parametrize("page", pages())
 def test_every_block_of_a_page_does_what_it_says(page: str, k: Kernel, port: int) -> None:
     assert not k.run(BROUGHT.get(page, "")).error

@@ -225,7 +225,8 @@ def test_submit_refuses_what_cannot_run(running_kernel: Kernel) -> None:
 
 def test_status_and_cancel_magics(running_kernel: Kernel) -> None:
     k = running_kernel
-    identity = k.run("f = ex.submit(time.sleep, 60)\nprint(f.task_id)").text.strip()
+    running = "while f.state.value != 'running': time.sleep(0.01)"
+    identity = k.run(f"f = ex.submit(time.sleep, 60)\n{running}\nprint(f.task_id)").text.strip()
     assert identity in k.run("%scaler status").text
     assert "no unfinished task" in k.run("%scaler cancel nonsense").text
     assert "cancelled" in k.run(f"%scaler cancel {identity}").text

@@ -90,7 +90,12 @@ class LabNotebook:
                 const panel = app && [...app.shell.widgets('main')].find(w => w.context?.path === name);
                 const kernel = panel && panel.sessionContext.session && panel.sessionContext.session.kernel;
                 if (!kernel || !statuses.includes(kernel.status)) return false;
-                window.panel = panel;
+                if (window.panel !== panel) {
+                    window.panel = panel;
+                    panel.sessionContext.iopubMessage.connect((_, message) => {
+                        if (message.header.msg_type === 'execute_input') window.begun = message.content.code;
+                    });
+                }
                 return true;
             }""",
             arg=[self.name, statuses],
@@ -102,6 +107,7 @@ class LabNotebook:
         self.page.evaluate(
             """cell => {
                 window.panel.content.activeCellIndex = cell;
+                window.begun = null;
                 window.jupyterapp.commands.execute('notebook:run-cell');
             }""",
             cell,
@@ -138,10 +144,15 @@ class LabNotebook:
         )
 
     def wait_until_running(self, cell: int) -> None:
-        """Wait until the kernel is busy with a cell."""
+        """Wait until the kernel is busy with the cell that was run last.
+
+        The kernel's status would not tell: of a kernel with subshells, it is that of whatever came last to an end.
+        """
         self.page.wait_for_function(
-            """cell => window.panel.content.widgets[cell].model.sharedModel.executionState === 'running'
-                && window.panel.sessionContext.session.kernel.status === 'busy'""",
+            """cell => {
+                const model = window.panel.content.widgets[cell].model.sharedModel;
+                return model.executionState === 'running' && model.source === window.begun;
+            }""",
             arg=cell,
         )
 
