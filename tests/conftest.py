@@ -142,29 +142,48 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """End this process, with the stacks of its threads, if a test goes on after its time is over.
+def end_in_time(config: pytest.Config) -> None:
+    """End this process, with the stacks of its threads, if it is not called off before a test's time is over twice.
 
     pytest-timeout raises in the main thread, and once: neither ends a test that catches what is raised, nor a fixture
     that then waits for ever.
     """
-    config = item.config
     limit = 2 * float(config.getoption("timeout") or config.getini("timeout"))
     faulthandler.dump_traceback_later(limit, exit=True, file=config.stash[STACKS])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """See :func:`end_in_time`."""
+    end_in_time(item.config)
     try:
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A skipped test is a failed one, unless the README's table of what is not tested names it."""
-    faulthandler.dump_traceback_later(ENDS, exit=True, file=session.config.stash[STACKS])  # till it is gone
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Begin again: pytest's own plugin has just called it off, and the fixtures of what has failed are still to end."""
+    if isinstance(node, pytest.Item):
+        end_in_time(node.config)
+
+
+def end_what_is_shared() -> None:
+    """Stop what the tests of this process have started for all of them, without a fixture that would stop it."""
     if scaler_cluster := sys.modules.get("scaler_cluster"):
         scaler_cluster.stop_shared()
     shutil.rmtree(RUNTIME, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A skipped test is a failed one, unless the README's table of what is not tested names it."""
+    faulthandler.dump_traceback_later(ENDS, exit=True, file=session.config.stash[STACKS])
+    try:
+        end_what_is_shared()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     readme = (Path(__file__).parents[1] / "README.md").read_text()

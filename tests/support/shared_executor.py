@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+from fault_injection import children
 from raw_peers import scheduler_of
 from waits import SAFETY
 
@@ -30,7 +31,7 @@ class SharedExecutor:
 
     def __init__(self) -> None:
         self._executor: NotebookExecutor | None = None
-        self._scheduler = 0  # its process id
+        self._scheduler = self._fork_server = 0  # process ids
 
     def processes(self) -> set[int]:
         """The ids of the engine's own processes; not of what tasks have left running below them."""
@@ -49,6 +50,7 @@ class SharedExecutor:
             self._executor = NotebookExecutor(n_workers=WORKERS, grace=GRACE)
             self._executor.start()
             self._scheduler = scheduler_of(self._executor).pid
+            self._fork_server = children(self._scheduler)[0]  # the oldest
         return self._executor
 
     def put_back(self) -> None:
@@ -77,7 +79,7 @@ class SharedExecutor:
             if status is None or scheduler_of(executor).pid != self._scheduler:
                 return False
             if not status.queued and not any(status.tasks) and not executor.unfinished():
-                return not self._is_heavy()
+                return self._fork_server in children(self._scheduler) and not self._is_heavy()
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.005)

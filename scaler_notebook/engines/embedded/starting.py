@@ -145,7 +145,7 @@ class Spawn:
     def start(self, ends: Ends) -> None:
         call = f"spawned({tuple(ends)!r}, {limits.USERS})"
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import spawned; {call}"
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -153,6 +153,9 @@ class Spawn:
             pass_fds=ends,
             start_new_session=True,
         )
+        # The scheduler waits for it. Of an object that is dropped while its process runs, subprocess's next start may
+        # do so, and the scheduler would never hear of that death.
+        process.returncode = 0
 
     def close(self) -> None:
         pass
