@@ -153,9 +153,10 @@ def missing_objects(payload: Payload) -> tuple[str, ...]:
 
 def _add_note(error: BaseException, note: str) -> None:
     """As ``BaseException.add_note``, which Python has from 3.11 on."""
-    notes = getattr(error, "__notes__", None)
+    noted: Any = error
+    notes = getattr(noted, "__notes__", None)
     with contextlib.suppress(Exception):  # an exception may have attributes of its own
-        error.__notes__ = [*notes, note] if isinstance(notes, list) else [note]
+        noted.__notes__ = [*notes, note] if isinstance(notes, list) else [note]
 
 
 def _broken(initializer: str, headline: str) -> str:

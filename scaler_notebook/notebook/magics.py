@@ -1,19 +1,27 @@
 """``%scaler`` and ``%%scaler``: IPython's side of them; :mod:`.commands` has what they do."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core import magic
+from IPython.core.magic import Magics, magics_class
 
 from . import commands
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _line_cell_magic(method: Method) -> Method:
+    """Make a method a line and cell magic whose line is taken as it stands: IPython would expand ``{alpha}`` in it."""
+    untyped: Any = magic  # IPython 8's decorators have no types
+    return cast(Method, untyped.no_var_expand(untyped.line_cell_magic(method)))
 
 
 @magics_class
 class ScalerMagics(Magics):
     """The ``%scaler`` magic, and ``%%scaler``."""
 
-    # Without it IPython would replace {alpha} in the line by the value of alpha.
-    @no_var_expand
-    @line_cell_magic
+    @_line_cell_magic
     def scaler(self, line: str, cell: str | None = None) -> Any:
         """Run, see and stop tasks; ``%scaler --help`` and ``%%scaler --help`` say how."""
         __tracebackhide__ = True
