@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def test_what_a_group_says_of_itself(scripted: InMemoryExecutor) -> None:
     assert group.counts() == {TaskState.FINISHED: 1, TaskState.RUNNING: 1, TaskState.SUBMITTED: 1}
     assert list(group.unfinished()) == list(group[1:]) == [group[1], group[2]]
     assert (group.done(), group.wait(0)) == (False, False)
-    with pytest.raises(TimeoutError, match=r"2 \(of 3\)"):
+    with pytest.raises(concurrent.futures.TimeoutError, match=r"2 \(of 3\)"):
         group.results(0)
     scripted.engine.fail(group[1], KeyError("mine"))
     assert list(group.failed()) == [group[1]]
@@ -70,10 +71,10 @@ def test_what_a_group_says_of_itself(scripted: InMemoryExecutor) -> None:
 
 def test_the_exceptions_of_a_group(scripted: InMemoryExecutor) -> None:
     group = three(scripted)
-    with pytest.raises(TimeoutError, match=r"2 \(of 3\)"):
+    with pytest.raises(concurrent.futures.TimeoutError, match=r"2 \(of 3\)"):
         group.exceptions(0)
     scripted.engine.fail(group[1], KeyError("mine"))
-    with pytest.raises(TimeoutError, match=r"1 \(of 3\)"):
+    with pytest.raises(concurrent.futures.TimeoutError, match=r"1 \(of 3\)"):
         group.exceptions(0)
     group[2].request_cancel()
     scripted.engine.confirm(group[2])

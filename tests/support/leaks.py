@@ -55,6 +55,15 @@ def open_files() -> dict[str, int]:
     return counts
 
 
+def sockets() -> list[str]:
+    """What the system's tables say of the open sockets of this process: addresses, states, paths."""
+    tables = [
+        line.split() for kind in ("tcp", "tcp6", "unix") for line in Path(f"/proc/net/{kind}").read_text().splitlines()
+    ]
+    ours = {os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_socket()}
+    return [" ".join(row) for row in tables if ours & {f"socket:[{word}]" for word in row}]
+
+
 def engine_directories() -> set[Path]:
     """Private directories of engines that this process started."""
     base = Path(os.environ["XDG_RUNTIME_DIR"]) / f"scaler_notebook-{os.getuid()}"
@@ -89,6 +98,8 @@ class Watch:
                 gc.collect()
                 collected = True
             time.sleep(0.01)
+        if "files" in found:
+            found["sockets"] = sockets()
         return found
 
     def _found(self) -> dict[str, Any]:

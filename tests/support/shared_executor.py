@@ -48,7 +48,7 @@ class SharedExecutor:
         """The executor, started if need be."""
         if self._executor is None:
             self._executor = NotebookExecutor(n_workers=WORKERS, grace=GRACE)
-            self._executor.start()
+            self._executor.submit(abs, -1).result(SAFETY)  # its agent has opened all of its sockets by then
             self._scheduler = scheduler_of(self._executor).pid
             self._fork_server = children(self._scheduler)[0]  # the oldest
         return self._executor

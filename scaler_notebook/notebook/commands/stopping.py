@@ -19,8 +19,7 @@ def cancel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every unfinished task")
     parser.add_argument(
         "--force",
-        action=argparse.BooleanOptionalAction,
-        default=False,
+        action=argparse.BooleanOptionalAction,  # without a default, which some versions would add to the help
         help="kill the process of a task that does not stop within the grace period; otherwise it runs on, and the "
         "answer says so",
     )
@@ -32,7 +31,7 @@ def cancel(shell: Any, options: argparse.Namespace) -> None:
         raise UsageError("%scaler cancel takes an id, a name, or --all; %scaler status lists what runs")
     futures = all_unfinished() if options.all else _unfinished(options.TASK)
     for future in futures:
-        future.request_cancel_unfinished(options.force)
+        future.request_cancel_unfinished(bool(options.force))
     for future in futures:
         future.wait_for_answer()
         print(rendering.text(rows.row(future)))
