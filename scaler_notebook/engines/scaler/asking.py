@@ -43,12 +43,12 @@ class Asking:
         self._cancel(entry, False)
 
     def ask(self, entry: Entry) -> None:
-        """By its mailbox; a grace period begins. Without a mailbox it is over at once."""
+        """By its mailbox, until that was read; a grace period begins. Without a mailbox it is over at once."""
         self.stop(entry)
         if not entry.mailbox:
             self._handle(entry, Event.GRACE_OVER)
             return
-        self._begin(self._link.post(entry.mailbox, entry.name))
+        self._post(entry, entry.mailbox, AGAIN)
         self._grace(entry, entry.grace)
 
     def end(self, entry: Entry) -> None:
@@ -61,6 +61,13 @@ class Asking:
         for timer in entry.timers:
             timer.cancel()
         entry.timers.clear()
+
+    def _post(self, entry: Entry, mailbox: str, again: float) -> None:
+        """Letters have been lost on busy machines. One that comes twice does nothing: a name is good for one letter."""
+        if entry.mailbox != mailbox:
+            return
+        self._begin(self._link.post(mailbox, entry.name))
+        entry.timers.append(self._loop.call_later(again, self._post, entry, mailbox, min(2 * again, AGAIN_AT_MOST)))
 
     def _grace(self, entry: Entry, seconds: float) -> None:
         entry.timers.append(self._loop.call_later(seconds, self._handle, entry, Event.GRACE_OVER))
