@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
@@ -57,11 +58,13 @@ def open_files() -> dict[str, int]:
 
 def sockets() -> list[str]:
     """What the system's tables say of the open sockets of this process: addresses, states, paths."""
-    tables = [
-        line.split() for kind in ("tcp", "tcp6", "unix") for line in Path(f"/proc/net/{kind}").read_text().splitlines()
-    ]
-    ours = {os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_socket()}
-    return [" ".join(row) for row in tables if ours & {f"socket:[{word}]" for word in row}]
+    ours = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it has just been closed
+            ours.add(os.readlink(entry))
+    tables = [path for kind in ("tcp", "tcp6", "unix") if (path := Path(f"/proc/net/{kind}")).exists()]
+    rows = [line.split() for table in tables for line in table.read_text().splitlines()]
+    return [" ".join(row) for row in rows if ours & {f"socket:[{word}]" for word in row}]
 
 
 def engine_directories() -> set[Path]:

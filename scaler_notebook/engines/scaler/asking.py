@@ -43,7 +43,10 @@ class Asking:
         self._cancel(entry, False)
 
     def ask(self, entry: Entry) -> None:
-        """By its mailbox, until that was read; a grace period begins. Without a mailbox it is over at once."""
+        """Write a running task's name to the mailbox of its process, and begin the grace period.
+
+        Without a mailbox nobody can be asked, and the grace period is over at once.
+        """
         self.stop(entry)
         if not entry.mailbox:
             self._handle(entry, Event.GRACE_OVER)
@@ -63,7 +66,10 @@ class Asking:
         entry.timers.clear()
 
     def _post(self, entry: Entry, mailbox: str, again: float) -> None:
-        """Letters have been lost on busy machines. One that comes twice does nothing: a name is good for one letter."""
+        """Write the letter, and again after ``again`` seconds, until the task names a new mailbox: it has read this one.
+
+        Letters have been lost on busy machines. One that comes twice does nothing: a mailbox is read once.
+        """
         if entry.mailbox != mailbox:
             return
         self._begin(self._link.post(mailbox, entry.name))
