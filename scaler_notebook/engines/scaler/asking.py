@@ -66,7 +66,7 @@ class Asking:
         entry.timers.clear()
 
     def _post(self, entry: Entry, mailbox: str, again: float) -> None:
-        """Write the letter, and again after ``again`` seconds, until the task names a new mailbox: it has read this one.
+        """Write the letter, and again after ``again`` seconds, until the task names a new mailbox: it has read this.
 
         Letters have been lost on busy machines. One that comes twice does nothing: a mailbox is read once.
         """
