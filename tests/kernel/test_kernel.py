@@ -135,8 +135,8 @@ def test_queued_cells_keep_their_order_behind_a_wait(running_kernel: Kernel) -> 
 
 def test_the_stop_button_ends_a_wait_and_the_task_goes_on(running_kernel: Kernel) -> None:
     k = running_kernel
-    waiting = k.submit("f = ex.submit(time.sleep, 60)\nprint('waiting')\nf.result()")
-    k.until(lambda m: m["msg_type"] == "stream" and "waiting" in m["content"]["text"])
+    waiting = k.submit("f = ex.submit(time.sleep, 60)\nf.result()")
+    k.until_waiting()
     k.manager.interrupt_kernel()
     executed = k.finish(waiting)
     assert executed.error.startswith("KeyboardInterrupt")
@@ -163,6 +163,8 @@ def test_what_becomes_of_the_tasks_when_the_stop_button_ends_a_wait(
     assert k.run(f"%scaler config on_interrupt={policy} grace=0.2").text.startswith(f"grace=0.2 on_interrupt={policy} ")
     waiting = k.submit(f"f = ex.submit(time.sleep, 60)\nprint('waiting')\n{code}")
     k.until(lambda m: m["msg_type"] == "stream" and "waiting" in m["content"]["text"])
+    if not code.startswith("await"):
+        k.until_waiting()
     k.manager.interrupt_kernel()
     executed = k.finish(waiting)
     assert error in executed.error

@@ -92,11 +92,6 @@ def click(k: Kernel, comm: str) -> None:
     k.send_comm(comm, {"type": "cancel", "force": True})
 
 
-def until_waiting(k: Kernel) -> None:
-    """A busy kernel that answers this sits in a wait of ours."""
-    Requests(k).until_replied(k.client.kernel_info())
-
-
 WAITS = {
     "result": "print(ended(f))",
     "exception": "try: f.exception()\nexcept Exception as e: print(type(e).__name__)",
@@ -127,7 +122,7 @@ def test_a_click_is_handled_in_every_wait(k: Kernel) -> None:
         if name == "cancel":  # it lasts until the click ends the other task
             assert not k.run(DEAF).error
         waiting = k.submit(code)
-        until_waiting(k)
+        k.until_waiting()
         click(k, comm)
         executed = k.finish(waiting, PATIENCE)
         assert not executed.error, (name, executed)
@@ -168,7 +163,7 @@ def test_requests_for_information_are_answered_once_and_the_cell_stays_busy(k: K
 def test_a_page_that_reloads_gets_its_widgets_back_during_a_wait(k: Kernel) -> None:
     comm = card(k)
     waiting = k.submit("ended(f)")
-    until_waiting(k)
+    k.until_waiting()
     session, control = k.client.session, "c0"
     opening = {"comm_id": control, "target_name": "jupyter.widget.control", "data": {}}
     k.client.shell_channel.send(session.msg("comm_open", opening, metadata={"version": "1.0.0"}))
@@ -189,7 +184,7 @@ def test_other_widgets_and_cells_wait_in_their_order(k: Kernel) -> None:
         )
     )
     waiting = k.submit("ended(f); order.append(len(order))")
-    until_waiting(k)
+    k.until_waiting()
     k.send_comm(button, {"event": "click"})
     first = k.submit("order.append('first')")
     k.send_comm(button, {"event": "click"})
@@ -230,7 +225,7 @@ def test_a_click_before_the_wait_of_the_same_cell(k: Kernel) -> None:
 def test_a_cell_that_fails_after_a_click_ends_those_queued_behind_it(k: Kernel) -> None:
     comm = card(k)
     failing, behind = k.submit("f.result()"), k.submit("print('must not run')")
-    until_waiting(k)
+    k.until_waiting()
     click(k, comm)
     assert k.finish(failing, PATIENCE).error.startswith("TaskCancelledError")
     assert k.finish(behind, PATIENCE).text == ""
@@ -244,7 +239,7 @@ def test_waits_nest(k: Kernel) -> None:
         "def tell(future):\n    if future.done() and not seen: seen.append('in'); seen.append(ended(f))\n"
         "outer.on_update(tell)\nouter.result(); print(seen)"
     )
-    until_waiting(k)
+    k.until_waiting()
     asked = [k.submit("print('queued')"), k.client.kernel_info()]
     click(k, comm)
     assert k.finish(waiting, PATIENCE).text == "['in', 'TaskCancelledError']\n"
@@ -274,14 +269,14 @@ def test_the_stop_button_ends_a_wait_and_leaves_the_kernel_as_it_was(k: Kernel) 
             assert k.run("print(ex.submit(abs, -1).result())").text == "1\n"
             continue
         waiting = k.submit("f.result()")
-        until_waiting(k)
+        k.until_waiting()
         asked = k.client.kernel_info()  # the descriptor tells of a message once, perhaps in this very instant
         k.manager.interrupt_kernel()
         assert k.finish(waiting, PATIENCE).error.startswith("KeyboardInterrupt")
         Requests(k).until_replied(asked)
     assert k.run("import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)").text == "True\n"
     waiting = k.submit("print(ended(f))")
-    until_waiting(k)
+    k.until_waiting()
     click(k, comm)
     assert k.finish(waiting, PATIENCE).text == "TaskCancelledError\n"
 
@@ -347,7 +342,7 @@ def test_a_wait_in_a_callback_of_the_idle_kernels_loop(k: Kernel) -> None:
     background = "async def later(): answers.append(ended(f))\nt = asyncio.get_running_loop().create_task(later())"
     for turn in range(2):
         k.run(f"answers = []\n{background}")
-        until_waiting(k)
+        k.until_waiting()
         if turn == 0:
             k.manager.interrupt_kernel()
             assert k.run("print(t.cancelled(), answers)").text == "True []\n"
@@ -363,7 +358,7 @@ def test_a_wait_in_a_callback_of_the_idle_kernels_loop(k: Kernel) -> None:
 def test_a_click_during_a_captured_wait(k: Kernel) -> None:
     comm = card(k)
     waiting = k.submit("%%capture out\nprint('x'); display(1)\nended(f); print('y'); display(2)")
-    until_waiting(k)
+    k.until_waiting()
     click(k, comm)
     assert not k.finish(waiting, PATIENCE).error
     assert k.run("print(out.stdout.split(), len(out.outputs))").text == "['x', 'y'] 2\n"
@@ -376,7 +371,7 @@ def test_an_extension_of_the_configuration(kernel_version: str) -> None:
         assert k.run(SETUP).text == ""
         comm = card(k)
         waiting = k.submit("print(ended(f))")
-        until_waiting(k)
+        k.until_waiting()
         click(k, comm)
         assert k.finish(waiting, PATIENCE).text == "TaskCancelledError\n"
 

@@ -88,6 +88,12 @@ class Kernel:
                 return message
         raise AssertionError("unreachable: the messages end with a TimeoutError")
 
+    def until_waiting(self) -> None:
+        """Wait until the cell that runs sits in a wait of ours: a busy kernel answers there alone."""
+        request = self.client.kernel_info()
+        while self.client.get_shell_msg(timeout=PATIENCE)["parent_header"]["msg_id"] != request:
+            pass
+
     def _messages(self, start: int, timeout: float) -> Iterator[dict[str, Any]]:
         """What the kernel broadcast from the ``start``-th message on, and what it will; raises after ``timeout`` s."""
         deadline = time.monotonic() + timeout
