@@ -10,15 +10,16 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import hypothesis
 import pytest
 from ipython_profile import make_profile
 from leaks import MARKER, Watch
-from shared_executor import GRACE, WORKERS, SharedExecutor
+from shared_executor import GRACE, SharedExecutor
 
 from scaler_notebook import NotebookExecutor
 
@@ -40,44 +41,75 @@ hypothesis.settings.register_profile("quick", max_examples=60, stateful_step_cou
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("quick"), max_examples=1000)
 
 
+WORKERS = {"executor_of_one": 1, "executor_of_two": 2}  # of the shared executors, by the fixtures that give them
+
+
 @pytest.fixture(scope="session")
-def shared_executor() -> Iterator[SharedExecutor]:
-    """The executor that the tests of this worker share."""
-    shared = SharedExecutor()
+def shared_executors() -> Iterator[dict[str, SharedExecutor]]:
+    """The executors that the tests of this worker share, by the names of their fixtures."""
+    shared = {name: SharedExecutor(workers) for name, workers in WORKERS.items()}
     yield shared
-    shared.end()
+    for each in shared.values():
+        each.end()
+
+
+@pytest.fixture
+def shared_processes(shared_executors: dict[str, SharedExecutor]) -> Callable[[], set[int]]:
+    """Gives the ids of the processes of the shared executors."""
+    return lambda: set[int]().union(*(each.processes() for each in shared_executors.values()))
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks(request: pytest.FixtureRequest, shared_executor: SharedExecutor) -> Iterator[None]:
+def nothing_leaks(
+    request: pytest.FixtureRequest,
+    shared_executors: dict[str, SharedExecutor],
+    shared_processes: Callable[[], set[int]],
+) -> Iterator[None]:
     """No process, thread, socket, memory file or directory outlives its test."""
-    if "executor" in request.fixturenames:
-        shared_executor.running()
+    for name, each in shared_executors.items():
+        if name in request.fixturenames:
+            each.running()
     # JupyterLab and the browser end with the last test that needs them.
     shared = {"processes", "files"} if "lab_server" in request.fixturenames else set()
-    watch = Watch(frozenset(shared), shared_executor.processes)
+    watch = Watch(frozenset(shared), shared_processes)
     yield
     if left := watch.left():
         pytest.fail(f"left behind: {left}")
 
 
 @pytest.fixture
-def executor(shared_executor: SharedExecutor) -> Iterator[NotebookExecutor]:
+def executor_of_two(shared_executors: dict[str, SharedExecutor]) -> Iterator[NotebookExecutor]:
     """A running executor with two workers on the real engine, and a short grace period; its processes have a past."""
-    yield shared_executor.running()
-    shared_executor.put_back()
+    shared = shared_executors["executor_of_two"]
+    yield shared.running()
+    shared.put_back()
 
 
 @pytest.fixture
-def no_shared_executor(shared_executor: SharedExecutor) -> None:
-    """For a test, by ``usefixtures``, that would find the engine of the shared executor: it is ended before."""
-    shared_executor.end()
+def executor_of_one(shared_executors: dict[str, SharedExecutor]) -> Iterator[NotebookExecutor]:
+    """The same with one worker: tasks that end well run in one process, one after the other."""
+    shared = shared_executors["executor_of_one"]
+    yield shared.running()
+    shared.put_back()
+
+
+@pytest.fixture
+def executor(executor_of_two: NotebookExecutor) -> NotebookExecutor:
+    """The executor of a test that says nothing of workers; some modules have another of this name."""
+    return executor_of_two
+
+
+@pytest.fixture
+def no_shared_executor(shared_executors: dict[str, SharedExecutor]) -> None:
+    """For a test, by ``usefixtures``, that would find the engines of the shared executors: they are ended before."""
+    for each in shared_executors.values():
+        each.end()
 
 
 @pytest.fixture
 def new_executor() -> Iterator[NotebookExecutor]:
-    """The same, with an engine of its own that starts with the first task."""
-    with NotebookExecutor(n_workers=WORKERS, grace=GRACE) as ex:
+    """An executor of two workers with an engine of its own, which starts with the first task."""
+    with NotebookExecutor(n_workers=2, grace=GRACE) as ex:
         yield ex
         ex.cancel_all()
 
@@ -129,17 +161,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return GroupScheduling(config, log)
 
 
-def pytest_collection_finish() -> None:
-    """Leave what all tests need out of every later collection of garbage: each took a sixth of a second."""
-    gc.collect()
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have functions of tests travel as those of a notebook do; leave what all tests need out of garbage collections.
+
+    Else each task process imports their modules, with pytest and numpy, and so does each that takes its place.
+    """
+    for module in {item.module for item in session.items if isinstance(item, pytest.Function)}:
+        cloudpickle.register_pickle_by_value(module)
+    gc.collect()  # each of the later ones took a sixth of a second
     gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep stderr for the stacks of a process that had to be ended; have SIGINT, which a shell's ``&`` ignores."""
+    """Keep stderr for the stacks of a process that had to be ended; have signals that ``&`` and ``nohup`` ignore."""
     config.stash[STACKS] = os.dup(2)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
 
 
 def end_in_time(config: pytest.Config) -> None:

@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+import shared_things
 from waits import SAFETY, until, until_written
 
 import scaler_notebook
@@ -49,11 +50,10 @@ def complete(path: Path) -> bool:
 
 
 @pytest.fixture
-def patient() -> Iterator[NotebookExecutor]:
+def patient(executor_of_one: NotebookExecutor) -> NotebookExecutor:
     """One worker, and a grace period that nothing here outlasts: what is to stop must stop by itself."""
-    with NotebookExecutor(n_workers=1, grace=SAFETY * 3) as executor:
-        yield executor
-        executor.cancel_all()
+    executor_of_one.grace = SAFETY * 3
+    return executor_of_one
 
 
 def stopped_soon(future: ScalerFuture[Any]) -> bool:
@@ -197,9 +197,6 @@ def test_a_forked_process_sees_it(patient: NotebookExecutor, tmp_path: Path) -> 
     assert complete(tmp_path / "out")
 
 
-left: list[Any] = []  # in a task process, by one task for the next
-
-
 def leaves_things() -> tuple[int, bool]:
     """Is asked to stop, and does not; leaves a thread that goes on, and a shield."""
     task = current_task()
@@ -215,12 +212,12 @@ def leaves_things() -> tuple[int, bool]:
             answers.put(questions.get()())
 
     threading.Thread(target=answer, daemon=True).start()
-    left[:] = task, questions, answers
+    shared_things.left[:] = task, questions, answers
     return 0, True
 
 
 def finds_things() -> dict[str, Any]:
-    task, questions, answers = left
+    task, questions, answers = shared_things.left
 
     def in_the_thread(question: Callable[[], Any]) -> Any:
         questions.put(question)
@@ -237,7 +234,7 @@ def finds_things() -> dict[str, Any]:
 
 
 def sleeps_where_things_are() -> None:
-    print("same process" if left else "another process", flush=True)
+    print("same process" if shared_things.left else "another process", flush=True)
     time.sleep(60)
 
 
@@ -493,11 +490,9 @@ def too_long(path: str) -> None:
 
 
 @pytest.fixture
-def impatient(tmp_path: Path) -> Iterator[NotebookExecutor]:
+def impatient(executor_of_one: NotebookExecutor, tmp_path: Path) -> NotebookExecutor:
     os.mkfifo(tmp_path / "out.go")
-    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
-        yield executor
-        executor.cancel_all()
+    return executor_of_one
 
 
 def test_what_outlasts_the_grace_period_is_killed(impatient: NotebookExecutor, tmp_path: Path) -> None:
@@ -955,12 +950,9 @@ def test_a_hundred_more_beside_threads() -> None:
 # ---------------------------------------------------------------- engines for tests
 
 
-ids: SimpleQueue[str] = SimpleQueue()
-
-
 def polls_on_a_thread() -> str:
     task = current_task()
-    ids.put(task.task_id)
+    shared_things.said.put(task.task_id)
     end = time.monotonic() + SAFETY  # nothing else could end it
     with task.shielded():
         while not task.cancelled():
@@ -972,7 +964,7 @@ def polls_on_a_thread() -> str:
 def test_on_the_thread_engine() -> None:
     with memory_executor(2, auto=True) as executor:
         asked, neighbour = executor.submit(polls_on_a_thread), executor.submit(polls_on_a_thread)
-        assert {ids.get(timeout=SAFETY), ids.get(timeout=SAFETY)} == {asked.task_id, neighbour.task_id}
+        assert {shared_things.said.get(timeout=SAFETY) for _ in range(2)} == {asked.task_id, neighbour.task_id}
         assert current_task().task_id == ""
         assert asked.cancel() is False
         assert asked.refused

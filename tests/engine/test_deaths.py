@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from leaks import our_processes
-from shared_executor import SharedExecutor
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, EngineStartError, NotebookExecutor, ProcessorDiedError, WorkerDiedError
@@ -126,7 +126,7 @@ time.sleep(1000)
 
 
 @pytest.mark.parametrize("extra", ["", "import subprocess; subprocess.Popen(['sleep', '3'], close_fds=False)"])
-def test_a_killed_kernel_leaves_no_process(extra: str, shared_executor: SharedExecutor) -> None:
+def test_a_killed_kernel_leaves_no_process(extra: str, shared_processes: Callable[[], set[int]]) -> None:
     before = our_processes()
     kernel = subprocess.Popen([sys.executable, "-c", KERNEL.format(extra=extra)], stdout=subprocess.PIPE, text=True)
     try:
@@ -138,7 +138,7 @@ def test_a_killed_kernel_leaves_no_process(extra: str, shared_executor: SharedEx
         kernel.wait(SAFETY)
         kernel.stdout.close()
     deadline = time.monotonic() + 5
-    while left := our_processes() - before - shared_executor.processes():
+    while left := our_processes() - before - shared_processes():
         assert time.monotonic() < deadline, f"still there after 5 s: {left}"
         time.sleep(0.01)
 

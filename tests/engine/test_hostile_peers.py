@@ -20,7 +20,7 @@ from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProcessorDiedError, ProtocolError
 from scaler_notebook.engines import memory
-from scaler_notebook.engines.embedded.inner import INNER_CODEC, End, Ended, Ready
+from scaler_notebook.engines.embedded import inner
 from scaler_notebook.engines.embedded.stream import pack
 from scaler_notebook.protocol.messages import (
     Buffer,
@@ -197,7 +197,7 @@ def test_a_task_that_writes_nonsense_to_its_socket_fails_alone(
 
 def says_ready(pid: int) -> None:
     for fd in own_sockets():
-        os.write(fd, stream(*INNER_CODEC.encode([Ready(pid or os.getpid())])))
+        os.write(fd, stream(*inner.INNER_CODEC.encode([inner.Ready(pid or os.getpid())])))
     time.sleep(60)
 
 
@@ -211,7 +211,8 @@ def test_a_task_that_claims_to_be_ready_fails_alone(executor: NotebookExecutor, 
 
 def says_ended(seq: int) -> None:
     for fd in own_sockets():
-        os.write(fd, stream(*INNER_CODEC.encode([Ended(seq, End.SUCCESS, Payload(b"no pickle"))])))
+        ended = inner.Ended(seq, inner.End.SUCCESS, Payload(b"no pickle"))
+        os.write(fd, stream(*inner.INNER_CODEC.encode([ended])))
     time.sleep(60)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from retried_tasks import append, exits, fails, tries
+from shared_things import gates, wait_at_gate
 from waits import SAFETY, until, until_running, until_written
 
 from scaler_notebook import (
@@ -46,12 +47,9 @@ def gives(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-def alone() -> Iterator[NotebookExecutor]:
+def alone(executor_of_one: NotebookExecutor) -> NotebookExecutor:
     """An executor with one worker, which has run a task already."""
-    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
-        executor.submit(abs, -1).result(SAFETY)
-        yield executor
-        executor.cancel_all()
+    return executor_of_one
 
 
 # ---------------------------------------------------------------------- the call
@@ -313,21 +311,14 @@ def test_a_deadline_that_races_with_the_end_gives_one_of_the_two(executor: Noteb
     assert [executor.submit(abs, -n).result(SAFETY) for n in range(4)] == [0, 1, 2, 3]
 
 
-_gate = threading.Event()  # for what runs in this process
-
-
-def waits_at_the_gate() -> bool:
-    return _gate.wait(2 * SAFETY)
-
-
-def test_an_engine_that_cannot_stop_it_says_so_and_the_result_counts() -> None:
-    _gate.clear()
+def test_an_engine_that_cannot_stop_it_says_so_and_the_result_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gates, "end", gate := threading.Event())
     with memory_executor(1, auto=True) as executor:
-        running = executor.submit_verbose(waits_at_the_gate, timeout=0.1)
+        running = executor.submit_verbose(wait_at_gate, ("end", 2 * SAFETY), timeout=0.1)
         queued = executor.submit_verbose(abs, (-1,), timeout=0.1)
         until(running, lambda: running.refused, "be refused")
         assert timed_out(queued)
-        _gate.set()
+        gate.set()
         assert running.result(SAFETY) is True
 
 
@@ -530,9 +521,9 @@ def changes(array: Any, trace: Path) -> float:
     return tries(trace, fails, lambda: float(array[0]))  # type: ignore[no-any-return]
 
 
-def test_each_try_has_its_arguments_as_they_were(alone: NotebookExecutor, tmp_path: Path) -> None:
+def test_each_try_has_its_arguments_as_they_were(new_executor: NotebookExecutor, tmp_path: Path) -> None:
     for length in (3, 2_000_000):
-        future = alone.submit_verbose(changes, (np.zeros(length), tmp_path / str(length)), retries=1)
+        future = new_executor.submit_verbose(changes, (np.zeros(length), tmp_path / str(length)), retries=1)
         assert future.result(SAFETY) == 1.0
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,9 @@ MB = 1_000_000
 
 
 @pytest.fixture
-def alone() -> Iterator[NotebookExecutor]:
+def alone(executor_of_one: NotebookExecutor) -> NotebookExecutor:
     """An executor with one worker: its tasks run in one process, one after the other."""
-    with NotebookExecutor(n_workers=1, grace=0.3) as executor:
-        yield executor
-        executor.cancel_all()
+    return executor_of_one
 
 
 def touches(size: int) -> int:
@@ -108,10 +105,10 @@ def test_waiting_is_counted_apart_from_running(alone: NotebookExecutor) -> None:
     assert total == pytest.approx((second.ended_at or 0.0) - second.submitted_at)
 
 
-def test_bytes_are_those_of_the_pickles_and_their_buffers(alone: NotebookExecutor) -> None:
-    echoed = alone.submit(bytes.upper, b"x" * 50_000)
-    array = alone.submit(np.negative, np.ones(3 * MB, np.uint8))
-    failed = alone.submit(divmod, 1, 0)
+def test_bytes_are_those_of_the_pickles_and_their_buffers(new_executor: NotebookExecutor) -> None:
+    echoed = new_executor.submit(bytes.upper, b"x" * 50_000)
+    array = new_executor.submit(np.negative, np.ones(3 * MB, np.uint8))
+    failed = new_executor.submit(divmod, 1, 0)
     array.result(SAFETY)
     echoed.result(SAFETY)  # a result that was looked at has its size all the same
     assert isinstance(failed.exception(SAFETY), ZeroDivisionError)

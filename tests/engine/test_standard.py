@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from initializers import broken, endless, first_alone, numbered, remember, remembered
+from shared_things import gates, wait_at_gate
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import (
@@ -268,19 +269,10 @@ def test_shutdown_without_waiting_cancels_what_is_queued_and_lets_the_rest_end()
         executor.submit(abs, 1)
 
 
-def wait_here(name: str) -> bool:
-    """In a thread of this process."""
-    return EVENTS[name].wait(SAFETY)
-
-
-EVENTS: dict[str, threading.Event] = {}
-
-
 def test_queued_tasks_on_threads_are_withdrawn_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    goes_on = threading.Event()
-    monkeypatch.setitem(EVENTS, "goes on", goes_on)
+    monkeypatch.setitem(gates, "goes on", goes_on := threading.Event())
     with memory_executor(1, auto=True) as executor:
-        runs = executor.submit(wait_here, "goes on")
+        runs = executor.submit(wait_at_gate, "goes on", SAFETY)
         queued = [executor.submit(abs, n) for n in range(3)]
         executor.shutdown(wait=False, cancel_futures=True)
         assert wait(queued, SAFETY).not_done == set()

@@ -120,6 +120,24 @@ def test_a_task_obeys_the_letter_and_its_process_is_ended(world: World, force: b
     assert world.words("a") == ["started", "Canceled" + " by force" * force]
 
 
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_letter_that_is_lost_is_written_again(world: World, monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
+    submitted(world, "a")
+    post, written = world.link.post, []
+
+    async def lossy(name: str, content: bytes) -> None:
+        written.append(name)
+        if len(written) > lost:
+            await post(name, content)
+
+    monkeypatch.setattr(world.link, "post", lossy)
+    world.cancel("a", force=False, grace=5.0)
+    world.passes(0.9)  # the letters go after 0, 0.1, 0.3 and 0.7 s
+    assert len(written) == lost + 1, "it is written until it is read, and no longer"
+    interrupted(world, "a", obeys=True)
+    assert world.words("a") == ["started", "Canceled"]
+
+
 def test_without_force_a_task_that_goes_on_is_refused(world: World) -> None:
     submitted(world, "a")
     world.cancel("a", force=False, grace=0.5)

@@ -1,4 +1,4 @@
-"""One executor for the tests of a worker that need no engine of their own: it is put back after each of them."""
+"""Executors for the tests of a worker that need no engine of their own: they are put back after each of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from waits import SAFETY
 from scaler_notebook import NotebookExecutor
 from scaler_notebook.client.policy import OnInterrupt
 
-WORKERS = 2
 GRACE = 0.3  # seconds
 ON_INTERRUPT: OnInterrupt = "ask"
 HEAVY = re.compile("site-packages/(pandas|matplotlib|IPython)/")  # each new process would import them again
@@ -27,9 +26,15 @@ class SharedExecutor:
 
     A test may do with the executor what it likes. One that ends the executor, or leaves the executor's engine in a
     state that is not that of the start, costs the next test the start of another.
+
+    Parameters
+    ----------
+    workers
+        How many it has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
         self._executor: NotebookExecutor | None = None
         self._scheduler = self._fork_server = 0  # process ids
 
@@ -47,7 +52,7 @@ class SharedExecutor:
     def running(self) -> NotebookExecutor:
         """The executor, started if need be."""
         if self._executor is None:
-            self._executor = NotebookExecutor(n_workers=WORKERS, grace=GRACE)
+            self._executor = NotebookExecutor(n_workers=self._workers, grace=GRACE)
             self._executor.submit(abs, -1).result(SAFETY)  # its agent has opened all of its sockets by then
             self._scheduler = scheduler_of(self._executor).pid
             self._fork_server = children(self._scheduler)[0]  # the oldest

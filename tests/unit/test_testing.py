@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 import numpy as np
 import pytest
+from shared_things import gates, wait_at_gate
 from waits import SAFETY, until_running
 
 from scaler_notebook import (
@@ -137,11 +138,9 @@ def test_a_script_that_forgets_an_executor_ends(held: str) -> None:
 
 # ---------------------------------------------------------------- the engine on threads
 
-_gate = threading.Event()
-
 
 def passes_the_gate() -> str:
-    assert _gate.wait(SAFETY)
+    assert wait_at_gate("passes", SAFETY)
     return "passed"
 
 
@@ -167,8 +166,10 @@ def test_on_threads_arguments_are_copies() -> None:
         assert mutable == [1]
 
 
-def test_on_threads_a_running_task_is_not_stopped_and_a_queued_one_never_starts() -> None:
-    _gate.clear()
+def test_on_threads_a_running_task_is_not_stopped_and_a_queued_one_never_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(gates, "passes", gate := threading.Event())
     with memory_executor(1, auto=True) as executor:
         running, queued, last = (executor.submit(passes_the_gate) for _ in range(3))
         until_running(running)
@@ -177,7 +178,7 @@ def test_on_threads_a_running_task_is_not_stopped_and_a_queued_one_never_starts(
         assert queued.cancel(SAFETY) is True
         assert queued.cancel_reason is CancelReason.NEVER_STARTED
         assert last.state is TaskState.SUBMITTED, "there is one slot"
-        _gate.set()
+        gate.set()
         assert [running.result(SAFETY), last.result(SAFETY)] == ["passed", "passed"]
         executor.engine.confirm(last, TaskCancelConfirmType.CANCEL_NOT_FOUND)  # as a late answer would be
 
@@ -252,7 +253,13 @@ def test_a_task_on_a_thread_displays_too() -> None:
         assert future.displays == (Display({"text/plain": "from a thread"}, {}),)
 
 
-def test_graphs_objects_and_futures_as_arguments_on_threads() -> None:
+def test_graphs_objects_and_futures_as_arguments_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gates, "slow", gate := threading.Event())
+
+    def waits() -> int:
+        assert wait_at_gate("slow", SAFETY)
+        return -1
+
     def fail(x: int) -> None:
         raise ValueError(x)
 
@@ -263,9 +270,7 @@ def test_graphs_objects_and_futures_as_arguments_on_threads() -> None:
             executor.get(graph, ["next"])
         reference = executor.send_object([1, 2])
         assert executor.submit(sum, reference).result(SAFETY) == 3
-        gate = threading.Event()
-        _gates.append(gate)
-        slow = executor.submit(_wait_for_the_gate)
+        slow = executor.submit(waits)
         until_running(slow)
         needs, needs_that = slow.then(abs), slow.then(abs).then(abs)
         assert not needs.done()
@@ -276,11 +281,3 @@ def test_graphs_objects_and_futures_as_arguments_on_threads() -> None:
         executor.clear()
         with pytest.raises(MissingObjects):
             executor.submit(sum, reference)
-
-
-_gates: list[threading.Event] = []
-
-
-def _wait_for_the_gate() -> int:
-    assert _gates[-1].wait(SAFETY)
-    return -1

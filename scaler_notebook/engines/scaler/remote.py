@@ -9,6 +9,7 @@ KeyboardInterrupt, and the process of a task that obeys ends at once. A client t
 import contextlib
 import os
 import pickle
+import secrets
 import signal
 import socket
 import sys
@@ -232,7 +233,8 @@ class _Process:
             return None
         from scaler.io.network_backends import get_network_backend_from_env
 
-        identity = f"mailbox|{HOST}|{os.getpid()}".encode()
+        # Process ids come again, and a process has two of these where two versions of this package are sent to it.
+        identity = f"mailbox|{HOST}|{os.getpid()}|{secrets.token_hex(4)}".encode()
         try:
             storage = get_network_backend_from_env().create_sync_object_storage_connector(
                 identity, self._processor.object_storage_address()
