@@ -80,17 +80,15 @@ def nothing_leaks(
 @pytest.fixture
 def executor_of_two(shared_executors: dict[str, SharedExecutor]) -> Iterator[NotebookExecutor]:
     """A running executor with two workers on the real engine, and a short grace period; its processes have a past."""
-    shared = shared_executors["executor_of_two"]
-    yield shared.running()
-    shared.put_back()
+    with shared_executors["executor_of_two"].lent() as lent:
+        yield lent
 
 
 @pytest.fixture
 def executor_of_one(shared_executors: dict[str, SharedExecutor]) -> Iterator[NotebookExecutor]:
     """The same with one worker: tasks that end well run in one process, one after the other."""
-    shared = shared_executors["executor_of_one"]
-    yield shared.running()
-    shared.put_back()
+    with shared_executors["executor_of_one"].lent() as lent:
+        yield lent
 
 
 @pytest.fixture

@@ -138,6 +138,27 @@ def test_a_letter_that_is_lost_is_written_again(world: World, monkeypatch: pytes
     assert world.words("a") == ["started", "Canceled"]
 
 
+@pytest.mark.parametrize("end", ["refused", "ended"])
+def test_no_letter_is_written_once_the_cancel_is_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    submitted(world, "a")
+    written = []
+
+    async def lost(name: str, content: bytes) -> None:
+        written.append(name)
+
+    monkeypatch.setattr(world.link, "post", lost)
+    world.cancel("a", force=False, grace=0.5 if end == "refused" else 5.0)
+    world.passes(0.6)
+    if end == "ended":
+        ends(world, "a")
+    assert world.words("a")[-1] == {"refused": "CancelFailed", "ended": "Success"}[end]
+    before = len(written)
+    world.passes(10.0)
+    assert len(written) == before > 1
+
+
 def test_without_force_a_task_that_goes_on_is_refused(world: World) -> None:
     submitted(world, "a")
     world.cancel("a", force=False, grace=0.5)

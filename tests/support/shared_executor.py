@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -58,7 +59,13 @@ class SharedExecutor:
             self._fork_server = children(self._scheduler)[0]  # the oldest
         return self._executor
 
-    def put_back(self) -> None:
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[NotebookExecutor]:
+        """The executor, put back after the block."""
+        yield self.running()
+        self._put_back()
+
+    def _put_back(self) -> None:
         """Cancel what the test has left, and end the executor if it is not as it was."""
         executor = self._executor
         if executor is None:
