@@ -109,18 +109,23 @@ def test_what_runs_and_what_is_queued_ends_with_it(tmp_path: Path) -> None:
     assert not executor.is_running
 
 
-def test_what_was_queued_behind_it_is_known_before_the_failure_is_unpickled() -> None:
+def test_what_was_queued_behind_it_is_known_before_the_failure_is_unpickled(tmp_path: Path) -> None:
     """The words are there without it: looking at a future runs no code of the user's."""
 
     class Own(Exception):
         def __reduce__(self) -> Any:
             return print, ("loaded",)
 
+    submitted = tmp_path / "submitted"  # all of them: an executor that is broken takes no more
+
     def setup() -> None:
+        while not submitted.exists():
+            time.sleep(0.001)
         raise Own("bad")
 
     with NotebookExecutor(n_workers=1, initializer=setup) as executor:
         futures = [executor.submit(abs, n) for n in range(3)]
+        submitted.touch()
         assert wait(futures, SAFETY).not_done == set()
         assert all("Own: bad" in future.failure.headline for future in futures if future.failure)
         assert isinstance(futures[-1].exception(), InitializerError)

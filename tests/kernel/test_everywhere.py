@@ -19,7 +19,7 @@ CELLS = [
     "good = ex.submit(work, 1)\ngood",
     "bad = ex.submit(work, 3)\nbad",
     "slow = ex.submit(time.sleep, 600)\nslow",
-    "slow.cancel()",
+    "while not slow.processor: time.sleep(0.01)  # it begins\nslow.cancel()",
     "group = ex.map_async(work, range(5))\ngroup",
     "group.wait(30)",
 ]
