@@ -106,6 +106,7 @@ def test_a_cell_that_is_run_again_and_several_views(
     tab.page.close()
 
 
+@pytest.mark.matrix
 def test_two_tabs_on_one_notebook_show_the_same_while_a_cell_waits(
     notebook: LabNotebook, lab_server: LabServer, context: BrowserContext
 ) -> None:

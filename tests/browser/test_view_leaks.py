@@ -112,7 +112,8 @@ CELLS = [SETUP, OURS.open, OURS.close, PLAIN.open, PLAIN.close]
 
 
 # Few tell of a card that stays, many of one listener of each. JupyterLab shows no more than 50 outputs of a cell.
-@pytest.mark.parametrize("at_once", [10, pytest.param(40, marks=[pytest.mark.matrix, pytest.mark.timeout(240)])])
+@pytest.mark.matrix
+@pytest.mark.parametrize("at_once", [10, pytest.param(40, marks=pytest.mark.timeout(240))])
 def test_cards_leave_nothing_behind(notebook: LabNotebook, context: BrowserContext, at_once: int) -> None:
     notebook.execute(f"at_once = {at_once}")
     page = Page(notebook, context.new_cdp_session(notebook.page), at_once)

@@ -495,7 +495,13 @@ def test_an_initializer(address: str) -> None:
             executor.submit(abs, 1)
 
 
-def test_the_death_of_the_scheduler_is_told_at_once() -> None:
+@pytest.fixture
+def answers_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not answer within a second counts as nobody."""
+    monkeypatch.setattr("scaler_notebook.engines.scaler.engine.ANSWER_TIMEOUT", 1.0)
+
+
+def test_the_death_of_the_scheduler_is_told_at_once(answers_come_soon: None) -> None:
     cluster = ScalerCluster(workers=1)
     try:
         with NotebookExecutor(cluster.address) as executor:
@@ -526,7 +532,7 @@ def test_a_scheduler_that_is_silent_counts_as_lost() -> None:
         client.disconnect()
 
 
-def test_a_client_may_end_a_cluster_that_is_not_protected(client: Client) -> None:
+def test_a_client_may_end_a_cluster_that_is_not_protected(client: Client, answers_come_soon: None) -> None:
     with pytest.raises(ValueError, match="is protected"):
         client.shutdown()
     with ScalerCluster(workers=1, protected=False) as cluster:
@@ -616,7 +622,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         NotebookExecutor(address)
 
 
-def test_where_nobody_answers_it_says_so() -> None:
+def test_where_nobody_answers_it_says_so(answers_come_soon: None) -> None:
     with pytest.raises(EngineStartError, match=r"nobody answers at scaler://127\.0\.0\.1:9"):
         NotebookExecutor("scaler://127.0.0.1:9").start()
 

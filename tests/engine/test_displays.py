@@ -238,7 +238,7 @@ def test_displays_of_cancelled_tasks_are_whole(executor: NotebookExecutor) -> No
         assert len(shown.bundle["text/plain"]) > 100_000
 
 
-@pytest.mark.parametrize("animation", ["updated", "cleared"])
+@pytest.mark.parametrize("animation", ["updated", pytest.param("cleared", marks=pytest.mark.matrix)])
 def test_an_animation_keeps_nobody_waiting(executor: NotebookExecutor, animation: str) -> None:
     """A task displays far more than anybody can look at; a cancel is not behind that in a queue."""
 

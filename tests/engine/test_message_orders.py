@@ -58,9 +58,14 @@ ORDERS: dict[str, Outcome] = {
     "SCFCA": C.STOPPED,
 }
 
-# A cluster takes seconds for a refusal: those orders are left to `make test-all`, and test_scaler has one.
+
+def is_slow(kind: str, order: str) -> bool:
+    """A cluster takes seconds for a refusal (`test_scaler` has one), and where the request comes before the start."""
+    return kind == "scaler" and ("F" in order or order.startswith("CS"))
+
+
 POSSIBLE = [
-    pytest.param(kind, order, marks=[pytest.mark.matrix] if kind == "scaler" and "F" in order else [])
+    pytest.param(kind, order, marks=[pytest.mark.matrix] if is_slow(kind, order) else [])
     for kind in KINDS
     for order in ORDERS
     if not needs(order) & KINDS[kind].lacks

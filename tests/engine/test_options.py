@@ -385,7 +385,7 @@ def test_others_run_while_it_backs_off(alone: NotebookExecutor, tmp_path: Path) 
     assert not future.done()
 
 
-@pytest.mark.parametrize("force", [True, False])
+@pytest.mark.parametrize("force", [pytest.param(True, marks=pytest.mark.matrix), False])
 def test_a_cancel_between_two_tries_is_the_end_of_it(alone: NotebookExecutor, tmp_path: Path, force: bool) -> None:
     future = alone.submit_verbose(tries, (tmp_path / "trace", fails), retries=1000)
     until(future, lambda: future.logs.stderr.count("ValueError: ") == 3, "fail three times")
@@ -503,7 +503,7 @@ def test_a_class_that_cannot_travel_is_named_at_the_call() -> None:
         assert executor.unfinished() == []
 
 
-@pytest.mark.parametrize("way", [fails, exits])
+@pytest.mark.parametrize("way", [fails, pytest.param(exits, marks=pytest.mark.matrix)])
 def test_a_timeout_is_for_all_tries_together(alone: NotebookExecutor, tmp_path: Path, way: Callable[[], Any]) -> None:
     future = alone.submit_verbose(tries, (tmp_path / "trace", way), retries=1000, timeout=LONG)
     until(future, lambda: future.tries == 3, "be tried a third time")

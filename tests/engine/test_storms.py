@@ -114,9 +114,8 @@ def cancel_next(due: list[tuple[float, int]], futures: dict[int, ScalerFuture[An
     return 1 / 1.03 if late else 1.03
 
 
-@pytest.mark.parametrize(
-    "tasks", [500, pytest.param(10_000, marks=[pytest.mark.matrix, pytest.mark.timeout(600)])], ids=str
-)
+@pytest.mark.matrix
+@pytest.mark.parametrize("tasks", [500, pytest.param(10_000, marks=pytest.mark.timeout(600))], ids=str)
 def test_a_task_that_is_about_to_return_ends_in_one_way(tasks: int, tmp_path: Path) -> None:
     with seeded() as rng:
         ways = cancel_about_the_end(rng, tasks, tmp_path / "trace")
@@ -240,9 +239,8 @@ class Storm:
         return {int(line.split()[2]) for line in lines}
 
 
-@pytest.mark.parametrize(
-    "seconds", [3, pytest.param(60, marks=[pytest.mark.matrix, pytest.mark.timeout(300)])], ids=lambda s: f"{s} s"
-)
+@pytest.mark.matrix
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.timeout(300))], ids=lambda s: f"{s} s")
 def test_a_storm_of_cancels_deaths_and_freezes(seconds: float, tmp_path: Path) -> None:
     path = tmp_path / "trace"
     with seeded() as rng, engine(4, 0.1) as executor:
