@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -625,6 +627,17 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_where_nobody_answers_it_says_so(answers_come_soon: None) -> None:
     with pytest.raises(EngineStartError, match=r"nobody answers at scaler://127\.0\.0\.1:9"):
         NotebookExecutor("scaler://127.0.0.1:9").start()
+
+
+def test_a_scheduler_that_ends_while_it_is_asked_counts_as_nobody(answers_come_soon: None) -> None:
+    """Scaler's own way to connect would block its thread for half a minute: the fixture of leaks saw that thread."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "scaler://{}:{}".format(*server.getsockname())
+        ending = threading.Thread(target=lambda: (server.accept()[0].close(), server.close()))
+        ending.start()
+        with pytest.raises(EngineStartError, match="nobody answers at"):
+            NotebookExecutor(address).start()
+        ending.join(SAFETY)
 
 
 def test_without_scalers_package_it_says_what_to_install(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

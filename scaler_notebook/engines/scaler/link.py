@@ -92,7 +92,7 @@ class Link:
         self._scheduler = self._backend.create_async_connector(self.client, received)
         self._storage = self._backend.create_async_object_storage_connector(self.client)
         try:
-            await self._scheduler.connect(self._address, ConnectorRemoteType.Binder)
+            await self._connect(self._scheduler, self._address, ConnectorRemoteType.Binder)
             await all_of(
                 _for_ever(self._scheduler.routine),
                 _for_ever(self._storage.routine),
@@ -213,6 +213,23 @@ class Link:
 
     # ------------------------------------------------------------------ on the loop
 
+    async def _connect(self, connector: Any, address: Any, *more: Any) -> None:
+        """Connect one of Scaler's connectors while the loop goes on.
+
+        The own ``connect`` of those on YMQ (2.9) blocks its thread until the other side has introduced itself: for
+        ever where a scheduler that dies accepts the connection and says no more.
+        """
+        context = getattr(connector, "_ymq_context", None)
+        if context is None:  # on ZeroMQ, which connects in the background
+            await connector.connect(address, *more)
+            return
+        from scaler.io.ymq import ConnectorSocket
+
+        connector._address = address
+        connector._socket = await ConnectorSocket.async_connect(context, self.client.decode(), repr(address))
+        if isinstance(connected := getattr(connector, "_connected_event", None), asyncio.Event):  # the storage's
+            connected.set()
+
     async def _send_all(self) -> None:
         while True:
             message = await self._outbox.get()
@@ -236,7 +253,7 @@ class Link:
         if not self._there.is_set():
             told = message.objectStorageAddress
             address = self._storage_address or self._new_address.from_string(f"{told.scheme}://{told.host}:{told.port}")
-            await self._storage.connect(address)
+            await self._connect(self._storage, address)
             self._there.set()
 
 
