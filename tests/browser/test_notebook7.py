@@ -41,6 +41,7 @@ def test_notebook_7(lab_server: LabServer, context: BrowserContext) -> None:
     lab_server.shut_down_kernels(notebook.name)
 
 
+@pytest.mark.matrix
 def test_voila(lab_server: LabServer, context: BrowserContext) -> None:
     """It executes the notebook, then shows it; its kernel has no subshells."""
     waits = "import ipywidgets\nwait = ipywidgets.Button(description='wait')\nwait.on_click(lambda _: f.result())\nwait"

@@ -45,6 +45,9 @@ from scaler_notebook import EngineLostError, NotebookExecutor, ScalerFuture, Tas
 LONG = 60.0  # seconds; a grace period that no test waits out
 
 both_strengths = pytest.mark.parametrize("force", [True, False], ids=["force", "ask"])
+either_strength = pytest.mark.parametrize(
+    "force", [True, pytest.param(False, marks=pytest.mark.matrix)], ids=["force", "ask"]
+)
 
 
 # ---------------------------------------------------------------- tasks that are hard to stop
@@ -115,7 +118,7 @@ def test_a_confirmed_task_is_gone_with_all_its_processes(
 # ---------------------------------------------------------------- SIGKILL of the task process
 
 
-@both_strengths
+@either_strength
 def test_killed_just_before_a_cancel(force: bool) -> None:
     """The death or the request is seen first. Permitted: stopped, failed first, discarded."""
     ends = Ends()
@@ -131,7 +134,7 @@ def test_killed_just_before_a_cancel(force: bool) -> None:
     ends.check()
 
 
-@both_strengths
+@either_strength
 def test_killed_just_after_a_cancel_was_requested(force: bool) -> None:
     """Permitted: stopped, by us or by the kill; failed first."""
     ends = Ends()
@@ -178,7 +181,7 @@ def test_killed_after_a_refusal(executor: NotebookExecutor) -> None:
     works(executor, slots=2)
 
 
-@both_strengths
+@either_strength
 def test_idle_processes_are_killed_after_a_cancel(force: bool, executor: NotebookExecutor) -> None:
     """The next tasks may meet processes that are dead already: they run or fail clearly, and those after them run."""
     ends = Ends()

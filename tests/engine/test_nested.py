@@ -55,7 +55,12 @@ def in_threads(n: int) -> int:
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(
     ("nest", "n"),
-    [(depth, 12), pytest.param(depth, DEEP, marks=pytest.mark.matrix), (awaited, 6), (in_threads, 4)],
+    [
+        (depth, 12),
+        pytest.param(depth, DEEP, marks=pytest.mark.matrix),
+        (awaited, 6),
+        pytest.param(in_threads, 4, marks=pytest.mark.matrix),
+    ],
 )
 def test_tasks_may_wait_for_tasks_however_few_workers_there_are(nest: Any, n: int) -> None:
     with NotebookExecutor(n_workers=2 if n == DEEP else 1) as executor:
