@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from .client.references import ObjectReference as ObjectReference
     from .client.serializer import DefaultSerializer as DefaultSerializer
     from .client.serializer import Serializer as Serializer
-    from .engines.current_task import CurrentTask as CurrentTask
-    from .engines.current_task import current_task as current_task
-    from .engines.progress import progress as progress
     from .notebook.extension import load_ipython_extension as load_ipython_extension
     from .notebook.extension import unload_ipython_extension as unload_ipython_extension
     from .protocol.errors import CapabilityError as CapabilityError
@@ -45,6 +42,9 @@ if TYPE_CHECKING:
     from .protocol.errors import WorkerDiedError as WorkerDiedError
     from .protocol.states import CancelReason as CancelReason
     from .protocol.states import TaskState as TaskState
+    from .task.current_task import CurrentTask as CurrentTask
+    from .task.current_task import current_task as current_task
+    from .task.progress import progress as progress
 
 _HOMES = {
     "LocalCluster": "client.cluster",
@@ -63,9 +63,9 @@ _HOMES = {
     "ObjectReference": "client.references",
     "DefaultSerializer": "client.serializer",
     "Serializer": "client.serializer",
-    "CurrentTask": "engines.current_task",
-    "current_task": "engines.current_task",
-    "progress": "engines.progress",
+    "CurrentTask": "task.current_task",
+    "current_task": "task.current_task",
+    "progress": "task.progress",
     "load_ipython_extension": "notebook.extension",
     "unload_ipython_extension": "notebook.extension",
     "CapabilityError": "protocol.errors",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..engines.current_task import current_task
+from ..task.current_task import current_task
 from . import waiting
 
 if TYPE_CHECKING:

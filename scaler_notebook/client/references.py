@@ -1,6 +1,6 @@
 """What stands for a value that is somewhere else: a reference to an object, or the future of another task.
 
-Within the arguments of a task, however deep, either is pickled as :func:`scaler_notebook.engines.inputs.take` with its
+Within the arguments of a task, however deep, either is pickled as :func:`scaler_notebook.task.inputs.take` with its
 id, and noted as an input of the task.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
-from ..engines import inputs
+from ..task import inputs
 
 _pickling = threading.local()
 

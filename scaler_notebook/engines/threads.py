@@ -7,7 +7,6 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..protocol import payloads
 from ..protocol.messages import (
     ClientDisconnect,
     ClientMessage,
@@ -15,6 +14,7 @@ from ..protocol.messages import (
     DisplayKind,
     EngineStatus,
     EngineStatusRequest,
+    Initializer,
     ObjectCreate,
     ObjectDelete,
     Payload,
@@ -26,10 +26,11 @@ from ..protocol.messages import (
     TaskResult,
     TaskResultType,
 )
-from . import current_task, inputs
+from ..task.current_task import CurrentTask
+from ..task.runner import Call, TaskRunner, Transport
 from .embedded.hands import Record
 from .embedded.inputs import Inputs
-from .memory import MemoryEngine, failed
+from .memory import OWN_FILES, MemoryEngine
 
 
 class ThreadEngine(MemoryEngine):
@@ -45,6 +46,7 @@ class ThreadEngine(MemoryEngine):
         self._queue: OrderedDict[str, Record] = OrderedDict()
         self._waiting: dict[str, Record] = {}  # for their inputs
         self._inputs = Inputs(_NoMemory())
+        self._runner = TaskRunner(Transport(), OWN_FILES, of_thread=True)
         # Of running tasks, each with what its code sees of a cancel; changed on the agent's thread alone.
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
@@ -142,14 +144,12 @@ class ThreadEngine(MemoryEngine):
                 self._post(lambda: self.tell(message))
 
         name = task.options.name
-        this_task = current_task.CurrentTask(task.task_id, name, asked.is_set, reporter=report, publisher=publish)
-        current_task.begin_here(this_task)
-        inputs.begin_here({given.name: given.value for given in self._inputs.of(record)})
-        try:
-            value = payloads.call(task.function, task.arguments, name)
-            result = TaskResult(task.task_id, TaskResultType.SUCCESS, value)
-        except BaseException as error:  # SystemExit too: it is the task's, not the thread's
-            result = failed(task.task_id, error)
+        this_task = CurrentTask(task.task_id, name, asked.is_set, reporter=report, publisher=publish)
+        given = {each.name: each.value for each in self._inputs.of(record)}
+        call = Call(task.task_id, name, task.function, task.arguments, given)
+        finished, _ = self._runner.run(call, this_task, Initializer())
+        outcome = TaskResultType.FAILED if finished.failure is not None else TaskResultType.SUCCESS
+        result = TaskResult(task.task_id, outcome, finished.payload)
 
         def over() -> None:
             del self._threads[task.task_id]

@@ -4,7 +4,7 @@ import copyreg
 from typing import Any
 
 from ..client import history
-from ..engines import displays
+from ..task import displays
 from . import completion, session_executor, terminal
 from .bridge import activate
 from .magics import ScalerMagics

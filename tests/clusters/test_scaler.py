@@ -35,8 +35,8 @@ from scaler_notebook import (
     current_task,
     progress,
 )
-from scaler_notebook.engines.displays import publish
 from scaler_notebook.engines.scaler.link import Link, all_of
+from scaler_notebook.task.displays import publish
 
 GONE = 3.0  # seconds after SIGTERM until Scaler's worker kills a process
 

@@ -14,9 +14,9 @@ from waits import SAFETY, until, until_written
 
 from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture
 from scaler_notebook.client.output import Display
-from scaler_notebook.engines import displays
-from scaler_notebook.engines.displays import clear, publish, task_shell
 from scaler_notebook.protocol.messages import LogStream
+from scaler_notebook.task import displays
+from scaler_notebook.task.displays import clear, publish, task_shell
 
 OUT, ERR = LogStream
 INLINE = "module://matplotlib_inline.backend_inline"

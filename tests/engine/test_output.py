@@ -24,11 +24,11 @@ from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError, ScalerFuture
 from scaler_notebook.client.output import Display, Output
-from scaler_notebook.engines import screen
-from scaler_notebook.engines.displays import publish
 from scaler_notebook.engines.embedded import output
 from scaler_notebook.engines.embedded.output import HEAD, KINDS, READ, RECORD, TAIL, RecordKind, TaskOutput, TextFile
 from scaler_notebook.protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
+from scaler_notebook.task import display_buffer
+from scaler_notebook.task.displays import publish
 
 OUT, ERR = LogStream
 
@@ -195,8 +195,8 @@ def test_lengths_that_are_not_true_are_not_believed(files: TaskOutput) -> None:
 def test_displays_beyond_the_bound_are_replaced_by_words_and_then_by_nothing(
     files: TaskOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screen, "MAX_DISPLAYS", 10_000)
-    monkeypatch.setattr(screen, "LAST_WORDS", 5_000)
+    monkeypatch.setattr(display_buffer, "MAX_DISPLAYS", 10_000)
+    monkeypatch.setattr(display_buffer, "LAST_WORDS", 5_000)
     display(files, "small")
     display(files, "x" * 20_000)
     display(files, "small again")
@@ -220,7 +220,7 @@ def test_displays_beyond_the_bound_are_replaced_by_words_and_then_by_nothing(
 def test_updates_count_as_what_they_replace_and_need_something_to_replace(
     files: TaskOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screen, "MAX_DISPLAYS", 10_000)
+    monkeypatch.setattr(display_buffer, "MAX_DISPLAYS", 10_000)
     display(files, "nothing of that id", "a", DisplayKind.UPDATE)
     display(files, "first", "a")
     for _ in range(50):

@@ -16,7 +16,7 @@ from retried_tasks import exits, fails, tries
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProfileResult
-from scaler_notebook.engines.embedded import measuring
+from scaler_notebook.task import resource_usage
 from scaler_notebook.testing import detached_future, memory_executor
 
 MB = 1_000_000
@@ -70,9 +70,9 @@ def test_the_peak_of_memory_is_that_of_the_task_alone(alone: NotebookExecutor) -
 
 
 def test_where_the_count_cannot_begin_anew_the_peak_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "RESET_PEAK", ("/proc/self/no_such_file", b"5"))
+    monkeypatch.setattr(resource_usage, "RESET_PEAK", ("/proc/self/no_such_file", b"5"))
     touches(300 * MB)
-    figures = measuring.Measurement().figures()
+    figures = resource_usage.Measurement().figures()
     assert figures.peak_rss > 300 * MB
     assert figures.cpu >= 0
     assert figures.processor == str(os.getpid())

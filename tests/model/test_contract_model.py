@@ -26,10 +26,10 @@ from simulation import Simulation
 
 from scaler_notebook.engines.embedded import handling
 from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER
-from scaler_notebook.engines.embedded.inner import End
 from scaler_notebook.engines.embedded.nesting import STANDSTILL
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import ClientContext, ObjectDelete, TaskCancel, TaskOptions, TaskWaits
+from scaler_notebook.task.task_end import TaskEnd
 
 CLIENTS = st.integers(0, 1)
 COUNTS = st.integers(1, 3)
@@ -204,8 +204,8 @@ class Contract(RuleBasedStateMachine):
             move(messages)
 
     @precondition(lambda self: self._working())
-    @rule(pick=PICKS, end=st.sampled_from([End.SUCCESS, End.FAILED]))
-    def a_task_ends(self, pick: int, end: End) -> None:
+    @rule(pick=PICKS, end=st.sampled_from([TaskEnd.SUCCESS, TaskEnd.FAILED]))
+    def a_task_ends(self, pick: int, end: TaskEnd) -> None:
         picked(pick, self._working()).end(end)
 
     @precondition(lambda self: any(process.obeys for process in self._working()))
@@ -218,8 +218,8 @@ class Contract(RuleBasedStateMachine):
     def somebody_kills_a_process(self, pick: int) -> None:
         picked(pick, list(self.world.engine.processes.values())).die()
 
-    @rule(pick=PICKS, end=st.sampled_from(End), back=st.integers(1, 3))
-    def a_process_says_what_is_over(self, pick: int, end: End, back: int) -> None:
+    @rule(pick=PICKS, end=st.sampled_from(TaskEnd), back=st.integers(1, 3))
+    def a_process_says_what_is_over(self, pick: int, end: TaskEnd, back: int) -> None:
         self.world.engine.hears_nonsense(picked(pick, list(self.world.engine.processes.values())), end, back)
 
     @precondition(lambda self: self.world.engine.core.next_deadline() is not None)
@@ -325,7 +325,7 @@ def a_second_request_after_a_refusal_and_a_failure_after_the_second(life: Contra
         life.the_engine_wakes()
         life.the_engine_wakes()
         life.everything_moves()
-    life.a_task_ends(0, End.FAILED)
+    life.a_task_ends(0, TaskEnd.FAILED)
     life.everything_moves()
 
 
@@ -350,7 +350,7 @@ def an_end_by_the_deadline(life: Contract) -> None:
 
 
 def an_end_before_the_answer(life: Contract) -> None:
-    for end in (End.SUCCESS, End.FAILED):
+    for end in (TaskEnd.SUCCESS, TaskEnd.FAILED):
         begun(life)
         asked(life, force=True)
         life.a_task_ends(0, end)
@@ -360,19 +360,19 @@ def an_end_before_the_answer(life: Contract) -> None:
 def failures_back_offs_and_a_cancel_in_one(life: Contract) -> None:
     begun(life, retries=2)
     for _ in range(3):
-        life.a_task_ends(0, End.FAILED)
+        life.a_task_ends(0, TaskEnd.FAILED)
         life.everything_moves()
         life.the_engine_wakes()
         life.everything_moves()
     begun(life, retries=1)
-    life.a_task_ends(0, End.FAILED)
+    life.a_task_ends(0, TaskEnd.FAILED)
     life.everything_moves()
     life.somebody_cancels_between_two_tries(0, force=False)
 
 
 def a_result_that_is_discarded(life: Contract) -> None:
     begun(life)
-    life.a_task_ends(0, End.SUCCESS)
+    life.a_task_ends(0, TaskEnd.SUCCESS)
     life.everything_moves()
     life.cancel(0, False, 1.0, "request")
 
@@ -414,7 +414,7 @@ def deaths_before_the_run_after_the_start_was_said_and_after_a_request(life: Con
 def a_result_from_a_process_that_is_being_killed(life: Contract) -> None:
     begun(life)
     asked(life, force=True, grace=0.0)
-    life.a_task_ends(0, End.SUCCESS)
+    life.a_task_ends(0, TaskEnd.SUCCESS)
     life.world.engine.tick()
     life.everything_moves()
 
@@ -430,7 +430,7 @@ def an_input_that_fails_and_one_that_is_cancelled(life: Contract) -> None:
         else:
             life.cancel(2, False, 1.0, "request")
             life.everything_moves()
-            life.a_task_ends(0, End.FAILED)
+            life.a_task_ends(0, TaskEnd.FAILED)
         life.everything_moves()
 
 
@@ -438,7 +438,7 @@ def inputs_that_come_and_one_that_does_not(life: Contract) -> None:
     life.create(0)
     life.submit(0, [TaskOptions()], inputs=[0], keep=True)
     life.everything_moves()
-    life.a_task_ends(0, End.SUCCESS)
+    life.a_task_ends(0, TaskEnd.SUCCESS)
     life.everything_moves()
     life.submit(0, [TaskOptions()] * 2, inputs=[0, 1])
     life.everything_moves()
@@ -449,7 +449,7 @@ def inputs_that_come_and_one_that_does_not(life: Contract) -> None:
     life.everything_moves()
     life.submit(1, [TaskOptions()], keep=True)
     life.everything_moves()
-    life.a_task_ends(0, End.FAILED)
+    life.a_task_ends(0, TaskEnd.FAILED)
     life.everything_moves()
     life.submit(1, [TaskOptions()], inputs=[0])
     life.everything_moves()
@@ -478,7 +478,7 @@ def a_capability_that_another_task_has(life: Contract) -> None:
     life.submit(0, [gpu] * 4)
     life.submit(0, [TaskOptions()])
     life.everything_moves()
-    life.a_task_ends(0, End.SUCCESS)
+    life.a_task_ends(0, TaskEnd.SUCCESS)
     life.everything_moves()
 
 
@@ -499,7 +499,7 @@ def a_capability_that_is_lent(life: Contract) -> None:
         for _ in range(4):
             life.everything_moves()
             if life.world.engine.core.running:
-                life.a_task_ends(1, End.SUCCESS)
+                life.a_task_ends(1, TaskEnd.SUCCESS)
 
 
 def tasks_that_wait_and_do_not_say_so(life: Contract) -> None:

@@ -30,9 +30,9 @@ from scaler.utility.identifiers import ClientID, TaskID, WorkerID
 from simulated_cluster import QUEUE, SEEN, Process, Scheduler, Worker, World
 
 from scaler_notebook.engines.scaler.asking import AGAIN, AGAIN_AT_MOST, RECALL_AT_LEAST
-from scaler_notebook.engines.scaler.envelope import Ended
 from scaler_notebook.engines.scaler.link import task_of
 from scaler_notebook.engines.scaler.stages import Stage
+from scaler_notebook.task.task_end import TaskEnd
 
 LATE = (
     *("an agent hears the scheduler", "an agent hears a process", "the scheduler hears the client"),
@@ -69,7 +69,7 @@ def submitted(world: World, *task_ids: str, **options: Any) -> None:
     world.settle()
 
 
-def ends(world: World, task_id: str, how: str = Ended.SUCCESS) -> None:
+def ends(world: World, task_id: str, how: str = TaskEnd.SUCCESS.value) -> None:
     """The task's code does, and that has arrived."""
     world.cluster.end(world.process(task_id), how)
     world.settle()
@@ -91,7 +91,7 @@ def cancels(world: World) -> list[bool]:
 # ---------------------------------------------------------------------- the contract's orders
 
 
-@pytest.mark.parametrize(("how", "told"), [(Ended.SUCCESS, "Success"), (Ended.FAILED, "Failed")])
+@pytest.mark.parametrize(("how", "told"), [(TaskEnd.SUCCESS.value, "Success"), (TaskEnd.FAILED.value, "Failed")])
 def test_a_task_ends_by_itself(world: World, how: str, told: str) -> None:
     submitted(world, "a")
     ends(world, "a", how)
@@ -99,7 +99,7 @@ def test_a_task_ends_by_itself(world: World, how: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("force", [True, False])
-@pytest.mark.parametrize(("how", "told"), [(Ended.SUCCESS, "Success"), (Ended.FAILED, "Failed")])
+@pytest.mark.parametrize(("how", "told"), [(TaskEnd.SUCCESS.value, "Success"), (TaskEnd.FAILED.value, "Failed")])
 def test_a_task_that_is_asked_to_stop_ends_by_itself(world: World, how: str, told: str, force: bool) -> None:
     submitted(world, "a", retries=2)
     world.cancel("a", force)
@@ -380,7 +380,7 @@ def test_a_result_that_scaler_drops_ends_the_task_as_not_found(world: World) -> 
     world.cluster.hear_client()  # now it is cancelling, and passes on no result
     process = world.cluster.workers[0].process
     world.cluster.begin(process)
-    world.cluster.end(process, Ended.SUCCESS)
+    world.cluster.end(process, TaskEnd.SUCCESS.value)
     worker = world.cluster.workers[0]
     while process.said:
         worker.hear_process(process)
@@ -393,12 +393,12 @@ def test_a_result_that_scaler_drops_after_the_refusal_is_a_failure_that_says_so(
     world.cancel("a", force=False)
     world.settle("an agent hears the scheduler")  # it takes its time
     ends_before = world.process("b")
-    world.cluster.end(ends_before, Ended.SUCCESS)
+    world.cluster.end(ends_before, TaskEnd.SUCCESS.value)
     world.settle("an agent hears the scheduler")
     world.passes(RECALL_AT_LEAST, "an agent hears the scheduler", "an agent hears a process")
     assert world.words("a") == ["started", "CancelFailed"]
     process = world.process("a")
-    world.cluster.end(process, Ended.SUCCESS)
+    world.cluster.end(process, TaskEnd.SUCCESS.value)
     world.settle("an agent hears the scheduler")
     assert SEEN["a result that Scaler drops"]
     world.settle()
@@ -413,7 +413,7 @@ def test_a_result_that_is_dropped_after_a_withdrawal_is_not_waited_for(world: Wo
     world.cluster.hear_client()
     process = world.cluster.workers[0].process
     world.cluster.begin(process)
-    world.cluster.end(process, Ended.SUCCESS)
+    world.cluster.end(process, TaskEnd.SUCCESS.value)
     while process.said:
         world.cluster.workers[0].hear_process(process)
     world.settle()
@@ -513,20 +513,20 @@ def test_who_has_no_mailbox_is_refused_or_ended_at_once(world: World) -> None:
 def test_tries_and_pauses(world: World) -> None:
     submitted(world, "a", retries=3)
     for pause in (0.1, 0.2, 0.4):
-        ends(world, "a", Ended.FAILED)
+        ends(world, "a", TaskEnd.FAILED.value)
         assert world.tasks._entries["a"].stage is Stage.BACKING_OFF
         world.passes(pause - 0.01)
         assert not world.cluster.running("a")
         world.passes(0.01)
         assert world.cluster.running("a")
-    ends(world, "a", Ended.FAILED)
+    ends(world, "a", TaskEnd.FAILED.value)
     said = ["started", "TaskLog", "started 2", "TaskLog", "started 3", "TaskLog", "started 4", "Failed"]
     assert world.words("a") == said
 
 
 def test_a_failure_for_good_is_not_tried_again(world: World) -> None:
     submitted(world, "a", retries=3)
-    ends(world, "a", Ended.FAILED_FOR_GOOD)
+    ends(world, "a", TaskEnd.FAILED_FOR_GOOD.value)
     assert world.words("a") == ["started", "Failed"]
 
 
@@ -540,7 +540,7 @@ def test_whether_a_death_is_tried_again(world: World, retry_deaths: bool, told: 
 
 def test_a_cancel_in_the_back_off_is_confirmed_at_once(world: World) -> None:
     submitted(world, "a", retries=1)
-    ends(world, "a", Ended.FAILED)
+    ends(world, "a", TaskEnd.FAILED.value)
     world.cancel("a", force=False)
     assert world.words("a") == ["started", "TaskLog", "Canceled"]
     world.passes(10.0)
@@ -549,7 +549,7 @@ def test_a_cancel_in_the_back_off_is_confirmed_at_once(world: World) -> None:
 
 def test_what_is_tried_again_may_be_cancelled_before_it_starts_again(world: World) -> None:
     submitted(world, "a", retries=1)
-    ends(world, "a", Ended.FAILED)
+    ends(world, "a", TaskEnd.FAILED.value)
     submitted(world, "b")
     world.passes(0.1)  # it is queued
     world.cancel("a", force=False)
@@ -602,7 +602,7 @@ def test_what_waits_for_a_task_ends_as_that_does(world: World, how: str, told: s
     world.submit("b", inputs=["a"])
     world.submit("c", inputs=["b"], keep=True)
     if how == "fails":
-        ends(world, "a", Ended.FAILED)
+        ends(world, "a", TaskEnd.FAILED.value)
     elif how == "dies":
         world.cluster.die(world.process("a"))
         world.settle()
@@ -664,7 +664,7 @@ def test_a_sign_that_is_none_harms_nobody(world: World, text: str, caplog: pytes
 def test_a_result_that_is_none_fails_its_task_alone(two: World, content: bytes | None) -> None:
     submitted(two, "a", "b")
     process = two.process("a")
-    two.cluster.end(process, Ended.SUCCESS)
+    two.cluster.end(process, TaskEnd.SUCCESS.value)
     result = process.said[-1]
     if content is None:
         process.said[-1] = type(result)(taskId=result.taskId, resultType=result.resultType, metadata=b"", results=[])
@@ -759,7 +759,11 @@ class AnySequence(RuleBasedStateMachine):
         self.world.settle(*late)
 
     @precondition(lambda self: self.world.working())
-    @rule(pick=PICKS, how=st.sampled_from([Ended.SUCCESS, Ended.FAILED, "death", "output"]), heard=st.booleans())
+    @rule(
+        pick=PICKS,
+        how=st.sampled_from([TaskEnd.SUCCESS.value, TaskEnd.FAILED.value, "death", "output"]),
+        heard=st.booleans(),
+    )
     def a_task_ends(self, pick: int, how: str, heard: bool) -> None:
         """Or says something; and that goes its way at once, or not yet."""
         process = picked(pick, self.world.working())
@@ -783,7 +787,7 @@ class AnySequence(RuleBasedStateMachine):
         else:
             self.world.cancel(task_id, force, grace=0.0)
             self.world.loop.pass_time(0.0)
-        self.world.cluster.end(process, Ended.SUCCESS)
+        self.world.cluster.end(process, TaskEnd.SUCCESS.value)
         self.world.settle("an agent hears the scheduler", "the client hears the scheduler")
 
     def _asked(self) -> list[Process]:
@@ -850,7 +854,7 @@ SELDOM: list[Callable[[World], None]] = [
     test_a_balanced_task_runs_once,
     test_tries_and_pauses,
     partial(test_a_death_is_told_with_its_start, announced=True),
-    partial(test_a_task_that_is_asked_to_stop_ends_by_itself, how=Ended.SUCCESS, told="Success", force=True),
+    partial(test_a_task_that_is_asked_to_stop_ends_by_itself, how=TaskEnd.SUCCESS.value, told="Success", force=True),
 ]
 
 

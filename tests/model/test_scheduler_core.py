@@ -12,7 +12,7 @@ from unused_effects import UnusedEffects
 from scaler_notebook.engines.embedded.core import MOST_HANDED, RESULTS, Core
 from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER, FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.engines.embedded.hands import Record
-from scaler_notebook.engines.embedded.inner import End, Ended, Input
+from scaler_notebook.engines.embedded.inner import Ended, Input
 from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
@@ -29,6 +29,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
+from scaler_notebook.task.task_end import TaskEnd
 
 EMPTY = Payload(b"")
 CLOCK = 1000.0  # seconds since the epoch, as far as these tests go
@@ -118,7 +119,7 @@ class Scene:
     def cancel(self, force: bool = True, owner: bytes = b"me", grace: float = GRACE, task_id: str = "t") -> None:
         self.core.cancel(owner, TaskCancel(task_id, force, grace), self.now, CLOCK)
 
-    def ended(self, end: End = End.SUCCESS, seq: int = 1, process: int = 1) -> None:
+    def ended(self, end: TaskEnd = TaskEnd.SUCCESS, seq: int = 1, process: int = 1) -> None:
         self.core.process_ended_run(process, Ended(seq, end, EMPTY), self.now, CLOCK)
 
     def died(self, process: int = 1, begun: bool = True) -> None:
@@ -162,11 +163,11 @@ def kill(scene: Scene) -> None:
 
 
 def stop(scene: Scene) -> None:
-    scene.ended(End.STOPPED)
+    scene.ended(TaskEnd.STOPPED)
 
 
 def fail(scene: Scene) -> None:
-    scene.ended(End.FAILED)
+    scene.ended(TaskEnd.FAILED)
 
 
 def fail_with_tries_left(scene: Scene) -> None:
@@ -342,7 +343,7 @@ OTHERS: dict[str, tuple[Step, list[str]]] = {
     "the same id again": (submit, []),
     "the same id from another": (lambda scene: scene.submit(owner=b"you"), []),
     "a run that is over": (lambda scene: scene.ended(seq=0), []),
-    "a run of a stranger": (lambda scene: scene.ended(End.STOPPED, process=9), []),
+    "a run of a stranger": (lambda scene: scene.ended(TaskEnd.STOPPED, process=9), []),
     "another's death": (lambda scene: scene.died(9), []),
     "another client gone": (lambda scene: scene.gone(b"you"), []),
 }
@@ -363,17 +364,17 @@ def test_what_is_about_others_changes_nothing(way: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-@pytest.mark.parametrize("end", [*End, None])
+@pytest.mark.parametrize("end", [*TaskEnd, None])
 @pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (I, Q, B, O)])
-def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: End | None, announced: bool) -> None:
+def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: TaskEnd | None, announced: bool) -> None:
     """Neither a timer nor a second message; its slot is free, its process has the next task or is not used again."""
     stage, _, arrive = WAYS[way]
     scene = Scene(announced)
     arrive(scene)
     if end is not None:
         scene.ended(end)
-    reused = stage is not E and end not in (None, End.STOPPED)
-    if end is None or end is End.STOPPED:
+    reused = stage is not E and end not in (None, TaskEnd.STOPPED)
+    if end is None or end is TaskEnd.STOPPED:
         scene.died()
     assert scene.core.next_deadline() is None
     before = len(scene.hands.done)
@@ -444,7 +445,7 @@ def test_what_is_not_to_be_tried_again_ends_with_tries_left(way: str) -> None:
     if way == "dies":
         scene.died()
     else:
-        scene.ended(End.FAILED_FOR_GOOD)
+        scene.ended(TaskEnd.FAILED_FOR_GOOD)
     assert scene.hands.done[-1] == f"me: t {'FailedWorkerDied' if way == 'dies' else 'Failed'}"
     assert scene.core.owner("t") is None
 
@@ -481,7 +482,7 @@ def test_tasks_that_were_put_back_keep_their_order() -> None:
     for process in (3, 4):
         core.process_ready(process, 0.0, CLOCK)
     assert hands.done[2:] == ["run urgent on 3 as 1", "run last urgent on 4 as 1"]
-    core.process_ended_run(3, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    core.process_ended_run(3, Ended(1, TaskEnd.SUCCESS, EMPTY), 0.0, CLOCK)
     assert hands.done[-1] == "run a on 3 as 2"
 
 
@@ -514,7 +515,7 @@ def test_each_try_is_heard_of_and_the_last_one_is_the_result(died: bool) -> None
             scene.died(process)
             scene.ready(process + 1)
         else:
-            scene.ended(End.FAILED, seq=attempt + 1)
+            scene.ended(TaskEnd.FAILED, seq=attempt + 1)
         assert scene.core.next_deadline() == (scene.now + pause if attempt < 2 else None)
         scene.after(pause)
     seqs, last = ((1, 1, 1), "FailedWorkerDied") if died else ((1, 2, 3), "Failed")
@@ -545,7 +546,7 @@ def test_the_back_off_is_bounded() -> None:
     scene.start()
     pauses = []
     for seq in range(1, 1500):
-        scene.ended(End.FAILED, seq=seq)
+        scene.ended(TaskEnd.FAILED, seq=seq)
         deadline = scene.core.next_deadline()
         assert deadline is not None
         pauses.append(round(deadline - scene.now, 6))
@@ -571,8 +572,8 @@ def test_others_run_meanwhile_and_then_it_is_first_again() -> None:
     ]
 
 
-@pytest.mark.parametrize("end", [End.SUCCESS, End.FAILED, End.UNPREPARED])
-def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: End) -> None:
+@pytest.mark.parametrize("end", [TaskEnd.SUCCESS, TaskEnd.FAILED, TaskEnd.UNPREPARED])
+def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: TaskEnd) -> None:
     hands = Recorder()
     core = Core(1, hands, {}, max_runs=2)
     for process in (1, 2):
@@ -594,7 +595,7 @@ def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last()
     core = Core(2, hands, {})
     core.process_ready(1, 0.0, CLOCK)
     core.submit(b"me", task("a"), 0.0, CLOCK)
-    core.process_ended_run(1, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, EMPTY), 0.0, CLOCK)
     core.process_ready(2, 0.0, CLOCK)
     core.submit(b"me", task("b"), 0.0, CLOCK)
     core.submit(b"me", task("c"), 0.0, CLOCK)
@@ -604,7 +605,7 @@ def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last()
 def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
     scene = Scene(retries=1)
     scene.start()
-    scene.ended(End.FAILED)
+    scene.ended(TaskEnd.FAILED)
     scene.submit("runs")
     scene.submit("waits")
     scene.submit("another's", b"you")
@@ -621,7 +622,7 @@ def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
 def test_a_task_whose_process_could_not_be_prepared_is_not_tried_again() -> None:
     scene = Scene(retries=3)
     scene.start()
-    assert scene.told(lambda scene: scene.ended(End.UNPREPARED)) == ["me: t FailedInitializer"]
+    assert scene.told(lambda scene: scene.ended(TaskEnd.UNPREPARED)) == ["me: t FailedInitializer"]
     assert scene.core.next_deadline() is None
 
 
@@ -645,7 +646,7 @@ class Shared:
     def running(self) -> list[str]:
         return sorted(name for name, _ in (self.core.holder(process) or ("", b"") for process in self.core.running))
 
-    def end(self, name: str, end: End = End.SUCCESS) -> None:
+    def end(self, name: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         (process,) = (p for p in self.core.running if self.core.holder(p) == (name, b"me"))
         self.core.process_ended_run(process, Ended(self.core._runs[process], end, EMPTY), 0.0, CLOCK)
 
@@ -703,10 +704,10 @@ def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -
         case "end":
             scene.end("holds")
         case "fail" | "try again":
-            scene.end("holds", End.FAILED)
+            scene.end("holds", TaskEnd.FAILED)
         case "stop":
             scene.core.cancel(b"me", TaskCancel("holds", True, 0.0), 0.0, CLOCK)
-            scene.end("holds", End.STOPPED)
+            scene.end("holds", TaskEnd.STOPPED)
         case "leave":
             scene.submit("another's waits")
             scene.core.client_gone(b"me", 0.0, CLOCK)
@@ -746,7 +747,7 @@ def test_what_is_cancelled_is_not_tried_again(force: bool) -> None:
     steps(start, fail)(scene)
     scene.after(FIRST_BACKOFF)
     scene.cancel(force)
-    scene.ended(End.FAILED, seq=2)
+    scene.ended(TaskEnd.FAILED, seq=2)
     assert scene.hands.done[-1] == "me: t Failed"
     assert scene.core.next_deadline() is None
     scene = Scene(retries=1)
@@ -798,7 +799,7 @@ def test_what_fails_before_the_answer_is_sent_as_it_is() -> None:
     for request, arrive in itertools.product((ask, warn, kill), (start, steps(start, refuse))):
         scene = Scene()
         steps(arrive, request)(scene)
-        assert scene.told(lambda scene: scene.ended(End.FAILED)) == ["me: t Failed"]
+        assert scene.told(lambda scene: scene.ended(TaskEnd.FAILED)) == ["me: t Failed"]
 
 
 @pytest.mark.parametrize("grace", [ANNOUNCE_AFTER / 4, ANNOUNCE_AFTER * 4])
@@ -842,7 +843,7 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     assert core.holder(2) == ("b", b"me")
     assert core.holder(3) is None
     assert core.holder(9) is None
-    core.process_ended_run(2, Ended(1, End.SUCCESS, EMPTY), 0.0, CLOCK)
+    core.process_ended_run(2, Ended(1, TaskEnd.SUCCESS, EMPTY), 0.0, CLOCK)
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
 
 
@@ -855,6 +856,6 @@ def test_a_result_is_passed_on_as_it_came() -> None:
     core.submit(b"me", task("t"), 0.0, CLOCK)
     core.tick(ANNOUNCE_AFTER, CLOCK)
     payload, figures = Payload(b"value", (b"buffer",)), TaskFigures(1.0, 2.0, 3.0, 4)
-    core.process_ended_run(1, Ended(1, End.SUCCESS, payload, figures), 0.0, CLOCK)
+    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, payload, figures), 0.0, CLOCK)
     assert told == [TaskStarted("t", "1", CLOCK), TaskResult("t", TaskResultType.SUCCESS, payload, figures)]
     assert told[1].payload is payload

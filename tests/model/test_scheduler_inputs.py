@@ -11,7 +11,7 @@ import pytest
 
 from scaler_notebook.engines.embedded import handling, nesting
 from scaler_notebook.engines.embedded.core import Core
-from scaler_notebook.engines.embedded.inner import End, Ended, Input
+from scaler_notebook.engines.embedded.inner import Ended, Input
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     EngineMessage,
@@ -24,6 +24,7 @@ from scaler_notebook.protocol.messages import (
     TaskOptions,
     TaskResult,
 )
+from scaler_notebook.task.task_end import TaskEnd
 
 EMPTY = Payload(b"")
 CLOCK = 1000.0
@@ -121,7 +122,7 @@ class Scene:
     def process(self, task_id: str) -> int:
         return next(p for p, t in self.hands.runs.items() if t.task_id == task_id)
 
-    def end(self, task_id: str, end: End = End.SUCCESS) -> None:
+    def end(self, task_id: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         process = self.process(task_id)
         del self.hands.runs[process]
         ended = Ended(self.core._runs[process], end, self.hands.new())
@@ -215,7 +216,7 @@ def test_what_needs_what_will_not_come_falls_with_it(how: str) -> None:
         scene.end("first")
     _ = scene.said
     if how == "failed":
-        scene.end("a", End.FAILED)
+        scene.end("a", TaskEnd.FAILED)
     elif how == "died":
         scene.die("a")
     else:
@@ -238,7 +239,7 @@ def test_a_chain_may_be_as_long_as_it_likes() -> None:
     scene.submit("0")
     for n in range(1, 5000):
         scene.submit(str(n), [str(n - 1)])
-    scene.end("0", End.FAILED)
+    scene.end("0", TaskEnd.FAILED)
     assert len(scene.hands.finals) == 5000
 
 

@@ -43,6 +43,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
+from scaler_notebook.task.task_end import TaskEnd
 
 QUEUE = 2  # tasks that a worker holds at most
 FAILURE = payloads.dump(failures.describe(KeyError("mine"), ()))
@@ -586,7 +587,7 @@ class Cluster:
         """The task's code ends by itself."""
         ended = Ended(how, 1.0, 2.0, 0.5, 1024)
         head = Head.decode(unpack(content(self.storage.objects[bytes(process.task.functionArgs[0].data)]))[0])
-        if how == Ended.SUCCESS:
+        if how == TaskEnd.SUCCESS.value:
             if head.stays:
                 self.announce(process)
                 self.tell(process, signs.Ended(ended.encode().decode()))
@@ -818,7 +819,7 @@ class World:
                 if process.asked:
                     self.cluster.interrupted(process, obeys=True)
                 else:
-                    self.cluster.end(process, Ended.SUCCESS)
+                    self.cluster.end(process, TaskEnd.SUCCESS.value)
             self.settle()
             if all(told.end for told in self.told.values()) and not self.loop.timers():
                 break

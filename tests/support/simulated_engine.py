@@ -11,7 +11,7 @@ from simulated_process import Memory, Process, Run
 
 from scaler_notebook import DisconnectedError
 from scaler_notebook.engines.embedded.core import Core
-from scaler_notebook.engines.embedded.inner import End, Ended, Input
+from scaler_notebook.engines.embedded.inner import Ended, Input
 from scaler_notebook.engines.embedded.nesting import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.addressing import Receiver, completed
 from scaler_notebook.protocol.messages import (
@@ -29,6 +29,7 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskWaits,
 )
+from scaler_notebook.task.task_end import TaskEnd
 
 SLOTS, SPARES = 2, 1
 CAPABILITIES = {"gpu": 1, "disk": 2}
@@ -307,8 +308,8 @@ class Engine:
         for ended in written:
             job = process.holds
             assert job is not None
-            again = ended.end is End.FAILED and job.tried_again
-            if ended.end is End.STOPPED:
+            again = ended.end is TaskEnd.FAILED and job.tried_again
+            if ended.end is TaskEnd.STOPPED:
                 job.stopped = True
             else:
                 process.holds = None
@@ -318,7 +319,7 @@ class Engine:
             self.core.process_ended_run(process.pid, ended, self.clock.now, self.clock.time)
             if again:
                 job.backs_off(self.clock.now)
-            elif ended.end is End.STOPPED:
+            elif ended.end is TaskEnd.STOPPED:
                 assert process.killed
             else:
                 assert job.last == "result"
@@ -349,7 +350,7 @@ class Engine:
             process.client.lose(DisconnectedError("gone"))
         self._fill()
 
-    def hears_nonsense(self, process: Process, end: End, back: int) -> None:
+    def hears_nonsense(self, process: Process, end: TaskEnd, back: int) -> None:
         """The end of a run that is over, and the death of nobody, change nothing."""
         before = self.acts
         ended = Ended(process.seq - back, end, self.memory.taken(success("late")))

@@ -8,9 +8,10 @@ from itertools import count
 from contract_rules import Job
 from simulated_client import Connection, success
 
-from scaler_notebook.engines.embedded.inner import End, Ended
+from scaler_notebook.engines.embedded.inner import Ended
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef
+from scaler_notebook.task.task_end import TaskEnd
 
 FAILURE = replace(payloads.dump(failures.describe(KeyError("mine"), ())), buffers=(b"a buffer",))
 
@@ -92,12 +93,12 @@ class Process:
         assert run is not None
         self.begun = run.seq
         if self.asked == run.seq:
-            self._write(End.STOPPED)
+            self._write(TaskEnd.STOPPED)
         else:
             run.begun = True
             run.job.begins()
 
-    def end(self, end: End) -> None:
+    def end(self, end: TaskEnd) -> None:
         """The task's code ends, and the process writes how."""
         assert self.run is not None
         self.run.job.end = end
@@ -107,13 +108,13 @@ class Process:
         """What the interrupt does to the task."""
         assert self.run is not None
         if obeys:
-            self.end(End.STOPPED)
+            self.end(TaskEnd.STOPPED)
         else:
             self.run.stubborn = True
 
-    def _write(self, end: End) -> None:
+    def _write(self, end: TaskEnd) -> None:
         assert self.run is not None
-        payload = {End.SUCCESS: success(self.run.job.task_id), End.FAILED: FAILURE}.get(end, Payload(b""))
+        payload = {TaskEnd.SUCCESS: success(self.run.job.task_id), TaskEnd.FAILED: FAILURE}.get(end, Payload(b""))
         self.written.append(Ended(self.run.seq, end, payload))
         self.run = None
 

@@ -18,8 +18,8 @@ from simulated_engine import Clock, Engine
 from simulated_process import Process
 
 from scaler_notebook import DisconnectedError, EngineLostError
-from scaler_notebook.engines.embedded.inner import End
 from scaler_notebook.protocol.messages import ClientDisconnect, TaskOptions
+from scaler_notebook.task.task_end import TaskEnd
 
 Move = Callable[[int], None]  # given how many messages it is to deliver at most
 
@@ -147,7 +147,7 @@ class Simulation:
                 if process.obeys:
                     process.interrupted(obeys=True)
                 elif process.works and (process.holds is None or process.holds.asked is None):
-                    process.end(End.SUCCESS)
+                    process.end(TaskEnd.SUCCESS)
             self.wake()
             self.check()
             if self._quiet():

@@ -36,6 +36,7 @@ from scaler_notebook.engines.scaler.stages import TABLE, Action, Event, Stage
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import DisplayKind, Payload, Task, TaskResultType
+from scaler_notebook.task.task_end import TaskEnd
 
 # ---------------------------------------------------------------------- packing
 
@@ -393,9 +394,9 @@ def test_an_error_of_scalers_own_is_told_as_such() -> None:
 @pytest.mark.parametrize(
     ("how", "outcome", "again"),
     [
-        (Ended.FAILED, TaskResultType.FAILED, True),
-        (Ended.FAILED_FOR_GOOD, TaskResultType.FAILED, False),
-        (Ended.UNPREPARED, TaskResultType.FAILED_INITIALIZER, False),
+        (TaskEnd.FAILED.value, TaskResultType.FAILED, True),
+        (TaskEnd.FAILED_FOR_GOOD.value, TaskResultType.FAILED, False),
+        (TaskEnd.UNPREPARED.value, TaskResultType.FAILED_INITIALIZER, False),
     ],
 )
 def test_how_a_task_failed_is_told(how: str, outcome: TaskResultType, again: bool) -> None:
@@ -407,7 +408,7 @@ def test_how_a_task_failed_is_told(how: str, outcome: TaskResultType, again: boo
 
 
 def test_a_value_that_stays_is_not_fetched() -> None:
-    ended = Ended(Ended.SUCCESS, 1.0, 2.0, 0.5, 7)
+    ended = Ended(TaskEnd.SUCCESS.value, 1.0, 2.0, 0.5, 7)
     task = Task("t1", "", Payload(b""), Payload(b""), stays=True)
     told = end(RESULTS.success, b"nothing of ours", ended, task)
     assert (told.message.payload.data, told.message.figures.peak_rss) == (b"", 7)

@@ -26,8 +26,8 @@ from scaler_notebook import (
     wait,
 )
 from scaler_notebook.client.output import Display
-from scaler_notebook.engines.displays import publish
 from scaler_notebook.protocol.messages import LogStream, Task, TaskCancel, TaskCancelConfirmType
+from scaler_notebook.task.displays import publish
 from scaler_notebook.testing import detached_future, memory_executor
 
 # ---------------------------------------------------------------- the scripted engine

@@ -17,17 +17,18 @@ from ...protocol.messages import (
     TaskResult,
     TaskResultType,
 )
+from ...task.task_end import TaskEnd
 from .hands import Record
-from .inner import End, Ended
+from .inner import Ended
 from .nesting import Nesting
 from .stages import Event, Stage
 
 MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
 RESULTS = {
-    End.SUCCESS: TaskResultType.SUCCESS,
-    End.FAILED: TaskResultType.FAILED,
-    End.FAILED_FOR_GOOD: TaskResultType.FAILED,
-    End.UNPREPARED: TaskResultType.FAILED_INITIALIZER,
+    TaskEnd.SUCCESS: TaskResultType.SUCCESS,
+    TaskEnd.FAILED: TaskResultType.FAILED,
+    TaskEnd.FAILED_FOR_GOOD: TaskResultType.FAILED,
+    TaskEnd.UNPREPARED: TaskResultType.FAILED_INITIALIZER,
 }
 
 
@@ -141,11 +142,11 @@ class Core(Nesting):
         if record is None or self._runs[process] != ended.seq:
             self._hands.free(ended.payload)
             return
-        if ended.end is End.STOPPED:
+        if ended.end is TaskEnd.STOPPED:
             self._handle(record, Event.STOPPED)
         else:
             result = TaskResult(record.task.task_id, RESULTS[ended.end], ended.payload, ended.figures)
-            again = ended.end is End.FAILED and record.tries_left
+            again = ended.end is TaskEnd.FAILED and record.tries_left
             if (again or record.failed) and self._unannounced.pop(process, None) is not None:
                 self._handle(record, Event.START_DUE)  # each of several tries is heard of
             self._handle(record, Event.FAILED if again else Event.ENDED, now, result=result)

@@ -5,21 +5,11 @@ for.
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TypeAlias
 
 from ...protocol.messages import ClientContext, Payload, TaskFigures
 from ...protocol.wire import Codec
-
-
-class End(Enum):
-    """How a run ended, as its process saw it."""
-
-    SUCCESS = "success"
-    FAILED = "failed"
-    FAILED_FOR_GOOD = "failed for good"  # by an error after which it is not tried again
-    STOPPED = "stopped"  # by the interrupt that the scheduler asked for
-    UNPREPARED = "unprepared"  # what its client has called first has raised
+from ...task.task_end import TaskEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +63,7 @@ class Ended:
     """Task process → scheduler, once a run."""
 
     seq: int
-    end: End
+    end: TaskEnd
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
     modules: tuple[str, ...] = ()  # imported by this run, packages only

@@ -9,8 +9,8 @@ are forwarded in the order in which they were made. Text of C code and of subpro
 it, or two looks of the scheduler, say that it was written.
 
 A flood keeps its head and its tail. What lies between is never read, nor are displays that were replaced before we
-looked (:mod:`..screen`), and what is not needed any more is given back to the system while the task goes on
-(``fallocate``'s PUNCH_HOLE; where there is none, when the task ends).
+looked (:mod:`...task.display_buffer`), and what is not needed any more is given back to the system while the task goes
+on (``fallocate``'s PUNCH_HOLE; where there is none, when the task ends).
 """
 
 import codecs
@@ -27,7 +27,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from ...protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
-from ..screen import RATE, Body, Display, Screen, words_of
+from ...task.display_buffer import RATE, Body, Display, Screen, words_of
 
 HEAD = 8 * 1024 * 1024  # bytes forwarded as they come, a stream and task
 TAIL = 1024 * 1024  # bytes of what follows that are forwarded when the task ends
@@ -204,7 +204,7 @@ class TaskOutput:
     def news(self, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
         """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead.
 
-        After much that was displayed nothing comes for a while: see :data:`~..screen.RATE`.
+        After much that was displayed nothing comes for a while: see :data:`~...task.display_buffer.RATE`.
         """
         # Before the records: a turn is noted before what is written after it, so that no turn between these is missed.
         ends = [file.size for file in self._texts.values()]

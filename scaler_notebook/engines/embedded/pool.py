@@ -13,11 +13,11 @@ from typing import Protocol
 from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
+from ...task.resource_usage import RSS_UNIT
 from . import family
 from .deaths import Cause, Coroner
 from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, InnerMessage, Input, Ready, Run, Warm
 from .interrupts import AskPage
-from .measuring import RSS_UNIT
 from .output import TaskOutput, anonymous_file
 from .starting import Ends, Spawn, Starter
 from .stream import Assembler, Outbox

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, TypedDict
 from ...protocol.capabilities import as_tuple
 from ...protocol.errors import EngineError
 from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Payload, Task, TaskProgress
+from ...task.task_end import TaskEnd
 from . import family, limits
 from .cgroups import available_memory
 from .core import Core
 from .deaths import Cause
-from .inner import End, Ended, Input
+from .inner import Ended, Input
 from .places import remove
 from .pool import Pool
 from .segments import duplicated, free, reopened
@@ -210,7 +211,7 @@ class Scheduler:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely
             return
-        self._forward_output(pid, over=ended.end is not End.STOPPED)  # else it may write on until it is killed
+        self._forward_output(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until it is killed
         self._warmth.learn(pid, ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
 

@@ -3,30 +3,31 @@
 import importlib
 import logging
 import os
-import pickle
 import random
 import select
 import signal
 import socket
 import sys
-import traceback
 import types
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing import process
 from pathlib import Path
 
-from ...protocol import failures, payloads
+from ...protocol import failures
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Initializer, Payload
-from .. import current_task, displays, inputs
-from ..progress import watch_for_tqdm
+from ...task import displays
+from ...task.current_task import CurrentTask
+from ...task.progress import watch_for_tqdm
+from ...task.runner import Call, Finished, TaskRunner, Transport
+from ...task.task_end import TaskEnd
 from . import limits
 from .cores import THREAD_VARIABLES
-from .inner import INNER_CODEC, PROCESS_CAPACITY, End, Ended, Home, Ready, Run, Warm
-from .interrupts import AskPage, Interrupts
-from .measuring import Measurement
+from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, Ready, Run, Warm
+from .interrupts import ArmedRun, AskPage, Interrupts
 from .segments import close_all, mapped, written
 from .stream import Assembler, send_blocking
 from .writing import TaskStreams
@@ -76,7 +77,7 @@ def _settle_in() -> None:
     importlib.invalidate_caches()
 
 
-class _Server:
+class _Server(Transport):
     def __init__(self, sock: socket.socket, page: AskPage, streams: TaskStreams) -> None:
         self._sock = sock
         self._page = page
@@ -87,9 +88,8 @@ class _Server:
         self._directory = ""  # of the kernel
         self._home = ""  # address of the engine
         self._initializer = Initializer()
-        self._prepared_for = {""}  # the clients whose initializer has run
+        self._runner = TaskRunner(self, OWN_FILES, f"in process {os.getpid()}")
         self._known = set(sys.modules)
-        self._pid = os.getpid()
 
     def serve(self) -> None:
         self._interrupts.install()
@@ -144,87 +144,58 @@ class _Server:
         self._lent = []
         armed = self._interrupts.new_run(run.seq)
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
-        function, arguments = self._receiver.complete(run.function), self._receiver.complete(run.arguments)
-        given = {each.name: self._receiver.complete(each.value) for each in run.inputs}
-        reporter = partial(self._page.progress.write, run.seq)
-        publisher = self._streams.display
+        complete = self._receiver.complete
+        call = Call(
+            run.task_id,
+            run.name,
+            complete(run.function),
+            complete(run.arguments),
+            {each.name: complete(each.value) for each in run.inputs},
+            b"" if run.last else run.retry_on,
+        )
         self._streams.begin()
-        measurement = Measurement()
-        current_task.begin(
-            current_task.CurrentTask(run.task_id, run.name, armed.asked, armed.shield, reporter, publisher, self._home)
+        reporter = partial(self._page.progress.write, run.seq)
+        task = CurrentTask(
+            run.task_id, run.name, armed.asked, armed.shield, reporter, self._streams.display, self._home
         )
-        end, payload = self._interrupts.run(
-            armed,
-            body=lambda: (End.SUCCESS, self._call(function, arguments, run.name, given)),
-            stopped=lambda: (End.STOPPED, Payload(b"")),
-            failed=partial(self._failure, run),
-        )
-        current_task.end()
-        figures = measurement.figures()
-        inputs.end()
+        guard = partial(self._guard, armed)
+        finished, figures = self._runner.run(call, task, self._initializer, guard)
+        if finished.end is TaskEnd.FAILED and finished.failure is not None and not run.last:
+            with suppress(Exception):  # its output alone will tell of it
+                print(failures.render(finished.failure).rstrip(), file=sys.stderr)
         self._streams.flush()
-        if os.getpid() != self._pid:  # a process that the task has forked, and let return: it is not the task
-            os._exit(end is not End.SUCCESS)
-        send_blocking(self._sock, INNER_CODEC.encode([Ended(run.seq, end, payload, figures, self._new_modules())]))
+        ended = Ended(run.seq, finished.end, finished.payload, figures, self._new_modules())
+        send_blocking(self._sock, INNER_CODEC.encode([ended]))
 
-    def _failure(self, run: Run, error: BaseException) -> tuple[End, Payload]:
-        if os.getpid() != self._pid:
-            traceback.print_exception(error)
-        if self._page.preparing:
-            self._page.preparing = False
-            where = f"initializer in process {self._pid}"
-            return End.UNPREPARED, payloads.dump(failures.describe(error, OWN_FILES, where, self._initializer.name))
-        where = f"task {run.task_id} in process {self._pid}"
-        failure = failures.describe(error, OWN_FILES, where, run.name)
-        end = End.FAILED if run.last or _is_to_retry(run, error) else End.FAILED_FOR_GOOD
-        if end is End.FAILED and not run.last:  # its output alone will tell of it
-            with suppress(Exception):
-                print(failures.render(failure).rstrip(), file=sys.stderr)
-        return end, payloads.dump(failure)
+    def _guard(
+        self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]
+    ) -> Finished:
+        """Have the scheduler's interrupts reach the run, which begins in the kernel's directory."""
 
-    def _lend(self, payload: Payload) -> Payload:
-        """Put large buffers of a result where they outlive us; the scheduler has opened them when it sends more."""
+        def in_directory() -> Finished:
+            if self._directory and self._directory != _working_directory():
+                os.chdir(self._directory)
+            return body()
+
+        return self._interrupts.run(armed, in_directory, lambda: Finished(TaskEnd.STOPPED), failed)
+
+    # ------------------------------------------------------------------ what the runner asks for
+
+    def opened(self, payload: Payload) -> Payload:
+        return mapped(payload)
+
+    def lent(self, payload: Payload) -> Payload:
+        """Put large buffers where they outlive us; the scheduler has opened them when it sends more."""
         if payload.buffers:
             with limits.lifted():
                 payload, self._lent = written(payload)
         return payload
 
-    def _prepare(self) -> None:
-        """Call what the client of this run has called first in each process; a part of the run, as :meth:`_call` is."""
-        initializer = self._initializer
-        if initializer.client not in self._prepared_for:
-            self._page.preparing = True
-            function = payloads.load(mapped(initializer.function))
-            args, kwargs = payloads.load(mapped(initializer.arguments))
-            function(*args, **kwargs)
-            self._prepared_for.add(initializer.client)
-            self._page.preparing = False
+    def preparing(self, begins: bool) -> None:
+        self._page.preparing = begins
 
-    def _call(self, function: Payload, arguments: Payload, name: str, given: dict[str, Payload]) -> Payload:
-        """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
-        if self._directory and self._directory != _working_directory():
-            os.chdir(self._directory)
-        inputs.begin({name: mapped(value) for name, value in given.items()})
-        self._prepare()
-        try:
-            value = payloads.call(mapped(function), mapped(arguments), name)
-        except Exception:
-            displays.flush_figures()
-            raise
-        displays.flush_figures()
-        return self._lend(value)
-
-
-def _is_to_retry(run: Run, error: BaseException) -> bool:
-    if not run.retry_on:
-        return True
-    try:  # a class that travelled by value is the one that the task's own code has
-        return isinstance(error, pickle.loads(run.retry_on))
-    except Exception as problem:
-        with suppress(Exception):
-            words = f"{type(problem).__name__}: {problem}"
-            print(f"not tried again: what retry_on names cannot be loaded in this process: {words}", file=sys.stderr)
-        return False
+    def flush(self) -> None:
+        self._streams.flush()
 
 
 def _working_directory() -> str:

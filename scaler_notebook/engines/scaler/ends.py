@@ -7,6 +7,7 @@ from typing import Any
 
 from ...protocol import failures, payloads
 from ...protocol.messages import NO_DEATH, Death, Payload, Task, TaskFigures, TaskResult, TaskResultType
+from ...task.task_end import TaskEnd
 from .envelope import Ended, Failed, failure
 from .link import Link
 from .objects import Objects
@@ -53,10 +54,10 @@ async def end_of(task: Task, result: Any, ended: Ended | None, objects: Objects,
     if isinstance(error, Failed):
         header, payload = unpack(content(error.blob))
         ended = Ended.decode(header)
-        unprepared = ended.how == Ended.UNPREPARED
+        unprepared = ended.how == TaskEnd.UNPREPARED.value
         outcome = TaskResultType.FAILED_INITIALIZER if unprepared else TaskResultType.FAILED
         message = TaskResult(task.task_id, outcome, payload, ended.figures())
-        return End(message, object_id, ended.how == Ended.FAILED, str(error))
+        return End(message, object_id, ended.how == TaskEnd.FAILED.value, str(error))
     if kind == kinds.failedWorkerDied or type(error).__name__ in ("ProcessorDiedError", "WorkerDiedError"):
         words, death = _death(str(error or ""))
         text = Payload(words.encode())

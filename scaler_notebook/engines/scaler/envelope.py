@@ -5,7 +5,7 @@ import json
 import pickle
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import TaskFigures
@@ -54,11 +54,6 @@ class Head:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The header of a packed value or failure: how the task ended, and its figures."""
-
-    SUCCESS: ClassVar[str] = "success"
-    FAILED: ClassVar[str] = "failed"
-    FAILED_FOR_GOOD: ClassVar[str] = "failed for good"  # by an error after which it is not tried again
-    UNPREPARED: ClassVar[str] = "unprepared"  # what its client has called first has raised
 
     how: str
     started: float

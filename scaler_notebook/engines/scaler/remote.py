@@ -8,7 +8,6 @@ KeyboardInterrupt, and the process of a task that obeys ends at once. A client t
 
 import contextlib
 import os
-import pickle
 import secrets
 import signal
 import socket
@@ -16,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from mmap import PAGESIZE
@@ -25,12 +25,12 @@ from typing import Any
 
 import psutil
 
-from ...protocol import failures, payloads
-from ...protocol.messages import Payload, SegmentRef
-from .. import current_task, displays, inputs
+from ...protocol.messages import Initializer, SegmentRef
+from ...task import displays
+from ...task.current_task import CurrentTask
+from ...task.progress import watch_for_tqdm
+from ...task.runner import Call, Finished, TaskRunner, Transport
 from ..embedded.interrupts import ArmedRun, AskPage, Interrupts
-from ..embedded.measuring import Measurement
-from ..progress import watch_for_tqdm
 from . import signs
 from .address import SCHEMES
 from .alarm import Alarm
@@ -63,22 +63,18 @@ def run(arguments: bytes, function: bytes, initializer: bytes, *given: bytes) ->
     Failed
         The task has failed.
     """
-    head, payload = unpack(arguments)
-    call = _Call(current_name(), Head.decode(head), payload, unpack(function)[1], initializer, given)
-    return _process().run(call)
+    encoded, payload = unpack(arguments)
+    head, name = Head.decode(encoded), current_name()
+    inputs = {each: unpack(blob)[1] for each, blob in zip(head.inputs, given, strict=True)}
+    call = Call(task_of(name), head.name, unpack(function)[1], payload, inputs, bytes.fromhex(head.retry_on))
+    return _process().run(name, call, _initializer(head, initializer), head.stays)
 
 
-class _Call:
-    def __init__(
-        self, name: str, head: Head, arguments: Payload, function: Payload, initializer: bytes, given: tuple[bytes, ...]
-    ) -> None:
-        self.name, self.task_id = name, task_of(name)
-        self.head, self.function, self.arguments = head, function, arguments
-        _, both = unpack(initializer)
-        parts = (both.data, *both.buffers)  # function and arguments
-        self.initializer = [unpack(content(part))[1] for part in parts if not isinstance(part, SegmentRef)]
-        self.inputs = {name: unpack(blob)[1] for name, blob in zip(head.inputs, given, strict=True)}
-        self.preparing = False
+def _initializer(head: Head, packed: bytes) -> Initializer:
+    _, both = unpack(packed)
+    parts = (both.data, *both.buffers)  # function and arguments
+    payloads = [unpack(content(part))[1] for part in parts if not isinstance(part, SegmentRef)]
+    return Initializer(head.client, head.initializer, *payloads) if head.client else Initializer()
 
 
 def _not_torn(armed: ArmedRun) -> AbstractContextManager[None]:
@@ -91,7 +87,7 @@ def _process() -> "_Process":
     return _Process()
 
 
-class _Process:
+class _Process(Transport):
     """This process, as long as it runs tasks of clients of ours."""
 
     def __init__(self) -> None:
@@ -99,13 +95,12 @@ class _Process:
             file.truncate(PAGESIZE)
             self._page = AskPage(file.fileno())
         self._interrupts = Interrupts(self._page, to_group=False)
-        self._prepared: set[str] = set()  # the clients whose initializer has run
+        self._runner = TaskRunner(self, (ROOT,), f"in process {os.getpid()} on {HOST}")
         self._run: ArmedRun | None = None
         self._name = ""  # the task's, at the cluster
         self._voice: Voice | None = None
         self._alarm, self._pace = Alarm(ANNOUNCE_AFTER), Alarm(SPEAK_EVERY)
         self._seq = 0
-        self._pid = os.getpid()
         self._leaving = False  # the worker ends this process
         self._processor = own_processor()
         self._mailbox = self._new_mailbox()
@@ -115,73 +110,53 @@ class _Process:
 
     # ------------------------------------------------------------------ one task
 
-    def run(self, call: _Call) -> bytes:
-        """:func:`run`."""
+    def run(self, name: str, call: Call, initializer: Initializer, stays: bool) -> bytes:
+        """:func:`run`; ``name`` is the task's at the cluster, and ``stays`` says that its value stays there."""
         self._seq += 1
         out, err = sys.stdout, sys.stderr
         armed = self._interrupts.new_run(self._seq)
         voice = Voice(out, err, self._started, self._alarm, self._pace, whole=partial(_not_torn, armed))
-        task = current_task.CurrentTask(
-            call.task_id, call.head.name, armed.asked, armed.shield, voice.report, voice.publish, self._address()
+        task = CurrentTask(
+            call.task_id, call.name, armed.asked, armed.shield, voice.report, voice.publish, self._address()
         )
-        end: list[str] = []
-
-        def failed(error: BaseException) -> Payload:
-            failure = self._described(call, error)
-            end.extend((_end_of(call, error), failure.links[0].headline))
-            return payloads.dump(failure)
-
-        measurement = Measurement()
+        guard = partial(self._guard, armed)
         with self._listening():
-            self._name, self._voice, self._run = call.name, voice, armed
+            self._name, self._voice, self._run = name, voice, armed
             sys.stdout, sys.stderr = voice.stdout, voice.stderr
-            current_task.begin(task)
             voice.begin()
             try:
-                payload = self._interrupts.run(
-                    armed, body=lambda: self._body(call), stopped=self._stopped, failed=failed
-                )
+                finished, figures = self._runner.run(call, task, initializer, guard)
             finally:
-                if os.getpid() != self._pid:  # a process that the task has forked, and let return: it is not the task
-                    os._exit(bool(end))
                 self._name = ""
-                current_task.end()
-                inputs.end()
                 sys.stdout, sys.stderr = out, err
         self._run = None
-        ended = Ended.of(measurement.figures(), end[0] if end else Ended.SUCCESS)
-        if call.head.stays:
+        ended = Ended.of(figures, finished.end.value)
+        if stays:
             voice.tell(signs.Ended(ended.encode().decode()))
         voice.close()
-        blob = pack(payload, ended.encode())
-        if not end:
+        blob = pack(finished.payload, ended.encode())
+        if finished.failure is None:
             return blob
-        raise Failed(blob, end[-1].rstrip()) from None
+        raise Failed(blob, finished.failure.links[0].headline.rstrip()) from None
 
-    def _body(self, call: _Call) -> Payload:
-        inputs.begin(call.inputs)
-        if call.head.client and call.head.client not in self._prepared:
-            call.preparing = True
-            function, (args, kwargs) = (payloads.load(part) for part in call.initializer)
-            function(*args, **kwargs)
-            self._prepared.add(call.head.client)
-            call.preparing = False
-        try:
-            return payloads.call(call.function, call.arguments, call.head.name)
-        finally:
-            displays.flush_figures()
+    def _guard(
+        self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]
+    ) -> Finished:
+        return self._interrupts.run(armed, body, self._stopped, failed)
 
-    def _described(self, call: _Call, error: Any) -> failures.RemoteFailure:
-        if issubclass(type(error), ModuleNotFoundError) and error.name:
+    # ------------------------------------------------------------------ what the runner asks for
+
+    def explain(self, error: BaseException) -> None:
+        if issubclass(type(error), ModuleNotFoundError) and (name := getattr(error, "name", None)):
             note = (
-                f"The worker on {HOST} has no module {error.name!r}: install it there, or send it along: "
-                f"cloudpickle.register_pickle_by_value({error.name.partition('.')[0]})"
+                f"The worker on {HOST} has no module {name!r}: install it there, or send it along: "
+                f"cloudpickle.register_pickle_by_value({name.partition('.')[0]})"
             )
-            with contextlib.suppress(Exception):
-                error.__notes__ = [*getattr(error, "__notes__", ()), note]
-        where = "initializer" if call.preparing else f"task {call.task_id}"
-        name = call.head.initializer if call.preparing else call.head.name
-        return failures.describe(error, (ROOT,), f"{where} in process {os.getpid()} on {HOST}", name)
+            error.__notes__ = [*getattr(error, "__notes__", ()), note]
+
+    def flush(self) -> None:
+        if self._voice is not None:
+            self._voice.flush()
 
     # ------------------------------------------------------------------ how it is stopped
 
@@ -216,7 +191,7 @@ class _Process:
         self._page.ask(self._seq)
         signal.raise_signal(signal.SIGINT)
 
-    def _stopped(self) -> Payload:
+    def _stopped(self) -> Finished:
         """The interrupt has sufficed. What the task has left here goes with the process."""
         assert self._voice is not None
         self._voice.flush(last=True)
@@ -258,20 +233,6 @@ class _Process:
         address = self._processor.scheduler_address()
         scheme = {wire: scheme for scheme, wire in SCHEMES.items()}.get(address.type.value)
         return f"{scheme}://{address.host}:{address.port}" if scheme is not None else ""
-
-
-def _end_of(call: _Call, error: BaseException) -> str:
-    if call.preparing:
-        return Ended.UNPREPARED
-    if not call.head.retry_on:
-        return Ended.FAILED
-    try:  # a class that travelled by value is the one that the task's own code has
-        matches = isinstance(error, pickle.loads(bytes.fromhex(call.head.retry_on)))
-    except Exception as problem:
-        words = f"{type(problem).__name__}: {problem}"
-        print(f"not tried again: what retry_on names cannot be loaded on this worker: {words}", file=sys.stderr)
-        return Ended.FAILED_FOR_GOOD
-    return Ended.FAILED if matches else Ended.FAILED_FOR_GOOD
 
 
 def _mend_multiprocessing() -> None:

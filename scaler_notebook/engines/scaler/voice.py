@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from ...protocol.messages import DisplayKind, LogStream
-from ..screen import RATE, Display, Screen, Text
+from ...task.display_buffer import RATE, Display, Screen, Text
 from . import signs
 from .alarm import Alarm
 
@@ -22,8 +22,9 @@ class Voice:
     """Of one run of a task; any thread may use it. After :meth:`close` it is silent, whoever still holds it.
 
     Scaler's worker makes a message of every ``write``, so what is written in quick succession is written together, and
-    of displays in quick succession come those that are left of them (:mod:`..screen`). A process that dies takes along
-    what waits for that: less than the pace's delay, unless it displays more than :data:`~..screen.RATE`.
+    of displays in quick succession come those that are left of them (:mod:`...task.display_buffer`). A process that
+    dies takes along what waits for that: less than the pace's delay, unless it displays more than
+    :data:`~...task.display_buffer.RATE`.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class Voice:
             self._soon()
 
     def publish(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
-        """As :mod:`..displays` has it."""
+        """As :mod:`...task.displays` has it."""
         if os.getpid() == self._pid:
             with self._whole(), self._mutex:
                 self._screen.display(kind, display_id, len(bundle) + len(metadata), lambda: (bundle, metadata))

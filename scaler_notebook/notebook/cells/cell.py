@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from IPython.core.error import UsageError
 
 from ...protocol import payloads
+from ...task.cell import VALUE, Environment, Source
 from ..commands.parsing import nearest
 from . import names
-from .task import VALUE, Environment, Source
 
 # IPython's own, which every namespace of its has; a task has those of its own process.
 IPYTHONS = ("get_ipython", "display", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")

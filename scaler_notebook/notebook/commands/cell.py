@@ -12,9 +12,9 @@ from ...client import waiting
 from ...client.future import ScalerFuture
 from ...protocol import payloads
 from ...protocol.errors import TaskSerializationError
+from ...task.cell import Environment
 from .. import session_executor
 from ..cells.cell import Prepared, prepare
-from ..cells.task import Environment
 from ..settings import settings
 from ..settle import settle
 from .engine import amount

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...protocol import payloads
+from ..protocol import payloads
 
 VALUE = "__scaler_notebook_value__"  # of the last expression
 
@@ -125,7 +125,7 @@ def _module(namespace: dict[str, Any]) -> types.ModuleType:
 
 
 def _shell(namespace: dict[str, Any]) -> Any:
-    from ...engines import displays  # in the task process alone
+    from . import displays  # in the task process alone
 
     shell = displays.task_shell()
     namespace.setdefault("_dh", [os.getcwd()])  # %cd looks there
@@ -135,7 +135,7 @@ def _shell(namespace: dict[str, Any]) -> Any:
 
 def _show(value: Any, namespace: dict[str, Any]) -> None:
     """As the notebook would show the value of a cell's last expression."""
-    from ...engines import displays
+    from . import displays
 
     bundle, metadata = _shell(namespace).display_formatter.format(value)
     if bundle:

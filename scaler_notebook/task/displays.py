@@ -2,7 +2,7 @@
 
 IPython's ``display`` publishes only where an ``InteractiveShell`` exists, and prints otherwise (IPython's
 ``core/display_functions.py``). So in a task process the first who asks for a shell, or displays, gets one made
-(:mod:`.task_shell`), whose publisher is :func:`publish`. A task that never imports IPython pays nothing.
+(:mod:`.ipython_shell`), whose publisher is :func:`publish`. A task that never imports IPython pays nothing.
 """
 
 import base64
@@ -17,7 +17,7 @@ from typing import Any
 
 from ..protocol.messages import DisplayKind
 from .current_task import current_task
-from .on_import import after_import
+from .import_hooks import after_import
 
 # The model of a widget lives in the process that made it, and so does its comm: in the notebook it would stay empty.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -87,7 +87,7 @@ def task_shell() -> Any:
     """
     global _shell_is_being_made
     with _making:
-        from .task_shell import make
+        from .ipython_shell import make
 
         _shell_is_being_made = True
         try:

@@ -103,7 +103,7 @@ class CurrentTask:
 
 
 _NONE = CurrentTask()
-_of_context: ContextVar[CurrentTask] = ContextVar("scaler_notebook.current_task")
+_of_context: ContextVar[CurrentTask | None] = ContextVar("scaler_notebook.current_task")
 # Of this process, with the threads that it did not start. One tuple: an older thread may be reading it.
 _of_process: tuple[CurrentTask, weakref.WeakSet[threading.Thread]] = _NONE, weakref.WeakSet()
 
@@ -145,5 +145,10 @@ def end() -> None:
 
 
 def begin_here(task: CurrentTask) -> None:
-    """For an engine: ``task`` is that of the calling thread, to the thread's end."""
+    """For an engine: ``task`` is that of the calling thread."""
     _of_context.set(task)
+
+
+def end_here() -> None:
+    """For an engine: the task of the calling thread is over."""
+    _of_context.set(None)

@@ -1,0 +1,207 @@
+"""How a task is run, the same on every engine.
+
+A process (of the engine on threads: a thread) that runs tasks has one :class:`TaskRunner`. It calls the client's
+initializer before the client's first task, gives the task its inputs, says which task is current, calls the function,
+shows the figures that are left open, describes a failure, and measures what all that has cost. What differs between
+engines is handed in: where payloads lie (:class:`Transport`), and what interrupts a task (a :data:`Guard`).
+"""
+
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from ..protocol import failures, payloads
+from ..protocol.failures import RemoteFailure
+from ..protocol.messages import Initializer, Payload, TaskFigures
+from . import current_task, displays, inputs
+from .current_task import CurrentTask
+from .resource_usage import Measurement
+from .task_end import TaskEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One try of a task.
+
+    Parameters
+    ----------
+    task_id, name
+        As :class:`~.current_task.CurrentTask` has them.
+    function, arguments
+        Pickled; the latter is ``(args, kwargs)``.
+    inputs
+        The values that the arguments refer to, by id.
+    retry_on
+        The pickled classes of exceptions after which the task is tried again; empty for all.
+    """
+
+    task_id: str
+    name: str
+    function: Payload
+    arguments: Payload
+    inputs: Mapping[str, Payload] = field(default_factory=dict)
+    retry_on: bytes = b""
+
+
+class Finished(NamedTuple):
+    """How a try ended: with the pickled value, or with a failure (pickled, and as it is)."""
+
+    end: TaskEnd
+    payload: Payload = Payload(b"")
+    failure: RemoteFailure | None = None
+
+
+Failed: TypeAlias = Callable[[BaseException], Finished]
+Guard: TypeAlias = Callable[[Callable[[], Finished], Failed], Finished]
+
+
+def unguarded(body: Callable[[], Finished], failed: Failed) -> Finished:
+    """The :data:`Guard` of an engine that interrupts nothing: call ``body``, and ``failed`` with what it raises."""
+    try:
+        return body()
+    except BaseException as error:  # SystemExit too: it is the task's, not the thread's
+        return failed(error)
+
+
+class Transport:
+    """What about a run is the engine's own. As it stands, that of an engine whose payloads are in this process."""
+
+    def opened(self, payload: Payload) -> Payload:
+        """The payload, with buffers that can be read here."""
+        return payload
+
+    def lent(self, payload: Payload) -> Payload:
+        """The payload of a result, with buffers that outlive this process."""
+        return payload
+
+    def preparing(self, begins: bool) -> None:
+        """The client's initializer begins, or has returned."""
+
+    def explain(self, error: BaseException) -> None:
+        """Add to an exception what only the engine knows of the place where it was raised."""
+
+    def flush(self) -> None:
+        """Send what the task has written."""
+
+
+class TaskRunner:
+    """Runs one task after the other.
+
+    Parameters
+    ----------
+    transport
+        The engine's own part.
+    own_files
+        Prefixes of file names of ours, whose frames are no business of the user's.
+    place
+        Where tasks run here, as tracebacks say it, e.g. ``in process 123``; empty for none.
+    of_thread
+        A task has its thread to itself and not its process.
+    """
+
+    def __init__(
+        self, transport: Transport, own_files: tuple[str, ...], place: str = "", of_thread: bool = False
+    ) -> None:
+        self._transport = transport
+        self._own_files = own_files
+        self._place = place
+        self._of_thread = of_thread
+        self._prepared_for = {""}  # the clients whose initializer has run
+        self._preparing = False
+        self._pid = os.getpid()
+
+    def run(
+        self, call: Call, task: CurrentTask, initializer: Initializer, guard: Guard = unguarded
+    ) -> tuple[Finished, TaskFigures]:
+        """Run a task to its end.
+
+        Parameters
+        ----------
+        task
+            What the task's own code sees of itself.
+        initializer
+            What the task's client has called first.
+        guard
+            Called with the body of the run, and with what describes an exception; gives what one of them gave, or what
+            an interrupt has made of it.
+
+        Returns
+        -------
+        Finished, TaskFigures
+            How the try ended, and what it has cost. In a process that the task has forked it does not return.
+        """
+        measurement = Measurement()
+        (current_task.begin_here if self._of_thread else current_task.begin)(task)
+        try:
+            finished = guard(partial(self._body, call, initializer), partial(self._failed, call, initializer))
+        finally:
+            if os.getpid() != self._pid:  # the task has let its child return: that is not the task
+                self._leave_fork()
+            (current_task.end_here if self._of_thread else current_task.end)()
+            inputs.end()
+        return finished, measurement.figures()
+
+    def _body(self, call: Call, initializer: Initializer) -> Finished:
+        """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
+        opened = self._transport.opened
+        begin_inputs = inputs.begin_here if self._of_thread else inputs.begin
+        begin_inputs({name: opened(value) for name, value in call.inputs.items()})
+        self._prepare(initializer)
+        try:
+            value = payloads.call(opened(call.function), opened(call.arguments), call.name)
+        finally:
+            if not self._of_thread:  # else they are the kernel's
+                displays.flush_figures()
+        return Finished(TaskEnd.SUCCESS, self._transport.lent(value))
+
+    def _prepare(self, initializer: Initializer) -> None:
+        if initializer.client in self._prepared_for:
+            return
+        self._preparing = True
+        self._transport.preparing(True)
+        function = payloads.load(self._transport.opened(initializer.function))
+        args, kwargs = payloads.load(self._transport.opened(initializer.arguments))
+        function(*args, **kwargs)
+        self._prepared_for.add(initializer.client)
+        self._preparing = False
+        self._transport.preparing(False)
+
+    def _failed(self, call: Call, initializer: Initializer, error: BaseException) -> Finished:
+        if os.getpid() != self._pid:
+            traceback.print_exception(error)
+            self._leave_fork(1)
+        with suppress(Exception):
+            self._transport.explain(error)
+        if self._preparing:
+            self._preparing = False
+            self._transport.preparing(False)
+            failure = failures.describe(error, self._own_files, self._where("initializer"), initializer.name)
+            return Finished(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
+        failure = failures.describe(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
+        end = TaskEnd.FAILED if _is_to_retry(call.retry_on, error) else TaskEnd.FAILED_FOR_GOOD
+        return Finished(end, payloads.dump(failure), failure)
+
+    def _where(self, what: str) -> str:
+        return f"{what} {self._place}" if self._place else ""
+
+    def _leave_fork(self, status: int = 0) -> None:
+        self._transport.flush()
+        os._exit(status)
+
+
+def _is_to_retry(retry_on: bytes, error: BaseException) -> bool:
+    if not retry_on:
+        return True
+    try:  # a class that travelled by value is the one that the task's own code has
+        return isinstance(error, pickle.loads(retry_on))
+    except Exception as problem:
+        with suppress(Exception):
+            words = f"{type(problem).__name__}: {problem}"
+            print(f"not tried again: what retry_on names cannot be loaded in this process: {words}", file=sys.stderr)
+        return False
