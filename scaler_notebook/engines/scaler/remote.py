@@ -152,7 +152,8 @@ class _Process(Transport):
                 f"The worker on {HOST} has no module {name!r}: install it there, or send it along: "
                 f"cloudpickle.register_pickle_by_value({name.partition('.')[0]})"
             )
-            error.__notes__ = [*getattr(error, "__notes__", ()), note]
+            noted: Any = error  # mypy for Python 3.10 knows no notes
+            noted.__notes__ = [*getattr(error, "__notes__", ()), note]
 
     def flush(self) -> None:
         if self._voice is not None:

@@ -223,9 +223,7 @@ class _Plain(ast.NodeTransformer):
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         self.generic_visit(node)
-        return ast.copy_location(
-            ast.FunctionDef(node.name, node.args, node.body, node.decorator_list, node.returns), node
-        )
+        return ast.copy_location(ast.FunctionDef(**dict(ast.iter_fields(node))), node)
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
         self.generic_visit(node)
