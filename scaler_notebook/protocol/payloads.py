@@ -61,32 +61,6 @@ def load(payload: Payload) -> Any:
     return pickle.loads(payload.data, buffers=payload.buffers)
 
 
-def call(function: Payload, arguments: Payload, name: str) -> Payload:
-    """Run a task: the payload of what its function returns.
-
-    Parameters
-    ----------
-    arguments
-        ``(args, kwargs)``.
-    name
-        The call as a person reads it.
-
-    Raises
-    ------
-    TaskSerializationError
-        The result cannot be pickled.
-    BaseException
-        Whatever the function raises, or unpickling it or its arguments.
-    """
-    target = load(function)
-    args, kwargs = load(arguments)
-    value = target(*args, **kwargs)
-    try:
-        return dump(value)
-    except Exception as error:
-        raise serialization_error(f"the result of {name}", value, error) from error
-
-
 def copied(payload: Payload) -> Payload:
     """A payload that no longer looks into the memory of the value it was made of."""
     if not payload.buffers:

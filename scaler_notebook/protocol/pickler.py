@@ -4,10 +4,12 @@ import io
 import pickle
 import sys
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import cloudpickle
+
+from . import arrival
 
 PROTOCOL = 5
 
@@ -30,10 +32,34 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     """
 
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce a code object to all that it was made of; leave everything else to cloudpickle."""
+        """Reduce a code object to all that it was made of, functions and classes to what becomes of them in a task.
+
+        cloudpickle says what they are made of; :mod:`.arrival` makes them.
+        """
         if type(obj) is CodeType:
             return CodeType, tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
-        return super().reducer_override(obj)
+        if type(obj) is FunctionType:
+            self._note_namespace(obj.__globals__)
+        reduced = super().reducer_override(obj)
+        if not isinstance(reduced, tuple) or len(reduced) != 6:
+            return reduced
+        maker, arguments, state, _, _, setter = reduced
+        found = arrival.home_of(obj)
+        home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
+        if isinstance(obj, type):
+            arrival.is_here(obj)
+            made_of = (home, _unshared(obj.__qualname__), maker, arguments)
+            return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
+        if type(obj) is FunctionType and home is not None:
+            return arrival.make_function, (home, maker, arguments), state, None, None, setter
+        return reduced
+
+    def _note_namespace(self, names: dict[str, Any]) -> None:
+        """Have functions of a module share that module's namespace where they arrive."""
+        if id(names) not in self.globals_ref:
+            module = names.get("__name__")
+            if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
+                self.globals_ref[id(names)] = arrival.Namespace(_unshared(module))
 
 
 def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:

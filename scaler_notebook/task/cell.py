@@ -92,7 +92,6 @@ class Environment:
         """Run the cell, in the task process."""
         namespace = self.namespace
         namespace.update(self.values, __name__="__main__", __builtins__=builtins)
-        sys.modules["__main__"] = _module(namespace)
         shell = _shell(namespace) if source.uses_shell else None
         before = set(namespace)
         with shell.builtin_trap if shell is not None else contextlib.nullcontext():
@@ -108,20 +107,6 @@ class Environment:
 
 async def _awaited(coroutine: Any) -> None:
     await coroutine
-
-
-def _module(namespace: dict[str, Any]) -> types.ModuleType:
-    """``__main__``, where pickle looks for what the cell defines."""
-
-    def find(name: str) -> Any:
-        try:
-            return namespace[name]
-        except KeyError:
-            raise AttributeError(f"module '__main__' has no attribute {name!r}") from None
-
-    module = types.ModuleType("__main__")
-    module.__getattr__ = find  # type: ignore[method-assign]
-    return module
 
 
 def _shell(namespace: dict[str, Any]) -> Any:

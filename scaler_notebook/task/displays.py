@@ -8,7 +8,9 @@ IPython's ``display`` publishes only where an ``InteractiveShell`` exists, and p
 import base64
 import builtins
 import functools
+import importlib.util
 import json
+import os
 import sys
 import threading
 import traceback
@@ -139,6 +141,16 @@ def _shell_on_demand(module: Any) -> None:
         return original() if _shell_is_being_made else task_shell()
 
     module.get_ipython = get_ipython
+
+
+def prefer_inline_figures() -> None:
+    """Where no notebook has set matplotlib's backend: that of notebooks, unless somebody has chosen another.
+
+    Without a backend that displays, ``plt.show()`` does nothing. The process of a kernel has this setting from
+    ipykernel, and so have task processes that share the kernel's environment.
+    """
+    if "matplotlib" not in sys.modules and importlib.util.find_spec("matplotlib_inline") is not None:
+        os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 
 
 def flush_figures() -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ..protocol import payloads
+from ..protocol import arrival, payloads
 from ..protocol.errors import MissingObjects
 from ..protocol.messages import Payload
 
@@ -22,7 +22,8 @@ class _Given:
         if name not in self._loaded:
             if name not in self._inputs:
                 raise MissingObjects(f"the object {name} is not among this task's inputs", (name,))
-            self._loaded[name] = payloads.load(self._inputs[name])
+            with arrival.loading_an_input():
+                self._loaded[name] = payloads.load(self._inputs[name])
         return self._loaded[name]
 
 

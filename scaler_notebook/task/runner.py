@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..protocol import failures, payloads
+from ..protocol.arrival import MAIN, Arrival
 from ..protocol.failures import RemoteFailure
 from ..protocol.messages import Initializer, Payload, TaskFigures
 from . import current_task, displays, inputs
+from .bindings import Bindings
 from .current_task import CurrentTask
 from .resource_usage import Measurement
 from .task_end import TaskEnd
@@ -55,6 +57,14 @@ class Finished(NamedTuple):
     end: TaskEnd
     payload: Payload = Payload(b"")
     failure: RemoteFailure | None = None
+
+
+class LoadedCall(NamedTuple):
+    """A function and its arguments, unpickled."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 Failed: TypeAlias = Callable[[BaseException], Finished]
@@ -112,7 +122,7 @@ class TaskRunner:
         self._own_files = own_files
         self._place = place
         self._of_thread = of_thread
-        self._prepared_for = {""}  # the clients whose initializer has run
+        self._bindings = {"": Bindings()}  # of the clients whose initializer has run
         self._preparing = False
         self._pid = os.getpid()
 
@@ -136,7 +146,7 @@ class TaskRunner:
         Finished, TaskFigures
             How the try ended, and what it has cost. In a process that the task has forked it does not return.
         """
-        measurement = Measurement()
+        measurement, main = Measurement(), sys.modules[MAIN]
         (current_task.begin_here if self._of_thread else current_task.begin)(task)
         try:
             finished = guard(partial(self._body, call, initializer), partial(self._failed, call, initializer))
@@ -145,6 +155,7 @@ class TaskRunner:
                 self._leave_fork()
             (current_task.end_here if self._of_thread else current_task.end)()
             inputs.end()
+            sys.modules[MAIN] = main
         return finished, measurement.figures()
 
     def _body(self, call: Call, initializer: Initializer) -> Finished:
@@ -152,25 +163,52 @@ class TaskRunner:
         opened = self._transport.opened
         begin_inputs = inputs.begin_here if self._of_thread else inputs.begin
         begin_inputs({name: opened(value) for name, value in call.inputs.items()})
-        self._prepare(initializer)
+        bindings = self._prepare(initializer)
+        function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
         try:
-            value = payloads.call(opened(call.function), opened(call.arguments), call.name)
+            value = function(*args, **kwargs)
+            try:
+                payload = payloads.dump(value)
+            except Exception as error:
+                raise payloads.serialization_error(f"the result of {call.name}", value, error) from error
         finally:
             if not self._of_thread:  # else they are the kernel's
                 displays.flush_figures()
-        return Finished(TaskEnd.SUCCESS, self._transport.lent(value))
+        return Finished(TaskEnd.SUCCESS, self._transport.lent(payload))
 
-    def _prepare(self, initializer: Initializer) -> None:
-        if initializer.client in self._prepared_for:
-            return
-        self._preparing = True
-        self._transport.preparing(True)
-        function = payloads.load(self._transport.opened(initializer.function))
-        args, kwargs = payloads.load(self._transport.opened(initializer.arguments))
-        function(*args, **kwargs)
-        self._prepared_for.add(initializer.client)
-        self._preparing = False
-        self._transport.preparing(False)
+    def _prepare(self, initializer: Initializer) -> Bindings:
+        """Call the client's initializer, if it has not been; gives what it has bound."""
+        bindings = self._bindings.get(initializer.client)
+        if bindings is None:
+            self._preparing = True
+            self._transport.preparing(True)
+            bindings, arrival = Bindings(), Arrival()
+            function, args, kwargs = self._load(initializer.function, initializer.arguments, arrival)
+            with bindings.noted(arrival):
+                function(*args, **kwargs)
+            self._bindings[initializer.client] = bindings
+            self._preparing = False
+            self._transport.preparing(False)
+        return bindings
+
+    def _loaded(self, function: Payload, arguments: Payload, bindings: Bindings) -> LoadedCall:
+        if self._of_thread:  # the classes of this process are the notebook's own
+            opened = self._transport.opened
+            args, kwargs = payloads.load(opened(arguments))
+            return LoadedCall(payloads.load(opened(function)), args, kwargs)
+        arrival = Arrival()
+        call = self._load(function, arguments, arrival)
+        bindings.put_into(arrival)
+        return call
+
+    def _load(self, function: Payload, arguments: Payload, arrival: Arrival) -> LoadedCall:
+        """A function and its arguments, with a ``__main__`` of their own around them."""
+        opened = self._transport.opened
+        sys.modules[MAIN] = arrival.main
+        with arrival.loading():
+            target = payloads.load(opened(function))
+            args, kwargs = payloads.load(opened(arguments))
+        return LoadedCall(target, args, kwargs)
 
     def _failed(self, call: Call, initializer: Initializer, error: BaseException) -> Finished:
         if os.getpid() != self._pid:

@@ -105,6 +105,7 @@ class _Process(Transport):
         self._processor = own_processor()
         self._mailbox = self._new_mailbox()
         _mend_multiprocessing()
+        displays.prefer_inline_figures()
         watch_for_tqdm()
         displays.watch_for_ipython()
 

@@ -1,0 +1,170 @@
+"""What a notebook defines, in its tasks and back: one namespace for its functions, and its classes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kernels import Kernel
+from shared_kernels import SharedKernel
+
+
+@pytest.fixture
+def notebook(shared_kernel: SharedKernel) -> Iterator[Kernel]:
+    """A kernel with an executor of one task process, ``ex``."""
+    with shared_kernel.lent() as kernel:
+        kernel.run("from scaler_notebook import NotebookExecutor\nex = NotebookExecutor(n_workers=1)")
+        yield kernel
+        kernel.run("ex.shutdown()")
+
+
+# ---------------------------------------------------------------- results leave the notebook's classes alone
+
+CHANGES = {
+    "an attribute": ("class C:\n    state = 1", "C.state = 2", "C.state", "2"),
+    "a registry": (
+        "class C:\n    known = {}\n    def __init_subclass__(cls):\n        C.known[cls.__name__] = cls",
+        "class D(C): pass\nclass E(C): pass",
+        "sorted(C.known)",
+        "['D', 'E']",
+    ),
+    "a patched method": (
+        "class C:\n    def name(self):\n        return 'old'",
+        "C.name = lambda self: 'new'",
+        "C().name() + old[0].name()",
+        "'newnew'",
+    ),
+    "a counter": (
+        "class C:\n    made = 0\n    def __init__(self):\n        type(self).made += 1",
+        "C(); C()",
+        "C.made",
+        "2",
+    ),
+    "an attribute that is deleted": ("class C:\n    state = 1", "del C.state", "hasattr(C, 'state')", "False"),
+    "of a dataclass": (
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    n: int = 0",
+        "C.n = 5; C.more = 7",
+        "(C.n, C.more)",
+        "(5, 7)",
+    ),
+    "of an Enum": (
+        "from enum import Enum\nclass Kind(Enum):\n    A = 1\nclass C:\n    kind = Kind.A",
+        "Kind.A.seen = 3",
+        "(Kind.A.seen, old[0].kind is Kind.A)",
+        "(3, True)",
+    ),
+    "of an exception": ("class C(Exception):\n    hint = 'a'", "C.hint = 'b'", "(C.hint, old[0].hint)", "('b', 'b')"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_result_leaves_the_class_as_it_is(notebook: Kernel, change: str) -> None:
+    define, alter, look, expected = CHANGES[change]
+    notebook.run(f"{define}\ndef make():\n    return [C(), C]\nf = ex.submit(make); f.result(30)")
+    notebook.run(f"g = ex.submit(make)\n{alter}\nold = g.result(30)")
+    assert notebook.run("(old[1] is C, type(old[0]) is C)").text == "(True, True)"
+    assert notebook.run(look).text == expected
+
+
+def test_an_old_result_is_of_the_old_class(notebook: Kernel) -> None:
+    define = "class C:\n    state = {}\ndef make():\n    return C()"
+    notebook.run(f"{define.format(1)}\nold_class, f = C, ex.submit(make)")
+    notebook.run(define.format(2))
+    assert notebook.run("(type(f.result(30)) is old_class, f.result().state)").text == "(True, 1)"
+    assert notebook.run("(type(ex.submit(make).result(30)) is C, ex.submit(make).result().state)").text == "(True, 2)"
+
+
+def test_a_task_has_the_class_as_it_was_at_the_submit(notebook: Kernel) -> None:
+    notebook.run(
+        "class C:\n    a = 1\n    def here(self): return 'here'\n"
+        "def look():\n    return {n: v for n, v in vars(C).items() if n in 'abc'}, hasattr(C, 'here')\n"
+        "def spoil():\n    C.a, C.c = 'spoiled', 'left'\n"
+    )
+    assert notebook.run("ex.submit(look).result(30)").text == "({'a': 1}, True)"
+    notebook.run("C.a = 2; C.b = 3; del C.here; ex.submit(spoil).result(30)")
+    assert notebook.run("ex.submit(look).result(30)").text == "({'a': 2, 'b': 3}, False)"
+    notebook.run("f = ex.submit(look); C.a = 9; del C.b")
+    assert notebook.run("f.result(30)").text == "({'a': 2, 'b': 3}, False)"
+    assert notebook.run("ex.submit(look).result(30)").text == "({'a': 9}, False)"
+
+
+def test_what_was_sent_before_does_not_take_the_class_back(notebook: Kernel) -> None:
+    notebook.run(
+        "class C:\n    a = 1\nsent = ex.send_object([C()])\nC.a = 2\n"
+        "def both(objects):\n    return C.a, objects[0].a\ndef alone(objects):\n    return objects[0].a\n"
+    )
+    assert notebook.run("ex.submit(both, sent).result(30)").text == "(2, 2)"
+    assert notebook.run("ex.submit(alone, sent).result(30)").text == "1"
+    assert notebook.run("C.a").text == "2"
+
+
+# ---------------------------------------------------------------- what an initializer binds
+
+INITIALIZERS = {
+    "a name that the notebook has not": ("def prepare():\n    global MODEL\n    MODEL = 'loaded'", "MODEL"),
+    "a placeholder": ("MODEL = None\ndef prepare():\n    global MODEL\n    MODEL = 'loaded'", "MODEL"),
+    "by another function": (
+        "MODEL = None\ndef load():\n    global MODEL\n    MODEL = 'loaded'\ndef prepare():\n    load()",
+        "MODEL",
+    ),
+    "an import": (
+        "def prepare():\n    global fractions\n    import fractions",
+        "fractions.__name__.replace('fractions', 'loaded')",
+    ),
+    "a dict that is filled": ("MODELS = {}\ndef prepare():\n    MODELS['a'] = 'loaded'", "MODELS['a']"),
+    "a list that is filled": ("MODELS = []\ndef prepare():\n    MODELS.append('loaded')", "MODELS[0]"),
+    "a function": ("def prepare():\n    global model\n    model = lambda: 'loaded'", "model()"),
+    "by globals()": ("def prepare():\n    globals()['MODEL'] = 'loaded'", "MODEL"),
+}
+
+
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+def test_what_an_initializer_binds_is_there_in_the_tasks(shared_kernel: SharedKernel, initializer: str) -> None:
+    define, expression = INITIALIZERS[initializer]
+    with shared_kernel.lent() as kernel:
+        kernel.run(
+            f"from scaler_notebook import NotebookExecutor\n{define}\ndef predict(x):\n    return {expression}, x\n"
+            "ex = NotebookExecutor(n_workers=1, initializer=prepare)"
+        )
+        assert kernel.run("list(ex.map(predict, range(2)))").text == "[('loaded', 0), ('loaded', 1)]"
+        kernel.run("scale = 2\ndef scaled(x):\n    return scale * x")
+        assert kernel.run("ex.submit(scaled, 1).result(30)").text == "2"
+        kernel.run("scale = 3")
+        assert kernel.run("ex.submit(scaled, 1).result(30)").text == "3", "what it did not bind is the notebook's"
+        kernel.run("ex.shutdown()")
+
+
+# ---------------------------------------------------------------- a task's __main__
+
+DEFINITIONS = (
+    "import pickle, multiprocessing\nfrom dataclasses import dataclass\nfrom enum import Enum\n"
+    "@dataclass\nclass Point:\n    x: int\n    class Inner:\n        pass\nclass Kind(Enum):\n    A = 1\n"
+    "def double(point):\n    return Point(2 * point.x)\n"
+)
+IN_A_TASK = {
+    "pickle": "pickle.loads(pickle.dumps(Point(1))) == Point(1)",
+    "pickle a nested class": "type(pickle.loads(pickle.dumps(Point.Inner()))) is Point.Inner",
+    "pickle an Enum": "pickle.loads(pickle.dumps(Kind.A)) is Kind.A",
+    "pickle a function": "pickle.loads(pickle.dumps(double)) is double",
+    "a pool": "multiprocessing.get_context('fork').Pool(1).map(double, [Point(1)]) == [Point(2)]",
+    "the module": "__import__('__main__').Point is Point and Point.__module__ == '__main__'",
+}
+
+
+@pytest.mark.parametrize("use", IN_A_TASK)
+def test_what_came_by_value_is_found_in_the_tasks_main(notebook: Kernel, use: str) -> None:
+    notebook.run(f"{DEFINITIONS}def use():\n    return {IN_A_TASK[use]}")
+    assert notebook.run("use()").text == "True"
+    assert notebook.run("ex.submit(use).result(30)").text == "True"
+
+
+def test_a_file_that_one_writes_the_other_reads(notebook: Kernel) -> None:
+    notebook.run(
+        f"{DEFINITIONS}import tempfile, os\nfrom pathlib import Path\n"
+        "def write(path):\n    Path(path).write_bytes(pickle.dumps([Point(1), Kind.A]))\n"
+        "def read(path):\n    return pickle.loads(Path(path).read_bytes()) == [Point(1), Kind.A]\n"
+        "directory = tempfile.TemporaryDirectory(); a, b = (os.path.join(directory.name, n) for n in 'ab')"
+    )
+    notebook.run("ex.submit(write, a).result(30); write(b)")
+    assert notebook.run("(read(a), ex.submit(read, b).result(30))").text == "(True, True)"
+    notebook.run("directory.cleanup()")
