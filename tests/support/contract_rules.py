@@ -78,7 +78,7 @@ class Job:
         self.failed = 0  # how many tries
         self.rests: float | None = None  # until when it backs off
         self.runs = 0  # how often its code began
-        self.end: End | None = None  # how its code ended by itself, in this try
+        self.end: TaskEnd | None = None  # how its code ended by itself, in this try
         # the engine
         self.arrived = False
         self.place = (0, 0)  # in the engine's queue, whenever it is there: the smallest runs first
@@ -228,7 +228,7 @@ class Job:
                 assert self.asked is None, "it was asked to stop, and has: Canceled"
                 self.fell, self.last = message.outcome, "died"
             case TaskResult():
-                assert self.end is (End.SUCCESS if message.outcome is TaskResultType.SUCCESS else End.FAILED)
+                assert self.end is (TaskEnd.SUCCESS if message.outcome is TaskResultType.SUCCESS else TaskEnd.FAILED)
                 SEEN["a result from a process being killed"] += self.process is not None and self.process.killed
                 if self.asked is None and not self.kill_is_due:
                     self.gave = message.outcome is TaskResultType.SUCCESS
@@ -393,7 +393,7 @@ class Job:
             elif reason is C.TIMED_OUT:
                 assert self.end is not None or self.process is None or self.process.reaped, "timed out: it is over"
             elif reason in (C.FINISHED_FIRST, C.FAILED_FIRST) and self.end is not None:
-                assert (reason is C.FINISHED_FIRST) == (self.end is End.SUCCESS)
+                assert (reason is C.FINISHED_FIRST) == (self.end is TaskEnd.SUCCESS)
         elif self.outcome is TaskResultType.SUCCESS:
             assert kept == (not self.keep), "FINISHED when the bytes are on this machine, if they are to be"
 
