@@ -33,6 +33,7 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 from scaler_notebook.protocol.states import Event
+from scaler_notebook.task.task_end import TaskEnd
 
 if TYPE_CHECKING:
     from simulated_client import Connection
