@@ -4,12 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..protocol import payloads
+from ..protocol import payloads, pickler
 from ..protocol.errors import TaskSerializationError
 from ..protocol.messages import Payload
+from ..task import notebook_objects
 from .describe import function_name
 from .facts import TaskFacts
 from .references import Noted, noted
+
+pickler.more_reducers.append(notebook_objects.reduce)
 
 
 class PickledCall(NamedTuple):

@@ -1,10 +1,8 @@
 """``%load_ext scaler_notebook``."""
 
-import copyreg
 from typing import Any
 
 from ..client import history
-from ..task import displays
 from . import completion, session_executor, terminal
 from .bridge import activate
 from .magics import ScalerMagics
@@ -16,8 +14,6 @@ def load_ipython_extension(shell: Any) -> None:
         activate(shell)
     else:
         terminal.activate(shell)
-    # What reaches the notebook's shell in a task (a function that calls get_ipython) has the task's own there.
-    copyreg.pickle(type(shell), lambda _: (displays.task_shell, ()))
     history.session.begin()
     shell.register_magics(ScalerMagics)
     completion.install(shell)

@@ -24,6 +24,9 @@ _PARAMETERS = tuple(
 )
 
 
+more_reducers: list[Callable[[Any], Any]] = []  # each gives NotImplemented, or what ``__reduce__`` would
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """cloudpickle's pickler, but code keeps the names of its files.
 
@@ -38,6 +41,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         """
         if type(obj) is CodeType:
             return CodeType, tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
+        for reduce in more_reducers:
+            if (own := reduce(obj)) is not NotImplemented:
+                return own
         if type(obj) is FunctionType:
             self._note_namespace(obj.__globals__)
         reduced = super().reducer_override(obj)

@@ -4,7 +4,6 @@ import asyncio
 import builtins
 import contextlib
 import inspect
-import os
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -113,7 +112,6 @@ def _shell(namespace: dict[str, Any]) -> Any:
     from . import displays  # in the task process alone
 
     shell = displays.task_shell()
-    namespace.setdefault("_dh", [os.getcwd()])  # %cd looks there
     shell.user_ns = namespace
     return shell
 

@@ -1,5 +1,6 @@
 """The IPython shell of a task process. Imported when a task needs it: IPython takes a tenth of a second to import."""
 
+import os
 import sys
 import traceback
 import types
@@ -75,12 +76,21 @@ class TaskShell(InteractiveShell):
 def make() -> InteractiveShell:
     """The shell of this process; if some code has made one of another kind, that one."""
     if InteractiveShell.initialized():
-        return InteractiveShell.instance()
+        return _in_this_task(InteractiveShell.instance())
     config = Config()
     config.HistoryManager.enabled = False
     config.HistoryManager.hist_file = ":memory:"
     shell = TaskShell.instance(config=config, user_module=types.ModuleType("__main__"), cache_size=0)
     _configure_matplotlib()
+    return _in_this_task(shell)
+
+
+def _in_this_task(shell: InteractiveShell) -> InteractiveShell:
+    """The shell of a task process has the names of the task that runs; a kernel's is left alone."""
+    if isinstance(shell, TaskShell):
+        shell.user_module = sys.modules["__main__"]
+        shell.user_ns = vars(shell.user_module)
+        shell.user_ns.setdefault("_dh", [os.getcwd()])  # %cd and %pwd look there
     return shell
 
 

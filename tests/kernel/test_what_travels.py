@@ -57,13 +57,12 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_result_leaves_the_class_as_it_is(notebook: Kernel, change: str) -> None:
-    define, alter, look, expected = CHANGES[change]
-    notebook.run(f"{define}\ndef make():\n    return [C(), C]\nf = ex.submit(make); f.result(30)")
-    notebook.run(f"g = ex.submit(make)\n{alter}\nold = g.result(30)")
-    assert notebook.run("(old[1] is C, type(old[0]) is C)").text == "(True, True)"
-    assert notebook.run(look).text == expected
+def test_a_result_leaves_the_class_as_it_is(notebook: Kernel) -> None:
+    for change, (define, alter, look, expected) in CHANGES.items():
+        notebook.run(f"{define}\ndef make():\n    return [C(), C]\nf = ex.submit(make); f.result(30)")
+        notebook.run(f"g = ex.submit(make)\n{alter}\nold = g.result(30)")
+        assert notebook.run("(old[1] is C, type(old[0]) is C)").text == "(True, True)", change
+        assert notebook.run(look).text == expected, change
 
 
 def test_an_old_result_is_of_the_old_class(notebook: Kernel) -> None:
@@ -118,20 +117,20 @@ INITIALIZERS = {
 }
 
 
-@pytest.mark.parametrize("initializer", INITIALIZERS)
-def test_what_an_initializer_binds_is_there_in_the_tasks(shared_kernel: SharedKernel, initializer: str) -> None:
-    define, expression = INITIALIZERS[initializer]
-    with shared_kernel.lent() as kernel:
-        kernel.run(
-            f"from scaler_notebook import NotebookExecutor\n{define}\ndef predict(x):\n    return {expression}, x\n"
-            "ex = NotebookExecutor(n_workers=1, initializer=prepare)"
+def test_what_an_initializer_binds_is_there_in_the_tasks(notebook: Kernel) -> None:
+    for initializer, (define, expression) in INITIALIZERS.items():
+        notebook.run(
+            f"MODEL = MODELS = 'of another case'\ndel MODEL, MODELS\n{define}\n"
+            f"def predict(x):\n    return {expression}, x\n"
+            "own = NotebookExecutor(ex.address, initializer=prepare)"
         )
-        assert kernel.run("list(ex.map(predict, range(2)))").text == "[('loaded', 0), ('loaded', 1)]"
-        kernel.run("scale = 2\ndef scaled(x):\n    return scale * x")
-        assert kernel.run("ex.submit(scaled, 1).result(30)").text == "2"
-        kernel.run("scale = 3")
-        assert kernel.run("ex.submit(scaled, 1).result(30)").text == "3", "what it did not bind is the notebook's"
-        kernel.run("ex.shutdown()")
+        found = notebook.run("list(own.map(predict, range(2)))")
+        assert found.text == "[('loaded', 0), ('loaded', 1)]", (initializer, found.error)
+        notebook.run("scale = 2\ndef scaled(x):\n    return scale * x")
+        assert notebook.run("own.submit(scaled, 1).result(30)").text == "2", initializer
+        notebook.run("scale = 3")
+        assert notebook.run("own.submit(scaled, 1).result(30)").text == "3", "what it did not bind is the notebook's"
+        notebook.run("own.shutdown()")
 
 
 # ---------------------------------------------------------------- a task's __main__
@@ -151,11 +150,11 @@ IN_A_TASK = {
 }
 
 
-@pytest.mark.parametrize("use", IN_A_TASK)
-def test_what_came_by_value_is_found_in_the_tasks_main(notebook: Kernel, use: str) -> None:
-    notebook.run(f"{DEFINITIONS}def use():\n    return {IN_A_TASK[use]}")
-    assert notebook.run("use()").text == "True"
-    assert notebook.run("ex.submit(use).result(30)").text == "True"
+def test_what_came_by_value_is_found_in_the_tasks_main(notebook: Kernel) -> None:
+    notebook.run(DEFINITIONS)
+    for way, expression in IN_A_TASK.items():
+        notebook.run(f"def use():\n    return {expression}")
+        assert notebook.run("use(), ex.submit(use).result(30)").text == "(True, True)", way
 
 
 def test_a_file_that_one_writes_the_other_reads(notebook: Kernel) -> None:
@@ -168,3 +167,47 @@ def test_a_file_that_one_writes_the_other_reads(notebook: Kernel) -> None:
     notebook.run("ex.submit(write, a).result(30); write(b)")
     assert notebook.run("(read(a), ex.submit(read, b).result(30))").text == "(True, True)"
     notebook.run("directory.cleanup()")
+
+
+# ---------------------------------------------------------------- what is the kernel's own
+
+OWN = {
+    "get_ipython()": ("def use():\n    return type(get_ipython()).__name__", "'TaskShell'"),
+    "a variable that is the shell": ("sh = get_ipython()\ndef use():\n    return 'use' in sh.user_ns", "True"),
+    "a command": ("def use():\n    found = !echo there\n    return list(found)", "['there']"),
+    "a magic": ("def use():\n    %cd -q /\n    return get_ipython().run_line_magic('pwd', '')", "'/'"),
+    "a cell magic": (
+        "def use():\n    return get_ipython().run_cell_magic('capture', 'out', 'print(1)') is None",
+        "True",
+    ),
+    "a default stdout": (
+        "import sys\ndef use(file=sys.stdout):\n    print('to', file=file)\n    return file is sys.stdout",
+        "True",
+    ),
+    "a stderr that is bound": (
+        "import functools, sys\nsay = functools.partial(print, file=sys.stderr)\n"
+        "def use():\n    say('to')\n    return 1",
+        "1",
+    ),
+    "a stdin": ("import sys\ndef use(file=sys.stdin):\n    return file is sys.stdin", "True"),
+    "an attribute that is a stream": (
+        "import sys\nclass Log:\n    def __init__(self):\n        self.out = sys.stdout\nlog = Log()\n"
+        "def use():\n    log.out.write('to')\n    return 1",
+        "1",
+    ),
+}
+
+
+def test_what_is_the_kernels_own_is_the_tasks_own_there(notebook: Kernel) -> None:
+    for what, (define, expected) in OWN.items():
+        assert notebook.run(define).error == "", what
+        found = notebook.run("f = ex.submit(use); f.result(30)")
+        assert found.text == expected, (what, found.error)
+        if "'to'" in define:
+            assert notebook.run("f.logs.stdout + f.logs.stderr").text in ("'to'", r"'to\n'"), what
+
+
+def test_exit_ends_the_task(notebook: Kernel) -> None:
+    for leave in ["exit()", "quit()", "exit(3)"]:
+        notebook.run(f"def use():\n    {leave}")
+        assert notebook.run("type(ex.submit(use).exception(30)).__name__").text == "'SystemExit'", leave
