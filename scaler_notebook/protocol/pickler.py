@@ -1,15 +1,16 @@
 """The pickler for what the standard one cannot pickle: cloudpickle's, and what of a call has to survive the way."""
 
 import io
+import linecache
 import pickle
 import sys
 from collections.abc import Callable
 from types import CodeType, FunctionType
-from typing import Any
+from typing import IO, Any
 
 import cloudpickle
 
-from . import arrival
+from . import arrival, tracebacks
 
 PROTOCOL = 5
 
@@ -24,6 +25,8 @@ _PARAMETERS = tuple(
 )
 
 
+MOST_SOURCE = 100_000  # characters; the functions of a longer cell travel without their lines
+
 more_reducers: list[Callable[[Any], Any]] = []  # each gives NotImplemented, or what ``__reduce__`` would
 
 
@@ -34,13 +37,19 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     alike. Tracebacks, warnings, debuggers and ``inspect.getsource`` find the user's lines by these names.
     """
 
+    def __init__(self, file: IO[bytes], protocol: int, buffer_callback: Any = None) -> None:
+        super().__init__(file, protocol, buffer_callback=buffer_callback)
+        self._sources: dict[str, str] = {}  # by file: one text each, which a pickle then holds once
+
     def reducer_override(self, obj: Any) -> Any:
         """Reduce a code object to all that it was made of, functions and classes to what becomes of them in a task.
 
         cloudpickle says what they are made of; :mod:`.arrival` makes them.
         """
         if type(obj) is CodeType:
-            return CodeType, tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
+            parameters = tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
+            source = self._source(obj.co_filename)
+            return (make_code, (source, parameters)) if source else (CodeType, parameters)
         for reduce in more_reducers:
             if (own := reduce(obj)) is not NotImplemented:
                 return own
@@ -60,12 +69,29 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return arrival.make_function, (home, maker, arguments), state, None, None, setter
         return reduced
 
+    def _source(self, file: str) -> str:
+        """The text of a file that is none, such as a cell of a notebook; empty for any other."""
+        found = self._sources.get(file)
+        if found is None:
+            entry = linecache.cache.get(file, ())
+            lines = entry[2] if len(entry) == 4 and entry[1] is None else []  # without a time: it is no file
+            found = self._sources[file] = "".join(lines) if sum(map(len, lines)) <= MOST_SOURCE else ""
+        return found
+
     def _note_namespace(self, names: dict[str, Any]) -> None:
         """Have functions of a module share that module's namespace where they arrive."""
         if id(names) not in self.globals_ref:
             module = names.get("__name__")
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
                 self.globals_ref[id(names)] = arrival.Namespace(_unshared(module))
+
+
+def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:
+    """A code object whose lines ``inspect.getsource``, warnings and debuggers find here, too."""
+    code = CodeType(*parameters)
+    if code.co_filename not in linecache.cache:
+        tracebacks.give_source(code.co_filename, source)
+    return code
 
 
 def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:

@@ -127,8 +127,8 @@ _sources: "OrderedDict[str, None]" = OrderedDict()
 
 
 def give_source(file: str, text: str) -> None:
-    """Let the first line of a file that is none, such as ``<task … in process …>``, read ``text`` in tracebacks."""
-    linecache.cache[file] = len(text), None, [f"{text}\n"], file
+    """Let a file that is none, such as ``<task … in process …>`` or a notebook's cell, read ``text`` in tracebacks."""
+    linecache.cache[file] = len(text), None, [f"{line}\n" for line in text.splitlines()], file
     _sources[file] = None
     for old in list(_sources)[:-MOST_SOURCES]:
         _sources.pop(old, None)

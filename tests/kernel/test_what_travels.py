@@ -211,3 +211,12 @@ def test_exit_ends_the_task(notebook: Kernel) -> None:
     for leave in ["exit()", "quit()", "exit(3)"]:
         notebook.run(f"def use():\n    {leave}")
         assert notebook.run("type(ex.submit(use).exception(30)).__name__").text == "'SystemExit'", leave
+
+
+def test_functions_have_their_lines_with_them(notebook: Kernel) -> None:
+    notebook.run(
+        "import inspect, warnings\ndef use():\n    def inner():\n        return 1\n    warnings.warn('careful')\n"
+        "    return inspect.getsource(use), inspect.getsource(inner), use.__code__.co_filename"
+    )
+    assert notebook.run("f = ex.submit(use); f.result(30) == use()").text.splitlines()[-1] == "True"
+    assert notebook.run("f.logs.stderr.splitlines()[1:]").text == "[\"  warnings.warn('careful')\"]"
