@@ -17,7 +17,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cloudpickle
+
 MAIN = "__main__"
+
+# cloudpickle's own: the classes that have been pickled or loaded here, by the id that they have in pickles.
+_classes_by_id: Any = getattr(cloudpickle.cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
 
 _complete: "weakref.WeakSet[type]" = weakref.WeakSet()  # classes that have their state here
 _here = threading.local()  # ``arrival``: what this thread loads at the moment
@@ -110,10 +115,40 @@ def make_class(
     home: tuple[str, str] | None, qualname: str, maker: Callable[..., type], arguments: tuple[Any, ...]
 ) -> type:
     """A class without its state; in a task, under its own name where pickle will look for it (cf. :func:`home_of`)."""
-    cls = maker(*arguments)
-    cls.__qualname__ = qualname  # cloudpickle leaves it out
+    *_, tracker_id, _ = arguments
+    cls: type | None = _classes_by_id.get(tracker_id)
+    if cls is None:  # else cloudpickle would make it once more, and tell its base class so, before it finds it
+        with _without_hooks(arguments):
+            cls = maker(*arguments)
+        cls.__qualname__ = qualname  # cloudpickle leaves it out
     _bind(home, cls)
     return cls
+
+
+OF_METACLASSES = "__new__", "__init__", "__call__", "__prepare__"
+
+
+@contextlib.contextmanager
+def _without_hooks(arguments: tuple[Any, ...]) -> Iterator[None]:
+    """A stretch in which the base classes that travelled, and a metaclass that did, hear of no new class.
+
+    What they have done when the class was defined (they count their subclasses, or keep a list of them) is in the state
+    that they have brought along.
+    """
+    metaclass, _, bases, *_ = arguments
+    removed = []
+    if isinstance(metaclass, type):  # of an Enum the first argument are its bases
+        ancestors = [each for base in types.resolve_bases(bases) for each in base.__mro__]
+        hooks = [(each, name) for each in metaclass.__mro__ for name in OF_METACLASSES]
+        for owner, name in [*hooks, *((each, "__init_subclass__") for each in ancestors)]:
+            if name in vars(owner) and _is_complete(owner):
+                removed.append((owner, name, vars(owner)[name]))
+                type.__delattr__(owner, name)
+    try:
+        yield
+    finally:
+        for owner, name, value in removed:
+            type.__setattr__(owner, name, value)
 
 
 def make_function(home: tuple[str, str], maker: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -23,10 +23,19 @@ def notebook(shared_kernel: SharedKernel) -> Iterator[Kernel]:
 CHANGES = {
     "an attribute": ("class C:\n    state = 1", "C.state = 2", "C.state", "2"),
     "a registry": (
-        "class C:\n    known = {}\n    def __init_subclass__(cls):\n        C.known[cls.__name__] = cls",
-        "class D(C): pass\nclass E(C): pass",
-        "sorted(C.known)",
-        "['D', 'E']",
+        "class B:\n    known = []\n    def __init_subclass__(cls):\n        B.known.append(cls.__name__)\n"
+        "class C(B): pass",
+        "class D(B): pass",
+        "B.known",
+        "['C', 'D']",
+    ),
+    "a metaclass that counts": (
+        "class M(type):\n    made = []\n    def __new__(meta, name, bases, names, flag):\n"
+        "        meta.made.append(name)\n        return super().__new__(meta, name, bases, names)\n"
+        "class C(metaclass=M, flag=1): pass",
+        "class D(metaclass=M, flag=2): pass",
+        "M.made",
+        "['C', 'D']",
     ),
     "a patched method": (
         "class C:\n    def name(self):\n        return 'old'",
@@ -63,6 +72,15 @@ def test_a_result_leaves_the_class_as_it_is(notebook: Kernel) -> None:
         notebook.run(f"g = ex.submit(make)\n{alter}\nold = g.result(30)")
         assert notebook.run("(old[1] is C, type(old[0]) is C)").text == "(True, True)", change
         assert notebook.run(look).text == expected, change
+
+
+def test_a_registry_is_in_the_task_what_it_is_here(notebook: Kernel) -> None:
+    for define in (
+        CHANGES["a registry"][0] + "\ndef use():\n    return C, B.known",
+        CHANGES["a metaclass that counts"][0] + "\ndef use():\n    return C, M.made",
+    ):
+        notebook.run(define)
+        assert notebook.run("ex.submit(use).result(30)[1], use()[1]").text == "(['C'], ['C'])"
 
 
 def test_an_old_result_is_of_the_old_class(notebook: Kernel) -> None:
