@@ -18,6 +18,15 @@ Unsendable = Callable[[ClientMessage, Exception], None]
 log = logging.getLogger(__name__)
 
 
+class AgentThread(threading.Thread):
+    """The thread of an agent, on which nothing of the user's runs."""
+
+
+def is_agents_thread() -> bool:
+    """Is the caller on the thread of an agent?"""
+    return isinstance(threading.current_thread(), AgentThread)
+
+
 class Agent:
     """Connects an engine and serves it until :meth:`stop`, or until the engine is lost.
 
@@ -44,7 +53,7 @@ class Agent:
         self._loop = asyncio.SelectorEventLoop()
         self._connected: threading.Event = threading.Event()
         self._problem: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="scaler_notebook agent", daemon=True)
+        self._thread = AgentThread(target=self._run, name="scaler_notebook agent", daemon=True)
 
     def start(self) -> None:
         """Start the thread and wait until it is connected. Raises what connecting raised."""

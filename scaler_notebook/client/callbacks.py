@@ -18,6 +18,14 @@ def post(call: Callable[..., object], *args: object) -> None:
     _calls.put((call, args))
 
 
+def call_logged(call: Callable[..., object], *args: object) -> None:
+    """Run ``call(*args)`` here and now, and log what it raises: an exit and an interrupt are the caller's."""
+    try:
+        call(*args)
+    except Exception:
+        _log(call, args)
+
+
 def start() -> None:
     """Have the thread run: at the interpreter's end some versions of Python start none any more."""
     global _thread
@@ -42,5 +50,9 @@ def _run() -> None:
         try:
             call(*args)
         except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
-            log.exception("exception calling callback for %r; the future is not affected", *(args or (call,)))
+            _log(call, args)
         del call, args  # a future, which may hold much
+
+
+def _log(call: Callable[..., object], args: tuple[object, ...]) -> None:
+    log.exception("exception calling callback for %r; the future is not affected", *(args or (call,)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import TimeoutError
 from typing import Any, Generic, TypeVar
 
+from ..agent.agent import is_agents_thread
 from ..protocol.errors import TaskCancelledError
 from ..protocol.messages import Payload
 from ..protocol.states import Event
@@ -228,13 +229,20 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
     # ------------------------------------------------------------------ who is told
 
     def add_done_callback(self, fn: Callable[["ScalerFuture[T]"], object]) -> None:
-        """Call ``fn(future)`` once it is done, on the callback thread; also if it is done already."""
+        """Call ``fn(future)`` on the callback thread once it is done; at once, in the caller, if it is done already.
+
+        What the callback raises is logged. The agent's thread never runs it: added there, it goes to the callback
+        thread.
+        """
         callbacks.start()
         with self._condition:
             if not self._task_state.terminal:
                 self._done_callbacks.append(fn)
                 return
-        callbacks.post(fn, self)
+        if is_agents_thread():
+            callbacks.post(fn, self)
+        else:
+            callbacks.call_logged(fn, self)
 
     def on_update(self, fn: Callable[["ScalerFuture[T]"], object]) -> Callable[[], None]:
         """Call ``fn(future)`` after each change of its state, output or refusal, in the kernel's event loop.

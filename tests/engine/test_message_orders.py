@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from engine_kinds import KINDS, LONG, SHORT, VALUE, Director, needs
+from future_observers import callbacks_done
 from message_recorder import CountingHost, Wire, no_delay
 from waits import SAFETY
 
@@ -151,9 +152,7 @@ def done_callback(scene: Scene) -> Iterator[Cancel]:
     scene.future.add_done_callback(lambda future: calls.put(outcome(future)))
     yield scene.request
     assert calls.get(timeout=SAFETY) == scene.expected
-    # There is one callback thread, so a second call of the first would come before this one.
-    scene.future.add_done_callback(lambda future: calls.put("late"))
-    assert calls.get(timeout=SAFETY) == "late"
+    callbacks_done()  # a second call would have come before
     assert calls.empty()
 
 
@@ -295,8 +294,6 @@ def test_any_order_is_harmless(batched: bool, caplog: pytest.LogCaptureFixture) 
         last = executor.submit(abs, -VALUE)
         executor.engine.finish(last, VALUE)
         assert last.result(SAFETY) == VALUE
-        flushed = threading.Event()
-        last.add_done_callback(lambda _: flushed.set())
-        assert flushed.wait(SAFETY)
+        callbacks_done()
         assert told == Counter({task_id: 1 for task_id, done in ended.items() if done}), "once each, and only then"
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

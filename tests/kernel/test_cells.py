@@ -102,12 +102,13 @@ def test_out_puts_names_into_the_notebook(k: Kernel) -> None:
 def test_out_is_there_for_the_next_cell_if_this_one_has_waited_for_the_end(k: Kernel, options: str) -> None:
     """However busy callbacks are: a notebook may be run from its top to its end."""
     k.run(
-        "f = %scaler submit int()\nbusy, free, passed = threading.Event(), threading.Event(), threading.Event()\n"
-        "f.add_done_callback(lambda _: (busy.set(), free.wait(20)))\nassert busy.wait(20)"
+        "f = %scaler submit time.sleep(60)\nbusy, free, passed = [threading.Event() for _ in range(3)]\n"
+        "f.add_done_callback(lambda _: (busy.set(), free.wait(20)))\nf.request_cancel()\nassert busy.wait(20)"
     )
     k.run(f"%%scaler --out held{options}\nheld = N")
     assert k.run("print(held, free.is_set())\nheld = 'changed'").text == "5 False\n"
-    assert not k.run("free.set()\nf.add_done_callback(lambda _: passed.set())\nassert passed.wait(20)").error
+    passes = "from scaler_notebook.client import callbacks\ncallbacks.post(passed.set)\nassert passed.wait(20)"
+    assert not k.run(f"free.set()\n{passes}").error
     assert k.run("print(held)").text == "changed\n"
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import stubborn_tasks
+from future_observers import callbacks_done
 from raw_peers import scheduler_of
 from waits import SAFETY, until, until_running
 
@@ -128,11 +128,8 @@ class Ends:
 
     def check(self) -> None:
         """All of them have ended, and each was told of once."""
-        drained = threading.Event()
         assert [future for future in self._futures if not future.done()] == []
-        if self._futures:
-            self._futures[-1].add_done_callback(lambda _: drained.set())  # one thread runs them all, in order
-            assert drained.wait(SAFETY)
+        callbacks_done()
         assert [future for future in self._futures if self._told[future] != 1] == []
 
 

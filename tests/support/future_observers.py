@@ -56,7 +56,7 @@ class Followers:
         self._future = future
         self.waiter = Told()
         self.states = [future.state]
-        self.callbacks = 0
+        self.callbacks = self.late = 0  # how many, and how many of them after the end
         self.called: list[tuple[str, bool]] = []
         self.calls = threading.Semaphore(0)
         with future._condition:
@@ -67,6 +67,7 @@ class Followers:
 
     def add_callback(self) -> None:
         self.callbacks += 1
+        self.late += self._future.done()
         self._future.add_done_callback(self._called)
 
     def _called(self, future: Any) -> None:

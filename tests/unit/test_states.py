@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from scaler_notebook.agent.agent import AgentThread
 from scaler_notebook.client import collect, waiting
 from scaler_notebook.client.future import ScalerFuture
 from scaler_notebook.client.manager import FutureManager
@@ -678,12 +679,47 @@ def test_a_callback_that_raises_or_exits_keeps_none_from_the_next() -> None:
     assert calls == [ValueError, SystemExit]
 
 
-def test_a_callback_that_comes_too_late_is_called_all_the_same_and_once() -> None:
-    for order in ("SR", "CA", "RC", "L"):
-        life, calls = Life().play(order), []
-        life.future.add_done_callback(lambda future: calls.append((future, threading.current_thread().name)))  # noqa: B023
-        callbacks_done()
-        assert calls == [(life.future, "scaler_notebook callbacks")]
+AFTER_THE_END = ["SR", "SX", "CA", "RC", "L"]
+
+
+@pytest.mark.parametrize("order", AFTER_THE_END)
+def test_a_callback_that_is_added_after_the_end_is_called_at_once_in_the_caller(order: str) -> None:
+    life, calls = Life().play(order), []
+    life.future.add_done_callback(lambda future: calls.append((future, threading.current_thread())))
+    assert calls == [(life.future, threading.current_thread())]
+    callbacks_done()
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("order", AFTER_THE_END)
+def test_a_callback_that_the_agent_adds_after_the_end_runs_on_the_callback_thread(order: str) -> None:
+    life, calls = Life().play(order), []
+
+    def add() -> None:
+        life.future.add_done_callback(lambda future: calls.append((future, threading.current_thread().name)))
+
+    agent = AgentThread(target=add)
+    agent.start()
+    agent.join()
+    callbacks_done()
+    assert calls == [(life.future, "scaler_notebook callbacks")]
+
+
+def test_what_a_callback_raises_that_is_added_after_the_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    life = Life().play("SR")
+
+    def leave(error: type[BaseException]) -> Callable[[Any], None]:
+        def callback(future: Any) -> None:
+            raise error
+
+        return callback
+
+    life.future.add_done_callback(leave(ValueError))
+    assert f"exception calling callback for {life.future!r}" in caplog.text
+    for error in (KeyboardInterrupt, SystemExit):  # the caller's own, as in the standard library
+        with pytest.raises(error):
+            life.future.add_done_callback(leave(error))
+    assert life.future.result(0) == 42
 
 
 def test_an_id_leaves_the_table_on_its_end_alone_and_an_unknown_one_is_harmless() -> None:

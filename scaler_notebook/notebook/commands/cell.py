@@ -136,7 +136,7 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
 
 
 def _arrange_to_put(shell: Any, future: ScalerFuture[Any]) -> None:
-    """On the callback thread: the names are the notebook's, and its loop puts them there."""
+    """On whatever thread: the names are the notebook's, and its loop puts them there."""
     waiting.host().post(partial(_put, shell, future))
 
 
