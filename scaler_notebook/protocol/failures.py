@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import payloads, tracebacks
+from . import exception_pickling, payloads, tracebacks
 from .errors import ProtocolError
 from .messages import Payload, TaskResult, TaskResultType
 from .tracebacks import Place
@@ -150,20 +150,20 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
 
 def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
     headline = "".join(traceback.format_exception_only(type(error), error))
-    try:
-        payload = payloads.dump(error)
-        # An exception with an __init__ of its own pickles, and then does not load.
-        if not isinstance(payloads.load(payload), BaseException):
-            raise TypeError("it loads as something else")
-    except BaseException:  # a __reduce__ may raise anything
-        words = f"{headline.strip()} (the exception itself cannot be pickled)"
-        payload = payloads.dump(None if _members(error) else RuntimeError(words))
     notes = getattr(error, "__notes__", None)
+    notes = tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
+    try:
+        packed = exception_pickling.pack(error)
+        payload = packed.payload
+        if packed.note:
+            headline, notes = f"{headline}{packed.note}\n", (*notes, packed.note)
+    except exception_pickling.CannotTravel as why:
+        payload = payloads.dump(None if _members(error) else exception_pickling.in_words(headline, why))
     return Link(
         payload,
         headline,
         tracebacks.places(error.__traceback__, own_files),
-        notes=tuple(map(str, notes)) if isinstance(notes, list | tuple) else (),
+        notes=notes,
         drawn="".join(traceback.format_exception(type(error), error, error.__traceback__, chain=False))
         if _members(error)
         else "",
@@ -309,4 +309,7 @@ def _attach(error: BaseException, link: Link, errors: list[BaseException | None]
 
 def _in_words(error: BaseException, link: Link) -> bool:
     """Is it a substitute, which says its notes itself?"""
-    return link.headline.strip() in str(error)
+    try:
+        return link.headline.strip() in str(error)
+    except Exception:  # its own __str__ raises
+        return False

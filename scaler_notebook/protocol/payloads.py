@@ -33,6 +33,21 @@ def dump(value: Any) -> Payload:
         Whatever the value's own pickling raises.
     """
     buffers: list[Buffer] = []
+    keep_in_band = out_of_band(buffers)
+    try:
+        data = pickle.dumps(value, pickler.PROTOCOL, buffer_callback=keep_in_band)
+        by_value = ("__main__", *cloudpickle.list_registry_pickle_by_value())
+        if not any(name.encode() in data for name in by_value):
+            return Payload(data, tuple(buffers))
+    except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
+        pass
+    buffers.clear()
+    data = pickler.dumps(value, keep_in_band)
+    return Payload(data, tuple(buffers))
+
+
+def out_of_band(buffers: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """A ``buffer_callback`` for a pickler that puts large buffers into this list."""
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         try:
@@ -44,16 +59,7 @@ def dump(value: Any) -> Payload:
         buffers.append(raw)
         return False
 
-    try:
-        data = pickle.dumps(value, pickler.PROTOCOL, buffer_callback=keep_in_band)
-        by_value = ("__main__", *cloudpickle.list_registry_pickle_by_value())
-        if not any(name.encode() in data for name in by_value):
-            return Payload(data, tuple(buffers))
-    except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
-        pass
-    buffers.clear()
-    data = pickler.dumps(value, keep_in_band)
-    return Payload(data, tuple(buffers))
+    return keep_in_band
 
 
 def load(payload: Payload) -> Any:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import cloudpickle
 
-from . import arrival, tracebacks
+from . import arrival, exception_parts, tracebacks
 
 PROTOCOL = 5
 
@@ -31,9 +31,9 @@ more_reducers: list[Callable[[Any], Any]] = []  # each gives NotImplemented, or 
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle's pickler, but code keeps the names of its files.
+    """cloudpickle's pickler, but code keeps the names of its files, and exceptions need no ``__init__`` that fits.
 
-    cloudpickle 3.1.3 and newer replace them by ``<dynamic-code>``, so that equal functions of several files pickle
+    cloudpickle 3.1.3 and newer replace these names by ``<dynamic-code>``, so that equal functions of several files pickle
     alike. Tracebacks, warnings, debuggers and ``inspect.getsource`` find the user's lines by these names.
     """
 
@@ -42,18 +42,21 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._sources: dict[str, str] = {}  # by file: one text each, which a pickle then holds once
 
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce a code object to all that it was made of, functions and classes to what becomes of them in a task.
+        """Reduce code and exceptions to what they were made of, functions and classes to what they become in a task.
 
-        cloudpickle says what they are made of; :mod:`.arrival` makes them.
+        cloudpickle says what functions and classes are made of; :mod:`.arrival` makes them.
         """
-        if type(obj) is CodeType:
+        kind = type(obj)
+        if kind is CodeType:
             parameters = tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
             source = self._source(obj.co_filename)
             return (make_code, (source, parameters)) if source else (CodeType, parameters)
+        if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
+            return exception_parts.reduced(obj, exception_parts.Everything())
         for reduce in more_reducers:
             if (own := reduce(obj)) is not NotImplemented:
                 return own
-        if type(obj) is FunctionType:
+        if kind is FunctionType:
             self._note_namespace(obj.__globals__)
         reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple) or len(reduced) != 6:
@@ -65,7 +68,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             arrival.is_here(obj)
             made_of = (home, _unshared(obj.__qualname__), maker, arguments)
             return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
-        if type(obj) is FunctionType and home is not None:
+        if kind is FunctionType and home is not None:
             return arrival.make_function, (home, maker, arguments), state, None, None, setter
         return reduced
 

@@ -118,6 +118,21 @@ def test_a_failure_comes_whole(executor: NotebookExecutor) -> None:
     assert "remote.py" not in future.failure.traceback
 
 
+def test_a_class_of_the_notebook_is_caught_as_itself(executor: NotebookExecutor) -> None:
+    class Needs(Exception):
+        def __init__(self, code: int, *, detail: str) -> None:
+            super().__init__(f"code {code}")
+            self.code, self.lock = code, threading.Lock()
+
+    def task() -> None:
+        raise Needs(3, detail="more")
+
+    with pytest.raises(Needs, match="code 3") as caught:
+        executor.submit(task).result(SAFETY)
+    assert caught.value.code == 3
+    assert not hasattr(caught.value, "lock")
+
+
 def test_arrays_are_the_tasks_own_both_ways(executor: NotebookExecutor) -> None:
     def doubled(array: Any) -> Any:
         array *= 2

@@ -1,0 +1,222 @@
+"""An exception as bytes: as it pickles itself, or else as its parts, without those that do not travel."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from . import payloads, pickler
+from .exception_parts import Everything, is_builtin, pickles_itself, reduced
+from .messages import Buffer, Payload
+
+MAX_TEXT = 1000  # characters of what stands for a value
+MAX_NAMED = 10  # values left out that are named
+
+_ATOMS = (str, int, float, bool, bytes, type(None))
+
+
+class CannotTravel(Exception):
+    """Nothing but the words of an exception can travel; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An exception that loads.
+
+    Parameters
+    ----------
+    left_out
+        Names of the values in it that do not travel, e.g. ``Refused.lock (a _thread.lock)``.
+    """
+
+    payload: Payload
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What a person reads of what was left out; empty for nothing."""
+        if not self.left_out:
+            return ""
+        more = len(self.left_out) - MAX_NAMED
+        names = (*self.left_out[:MAX_NAMED], *([f"{more} more"] if more > 0 else ()))
+        return f"[left out, for it cannot leave the process of the task: {', '.join(names)}]"
+
+
+class LeftOut:
+    """Stands for a value that cannot travel, and prints as that did."""
+
+    def __init__(self, text: str, representation: str) -> None:
+        self._text = text
+        self._representation = representation
+
+    def __repr__(self) -> str:
+        return self._representation
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def pack(error: BaseException) -> Packed:
+    """Pickle an exception without what hangs on it; what comes back has been loaded here once.
+
+    An exception whose class says how it pickles is pickled so, unless that fails, or changes its text and its parts do
+    not. What does not travel is left out of the attributes; an argument is replaced by what prints like it, and so is
+    an attribute that the exception's text needs.
+
+    Raises
+    ------
+    CannotTravel
+        Its class does not pickle, or does not load.
+    """
+    ways: list[Callable[[BaseException], Packed]] = [_in_parts, _sifted, partial(_sifted, stand_ins=True)]
+    ways.insert(0 if pickles_itself(type(error)) else len(ways), _by_itself)
+    problem, pickles = "", False
+    loads: Packed | None = None
+    for way in ways:
+        packed = None
+        try:
+            packed = way(error)
+            back = payloads.load(packed.payload)
+            if not isinstance(back, BaseException):
+                raise TypeError(f"it loads as a {type(back).__name__}")
+        except BaseException as trouble:  # a __reduce__ may raise anything
+            if packed is not None or not pickles:
+                problem, pickles = f"{type(trouble).__name__}: {_text(trouble)}", packed is not None
+            continue
+        if _reads_alike(error, back) or type(back) is not type(error):
+            return packed
+        if loads is None and way is not _sifted:
+            loads = packed
+    if loads is not None:
+        return loads
+    raise CannotTravel(f"could be pickled, but not loaded: {problem}" if pickles else f"cannot be pickled: {problem}")
+
+
+def in_words(headline: str, why: CannotTravel) -> RuntimeError:
+    """What stands for an exception that cannot travel.
+
+    Parameters
+    ----------
+    headline
+        Its last lines, as Python prints them.
+    """
+    return RuntimeError(f"{headline.strip()} (the exception itself {why})")
+
+
+def _by_itself(error: BaseException) -> Packed:
+    return Packed(payloads.dump(error))
+
+
+def _in_parts(error: BaseException) -> Packed:
+    return Packed(_dump(error, error, Everything()))
+
+
+def _sifted(error: BaseException, stand_ins: bool = False) -> Packed:
+    sieve = _Sieve(stand_ins)
+    payload = _dump(error, error, sieve)
+    return Packed(payload, tuple(sieve.left_out))
+
+
+def _arrives_by_itself(error: BaseException) -> bool:
+    """Does it pickle as its class says, without a change?"""
+    kind = type(error)
+    if is_builtin(kind) or not pickles_itself(kind):
+        return is_builtin(kind)
+    try:
+        back = payloads.load(payloads.dump(error))
+    except BaseException:  # as above
+        return False
+    return isinstance(back, BaseException) and (type(back) is not kind or _reads_alike(error, back))
+
+
+def _reads_alike(error: BaseException, back: BaseException) -> bool:
+    try:  # a __getattr__ of its own may need what was left out
+        getattr(back, "__notes__", None)
+    except Exception:
+        return False
+    return _text(back) == _text(error)
+
+
+def _text(value: object, as_text: Callable[[object], str] = str) -> str:
+    try:
+        return as_text(value)[:MAX_TEXT]
+    except Exception:
+        return f"<{_name(type(value))}>"
+
+
+def _name(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+class _Sieve(Everything):
+    """Finds what does not travel in the exceptions of one pickle.
+
+    Parameters
+    ----------
+    stand_ins
+        Replace attributes that do not travel by what prints like them; otherwise they are not there.
+    """
+
+    def __init__(self, stand_ins: bool = False) -> None:
+        self.left_out: dict[str, None] = {}  # in order, each once
+        self._stand_ins = stand_ins
+        self._known: dict[int, tuple[Any, bool]] = {}  # with the value, so that no other gets its id
+
+    def expect(self, value: Any) -> None:
+        """Take it for what travels, while its parts are looked at: one of them may refer to it."""
+        self._known[id(value)] = value, True
+
+    def travels(self, value: Any) -> bool:
+        """Does it pickle, and load?"""
+        if type(value) in _ATOMS:
+            return True
+        if id(value) not in self._known:
+            self.expect(value)
+            try:
+                payloads.load(_dump(value, None, self))
+            except BaseException:  # as above
+                self._known[id(value)] = value, False
+        return self._known[id(value)][1]
+
+    def sift(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
+        if self.travels(value):
+            return (value,)
+        self.left_out[f"{owner.__name__}{what} (a {_name(type(value))})"] = None
+        return (LeftOut(_text(value), _text(value, repr)),) if needed or self._stand_ins else ()
+
+    def member(self, error: BaseException) -> BaseException:
+        if self.travels(error):
+            return error
+        headline = f"{_name(type(error))}: {_text(error)}"
+        return in_words(headline, CannotTravel("cannot be pickled or loaded"))
+
+
+class _Pickler(pickler.Pickler):
+    """Pickles exceptions in parts that a sieve lets through.
+
+    Parameters
+    ----------
+    first
+        An exception that is taken apart although its class says how it pickles; None for none.
+    sieve
+        Finds what does not travel.
+    """
+
+    def __init__(self, file: io.BytesIO, buffers: list[Buffer], first: BaseException | None, sieve: Everything) -> None:
+        super().__init__(file, pickler.PROTOCOL, buffer_callback=payloads.out_of_band(buffers))
+        self._first = first
+        self._sieve = sieve
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce an exception to its parts, and leave everything else to the usual pickler."""
+        if issubclass(type(obj), BaseException) and (obj is self._first or not _arrives_by_itself(obj)):
+            return reduced(obj, self._sieve)
+        return super().reducer_override(obj)
+
+
+def _dump(value: Any, first: BaseException | None, sieve: Everything) -> Payload:
+    buffers: list[Buffer] = []
+    with io.BytesIO() as file:
+        _Pickler(file, buffers, first, sieve).dump(value)
+        return Payload(file.getvalue(), tuple(buffers))
