@@ -33,8 +33,8 @@ more_reducers: list[Callable[[Any], Any]] = []  # each gives NotImplemented, or 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """cloudpickle's pickler, but code keeps the names of its files, and exceptions need no ``__init__`` that fits.
 
-    cloudpickle 3.1.3 and newer replace these names by ``<dynamic-code>``, so that equal functions of several files pickle
-    alike. Tracebacks, warnings, debuggers and ``inspect.getsource`` find the user's lines by these names.
+    cloudpickle 3.1.3 and newer write ``<dynamic-code>`` for these names, so that equal functions of several files
+    pickle alike. Tracebacks, warnings, debuggers and ``inspect.getsource`` find the user's lines by them.
     """
 
     def __init__(self, file: IO[bytes], protocol: int, buffer_callback: Any = None) -> None:
