@@ -90,6 +90,10 @@ class Agent:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def forget(self) -> None:
+        """In a forked child: the thread is the parent's, and so is the way to the engine; nothing is sent any more."""
+        self._woken = True
+
     @property
     def thread(self) -> threading.Thread:
         """The agent's thread; nothing may wait on it."""

@@ -5,6 +5,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from .. import forks
+
 log = logging.getLogger(__name__)
 
 _calls: "queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]]" = queue.SimpleQueue()
@@ -31,7 +33,7 @@ def start() -> None:
     global _thread
     if _thread is None or not _thread.is_alive():
         with _start:
-            if _thread is None or not _thread.is_alive():  # after a fork it is not
+            if _thread is None or not _thread.is_alive():
                 _thread = threading.Thread(target=_run, name="scaler_notebook callbacks", daemon=True)
                 _thread.start()
 
@@ -42,6 +44,13 @@ def drain() -> None:
         over = threading.Event()
         _calls.put((over.set, ()))
         over.wait()
+
+
+@forks.in_child
+def _forget() -> None:
+    """What was posted is the parent's to call; a thread of the child's own starts when it is needed."""
+    global _calls, _start, _thread
+    _calls, _start, _thread = queue.SimpleQueue(), threading.Lock(), None
 
 
 def _run() -> None:

@@ -5,6 +5,7 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import Any
 
+from .. import forks
 from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError
 from ..protocol.messages import EngineStatus, Initializer
@@ -15,9 +16,19 @@ from .lifecycle import TaskLifecycle
 from .policy import DEFAULTS, OnInterrupt, Policy
 from .session import Session
 
+_clients: "weakref.WeakSet[Connected]" = weakref.WeakSet()
+
+
+@forks.in_child
+def _forget() -> None:
+    for client in _clients:
+        client._starting = threading.Lock()
+
 
 class Connected(ABC):
     """Has an engine, which starts with the first task; when that is lost, the next task starts another.
+
+    In a forked child it connects anew with the first task there.
 
     Parameters
     ----------
@@ -39,6 +50,7 @@ class Connected(ABC):
         self._starting = threading.Lock()
         self._shut_down = False
         self._left = False  # by :meth:`disconnect`
+        _clients.add(self)
 
     @abstractmethod
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:

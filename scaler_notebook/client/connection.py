@@ -2,12 +2,14 @@
 
 import itertools
 import logging
+import os
 import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from .. import forks
 from ..agent.agent import Agent
 from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError, ProtocolError
@@ -45,6 +47,18 @@ def open_connections() -> "list[Connection]":
     return list(_open)
 
 
+_inherited: "list[Connection]" = []  # in a forked child: kept, for their end would be heard by the parent's peers
+
+
+@forks.in_child
+def _forget() -> None:
+    inherited = list(_open)
+    _open.clear()
+    _inherited.extend(inherited)
+    for connection in inherited:
+        connection.forget()
+
+
 class Connection:
     """Made by its constructor; ends by :meth:`close`, or when the engine is lost.
 
@@ -67,6 +81,7 @@ class Connection:
         self._client = secrets.token_hex(3)
         self._numbers = itertools.count(1)
         self._alive = True
+        self._owner = os.getpid()
         self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
         self._ending = threading.Lock()
         self._status: EngineStatus | None = None
@@ -89,6 +104,11 @@ class Connection:
     def alive(self) -> bool:
         """Can it take tasks?"""
         return self._alive
+
+    @property
+    def is_inherited(self) -> bool:
+        """Is it the parent's, and this process a forked child? Then it takes no tasks, and ends with neither."""
+        return self._owner != os.getpid()
 
     @property
     def client(self) -> str:
@@ -125,6 +145,8 @@ class Connection:
         An interrupt ends the wait. In a notebook the tasks run on, and the engine ends after them; a script that is
         told to end a second time (the first time was its own wait) ends, and its tasks with it.
         """
+        if self.is_inherited:
+            return
         try:
             wait_for(self.unfinished())
         except KeyboardInterrupt:
@@ -137,6 +159,8 @@ class Connection:
 
     def finish_later(self) -> None:
         """:meth:`finish` on a thread of its own."""
+        if self.is_inherited:
+            return
         threading.Thread(target=self.finish, name="scaler_notebook finish", daemon=True).start()
 
     def disconnect(self, timeout: float | None) -> None:
@@ -155,8 +179,10 @@ class Connection:
     def close(self) -> None:
         """End the engine with everything it runs; unfinished futures get a :class:`DisconnectedError`.
 
-        Returns when its processes are gone. Idempotent, any thread.
+        Returns when its processes are gone. Idempotent, any thread; what is the parent's, a forked child leaves alone.
         """
+        if self.is_inherited:
+            return
         self._alive = False
         self._agent.stop()
         self._manager.lost(self._broken or disconnected())
@@ -164,6 +190,17 @@ class Connection:
         with self._ending:  # who closes too waits for the same end; who submits does not
             self._engine.join(END_PATIENCE)
         _open.discard(self)
+
+    def forget(self) -> None:
+        """In a forked child: leave it to the parent."""
+        self._alive = False
+        self._agent.forget()
+        self._manager.forget(
+            DisconnectedError(
+                f"the task was submitted by process {self._owner}, of which this process, {os.getpid()}, is a fork: "
+                "its result comes there alone. Hand it over from there, or submit the task here"
+            )
+        )
 
     def status(self, timeout: float) -> EngineStatus | None:
         """What the engine does; None if it does not answer within ``timeout`` seconds."""

@@ -7,6 +7,8 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from ..engines.base import Engine
+from ..engines.embedded import connection_file
+from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
 from ..engines.reach import engine_at
@@ -125,6 +127,9 @@ class NotebookExecutor(EngineClient, Executor):
     def _new_engine(self) -> Engine:
         if self._address is not None:
             return engine_at(self._address)
+        before = self._session
+        if before is not None and before.is_inherited and connection_file.find(before.address) is not None:
+            return AttachedEngine(before.address)  # in a forked child: to its parent's, by a connection of its own
         return EmbeddedEngine(self._workers, self._capabilities, self._max_runs)
 
     @property

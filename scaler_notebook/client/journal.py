@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Any
 
+from .. import forks
 from ..protocol.states import CancelReason, TaskState
 from .future import ScalerFuture
 from .lifecycle import TaskLifecycle
@@ -17,6 +18,12 @@ from .lifecycle import TaskLifecycle
 VARIABLE = "SCALER_NOTEBOOK_LOG"
 
 _writing = threading.Lock()
+
+
+@forks.in_child
+def _forget() -> None:
+    global _writing
+    _writing = threading.Lock()
 
 
 def follow(future: ScalerFuture[Any]) -> None:

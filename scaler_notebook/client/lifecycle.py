@@ -5,6 +5,7 @@ the future's lock, and everything foreign (callbacks, sending, waking) after the
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
@@ -24,7 +25,7 @@ from ..protocol.messages import (
 )
 from ..protocol.messages import TaskResultType as Result
 from ..protocol.states import TABLE, Action, CancelReason, Event, TaskState
-from . import callbacks
+from . import callbacks, waiting
 from .facts import TaskFacts
 from .outcome import Outcome
 from .trace import What
@@ -210,6 +211,29 @@ class TaskLifecycle(TaskFacts):
             for waiter in self._waiters:
                 waiter.add_cancelled(self)
             self._condition.notify_all()
+
+    # ------------------------------------------------------------------ in a forked child
+
+    def forget_lock(self) -> None:
+        """In a forked child: a thread that is not here may have held the lock."""
+        if self._condition.acquire(blocking=False):
+            self._condition.release()
+        else:
+            self._condition = threading.Condition()
+
+    def forget(self, error: BaseException) -> None:
+        """In a forked child: the task is the parent's, and its end does not come here; ``error`` says so.
+
+        Whoever is told of it lives in the parent, but for an iteration over futures that the child goes on with.
+        """
+        self._condition, self._watchers, self._done_callbacks = threading.Condition(), (), []
+        if not self._task_state.terminal:
+            self._outcome, self._task_state = Outcome.of(error), TaskState.FINISHED
+        self._state = CANCELLED_AND_NOTIFIED if self._task_state is TaskState.CANCELLED else FINISHED
+        for waiter in self._waiters:
+            # What it has of locks may be in the hands of a thread that is not here.
+            vars(waiter).update(lock=threading.Lock(), event=threading.Event(), signal=waiting.Signal())
+            waiter.add_exception(self)
 
     def set_running_or_notify_cancel(self) -> bool:
         """Not for this future: the engine alone says what runs."""

@@ -89,6 +89,12 @@ class FutureManager:
         if future is not None:
             future.handle(Event.ENGINE_LOST, error)
 
+    def forget(self, error: BaseException) -> None:
+        """In a forked child: the futures are the parent's, and ``error`` says so."""
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            future.forget(error)
+
     def lost(self, why: BaseException | TaskResult) -> None:
         """The engine is gone: every unfinished future ends, and says so; or as the one did that has ended all."""
         while self._futures:

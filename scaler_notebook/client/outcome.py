@@ -8,6 +8,7 @@ from typing import Any
 
 from typing_extensions import assert_never
 
+from .. import forks
 from ..protocol import failures, payloads
 from ..protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
 from ..protocol.messages import NO_DEATH, Death, Payload, TaskResultType
@@ -15,6 +16,12 @@ from ..protocol.messages import NO_DEATH, Death, Payload, TaskResultType
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what comes is an exception and its words
 
 _storing = threading.Lock()
+
+
+@forks.in_child
+def _forget() -> None:
+    global _storing
+    _storing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)

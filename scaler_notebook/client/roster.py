@@ -4,6 +4,7 @@ import threading
 import weakref
 from typing import Any, Protocol
 
+from .. import forks
 from .future import ScalerFuture
 
 
@@ -17,6 +18,15 @@ class Listener(Protocol):
 _living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
 _listeners: "tuple[weakref.ref[Listener], ...]" = ()
 _changing = threading.Lock()
+
+
+@forks.in_child
+def _forget() -> None:
+    """Views are the parent's, and so are the futures; but the child may still hold some, and ask them."""
+    global _listeners, _changing
+    _listeners, _changing = (), threading.Lock()
+    for future in living():
+        future.forget_lock()
 
 
 def add(future: ScalerFuture[Any]) -> None:

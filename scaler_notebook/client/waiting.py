@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import forks
 from . import callbacks, reentrant
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ class PlainHost:
 
 _host: Host = PlainHost()
 _local = threading.local()
+
+
+@forks.in_child
+def _forget() -> None:
+    """Neither the kernel's messages nor the terminal's line are a forked child's business."""
+    install_host(PlainHost())
 
 
 def host() -> Host:

@@ -168,10 +168,12 @@ class ClientWithdraw:
 class ClientHello:
     """The first message of a client that attaches to a running engine; the engine answers ``EngineHello``.
 
-    ``pid`` is the client's process: when it ends, what the client left unfinished is cancelled.
+    ``pid`` is the client's process: when it ends, what the client left unfinished is cancelled. ``home`` is the process
+    that runs the task within which the client is, if it is within one: ``pid``, or what that is a fork of.
     """
 
     pid: int
+    home: int = 0
 
 
 @dataclass(frozen=True, slots=True)

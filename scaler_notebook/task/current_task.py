@@ -4,6 +4,7 @@ Engines say which task is current: for the whole process where a task has one to
 """
 
 import math
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class CurrentTask:
         self._reporter = reporter
         self.publisher = publisher
         self.engine = engine
+        self.process = os.getpid() if engine else 0  # which runs it; forks of that have another id
 
     def cancelled(self) -> bool:
         """Has this task been asked to stop? Once True it stays so, also after the engine has given up asking.

@@ -428,3 +428,36 @@ def test_a_client_without_an_address_uses_the_engine_of_the_notebook(shared_kern
         )
         assert executed.text == "[1, 2] True\nTrue\n3\n", executed
         assert not executed.error
+
+
+FORK = """
+def in_child(call):
+    ear, mouth = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(mouth, repr(call()).encode())
+        finally:
+            os._exit(0)
+    os.close(mouth)
+    import select
+    said = os.read(ear, 65536).decode() if select.select([ear], [], [], 10)[0] else "nothing"
+    os.close(ear)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return said
+"""
+
+
+def test_a_child_that_a_cell_forks_waits_for_its_own_tasks_alone(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run(FORK)
+    k.run("from multiprocessing import get_context\nrunning = ex.submit(time.sleep, 600)\nrunning")
+    asked = k.run("print(in_child(lambda: running.exception()), in_child(lambda: running.exception(timeout=5)))")
+    assert asked.text.count("DisconnectedError('the task was submitted by process") == 2, asked
+    assert k.run("print(in_child(lambda: ex.submit(abs, -1).result()))").text == "1\n"
+    ended = k.run("p = get_context('fork').Process(target=abs, args=(1,)); p.start(); p.join(10); print(p.exitcode)")
+    assert ended.text == "0\n"
+    pool = "with get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, -2]))"
+    assert k.run(pool).text == "[1, 2]\n"
+    assert k.run("print(running.done(), running.cancel(), ex.submit(abs, -2).result())").text == "False True 2\n"

@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop
 from ...protocol.capabilities import as_dict
 from ...protocol.errors import EngineStartError
 from ...protocol.messages import ClientDisconnect, ClientHello, EngineHello
+from ...task.current_task import current_task
 from ..base import Deliver, Lost
 from .address import checked
 from .asking import ask
@@ -72,7 +73,7 @@ class AttachedEngine(SchedulerConnection):
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         super().connect(loop, deliver, lost)
-        self.send([ClientHello(os.getpid())])
+        self.send([ClientHello(os.getpid(), current_task().process)])
 
     def _endpoint(self) -> tuple[str, Keys | None]:
         assert self._connection is not None

@@ -138,7 +138,7 @@ class Clients:
                     case ClientHello():
                         self._departed.discard(owner)
                         self.tell(owner, self._hello)
-                        self._watch(owner, message.pid)
+                        self._watch(owner, message)
                     case _ if owner in self._departed:
                         pass
                     case Task():
@@ -204,9 +204,10 @@ class Clients:
 
     # ------------------------------------------------------------------ their end
 
-    def _watch(self, owner: bytes, pid: int) -> None:
+    def _watch(self, owner: bytes, client: ClientHello) -> None:
         """What a client that attached leaves behind ends with its process, whatever ends that."""
-        self._homes[owner] = pid
+        pid = client.pid
+        self._homes[owner] = client.home or pid
         if pid in self._guests:
             self._guests[pid].add(owner)
             return

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
+from ... import forks
 from ...protocol.errors import EngineStartError
 from . import address as addresses
 from . import connection_file
@@ -38,6 +40,16 @@ sys.path[:] = path
 from scaler_notebook.engines.embedded.scheduler import main
 main(config)
 """
+
+
+_started: "weakref.WeakSet[SchedulerProcess]" = weakref.WeakSet()
+
+
+@forks.in_child
+def _forget() -> None:
+    """A lifeline that a child still held would keep the parent from cutting it."""
+    for scheduler in _started:
+        scheduler.let_go()
 
 
 class SchedulerProcess:
@@ -95,6 +107,7 @@ class SchedulerProcess:
             It did not start; nothing of it is left.
         """
         self._started_by = os.getpid()
+        _started.add(self)
         try:
             base = private_base()
             sweep(base)
@@ -185,6 +198,8 @@ class SchedulerProcess:
     @property
     def runs(self) -> bool:
         """Is its process there?"""
+        if self._started_by != os.getpid():  # nor is it ours to wait for, then
+            return bool(self.address) and connection_file.find(self.address) is not None
         return self._process is not None and self._process.poll() is None
 
     def wait(self, timeout: float | None) -> bool:
@@ -230,6 +245,14 @@ class SchedulerProcess:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
+
+    def let_go(self) -> None:
+        """In a forked child: close what leads to the parent's scheduler."""
+        process = self._process
+        for pipe in (process.stdin, process.stdout) if process is not None else ():
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
     def join(self, timeout: float) -> bool:
         """Wait for its end; kill it after ``timeout`` seconds. False if it had to be killed."""
