@@ -9,6 +9,7 @@ from .. import forks
 from ..engines.base import Engine
 from ..protocol.errors import DisconnectedError
 from ..protocol.messages import EngineStatus, Initializer
+from ..task import top_level
 from .exits import Exit
 from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
@@ -167,6 +168,7 @@ class Connected(ABC):
             if self._session is not None:
                 self._session.raise_if_broken()
             if self._session is None or not self._session.alive:
+                top_level.refuse_at_top_level()
                 self._session = Session(self._new_engine(), weakref.ref(self), self._initializer)
                 # An executor that nobody holds takes no more tasks; those that it has run on.
                 weakref.finalize(self, self._session.finish_later).atexit = False

@@ -20,7 +20,7 @@ from ..protocol import failures, payloads
 from ..protocol.arrival import MAIN, Arrival
 from ..protocol.failures import RemoteFailure
 from ..protocol.messages import Initializer, Payload, TaskFigures
-from . import current_task, displays, inputs
+from . import current_task, displays, inputs, top_level
 from .bindings import Bindings
 from .current_task import CurrentTask
 from .resource_usage import Measurement
@@ -125,6 +125,8 @@ class TaskRunner:
         self._bindings = {"": Bindings()}  # of the clients whose initializer has run
         self._preparing = False
         self._pid = os.getpid()
+        if not of_thread:
+            top_level.this_process_runs_tasks()
 
     def run(
         self, call: Call, task: CurrentTask, initializer: Initializer, guard: Guard = unguarded

@@ -513,12 +513,12 @@ def test_an_initializer(address: str) -> None:
 
 
 @pytest.fixture
-def answers_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not answer within a second counts as nobody."""
-    monkeypatch.setattr("scaler_notebook.engines.scaler.engine.ANSWER_TIMEOUT", 1.0)
+def soon(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From a call on, who does not answer within a second counts as nobody."""
+    return lambda: monkeypatch.setattr("scaler_notebook.engines.scaler.engine.ANSWER_TIMEOUT", 1.0)
 
 
-def test_the_death_of_the_scheduler_is_told_at_once(answers_come_soon: None) -> None:
+def test_the_death_of_the_scheduler_is_told_at_once(soon: Callable[[], None]) -> None:
     cluster = ScalerCluster(workers=1)
     try:
         with NotebookExecutor(cluster.address) as executor:
@@ -528,6 +528,7 @@ def test_the_death_of_the_scheduler_is_told_at_once(answers_come_soon: None) -> 
             error = future.exception(SAFETY)
             assert isinstance(error, EngineLostError)
             assert cluster.address in str(error)
+            soon()
             with pytest.raises(EngineStartError, match="nobody answers at scaler://"):
                 executor.submit(abs, 1)
     finally:
@@ -549,7 +550,7 @@ def test_a_scheduler_that_is_silent_counts_as_lost() -> None:
         client.disconnect()
 
 
-def test_a_client_may_end_a_cluster_that_is_not_protected(client: Client, answers_come_soon: None) -> None:
+def test_a_client_may_end_a_cluster_that_is_not_protected(client: Client, soon: Callable[[], None]) -> None:
     with pytest.raises(ValueError, match="is protected"):
         client.shutdown()
     with ScalerCluster(workers=1, protected=False) as cluster:
@@ -557,6 +558,7 @@ def test_a_client_may_end_a_cluster_that_is_not_protected(client: Client, answer
         future = client.submit(time.sleep, 60)
         client.shutdown()
         assert future.done()
+        soon()
         with pytest.raises(EngineStartError):
             Client(cluster.address)
 
@@ -639,17 +641,19 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         NotebookExecutor(address)
 
 
-def test_where_nobody_answers_it_says_so(answers_come_soon: None) -> None:
+def test_where_nobody_answers_it_says_so(soon: Callable[[], None]) -> None:
+    soon()
     with pytest.raises(EngineStartError, match=r"nobody answers at scaler://127\.0\.0\.1:9"):
         NotebookExecutor("scaler://127.0.0.1:9").start()
 
 
-def test_a_scheduler_that_ends_while_it_is_asked_counts_as_nobody(answers_come_soon: None) -> None:
+def test_a_scheduler_that_ends_while_it_is_asked_counts_as_nobody(soon: Callable[[], None]) -> None:
     """Scaler's own way to connect would block its thread for half a minute: the fixture of leaks saw that thread."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = "scaler://{}:{}".format(*server.getsockname())
         ending = threading.Thread(target=lambda: (server.accept()[0].close(), server.close()))
         ending.start()
+        soon()
         with pytest.raises(EngineStartError, match="nobody answers at"):
             NotebookExecutor(address).start()
         ending.join(SAFETY)

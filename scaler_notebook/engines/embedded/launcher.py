@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ... import forks
 from ...protocol.errors import EngineStartError
+from ...task import top_level
 from . import address as addresses
 from . import connection_file
 from .connection_file import Connection, Owner
@@ -105,7 +106,11 @@ class SchedulerProcess:
         ------
         EngineStartError
             It did not start; nothing of it is left.
+        RuntimeError
+            A module is being imported in a process of an engine; see :mod:`scaler_notebook.task.top_level`.
         """
+        top_level.refuse_at_top_level()
+        top_level.refuse_to_nest_deeper()
         self._started_by = os.getpid()
         _started.add(self)
         try:
@@ -159,13 +164,14 @@ class SchedulerProcess:
             "link": self._path,
             "protected": self._protected,
         }
+        nested = {top_level.VARIABLE: str(top_level.depth() + 1)}
         with open(directory / "log", "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", BOOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **thread_environment(max(1, self.slots))},
+                env={**os.environ, **thread_environment(max(1, self.slots)), **nested},
                 start_new_session=True,  # Jupyter interrupts the kernel's whole process group
                 bufsize=0,
             )

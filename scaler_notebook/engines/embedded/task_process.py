@@ -19,7 +19,7 @@ from ...protocol import failures
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Initializer, Payload
-from ...task import displays
+from ...task import displays, top_level
 from ...task.current_task import CurrentTask
 from ...task.progress import watch_for_tqdm
 from ...task.runner import Call, Finished, TaskRunner, Transport
@@ -87,6 +87,7 @@ class _Server(Transport):
         self._lent: list[int] = []
         self._directory = ""  # of the kernel
         self._home = ""  # address of the engine
+        self._depth = str(top_level.depth())
         self._initializer = Initializer()
         self._runner = TaskRunner(self, OWN_FILES, f"in process {os.getpid()}")
         self._known = set(sys.modules)
@@ -115,6 +116,7 @@ class _Server(Transport):
         sys.path[:] = context.path
         importlib.invalidate_caches()
         wanted = dict(setting.partition("=")[::2] for setting in context.environment)
+        wanted[top_level.VARIABLE] = self._depth
         kept = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
         for name in os.environ.keys() - wanted.keys() - kept.keys():
             del os.environ[name]
