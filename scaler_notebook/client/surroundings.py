@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from ..protocol.messages import ClientContext, Initializer
+from ..protocol.search_path import search_path
 
 
 class Surroundings:
@@ -42,7 +43,7 @@ class Surroundings:
             return None
         self._seen = (directory, list(sys.path), modules, dict(environment), authkey)
         settings = tuple(f"{name}={value}" for name, value in os.environ.items())
-        return ClientContext(directory, tuple(map(str, sys.path)), settings, modules, self._initializer, authkey)
+        return ClientContext(directory, tuple(search_path()), settings, modules, self._initializer, authkey)
 
     def _count_edits(self) -> int:
         """How often a file behind one of the user's imported modules was seen to have changed."""

@@ -1,12 +1,15 @@
-"""Task processes started as new interpreters, where there is no fork server."""
+"""How an engine starts: whatever the user's interpreter does at its start, and where there is no fork server."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path, PurePath
 
 import pytest
 import stubborn_tasks
@@ -59,3 +62,116 @@ def test_processes_that_die_together_fail_both_of_their_tasks(spawning: Notebook
     for future in futures:
         assert isinstance(future.exception(SAFETY), ProcessorDiedError)
     assert spawning.submit(abs, -1).result(SAFETY) == 1
+
+
+@pytest.fixture(params=["forkserver", "spawn"])
+def start_method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("SCALER_NOTEBOOK_START_METHOD", request.param)
+    return str(request.param)
+
+
+SITE = {
+    "prints": "print('from the site', flush=True)",
+    "prints without an end of the line": "print('from the site', end='', flush=True)",
+    "prints and does not flush": "print('from the site')",
+    "prints what looks like ours": 'print(\'{"address": "nowhere"}\', flush=True)',
+    "writes to the descriptor": "import os; os.write(1, b'from the site'); os.write(2, b'from the site')",
+    "runs a program that prints": "import os; os.system('echo from the site')",
+    "reads": "import sys; assert sys.stdin.read() == ''",
+    "prints at its end": "import atexit; atexit.register(print, 'from the site', flush=True)",
+    "prints at every import": """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        print("importing", name, flush=True)
+sys.meta_path.insert(0, Finder())""",
+    "raises": "raise RuntimeError('from the site')",
+}
+
+
+@pytest.mark.parametrize("site", SITE)
+def test_what_a_sitecustomize_does_keeps_no_engine_from_starting(
+    site: str, start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SITE[site])
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with NotebookExecutor(n_workers=1) as executor:
+        future = executor.submit(print, "from the task")
+        future.result(SAFETY)
+        assert "from the task\n" in future.logs.stdout
+        if "import" not in site:
+            assert future.logs.stdout == "from the task\n"
+
+
+SIGNALS = {
+    "SIGCHLD": {signal.SIGCHLD},
+    "SIGINT and SIGTERM": {signal.SIGINT, signal.SIGTERM},
+    "all": signal.valid_signals(),
+}
+
+
+@pytest.mark.parametrize("which", SIGNALS)
+def test_signals_that_are_blocked_at_its_start_arrive_in_it(which: str, start_method: str) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS[which])
+    try:
+        with NotebookExecutor(n_workers=1, grace=0.2) as executor:
+            notices_deaths_and_cancels(executor)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_a_sigchld_that_is_ignored_at_its_start_arrives_in_it(start_method: str) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with NotebookExecutor(n_workers=1, grace=0.2) as executor:
+            notices_deaths_and_cancels(executor)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def notices_deaths_and_cancels(executor: NotebookExecutor) -> None:
+    assert executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result(SAFETY) == set()
+    assert isinstance(executor.submit(os._exit, 3).exception(SAFETY), ProcessorDiedError)
+    assert executor.submit(lambda: subprocess.run([sys.executable, "-c", "exit(4)"]).returncode).result(SAFETY) == 4
+    stubborn = executor.submit(stubborn_tasks.obeys)
+    until_running(stubborn)
+    assert stubborn.cancel(SAFETY)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+class _Nowhere:
+    def __fspath__(self) -> str:
+        raise OSError("nowhere")
+
+
+ODD = {
+    "a path": PurePath("/somewhere"),
+    "bytes": b"/somewhere",
+    "None": None,
+    "a number": 3,
+    "an object": object(),
+    "no UTF-8": "/not\udcff utf-8",
+    "a null byte": "/nul\0",
+    "a path that raises": _Nowhere(),
+    "a list": ["/somewhere"],
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_entries_of_the_path_keep_no_engine_from_starting(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, ODD[kind]])
+    with NotebookExecutor(n_workers=1) as executor:
+        assert all(isinstance(each, str) for each in executor.submit(lambda: sys.path).result(SAFETY))
+
+
+def test_tasks_import_from_a_path_that_is_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: NotebookExecutor
+) -> None:
+    def imports() -> int:
+        import found_by_path  # type: ignore[import-not-found]
+
+        return int(found_by_path.VALUE)
+
+    (tmp_path / "found_by_path.py").write_text("VALUE = 7")
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    assert executor.submit(imports).result(SAFETY) == 7

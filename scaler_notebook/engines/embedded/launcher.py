@@ -1,4 +1,4 @@
-"""Starts the scheduler process, and holds its lifeline: the pipe behind its stdin."""
+"""Starts the scheduler process, and holds its lifeline: the pipe by which it is told what to be."""
 
 import contextlib
 import json
@@ -11,10 +11,12 @@ import tempfile
 import time
 import weakref
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 
 from ... import forks
 from ...protocol.errors import EngineStartError
+from ...protocol.search_path import search_path
 from ...task import top_level
 from . import address as addresses
 from . import connection_file
@@ -28,8 +30,14 @@ START_TIMEOUT = 30.0  # seconds until a scheduler that says nothing is given up;
 LOG_TAIL = 2000  # characters of the scheduler's log that an error quotes
 
 # Nothing of the user's runs in the scheduler, so no __main__ guard is needed; our package is found where we found it.
+# But the user's sitecustomize has run: its prints, and what it has started, have the standard streams for themselves.
 BOOT = """
 import json, os, sys
+lifeline = int(sys.argv.pop())
+for stream in filter(None, (sys.stdout, sys.stderr)):
+    stream.flush()
+os.dup2(lifeline, 0)
+os.close(lifeline)
 line = b""
 while not line.endswith(b"\\n"):
     data = os.read(0, 65536)
@@ -38,6 +46,7 @@ while not line.endswith(b"\\n"):
     line += data
 path, config = json.loads(line)
 sys.path[:] = path
+os.set_inheritable(config["hello"], False)
 from scaler_notebook.engines.embedded.scheduler import main
 main(config)
 """
@@ -96,6 +105,8 @@ class SchedulerProcess:
         self._owner = owner
         self._protected = protected
         self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: FileIO | None = None
+        self._hello: FileIO | None = None  # what it says once; open for as long as it lives
         self._directory: Path | None = None
         self._started_by = 0  # a process id: what is forked of that process has a copy of this, and no engine
 
@@ -124,7 +135,7 @@ class SchedulerProcess:
             if self._path:
                 addresses.claim(self._path, str(self._directory / SOCKET), base)
             self._process = self._spawn(self._directory)
-            self.endpoint = self._handshake(self._process)
+            self.endpoint = self._handshake()
             self.address = self._wanted if self._path else self.endpoint
             connection_file.write(self._directory, self._connection(self._process.pid))
         except EngineStartError:
@@ -152,7 +163,20 @@ class SchedulerProcess:
         return Connection(self.address, self.endpoint, pid, self.keys, started, *whose, self._protected)
 
     def _spawn(self, directory: Path) -> "subprocess.Popen[bytes]":
-        config: Config = {
+        lifeline, self._lifeline = _pipe()
+        with lifeline:
+            self._hello, hello = _pipe()
+            with hello, open(directory / "log", "wb") as log:
+                config = self._config(directory, hello.fileno())
+                process = self._run(lifeline.fileno(), hello.fileno(), log.fileno())
+        told = json.dumps([search_path(), config]).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: the handshake finds out
+            while told:
+                told = told[self._lifeline.write(told) :]
+        return process
+
+    def _config(self, directory: Path, hello: int) -> Config:
+        return {
             "directory": str(directory),
             "slots": self.slots,
             "spares": self.spares,
@@ -163,30 +187,28 @@ class SchedulerProcess:
             "port": addresses.port_of(self._wanted),
             "link": self._path,
             "protected": self._protected,
+            "hello": hello,
         }
-        nested = {top_level.VARIABLE: str(top_level.depth() + 1)}
-        with open(directory / "log", "wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", BOOT],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **thread_environment(max(1, self.slots)), **nested},
-                start_new_session=True,  # Jupyter interrupts the kernel's whole process group
-                bufsize=0,
-            )
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended already: the handshake finds out
-            process.stdin.write(json.dumps([sys.path, config]).encode() + b"\n")
-        return process
 
-    def _handshake(self, process: "subprocess.Popen[bytes]") -> str:
-        assert process.stdout is not None
+    def _run(self, lifeline: int, hello: int, log: int) -> "subprocess.Popen[bytes]":
+        nested = {top_level.VARIABLE: str(top_level.depth() + 1)}
+        return subprocess.Popen(
+            [sys.executable, "-c", BOOT, str(lifeline)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lifeline, hello),
+            env={**os.environ, **thread_environment(max(1, self.slots)), **nested},
+            start_new_session=True,  # Jupyter interrupts the kernel's whole process group
+        )
+
+    def _handshake(self) -> str:
+        said = self.end_of_life()
         line = b""
         deadline = time.monotonic() + START_TIMEOUT
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            data = os.read(process.stdout.fileno(), 65536) if ready else b""
+            ready, _, _ = select.select([said], [], [], max(0.0, deadline - time.monotonic()))
+            data = os.read(said, 65536) if ready else b""
             if not data:
                 what = "ended at once" if ready else f"said nothing for {START_TIMEOUT:.0f} s"
                 raise EngineStartError(f"the scheduler process {what}.{self.log_tail()}")
@@ -234,9 +256,8 @@ class SchedulerProcess:
 
     def end_of_life(self) -> int:
         """A descriptor that becomes readable, at its end, when the scheduler process ends."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
+        assert self._hello is not None
+        return self._hello.fileno()
 
     def log_tail(self) -> str:
         """The last lines of its log, ready to be put behind an error; empty if there are none."""
@@ -248,14 +269,13 @@ class SchedulerProcess:
 
     def cut_lifeline(self) -> None:
         """Let it end, with everything it runs. Returns at once; any thread, any number of times."""
-        if self._process is not None and self._process.stdin is not None:
+        if self._lifeline is not None:
             with contextlib.suppress(OSError):
-                self._process.stdin.close()
+                self._lifeline.close()
 
     def let_go(self) -> None:
         """In a forked child: close what leads to the parent's scheduler."""
-        process = self._process
-        for pipe in (process.stdin, process.stdout) if process is not None else ():
+        for pipe in (self._lifeline, self._hello):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -283,7 +303,13 @@ class SchedulerProcess:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+        if self._hello is not None:
+            self._hello.close()
         if self._directory is not None:
             remove(self._directory, self._path)
+
+
+def _pipe() -> tuple[FileIO, FileIO]:
+    """The end to read from, and the end to write to."""
+    ear, mouth = os.pipe()
+    return FileIO(ear), FileIO(mouth, "wb")

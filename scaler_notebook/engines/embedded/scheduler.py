@@ -1,7 +1,7 @@
 """The scheduler process: one selectors loop between the clients' zmq socket and the task processes' raw sockets.
 
-Started by :mod:`.launcher`, which writes one line of configuration to its stdin and keeps that pipe open: its end is
-the end of the kernel, and of everything here.
+Started by :mod:`.launcher`, which writes one line of configuration to a pipe (here descriptor 0) and keeps it open: its
+end is the end of the kernel, and of everything here.
 """
 
 import contextlib
@@ -55,6 +55,7 @@ class Config(TypedDict):
     port: int  # of the same; 0 for any
     link: str  # a path that leads to the Unix socket, ours to remove; empty for none
     protected: bool  # no client may end it
+    hello: int  # descriptor for our first words; its end is what the kernel watches to see ours
 
 
 class Scheduler:
@@ -242,6 +243,12 @@ class Scheduler:
             self.tell(owner, TaskProgress(task_id, *progress))
 
 
+def _begin_with_default_signals() -> None:
+    """A mask, and a SIGCHLD that is ignored, are inherited from the kernel; with either no death would be noticed."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def main(config: Config) -> None:
     """Entry point of the scheduler process; never returns."""
     os.umask(0o077)
@@ -249,7 +256,8 @@ def main(config: Config) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     status = 1
     try:
-        starter = best_starter()
+        _begin_with_default_signals()
+        starter = best_starter(config["hello"])
         scheduler = Scheduler(config, starter)
         try:
             hello = {"address": scheduler.start()}
@@ -258,7 +266,7 @@ def main(config: Config) -> None:
             scheduler.end()  # first: who hears of it finds nothing left
             raise
         finally:
-            os.write(1, json.dumps(hello).encode() + b"\n")
+            os.write(config["hello"], json.dumps(hello).encode() + b"\n")
         try:
             scheduler.run()
             remove(Path(config["directory"]), config["link"])  # after a crash its log is still wanted

@@ -51,25 +51,32 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def best_starter() -> Starter:
-    """A fork server on Linux, new interpreters elsewhere. Call it before any thread exists in this process."""
+def best_starter(end_of_life: int) -> Starter:
+    """A fork server on Linux, new interpreters elsewhere. Call it before any thread exists in this process.
+
+    Parameters
+    ----------
+    end_of_life
+        The descriptor whose end tells the kernel of the scheduler's; no other process may keep it open.
+    """
     if sys.platform == "linux" and os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
         with contextlib.suppress(OSError):
             prctl(PR_SET_CHILD_SUBREAPER, 1)
-            return ForkServer()
+            return ForkServer(end_of_life)
     return Spawn()
 
 
 class ForkServer:
     """A child of the scheduler that has our imports done, no thread, and forks on demand."""
 
-    def __init__(self) -> None:
+    def __init__(self, end_of_life: int) -> None:
         ours, theirs = socket.socketpair()
         scheduler = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 ours.close()
+                os.close(end_of_life)
                 _serve_forks(theirs, scheduler)
             finally:
                 os._exit(0)
@@ -94,7 +101,7 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)  # the lifeline of the kernel
-    os.dup2(null, 1)  # what the kernel watches to see the scheduler's end
+    os.dup2(null, 1)  # the scheduler's log
     from . import task_process
 
     while True:
@@ -130,6 +137,8 @@ def _become_task_process(ends: Ends, scheduler: int, between: int, main: "object
 
 
 def _run_on(ends: Ends, main: "object", open_files: int) -> None:
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()  # what a sitecustomize has printed is no output of a task
     os.dup2(ends.stdout, 1)
     os.dup2(ends.stderr, 2)
     os.close(ends.stdout)
