@@ -20,6 +20,7 @@ from typing import Any
 from ..protocol.messages import DisplayKind
 from .current_task import current_task
 from .import_hooks import after_import
+from .process_state import keeping
 
 # The model of a widget lives in the process that made it, and so does its comm: in the notebook it would stay empty.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -93,7 +94,8 @@ def task_shell() -> Any:
 
         _shell_is_being_made = True
         try:
-            return make()
+            with keeping():
+                return make()
         finally:
             _shell_is_being_made = False
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -198,30 +199,23 @@ def test_a_forked_process_sees_it(patient: NotebookExecutor, tmp_path: Path) -> 
 
 
 def leaves_things() -> tuple[int, bool]:
-    """Is asked to stop, and does not; leaves a thread that goes on, and a shield."""
+    """Is asked to stop, and does not; leaves a pool, whose thread waits for work, and a shield."""
     task = current_task()
     task.shielded().__enter__()
     print("begun", flush=True)
     while not task.cancelled():
         time.sleep(0.001)
-    questions: SimpleQueue[Any] = SimpleQueue()
-    answers: SimpleQueue[Any] = SimpleQueue()
-
-    def answer() -> None:
-        while True:
-            answers.put(questions.get()())
-
-    threading.Thread(target=answer, daemon=True).start()
-    shared_things.left[:] = task, questions, answers
+    pool = ThreadPoolExecutor(1)
+    pool.submit(abs, 0).result()
+    shared_things.left[:] = task, pool
     return 0, True
 
 
 def finds_things() -> dict[str, Any]:
-    task, questions, answers = shared_things.left
+    task, pool = shared_things.left
 
     def in_the_thread(question: Callable[[], Any]) -> Any:
-        questions.put(question)
-        return answers.get(timeout=SAFETY)
+        return pool.submit(question).result(SAFETY)
 
     return {
         "asked": current_task().cancelled(),

@@ -590,6 +590,22 @@ def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: TaskEnd) ->
     assert core.running == [2]
 
 
+@pytest.mark.parametrize("end", [TaskEnd.SUCCESS, TaskEnd.FAILED, TaskEnd.FAILED_FOR_GOOD])
+def test_a_process_that_is_spent_is_replaced(end: TaskEnd) -> None:
+    hands = Recorder()
+    core = Core(1, hands, {})
+    for process in (1, 2):
+        core.process_ready(process, 0.0, CLOCK)
+    for name in ("a", "b"):
+        core.submit(b"me", task(name), 0.0, CLOCK)
+    core.process_ended_run(1, Ended(1, end, EMPTY, spent=True), 0.0, CLOCK)
+    assert hands.done == ["run a on 1 as 1", f"me: a {RESULTS[end].value}", "kill 1", "run b on 2 as 1"]
+    core.process_died(1, "killed", True, 0.0, CLOCK)
+    core.process_ready(1, 0.0, CLOCK)  # the system gives its number to another
+    core.process_ended_run(2, Ended(1, end, EMPTY), 0.0, CLOCK)
+    assert hands.done[4:] == [f"me: b {RESULTS[end].value}"]
+
+
 def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last() -> None:
     hands = Recorder()
     core = Core(2, hands, {})

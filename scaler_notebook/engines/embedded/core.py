@@ -142,6 +142,8 @@ class Core(Nesting):
         if record is None or self._runs[process] != ended.seq:
             self._hands.free(ended.payload)
             return
+        if ended.spent:
+            self._spent.add(process)
         if ended.end is TaskEnd.STOPPED:
             self._handle(record, Event.STOPPED)
         else:
@@ -175,6 +177,7 @@ class Core(Nesting):
         """
         if self._runs.pop(process, None) is None:
             return
+        self._spent.discard(process)
         record = self._held.get(process)
         if record is not None:
             unannounced = self._unannounced.pop(process, None) is not None

@@ -74,6 +74,7 @@ class Handling:
         self._fallen: deque[tuple[str, Event, TaskResult | None]] = deque()  # tasks whose dependants fall with them
         self._backoffs = Line()  # by the end of each
         self._runs: dict[int, int] = {}  # by process: how many it was given so far
+        self._spent: set[int] = set()  # processes that are to be given no other task
         self._held: dict[int, Record] = {}  # by process: the task that it runs
         self._lent: set[int] = set()  # of those, the ones that wait for other tasks, and need no slot meanwhile
         self._more = 0  # processes beyond slots and spares, as the hands know it
@@ -231,7 +232,7 @@ class Handling:
 
     def _free(self, process: int) -> None:
         """It has done with its run."""
-        if self._runs[process] < self._max_runs:
+        if self._runs[process] < self._max_runs and process not in self._spent:
             self._idle.append(process)
         else:
             self._hands.kill(process)  # another takes its place

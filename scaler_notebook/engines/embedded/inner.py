@@ -60,13 +60,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Task process → scheduler, once a run."""
+    """Task process → scheduler, once a run; ``spent`` says that the process is to run no other task."""
 
     seq: int
     end: TaskEnd
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
     modules: tuple[str, ...] = ()  # imported by this run, packages only
+    spent: bool = False
 
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers

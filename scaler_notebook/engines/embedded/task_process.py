@@ -19,8 +19,10 @@ from ...protocol import failures
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Initializer, Payload
-from ...task import displays, top_level
+from ...task import displays, process_settings, top_level
 from ...task.current_task import CurrentTask
+from ...task.left_running import LeftRunning
+from ...task.process_state import ProcessState
 from ...task.progress import watch_for_tqdm
 from ...task.runner import Call, Finished, TaskRunner, Transport
 from ...task.task_end import TaskEnd
@@ -90,6 +92,9 @@ class _Server(Transport):
         self._depth = str(top_level.depth())
         self._initializer = Initializer()
         self._runner = TaskRunner(self, OWN_FILES, f"in process {os.getpid()}")
+        self._threads = {os.fsencode(n): os.environb[os.fsencode(n)] for n in THREAD_VARIABLES if n in os.environ}
+        self._left_running = LeftRunning()
+        self._state = ProcessState(accept=self._left_running.accept)
         self._known = set(sys.modules)
 
     def serve(self) -> None:
@@ -113,14 +118,11 @@ class _Server(Transport):
         """Take on the kernel's surroundings; the directory at each run, for a task may change it."""
         self._directory, self._initializer = context.directory, context.initializer
         process.current_process().authkey = context.authkey
-        sys.path[:] = context.path
+        wanted = dict(os.fsencode(setting).partition(b"=")[::2] for setting in context.environment)
+        wanted[os.fsencode(top_level.VARIABLE)] = os.fsencode(self._depth)
+        given = {process_settings.ENVIRONMENT: {**self._threads, **wanted}, process_settings.PATH: list(context.path)}
+        self._state.move(context.initializer.client, given)
         importlib.invalidate_caches()
-        wanted = dict(setting.partition("=")[::2] for setting in context.environment)
-        wanted[top_level.VARIABLE] = self._depth
-        kept = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
-        for name in os.environ.keys() - wanted.keys() - kept.keys():
-            del os.environ[name]
-        os.environ.update({name: value for name, value in wanted.items() if os.environ.get(name) != value})
 
     def _warm(self, warm: Warm) -> None:
         """Import until there is something better to do."""
@@ -165,9 +167,18 @@ class _Server(Transport):
         if finished.end is TaskEnd.FAILED and finished.failure is not None and not run.last:
             with suppress(Exception):  # its output alone will tell of it
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
-        self._streams.flush()
-        ended = Ended(run.seq, finished.end, finished.payload, figures, self._new_modules())
+        spent = self._clean_up()
+        ended = Ended(run.seq, finished.end, finished.payload, figures, self._new_modules(), spent)
         send_blocking(self._sock, INNER_CODEC.encode([ended]))
+
+    def _clean_up(self) -> bool:
+        """What the task has left must not meet the next one; True if it would, here."""
+        left = self._left_running.names()
+        if left:
+            with suppress(Exception):
+                print(f"left running by the task, and ended with its process: {', '.join(left)}", file=sys.stderr)
+        self._streams.flush()
+        return not self._state.put_back() or bool(left)
 
     def _guard(
         self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]
@@ -195,6 +206,7 @@ class _Server(Transport):
 
     def preparing(self, begins: bool) -> None:
         self._page.preparing = begins
+        self._state.initializer(begins)
 
     def flush(self) -> None:
         self._streams.flush()

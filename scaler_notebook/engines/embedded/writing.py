@@ -32,23 +32,34 @@ class TaskStreams:
         self._records = records
         self._file = _identity(records)
         self._turns = 0
+        self._torn: set[LogStream] = set()  # streams that could not be written to
         self.last: LogStream | None = None  # where Python code has written last
         self._streams = {stream: _Stream(fd, self, stream) for fd, stream in enumerate(LogStream, 1)}
         self._flush_c = _line_buffered_c()
+        self._files = [os.dup(fd) for fd in range(3)]  # those that a task may close, or put others in the place of
 
     def begin(self) -> None:
         """Before a task: the streams are ours and open, whatever the last one has done to them."""
         self._turns, self.last = 0, None
+        for fd, file in enumerate(self._files):
+            os.dup2(file, fd)  # always: to compare takes longer
         for fd, stream in enumerate(LogStream, 1):
-            if self._streams[stream].closed:
+            if self._streams[stream].closed or stream in self._torn:
                 self._streams[stream] = _Stream(fd, self, stream)
         sys.stdout, sys.stderr = self._streams.values()
+        self._torn.clear()
 
     def flush(self) -> None:
         """Everything that was printed is in the files; C's, too."""
-        for stream in (sys.stdout, sys.stderr, *self._streams.values()):
+        for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # the task may have closed or replaced it
                 stream.flush()
+        for each, ours in self._streams.items():
+            try:
+                ours.flush()
+            except (ValueError, OSError):  # its descriptor is closed: the text must not be found in the next output
+                ours.give_up()
+                self._torn.add(each)
         self._flush_c()
 
     def turn_to(self, stream: LogStream) -> None:
@@ -80,10 +91,16 @@ class _Stream(io.TextIOWrapper):
     """Line-buffered, as on a terminal; notes when the writer turns to it."""
 
     def __init__(self, fd: int, streams: TaskStreams, stream: LogStream) -> None:
-        file = open(fd, "wb", closefd=False)  # noqa: SIM115
-        super().__init__(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self._file = io.FileIO(fd, "w", closefd=False)
+        buffer = io.BufferedWriter(self._file)
+        super().__init__(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
         self._all = streams
         self._this = stream
+
+    def give_up(self) -> None:
+        """Write nothing any more, not even what it holds; the descriptor is left as it is."""
+        with contextlib.suppress(Exception):
+            self._file.close()
 
     def write(self, text: str) -> int:
         if self._all.last is not self._this:

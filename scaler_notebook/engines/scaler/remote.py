@@ -28,6 +28,7 @@ import psutil
 from ...protocol.messages import Initializer, SegmentRef
 from ...task import displays
 from ...task.current_task import CurrentTask
+from ...task.process_state import ProcessState
 from ...task.progress import watch_for_tqdm
 from ...task.runner import Call, Finished, TaskRunner, Transport
 from ..embedded.interrupts import ArmedRun, AskPage, Interrupts
@@ -96,6 +97,7 @@ class _Process(Transport):
             self._page = AskPage(file.fileno())
         self._interrupts = Interrupts(self._page, to_group=False)
         self._runner = TaskRunner(self, (ROOT,), f"in process {os.getpid()} on {HOST}")
+        self._state = ProcessState()
         self._run: ArmedRun | None = None
         self._name = ""  # the task's, at the cluster
         self._voice: Voice | None = None
@@ -121,6 +123,7 @@ class _Process(Transport):
             call.task_id, call.name, armed.asked, armed.shield, voice.report, voice.publish, self._address()
         )
         guard = partial(self._guard, armed)
+        self._state.settle()
         with self._listening():
             self._name, self._voice, self._run = name, voice, armed
             sys.stdout, sys.stderr = voice.stdout, voice.stderr
@@ -131,6 +134,7 @@ class _Process(Transport):
                 self._name = ""
                 sys.stdout, sys.stderr = out, err
         self._run = None
+        self._state.put_back()  # what cannot be put back stays, for the process is Scaler's
         ended = Ended.of(figures, finished.end.value)
         if stays:
             voice.tell(signs.Ended(ended.encode().decode()))
@@ -155,6 +159,9 @@ class _Process(Transport):
             )
             noted: Any = error  # mypy for Python 3.10 knows no notes
             noted.__notes__ = [*getattr(error, "__notes__", ()), note]
+
+    def preparing(self, begins: bool) -> None:
+        self._state.initializer(begins)
 
     def flush(self) -> None:
         if self._voice is not None:

@@ -1,0 +1,71 @@
+"""The functions that everything is built on, which a task may have replaced: by a patch that it has not taken back.
+
+Those of ``builtins`` are put back. Of the others other modules may have taken copies by now, and what patches them
+(gevent, say) patches many that fit together: such a process is of no use to the next task.
+"""
+
+import builtins
+import io
+import json
+import os
+import pickle
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .process_settings import CannotPutBackError, Setting, merged_mapping
+
+_NAMES: dict[Any, str] = {
+    pickle: "dump dumps load loads Pickler Unpickler",
+    threading: "Thread Thread.start Thread.run Thread.join Lock RLock Condition Event Timer current_thread get_ident",
+    time: "time sleep monotonic perf_counter",
+    socket: "socket create_connection getaddrinfo socketpair",
+    subprocess: "Popen Popen.__init__ run check_output",
+    os: "open read write close dup2 fstat getcwd chdir getpid fork kill _exit system listdir stat",
+    io: "open BytesIO StringIO TextIOWrapper",
+    json: "dump dumps load loads",
+}
+_BUILTINS = vars(builtins)
+
+
+def _read_all(expressions: Iterable[str], names: Mapping[str, Any]) -> Callable[[], Any]:
+    """Gives what reads all these at once, as code of its own: the interpreter is some five times as quick with that."""
+    read: Callable[[], Any] = eval(f"lambda: ({', '.join(expressions)},)", dict(names))
+    return read
+
+
+def _cannot(wanted: Any) -> None:
+    raise CannotPutBackError
+
+
+class _Builtins:
+    """The names of ``builtins``; to compare mappings takes long, and is done where a value differs."""
+
+    def __init__(self) -> None:
+        self._values: list[Any] = []
+        self._copy: dict[str, Any] = {}
+
+    def read(self) -> dict[str, Any]:
+        values = [*_BUILTINS.values()]
+        if values != self._values:
+            self._values, self._copy = values, _BUILTINS.copy()
+        return self._copy
+
+    def write(self, wanted: dict[str, Any]) -> None:
+        for name in _BUILTINS.keys() - wanted.keys():
+            del _BUILTINS[name]
+        _BUILTINS.update(wanted)
+
+
+def internals() -> list[Setting]:
+    """Those settings."""
+    names = [f"{module.__name__}.{name}" for module, names in _NAMES.items() for name in names.split()]
+    read = _read_all(names, {module.__name__: module for module in _NAMES})
+    builtin = _Builtins()
+    return [
+        Setting("builtins", builtin.read, builtin.write, merged_mapping),
+        Setting("functions of the standard library", read, _cannot),
+    ]

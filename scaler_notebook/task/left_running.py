@@ -1,0 +1,145 @@
+"""What a task has left running in its process when it ended: threads, and child processes that hold its output.
+
+Such a thing can print into the next task's output, and change what that sees; nothing can take it back. What an import
+or an initializer has started is no such thing, nor is a thread of a library's that waits for work, nor a process that a
+library keeps for later.
+"""
+
+import os
+import resource
+import sys
+import sysconfig
+import threading
+import time
+from _thread import _count as count_threads
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import BuiltinFunctionType, FrameType
+
+import psutil
+
+PATIENCE = 0.05  # seconds that what ends by itself gets to do so, rather than end a process that has models loaded
+LOOK_EVERY = 0.002  # seconds
+LONGEST_COMMAND = 60  # characters of a command line that are shown
+KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # in a command line
+
+_LIBRARIES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_NOT_THE_USERS = (*(directory + os.sep for directory in _LIBRARIES), "<frozen", str(Path(__file__).parents[1]) + os.sep)
+
+
+class LeftRunning:
+    """Looks for what tasks leave running in this process; what :meth:`accept` is told of may stay."""
+
+    def __init__(self) -> None:
+        self._outputs = {found for fd in (1, 2) if (found := _identity(f"/proc/self/fd/{fd}")) is not None}
+        self._children = -1
+        with suppress(OSError):
+            self._children = os.open(f"/proc/self/task/{threading.get_native_id()}/children", os.O_RDONLY)
+        self._threads = set(sys._current_frames())  # that may stay
+        self._processes: set[int] = set()  # likewise
+        self._family = self._look_at_family()  # of which it is known what they are
+        self._before: tuple[set[int], object] = set(), None
+
+    def accept(self, begins: bool) -> None:
+        """What is started from when this is called with True until it is called with False may stay."""
+        if begins:
+            self._before = set(sys._current_frames()), self._look_at_family()
+            return
+        threads, family = self._before
+        self._threads |= sys._current_frames().keys() - threads
+        if self._look_at_family() != family:
+            self._processes |= set(self._holders())
+
+    def names(self) -> list[str]:
+        """What runs, in words; what cannot be told apart from it by the scheduler is ended."""
+        if not count_threads() and self._look_at_family() == self._family:
+            return []
+        end = time.monotonic() + PATIENCE
+        while True:
+            threads, processes = [*self._running_threads()], self._new_holders()
+            if not (threads or processes) or time.monotonic() > end:
+                break
+            time.sleep(LOOK_EVERY)
+        self._family = self._look_at_family()
+        names = [f"process {pid} ({_command(pid)})" for pid in processes]
+        for pid in processes:  # one that has left our session and our children would outlive this process
+            with suppress(OSError):
+                os.kill(pid, 9)
+        return [*threads, *names]
+
+    # ------------------------------------------------------------------ threads
+
+    def _running_threads(self) -> Iterator[str]:
+        known = {thread.ident: thread for thread in threading.enumerate()}
+        for ident, frame in sys._current_frames().items():
+            if ident not in self._threads and _works(known.get(ident), frame):
+                thread = known.get(ident)
+                yield f"thread {thread.name!r}" if thread is not None else f"thread {ident}"
+
+    # ------------------------------------------------------------------ processes
+
+    def _look_at_family(self) -> object:
+        """Differs from before if the main thread has children that it had not, or some have been waited for."""
+        try:
+            children = os.pread(self._children, 256, 0)
+        except OSError:  # not on this system, or closed by the task
+            children = b""
+        return children, resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+
+    def _new_holders(self) -> list[int]:
+        if self._look_at_family() == self._family:
+            return []
+        found = [pid for pid in self._holders() if pid not in self._processes]
+        return [pid for pid in found if not any(word in _command_line(pid) for word in KEPT_BY_LIBRARIES)]
+
+    def _holders(self) -> Iterator[int]:
+        """The other processes whose stdout or stderr is ours; where that cannot be known, our children."""
+        own = os.getpid()
+        if not self._outputs:
+            with suppress(psutil.Error):
+                yield from (child.pid for child in psutil.Process().children(recursive=True))
+            return
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) == own:
+                continue
+            if any(_identity(f"/proc/{name}/fd/{fd}") in self._outputs for fd in (1, 2)):
+                yield int(name)
+
+
+def _works(thread: threading.Thread | None, frame: FrameType) -> bool:
+    """Does it run code of the user's, or what the user has given it to do?"""
+    target = getattr(thread, "_target", None)
+    if isinstance(thread, threading.Timer) or isinstance(target, BuiltinFunctionType):
+        return True
+    at: FrameType | None = frame
+    while at is not None:
+        name = at.f_code.co_filename
+        if not name.startswith(_NOT_THE_USERS) and "-packages" + os.sep not in name:
+            return True
+        if at.f_code.co_name == "run" and name.endswith(os.path.join("futures", "thread.py")):
+            return True  # a pool's worker, at work
+        at = at.f_back
+    return False
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _command_line(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def _command(pid: int) -> str:
+    line = _command_line(pid)
+    if line == _command_line(os.getpid()):
+        return "a fork"
+    words = " ".join(line.decode(errors="replace").replace("\0", " ").split())
+    return words if len(words) <= LONGEST_COMMAND else words[: LONGEST_COMMAND - 1] + "…"
