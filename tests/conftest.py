@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import importlib
+import importlib.util
 import os
 import secrets
 import shutil
 import signal
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -149,6 +152,24 @@ def kernel_version() -> str:
 def shared_kernel(kernel_version: str, shared_kernels: SharedKernels) -> SharedKernel:
     """One that runs when a test begins, and is put back after each."""
     return shared_kernels.of(kernel_version)
+
+
+@pytest.fixture
+def install() -> Iterator[Callable[[str], str]]:
+    """Installs a module with this source, as a package installer would; gives its name. It is gone after the test."""
+    files: list[Path] = []
+
+    def install(source: str) -> str:
+        file = Path(sysconfig.get_path("purelib")) / f"installed_{os.getpid()}_{len(files)}.py"
+        files.append(file)
+        file.write_text(source)
+        importlib.invalidate_caches()
+        return file.stem
+
+    yield install
+    for file in files:
+        file.unlink()
+        Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,6 +12,7 @@ from types import FrameType
 
 from ..client.cluster import MAX_WORKERS, LocalCluster
 from ..protocol.errors import EngineStartError
+from ..protocol.installation import installed_first
 
 __all__ = ["MAX_WORKERS", "run"]
 
@@ -19,7 +20,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # The package is found where we found it, whatever the directory holds; and the detached process is called by its name.
 BOOT = """
-import json, sys
+import sys
+sys.path[:] = filter(None, sys.path)
+import json
 sys.path[:] = json.loads(sys.argv[1])
 from scaler_notebook.cli.command import main
 sys.exit(main(sys.argv[2:]))
@@ -105,7 +108,7 @@ def _detach(options: argparse.Namespace) -> int:
         arguments += ["--capability", f"{name}={amount}"]
     arguments += ["--protected"] if options.protected else []
     process = subprocess.Popen(
-        [sys.executable, "-c", BOOT, json.dumps(sys.path), *arguments],
+        [sys.executable, "-c", BOOT, json.dumps(installed_first(sys.path)), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

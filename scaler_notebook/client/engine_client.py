@@ -16,6 +16,7 @@ from .future import CANCEL_TIMEOUT, ScalerFuture
 from .group import FutureGroup
 from .lifecycle import TaskLifecycle
 from .options import RetryOn, checked_call, names_options, task_options
+from .own_modules import OWN_MODULES
 from .pickling import PickledCall, pickle_call
 from .references import Noted, ObjectReference
 from .session import Session
@@ -130,6 +131,7 @@ class EngineClient(Connected):
                 f"{future.call} needs values that were kept for the rest of its graph alone: {', '.join(gone)}; "
                 "call get() again"
             )
+        OWN_MODULES.refresh()
         return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs))
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
@@ -217,6 +219,7 @@ class EngineClient(Connected):
             It cannot be pickled; the message names why.
         """
         name = name if name is not None else type(obj).__name__
+        OWN_MODULES.refresh()
         try:
             content = payloads.dump(obj)
         except Exception as error:

@@ -13,6 +13,7 @@ from ..protocol.capabilities import as_tuple
 from ..protocol.errors import ProcessorDiedError
 from ..protocol.messages import Initializer, TaskOptions
 from .describe import MAX_CALL, describe_call, for_browsers
+from .own_modules import OWN_MODULES
 from .pickling import pickle_call
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
@@ -140,6 +141,7 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
             raise TypeError(f"retry_on has exception classes, e.g. ConnectionError, and {what} is none")
     if not classes:
         raise ValueError("retry_on is empty: nothing would be tried again. Leave it out, and everything is")
+    OWN_MODULES.refresh()
     try:
         pickled = pickler.dumps(tuple(classes))
     except Exception as error:

@@ -10,6 +10,7 @@ from ..protocol.messages import Payload
 from ..task import notebook_objects
 from .describe import function_name
 from .facts import TaskFacts
+from .own_modules import OWN_MODULES
 from .references import Noted, noted
 
 pickler.more_reducers.append(notebook_objects.reduce)
@@ -32,6 +33,7 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         The message names the function or the argument, and the attribute in it.
     """
     name = function_name(fn)
+    OWN_MODULES.refresh()
     with noted() as inputs:
         try:
             function = payloads.dump(fn)

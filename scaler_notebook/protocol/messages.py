@@ -131,11 +131,13 @@ class ClientContext:
     directory
         The working directory; empty if it is gone.
     path
-        ``sys.path``.
+        ``sys.path``; entries that are relative are absolute, but for the empty one.
     environment
         ``NAME=value``, all of them.
     modules
-        Changes whenever a module of the user's is edited: a process that has imported an older one must not run them.
+        As JSON, the user's modules that the client has imported, by name: ``[file, directory, …]`` (the directories
+        of a package; the file is empty where there is none), or the reason why a task cannot import it, as a text.
+        It names no module of the installation.
     initializer
         What comes before the first of them in each process.
     authkey

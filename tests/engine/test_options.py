@@ -483,9 +483,9 @@ def test_the_first_error_of_another_class_is_the_result(alone: NotebookExecutor,
 def test_a_class_that_the_task_cannot_have_is_no_reason(
     alone: NotebookExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = types.ModuleType("only_here")
-    monkeypatch.setitem(sys.modules, "only_here", here)
-    gone = type("Gone", (Exception,), {"__module__": "only_here"})
+    here = types.ModuleType("_only_here")
+    monkeypatch.setitem(sys.modules, "_only_here", here)
+    gone = type("Gone", (Exception,), {"__module__": "_only_here"})
     monkeypatch.setattr(here, "Gone", gone, raising=False)
     future = alone.submit_verbose(tries, (tmp_path / "trace", fails), retries=3, retry_on=gone)
     assert isinstance(future.exception(SAFETY), ValueError)

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -129,13 +129,14 @@ def test_spares_import_what_tasks_had_to_import() -> None:
             assert time.monotonic() < deadline, "no new process ever had it before its first task"
 
 
-def test_a_module_that_kills_its_importer_does_not_kill_every_spare(tmp_path: Path) -> None:
-    (tmp_path / "local_module.py").write_text("import os\nif 'FIRST' in os.environ: pass\nelse: os._exit(3)\n")
-    sys.path.insert(0, str(tmp_path))
+def test_a_module_that_kills_its_importer_does_not_kill_every_spare(
+    install: Callable[[str], str],
+) -> None:
+    name = install("import os\nif 'FIRST' in os.environ: pass\nelse: os._exit(3)\n")
 
     def imports() -> None:
         os.environ["FIRST"] = "1"
-        importlib.import_module("local_module")
+        importlib.import_module(name)
 
     with NotebookExecutor(n_workers=1) as executor:
         executor.submit(imports).result(SAFETY)

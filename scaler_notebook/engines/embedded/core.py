@@ -200,10 +200,11 @@ class Core(Nesting):
         slots = self._slots + self._lend(now)
         while self._idle and len(self._held) < slots and (task_id := self._queue.next) is not None:
             record = self._records[task_id]
-            process = self._idle.pop()
-            if not self._hands.suits(process, record.context):
-                self._hands.kill(process)  # another takes its place
+            suiting = (each for each in reversed(self._idle) if self._hands.suits(each, record.context))
+            if (process := next(suiting, 0)) == 0:
+                self._hands.kill(self._idle.pop())  # another takes its place
                 continue
+            self._idle.remove(process)
             record.process, record.started = process, clock
             self._handle(record, Event.DISPATCHED, now)
         self._watch_for_standstill(now)
@@ -262,8 +263,13 @@ class Core(Nesting):
 
     @property
     def has_queue(self) -> bool:
-        """Does a task wait for a process alone?"""
+        """Does a task wait for a slot or a process alone?"""
         return self._queue.next is not None
+
+    @property
+    def short_of(self) -> int:
+        """How many processes tasks wait for that have a slot."""
+        return max(0, min(len(self._queue), self._slots + len(self._lent) - len(self._held))) if self.has_queue else 0
 
     def status(self) -> EngineStatus:
         """What there is, and what it does."""
@@ -272,9 +278,9 @@ class Core(Nesting):
         return EngineStatus(self._slots, len(self._queue), tuple(self._runs), tasks)
 
     @property
-    def latest_context(self) -> ClientContext | None:
-        """Where the client that moved last runs its tasks."""
-        return next(reversed(self._contexts.values()), None)
+    def contexts(self) -> dict[bytes, ClientContext]:
+        """Where each client runs its tasks; the client that moved last is last."""
+        return self._contexts
 
     def owner(self, task_id: str) -> bytes | None:
         """Whose the task of this id is, if it is queued or held."""

@@ -16,7 +16,7 @@ class Hands(Protocol):
         """Send a message to a client."""
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
-        """May a task that was submitted in ``context`` run there? Not if it imported modules that were edited since."""
+        """May a task that was submitted in ``context`` run there? Not if it has modules that the task must not meet."""
 
     def run_task(
         self,

@@ -66,8 +66,14 @@ class Ended:
     end: TaskEnd
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
-    modules: tuple[str, ...] = ()  # imported by this run, packages only
+    modules: tuple[str, ...] = ()  # installed ones that this run had to import
+    own: tuple[str, ...] = ()  # of each of the user's that it had to import, in turn: name, location, stamp of the file
     spent: bool = False
+
+
+def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
+    """What decides which file a name is imported from: the path, and the directory if that is on it."""
+    return context.path, context.directory if "" in context.path else ""
 
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers

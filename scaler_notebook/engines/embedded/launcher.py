@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ... import forks
 from ...protocol.errors import EngineStartError
+from ...protocol.installation import installed_first
 from ...protocol.search_path import search_path
 from ...task import top_level
 from . import address as addresses
@@ -30,9 +31,12 @@ START_TIMEOUT = 30.0  # seconds until a scheduler that says nothing is given up;
 LOG_TAIL = 2000  # characters of the scheduler's log that an error quotes
 
 # Nothing of the user's runs in the scheduler, so no __main__ guard is needed; our package is found where we found it.
+# No module of the user's is taken for one of Python's, either: the directory of the kernel is not on the path at first.
 # But the user's sitecustomize has run: its prints, and what it has started, have the standard streams for themselves.
 BOOT = """
-import json, os, sys
+import sys
+sys.path[:] = filter(None, sys.path)
+import json, os
 lifeline = int(sys.argv.pop())
 for stream in filter(None, (sys.stdout, sys.stderr)):
     stream.flush()
@@ -169,7 +173,7 @@ class SchedulerProcess:
             with hello, open(directory / "log", "wb") as log:
                 config = self._config(directory, hello.fileno())
                 process = self._run(lifeline.fileno(), hello.fileno(), log.fileno())
-        told = json.dumps([search_path(), config]).encode() + b"\n"
+        told = json.dumps([installed_first(search_path()), config]).encode() + b"\n"
         with contextlib.suppress(BrokenPipeError):  # it has ended already: the handshake finds out
             while told:
                 told = told[self._lifeline.write(told) :]

@@ -19,6 +19,7 @@ from .deaths import Cause, Coroner
 from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, InnerMessage, Input, Ready, Run, Warm
 from .interrupts import AskPage
 from .output import TaskOutput, anonymous_file
+from .own_modules import OwnModules
 from .starting import Ends, Spawn, Starter
 from .stream import Assembler, Outbox
 
@@ -60,6 +61,7 @@ class TaskProcess:
             self.sender = Sender(PROCESS_CAPACITY)
             self.assembler = Assembler()
             self.context: ClientContext | None = None
+            self.own_modules = OwnModules()  # that it has imported
             self.importing = False
             self.seq = 0  # of its last run
             self.cause: Cause | None = None  # it died, set once reaped
@@ -154,9 +156,9 @@ class Pool:
         self._flush(process)
 
     def suits(self, pid: int, context: ClientContext | None) -> bool:
-        """Could a task of this context run there? Not if modules were edited since the process imported some."""
-        last = self._processes[pid].context
-        return last is None or context is None or last.modules == context.modules
+        """Could a task of this context run there? Not if it would meet modules of the user's that are not its own."""
+        process = self._processes[pid]
+        return not process.own_modules or process.own_modules.suit(process.context, context)
 
     def move(self, pid: int, context: ClientContext | None) -> None:
         """Have a process run what comes next in ``context``."""
@@ -296,6 +298,8 @@ class Pool:
             process.importing = False
             self._events.ready(message.pid)
         elif isinstance(message, Ended):
+            if message.own:
+                process.own_modules.add(message.own)
             self._events.ended_run(process.pid, message)
 
     def _failed_to_start(self, process: TaskProcess) -> None:

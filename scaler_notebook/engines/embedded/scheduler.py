@@ -136,7 +136,7 @@ class Scheduler:
     def _timeout(self) -> float | None:
         if self._clients.waiting:
             return 0.0
-        due = [d for d in (self._core.next_deadline(),) if d is not None]
+        due = [d for d in (self._core.next_deadline(), self._warmth.deadline) if d is not None]
         if self._core.running:
             due.append(self._next_look)
         if (vanishing := self._pool.vanishing) is not None:
@@ -213,7 +213,7 @@ class Scheduler:
             self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely
             return
         self._forward_output(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until it is killed
-        self._warmth.learn(pid, ended.modules)
+        self._warmth.learn(pid, held[1], ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
 
     def died(self, pid: int, cause: Cause, begun: bool) -> None:

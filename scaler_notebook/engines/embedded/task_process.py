@@ -22,14 +22,17 @@ from ...protocol.messages import ClientContext, Initializer, Payload
 from ...task import displays, process_settings, top_level
 from ...task.current_task import CurrentTask
 from ...task.left_running import LeftRunning
+from ...task.notebook_modules import NotebookModules
 from ...task.process_state import ProcessState
 from ...task.progress import watch_for_tqdm
 from ...task.runner import Call, Finished, TaskRunner, Transport
 from ...task.task_end import TaskEnd
 from . import limits
 from .cores import THREAD_VARIABLES
-from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, Ready, Run, Warm
+from .imported import Imported
+from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, Ready, Run, Warm, where_modules_are_found
 from .interrupts import ArmedRun, AskPage, Interrupts
+from .prewarming import Prewarming
 from .segments import close_all, mapped, written
 from .stream import Assembler, send_blocking
 from .writing import TaskStreams
@@ -95,7 +98,9 @@ class _Server(Transport):
         self._threads = {os.fsencode(n): os.environb[os.fsencode(n)] for n in THREAD_VARIABLES if n in os.environ}
         self._left_running = LeftRunning()
         self._state = ProcessState(accept=self._left_running.accept)
-        self._known = set(sys.modules)
+        self._modules = NotebookModules()
+        self._imported = Imported()
+        self._search: tuple[object, ...] = ()  # the path on which modules were found, and where its first part leads
 
     def serve(self) -> None:
         self._interrupts.install()
@@ -123,24 +128,26 @@ class _Server(Transport):
         given = {process_settings.ENVIRONMENT: {**self._threads, **wanted}, process_settings.PATH: list(context.path)}
         self._state.move(context.initializer.client, given)
         importlib.invalidate_caches()
+        self._imported.forget(self._modules.adopt(context.modules))
+        search = where_modules_are_found(context)
+        if search != self._search:
+            self._search = search
+            with suppress(OSError):
+                os.chdir(context.directory)
+            self._imported.forget_hidden()
 
     def _warm(self, warm: Warm) -> None:
         """Import until there is something better to do."""
-        for name in warm.modules:
-            if select.select([self._sock], [], [], 0)[0]:
-                break
-            with suppress(Exception):  # a module that some task could import, and we cannot, is that task's business
-                importlib.import_module(name)
-        self._known = set(sys.modules)
-        if warm.modules:
-            send_blocking(self._sock, INNER_CODEC.encode([Ready(os.getpid())]))
-
-    def _new_modules(self) -> tuple[str, ...]:
-        if len(sys.modules) == len(self._known):
-            return ()
-        new = [name for name in list(sys.modules) if name not in self._known and not name.startswith("_")]
-        self._known = set(sys.modules)
-        return tuple(name for name in new if "._" not in name)
+        if not warm.modules:
+            return
+        with Prewarming() as prewarming:
+            for name in warm.modules:
+                if select.select([self._sock], [], [], 0)[0]:
+                    break
+                prewarming.import_module(name)
+        if prewarming.spoilt or self._imported.news().own:
+            raise ConnectionError("of no use to a task: what was imported would be something else there")
+        send_blocking(self._sock, INNER_CODEC.encode([Ready(os.getpid())]))
 
     def _run(self, run: Run) -> None:
         self._interrupts.install()
@@ -168,7 +175,8 @@ class _Server(Transport):
             with suppress(Exception):  # its output alone will tell of it
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
         spent = self._clean_up()
-        ended = Ended(run.seq, finished.end, finished.payload, figures, self._new_modules(), spent)
+        news = self._imported.news(figures.started)
+        ended = Ended(run.seq, finished.end, finished.payload, figures, news.installed, news.own, spent)
         send_blocking(self._sock, INNER_CODEC.encode([ended]))
 
     def _clean_up(self) -> bool:

@@ -1,0 +1,194 @@
+"""The user's modules in the notebook: which of them a task can import as they are here, and which travel by value.
+
+A task imports a module from the file from which the notebook has it. What it would not get there travels by value: a
+module that was made by hand or by an import hook, one whose file was edited after its import, and what uses such a
+module.
+"""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.machinery import (
+    ExtensionFileLoader,
+    PathFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+from types import FunctionType, ModuleType
+from typing import Any
+
+import cloudpickle
+
+from ..protocol.installation import file_stamp, own_location
+from .module_versions import Version, version, watch_imports
+
+_LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
+_NOT_OURS = ("__main__", "__mp_main__")
+
+EDITED = "its file was edited, or is gone, since the notebook imported it. Reload it there: importlib.reload"
+BY_HAND = "it was made by hand or by an import hook"
+
+
+class _Known:
+    """One module, as it was found in ``sys.modules``."""
+
+    def __init__(self, name: str, module: ModuleType, where: str) -> None:
+        self.module = module
+        self.spec = _attribute(module, "__spec__")
+        self.file = where if where == _attribute(module, "__file__") else ""
+        self.directories = tuple(each for each in _attribute(module, "__path__") or () if isinstance(each, str))
+        self.why = "" if self._can_be_found(name, where) else BY_HAND  # it must travel by value
+        self.version: Version = version(self.file, self.spec) if self.file and not self.why else ("", None)
+        self.stamp = self.version[0]
+        self.edited = False
+
+    def _can_be_found(self, name: str, where: str) -> bool:
+        """Can a task import it, given its name and where it is?"""
+        if self.spec is None or not where:
+            return False
+        if not self.file:
+            return True  # a namespace package
+        if type(self.spec.loader) in _LOADERS:
+            return True
+        if type(self.spec.loader).__name__ != "zipimporter":
+            return False
+        found = PathFinder.find_spec(name, None)
+        return found is not None and found.origin == self.file
+
+    def look(self) -> bool:
+        """Has anything happened to its file since the last look?"""
+        if not self.file or self.why:
+            return False
+        now = file_stamp(self.file)
+        if now == self.stamp:
+            return False
+        self.stamp = now
+        self.edited = version(self.file)[1] != self.version[1]
+        return True
+
+    def uses(self, names: set[str]) -> str:
+        """The name of one of these modules that this one refers to; empty if to none."""
+        for value in list(object.__getattribute__(self.module, "__dict__").values()):
+            if isinstance(value, ModuleType):
+                name = value.__name__
+            elif isinstance(value, FunctionType | type):
+                name = value.__module__
+            else:
+                continue
+            if name in names and sys.modules.get(name) is not self.module:
+                return name
+        return ""
+
+
+class OwnModules:
+    """Follows the user's modules of this process."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._newest: tuple[object, ...] = ()  # what changes with every import
+        self._known: dict[str, _Known] = {}
+        self._registered: set[str] = set()  # with cloudpickle, by us
+        self.text = ""  # for ClientContext.modules
+
+    def refresh(self) -> None:
+        """Notice what was imported, reloaded and edited since the last call; costs a ``stat`` for each module."""
+        with self._mutex:
+            changed = self._newest != _newest() or (bool(self._known) and self._has_replaced())
+            if changed:
+                self._scan()
+            for known in self._known.values():
+                changed = known.look() or changed
+            if changed:
+                self._decide()
+
+    def _has_replaced(self) -> bool:
+        return any(
+            sys.modules.get(name) is not known.module or _attribute(known.module, "__spec__") is not known.spec
+            for name, known in self._known.items()
+        )
+
+    def _scan(self) -> None:
+        modules = sys.modules.copy()
+        before, self._known = self._known, {}
+        self._newest = _newest()
+        for name, module in modules.items():
+            where = own_location(module)
+            if name in _NOT_OURS or _attribute(module, "__name__") != name:
+                continue
+            if not (where or _is_made(name, module, modules)):
+                continue
+            known = before.get(name)
+            if known is None or known.module is not module or known.spec is not _attribute(module, "__spec__"):
+                known = _Known(name, module, where)
+            self._known[name] = known
+
+    def _decide(self) -> None:
+        by_value = dict(self._must_travel())
+        names = set(by_value)
+        grows = bool(names)
+        while grows:
+            grows = False
+            for name, known in self._known.items():
+                if name not in names and (used := known.uses(names)):
+                    by_value[name] = f"it uses the module {used!r}, and of that: {by_value[used]}"
+                    grows = True
+            names = set(by_value)
+        found = {name: by_value.get(name) or [known.file, *known.directories] for name, known in self._known.items()}
+        self.text = json.dumps(found) if found else ""
+        self._register(names)
+
+    def _must_travel(self) -> Iterator[tuple[str, str]]:
+        """The names of what a task cannot import as it is here, each with the reason."""
+        by_value = set()
+        for name, known in sorted(self._known.items()):  # a package before what is in it
+            package = name.rpartition(".")[0]
+            why = EDITED if known.edited else known.why
+            if not why and package and (package in by_value or package not in sys.modules):
+                why = f"the package {package!r} cannot be imported there"
+            if why:
+                by_value.add(name)
+                yield name, why
+
+    def _register(self, names: set[str]) -> None:
+        """Have cloudpickle send exactly these by value, and what the user has registered."""
+        for name in self._registered - names:
+            self._registered.discard(name)
+            if name in cloudpickle.list_registry_pickle_by_value():
+                cloudpickle.unregister_pickle_by_value(sys.modules.get(name) or ModuleType(name))
+        for name in names - cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.register_pickle_by_value(self._known[name].module)
+            self._registered.add(name)
+
+
+def _newest() -> tuple[object, ...]:
+    """How many modules there are, and which was the last to come: a dictionary keeps their order."""
+    name = next(reversed(sys.modules))
+    return len(sys.modules), name, id(sys.modules.get(name))
+
+
+def _attribute(module: object, name: str) -> Any:
+    """An attribute of a module itself; None if it has none, and without waking a lazy one."""
+    try:
+        return object.__getattribute__(module, "__dict__").get(name)
+    except AttributeError:
+        return None
+
+
+def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
+    """Was a module of no file made by the user, by hand or by an import hook, and not by a library or the system?"""
+    if type(module) is not ModuleType or _attribute(module, "__file__") is not None:
+        return False
+    spec, top = module.__spec__, modules.get(name.partition(".")[0])
+    if spec is None:
+        library = name.startswith(("_", "cython_runtime"))  # what compiled modules share
+    else:
+        library = spec.loader is None or spec.origin in ("built-in", "frozen") or hasattr(module, "__path__")
+    if library or top is module or top is None:
+        return not library
+    return bool(own_location(top)) or _is_made(name.partition(".")[0], top, modules)
+
+
+OWN_MODULES = OwnModules()  # of this process
+OWN_MODULES.refresh()
+watch_imports()
