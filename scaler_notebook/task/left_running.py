@@ -19,7 +19,7 @@ from types import BuiltinFunctionType, FrameType
 
 import psutil
 
-PATIENCE = 0.05  # seconds that what ends by itself gets to do so, rather than end a process that has models loaded
+PATIENCE = 0.02  # seconds that what ends by itself gets to do so, rather than end a process that has models loaded
 LOOK_EVERY = 0.002  # seconds
 LONGEST_COMMAND = 60  # characters of a command line that are shown
 KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # in a command line

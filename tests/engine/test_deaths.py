@@ -45,7 +45,7 @@ def test_a_result_written_before_the_death_counts(executor: NotebookExecutor) ->
     def dies_later() -> str:
         import threading
 
-        threading.Timer(0.05, os._exit, (1,)).start()
+        threading.Timer(0.2, os._exit, (1,)).start()
         return "written"
 
     for _ in range(5):
