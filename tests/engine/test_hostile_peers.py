@@ -33,6 +33,7 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskResultType,
 )
+from scaler_notebook.task.task_end import TaskEnd
 from scaler_notebook.testing import memory_executor
 
 
@@ -211,7 +212,7 @@ def test_a_task_that_claims_to_be_ready_fails_alone(executor: NotebookExecutor, 
 
 def says_ended(seq: int) -> None:
     for fd in own_sockets():
-        ended = inner.Ended(seq, inner.End.SUCCESS, Payload(b"no pickle"))
+        ended = inner.Ended(seq, TaskEnd.SUCCESS, Payload(b"no pickle"))
         os.write(fd, stream(*inner.INNER_CODEC.encode([ended])))
     time.sleep(60)
 
