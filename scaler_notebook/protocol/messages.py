@@ -10,6 +10,7 @@ A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol
 the wire's specification.
 """
 
+import sys
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -49,6 +50,8 @@ from .records import (
 from .records import (
     TaskResultType as TaskResultType,
 )
+
+PYTHON = "{}.{}".format(*sys.version_info)  # of this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +183,14 @@ class ClientHello:
 
 @dataclass(frozen=True, slots=True)
 class EngineHello:
-    """The engine is there, runs ``slots`` tasks at the same time, and shares these capabilities between them."""
+    """The engine is there, runs ``slots`` tasks at the same time, and shares these capabilities between them.
+
+    ``python`` is the version that its tasks run on: functions come to it as code of that version.
+    """
 
     slots: int
     capabilities: tuple[Capability, ...] = ()
+    python: str = PYTHON
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,16 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from raw_peers import scheduler_of
 from waits import SAFETY, until_running
 
-from scaler_notebook import EngineLostError, EngineStartError, NotebookExecutor
+from scaler_notebook import Client, EngineLostError, EngineStartError, NotebookExecutor
 from scaler_notebook.engines.embedded import attached, connection_file
 from scaler_notebook.engines.embedded.launcher import private_base
 from scaler_notebook.engines.embedded.transport import VARIABLE
@@ -113,6 +115,19 @@ def test_an_engine_that_hangs_is_one_clear_error(executor: NotebookExecutor, mon
     finally:
         os.kill(scheduler, signal.SIGCONT)
     assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+@pytest.mark.parametrize("connect", [lambda address: NotebookExecutor(address).submit(abs, 1), Client])
+def test_another_version_of_python_is_refused_with_both_named(
+    executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, connect: Callable[[str], Any]
+) -> None:
+    address = executor.address
+    monkeypatch.setattr(attached, "PYTHON", "3.99")
+    here = "{}.{}".format(*sys.version_info)
+    with pytest.raises(EngineStartError, match=rf"runs Python {here} and this process Python 3\.99: functions do not"):
+        connect(address)
+    monkeypatch.undo()
+    assert NotebookExecutor(address).submit(abs, -1).result(SAFETY) == 1
 
 
 def test_only_the_user_can_read_how_to_reach_an_engine(

@@ -7,7 +7,7 @@ from asyncio import AbstractEventLoop
 
 from ...protocol.capabilities import as_dict
 from ...protocol.errors import EngineStartError
-from ...protocol.messages import ClientDisconnect, ClientHello, EngineHello
+from ...protocol.messages import PYTHON, ClientDisconnect, ClientHello, EngineHello
 from ...task.current_task import current_task
 from ..base import Deliver, Lost
 from .address import checked
@@ -55,6 +55,7 @@ class AttachedEngine(SchedulerConnection):
             )
         try:
             hello = self._ask(connection)
+            self._check_python(connection, hello)
         except BaseException:
             watch.close()
             raise
@@ -68,8 +69,17 @@ class AttachedEngine(SchedulerConnection):
             return hello
         raise EngineStartError(
             f"the engine at {self.address} (process {connection.pid}) does not answer within {ANSWER_TIMEOUT:.0f} s: "
-            "it hangs, or it is stopped. End that process, and start another engine."
+            "it hangs, it is stopped, or it is of another version of scaler_notebook. End that process, and start "
+            "another engine."
         )
+
+    def _check_python(self, connection: Connection, hello: EngineHello) -> None:
+        if hello.python != PYTHON:
+            raise EngineStartError(
+                f"the engine at {self.address} (process {connection.pid}) runs Python {hello.python} and this process "
+                f"Python {PYTHON}: functions do not travel between versions of Python. Use the same on both sides, or "
+                "an engine of your own: NotebookExecutor() without an address."
+            )
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         super().connect(loop, deliver, lost)
