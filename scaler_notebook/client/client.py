@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from ..engines.base import Engine
 from ..engines.reach import engine_at
+from ..protocol.errors import EngineTimeoutError
 from ..protocol.messages import LogStream, TaskOptions
 from . import callbacks, nested, waiting
 from .describe import describe_call
@@ -28,6 +30,7 @@ from .session import Session
 T = TypeVar("T")
 
 SHUTDOWN_TIMEOUT = 30.0  # seconds that an engine gets to end
+OLD_OPTION = "profiling"  # of submit, in older versions of Scaler
 
 
 class Client(EngineClient):
@@ -45,8 +48,8 @@ class Client(EngineClient):
     profiling
         Accepted for compatibility: every future has its ``profiling_info()``.
     timeout_seconds, heartbeat_interval_seconds
-        Of a cluster: after how many seconds without an answer it counts as lost, and how often it is asked for one. The
-        death of an engine on this machine is seen at once, without heartbeats.
+        After how many seconds without an answer the engine counts as lost, and how often it is asked for one. The death
+        of an engine on this machine is seen at once in any case.
     serializer
         For functions, arguments and results; :class:`~.serializer.DefaultSerializer` unless told otherwise.
     stream_output
@@ -66,6 +69,8 @@ class Client(EngineClient):
     EngineStartError
         Nobody answers there. (A ``ConnectionError``.)
     """
+
+    _lost_error = EngineTimeoutError
 
     @names_options
     def __init__(
@@ -129,6 +134,8 @@ class Client(EngineClient):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ScalerFuture[T]:
         """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
 
+        ``profiling``, an option of older versions of Scaler, is ignored with a warning, unless the function takes it.
+
         Raises
         ------
         TypeError
@@ -138,6 +145,10 @@ class Client(EngineClient):
         Exception
             As :meth:`NotebookExecutor.submit`.
         """
+        if OLD_OPTION in kwargs and not _takes(fn, OLD_OPTION):
+            del kwargs[OLD_OPTION]
+            words = f"submit() ignores {OLD_OPTION}: every future has its profiling_info(), without asking for it"
+            warnings.warn(words, stacklevel=2)
         return self.submit_verbose(fn, args, kwargs)
 
     def submit_verbose(
@@ -281,6 +292,19 @@ def _check_fit(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         signature.bind(*args, **kwargs)
     except TypeError as error:
         raise TypeError(f"{describe_call(fn, args, kwargs)}: {error}; it takes {signature}") from None
+
+
+def _takes(fn: Callable[..., Any], name: str) -> bool:
+    """Does a function have a parameter of this name, or take any keyword?"""
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # it does not tell: an unusual name is not its own
+        return False
+    return any(
+        parameter.kind is parameter.VAR_KEYWORD
+        or (parameter.name == name and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD))
+        for parameter in parameters
+    )
 
 
 class _Streamed:

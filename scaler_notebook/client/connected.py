@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import forks
 from ..engines.base import Engine
-from ..protocol.errors import DisconnectedError
+from ..protocol.errors import DisconnectedError, EngineLostError
 from ..protocol.messages import EngineStatus, Initializer
 from ..task import top_level
 from .exits import Exit
@@ -38,6 +38,8 @@ class Connected(ABC):
     initializer
         What comes before the first of its tasks in each process.
     """
+
+    _lost_error = EngineLostError  # what futures end with when the engine is lost
 
     def __init__(
         self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
@@ -169,7 +171,8 @@ class Connected(ABC):
                 self._session.raise_if_broken()
             if self._session is None or not self._session.alive:
                 top_level.refuse_at_top_level()
-                self._session = Session(self._new_engine(), weakref.ref(self), self._initializer)
+                engine = self._new_engine()
+                self._session = Session(engine, weakref.ref(self), self._initializer, self._lost_error)
                 # An executor that nobody holds takes no more tasks; those that it has run on.
                 weakref.finalize(self, self._session.finish_later).atexit = False
             return self._session

@@ -12,7 +12,7 @@ from typing import Any
 from .. import forks
 from ..agent.agent import Agent
 from ..engines.base import Engine
-from ..protocol.errors import DisconnectedError, ProtocolError
+from ..protocol.errors import DisconnectedError, EngineLostError, ProtocolError
 from ..protocol.messages import (
     ClientMessage,
     ClientShutdown,
@@ -68,6 +68,8 @@ class Connection:
         Not started yet.
     initializer
         What comes before its first task in each process; when it raises, the connection ends.
+    lost_error
+        What unfinished futures end with when the engine is lost, with the engine's own words.
 
     Raises
     ------
@@ -75,8 +77,14 @@ class Connection:
         The engine cannot be had; nothing is left running.
     """
 
-    def __init__(self, engine: Engine, initializer: Initializer | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        initializer: Initializer | None = None,
+        lost_error: type[EngineLostError] = EngineLostError,
+    ) -> None:
         self._engine = engine
+        self._lost_error = lost_error
         self._manager = FutureManager()
         self._client = secrets.token_hex(3)
         self._numbers = itertools.count(1)
@@ -290,6 +298,8 @@ class Connection:
     def _lost(self, why: BaseException | TaskResult) -> None:
         self._alive = False
         self._engine_ended = isinstance(why, BaseException)  # a broken initializer ends its own client alone
+        if isinstance(why, EngineLostError) and not isinstance(why, self._lost_error):
+            why = self._lost_error(*why.args)
         self._manager.lost(why)
         self._release_shutting()
         # Its process must be waited for, and not here: the agent's thread never blocks.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ..engines.base import Engine
+from ..protocol.errors import EngineLostError
 from ..protocol.messages import (
     Initializer,
     ObjectCreate,
@@ -40,19 +41,23 @@ class Session(Connection):
 
     Parameters
     ----------
-    engine, initializer
+    engine, initializer, lost_error
         As :class:`~.connection.Connection` has them.
     submitter
         Gives what submits further calls, to this session or a later one; None once that is gone.
     """
 
     def __init__(
-        self, engine: Engine, submitter: "Callable[[], Submitter | None]", initializer: Initializer | None = None
+        self,
+        engine: Engine,
+        submitter: "Callable[[], Submitter | None]",
+        initializer: Initializer | None = None,
+        lost_error: type[EngineLostError] = EngineLostError,
     ) -> None:
         self._submitter = submitter
         self._mutex = threading.Lock()
         self._objects: set[str] = set()  # ids of those that references are good for
-        super().__init__(engine, initializer)
+        super().__init__(engine, initializer, lost_error)
         nested.settle_in(self)
 
     def new_id(self) -> str:

@@ -35,6 +35,10 @@ class EngineLostError(DisconnectedError):
     """
 
 
+class EngineTimeoutError(EngineLostError, TimeoutError):
+    """The lost engine of a ``Client``: a TimeoutError too, which is what the client of OpenGRIS Scaler raises."""
+
+
 class WorkerDiedError(BrokenExecutor):
     """The process that ran the task died. Only that task fails; the executor goes on with a new process."""
 

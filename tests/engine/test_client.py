@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import pickle
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from scaler_notebook import (
     NotebookExecutor,
     Serializer,
 )
+from scaler_notebook.engines.embedded import connection_file
 
 
 def double(x: Any) -> Any:
@@ -141,6 +145,78 @@ def test_the_schedulers_death_is_told_by_name(cluster: LocalCluster, client: Cli
     cluster.kill_scheduler()
     with pytest.raises(DisconnectedError, match="engine"):
         running.result(SAFETY)
+
+
+def test_a_lost_engine_is_a_timeout_for_a_client_and_not_for_an_executor(cluster: LocalCluster, client: Client) -> None:
+    with NotebookExecutor(cluster.get_address()) as executor:
+        futures = [each.submit(time.sleep, 60) for each in (client, executor)]
+        for future in futures:
+            until_running(future)
+        cluster.kill_scheduler()
+        errors = [future.exception(SAFETY) for future in futures]
+    assert [type(error).__mro__.count(EngineLostError) for error in errors] == [1, 1]
+    assert [isinstance(error, TimeoutError) for error in errors] == [True, False]
+    assert str(errors[0]) == str(errors[1])
+
+
+def test_a_stopped_scheduler_counts_as_lost_after_timeout_seconds(cluster: LocalCluster) -> None:
+    address = cluster.get_address()
+    engine = connection_file.find(address)
+    assert engine is not None
+    with Client(address) as patient, Client(address, timeout_seconds=1) as impatient:
+        kept, lost = patient.submit(time.sleep, 0), impatient.submit(time.sleep, 60)
+        assert kept.result(SAFETY) is None
+        until_running(lost)
+        os.kill(engine.pid, signal.SIGSTOP)
+        try:
+            kept = patient.submit(double, 4)
+            with pytest.raises(EngineLostError, match="no sign of life for 1 s") as caught:
+                lost.result(SAFETY)
+            assert isinstance(caught.value, TimeoutError)
+            assert not kept.done()
+        finally:
+            os.kill(engine.pid, signal.SIGCONT)
+        assert kept.result(SAFETY) == 8
+        assert not impatient.unfinished()
+
+
+def test_time_in_which_nobody_listened_is_no_silence_of_the_engine(cluster: LocalCluster) -> None:
+    with Client(cluster.get_address(), timeout_seconds=2) as client:
+        agent = client._running_session()._agent
+        agent.call_soon(lambda: time.sleep(2.5))
+        assert client.submit(double, 4).result(SAFETY) == 8
+
+
+# ---------------------------------------------------------------------- options of older versions of Scaler
+
+
+def takes_profiling(x: int, profiling: bool = False) -> tuple[int, bool]:
+    return x, profiling
+
+
+def takes_anything(x: int, **options: bool) -> tuple[int, dict[str, bool]]:
+    return x, options
+
+
+@pytest.mark.parametrize(
+    "function", [double, functools.partial(add, 1), abs, int], ids=["function", "partial", "C", "type"]
+)
+def test_profiling_of_a_submit_is_ignored_with_one_warning(client: Client, function: Any) -> None:
+    with pytest.warns(UserWarning, match="profiling") as caught:
+        future = client.submit(function, 4, profiling=True)
+    assert [Path(warning.filename) for warning in caught] == [Path(__file__)]
+    assert future.result(SAFETY) == function(4)
+    assert future.profiling_info().duration_s >= 0
+
+
+def test_profiling_is_an_argument_of_a_function_that_takes_it(client: Client) -> None:
+    assert client.submit(takes_profiling, 4, profiling=True).result(SAFETY) == (4, True)
+    assert client.submit(takes_anything, 4, profiling=True).result(SAFETY) == (4, {"profiling": True})
+    with pytest.raises(TypeError, match="unexpected"):
+        client.submit(double, 4, profile=True)
+
+
+# ---------------------------------------------------------------------- workers, addresses, arguments
 
 
 def test_tasks_wait_for_workers_that_never_come_and_can_be_cancelled() -> None:

@@ -3,11 +3,12 @@
 import os
 import select
 import threading
+import time
 from asyncio import AbstractEventLoop
 
 from ...protocol.capabilities import as_dict
-from ...protocol.errors import EngineStartError
-from ...protocol.messages import PYTHON, ClientDisconnect, ClientHello, EngineHello
+from ...protocol.errors import EngineLostError, EngineStartError
+from ...protocol.messages import PYTHON, ClientDisconnect, ClientHello, EngineHello, EngineStatusRequest
 from ...task.current_task import current_task
 from ..base import Deliver, Lost
 from .address import checked
@@ -17,6 +18,7 @@ from .engine import SchedulerConnection
 from .transport import Keys
 
 ANSWER_TIMEOUT = 5.0  # seconds; an engine that lives answers in a millisecond
+BEATS = 4  # it is asked at least so often before it counts as lost
 
 
 class AttachedEngine(SchedulerConnection):
@@ -27,6 +29,10 @@ class AttachedEngine(SchedulerConnection):
     address
         As :attr:`~scaler_notebook.client.executor.NotebookExecutor.address` of the executor that started it, or of a
         :class:`~scaler_notebook.client.cluster.LocalCluster`.
+    heartbeat
+        After how many seconds it is asked for a sign of life again.
+    silence
+        After how many seconds without one it counts as lost; None: when it has ended, and not before.
 
     Raises
     ------
@@ -34,8 +40,12 @@ class AttachedEngine(SchedulerConnection):
         It is no address of an embedded engine.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, heartbeat: float = 1.0, silence: float | None = None) -> None:
         super().__init__()
+        self._silence = silence
+        self._beat_every = heartbeat if silence is None else min(heartbeat, silence / BEATS)
+        self._silent = 0.0  # seconds that the engine has said nothing while we listened
+        self._beaten: float | None = None  # when it was asked last
         self.address = checked(address)
         self.slots = 0
         self.capabilities: dict[str, int] = {}
@@ -84,6 +94,35 @@ class AttachedEngine(SchedulerConnection):
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         super().connect(loop, deliver, lost)
         self.send([ClientHello(os.getpid(), current_task().process)])
+        if self._silence is not None:
+            self._beat(loop, self._silence)
+
+    def _beat(self, loop: AbstractEventLoop, silence: float) -> None:
+        """Ask for a sign of life, unless there has been none for too long.
+
+        Time in which this process did not come to listen (it was stopped, or computed) is not the engine's silence.
+        """
+        self._drain()
+        if self._socket is None:
+            return
+        now = time.monotonic()
+        if self._heard:
+            self._heard, self._silent = False, 0.0
+        elif self._beaten is not None:
+            self._silent += min(now - self._beaten, 2 * self._beat_every)
+        if self._silent > silence:
+            self._fail(EngineLostError(self._silence_words(silence)))
+            return
+        self._beaten = now
+        self.send([EngineStatusRequest()])
+        loop.call_later(self._beat_every, self._beat, loop, silence)
+
+    def _silence_words(self, silence: float) -> str:
+        assert self._connection is not None
+        return (
+            f"the engine at {self.address} (process {self._connection.pid}) has given no sign of life for {silence:g} "
+            "s: it hangs, or it is stopped"
+        )
 
     def _endpoint(self) -> tuple[str, Keys | None]:
         assert self._connection is not None

@@ -53,6 +53,7 @@ class SchedulerConnection(ABC):
         self._mutex = threading.Lock()
         self._on_their_way: dict[str, deque[str]] = {}  # keys of objects that the engine has not taken over, by id
         self._coming_back = False
+        self._heard = False  # something has arrived since that was cleared
         self._returned: list[int] = []  # the engine's descriptors that we have mapped
 
     @abstractmethod
@@ -125,6 +126,7 @@ class SchedulerConnection(ABC):
             return
         end = math.inf if everything else time.monotonic() + TURN
         for frames in received(self._socket, plain=1, writable=True):
+            self._heard = True
             try:
                 messages = ENGINE_CODEC.decode(frames, self._malformed)
             except ProtocolError as error:
