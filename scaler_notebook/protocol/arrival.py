@@ -22,9 +22,10 @@ import cloudpickle
 MAIN = "__main__"
 
 # cloudpickle's own: the classes that have been pickled or loaded here, by the id that they have in pickles.
-_classes_by_id: Any = getattr(cloudpickle.cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+_classes_by_id: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
 
 _complete: "weakref.WeakSet[type]" = weakref.WeakSet()  # classes that have their state here
+_NOTHING = contextlib.nullcontext()
 _here = threading.local()  # ``arrival``: what this thread loads at the moment
 
 
@@ -78,6 +79,11 @@ def loading_an_input() -> contextlib.AbstractContextManager[None]:
     return arrival._input() if arrival is not None else contextlib.nullcontext()
 
 
+def class_id(cls: type) -> str:
+    """The id under which a class is found again wherever it has arrived."""
+    return str(cloudpickle.cloudpickle._get_or_create_tracker_id(cls))
+
+
 def is_here(cls: type) -> None:
     """A class is at home here, or has arrived: from now on no result changes its state."""
     with contextlib.suppress(TypeError):  # a metaclass without a hash
@@ -112,13 +118,12 @@ def namespace(module: str, own: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_class(
-    home: tuple[str, str] | None, qualname: str, maker: Callable[..., type], arguments: tuple[Any, ...]
+    home: tuple[str, str] | None, qualname: str, class_id: str, maker: Callable[..., type], arguments: tuple[Any, ...]
 ) -> type:
     """A class without its state; in a task, under its own name where pickle will look for it (cf. :func:`home_of`)."""
-    *_, tracker_id, _ = arguments
-    cls: type | None = _classes_by_id.get(tracker_id)
+    cls: type | None = _classes_by_id.get(class_id)
     if cls is None:  # else cloudpickle would make it once more, and tell its base class so, before it finds it
-        with _without_hooks(arguments):
+        with _without_hooks(arguments) if maker is cloudpickle.cloudpickle._make_skeleton_class else _NOTHING:
             cls = maker(*arguments)
         cls.__qualname__ = qualname  # cloudpickle leaves it out
     _bind(home, cls)
@@ -137,13 +142,12 @@ def _without_hooks(arguments: tuple[Any, ...]) -> Iterator[None]:
     """
     metaclass, _, bases, *_ = arguments
     removed = []
-    if isinstance(metaclass, type):  # of an Enum the first argument are its bases
-        ancestors = [each for base in types.resolve_bases(bases) for each in base.__mro__]
-        hooks = [(each, name) for each in metaclass.__mro__ for name in OF_METACLASSES]
-        for owner, name in [*hooks, *((each, "__init_subclass__") for each in ancestors)]:
-            if name in vars(owner) and _is_complete(owner):
-                removed.append((owner, name, vars(owner)[name]))
-                type.__delattr__(owner, name)
+    ancestors = [each for base in types.resolve_bases(bases) for each in base.__mro__]
+    hooks = [(each, name) for each in metaclass.__mro__ for name in OF_METACLASSES]
+    for owner, name in [*hooks, *((each, "__init_subclass__") for each in ancestors)]:
+        if name in vars(owner) and _is_complete(owner):
+            removed.append((owner, name, vars(owner)[name]))
+            type.__delattr__(owner, name)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import pickle
 import types
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from . import pickler
+from . import pickler, reduced_arrays, references
 from .errors import TaskSerializationError
 from .messages import Buffer, Payload, SegmentRef
 
@@ -29,13 +30,15 @@ def dump(value: Any) -> Payload:
 
     Raises
     ------
+    PicklingError
+        The pickle still names something in ``__main__``, so it could not be loaded.
     Exception
         Whatever the value's own pickling raises.
     """
     buffers: list[Buffer] = []
     keep_in_band = out_of_band(buffers)
     try:
-        data = pickle.dumps(value, pickler.PROTOCOL, buffer_callback=keep_in_band)
+        data = _plain(value, keep_in_band)
         by_value = ("__main__", *cloudpickle.list_registry_pickle_by_value())
         if not any(name.encode() in data for name in by_value):
             return Payload(data, tuple(buffers))
@@ -43,6 +46,8 @@ def dump(value: Any) -> Payload:
         pass
     buffers.clear()
     data = pickler.dumps(value, keep_in_band)
+    if names := references.names_of_main(data, buffers):
+        raise pickle.PicklingError(f"it is found as {names[0]} in __main__, which tasks do not share with the notebook")
     return Payload(data, tuple(buffers))
 
 
@@ -60,6 +65,17 @@ def out_of_band(buffers: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
         return False
 
     return keep_in_band
+
+
+def _plain(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+    """What the standard pickler makes of a value, with the data of such libraries out of band as keep it in band."""
+    if (table := reduced_arrays.dispatch_table()) is None:
+        return pickle.dumps(value, pickler.PROTOCOL, buffer_callback=buffer_callback)
+    with io.BytesIO() as file:
+        plain = pickle.Pickler(file, pickler.PROTOCOL, buffer_callback=buffer_callback)
+        plain.dispatch_table = table
+        plain.dump(value)
+        return file.getvalue()
 
 
 def load(payload: Payload) -> Any:
@@ -130,8 +146,19 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         code = value.__code__
         scope = value.__globals__
         yield from ((f" → global {name!r}", scope[name]) for name in code.co_names if name in scope)
-    elif isinstance(attributes := getattr(value, "__dict__", None), dict) and not isinstance(value, type):
+    elif isinstance(value, type):
+        if value.__module__ == "__main__":
+            yield from (
+                (f".{name}", child) for name, child in vars(value).items() if name not in ("__dict__", "__weakref__")
+            )
+    elif isinstance(attributes := getattr(value, "__dict__", None), dict):
         yield from ((f".{name}", child) for name, child in attributes.items())
+    if isinstance(value, classmethod | staticmethod):
+        yield ".__func__", value.__func__
+    elif isinstance(value, property):
+        yield ".fget", value.fget
+    elif type(value).__module__ == "__main__":
+        yield " → its class", type(value)
     for name in (name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ()) if hasattr(value, name)):
         yield f".{name}", getattr(value, name)
 

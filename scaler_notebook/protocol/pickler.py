@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import cloudpickle
 
-from . import arrival, exception_parts, tracebacks
+from . import arrival, exception_parts, reducers, tracebacks
 
 PROTOCOL = 5
 
@@ -58,7 +58,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
                 return own
         if kind is FunctionType:
             self._note_namespace(obj.__globals__)
-        reduced = super().reducer_override(obj)
+        reduced = reducers.reduce(obj)
+        if reduced is NotImplemented:
+            reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple) or len(reduced) != 6:
             return reduced
         maker, arguments, state, _, _, setter = reduced
@@ -66,7 +68,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
         if isinstance(obj, type):
             arrival.is_here(obj)
-            made_of = (home, _unshared(obj.__qualname__), maker, arguments)
+            made_of = (home, _unshared(obj.__qualname__), arrival.class_id(obj), maker, arguments)
             return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
         if kind is FunctionType and home is not None:
             return arrival.make_function, (home, maker, arguments), state, None, None, setter

@@ -54,6 +54,30 @@ def test_is_an_executor_of_the_standard_library(executor: NotebookExecutor) -> N
     assert list(concurrent.futures.as_completed([future], SAFETY)) == [future]
 
 
+def test_what_a_notebook_decorates_travels_and_comes_back(executor_of_one: NotebookExecutor) -> None:
+    names = notebook_cell(
+        "import enum, functools\n"
+        "@functools.cache\n"
+        "def fib(n):\n"
+        "    return n if n < 2 else fib(n - 1) + fib(n - 2)\n"
+        "class Planet(enum.Enum):\n"
+        "    EARTH = 5.9, 6.3\n"
+        "    MARS = 6.4, 3.3\n"
+        "    def __init__(self, mass, radius):\n"
+        "        self.mass = mass\n"
+        "class Mode(enum.IntFlag):\n"
+        "    R, W, RW = 4, 2, 6\n"
+        "def asked(planet, mode):\n"
+        "    return planet, planet.mass, planet is Planet.MARS, mode is Mode.RW, Mode.R | mode, fib(30)\n"
+    )
+    planet, mode = names["Planet"], names["Mode"]
+    for _ in range(2):
+        answer = executor_of_one.submit(names["asked"], planet.MARS, mode.RW).result(SAFETY)
+        assert answer == (planet.MARS, 6.4, True, True, mode.RW, 832040)
+        assert answer[0] is planet.MARS
+    assert executor_of_one.submit(names["fib"], 20).result(SAFETY) == 6765
+
+
 def test_keyword_arguments_and_partials(executor: NotebookExecutor) -> None:
     assert executor.submit(int, "ff", base=16).result(SAFETY) == 255
     assert executor.submit(functools.partial(pow, 2), 10).result(SAFETY) == 1024

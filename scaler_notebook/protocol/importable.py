@@ -1,0 +1,20 @@
+"""Which objects a task process finds by name, in a module."""
+
+import sys
+from typing import Any
+
+import cloudpickle
+
+
+def importable(obj: Any, name: str | None) -> bool:
+    """Is an object found under its name, in a module that is not the notebook and does not travel by value?"""
+    module = getattr(obj, "__module__", None)
+    if not isinstance(module, str) or module == "__main__" or not isinstance(name, str):
+        return False
+    found: Any = sys.modules.get(module)
+    by_value = cloudpickle.list_registry_pickle_by_value()
+    if found is None or (by_value and any(f"{module}.".startswith(f"{each}.") for each in by_value)):
+        return False
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is obj

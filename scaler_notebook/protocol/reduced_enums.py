@@ -1,0 +1,141 @@
+"""Enums of the notebook, by value: made again member by member, without the code that made them.
+
+cloudpickle calls ``Enum`` with the members' values, before the class has its methods. So attributes that ``__init__``
+or ``__new__`` gave are missing, and so are aliases. Here the class is made empty, then it gets members, which are found
+by name, and at last all that may refer to the class in turn: values, methods, whatever else a member has.
+"""
+
+import copyreg
+import enum
+from enum import Enum
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+from .importable import importable
+
+# Of the class or of a member: what cannot refer to the class, and is there from the start.
+_PLAIN = (int, str, float, bytes, bool, type(None), *([enum.FlagBoundary] if hasattr(enum, "FlagBoundary") else ()))
+_MADE = ("__dict__", "__weakref__", "__module__", "__qualname__", "_member_map_", "_value2member_map_", "_member_type_")
+
+
+def reduce_class(cls: Any) -> Any:
+    """Reduce an enum to its skeleton and, once that exists, the rest."""
+    if importable(cls, cls.__qualname__) or cls.__module__ == "enum":
+        return NotImplemented
+    members = _members(cls)
+    numbers = {id(member): number for number, member in enumerate(members)}
+    names = {name: numbers[id(member)] for name, member in cls._member_map_.items()}
+    plain: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    stored: dict[str, int] = {}
+    for name, value in vars(cls).items():
+        if id(value) in numbers:
+            stored[name] = numbers[id(value)]
+        elif name not in _MADE:
+            (plain if _is_plain(value) else rest)[name] = value
+    attributes = [_attributes(member) for member in members]
+    skeletons = [
+        (_arguments(cls, member), {name: value for name, value in each.items() if _is_plain(value)})
+        for member, each in zip(members, attributes, strict=True)
+    ]
+    later = [{name: value for name, value in each.items() if not _is_plain(value)} for each in attributes]
+    made = (
+        type(cls),
+        cls.__name__,
+        cls.__bases__,
+        {"__module__": cls.__module__, "__qualname__": cls.__qualname__},
+        cls._member_type_,
+        (plain, skeletons, names, stored),
+        cloudpickle._get_or_create_tracker_id(cls),
+    )
+    return _make_class, made, (rest, later), None, None, _set_class
+
+
+def reduce_member(member: Any) -> Any:
+    """Reduce a member to its class and its name, a combination of flags to its value."""
+    cls = type(member)
+    if importable(cls, cls.__qualname__):
+        return NotImplemented
+    name = member._name_
+    if cls._member_map_.get(name) is member:
+        return _member, (cls, name)
+    return cls, (member._value_,)
+
+
+def _member(cls: Any, name: str) -> Any:
+    return cls._member_map_[name]
+
+
+def _members(cls: Any) -> list[Enum]:
+    """Each member once, in the order of definition."""
+    return list({id(member): member for member in cls._member_map_.values()}.values())
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in _PLAIN or (type(value) is list and all(type(each) in _PLAIN for each in value))
+
+
+def _attributes(member: Any) -> dict[str, Any]:
+    attributes = {name: value for name, value in vars(member).items() if name != "__objclass__"}
+    slots = copyreg._slotnames(type(member))  # type: ignore[attr-defined]
+    return attributes | {name: getattr(member, name) for name in slots if hasattr(member, name)}
+
+
+def _arguments(cls: Any, member: Any) -> tuple[Any, ...]:
+    """What the type that the enum is mixed with needs, e.g. the number of a member of an ``IntEnum``."""
+    base = cls._member_type_
+    if base.__new__ is object.__new__:
+        return ()
+    if hasattr(base, "__getnewargs__"):
+        return tuple(base.__getnewargs__(member))
+    function, arguments = base.__reduce_ex__(member, 4)[:2]
+    return tuple(arguments[1:] if function is copyreg.__newobj__ else arguments)  # type: ignore[attr-defined]
+
+
+def _make_class(
+    metaclass: Any, name: str, bases: Any, where: dict[str, Any], base: Any, skeleton: Any, tracker_id: str
+) -> Any:
+    if (known := cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)) is not None:
+        return known
+    plain, skeletons, names, stored = skeleton
+    cls: Any = type.__new__(metaclass, name, bases, where)
+    members = []
+    for arguments, attributes in skeletons:
+        member = base.__new__(cls, *arguments)
+        member.__objclass__ = cls
+        _set_attributes(member, attributes)
+        members.append(member)
+    by_name = {name: members[number] for name, number in names.items()}
+    own = {**plain, **{name: members[number] for name, number in stored.items()}}
+    for attribute, value in {**own, "_member_type_": base, "_member_map_": by_name, "_value2member_map_": {}}.items():
+        type.__setattr__(cls, attribute, value)
+    _index_values(cls)
+    type.__setattr__(cls, "_is_skeleton_", True)
+    return cloudpickle._lookup_class_or_track(tracker_id, cls)
+
+
+def _set_class(cls: Any, state: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+    if "_is_skeleton_" not in vars(cls):  # it had been here before, and is what it is
+        return
+    rest, later = state
+    for name, value in rest.items():
+        type.__setattr__(cls, name, value)
+    for member, attributes in zip(_members(cls), later, strict=True):
+        _set_attributes(member, attributes)
+    _index_values(cls)
+    type.__delattr__(cls, "_is_skeleton_")
+
+
+def _set_attributes(member: Any, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        object.__setattr__(member, name, value)
+
+
+def _index_values(cls: Any) -> None:
+    """So that ``cls(value)`` finds the members that have their values already."""
+    for member in _members(cls):
+        try:
+            cls._value2member_map_.setdefault(vars(member)["_value_"], member)
+        except (KeyError, TypeError):  # not there yet, or not hashable: then Enum compares them one by one
+            continue

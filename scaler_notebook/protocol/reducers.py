@@ -1,0 +1,200 @@
+"""Objects that the picklers know by their name in ``__main__`` only, or not at all: how each is taken apart.
+
+The kernel's ``__main__`` is not the task's, so what a notebook defines has to travel by value. cloudpickle does so with
+functions and classes; this module does so with the rest: caches, dispatching functions, enums, types of ``typing`` and
+``ctypes``, and other objects of the standard library. What modules define keeps travelling by reference.
+"""
+
+import contextvars
+import copyreg
+import ctypes
+import dataclasses
+import functools
+import gc
+import struct
+import threading
+import weakref
+from collections.abc import Callable
+from enum import EnumMeta
+from types import FunctionType
+from typing import Any
+
+from . import reduced_arrays, reduced_enums, reduced_types
+from .importable import importable
+
+# The code of every function that ``singledispatch`` returns.
+_DISPATCHING = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
+_SINGLETONS = {id(one): name for name, one in vars(dataclasses).items() if name in ("MISSING", "_HAS_DEFAULT_FACTORY")}
+_METATYPE = type(type(ctypes.Structure))
+_NO_VALUE = "no value"
+
+
+def reduce(obj: Any) -> Any:
+    """How to take an object apart: what a ``__reduce__`` returns, or ``NotImplemented`` for what others know better."""
+    kind = type(obj)
+    if kind is FunctionType:
+        return _dispatching(obj) if obj.__code__ is _DISPATCHING else NotImplemented
+    if kind is type or kind is _METATYPE:
+        return reduced_types.METACLASSES.get(obj, NotImplemented)
+    if reducer := _REDUCERS.get(kind):
+        return reducer(obj)
+    module = getattr(kind, "__module__", None)
+    if reducer := _REDUCERS_BY_NAME.get((module, kind.__name__)):
+        return reducer(obj)
+    for kinds, reducer in _FAMILIES:
+        if isinstance(obj, kinds):
+            return reducer(obj)
+    if isinstance(kind, EnumMeta):
+        return reduced_enums.reduce_member(obj)
+    if module == "__main__" and _reduction(kind) != _reduction(object):
+        return _with_its_own_reduction(obj)
+    return NotImplemented
+
+
+def _reduction(cls: Any) -> tuple[Any, Any]:
+    return cls.__reduce__, cls.__reduce_ex__
+
+
+# ---------------------------------------------------------------------- functools
+
+
+def _cached(wrapper: Any) -> Any:
+    """A function under ``cache`` or ``lru_cache``; it arrives with its cache empty."""
+    if importable(wrapper, getattr(wrapper, "__qualname__", None)):
+        return NotImplemented
+    # ``__wrapped__`` may be another one, put there by ``functools.wraps``. The collector knows what is called: the
+    # object before the mark that parts positional from keyword arguments in the keys.
+    parts = gc.get_referents(wrapper)
+    function = parts[max(i for i, part in enumerate(parts) if type(part) is object) - 1]
+    parameters = wrapper.cache_parameters()
+    attributes = {name: value for name, value in vars(wrapper).items() if name != "cache_parameters"}
+    if attributes.get("__wrapped__") is function:
+        del attributes["__wrapped__"]
+    return _make_cached, (function, parameters["maxsize"], parameters["typed"]), attributes
+
+
+def _make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def _dispatching(wrapper: Any) -> Any:
+    """A function under ``singledispatch``: the default one at once, the others once the function itself exists."""
+    if importable(wrapper, wrapper.__qualname__):
+        return NotImplemented
+    default = wrapper.registry[object]
+    others = [(cls, function) for cls, function in wrapper.registry.items() if cls is not object]
+    made = vars(functools.singledispatch(default))
+    attributes = {name: value for name, value in vars(wrapper).items() if name not in made}
+    return functools.singledispatch, (default,), (others, attributes), None, None, _set_dispatching
+
+
+def _set_dispatching(wrapper: Any, state: tuple[list[tuple[type, Any]], dict[str, Any]]) -> None:
+    others, attributes = state
+    for cls, function in others:
+        wrapper.register(cls, function)
+    vars(wrapper).update(attributes)
+
+
+def _cached_property(prop: Any) -> Any:
+    """A ``cached_property``: before Python 3.12 it has a lock."""
+    state = vars(prop).copy()
+    return _make_cached_property, (type(prop), state.pop("lock", None) is not None), state
+
+
+def _make_cached_property(cls: Any, locked: bool) -> Any:
+    prop = cls.__new__(cls)
+    if locked:
+        prop.lock = threading.RLock()
+    return prop
+
+
+# ---------------------------------------------------------------------- descriptors
+
+
+def _property(prop: Any) -> Any:
+    if type(prop) is property:
+        return NotImplemented
+    return _make_property, (type(prop), prop.fget, prop.fset, prop.fdel, prop.__doc__), _attributes(prop)
+
+
+def _make_property(cls: Any, *parts: Any) -> Any:
+    made = cls.__new__(cls)
+    property.__init__(made, *parts)
+    return made
+
+
+def _method(method: Any) -> Any:
+    if type(method) in (classmethod, staticmethod):
+        return NotImplemented
+    return _make_method, (type(method), method.__func__), _attributes(method)
+
+
+def _make_method(cls: Any, function: Any) -> Any:
+    base: Any = classmethod if issubclass(cls, classmethod) else staticmethod
+    made = cls.__new__(cls, function)
+    base.__init__(made, function)
+    return made
+
+
+def _attributes(obj: Any) -> dict[str, Any] | None:
+    return {name: value for name, value in getattr(obj, "__dict__", {}).items() if name != "__wrapped__"} or None
+
+
+# ---------------------------------------------------------------------- other objects
+
+
+def _context_variable(var: contextvars.ContextVar[Any]) -> Any:
+    """A context variable, with its default and the value it has here."""
+    try:
+        default = contextvars.Context().run(var.get)
+        defaults: tuple[Any, ...] = (default,)
+    except LookupError:
+        defaults = ()
+    value = var.get(_NO_VALUE)
+    values = () if value is _NO_VALUE or (defaults and value is defaults[0]) else (value,)
+    return _make_context_variable, (var.name, *defaults), values or None, None, None, _set_context_variable
+
+
+def _make_context_variable(name: str, *default: Any) -> Any:
+    return contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+
+
+def _set_context_variable(var: contextvars.ContextVar[Any], state: tuple[Any, ...]) -> None:
+    var.set(*state)
+
+
+def _with_its_own_reduction(obj: Any) -> Any:
+    """An object of a notebook's class that says itself how it is reduced.
+
+    Some say a name, for they are the only one of their class; such an object travels as any other of its class would.
+    """
+    reduced = obj.__reduce_ex__(5)
+    if not isinstance(reduced, str):
+        return reduced
+    if importable(obj, reduced):
+        return NotImplemented
+    cls = type(obj)
+    return copyreg.__newobj__, (cls,), getattr(obj, "__dict__", None) or None  # type: ignore[attr-defined]
+
+
+def _singleton(obj: Any) -> Any:
+    """A mark of ``dataclasses``, which its code compares by identity."""
+    return _SINGLETONS.get(id(obj), NotImplemented)
+
+
+_REDUCERS: dict[type, Callable[[Any], Any]] = {
+    type(functools.lru_cache(lambda: None)): _cached,
+    contextvars.ContextVar: _context_variable,
+    struct.Struct: lambda obj: (struct.Struct, (obj.format,)),
+    weakref.WeakKeyDictionary: lambda obj: (weakref.WeakKeyDictionary, (dict(obj),)),
+    weakref.WeakValueDictionary: lambda obj: (weakref.WeakValueDictionary, (dict(obj),)),
+    **{type(getattr(dataclasses, name)): _singleton for name in _SINGLETONS.values()},
+}
+_REDUCERS_BY_NAME: dict[tuple[Any, str], Callable[[Any], Any]] = {**reduced_types.REDUCERS, **reduced_arrays.REDUCERS}
+_FAMILIES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (EnumMeta, reduced_enums.reduce_class),
+    (reduced_types.CTYPES, reduced_types.reduce_ctype),
+    (functools.cached_property, _cached_property),
+    (property, _property),
+    ((classmethod, staticmethod), _method),
+)

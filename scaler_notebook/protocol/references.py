@@ -1,0 +1,69 @@
+"""Which names of ``__main__`` a pickle refers to, found without running what the pickle says."""
+
+import functools
+import io
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+SMALL = 16 * 1024  # bytes; what was found in a pickle up to this size is remembered, for functions come again and again
+
+
+def names_of_main(data: bytes, buffers: Sequence[Any] = ()) -> tuple[str, ...]:
+    """The names that a pickle looks up in ``__main__`` when it is loaded.
+
+    A text that says ``__main__``, such as a function's ``__module__``, looks nothing up. A pickle that cannot be read
+    in this way gives no names.
+    """
+    if b"__main__" not in data:
+        return ()
+    if len(data) <= SMALL and not buffers:
+        return _remembered(data)
+    return _names(data, buffers)
+
+
+def _names(data: bytes, buffers: Sequence[Any] = ()) -> tuple[str, ...]:
+    reader = _Reader(io.BytesIO(data), buffers=buffers)
+    reader.names = {}
+    try:
+        reader.load()
+    except Exception:
+        return ()
+    return tuple(reader.names)
+
+
+_remembered = functools.lru_cache(maxsize=256)(_names)
+
+
+class _MetaAnything(type):
+    """The class of :class:`_Anything`: to call that, to fill it or to go through it has no effect."""
+
+    def __call__(cls, *_: Any, **__: Any) -> Any:
+        return cls
+
+    def __setitem__(cls, _: Any, __: Any) -> None:
+        pass
+
+    def __iter__(cls) -> Iterator[Any]:
+        return iter(())
+
+
+class _Anything(metaclass=_MetaAnything):
+    """Stands for all that a pickle names, and for all that it makes of these; some of it has to be a class."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return cls
+
+    __setstate__ = extend = append = add = update = staticmethod(id)  # takes an object, and is quick
+
+
+class _Reader(pickle.Unpickler):
+    """Goes through a pickle and notes what it names in ``__main__``."""
+
+    names: dict[str, None]
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Nothing that is named is looked up, so nothing is imported and no code but ours runs."""
+        if module == "__main__":
+            self.names[name] = None
+        return _Anything

@@ -1,0 +1,74 @@
+"""What a notebook defines with decorators, enums, generics and the like gives the same in another process."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fresh_interpreter import FreshInterpreter, defined, notebook
+
+from scaler_notebook.protocol import payloads
+
+CELLS = Path(__file__).parents[1] / "support" / "travelling_cells.txt"
+
+
+def cells() -> Iterator[tuple[str, str, str]]:
+    """The name of each cell that this Python can read, what it defines, and what is asked of that."""
+    _, *found = CELLS.read_text().split("# %% ")
+    for cell in found:
+        name, source = cell.split("\n", 1)
+        since = re.match(r"\[3\.(\d+)\] ", name)
+        if since is None or sys.version_info >= (3, int(since[1])):
+            question = ast.parse(source).body[-1]
+            lines = source.splitlines(keepends=True)
+            yield name, "".join(lines[: question.lineno - 1]), "".join(lines[question.lineno - 1 :]).strip()
+
+
+def asked(definitions: str, question: str) -> str:
+    """A cell that defines a function, ``asked``, which answers the question."""
+    return f"{definitions}\ndef asked():\n    return repr({question})\n"
+
+
+CASES = [pytest.param(definitions, question, id=name) for name, definitions, question in cells()]
+
+
+@pytest.fixture(scope="module")
+def interpreters() -> Iterator[list[FreshInterpreter]]:
+    started = [FreshInterpreter() for _ in range(2)]
+    yield started
+    for each in started:
+        each.end()
+
+
+@pytest.mark.parametrize(("definitions", "question"), CASES)
+def test_a_function_finds_it_in_the_task(definitions: str, question: str, interpreters: list[FreshInterpreter]) -> None:
+    with notebook(asked(definitions, question)) as names:
+        payload = payloads.dump(names["asked"])
+        assert interpreters[0].call(payload) == names["asked"]()
+
+
+@pytest.mark.parametrize(("definitions", "question"), CASES)
+def test_it_arrives_as_an_argument(definitions: str, question: str, interpreters: list[FreshInterpreter]) -> None:
+    with notebook(definitions) as names:
+        payload = payloads.dump(defined(names))
+        assert interpreters[0].evaluate(payload, f"repr({question})") == eval(f"repr({question})", names)
+
+
+@pytest.mark.parametrize(("definitions", "question"), CASES)
+def test_a_task_can_send_it_on(definitions: str, question: str, interpreters: list[FreshInterpreter]) -> None:
+    with notebook(asked(definitions, question)) as names:
+        payload = payloads.dump(names["asked"])
+        assert interpreters[1].call(interpreters[0].sent_on(payload)) == names["asked"]()
+
+
+@pytest.mark.parametrize(("definitions", "question"), CASES)
+def test_it_comes_back_as_what_was_sent(definitions: str, question: str, interpreters: list[FreshInterpreter]) -> None:
+    """Classes, enums and variables of types are the notebook's own again, so that ``is`` and ``isinstance`` hold."""
+    with notebook(definitions) as names:
+        sent = {name: value for name, value in defined(names).items() if issubclass(type(value), type)}
+        back = payloads.load(interpreters[0].sent_on(payloads.dump(sent)))
+        assert {name: value is sent[name] for name, value in back.items()} == dict.fromkeys(sent, True)
