@@ -1,5 +1,6 @@
 """Which version of a file the notebook has imported: what the file was when the import system found it."""
 
+import ast
 import os
 import sys
 from collections.abc import Sequence
@@ -8,9 +9,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TypeAlias
-from zlib import crc32
 
-from ..protocol.installation import file_stamp, is_installed
+from ..protocol.installation import file_stamp, file_sum, is_installed
 
 Version: TypeAlias = tuple[str, int | None]  # the stamp of a file, and a sum of its bytes; None if it is not known
 
@@ -42,11 +42,26 @@ def version(file: str, spec: ModuleSpec | None = None) -> Version:
     stamp = file_stamp(file)
     if spec is not None and _was_edited(file, spec):
         return stamp + " and before", None
+    return stamp, file_sum(file)
+
+
+def imported_by(file: str, name: str) -> frozenset[str]:
+    """The names of all that the source of a module imports, and of what it may import as a part of that."""
     try:
         with open(file, "rb") as content:
-            return stamp, crc32(content.read())
-    except OSError:
-        return "gone", None
+            tree = ast.parse(content.read())
+    except (OSError, ValueError, SyntaxError):
+        return frozenset()
+    package = name if os.path.basename(file).startswith("__init__.") else name.rpartition(".")[0]
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(package.split(".")[: len(package.split(".")) + 1 - node.level]) if node.level else ""
+            whole = ".".join(filter(None, (above, node.module)))
+            names.update({whole}, (f"{whole}.{each.name}" for each in node.names))
+    return frozenset(names)
 
 
 def _was_edited(file: str, spec: ModuleSpec) -> bool:

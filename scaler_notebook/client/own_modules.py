@@ -6,6 +6,7 @@ module.
 """
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ from importlib.machinery import (
 )
 from types import FunctionType, ModuleType
 from typing import Any
+from zipimport import zipimporter
 
 import cloudpickle
 
 from ..protocol.installation import file_stamp, own_location
-from .module_versions import Version, version, watch_imports
+from .module_versions import Version, imported_by, version, watch_imports
 
 _LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
 _NOT_OURS = ("__main__", "__mp_main__")
@@ -38,23 +40,15 @@ class _Known:
         self.spec = _attribute(module, "__spec__")
         self.file = where if where == _attribute(module, "__file__") else ""
         self.directories = tuple(each for each in _attribute(module, "__path__") or () if isinstance(each, str))
-        self.why = "" if self._can_be_found(name, where) else BY_HAND  # it must travel by value
+        self.why = "" if self._can_be_found(where) else BY_HAND  # it must travel by value
         self.version: Version = version(self.file, self.spec) if self.file and not self.why else ("", None)
         self.stamp = self.version[0]
-        self.edited = False
+        self.edited = bool(self.file) and not self.why and self.version[1] is None
+        self._imports: frozenset[str] | None = None
 
-    def _can_be_found(self, name: str, where: str) -> bool:
-        """Can a task import it, given its name and where it is?"""
-        if self.spec is None or not where:
-            return False
-        if not self.file:
-            return True  # a namespace package
-        if type(self.spec.loader) in _LOADERS:
-            return True
-        if type(self.spec.loader).__name__ != "zipimporter":
-            return False
-        found = PathFinder.find_spec(name, None)
-        return found is not None and found.origin == self.file
+    def _can_be_found(self, where: str) -> bool:
+        """Can a task import it, given where it is? A namespace package has no file."""
+        return self.spec is not None and bool(where) and (not self.file or type(self.spec.loader) in _LOADERS)
 
     def look(self) -> bool:
         """Has anything happened to its file since the last look?"""
@@ -64,11 +58,18 @@ class _Known:
         if now == self.stamp:
             return False
         self.stamp = now
-        self.edited = version(self.file)[1] != self.version[1]
+        found = version(self.file)
+        self.edited = found[1] != self.version[1]
+        if not self.edited:
+            self.version = found
         return True
 
     def uses(self, names: set[str]) -> str:
-        """The name of one of these modules that this one refers to; empty if to none."""
+        """The name of one of these modules that this one imports or refers to; empty if there is none."""
+        if self._imports is None:
+            self._imports = imported_by(self.file, self.module.__name__) if self.file else frozenset()
+        if imported := sorted(self._imports & names):
+            return imported[0]
         for value in list(object.__getattribute__(self.module, "__dict__").values()):
             if isinstance(value, ModuleType):
                 name = value.__name__
@@ -116,7 +117,7 @@ class OwnModules:
             where = own_location(module)
             if name in _NOT_OURS or _attribute(module, "__name__") != name:
                 continue
-            if not (where or _is_made(name, module, modules)):
+            if not (where or _is_made(name, module, modules)) or _is_in_archive(name, where):
                 continue
             known = before.get(name)
             if known is None or known.module is not module or known.spec is not _attribute(module, "__spec__"):
@@ -134,7 +135,10 @@ class OwnModules:
                     by_value[name] = f"it uses the module {used!r}, and of that: {by_value[used]}"
                     grows = True
             names = set(by_value)
-        found = {name: by_value.get(name) or [known.file, *known.directories] for name, known in self._known.items()}
+        found = {
+            name: [by_value.get(name, ""), known.file, *known.version, *known.directories]
+            for name, known in self._known.items()
+        }
         self.text = json.dumps(found) if found else ""
         self._register(names)
 
@@ -187,6 +191,15 @@ def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
     if library or top is module or top is None:
         return not library
     return bool(own_location(top)) or _is_made(name.partition(".")[0], top, modules)
+
+
+def _is_in_archive(name: str, where: str) -> bool:
+    """Is it in an archive, where the path leads from any directory?"""
+    if not os.path.isabs(where) or type(_attribute(sys.modules.get(name), "__loader__")) is not zipimporter:
+        return False
+    package = _attribute(sys.modules.get(name.rpartition(".")[0]), "__path__")
+    found = PathFinder.find_spec(name, package)
+    return found is not None and found.origin == where
 
 
 OWN_MODULES = OwnModules()  # of this process

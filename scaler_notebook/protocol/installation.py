@@ -5,6 +5,7 @@ import site
 import sysconfig
 from collections.abc import Iterable
 from contextlib import suppress
+from zlib import crc32
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -53,6 +54,15 @@ def installed_first(path: Iterable[object]) -> list[str]:
     """The entries of ``sys.path``, so that no file of the user's is found instead of one that is installed."""
     entries = [os.path.abspath(entry) for entry in path if isinstance(entry, str)]
     return sorted(entries, key=lambda entry: not is_installed(entry))
+
+
+def file_sum(file: str) -> int | None:
+    """A sum of a file's bytes, to tell whether it is the same; None if there is none."""
+    try:
+        with open(file, "rb") as content:
+            return crc32(content.read())
+    except OSError:
+        return None
 
 
 def file_stamp(file: str) -> str:

@@ -138,9 +138,9 @@ class ClientContext:
     environment
         ``NAME=value``, all of them.
     modules
-        As JSON, the user's modules that the client has imported, by name: ``[file, directory, …]`` (the directories
-        of a package; the file is empty where there is none), or the reason why a task cannot import it, as a text.
-        It names no module of the installation.
+        As JSON, the user's modules that the client has imported, by name: ``[reason, file, stamp, sum, directory, …]``.
+        The reason is why a task cannot import it, or empty. The file is empty where there is none; its stamp and the
+        sum of its bytes are those of when the client imported it. The directories are a package's.
     initializer
         What comes before the first of them in each process.
     authkey

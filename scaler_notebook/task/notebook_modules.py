@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from types import ModuleType
 
-from ..protocol.installation import is_installed
+from ..protocol.installation import file_stamp, file_sum, is_installed
 
 
 class NotebookModules(MetaPathFinder):
@@ -19,7 +19,7 @@ class NotebookModules(MetaPathFinder):
 
     def __init__(self) -> None:
         self._text = ""
-        self._known: dict[str, list[str] | str] = {}
+        self._known: dict[str, tuple[str, str, str, int | None, list[str]]] = {}
         sys.meta_path.insert(0, self)
 
     def adopt(self, text: str) -> list[str]:
@@ -33,17 +33,20 @@ class NotebookModules(MetaPathFinder):
         if text == self._text:
             return []
         self._text = text
-        self._known = json.loads(text) if text else {}
-        return [name for name, found in self._known.items() if not isinstance(found, str) and _is_other(name, found[0])]
+        found = json.loads(text) if text else {}
+        self._known = {name: (*each[:4], each[4:]) for name, each in found.items()}
+        return [name for name, (_, file, *_) in self._known.items() if _is_other(name, file)]
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Find a module that the notebook has; raise ImportError if a task cannot have it as the notebook does."""
         found = self._known.get(name)
         if found is None:
             return None
-        if isinstance(found, str):
-            raise ImportError(f"a task cannot import the module {name!r} as the notebook has it: {found}", name=name)
-        file, *directories = found
+        why, file, stamp, total, directories = found
+        if not why and file and file_stamp(file) != stamp and file_sum(file) != total:
+            why = "its file was edited after the task was submitted"
+        if why:
+            raise ImportError(f"a task cannot import the module {name!r} as the notebook has it: {why}", name=name)
         if not file:
             spec = ModuleSpec(name, None, is_package=True)
             spec.submodule_search_locations = directories

@@ -7,17 +7,20 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 import time
 import types
+import zipfile
 from collections.abc import Callable, Iterator
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from waits import SAFETY, until_running
 
-from scaler_notebook import NotebookExecutor
+from scaler_notebook import NotebookExecutor, TaskSerializationError
 
 NAMES = ("own_module", "own_package", "own_other", "colorsys", "own-module.v1", "own_hidden")
 
@@ -355,7 +358,68 @@ def a_package() -> types.ModuleType:
     return module
 
 
+def in_an_archive() -> types.ModuleType:
+    file = written(".", SOURCE)
+    with zipfile.ZipFile("library.zip", "w") as archive:
+        archive.write(file, "own_module.py")
+    file.unlink()
+    sys.path.insert(0, os.path.abspath("library.zip"))
+    return importlib.import_module("own_module")
+
+
+def in_an_archive_that_the_path_leads_to_no_more() -> types.ModuleType:
+    module = in_an_archive()
+    del sys.path[0]
+    return module
+
+
+def touched() -> types.ModuleType:
+    file = written(".", SOURCE)
+    module = importlib.import_module("own_module")
+    os.utime(file, (1, 1))
+    return module
+
+
+def edited_and_reloaded() -> types.ModuleType:
+    written(".", SOURCE.replace("3", "4000"))
+    module = importlib.import_module("own_module")
+    written(".", SOURCE)
+    return importlib.reload(module)
+
+
+def edited_and_imported_anew() -> types.ModuleType:
+    written(".", SOURCE.replace("3", "4000"))
+    importlib.import_module("own_module")
+    written(".", SOURCE)
+    del sys.modules["own_module"]
+    return importlib.import_module("own_module")
+
+
+def of_another_that_was_edited() -> types.ModuleType:
+    written(".", SOURCE)
+    written(".", "from own_module import *\n", "own_other.py")
+    module = importlib.import_module("own_other")
+    written(".", "FACTOR = 4000\n")
+    return module
+
+
+def in_a_package_of_which_a_part_was_edited() -> types.ModuleType:
+    written("own_package", "from . import part\n", "__init__.py")
+    written("own_package", SOURCE, "part.py")
+    written("own_package", "from .part import FACTOR, Point, who, point\n", "other.py")
+    module = importlib.import_module("own_package.other")
+    written("own_package", "FACTOR = 4000\n", "part.py")
+    return module
+
+
 WAYS = [
+    in_an_archive,
+    in_an_archive_that_the_path_leads_to_no_more,
+    touched,
+    edited_and_reloaded,
+    edited_and_imported_anew,
+    of_another_that_was_edited,
+    in_a_package_of_which_a_part_was_edited,
     by_path,
     by_path_under_no_name_of_a_module,
     by_path_from_a_file_of_another_suffix,
@@ -377,5 +441,91 @@ def test_a_module_is_in_a_task_as_the_notebook_has_it(
     assert executor.submit(module.who).result(SAFETY) == 3
     assert executor.submit(lambda: module.who()).result(SAFETY) == 3
     assert executor.submit(lambda: module.FACTOR).result(SAFETY) == 3
+    assert executor.submit(lambda of: of.FACTOR, module).result(SAFETY) == 3
     assert executor.submit(lambda point: point.x, module.Point(5)).result(SAFETY) == 5
     assert executor.submit(module.point, 5).result(SAFETY) == module.Point(5), "the class is the notebook's own"
+
+
+def test_a_task_that_imports_by_itself_what_was_edited_fails_clearly(new_executor: NotebookExecutor) -> None:
+    module = edited()
+
+    def imports() -> object:
+        return importlib.import_module("own_module").FACTOR
+
+    with pytest.raises(ImportError, match="'own_module' as the notebook has it: its file was edited"):
+        new_executor.submit(imports).result(SAFETY)
+    importlib.reload(module)
+    assert new_executor.submit(imports).result(SAFETY) == 4000
+
+
+def test_what_was_submitted_before_an_edit_never_runs_what_was_written_after_it(executor: NotebookExecutor) -> None:
+    module = touched()
+    blockers = [executor.submit(time.sleep, 60) for _ in range(2)]
+    for blocker in blockers:
+        until_running(blocker)
+    waiting = executor.submit(module.who)
+    written(".", SOURCE.replace("3", "4000"))
+    for blocker in blockers:
+        blocker.cancel()
+    with pytest.raises(ImportError, match="edited after the task was submitted"):
+        waiting.result(SAFETY)
+    assert executor.submit(module.who).result(SAFETY) == 3
+
+
+def test_a_process_that_has_the_module_runs_what_was_submitted_before_an_edit_and_after_it() -> None:
+    module = touched()
+
+    def until_told() -> None:
+        while not os.path.exists("go"):
+            time.sleep(0.005)
+
+    def who() -> tuple[object, int]:
+        return module.who(), os.getpid()
+
+    with NotebookExecutor(n_workers=1) as executor:
+        first = executor.submit(who).result(SAFETY)
+        blocker, waiting = executor.submit(until_told), executor.submit(who)
+        until_running(blocker)
+        written(".", SOURCE.replace("3", "4000"))
+        later = executor.submit(who)
+        Path("go").touch()
+        assert waiting.result(SAFETY) == later.result(SAFETY) == first
+        assert first[0] == 3
+
+
+BEFORE = """
+import sys
+sys.path.insert(0, "")
+import own_module
+with open("own_module.py", "w") as file:
+    file.write("def who(): return 'the newer'")
+from scaler_notebook import NotebookExecutor
+with NotebookExecutor(n_workers=1) as executor:
+    print(executor.submit(own_module.who).result(30))
+"""
+
+
+def test_an_edit_is_noticed_of_a_module_that_was_imported_before_us() -> None:
+    written(".", "def who(): return 'old'")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    run = subprocess.run(
+        [sys.executable, "-c", BEFORE], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout == "old\n"
+
+
+def test_what_cannot_travel_of_a_module_made_by_hand_is_said_at_the_submit(executor: NotebookExecutor) -> None:
+    module = by_hand()
+    module.lock = threading.Lock()  # type: ignore[attr-defined]
+    assert executor.submit(module.who).result(SAFETY) == 3
+    with pytest.raises(TaskSerializationError, match="lock"):
+        executor.submit(lambda: module.who())
+
+
+def test_what_is_imported_again_travels_by_reference_again(executor: NotebookExecutor) -> None:
+    module = edited()
+    assert executor.submit(module.who).result(SAFETY) == 3
+    assert "own_module" in cloudpickle.list_registry_pickle_by_value()
+    importlib.reload(module)
+    assert executor.submit(module.who).result(SAFETY) == 4000
+    assert "own_module" not in cloudpickle.list_registry_pickle_by_value()

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from ...protocol.installation import file_stamp, is_installed, own_location
 
+CHANGED = "changed"  # the stamp of no file
+
 
 class News(NamedTuple):
     """What was imported.
@@ -17,7 +19,8 @@ class News(NamedTuple):
     installed
         The names of installed modules, in the order of their imports.
     own
-        Of each of the user's modules, one after the other, its name, its location and the stamp of its file.
+        Of each of the user's modules, one after the other, its name, its location and the stamp of its file; empty for
+        a namespace package.
     """
 
     installed: tuple[str, ...] = ()
@@ -38,8 +41,8 @@ class Imported:
         Parameters
         ----------
         since
-            Seconds since the epoch. What was written to a file after that may be newer than what was imported of it,
-            and has an empty stamp.
+            Seconds since the epoch. What was written to a file after that may be newer than what was imported of it:
+            the stamp is :data:`CHANGED`.
         """
         if len(sys.modules) == self._count:
             return News()
@@ -50,7 +53,7 @@ class Imported:
             if self._known.get(name) == id(module):
                 continue
             if where := own_location(module):
-                own += name, where, _stamp(where, since)
+                own += name, where, _stamp(where, since) if getattr(module, "__file__", None) else ""
             elif is_installed(str(getattr(module, "__file__", ""))) and not name.startswith("_") and "._" not in name:
                 installed.append(name)
         self._known = {name: id(module) for name, module in modules.items()}
@@ -88,6 +91,6 @@ def _in_front(names: set[str]) -> Iterator[str]:
 
 def _stamp(where: str, since: float) -> str:
     try:
-        return "" if since and os.stat(where).st_mtime >= since else file_stamp(where)
+        return CHANGED if since and os.stat(where).st_mtime >= since else file_stamp(where)
     except OSError:
         return "gone"

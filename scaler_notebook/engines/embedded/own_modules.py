@@ -1,6 +1,7 @@
 """The scheduler's side of the user's modules: which of them a task process has imported, and for whom it is fit."""
 
 import json
+import os
 from functools import lru_cache
 
 from ...protocol.installation import file_stamp
@@ -25,25 +26,30 @@ class OwnModules:
     def suit(self, last: ClientContext | None, context: ClientContext | None) -> bool:
         """Would a process that was in the context ``last`` import in ``context`` the very modules that it has?
 
-        A module that the client has itself must be of the same file. What it does not have would be looked for, so it
-        must be looked for in the same places. And no file may have been edited since.
+        A module that the client has itself must be of the same file, as that was when the client imported it. What the
+        client does not have would be looked for: in the same places, and in a file that was not edited since.
         """
         if last is None or context is None:
             return True
-        if context is not last:
-            there = _locations(context.modules)
-            same_places = where_modules_are_found(last) == where_modules_are_found(context)
-            for name, (where, _) in self._found.items():
-                if there[name] != where if name in there else not same_places:
+        clients = versions(context.modules)
+        same_places = context is last or where_modules_are_found(last) == where_modules_are_found(context)
+        for name, (where, stamp) in self._found.items():
+            if name in clients:
+                if clients[name] != (where, stamp):
                     return False
-        return all(stamp == file_stamp(where) for where, stamp in self._found.values())
+            elif not same_places or (stamp and stamp != file_stamp(where)):
+                return False
+        return True
 
 
 @lru_cache(16)
-def _locations(modules: str) -> dict[str, str | None]:
-    """By name, where a client has its modules; None if a task cannot have one as the client does."""
+def versions(modules: str) -> dict[str, tuple[str, str]]:
+    """By name, where a client has its modules, and the stamps of their files; from :attr:`ClientContext.modules`."""
     try:
         found = json.loads(modules) if modules else {}
-        return {name: None if isinstance(where, str) else where[0] or where[1:] for name, where in found.items()}
-    except (ValueError, AttributeError, TypeError, LookupError):
+        return {
+            name: (file or os.pathsep.join(directories), stamp)
+            for name, (_, file, stamp, _, *directories) in found.items()
+        }
+    except (ValueError, AttributeError, TypeError):  # a client may say what it likes
         return {}
