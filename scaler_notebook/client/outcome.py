@@ -161,8 +161,8 @@ def missing_objects(payload: Payload) -> tuple[str, ...]:
 def _add_note(error: BaseException, note: str) -> None:
     """As ``BaseException.add_note``, which Python has from 3.11 on."""
     noted: Any = error
-    notes = getattr(noted, "__notes__", None)
     with contextlib.suppress(Exception):  # an exception may have attributes of its own
+        notes = getattr(noted, "__notes__", None)
         noted.__notes__ = [*notes, note] if isinstance(notes, list) else [note]
 
 

@@ -149,9 +149,8 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
 
 
 def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
-    headline = "".join(traceback.format_exception_only(type(error), error))
-    notes = getattr(error, "__notes__", None)
-    notes = tuple(map(str, notes)) if isinstance(notes, list | tuple) else ()
+    headline = _headline(error)
+    notes = tuple(map(str, _notes(error)))
     try:
         packed = exception_pickling.pack(error)
         payload = packed.payload
@@ -168,6 +167,21 @@ def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
         if _members(error)
         else "",
     )
+
+
+def _headline(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception_only(type(error), error))
+    except Exception:  # before 3.13 one that has no notes, and a __getattr__ that raises something else
+        return f"{type(error).__name__}: {error}\n"
+
+
+def _notes(error: BaseException) -> tuple[object, ...]:
+    try:
+        notes = getattr(error, "__notes__", ())
+    except Exception:  # raised by a __getattr__ of its own
+        return ()
+    return tuple(notes) if isinstance(notes, list | tuple) else ()
 
 
 def our_fault(task_id: str, error: BaseException) -> TaskResult:
@@ -301,9 +315,9 @@ def _attach(error: BaseException, link: Link, errors: list[BaseException | None]
     attach(error, "__cause__", cause)
     attach(error, "__context__", context)
     attach(error, "__suppress_context__", link.suppress_context)
-    present = getattr(error, "__notes__", ())
+    present = _notes(error)
     missing = [note for note in link.notes if note not in present]
-    if missing and hasattr(error, "add_note") and not _in_words(error, link):
+    if missing and hasattr(BaseException, "add_note") and not _in_words(error, link):
         attach(error, "__notes__", [*present, *missing])
 
 

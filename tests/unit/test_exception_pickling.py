@@ -452,6 +452,26 @@ class Delegates(Exception):
         return getattr(self.__dict__["lock"], name)
 
 
+class LooksUp(Exception):
+    """Fails with something else than an AttributeError, whatever it does not have, notes included."""
+
+    def __init__(self, answer: dict[str, int], detail: str) -> None:
+        super().__init__("looked up")
+        self.answer = answer
+
+    def __getattr__(self, name: str) -> int:
+        return self.__dict__["answer"][name]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("lock", [False, True])
+def test_an_exception_that_fails_with_anything_it_does_not_have_arrives(lock: bool) -> None:
+    error = LooksUp({"code": 3}, "detail")
+    if lock:
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+    back = travelled(error)
+    assert (type(back), str(back), back.code) == (LooksUp, "looked up", 3)
+
+
 @pytest.mark.parametrize("kind", [Retried, Delegates])
 def test_an_attribute_that_the_exception_needs_is_replaced_by_what_prints_like_it(kind: type[Exception]) -> None:
     error: Any = kind(threading.Lock(), "detail")
