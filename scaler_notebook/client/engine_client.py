@@ -9,6 +9,7 @@ from ..protocol import payloads
 from ..protocol.capabilities import check
 from ..protocol.errors import MissingObjects
 from ..protocol.messages import TaskOptions
+from ..protocol.proxies import proxies_in
 from . import graph as graphs
 from .connected import Connected
 from .describe import describe_call, function_name
@@ -132,7 +133,7 @@ class EngineClient(Connected):
                 "call get() again"
             )
         OWN_MODULES.refresh()
-        return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs))
+        return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs, future.proxies))
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
         """Submit a call for each item (or tuple of items) now; gives their futures as a group.
@@ -224,7 +225,7 @@ class EngineClient(Connected):
             content = payloads.dump(obj)
         except Exception as error:
             raise payloads.serialization_error(f"the object {name}", obj, error) from error
-        return self._running_session().send_object(content, name)
+        return self._running_session().send_object(content, name, proxies_in(obj, content))
 
     @staticmethod
     def check_ends(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -> None:

@@ -12,6 +12,7 @@ from ..engines.embedded.attached import AttachedEngine
 from ..engines.embedded.cores import available_cores
 from ..engines.embedded.engine import EmbeddedEngine
 from ..engines.reach import engine_at
+from ..protocol.proxies import proxies_in
 from . import callbacks, nested, waiting
 from .collect import results_in_order
 from .connection import open_connections
@@ -104,7 +105,11 @@ class NotebookExecutor(EngineClient, Executor):
         if address is not None and max_tasks_per_child is not None:
             raise ValueError("the engine at an address keeps its processes; give an address or max_tasks_per_child")
         self._capabilities = checked_capabilities(capabilities)
-        super().__init__(grace, on_interrupt, checked_initializer(initializer, initargs))
+        if isinstance(initargs, Iterator):
+            initargs = tuple(initargs)
+        prepare = checked_initializer(initializer, initargs)
+        super().__init__(grace, on_interrupt, prepare)
+        self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()  # kept as long as it is
         if address is None and workers is None and capabilities is None and max_tasks_per_child is None:
             address = nested.home() or None
         if address is not None:

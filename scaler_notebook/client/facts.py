@@ -62,6 +62,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         self.shows_result = True  # do views show its result? A cell's is what it displays
         self.processor = ""  # where it runs or ran, as far as known
         self.inputs: dict[str, Any] = {}  # references and futures in its arguments, by id
+        self.proxies: tuple[Any, ...] = ()  # of managers, in its call: their objects live as long as they do
         self.origin = ""  # the input whose failure, or cancel, was its end
         self.figures = TaskFigures()
         self.bytes_received = 0  # of its pickled value or exception

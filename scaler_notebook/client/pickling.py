@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ..protocol import payloads, pickler
 from ..protocol.errors import TaskSerializationError
 from ..protocol.messages import Payload
+from ..protocol.proxies import proxies_in
 from ..task import notebook_objects
 from .describe import function_name
 from .facts import TaskFacts
@@ -17,11 +18,16 @@ pickler.more_reducers.append(notebook_objects.reduce)
 
 
 class PickledCall(NamedTuple):
-    """A call, ready to be sent: ``arguments`` is ``(args, kwargs)``, ``inputs`` what they refer to, by id."""
+    """A call, ready to be sent.
+
+    ``arguments`` is ``(args, kwargs)``, ``inputs`` what they refer to, by id; ``proxies`` are those of managers that
+    occur in the call, to be kept until its task has ended.
+    """
 
     function: Payload
     arguments: Payload
     inputs: Noted
+    proxies: tuple[Any, ...] = ()
 
 
 def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
@@ -41,7 +47,9 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
             raise payloads.serialization_error(f"the function {name}", fn, error) from error
         if inputs and not isinstance(fn, partial):
             _refuse_futures(name, inputs)
-        return PickledCall(function, _pickled_arguments(name, args, kwargs), inputs)
+        arguments = _pickled_arguments(name, args, kwargs)
+        proxies = proxies_in(fn, function) + proxies_in((args, kwargs), arguments)
+        return PickledCall(function, arguments, inputs, proxies)
 
 
 def _refuse_futures(name: str, inputs: Noted) -> None:

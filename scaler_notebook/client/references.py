@@ -38,14 +38,17 @@ class ObjectReference:
         Of the pickled object, in bytes.
     object_id
         As the engine knows it.
+    proxies
+        Of managers, in the object: kept as long as this is, by the session and by each task that gets the object.
     """
 
-    __slots__ = ("__weakref__", "name", "object_id", "size")
+    __slots__ = ("__weakref__", "_proxies", "name", "object_id", "size")
 
-    def __init__(self, name: str, size: int, object_id: str) -> None:
+    def __init__(self, name: str, size: int, object_id: str, proxies: tuple[Any, ...] = ()) -> None:
         self.name = name
         self.size = size
         self.object_id = object_id
+        self._proxies = proxies
 
     @property
     def input_id(self) -> str:

@@ -56,7 +56,7 @@ class Session(Connection):
     ) -> None:
         self._submitter = submitter
         self._mutex = threading.Lock()
-        self._objects: set[str] = set()  # ids of those that references are good for
+        self._objects: dict[str, ObjectReference] = {}  # those that are good for something, by id
         super().__init__(engine, initializer, lost_error)
         nested.settle_in(self)
 
@@ -82,6 +82,7 @@ class Session(Connection):
             It does not come here.
         """
         journal.follow(future)
+        future.proxies = call.proxies
         within = nested.parent(self.address)
         task = Task(future.task_id, "", call.function, call.arguments, options, (), keep, stays, within)
         self.submit(future, task, call.inputs)
@@ -108,12 +109,15 @@ class Session(Connection):
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
             self._manager.lost(self._broken or disconnected())
 
-    def send_object(self, content: Payload, name: str) -> ObjectReference:
-        """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session."""
+    def send_object(self, content: Payload, name: str, proxies: tuple[Any, ...] = ()) -> ObjectReference:
+        """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session.
+
+        ``proxies`` are those in the object, which its reference keeps.
+        """
         object_id = f"{self._client}-o{next(self._numbers)}"
-        reference = ObjectReference(name or object_id, content.nbytes, object_id)
+        reference = ObjectReference(name or object_id, content.nbytes, object_id, proxies)
         content = self._engine.adopt_object(object_id, content)
-        self._objects.add(object_id)
+        self._objects[object_id] = reference
         self._agent.post(ObjectCreate(object_id, content))
         return reference
 
@@ -123,7 +127,7 @@ class Session(Connection):
 
     def clear_objects(self) -> None:
         """No reference is good any more; tasks that were submitted with one still find its object."""
-        objects, self._objects = self._objects, set()
+        objects, self._objects = self._objects, {}
         self.let_go(objects)
 
     def let_go(self, ids: Iterable[str]) -> None:
