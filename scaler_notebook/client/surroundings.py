@@ -1,13 +1,15 @@
-"""What the kernel's code sees around it, so that a task sees the same: directory, path, environment, modules."""
+"""What the kernel's code sees around it, so that a task sees the same: directory, path, settings, modules."""
 
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing import process
 from typing import Any
 
 from ..protocol.messages import ClientContext, Initializer
 from ..protocol.search_path import search_path
+from .notebook_settings import NotebookSettings
 from .own_modules import OWN_MODULES
 
 
@@ -23,6 +25,7 @@ class Surroundings:
     def __init__(self, initializer: Initializer) -> None:
         self._initializer = initializer
         self._seen: tuple[object, ...] = ()
+        self._settings = NotebookSettings()
 
     def changed(self) -> ClientContext | None:
         """The new surroundings; None if they are those of the last call. Costs some microseconds."""
@@ -34,12 +37,15 @@ class Surroundings:
         # The mapping behind os.environ, where there is one: a copy of it costs a tenth of decoding everything.
         environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
         authkey = bytes(process.current_process().authkey)
-        seen = (directory, sys.path, modules, environment, authkey)
-        if self._seen == seen:
-            return None
-        self._seen = (directory, list(sys.path), modules, dict(environment), authkey)
-        settings = tuple(f"{name}={value}" for name, value in os.environ.items())
-        return ClientContext(directory, _path(), settings, modules, self._initializer, authkey)
+        values = self._settings.values()
+        seen = (directory, sys.path, modules, environment, authkey, values)
+        with suppress(Exception):  # of values that cannot be compared, arrays say
+            if self._seen == seen:
+                return None
+        self._seen = (directory, list(sys.path), modules, dict(environment), authkey, values)
+        variables = tuple(f"{name}={value}" for name, value in os.environ.items())
+        settings = self._settings.encoded()
+        return ClientContext(directory, _path(), variables, modules, self._initializer, authkey, settings)
 
 
 def _path() -> tuple[str, ...]:

@@ -145,6 +145,8 @@ class ClientContext:
         What comes before the first of them in each process.
     authkey
         What a manager of :mod:`multiprocessing` (and a proxy of it, in an argument) knows the client's processes by.
+    settings
+        Warnings filters, options of libraries and the like, as :mod:`.settings` encodes them.
     """
 
     directory: str
@@ -153,6 +155,7 @@ class ClientContext:
     modules: str
     initializer: Initializer = field(default_factory=Initializer)
     authkey: bytes = b""
+    settings: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..protocol.settings import MATPLOTLIB_PARAMETERS, NUMPY_ERRORS, PANDAS_OPTIONS
 from .noted_calls import NotedSeeds, note_calls, note_value
 from .process_settings import Setting
-
-NUMPY_ERRORS, PANDAS_OPTIONS, MATPLOTLIB_PARAMETERS = "numpy errors", "pandas options", "matplotlib parameters"
 
 
 def _decimal(decimal: Any) -> list[Setting]:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from ..protocol.settings import ENVIRONMENT, FILTERS, LOG_LEVEL, PATH, RECURSION
+
 T = TypeVar("T")
 
 _environment: Any = os.environ
@@ -24,7 +26,7 @@ _path = sys.path
 
 
 class CannotPutBackError(Exception):
-    """Raised by :attr:`Setting.write`, as OSError and ValueError are: the process is of no use to the next task."""
+    """Raised by :attr:`Setting.write`, as other exceptions are: the process is of no use to the next task."""
 
 
 def _the_later(wanted: Any, before: Any, after: Any) -> Any:
@@ -150,8 +152,6 @@ def _merge_hooks(wanted: tuple[Any, ...], before: tuple[Any, ...], after: tuple[
     merged = zip(wanted, before, after, strict=True)
     return tuple(value if old == new else new for value, old, new in merged)
 
-
-ENVIRONMENT, PATH, FILTERS, RECURSION, LOG_LEVEL = "environment", "path", "warnings", "recursion limit", "log level"
 
 _INTERPRETER = [
     Setting("os.environ", lambda: os.environ, lambda value: setattr(os, "environ", value)),

@@ -7,17 +7,19 @@ So does what a client's initializer changes, for the tasks of that client.
 
 import contextlib
 import importlib
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from threading import get_ident
 from typing import Any
 
+from ..protocol.settings import ENVIRONMENT, FILTERS, decode_filters
 from . import process_settings
 from .internals import internals
 from .module_settings import OF_MODULES
 from .noted_calls import random_seeds
-from .process_settings import ENVIRONMENT, CannotPutBackError, Setting
+from .process_settings import Setting
 from .system_settings import system
 
 _bootstrap: Any = importlib.import_module("importlib._bootstrap")
@@ -45,45 +47,57 @@ class ProcessState:
         self._imported: list[list[tuple[Any, Any]]] = []  # by setting: its values before and after an import
         self._initialized: dict[str, dict[int, tuple[Any, Any]]] = {}  # by client and setting: likewise
         self._client = ""
-        self._given: Mapping[str, Any] = {}
+        self._given: dict[str, Any] = {}
+        self._unknown: set[str] = set()  # modules that filters at the client are for, and that are not imported here
         self._to_come = set(OF_MODULES)  # the modules that are not imported yet
         self._is_keeping = False
         self._before: list[Any] = []
         self._before_initializer: list[Any] = []
         for setting in self._settings:
-            self._begin(setting)
+            self._begin(setting.read)
         self._look_for_modules()
         _current = self
         self._watch_imports()
 
-    def _begin(self, setting: Setting) -> None:
-        self._reads.append(setting.read)
-        self._settled.append(setting.read())
-        self._wanted.append(self._settled[-1])
+    def _begin(self, read: Callable[[], Any]) -> None:
+        value = read()
+        self._reads.append(read)
+        self._settled.append(value)
+        self._wanted.append(value)
         self._imported.append([])
 
     def _look_for_modules(self) -> None:
+        """Begin with the settings of modules that have been imported; they become what they are at the client."""
         for name in self._to_come & sys.modules.keys():
             self._to_come.discard(name)
             with suppress(Exception):  # another version of it than we know
                 for setting in OF_MODULES[name](sys.modules[name]):
-                    self._begin(setting)
+                    self._begin(setting.read)
                     self._settings.append(setting)
+                    self._want_anew(len(self._reads) - 1)
+
+    def _want_anew(self, place: int) -> None:
+        """The value that this process is to have now."""
+        wanted = self._found(place)
+        if wanted != self._settings[place].read():
+            self._settings[place].write(wanted)
+        self._wanted[place] = wanted
 
     # ------------------------------------------------------------------ between tasks
 
     def put_back(self) -> bool:
-        """Set what differs to what it is to be. False if that cannot be done: no other task may run here."""
-        try:
-            values = [read() for read in self._reads]
-            if values == self._wanted:
+        """Set what differs to what it is to be. False if that cannot be done for all: no other task may run here."""
+        with suppress(Exception):  # the task has left nonsense in the place of something
+            if [read() for read in self._reads] == self._wanted:
                 return True
-            for setting, value, wanted in zip(self._settings, values, self._wanted, strict=False):
-                if value != wanted:
-                    setting.write(wanted)
-        except (CannotPutBackError, OSError, ValueError):
-            return False
-        except Exception:  # the task has left nonsense in the place of something
+        kept = [place for place in range(len(self._reads)) if not self._put_back_one(place)]
+        return not kept
+
+    def _put_back_one(self, place: int) -> bool:
+        try:
+            if self._reads[place]() != self._wanted[place]:
+                self._settings[place].write(self._wanted[place])
+        except Exception:
             return False
         return True
 
@@ -101,25 +115,35 @@ class ProcessState:
         client
             Whose initializer's changes hold from now on; empty for one that has none.
         given
-            By the names of settings: their values at the client.
+            By the names of settings: their values at the client, or those of a mapping that differ; bytes are a pickle.
         """
-        self._client, self._given = client, given
+        self._client, self._given, self._unknown = client, dict(given), set()
         self._look_for_modules()
         for place in range(len(self._settings)):
             self._wanted[place] = self._found(place)
         self.put_back()
 
     def _found(self, place: int) -> Any:
-        setting, value = self._settings[place], self._settled[place]
-        given = self._given.get(setting.name)
-        if given is not None and setting.name != ENVIRONMENT:
-            value = given
+        setting, settled = self._settings[place], self._settled[place]
+        given = self._given_value(setting.name)
+        if given is None or setting.name == ENVIRONMENT:
+            value = settled
+        else:
+            value = {**settled, **given} if isinstance(settled, dict) else given
         for change in self._imported[place]:
             value = setting.merge(value, *change)
         if given is not None and setting.name == ENVIRONMENT:  # it knows the user's own variables better
-            value = {**{name: value[name] for name in value.keys() - self._settled[place].keys()}, **given}
+            value = {**{name: value[name] for name in value.keys() - settled.keys()}, **given}
         if (own := self._initialized.get(self._client, {}).get(place)) is not None:
             value = setting.merge(value, *own)
+        return value
+
+    def _given_value(self, name: str) -> Any:
+        value = self._given.get(name)
+        if isinstance(value, bytes):  # pickled, for its module may be needed
+            self._given[name] = value = _loaded(value)
+        if name == FILTERS and value is not None:
+            value, self._unknown = decode_filters(value)
         return value
 
     # ------------------------------------------------------------------ what stays
@@ -146,9 +170,14 @@ class ProcessState:
             return
         try:
             self._accept(False)
-            for place, *change in self._changes(self._before):
-                self._imported[place].append((change[0], change[1]))
-                self._wanted[place] = self._settings[place].merge(self._wanted[place], *change)
+            for place, before, after in self._changes(self._before):
+                self._imported[place].append((before, after))
+                setting, former = self._settings[place], self._wanted[place]
+                self._wanted[place] = wanted = setting.merge(former, before, after)
+                if before == former and after != wanted:  # the task itself has not changed it
+                    setting.write(wanted)
+            if self._unknown & sys.modules.keys():
+                self._want_anew(next(place for place, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
         finally:
             self._is_keeping = False
@@ -195,3 +224,10 @@ def keeping() -> Iterator[None]:
         yield
     finally:
         state.keep(False)
+
+
+def _loaded(pickled: bytes) -> Any:
+    try:
+        return pickle.loads(pickled)
+    except Exception:  # it is made of what this process does not have
+        return None

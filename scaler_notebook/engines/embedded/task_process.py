@@ -15,11 +15,11 @@ from functools import partial
 from multiprocessing import process
 from pathlib import Path
 
-from ...protocol import failures
+from ...protocol import failures, settings
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Initializer, Payload
-from ...task import displays, process_settings, top_level
+from ...task import displays, top_level
 from ...task.current_task import CurrentTask
 from ...task.left_running import LeftRunning
 from ...task.notebook_modules import NotebookModules
@@ -125,8 +125,8 @@ class _Server(Transport):
         process.current_process().authkey = context.authkey
         wanted = dict(os.fsencode(setting).partition(b"=")[::2] for setting in context.environment)
         wanted[os.fsencode(top_level.VARIABLE)] = os.fsencode(self._depth)
-        given = {process_settings.ENVIRONMENT: {**self._threads, **wanted}, process_settings.PATH: list(context.path)}
-        self._state.move(context.initializer.client, given)
+        given = {settings.ENVIRONMENT: {**self._threads, **wanted}, settings.PATH: list(context.path)}
+        self._state.move(context.initializer.client, {**settings.decode(context.settings), **given})
         importlib.invalidate_caches()
         self._imported.forget(self._modules.adopt(context.modules))
         search = where_modules_are_found(context)
