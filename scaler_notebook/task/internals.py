@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .process_settings import CannotPutBackError, Setting, merged_mapping
+from .process_settings import CannotPutBackError, CopiedMapping, Setting, merged_mapping
 
 _NAMES: dict[Any, str] = {
     pickle: "dump dumps load loads Pickler Unpickler",
@@ -41,31 +41,17 @@ def _cannot(wanted: Any) -> None:
     raise CannotPutBackError
 
 
-class _Builtins:
-    """The names of ``builtins``; to compare mappings takes long, and is done where a value differs."""
-
-    def __init__(self) -> None:
-        self._values: list[Any] = []
-        self._copy: dict[str, Any] = {}
-
-    def read(self) -> dict[str, Any]:
-        values = [*_BUILTINS.values()]
-        if values != self._values:
-            self._values, self._copy = values, _BUILTINS.copy()
-        return self._copy
-
-    def write(self, wanted: dict[str, Any]) -> None:
-        for name in _BUILTINS.keys() - wanted.keys():
-            del _BUILTINS[name]
-        _BUILTINS.update(wanted)
+def _write_builtins(wanted: dict[str, Any]) -> None:
+    for name in _BUILTINS.keys() - wanted.keys():
+        del _BUILTINS[name]
+    _BUILTINS.update(wanted)
 
 
 def internals() -> list[Setting]:
     """Those settings."""
     names = [f"{module.__name__}.{name}" for module, names in _NAMES.items() for name in names.split()]
     read = _read_all(names, {module.__name__: module for module in _NAMES})
-    builtin = _Builtins()
     return [
-        Setting("builtins", builtin.read, builtin.write, merged_mapping),
+        Setting("builtins", CopiedMapping(_BUILTINS).read, _write_builtins, merged_mapping),
         Setting("functions of the standard library", read, _cannot),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..protocol.settings import MATPLOTLIB_PARAMETERS, NUMPY_ERRORS, PANDAS_OPTIONS
 from .noted_calls import NotedSeeds, note_calls, note_value
-from .process_settings import Setting
+from .process_settings import CopiedMapping, Setting
 
 
 def _decimal(decimal: Any) -> list[Setting]:
@@ -134,7 +134,7 @@ def _matplotlib(matplotlib: Any) -> list[Setting]:
             else:  # nobody has chosen one: the next figure does
                 pyplot._backend_mod = None
 
-    return [Setting(MATPLOTLIB_PARAMETERS, lambda: dict(dict.items(parameters)), write)]
+    return [Setting(MATPLOTLIB_PARAMETERS, CopiedMapping(parameters).read, write)]
 
 
 def _figures(helpers: Any) -> list[Setting]:

@@ -55,6 +55,20 @@ def test_a_directory_that_is_gone_fails_the_task_clearly(executor: NotebookExecu
         future.result(SAFETY)
 
 
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_files_that_a_task_makes_have_the_users_mode(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCALER_NOTEBOOK_START_METHOD", method)
+    former = os.umask(0o027)
+    try:
+        with NotebookExecutor(n_workers=1) as executor:
+            executor.submit((tmp_path / "made").touch).result(SAFETY)
+    finally:
+        os.umask(former)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o640
+
+
 def test_path_and_environment_are_followed(
     executor: NotebookExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,17 @@
-"""How many files a process may have open: for the user's code what the user had, for our own all that there are.
+"""How many files a process may have open, and the mode of new ones: for the user's code, what the user had.
 
-A large result on its way takes a descriptor for each of its arrays, in the process that made it and in the scheduler.
+Our own code may have as many open as there are: a large result on its way takes a descriptor for each of its arrays, in
+the process that made it and in the scheduler.
 """
 
 import contextlib
+import os
 import resource
 from collections.abc import Iterator
 
 USERS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # at the import: before the scheduler raises its own
+UMASK = os.umask(0o077)  # likewise: the scheduler's files are nobody else's
+os.umask(UMASK)
 
 
 def set_open_files(limit: int | None = None) -> None:

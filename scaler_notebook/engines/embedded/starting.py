@@ -133,10 +133,10 @@ def _become_task_process(ends: Ends, scheduler: int, between: int, main: "object
     if os.getppid() != scheduler:  # it died before the line above took effect
         return
     os.setsid()
-    _run_on(ends, main, limits.USERS)
+    _run_on(ends, main, limits.USERS, limits.UMASK)
 
 
-def _run_on(ends: Ends, main: "object", open_files: int) -> None:
+def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()  # what a sitecustomize has printed is no output of a task
     os.dup2(ends.stdout, 1)
@@ -144,6 +144,7 @@ def _run_on(ends: Ends, main: "object", open_files: int) -> None:
     os.close(ends.stdout)
     os.close(ends.stderr)
     limits.set_open_files(open_files)
+    os.umask(umask)
     assert callable(main)
     main(socket.socket(fileno=ends.sock), ends.page, ends.records)
 
@@ -152,7 +153,7 @@ class Spawn:
     """A new interpreter per task process: slower, and everywhere."""
 
     def start(self, ends: Ends) -> None:
-        call = f"spawned({tuple(ends)!r}, {limits.USERS})"
+        call = f"spawned({tuple(ends)!r}, {limits.USERS}, {limits.UMASK})"
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import spawned; {call}"
         process = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -170,8 +171,8 @@ class Spawn:
         pass
 
 
-def spawned(fds: tuple[int, int, int, int, int], open_files: int) -> None:
-    """Entry point of a spawned task process; ``open_files`` is how many its user may have open."""
+def spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:
+    """Entry point of a spawned task process; ``open_files`` is how many its user may have open, under ``umask``."""
     from . import task_process
 
     if sys.platform == "linux":
@@ -179,4 +180,4 @@ def spawned(fds: tuple[int, int, int, int, int], open_files: int) -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != scheduler:
             return
-    _run_on(Ends(*fds), task_process.main, open_files)
+    _run_on(Ends(*fds), task_process.main, open_files, umask)
