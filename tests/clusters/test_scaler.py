@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,24 @@ def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
         assert "has no module 'waits': install it there" in error.__notes__[-1]
         child = executor.submit(lambda: Client().submit(abs, -7).result())
         assert child.result(SAFETY) == 7
+
+
+def test_settings_that_a_task_changes_are_put_back() -> None:
+    def change() -> None:
+        os.environ["LEFT_BEHIND"] = "1"
+        sys.path.append("/nowhere")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        warnings.simplefilter("error")
+
+    def look() -> Any:
+        found = os.environ.get("LEFT_BEHIND"), "/nowhere" in sys.path, repr(signal.getsignal(signal.SIGUSR1))
+        return os.getpid(), *found, signal.pthread_sigmask(signal.SIG_BLOCK, ()), len(warnings.filters)
+
+    with ScalerCluster(workers=1) as cluster, NotebookExecutor(cluster.address) as executor:
+        first = executor.submit(look).result(SAFETY)
+        executor.submit(change).result(SAFETY)
+        assert executor.submit(look).result(SAFETY) == first
 
 
 def test_a_failure_comes_whole(executor: NotebookExecutor) -> None:

@@ -159,3 +159,15 @@ def test_a_module_that_kills_its_importer_does_not_kill_every_spare(
         executor.submit(os._exit, 0).exception(SAFETY)
         for _ in range(20):
             assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_the_processes_of_an_engine_have_one_hash_seed(executor_of_one: NotebookExecutor) -> None:
+    def hashed() -> tuple[int, int]:
+        return os.getpid(), hash("some text")
+
+    first = executor_of_one.submit(hashed).result(SAFETY)
+    executor_of_one.submit(os._exit, 0).exception(SAFETY)
+    second = executor_of_one.submit(hashed).result(SAFETY)
+    assert first[0] != second[0]
+    if sys.platform == "linux":
+        assert first[1] == second[1]
