@@ -2,20 +2,22 @@
 
 Such a thing can print into the next task's output, and change what that sees; nothing can take it back. What an import
 or an initializer has started is no such thing, nor is a thread of a library's that waits for work, nor a process that a
-library keeps for later.
+library keeps for later. A thread is the user's own if code of the user's has started it, or is what it runs.
 """
 
+import functools
 import os
 import resource
 import sys
 import sysconfig
 import threading
 import time
+import weakref
 from _thread import _count as count_threads
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import BuiltinFunctionType, FrameType
+from types import FrameType
 
 import psutil
 
@@ -32,6 +34,8 @@ class LeftRunning:
     """Looks for what tasks leave running in this process; what :meth:`accept` is told of may stay."""
 
     def __init__(self) -> None:
+        self._started: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # by code of the user's
+        self._note_starts()
         self._outputs = {found for fd in (1, 2) if (found := _identity(f"/proc/self/fd/{fd}")) is not None}
         self._children = -1
         with suppress(OSError):
@@ -73,9 +77,20 @@ class LeftRunning:
     def _running_threads(self) -> Iterator[str]:
         known = {thread.ident: thread for thread in threading.enumerate()}
         for ident, frame in sys._current_frames().items():
-            if ident not in self._threads and _works(known.get(ident), frame):
-                thread = known.get(ident)
+            thread = known.get(ident)
+            if ident not in self._threads and (thread in self._started or _works(frame)):
                 yield f"thread {thread.name!r}" if thread is not None else f"thread {ident}"
+
+    def _note_starts(self) -> None:
+        start, started = threading.Thread.start, self._started
+
+        @functools.wraps(start)
+        def noted_start(self: threading.Thread) -> None:
+            if _is_the_users(sys._getframe(1)):
+                started.add(self)
+            start(self)
+
+        threading.Thread.start = noted_start  # type: ignore[method-assign]
 
     # ------------------------------------------------------------------ processes
 
@@ -107,20 +122,20 @@ class LeftRunning:
                 yield int(name)
 
 
-def _works(thread: threading.Thread | None, frame: FrameType) -> bool:
-    """Does it run code of the user's, or what the user has given it to do?"""
-    target = getattr(thread, "_target", None)
-    if isinstance(thread, threading.Timer) or isinstance(target, BuiltinFunctionType):
-        return True
+def _works(frame: FrameType) -> bool:
+    """Does a thread run code of the user's, or what the user has given a pool to do?"""
     at: FrameType | None = frame
     while at is not None:
-        name = at.f_code.co_filename
-        if not name.startswith(_NOT_THE_USERS) and "-packages" + os.sep not in name:
+        of_a_pool = at.f_code.co_filename.endswith(os.path.join("futures", "thread.py"))
+        if _is_the_users(at) or (of_a_pool and at.f_code.co_name == "run"):
             return True
-        if at.f_code.co_name == "run" and name.endswith(os.path.join("futures", "thread.py")):
-            return True  # a pool's worker, at work
         at = at.f_back
     return False
+
+
+def _is_the_users(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return not name.startswith(_NOT_THE_USERS) and "-packages" + os.sep not in name
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -28,7 +28,7 @@ def _locale(locale: Any) -> list[Setting]:
     def write(value: str) -> None:
         set_locale(locale.LC_ALL, value)
 
-    return [note_value("locale", read, write, locale, "setlocale")]
+    return [note_value("locale", read, write, (locale,), "setlocale")]
 
 
 def _event_loops(events: Any) -> list[Setting]:
@@ -66,7 +66,7 @@ def _numpy(numpy: Any) -> list[Setting]:
 
     return [
         Setting(NUMPY_ERRORS, numpy.geterr, lambda value: numpy.seterr(**value)),
-        note_value("numpy print options", numpy.get_printoptions, write_options, numpy, "set_printoptions"),
+        note_value("numpy print options", numpy.get_printoptions, write_options, (numpy,), "set_printoptions"),
     ]
 
 

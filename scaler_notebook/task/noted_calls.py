@@ -33,7 +33,8 @@ def note_calls(
         if (function := getattr(holders[0], name, None)) is not None:
             noted = _noted(function, before, after)
             for holder in holders:
-                setattr(holder, name, noted)
+                if hasattr(holder, name):
+                    setattr(holder, name, noted)
 
 
 def _noted(
@@ -129,9 +130,21 @@ def random_seeds() -> Setting:
 
 
 def note_value(
-    name: str, read: Callable[[], Any], write: Callable[[Any], object], holder: Any, *functions: str
+    name: str, read: Callable[[], Any], write: Callable[[Any], object], holders: tuple[Any, ...], *functions: str
 ) -> Setting:
-    """A :class:`NotedValue` as a setting; ``holder`` is the module of the functions."""
+    """A :class:`NotedValue` as a setting.
+
+    Parameters
+    ----------
+    name
+        The setting's.
+    read, write
+        The value itself.
+    holders
+        The modules that have the functions: the one that users import, and the one whose name pickles have.
+    functions
+        What changes the value.
+    """
     value = NotedValue(read, write)
-    note_calls((holder,), functions, after=value.noted)
+    note_calls(holders, functions, after=value.noted)
     return Setting(name, value.read, value.write)

@@ -134,6 +134,7 @@ def _read_hooks() -> tuple[Any, ...]:
         gc.isenabled(),
         gc.get_threshold(),
         gc.get_debug(),
+        threading.stack_size(),
     )
 
 
@@ -155,6 +156,7 @@ _WRITE_HOOKS: tuple[Callable[[Any], object], ...] = (
     lambda enabled: (gc.enable if enabled else gc.disable)(),
     lambda thresholds: gc.set_threshold(*thresholds),
     gc.set_debug,
+    threading.stack_size,
 )
 
 

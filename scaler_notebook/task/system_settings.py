@@ -13,6 +13,8 @@ from .process_settings import Setting
 _signal: Any = importlib.import_module("_signal")  # what signal wraps: without its enums, at a third of the time
 _TIMERS = signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF
 _LIMITS = sorted({value for name, value in vars(resource).items() if name.startswith("RLIMIT_")})
+_posix: Any = importlib.import_module(os.umask.__module__)
+_set_wakeup: Any = signal.set_wakeup_fd
 _umask, _get_limit, _set_limit = os.umask, resource.getrlimit, resource.setrlimit  # not as they are noted
 
 # SIGINT is taken anew before every task (engines/embedded/interrupts.py); those of real time are nobody's.
@@ -52,6 +54,18 @@ def _write_timers(wanted: list[bool]) -> None:
             signal.setitimer(which, 0)
 
 
+def _read_wakeup() -> int:
+    """The descriptor that is written to when a signal comes: of a loop that was not closed, say."""
+    descriptor: int = _set_wakeup(-1)
+    if descriptor != -1:
+        _set_wakeup(descriptor, warn_on_full_buffer=False)
+    return descriptor
+
+
+def _write_wakeup(descriptor: int) -> None:
+    _set_wakeup(descriptor, warn_on_full_buffer=False)
+
+
 def _read_umask() -> int:
     mask = _umask(0o077)
     _umask(mask)
@@ -71,13 +85,14 @@ def _write_limits(limits: list[tuple[int, int]]) -> None:
 
 def system() -> list[Setting]:
     """The settings that the system keeps for this process."""
-    changed_by = note_value
+    changed_by, signals = note_value, (signal, _signal)
     found = [  # timers first: what comes after them could let one end this process
-        changed_by("timers", _read_timers, _write_timers, signal, "alarm", "setitimer"),
-        changed_by("handlers of signals", _read_handlers, _write_handlers, signal, "signal"),
-        changed_by("blocked signals", _read_mask, _write_mask, signal, "pthread_sigmask"),
-        changed_by("umask", _read_umask, _umask, os, "umask"),
-        changed_by("resource limits", _read_limits, _write_limits, resource, "setrlimit", "prlimit"),
+        changed_by("timers", _read_timers, _write_timers, signals, "alarm", "setitimer"),
+        changed_by("handlers of signals", _read_handlers, _write_handlers, (signal,), "signal"),
+        changed_by("blocked signals", _read_mask, _write_mask, (signal,), "pthread_sigmask"),
+        changed_by("wakeup of signals", _read_wakeup, _write_wakeup, signals, "set_wakeup_fd"),
+        changed_by("umask", _read_umask, _umask, (os, _posix), "umask"),
+        changed_by("resource limits", _read_limits, _write_limits, (resource,), "setrlimit", "prlimit"),
         # Without a privilege it goes one way only. Read each time: what psutil does is done in C.
         Setting("niceness", partial(os.getpriority, os.PRIO_PROCESS, 0), partial(os.setpriority, os.PRIO_PROCESS, 0)),
     ]

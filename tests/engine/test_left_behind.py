@@ -118,8 +118,21 @@ def umask() -> int:
     return mask
 
 
+def a_pipe() -> int:
+    _, writes = os.pipe()
+    os.set_blocking(writes, False)
+    return writes
+
+
+ALARM, UMASK = signal.alarm, os.umask  # as ``from signal import alarm`` has it
+
+
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "alarm": (lambda: signal.alarm(600), lambda: signal.getitimer(signal.ITIMER_REAL)),
+    "alarm by another name": (lambda: ALARM(600), lambda: signal.getitimer(signal.ITIMER_REAL)),
+    "umask by another name": (lambda: UMASK(0o777), umask),
+    "wakeup": (lambda: signal.set_wakeup_fd(a_pipe()), lambda: signal.set_wakeup_fd(-1)),
+    "stack size": (lambda: threading.stack_size(1 << 20), threading.stack_size),
     "timer": (lambda: signal.setitimer(signal.ITIMER_PROF, 600), lambda: signal.getitimer(signal.ITIMER_PROF)),
     "handler": (lambda: signal.signal(signal.SIGUSR1, nothing), lambda: signal.getsignal(signal.SIGUSR1)),
     "mask": (set_mask, lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ())),
@@ -197,6 +210,8 @@ CLOSINGS: dict[str, Callable[[], object]] = {
     "to nothing": lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 1),
     "one to the other": lambda: os.dup2(2, 1),
     "stream closed": lambda: sys.stdout.close(),
+    "stream configured": lambda: sys.stdout.reconfigure(encoding="utf-16"),  # type: ignore[union-attr]
+    "stream patched": lambda: setattr(sys.stdout, "write", nothing),
     "stream replaced": lambda: setattr(sys, "stdout", sys.stderr),
     "written before it was closed": write_and_close,
 }
@@ -340,6 +355,18 @@ def leave_timer() -> None:
     threading.Timer(LONG, print, ["late"]).start()
 
 
+def leave_loop() -> None:
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    loop.call_later(LONG, print, "late")
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+
+
+def leave_sleeper() -> None:
+    threading.Thread(target=time.sleep, args=(LONG,), daemon=True).start()
+
+
 def leave_pool() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -381,6 +408,8 @@ def leave_fork() -> None:
 LEFT = [
     leave_thread,
     leave_timer,
+    leave_loop,
+    leave_sleeper,
     leave_pool,
     leave_raw_thread,
     leave_process,

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from ...protocol.messages import DisplayKind, LogStream
 from .output import KINDS, RECORD, RecordKind
 
+SETTINGS = False, "utf-8", "backslashreplace", True, False  # closed, encoding, errors, by line, unbuffered
 MOST_TURNS = 20_000  # a task; beyond it the order is as the scheduler's looks see it
 
 
@@ -44,7 +45,7 @@ class TaskStreams:
         for fd, file in enumerate(self._files):
             os.dup2(file, fd)  # always: to compare takes longer
         for fd, stream in enumerate(LogStream, 1):
-            if self._streams[stream].closed or stream in self._torn:
+            if stream in self._torn or not self._streams[stream].is_as_it_was:
                 self._streams[stream] = _Stream(fd, self, stream)
         sys.stdout, sys.stderr = self._streams.values()
         self._torn.clear()
@@ -96,6 +97,14 @@ class _Stream(io.TextIOWrapper):
         super().__init__(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
         self._all = streams
         self._this = stream
+        self._attributes = 0
+        self._attributes = len(vars(self))
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """Is it open, with its own settings and methods?"""
+        settings = self.closed, self.encoding, self.errors, self.line_buffering, self.write_through
+        return settings == SETTINGS and len(vars(self)) == self._attributes
 
     def give_up(self) -> None:
         """Write nothing any more, not even what it holds; the descriptor is left as it is."""
