@@ -10,8 +10,7 @@ import enum
 from enum import Enum
 from typing import Any
 
-from cloudpickle import cloudpickle
-
+from . import arrivals
 from .importable import importable
 
 # Of the class or of a member: what cannot refer to the class, and is there from the start.
@@ -47,7 +46,7 @@ def reduce_class(cls: Any) -> Any:
         {"__module__": cls.__module__, "__qualname__": cls.__qualname__},
         cls._member_type_,
         (plain, skeletons, names, stored),
-        cloudpickle._get_or_create_tracker_id(cls),
+        arrivals.class_id(cls),
     )
     return _make_class, made, (rest, later), None, None, _set_class
 
@@ -96,9 +95,10 @@ def _arguments(cls: Any, member: Any) -> tuple[Any, ...]:
 def _make_class(
     metaclass: Any, name: str, bases: Any, where: dict[str, Any], base: Any, skeleton: Any, tracker_id: str
 ) -> Any:
-    if (known := cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)) is not None:
-        return known
     plain, skeletons, names, stored = skeleton
+    if (found := arrivals.known(tracker_id)) is not None:
+        _set_class(found, (plain, [attributes for _, attributes in skeletons]))
+        return found
     cls: Any = type.__new__(metaclass, name, bases, where)
     members = []
     for arguments, attributes in skeletons:
@@ -111,12 +111,11 @@ def _make_class(
     for attribute, value in {**own, "_member_type_": base, "_member_map_": by_name, "_value2member_map_": {}}.items():
         type.__setattr__(cls, attribute, value)
     _index_values(cls)
-    type.__setattr__(cls, "_is_skeleton_", True)
-    return cloudpickle._lookup_class_or_track(tracker_id, cls)
+    return arrivals.register(cls, tracker_id)
 
 
 def _set_class(cls: Any, state: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
-    if "_is_skeleton_" not in vars(cls):  # it had been here before, and is what it is
+    if arrivals.is_ours(cls):
         return
     rest, later = state
     for name, value in rest.items():
@@ -124,7 +123,6 @@ def _set_class(cls: Any, state: tuple[dict[str, Any], list[dict[str, Any]]]) -> 
     for member, attributes in zip(_members(cls), later, strict=True):
         _set_attributes(member, attributes)
     _index_values(cls)
-    type.__delattr__(cls, "_is_skeleton_")
 
 
 def _set_attributes(member: Any, attributes: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
+from . import arrivals
 from .importable import importable
 
 # The metaclasses of ctypes, which are not found by their names; and how each is found.
@@ -29,7 +30,7 @@ def _new_type(new: Any) -> Any:
     if importable(new, new.__qualname__):
         return NotImplemented
     names = {"__qualname__": new.__qualname__, "__module__": new.__module__}
-    return _make_new_type, (new.__name__, new.__supertype__, names, cloudpickle._get_or_create_tracker_id(new))
+    return _make_new_type, (new.__name__, new.__supertype__, names, arrivals.class_id(new))
 
 
 def _make_new_type(name: str, supertype: Any, names: dict[str, str], tracker_id: str) -> Any:
@@ -56,7 +57,7 @@ def _variable(var: Any) -> Any:
         if value is not unset and getattr(value, "__name__", None) != "NoDefault":
             options[option] = value
     constraints = getattr(var, "__constraints__", ())
-    tracker_id = cloudpickle._get_or_create_tracker_id(var)
+    tracker_id = arrivals.class_id(var)
     return _make_variable, (type(var), var.__name__, constraints, options, var.__module__, tracker_id)
 
 
@@ -124,7 +125,7 @@ def reduce_ctype(cls: Any) -> Any:
     plain_function = isinstance(cls, _FUNCTION) and cls.__bases__ == (ctypes._CFuncPtr,)  # type: ignore[attr-defined]
     if plain_function and own["_flags_"] == _ctypes.FUNCFLAG_CDECL:
         return ctypes.CFUNCTYPE, (own["_restype_"], *own["_argtypes_"])
-    make, (kind, name, bases, given, *more), (attributes, slots) = cloudpickle._dynamic_class_reduce(cls)[:3]
+    (kind, name, bases, given, tracker_id, _), (attributes, slots) = cloudpickle._dynamic_class_reduce(cls)[1:3]
     given = {**given, **{part: own[part] for part in _AT_ONCE if part in own}}
     layout = {part: own[part] for part in _LAYOUT if part in own}
     attributes = {
@@ -132,12 +133,25 @@ def reduce_ctype(cls: Any) -> Any:
         for part, value in attributes.items()
         if part not in given and part not in layout and type(value) is not _FIELD
     }
-    return make, (kind, name, bases, given, *more), (attributes, slots, layout), None, None, _set_ctype
+    return _make_ctype, (kind, name, bases, given, tracker_id), (attributes, slots, layout), None, None, _set_ctype
+
+
+def _make_ctype(kind: Any, name: str, bases: tuple[Any, ...], given: dict[str, Any], tracker_id: str) -> Any:
+    if (found := arrivals.known(tracker_id)) is not None:
+        return found
+    return arrivals.register(cloudpickle._make_skeleton_class(kind, name, bases, given, None, None), tracker_id)
 
 
 def _set_ctype(cls: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
+    if arrivals.is_ours(cls):
+        return
     attributes, slots, layout = state
+    replaced = [vars(cls).get(name) for name in attributes]
     cloudpickle._class_setstate(cls, (attributes, slots))
+    # A union does not tell Python's cache of methods of a new attribute (CPython up to 3.12), which then refers to what
+    # is freed. To set its module does.
+    vars(type)["__module__"].__set__(cls, cls.__module__)
+    del replaced
     if "_fields_" not in vars(cls):
         for name, value in layout.items():
             setattr(cls, name, value)

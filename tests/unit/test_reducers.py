@@ -72,3 +72,30 @@ def test_it_comes_back_as_what_was_sent(definitions: str, question: str, interpr
         sent = {name: value for name, value in defined(names).items() if issubclass(type(value), type)}
         back = payloads.load(interpreters[0].sent_on(payloads.dump(sent)))
         assert {name: value is sent[name] for name, value in back.items()} == dict.fromkeys(sent, True)
+
+
+CHANGING = {
+    "an enum": "import enum\nclass C(enum.Enum):\n    A = 1\n    def f(self): return self.state\nc = C.A\n",
+    "a flag": "import enum\nclass C(enum.IntFlag):\n    A = 1\n    B = 3\n    def f(self): return C.state\nc = C.B\n",
+    "a structure": "import ctypes\nclass C(ctypes.Structure):\n    _fields_ = [('x', ctypes.c_int)]\n"
+    "    def f(self): return self.state\nc = C(1)\n",
+    "a union": "import ctypes\nclass C(ctypes.Union):\n    _fields_ = [('x', ctypes.c_int)]\n"
+    "    def f(self): return self.state\nc = C(1)\n",
+}
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+def test_a_class_is_as_it_was_when_it_was_sent_and_untouched_by_what_comes_back(
+    kind: str, interpreters: list[FreshInterpreter]
+) -> None:
+    with notebook(CHANGING[kind]) as names:
+        cls = names["C"]
+        for state in (1, [2], {"three": 3}):
+            cls.state = state
+            sent = payloads.dump({"c": names["c"], "C": cls})
+            for _ in range(3):
+                assert interpreters[0].evaluate(sent, "c.f()") == state
+            back = interpreters[0].sent_on(sent)
+            cls.state = "newer"
+            assert payloads.load(back)["C"] is cls
+            assert cls.state == "newer"
