@@ -37,9 +37,10 @@ class _Known:
 
     def __init__(self, name: str, module: ModuleType, where: str) -> None:
         self.module = module
-        self.spec = _attribute(module, "__spec__")
-        self.file = where if where == _attribute(module, "__file__") else ""
-        self.directories = tuple(each for each in _attribute(module, "__path__") or () if isinstance(each, str))
+        self.attributes: dict[str, Any] = object.__getattribute__(module, "__dict__")  # without waking a lazy one
+        self.spec = self.attributes.get("__spec__")
+        self.file = where if where == self.attributes.get("__file__") else ""
+        self.directories = tuple(each for each in self.attributes.get("__path__") or () if isinstance(each, str))
         self.why = "" if self._can_be_found(where) else BY_HAND  # it must travel by value
         self.version: Version = version(self.file, self.spec) if self.file and not self.why else ("", None)
         self.stamp = self.version[0]
@@ -48,7 +49,9 @@ class _Known:
 
     def _can_be_found(self, where: str) -> bool:
         """Can a task import it, given where it is? A namespace package has no file."""
-        return self.spec is not None and bool(where) and (not self.file or type(self.spec.loader) in _LOADERS)
+        if self.spec is None or not where:
+            return False
+        return not self.file or type(getattr(self.spec, "loader", None)) in _LOADERS
 
     def look(self) -> bool:
         """Has anything happened to its file since the last look?"""
@@ -70,7 +73,7 @@ class _Known:
             self._imports = imported_by(self.file, self.module.__name__) if self.file else frozenset()
         if imported := sorted(self._imports & names):
             return imported[0]
-        for value in list(object.__getattribute__(self.module, "__dict__").values()):
+        for value in list(self.attributes.values()):
             if isinstance(value, ModuleType):
                 name = value.__name__
             elif isinstance(value, FunctionType | type):
@@ -104,10 +107,11 @@ class OwnModules:
                 self._decide()
 
     def _has_replaced(self) -> bool:
-        return any(
-            sys.modules.get(name) is not known.module or _attribute(known.module, "__spec__") is not known.spec
-            for name, known in self._known.items()
-        )
+        there = sys.modules.get
+        for name, known in self._known.items():
+            if there(name) is not known.module or known.attributes.get("__spec__") is not known.spec:
+                return True
+        return False
 
     def _scan(self) -> None:
         modules = sys.modules.copy()
@@ -183,11 +187,12 @@ def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
     """Was a module of no file made by the user, by hand or by an import hook, and not by a library or the system?"""
     if type(module) is not ModuleType or _attribute(module, "__file__") is not None:
         return False
-    spec, top = module.__spec__, modules.get(name.partition(".")[0])
+    spec, top = _attribute(module, "__spec__"), modules.get(name.partition(".")[0])
     if spec is None:
         library = name.startswith(("_", "cython_runtime"))  # what compiled modules share
     else:
-        library = spec.loader is None or spec.origin in ("built-in", "frozen") or hasattr(module, "__path__")
+        system = getattr(spec, "origin", None) in ("built-in", "frozen")
+        library = system or getattr(spec, "loader", None) is None or hasattr(module, "__path__")
     if library or top is module or top is None:
         return not library
     return bool(own_location(top)) or _is_made(name.partition(".")[0], top, modules)

@@ -81,9 +81,13 @@ def test_processes_that_run_no_task_import_no_module_of_the_users(tmp_path: Path
     def has() -> bool:
         return "colorsys" in sys.modules
 
-    with NotebookExecutor(n_workers=2) as executor:
+    def next_has() -> bool:
+        executor.submit(os._exit, 0).exception(SAFETY)
+        return executor.submit(has).result(SAFETY)
+
+    with NotebookExecutor(n_workers=1) as executor:
         pid = executor.submit(imports).result(SAFETY)
-        wait_until(lambda: False not in many(executor, has))  # all have what is installed
+        wait_until(next_has)  # what is installed
         assert [each.name for each in tmp_path.glob("imported-*")] == [f"imported-{pid}"]
 
 
@@ -529,3 +533,12 @@ def test_what_is_imported_again_travels_by_reference_again(executor: NotebookExe
     importlib.reload(module)
     assert executor.submit(module.who).result(SAFETY) == 4000
     assert "own_module" not in cloudpickle.list_registry_pickle_by_value()
+
+
+@pytest.mark.parametrize("name", ["json", "selectors", "socket", "random", "resource"])
+def test_a_file_that_is_called_like_a_module_of_pythons_is_not_run_by_the_engine(
+    name: str, new_executor: NotebookExecutor
+) -> None:
+    written(".", "open('ran', 'w').close()\n", f"{name}.py")
+    assert new_executor.submit(abs, -1).result(SAFETY) == 1
+    assert not Path("ran").exists()
