@@ -22,6 +22,7 @@ from zipimport import zipimporter
 
 import cloudpickle
 
+from .. import forks
 from ..protocol.installation import file_stamp, own_location
 from .module_versions import Version, imported_by, version, watch_imports
 
@@ -105,6 +106,10 @@ class OwnModules:
                 changed = known.look() or changed
             if changed:
                 self._decide()
+
+    def begin_again(self) -> None:
+        """In a forked child: another thread may have been within :meth:`refresh`."""
+        self._mutex, self._newest = threading.Lock(), ()
 
     def _has_replaced(self) -> bool:
         there = sys.modules.get
@@ -209,4 +214,5 @@ def _is_in_archive(name: str, where: str) -> bool:
 
 OWN_MODULES = OwnModules()  # of this process
 OWN_MODULES.refresh()
+forks.in_child(OWN_MODULES.begin_again)
 watch_imports()

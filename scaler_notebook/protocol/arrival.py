@@ -155,11 +155,11 @@ def _without_hooks(arguments: tuple[Any, ...]) -> Iterator[None]:
             type.__setattr__(owner, name, value)
 
 
-def make_function(home: tuple[str, str], maker: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """A function without its state, as :func:`make_class` makes a class."""
-    function = maker(*arguments)
-    _bind(home, function)
-    return function
+def make(home: tuple[str, str], maker: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """A function, say, without its state; in a task, under its own name, as :func:`make_class` makes a class."""
+    made = maker(*arguments)
+    _bind(home, made)
+    return made
 
 
 def _bind(home: tuple[str, str] | None, value: Any) -> None:

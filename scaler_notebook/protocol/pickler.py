@@ -59,19 +59,20 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if kind is FunctionType:
             self._note_namespace(obj.__globals__)
         reduced = reducers.reduce(obj)
-        if reduced is NotImplemented:
+        by_cloudpickle = reduced is NotImplemented
+        if by_cloudpickle:
             reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple) or len(reduced) != 6:
             return reduced
         maker, arguments, state, _, _, setter = reduced
         found = arrival.home_of(obj)
         home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
-        if isinstance(obj, type):
+        if isinstance(obj, type) and by_cloudpickle:
             arrival.is_here(obj)
             made_of = (home, _unshared(obj.__qualname__), arrival.class_id(obj), maker, arguments)
             return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
-        if kind is FunctionType and home is not None:
-            return arrival.make_function, (home, maker, arguments), state, None, None, setter
+        if home is not None:
+            return arrival.make, (home, maker, arguments), state, None, None, setter
         return reduced
 
     def _source(self, file: str) -> str:

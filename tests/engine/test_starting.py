@@ -162,16 +162,3 @@ def test_odd_entries_of_the_path_keep_no_engine_from_starting(kind: str, monkeyp
     monkeypatch.setattr(sys, "path", [*sys.path, ODD[kind]])
     with NotebookExecutor(n_workers=1) as executor:
         assert all(isinstance(each, str) for each in executor.submit(lambda: sys.path).result(SAFETY))
-
-
-def test_tasks_import_from_a_path_that_is_no_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: NotebookExecutor
-) -> None:
-    def imports() -> int:
-        import found_by_path  # type: ignore[import-not-found]
-
-        return int(found_by_path.VALUE)
-
-    (tmp_path / "found_by_path.py").write_text("VALUE = 7")
-    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
-    assert executor.submit(imports).result(SAFETY) == 7

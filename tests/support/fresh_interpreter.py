@@ -18,8 +18,12 @@ from scaler_notebook.protocol.messages import Payload
 SERVER = """
 import pickle, sys
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.arrival import Arrival
 def run(payload, expression, again):
-    value = payloads.load(payload)
+    arrival = Arrival()
+    sys.modules["__main__"] = arrival.main
+    with arrival.loading():
+        value = payloads.load(payload)
     if again:
         return payloads.copied(payloads.dump(value))
     if expression is None:

@@ -395,7 +395,7 @@ class Engine:
             held = (process.holds.task_id, process.holds.owner) if process.holds is not None else None
             assert self.core.holder(process.pid) == held
             assert process.run is None or not process.run.job.last, "a task that is confirmed or done runs on"
-        assert self.core.latest_context is next(reversed(self.contexts.values()), None)
+        assert next(reversed(self.core.contexts.values()), None) is next(reversed(self.contexts.values()), None)
         queued = self.next() is not None
         assert self.core.has_queue == queued
         assert self.more == len(self.lent)

@@ -19,7 +19,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from scaler_notebook.protocol import exception_pickling, failures, payloads
+from scaler_notebook.protocol import arrival, exception_pickling, failures, payloads
 from scaler_notebook.protocol.exception_parts import pickles_itself
 from scaler_notebook.protocol.payloads import OUT_OF_BAND
 
@@ -534,15 +534,15 @@ def test_a_class_that_cannot_be_pickled_is_named_in_words() -> None:
     assert "Local: words (the exception itself cannot be pickled: TypeError: " in str(back)
 
 
-class AsksItsSubclasses(Exception):
-    def __init_subclass__(cls, *, code: int) -> None:
+def test_a_class_that_cannot_be_loaded_is_named_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Local(Exception):
         pass
 
+    def make_class(*parts: Any) -> type:
+        raise TypeError(parts)
 
-def test_a_class_that_cannot_be_loaded_is_named_in_words() -> None:
-    class Local(AsksItsSubclasses, code=3):
-        pass
-
+    make_class.__module__, make_class.__qualname__ = arrival.__name__, "make_class"
+    monkeypatch.setattr(arrival, "make_class", make_class)
     back = travelled(Local("words"))
     assert type(back) is RuntimeError
     assert "Local: words (the exception itself could be pickled, but not loaded: TypeError: " in str(back)
