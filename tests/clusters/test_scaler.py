@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from waits import SAFETY, until, until_running, until_written
 from scaler_notebook import (
     CancelReason,
     Client,
+    DisconnectedError,
     EngineLostError,
     EngineStartError,
     InitializerError,
@@ -691,3 +693,26 @@ def _not_installed(name: str) -> str:
     from importlib.metadata import PackageNotFoundError
 
     raise PackageNotFoundError(name)
+
+
+def test_a_forked_child_connects_anew(executor: NotebookExecutor) -> None:
+    running = executor.submit(time.sleep, 60)
+    until_running(running)
+    ear, mouth = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(mouth, repr((type(running.exception()), executor.submit(abs, -1).result(SAFETY))).encode())
+        finally:
+            os._exit(0)
+    os.close(mouth)
+    try:
+        assert select.select([ear], [], [], 2 * SAFETY)[0]
+        assert os.read(ear, 1000).decode() == repr((DisconnectedError, 1))
+    finally:
+        os.close(ear)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert executor.submit(abs, -2).result(SAFETY) == 2
+    assert not running.done()
+    assert running.cancel()
