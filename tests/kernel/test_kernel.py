@@ -432,8 +432,11 @@ def test_a_client_without_an_address_uses_the_engine_of_the_notebook(shared_kern
 
 FORK = """
 def in_child(call):
+    import warnings
     ear, mouth = os.pipe()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Python 3.12 warns of forks
+        pid = os.fork()
     if not pid:
         try:
             os.write(mouth, repr(call()).encode())
