@@ -50,6 +50,7 @@ class Recorder(UnusedEffects):
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.unfit: set[int] = set()  # processes for no task
 
     def tell(self, owner: bytes, message: EngineMessage) -> None:
         match message:
@@ -64,7 +65,7 @@ class Recorder(UnusedEffects):
         self.done.append(f"{owner.decode()}: {message.task_id} {word}")
 
     def suits(self, process: int, context: object) -> bool:
-        return True
+        return process not in self.unfit
 
     def run_task(
         self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...]
@@ -861,6 +862,22 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     assert core.holder(9) is None
     core.process_ended_run(2, Ended(1, TaskEnd.SUCCESS, EMPTY), 0.0, CLOCK)
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
+
+
+def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:
+    hands = Recorder()
+    core = Core(2, hands, {})
+    for process in (1, 2, 3):
+        core.process_ready(process, 0.0, CLOCK)
+    hands.unfit = {1, 2}
+    core.submit(b"me", task("a"), 0.0, CLOCK)
+    assert hands.done == ["run a on 3 as 1"]
+    core.submit(b"me", task("b"), 0.0, CLOCK)
+    assert hands.done[1:] == ["kill 1", "kill 2"]
+    assert core.short_of == 1
+    core.process_ready(4, 0.0, CLOCK)
+    assert hands.done[-1] == "run b on 4 as 1"
+    assert core.short_of == 0
 
 
 def test_a_result_is_passed_on_as_it_came() -> None:
