@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -195,6 +196,16 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
             selector.unregister(process.sock)
             process.close()
     starter.close()
+
+
+@pytest.mark.parametrize(("killed_for", "ready"), [("", [7]), ("a task waited for it", [])])
+def test_a_process_that_was_killed_while_it_imported_is_ready_too_late(killed_for: str, ready: list[int]) -> None:
+    told: list[int] = []
+    with selectors.DefaultSelector() as selector:
+        pool = Pool(0, Spawn(), selector, cast(Any, SimpleNamespace(ready=told.append)))
+        process = Mock(pid=7, importing=True, killed_for=killed_for)
+        pool._receive(process, Ready(7))
+    assert told == ready
 
 
 def is_there(pid: int) -> bool:

@@ -296,7 +296,8 @@ class Pool:
             elif not process.importing or message.pid != process.pid:
                 raise ProtocolError("it claims to be ready, and was not asked")  # a task has found our socket
             process.importing = False
-            self._events.ready(message.pid)
+            if not process.killed_for:  # else it was too late with that, and is dying
+                self._events.ready(message.pid)
         elif isinstance(message, Ended):
             if message.own:
                 process.own_modules.add(message.own)
