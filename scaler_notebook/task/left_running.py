@@ -9,7 +9,6 @@ import functools
 import os
 import resource
 import sys
-import sysconfig
 import threading
 import time
 import weakref
@@ -21,13 +20,12 @@ from types import FrameType
 
 import psutil
 
+from ..protocol.installation import is_installed
+
 PATIENCE = 0.02  # seconds that what ends by itself gets to do so, rather than end a process that has models loaded
 LOOK_EVERY = 0.002  # seconds
 LONGEST_COMMAND = 60  # characters of a command line that are shown
 KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # in a command line
-
-_LIBRARIES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-_NOT_THE_USERS = (*(directory + os.sep for directory in _LIBRARIES), "<frozen", str(Path(__file__).parents[1]) + os.sep)
 
 
 class LeftRunning:
@@ -135,7 +133,7 @@ def _works(frame: FrameType) -> bool:
 
 def _is_the_users(frame: FrameType) -> bool:
     name = frame.f_code.co_filename
-    return not name.startswith(_NOT_THE_USERS) and "-packages" + os.sep not in name
+    return not name.startswith("<frozen") and not is_installed(name)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -68,7 +68,7 @@ class ProcessState:
 
     def _look_for_modules(self) -> None:
         """Begin with the settings of modules that have been imported; they become what they are at the client."""
-        for name in self._to_come & sys.modules.keys():
+        for name in [name for name in self._to_come if name in sys.modules]:
             self._to_come.discard(name)
             with suppress(Exception):  # another version of it than we know
                 for setting in OF_MODULES[name](sys.modules[name]):
@@ -176,7 +176,7 @@ class ProcessState:
                 self._wanted[place] = wanted = setting.merge(former, before, after)
                 if before == former and after != wanted:  # the task itself has not changed it
                     setting.write(wanted)
-            if self._unknown & sys.modules.keys():
+            if any(name in sys.modules for name in self._unknown):
                 self._want_anew(next(place for place, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
         finally:
@@ -189,8 +189,10 @@ class ProcessState:
 
     def _changes(self, before: list[Any]) -> Iterator[tuple[int, Any, Any]]:
         now = self._read()
+        if before == now:  # as a list: its items are not compared where they are the same
+            return
         for place, (value, later) in enumerate(zip(before, now, strict=False)):
-            if value != later:
+            if value is not later and value != later:
                 yield place, value, later
 
     def _watch_imports(self) -> None:
