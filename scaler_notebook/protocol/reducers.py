@@ -42,13 +42,13 @@ def reduce(obj: Any) -> Any:
     if reducer := _REDUCERS_BY_NAME.get((module, kind.__name__)):
         return reducer(obj)
     for kinds, reducer in _FAMILIES:
-        if isinstance(obj, kinds):
+        if issubclass(kind, kinds):  # not isinstance, which asks a proxy for what it stands for
             return reducer(obj)
-    if isinstance(kind, EnumMeta):
+    if issubclass(type(kind), EnumMeta):
         return reduced_enums.reduce_member(obj)
-    if module == "__main__" and _reduction(kind) != _reduction(object):
-        return _with_its_own_reduction(obj)
-    return NotImplemented
+    if module != "__main__" or issubclass(kind, type) or kind in copyreg.dispatch_table:
+        return NotImplemented
+    return NotImplemented if _reduction(kind) == _reduction(object) else _with_its_own_reduction(obj)
 
 
 def _reduction(cls: Any) -> tuple[Any, Any]:

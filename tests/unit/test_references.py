@@ -148,7 +148,7 @@ def test_nothing_of_a_pickle_is_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_registered_with_copyreg_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    with notebook("class A: pass\na = A()\n") as names:
+    with notebook("class A:\n    def __reduce__(self): return A, ()\na = A()\n") as names:
         monkeypatch.setitem(copyreg.dispatch_table, names["A"], lambda a: "a")
         with pytest.raises(pickle.PicklingError, match="found as a in __main__"):
             payloads.dump(names["a"])
