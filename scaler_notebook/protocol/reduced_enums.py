@@ -15,7 +15,9 @@ from .importable import importable
 
 # Of the class or of a member: what cannot refer to the class, and is there from the start.
 _PLAIN = (int, str, float, bytes, bool, type(None), *([enum.FlagBoundary] if hasattr(enum, "FlagBoundary") else ()))
-_MADE = ("__dict__", "__weakref__", "__module__", "__qualname__", "_member_map_", "_value2member_map_", "_member_type_")
+# Attributes that are made anew; copyreg keeps ``__slotnames__`` in a class that it has looked at.
+_OF_ANY_CLASS = ("__dict__", "__weakref__", "__module__", "__qualname__", "__slotnames__")
+_MADE = (*_OF_ANY_CLASS, "_member_map_", "_value2member_map_", "_member_type_")
 
 
 def reduce_class(cls: Any) -> Any:
@@ -76,7 +78,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _attributes(member: Any) -> dict[str, Any]:
-    attributes = {name: value for name, value in vars(member).items() if name != "__objclass__"}
+    attributes = {name: value for name, value in vars(member).items() if name not in ("__objclass__", "_inverted_")}
     slots = copyreg._slotnames(type(member))  # type: ignore[attr-defined]
     return attributes | {name: getattr(member, name) for name in slots if hasattr(member, name)}
 

@@ -99,3 +99,22 @@ def test_a_class_is_as_it_was_when_it_was_sent_and_untouched_by_what_comes_back(
             cls.state = "newer"
             assert payloads.load(back)["C"] is cls
             assert cls.state == "newer"
+
+
+STABLE = {
+    "an enum",
+    "an enum with aliases",
+    "an enum with __init__",
+    "an enum with hooks",
+    "flags",
+    "a cached function",
+}
+
+
+@pytest.mark.parametrize(("definitions", "question"), [case for case in CASES if case.id in STABLE])
+def test_what_has_not_changed_gives_the_same_bytes(definitions: str, question: str) -> None:
+    """So a function that refers to it travels once; neither dumping it nor using it is a change."""
+    with notebook(asked(definitions, question)) as names:
+        first = payloads.dump(names["asked"]).data
+        names["asked"]()
+        assert payloads.dump(names["asked"]).data == first
