@@ -251,6 +251,10 @@ class Core(Nesting):
 
     # ------------------------------------------------------------------ queries
 
+    def is_announced(self, process: int) -> bool:
+        """Has the client been told that the task of this process runs?"""
+        return process not in self._unannounced
+
     @property
     def running(self) -> list[int]:
         """The processes that hold a task."""

@@ -229,7 +229,8 @@ class Scheduler:
         if now >= self._next_look:
             self._next_look = now + OUTPUT_INTERVAL
             for pid in self._core.running:
-                self._forward_output(pid)
+                if self._core.is_announced(pid):  # a task that says something is known to run
+                    self._forward_output(pid)
 
     def _forward_output(self, pid: int, over: bool = False) -> None:
         held = self._core.holder(pid)
