@@ -5,7 +5,7 @@ import linecache
 import pickle
 import sys
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import IO, Any
 
 import cloudpickle
@@ -26,6 +26,8 @@ _PARAMETERS = tuple(
 
 
 MOST_SOURCE = 100_000  # characters; the functions of a longer cell travel without their lines
+
+_COMMON = frozenset({FunctionType, BuiltinFunctionType, type})  # of many there are, and nobody has an own way for them
 
 more_reducers: list[Callable[[Any], Any]] = []  # each gives NotImplemented, or what ``__reduce__`` would
 
@@ -51,13 +53,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             parameters = tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
             source = self._source(obj.co_filename)
             return (make_code, (source, parameters)) if source else (CodeType, parameters)
-        if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
-            return exception_parts.reduced(obj, exception_parts.Everything())
-        for reduce in more_reducers:
-            if (own := reduce(obj)) is not NotImplemented:
-                return own
-        if kind is FunctionType:
-            self._note_namespace(obj.__globals__)
+        if kind not in _COMMON:
+            if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
+                return exception_parts.reduced(obj, exception_parts.Everything())
+            for reduce in more_reducers:
+                if (own := reduce(obj)) is not NotImplemented:
+                    return own
         reduced = reducers.reduce(obj)
         by_cloudpickle = reduced is NotImplemented
         if by_cloudpickle:
@@ -84,12 +85,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             found = self._sources[file] = "".join(lines) if sum(map(len, lines)) <= MOST_SOURCE else ""
         return found
 
-    def _note_namespace(self, names: dict[str, Any]) -> None:
-        """Have functions of a module share that module's namespace where they arrive."""
+    def _function_getnewargs(self, func: Any) -> Any:
+        """What a function that travels by value is made of; those of a module share its namespace where they arrive."""
+        names = func.__globals__
         if id(names) not in self.globals_ref:
             module = names.get("__name__")
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
                 self.globals_ref[id(names)] = arrival.Namespace(_unshared(module))
+        return super()._function_getnewargs(func)
 
 
 def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:

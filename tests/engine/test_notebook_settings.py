@@ -93,7 +93,12 @@ def importing(executor_of_one: NotebookExecutor) -> NotebookExecutor:
     return executor_of_one
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+OFTEN = ("all warnings are errors", "log level", "pandas", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.matrix) for name in SETTINGS]
+)
 def test_a_task_has_the_settings_of_the_submit(importing: NotebookExecutor, name: str) -> None:
     change, read = SETTINGS[name]
     before = read()

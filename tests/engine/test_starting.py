@@ -89,7 +89,12 @@ sys.meta_path.insert(0, Finder())""",
 }
 
 
-@pytest.mark.parametrize("site", SITE)
+OFTEN = ("prints", "runs a program that prints", "raises")
+
+
+@pytest.mark.parametrize(
+    "site", [pytest.param(site, marks=[] if site in OFTEN else pytest.mark.matrix) for site in SITE]
+)
 def test_what_a_sitecustomize_does_keeps_no_engine_from_starting(
     site: str, start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +115,7 @@ SIGNALS = {
 }
 
 
-@pytest.mark.parametrize("which", SIGNALS)
+@pytest.mark.parametrize("which", ["SIGCHLD", pytest.param("SIGINT and SIGTERM", marks=pytest.mark.matrix), "all"])
 def test_signals_that_are_blocked_at_its_start_arrive_in_it(which: str, start_method: str) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS[which])
     try:
