@@ -19,10 +19,9 @@ from typing import Any
 
 import cloudpickle
 
-MAIN = "__main__"
+from . import class_ids
 
-# cloudpickle's own: the classes that have been pickled or loaded here, by the id that they have in pickles.
-_classes_by_id: Any = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+MAIN = "__main__"
 
 _complete: "weakref.WeakSet[type]" = weakref.WeakSet()  # classes that have their state here
 _NOTHING = contextlib.nullcontext()
@@ -79,11 +78,6 @@ def loading_an_input() -> contextlib.AbstractContextManager[None]:
     return arrival._input() if arrival is not None else contextlib.nullcontext()
 
 
-def class_id(cls: type) -> str:
-    """The id under which a class is found again wherever it has arrived."""
-    return str(cloudpickle.cloudpickle._get_or_create_tracker_id(cls))
-
-
 def is_here(cls: type) -> None:
     """A class is at home here, or has arrived: from now on no result changes its state."""
     with contextlib.suppress(TypeError):  # a metaclass without a hash
@@ -121,7 +115,7 @@ def make_class(
     home: tuple[str, str] | None, qualname: str, class_id: str, maker: Callable[..., type], arguments: tuple[Any, ...]
 ) -> type:
     """A class without its state; in a task, under its own name where pickle will look for it (cf. :func:`home_of`)."""
-    cls: type | None = _classes_by_id.get(class_id)
+    cls: type | None = class_ids.known(class_id)
     if cls is None:  # else cloudpickle would make it once more, and tell its base class so, before it finds it
         with _without_hooks(arguments) if maker is cloudpickle.cloudpickle._make_skeleton_class else _NOTHING:
             cls = maker(*arguments)

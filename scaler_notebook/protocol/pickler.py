@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import cloudpickle
 
-from . import arrival, exception_parts, reducers, tracebacks
+from . import arrival, class_ids, exception_parts, reducers, tracebacks
 
 PROTOCOL = 5
 
@@ -70,7 +70,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
         if isinstance(obj, type) and by_cloudpickle:
             arrival.is_here(obj)
-            made_of = (home, _unshared(obj.__qualname__), arrival.class_id(obj), maker, arguments)
+            made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
             return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
         if home is not None:
             return arrival.make, (home, maker, arguments), state, None, None, setter

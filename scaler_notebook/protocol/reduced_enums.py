@@ -10,7 +10,7 @@ import enum
 from enum import Enum
 from typing import Any
 
-from . import arrivals
+from . import class_ids
 from .importable import importable
 
 # Of the class or of a member: what cannot refer to the class, and is there from the start.
@@ -48,7 +48,7 @@ def reduce_class(cls: Any) -> Any:
         {"__module__": cls.__module__, "__qualname__": cls.__qualname__},
         cls._member_type_,
         (plain, skeletons, names, stored),
-        arrivals.class_id(cls),
+        class_ids.class_id(cls),
     )
     return _make_class, made, (rest, later), None, None, _set_class
 
@@ -98,7 +98,7 @@ def _make_class(
     metaclass: Any, name: str, bases: Any, where: dict[str, Any], base: Any, skeleton: Any, tracker_id: str
 ) -> Any:
     plain, skeletons, names, stored = skeleton
-    if (found := arrivals.known(tracker_id)) is not None:
+    if (found := class_ids.known(tracker_id)) is not None:
         _set_class(found, (plain, [attributes for _, attributes in skeletons]))
         return found
     cls: Any = type.__new__(metaclass, name, bases, where)
@@ -113,11 +113,11 @@ def _make_class(
     for attribute, value in {**own, "_member_type_": base, "_member_map_": by_name, "_value2member_map_": {}}.items():
         type.__setattr__(cls, attribute, value)
     _index_values(cls)
-    return arrivals.register(cls, tracker_id)
+    return class_ids.register(cls, tracker_id)
 
 
 def _set_class(cls: Any, state: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
-    if arrivals.is_ours(cls):
+    if class_ids.is_ours(cls):
         return
     rest, later = state
     for name, value in rest.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
-from . import arrivals
+from . import class_ids
 from .importable import importable
 
 # The metaclasses of ctypes, which are not found by their names; and how each is found.
@@ -30,7 +30,7 @@ def _new_type(new: Any) -> Any:
     if importable(new, new.__qualname__):
         return NotImplemented
     names = {"__qualname__": new.__qualname__, "__module__": new.__module__}
-    return _make_new_type, (new.__name__, new.__supertype__, names, arrivals.class_id(new))
+    return _make_new_type, (new.__name__, new.__supertype__, names, class_ids.class_id(new))
 
 
 def _make_new_type(name: str, supertype: Any, names: dict[str, str], tracker_id: str) -> Any:
@@ -57,7 +57,7 @@ def _variable(var: Any) -> Any:
         if value is not unset and getattr(value, "__name__", None) != "NoDefault":
             options[option] = value
     constraints = getattr(var, "__constraints__", ())
-    tracker_id = arrivals.class_id(var)
+    tracker_id = class_ids.class_id(var)
     return _make_variable, (type(var), var.__name__, constraints, options, var.__module__, tracker_id)
 
 
@@ -137,13 +137,13 @@ def reduce_ctype(cls: Any) -> Any:
 
 
 def _make_ctype(kind: Any, name: str, bases: tuple[Any, ...], given: dict[str, Any], tracker_id: str) -> Any:
-    if (found := arrivals.known(tracker_id)) is not None:
+    if (found := class_ids.known(tracker_id)) is not None:
         return found
-    return arrivals.register(cloudpickle._make_skeleton_class(kind, name, bases, given, None, None), tracker_id)
+    return class_ids.register(cloudpickle._make_skeleton_class(kind, name, bases, given, None, None), tracker_id)
 
 
 def _set_ctype(cls: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
-    if arrivals.is_ours(cls):
+    if class_ids.is_ours(cls):
         return
     attributes, slots, layout = state
     replaced = [vars(cls).get(name) for name in attributes]
