@@ -223,10 +223,25 @@ class Link:
         if context is None:  # on ZeroMQ, which connects in the background
             await connector.connect(address, *more)
             return
-        from scaler.io.ymq import ConnectorSocket
+        from scaler.io.ymq import ConnectorSocket, _ymq
 
+        loop = asyncio.get_running_loop()
+        answer: list[asyncio.Future[None]] = [loop.create_future()]  # a list, to be emptied: YMQ may keep ``tell``
+
+        def tell(problem: BaseException | None) -> None:
+            with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
+                loop.call_soon_threadsafe(_settle, answer[0], problem)
+
+        begun = _ymq.ConnectorSocket.connect(tell, context, self.client.decode(), repr(address))
+        try:
+            await answer[0]
+        except BaseException:
+            begun.shutdown()  # else it goes on trying, with all that it has open
+            raise
+        finally:
+            answer.clear()
         connector._address = address
-        connector._socket = await ConnectorSocket.async_connect(context, self.client.decode(), repr(address))
+        connector._socket = ConnectorSocket(begun)
         if isinstance(connected := getattr(connector, "_connected_event", None), asyncio.Event):  # the storage's
             connected.set()
 
@@ -338,6 +353,15 @@ async def all_of(*work: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _settle(future: "asyncio.Future[None]", problem: BaseException | None) -> None:
+    if future.done():
+        return
+    if isinstance(problem, BaseException):
+        future.set_exception(problem)
+    else:
+        future.set_result(None)
 
 
 async def _for_ever(routine: Callable[[], Awaitable[None]]) -> None:
