@@ -336,6 +336,7 @@ def test_a_cell_that_is_run_again_says_what_its_earlier_run_left(running_kernel:
 
     run_cell("f = ex.submit(time.sleep, 60)\nfirst = f\nf")
     second = run_cell("f = ex.submit(time.sleep, 61)\nf")
+    k.run("while first.state.value != 'running': time.sleep(0.01)")
     k.send_comm(second, {"type": "ready"})
     k.until(lambda m: earlier(m, second) == {"running": 1, "refused": False})
     k.send_comm(second, {"type": "cancel_earlier", "force": False})
