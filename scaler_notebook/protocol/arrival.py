@@ -54,6 +54,10 @@ class Arrival:
         """Those that the call has brought, by the name of the module."""
         return self._namespaces
 
+    def classes(self) -> list[type]:
+        """The classes that the call has brought."""
+        return list(self._settled)
+
     def settle(self, cls: type, setter: Callable[[type, Any], object], state: Any) -> None:
         """Give a class its state of the submit; what an input brings is older, and counts if nothing else comes."""
         if any(cls is each for each in self._settled):

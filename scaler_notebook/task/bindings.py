@@ -1,4 +1,4 @@
-"""What an initializer leaves for the tasks that follow: names of the notebook's that it has bound.
+"""What an initializer leaves for the tasks that follow: names and attributes of the notebook's that it has bound.
 
 ``global MODEL; MODEL = load(path)`` is the commonest initializer of process pools. The functions of each task come with
 the notebook's own values of the names that they use; what the initializer has bound wins over these.
@@ -7,11 +7,13 @@ the notebook's own values of the names that they use; what the initializer has b
 import contextlib
 from collections import deque
 from collections.abc import Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 from ..protocol.arrival import Arrival
 
 CONTAINERS = (dict, list, set, deque)  # filled in place, they count as bound: ``MODELS["first"] = load(path)``
+OTHERS = (FunctionType, ModuleType, type)  # not looked into; what of classes has changed is noted by itself
 
 
 class Bindings:
@@ -19,6 +21,7 @@ class Bindings:
 
     def __init__(self) -> None:
         self._bound: dict[str, dict[str, Any]] = {}  # by module
+        self._attributes: list[tuple[type, str, Any]] = []  # of the notebook's classes
 
     @contextlib.contextmanager
     def noted(self, arrival: Arrival) -> Iterator[None]:
@@ -27,7 +30,11 @@ class Bindings:
             module: {name: (value, _content(value)) for name, value in names.items()}
             for module, names in arrival.namespaces().items()
         }
+        classes = [(cls, dict(vars(cls))) for cls in arrival.classes()]
         yield
+        for cls, attributes in classes:
+            changed = [name for name, value in vars(cls).items() if attributes.get(name, classes) is not value]
+            self._attributes += [(cls, name, vars(cls)[name]) for name in changed]
         nothing = object(), None
         for module, names in arrival.namespaces().items():
             known = before.get(module, {})
@@ -41,13 +48,17 @@ class Bindings:
         """Have the functions of a call find these names, whatever the notebook has under them."""
         for module, names in self._bound.items():
             arrival.namespace(module).update(names)
+        for cls, name, value in self._attributes:
+            type.__setattr__(cls, name, value)
 
 
 def _content(value: Any) -> list[int] | None:
-    if type(value) not in CONTAINERS:
-        return None
-    parts = [*value.keys(), *value.values()] if type(value) is dict else value
-    return [id(part) for part in parts]
+    """What an object has in it, for a comparison; None for what is not looked into."""
+    if not isinstance(value, CONTAINERS):
+        value = None if isinstance(value, OTHERS) else getattr(value, "__dict__", None)
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    return [id(part) for part in value] if isinstance(value, CONTAINERS) else None
 
 
 def _differs(value: Any, former: Any, content: list[int] | None) -> bool:

@@ -150,11 +150,12 @@ class TaskRunner:
         """
         measurement, main = Measurement(), sys.modules[MAIN]
         (current_task.begin_here if self._of_thread else current_task.begin)(task)
+        finished = None
         try:
             finished = guard(partial(self._body, call, initializer), partial(self._failed, call, initializer))
         finally:
             if os.getpid() != self._pid:  # the task has let its child return: that is not the task
-                self._leave_fork()
+                self._leave_fork(finished is None or finished.end is not TaskEnd.SUCCESS)
             (current_task.end_here if self._of_thread else current_task.end)()
             inputs.end()
             sys.modules[MAIN] = main
@@ -215,7 +216,7 @@ class TaskRunner:
     def _failed(self, call: Call, initializer: Initializer, error: BaseException) -> Finished:
         if os.getpid() != self._pid:
             traceback.print_exception(error)
-            self._leave_fork(1)
+            self._leave_fork(True)
         with suppress(Exception):
             self._transport.explain(error)
         if self._preparing:
@@ -230,9 +231,9 @@ class TaskRunner:
     def _where(self, what: str) -> str:
         return f"{what} {self._place}" if self._place else ""
 
-    def _leave_fork(self, status: int = 0) -> None:
+    def _leave_fork(self, failed: bool) -> None:
         self._transport.flush()
-        os._exit(status)
+        os._exit(failed)
 
 
 def _is_to_retry(retry_on: bytes, error: BaseException) -> bool:

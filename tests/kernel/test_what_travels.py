@@ -83,6 +83,18 @@ def test_a_registry_is_in_the_task_what_it_is_here(notebook: Kernel) -> None:
         assert notebook.run("ex.submit(use).result(30)[1], use()[1]").text == "(['C'], ['C'])"
 
 
+def test_a_library_hears_of_a_class_once(notebook: Kernel) -> None:
+    notebook.run(
+        "import sys, tempfile, pathlib\ndirectory = tempfile.TemporaryDirectory(); sys.path.append(directory.name)\n"
+        "text = 'heard = []\\nclass Base:\\n    def __init_subclass__(cls):\\n        heard.append(cls.__name__)\\n'\n"
+        "_ = pathlib.Path(directory.name, 'a_library.py').write_text(text)\n"
+        "import a_library\nclass C(a_library.Base): pass\ndef make():\n    return C()"
+    )
+    notebook.run("results = [ex.submit(make).result(30) for _ in range(3)]")
+    assert notebook.run("a_library.heard").text == "['C']"
+    notebook.run("sys.path.remove(directory.name); directory.cleanup()")
+
+
 def test_an_old_result_is_of_the_old_class(notebook: Kernel) -> None:
     define = "class C:\n    state = {}\ndef make():\n    return C()"
     notebook.run(f"{define.format(1)}\nold_class, f = C, ex.submit(make)")
@@ -109,7 +121,9 @@ def test_what_was_sent_before_does_not_take_the_class_back(notebook: Kernel) -> 
     notebook.run(
         "class C:\n    a = 1\nsent = ex.send_object([C()])\nC.a = 2\n"
         "def both(objects):\n    return C.a, objects[0].a\ndef alone(objects):\n    return objects[0].a\n"
+        "def late(objects, c):\n    return c.a, objects[0].a\n"
     )
+    assert notebook.run("ex.submit(late, sent, C()).result(30)").text == "(2, 2)"
     assert notebook.run("ex.submit(both, sent).result(30)").text == "(2, 2)"
     assert notebook.run("ex.submit(alone, sent).result(30)").text == "1"
     assert notebook.run("C.a").text == "2"
@@ -130,6 +144,18 @@ INITIALIZERS = {
     ),
     "a dict that is filled": ("MODELS = {}\ndef prepare():\n    MODELS['a'] = 'loaded'", "MODELS['a']"),
     "a list that is filled": ("MODELS = []\ndef prepare():\n    MODELS.append('loaded')", "MODELS[0]"),
+    "a defaultdict that is filled": (
+        "from collections import defaultdict\nMODELS = defaultdict(dict)\ndef prepare():\n    MODELS['a'] = 'loaded'",
+        "MODELS['a']",
+    ),
+    "an attribute of an object": (
+        "from types import SimpleNamespace\nMODELS = SimpleNamespace(a=None)\ndef prepare():\n    MODELS.a = 'loaded'",
+        "MODELS.a",
+    ),
+    "an attribute of a class": (
+        "class MODELS:\n    a = None\ndef prepare():\n    MODELS.a = 'loaded'",
+        "MODELS.a",
+    ),
     "a function": ("def prepare():\n    global model\n    model = lambda: 'loaded'", "model()"),
     "by globals()": ("def prepare():\n    globals()['MODEL'] = 'loaded'", "MODEL"),
 }
