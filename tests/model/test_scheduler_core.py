@@ -416,7 +416,9 @@ def test_a_short_task_is_not_announced_and_a_long_one_is_before_anything_else() 
     scene.submit("long")
     scene.after(ANNOUNCE_AFTER * 0.9)
     assert "me: long started on 1" not in scene.hands.done
+    assert not scene.core.is_announced(1), "what it says would come before that it runs"
     scene.after(ANNOUNCE_AFTER * 0.1)
+    assert scene.core.is_announced(1)
     scene.ended(seq=2)
     assert scene.hands.done[1:] == [
         "me: short Success",

@@ -29,7 +29,8 @@ from ..base import Deliver, Lost
 from ..embedded.segments import mapped
 from . import shipping
 from .address import parsed
-from .link import Link, all_of, probe
+from .link import Link, all_of
+from .probe import probe
 from .tasks import Tasks
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ import contextlib
 import secrets
 import socket
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +18,6 @@ from typing import Any
 from ...protocol.errors import EngineLostError, EngineStartError
 
 NEEDS = "pip install 'scaler-notebook[scaler]'"
-REFUSED_AGAIN = 0.05  # seconds
 GOODBYE = 2.0  # seconds for the last words
 
 
@@ -301,47 +299,6 @@ def own_processor() -> Any:
     if _processor is None and "scaler.worker.agent.processor.processor" in sys.modules:
         _processor = sys.modules["scaler.worker.agent.processor.processor"].Processor.get_current_processor()
     return _processor
-
-
-def probe(link: Link, timeout: float) -> None:
-    """See whether a cluster answers; on a thread of its own, for this one may have a loop that runs.
-
-    Raises
-    ------
-    EngineStartError
-        Nothing that is a Scaler scheduler does, within so many seconds.
-    """
-    no_answer = EngineStartError(
-        f"nobody answers at {link.name} within {timeout:.0f} s: is an OpenGRIS Scaler scheduler running there "
-        "(scaler_scheduler, SchedulerClusterCombo), reached from this machine, and is the port its own?"
-    )
-    deadline = time.monotonic() + timeout
-    while True:  # a scheduler that has just been started is not there yet
-        try:
-            socket.create_connection(link.endpoint, max(0.1, deadline - time.monotonic())).close()
-            break
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise no_answer from error
-        time.sleep(REFUSED_AGAIN)
-    answered: list[bool] = []
-
-    async def ask() -> None:
-        serving = asyncio.ensure_future(link.serve(lambda message: None))
-        waiting = asyncio.ensure_future(link.ready(timeout))
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if waiting.done() and waiting.result():
-            answered.append(True)
-            await link.leave()
-        for task in (serving, waiting):
-            task.cancel()
-        await asyncio.gather(serving, waiting, return_exceptions=True)
-
-    thread = threading.Thread(target=lambda: asyncio.run(ask()), name="scaler_notebook probe", daemon=True)
-    thread.start()
-    thread.join(timeout + GOODBYE + 1.0)
-    if not answered:
-        raise no_answer
 
 
 async def all_of(*work: Coroutine[Any, Any, None]) -> None:
