@@ -57,9 +57,12 @@ class KernelHost:
         if self._pump is not None and self._loop_runs():
             before, self.hears_since = self.hears_since, time.monotonic()
             try:
-                return self._pump.wait(signal, timeout)
+                ended = self._pump.wait(signal, timeout)
             finally:
                 self.hears_since = before
+            if ended:
+                self._run_posted()  # what was posted before the end: the names that a %%scaler cell gives
+            return ended
         return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
 
     def lending(self) -> contextlib.AbstractContextManager[None]:

@@ -200,7 +200,8 @@ def test_the_time_line_shows_who_ran_and_opens_what_is_clicked(board: Locator) -
     expect(board.locator(".scaler-pane .scaler-call")).to_have_text(re.compile(r"work\(10[01]\)"))
 
 
-@pytest.mark.parametrize("tasks", [1_000, pytest.param(10_000, marks=pytest.mark.matrix)])
+@pytest.mark.matrix
+@pytest.mark.parametrize("tasks", [1_000, 10_000])
 def test_a_page_that_is_loaded_again_shows_the_board_as_it_is(notebook: LabNotebook, tasks: int) -> None:
     show(notebook, tasks)
     notebook.reload()

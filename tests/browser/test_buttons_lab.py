@@ -71,6 +71,7 @@ def test_what_was_cancelled_is_tried_again_from_the_card_of_a_board(notebook: La
     expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("2 running")
 
 
+@pytest.mark.matrix
 def test_a_click_that_is_lost_can_be_made_again(notebook: LabNotebook) -> None:
     card = notebook.output(notebook.execute("f = ex.submit(time.sleep, 600)\nf"))
     board = notebook.output(notebook.execute("group = ex.map_async(time.sleep, [600])\ngroup"))

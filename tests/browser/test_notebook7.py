@@ -19,6 +19,7 @@ def cancel(card: Locator) -> None:
     expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
 
 
+@pytest.mark.matrix
 def test_notebook_7(lab_server: LabServer, context: BrowserContext) -> None:
     lab_server.write_notebook("seven.ipynb", [SETUP])
     notebook = LabNotebook.open(context, lab_server, "seven.ipynb", "notebook")

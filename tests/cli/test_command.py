@@ -383,6 +383,7 @@ def connected(k: Kernel, address: str) -> None:
     assert f"an engine with 2 workers runs at {address}" in said.text, said
 
 
+@pytest.mark.matrix
 def test_two_notebooks_share_a_cluster_and_one_is_killed(shared_kernel: SharedKernel, own_kernel: Kernel) -> None:
     victim = own_kernel
     with detached() as address, shared_kernel.lent() as survivor:

@@ -37,6 +37,7 @@ from scaler_notebook import (
     TaskState,
     current_task,
     progress,
+    wait,
 )
 from scaler_notebook.engines.scaler.link import Link, all_of
 from scaler_notebook.task.displays import publish
@@ -428,15 +429,25 @@ def test_leaving_cancels_what_is_pending(address: str, tmp_path: Path) -> None:
     assert {each.cancelled() for each in futures} == {True}
 
 
-def test_shutdown_lets_what_runs_finish_and_takes_the_rest_back(address: str) -> None:
+def lasts_until(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+def test_shutdown_lets_what_runs_finish_and_takes_the_rest_back(address: str, tmp_path: Path) -> None:
     executor = NotebookExecutor(address)
-    running = [executor.submit(time.sleep, 1.0) for _ in range(2)]
+    end = tmp_path / "end"
+    running = [executor.submit(lasts_until, str(end)) for _ in range(2)]
     for each in running:
         until_running(each)
     queued = [executor.submit(time.sleep, 60) for _ in range(5)]
-    executor.shutdown(cancel_futures=True)
-    assert [each.result(0) for each in running] == [None, None]
+    ending = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True})
+    ending.start()
+    assert not wait(queued, SAFETY).not_done
     assert {each.cancel_reason for each in queued} == {CancelReason.NEVER_STARTED}
+    end.touch()
+    ending.join(SAFETY)
+    assert [each.result(0) for each in running] == [None, None]
 
 
 # ---------------------------------------------------------------------- within tasks
@@ -446,6 +457,7 @@ def deeper(depth: int) -> int:
     return depth if not depth else 1 + Client().submit(deeper, depth - 1).result()
 
 
+@pytest.mark.matrix
 def test_tasks_submit_tasks_deeper_than_there_are_workers(executor: NotebookExecutor) -> None:
     assert executor.submit(deeper, 4).result(3 * SAFETY) == 4
 
@@ -625,6 +637,7 @@ def count_objects(address: str) -> int:
     return asyncio.run(ask())
 
 
+@pytest.mark.matrix
 def test_nothing_is_kept_that_nobody_needs() -> None:
     with ScalerCluster(workers=1) as cluster:
         before = count_objects(cluster.address)

@@ -532,13 +532,13 @@ def test_a_stale_connection_file_leads_nowhere(runtime: Path) -> None:
         assert client.submit(os.getppid).result(SAFETY) == successor.scheduler_pid
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"address": 1}', "null", "\0", '{"keys": 7}'])
-def test_what_is_no_connection_file_is_passed_over(text: str, runtime: Path) -> None:
+def test_what_is_no_connection_file_is_passed_over(runtime: Path) -> None:
     bad = places.private_base() / "1-bad"
     bad.mkdir()
-    (bad / connection_file.NAME).write_text(text)
     with LocalCluster(n_workers=1) as cluster:
-        assert cluster.address in [found.address for found in connection_file.engines()]
+        for text in ("", "{", "[]", "{}", '{"address": 1}', "null", "\0", '{"keys": 7}'):
+            (bad / connection_file.NAME).write_text(text)
+            assert cluster.address in [found.address for found in connection_file.engines()], text
 
 
 def test_an_engine_is_found_whatever_the_variables_say(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:

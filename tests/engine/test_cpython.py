@@ -78,7 +78,7 @@ ALL = ("future", "initializer", "shutdown", "executor", "crashes", "waits")
 @pytest.mark.parametrize(
     "groups",
     [
-        pytest.param(("future", "executor"), id="futures and executors"),
+        pytest.param(("future",), id="futures"),
         pytest.param(ALL, id="all", marks=pytest.mark.matrix),
         pytest.param(("own_waits",), id="with our wait and as_completed", marks=pytest.mark.matrix),
     ],

@@ -125,7 +125,10 @@ time.sleep(1000)
 """
 
 
-@pytest.mark.parametrize("extra", ["", "import subprocess; subprocess.Popen(['sleep', '3'], close_fds=False)"])
+KEEPS_DESCRIPTORS = "import subprocess; subprocess.Popen(['sleep', '3'], close_fds=False)"
+
+
+@pytest.mark.parametrize("extra", ["", pytest.param(KEEPS_DESCRIPTORS, marks=pytest.mark.matrix)])
 def test_a_killed_kernel_leaves_no_process(extra: str, shared_processes: Callable[[], set[int]]) -> None:
     before = our_processes()
     kernel = subprocess.Popen([sys.executable, "-c", KERNEL.format(extra=extra)], stdout=subprocess.PIPE, text=True)

@@ -80,7 +80,21 @@ HARD: dict[Callable[..., object], set[bool]] = {
 }
 
 
-@pytest.mark.parametrize("task", HARD, ids=lambda task: task.__name__)
+# Each has its like among the others.
+IN_THE_MATRIX = (
+    stubborn_tasks.holds_the_gil_beside_a_thread,
+    stubborn_tasks.multiplies_matrices,
+    stubborn_tasks.is_in_one_del_after_another,
+    stubborn_tasks.stays_in_a_finally,
+    stubborn_tasks.runs_a_subprocess,
+)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param(task, marks=pytest.mark.matrix if task in IN_THE_MATRIX else ()) for task in HARD],
+    ids=lambda task: task.__name__,
+)
 def test_a_confirmed_task_is_gone_with_all_its_processes(
     task: Callable[..., object], executor: NotebookExecutor, tmp_path: Path
 ) -> None:

@@ -85,7 +85,7 @@ with concurrent.futures.ProcessPoolExecutor(2, fork) as pool:
 }
 
 
-OFTEN = ("sys.exit", "an exit in with", "Process", "preexec_fn")
+OFTEN = ("sys.exit", "an exit in with", "Process")
 
 
 @pytest.mark.parametrize("how", [pytest.param(how, marks=[] if how in OFTEN else pytest.mark.matrix) for how in HOW])

@@ -232,8 +232,14 @@ def held_by(pid: int) -> int:
     return count
 
 
+# Each is held and let go of in the same place as one of the others.
+IN_THE_MATRIX = (nobody_looks, discarded, timed_out, not_received, followed, sent_along_several_times, mapped)
+
+
 @pytest.mark.usefixtures("no_shared_executor")  # memory files of this process are counted
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=pytest.mark.matrix if path in IN_THE_MATRIX else ()) for path in PATHS]
+)
 def test_nothing_is_held_after_every_path(path: Path_, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "KEPT", 0)  # nothing in case it comes again
     with NotebookExecutor(n_workers=2, grace=0.2) as executor:

@@ -166,6 +166,7 @@ def test_what_a_task_leaves_behind_runs_on_and_ends_with_the_client(tmp_path: Pa
             status = owner.engine_status()
 
 
+@pytest.mark.matrix
 def test_processes_that_nested_tasks_needed_end_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with NotebookExecutor(n_workers=1) as executor:
         assert executor.submit(depth, 5).result(PATIENCE) == 5
@@ -207,6 +208,7 @@ def test_a_task_that_waits_and_does_not_say_so_is_no_dead_lock(nest: Any) -> Non
         assert executor.submit(nest, 2).result(PATIENCE) == 2
 
 
+@pytest.mark.matrix
 def test_a_task_with_very_many_children() -> None:
     def parent() -> int:
         return sum(NotebookExecutor().map_async(abs, range(3000)).results())

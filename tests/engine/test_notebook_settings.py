@@ -81,16 +81,17 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 }
 
 
-@pytest.fixture
-def importing(executor_of_one: NotebookExecutor) -> NotebookExecutor:
-    """An executor whose process has imported these libraries."""
+@pytest.fixture(scope="module")
+def importing() -> Iterator[NotebookExecutor]:
+    """An executor whose process has imported these libraries; in a shared one each test would import them again."""
 
     def imports() -> None:
         import matplotlib.style  # noqa: F401
         import pandas  # noqa: F401
 
-    executor_of_one.submit(imports).result(30)
-    return executor_of_one
+    with NotebookExecutor(n_workers=1) as executor:
+        executor.submit(imports).result(30)
+        yield executor
 
 
 OFTEN = ("all warnings are errors", "log level", "pandas", "matplotlib")

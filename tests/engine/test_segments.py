@@ -46,7 +46,7 @@ def test_arrays_come_and_go_writable(either_way: NotebookExecutor, size: int) ->
     assert array[1] == 1.0
 
 
-@pytest.mark.parametrize("size", [LARGE // 8, LARGE])
+@pytest.mark.parametrize("size", [pytest.param(LARGE // 8, marks=pytest.mark.matrix), LARGE])
 def test_a_task_sees_its_argument_as_it_was_at_the_submit(either_way: NotebookExecutor, size: int) -> None:
     blockers = [either_way.submit(time.sleep, 0.2) for _ in range(2)]
     array = np.ones(size)

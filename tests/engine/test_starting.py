@@ -115,7 +115,14 @@ SIGNALS = {
 }
 
 
-@pytest.mark.parametrize("which", ["SIGCHLD", pytest.param("SIGINT and SIGTERM", marks=pytest.mark.matrix), "all"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        pytest.param("SIGCHLD", marks=pytest.mark.matrix),
+        pytest.param("SIGINT and SIGTERM", marks=pytest.mark.matrix),
+        "all",
+    ],
+)
 def test_signals_that_are_blocked_at_its_start_arrive_in_it(which: str, start_method: str) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS[which])
     try:

@@ -148,7 +148,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", pytest.param("forkserver", marks=pytest.mark.matrix)])
 def test_multiprocessing_imports_the_main_module(method: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     for guarded in (True, False):

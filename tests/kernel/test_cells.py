@@ -121,10 +121,13 @@ def test_out_of_everything_brings_modules_and_functions_too(k: Kernel) -> None:
 
 
 def test_out_arrives_while_a_cell_waits_in_the_kernel(k: Kernel) -> None:
-    cell = "%%scaler --out late --progress-after 0\ntime.sleep(0.3)\nlate = 3"
-    assert not k.run(cell).error
-    assert k.run("_.result(); time.sleep(0)\nsn.wait([_])\nprint('waited')").text == "waited\n"
-    assert k.run("print(late)").text == "3\n"
+    """Whoever waits for the task has its names then, in the very line that follows."""
+    for number in range(5):
+        cell = f"%%scaler --out late --progress-after 0\ntime.sleep(0.05)\nlate = {number}"
+        assert not k.run(cell).error
+        assert k.run("_.result(); print(late)").text == f"{number}\n"
+    assert not k.run("%%scaler --out late --progress-after 0\ntime.sleep(0.05)\nlate = 'next'").error
+    assert k.run("sn.wait([_])\nprint(late)").text == "next\n"
 
 
 def test_out_of_a_task_that_fails_or_is_cancelled_changes_nothing(k: Kernel) -> None:

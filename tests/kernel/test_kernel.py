@@ -63,7 +63,10 @@ def test_importing_is_enough_for_cancel_to_wait_in_a_cell(own_kernel: Kernel) ->
 
 def test_a_card_shows_itself_and_its_end(running_kernel: Kernel) -> None:
     k = running_kernel
-    k.run("def work(n):\n    try: time.sleep(n)\n    except KeyboardInterrupt:\n        time.sleep(0.2); raise")
+    k.run(
+        "def work(n):\n    try:\n        print('at it', flush=True); time.sleep(n)\n"
+        "    except KeyboardInterrupt:\n        time.sleep(0.2); raise"
+    )
     executed = k.run("f = ex.submit(work, 60)\nf")
     bundle = executed.displays[0]
     assert "work(60)" in bundle["text/plain"]
@@ -72,6 +75,8 @@ def test_a_card_shows_itself_and_its_end(running_kernel: Kernel) -> None:
     k.send_comm(comm, {"type": "ready"})
     row = wait_for_row(k, comm, "running")
     assert row["call"] == "work(60)"
+    if "at it" not in row["output"]:  # its end takes a while from then on
+        k.until(lambda m: (row := row_of(m, comm)) is not None and "at it" in row["output"])
     k.send_comm(comm, {"type": "cancel", "force": False})
     wait_for_row(k, comm, "cancelling")
     static = wait_for_static(k, "cancelled (stopped)")

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from scaler_notebook.notebook.commands import COMMANDS
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -42,6 +44,7 @@ def test_magics_uses_every_command_on_real_data(jupyter_client_is_warm: None) ->
     assert "['KeyError']" in by_start["_.exception()  # it has failed when this returns"]
 
 
+@pytest.mark.matrix
 def test_graphs_says_the_same_as_pandas(jupyter_client_is_warm: None) -> None:
     notebook = executed("graphs.ipynb")
     by_start = {cell.source.split("\n")[0]: said(cell) for cell in notebook.cells if cell.cell_type == "code"}

@@ -94,12 +94,12 @@ class Watch:
 
     def left(self) -> dict[str, Any]:
         """Wait up to :data:`PATIENCE` seconds for everything to be gone; the rest by kind, empty if all is."""
-        deadline = time.monotonic() + PATIENCE
-        collected = False
-        while (found := self._found()) and time.monotonic() < deadline:
-            if not collected:  # what only a cycle of garbage holds is no leak
+        begun = time.monotonic()
+        collect_at = begun
+        while (found := self._found()) and (now := time.monotonic()) < begun + PATIENCE:
+            if now >= collect_at:  # what only a cycle of garbage holds is no leak; it may become garbage while we wait
                 gc.collect()
-                collected = True
+                collect_at = now + PATIENCE / 4
             time.sleep(0.01)
         if "files" in found:
             found["sockets"] = sockets()

@@ -235,6 +235,7 @@ class Link:
             await answer[0]
         except BaseException:
             begun.shutdown()  # else it goes on trying, with all that it has open
+            del begun, context  # a future's error keeps this frame, and its threads and pipes would stay with it
             raise
         finally:
             answer.clear()
