@@ -4,7 +4,8 @@ VERSIONS ?= locked
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --max-worker-restart=0 --durations=25
+# A test waits for two fifths of its time: three processes keep two cores busy.
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --max-worker-restart=0 --durations=25
 UNIT := tests/unit tests/model
 
 # Each engine is a few new interpreters, which would compile the package again: 0.35 s of CPU a start, not 0.25.
@@ -40,7 +41,7 @@ test-newest: ## What `make test` runs, with the newest versions of all that we n
 
 test-lowest: browser ## The same with the lowest versions that we allow, on Python 3.10
 	$(MAKE) VENV=.venv-lowest VERSIONS=lowest PYTHON="$$(tools/find_python.sh 3.10)" install
-	.venv-lowest/bin/python -m pytest --numprocesses=2 --max-worker-restart=0 -m "not matrix"
+	.venv-lowest/bin/python -m pytest --numprocesses=3 --max-worker-restart=0 -m "not matrix"
 
 lock: ## Write the newest versions that pyproject.toml allows to locks/
 	@tools/lock.sh $(PYTHON)
