@@ -6,13 +6,16 @@ Correctness never depends on the kernel's loop: futures settle here while a cell
 import asyncio
 import contextlib
 import logging
+import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..engines.base import Deliver, Engine, Lost
 from ..protocol.messages import ClientMessage, EngineMessage
+from .mailbox import Letter, Mailbox
 
+Register = Callable[[Any], None]
 Unsendable = Callable[[ClientMessage, Exception], None]
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ class Agent:
     ----------
     engine
         Started, not yet connected.
+    register
+        Told of each future of a letter, on the agent's thread, before the letter's messages are sent.
     deliver
         Takes batches of messages, on the agent's thread. Must not block, nor run the user's code.
     lost
@@ -42,37 +47,58 @@ class Agent:
         Told of a message that could not be sent, and why.
     """
 
-    def __init__(self, engine: Engine, deliver: Deliver, lost: Lost, unsendable: Unsendable) -> None:
+    def __init__(
+        self, engine: Engine, register: Register, deliver: Deliver, lost: Lost, unsendable: Unsendable
+    ) -> None:
         self._engine = engine
+        self._register = register
         self._unsendable = unsendable
         self._deliver = deliver
         self._lost = lost
-        self._mail: deque[ClientMessage] = deque()
-        self._woken = False
+        self.mailbox: Mailbox[Any] = Mailbox()
+        self._flushes = 0  # how often the mailbox has been emptied
+        self._rung_at = -1  # what that was when the loop was last woken to empty it
+        self._is_forgotten = False
         # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
         self._loop = asyncio.SelectorEventLoop()
-        self._connected: threading.Event = threading.Event()
-        self._problem: BaseException | None = None
+        # Not an event: an interrupt of who waits for one can leave that locked, and this thread waiting to set it.
+        self._connected: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = AgentThread(target=self._run, name="scaler_notebook agent", daemon=True)
 
     def start(self) -> None:
         """Start the thread and wait until it is connected. Raises what connecting raised."""
         self._thread.start()
-        self._connected.wait()
-        if self._problem is not None:
-            raise self._problem
+        problem = self._connected.get()
+        if problem is not None:
+            raise problem
 
     def post(self, message: ClientMessage) -> None:
-        """Send a message; from any thread, never blocks. Messages of one thread keep their order.
+        """Send a message; from any thread, never blocks. Messages of one thread keep their order."""
+        self.hand_over(Letter(message))
 
-        A deque and a flag rather than a queue: a burst of submits wakes the loop once. The loop clears the flag
-        *before* it empties the deque, so that a message appended later finds the flag cleared and wakes it again.
+    def hand_over(self, letter: Letter[Any]) -> None:
+        """Send what a letter says, and know its futures; from any thread, never blocks.
+
+        An interrupt of this thread comes before it, and nothing of it has happened, or after it: then all of it will.
         """
-        self._mail.append(message)
-        if not self._woken:
-            self._woken = True
+        try:
+            self.mailbox.put(letter)
+            self.ring()
+        except BaseException:  # an interrupt, or a signal handler of the user's that raises
+            self.ring()
+            raise
+
+    def ring(self) -> None:
+        """Have the mailbox emptied; a burst of letters wakes the loop once.
+
+        The loop counts *before* it empties the mailbox: a letter that finds the count at which somebody has rung was
+        put in before that is answered.
+        """
+        flushes = self._flushes
+        if self._rung_at != flushes and not self._is_forgotten:
             with contextlib.suppress(RuntimeError):  # stopped: whoever stopped it has settled the futures
                 self._loop.call_soon_threadsafe(self._flush)
+            self._rung_at = flushes
 
     def call_at(self, when: float, act: Callable[[], object]) -> asyncio.TimerHandle:
         """Have ``act`` called at ``when``, in monotonic seconds, unless the agent is stopped; on its thread alone."""
@@ -87,12 +113,15 @@ class Agent:
         """Disconnect and end the thread. Idempotent; returns when the thread has ended, unless called on it."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._loop.stop)
-        if threading.current_thread() is not self._thread:
+        if self._thread.ident is None:  # it never came to that
+            self._engine.close()
+            self._loop.close()
+        elif threading.current_thread() is not self._thread:
             self._thread.join()
 
     def forget(self) -> None:
         """In a forked child: the thread is the parent's, and so is the way to the engine; nothing is sent any more."""
-        self._woken = True
+        self._is_forgotten = True
 
     @property
     def thread(self) -> threading.Thread:
@@ -100,11 +129,17 @@ class Agent:
         return self._thread
 
     def _flush(self) -> None:
-        self._woken = False
-        batch = []
-        with contextlib.suppress(IndexError):
-            while True:
-                batch.append(self._mail.popleft())
+        self._flushes += 1
+        batch: list[ClientMessage] = []
+        for _ in range(len(self.mailbox)):  # for what comes meanwhile the loop is woken again
+            letter = self.mailbox.first()
+            for future in letter.futures:
+                try:
+                    self._register(future)
+                except Exception:  # a bug of ours must not take the others along
+                    log.exception("%r could not be registered", future)
+            self.mailbox.drop_first()
+            batch += letter.messages
         if not batch:
             return
         try:
@@ -121,11 +156,11 @@ class Agent:
         try:
             self._engine.connect(self._loop, self._receive, self._engine_lost)
         except BaseException as error:
-            self._problem = error
+            self._engine.close()
             self._loop.close()
+            self._connected.put(error)
             return
-        finally:
-            self._connected.set()
+        self._connected.put(None)
         try:
             self._loop.run_forever()
             self._flush()

@@ -41,9 +41,9 @@ def start() -> None:
 def drain() -> None:
     """Wait for the calls that were posted."""
     if _thread is not None and _thread.is_alive() and _thread is not threading.current_thread():
-        over = threading.Event()
-        _calls.put((over.set, ()))
-        over.wait()
+        over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        _calls.put((over.put, (None,)))
+        over.get()
 
 
 @forks.in_child

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from . import waiting
 from .future import ScalerFuture
+from .locks import holding
 from .until import follow_policy, stoppable
 
 ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # one that is CANCELLED alone is yet to tell who waits for it
@@ -47,11 +48,13 @@ class _Watch:
         self._waiter = _Waiter()
         self.done: list[Future[Any]] = []
         for future in futures:
-            with future._condition:
-                if future._state in ENDED:
-                    self.done.append(future)
-                else:
-                    future._waiters.append(self._waiter)
+            holding(_lock_of(future), self._enter, future)
+
+    def _enter(self, future: "Future[Any]") -> None:
+        if future._state in ENDED:
+            self.done.append(future)
+        else:
+            future._waiters.append(self._waiter)
 
     def next(self, deadline: float | None) -> "list[Future[Any]]":
         """Those that have ended since the last call; waits for at least one. Empty at the deadline."""
@@ -79,9 +82,16 @@ class _Watch:
             self._leave(future)
 
     def _leave(self, future: "Future[Any]") -> None:
-        with future._condition:
-            if self._waiter in future._waiters:
-                future._waiters.remove(self._waiter)
+        holding(_lock_of(future), self._remove, future)
+
+    def _remove(self, future: "Future[Any]") -> None:
+        if self._waiter in future._waiters:
+            future._waiters.remove(self._waiter)
+
+
+def _lock_of(future: "Future[Any]") -> Any:
+    """Of a condition, which the standard's futures have, the lock itself: see :mod:`.locks`."""
+    return getattr(future._condition, "_lock", future._condition)
 
 
 def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:

@@ -23,7 +23,7 @@ _clients: "weakref.WeakSet[Connected]" = weakref.WeakSet()
 @forks.in_child
 def _forget() -> None:
     for client in _clients:
-        client._starting = threading.Lock()
+        client._starting, client._is_starting = threading.RLock(), False
 
 
 class Connected(ABC):
@@ -50,7 +50,8 @@ class Connected(ABC):
             DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
         )
         self._session: Session | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
+        self._is_starting = False
         self._shut_down = False
         self._left = False  # by :meth:`disconnect`
         _clients.add(self)
@@ -169,10 +170,23 @@ class Connected(ABC):
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown: the script has ended")
             if self._session is not None:
                 self._session.raise_if_broken()
+            if self._is_starting:  # and this thread is at it
+                raise RuntimeError(
+                    "a signal handler cannot submit while the code that it interrupts starts the engine: call start() "
+                    "before"
+                )
             if self._session is None or not self._session.alive:
-                top_level.refuse_at_top_level()
-                engine = self._new_engine()
-                self._session = Session(engine, weakref.ref(self), self._initializer, self._lost_error)
-                # An executor that nobody holds takes no more tasks; those that it has run on.
-                weakref.finalize(self, self._session.finish_later).atexit = False
+                self._is_starting = True
+                try:
+                    self._session = self._new_session()
+                finally:
+                    self._is_starting = False
             return self._session
+
+    def _new_session(self) -> Session:
+        top_level.refuse_at_top_level()
+        session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
+        # An executor that nobody holds takes no more tasks; those that it has run on.
+        weakref.finalize(self, session.finish_later).atexit = False
+        session.open()
+        return session

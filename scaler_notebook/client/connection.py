@@ -26,10 +26,12 @@ from ..protocol.messages import (
     TaskResult,
     TaskResultType,
 )
+from ..protocol.states import Event
 from . import waiting
 from .collect import wait as wait_for
 from .future import ScalerFuture
 from .group import FutureGroup
+from .locks import holding
 from .manager import FutureManager
 from .outcome import Outcome
 from .supplies import Supplies
@@ -60,7 +62,7 @@ def _forget() -> None:
 
 
 class Connection:
-    """Made by its constructor; ends by :meth:`close`, or when the engine is lost.
+    """Begins with :meth:`open`; ends by :meth:`close`, or when the engine is lost.
 
     Parameters
     ----------
@@ -70,11 +72,6 @@ class Connection:
         What comes before its first task in each process; when it raises, the connection ends.
     lost_error
         What unfinished futures end with when the engine is lost, with the engine's own words.
-
-    Raises
-    ------
-    EngineStartError
-        The engine cannot be had; nothing is left running.
     """
 
     def __init__(
@@ -88,25 +85,36 @@ class Connection:
         self._manager = FutureManager()
         self._client = secrets.token_hex(3)
         self._numbers = itertools.count(1)
-        self._alive = True
+        self._alive = False
         self._owner = os.getpid()
         self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()
         self._status: EngineStatus | None = None
         self._asking: list[waiting.Signal] = []  # who waits for the next one
         self._shutting: list[waiting.Signal] = []  # who waits for the engine's end, or its refusal to end
         self._broken: TaskResult | None = None  # how it ended, if the initializer has ended it
-        engine.start()
+        self._end: BaseException | TaskResult | None = None  # what its unfinished futures end with, once it has ended
+        self._initializer = initializer
+        self._agent = Agent(engine, self._register, self._deliver, self._lost, self._unsendable)
+        self._supplies = Supplies(self._manager, engine, self._agent)
+
+    def open(self) -> None:
+        """Start the engine, or find it, and connect to it. Called once.
+
+        Raises
+        ------
+        EngineStartError
+            The engine cannot be had; nothing is left running.
+        """
         try:
-            self._surroundings = Surroundings(self._adopted(initializer))
-            self._agent = Agent(engine, self._deliver, self._lost, self._unsendable)
-            self._supplies = Supplies(self._manager, engine, self._agent)
+            self._engine.start()
+            self._surroundings = Surroundings(self._adopted(self._initializer))
+            _open.add(self)
+            self._alive = True  # before it is connected: then it may be lost at once
             self._agent.start()
         except BaseException:
-            engine.close()
-            engine.join(END_PATIENCE)
+            self.close()
             raise
-        _open.add(self)
 
     @property
     def alive(self) -> bool:
@@ -145,7 +153,10 @@ class Connection:
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """What has not ended, in the order of submission."""
-        return self._manager.unfinished()
+        self._agent.ring()  # whom a second interrupt of a submit may have kept from it
+        on_their_way = self._agent.mailbox.futures()  # first: from there they go to the manager
+        known = {each.task_id: each for each in (*self._manager.unfinished(), *on_their_way)}
+        return [each for each in known.values() if not each.done()]
 
     def finish(self) -> None:
         """Wait for what is unfinished, then close.
@@ -191,24 +202,40 @@ class Connection:
         """
         if self.is_inherited:
             return
+        self._end = self._end or disconnected()
         self._alive = False
         self._agent.stop()
-        self._manager.lost(self._broken or disconnected())
+        self._settle_the_rest()
         self._release_shutting()
-        with self._ending:  # who closes too waits for the same end; who submits does not
-            self._engine.join(END_PATIENCE)
+        # Who closes too waits for the same end; who submits does not.
+        holding(self._ending, self._engine.join, END_PATIENCE)
         _open.discard(self)
+
+    def _register(self, future: ScalerFuture[Any]) -> None:
+        """A future is handed over, and its task about to be sent; on the agent's thread."""
+        if not future.done():
+            self._manager.add(future)
+        if self._end is not None:
+            self._settle_the_rest()
+
+    def _settle_the_rest(self) -> None:
+        """No answer comes any more: end what is unfinished, and what the agent has not come to take."""
+        end = self._end or disconnected()
+        self._manager.lost(end)
+        for future in self._agent.mailbox.futures():
+            future.handle(Event.ENGINE_LOST, end)
 
     def forget(self) -> None:
         """In a forked child: leave it to the parent."""
         self._alive = False
         self._agent.forget()
-        self._manager.forget(
-            DisconnectedError(
-                f"the task was submitted by process {self._owner}, of which this process, {os.getpid()}, is a fork: "
-                "its result comes there alone. Hand it over from there, or submit the task here"
-            )
+        error = DisconnectedError(
+            f"the task was submitted by process {self._owner}, of which this process, {os.getpid()}, is a fork: its "
+            "result comes there alone. Hand it over from there, or submit the task here"
         )
+        self._manager.forget(error)
+        for future in self._agent.mailbox.futures():
+            future.forget(error)
 
     def status(self, timeout: float) -> EngineStatus | None:
         """What the engine does; None if it does not answer within ``timeout`` seconds."""
@@ -276,7 +303,8 @@ class Connection:
             elif isinstance(message, ClientShutdownResponse) and not message.accepted:
                 self._release_shutting()
         if broken is not None and self._broken is None:
-            self._broken, self._alive = broken, False  # before anybody hears of it
+            self._broken = self._end = broken  # before anybody hears of it
+            self._alive = False
         missed = [m for m in messages if isinstance(m, TaskResult) and m.outcome is TaskResultType.MISSING_OBJECTS]
         if missed:  # after all others: what is missed may be among them
             self._manager.receive([message for message in messages if message not in missed])
@@ -296,11 +324,12 @@ class Connection:
             self._shutting.pop().set()
 
     def _lost(self, why: BaseException | TaskResult) -> None:
-        self._alive = False
         self._engine_ended = isinstance(why, BaseException)  # a broken initializer ends its own client alone
         if isinstance(why, EngineLostError) and not isinstance(why, self._lost_error):
             why = self._lost_error(*why.args)
-        self._manager.lost(why)
+        self._end = self._end or why
+        self._alive = False
+        self._settle_the_rest()
         self._release_shutting()
         # Its process must be waited for, and not here: the agent's thread never blocks.
         threading.Thread(target=self.close, name="scaler_notebook end").start()

@@ -12,13 +12,9 @@ from .lifecycle import TaskLifecycle
 def watch_over(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
     """Have the agent request the cancel, by force, at ``when`` (monotonic seconds), unless the task has ended.
 
-    From any thread, once its task is posted; the timer goes with the task's end.
+    On the agent's thread, as all that ends a task, but for the end of its session: and then there is no timer. The
+    timer goes with the task's end.
     """
-    agent.call_soon(partial(_begin, future, when, agent))
-
-
-def _begin(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
-    """On the agent's thread, as all that ends a task, but for the end of its session: and then there is no timer."""
     timer = agent.call_at(when, partial(future.handle, Event.DEADLINE))
 
     def look(changed: TaskLifecycle) -> None:

@@ -260,7 +260,7 @@ class EngineClient(Connected):
         if call.inputs:
             _check_inputs(call.inputs, session, options.name)
         future = self._new_future(session, options)
-        session.send(future, call, options)
+        session.submit([(future, session.task(future, call, options))])
         return future
 
     def _check_needs(self, options: TaskOptions) -> None:

@@ -1,5 +1,6 @@
 """What a future knows of its task. Nothing here changes it, blocks, or runs the user's code."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -39,6 +40,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         self, task_id: str, call: str = "", courier: Courier | None = None, policy: Policy | None = None
     ) -> None:
         super().__init__()
+        self._new_lock()
         self._state = RUNNING  # running() is true from submission on: the engine has the task
         self._task_state = TaskState.SUBMITTED
         self._reason: CancelReason | None = None
@@ -63,9 +65,19 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         self.processor = ""  # where it runs or ran, as far as known
         self.inputs: dict[str, Any] = {}  # references and futures in its arguments, by id
         self.proxies: tuple[Any, ...] = ()  # of managers, in its call: their objects live as long as they do
+        self.deadline: float | None = None  # when it is cancelled if it has not ended, in monotonic seconds
         self.origin = ""  # the input whose failure, or cancel, was its end
         self.figures = TaskFigures()
         self.bytes_received = 0  # of its pickled value or exception
+
+    def _new_lock(self) -> None:
+        """Make the lock of the state, and the standard library's condition with that lock.
+
+        ``with`` on the lock itself is safe from interrupts; on a condition, whose methods are Python code, it is not:
+        an interrupt within its ``__enter__`` leaves it locked, and the agent's thread waiting for ever.
+        """
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
 
     @property
     def state(self) -> TaskState:

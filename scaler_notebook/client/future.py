@@ -11,6 +11,7 @@ from ..protocol.messages import Payload
 from ..protocol.states import Event
 from . import callbacks, waiting
 from .lifecycle import TaskLifecycle
+from .locks import holding
 from .outcome import Outcome
 from .policy import checked_grace
 from .profiling import ProfileResult, profile
@@ -235,14 +236,18 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         thread.
         """
         callbacks.start()
-        with self._condition:
-            if not self._task_state.terminal:
-                self._done_callbacks.append(fn)
-                return
+        if holding(self._lock, self._keep_callback, fn):
+            return
         if is_agents_thread():
             callbacks.post(fn, self)
         else:
             callbacks.call_logged(fn, self)
+
+    def _keep_callback(self, fn: Callable[[Any], object]) -> bool:
+        """For the end that is still to come; with the lock held."""
+        if not self._task_state.terminal:
+            self._done_callbacks.append(fn)
+        return not self._task_state.terminal
 
     def on_update(self, fn: Callable[["ScalerFuture[T]"], object]) -> Callable[[], None]:
         """Call ``fn(future)`` after each change of its state, output or refusal, in the kernel's event loop.

@@ -179,9 +179,11 @@ def submitted(
         else:
             at_once[key] = payloads.dump(node)
     needed = {name for node in nodes.values() if isinstance(node, CallNode) for name in node.needs}
-    for key, call in calls.items():
-        session.send(futures[key], call, options[key], keep=key in needed, stays=key not in wanted)
-    session.let_go(futures[key].task_id for key in calls if key in needed)
+    tasks = [
+        (futures[key], session.task(futures[key], call, options[key], keep=key in needed, stays=key not in wanted))
+        for key, call in calls.items()
+    ]
+    session.submit(tasks, delete=[futures[key].task_id for key in calls if key in needed])
     for key, value in at_once.items():
         future = futures[key]
         future.handle(Event.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))

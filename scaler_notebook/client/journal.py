@@ -5,6 +5,7 @@ epoch), ``event``, ``task``, ``call`` and ``detail``.
 """
 
 import json
+import logging
 import os
 import threading
 import time
@@ -17,26 +18,31 @@ from .lifecycle import TaskLifecycle
 
 VARIABLE = "SCALER_NOTEBOOK_LOG"
 
-_writing = threading.Lock()
+_writing = threading.RLock()  # a signal handler of the user's may submit
+_refused: set[str] = set()  # paths of which it was said that nothing can be written there
+
+log = logging.getLogger(__name__)
 
 
 @forks.in_child
 def _forget() -> None:
     global _writing
-    _writing = threading.Lock()
+    _writing = threading.RLock()
 
 
 def follow(future: ScalerFuture[Any]) -> None:
     """Write down what happens to a new future, if the variable is set."""
     path = os.environ.get(VARIABLE)
     if path:
-        future.watch(_Scribe(path, future).look)
+        scribe = _Scribe(path, future)
+        future.watch(scribe.look)
+        scribe.look(future)  # it may have been cancelled already
 
 
 class _Scribe:
     def __init__(self, path: str, future: TaskLifecycle) -> None:
         self._path = path
-        self._last = future.state
+        self._last = TaskState.SUBMITTED
         self._write(future, "submitted", "")
 
     def look(self, future: TaskLifecycle) -> None:
@@ -62,8 +68,14 @@ class _Scribe:
 
     def _write(self, future: TaskLifecycle, event: str, detail: str) -> None:
         line = {"time": time.time(), "event": event, "task": future.task_id, "call": future.call, "detail": detail}
-        with _writing, open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        try:
+            with _writing, open(self._path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError as error:  # a full disk, a directory that is gone: the log is lost, and not the work
+            if self._path not in _refused:
+                _refused.add(self._path)
+                log.warning("%s: lines for %s are lost: %s", VARIABLE, self._path, error)
 
 
 def _ending(reason: CancelReason | None) -> str:

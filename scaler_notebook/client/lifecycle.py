@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from typing_extensions import assert_never
@@ -27,6 +28,7 @@ from ..protocol.messages import TaskResultType as Result
 from ..protocol.states import TABLE, Action, CancelReason, Event, TaskState
 from . import callbacks, waiting
 from .facts import TaskFacts
+from .locks import holding
 from .outcome import Outcome
 from .trace import What
 
@@ -36,11 +38,24 @@ Message: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult
 log = logging.getLogger(__name__)
 
 
+class _Follows:
+    """What follows from one event."""
+
+    __slots__ = ("changed", "request")
+
+    def __init__(self) -> None:
+        self.changed = False  # is anybody to be told?
+        self.request: TaskCancel | None = None  # to be sent
+
+
 class TaskLifecycle(TaskFacts):
     """Events and watchers of one task; :class:`~.future.ScalerFuture` adds what users call."""
 
     _done_callbacks: list[Callable[[Any], object]]
-    _watchers: "tuple[Watcher, ...]" = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._watchers: dict[Watcher, None] = {}  # in their order
 
     # ------------------------------------------------------------------ who is told
 
@@ -49,13 +64,13 @@ class TaskLifecycle(TaskFacts):
 
         It must not block and must not run the user's code; what it wants to know it reads from the future.
         """
-        with self._condition:
-            self._watchers = (*self._watchers, watcher)
+        self._watchers[watcher] = (
+            None  # one step, as is what removes it: no lock, which an interrupt could leave locked
+        )
 
     def unwatch(self, watcher: Watcher) -> None:
         """End a :meth:`watch`."""
-        with self._condition:
-            self._watchers = tuple(w for w in self._watchers if w != watcher)
+        self._watchers.pop(watcher, None)
 
     # ------------------------------------------------------------------ events
 
@@ -79,31 +94,50 @@ class TaskLifecycle(TaskFacts):
         keep_result
             A request leaves what has finished as it is.
         """
-        request: TaskCancel | None = None
-        with self._condition:
-            before = self._task_state
-            action = TABLE[before, event]
-            if event is Event.CANCEL_REQUESTED or event is Event.DEADLINE:
-                if action is Action.IGNORE or (action is Action.DISCARD and keep_result):
-                    return False
-                if action is not Action.DISCARD:
-                    if self._asked is not None and (self._asked or not force):
-                        return False  # it is no stronger than the request that is under way
-                    request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
-            changed = self._carry_out(action, what, force)
-            self._moments.append((time.time(), event, changed, _to_note(request or what)))
-            done_callbacks: list[Callable[[Any], object]] = []
-            if self._task_state.terminal and not before.terminal:
-                done_callbacks, self._done_callbacks = self._done_callbacks, []
+        follows = _Follows()
+        try:
+            holding(self._lock, self._apply, follows, event, what, force, grace, keep_result)
+            self._act_upon(follows)
+        except BaseException:  # an interrupt: what has changed is followed by what belongs to it all the same
+            follows.changed = True
+            self._act_upon(follows)
+            raise
+        return follows.changed
+
+    def _act_upon(self, follows: "_Follows") -> None:
+        """Send, call and tell what follows from an event; without the lock."""
+        if follows.request is not None and self._asked is not None and self._courier is not None:
+            self._courier.send_cancel(follows.request)
+        follows.request = None
+        while self._task_state.terminal and self._done_callbacks:
+            with suppress(IndexError):  # another thread was quicker
+                callbacks.post(self._done_callbacks.pop(0), self)
+        if follows.changed:
+            self._tell_watchers()
+
+    def _apply(
+        self,
+        follows: "_Follows",
+        event: Event,
+        what: Message | BaseException | None,
+        force: bool,
+        grace: float | None,
+        keep_result: bool,
+    ) -> None:
+        """With the lock held."""
+        before = self._task_state
+        action = TABLE[before, event]
+        if event is Event.CANCEL_REQUESTED or event is Event.DEADLINE:
+            if action is Action.IGNORE or (action is Action.DISCARD and keep_result):
+                return
+            if action is not Action.DISCARD:
+                if self._asked is not None and (self._asked or not force):
+                    return  # it is no stronger than the request that is under way
+                follows.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
         if action is Action.NOT_PERMITTED:
             log.error("%s: %s is not permitted in state %s", self.task_id, event.value, before.value)
-        if request is not None and self._courier is not None:
-            self._courier.send_cancel(request)
-        for callback in done_callbacks:
-            callbacks.post(callback, self)
-        if changed:
-            self._tell_watchers()
-        return changed
+        follows.changed = self._carry_out(action, what, force)
+        self._moments.append((time.time(), event, follows.changed, _to_note(follows.request or what)))
 
     def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
         """With the lock held; False if nothing changes."""
@@ -175,8 +209,11 @@ class TaskLifecycle(TaskFacts):
         self._tell_watchers()
 
     def _tell_watchers(self) -> None:
-        for watcher in self._watchers:
-            watcher(self)
+        for watcher in list(self._watchers):
+            try:
+                watcher(self)
+            except Exception:  # a view's trouble is neither the task's nor that of who else is told
+                log.exception("what follows the task %s raised", self.task_id)
 
     def _take_figures(self, result: TaskResult) -> None:
         if result.origin or result.outcome is Result.MISSING_OBJECTS:
@@ -216,17 +253,18 @@ class TaskLifecycle(TaskFacts):
 
     def forget_lock(self) -> None:
         """In a forked child: a thread that is not here may have held the lock."""
-        if self._condition.acquire(blocking=False):
-            self._condition.release()
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
         else:
-            self._condition = threading.Condition()
+            self._new_lock()
 
     def forget(self, error: BaseException) -> None:
         """In a forked child: the task is the parent's, and its end does not come here; ``error`` says so.
 
         Whoever is told of it lives in the parent, but for an iteration over futures that the child goes on with.
         """
-        self._condition, self._watchers, self._done_callbacks = threading.Condition(), (), []
+        self._new_lock()
+        self._watchers, self._done_callbacks = {}, []
         if not self._task_state.terminal:
             self._outcome, self._task_state = Outcome.of(error), TaskState.FINISHED
         self._state = CANCELLED_AND_NOTIFIED if self._task_state is TaskState.CANCELLED else FINISHED

@@ -6,6 +6,7 @@ from typing import Any
 
 from typing_extensions import assert_never
 
+from ..protocol.errors import ProtocolError
 from ..protocol.messages import (
     ClientShutdownResponse,
     EngineHello,
@@ -61,12 +62,20 @@ class FutureManager:
                 log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
                 continue
             try:
-                self._hand_over(future, message)
-            finally:
-                if future.done():
-                    self._futures.pop(message.task_id, None)
+                self.hand_over(future, message)
+            except Exception as error:  # a bug of ours must not take the other messages along
+                log.exception("%s for %s could not be handled", type(message).__name__, message.task_id)
+                if isinstance(message, TaskResult | TaskCancelConfirm):  # no other word of its end comes
+                    problem = (
+                        f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
+                    )
+                    future.handle(Event.ENGINE_LOST, ProtocolError(problem))
+            if future.done():
+                self._futures.pop(message.task_id, None)
 
-    def _hand_over(self, future: ScalerFuture[Any], message: TaskMessage) -> None:
+    @staticmethod
+    def hand_over(future: ScalerFuture[Any], message: TaskMessage) -> None:
+        """What a message does to its future."""
         match message:
             case TaskStarted():
                 future.handle(Event.STARTED, message)

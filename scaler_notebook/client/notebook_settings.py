@@ -3,10 +3,14 @@
 import logging
 import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from ..protocol import settings
 from ..task.module_settings import PandasOptions
+
+T = TypeVar("T")
 
 
 class NotebookSettings:
@@ -21,9 +25,7 @@ class NotebookSettings:
             warnings.filters[:],
             sys.getrecursionlimit(),
             logging.root.level,
-            self._numpy_errors(),
-            self._pandas_options(),
-            self._matplotlib_parameters(),
+            *map(_read, (self._numpy_errors, self._pandas_options, self._matplotlib_parameters)),
         ]
 
     def encoded(self) -> bytes:
@@ -33,20 +35,15 @@ class NotebookSettings:
             settings.RECURSION: sys.getrecursionlimit(),
             settings.LOG_LEVEL: logging.root.level,
         }
-        if errors := self._numpy_errors():
+        if errors := _read(self._numpy_errors):
             plain[settings.NUMPY_ERRORS] = errors
         of_modules = {}
-        if options := self._pandas_options():
+        if options := _read(self._pandas_options):
             known = sys.modules["pandas._config.config"]._registered_options
             changed = {name: value for name, value in options.items() if _differs(value, known[name].defval)}
             of_modules[settings.PANDAS_OPTIONS] = changed
-        if (matplotlib := _loaded("matplotlib")) is not None:
-            defaults = matplotlib.rcParamsDefault
-            of_modules[settings.MATPLOTLIB_PARAMETERS] = {
-                name: value
-                for name, value in dict.items(matplotlib.rcParams)
-                if not name.startswith(settings.OF_THE_PLACE) and _differs(value, dict.get(defaults, name))
-            }
+        if (parameters := _read(_changed_parameters)) is not None:
+            of_modules[settings.MATPLOTLIB_PARAMETERS] = parameters
         return settings.encode(plain, of_modules)
 
     @staticmethod
@@ -65,6 +62,24 @@ class NotebookSettings:
     def _matplotlib_parameters() -> list[Any] | None:
         matplotlib = _loaded("matplotlib")
         return [*dict.values(matplotlib.rcParams)] if matplotlib is not None else None
+
+
+def _read(of_module: Callable[[], T]) -> T | None:
+    """What a library has; None if another module, or a half of one, is there under its name."""
+    with suppress(Exception):
+        return of_module()
+    return None
+
+
+def _changed_parameters() -> dict[str, Any] | None:
+    if (matplotlib := _loaded("matplotlib")) is None:
+        return None
+    defaults = matplotlib.rcParamsDefault
+    return {
+        name: value
+        for name, value in dict.items(matplotlib.rcParams)
+        if not name.startswith(settings.OF_THE_PLACE) and _differs(value, dict.get(defaults, name))
+    }
 
 
 def _loaded(name: str) -> Any:

@@ -1,27 +1,17 @@
 """How a task ended by itself: a value or an exception, unpickled on first use."""
 
 import contextlib
-import threading
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 from typing_extensions import assert_never
 
-from .. import forks
 from ..protocol import failures, payloads
 from ..protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
 from ..protocol.messages import NO_DEATH, Death, Payload, TaskResultType
 
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what comes is an exception and its words
-
-_storing = threading.Lock()
-
-
-@forks.in_child
-def _forget() -> None:
-    global _storing
-    _storing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +40,7 @@ class Outcome:
         Of its process, if that has died.
     """
 
-    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_origin", "_payload", "_there", "stays")
+    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_loads", "_origin", "_payload", "_there", "stays")
 
     def __init__(
         self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
@@ -63,6 +53,7 @@ class Outcome:
         self.stays = kind is TaskResultType.SUCCESS and not payload.data
         self._death = death
         self._loaded: tuple[Any, BaseException | None] | None = None
+        self._loads: list[Any] = []
         self._failure: Failure | None = None
         # Traceback and context that the error came with.
         self._there: tuple[TracebackType | None, BaseException | None] = None, None
@@ -83,11 +74,12 @@ class Outcome:
                 _add_note(loaded[1], f"It was raised by {self._origin}, whose value {self._call or 'this task'} needs.")
             if self._kind in RAISED:
                 self._failure = _words(self._kind, payload)  # while they are there
-            with _storing:  # whoever asks gets the same object
-                if self._loaded is None:
-                    if loaded[1] is not None:
-                        self._there = loaded[1].__traceback__, loaded[1].__context__
-                    self._loaded, self._payload = loaded, None
+            error = loaded[1]
+            there = (error.__traceback__, error.__context__) if error is not None else (None, None)
+            self._loads.append((loaded, there))  # of two threads one is first, and whoever asks gets the same object
+            loaded, self._there = self._loads[0]
+            del self._loads[1:]
+            self._loaded, self._payload = loaded, None
         assert self._loaded is not None
         return self._loaded
 

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import (
     ExtensionFileLoader,
     PathFinder,
@@ -75,14 +76,15 @@ class _Known:
         if imported := sorted(self._imports & names):
             return imported[0]
         for value in list(self.attributes.values()):
-            if isinstance(value, ModuleType):
-                name = value.__name__
-            elif isinstance(value, FunctionType | type):
-                name = value.__module__
-            else:
-                continue
-            if name in names and sys.modules.get(name) is not self.module:
-                return name
+            with suppress(Exception):  # a proxy may raise whatever it likes when it is looked at
+                if isinstance(value, ModuleType):
+                    name = value.__name__
+                elif isinstance(value, FunctionType | type):
+                    name = value.__module__
+                else:
+                    continue
+                if name in names and sys.modules.get(name) is not self.module:
+                    return str(name)
         return ""
 
 
@@ -90,7 +92,8 @@ class OwnModules:
     """Follows the user's modules of this process."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
+        self._refreshing = 0  # the thread that does
         self._newest: tuple[object, ...] = ()  # what changes with every import
         self._known: dict[str, _Known] = {}
         self._registered: set[str] = set()  # with cloudpickle, by us
@@ -98,18 +101,30 @@ class OwnModules:
 
     def refresh(self) -> None:
         """Notice what was imported, reloaded and edited since the last call; costs a ``stat`` for each module."""
+        if self._refreshing == threading.get_ident():  # a signal handler of the user's submits within a submit
+            return
         with self._mutex:
-            changed = self._newest != _newest() or (bool(self._known) and self._has_replaced())
-            if changed:
-                self._scan()
-            for known in self._known.values():
-                changed = known.look() or changed
-            if changed:
-                self._decide()
+            self._refreshing = threading.get_ident()
+            try:
+                self._refresh()
+            except BaseException:
+                self._newest = ()  # what was begun is begun again
+                raise
+            finally:
+                self._refreshing = 0
+
+    def _refresh(self) -> None:
+        changed = self._newest != _newest() or (bool(self._known) and self._has_replaced())
+        if changed:
+            self._scan()
+        for known in self._known.values():
+            changed = known.look() or changed
+        if changed:
+            self._decide()
 
     def begin_again(self) -> None:
         """In a forked child: another thread may have been within :meth:`refresh`."""
-        self._mutex, self._newest = threading.Lock(), ()
+        self._mutex, self._refreshing, self._newest = threading.RLock(), 0, ()
 
     def _has_replaced(self) -> bool:
         there = sys.modules.get
@@ -119,19 +134,25 @@ class OwnModules:
         return False
 
     def _scan(self) -> None:
-        modules = sys.modules.copy()
-        before, self._known = self._known, {}
-        self._newest = _newest()
+        newest, modules = _newest(), sys.modules.copy()
+        found = {}
         for name, module in modules.items():
-            where = own_location(module)
-            if name in _NOT_OURS or _attribute(module, "__name__") != name:
-                continue
-            if not (where or _is_made(name, module, modules)) or _is_in_archive(name, where):
-                continue
-            known = before.get(name)
-            if known is None or known.module is not module or known.spec is not _attribute(module, "__spec__"):
-                known = _Known(name, module, where)
-            self._known[name] = known
+            with suppress(Exception):  # whatever there is in sys.modules, of the user's or a library's
+                if (known := self._look_at(name, module, modules)) is not None:
+                    found[name] = known
+        self._known, self._newest = found, newest
+
+    def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _Known | None:
+        """A module, if it is the user's."""
+        where = own_location(module)
+        if name in _NOT_OURS or _attribute(module, "__name__") != name:
+            return None
+        if not (where or _is_made(name, module, modules)) or _is_in_archive(name, where):
+            return None
+        known = self._known.get(name)
+        if known is None or known.module is not module or known.spec is not _attribute(module, "__spec__"):
+            known = _Known(name, module, where)
+        return known
 
     def _decide(self) -> None:
         by_value = dict(self._must_travel())

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from ..protocol.messages import TaskFigures
 from .lifecycle import TaskLifecycle
+from .locks import holding
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class ProfileResult:
         return self.memory_peak
 
 
+def _figures(future: TaskLifecycle) -> tuple[TaskFigures, float | None, float | None]:
+    if not future.done():
+        raise ValueError(f"{future.call or future.task_id} is {future.state.value}: its figures come with its end")
+    return future.figures, future.started_at, future.ended_at
+
+
 def profile(future: TaskLifecycle) -> ProfileResult:
     """The figures of a task that has ended.
 
@@ -55,10 +63,7 @@ def profile(future: TaskLifecycle) -> ProfileResult:
     ValueError
         It has not ended yet, or it never ran.
     """
-    with future._condition:  # the end of a task is more than one store
-        if not future.done():
-            raise ValueError(f"{future.call or future.task_id} is {future.state.value}: its figures come with its end")
-        figures, started, ended = future.figures, future.started_at, future.ended_at
+    figures, started, ended = holding(future._lock, _figures, future)  # the end of a task is more than one store
     if started is None or ended is None:
         raise ValueError(f"{future.call or future.task_id} never ran, as far as is known here: there are no figures")
     if figures.started:  # measured by its process; the other times are those of messages

@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from ..agent.mailbox import Letter
 from ..engines.base import Engine
 from ..protocol.errors import EngineLostError
 from ..protocol.messages import (
@@ -19,11 +19,11 @@ from ..protocol.messages import (
     TaskWaits,
 )
 from . import deadline, journal, nested, roster
-from .connection import Connection, disconnected
+from .connection import Connection
 from .future import ScalerFuture
 from .lifecycle import TaskLifecycle
 from .pickling import PickledCall
-from .references import Noted, ObjectReference
+from .references import ObjectReference
 
 
 class Submitter(Protocol):
@@ -55,59 +55,71 @@ class Session(Connection):
         lost_error: type[EngineLostError] = EngineLostError,
     ) -> None:
         self._submitter = submitter
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
         self._objects: dict[str, ObjectReference] = {}  # those that are good for something, by id
         super().__init__(engine, initializer, lost_error)
+
+    def open(self) -> None:
+        super().open()
         nested.settle_in(self)
 
     def new_id(self) -> str:
         """A task id that no other client has, short enough to type."""
         return f"{self._client}-{next(self._numbers)}"
 
-    def send(
+    def task(
         self,
         future: ScalerFuture[Any],
         call: PickledCall,
         options: TaskOptions,
         keep: bool = False,
         stays: bool = False,
-    ) -> None:
-        """:meth:`submit` a call.
+    ) -> Task:
+        """A call as a task, for :meth:`submit`; its future has what belongs to it from now on.
 
         Parameters
         ----------
         keep
-            Its value can be named until :meth:`let_go`, by what is still to be sent.
+            Its value can be named until it is deleted, by what is still to be sent.
         stays
-            It does not come here.
+            Its value does not come here.
         """
-        journal.follow(future)
-        future.proxies = call.proxies
+        future.proxies, future.inputs = call.proxies, call.inputs
+        if options.timeout:
+            future.deadline = time.monotonic() + options.timeout
         within = nested.parent(self.address)
-        task = Task(future.task_id, "", call.function, call.arguments, options, (), keep, stays, within)
-        self.submit(future, task, call.inputs)
+        named = tuple(call.inputs)
+        return Task(future.task_id, "", call.function, call.arguments, options, named, keep, stays, within)
 
-    def submit(self, future: ScalerFuture[Any], task: Task, inputs: Noted | None = None) -> None:
-        """Send a task, with what its arguments refer to by id; its future ends in every case."""
-        submitted = time.monotonic()
-        if inputs:
-            future.inputs = inputs
-            task = replace(task, inputs=tuple(inputs))
-        task, future.task = self._engine.adopt(task)
-        self._manager.add(future)
-        roster.add(future)
-        with self._mutex:  # what a thread finds changed must be on its way before any thread's next task
-            context = self._surroundings.changed()
-            if context is not None:
-                self._agent.post(context)
-        if inputs:
-            self._supplies.send(future, task)
-        else:
-            self._agent.post(task)
-        if task.options.timeout:
-            deadline.watch_over(future, submitted + task.options.timeout, self._agent)
+    def submit(self, tasks: Iterable[tuple[ScalerFuture[Any], Task]], delete: Sequence[str] = ()) -> None:
+        """Send tasks, then let go of the values that were kept of some of them; their futures end in every case.
+
+        All of it is handed to the agent at once: an interrupt, or an error, leaves it unknown to anybody, or has come
+        too late to stop any of it.
+        """
+        letter: Letter[ScalerFuture[Any]] = Letter()
+        try:
+            for future, task in tasks:
+                letter.futures.append(future)
+                task, future.task = self._engine.adopt(task)
+                if not task.inputs:
+                    letter.messages.append(task)
+                elif not self._supplies.add_task(letter.messages, future, task):
+                    self._engine.disown(task.task_id)
+            if delete:
+                letter.messages.append(ObjectDelete(tuple(delete)))
+            with self._mutex:  # what a thread finds changed must be on its way before any thread's next task
+                context, seen = self._surroundings.changed()
+                if context is not None:
+                    letter.messages.insert(0, context)
+                self._agent.hand_over(letter)
+                self._surroundings.told(seen)
+        except BaseException:
+            if not self._agent.mailbox.has_had(letter):
+                self._disown(letter)
+            raise
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
-            self._manager.lost(self._broken or disconnected())
+            self._settle_the_rest()
 
     def send_object(self, content: Payload, name: str, proxies: tuple[Any, ...] = ()) -> ObjectReference:
         """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session.
@@ -116,10 +128,32 @@ class Session(Connection):
         """
         object_id = f"{self._client}-o{next(self._numbers)}"
         reference = ObjectReference(name or object_id, content.nbytes, object_id, proxies)
-        content = self._engine.adopt_object(object_id, content)
-        self._objects[object_id] = reference
-        self._agent.post(ObjectCreate(object_id, content))
+        letter: Letter[ScalerFuture[Any]] = Letter()
+        try:
+            letter.messages.append(ObjectCreate(object_id, self._engine.adopt_object(object_id, content)))
+            self._objects[object_id] = reference
+            self._agent.hand_over(letter)
+        except BaseException:
+            if not self._agent.mailbox.has_had(letter):
+                self._objects.pop(object_id, None)
+                self._disown(letter)
+            raise
         return reference
+
+    def _disown(self, letter: Letter[ScalerFuture[Any]]) -> None:
+        """Free what the engine has taken over for a letter that was never put in."""
+        for message in letter.messages:
+            if isinstance(message, ObjectCreate):
+                self._engine.disown(message.object_id)
+        for future in letter.futures:
+            self._engine.disown(future.task_id)
+
+    def _register(self, future: ScalerFuture[Any]) -> None:
+        super()._register(future)
+        journal.follow(future)
+        roster.add(future)
+        if future.deadline is not None:
+            deadline.watch_over(future, future.deadline, self._agent)
 
     def has_object(self, object_id: str) -> bool:
         """Was it sent here, and not cleared?"""
@@ -128,11 +162,7 @@ class Session(Connection):
     def clear_objects(self) -> None:
         """No reference is good any more; tasks that were submitted with one still find its object."""
         objects, self._objects = self._objects, {}
-        self.let_go(objects)
-
-    def let_go(self, ids: Iterable[str]) -> None:
-        """Name these objects, or kept values of tasks, no more."""
-        self._agent.post(ObjectDelete(tuple(ids)))
+        self._agent.post(ObjectDelete(tuple(objects)))
 
     def tell_waits(self, task_id: str, waits: bool) -> None:
         """The task that this client is within waits for other tasks, or goes on."""

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..agent.agent import Agent
+from ..agent.mailbox import Letter
 from ..engines.base import Engine
 from ..protocol import failures
 from ..protocol.messages import (
+    ClientMessage,
     EngineMessage,
     ObjectCreate,
     ObjectDelete,
@@ -48,32 +50,38 @@ class Supplies:
         self._manager = manager
         self._engine = engine
         self._agent = agent
-        self._mutex = threading.Lock()
 
-    def send(self, future: ScalerFuture[object], task: Task) -> None:
-        """Send a task with the values of its inputs that have ended; settle its future if one did not end well."""
+    def add_task(self, messages: list[ClientMessage], future: ScalerFuture[object], task: Task) -> bool:
+        """Add a task to messages, with the values of its inputs that have ended.
+
+        False if one of them did not end well: that ends the future, and nothing is added. The future is not known to
+        anybody yet, or its task was sent before.
+        """
         ended = [i for i in future.inputs.values() if isinstance(i, ScalerFuture) and i.done()]
         last = next((last for each in ended if (last := _fallen(task, each)) is not None), None)
+        contents = {}
+        try:
+            # A value that was unpickled here is pickled again, which runs code of the user's.
+            contents = {each.task_id: each.content() for each in ended if last is None and not each.stays}
+        except Exception as error:
+            last = failures.our_fault(task.task_id, error)
         if last is not None:
-            self._manager.receive([last])
-            return
-        given = []
-        for each in ended:
-            if each.stays:
-                continue
-            try:
-                content = each.content()
-            except Exception as error:  # a value that was unpickled here is pickled again
-                self._manager.receive([failures.our_fault(task.task_id, error)])
-                return
-            given.append(each.task_id)
-            with self._mutex:  # taken over and sent in the same order
-                self._agent.post(ObjectCreate(each.task_id, self._engine.adopt_object(each.task_id, content)))
-        with future._condition:  # a cancel from here on is sent behind it; one before is answered already
-            if future.state is not TaskState.CANCELLING and not future.done():
-                self._agent.post(task)
-        if given:
-            self._agent.post(ObjectDelete(tuple(given)))
+            self._manager.hand_over(future, last)
+            return False
+        for object_id, content in contents.items():
+            messages.append(ObjectCreate(object_id, self._engine.adopt_object(object_id, content)))
+        messages.append(task)
+        if contents:
+            messages.append(ObjectDelete(tuple(contents)))
+        return True
+
+    def _send_again(self, future: ScalerFuture[object], task: Task) -> None:
+        messages: list[ClientMessage] = []
+        self.add_task(messages, future, task)
+        with future._lock:  # a cancel from here on is sent behind it; one before is answered already
+            if future.state is TaskState.CANCELLING or future.done():
+                messages = [each for each in messages if each is not task]
+            self._agent.hand_over(Letter(*messages))
 
     def answered(self, messages: Sequence[EngineMessage]) -> Sequence[EngineMessage]:
         """Send again what lacks only values of this client's futures; gives the messages about all others.
@@ -92,7 +100,7 @@ class Supplies:
         lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.stays]
         if len(lacking) < len(named):
             return False
-        again = partial(self.send, future, future.task)
+        again = partial(self._send_again, future, future.task)
         _Ends(lacking, partial(callbacks.post, again))  # there, for it may run the user's code
         return True
 

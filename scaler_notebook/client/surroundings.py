@@ -5,12 +5,14 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import process
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..protocol.messages import ClientContext, Initializer
 from ..protocol.search_path import search_path
 from .notebook_settings import NotebookSettings
 from .own_modules import OWN_MODULES
+
+Seen: TypeAlias = tuple[object, ...]
 
 
 class Surroundings:
@@ -24,11 +26,14 @@ class Surroundings:
 
     def __init__(self, initializer: Initializer) -> None:
         self._initializer = initializer
-        self._seen: tuple[object, ...] = ()
+        self._seen: Seen = ()
         self._settings = NotebookSettings()
 
-    def changed(self) -> ClientContext | None:
-        """The new surroundings; None if they are those of the last call. Costs some microseconds."""
+    def changed(self) -> tuple[ClientContext | None, Seen]:
+        """The new surroundings, and what to give :meth:`told` once they are sent; None if they are those sent last.
+
+        Costs some microseconds.
+        """
         try:
             directory = os.getcwd()
         except FileNotFoundError:
@@ -41,11 +46,15 @@ class Surroundings:
         seen = (directory, sys.path, modules, environment, authkey, values)
         with suppress(Exception):  # of values that cannot be compared, arrays say
             if self._seen == seen:
-                return None
-        self._seen = (directory, list(sys.path), modules, dict(environment), authkey, values)
+                return None, self._seen
+        seen = (directory, list(sys.path), modules, dict(environment), authkey, values)
         variables = tuple(f"{name}={value}" for name, value in os.environ.items())
         settings = self._settings.encoded()
-        return ClientContext(directory, _path(), variables, modules, self._initializer, authkey, settings)
+        return ClientContext(directory, _path(), variables, modules, self._initializer, authkey, settings), seen
+
+    def told(self, seen: Seen) -> None:
+        """These surroundings are on their way to the engine."""
+        self._seen = seen
 
 
 def _path() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,19 +24,25 @@ class Signal:
     """A one-shot event that can also wake something other than a thread's lock."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._is_set = False
+        # A bare lock: ``threading.Event`` has a condition, which an interrupt of who waits can leave locked, with the
+        # agent's thread waiting for ever to set it.
+        self._gate = threading.Lock()
+        self._gate.acquire()
         self._hook: Callable[[], None] | None = None
 
     def set(self) -> None:
         """Wake whoever waits; any thread, never blocks."""
-        self._event.set()
+        self._is_set = True
+        with suppress(RuntimeError):  # it is open, and somebody goes through just now
+            self._gate.release()
         hook = self._hook
         if hook is not None:
             hook()
 
     def is_set(self) -> bool:
         """Was it set?"""
-        return self._event.is_set()
+        return self._is_set
 
     def wake_by(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called by :meth:`set`. Look at :meth:`is_set` afterwards: it may have been set before."""
@@ -44,7 +50,14 @@ class Signal:
 
     def block(self, timeout: float | None) -> bool:
         """Block this thread until it is set; Ctrl-C gets through on the main thread."""
-        return self._event.wait(timeout)
+        if not self._is_set and self._gate.acquire(timeout=_seconds(timeout)):
+            with suppress(RuntimeError):
+                self._gate.release()  # for who else waits
+        return self._is_set
+
+
+def _seconds(timeout: float | None) -> float:
+    return -1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
 
 
 class Host(Protocol):

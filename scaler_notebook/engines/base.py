@@ -39,6 +39,9 @@ class Engine(Protocol):
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
         """The same for an object, on any thread: what to send of it."""
 
+    def disown(self, name: str) -> None:
+        """Free what was taken over for a task or an object, by its id: it is not going to be sent."""
+
     def send(self, messages: Sequence[ClientMessage]) -> None:
         """Queue a batch for the engine, in order."""
 

@@ -177,6 +177,9 @@ class MemoryEngine:
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
         return payloads.copied(content)
 
+    def disown(self, name: str) -> None:
+        """Nothing is kept."""
+
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._loop is not None:
             for message in CLIENT_CODEC.decode(_copied(CLIENT_CODEC.encode(messages))):

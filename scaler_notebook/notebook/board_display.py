@@ -12,6 +12,7 @@ from .board_rows import BoardRow, SessionTable, TaskTable
 from .boards import BoardFeed
 from .bridge import KernelHost, kernel_host
 from .display import READY_PATIENCE, last_words, listen
+from .mime import sendable
 from .publisher import publisher
 
 STATIC_INTERVAL = 1.0  # seconds between two static forms where no widget lives
@@ -72,10 +73,12 @@ class Board:
         rows: list[BoardRow] = self._table.rows(range(len(self._table)))
         counts = self._table.counts()
         remark = HOW_TO_STOP if not self._table.settled else None
-        bundle: dict[str, Any] = {
-            "text/plain": board_rendering.text(self._title, counts, rows),
-            "text/html": board_rendering.html(self._title, counts, rows, remark=remark),
-        }
+        bundle: dict[str, Any] = sendable(
+            {
+                "text/plain": board_rendering.text(self._title, counts, rows),
+                "text/html": board_rendering.html(self._title, counts, rows, remark=remark),
+            }
+        )
         # Who exports an executed notebook prefers the widget, which shows nothing without its kernel.
         self._bare = self._fallback or (update and self._table.settled and not self._known())
         if not self._bare:

@@ -18,6 +18,7 @@ from ..client.graph import GraphFutures
 from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
 from . import kernel_internals
+from .mime import sendable
 from .pump import Pump
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class KernelHost:
 
     def display_in(self, parent: dict[str, Any], data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Display something in the cell of this message, whatever runs by now; any thread."""
-        content = {"data": dict(data), "metadata": dict(metadata), "transient": {}}
+        content = {"data": sendable(data), "metadata": sendable(metadata), "transient": {}}
         publisher = self.display_pub
         publisher.session.send(publisher.pub_socket, "display_data", content, parent=parent, ident=publisher.topic)
 

@@ -95,7 +95,8 @@ class Card:
         remark = self._feed.note if self._feed is not None else None
         if not self._future.done():
             remark = f"stop it with %scaler cancel {self._future.task_id}"
-        return {"text/plain": rendering.text(row), "text/html": rendering.html(row, remark=remark)}
+        shown = {"text/plain": rendering.text(row), "text/html": rendering.html(row, remark=remark)}
+        return {kind: mime.sendable(text) for kind, text in shown.items()}
 
     # ------------------------------------------------------------------ the widget
 

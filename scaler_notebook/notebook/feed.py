@@ -18,6 +18,7 @@ import traitlets
 
 from .bridge import KernelHost
 from .kernel_internals import let_front_end_choose
+from .mime import sendable
 from .publisher import publisher
 
 Content: TypeAlias = dict[str, Any]
@@ -98,7 +99,7 @@ class Feed(ABC):
         content = self.snapshot() if whole else self.changes()
         if content is not None:
             self._sequence += 1
-            self.widget.send({**content, "seq": self._sequence, "now": time.time()})
+            self.widget.send(sendable({**content, "seq": self._sequence, "now": time.time()}))
             let_front_end_choose(self.widget.comm)
 
     def retire(self) -> None:

@@ -6,11 +6,25 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from ..client.describe import for_browsers
 from ..client.output import Display, Piece
 from . import rendering
 
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 MAX_TEXT = 16_000  # characters of text between two displays
+
+
+def sendable(value: Any) -> Any:
+    """A message's content without lone surrogates, which no message of a kernel can carry."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return for_browsers(value)
+        return value
+    if isinstance(value, Mapping):
+        return {sendable(key): sendable(each) for key, each in value.items()}
+    return [sendable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def is_native(display: Display) -> bool:
@@ -49,7 +63,7 @@ def _one(display: Display) -> str:
 
 def _image(mime: str, data: str, metadata: Any, words: str) -> str:
     if mime == "image/svg+xml":
-        data = base64.b64encode(data.encode()).decode()
+        data = base64.b64encode(data.encode(errors="replace")).decode()
     data = re.sub(r"\s", "", data)
     size = ""
     if isinstance(metadata, Mapping):

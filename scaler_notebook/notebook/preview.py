@@ -76,7 +76,7 @@ def _rich(value: Any, formatters: Any) -> str | None:
         if data is None:
             continue
         if mime != "text/html":
-            encoded = base64.b64encode(data if isinstance(data, bytes) else str(data).encode()).decode()
+            encoded = base64.b64encode(data if isinstance(data, bytes) else str(data).encode(errors="replace")).decode()
             data = f'<img alt="" style="max-width:100%" src="data:{mime};base64,{encoded}">'
         return str(data) if len(data) <= PREVIEW_RICH else None
     return None

@@ -30,7 +30,10 @@ class Publisher:
     """Started with its first view; a daemon, for a view must not keep a kernel from ending."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # ``with`` is on the lock: an interrupt within a condition's ``__enter__`` would leave it locked, and the agent,
+        # which marks views, waiting for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._due: dict[View, float] = {}  # views that have something to send, and when they may
         # Views that have sent lately, and when they will have been quiet for long enough to send a burst again. This is
         # the "virtual scheduling" of ATM's generic cell rate algorithm (ITU-T I.371).
@@ -42,26 +45,26 @@ class Publisher:
 
     def mark(self, view: View) -> None:
         """``view`` has changed; any thread, never blocks for long. Marking it twice sends once."""
-        with self._changed:
+        with self._lock:
             if view not in self._due:
                 self._due[view] = self._quiet_at.get(view, 0.0) - (BURST - 1) * VIEW_INTERVAL
                 self._wake()
 
     def call_later(self, delay: float, call: Callable[[], None]) -> None:
         """Run ``call`` on the publisher's thread in ``delay`` seconds."""
-        with self._changed:
+        with self._lock:
             heapq.heappush(self._later, (time.monotonic() + delay, next(self._order), call))
             self._wake()
 
     def forget(self, view: View) -> None:
         """``view`` sends no more."""
-        with self._changed:
+        with self._lock:
             self._due.pop(view, None)
             self._quiet_at.pop(view, None)
 
     def flush(self, timeout: float) -> None:
         """Have everything that is marked sent now, and wait for it, at most ``timeout`` seconds."""
-        with self._changed:
+        with self._lock:
             if not self._due and not self._sending:
                 return
             self._due = dict.fromkeys(self._due, 0.0)
@@ -82,14 +85,14 @@ class Publisher:
             except Exception:
                 log.exception("a view could not be updated")
             del call  # it would keep a view, and with it a future, until the next one
-            with self._changed:
+            with self._lock:
                 self._sending = False
                 self._changed.notify_all()
             time.sleep(TOTAL_INTERVAL)
 
     def _next(self) -> Callable[[], None]:
         """The next thing to do, waited for."""
-        with self._changed:
+        with self._lock:
             while True:
                 now = time.monotonic()
                 self._quiet_at = {view: at for view, at in self._quiet_at.items() if at > now}

@@ -84,6 +84,23 @@ def test_a_card_shows_itself_and_its_end(running_kernel: Kernel) -> None:
     assert k.run("print(f.cancel_reason.value)").text == "stopped\n"
 
 
+@pytest.mark.parametrize(
+    ("task", "end"),
+    [
+        ("raise ValueError('half: ' + chr(0xd83d))", "failed"),
+        ("return 'half: ' + chr(0xd83d)", "done"),
+        ("display(HTML('half: ' + chr(0xd83d)))", "done"),
+        ("display({'application/x+json': {'half: ' + chr(0xd83d): ['half: ' + chr(0xdc00)]}}, raw=True)", "done"),
+    ],
+)
+def test_a_half_of_a_character_keeps_no_card_from_its_end(running_kernel: Kernel, task: str, end: str) -> None:
+    k = running_kernel
+    k.run(f"from IPython.display import HTML, display\ndef half():\n    time.sleep(0.1)\n    {task}")
+    comm = card_id(k.run("f = ex.submit(half)\nf"))
+    k.send_comm(comm, {"type": "ready"})
+    wait_for_static(k, end)
+
+
 def test_a_click_that_comes_too_late_keeps_the_result_and_says_so(running_kernel: Kernel) -> None:
     k = running_kernel
     comm = card_id(k.run("f = ex.submit(time.sleep, 0.5)\nf"))

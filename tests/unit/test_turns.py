@@ -115,7 +115,10 @@ def test_what_we_say_is_sent_while_the_engine_talks_faster_than_we_listen(
         if next(heard) == 2 * sys.getrecursionlimit():
             enough.set()
 
-    agent = Agent(kind(endpoint), deliver, lambda error: None, lambda message, error: None)  # type: ignore[arg-type]
+    def nothing(*_: object) -> None:
+        pass
+
+    agent = Agent(kind(endpoint), nothing, deliver, nothing, nothing)  # type: ignore[arg-type]
     agent.start()
     try:
         agent.post(ClientWithdraw())

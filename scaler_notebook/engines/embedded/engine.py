@@ -3,7 +3,6 @@
 import itertools
 import logging
 import math
-import threading
 import time
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
@@ -35,10 +34,29 @@ from .segments import Segments, mapped
 from .transport import Keys, connect
 from .zmq_frames import received
 
+ROOM_AGAIN = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds until a result for which there was no room is tried again
 TURN = 0.01  # seconds for what has arrived, and then it is the turn of what else there is to do
 LINGER = 500  # milliseconds for our last words, to a process on this machine
 
 log = logging.getLogger(__name__)
+
+
+def no_room(result: TaskResult, error: BaseException) -> MemoryError:
+    """What a future fails with whose result has come to this machine, and cannot be had by this process."""
+    size = sum(buffer.size for buffer in result.payload.buffers if isinstance(buffer, SegmentRef))
+    return MemoryError(
+        f"the task has ended, and its result of {size / 1e6:,.0f} MB could not be taken over by this process "
+        f"({type(error).__name__}: {error}): its descriptors (ulimit -n), its address space (ulimit -v) or the memory "
+        "are used up. Close files or let go of results, and submit it again; or have the task return less."
+    )
+
+
+class _OnTheirWay:
+    """Under which keys an object is on its way to the engine, and how often it has come there."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.arrived = 0
 
 
 class SchedulerConnection(ABC):
@@ -50,8 +68,10 @@ class SchedulerConnection(ABC):
         self._sender = Sender()
         self._segments = Segments()
         self._numbers = itertools.count()
-        self._mutex = threading.Lock()
-        self._on_their_way: dict[str, deque[str]] = {}  # keys of objects that the engine has not taken over, by id
+        # Of objects, (id, key) and ids, from any thread; the rest is the agent's thread's, which never waits for those.
+        self._adopted: deque[tuple[str, str]] = deque()
+        self._disowned: deque[str] = deque()
+        self._on_their_way: dict[str, _OnTheirWay] = {}  # of each object that the engine has not taken over, by id
         self._coming_back = False
         self._heard = False  # something has arrived since that was cleared
         self._returned: list[int] = []  # the engine's descriptors that we have mapped
@@ -86,28 +106,40 @@ class SchedulerConnection(ABC):
         task = self._segments.adopt(task)
         try:
             return task, replace(task, function=mapped(task.function), arguments=mapped(task.arguments))
-        except OSError:  # closed meanwhile: the task fails, and says so
+        except (OSError, MemoryError):  # closed meanwhile: the task fails, and says so; or there is no room for both
             return task, None
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
         # Under a key of its own each time: a value may be on its way to the engine more than once.
         key = f"{object_id} {next(self._numbers)}"
-        content = self._segments.adopt(Task(key, "", Payload(b""), content)).arguments
-        with self._mutex:
-            self._on_their_way.setdefault(object_id, deque()).append(key)
-        return content
+        self._adopted.append((object_id, key))
+        return self._segments.adopt(Task(key, "", Payload(b""), content)).arguments
+
+    def disown(self, name: str) -> None:
+        self._segments.task_over(name)  # of a task; an object has keys
+        if any(object_id == name for object_id, _ in self._adopted) or name in self._on_their_way:
+            self._disowned.append(name)
 
     def _arrived(self, object_id: str) -> None:
-        with self._mutex:
-            keys = self._on_their_way[object_id]
-            key = keys.popleft()
-            if not keys:
-                del self._on_their_way[object_id]
-        self._segments.task_over(key)
+        """One of those with this id; in which order they were sent nobody knows, so all are freed with the last."""
+        while self._adopted:
+            adopted, key = self._adopted.popleft()
+            self._on_their_way.setdefault(adopted, _OnTheirWay()).keys.append(key)
+        sent = self._on_their_way.get(object_id)
+        if sent is None:
+            log.error("the engine has an object %r that it was not sent: a bug in the engine", object_id)
+            return
+        sent.arrived += 1
+        if sent.arrived == len(sent.keys):
+            del self._on_their_way[object_id]
+            for key in sent.keys:
+                self._segments.task_over(key)
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._socket is None:
             return
+        while self._disowned:
+            self._arrived(self._disowned.popleft())
         self._put(self._socket, messages)
         self._drain()  # the descriptor is edge-triggered: what came while we sent would never wake us
 
@@ -159,22 +191,41 @@ class SchedulerConnection(ABC):
         self._deliver([failures.our_fault(task_id, problem)])
 
     def _received(self, message: EngineMessage) -> EngineMessage | None:
-        """Make a result independent of the engine before anybody hears of it; None if the engine is gone with it."""
+        """Make a result independent of the engine before anybody hears of it; None if that is not to be had yet."""
         if isinstance(message, TaskResult):
             self._segments.task_over(message.task_id)
-            lent = [b.descriptor for b in message.payload.buffers if isinstance(b, SegmentRef)]
-            if lent:
-                try:
-                    message = replace(message, payload=mapped(message.payload))
-                except OSError as error:
-                    log.warning("the result of %s is lost with the scheduler: %s", message.task_id, error)
-                    return None
-                self._returned += lent
-        elif isinstance(message, TaskCancelConfirm) and message.answer is not TaskCancelConfirmType.CANCEL_FAILED:
+            return self._taken(message, 0)
+        if isinstance(message, TaskCancelConfirm) and message.answer is not TaskCancelConfirmType.CANCEL_FAILED:
             self._segments.task_over(message.task_id)
         elif isinstance(message, ObjectCreated):
             self._arrived(message.object_id)
         return message
+
+    def _taken(self, result: TaskResult, tried: int) -> TaskResult | None:
+        """A result with its segments mapped. Where there is no room for them, they are tried again, then it fails."""
+        lent = [b.descriptor for b in result.payload.buffers if isinstance(b, SegmentRef)]
+        if not lent:
+            return result
+        try:
+            taken = replace(result, payload=mapped(result.payload))
+        except (OSError, MemoryError) as error:
+            if isinstance(error, FileNotFoundError | ProcessLookupError):
+                log.warning("the result of %s is lost with the scheduler: %s", result.task_id, error)
+                return None  # as its future is, in a moment
+            if self._loop is not None and tried < len(ROOM_AGAIN):
+                self._loop.call_later(ROOM_AGAIN[tried], self._take_again, result, tried + 1)
+                return None
+            taken = failures.our_fault(result.task_id, no_room(result, error))
+        self._returned += lent
+        return taken
+
+    def _take_again(self, result: TaskResult, tried: int) -> None:
+        if self._socket is None:
+            return
+        taken = self._taken(result, tried)
+        if taken is not None:
+            self._deliver([taken])
+            self._drain()  # gives back what was lent
 
     def _ended(self) -> None:
         self._drain(everything=True)

@@ -10,8 +10,18 @@ import resource
 from collections.abc import Iterator
 
 USERS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # at the import: before the scheduler raises its own
-UMASK = os.umask(0o077)  # likewise: the scheduler's files are nobody else's
-os.umask(UMASK)
+
+
+def _umask() -> int:
+    """The mode of new files; asking the system call would change it for a moment, for other threads too."""
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+UMASK = _umask()  # likewise: the scheduler's files are nobody else's
 
 
 def set_open_files(limit: int | None = None) -> None:

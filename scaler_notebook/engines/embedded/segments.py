@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...protocol.messages import Buffer, Payload, SegmentRef, Task
+from ...protocol.payloads import copied
 from . import memory
 
 SMALLEST = 256 * 1024  # bytes; less is as quick through the sockets
 KEPT = 128 * 1024 * 1024  # bytes of buffers that no task uses any more, kept in case they are submitted again
+CLOSE_PATIENCE = 1.0  # seconds for somebody who takes buffers over
 VARIABLE = "SCALER_NOTEBOOK_SEGMENTS"  # "0" does without, for tests
 
 
@@ -106,12 +108,16 @@ def written(payload: Payload) -> tuple[Payload, list[int]]:
         return payload, []
     descriptors: list[int] = []
     buffers: list[Buffer | SegmentRef] = []
-    for buffer in payload.buffers:
-        if isinstance(buffer, SegmentRef) or memoryview(buffer).nbytes < SMALLEST:
-            buffers.append(buffer)
-        else:
-            descriptors.append(write(buffer))
-            buffers.append(SegmentRef(os.getpid(), descriptors[-1], memoryview(buffer).nbytes))
+    try:
+        for buffer in payload.buffers:
+            if isinstance(buffer, SegmentRef) or memoryview(buffer).nbytes < SMALLEST:
+                buffers.append(buffer)
+            else:
+                descriptors.append(write(buffer))
+                buffers.append(SegmentRef(os.getpid(), descriptors[-1], memoryview(buffer).nbytes))
+    except BaseException:
+        close_all(descriptors)
+        raise
     return replace(payload, buffers=tuple(buffers)), descriptors
 
 
@@ -124,8 +130,8 @@ class _Segment:
     def __init__(self, buffer: Buffer, source: Source) -> None:
         self.source = source
         self.size = source[1]
+        self.users: set[str] = set()  # unfinished tasks
         self.fd = write(buffer)
-        self.users = 0  # unfinished tasks
 
     def ref(self) -> SegmentRef:
         return SegmentRef(os.getpid(), self.fd, self.size)
@@ -136,17 +142,23 @@ class _Segment:
         return memory.equal(address, memory.address(written), self.size)
 
     def close(self) -> None:
-        os.close(self.fd)
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):  # else it could not be written
+            self.close()
 
 
 class Segments:
     """The client's files: shared by the tasks that are given the same array, freed when no task uses them."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
+        self._held_by = 0  # the thread that takes buffers over
         self._current: dict[Source, _Segment] = {}  # what was written last for a source
         self._idle: OrderedDict[Source, _Segment] = OrderedDict()  # those of them that no task uses, oldest first
-        self._idle_size = 0
         self._used: dict[str, list[_Segment]] = {}  # by task
         self._over: deque[str] = deque()  # tasks that have ended
 
@@ -154,18 +166,24 @@ class Segments:
         """The task with its large buffers in files and its small ones copied."""
         if not task.function.buffers and not task.arguments.buffers:
             return task
-        used: list[_Segment] = []
+        if self._held_by == threading.get_ident():  # a signal handler of the user's submits within a submit
+            return replace(task, function=copied(task.function), arguments=copied(task.arguments))
         with self._mutex:  # held while memory is copied: who else submits would only copy too
-            self._release()
-            function, arguments = self._payload(task.function, used), self._payload(task.arguments, used)
-            if used:
-                self._used[task.task_id] = used
-        return replace(task, function=function, arguments=arguments)
+            self._held_by = threading.get_ident()
+            try:
+                self._release()
+                function = self._payload(task.function, task.task_id)
+                return replace(task, function=function, arguments=self._payload(task.arguments, task.task_id))
+            except BaseException:
+                self._over.append(task.task_id)
+                raise
+            finally:
+                self._held_by = 0
 
-    def _payload(self, payload: Payload, used: list[_Segment]) -> Payload:
-        return replace(payload, buffers=tuple(self._buffer(buffer, used) for buffer in payload.buffers))
+    def _payload(self, payload: Payload, user: str) -> Payload:
+        return replace(payload, buffers=tuple(self._buffer(buffer, user) for buffer in payload.buffers))
 
-    def _buffer(self, buffer: Buffer | SegmentRef, used: list[_Segment]) -> Buffer | SegmentRef:
+    def _buffer(self, buffer: Buffer | SegmentRef, user: str) -> Buffer | SegmentRef:
         if isinstance(buffer, SegmentRef):
             return buffer
         size = memoryview(buffer).nbytes
@@ -181,18 +199,17 @@ class Segments:
             if segment is not None:
                 self._retire(segment)
             segment = self._current[source] = new
-        elif not segment.users:
-            del self._idle[source]
-            self._idle_size -= size
-        segment.users += 1
-        used.append(segment)
+        self._used.setdefault(user, []).append(segment)
+        segment.users.add(user)
+        self._idle.pop(source, None)
         return segment.ref()
 
     def task_over(self, task_id: str) -> None:
         """A task needs its buffers no more; any thread, never blocks."""
         if task_id in self._used:
             self._over.append(task_id)
-            if self._mutex.acquire(blocking=False):  # else whoever holds it, or the next, sees to it
+            ours = self._held_by == threading.get_ident()
+            if not ours and self._mutex.acquire(blocking=False):  # else whoever holds it, or the next, sees to it
                 try:
                     self._release()
                 finally:
@@ -200,37 +217,42 @@ class Segments:
 
     def _release(self) -> None:
         while self._over:
-            for segment in self._used.pop(self._over.popleft(), ()):
-                segment.users -= 1
+            user = self._over[0]
+            for segment in self._used.get(user, ()):
+                segment.users.discard(user)
                 if not segment.users:
                     self._no_longer_used(segment)
+            self._used.pop(user, None)
+            self._over.popleft()
 
     def _no_longer_used(self, segment: _Segment) -> None:
         if self._current.get(segment.source) is not segment:
             segment.close()
             return
         self._idle[segment.source] = segment
-        self._idle_size += segment.size
-        while self._idle_size > KEPT:
+        while sum(each.size for each in self._idle.values()) > KEPT:
             self._retire(next(iter(self._idle.values())))
 
     def _retire(self, segment: _Segment) -> None:
         """Its source has other contents now, or memory is short."""
-        del self._current[segment.source]
+        self._idle.pop(segment.source, None)
         if not segment.users:
-            del self._idle[segment.source]
-            self._idle_size -= segment.size
             segment.close()
+        if self._current.get(segment.source) is segment:
+            del self._current[segment.source]
 
     def close(self) -> None:
         """Free everything; processes that have mapped it keep it."""
-        with self._mutex:
+        ours = self._mutex.acquire(timeout=CLOSE_PATIENCE)
+        try:
             for segment in {*self._current.values(), *(s for used in self._used.values() for s in used)}:
                 segment.close()
             self._current.clear()
             self._idle.clear()
             self._used.clear()
-            self._idle_size = 0
+        finally:
+            if ours:
+                self._mutex.release()
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -103,6 +103,9 @@ class ScalerEngine:
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
         return _own(content)
 
+    def disown(self, name: str) -> None:
+        """Nothing is kept."""
+
     def send(self, messages: Sequence[ClientMessage]) -> None:
         if self._loop is None:
             return

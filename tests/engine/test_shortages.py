@@ -1,0 +1,107 @@
+"""Where room, descriptors or a disk run short: what is lost is told, and nothing else is lost with it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from waits import SAFETY
+
+from scaler_notebook import NotebookExecutor, TaskState, wait
+from scaler_notebook.client import journal
+from scaler_notebook.engines.embedded import engine
+from scaler_notebook.protocol.messages import ObjectCreated, Payload
+from scaler_notebook.testing import memory_executor
+
+
+@pytest.mark.parametrize("problem", [OSError(errno.EMFILE, "Too many open files"), MemoryError("no address space")])
+def test_a_result_for_which_there_is_no_room_is_taken_when_there_is(
+    problem: Exception, executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, map_it = iter([problem] * 2), engine.mapped
+
+    def mapped(payload: Payload) -> Payload:
+        if (error := next(short, None)) is not None:
+            raise error
+        return map_it(payload)
+
+    monkeypatch.setattr(engine, "ROOM_AGAIN", (0.01,) * 3)
+    monkeypatch.setattr(engine, "mapped", mapped)
+    assert executor_of_two.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
+
+
+def test_a_result_for_which_there_never_is_fails_and_says_what_to_do(
+    executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mapped(payload: Payload) -> Payload:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(engine, "ROOM_AGAIN", (0.01,))
+    with monkeypatch.context() as short:
+        short.setattr(engine, "mapped", mapped)
+        error = executor_of_two.submit(np.ones, 1_000_000).exception(SAFETY)
+    assert isinstance(error, MemoryError)
+    assert "its result of 8 MB could not be taken over by this process" in str(error)
+    assert "ulimit -v" in str(error)
+    assert executor_of_two.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
+
+
+def test_a_log_on_a_full_disk_is_lost_and_nothing_else(
+    executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(journal.VARIABLE, "/dev/full")
+    monkeypatch.setattr(journal, "_refused", set())
+    futures = [executor_of_two.submit(abs, -n) for n in range(20)]
+    assert [future.result(SAFETY) for future in futures] == list(range(20))
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["SCALER_NOTEBOOK_LOG: lines for /dev/full are lost: [Errno 28] No space left on device"]
+
+
+def test_what_follows_a_future_and_raises_keeps_nothing_from_others(caplog: pytest.LogCaptureFixture) -> None:
+    def raises(future: Any) -> None:
+        raise ZeroDivisionError
+
+    with memory_executor() as executor:
+        futures = [executor.submit(abs, -1) for _ in range(3)]
+        told: list[Any] = []
+        futures[0].watch(raises)
+        futures[0].watch(told.append)
+        executor.engine.finish(futures[0], 1)
+        executor.engine.finish(futures[1], 2)
+        assert futures[1].result(SAFETY) == 2
+        assert futures[0].result(0) == 1
+        assert told == [futures[0]]
+        executor.engine.finish(futures[2], 3)
+        wait(futures, SAFETY)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_message_that_cannot_be_handled_ends_its_own_future_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with memory_executor() as executor:
+        broken, whole = executor.submit(abs, -1), executor.submit(abs, -2)
+        monkeypatch.setattr(broken, "_take_figures", lambda message: 1 / 0)
+        executor.engine.finish(broken, 1)
+        executor.engine.finish(whole, 2)
+        assert whole.result(SAFETY) == 2
+        assert broken.state is TaskState.FINISHED
+        assert "could not be handled here: ZeroDivisionError" in str(broken.exception(0))
+    assert caplog.records
+
+
+def test_an_object_that_nobody_sent_loses_no_other_message(
+    executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session: Any = executor_of_two._session
+    decode = engine.ENGINE_CODEC.decode
+    monkeypatch.setattr(
+        engine.ENGINE_CODEC, "decode", lambda *args: [ObjectCreated("nobody's"), *decode(*args)], raising=False
+    )
+    assert executor_of_two.submit(abs, -1).result(SAFETY) == 1
+    assert session.alive
+    with caplog.at_level(logging.ERROR):
+        assert "it was not sent" in caplog.text
