@@ -1,4 +1,4 @@
-"""The thread on which done-callbacks run: one for the process, never the agent's, started at first use."""
+"""The threads on which the user's code runs beside the caller's: daemons, never the agent's, started at first use."""
 
 import logging
 import queue
@@ -9,15 +9,62 @@ from .. import forks
 
 log = logging.getLogger(__name__)
 
-_calls: "queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]]" = queue.SimpleQueue()
-_start = threading.Lock()
-_thread: threading.Thread | None = None
+
+class CallThread:
+    """Makes calls one after the other.
+
+    Parameters
+    ----------
+    name
+        Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._begin_again()
+        forks.in_child(self._begin_again)  # what was posted is the parent's to call
+
+    def _begin_again(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
+        self._starting = threading.RLock()  # a signal handler of the user's may post, too
+        self._thread: threading.Thread | None = None
+
+    def post(self, call: Callable[..., object], *args: object) -> None:
+        """Run ``call(*args)`` on the thread, after those posted before."""
+        self.start()
+        self._calls.put((call, args))
+
+    def start(self) -> None:
+        """Have the thread run: at the interpreter's end some versions of Python start none any more."""
+        if self._thread is None or not self._thread.is_alive():
+            with self._starting:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                    self._thread.start()
+
+    def drain(self) -> None:
+        """Wait for the calls that were posted."""
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            over: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self._calls.put((over.put, (None,)))
+            over.get()
+
+    def _run(self) -> None:
+        while True:
+            call, args = self._calls.get()
+            try:
+                call(*args)
+            except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
+                _log(call, args)
+            del call, args  # a future, which may hold much
 
 
-def post(call: Callable[..., object], *args: object) -> None:
-    """Run ``call(*args)`` on the callback thread, after those posted before."""
-    start()
-    _calls.put((call, args))
+_done_callbacks = CallThread("scaler_notebook callbacks")
+post, start, drain = _done_callbacks.post, _done_callbacks.start, _done_callbacks.drain
+
+# Of its own: a done-callback may wait for a task whose inputs have to be sent again.
+inputs = CallThread("scaler_notebook inputs")
 
 
 def call_logged(call: Callable[..., object], *args: object) -> None:
@@ -26,41 +73,6 @@ def call_logged(call: Callable[..., object], *args: object) -> None:
         call(*args)
     except Exception:
         _log(call, args)
-
-
-def start() -> None:
-    """Have the thread run: at the interpreter's end some versions of Python start none any more."""
-    global _thread
-    if _thread is None or not _thread.is_alive():
-        with _start:
-            if _thread is None or not _thread.is_alive():
-                _thread = threading.Thread(target=_run, name="scaler_notebook callbacks", daemon=True)
-                _thread.start()
-
-
-def drain() -> None:
-    """Wait for the calls that were posted."""
-    if _thread is not None and _thread.is_alive() and _thread is not threading.current_thread():
-        over: queue.SimpleQueue[None] = queue.SimpleQueue()
-        _calls.put((over.put, (None,)))
-        over.get()
-
-
-@forks.in_child
-def _forget() -> None:
-    """What was posted is the parent's to call; a thread of the child's own starts when it is needed."""
-    global _calls, _start, _thread
-    _calls, _start, _thread = queue.SimpleQueue(), threading.Lock(), None
-
-
-def _run() -> None:
-    while True:
-        call, args = _calls.get()
-        try:
-            call(*args)
-        except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
-            _log(call, args)
-        del call, args  # a future, which may hold much
 
 
 def _log(call: Callable[..., object], args: tuple[object, ...]) -> None:

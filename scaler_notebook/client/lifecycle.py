@@ -41,10 +41,11 @@ log = logging.getLogger(__name__)
 class _Follows:
     """What follows from one event."""
 
-    __slots__ = ("changed", "request")
+    __slots__ = ("changed", "complaint", "request")
 
     def __init__(self) -> None:
         self.changed = False  # is anybody to be told?
+        self.complaint = ""  # for the log
         self.request: TaskCancel | None = None  # to be sent
 
 
@@ -106,6 +107,9 @@ class TaskLifecycle(TaskFacts):
 
     def _act_upon(self, follows: "_Follows") -> None:
         """Send, call and tell what follows from an event; without the lock."""
+        if follows.complaint:
+            log.error(follows.complaint)
+            follows.complaint = ""
         if follows.request is not None and self._asked is not None and self._courier is not None:
             self._courier.send_cancel(follows.request)
         follows.request = None
@@ -135,7 +139,7 @@ class TaskLifecycle(TaskFacts):
                     return  # it is no stronger than the request that is under way
                 follows.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
         if action is Action.NOT_PERMITTED:
-            log.error("%s: %s is not permitted in state %s", self.task_id, event.value, before.value)
+            follows.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
         follows.changed = self._carry_out(action, what, force)
         self._moments.append((time.time(), event, follows.changed, _to_note(follows.request or what)))
 

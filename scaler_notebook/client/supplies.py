@@ -101,7 +101,7 @@ class Supplies:
         if len(lacking) < len(named):
             return False
         again = partial(self._send_again, future, future.task)
-        _Ends(lacking, partial(callbacks.post, again))  # there, for it may run the user's code
+        _Ends(lacking, partial(callbacks.inputs.post, again))  # there, for it may run the user's code
         return True
 
 

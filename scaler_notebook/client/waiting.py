@@ -75,6 +75,9 @@ class Host(Protocol):
     def post(self, call: Callable[[], object]) -> None:
         """Run something of the user's: in the event loop where there is one, else on the callback thread."""
 
+    def call_at_end(self, future: "TaskLifecycle", call: Callable[[], object]) -> None:
+        """Run something of the user's once a future is done: in a notebook before the line behind a wait for that."""
+
     def stopped(self) -> bool:
         """Is a notebook's stop button cancelling the cell that runs? It ends its awaits, and leaves the tasks alone."""
 
@@ -111,6 +114,16 @@ class PlainHost:
 
     def post(self, call: Callable[[], object]) -> None:
         callbacks.post(call)
+
+    def call_at_end(self, future: "TaskLifecycle", call: Callable[[], object]) -> None:
+        def look(changed: "TaskLifecycle") -> None:
+            if changed.done():
+                changed.unwatch(look)
+                self.post(call)
+
+        future.watch(look)
+        if future.done() and look in future._watchers:
+            look(future)
 
     def widget(self, shown: "TaskLifecycle | FutureGroup[Any]") -> Any:
         raise RuntimeError("widgets need a Jupyter kernel, and this process is none")

@@ -43,6 +43,7 @@ class KernelHost:
         # A capture swaps the shell's publisher for its own; what we update later is no output of the captured code.
         self.display_pub = shell.display_pub
         self._posted: deque[Callable[[], object]] = deque()
+        self._at_end: list[tuple[TaskLifecycle, Callable[[], object]]] = []  # to be called when those are done
         self._pump: Pump | None = None
         self._pump_tried = False
         self._stopped = False
@@ -62,7 +63,7 @@ class KernelHost:
             finally:
                 self.hears_since = before
             if ended:
-                self._run_posted()  # what was posted before the end: the names that a %%scaler cell gives
+                self._call_ended()
             return ended
         return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
 
@@ -112,17 +113,40 @@ class KernelHost:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the kernel is ending
             loop.call_soon_threadsafe(self._run_posted)
 
+    def call_at_end(self, future: TaskLifecycle, call: Callable[[], object]) -> None:
+        self._at_end.append((future, call))
+
+        def look(changed: TaskLifecycle) -> None:
+            if changed.done():
+                changed.unwatch(look)
+                self.post(self._call_ended)
+
+        future.watch(look)
+        if future.done():  # since somebody looked
+            look(future)
+
+    def _call_ended(self) -> None:
+        """Make the calls of futures that are done; whoever waits for one hears of the end before its watchers do."""
+        for entry in [entry for entry in self._at_end if entry[0].done()]:
+            with contextlib.suppress(ValueError):  # a call has waited, and it was made meanwhile
+                self._at_end.remove(entry)
+                self._call(entry[1])
+
     def _run_posted(self) -> None:
         while self._posted:
             try:
                 call = self._posted.popleft()
             except IndexError:
                 return
-            try:
-                with waiting.no_waiting():
-                    call()
-            except (Exception, asyncio.CancelledError):
-                log.exception("an on_update callback raised; the task is not affected")
+            self._call(call)
+
+    @staticmethod
+    def _call(call: Callable[[], object]) -> None:
+        try:
+            with waiting.no_waiting():
+                call()
+        except (Exception, asyncio.CancelledError):
+            log.exception("an on_update callback raised; the task is not affected")
 
     # ------------------------------------------------------------------ views
 
@@ -153,6 +177,7 @@ class KernelHost:
         if threading.current_thread() is not threading.main_thread():
             return
         self.hears_since = math.inf
+        self._call_ended()  # this cell may read the names that an earlier one gives
         self._begin_to_pump()
         before = signal.getsignal(signal.SIGINT)
         if callable(before) and before is not signal.default_int_handler:

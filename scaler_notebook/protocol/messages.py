@@ -178,10 +178,12 @@ class ClientHello:
 
     ``pid`` is the client's process: when it ends, what the client left unfinished is cancelled. ``home`` is the process
     that runs the task within which the client is, if it is within one: ``pid``, or what that is a fork of.
+    ``namespace`` is the one in which those numbers mean something (Linux's, of processes); 0 where there are none.
     """
 
     pid: int
     home: int = 0
+    namespace: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,8 @@ def test_what_cannot_be_sent_fails_alone(executor: NotebookExecutor) -> None:
     assert session is not None
     assert bad.task is not None
     future = executor._new_future(session, bad.task.options)
-    session.submit(future, replace(bad.task, task_id=future.task_id, options=replace(bad.task.options, name=object())))  # type: ignore[arg-type]
+    options = replace(bad.task.options, name=object())  # type: ignore[arg-type]
+    session.submit([(future, replace(bad.task, task_id=future.task_id, options=options))])
     assert "could not be sent to the cluster" in str(future.exception(SAFETY))
     assert executor.submit(abs, -2).result(SAFETY) == 2
 

@@ -16,7 +16,14 @@ import pytest
 from leaks import our_processes
 from waits import SAFETY, until_running
 
-from scaler_notebook import EngineLostError, EngineStartError, NotebookExecutor, ProcessorDiedError, WorkerDiedError
+from scaler_notebook import (
+    EngineLostError,
+    EngineStartError,
+    NotebookExecutor,
+    ProcessorDiedError,
+    TaskState,
+    WorkerDiedError,
+)
 
 
 def test_a_killed_task_process_fails_its_own_future_at_once(executor: NotebookExecutor) -> None:
@@ -93,18 +100,25 @@ def test_a_dead_fork_server_is_replaced(executor: NotebookExecutor) -> None:
     assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
-def test_when_no_process_can_be_started_any_more_the_engine_ends_and_says_why(executor: NotebookExecutor) -> None:
+def test_while_no_process_can_be_started_what_runs_goes_on_and_the_rest_waits(executor: NotebookExecutor) -> None:
     running = executor.submit(time.sleep, 60)
     until_running(running)
     session = executor._session
     assert session is not None
     scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
     # Numbers that the scheduler's own descriptors have from its start to its end: what a process frees does not help.
-    resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (10, 10))
-    executor.submit(os._exit, 1)
-    with pytest.raises(EngineLostError, match="Too many open files"):
-        running.result(SAFETY)
+    before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        dying = [executor.submit(os._exit, 1) for _ in range(6)]  # more than there are processes
+        assert isinstance(dying[0].exception(SAFETY), ProcessorDiedError)
+        with pytest.raises(TimeoutError):
+            dying[-1].exception(0.3)
+        assert running.state is TaskState.RUNNING
+    finally:
+        resource.prlimit(scheduler, resource.RLIMIT_NOFILE, before)
+    assert all(isinstance(each.exception(SAFETY), ProcessorDiedError) for each in dying)
     assert executor.submit(abs, -1).result(SAFETY) == 1
+    assert running.cancel(SAFETY)
 
 
 KERNEL = """
@@ -160,6 +174,7 @@ def test_no_place_for_the_socket_is_one_clear_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(places.tempfile, "gettempdir", lambda: "/proc")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
     monkeypatch.setattr(places, "LAST_RESORT", "/proc")
+    monkeypatch.setenv("HOME", "/proc")
     with pytest.raises(EngineStartError, match="no private directory"):
         NotebookExecutor(n_workers=1).submit(abs, 1)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pickle
 import socket
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
+import numpy as np
 import psutil
 import pytest
 import zmq
@@ -21,12 +25,19 @@ from waits import SAFETY, until_running, until_written
 from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProcessorDiedError, ProtocolError
 from scaler_notebook.engines import memory
 from scaler_notebook.engines.embedded import inner
+from scaler_notebook.engines.embedded.places import process_namespace
 from scaler_notebook.engines.embedded.stream import pack
+from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,
+    BuffersReceived,
     ClientDisconnect,
     ClientHello,
+    EngineStatusRequest,
+    ObjectCreate,
     Payload,
+    SegmentRef,
+    Task,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -150,6 +161,102 @@ def test_a_cancel_with_an_impossible_grace_period(executor: NotebookExecutor, gr
         stranger.wait_until_read()
         assert mine.cancel(SAFETY)
         assert mine.cancel_reason is CancelReason.STOPPED
+
+
+# ---------------------------------------------------------------- processes and memory that are not what they are said
+
+
+@pytest.mark.parametrize("pid", [2**40, 2**31, 0, -1])
+def test_a_hello_of_no_process(pid: int, bystander: Bystander, stranger: Stranger) -> None:
+    stranger.say(ClientHello(pid, 0, process_namespace()))
+    stranger.wait_until_read()
+    bystander.check()
+
+
+def test_a_client_that_is_killed_before_its_hello_is_read(bystander: Bystander, stranger: Stranger) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    stranger.say(ClientHello(dead.pid, 0, process_namespace()), a_task("strange", time.sleep, 60))
+    stranger.say(EngineStatusRequest())
+    stranger.say(ClientHello(os.getpid(), 0, process_namespace()))  # who has gone is not heard before
+    stranger.wait_until_read()
+    bystander.check()  # the slot is free
+
+
+def test_clients_that_come_and_go_leave_nothing(executor: NotebookExecutor, bystander: Bystander) -> None:
+    scheduler = psutil.Process(scheduler_of(executor).pid)
+    before = scheduler.num_fds()
+    for _ in range(20):
+        with contextlib.closing(Stranger(scheduler_of(executor).address)) as stranger:
+            stranger.say(ClientHello(os.getpid(), 0, process_namespace()))
+            stranger.wait_until_read()
+            stranger.say(ClientDisconnect("strange"))
+    deadline = time.monotonic() + SAFETY
+    while scheduler.num_fds() > before:
+        assert time.monotonic() < deadline
+        assert executor.submit(abs, -1).result(SAFETY) == 1
+    bystander.check()
+
+
+@pytest.fixture
+def segments(executor: NotebookExecutor, tmp_path: Path) -> Iterator[dict[str, SegmentRef]]:
+    """What is said to be a large buffer, and is none."""
+    here, size = os.getpid(), 1_000_000
+    os.mkfifo(tmp_path / "fifo")
+    fifo = os.open(tmp_path / "fifo", os.O_RDWR)
+    short, unsealed = os.memfd_create("short"), os.memfd_create("unsealed")
+    os.ftruncate(unsealed, size)
+    found = {
+        "a pipe": SegmentRef(here, fifo, size),
+        "a short file": SegmentRef(here, short, size),
+        "one that can be cut": SegmentRef(here, unsealed, size),
+        "none": SegmentRef(here, 10**6, size),
+        "an impossible number": SegmentRef(here, 2**40, size),
+        "the scheduler's": SegmentRef(scheduler_of(executor).pid, 5, 10),
+        "of no process": SegmentRef(2**40, 5, size),
+        "of a negative size": SegmentRef(here, unsealed, -1),
+    }
+    yield found
+    for descriptor in (fifo, short, unsealed):
+        os.close(descriptor)
+
+
+def test_memory_that_is_none(
+    segments: dict[str, SegmentRef], executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
+) -> None:
+    for number, segment in enumerate(segments.values()):
+        pickled = Payload(pickle.dumps(pickle.PickleBuffer(b""), 5, buffer_callback=lambda _: None), (segment,))
+        function, arguments = payloads.dump(len), payloads.dump((b"",))
+        stranger.say(
+            ObjectCreate(f"strange-o{number}", pickled), Task(f"strange-{number}", "", function, replace(pickled))
+        )
+        stranger.say(Task(f"strange-o{number}", "", function, arguments))
+        stranger.wait_until_read()
+    bystander.check()
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
+    executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
+) -> None:
+    futures = []
+    for _ in range(30):
+        futures.append(executor.submit(np.ones, 100_000))
+        stranger.say(BuffersReceived(tuple(range(300))))
+    stranger.wait_until_read()
+    bystander.check()
+    assert [future.result(SAFETY).sum() for future in futures] == [100_000] * 30
+
+
+def test_a_task_that_takes_the_place_of_somebody_elses_object(
+    executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
+) -> None:
+    reference = executor.send_object([1, 2, 3])
+    waits = replace(a_task(reference.object_id, time.sleep, 0), keep=True)
+    stranger.say(waits)
+    stranger.wait_until_read()
+    bystander.check()
+    assert executor.submit(len, reference).result(SAFETY) == 3
 
 
 # ---------------------------------------------------------------- tasks that write to their own process's socket

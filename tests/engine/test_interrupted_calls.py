@@ -104,8 +104,11 @@ def test_an_interrupt_anywhere_in_a_call(
     assert new_executor.submit(abs, -1).result(SAFETY) == 1
 
 
-@pytest.mark.parametrize("event", ["line", pytest.param("opcode", marks=pytest.mark.matrix)])
-def test_an_interrupt_of_an_executors_life(event: str) -> None:
+@pytest.mark.parametrize(
+    ("event", "step"),
+    [("line", 7), *(pytest.param(event, 1, marks=pytest.mark.matrix) for event in ("line", "opcode"))],
+)
+def test_an_interrupt_of_an_executors_life(event: str, step: int) -> None:
     """The scheduler of an engine that is given up while it starts ends; the fixture of leaks sees to it."""
     executors: list[InMemoryExecutor] = []
 
@@ -114,7 +117,7 @@ def test_an_interrupt_of_an_executors_life(event: str) -> None:
         with executors[-1] as executor:
             executor.submit(abs, -1)
 
-    for _ in everywhere(live, event):
+    for _ in everywhere(live, event, step):
         while executors:  # it may have been interrupted before there was one
             executors.pop().shutdown()
 

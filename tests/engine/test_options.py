@@ -264,7 +264,7 @@ def test_what_ends_in_time_is_left_alone_and_its_timer_is_gone(executor: Noteboo
     assert wait(ends, SAFETY).not_done == set()
     assert [future.cancel_reason for future in ends[:2]] == [None, None]
     assert ends[2].cancel_reason in (CancelReason.STOPPED, CancelReason.NEVER_STARTED)
-    assert all(future._watchers == () for future in ends)
+    assert not any(future._watchers for future in ends)
     gone = [weakref.ref(future) for future in ends]
     ends.clear()
     executor.submit(abs, -1).result(SAFETY)  # the agent's thread has left the last message behind
@@ -510,7 +510,7 @@ def test_a_timeout_is_for_all_tries_together(alone: NotebookExecutor, tmp_path: 
     assert len(future._watchers) == 1, "its deadline stands"
     future.handle(Event.DEADLINE)
     assert timed_out(future)
-    assert future._watchers == ()
+    assert not future._watchers
     before = count(tmp_path / "trace")
     alone.submit(time.sleep, 1.0).result(SAFETY)
     assert count(tmp_path / "trace") == before
@@ -656,7 +656,7 @@ def test_a_client_that_asks_for_the_impossible_all_the_same_is_told(
     future: ScalerFuture[Any] = ScalerFuture("bad", "abs(-1)", session)
     assert whole.task is not None
     options = TaskOptions("abs(-1)", capabilities=needs)
-    session.submit(future, Task("bad", "", whole.task.function, Payload(b""), options))
+    session.submit([(future, Task("bad", "", whole.task.function, Payload(b""), options))])
     assert isinstance(future.exception(SAFETY), ProtocolError)
     assert with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 2}).result(SAFETY) == 1
 

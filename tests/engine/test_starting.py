@@ -174,3 +174,13 @@ def test_odd_entries_of_the_path_keep_no_engine_from_starting(kind: str, monkeyp
     monkeypatch.setattr(sys, "path", [*sys.path, ODD[kind]])
     with NotebookExecutor(n_workers=1) as executor:
         assert all(isinstance(each, str) for each in executor.submit(lambda: sys.path).result(SAFETY))
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="not tested: Linux's alone")
+def test_out_of_memory_tasks_are_taken_first(executor_of_two: NotebookExecutor) -> None:
+    def score(pid: int | str = "self") -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    assert executor_of_two.submit(score).result(SAFETY) == 500
+    assert executor_of_two.submit(score, os.getpid()).result(SAFETY) == score()
+    assert score(scheduler_of(executor_of_two).pid) == score()

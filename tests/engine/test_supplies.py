@@ -37,7 +37,7 @@ def tasks(executor: InMemoryExecutor) -> list[str]:
 def until_called_back(executor: InMemoryExecutor) -> None:
     """What was posted to the callback thread so far is done, and what it has posted to the engine is sent."""
     over = []
-    callbacks.post(lambda: over.append(True))
+    callbacks.inputs.post(lambda: over.append(True))
     deadline = time.monotonic() + SAFETY
     while not over:
         assert time.monotonic() < deadline
@@ -157,3 +157,18 @@ def test_a_value_that_cannot_be_pickled_again_fails_what_needs_it() -> None:
         first.result(0).append(threading.Lock())
         second = executor.submit(len, first)
         assert isinstance(second.exception(SAFETY), TypeError)
+
+
+def test_a_done_callback_may_wait_for_a_task_whose_inputs_are_sent_again() -> None:
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        second = executor.submit(max, first, 2)
+        values: list[int] = []
+        first.add_done_callback(lambda _: values.append(second.result(SAFETY)))
+        executor.engine.tell(succeeded(first.task_id, 1), missed(second, first))
+        deadline = time.monotonic() + SAFETY
+        while tasks(executor).count(second.task_id) < 2:
+            assert time.monotonic() < deadline, "it was not sent again"
+        executor.engine.finish(second, 2)
+        callbacks.drain()
+        assert values == [2]

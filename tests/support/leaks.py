@@ -39,7 +39,7 @@ def our_processes() -> set[int]:
 
 def our_threads() -> set[threading.Thread]:
     """Threads of the package that must end with their executor (those of callbacks and views serve all)."""
-    kept = ("scaler_notebook callbacks", "scaler_notebook publisher")
+    kept = ("scaler_notebook callbacks", "scaler_notebook inputs", "scaler_notebook publisher")
     return {t for t in threading.enumerate() if t.name.startswith("scaler_notebook") and t.name not in kept}
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,12 @@ class ScalerCluster:
                 assert time.monotonic() < deadline, "the cluster starts too slowly"
                 time.sleep(0.01)
             self.address, self.scheduler = json.loads(told.read_text())
+        host, _, port = self.address.removeprefix("scaler://").rpartition(":")
+        while True:  # its scheduler is another process, which may still be importing what it needs
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, int(port)), START):
+                break
+            assert time.monotonic() < deadline, "the cluster's scheduler starts too slowly"
+            time.sleep(0.01)
 
     def processes(self) -> set[int]:
         """All of it that runs."""

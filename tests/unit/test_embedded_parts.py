@@ -1,5 +1,6 @@
 """The embedded engine's parts on their own: cores, families of processes, pickles."""
 
+import errno
 import functools
 import os
 import selectors
@@ -22,7 +23,7 @@ from waits import SAFETY
 from scaler_notebook.engines.embedded import cores, family, stream
 from scaler_notebook.engines.embedded import pool as pool_module
 from scaler_notebook.engines.embedded.inner import INNER_CODEC, Ready
-from scaler_notebook.engines.embedded.pool import Pool
+from scaler_notebook.engines.embedded.pool import CannotStart, Pool
 from scaler_notebook.engines.embedded.starting import Ends, Spawn
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
@@ -170,8 +171,11 @@ class Stillborn:
 
     def __init__(self) -> None:
         self.socks: list[socket.socket] = []
+        self.lack: OSError | None = None  # what the system is short of
 
     def start(self, ends: Ends) -> None:
+        if self.lack is not None:
+            raise self.lack
         self.socks.append(socket.socket(fileno=os.dup(ends.sock)))
 
     def close(self) -> None:
@@ -196,6 +200,42 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
             selector.unregister(process.sock)
             process.close()
     starter.close()
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_lack_that_passes_is_waited_for(number: int) -> None:
+    """A limit on processes, memory, descriptors: what runs goes on, and what is missing is started when it can be."""
+    starter, told = Stillborn(), []
+    with selectors.DefaultSelector() as selector:
+        pool = Pool(1, starter, selector, cast(Any, SimpleNamespace(ready=told.append)))
+        pool.fill()
+        stream.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
+        for key, _ in selector.select(SAFETY):
+            key.data()
+        assert told == [4_000_000]
+        starter.lack = OSError(number, os.strerror(number))
+        pool.resize(2)
+        first = pool.fill_at
+        assert first is not None
+        while pool.fill_at == first:  # it is tried again, later and later
+            pool.fill()
+        assert pool.fill_at is not None
+        starter.lack = None
+        while pool.fill_at is not None:
+            pool.fill()
+        assert len(starter.socks) == 2
+        for process in (*pool._starting, *pool._processes.values()):
+            selector.unregister(process.sock)
+            process.close()
+    starter.close()
+
+
+def test_an_engine_that_has_never_had_a_process_ends_at_a_lack() -> None:
+    starter = Spawn()
+    with selectors.DefaultSelector() as selector, pytest.MonkeyPatch.context() as short:
+        short.setattr(starter, "start", Mock(side_effect=OSError(errno.EAGAIN, "no process")))
+        with pytest.raises(CannotStart, match=r"task processes cannot be started: .*no process"):
+            Pool(1, starter, selector, cast(Any, None)).fill()
 
 
 @pytest.mark.parametrize(("killed_for", "ready"), [("", [7]), ("a task waited for it", [])])

@@ -411,7 +411,7 @@ def test_whoever_waits_in_any_way_is_woken_with_the_end(order: str, host: Counti
     assert [background.outcome() for background in standard] == [[future]] * 4
     assert outcome_of(future) == wanted  # who comes afterwards
     assert list(concurrent.futures.as_completed([future], 0)) == list(collect.as_completed([future], 0)) == [future]
-    assert future._watchers == ()
+    assert not future._watchers
     assert waiters == []
 
 
@@ -502,7 +502,7 @@ def test_cancel_async_waits_without_blocking_the_loop() -> None:
         return refused, await life.future.cancel_async(PATIENCE)
 
     assert asyncio.run(main()) == (False, True)
-    assert life.future._watchers == ()
+    assert not life.future._watchers
 
 
 def test_an_await_that_is_cancelled_requests_the_cancel() -> None:

@@ -15,6 +15,7 @@ from .address import checked
 from .asking import ask
 from .connection_file import Connection, find
 from .engine import SchedulerConnection
+from .places import process_namespace
 from .transport import Keys
 
 ANSWER_TIMEOUT = 5.0  # seconds; an engine that lives answers in a millisecond
@@ -74,7 +75,7 @@ class AttachedEngine(SchedulerConnection):
 
     def _ask(self, connection: Connection) -> EngineHello:
         """What it has, which shows that it lives."""
-        hello = ask(connection, ClientHello(os.getpid()), EngineHello, ANSWER_TIMEOUT)
+        hello = ask(connection, ClientHello(os.getpid(), 0, process_namespace()), EngineHello, ANSWER_TIMEOUT)
         if hello is not None:
             return hello
         raise EngineStartError(
@@ -93,7 +94,7 @@ class AttachedEngine(SchedulerConnection):
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         super().connect(loop, deliver, lost)
-        self.send([ClientHello(os.getpid(), current_task().process)])
+        self.send([ClientHello(os.getpid(), current_task().process, process_namespace())])
         if self._silence is not None:
             self._beat(loop, self._silence)
 

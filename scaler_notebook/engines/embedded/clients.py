@@ -3,7 +3,6 @@
 Imported after the fork server has started and not before: libzmq's threads do not survive a fork.
 """
 
-import contextlib
 import logging
 import os
 import selectors
@@ -11,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import NamedTuple
 
 import zmq
 
@@ -22,6 +22,7 @@ from ...protocol.messages import (
     ClientContext,
     ClientDisconnect,
     ClientHello,
+    ClientMessage,
     ClientShutdown,
     ClientShutdownResponse,
     ClientWithdraw,
@@ -31,6 +32,7 @@ from ...protocol.messages import (
     ObjectCreate,
     ObjectCreated,
     ObjectDelete,
+    Payload,
     SegmentRef,
     Task,
     TaskCancel,
@@ -39,13 +41,30 @@ from ...protocol.messages import (
 )
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from .core import Core
+from .places import process_namespace
 from .segments import close_all, free
 from .transport import Keys, bind
 from .zmq_frames import received
 
+MOST_DEPARTED = 10_000  # clients that have gone and are remembered
 TURN = 0.01  # seconds for what clients say, and then it is the turn of tasks
 
 log = logging.getLogger(__name__)
+
+
+def _check_buffers(*payloads: Payload) -> None:
+    """Raise a ProtocolError where a client names memory of the scheduler: that is another client's."""
+    for payload in payloads:
+        for buffer in payload.buffers:
+            if isinstance(buffer, SegmentRef) and buffer.pid == os.getpid():
+                raise ProtocolError("it names memory of the scheduler")
+
+
+class _Guests(NamedTuple):
+    """A process that is watched, and the clients in it."""
+
+    descriptor: int
+    clients: set[bytes]
 
 
 class Clients:
@@ -82,10 +101,11 @@ class Clients:
         self._selector = selector
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
-        self._guests: dict[int, set[bytes]] = {}  # by process: the clients in it that attached
+        self._guests: dict[int, _Guests] = {}  # by process: the clients in it that attached
+        self._processes: dict[bytes, int] = {}  # of each of those the process that is watched
         self._homes: dict[bytes, int] = {}  # of each of those the process
         self._lent: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
-        self._departed: set[bytes] = set()  # what they had sent may still be on its way
+        self._departed: dict[bytes, None] = {}  # what they had sent may still be on its way; the latest
         self._context = zmq.Context()
         self._socket = socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
@@ -134,54 +154,75 @@ class Clients:
                 continue
             now, clock = time.monotonic(), time.time()
             for message in messages:
-                match message:
-                    case ClientHello():
-                        self._departed.discard(owner)
-                        self.tell(owner, self._hello)
-                        self._watch(owner, message)
-                    case _ if owner in self._departed:
-                        pass
-                    case Task():
-                        self._submit(owner, message, now, clock)
-                    case TaskCancel():
-                        self._core.cancel(owner, message, now, clock)
-                    case ClientContext():
-                        self._core.move(owner, message)
-                    case BuffersReceived():
-                        self._take_back(message.descriptors)
-                    case ObjectCreate():
-                        self._create(owner, message)
-                    case ObjectDelete():
-                        self._core.delete(owner, message.object_ids)
-                    case TaskWaits():
-                        home = self._homes.get(owner, 0)
-                        self._core.task_waits(home, message.task_id, message.waits, now, clock)
-                    case ClientWithdraw():
-                        self._core.withdraw(owner, now, clock)
-                    case EngineStatusRequest():
-                        self.tell(owner, self._core.status())
-                    case ClientShutdown():
-                        self.tell(owner, ClientShutdownResponse(self.on_shutdown is not None))
-                        if self.on_shutdown is not None:
-                            self.on_shutdown()
-                    case ClientDisconnect():
-                        self._gone(owner)
+                try:
+                    self._serve(owner, message, now, clock)
+                except Exception as error:  # a bug of ours is this message's trouble, and nobody else's
+                    log.exception("a client's %s could not be handled", type(message).__name__)
+                    if isinstance(message, Task):
+                        self._malformed(owner, message.task_id, error)
             if time.monotonic() > end:
                 self.waiting = True
                 break
         return got
 
+    def _serve(self, owner: bytes, message: ClientMessage, now: float, clock: float) -> None:
+        match message:
+            case ClientHello():
+                self._departed.pop(owner, None)
+                self.tell(owner, self._hello)
+                self._watch(owner, message)
+            case _ if owner in self._departed:
+                pass
+            case Task():
+                self._submit(owner, message, now, clock)
+            case TaskCancel():
+                self._core.cancel(owner, message, now, clock)
+            case ClientContext():
+                self._core.move(owner, message)
+            case BuffersReceived():
+                self._take_back(owner, message.descriptors)
+            case ObjectCreate():
+                self._create(owner, message)
+            case ObjectDelete():
+                self._core.delete(owner, message.object_ids)
+            case TaskWaits():
+                home = self._homes.get(owner, 0)
+                self._core.task_waits(home, message.task_id, message.waits, now, clock)
+            case ClientWithdraw():
+                self._core.withdraw(owner, now, clock)
+            case EngineStatusRequest():
+                self.tell(owner, self._core.status())
+            case ClientShutdown():
+                self.tell(owner, ClientShutdownResponse(self.on_shutdown is not None))
+                if self.on_shutdown is not None:
+                    self.on_shutdown()
+            case ClientDisconnect():
+                self._gone(owner)
+
     def _flush(self) -> None:
         mail, self._mail = self._mail, defaultdict(list)
         for owner, messages in mail.items():
-            frames = ENGINE_CODEC.encode(messages)
-            self._socket.send_multipart([owner, *frames], zmq.NOBLOCK, copy=len(frames) == 1)
+            try:
+                self._send(owner, messages)
+            except Exception:  # one message that cannot be sent must not take the others along
+                for message in messages:
+                    try:
+                        self._send(owner, [message])
+                    except Exception as error:
+                        log.exception("%s could not be sent", type(message).__name__)
+                        if isinstance(message, TaskResult):
+                            self._send(owner, [failures.our_fault(message.task_id, error)])
+
+    def _send(self, owner: bytes, messages: list[EngineMessage]) -> None:
+        frames = ENGINE_CODEC.encode(messages)
+        self._socket.send_multipart([owner, *frames], zmq.NOBLOCK, copy=len(frames) == 1)
 
     def _submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
         try:
             task = completed(task, self._receivers[owner])
-            if self._core.owner(task.task_id) is not None:
+            if self._core.owner(task.task_id) is not None or (task.keep and self._core.is_named(task.task_id)):
                 raise ProtocolError("its id is in use")
+            _check_buffers(task.function, task.arguments)
             capabilities.check(task.options.capabilities, self._capabilities)
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
@@ -190,8 +231,9 @@ class Clients:
 
     def _create(self, owner: bytes, message: ObjectCreate) -> None:
         try:
+            _check_buffers(message.content)
             self._core.create(owner, message.object_id, message.content)
-        except OSError as error:  # who names it hears that it is missing
+        except (OSError, ProtocolError) as error:  # who names it hears that it is missing
             log.error("the object %s could not be kept: %s", message.object_id, error)
         self.tell(owner, ObjectCreated(message.object_id))
 
@@ -208,30 +250,46 @@ class Clients:
         """What a client that attached leaves behind ends with its process, whatever ends that."""
         pid = client.pid
         self._homes[owner] = client.home or pid
-        if pid in self._guests:
-            self._guests[pid].add(owner)
-            return
-        with contextlib.suppress(OSError, AttributeError):
-            descriptor = os.pidfd_open(pid)
+        if (known := self._guests.get(pid)) is None:
+            try:
+                descriptor = os.pidfd_open(pid)
+            except ProcessLookupError:
+                if client.namespace == process_namespace():  # it was killed before its hello was read
+                    self._gone(owner)
+                return
+            except (OSError, OverflowError, AttributeError):  # no number of a process, or no such descriptors here
+                return
+            known = self._guests[pid] = _Guests(descriptor, set())
+            self._selector.register(descriptor, selectors.EVENT_READ, partial(self._process_ended, pid))
+        known.clients.add(owner)
+        self._processes[owner] = pid
 
-            def gone() -> None:
-                self._selector.unregister(descriptor)
-                os.close(descriptor)
-                for guest in self._guests.pop(pid):
-                    self._gone(guest)
-
-            self._selector.register(descriptor, selectors.EVENT_READ, gone)
-            self._guests[pid] = {owner}
+    def _process_ended(self, pid: int) -> None:
+        for guest in list(self._guests[pid].clients):
+            self._gone(guest)
 
     def _gone(self, owner: bytes) -> None:
-        self._departed.add(owner)
+        self._departed[owner] = None
+        while len(self._departed) > MOST_DEPARTED:
+            del self._departed[next(iter(self._departed))]
         self._homes.pop(owner, None)
+        pid = self._processes.pop(owner, 0)
+        guests = self._guests.get(pid)
+        if guests is not None:
+            guests.clients.discard(owner)
+            if not guests.clients:
+                del self._guests[pid]
+                self._selector.unregister(guests.descriptor)
+                os.close(guests.descriptor)
         self._core.client_gone(owner, time.monotonic(), time.time())
         self._receivers.pop(owner, None)
-        self._take_back([descriptor for descriptor, client in self._lent.items() if client == owner])
+        self._take_back(owner, [descriptor for descriptor, client in self._lent.items() if client == owner])
 
     # ------------------------------------------------------------------ large results
 
-    def _take_back(self, descriptors: Iterable[int]) -> None:
-        known = [descriptor for descriptor in descriptors if self._lent.pop(descriptor, None) is not None]
+    def _take_back(self, owner: bytes, descriptors: Iterable[int]) -> None:
+        """A client needs these no more; what is lent to another stays."""
+        known = [descriptor for descriptor in descriptors if self._lent.get(descriptor) == owner]
+        for descriptor in known:
+            del self._lent[descriptor]
         close_all(known)

@@ -81,6 +81,10 @@ class Core(Nesting):
         self._note_wait(process, task_id, waits)
         self.dispatch(now, clock)
 
+    def is_named(self, object_id: str) -> bool:
+        """Is an object or a value kept, or expected, under this id?"""
+        return self._inputs.wanted(object_id)
+
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
         """A client's object, for its tasks to name. OSError if its memory cannot be had."""
         self._inputs.create(owner, object_id, content)

@@ -30,7 +30,7 @@ from ...protocol.messages import (
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from ..base import Deliver, Lost
 from .launcher import SchedulerProcess
-from .segments import Segments, mapped
+from .segments import BadSegment, Segments, mapped
 from .transport import Keys, connect
 from .zmq_frames import received
 
@@ -209,6 +209,9 @@ class SchedulerConnection(ABC):
         try:
             taken = replace(result, payload=mapped(result.payload))
         except (OSError, MemoryError) as error:
+            if isinstance(error, BadSegment):
+                problem = f"its result is none that could be taken over ({error.strerror}): a bug in the engine"
+                return failures.our_fault(result.task_id, ProtocolError(problem))
             if isinstance(error, FileNotFoundError | ProcessLookupError):
                 log.warning("the result of %s is lost with the scheduler: %s", result.task_id, error)
                 return None  # as its future is, in a moment

@@ -23,7 +23,7 @@ from . import address as addresses
 from . import connection_file
 from .connection_file import Connection, Owner
 from .cores import thread_environment
-from .places import SOCKET, private_base, remove, sweep
+from .places import SOCKET, mark, private_base, remove, sweep
 from .scheduler import Config
 from .transport import Keys, needs_keys
 
@@ -136,6 +136,7 @@ class SchedulerProcess:
                     f"the address {self._wanted} is in use by another engine of yours; {addresses.ADVICE}"
                 )
             self._directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
+            mark(self._directory)
             if self._path:
                 addresses.claim(self._path, str(self._directory / SOCKET), base)
             self._process = self._spawn(self._directory)

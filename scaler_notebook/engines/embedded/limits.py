@@ -8,6 +8,7 @@ import contextlib
 import os
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 USERS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # at the import: before the scheduler raises its own
 
@@ -21,6 +22,7 @@ def _umask() -> int:
     return mask
 
 
+OUT_OF_MEMORY_FIRST = 500  # of 1000; it counts as if the process took half of the machine's memory more than it does
 UMASK = _umask()  # likewise: the scheduler's files are nobody else's
 
 
@@ -29,6 +31,12 @@ def set_open_files(limit: int | None = None) -> None:
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if limit is None else limit, hard))
+
+
+def be_first_out_of_memory() -> None:
+    """Have the system take this process, and what it starts, before the kernel and the scheduler; the largest first."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_FIRST))
 
 
 @contextlib.contextmanager

@@ -11,14 +11,25 @@ from pathlib import Path
 
 from ...protocol.errors import EngineStartError
 
+NAMESPACE = "namespace"  # name of a file in the engine's directory
 SOCKET = "scheduler"  # its name in the engine's directory
 MAX_SOCKET_PATH = 100  # bytes; the system's limit is 107 on Linux, 103 on macOS
 LAST_RESORT = "/tmp"  # where TMPDIR is too long for a socket
 
 
+def process_namespace() -> int:
+    """Where numbers of processes mean what they mean here: containers may share a directory. 0 where there is one."""
+    with contextlib.suppress(OSError):
+        return os.stat("/proc/self/ns/pid").st_ino
+    return 0
+
+
 def _candidates() -> list[Path]:
-    """The user's directories, the first of them the one to use; one may belong to somebody else."""
-    parents = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT]
+    """The user's directories, the first of them the one to use; one may belong to somebody else.
+
+    The last one lies where nobody else can have made a directory of its name.
+    """
+    parents = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT, os.path.expanduser("~/.cache")]
     named = [Path(parent) / f"scaler_notebook-{os.getuid()}" for parent in filter(None, parents)]
     return [base for base in named if len(os.fsencode(base)) <= MAX_SOCKET_PATH - 40]  # for what each engine adds
 
@@ -39,7 +50,7 @@ def private_base() -> Path:
     problem = "no directory for temporary files"
     for base in _candidates():
         try:
-            base.mkdir(mode=0o700, exist_ok=True)
+            base.mkdir(mode=0o700, parents=base.parent.name == ".cache", exist_ok=True)
             if not _is_private(base):
                 problem = f"{base} belongs to somebody else"
                 continue
@@ -73,10 +84,24 @@ def remove(directory: Path, link: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+def mark(directory: Path) -> None:
+    """Write down in an engine's new directory where the number in its name is that of a process."""
+    (directory / NAMESPACE).write_text(str(process_namespace()))
+
+
+def _namespace_of(directory: Path) -> int:
+    try:
+        return int((directory / NAMESPACE).read_text())
+    except (OSError, ValueError):
+        return process_namespace()
+
+
 def sweep(base: Path) -> None:
     """Remove what engines left whose machine or whose every process was killed: the name holds the kernel's pid."""
     for directory in base.iterdir():
         pid, _, _ = directory.name.partition("-")
+        if _namespace_of(directory) != process_namespace():
+            continue  # of a container that shares the directory, and has processes of its own
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
             with contextlib.suppress(OSError):
                 if time.time() - directory.stat().st_mtime > 60:

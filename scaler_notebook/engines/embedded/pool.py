@@ -1,6 +1,7 @@
 """The task processes of a scheduler: as many as there are slots, and spares that wait to take a place."""
 
 import contextlib
+import errno
 import logging
 import os
 import selectors
@@ -23,12 +24,18 @@ from .own_modules import OwnModules
 from .starting import Ends, Spawn, Starter
 from .stream import Assembler, Outbox
 
-MAX_FAILED_STARTS = 5  # in a row; beyond it something is wrong that another try does not mend
+MAX_FAILED_STARTS = 5  # in a row, of the first processes: then something is wrong that another try does not mend
+LACKS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOSPC}  # they pass
+LONGEST_PAUSE = 2.0  # seconds between two tries to start a process
 # Seconds that a killed child of a task may take to vanish before its task is confirmed all the same. It runs no code
 # any more; but on a starved machine it takes its time, and one that hangs in a dead file system never goes.
 LINGER = 5.0
 
 log = logging.getLogger(__name__)
+
+
+class CannotStart(Exception):
+    """No task process can be started, and another try would not change that: the engine ends."""
 
 
 class PoolEvents(Protocol):
@@ -49,12 +56,24 @@ class TaskProcess:
 
     def __init__(self, starter: Starter) -> None:
         self.pid = 0  # until Ready
+        with contextlib.ExitStack() as opened:
+            self._start(starter, opened)
+            opened.pop_all()
+
+    def _start(self, starter: Starter, opened: contextlib.ExitStack) -> None:
         self.sock, theirs = socket.socketpair()
-        page = anonymous_file("ask")
+        opened.callback(self.sock.close)
+        try:
+            page = anonymous_file("ask")
+        except BaseException:
+            theirs.close()
+            raise
         try:
             os.ftruncate(page, 4096)
             self.page = AskPage(page)
+            opened.callback(self.page.close)
             self.output = TaskOutput()
+            opened.callback(self.output.close)
             self.sock.setblocking(False)
             self.outbox = Outbox(self.sock)
             self.unsent = False
@@ -113,22 +132,42 @@ class Pool:
         self._processes: dict[int, TaskProcess] = {}
         self._vanishing: list[TaskProcess] = []  # reaped, but something that they started is not gone yet
         self._failed_starts = 0
+        self._was_ready = False  # has any of them ever been?
+        self._fill_at: float | None = None
+        self._pause = 0.0  # seconds before the last try
         self._coroner = Coroner()
         self._reaped: set[int] = set()  # unknown numbers: orphans of tasks, or one whose Ready is not read yet
 
     def fill(self) -> None:
-        """Start what is missing."""
+        """Start what is missing; later, where the system is short of what that takes and has not always been."""
+        if self._fill_at is not None and time.monotonic() < self._fill_at:
+            return
+        self._fill_at = None
         while len(self._starting) + len(self._processes) < self._size:
             try:
                 process = TaskProcess(self._starter)
             except OSError as error:
+                if error.errno in LACKS and self._was_ready:
+                    self._fill_later(f"no task process can be started just now ({error})")
+                    return
                 if isinstance(self._starter, Spawn):
-                    raise
+                    raise CannotStart(f"task processes cannot be started: {error}") from error
                 log.warning("the fork server is gone (%s); new interpreters from here on", error)
                 self._starter = Spawn()
                 continue
             self._starting.add(process)
             self._selector.register(process.sock, selectors.EVENT_READ, lambda p=process: self._serve(p))
+
+    def _fill_later(self, why: str) -> None:
+        if not self._pause:
+            log.warning("%s; it is tried again", why)
+        self._pause = min(LONGEST_PAUSE, 2 * self._pause or 0.02)
+        self._fill_at = time.monotonic() + self._pause
+
+    @property
+    def fill_at(self) -> float | None:
+        """When :meth:`fill` must be called again, in monotonic seconds."""
+        return self._fill_at
 
     def resize(self, size: int) -> None:
         """Keep so many processes; those that are too many stay until they are killed."""
@@ -259,7 +298,16 @@ class Pool:
             return  # reaped by an event of the same round
         if process.unsent:
             self._flush(process)
-        if not self._read(process):
+        try:
+            there_is_more = self._read(process)
+        except CannotStart:
+            raise
+        except Exception:
+            log.exception("a message of task process %d could not be handled", process.pid)
+            if process.pid in self._processes:
+                self.kill(process.pid, why="a message from it could not be handled: a bug of ours")
+            return
+        if not there_is_more:
             self._selector.unregister(process.sock)
             if process in self._starting:
                 self._failed_to_start(process)
@@ -291,7 +339,7 @@ class Pool:
                 process.pid = message.pid
                 self._starting.discard(process)
                 self._processes[message.pid] = process
-                self._failed_starts = 0
+                self._failed_starts, self._pause, self._was_ready = 0, 0.0, True
                 self.send(process.pid, Home(self.home))
             elif not process.importing or message.pid != process.pid:
                 raise ProtocolError("it claims to be ready, and was not asked")  # a task has found our socket
@@ -310,7 +358,9 @@ class Pool:
         process.close()
         log.error("a task process ended before it was ready: %s", text or "it wrote nothing")
         if self._failed_starts >= MAX_FAILED_STARTS:
-            raise OSError(f"task processes end before they are ready: {text or 'they wrote nothing'}")
+            if not self._was_ready:
+                raise CannotStart(f"task processes end before they are ready: {text or 'they wrote nothing'}")
+            self._fill_later("task processes end before they are ready")
         self.fill()
 
     def _died(self, process: TaskProcess, status: int, peak: int) -> None:
@@ -328,9 +378,11 @@ class Pool:
 
     def _gone(self, process: TaskProcess) -> None:
         assert process.cause is not None
-        self._events.died(process.pid, process.cause, process.page.begun == process.seq)
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(process.sock)
-        del self._processes[process.pid]
-        process.close()
+        try:
+            self._events.died(process.pid, process.cause, process.page.begun == process.seq)
+        finally:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(process.sock)
+            del self._processes[process.pid]
+            process.close()
         self.fill()

@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -28,7 +29,7 @@ from .core import Core
 from .deaths import Cause
 from .inner import Ended, Input
 from .places import remove
-from .pool import Pool
+from .pool import CannotStart, Pool
 from .segments import duplicated, free, reopened
 from .starting import Starter, best_starter
 from .warmth import Warmth
@@ -70,6 +71,7 @@ class Scheduler:
         self._next_look = 0.0
         self._warmth = Warmth()
         self._over = False
+        self._said: set[tuple[object, ...]] = set()  # errors of which a word was said
         self._clients: Clients  # from :meth:`start` on
 
     # ------------------------------------------------------------------ life
@@ -125,13 +127,28 @@ class Scheduler:
         self._pool.reap()
         while not self._over:
             for key, _ in self._selector.select(self._timeout()):
-                key.data()
+                self._guarded(key.data)
             if self._pool.vanishing is not None:
-                self._pool.reap()
-            self._core.tick(time.monotonic(), time.time())
-            self._look_at_output()
-            self._warmth.spread(self._core, self._pool)
-            self._clients.exchange()
+                self._guarded(self._pool.reap)
+            if self._pool.fill_at is not None:
+                self._guarded(self._pool.fill)
+            self._guarded(self._core.tick, time.monotonic(), time.time())
+            self._guarded(self._look_at_output)
+            self._guarded(self._warmth.spread, self._core, self._pool)
+            self._guarded(self._clients.exchange)
+
+    def _guarded(self, call: Callable[..., object], *args: object) -> None:
+        """Serve one of those that we serve: what goes wrong with that is not the others' trouble. It is said once."""
+        try:
+            call(*args)
+        except CannotStart:
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what = type(error).__name__, where.filename, where.lineno
+            if what not in self._said:
+                self._said.add(what)
+                log.exception("a bug of ours, which the scheduler survives")
 
     def _timeout(self) -> float | None:
         if self._clients.waiting:
@@ -139,6 +156,8 @@ class Scheduler:
         due = [d for d in (self._core.next_deadline(), self._warmth.deadline) if d is not None]
         if self._core.running:
             due.append(self._next_look)
+        if self._pool.fill_at is not None:
+            due.append(self._pool.fill_at)
         if (vanishing := self._pool.vanishing) is not None:
             due.append(time.monotonic() + vanishing)
         return max(0.0, min(due) - time.monotonic()) if due else None

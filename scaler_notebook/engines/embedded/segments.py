@@ -9,7 +9,10 @@ may write to the private copies of its pages.
 Without such files (they are Linux's) buffers travel as frames of their messages.
 """
 
+import errno
+import fcntl
 import os
+import stat
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -22,6 +25,8 @@ from . import memory
 SMALLEST = 256 * 1024  # bytes; less is as quick through the sockets
 KEPT = 128 * 1024 * 1024  # bytes of buffers that no task uses any more, kept in case they are submitted again
 CLOSE_PATIENCE = 1.0  # seconds for somebody who takes buffers over
+# Linux's, as these files are.
+SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0) | getattr(fcntl, "F_SEAL_WRITE", 0)
 VARIABLE = "SCALER_NOTEBOOK_SEGMENTS"  # "0" does without, for tests
 
 
@@ -30,13 +35,18 @@ def available() -> bool:
     return hasattr(os, "memfd_create") and os.path.exists("/proc/self/fd") and os.environ.get(VARIABLE) != "0"
 
 
+class BadSegment(OSError):
+    """What another process says is a segment is none: no file in memory, shorter than it says, or it could shrink."""
+
+
 def write(buffer: Buffer) -> int:
-    """A descriptor of a new file in memory with these contents; MemoryError if there is no room."""
-    fd = os.memfd_create("segment", os.MFD_CLOEXEC)
+    """A descriptor of a new file in memory with these contents, for ever; MemoryError if there is no room."""
+    fd = os.memfd_create("segment", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         view, done = memoryview(buffer).cast("B"), 0
         while done < view.nbytes:
             done += os.pwrite(fd, view[done:], done)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     except OSError as error:
         os.close(fd)
         raise MemoryError(f"no memory for a buffer of {view.nbytes} bytes: {error}") from error
@@ -44,8 +54,27 @@ def write(buffer: Buffer) -> int:
 
 
 def reopen(ref: SegmentRef) -> int:
-    """A descriptor of our own for another process's file; OSError if that process is gone."""
-    return os.open(f"/proc/{ref.pid}/fd/{ref.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    """A descriptor of our own for another process's file; OSError if that process is gone.
+
+    A page beyond the end of a mapped file is a SIGBUS, which ends a process: so the file has the size that is said, and
+    can never be made smaller. Nor is it a pipe, whose opening would wait for somebody who writes.
+    """
+    # The other process may be hostile: of what it names nothing but its kind is looked at before that is known.
+    fd = os.open(f"/proc/{ref.pid}/fd/{ref.descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or not 0 <= ref.size <= about.st_size:
+            raise BadSegment(errno.EINVAL, f"{ref} is no file of that size")
+        try:
+            sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+        except OSError as error:
+            raise BadSegment(errno.EINVAL, f"{ref} is no file in memory") from error
+        if sealed & SEALS != SEALS:
+            raise BadSegment(errno.EINVAL, f"{ref} could be changed")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def mapped(payload: Payload) -> Payload:

@@ -109,11 +109,11 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
         if not command:
             return
         ends = Ends(*fds)
-        middle = os.fork()
+        middle = _forked(scheduler)
         if middle == 0:
             try:
                 between = os.getpid()
-                if os.fork() == 0:
+                if _forked(scheduler) == 0:
                     sock.close()
                     _become_task_process(ends, scheduler, between, task_process.main)
             finally:
@@ -121,6 +121,21 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
         for fd in ends:
             os.close(fd)
         os.waitpid(middle, 0)
+
+
+def _forked(scheduler: int) -> int:
+    """:func:`os.fork`, tried until the system has room for a process again, or the scheduler is gone."""
+    pause = 0.01
+    while True:
+        try:
+            return os.fork()
+        except OSError:  # a limit on processes, or no memory
+            with contextlib.suppress(OSError):
+                os.kill(scheduler, 0)
+                time.sleep(pause)
+                pause = min(1.0, 2 * pause)
+                continue
+            os._exit(0)
 
 
 def _become_task_process(ends: Ends, scheduler: int, between: int, main: "object") -> None:
@@ -145,6 +160,7 @@ def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
     os.close(ends.stderr)
     limits.set_open_files(open_files)
     os.umask(umask)
+    limits.be_first_out_of_memory()
     assert callable(main)
     main(socket.socket(fileno=ends.sock), ends.page, ends.records)
 

@@ -10,7 +10,6 @@ from IPython.display import display
 
 from ...client import waiting
 from ...client.future import ScalerFuture
-from ...client.lifecycle import TaskLifecycle
 from ...protocol import payloads
 from ...protocol.errors import TaskSerializationError
 from ...task.cell import Environment
@@ -90,7 +89,7 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
         if options.out and future.done():
             _put(shell, future)  # the next cell may read them, and runs before what is posted from here on
         elif options.out:
-            _put_when_it_ends(shell, future)
+            waiting.host().call_at_end(future, partial(_put, shell, future))
 
 
 def _options(line: str) -> argparse.Namespace:
@@ -134,19 +133,6 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
             except Exception as problem:
                 raise payloads.serialization_error(f"the variable {name!r}", value, problem) from None
         raise
-
-
-def _put_when_it_ends(shell: Any, future: ScalerFuture[Any]) -> None:
-    """Have the notebook's loop put the names there: before whoever waits for the task from now on hears of its end."""
-
-    def look(changed: TaskLifecycle) -> None:
-        if changed.done():
-            changed.unwatch(look)
-            waiting.host().post(partial(_put, shell, future))
-
-    future.watch(look)
-    if future.done():  # since it was looked at
-        look(future)
 
 
 def _put(shell: Any, future: ScalerFuture[Any]) -> None:
