@@ -141,6 +141,7 @@ class TaskLifecycle(TaskFacts):
         if action is Action.NOT_PERMITTED:
             follows.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
         follows.changed = self._carry_out(action, what, force)
+        self._output.over = self._task_state.terminal
         self._moments.append((time.time(), event, follows.changed, _to_note(follows.request or what)))
 
     def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:

@@ -4,9 +4,10 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ..protocol.messages import DisplayKind, LogStream, TaskDisplay
+from . import output_budget
 
 Text: TypeAlias = tuple[LogStream, str]
 
@@ -74,9 +75,11 @@ class _Arrived:
 class Output:
     """Grows while the task runs, by the agent's thread; read by any. How large it can get is the engine's to bound."""
 
-    __slots__ = ("_clear_on_next", "_places", "_shown", "_texts", "displayed")
+    __slots__ = ("__weakref__", "_clear_on_next", "_places", "_shown", "_size", "_texts", "displayed", "over")
 
     def __init__(self) -> None:
+        self.over = False  # has its task ended?
+        self._size = 0  # of what it holds, in characters and bytes
         self._texts: list[Text] = []  # all that it wrote
         self._shown: list[Text | _Arrived] = []  # what a notebook would show of it
         self._places: dict[str, list[_Arrived]] = {}  # of those, by display id
@@ -88,10 +91,13 @@ class Output:
         self._clear_if_due()
         self._texts.append((stream, text))
         self._shown.append((stream, text))
+        self._grows(len(text))
 
     def add_display(self, message: TaskDisplay) -> None:
         """Keep what it displays, or do what the message says to what it has displayed."""
         self.displayed += message.kind is DisplayKind.SHOW
+        if message.kind is DisplayKind.SHOW:
+            self._grows(message.bundle.nbytes)
         match message.kind:
             case DisplayKind.SHOW | DisplayKind.UPDATE:
                 self._clear_if_due()
@@ -106,6 +112,29 @@ class Output:
                 self._clear()
             case DisplayKind.CLEAR_ON_NEXT:
                 self._clear_on_next = True
+
+    def _grows(self, size: int) -> None:
+        self._size += size
+        output_budget.budget.add(self, size)
+
+    def __del__(self) -> None:
+        output_budget.budget.forget(self, getattr(self, "_size", 0))  # an interrupt may have come before it had one
+
+    def cut(self, kept: int) -> int:
+        """Keep ``kept`` characters of text, half of them its begin and half its end; gives how much less there is.
+
+        Displays stay. On an agent's thread, once the task has ended.
+        """
+        before = sum(len(text) for _, text in self._texts)
+        if before <= kept:
+            return 0
+        self._texts = _cut(self._texts, kept, before)
+        shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _Arrived))
+        if shown > kept:
+            self._shown = _cut(self._shown, kept, shown)
+        less = before - sum(len(text) for _, text in self._texts)
+        self._size -= less
+        return less
 
     def _clear_if_due(self) -> None:
         if self._clear_on_next:
@@ -145,6 +174,34 @@ class Output:
             if length > size:
                 break
         return "".join(reversed(parts))[-size:], length > size
+
+
+P = TypeVar("P", Text, "Text | _Arrived")
+
+
+def _cut(parts: list[P], kept: int, size: int) -> list[P]:
+    """The parts with at most ``kept`` of their ``size`` characters of text, and a word where the others were."""
+    note = f"\n[{size - kept:,} characters are not kept: what the tasks of this session have written is too much]\n"
+    found: list[Any] = []
+    seen, said = 0, False
+    for part in parts:
+        if isinstance(part, _Arrived):
+            found.append(part)
+            continue
+        stream, text = part
+        begin, seen = seen, seen + len(text)
+        head, tail = text[: max(0, kept // 2 - begin)], text[max(0, size - kept // 2 - begin) :]
+        if seen <= kept // 2 or begin >= size - kept // 2:
+            found.append(part)
+            continue
+        if head:
+            found.append((stream, head))
+        if not said:
+            said = True
+            found.append((LogStream.STDERR, note))
+        if tail and seen > size - kept // 2:
+            found.append((stream, tail))
+    return found
 
 
 def _decoded(message: TaskDisplay) -> Display:

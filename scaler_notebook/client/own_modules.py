@@ -25,6 +25,7 @@ import cloudpickle
 
 from .. import forks
 from ..protocol.installation import file_stamp, own_location
+from .locks import holding
 from .module_versions import Version, imported_by, version, watch_imports
 
 _LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
@@ -92,8 +93,7 @@ class OwnModules:
     """Follows the user's modules of this process."""
 
     def __init__(self) -> None:
-        self._mutex = threading.RLock()
-        self._refreshing = 0  # the thread that does
+        self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
         self._newest: tuple[object, ...] = ()  # what changes with every import
         self._known: dict[str, _Known] = {}
         self._registered: set[str] = set()  # with cloudpickle, by us
@@ -101,19 +101,16 @@ class OwnModules:
 
     def refresh(self) -> None:
         """Notice what was imported, reloaded and edited since the last call; costs a ``stat`` for each module."""
-        if self._refreshing == threading.get_ident():  # a signal handler of the user's submits within a submit
-            return
-        with self._mutex:
-            self._refreshing = threading.get_ident()
-            try:
-                self._refresh()
-            except BaseException:
-                self._newest = ()  # what was begun is begun again
-                raise
-            finally:
-                self._refreshing = 0
+        holding(self._mutex, self._refresh)
 
     def _refresh(self) -> None:
+        try:
+            self._look_at_all()
+        except BaseException:
+            self._newest = ()  # what was begun is begun again
+            raise
+
+    def _look_at_all(self) -> None:
         changed = self._newest != _newest() or (bool(self._known) and self._has_replaced())
         if changed:
             self._scan()
@@ -124,7 +121,7 @@ class OwnModules:
 
     def begin_again(self) -> None:
         """In a forked child: another thread may have been within :meth:`refresh`."""
-        self._mutex, self._refreshing, self._newest = threading.RLock(), 0, ()
+        self._mutex, self._newest = threading.RLock(), ()
 
     def _has_replaced(self) -> bool:
         there = sys.modules.get
@@ -191,8 +188,9 @@ class OwnModules:
             if name in cloudpickle.list_registry_pickle_by_value():
                 cloudpickle.unregister_pickle_by_value(sys.modules.get(name) or ModuleType(name))
         for name in names - cloudpickle.list_registry_pickle_by_value():
-            cloudpickle.register_pickle_by_value(self._known[name].module)
-            self._registered.add(name)
+            if (known := self._known.get(name)) is not None:
+                cloudpickle.register_pickle_by_value(known.module)
+                self._registered.add(name)
 
 
 def _newest() -> tuple[object, ...]:

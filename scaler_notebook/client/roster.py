@@ -5,6 +5,7 @@ import weakref
 from typing import Any, Protocol
 
 from .. import forks
+from ..agent.mailbox import Mailbox
 from .future import ScalerFuture
 
 
@@ -18,6 +19,7 @@ class Listener(Protocol):
 _living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
 _listeners: "tuple[weakref.ref[Listener], ...]" = ()
 _changing = threading.Lock()
+_submitted: "weakref.WeakSet[Mailbox[ScalerFuture[Any]]]" = weakref.WeakSet()  # where futures are before they are here
 
 
 @forks.in_child
@@ -40,7 +42,15 @@ def add(future: ScalerFuture[Any]) -> None:
 
 def living() -> list[ScalerFuture[Any]]:
     """Those that run or that somebody holds, in the order of submission."""
-    return [future for reference in _living.valuerefs() if (future := reference()) is not None]
+    known = [future for reference in _living.valuerefs() if (future := reference()) is not None]
+    on_their_way = [future for submitted in list(_submitted) for future in submitted.futures()]
+    ids = {future.task_id for future in known}
+    return known + [future for future in on_their_way if future.task_id not in ids]
+
+
+def follow(submitted: Mailbox[ScalerFuture[Any]]) -> None:
+    """Count what is on its way to an agent among the living, for as long as somebody else holds the mailbox."""
+    _submitted.add(submitted)
 
 
 def listen(listener: Listener) -> None:

@@ -22,6 +22,7 @@ from . import deadline, journal, nested, roster
 from .connection import Connection
 from .future import ScalerFuture
 from .lifecycle import TaskLifecycle
+from .locks import holding
 from .pickling import PickledCall
 from .references import ObjectReference
 
@@ -60,6 +61,7 @@ class Session(Connection):
         super().__init__(engine, initializer, lost_error)
 
     def open(self) -> None:
+        roster.follow(self._agent.mailbox)
         super().open()
         nested.settle_in(self)
 
@@ -108,18 +110,21 @@ class Session(Connection):
                     self._engine.disown(task.task_id)
             if delete:
                 letter.messages.append(ObjectDelete(tuple(delete)))
-            with self._mutex:  # what a thread finds changed must be on its way before any thread's next task
-                context, seen = self._surroundings.changed()
-                if context is not None:
-                    letter.messages.insert(0, context)
-                self._agent.hand_over(letter)
-                self._surroundings.told(seen)
+            holding(self._mutex, self._hand_over, letter)
         except BaseException:
             if not self._agent.mailbox.has_had(letter):
                 self._disown(letter)
             raise
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
             self._settle_the_rest()
+
+    def _hand_over(self, letter: Letter[ScalerFuture[Any]]) -> None:
+        """With the mutex: what a thread finds changed must be on its way before any thread's next task."""
+        context, seen = self._surroundings.changed()
+        if context is not None:
+            letter.messages.insert(0, context)
+        self._agent.hand_over(letter)
+        self._surroundings.told(seen)
 
     def send_object(self, content: Payload, name: str, proxies: tuple[Any, ...] = ()) -> ObjectReference:
         """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session.

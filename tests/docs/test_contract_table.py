@@ -1,4 +1,4 @@
-"""The table of the contract in the docs names tests that exist."""
+"""The tables of the contract, and of who may do what, name tests that exist."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
-CONTRACT = TESTS.parent / "docs" / "cancel.md"
+TABLES = {TESTS.parent / "docs" / "cancel.md": 30, TESTS.parent / "SECURITY.md": 10}  # with at least so many rows
 
 
-def test_every_sentence_of_the_contract_is_held_by_tests_that_exist() -> None:
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_every_sentence_of_the_contract_is_held_by_tests_that_exist(page: Path) -> None:
     existing = {
         node.name
         for file in TESTS.rglob("test_*.py")
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
     }
-    rows = [line.strip("| ").split(" | ") for line in CONTRACT.read_text().splitlines() if "`test_" in line]
-    assert len(rows) > 30
+    rows = [line.strip("| ").split(" | ") for line in page.read_text().splitlines() if "`test_" in line]
+    assert len(rows) > TABLES[page]
     for sentence, tests in rows:
         named = re.findall(r"`([Tt]est\w+)`", tests)
         assert named, sentence

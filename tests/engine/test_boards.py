@@ -434,6 +434,8 @@ def test_the_roster_knows_who_lives_and_tells_of_new_ones_while_somebody_listens
     roster.listen(second)
     with memory_executor() as executor:
         one = executor.submit(abs, -1)
+        assert one.task_id in [future.task_id for future in roster.living()], "it is on its way already"
+        executor.engine.tell()  # nothing, behind what the agent has to do
         roster.unlisten(first)
         gone = weakref.ref(second)
         del second

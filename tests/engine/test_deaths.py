@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import errno
 import os
 import resource
@@ -111,7 +112,7 @@ def test_while_no_process_can_be_started_what_runs_goes_on_and_the_rest_waits(ex
     try:
         dying = [executor.submit(os._exit, 1) for _ in range(6)]  # more than there are processes
         assert isinstance(dying[0].exception(SAFETY), ProcessorDiedError)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(concurrent.futures.TimeoutError):
             dying[-1].exception(0.3)
         assert running.state is TaskState.RUNNING
     finally:

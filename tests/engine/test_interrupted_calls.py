@@ -15,7 +15,6 @@ from interruptions import everywhere
 from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, ObjectReference, ScalerFuture, as_completed, gather, wait
-from scaler_notebook.client.own_modules import OWN_MODULES
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 ARRAY = np.ones(200_000)
@@ -96,7 +95,6 @@ def test_an_interrupt_anywhere_in_a_call(
     given = Given(new_executor)
     step = 1 if request.node.get_closest_marker("matrix") else 11  # a prime: other places for each other path
     for _ in everywhere(lambda: CALLS[name](given), event, step):
-        OWN_MODULES.refresh()  # the look at a thousand modules that was interrupted would be the path of the next call
         if "cancel" in name:  # what was interrupted before it was cancelled
             new_executor.cancel_all(SAFETY)
     new_executor.cancel_all(SAFETY)

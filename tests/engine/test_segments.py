@@ -198,3 +198,16 @@ def test_the_columns_of_a_frame_travel_out_of_band_and_arrive_writable(new_execu
     result = new_executor.submit(more, frame).result(SAFETY)
     result["b"] += 1
     assert (result["a"][0], result["b"][0], frame["a"][0], frame["b"][0]) == (1, 1, 0, 0)
+
+
+def test_an_idle_process_holds_nothing_of_its_last_result(new_executor: NotebookExecutor) -> None:
+    pid, _ = new_executor.submit(lambda: (os.getpid(), np.ones(1_000_000))).result(SAFETY)
+    deadline = time.monotonic() + SAFETY
+
+    def held() -> list[str]:
+        files = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+        return [file for file in files if "memfd:segment" in file]
+
+    while held():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

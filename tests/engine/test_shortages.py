@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -105,3 +107,34 @@ def test_an_object_that_nobody_sent_loses_no_other_message(
     assert session.alive
     with caplog.at_level(logging.ERROR):
         assert "it was not sent" in caplog.text
+
+
+SHORT_OF_DESCRIPTORS = """
+import os, resource, sys, tempfile, threading
+import numpy as np
+from scaler_notebook import NotebookExecutor, wait
+soft, hard = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+with NotebookExecutor(n_workers=1) as ex:
+    hold = tempfile.mktemp()
+    def first():
+        import os, time
+        while not os.path.exists(hold): time.sleep(0.01)
+    held = ex.submit(first)
+    arrays = [np.full(40_000, float(n)) for n in range(2 * soft)]
+    futures = [ex.submit(np.max, array) for array in arrays]
+    files = [open(os.devnull) for _ in range(40)]
+    open(hold, "w").close()
+    assert [future.result(60) for future in futures] == [float(n) for n in range(2 * soft)]
+    assert ex.submit(np.ones, 1_000_000).result(60).sum() == 1_000_000
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+    os.unlink(hold)
+print("well")
+"""
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(256, 256), pytest.param(256, 4096, marks=pytest.mark.matrix)])
+def test_queued_arrays_leave_descriptors_to_the_notebook(soft: int, hard: int) -> None:
+    command = [sys.executable, "-c", SHORT_OF_DESCRIPTORS, str(soft), str(hard)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("well\n", "")

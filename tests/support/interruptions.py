@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 import scaler_notebook
+from scaler_notebook.client.own_modules import OWN_MODULES
 
 PACKAGE = str(Path(scaler_notebook.__file__).parent)
 
@@ -28,6 +29,8 @@ class _Tracer:
     def __call__(self, frame: FrameType, event: str, argument: object) -> _Tracer | None:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
+        if "__del__" in (frame.f_code.co_name, frame.f_back.f_code.co_name if frame.f_back is not None else ""):
+            return None  # what is raised there is lost, whoever raises it
         frame.f_trace_opcodes = self._event == "opcode"
         if event == self._event:
             self._left -= 1
@@ -58,9 +61,14 @@ def interrupted(call: Callable[[], Any], number: int, event: str) -> tuple[str, 
 def everywhere(call: Callable[[], Any], event: str, step: int = 1, first: int = 1) -> Iterator[tuple[str, Any]]:
     """:func:`interrupted` at each place in turn, until a call comes to its end."""
     number = first
+    # A tracer comes where no signal does, between the end of a with block and the release of its lock; of this lock it
+    # would be those of all later tests that wait.
+    OWN_MODULES.begin_again()
     while True:
+        OWN_MODULES.refresh()  # a look at a thousand modules that was interrupted would be the path of the next call
         where, result = interrupted(call, number, event)
         if not where:
+            OWN_MODULES.begin_again()
             return
         yield where, result
         number += step

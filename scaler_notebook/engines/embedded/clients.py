@@ -254,7 +254,7 @@ class Clients:
             try:
                 descriptor = os.pidfd_open(pid)
             except ProcessLookupError:
-                if client.namespace == process_namespace():  # it was killed before its hello was read
+                if client.namespace in (0, process_namespace()):  # it was killed before its hello was read
                     self._gone(owner)
                 return
             except (OSError, OverflowError, AttributeError):  # no number of a process, or no such descriptors here

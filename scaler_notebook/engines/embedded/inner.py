@@ -52,6 +52,11 @@ class Warm:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """Scheduler → task process: the large buffers of its last result are taken over, it may free its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Task process → scheduler, at its start and after ``Warm``: it can take a task."""
 
@@ -78,5 +83,5 @@ def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers
 
-InnerMessage: TypeAlias = ClientContext | Home | Run | Warm | Ready | Ended
-INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm, 6: Home})
+InnerMessage: TypeAlias = ClientContext | Home | Run | Warm | Ready | Ended | Taken
+INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm, 6: Home, 7: Taken})

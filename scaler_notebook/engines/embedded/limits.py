@@ -5,6 +5,8 @@ the process that made it and in the scheduler.
 """
 
 import contextlib
+import errno
+import fcntl
 import os
 import resource
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ def _umask() -> int:
     return mask
 
 
+LEFT_TO_THE_USER = 64  # descriptors, at least
 OUT_OF_MEMORY_FIRST = 500  # of 1000; it counts as if the process took half of the machine's memory more than it does
 UMASK = _umask()  # likewise: the scheduler's files are nobody else's
 
@@ -37,6 +40,30 @@ def be_first_out_of_memory() -> None:
     """Have the system take this process, and what it starts, before the kernel and the scheduler; the largest first."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_FIRST))
+
+
+def out_of_the_users_way(descriptor: int) -> int:
+    """Move a descriptor of a client's to where those of the user's own files do not come, and close the old one.
+
+    That is above the soft limit, where the hard one is higher; not to be called by two threads at once. Elsewhere a
+    part of the descriptors is left to the user.
+
+    Raises
+    ------
+    OSError
+        There is no such place; the descriptor is closed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard > soft:
+        try:
+            with lifted():
+                return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, soft)
+        finally:
+            os.close(descriptor)
+    if descriptor >= soft - max(LEFT_TO_THE_USER, soft // 4):
+        os.close(descriptor)
+        raise OSError(errno.EMFILE, "the descriptors that are left are the user's")
+    return descriptor
 
 
 @contextlib.contextmanager

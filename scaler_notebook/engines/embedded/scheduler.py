@@ -27,7 +27,7 @@ from . import family, limits
 from .cgroups import available_memory
 from .core import Core
 from .deaths import Cause
-from .inner import Ended, Input
+from .inner import Ended, Input, Taken
 from .places import remove
 from .pool import CannotStart, Pool
 from .segments import duplicated, free, reopened
@@ -231,6 +231,8 @@ class Scheduler:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely
             return
+        if ended.payload.buffers:
+            self._pool.send(pid, Taken())
         self._forward_output(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until it is killed
         self._warmth.learn(pid, held[1], ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())

@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...protocol.messages import Buffer, Payload, SegmentRef, Task
-from ...protocol.payloads import copied
-from . import memory
+from . import limits, memory
 
 SMALLEST = 256 * 1024  # bytes; less is as quick through the sockets
 KEPT = 128 * 1024 * 1024  # bytes of buffers that no task uses any more, kept in case they are submitted again
@@ -160,13 +159,15 @@ class _Segment:
         self.source = source
         self.size = source[1]
         self.users: set[str] = set()  # unfinished tasks
-        self.fd = write(buffer)
+        self.fd = limits.out_of_the_users_way(write(buffer))
 
     def ref(self) -> SegmentRef:
         return SegmentRef(os.getpid(), self.fd, self.size)
 
     def holds(self, address: int) -> bool:
         """Are these still the bytes at ``address``?"""
+        if self.fd < 0:
+            return False
         written = memory.mapping(self.fd, self.size)  # named: it must outlive the comparison
         return memory.equal(address, memory.address(written), self.size)
 
@@ -184,8 +185,7 @@ class Segments:
     """The client's files: shared by the tasks that are given the same array, freed when no task uses them."""
 
     def __init__(self) -> None:
-        self._mutex = threading.RLock()
-        self._held_by = 0  # the thread that takes buffers over
+        self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
         self._current: dict[Source, _Segment] = {}  # what was written last for a source
         self._idle: OrderedDict[Source, _Segment] = OrderedDict()  # those of them that no task uses, oldest first
         self._used: dict[str, list[_Segment]] = {}  # by task
@@ -195,10 +195,7 @@ class Segments:
         """The task with its large buffers in files and its small ones copied."""
         if not task.function.buffers and not task.arguments.buffers:
             return task
-        if self._held_by == threading.get_ident():  # a signal handler of the user's submits within a submit
-            return replace(task, function=copied(task.function), arguments=copied(task.arguments))
         with self._mutex:  # held while memory is copied: who else submits would only copy too
-            self._held_by = threading.get_ident()
             try:
                 self._release()
                 function = self._payload(task.function, task.task_id)
@@ -206,8 +203,6 @@ class Segments:
             except BaseException:
                 self._over.append(task.task_id)
                 raise
-            finally:
-                self._held_by = 0
 
     def _payload(self, payload: Payload, user: str) -> Payload:
         return replace(payload, buffers=tuple(self._buffer(buffer, user) for buffer in payload.buffers))
@@ -219,26 +214,33 @@ class Segments:
         if size < SMALLEST or not available():
             return bytearray(buffer)
         source = (memory.address(buffer), size)
+        used = self._used.setdefault(user, [])
         segment = self._current.get(source)
-        if segment is None or not segment.holds(source[0]):
-            try:
-                new = _Segment(buffer, source)
-            except OSError:  # no descriptors left: slower, through the sockets
-                return bytearray(buffer)
-            if segment is not None:
-                self._retire(segment)
-            segment = self._current[source] = new
-        self._used.setdefault(user, []).append(segment)
-        segment.users.add(user)
-        self._idle.pop(source, None)
-        return segment.ref()
+        if segment is not None:
+            used.append(segment)
+            segment.users.add(user)  # first: nobody frees it from here on
+            self._idle.pop(source, None)
+            if segment.holds(source[0]):
+                return segment.ref()
+            segment.users.discard(user)
+        try:
+            new = _Segment(buffer, source)
+        except OSError:  # no descriptors left: slower, through the sockets
+            if segment is not None and not segment.users:
+                self._no_longer_used(segment)
+            return bytearray(buffer)
+        if segment is not None:
+            self._retire(segment)
+        used.append(new)
+        new.users.add(user)
+        self._current[source] = new
+        return new.ref()
 
     def task_over(self, task_id: str) -> None:
         """A task needs its buffers no more; any thread, never blocks."""
         if task_id in self._used:
             self._over.append(task_id)
-            ours = self._held_by == threading.get_ident()
-            if not ours and self._mutex.acquire(blocking=False):  # else whoever holds it, or the next, sees to it
+            if self._mutex.acquire(blocking=False):  # else whoever holds it, or the next, sees to it
                 try:
                     self._release()
                 finally:
@@ -246,13 +248,16 @@ class Segments:
 
     def _release(self) -> None:
         while self._over:
-            user = self._over[0]
-            for segment in self._used.get(user, ()):
-                segment.users.discard(user)
-                if not segment.users:
-                    self._no_longer_used(segment)
-            self._used.pop(user, None)
-            self._over.popleft()
+            user = self._over.popleft()
+            try:
+                for segment in self._used.get(user, ()):
+                    segment.users.discard(user)
+                    if not segment.users:
+                        self._no_longer_used(segment)
+                self._used.pop(user, None)
+            except BaseException:  # an interrupt
+                self._over.appendleft(user)
+                raise
 
     def _no_longer_used(self, segment: _Segment) -> None:
         if self._current.get(segment.source) is not segment:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ...protocol import failures, settings
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import ClientContext, Initializer, Payload
+from ...protocol.messages import Buffer, ClientContext, Initializer, Payload
 from ...task import displays, top_level
 from ...task.current_task import CurrentTask
 from ...task.left_running import LeftRunning
@@ -30,7 +30,7 @@ from ...task.task_end import TaskEnd
 from . import limits
 from .cores import THREAD_VARIABLES
 from .imported import Imported
-from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, Ready, Run, Warm, where_modules_are_found
+from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, Ready, Run, Taken, Warm, where_modules_are_found
 from .interrupts import ArmedRun, AskPage, Interrupts
 from .prewarming import Prewarming
 from .segments import close_all, mapped, written
@@ -108,16 +108,26 @@ class _Server(Transport):
         assembler = Assembler()
         while assembler.read(self._sock):
             for frames in assembler.batches():
-                for message in INNER_CODEC.decode(frames):
-                    match message:
-                        case Run():
-                            self._run(message)
-                        case ClientContext():
-                            self._move(message)
-                        case Warm():
-                            self._warm(message)
-                        case Home():
-                            self._home = message.address
+                self._act_upon(frames)
+                del frames  # while it waits, a process holds nothing of what it has run
+
+    def _act_upon(self, frames: list[Buffer]) -> None:
+        for message in INNER_CODEC.decode(frames):
+            match message:
+                case Run():
+                    self._run(message)
+                case Taken():
+                    self._free_lent()
+                case ClientContext():
+                    self._move(message)
+                case Warm():
+                    self._warm(message)
+                case Home():
+                    self._home = message.address
+
+    def _free_lent(self) -> None:
+        close_all(self._lent)
+        self._lent = []
 
     def _move(self, context: ClientContext) -> None:
         """Take on the kernel's surroundings; the directory at each run, for a task may change it."""
@@ -151,8 +161,7 @@ class _Server(Transport):
 
     def _run(self, run: Run) -> None:
         self._interrupts.install()
-        close_all(self._lent)
-        self._lent = []
+        self._free_lent()
         armed = self._interrupts.new_run(run.seq)
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         complete = self._receiver.complete
