@@ -154,7 +154,8 @@ def test_a_signal_handler_submits_wherever_a_submit_is(new_executor: NotebookExe
     assert {each.result(SAFETY) for each in (*submitted, *handled)} == {len(ARRAY)}
 
 
-def submit_for_ever(executor: NotebookExecutor) -> None:
+def submit_for_ever(executor: NotebookExecutor, timer: threading.Timer) -> None:
+    timer.start()
     while True:
         executor.submit(abs, -1)
 
@@ -164,8 +165,7 @@ def test_an_interrupt_that_ends_a_burst_leaves_none_behind(new_executor: Noteboo
     main = threading.get_ident()
     for delay in (0.001, 0.003, 0.01, 0.02):
         timer = threading.Timer(delay, signal.pthread_kill, (main, signal.SIGINT))
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
-            submit_for_ever(new_executor)
+            submit_for_ever(new_executor, timer)
         timer.join()
     assert not wait(new_executor.unfinished(), 3 * SAFETY).not_done
