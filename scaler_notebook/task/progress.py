@@ -10,6 +10,7 @@ from .import_hooks import after_import
 
 T = TypeVar("T")
 
+SLOW = 0.005  # seconds that a step takes whose end is always reported: the next one may take minutes
 INTERVAL = 0.02  # seconds between two reports of one loop; what is shown changes less often still
 
 
@@ -38,7 +39,7 @@ class progress(Generic[T]):  # used like a function, as tqdm is
         self.total = total
         self.note = note
         self.done: float = 0
-        self._next = 0.0
+        self._next = self._updated = 0.0
 
     def __iter__(self) -> Iterator[T]:
         if self._iterable is None:
@@ -55,7 +56,8 @@ class progress(Generic[T]):  # used like a function, as tqdm is
         """So many steps further."""
         self.done += steps
         now = time.monotonic()
-        if now >= self._next or self.done == self.total:
+        slow, self._updated = now - self._updated >= SLOW, now
+        if slow or now >= self._next or self.done == self.total:
             self._next = now + INTERVAL
             self._report()
 
