@@ -93,7 +93,7 @@ def test_an_interrupt_anywhere_in_a_call(
     event: str, name: str, new_executor: NotebookExecutor, request: pytest.FixtureRequest
 ) -> None:
     given = Given(new_executor)
-    step = 1 if request.node.get_closest_marker("matrix") else 11  # a prime: other places for each other path
+    step = 1 if request.node.get_closest_marker("matrix") else 37  # a prime: other places for each other path
     for _ in everywhere(lambda: CALLS[name](given), event, step):
         if "cancel" in name:  # what was interrupted before it was cancelled
             new_executor.cancel_all(SAFETY)
@@ -104,7 +104,7 @@ def test_an_interrupt_anywhere_in_a_call(
 
 @pytest.mark.parametrize(
     ("event", "step"),
-    [("line", 7), *(pytest.param(event, 1, marks=pytest.mark.matrix) for event in ("line", "opcode"))],
+    [("line", 17), *(pytest.param(event, 1, marks=pytest.mark.matrix) for event in ("line", "opcode"))],
 )
 def test_an_interrupt_of_an_executors_life(event: str, step: int) -> None:
     """The scheduler of an engine that is given up while it starts ends; the fixture of leaks sees to it."""
