@@ -26,7 +26,7 @@ lab: $(INSTALLED) ## Open the demo notebook in JupyterLab
 check: style ## Check style and types, and run the tests of parts and models (under 2 minutes)
 	$(PYTEST) $(UNIT)
 
-test: style browser ## The same with the engine, kernels, a browser and a cluster (some 7 minutes)
+test: style browser ## The same with the engine, kernels, a browser and a cluster (some 6 minutes)
 	$(PYTEST) -m "not matrix"
 
 test-all: style browser ## Every test, long properties and matrices; then with the newest and the lowest versions
