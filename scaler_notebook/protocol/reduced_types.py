@@ -64,7 +64,7 @@ def _variable(var: Any) -> Any:
 def _make_variable(
     kind: Any, name: str, constraints: tuple[Any, ...], options: dict[str, Any], module: str | None, tracker_id: str
 ) -> Any:
-    later = {}
+    later: dict[str, Any] = {}
     if "default" in options and kind.__module__ == "typing" and sys.version_info < (3, 13):
         later["__default__"] = options.pop("default")  # an attribute that typing_extensions gives
     made = kind(name, *constraints, **options)

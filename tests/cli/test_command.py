@@ -251,7 +251,7 @@ def test_status_of_every_owner(shared_kernel: SharedKernel) -> None:
     script = (
         "import sys, time\nfrom scaler_notebook import NotebookExecutor\nex = NotebookExecutor(n_workers=1)\n"
         "print(ex.address, flush=True)\nfor _ in range(3): ex.submit(time.sleep, 1000)\n"
-        "while ex.unfinished()[0].state.value == 'queued': time.sleep(0.01)\nprint('up', flush=True)\ntime.sleep(1000)"
+        "while ex.unfinished()[0].state.value != 'running': time.sleep(0.01)\nprint('up', flush=True)\ntime.sleep(1000)"
     )
     with shared_kernel.lent() as k, detached() as cluster, LocalCluster(n_workers=0, protected=False) as mine:
         notebook = k.run("from scaler_notebook import NotebookExecutor; ex = NotebookExecutor(n_workers=1); ex.address")
@@ -393,12 +393,12 @@ def test_two_notebooks_share_a_cluster_and_one_is_killed(shared_kernel: SharedKe
         survivor.run(import_os)
         victim.run(import_os)
         survivor.run("f = %scaler submit (time.sleep(2), os.getppid())[1]")
-        victim.run("g = %scaler submit time.sleep(1000)\nwhile g.state.value == 'queued': time.sleep(0.01)")
+        victim.run("g = %scaler submit time.sleep(1000)\nwhile g.state.value != 'running': time.sleep(0.01)")
         assert listed(address)["running"] == 2
         os.kill(int(victim.run("here").text), signal.SIGKILL)
         assert survivor.run("f.result(20)").text == str(listed(address)["pid"])
         until(lambda: listed(address)["running"] == 0, "what the dead notebook ran is cancelled")
-        survivor.run("f = %scaler submit time.sleep(1000)\nwhile f.state.value == 'queued': time.sleep(0.01)")
+        survivor.run("f = %scaler submit time.sleep(1000)\nwhile f.state.value != 'running': time.sleep(0.01)")
         assert call("stop", address).returncode == 0
         assert "EngineLostError" in survivor.run("f.result(20)").error
 

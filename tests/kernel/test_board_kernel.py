@@ -143,7 +143,9 @@ def test_widgets_for_layouts_live_until_they_are_closed(k: Kernel) -> None:
     assert k.run("print(f.exception and wait([f, *g], 10)[1] == set())").text == "True\n"
     wait_for(k, board, lambda m: m.get("numbers") == [0] and m["columns"][1] == [KINDS.index("cancelled")])
     k.run(
-        "h = ex.submit(time.sleep, 60); others = len(h._watchers)\n"
+        "h = ex.submit(time.sleep, 60)\n"
+        "while h.state.value != 'running': time.sleep(0.01)\n"
+        "others = len(h._watchers)\n"
         "w = h.widget(); v = FutureGroup([h]).widget(); w.close(); v.close(); h.cancel()"
     )
     assert k.run("time.sleep(0.3); print(len(h._watchers) - others)").text == "0\n"
