@@ -201,7 +201,7 @@ def _forget_what_is_gone(cls: type, state: Any) -> None:
 def home_of(value: Any) -> tuple[str, str] | None:
     """The module and the name under which a function or class is found in its module, if it is found there."""
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or value.__qualname__ != name:
+    if not isinstance(module, str) or not isinstance(name, str) or getattr(value, "__qualname__", None) != name:
         return None
     found = sys.modules.get(module)
     return (module, name) if found is not None and vars(found).get(name) is value else None
