@@ -266,9 +266,9 @@ class Connection:
         """
         over = waiting.Signal()
         self._shutting.append(over)
-        self._agent.post(ClientShutdown())
-        if not self._alive:
+        if not self._alive:  # before it is asked: then it may have ended by the time that we look
             raise DisconnectedError(f"the connection to the engine at {self.address} has ended already")
+        self._agent.post(ClientShutdown())
         if not waiting.host().wait(over, timeout):
             raise TimeoutError(f"the engine at {self.address} does not end within {timeout} s, and does not refuse to")
         if self._alive:

@@ -248,7 +248,7 @@ def test_shutdown_cancels_what_has_not_started_and_nothing_else() -> None:
         executor = NotebookExecutor(n_workers=2)
         executor.submit(abs, 1).result(SAFETY)
         until_two_processes(executor)
-        futures = [executor.submit(time.sleep, 0.05) for _ in range(20)]
+        futures = [executor.submit(time.sleep, 0.25) for _ in range(20)]
         executor.shutdown(cancel_futures=True)
         assert [future.state for future in futures] == [TaskState.FINISHED] * 2 + [TaskState.CANCELLED] * 18
 
