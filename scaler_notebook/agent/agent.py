@@ -104,11 +104,6 @@ class Agent:
         """Have ``act`` called at ``when``, in monotonic seconds, unless the agent is stopped; on its thread alone."""
         return self._loop.call_at(when, act)
 
-    def call_soon(self, act: Callable[[], object]) -> None:
-        """Have ``act`` called on the agent's thread, behind what was posted before; from any thread, never blocks."""
-        with contextlib.suppress(RuntimeError):  # stopped, as above
-            self._loop.call_soon_threadsafe(act)
-
     def stop(self) -> None:
         """Disconnect and end the thread. Idempotent; returns when the thread has ended, unless called on it."""
         with contextlib.suppress(RuntimeError):

@@ -65,9 +65,8 @@ class TaskLifecycle(TaskFacts):
 
         It must not block and must not run the user's code; what it wants to know it reads from the future.
         """
-        self._watchers[watcher] = (
-            None  # one step, as is what removes it: no lock, which an interrupt could leave locked
-        )
+        # One step, as is what removes it: so there is no lock, which an interrupt could leave locked.
+        self._watchers[watcher] = None
 
     def unwatch(self, watcher: Watcher) -> None:
         """End a :meth:`watch`."""

@@ -116,14 +116,7 @@ class PlainHost:
         callbacks.post(call)
 
     def call_at_end(self, future: "TaskLifecycle", call: Callable[[], object]) -> None:
-        def look(changed: "TaskLifecycle") -> None:
-            if changed.done():
-                changed.unwatch(look)
-                self.post(call)
-
-        future.watch(look)
-        if future.done() and look in future._watchers:
-            look(future)
+        future.add_done_callback(lambda _: call())
 
     def widget(self, shown: "TaskLifecycle | FutureGroup[Any]") -> Any:
         raise RuntimeError("widgets need a Jupyter kernel, and this process is none")

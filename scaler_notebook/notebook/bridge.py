@@ -115,15 +115,7 @@ class KernelHost:
 
     def call_at_end(self, future: TaskLifecycle, call: Callable[[], object]) -> None:
         self._at_end.append((future, call))
-
-        def look(changed: TaskLifecycle) -> None:
-            if changed.done():
-                changed.unwatch(look)
-                self.post(self._call_ended)
-
-        future.watch(look)
-        if future.done():  # since somebody looked
-            look(future)
+        future.add_done_callback(lambda _: self.post(self._call_ended))  # if nobody waits for it
 
     def _call_ended(self) -> None:
         """Make the calls of futures that are done; whoever waits for one hears of the end before its watchers do."""

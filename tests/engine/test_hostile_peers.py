@@ -24,8 +24,9 @@ from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProcessorDiedError, ProtocolError
 from scaler_notebook.engines import memory
-from scaler_notebook.engines.embedded import inner
+from scaler_notebook.engines.embedded import engine, inner
 from scaler_notebook.engines.embedded.places import process_namespace
+from scaler_notebook.engines.embedded.segments import BadSegment, reopen
 from scaler_notebook.engines.embedded.stream import pack
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
@@ -203,7 +204,7 @@ def segments(executor: NotebookExecutor, tmp_path: Path) -> Iterator[dict[str, S
     """What is said to be a large buffer, and is none."""
     here, size = os.getpid(), 1_000_000
     os.mkfifo(tmp_path / "fifo")
-    fifo = os.open(tmp_path / "fifo", os.O_RDWR)
+    fifo = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)  # who opens it waits for one that writes
     short, unsealed = os.memfd_create("short"), os.memfd_create("unsealed")
     os.ftruncate(unsealed, size)
     found = {
@@ -224,6 +225,9 @@ def segments(executor: NotebookExecutor, tmp_path: Path) -> Iterator[dict[str, S
 def test_memory_that_is_none(
     segments: dict[str, SegmentRef], executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
 ) -> None:
+    for name in ("a pipe", "a short file", "one that can be cut", "of a negative size"):
+        with pytest.raises(BadSegment):
+            reopen(segments[name])
     for number, segment in enumerate(segments.values()):
         pickled = Payload(pickle.dumps(pickle.PickleBuffer(b""), 5, buffer_callback=lambda _: None), (segment,))
         function, arguments = payloads.dump(len), payloads.dump((b"",))
@@ -237,15 +241,19 @@ def test_memory_that_is_none(
 
 
 def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
-    executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
+    executor: NotebookExecutor, bystander: Bystander, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    futures = []
-    for _ in range(30):
-        futures.append(executor.submit(np.ones, 100_000))
-        stranger.say(BuffersReceived(tuple(range(300))))
-    stranger.wait_until_read()
+    map_it = engine.mapped
+
+    def mapped(payload: Payload) -> Payload:
+        if any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
+            stranger.say(BuffersReceived(tuple(range(300))))  # while the result is lent, and not mapped yet
+            stranger.wait_until_read()
+        return map_it(payload)
+
+    monkeypatch.setattr(engine, "mapped", mapped)
+    assert executor.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
     bystander.check()
-    assert [future.result(SAFETY).sum() for future in futures] == [100_000] * 30
 
 
 def test_a_task_that_takes_the_place_of_somebody_elses_object(

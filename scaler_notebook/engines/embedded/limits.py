@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,11 +43,13 @@ def be_first_out_of_memory() -> None:
         Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_FIRST))
 
 
+_moving = threading.RLock()  # of two threads that lift the limit, one would put back what the other has lifted
+
+
 def out_of_the_users_way(descriptor: int) -> int:
     """Move a descriptor of a client's to where those of the user's own files do not come, and close the old one.
 
-    That is above the soft limit, where the hard one is higher; not to be called by two threads at once. Elsewhere a
-    part of the descriptors is left to the user.
+    That is above the soft limit, where the hard one is higher. Elsewhere a part of the descriptors is left to the user.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def out_of_the_users_way(descriptor: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard > soft:
         try:
-            with lifted():
+            with _moving, lifted():
                 return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, soft)
         finally:
             os.close(descriptor)

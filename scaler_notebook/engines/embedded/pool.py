@@ -299,7 +299,7 @@ class Pool:
         if process.unsent:
             self._flush(process)
         try:
-            there_is_more = self._read(process)
+            is_open = self._read(process)
         except CannotStart:
             raise
         except Exception:
@@ -307,7 +307,7 @@ class Pool:
             if process.pid in self._processes:
                 self.kill(process.pid, why="a message from it could not be handled: a bug of ours")
             return
-        if not there_is_more:
+        if not is_open:
             self._selector.unregister(process.sock)
             if process in self._starting:
                 self._failed_to_start(process)
