@@ -39,6 +39,7 @@ from .surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
+PREVIEW_PATIENCE = 0.5  # seconds that an engine is kept for the previews which are being made
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
 _open: "set[Connection]" = set()  # strong: tasks run on when nobody holds their executor any more
@@ -156,7 +157,7 @@ class Connection:
         self._agent.ring()  # whom a second interrupt of a submit may have kept from it
         on_their_way = self._agent.mailbox.futures()  # first: from there they go to the manager
         known = {each.task_id: each for each in (*self._manager.unfinished(), *on_their_way)}
-        return [each for each in known.values() if not each.done()]
+        return [each for each in known.values() if not each.done() and each.is_listed]
 
     def finish(self) -> None:
         """Wait for what is unfinished, then close.
@@ -168,6 +169,8 @@ class Connection:
             return
         try:
             wait_for(self.unfinished())
+            if self._alive:
+                self._manager.wait_for_previews(PREVIEW_PATIENCE)
         except KeyboardInterrupt:
             if waiting.host().waits_at_exit:
                 self.close()

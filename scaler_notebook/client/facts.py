@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from concurrent.futures._base import RUNNING
 from typing import Any, Protocol
 
-from ..protocol.messages import Task, TaskCancel, TaskFigures, TaskProgress
+from ..protocol.messages import PreviewKind, ResultSummary, Task, TaskCancel, TaskFigures, TaskProgress
 from ..protocol.states import CancelReason, TaskState
 from .outcome import Failure, Outcome
 from .output import Display, Logs, Output, Piece, Text
@@ -27,6 +27,9 @@ class Courier(Protocol):
 
     def follow(self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Submit a call that gets the future's value before ``args``; gives its future."""
+
+    def request_preview(self, future: Any) -> None:
+        """Have a preview of the future's value made and given to it, if one can be had; never blocks."""
 
 
 class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers alone
@@ -62,6 +65,10 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         self.ended_at: float | None = None
         self.tries = 0  # how often it was started, as far as known
         self.shows_result = True  # do views show its result? A cell's is what it displays
+        self.is_listed = True  # do views, lists and the journal know of it? What we submit for ourselves is not listed
+        self.summary = ResultSummary()  # of its result, in a line
+        self.preview: Display | None = None  # what its result looks like, if somebody has made that
+        self.preview_requested = False
         self.processor = ""  # where it runs or ran, as far as known
         self.inputs: dict[str, Any] = {}  # references and futures in its arguments, by id
         self.proxies: tuple[Any, ...] = ()  # of managers, in its call: their objects live as long as they do
@@ -116,6 +123,13 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         """Size of a result that nobody has looked at yet; 0 afterwards."""
         outcome = self._outcome
         return outcome.nbytes if outcome is not None else 0
+
+    @property
+    def lacks_preview(self) -> bool:
+        """Is there more to be seen of its result than its summary says, and nobody has made that yet?"""
+        outcome = self._outcome
+        has_value = outcome is not None and not outcome.failed and not outcome.stays and self.shows_result
+        return has_value and self.preview is None and self.summary.preview is not PreviewKind.NONE
 
     @property
     def logs(self) -> Logs:

@@ -30,6 +30,7 @@ from . import callbacks, waiting
 from .facts import TaskFacts
 from .locks import holding
 from .outcome import Outcome
+from .output import Display
 from .trace import What
 
 Watcher = Callable[["TaskLifecycle"], None]
@@ -207,6 +208,12 @@ class TaskLifecycle(TaskFacts):
         self._output.add_display(message)
         self._tell_watchers()
 
+    def add_preview(self, preview: Display) -> None:
+        """Keep what its result looks like, unless that is discarded already."""
+        if self._outcome is not None:
+            self.preview = preview
+            self._tell_watchers()
+
     def add_progress(self, message: TaskProgress) -> None:
         """Keep how far the task is."""
         self._progress = message
@@ -223,6 +230,7 @@ class TaskLifecycle(TaskFacts):
         if result.origin or result.outcome is Result.MISSING_OBJECTS:
             return  # it never ran
         self.figures, self.bytes_received = result.figures, result.payload.nbytes
+        self.summary = result.summary
         self._started, self.tries = True, max(1, self.tries)
         self.started_at = self.started_at or result.figures.started or None
         self.processor = self.processor or result.figures.processor
@@ -246,7 +254,7 @@ class TaskLifecycle(TaskFacts):
         told = self._task_state is TaskState.FINISHED
         self._reason = reason  # first, as above
         self._task_state, self._state = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED
-        self._outcome = self._asked = None
+        self._outcome = self._asked = self.preview = None
         self.ended_at = self.ended_at or time.time()
         if not told:
             for waiter in self._waiters:

@@ -1,6 +1,7 @@
 """The future manager: which future a message belongs to, on the agent's thread."""
 
 import logging
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,17 +14,21 @@ from ..protocol.messages import (
     EngineMessage,
     EngineStatus,
     ObjectCreated,
+    PreviewKind,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
     TaskLog,
     TaskMessage,
+    TaskPreview,
     TaskProgress,
     TaskResult,
     TaskStarted,
 )
 from ..protocol.states import Event
+from . import waiting
 from .future import ScalerFuture
+from .output import decoded
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,9 @@ class FutureManager:
 
     def __init__(self) -> None:
         self._futures: dict[str, ScalerFuture[Any]] = {}
+        # Ended ones of which a preview is on its way, and who waits until there is none.
+        self._to_preview: weakref.WeakValueDictionary[str, ScalerFuture[Any]] = weakref.WeakValueDictionary()
+        self._previewed: list[waiting.Signal] = []
 
     def add(self, future: ScalerFuture[Any]) -> None:
         """Before its task is posted: an answer finds it."""
@@ -57,6 +65,9 @@ class FutureManager:
         for message in messages:
             if isinstance(message, EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse):
                 continue  # to the connection, not to a task
+            if isinstance(message, TaskPreview):
+                self._preview(message)
+                continue
             future = self._futures.get(message.task_id)
             if future is None:
                 log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
@@ -72,6 +83,23 @@ class FutureManager:
                     future.handle(Event.ENGINE_LOST, ProtocolError(problem))
             if future.done():
                 self._futures.pop(message.task_id, None)
+                if isinstance(message, TaskResult) and message.summary.preview is PreviewKind.FOLLOWS:
+                    self._to_preview[message.task_id] = future
+
+    def _preview(self, message: TaskPreview) -> None:
+        future = self._to_preview.pop(message.task_id, None)
+        if future is not None:
+            future.add_preview(decoded(message.bundle))
+        if not self._to_preview:
+            while self._previewed:
+                self._previewed.pop().set()
+
+    def wait_for_previews(self, timeout: float) -> None:
+        """Wait until those have come that follow the results which are here, at most ``timeout`` seconds."""
+        come = waiting.Signal()
+        self._previewed.append(come)
+        if self._to_preview:  # after that: the last may come meanwhile
+            waiting.host().wait(come, timeout)
 
     @staticmethod
     def hand_over(future: ScalerFuture[Any], message: TaskMessage) -> None:
@@ -89,6 +117,8 @@ class FutureManager:
                 future.add_progress(message)
             case TaskDisplay():
                 future.add_display(message)
+            case TaskPreview():
+                future.add_preview(decoded(message.bundle))
             case _:
                 assert_never(message)
 

@@ -37,6 +37,7 @@ class TaskHost(waiting.PlainHost):
     """
 
     waits_at_exit = False
+    shows_results = False
 
     def __init__(self, session: "Session") -> None:
         self.session = session

@@ -3,11 +3,13 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from ..protocol.messages import DisplayKind, LogStream, TaskDisplay
+from ..protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay
 from . import output_budget
+
+NO_METADATA = Payload(b"{}")
 
 Text: TypeAlias = tuple[LogStream, str]
 
@@ -38,7 +40,7 @@ class Display:
     """
 
     bundle: Mapping[str, Any]
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     display_id: str = ""
 
 
@@ -56,7 +58,7 @@ class _Content:
     def display(self) -> Display:
         what = self._what
         if isinstance(what, TaskDisplay):
-            self._what = what = _decoded(what)
+            self._what = what = decoded(what.bundle, what.metadata, what.display_id)
         return what
 
 
@@ -204,14 +206,15 @@ def _cut(parts: list[P], kept: int, size: int) -> list[P]:
     return found
 
 
-def _decoded(message: TaskDisplay) -> Display:
+def decoded(bundle: Payload, metadata: Payload = NO_METADATA, display_id: str = "") -> Display:
+    """A display as it came from the engine; one that says so if that is no display."""
     try:
-        bundle, metadata = (json.loads(bytes(payload.data)) for payload in (message.bundle, message.metadata))
-        if not isinstance(bundle, dict) or not isinstance(metadata, dict):
+        forms, more = (json.loads(bytes(payload.data)) for payload in (bundle, metadata))
+        if not isinstance(forms, dict) or not isinstance(more, dict):
             raise ValueError("no JSON objects")
     except ValueError as error:  # a query never raises
-        bundle, metadata = {"text/plain": f"[a display that cannot be read: {error}]"}, {}
-    return Display(bundle, metadata, message.display_id)
+        forms, more = {"text/plain": f"[a display that cannot be read: {error}]"}, {}
+    return Display(forms, more, display_id)
 
 
 def _joined(parts: list[Text | _Arrived]) -> Iterator[Piece]:

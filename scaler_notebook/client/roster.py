@@ -45,7 +45,7 @@ def living() -> list[ScalerFuture[Any]]:
     known = [future for reference in _living.valuerefs() if (future := reference()) is not None]
     on_their_way = [future for submitted in list(_submitted) for future in submitted.futures()]
     ids = {future.task_id for future in known}
-    return known + [future for future in on_their_way if future.task_id not in ids]
+    return known + [future for future in on_their_way if future.is_listed and future.task_id not in ids]
 
 
 def follow(submitted: Mailbox[ScalerFuture[Any]]) -> None:

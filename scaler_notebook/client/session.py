@@ -2,7 +2,9 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from ..agent.mailbox import Letter
@@ -18,13 +20,21 @@ from ..protocol.messages import (
     TaskOptions,
     TaskWaits,
 )
-from . import deadline, journal, nested, roster
+from ..protocol.states import Event, TaskState
+from ..task import preview
+from . import callbacks, deadline, journal, nested, roster
 from .connection import Connection
 from .future import ScalerFuture
 from .lifecycle import TaskLifecycle
 from .locks import holding
-from .pickling import PickledCall
+from .pickling import PickledCall, pickle_call
+from .policy import Policy
 from .references import ObjectReference
+
+PREVIEW_SECONDS = 5.0  # that a task gets which makes a preview, its value's unpickling included; then it is killed
+PREVIEW_GRACE = 0.2  # seconds that it gets for that
+PREVIEW_BYTES = 64 * 1024 * 1024  # of a larger value there is none on request
+FIRST = 2**31  # the priority of such a task: somebody looks
 
 
 class Submitter(Protocol):
@@ -155,6 +165,8 @@ class Session(Connection):
 
     def _register(self, future: ScalerFuture[Any]) -> None:
         super()._register(future)
+        if not future.is_listed:
+            return
         journal.follow(future)
         roster.add(future)
         if future.deadline is not None:
@@ -192,6 +204,25 @@ class Session(Connection):
         value = future if self._alive else future.result(0)
         return self._submitter_for(future).submit(fn, value, *args, **kwargs)
 
+    def request_preview(self, future: ScalerFuture[Any]) -> None:
+        """Have a task make a preview of a future's value: no code of the value's own runs in this process for that.
+
+        Nothing comes of it if the engine is gone, or the preview fails. On any thread, and never blocks.
+        """
+        if self._alive and future.bytes_received <= PREVIEW_BYTES:
+            callbacks.inputs.post(self._submit_preview, future)  # a value that was unpickled here is pickled anew
+
+    def _submit_preview(self, future: ScalerFuture[Any]) -> None:
+        if not self._alive or not future.lacks_preview:
+            return
+        options = TaskOptions(f"a preview of {future.call or future.task_id}", priority=FIRST)
+        asked: ScalerFuture[None] = ScalerFuture(
+            f"{self._client}-p{next(self._numbers)}", options.name, self, Policy(PREVIEW_GRACE)
+        )
+        asked.is_listed = False
+        asked.watch(_Looking(future, self._agent.call_at))
+        self.submit([(asked, self.task(asked, pickle_call(preview.show, (future,), {}), options))])
+
     def _submitter_for(self, future: TaskLifecycle) -> Submitter:
         submitter = self._submitter()
         if submitter is None:
@@ -199,3 +230,22 @@ class Session(Connection):
                 f"the executor of {future.call or future.task_id} is gone; give the future to another one's resubmit()"
             )
         return submitter
+
+
+class _Looking:
+    """Watches a task that makes a preview: gives the preview to the future that it is of, and bounds its time."""
+
+    def __init__(self, future: ScalerFuture[Any], call_at: Callable[[float, Callable[[], object]], object]) -> None:
+        self._future = weakref.ref(future)
+        self._call_at = call_at
+        self._is_timed = False
+
+    def __call__(self, asked: TaskLifecycle) -> None:
+        future = self._future()
+        if asked.done():
+            if future is not None and asked.displayed:
+                future.add_preview(asked.displays[-1])  # before it, what the value itself displays
+        elif asked.state is TaskState.RUNNING and not self._is_timed:  # said on the agent's thread
+            self._is_timed = True
+            stop = partial(asked.handle, Event.CANCEL_REQUESTED, keep_result=True)
+            self._call_at(time.monotonic() + PREVIEW_SECONDS, stop)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from ..protocol.messages import ClientContext, Initializer
 from ..protocol.search_path import search_path
+from . import waiting
 from .notebook_settings import NotebookSettings
 from .own_modules import OWN_MODULES
 
@@ -43,14 +44,17 @@ class Surroundings:
         environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
         authkey = bytes(process.current_process().authkey)
         values = self._settings.values()
-        seen = (directory, sys.path, modules, environment, authkey, values)
+        shows = waiting.host().shows_results
+        seen = (directory, sys.path, modules, environment, authkey, values, shows)
         with suppress(Exception):  # of values that cannot be compared, arrays say
             if self._seen == seen:
                 return None, self._seen
-        seen = (directory, list(sys.path), modules, dict(environment), authkey, values)
+        seen = (directory, list(sys.path), modules, dict(environment), authkey, values, shows)
         variables = tuple(f"{name}={value}" for name, value in os.environ.items())
         settings = self._settings.encoded()
-        return ClientContext(directory, _path(), variables, modules, self._initializer, authkey, settings), seen
+        initializer = self._initializer
+        context = ClientContext(directory, _path(), variables, modules, initializer, authkey, settings, shows)
+        return context, seen
 
     def told(self, seen: Seen) -> None:
         """These surroundings are on their way to the engine."""

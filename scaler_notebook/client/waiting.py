@@ -88,6 +88,10 @@ class Host(Protocol):
         """A widget that shows a future or a group; RuntimeError where there are none."""
 
     @property
+    def shows_results(self) -> bool:
+        """Do views show what tasks return? Then engines make previews of results."""
+
+    @property
     def waits_at_exit(self) -> bool:
         """Do unfinished tasks hold up the end of this process (a script), or end with it (a kernel)?"""
 
@@ -96,6 +100,7 @@ class PlainHost:
     """A script or an interactive interpreter."""
 
     waits_at_exit = True
+    shows_results = False
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         return reentrant.wait(signal, timeout)

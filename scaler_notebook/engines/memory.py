@@ -34,6 +34,7 @@ from ..protocol.messages import (
     TaskStarted,
 )
 from ..protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+from ..task.summary import summary
 from .base import Deliver, Lost
 
 PATIENCE = 5.0  # seconds that anything here waits unless told otherwise; all of it takes microseconds
@@ -65,7 +66,7 @@ def started(task_id: str) -> TaskStarted:
 
 def succeeded(task_id: str, value: Any) -> TaskResult:
     """It returned ``value``. Raises what pickling the value raises."""
-    return TaskResult(task_id, TaskResultType.SUCCESS, payloads.dump(value))
+    return TaskResult(task_id, TaskResultType.SUCCESS, payloads.dump(value), summary=summary(value).unaccompanied())
 
 
 def failed(task_id: str, error: BaseException) -> TaskResult:

@@ -149,7 +149,7 @@ class ThreadEngine(MemoryEngine):
         call = Call(task.task_id, name, task.function, task.arguments, given)
         finished, _ = self._runner.run(call, this_task, Initializer())
         outcome = TaskResultType.FAILED if finished.failure is not None else TaskResultType.SUCCESS
-        result = TaskResult(task.task_id, outcome, finished.payload)
+        result = TaskResult(task.task_id, outcome, finished.payload, summary=finished.summary.unaccompanied())
 
         def over() -> None:
             del self._threads[task.task_id]

@@ -11,11 +11,10 @@ from ..client.future import ScalerFuture
 from ..client.group import FutureGroup
 from ..client.lifecycle import TaskLifecycle
 from ..protocol.errors import EngineStartError
-from . import cards, rows
+from . import cards, preview, rows
 from .board_rows import CANCELLED, FAILED, BoardRow, TaskTable
 from .bridge import KernelHost
 from .feed import Content, Feed, ViewWidget
-from .preview import Preview
 from .publisher import publisher
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
@@ -284,8 +283,6 @@ class Detail:
         self._future = future
         self._mark = mark
         if future is not None:
-            self._preview = Preview(future, host)
-            self._preview.watch(self._changed)
             future.watch(self._changed)
             self._changed(future)
 
@@ -297,7 +294,7 @@ class Detail:
             return {"number": self._number, "row": None, "trace": ""}
         return {
             "number": self._number,
-            "row": rows.row(future, self._preview.text, self._preview.html),
+            "row": rows.row(future),
             "trace": str(future.trace()),
         }
 
@@ -306,9 +303,9 @@ class Detail:
         if self._future is not None:
             self._future.unwatch(self._changed)
 
-    def _changed(self, future: TaskLifecycle) -> None:
-        if future.done():
-            self._preview.ask()
+    def _changed(self, _: TaskLifecycle) -> None:
+        if self._future is not None and self._future.done():
+            preview.ask(self._future)
         self.due = True
         self._mark()
 

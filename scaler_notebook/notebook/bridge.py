@@ -34,6 +34,7 @@ class KernelHost:
     """
 
     waits_at_exit = False
+    shows_results = True
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell

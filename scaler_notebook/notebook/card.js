@@ -161,6 +161,7 @@ function build() {
     origin: h("div", "scaler-origin"),
     resultText: h("pre", "scaler-block"),
     resultRich: h("div", "scaler-rich"),
+    about: h("div", "scaler-about"),
     earlierRun: h("div", "scaler-earlier-run", h("span"), button("scaler-stop-earlier", "")),
     note: h("div", "scaler-note", "waiting for the kernel…"),
     status: h("span", "scaler-spoken"),
@@ -173,7 +174,7 @@ function build() {
   ui.progress = h("div", "scaler-progress", ui.track, ui.amount);
   ui.output = h("div", "scaler-output", ui.earlier, ui.tail);
   ui.error = h("div", "scaler-error", ui.errorLine, ui.trace, ui.origin);
-  ui.result = h("div", "scaler-result", ui.resultText, ui.resultRich);
+  ui.result = h("div", "scaler-result", ui.resultText, ui.resultRich, ui.about);
   ui.texts = h("div", "scaler-texts", h("div", "scaler-written", ui.output, ui.error), ui.copy);
   ui.root = h("div", "scaler-card", ui.head, ui.progress, ui.texts, ui.result, ui.earlierRun, ui.note, ui.status);
   setAttributes(ui.root, { role: "group", tabindex: "-1" });
@@ -277,9 +278,10 @@ function paintEnd(ui, row) {
   fill(ui.trace.hidden ? ui.errorLine : ui.trace.firstChild, terminalLines(row.error ?? ""));
   fill(ui.trace.lastChild, terminalLines(row.traceback ?? ""));
   setText(ui.origin, row.origin ?? "");
-  ui.result.hidden = row.result === null && row.rich === null;
+  ui.result.hidden = row.result === null && row.rich === null && row.about === null;
   const box = ui.resultText;
-  box.hidden = row.rich !== null;
+  setText(ui.about, row.about ?? "");
+  box.hidden = row.rich !== null || row.result === null;
   ui.resultRich.hidden = row.rich === null;
   ui.resultRich.innerHTML = row.rich ?? ""; // what the value itself declares as its display
   fill(box, terminalLines(row.result ?? ""));
@@ -339,7 +341,7 @@ function render({ model, el }) {
     paintProgress(ui, row.progress);
     const changed = (...keys) => keys.some((key) => row[key] !== before?.[key]);
     if (changed("output", "output_truncated")) paintOutput(ui, row);
-    if (changed("error", "traceback", "result", "rich")) paintEnd(ui, row);
+    if (changed("error", "traceback", "result", "rich", "about")) paintEnd(ui, row);
     paintCopy(ui, row);
     paint();
     const refusal = !ui.kill.hidden && changed("refused");

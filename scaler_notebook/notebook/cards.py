@@ -9,10 +9,9 @@ from typing import Any
 from ..client.future import ScalerFuture
 from ..client.lifecycle import TaskLifecycle
 from ..protocol.errors import EngineStartError
-from . import rows
+from . import preview, rows
 from .bridge import KernelHost
 from .feed import Content, Feed, ViewWidget
-from .preview import Preview
 from .publisher import publisher
 
 TOO_LATE = "It had already ended when the click arrived; how it ended stands."
@@ -41,8 +40,6 @@ class CardFeed(Feed):
         What it shows.
     host
         The kernel.
-    preview
-        Of the result.
     noted
         Called when there is a new note.
     earlier
@@ -53,7 +50,6 @@ class CardFeed(Feed):
         self,
         future: ScalerFuture[Any],
         host: KernelHost,
-        preview: Preview,
         noted: Callable[[], None] = lambda: None,
         earlier: Sequence[ScalerFuture[Any]] = (),
     ) -> None:
@@ -61,12 +57,11 @@ class CardFeed(Feed):
         self._noted = noted
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
-        self._shows: tuple[ScalerFuture[Any], Preview] | None = future, preview
+        self._shows: ScalerFuture[Any] | None = future
         self._shown = weakref.ref(future)  # also when the card keeps it alive no more
         self._retrying = False
         self._last: Content = {}
         self._rich: str | None = None  # that the views have
-        preview.watch(self._changed)
         for watched in (future, *earlier):
             watched.watch(self._changed)
         self._changed(future)
@@ -74,8 +69,7 @@ class CardFeed(Feed):
     def snapshot(self) -> Content:
         if self._shows is None:
             return {**self._last, "note": self.note, "retry": self._can_be_retried()}
-        future, preview = self._shows
-        row = rows.row(future, preview.text, preview.html)
+        row = rows.row(self._shows)
         running = [left for left in self._earlier if not left.done()]
         earlier = {"running": len(running), "refused": any(left.refused for left in running)}
         return {"type": "row", "row": row, "note": self.note, "earlier": earlier, "retry": self._can_be_retried()}
@@ -91,7 +85,7 @@ class CardFeed(Feed):
     def act(self, content: Content) -> bool:
         match content:
             case {"type": "cancel", "force": bool(force)}:
-                if self._shows is None or not self._shows[0].request_cancel_unfinished(force):
+                if self._shows is None or not self._shows.request_cancel_unfinished(force):
                     self.note = TOO_LATE
                     publisher.mark(self)
                     self._noted()
@@ -110,7 +104,7 @@ class CardFeed(Feed):
 
     def retire(self) -> None:
         """What is still shown keeps no future alive, and so no result."""
-        if self._shows is not None and not self._shows[0].done():
+        if self._shows is not None and not self._shows.done():
             return  # submitted again
         self._last = self.snapshot()
         self._let_go()
@@ -139,24 +133,22 @@ class CardFeed(Feed):
 
     def _show(self, future: ScalerFuture[Any]) -> None:
         if self._shows is not None:
-            self._shows[0].unwatch(self._changed)
-        preview = Preview(future, self._host)
-        self._shown, self._shows = weakref.ref(future), (future, preview)
+            self._shows.unwatch(self._changed)
+        self._shown, self._shows = weakref.ref(future), future
         self.note = f"submitted again as task {future.task_id}"
-        preview.watch(self._changed)
         future.watch(self._changed)
         self._changed(future)
 
     def _let_go(self) -> None:
         shows, earlier = self._shows, self._earlier
-        for watched in (*(shows[:1] if shows is not None else ()), *earlier):
+        for watched in (*((shows,) if shows is not None else ()), *earlier):
             watched.unwatch(self._changed)
         self._shows, self._earlier, self._noted = None, (), lambda: None
 
     def _changed(self, future: TaskLifecycle) -> None:
         shows = self._shows
-        if shows is not None and shows[0].done():
-            shows[1].ask()
+        if shows is not None and shows.done():
+            preview.ask(shows)
             if self._retired:
                 publisher.call_later(PREVIEW_PATIENCE, self.retire)
         publisher.mark(self)

@@ -7,10 +7,9 @@ from typing import Any
 
 from ..client.future import ScalerFuture
 from ..client.lifecycle import TaskLifecycle
-from . import kernel_internals, mime, rendering, rows
+from . import kernel_internals, mime, preview, rendering, rows
 from .bridge import KernelHost, kernel_host
 from .cards import CardFeed
-from .preview import Preview
 from .publisher import View, publisher
 
 READY_PATIENCE = 3.0  # seconds with an ear for it that a front end gets to show a widget, before HTML takes its place
@@ -38,7 +37,6 @@ class Card:
         self._future = future
         self._host = host
         self._display_id = uuid.uuid4().hex
-        self._preview = Preview(future, host)
         self._feed: CardFeed | None = None
         self._fallback = False  # this front end shows no widgets
         self._ended = False
@@ -50,7 +48,7 @@ class Card:
         bundle = self._static()
         if not self._future.done():
             earlier = {card._future for card in _live if card.is_of_an_earlier_run(self)} - {self._future}
-            self._feed = CardFeed(self._future, self._host, self._preview, lambda: publisher.mark(self), tuple(earlier))
+            self._feed = CardFeed(self._future, self._host, lambda: publisher.mark(self), tuple(earlier))
             _live.add(self)
             bundle["application/vnd.jupyter.widget-view+json"] = {
                 "version_major": 2,
@@ -59,7 +57,6 @@ class Card:
             }
             publisher.call_later(READY_PATIENCE, self._was_it_ready)
         self._host.shell.display_pub.publish(data=bundle, metadata={}, transient={"display_id": self._display_id})
-        self._preview.watch(self._changed)
         self._future.watch(self._changed)
         self._changed(self._future)
 
@@ -76,7 +73,7 @@ class Card:
                 self._host.display_in(self._parent, display.bundle, display.metadata)
         if self._future.done() and not self._ended:
             self._ended = True
-            self._preview.ask()
+            preview.ask(self._future)
             last_words.add(self)
             _live.discard(self)
             # Clicks that wait behind a busy main thread come to it before this does, and get their answer.
@@ -91,7 +88,7 @@ class Card:
             publisher.mark(self)
 
     def _static(self) -> dict[str, Any]:
-        row = rows.row(self._future, self._preview.text, self._preview.html)
+        row = rows.row(self._future)
         remark = self._feed.note if self._feed is not None else None
         if not self._future.done():
             remark = f"stop it with %scaler cancel {self._future.task_id}"

@@ -46,6 +46,11 @@ def html(pieces: Iterable[Piece]) -> str:
     return "\n".join(parts)
 
 
+def has_form(display: Display) -> bool:
+    """Has it a form beside its text that :func:`html` shows?"""
+    return not is_native(display) and any(mime in display.bundle for mime in ("text/html", *IMAGES))
+
+
 def text(display: Display) -> str:
     """Its plain form."""
     return _text(display.bundle.get("text/plain", "")) or "[a display]"

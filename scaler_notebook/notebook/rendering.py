@@ -47,6 +47,7 @@ class Row(TypedDict):
     origin: str | None  # where in the user's code
     traceback: str | None
     result: str | None
+    about: str | None  # what the result is, where the result itself does not say so: type, shape, size
     rich: str | None  # HTML, shown in place of the result's text where there is any
     progress: Progress | None
 
@@ -127,6 +128,8 @@ def text(row: Row, *, now: float | None = None) -> str:
         lines += [f"  {shortened(line)}" for line in preview[:TAIL_LINES]]
         if len(preview) > TAIL_LINES:
             lines.append("  …")
+    if row["about"] is not None:
+        lines.append(f"  {shortened(plain(row['about']))}")
     return "\n".join(lines)
 
 
@@ -145,6 +148,8 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
         parts.append(_block("scaler-result", hue, f'<div style="overflow:auto;max-height:420px">{row["rich"]}</div>'))
     elif row["result"] is not None:
         parts.append(_block("scaler-result", hue, _pre(_terminal(row["result"]))))
+    if row["about"] is not None:
+        parts.append(f'<div style="{MUTED};line-height:18px">{escape(row["about"])}</div>')
     remarks = [remark] if remark else []
     if row["outcome"] == "failed" or row["state"] == "cancelled":
         remarks.append(HOW_TO_RETRY)

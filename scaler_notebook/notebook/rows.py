@@ -9,7 +9,7 @@ from typing import Any
 from ..client.future import ScalerFuture
 from ..client.output import Display, Piece
 from ..protocol.failures import Frame
-from ..protocol.messages import TaskResultType
+from ..protocol.messages import PreviewKind, TaskResultType
 from ..protocol.states import TaskState
 from . import mime
 from .rendering import Row, look
@@ -18,21 +18,15 @@ from .settings import settings
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
 
 
-def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None = None) -> Row:
-    """Read a future; runs none of the user's code, blocks never.
-
-    Parameters
-    ----------
-    preview, rich
-        The result as text and as HTML, if somebody has made them.
-    """
+def row(future: ScalerFuture[Any]) -> Row:
+    """Read a future; runs none of the user's code, blocks never."""
     state = future.state
     reason, failure = future.cancel_reason, future.failure
     outcome = None
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
     output, truncated = future.last_output(OUTPUT_TAIL)
-    result, rich = (preview, rich) if outcome is TaskResultType.SUCCESS else (None, None)
+    result, rich, about = _result(future) if outcome is TaskResultType.SUCCESS else (None, None, None)
     displays = future.displays if future.displayed else ()
     if displays:
         output, pieces = _apart(future.outputs())
@@ -58,6 +52,7 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
         "traceback": failure.traceback if failure is not None else None,
         "result": result,
         "rich": rich,
+        "about": about,
         "progress": None,
     }
     progress = future.progress
@@ -68,6 +63,31 @@ def row(future: ScalerFuture[Any], preview: str | None = None, rich: str | None 
     if future.tries > 1:
         shown["word"] += f", try {future.tries}"
     return shown
+
+
+def _result(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
+    """As text, as HTML, and what it is: type, shape, size."""
+    summary, preview = future.summary, future.preview
+    if not future.shows_result or not summary.text:
+        return None, None, None
+    if summary.preview is PreviewKind.NONE:
+        return summary.text, None, None
+    about = f"{summary.text} · {in_bytes(future.bytes_received)}"
+    if preview is None:
+        return None, None, about
+    rich = mime.html([preview]) if mime.has_form(preview) else None
+    return mime.text(preview), rich, about
+
+
+def in_bytes(size: int) -> str:
+    """A size for people: ``24.0 MB``."""
+    if size < 1000:
+        return f"{size} bytes"
+    for unit in ("kB", "MB"):
+        size_in, size = size / 1000, size // 1000
+        if size_in < 999.95:
+            return f"{size_in:.1f} {unit}"
+    return f"{size / 1000:.1f} GB"
 
 
 def with_origin(future: ScalerFuture[Any], words: str) -> str:

@@ -100,7 +100,8 @@ def activate(shell: Any) -> None:
 def show(future: ScalerFuture[Any]) -> None:
     """A card in text: how it stands, its result or error, the end of its output."""
     settle(future, settings.progress_after)
-    row = rows.row(future, _preview(future))
+    row = rows.row(future)
+    row["result"] = _result(future) or row["result"]
     print(rendering.text(row))
     lines = rendering.plain(row["output"]).splitlines()
     if len(lines) > OUTPUT_LINES:
@@ -109,7 +110,8 @@ def show(future: ScalerFuture[Any]) -> None:
         print(f"  | {line}")
 
 
-def _preview(future: ScalerFuture[Any]) -> str | None:
+def _result(future: ScalerFuture[Any]) -> str | None:
+    """What the prompt of an interpreter would print: the person at it waits, and can interrupt it."""
     done = future.state is TaskState.FINISHED and not future.failed
     if not done or not future.shows_result or future.result_bytes > PREVIEW_BYTES:
         return None

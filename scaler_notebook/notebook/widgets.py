@@ -11,7 +11,6 @@ from .boards import BoardFeed
 from .bridge import KernelHost
 from .cards import CardFeed
 from .feed import ViewWidget
-from .preview import Preview
 
 
 def of(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> ViewWidget:
@@ -19,4 +18,4 @@ def of(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> ViewWidget:
     if isinstance(shown, FutureGroup):
         return BoardFeed(host, board_display.title_of(shown), TaskTable(shown), shown).widget
     assert isinstance(shown, ScalerFuture)
-    return CardFeed(shown, host, Preview(shown, host)).widget
+    return CardFeed(shown, host).widget

@@ -4,7 +4,7 @@ Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``O
 ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``, ``ClientShutdown``,
 ``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
-``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``.
+``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``, ``TaskPreview``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -34,6 +34,12 @@ from .records import (
 )
 from .records import (
     Payload as Payload,
+)
+from .records import (
+    PreviewKind as PreviewKind,
+)
+from .records import (
+    ResultSummary as ResultSummary,
 )
 from .records import (
     SegmentRef as SegmentRef,
@@ -147,6 +153,8 @@ class ClientContext:
         What a manager of :mod:`multiprocessing` (and a proxy of it, in an argument) knows the client's processes by.
     settings
         Warnings filters, options of libraries and the like, as :mod:`.settings` encodes them.
+    shows_results
+        Does somebody look at results there? Then previews of them are made, where that costs little.
     """
 
     directory: str
@@ -156,6 +164,7 @@ class ClientContext:
     initializer: Initializer = field(default_factory=Initializer)
     authkey: bytes = b""
     settings: bytes = b""
+    shows_results: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +294,7 @@ class TaskResult:
     :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``, ``FAILED_INITIALIZER``), or the UTF-8 text
     that says how the process died (``FAILED_WORKER_DIED``; ``death`` has the figures then), or the ids of the inputs
     that are not there, one a line (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of
-    an input.
+    an input. ``summary`` is that of a value.
     """
 
     task_id: str
@@ -294,6 +303,7 @@ class TaskResult:
     figures: TaskFigures = field(default_factory=TaskFigures)
     origin: str = ""
     death: Death = NO_DEATH
+    summary: ResultSummary = field(default_factory=ResultSummary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +342,14 @@ class TaskDisplay:
     display_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskPreview:
+    """What the task's result looks like, after its ``TaskResult``: a MIME bundle as in ``TaskDisplay``."""
+
+    task_id: str
+    bundle: Payload
+
+
 ClientMessage: TypeAlias = (
     Task
     | TaskCancel
@@ -346,6 +364,8 @@ ClientMessage: TypeAlias = (
     | ClientShutdown
     | ClientWithdraw
 )
-TaskMessage: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay
+TaskMessage: TypeAlias = (
+    TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay | TaskPreview
+)
 EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage
 Message: TypeAlias = ClientMessage | EngineMessage

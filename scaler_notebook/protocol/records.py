@@ -133,6 +133,31 @@ class TaskFigures:
     processor: str = ""
 
 
+class PreviewKind(Enum):
+    """What there is to be seen of a result beyond its summary."""
+
+    NONE = "none"  # the summary says all
+    FOLLOWS = "follows"  # in a ``TaskPreview``, unless the process ends before
+    ON_REQUEST = "on request"  # a task makes it, when somebody looks
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSummary:
+    """A result in a line, made without running any code of its own: plain data as such, else type and shape.
+
+    ``text`` is empty where there is nothing to be shown, or nobody has made one.
+    """
+
+    text: str = ""
+    preview: PreviewKind = PreviewKind.ON_REQUEST
+
+    def unaccompanied(self) -> "ResultSummary":
+        """The same, where no preview follows by itself."""
+        if self.preview is PreviewKind.FOLLOWS:
+            return ResultSummary(self.text, PreviewKind.ON_REQUEST)
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Death:
     """How a task's process died: by an exit with ``exit_code`` (-1: it did not), or by ``signal`` (0: by none).

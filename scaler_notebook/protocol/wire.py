@@ -295,5 +295,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         23: messages.EngineStatus,
         25: messages.ObjectCreated,
         24: messages.ClientShutdownResponse,
+        26: messages.TaskPreview,
     }
 )

@@ -53,7 +53,7 @@ def publish(
     kept = {mime: data for mime, data in bundle.items() if mime != WIDGET_VIEW}
     if kept or not bundle:  # an empty one with a display_id is a place for later
         kind = DisplayKind.UPDATE if update else DisplayKind.SHOW
-        current_task().publisher(kind, display_id, _as_json(kept), _as_json(dict(metadata or {})))
+        current_task().publisher(kind, display_id, as_json(kept), as_json(dict(metadata or {})))
 
 
 def clear(wait: bool = False) -> None:
@@ -67,7 +67,7 @@ def clear(wait: bool = False) -> None:
     current_task().publisher(DisplayKind.CLEAR_ON_NEXT if wait else DisplayKind.CLEAR, "", b"{}", b"{}")
 
 
-def _as_json(value: dict[str, Any]) -> bytes:
+def as_json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, default=_plain, skipkeys=True).encode()
 
 

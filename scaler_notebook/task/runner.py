@@ -19,11 +19,12 @@ from typing import Any, NamedTuple, TypeAlias
 from ..protocol import failures, payloads
 from ..protocol.arrival import MAIN, Arrival
 from ..protocol.failures import RemoteFailure
-from ..protocol.messages import Initializer, Payload, TaskFigures
+from ..protocol.messages import Initializer, Payload, ResultSummary, TaskFigures
 from . import current_task, displays, inputs, top_level
 from .bindings import Bindings
 from .current_task import CurrentTask
 from .resource_usage import Measurement
+from .summary import summary
 from .task_end import TaskEnd
 
 
@@ -52,11 +53,13 @@ class Call:
 
 
 class Finished(NamedTuple):
-    """How a try ended: with the pickled value, or with a failure (pickled, and as it is)."""
+    """How a try ended: with the value (pickled, in a line, and as it is), or with a failure (pickled, and as it is)."""
 
     end: TaskEnd
     payload: Payload = Payload(b"")
     failure: RemoteFailure | None = None
+    summary: ResultSummary = ResultSummary()
+    value: Any = None
 
 
 class LoadedCall(NamedTuple):
@@ -177,7 +180,7 @@ class TaskRunner:
         finally:
             if not self._of_thread:  # else they are the kernel's
                 displays.flush_figures()
-        return Finished(TaskEnd.SUCCESS, self._transport.lent(payload))
+        return Finished(TaskEnd.SUCCESS, self._transport.lent(payload), None, _summary(value), value)
 
     def _prepare(self, initializer: Initializer) -> Bindings:
         """Call the client's initializer, if it has not been; gives what it has bound."""
@@ -234,6 +237,13 @@ class TaskRunner:
     def _leave_fork(self, failed: bool) -> None:
         self._transport.flush()
         os._exit(failed)
+
+
+def _summary(value: Any) -> ResultSummary:
+    try:
+        return summary(value)
+    except Exception:  # a library's own trouble, or that of an array of objects: it is no trouble of the task's
+        return ResultSummary(type.__getattribute__(type(value), "__name__"))
 
 
 def _is_to_retry(retry_on: bytes, error: BaseException) -> bool:

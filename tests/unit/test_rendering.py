@@ -49,6 +49,7 @@ def row(**changes: Any) -> Row:
         "traceback": None,
         "result": None,
         "rich": None,
+        "about": None,
         "progress": None,
     }
     assert changes.keys() <= fields.keys()

@@ -406,7 +406,11 @@ def test_random_structures_never_raise_anything_else(header: list[Any], rest: li
 def test_an_integer_serves_as_a_float_of_the_same_value() -> None:
     figures = [1, 2, 3, 4, "7"]
     (result,) = ENGINE_CODEC.decode(
-        [msgpack.packb([[18, "t", TaskResultType.FAILED.value, [b"", 0, b"", []], figures, "", [-1, 0, False]]])]
+        [
+            msgpack.packb(
+                [[18, "t", TaskResultType.FAILED.value, [b"", 0, b"", []], figures, "", [-1, 0, False], ["", "none"]]]
+            )
+        ]
     )
     assert isinstance(result, TaskResult)
     assert [type(value) for value in (result.figures.started, result.figures.cpu)] == [float, float]

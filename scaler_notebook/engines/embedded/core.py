@@ -11,9 +11,11 @@ from ...protocol.messages import (
     Death,
     EngineStatus,
     Payload,
+    PreviewKind,
     Task,
     TaskCancel,
     TaskFigures,
+    TaskPreview,
     TaskResult,
     TaskResultType,
 )
@@ -151,12 +153,21 @@ class Core(Nesting):
         if ended.end is TaskEnd.STOPPED:
             self._handle(record, Event.STOPPED)
         else:
-            result = TaskResult(record.task.task_id, RESULTS[ended.end], ended.payload, ended.figures)
+            outcome, task_id = RESULTS[ended.end], record.task.task_id
+            result = TaskResult(task_id, outcome, ended.payload, ended.figures, summary=ended.summary)
+            if ended.summary.preview is PreviewKind.FOLLOWS:
+                self._previewing[process] = ended.seq, record.owner, task_id
             again = ended.end is TaskEnd.FAILED and record.tries_left
             if (again or record.failed) and self._unannounced.pop(process, None) is not None:
                 self._handle(record, Event.START_DUE)  # each of several tries is heard of
             self._handle(record, Event.FAILED if again else Event.ENDED, now, result=result)
         self.dispatch(now, clock)
+
+    def process_previewed(self, process: int, seq: int, bundle: Payload) -> None:
+        """What the result of its last run looks like is ready; who has the result is told."""
+        last, owner, task_id = self._previewing.pop(process, (0, b"", ""))
+        if last == seq and owner in self._contexts:
+            self._hands.tell(owner, TaskPreview(task_id, bundle))
 
     def process_died(
         self,
@@ -182,6 +193,7 @@ class Core(Nesting):
         if self._runs.pop(process, None) is None:
             return
         self._spent.discard(process)
+        self._previewing.pop(process, None)
         record = self._held.get(process)
         if record is not None:
             unannounced = self._unannounced.pop(process, None) is not None

@@ -75,6 +75,7 @@ class Handling:
         self._backoffs = Line()  # by the end of each
         self._runs: dict[int, int] = {}  # by process: how many it was given so far
         self._spent: set[int] = set()  # processes that are to be given no other task
+        self._previewing: dict[int, tuple[int, bytes, str]] = {}  # by process: its run, whose task that was, and which
         self._held: dict[int, Record] = {}  # by process: the task that it runs
         self._lent: set[int] = set()  # of those, the ones that wait for other tasks, and need no slot meanwhile
         self._more = 0  # processes beyond slots and spares, as the hands know it

@@ -7,7 +7,7 @@ for.
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ...protocol.messages import ClientContext, Payload, TaskFigures
+from ...protocol.messages import ClientContext, Payload, ResultSummary, TaskFigures
 from ...protocol.wire import Codec
 from ...task.task_end import TaskEnd
 
@@ -65,7 +65,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Task process → scheduler, once a run; ``spent`` says that the process is to run no other task."""
+    """Task process → scheduler, once a run; ``spent`` says that the process is to run no other task.
+
+    If the summary says that a preview follows, so does a :class:`Previewed`.
+    """
 
     seq: int
     end: TaskEnd
@@ -74,6 +77,15 @@ class Ended:
     modules: tuple[str, ...] = ()  # installed ones that this run had to import
     own: tuple[str, ...] = ()  # of each of the user's that it had to import, in turn: name, location, stamp of the file
     spent: bool = False
+    summary: ResultSummary = field(default_factory=ResultSummary)
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """Task process → scheduler: what the result of a run looks like, as JSON of a MIME bundle."""
+
+    seq: int
+    bundle: Payload
 
 
 def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
@@ -83,5 +95,7 @@ def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers
 
-InnerMessage: TypeAlias = ClientContext | Home | Run | Warm | Ready | Ended | Taken
-INNER_CODEC: Codec[InnerMessage] = Codec({1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm, 6: Home, 7: Taken})
+InnerMessage: TypeAlias = ClientContext | Home | Run | Warm | Ready | Ended | Taken | Previewed
+INNER_CODEC: Codec[InnerMessage] = Codec(
+    {1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm, 6: Home, 7: Taken, 8: Previewed}
+)

@@ -17,7 +17,7 @@ from ...protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 from ...task.resource_usage import RSS_UNIT
 from . import family
 from .deaths import Cause, Coroner
-from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, InnerMessage, Input, Ready, Run, Warm
+from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, InnerMessage, Input, Previewed, Ready, Run, Warm
 from .interrupts import AskPage
 from .output import TaskOutput, anonymous_file
 from .own_modules import OwnModules
@@ -43,6 +43,9 @@ class PoolEvents(Protocol):
 
     def ready(self, pid: int) -> None:
         """A process can take tasks."""
+
+    def previewed(self, pid: int, previewed: Previewed) -> None:
+        """It has made a preview of the result of a run."""
 
     def ended_run(self, pid: int, ended: Ended) -> None:
         """A process ended a run."""
@@ -350,6 +353,8 @@ class Pool:
             if message.own:
                 process.own_modules.add(message.own)
             self._events.ended_run(process.pid, message)
+        elif isinstance(message, Previewed):
+            self._events.previewed(process.pid, message)
 
     def _failed_to_start(self, process: TaskProcess) -> None:
         self._starting.discard(process)

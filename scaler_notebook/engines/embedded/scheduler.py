@@ -27,7 +27,7 @@ from . import family, limits
 from .cgroups import available_memory
 from .core import Core
 from .deaths import Cause
-from .inner import Ended, Input, Taken
+from .inner import Ended, Input, Previewed, Taken
 from .places import remove
 from .pool import CannotStart, Pool
 from .segments import duplicated, free, reopened
@@ -236,6 +236,9 @@ class Scheduler:
         self._forward_output(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until it is killed
         self._warmth.learn(pid, held[1], ended.modules)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
+
+    def previewed(self, pid: int, previewed: Previewed) -> None:
+        self._core.process_previewed(pid, previewed.seq, previewed.bundle)
 
     def died(self, pid: int, cause: Cause, begun: bool) -> None:
         self._forward_output(pid, over=True)

@@ -18,11 +18,12 @@ from pathlib import Path
 from ...protocol import failures, settings
 from ...protocol.addressing import Receiver
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import Buffer, ClientContext, Initializer, Payload
+from ...protocol.messages import Buffer, ClientContext, Initializer, Payload, PreviewKind
 from ...task import displays, top_level
 from ...task.current_task import CurrentTask
 from ...task.left_running import LeftRunning
 from ...task.notebook_modules import NotebookModules
+from ...task.preview import Allowance
 from ...task.process_state import ProcessState
 from ...task.progress import watch_for_tqdm
 from ...task.runner import Call, Finished, TaskRunner, Transport
@@ -30,7 +31,18 @@ from ...task.task_end import TaskEnd
 from . import limits
 from .cores import THREAD_VARIABLES
 from .imported import Imported
-from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, Ready, Run, Taken, Warm, where_modules_are_found
+from .inner import (
+    INNER_CODEC,
+    PROCESS_CAPACITY,
+    Ended,
+    Home,
+    Previewed,
+    Ready,
+    Run,
+    Taken,
+    Warm,
+    where_modules_are_found,
+)
 from .interrupts import ArmedRun, AskPage, Interrupts
 from .prewarming import Prewarming
 from .segments import close_all, mapped, written
@@ -100,6 +112,8 @@ class _Server(Transport):
         self._state = ProcessState(accept=self._left_running.accept)
         self._modules = NotebookModules()
         self._imported = Imported()
+        self._shows_results = False
+        self._previews = Allowance()
         self._search: tuple[object, ...] = ()  # the path on which modules were found, and where its first part leads
 
     def serve(self) -> None:
@@ -132,6 +146,7 @@ class _Server(Transport):
     def _move(self, context: ClientContext) -> None:
         """Take on the kernel's surroundings; the directory at each run, for a task may change it."""
         self._directory, self._initializer = context.directory, context.initializer
+        self._shows_results = context.shows_results
         process.current_process().authkey = context.authkey
         wanted = dict(os.fsencode(setting).partition(b"=")[::2] for setting in context.environment)
         wanted[os.fsencode(top_level.VARIABLE)] = os.fsencode(self._depth)
@@ -185,8 +200,14 @@ class _Server(Transport):
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
         spent = self._clean_up()
         news = self._imported.news(figures.started)
-        ended = Ended(run.seq, finished.end, finished.payload, figures, news.installed, news.own, spent)
+        summary = finished.summary
+        if spent or not self._shows_results or not self._previews.is_left():
+            summary = summary.unaccompanied()
+        ended = Ended(run.seq, finished.end, finished.payload, figures, news.installed, news.own, spent, summary)
         send_blocking(self._sock, INNER_CODEC.encode([ended]))
+        if summary.preview is PreviewKind.FOLLOWS:
+            bundle = Payload(self._previews.make(finished.value))
+            send_blocking(self._sock, INNER_CODEC.encode([Previewed(run.seq, bundle)]))
 
     def _clean_up(self) -> bool:
         """What the task has left must not meet the next one; True if it would, here."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...protocol import failures, payloads
-from ...protocol.messages import NO_DEATH, Death, Payload, Task, TaskFigures, TaskResult, TaskResultType
+from ...protocol.messages import NO_DEATH, Death, Payload, ResultSummary, Task, TaskFigures, TaskResult, TaskResultType
 from ...task.task_end import TaskEnd
 from .envelope import Ended, Failed, failure
 from .link import Link
@@ -47,8 +47,8 @@ async def end_of(task: Task, result: Any, ended: Ended | None, objects: Objects,
     if kind == kinds.success:
         header, payload = (b"", Payload(b"")) if task.stays else await objects.get(ids[0])
         ended = ended if task.stays else Ended.decode(header)
-        figures = ended.figures() if ended is not None else TaskFigures()
-        return End(TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures), ids[0])
+        figures, summary = (ended.figures(), ended.summary()) if ended is not None else (TaskFigures(), ResultSummary())
+        return End(TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures, summary=summary), ids[0])
     error = failure(await link.get(ids[0])) if ids else None
     object_id = ids[0] if ids else b""
     if isinstance(error, Failed):

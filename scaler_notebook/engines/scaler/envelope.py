@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...protocol.errors import ProtocolError
-from ...protocol.messages import TaskFigures
+from ...protocol.messages import PreviewKind, ResultSummary, TaskFigures
 
 CLOCKS_DIFFER = 0.5  # seconds; what a worker's clock may be ahead of ours
 
@@ -60,11 +60,14 @@ class Ended:
     ended: float
     cpu: float
     peak_rss: int
+    text: str = ""  # of the value's summary
+    preview: str = PreviewKind.ON_REQUEST.value
 
     @classmethod
-    def of(cls, figures: TaskFigures, how: str) -> "Ended":
+    def of(cls, figures: TaskFigures, how: str, summary: ResultSummary) -> "Ended":
         """Those of a run."""
-        return cls(how, figures.started, figures.ended, figures.cpu, figures.peak_rss)
+        kind = summary.unaccompanied().preview.value
+        return cls(how, figures.started, figures.ended, figures.cpu, figures.peak_rss, summary.text, kind)
 
     def encode(self) -> bytes:
         """As bytes, for :meth:`decode`."""
@@ -77,9 +80,15 @@ class Ended:
             ended = cls(**json.loads(data))
             if not isinstance(ended.how, str):
                 raise TypeError(f"how it ended is a {type(ended.how).__name__}")
-            return cls(ended.how, float(ended.started), float(ended.ended), float(ended.cpu), int(ended.peak_rss))
+            PreviewKind(ended.preview)
+            times = float(ended.started), float(ended.ended), float(ended.cpu)
+            return cls(ended.how, *times, int(ended.peak_rss), str(ended.text), ended.preview)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolError(f"the end of a task that cannot be read: {error}") from error
+
+    def summary(self) -> ResultSummary:
+        """Of the value."""
+        return ResultSummary(self.text, PreviewKind(self.preview))
 
     def figures(self) -> TaskFigures:
         """By this machine's clock, if the worker's is evidently another."""

@@ -135,7 +135,7 @@ class _Process(Transport):
                 sys.stdout, sys.stderr = out, err
         self._run = None
         self._state.put_back()  # what cannot be put back stays, for the process is Scaler's
-        ended = Ended.of(figures, finished.end.value)
+        ended = Ended.of(figures, finished.end.value, finished.summary)
         if stays:
             voice.tell(signs.Ended(ended.encode().decode()))
         voice.close()
