@@ -17,15 +17,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import psutil
 
 from ..protocol.installation import is_installed
+from . import orphans
 
 PATIENCE = 0.02  # seconds that what ends by itself gets to do so, rather than end a process that has models loaded
 LOOK_EVERY = 0.002  # seconds
 LONGEST_COMMAND = 60  # characters of a command line that are shown
 KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # in a command line
+
+
+class Left(NamedTuple):
+    """In words: what the next task would meet, and child processes that reach nobody."""
+
+    in_the_way: list[str]
+    aside: list[str]
 
 
 class LeftRunning:
@@ -51,24 +60,29 @@ class LeftRunning:
         threads, family = self._before
         self._threads |= sys._current_frames().keys() - threads
         if self._look_at_family() != family:
-            self._processes |= set(self._holders())
+            self._processes |= {*self._holders(), *orphans.children()}
 
-    def names(self) -> list[str]:
-        """What runs, in words; what cannot be told apart from it by the scheduler is ended."""
+    def find(self) -> Left:
+        """What runs. What is in the way has to end: processes end here, threads with this process."""
         if not count_threads() and self._look_at_family() == self._family:
-            return []
+            return Left([], [])
         end = time.monotonic() + PATIENCE
         while True:
             threads, processes = [*self._running_threads()], self._new_holders()
             if not (threads or processes) or time.monotonic() > end:
                 break
             time.sleep(LOOK_EVERY)
+        self._processes = {pid for pid in self._processes if os.path.exists(f"/proc/{pid}")}
+        orphans.bury(self._processes)
         self._family = self._look_at_family()
-        names = [f"process {pid} ({_command(pid)})" for pid in processes]
-        for pid in processes:  # one that has left our session and our children would outlive this process
+        names = [_in_words(pid) for pid in processes]
+        for pid in processes:  # where orphans are not adopted, one of those would outlive this process
             with suppress(OSError):
                 os.kill(pid, 9)
-        return [*threads, *names]
+        aside = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
+        self._processes.update(aside)  # that is said once
+        words = [_in_words(pid) for pid in aside if not _is_kept_by_a_library(pid)]
+        return Left([*threads, *names], words)
 
     # ------------------------------------------------------------------ threads
 
@@ -104,7 +118,7 @@ class LeftRunning:
         if self._look_at_family() == self._family:
             return []
         found = [pid for pid in self._holders() if pid not in self._processes]
-        return [pid for pid in found if not any(word in _command_line(pid) for word in KEPT_BY_LIBRARIES)]
+        return [pid for pid in found if not _is_kept_by_a_library(pid)]
 
     def _holders(self) -> Iterator[int]:
         """The other processes whose stdout or stderr is ours; where that cannot be known, our children."""
@@ -148,6 +162,14 @@ def _command_line(pid: int) -> bytes:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
+
+
+def _is_kept_by_a_library(pid: int) -> bool:
+    return any(word in _command_line(pid) for word in KEPT_BY_LIBRARIES)
+
+
+def _in_words(pid: int) -> str:
+    return f"process {pid} ({_command(pid)})"
 
 
 def _command(pid: int) -> str:

@@ -7,6 +7,8 @@ import sys
 
 import psutil
 
+MOST_ROUNDS = 1_000  # of looking for what a process has started; a round takes a tenth of a millisecond
+QUIET_ROUNDS = 4  # that find nothing new: one alone can miss what comes while the kernel lists (``proc(5)``)
 FLAGS, PF_EXITING = 5, 0x4  # the kernel's flags of a process in /proc/PID/stat, counted from its state
 
 
@@ -35,10 +37,34 @@ def _children(pid: int) -> list[int]:
     return children
 
 
+def freeze(pid: int) -> list[int]:
+    """Stop a process and all that it started, for the kill that follows; gives the latter.
+
+    What is stopped starts nothing. Who forks and ends while we look is caught in a later round: its child is another's
+    then, ``pid``'s at the latest (:mod:`scaler_notebook.task.orphans`).
+    """
+    _signal(pid, signal.SIGSTOP)
+    found: dict[int, None] = {}
+    quiet = 0
+    for _ in range(MOST_ROUNDS):
+        new = [each for each in descendants(pid) if each not in found]
+        for each in new:
+            _signal(each, signal.SIGSTOP)
+        found.update(dict.fromkeys(new))
+        quiet = 0 if new else quiet + 1
+        if quiet == QUIET_ROUNDS:
+            break
+    return list(found)
+
+
 def kill(pid: int) -> None:
     """SIGKILL, if it is still there."""
+    _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def kill_group(leader: int) -> None:

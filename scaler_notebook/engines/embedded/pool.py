@@ -14,6 +14,7 @@ from typing import Protocol
 from ...protocol.addressing import Sender
 from ...protocol.errors import ProtocolError
 from ...protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
+from ...task import orphans
 from ...task.resource_usage import RSS_UNIT
 from . import family
 from .deaths import Cause, Coroner
@@ -131,6 +132,7 @@ class Pool:
         self._starter = starter
         self._selector = selector
         self._events = events
+        self._left_orphans = False  # may a process that has died have left some?
         self._starting: set[TaskProcess] = set()
         self._processes: dict[int, TaskProcess] = {}
         self._vanishing: list[TaskProcess] = []  # reaped, but something that they started is not gone yet
@@ -246,7 +248,7 @@ class Pool:
             return  # its number may be another's by now
         if not process.killed_for and not family.is_ending(pid):  # its socket closes before its death is seen
             process.killed_for = why
-        descendants = family.descendants(pid)
+        descendants = family.freeze(pid)
         process.lingering += descendants  # a second call may find them orphaned, and no longer its own
         family.kill_group(pid)
         for descendant in descendants:
@@ -275,10 +277,21 @@ class Pool:
                     self._reaped.add(pid)
         if not self._starting:
             self._reaped.clear()
+        self._end_orphans()
         for process in list(self._vanishing):
             if process.gone or time.monotonic() - process.reaped_at > LINGER:
                 self._vanishing.remove(process)
                 self._gone(process)
+
+    def _end_orphans(self) -> None:
+        """What a task leaves is its process's (:mod:`scaler_notebook.task.orphans`); it comes here if that has died."""
+        if not self._left_orphans or self._starting:  # one that is none of ours may be one that starts
+            return
+        self._left_orphans = False
+        for pid in orphans.children():
+            if pid not in self._processes and pid != self._starter.pid:
+                for each in (*family.freeze(pid), pid):
+                    family.kill(each)
 
     @property
     def vanishing(self) -> float | None:
@@ -344,6 +357,7 @@ class Pool:
                 self._processes[message.pid] = process
                 self._failed_starts, self._pause, self._was_ready = 0, 0.0, True
                 self.send(process.pid, Home(self.home))
+                self._end_orphans()
             elif not process.importing or message.pid != process.pid:
                 raise ProtocolError("it claims to be ready, and was not asked")  # a task has found our socket
             process.importing = False
@@ -374,8 +388,8 @@ class Pool:
         process.cause = cause._replace(words=f"{where}{cause.words}")
         process.reaped_at = time.monotonic()
         self._read(process)  # a result that it had written counts
-        # Orphans that it left are in its group, or were seen when it was killed.
         family.kill_group(process.pid)
+        self._left_orphans = True
         if process.gone:
             self._gone(process)
         else:

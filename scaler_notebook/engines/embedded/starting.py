@@ -5,7 +5,6 @@ waited for by it, alive when the fork server dies, and killed by the system when
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -14,10 +13,10 @@ import sys
 import time
 from typing import NamedTuple, Protocol
 
+from ...task.orphans import adopt, prctl
 from . import limits
 
 PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
 ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the scheduler's child
 
 
@@ -34,21 +33,13 @@ class Ends(NamedTuple):
 class Starter(Protocol):
     """One way to start task processes. The caller closes its copies of the descriptors afterwards."""
 
+    pid: int  # of the process that it starts them from; 0 for none but this one
+
     def start(self, ends: Ends) -> None:
         """Start one; it announces itself by ``Ready`` on its socket. OSError if it cannot be started."""
 
     def close(self) -> None:
         """End the starter; the processes that it started stay."""
-
-
-def prctl(option: int, value: int) -> None:
-    """Linux's ``prctl``; OSError where it fails or does not exist."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    call = getattr(libc, "prctl", None)
-    if call is None:
-        raise OSError("no prctl on this platform")
-    if call(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def best_starter(end_of_life: int) -> Starter:
@@ -61,7 +52,7 @@ def best_starter(end_of_life: int) -> Starter:
     """
     if sys.platform == "linux" and os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
         with contextlib.suppress(OSError):
-            prctl(PR_SET_CHILD_SUBREAPER, 1)
+            adopt()
             return ForkServer(end_of_life)
     return Spawn()
 
@@ -158,6 +149,8 @@ def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
     os.dup2(ends.stderr, 2)
     os.close(ends.stdout)
     os.close(ends.stderr)
+    with contextlib.suppress(OSError):
+        adopt()
     limits.set_open_files(open_files)
     os.umask(umask)
     limits.be_first_out_of_memory()
@@ -167,6 +160,8 @@ def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
 
 class Spawn:
     """A new interpreter per task process: slower, and everywhere."""
+
+    pid = 0
 
     def start(self, ends: Ends) -> None:
         call = f"spawned({tuple(ends)!r}, {limits.USERS}, {limits.UMASK})"

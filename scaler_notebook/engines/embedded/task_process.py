@@ -211,12 +211,13 @@ class _Server(Transport):
 
     def _clean_up(self) -> bool:
         """What the task has left must not meet the next one; True if it would, here."""
-        left = self._left_running.names()
-        if left:
-            with suppress(Exception):
-                print(f"left running by the task, and ended with its process: {', '.join(left)}", file=sys.stderr)
+        left = self._left_running.find()
+        for words, found in (("and ended with its process", left.in_the_way), ("and goes on", left.aside)):
+            if found:
+                with suppress(Exception):
+                    print(f"left running by the task, {words}: {', '.join(found)}", file=sys.stderr)
         self._streams.flush()
-        return not self._state.put_back() or bool(left)
+        return not self._state.put_back() or bool(left.in_the_way)
 
     def _guard(
         self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]

@@ -1,0 +1,57 @@
+"""Processes that lose their parent while a task runs: on Linux they become children of the task's process.
+
+So it is known whose a daemon is (``setsid … &``, a double fork): it is found among the descendants of the process that
+runs the task, as long as that lives.
+"""
+
+import ctypes
+import os
+from contextlib import suppress
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option: int, value: int) -> None:
+    """Linux's ``prctl``; OSError where it fails or does not exist."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    call = getattr(libc, "prctl", None)
+    if call is None:
+        raise OSError("no prctl on this platform")
+    if call(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def adopt() -> None:
+    """From now on orphans among this process's descendants become its children (``prctl(2)``, "subreaper").
+
+    Raises
+    ------
+    OSError
+        The system does not offer that.
+    """
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def bury(spare: "set[int]") -> None:
+    """Wait for the children that are dead, but for those in ``spare``: nobody else waits for an orphan."""
+    for pid in children():
+        if pid not in spare and _is_zombie(pid):
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def children() -> list[int]:
+    """Of this process; none where that cannot be known."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(OSError):
+                found += map(int, Path(f"/proc/self/task/{thread}/children").read_text().split())
+    return found
+
+
+def _is_zombie(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] == "Z"
+    return False
