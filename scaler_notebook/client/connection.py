@@ -144,6 +144,11 @@ class Connection:
         return dict(there) if there is not None else None
 
     @property
+    def limits_memory(self) -> bool:
+        """Does the engine enforce a task's ``memory_limit``?"""
+        return self._engine.limits_memory
+
+    @property
     def address(self) -> str:
         """Where the engine is."""
         return self._engine.address

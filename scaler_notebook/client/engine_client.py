@@ -59,6 +59,7 @@ class EngineClient(Connected):
         capabilities: Mapping[str, int] | None = None,
         retry_on: RetryOn | None = None,
         resources: Mapping[str, float] | None = None,
+        memory_limit: float | None = None,
     ) -> ScalerFuture[T]:
         """:meth:`submit` with the call's arguments as two values, and options beside them.
 
@@ -90,11 +91,16 @@ class EngineClient(Connected):
             the running tasks have so announced, and its own, is more than the machine has (or the control group of the
             engine, in a container). What alone is more than that runs when nothing else with a hint does, and nothing
             with a hint overtakes it. Tasks without one neither wait nor count.
+        memory_limit
+            Bytes, e.g. ``2e9``. When the task's process and what that has started have more than that resident, they
+            are killed: this task alone fails, with a :class:`~scaler_notebook.ProcessorDiedError` that says limit and
+            size. It is looked at twenty times a second, so that a task can have more for a moment.
 
         Raises
         ------
         TypeError, ValueError
-            An option is not what it must be; the message says what that is.
+            An option is not what it must be; the message says what that is. Or the engine enforces no ``memory_limit``:
+            a cluster of OpenGRIS Scaler, threads.
         TaskSerializationError
             The function, an argument or a class in ``retry_on`` cannot be pickled; the message names which.
         CapabilityError
@@ -111,6 +117,7 @@ class EngineClient(Connected):
             capabilities=capabilities,
             retry_on=retry_on,
             resources=resources,
+            memory_limit=memory_limit,
         )
         return self._submit(fn, args, kwargs, options)
 
@@ -267,6 +274,10 @@ class EngineClient(Connected):
         there = self.capabilities if options.capabilities else None
         if there is not None:  # where the engine does not tell, a task that nobody can run waits
             check(options.capabilities, there)
+        if options.memory_limit and not self._running_session().limits_memory:
+            raise ValueError(
+                f"the engine of {options.name} does not enforce a memory_limit: leave it out, and limit its workers"
+            )
 
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
         return ScalerFuture(session.new_id(), options.name, session, self.policy)

@@ -74,6 +74,7 @@ def task_options(
     capabilities: Mapping[str, int] | None = None,
     retry_on: RetryOn | None = None,
     resources: Mapping[str, float] | None = None,
+    memory_limit: float | None = None,
 ) -> TaskOptions:
     """What goes to the engine.
 
@@ -100,7 +101,8 @@ def task_options(
     errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
     text = call if name is None else _checked_name(name)
     memory = _checked_memory(resources)
-    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory)
+    limit = 0 if memory_limit is None else _checked_bytes("memory_limit", memory_limit)
+    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit)
 
 
 def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
@@ -163,14 +165,15 @@ def _checked_memory(resources: Mapping[str, float] | None) -> int:
                 "the executor's n_workers; anything else that tasks share is a capability, e.g. "
                 "capabilities={'gpu': 1}"
             )
-    if "memory" not in resources:
-        return 0
-    amount = resources["memory"]
+    return _checked_bytes("memory", resources["memory"]) if "memory" in resources else 0
+
+
+def _checked_bytes(option: str, amount: float) -> int:
     whole = int(amount) if isinstance(amount, float) and amount.is_integer() else amount  # 2e9
-    memory = _integer("memory, in bytes,", whole)  # type: ignore[arg-type]
-    if not 1 <= memory <= MAX_BYTES:
-        raise ValueError(f"memory is in bytes, at least 1 and at most 2**63 - 1, not {_shown(amount)}")
-    return memory
+    size = _integer(f"{option}, in bytes,", whole)  # type: ignore[arg-type]
+    if not 1 <= size <= MAX_BYTES:
+        raise ValueError(f"{option} is in bytes, at least 1 and at most 2**63 - 1, not {_shown(amount)}")
+    return size
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

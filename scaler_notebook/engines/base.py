@@ -60,5 +60,9 @@ class Engine(Protocol):
         """How many tasks run at the same time; 0 if it does not tell."""
 
     @property
+    def limits_memory(self) -> bool:
+        """Does it enforce a task's ``memory_limit``?"""
+
+    @property
     def capabilities(self) -> Mapping[str, int] | None:
         """What tasks may need, once it is started: how much of each there is in all; None if it does not tell."""

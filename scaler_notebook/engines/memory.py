@@ -152,6 +152,7 @@ class MemoryEngine:
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         self.slots = slots
         self.capabilities = capabilities or {}
+        self.limits_memory = False
         self.address = "memory"
         self.sent = Sent()
         self.used = False  # a client has connected; an engine serves one

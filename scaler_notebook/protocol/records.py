@@ -106,6 +106,8 @@ class TaskOptions:
         Is it tried again when its process has died?
     memory
         Bytes that it says it will take, and 0 if it says nothing: tasks that would not fit run one after the other.
+    memory_limit
+        Bytes; when it has more, its process is killed. 0: there is no limit.
     """
 
     name: str = ""
@@ -116,6 +118,7 @@ class TaskOptions:
     retry_on: bytes = b""
     retry_deaths: bool = True
     memory: int = 0
+    memory_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

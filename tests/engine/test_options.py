@@ -7,6 +7,9 @@ import inspect
 import math
 import os
 import pickle
+import re
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -113,6 +116,8 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
         TypeError,
         "memory, in bytes, is an integer, not '2",
     ),
+    "a limit in words": ((gives,), {"memory_limit": "2GB"}, TypeError, "memory_limit, in bytes, is an integer"),
+    "no limit": ((gives,), {"memory_limit": 0}, ValueError, "memory_limit is in bytes, at least 1 .* not 0"),
     "half a byte": ((gives,), {"resources": {"memory": 0.5}}, TypeError, "memory, in bytes, is an integer, not 0.5"),
     "no memory": ((gives,), {"resources": {"memory": 0}}, ValueError, "memory is in bytes, at least 1 .* not 0"),
     "endless memory": ((gives,), {"resources": {"memory": math.inf}}, TypeError, "memory, in bytes, is an integer"),
@@ -672,3 +677,34 @@ def test_a_client_that_asks_for_the_impossible_all_the_same_is_told(
 def test_an_executors_capabilities_are_amounts(options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         NotebookExecutor(**options)
+
+
+def takes(size: int, in_child: bool = False) -> int:
+    if in_child:
+        code = f"import time; held = bytearray({size}); print(len(held), flush=True); time.sleep(60)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+    held = bytearray(size)
+    signal.pause() if size > 200_000_000 else None
+    return len(held)
+
+
+@pytest.mark.parametrize("in_child", [False, True], ids=["itself", "a child"])
+def test_a_task_over_its_memory_limit_is_stopped_alone_and_says_so(executor: NotebookExecutor, in_child: bool) -> None:
+    def waits() -> str:
+        signal.pause()
+        return "never"
+
+    other = executor.submit(waits)
+    over = executor.submit_verbose(takes, (400_000_000, in_child), memory_limit=3e8)
+    error = over.exception(SAFETY)
+    assert isinstance(error, ProcessorDiedError)
+    assert error.out_of_memory
+    assert re.search(r"it had (3|4|5)\d\d MB of memory, and its memory_limit is 300 MB\. Have it hold less", str(error))
+    assert executor.submit_verbose(takes, (100_000_000,), memory_limit=1e9).result(SAFETY) == 100_000_000
+    assert not other.done()
+    other.cancel(SAFETY)
+
+
+def test_where_no_limit_is_enforced_it_is_refused() -> None:
+    with memory_executor() as ex, pytest.raises(ValueError, match="does not enforce a memory_limit"):
+        ex.submit_verbose(gives, (), memory_limit=1e9)

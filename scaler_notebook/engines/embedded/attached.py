@@ -50,6 +50,7 @@ class AttachedEngine(SchedulerConnection):
         self.address = checked(address)
         self.slots = 0
         self.capabilities: dict[str, int] = {}
+        self.limits_memory = True
         self._connection: Connection | None = None
         self._watch: ProcessWatch | None = None
 

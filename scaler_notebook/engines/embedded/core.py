@@ -277,6 +277,11 @@ class Core(Nesting):
         return list(self._held)
 
     @property
+    def limited(self) -> list[tuple[int, int]]:
+        """The processes that hold a task with a limit of memory, each with that limit in bytes."""
+        return [(process, limit) for process, held in self._held.items() if (limit := held.task.options.memory_limit)]
+
+    @property
     def fresh(self) -> list[int]:
         """The processes that wait for their first task."""
         return [process for process in self._idle if not self._runs[process]]

@@ -45,7 +45,7 @@ class Coroner:
         self._group = group if group is not None else MemoryGroup()
         self._kills = self._group.kills
 
-    def cause(self, status: int, peak: int = 0, why: str = "") -> Cause:
+    def cause(self, status: int, peak: int = 0, why: str = "", for_memory: bool = False) -> Cause:
         """Of a process that was waited for.
 
         Parameters
@@ -56,13 +56,15 @@ class Coroner:
             Bytes: the most resident memory that it had.
         why
             We have killed it ourselves, and this is why.
+        for_memory
+            It was because it had too much of that.
         """
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             words = f"it ended by itself with exit status {code} (os._exit, or a library that exits)"
             return Cause(words, Death(exit_code=code), peak)
         words, out_of_memory = self._killed(-code, peak, why)
-        return Cause(words, Death(signal=-code, out_of_memory=out_of_memory), peak)
+        return Cause(words, Death(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
 
     def _killed(self, number: int, peak: int, why: str) -> tuple[str, bool]:
         if number != signal.SIGKILL:
@@ -92,6 +94,14 @@ class Coroner:
                 True,
             )
         return "it was killed by SIGKILL, from outside; memory was not short, as far as can be seen", False
+
+
+def over_limit(size: int, limit: int) -> str:
+    """Why a task is killed that has more than its limit of memory; both in bytes."""
+    return (
+        f"it had {_size(size)} of memory, and its memory_limit is {_size(limit)}. Have it hold less at a time, or give "
+        "it a higher limit"
+    )
 
 
 def _new(before: Kills | None, now: Kills | None) -> Kills | None:

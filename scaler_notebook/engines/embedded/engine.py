@@ -266,6 +266,7 @@ class EmbeddedEngine(SchedulerConnection):
         super().__init__()
         self.slots = slots
         self.capabilities = capabilities
+        self.limits_memory = True
         self.scheduler = SchedulerProcess(slots, capabilities, max_runs=max_runs)
 
     @property

@@ -57,6 +57,17 @@ def freeze(pid: int) -> list[int]:
     return list(found)
 
 
+def resident(pid: int) -> int:
+    """Bytes of memory that a process and all that it started have in use; what they share counts in each."""
+    return sum(map(_resident, (pid, *descendants(pid))))
+
+
+def _resident(pid: int) -> int:
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
+
+
 def kill(pid: int) -> None:
     """SIGKILL, if it is still there."""
     _signal(pid, signal.SIGKILL)

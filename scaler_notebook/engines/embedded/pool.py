@@ -89,6 +89,7 @@ class TaskProcess:
             self.seq = 0  # of its last run
             self.cause: Cause | None = None  # it died, set once reaped
             self.killed_for = ""  # why we killed it ourselves
+            self.out_of_memory = False  # it was for that
             self.lingering: list[int] = []  # descendants that were killed with it
             self.others: list[TaskProcess] = []  # that ran what its task had submitted, and were killed with it
             self.reaped_at = 0.0
@@ -240,14 +241,22 @@ class Pool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
 
-    def kill(self, pid: int, others: Sequence[int] = (), why: str = "it was to be stopped") -> None:
-        """Kill a process and all that it started; when they and ``others`` are gone, it has died."""
+    def kill(
+        self, pid: int, others: Sequence[int] = (), why: str = "it was to be stopped", out_of_memory: bool = False
+    ) -> None:
+        """Kill a process and all that it started; when they and ``others`` are gone, it has died.
+
+        Parameters
+        ----------
+        why, out_of_memory
+            What is said of it, unless it was dying already.
+        """
         process = self._processes[pid]
         process.others += [self._processes[other] for other in others if other in self._processes]
         if process.cause is not None:
             return  # its number may be another's by now
         if not process.killed_for and not family.is_ending(pid):  # its socket closes before its death is seen
-            process.killed_for = why
+            process.killed_for, process.out_of_memory = why, out_of_memory
         descendants = family.freeze(pid)
         process.lingering += descendants  # a second call may find them orphaned, and no longer its own
         family.kill_group(pid)
@@ -383,7 +392,7 @@ class Pool:
         self.fill()
 
     def _died(self, process: TaskProcess, status: int, peak: int) -> None:
-        cause = self._coroner.cause(status, peak, process.killed_for)
+        cause = self._coroner.cause(status, peak, process.killed_for, process.out_of_memory)
         where = "in the initializer: " if process.page.preparing else ""
         process.cause = cause._replace(words=f"{where}{cause.words}")
         process.reaped_at = time.monotonic()

@@ -23,7 +23,7 @@ from ...protocol.capabilities import as_tuple
 from ...protocol.errors import EngineError
 from ...protocol.messages import ClientContext, EngineHello, EngineMessage, Payload, Task, TaskProgress
 from ...task.task_end import TaskEnd
-from . import family, limits
+from . import deaths, family, limits
 from .cgroups import available_memory
 from .core import Core
 from .deaths import Cause
@@ -252,6 +252,9 @@ class Scheduler:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + OUTPUT_INTERVAL
+            for pid, limit in self._core.limited:
+                if (size := family.resident(pid)) > limit:
+                    self._pool.kill(pid, why=deaths.over_limit(size, limit), out_of_memory=True)
             for pid in self._core.running:
                 if self._core.is_announced(pid):  # a task that says something is known to run
                     self._forward_output(pid)

@@ -59,6 +59,7 @@ class ScalerEngine:
     """
 
     slots = 0
+    limits_memory = False
     capabilities: Mapping[str, int] | None = None
 
     def __init__(self, address: str, heartbeat: float = 1.0, silence: float = 60.0, storage: str | None = None) -> None:
