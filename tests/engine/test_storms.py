@@ -240,7 +240,7 @@ class Storm:
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.timeout(300))], ids=lambda s: f"{s} s")
+@pytest.mark.parametrize("seconds", [3, pytest.param(600, marks=pytest.mark.timeout(1200))], ids=lambda s: f"{s} s")
 def test_a_storm_of_cancels_deaths_and_freezes(seconds: float, tmp_path: Path) -> None:
     path = tmp_path / "trace"
     with seeded() as rng, engine(4, 0.1) as executor:

@@ -28,6 +28,7 @@ from .cgroups import available_memory
 from .core import Core
 from .deaths import Cause
 from .inner import Ended, Input, Previewed, Taken
+from .often_said import OftenSaid
 from .places import remove
 from .pool import CannotStart, Pool
 from .segments import duplicated, free, reopened
@@ -282,6 +283,8 @@ def main(config: Config) -> None:
     os.umask(0o077)
     limits.set_open_files()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    for handler in logging.root.handlers:
+        handler.addFilter(OftenSaid())
     status = 1
     try:
         _begin_with_default_signals()

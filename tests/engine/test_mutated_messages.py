@@ -1,0 +1,252 @@
+"""Whatever arrives, at a scheduler or at a client: everybody else's tasks end right."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from mutations import Mutator
+from raw_peers import Bystander, a_task, scheduler_of
+from waits import SAFETY
+
+from scaler_notebook import Client, LocalCluster, NotebookExecutor
+from scaler_notebook.client.session import Session
+from scaler_notebook.engines.embedded.connection_file import find
+from scaler_notebook.engines.embedded.engine import SchedulerConnection
+from scaler_notebook.engines.embedded.transport import Keys, connect
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.messages import (
+    BuffersReceived,
+    ClientContext,
+    ClientDisconnect,
+    ClientHello,
+    ClientMessage,
+    ClientWithdraw,
+    DisplayKind,
+    EngineMessage,
+    EngineStatus,
+    EngineStatusRequest,
+    LogStream,
+    ObjectCreate,
+    ObjectDelete,
+    Payload,
+    ResultSummary,
+    SegmentRef,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskDisplay,
+    TaskLog,
+    TaskPreview,
+    TaskProgress,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+    TaskWaits,
+)
+from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+
+CHUNK = 250  # messages between two looks at whether everything still goes
+
+FEW_AND_MANY = [
+    pytest.param(2_000, id="few"),
+    pytest.param(1_000_000, id="a million", marks=[pytest.mark.matrix, pytest.mark.timeout(1800)]),
+]
+
+
+def said_to_schedulers(bystander: str) -> list[ClientMessage]:
+    memory = SegmentRef(os.getpid(), 1, 100)
+    return [
+        a_task("mine", abs, -1),
+        a_task(bystander, abs, -1),
+        TaskCancel("mine", True),
+        TaskCancel(bystander, True, 0.1),
+        TaskWaits(bystander, True),
+        ObjectCreate("object", payloads.dump([1, 2, 3])),
+        ObjectCreate("in memory", Payload(b"\x80\x05N.", (memory,))),
+        ObjectDelete(("object", bystander)),
+        ClientContext("/tmp", ("/tmp",), ("A=b",), "{}"),
+        BuffersReceived((3, 4, 5, 17)),
+        ClientHello(os.getpid(), os.getpid(), 1),
+        EngineStatusRequest(),
+        ClientWithdraw(),
+    ]
+
+
+class Flood:
+    """A stranger who sends mutated messages, and now and then comes back as another."""
+
+    def __init__(self, address: str, keys: Keys | None, bystander: str) -> None:
+        self._address, self._keys = address, keys
+        self._seeds = said_to_schedulers(bystander)
+        self._seed = random.SystemRandom().randrange(1 << 32)
+        print(f"seed {self._seed}")
+        self._mutator, self._rng = Mutator(self._seed), random.Random(self._seed)
+
+    def send(self, number: int) -> None:
+        """So many, of one stranger."""
+        context = zmq.Context()
+        socket = context.socket(zmq.DEALER)
+        socket.linger, socket.rcvtimeo = 0, int(SAFETY * 1000)
+        try:
+            connect(socket, self._address, self._keys)
+            for _ in range(number):
+                messages = self._rng.choices(self._seeds, k=self._rng.choice([1, 1, 1, 2, 4]))
+                socket.send_multipart(self._mutator.mutated(CLIENT_CODEC.encode(messages)))
+            hello, cancel = ClientHello(os.getpid()), TaskCancel("nobody's", True)
+            socket.send_multipart(CLIENT_CODEC.encode([hello, cancel]))
+            while True:
+                heard = ENGINE_CODEC.decode(socket.recv_multipart())
+                if any(isinstance(each, TaskCancelConfirm) and each.task_id == "nobody's" for each in heard):
+                    break
+            socket.send_multipart(CLIENT_CODEC.encode([ClientDisconnect("")]))
+        finally:
+            socket.close(linger=1000)
+            context.term()
+
+
+@pytest.mark.parametrize("number", FEW_AND_MANY)
+def test_a_scheduler_that_hears_anything(number: int, tmp_path: Path) -> None:
+    with NotebookExecutor(n_workers=2) as executor:
+        executor.start()
+        bystander = Bystander(executor, tmp_path)
+        flood = Flood(scheduler_of(executor).address, None, bystander.running.task_id)
+        for done in range(0, number, CHUNK):
+            flood.send(CHUNK)
+            assert executor.submit(divmod, done, 7).result(SAFETY) == divmod(done, 7)
+        directory = scheduler_of(executor)._directory
+        assert directory is not None
+        assert (directory / "log").stat().st_size < 50_000_000
+        bystander.check()
+
+
+@pytest.mark.parametrize("number", FEW_AND_MANY)
+def test_a_cluster_that_hears_anything_from_who_has_its_keys(number: int, tmp_path: Path) -> None:
+    with LocalCluster(n_workers=2, address="tcp://127.0.0.1:0") as cluster, Client(cluster.get_address()) as client:
+        found = find(cluster.get_address())
+        assert found is not None
+        assert found.keys is not None
+        flood = Flood(found.endpoint, found.keys, client.submit(abs, -1).task_id)
+        for done in range(0, number // 2, CHUNK):
+            flood.send(CHUNK)
+            assert client.submit(divmod, done, 7).result(SAFETY) == divmod(done, 7)
+
+
+# ---------------------------------------------------------------- at a client
+
+
+class FakeScheduler(SchedulerConnection):
+    """A client's connection to a test that says what a scheduler might."""
+
+    slots, capabilities, limits_memory, address = 2, {}, True, "fake"  # type: ignore[var-annotated]
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = f"ipc://{path}"
+        self._context_of_test = zmq.Context()
+        self.socket = self._context_of_test.socket(zmq.ROUTER)
+        self.socket.linger, self.socket.rcvtimeo = 0, int(SAFETY * 1000)
+        self.socket.bind(self._path)
+        self._life = os.pipe()
+
+    def start(self) -> None:
+        """It is there."""
+
+    def join(self, timeout: float) -> bool:
+        return True
+
+    def _endpoint(self) -> tuple[str, Keys | None]:
+        return self._path, None
+
+    def _end_of_life(self) -> int:
+        return self._life[0]
+
+    def _lost_words(self) -> str:
+        return "it is gone"
+
+    def end(self) -> None:
+        self.socket.close()
+        self._context_of_test.term()
+        for descriptor in self._life:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def connected(path: Path) -> Iterator[tuple[Session, FakeScheduler]]:
+    engine = FakeScheduler(path)
+    session = Session(engine, lambda: None)
+    session.open()
+    try:
+        yield session, engine
+    finally:
+        session.close()
+        engine.end()
+
+
+def said_to_clients(task_id: str) -> list[EngineMessage]:
+    plain = Payload(b"{}")
+    return [
+        TaskStarted(task_id, "1", time.time()),
+        TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCELED, True),
+        TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCEL_FAILED, False),
+        TaskResult(task_id, TaskResultType.SUCCESS, payloads.dump(1), summary=ResultSummary("1")),
+        TaskResult(task_id, TaskResultType.SUCCESS, Payload(b"N.", (SegmentRef(os.getpid(), 1, 10),))),
+        TaskResult(task_id, TaskResultType.FAILED, Payload(b"no pickle")),
+        TaskResult(task_id, TaskResultType.MISSING_OBJECTS, Payload(b"x")),
+        TaskLog(task_id, LogStream.STDOUT, "text"),
+        TaskProgress(task_id, 1.0, 2.0, "note"),
+        TaskDisplay(task_id, plain, plain, DisplayKind.UPDATE, "id"),
+        TaskPreview(task_id, plain),
+        EngineStatus(2, 0, (1,), ("t",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(2_000, id="few"), pytest.param(200_000, id="many", marks=pytest.mark.matrix)]
+)
+def test_a_client_that_hears_anything(number: int, tmp_path: Path, executor: NotebookExecutor) -> None:
+    """What is a batch: each future ends or goes on, its queries answer, and the thread that listens lives."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    mutator, rng = Mutator(seed), random.Random(seed)
+    with connected(tmp_path / "socket") as (session, engine):
+        client, futures = b"", []
+        for begun in range(0, number, CHUNK):
+            future = submitted(session)
+            futures.append(future)
+            assert session.alive, f"lost before the chunk from {begun} on: {futures[-1].exception(0)!r}"
+            client = engine.socket.recv_multipart()[0]
+            seeds = said_to_clients(future.task_id)
+            for _ in range(CHUNK):
+                batch = ENGINE_CODEC.encode(rng.choices(seeds, k=rng.choice([1, 1, 2, 4])))
+                engine.socket.send_multipart([client, *mutator.mutated(batch, whole=True)])
+            engine.socket.send_multipart(
+                [client, *ENGINE_CODEC.encode([TaskLog(future.task_id, LogStream.STDERR, "")])]
+            )
+            assert session.alive, f"lost in the chunk from {begun} on"
+            for each in (future.state, future.logs, future.displays, future.progress, repr(future), future.summary):
+                assert each is not None or future.progress is None
+        last = submitted(session)
+        engine.socket.send_multipart(
+            [client, *ENGINE_CODEC.encode([TaskResult(last.task_id, TaskResultType.SUCCESS, payloads.dump("right"))])]
+        )
+        assert last.result(SAFETY) == "right"
+    assert all(future.done() for future in futures)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def submitted(session: Session) -> Any:
+    from scaler_notebook.client.future import ScalerFuture
+    from scaler_notebook.client.pickling import pickle_call
+    from scaler_notebook.protocol.messages import TaskOptions
+
+    future: ScalerFuture[Any] = ScalerFuture(session.new_id(), "abs(-1)", session)
+    session.submit([(future, session.task(future, pickle_call(abs, (-1,), {}), TaskOptions("abs(-1)")))])
+    return future
