@@ -27,6 +27,7 @@ from waits import SAFETY
 from scaler_notebook import CancelReason, NotebookExecutor, ProcessorDiedError, ScalerFuture, TaskState, wait
 from scaler_notebook.protocol.states import Event
 
+ROUNDS = 3  # what comes by chance may need a second one
 WORTH = {"stopped", "never started", "discarded", "finished", "timed out"}
 
 
@@ -194,5 +195,8 @@ def test_the_real_engine_holds_the_contract(tmp_path: Path, monkeypatch: pytest.
     SEEN.clear()
     with NotebookExecutor(n_workers=2, grace=0.1) as executor:
         machine = type("Real", (RealContract,), {"executor": executor, "directory": tmp_path, "wire": wire})
-        run_state_machine_as_test(machine, settings=once)
+        for _ in range(ROUNDS):
+            run_state_machine_as_test(machine, settings=once)
+            if SEEN.keys() >= WORTH:
+                break
     assert SEEN.keys() >= WORTH
