@@ -59,8 +59,8 @@ class Agent:
         self._flushes = 0  # how often the mailbox has been emptied
         self._rung_at = -1  # what that was when the loop was last woken to empty it
         self._is_forgotten = False
-        # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
-        self._loop = asyncio.SelectorEventLoop()
+        self._loop: asyncio.SelectorEventLoop | None = None  # made on its own thread: no interrupt finds it half made
+        self._is_stopped = False
         # Not an event: an interrupt of who waits for one can leave that locked, and this thread waiting to set it.
         self._connected: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = AgentThread(target=self._run, name="scaler_notebook agent", daemon=True)
@@ -96,21 +96,26 @@ class Agent:
         """
         flushes = self._flushes
         if self._rung_at != flushes and not self._is_forgotten:
-            with contextlib.suppress(RuntimeError):  # stopped: whoever stopped it has settled the futures
-                self._loop.call_soon_threadsafe(self._flush)
+            self._call(self._flush)  # the loop begins with that
             self._rung_at = flushes
+
+    def _call(self, act: Callable[[], object]) -> None:
+        """Have the loop call something soon; nothing happens where there is none yet, or none any more."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # stopped: whoever stopped it has settled the futures
+                self._loop.call_soon_threadsafe(act)
 
     def call_at(self, when: float, act: Callable[[], object]) -> asyncio.TimerHandle:
         """Have ``act`` called at ``when``, in monotonic seconds, unless the agent is stopped; on its thread alone."""
+        assert self._loop is not None
         return self._loop.call_at(when, act)
 
     def stop(self) -> None:
         """Disconnect and end the thread. Idempotent; returns when the thread has ended, unless called on it."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._is_stopped = True
+        self._call(self._end)
         if self._thread.ident is None:  # it never came to that
             self._engine.close()
-            self._loop.close()
         elif threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -147,21 +152,29 @@ class Agent:
                     self._unsendable(message, error)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._engine.connect(self._loop, self._receive, self._engine_lost)
+            # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
+            self._loop = loop = asyncio.SelectorEventLoop()
+            asyncio.set_event_loop(loop)
+            self._engine.connect(loop, self._receive, self._engine_lost)
         except BaseException as error:
             self._engine.close()
-            self._loop.close()
+            if self._loop is not None:
+                self._loop.close()
             self._connected.put(error)
             return
         self._connected.put(None)
         try:
-            self._loop.run_forever()
+            loop.call_soon(self._end if self._is_stopped else self._flush)
+            loop.run_forever()
             self._flush()
         finally:
             self._engine.close()
-            self._loop.close()
+            loop.close()
+
+    def _end(self) -> None:
+        assert self._loop is not None
+        self._loop.stop()
 
     def _receive(self, messages: Sequence[EngineMessage]) -> None:
         try:
@@ -170,5 +183,5 @@ class Agent:
             log.exception("a batch of messages could not be handled")
 
     def _engine_lost(self, error: BaseException) -> None:
-        self._loop.stop()
+        self._end()
         self._lost(error)

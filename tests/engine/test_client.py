@@ -186,7 +186,7 @@ def test_a_stopped_scheduler_counts_as_lost_after_timeout_seconds(cluster: Local
 def test_time_in_which_nobody_listened_is_no_silence_of_the_engine(cluster: LocalCluster) -> None:
     with Client(cluster.get_address(), timeout_seconds=2) as client:
         agent = client._running_session()._agent
-        agent._loop.call_soon_threadsafe(time.sleep, 2.5)
+        agent._call(lambda: time.sleep(2.5))
         assert client.submit(double, 4).result(SAFETY) == 8
 
 
