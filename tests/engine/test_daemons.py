@@ -100,7 +100,7 @@ def until_held(pipe: Pipe, held: bool = True) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("force", [True, False], ids=["force", "ask"])
+@pytest.mark.parametrize("force", [True, pytest.param(False, marks=pytest.mark.matrix)], ids=["force", "ask"])
 @pytest.mark.parametrize("daemon", DAEMONS)
 def test_a_confirmed_cancel_leaves_no_daemon_and_touches_no_other(
     executor: NotebookExecutor, pipes: list[Pipe], daemon: Callable[[str], None], force: bool
@@ -117,7 +117,14 @@ def test_a_confirmed_cancel_leaves_no_daemon_and_touches_no_other(
     assert not second.is_held()
 
 
-@pytest.mark.parametrize("daemon", DAEMONS)
+@pytest.mark.parametrize(
+    "daemon",
+    [
+        pytest.param(by_setsid, marks=pytest.mark.matrix),
+        by_a_double_fork,
+        pytest.param(by_a_chain, marks=pytest.mark.matrix),
+    ],
+)
 def test_the_death_of_a_process_takes_its_daemons_along(
     executor: NotebookExecutor, pipes: list[Pipe], daemon: Callable[[str], None]
 ) -> None:

@@ -74,7 +74,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
 # a call has given, and that nobody has stored yet, is lost.
 NOT_AT_EACH_OPCODE = ("cancel", "request_cancel", "cancel_all", "clear", "submit of an array", "send_object")
 OFTEN = {
-    "opcode": ("submit", "submit with an input that has ended"),
+    "opcode": ("submit",),
     "line": ("submit in new surroundings", "get", "request_cancel"),
 }
 

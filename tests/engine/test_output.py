@@ -24,8 +24,9 @@ from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError, ScalerFuture
 from scaler_notebook.client.output import Display, Output
-from scaler_notebook.engines.embedded import output
-from scaler_notebook.engines.embedded.output import HEAD, KINDS, READ, RECORD, TAIL, RecordKind, TaskOutput, TextFile
+from scaler_notebook.engines.embedded import output, pipes
+from scaler_notebook.engines.embedded.output import KINDS, RECORD, RecordKind, TaskOutput
+from scaler_notebook.engines.embedded.pipes import HEAD, TAIL, OutputPipe, mark
 from scaler_notebook.protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
 from scaler_notebook.task import display_buffer
 from scaler_notebook.task.displays import publish
@@ -36,63 +37,103 @@ OUT, ERR = LogStream
 
 
 @pytest.fixture
-def file() -> Iterator[TextFile]:
-    opened = TextFile()
+def pipe() -> Iterator[OutputPipe]:
+    opened = OutputPipe()
     yield opened
     opened.close()
 
 
-@given(st.text(max_size=30), st.lists(st.integers(0, 120), max_size=8))
-def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int]) -> None:
-    data, file = text.encode(), TextFile()
+def read(pipe: OutputPipe) -> str:
+    """What has come, as a look has it."""
+    pipe.read()
+    return pipe.rest()
+
+
+def fill(pipe: OutputPipe, data: bytes) -> str:
+    """Write more than a pipe holds; gives what looks had meanwhile."""
+    seen = ""
+    for start in range(0, len(data), 4096):
+        os.write(pipe.theirs, data[start : start + 4096])
+        if not start % (16 * 4096):
+            seen += read(pipe)
+    return seen + read(pipe)
+
+
+@given(st.text(max_size=30), st.lists(st.integers(0, 120), max_size=8), st.booleans())
+def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int], with_marks: bool) -> None:
+    data, pipe = text.encode(), OutputPipe()
     try:
         places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
         parts = []
-        for start, end in itertools.pairwise(places):
-            os.write(file.fd, data[start:end])
-            parts.append(file.text(file.size))
+        for number, (start, end) in enumerate(itertools.pairwise(places)):
+            os.write(pipe.theirs, data[start:end])
+            if with_marks:
+                os.write(pipe.theirs, mark(number))
+                pipe.read()
+                parts.append(pipe.before(number))
+            else:
+                parts.append(read(pipe))
             assert "".join(parts) == data[:end].decode(errors="ignore")
-        assert file.text(file.size) == ""
+        assert read(pipe) == ""
     finally:
-        file.close()
+        pipe.close()
 
 
-def test_a_character_across_two_reads_is_whole(file: TextFile) -> None:
-    text = "x" + "€" * READ
-    os.write(file.fd, text.encode())
-    assert file.text(file.size) == text
+def test_a_character_across_two_reads_is_whole(pipe: OutputPipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "READ", 1000)
+    text = "x" + "€" * 5000
+    os.write(pipe.theirs, text.encode())
+    assert read(pipe) == text
 
 
-def test_what_is_no_utf8_is_replaced(file: TextFile) -> None:
-    os.write(file.fd, b"a\xffb")
-    assert file.text(file.size) == "a�b"
+@pytest.mark.parametrize("size", range(1, 60))
+def test_a_mark_across_two_reads_is_a_mark(pipe: OutputPipe, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "READ", size)
+    os.write(pipe.theirs, b"before" + mark(7) + b"between" + mark(8) + b"after\x1b_sc")
+    pipe.read()
+    assert [pipe.before(7), pipe.before(8), pipe.rest()] == ["before", "between", "after\x1b_sc"]
 
 
-def test_all_writers_append(file: TextFile) -> None:
-    os.write(file.fd, b"1")
-    subprocess.run(["/bin/sh", "-c", "printf 2"], stdout=file.fd, check=True, timeout=10)
-    os.write(file.fd, b"3")
-    assert file.text(file.size) == "123"
+def test_a_mark_that_nobody_tells_of_holds_text_back_for_one_look(pipe: OutputPipe) -> None:
+    os.write(pipe.theirs, b"a" + mark(1) + b"b" + mark(2) + b"c")
+    assert [read(pipe), read(pipe)] == ["a", "bc"]
+    os.write(pipe.theirs, b"d" + mark(3) + b"e" + mark(4) + b"f")
+    pipe.read()
+    assert [pipe.before(4), pipe.rest()] == ["de", "f"], "one that is told of passes those before it"
+    os.write(pipe.theirs, b"g" + mark(5) + b"h")
+    pipe.read()
+    assert [pipe.before(99), pipe.end()] == ["g", "h"], "where a mark was not written, the next one counts"
 
 
-def test_starting_over_forgets_what_was_not_read_and_half_a_character(file: TextFile) -> None:
-    os.write(file.fd, "old €".encode()[:-1])
-    assert file.text(file.size) == "old "
-    os.write(file.fd, b"unread")
-    file.start_over()
-    assert file.size == 0
-    os.write(file.fd, "€new".encode())
-    assert file.text(file.size) == "€new"
-    file.start_over()
-    os.write(file.fd, b"never looked at")
-    file.start_over()
-    assert file.text(file.size) == ""
+def test_what_is_no_utf8_is_replaced(pipe: OutputPipe) -> None:
+    os.write(pipe.theirs, b"a\xffb")
+    assert read(pipe) == "a�b"
+
+
+def test_all_writers_append(pipe: OutputPipe) -> None:
+    os.write(pipe.theirs, b"1")
+    subprocess.run(["/bin/sh", "-c", "printf 2; printf 3 >/dev/stdout"], stdout=pipe.theirs, check=True, timeout=10)
+    os.write(pipe.theirs, b"4")
+    assert read(pipe) == "1234"
+
+
+def test_starting_over_forgets_what_was_not_read_and_half_a_character(pipe: OutputPipe) -> None:
+    os.write(pipe.theirs, "old €".encode()[:-1])
+    assert read(pipe) == "old "
+    os.write(pipe.theirs, b"unread" + mark(1))
+    pipe.start_over()
+    os.write(pipe.theirs, "€new".encode())
+    assert read(pipe) == "€new"
+    pipe.start_over()
+    os.write(pipe.theirs, b"never looked at")
+    pipe.start_over()
+    assert read(pipe) == ""
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "HEAD", 8)
-    monkeypatch.setattr(output, "TAIL", 6)
+    monkeypatch.setattr(pipes, "HEAD", 8)
+    monkeypatch.setattr(pipes, "TAIL", 6)
 
 
 @pytest.mark.usefixtures("small")
@@ -110,25 +151,26 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         ("12345678€€yz€", "12345678\n[… 1 KB of output dropped …]\nyz€"),
     ],
 )
-def test_a_flood_keeps_its_head_and_its_tail(file: TextFile, written: str, kept: str, looks: bool) -> None:
+def test_a_flood_keeps_its_head_and_its_tail(pipe: OutputPipe, written: str, kept: str, looks: bool) -> None:
     text = ""
     for byte in written.encode():
-        os.write(file.fd, bytes([byte]))
-        text += file.text(file.size) if looks else ""
-    text += file.text(file.size)
+        os.write(pipe.theirs, bytes([byte]))
+        text += read(pipe) if looks else ""
+    text += read(pipe)
     assert len(text.encode()) <= 8
-    assert text + file.rest(file.size) == kept
-    file.start_over()
-    os.write(file.fd, b"next task")
-    assert file.text(file.size) + file.rest(file.size) == "next task"
+    assert text + pipe.end() == kept
+    pipe.start_over()
+    os.write(pipe.theirs, b"next task")
+    assert read(pipe) + pipe.end() == "next task"
 
 
-def test_what_was_read_or_will_be_dropped_is_freed(file: TextFile) -> None:
-    for size in (HEAD // 2, HEAD, HEAD + TAIL // 2, HEAD + TAIL, HEAD + 10 * TAIL):
-        os.write(file.fd, b"x" * (size - file.size))
-        file.text(file.size)
-        assert os.fstat(file.fd).st_blocks * 512 <= TAIL + 2 * output.FREE
-    assert file.rest(file.size).endswith("x" * TAIL)
+def test_what_will_be_dropped_is_not_kept(pipe: OutputPipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "HEAD", 100_000)
+    monkeypatch.setattr(pipes, "TAIL", 50_000)
+    seen = fill(pipe, b"x" * 1_000_000)
+    assert len(seen) == 100_000
+    assert sum(map(len, pipe._tail)) < 50_000 + pipes.LONGEST_LINE + pipes.CAPACITY
+    assert pipe.end().endswith("[… 830 KB of output dropped …]\n" + "x" * 50_000)
 
 
 # ---------------------------------------------------------------------- the records
@@ -143,10 +185,14 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[TaskOutput]:
     opened.close()
 
 
+numbers = itertools.count()
+
+
 def note(files: TaskOutput, kind: RecordKind, *body: bytes) -> None:
-    lengths = [len(part) for part in body] or [0, 0, 0]
-    ends = [os.fstat(fd).st_size for fd in files.fds[:2]]
-    os.write(files.fds[2], RECORD.pack(KINDS.index(kind), *lengths, *ends) + b"".join(body))
+    lengths, number = [len(part) for part in body] or [0, 0, 0], next(numbers)
+    for fd in files.fds[:2]:
+        os.write(fd, mark(number))
+    os.write(files.fds[2], RECORD.pack(KINDS.index(kind), *lengths, number) + b"".join(body))
 
 
 def display(files: TaskOutput, text: str, display_id: str = "", kind: DisplayKind = DisplayKind.SHOW) -> None:
@@ -165,7 +211,7 @@ def news(files: TaskOutput, over: bool = False) -> list[tuple[Any, str]]:
 
 def test_a_record_that_is_not_whole_yet_is_waited_for(files: TaskOutput) -> None:
     os.write(files.fds[0], b"text")
-    record = RECORD.pack(KINDS.index(DisplayKind.SHOW), 0, 19, 2, 4, 0) + b'{"text/plain": "d"}{}'
+    record = RECORD.pack(KINDS.index(DisplayKind.SHOW), 0, 19, 2, 2**50) + b'{"text/plain": "d"}{}'
     for byte in record[:-1]:
         os.write(files.fds[2], bytes([byte]))
         assert news(files) in ([], [(OUT, "text")])
@@ -185,10 +231,10 @@ def test_nonsense_among_the_records_harms_no_text_and_no_later_task(files: TaskO
 
 
 def test_lengths_that_are_not_true_are_not_believed(files: TaskOutput) -> None:
-    os.write(files.fds[2], RECORD.pack(0, 0, 0, 0, 2**64 - 1, 2**64 - 1))
+    os.write(files.fds[2], RECORD.pack(0, 0, 0, 0, 2**64 - 1))
     os.write(files.fds[0], b"text")
     assert news(files) == [(OUT, "text")]
-    os.write(files.fds[2], RECORD.pack(2, 2**32 - 1, 2**32 - 1, 2**32 - 1, 0, 0))
+    os.write(files.fds[2], RECORD.pack(2, 2**32 - 1, 2**32 - 1, 2**32 - 1, 0))
     assert news(files, over=True) == []
 
 
@@ -349,6 +395,33 @@ def test_what_c_code_and_subprocesses_write_stands_between_the_displays_around_i
         ("stderr", "6 from python\n"),
         ("stdout", "7 raw\n8 from python\n9"),
     ]
+
+
+def test_a_subprocess_that_opens_the_streams_by_name_loses_nothing(executor: NotebookExecutor) -> None:
+    script = """
+echo one >/dev/stdout
+echo two | tee /dev/stderr
+echo three >>/dev/stdout
+echo four >/dev/fd/1
+echo five >/proc/self/fd/2
+cp /dev/stdin /dev/stdout <<<six
+"""
+
+    def writes() -> None:
+        print("before")
+        subprocess.run(["bash", "-c", script], check=True)
+        with open("/dev/stdout", "w") as stream:
+            print("seven", file=stream)
+        print("after")
+
+    logs = _of(executor.submit(writes)).logs
+    assert logs.stdout.split() == ["before", "one", "two", "three", "four", "six", "seven", "after"]
+    assert logs.stderr.split() == ["two", "five"]
+
+
+def _of(future: ScalerFuture[Any]) -> ScalerFuture[Any]:
+    future.result(SAFETY)
+    return future
 
 
 def test_logging_is_the_tasks_own_to_configure(executor: NotebookExecutor) -> None:

@@ -1,19 +1,14 @@
-"""What a task process writes and displays: three files in memory, which the scheduler reads as they grow.
+"""What a task process writes and displays: two pipes and a file in memory, which the scheduler reads.
 
-Files, not pipes: what a killed process wrote is still there, a task that prints faster than we read is never
-blocked by us, and nothing is mixed up when a subprocess of the task writes too (``O_APPEND``).
+The pipes are its stdout and stderr (:mod:`.pipes`). The file has records (:mod:`.writing` makes them): displays, and
+where Python's output turned from one stream to the other. Each has put a mark into both pipes before; so text and
+displays are forwarded in the order in which they were made. Text of C code and of subprocesses stands where the marks
+around it, or two looks of the scheduler, say that it was written.
 
-Two of them are its stdout and stderr. The third has records (:mod:`.writing` makes them): displays, and where Python's
-output turned from one stream to the other. Each says how long the two streams were at that moment; so text and displays
-are forwarded in the order in which they were made. Text of C code and of subprocesses stands where the records around
-it, or two looks of the scheduler, say that it was written.
-
-A flood keeps its head and its tail. What lies between is never read, nor are displays that were replaced before we
-looked (:mod:`...task.display_buffer`), and what is not needed any more is given back to the system while the task goes
-on (``fallocate``'s PUNCH_HOLE; where there is none, when the task ends).
+Displays that were replaced before we looked are never read (:mod:`...task.display_buffer`), and what was read is given
+back to the system while the task goes on (``fallocate``'s PUNCH_HOLE; where there is none, when the task ends).
 """
 
-import codecs
 import ctypes
 import fcntl
 import functools
@@ -27,16 +22,14 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from ...protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
-from ...task.display_buffer import RATE, Body, Display, Screen, words_of
+from ...task.display_buffer import RATE, Body, Display, Screen
+from .pipes import CAPACITY, OutputPipe
 
-HEAD = 8 * 1024 * 1024  # bytes forwarded as they come, a stream and task
-TAIL = 1024 * 1024  # bytes of what follows that are forwarded when the task ends
-READ = 256 * 1024  # bytes per read
 FREE = 64 * 1024  # bytes; less is not worth a system call
-LONGEST_LINE = 4096  # bytes that a tail loses at most to begin with a whole line
+LONGEST_PACE, SHORTEST_PACE = 0.05, 0.0005  # seconds between two looks, as little or much is written
 
-# Index of its kind; lengths of display id, bundle and metadata, which follow it; lengths of stdout and stderr by then.
-RECORD = struct.Struct("=IIIIQQ")
+# Index of its kind; lengths of display id, bundle and metadata, which follow it; the number of its mark.
+RECORD = struct.Struct("=IIIIQ")
 RecordKind: TypeAlias = LogStream | DisplayKind
 KINDS: tuple[RecordKind, ...] = (*LogStream, *DisplayKind)  # a stream: Python's output turns to it
 
@@ -95,62 +88,13 @@ class GrowingFile:
         os.close(self.fd)
 
 
-class TextFile(GrowingFile):
-    """One stream of one task process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._in_line = False
-
-    def text(self, end: int) -> str:
-        """What was written up to ``end`` and not read yet, as far as the head goes."""
-        text = self._up_to(min(end, HEAD))
-        # Beyond the head only what may become the tail is kept.
-        self.free(max(self.read, end - TAIL) if self.read >= HEAD else self.read)
-        return text
-
-    def rest(self, end: int) -> str:
-        """When the task has ended: the tail of what was written up to ``end``, and how much lies before it."""
-        if end - self.read <= TAIL:
-            return self._up_to(end)
-        start = end - TAIL
-        beginning = os.pread(self.fd, LONGEST_LINE, start)
-        newline = beginning.find(b"\n")
-        if newline >= 0:
-            start += newline + 1
-        else:
-            start += next((i for i, byte in enumerate(beginning[:4]) if byte & 0xC0 != 0x80), 0)  # a whole character
-        newline_first = "\n" if self._in_line else ""
-        said = f"{newline_first}[… {words_of(start - self.read)} of output dropped …]\n"
-        self._decoder.reset()
-        self.read = start
-        return said + self._up_to(end)
-
-    def _up_to(self, end: int) -> str:
-        parts = []
-        while self.read < end:
-            data = os.pread(self.fd, min(READ, end - self.read), self.read)
-            if not data:
-                break
-            self.read += len(data)
-            parts.append(self._decoder.decode(data))
-            self._in_line = data[-1:] != b"\n"
-        return "".join(parts)
-
-    def start_over(self) -> None:
-        super().start_over()
-        self._decoder.reset()
-        self._in_line = False
-
-
 class Record(NamedTuple):
     """One of the third file's."""
 
     kind: RecordKind
     at: int  # where its parts are
     lengths: list[int]  # of display id, bundle and metadata
-    ends: tuple[int, int]  # of stdout and stderr, when it was written
+    mark: int  # in both pipes, where they were when it was written
 
 
 class RecordFile(GrowingFile):
@@ -160,11 +104,14 @@ class RecordFile(GrowingFile):
         super().__init__()
         self._torn = False
 
-    def records(self) -> Iterator[Record]:
-        """Those that are complete and not read yet."""
+    def news(self) -> list[Record]:
+        """The records that are complete and not read yet."""
         size = self.size
+        return list(self._up_to(size)) if size > self.read else []
+
+    def _up_to(self, size: int) -> Iterator[Record]:
         while not self._torn and self.read + RECORD.size <= size:
-            index, *lengths, out, err = RECORD.unpack(os.pread(self.fd, RECORD.size, self.read))
+            index, *lengths, mark = RECORD.unpack(os.pread(self.fd, RECORD.size, self.read))
             if index >= len(KINDS):
                 # A fork of the task was killed while it wrote a display, or code of the task wrote nonsense to a file
                 # that is not its own. The text is not affected; its order is as the looks see it, from here on.
@@ -173,7 +120,7 @@ class RecordFile(GrowingFile):
             end = self.read + RECORD.size + sum(lengths)
             if end > size:
                 return
-            yield Record(KINDS[index], self.read + RECORD.size, lengths, (out, err))
+            yield Record(KINDS[index], self.read + RECORD.size, lengths, mark)
             self.read = end
 
     def part(self, record: Record, number: int) -> bytes:
@@ -186,31 +133,43 @@ class RecordFile(GrowingFile):
 
 
 class TaskOutput:
-    """The three files of one task process, and what is to be sent of them."""
+    """The two pipes and the file of one task process, and what is to be sent of them."""
 
     def __init__(self) -> None:
-        self._texts = {stream: TextFile() for stream in LogStream}
-        self._records = RecordFile()
+        self._pipes: dict[LogStream, OutputPipe] = {}
+        try:
+            self._pipes.update((stream, OutputPipe()) for stream in LogStream)
+            self._records = RecordFile()
+        except BaseException:
+            for pipe in self._pipes.values():
+                pipe.close()
+            raise
         self._screen = Screen()
         self._turned_to = LogStream.STDOUT
         self._due = 0.0  # when something may be sent again
+        self.pace = LONGEST_PACE  # seconds until it is to be looked at again
 
     @property
     def fds(self) -> tuple[int, int, int]:
-        """Of stdout, stderr and the records."""
-        out, err = self._texts.values()
-        return out.fd, err.fd, self._records.fd
+        """The process's ends of stdout and stderr, and the records."""
+        out, err = self._pipes.values()
+        return out.theirs, err.theirs, self._records.fd
+
+    def hand_over(self) -> None:
+        """The process has its ends."""
+        for pipe in self._pipes.values():
+            pipe.hand_over()
 
     def news(self, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
         """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead.
 
         After much that was displayed nothing comes for a while: see :data:`~...task.display_buffer.RATE`.
         """
-        # Before the records: a turn is noted before what is written after it, so that no turn between these is missed.
-        ends = [file.size for file in self._texts.values()]
-        if not self._records.size and not any(ends):
-            return  # as most tasks, at most looks
-        self._look(ends, over)
+        records = self._records.news()  # before the pipes: then the marks of all of these are there
+        most = max([pipe.read() for pipe in self._pipes.values()])
+        self.pace = _next_pace(self.pace, most)
+        if most or records or any(pipe.waits for pipe in self._pipes.values()):  # not so: most tasks, at most looks
+            self._look(records, over)
         now = time.monotonic()
         if now < self._due and not over:
             return
@@ -222,27 +181,25 @@ class TaskOutput:
             else:
                 yield TaskLog(task_id, *piece)
 
-    def _look(self, ends: list[int], over: bool) -> None:
-        for record in self._records.records():
-            self._read(record.ends)
+    def _look(self, records: list[Record], over: bool) -> None:
+        for record in records:
+            self._write(partial(OutputPipe.before, number=record.mark))
             if isinstance(record.kind, LogStream):
                 self._turned_to = record.kind
             else:
                 display_id = self._records.part(record, 0).decode(errors="replace")
                 body = partial(self._body, record)
                 self._screen.display(record.kind, display_id, sum(record.lengths[1:]), body)
-        self._read(ends)
+        self._write(OutputPipe.rest)
         if over:
-            self._read(ends, rest=True)
+            self._write(OutputPipe.end)
         self._screen.settle()
         self._records.free(self._records.read)
 
-    def _read(self, ends: "tuple[int, int] | list[int]", rest: bool = False) -> None:
+    def _write(self, taken: Callable[[OutputPipe], str]) -> None:
         """Python writes to the stream that it has turned to; what has come on the other since is not Python's."""
-        limits = dict(zip(LogStream, ends, strict=True))
         for stream in sorted(LogStream, key=lambda stream: stream is not self._turned_to):
-            file = self._texts[stream]
-            text = file.rest(limits[stream]) if rest else file.text(limits[stream])
+            text = taken(self._pipes[stream])
             if text:
                 self._screen.write(stream, text)
 
@@ -251,17 +208,31 @@ class TaskOutput:
 
     def last_words(self) -> str:
         """Of a process that runs no task: its stderr."""
-        file = self._texts[LogStream.STDERR]
-        return file.text(file.size)
+        pipe = self._pipes[LogStream.STDERR]
+        pipe.read()
+        return pipe.end()
+
+    def discard(self) -> None:
+        """Nobody is to see what was written so far."""
+        for pipe in self._pipes.values():
+            pipe.start_over()
 
     def start_over(self) -> None:
         """Between two tasks: what comes now belongs to the next."""
-        for file in (*self._texts.values(), self._records):
-            file.start_over()
+        self.discard()
+        self._records.start_over()
         self._screen.start_over()
-        self._turned_to, self._due = LogStream.STDOUT, 0.0
+        self._turned_to, self._due, self.pace = LogStream.STDOUT, 0.0, LONGEST_PACE
 
     def close(self) -> None:
         """Free the memory, once the process has closed its side too."""
-        for file in (*self._texts.values(), self._records):
-            file.close()
+        for pipe in self._pipes.values():
+            pipe.close()
+        self._records.close()
+
+
+def _next_pace(pace: float, most: int) -> float:
+    """The more is found in a pipe, the sooner the next look: a writer that finds it full waits for that."""
+    if most > CAPACITY // 8:
+        return max(SHORTEST_PACE, pace / 4)
+    return min(LONGEST_PACE, pace * 2) if most < CAPACITY // 32 else pace

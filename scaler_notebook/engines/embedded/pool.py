@@ -3,12 +3,13 @@
 import contextlib
 import errno
 import logging
+import math
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ...protocol.addressing import Sender
@@ -94,6 +95,7 @@ class TaskProcess:
             self.others: list[TaskProcess] = []  # that ran what its task had submitted, and were killed with it
             self.reaped_at = 0.0
             starter.start(Ends(theirs.fileno(), page, *self.output.fds))
+            self.output.hand_over()
         finally:
             os.close(page)
             theirs.close()
@@ -227,6 +229,21 @@ class Pool:
         process = self._processes[pid]
         report = process.page.progress.news()
         return report[1:] if report is not None and report[0] == process.seq else None
+
+    def pace(self, pids: Iterable[int]) -> float:
+        """Seconds until the output of these processes is to be looked at again."""
+        return min((self._processes[pid].output.pace for pid in pids), default=math.inf)
+
+    def drain(self) -> None:
+        """What processes print that import modules ahead of need is nobody's, and must not keep them waiting."""
+        for process in self._processes.values():
+            if process.importing:
+                process.output.discard()
+
+    @property
+    def importing(self) -> bool:
+        """Does a process import modules ahead of need?"""
+        return any(process.importing for process in self._processes.values())
 
     def start_output_over(self, pid: int) -> None:
         """Between two tasks: what comes now belongs to the next."""

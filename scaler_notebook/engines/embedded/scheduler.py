@@ -155,7 +155,7 @@ class Scheduler:
         if self._clients.waiting:
             return 0.0
         due = [d for d in (self._core.next_deadline(), self._warmth.deadline) if d is not None]
-        if self._core.running:
+        if self._core.running or self._pool.importing:
             due.append(self._next_look)
         if self._pool.fill_at is not None:
             due.append(self._pool.fill_at)
@@ -252,13 +252,14 @@ class Scheduler:
     def _look_at_output(self) -> None:
         now = time.monotonic()
         if now >= self._next_look:
-            self._next_look = now + OUTPUT_INTERVAL
+            self._pool.drain()
             for pid, limit in self._core.limited:
                 if (size := family.resident(pid)) > limit:
                     self._pool.kill(pid, why=deaths.over_limit(size, limit), out_of_memory=True)
             for pid in self._core.running:
                 if self._core.is_announced(pid):  # a task that says something is known to run
                     self._forward_output(pid)
+            self._next_look = now + min(OUTPUT_INTERVAL, self._pool.pace(self._core.running))
 
     def _forward_output(self, pid: int, over: bool = False) -> None:
         held = self._core.holder(pid)

@@ -1,21 +1,25 @@
 """The task process's side of its output: ``sys.stdout`` and ``sys.stderr``, and the records that keep them in order.
 
-A record is one ``os.write`` to a file in memory that everybody appends to. Threads and forks of the task cannot mix
-theirs: such a write is under the file's lock. A signal does not cut it short, for a file in memory heeds only the fatal
-ones, and Python runs its handler, which may raise a cancel's KeyboardInterrupt, when the call has returned.
+A record is one ``os.write`` to a file in memory that everybody appends to, after a mark in each of the two pipes.
+Threads and forks of the task cannot mix theirs: such a write is under the file's lock, or the pipe's. A signal does not
+cut it short: a file in memory heeds only the fatal ones, and what is shorter than ``PIPE_BUF`` is written to a pipe
+whole or not at all; Python runs its handler, which may raise a cancel's KeyboardInterrupt, when the call has returned.
 """
 
 import contextlib
 import ctypes
 import io
+import itertools
 import os
 import sys
 from collections.abc import Callable
 
 from ...protocol.messages import DisplayKind, LogStream
 from .output import KINDS, RECORD, RecordKind
+from .pipes import mark
 
 SETTINGS = False, "utf-8", "backslashreplace", True, False  # closed, encoding, errors, by line, unbuffered
+PID_SHIFT = 40  # of a mark's number: below the process's, so many are its own
 MOST_TURNS = 20_000  # a task; beyond it the order is as the scheduler's looks see it
 
 
@@ -38,6 +42,8 @@ class TaskStreams:
         self._streams = {stream: _Stream(fd, self, stream) for fd, stream in enumerate(LogStream, 1)}
         self._flush_c = _line_buffered_c()
         self._files = [os.dup(fd) for fd in range(3)]  # those that a task may close, or put others in the place of
+        self._pipes = [_identity(fd) for fd in self._files]
+        self._marks = itertools.count()
 
     def begin(self) -> None:
         """Before a task: the streams are ours and open, whatever the last one has done to them."""
@@ -83,8 +89,13 @@ class TaskStreams:
     def _note(self, kind: RecordKind, *body: bytes) -> None:
         if _identity(self._records) != self._file:
             return  # closed by the task's code (a fork that becomes a daemon does that); the number is another file's
+        number = os.getpid() << PID_SHIFT | next(self._marks)  # forks count on by themselves
+        for fd, pipe in zip(self._files[1:], self._pipes[1:], strict=True):
+            if _identity(fd) == pipe:
+                with contextlib.suppress(OSError):
+                    os.write(fd, mark(number))
         lengths = [len(part) for part in body] or [0, 0, 0]
-        header = RECORD.pack(KINDS.index(kind), *lengths, os.fstat(1).st_size, os.fstat(2).st_size)
+        header = RECORD.pack(KINDS.index(kind), *lengths, number)
         os.write(self._records, b"".join([header, *body]))
 
 
