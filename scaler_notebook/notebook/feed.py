@@ -24,6 +24,8 @@ from .publisher import publisher
 Content: TypeAlias = dict[str, Any]
 
 UNNAMED = ""  # a view that will not say when it leaves
+MOST_VIEWS = 256  # of one model that are known by name; pages that are closed without a word leave theirs
+LONGEST_NAME = 64  # characters that count
 GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ class Feed(ABC):
     def __init__(self, host: KernelHost, widget: ViewWidget) -> None:
         self.widget = widget
         self.ready = False  # has a front end shown it?
-        self.views: set[str] = set()  # those that listen; one whose page was closed without a word stays
+        self.views: dict[str, None] = {}  # those that listen, the latest; whose page was closed without a word stays
         self._retired = False
         self._host = host
         self._comm_id = widget.comm.comm_id
@@ -108,7 +110,7 @@ class Feed(ABC):
         A page that was loaded again, or Voilà's, does not put static HTML in its place: what it shows is all it has.
         """
         self._retired = True
-        if not self.views - {UNNAMED}:
+        if not self.views.keys() - {UNNAMED}:
             self.close()
 
     def close(self) -> None:
@@ -123,11 +125,13 @@ class Feed(ABC):
         match content:
             case {"type": "ready", **more}:
                 name = more.get("view")
-                self.views.add(name if isinstance(name, str) else UNNAMED)
+                self.views[name[:LONGEST_NAME] if isinstance(name, str) else UNNAMED] = None
+                while len(self.views) > MOST_VIEWS:
+                    del self.views[next(iter(self.views))]
                 self.ready = self._snapshot_due = True
                 publisher.mark(self)
             case {"type": "left", "view": str(name)}:
-                self.views.discard(name)
+                self.views.pop(name[:LONGEST_NAME], None)
                 if self._retired:
                     publisher.call_later(0, self.retire)
             case {"type": "gap"}:

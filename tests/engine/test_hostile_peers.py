@@ -22,9 +22,18 @@ import zmq
 from raw_peers import DEEP, MALFORMED, NO_BATCH, Bystander, Stranger, a_task, scheduler_of
 from waits import SAFETY, until_running, until_written
 
-from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProcessorDiedError, ProtocolError
+from scaler_notebook import (
+    CancelReason,
+    Client,
+    EngineLostError,
+    LocalCluster,
+    NotebookExecutor,
+    ProcessorDiedError,
+    ProtocolError,
+)
 from scaler_notebook.engines import memory
 from scaler_notebook.engines.embedded import engine, inner
+from scaler_notebook.engines.embedded.connection_file import find
 from scaler_notebook.engines.embedded.places import process_namespace
 from scaler_notebook.engines.embedded.segments import BadSegment, reopen
 from scaler_notebook.engines.embedded.stream import pack
@@ -44,6 +53,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirmType,
     TaskResult,
     TaskResultType,
+    TaskWaits,
 )
 from scaler_notebook.task.task_end import TaskEnd
 from scaler_notebook.testing import memory_executor
@@ -174,14 +184,39 @@ def test_a_hello_of_no_process(pid: int, bystander: Bystander, stranger: Strange
     bystander.check()
 
 
-def test_a_client_that_is_killed_before_its_hello_is_read(bystander: Bystander, stranger: Stranger) -> None:
+def test_a_client_that_is_killed_before_its_hello_is_read() -> None:
+    """Over TCP, where the system does not say who it was."""
     dead = subprocess.Popen(["true"])
     dead.wait()
-    stranger.say(ClientHello(dead.pid, 0, process_namespace()), a_task("strange", time.sleep, 60))
-    stranger.say(EngineStatusRequest())
-    stranger.say(ClientHello(os.getpid(), 0, process_namespace()))  # who has gone is not heard before
+    with LocalCluster(n_workers=1, address="tcp://127.0.0.1:0") as cluster, Client(cluster.get_address()) as client:
+        found = find(cluster.get_address())
+        assert found is not None
+        with contextlib.closing(Stranger(found.endpoint, keys=found.keys)) as stranger:
+            stranger.say(ClientHello(dead.pid, 0, process_namespace()), a_task("strange", time.sleep, 60))
+            stranger.say(EngineStatusRequest())
+            stranger.say(ClientHello(os.getpid(), 0, process_namespace()))  # who has gone is not heard before
+            stranger.wait_until_read()
+        assert client.submit(abs, -1).result(SAFETY) == 1, "the slot is free"
+
+
+def test_over_a_unix_socket_a_client_is_who_the_system_says(executor: NotebookExecutor, stranger: Stranger) -> None:
+    """Another's process number ends nothing of its own, and lends nobody's slot."""
+    other = subprocess.Popen(["sleep", "60"])
+    busy = executor.submit(time.sleep, 60)
+    until_running(busy)
+    home = int(busy.processor)
+    stranger.say(ClientHello(other.pid, home, process_namespace()), a_task("strange", time.sleep, 60))
+    stranger.say(TaskWaits(busy.task_id, True))
     stranger.wait_until_read()
-    bystander.check()  # the slot is free
+    other.kill()
+    other.wait()
+    queued = executor.submit(time.sleep, 60)
+    stranger.wait_until_read()
+    status = executor.engine_status()
+    assert status is not None
+    assert status.queued == 2, "the stranger's goes on waiting, and no slot was lent"
+    executor.cancel_all(SAFETY)
+    assert queued.cancelled()
 
 
 def test_clients_that_come_and_go_leave_nothing(executor: NotebookExecutor, bystander: Bystander) -> None:

@@ -487,3 +487,14 @@ def test_a_child_that_a_cell_forks_waits_for_its_own_tasks_alone(running_kernel:
     pool = "with get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, -2]))"
     assert k.run(pool).text == "[1, 2]\n"
     assert k.run("print(running.done(), running.cancel(), ex.submit(abs, -2).result())").text == "False True 2\n"
+
+
+def test_views_that_come_and_never_say_that_they_leave_are_forgotten(running_kernel: Kernel) -> None:
+    k = running_kernel
+    comm = card_id(k.run("f = ex.submit(time.sleep, 60); f"))
+    for number in range(300):
+        k.send_comm(comm, {"type": "ready", "view": f"page {number} {'x' * 1_000}"})
+    look = "from scaler_notebook.notebook import display; views = [card._feed.views for card in display._live]"
+    longest = k.run(f"{look}; print(max(map(len, views)), max(len(name) for each in views for name in each))").text
+    assert longest == "256 64\n"
+    k.run("f.cancel()")

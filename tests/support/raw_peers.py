@@ -13,6 +13,7 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, TaskState
 from scaler_notebook.engines.embedded.launcher import SchedulerProcess
+from scaler_notebook.engines.embedded.transport import Keys, connect
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,
@@ -37,12 +38,12 @@ def scheduler_of(executor: NotebookExecutor) -> SchedulerProcess:
 class Stranger:
     """Another program of the same user that has found the scheduler's socket."""
 
-    def __init__(self, address: str, kind: int = zmq.DEALER) -> None:
+    def __init__(self, address: str, kind: int = zmq.DEALER, keys: Keys | None = None) -> None:
         self._context = zmq.Context()
         self.socket = self._context.socket(kind)
         self.socket.linger = 0
         self.socket.rcvtimeo = int(SAFETY * 1000)
-        self.socket.connect(address)
+        connect(self.socket, address, keys)
 
     def close(self) -> None:
         self.socket.close()

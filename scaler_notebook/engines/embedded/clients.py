@@ -40,6 +40,7 @@ from ...protocol.messages import (
     TaskWaits,
 )
 from ...protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+from . import family
 from .core import Core
 from .places import process_namespace
 from .segments import close_all, free
@@ -101,6 +102,7 @@ class Clients:
         self._selector = selector
         self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
+        self._peers: dict[bytes, int] = {}  # of each client its process, as the system says it; 0 if it does not
         self._guests: dict[int, _Guests] = {}  # by process: the clients in it that attached
         self._processes: dict[bytes, int] = {}  # of each of those the process that is watched
         self._homes: dict[bytes, int] = {}  # of each of those the process
@@ -144,7 +146,7 @@ class Clients:
     def _receive(self, end: float) -> bool:
         """Take what clients sent; True if there was anything."""
         got = self.waiting = False
-        for frame, *frames in received(self._socket, plain=2, writable=False):
+        for frame, *frames in received(self._socket, plain=2, writable=False, peers=self._peers):
             got = True
             owner = bytes(frame)
             try:
@@ -248,8 +250,11 @@ class Clients:
 
     def _watch(self, owner: bytes, client: ClientHello) -> None:
         """What a client that attached leaves behind ends with its process, whatever ends that."""
-        pid = client.pid
-        self._homes[owner] = client.home or pid
+        peer = self._peers.get(owner, 0)
+        pid = peer or client.pid
+        home = client.home or pid
+        if not peer or home == peer or family.is_within(peer, home):
+            self._homes[owner] = home
         if (known := self._guests.get(pid)) is None:
             try:
                 descriptor = os.pidfd_open(pid)
@@ -273,6 +278,7 @@ class Clients:
         while len(self._departed) > MOST_DEPARTED:
             del self._departed[next(iter(self._departed))]
         self._homes.pop(owner, None)
+        self._peers.pop(owner, None)
         pid = self._processes.pop(owner, 0)
         guests = self._guests.get(pid)
         if guests is not None:

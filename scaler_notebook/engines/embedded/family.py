@@ -27,6 +27,13 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def is_within(pid: int, ancestor: int) -> bool:
+    """Has that process started this one, or what started it?"""
+    with contextlib.suppress(psutil.Error):
+        return any(parent.pid == ancestor for parent in psutil.Process(pid).parents())
+    return False
+
+
 def _children(pid: int) -> list[int]:
     # The kernel keeps the list per thread; psutil would read every process of the machine, which takes 10 ms.
     children: list[int] = []
