@@ -36,6 +36,8 @@ from ...protocol.messages import (
     SegmentRef,
     Task,
     TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
     TaskResult,
     TaskWaits,
 )
@@ -162,6 +164,9 @@ class Clients:
                     log.exception("a client's %s could not be handled", type(message).__name__)
                     if isinstance(message, Task):
                         self._malformed(owner, message.task_id, error)
+                    elif isinstance(message, TaskCancel):  # it goes on, as far as anybody knows; and may be asked again
+                        still = TaskCancelConfirmType.CANCEL_FAILED
+                        self.tell(owner, TaskCancelConfirm(message.task_id, still, message.force))
             if time.monotonic() > end:
                 self.waiting = True
                 break

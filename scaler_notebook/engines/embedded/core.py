@@ -209,6 +209,25 @@ class Core(Nesting):
             self._idle.remove(process)
         self.dispatch(now, clock)
 
+    def give_up(self, process: int, how: str) -> None:
+        """What follows from the death of a process could not be done: its task ends, whatever else is left undone."""
+        self._runs.pop(process, None)
+        self._spent.discard(process)
+        self._lent.discard(process)
+        if process in self._idle:
+            self._idle.remove(process)
+        self._graces.pop(process, None)
+        self._unannounced.pop(process, None)
+        self._previewing.pop(process, None)
+        record = self._held.pop(process, None)
+        if record is None or self._records.pop(record.task.task_id, None) is None:
+            return
+        record.stage = Stage.OVER
+        if record.needs:
+            self._queue.give_back(record)
+        died = TaskResultType.FAILED_WORKER_DIED
+        self._hands.tell(record.owner, TaskResult(record.task.task_id, died, Payload(how.encode())))
+
     def dispatch(self, now: float, clock: float) -> None:
         """Start as many queued tasks as there are free slots and processes."""
         if self._fallen:

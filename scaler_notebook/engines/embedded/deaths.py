@@ -32,6 +32,9 @@ class Cause(NamedTuple):
     peak: int
 
 
+UNKNOWN = Cause("it ended, and a bug in its scheduler keeps us from saying why", Death(), 0)
+
+
 class Coroner:
     """Tells causes of death; looks at memory at its start and after each death by SIGKILL.
 

@@ -18,7 +18,7 @@ from ...protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 from ...task import orphans
 from ...task.resource_usage import RSS_UNIT
 from . import family
-from .deaths import Cause, Coroner
+from .deaths import UNKNOWN, Cause, Coroner
 from .inner import INNER_CODEC, PROCESS_CAPACITY, Ended, Home, InnerMessage, Input, Previewed, Ready, Run, Warm
 from .interrupts import AskPage
 from .output import TaskOutput, anonymous_file
@@ -298,7 +298,7 @@ class Pool:
                     break
                 process = self._processes.get(pid)
                 if process is not None:
-                    self._died(process, status, usage.ru_maxrss * RSS_UNIT)
+                    self._last_words(process, status, usage.ru_maxrss * RSS_UNIT)
                 else:
                     self._reaped.add(pid)
         if not self._starting:
@@ -371,6 +371,8 @@ class Pool:
             log.error("task process %d wrote nonsense to our socket: %s", process.pid, error)
         except OSError:
             pass
+        except Exception:  # a bug of ours: the task fails with the process, and nobody waits for it
+            log.exception("what task process %d said could not be handled", process.pid)
         return False
 
     def _receive(self, process: TaskProcess, message: InnerMessage) -> None:
@@ -408,6 +410,17 @@ class Pool:
             self._fill_later("task processes end before they are ready")
         self.fill()
 
+    def _last_words(self, process: TaskProcess, status: int, peak: int) -> None:
+        """:meth:`_died`; what goes wrong with that keeps nobody waiting for the task."""
+        try:
+            self._died(process, status, peak)
+        except Exception:
+            log.exception("the end of process %d could not be handled in full", process.pid)
+            if process.cause is None:
+                process.cause, process.reaped_at = UNKNOWN, time.monotonic()
+            if process.pid in self._processes and process not in self._vanishing:
+                self._vanishing.append(process)
+
     def _died(self, process: TaskProcess, status: int, peak: int) -> None:
         cause = self._coroner.cause(status, peak, process.killed_for, process.out_of_memory)
         where = "in the initializer: " if process.page.preparing else ""
@@ -423,8 +436,13 @@ class Pool:
 
     def _gone(self, process: TaskProcess) -> None:
         assert process.cause is not None
+        how = process.pid, process.cause, process.page.begun == process.seq
         try:
-            self._events.died(process.pid, process.cause, process.page.begun == process.seq)
+            try:
+                self._events.died(*how)
+            except Exception:  # once more, for its task would never end; what was done is not done again
+                log.exception("the end of process %d could not be told in full", process.pid)
+                self._events.died(*how)
         finally:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(process.sock)

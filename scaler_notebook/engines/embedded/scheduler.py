@@ -38,6 +38,7 @@ from .warmth import Warmth
 if TYPE_CHECKING:
     from .clients import Clients
 
+TRY_AGAIN = 0.05  # seconds, after a bug of ours
 OUTPUT_INTERVAL = 0.05  # seconds between two looks at what running tasks have written
 END_PATIENCE = 2.0  # seconds that killed processes get to vanish at the end
 
@@ -72,6 +73,7 @@ class Scheduler:
         self._next_look = 0.0
         self._warmth = Warmth()
         self._over = False
+        self._reap_due = True  # may a child have ended?
         self._said: set[tuple[object, ...]] = set()  # errors of which a word was said
         self._clients: Clients  # from :meth:`start` on
 
@@ -118,19 +120,23 @@ class Scheduler:
         with contextlib.suppress(BlockingIOError):
             while self._woken.recv(4096):
                 pass
+        self._reap_due = True
+
+    def _reap(self) -> None:
         self._pool.reap()
+        self._reap_due = False  # not before: who has ended is waited for, and sends no other signal
 
     def _finish(self) -> None:
         self._over = True
 
     def run(self) -> None:
         """Serve until the kernel is gone."""
-        self._pool.reap()
+        self._reap_due = True
         while not self._over:
-            for key, _ in self._selector.select(self._timeout()):
+            for key, _ in self._selector.select(self._wait()):
                 self._guarded(key.data)
-            if self._pool.vanishing is not None:
-                self._guarded(self._pool.reap)
+            if self._reap_due or self._pool.vanishing is not None:
+                self._guarded(self._reap)
             if self._pool.fill_at is not None:
                 self._guarded(self._pool.fill)
             self._guarded(self._core.tick, time.monotonic(), time.time())
@@ -151,6 +157,13 @@ class Scheduler:
                 self._said.add(what)
                 log.exception("a bug of ours, which the scheduler survives")
 
+    def _wait(self) -> float | None:
+        try:
+            return self._timeout()
+        except Exception:
+            log.exception("the next moment at which something is due is not known")
+            return TRY_AGAIN
+
     def _timeout(self) -> float | None:
         if self._clients.waiting:
             return 0.0
@@ -159,6 +172,8 @@ class Scheduler:
             due.append(self._next_look)
         if self._pool.fill_at is not None:
             due.append(self._pool.fill_at)
+        if self._reap_due:
+            due.append(time.monotonic() + TRY_AGAIN)
         if (vanishing := self._pool.vanishing) is not None:
             due.append(time.monotonic() + vanishing)
         return max(0.0, min(due) - time.monotonic()) if due else None
@@ -194,15 +209,26 @@ class Scheduler:
         last: bool,
         inputs: tuple[Input, ...],
     ) -> None:
-        self._pool.start_output_over(process)
-        self._pool.move(process, context)
-        self._pool.run(process, seq, task, last, inputs)
+        try:
+            self._pool.start_output_over(process)
+            self._pool.move(process, context)
+            self._pool.run(process, seq, task, last, inputs)
+        except Exception:  # a bug of ours: another process gets the task
+            log.exception("a task could not be handed to process %d", process)
+            self.kill(process)
 
     def interrupt(self, process: int, seq: int) -> None:
-        self._pool.interrupt(process, seq)
+        try:
+            self._pool.interrupt(process, seq)
+        except Exception:  # it is asked again, and killed after the grace period
+            log.exception("process %d could not be interrupted", process)
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
-        self._pool.kill(process, others)
+        try:
+            self._pool.kill(process, others)
+        except Exception:
+            log.exception("process %d could not be killed with all that it started", process)
+            family.kill(process)
 
     def lend(self, slots: int) -> None:
         self._pool.resize(self._size + slots)
@@ -234,18 +260,28 @@ class Scheduler:
             return
         if ended.payload.buffers:
             self._pool.send(pid, Taken())
-        self._forward_output(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until it is killed
-        self._warmth.learn(pid, held[1], ended.modules)
+        try:
+            self._forward_output(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until it is killed
+            self._warmth.learn(pid, held[1], ended.modules)
+        except Exception:  # a bug of ours: the task has its result all the same
+            log.exception("output of process %d may be lost", pid)
         self._core.process_ended_run(pid, ended, time.monotonic(), time.time())
 
     def previewed(self, pid: int, previewed: Previewed) -> None:
         self._core.process_previewed(pid, previewed.seq, previewed.bundle)
 
     def died(self, pid: int, cause: Cause, begun: bool) -> None:
-        self._forward_output(pid, over=True)
-        self._warmth.died(pid)
+        try:
+            self._forward_output(pid, over=True)
+            self._warmth.died(pid)
+        except Exception:
+            log.exception("the last output of process %d may be lost", pid)
         how = f"task process {pid} died: {cause.words}"
-        self._core.process_died(pid, how, begun, time.monotonic(), time.time(), cause.death, cause.peak)
+        try:
+            self._core.process_died(pid, how, begun, time.monotonic(), time.time(), cause.death, cause.peak)
+        except Exception:
+            log.exception("what follows from the death of process %d could not be done in full", pid)
+            self._core.give_up(pid, how)
 
     # ------------------------------------------------------------------ output
 
