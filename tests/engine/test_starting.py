@@ -184,3 +184,15 @@ def test_out_of_memory_tasks_are_taken_first(executor_of_two: NotebookExecutor) 
     assert executor_of_two.submit(score).result(SAFETY) == 500
     assert executor_of_two.submit(score, os.getpid()).result(SAFETY) == score()
     assert score(scheduler_of(executor_of_two).pid) == score()
+
+
+def test_a_directory_whose_name_is_no_utf8_is_no_place_for_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / os.fsdecode(b"a\xff")
+    base.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    monkeypatch.chdir(base)
+    with NotebookExecutor(n_workers=1) as executor:
+        assert os.fsencode(executor.submit(os.getcwd).result(SAFETY)) == os.fsencode(base)
+        assert executor.address.isascii()

@@ -31,7 +31,14 @@ def _candidates() -> list[Path]:
     """
     parents = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT, os.path.expanduser("~/.cache")]
     named = [Path(parent) / f"scaler_notebook-{os.getuid()}" for parent in filter(None, parents)]
-    return [base for base in named if len(os.fsencode(base)) <= MAX_SOCKET_PATH - 40]  # for what each engine adds
+    return [base for base in named if _suits_a_socket(base)]
+
+
+def _suits_a_socket(base: Path) -> bool:
+    try:
+        return len(str(base).encode()) <= MAX_SOCKET_PATH - 40  # for what each engine adds
+    except UnicodeEncodeError:  # a name that is no UTF-8 is no address of ZeroMQ's
+        return False
 
 
 def _is_private(base: Path) -> bool:
