@@ -37,6 +37,7 @@ from scaler_notebook.engines.embedded.connection_file import find
 from scaler_notebook.engines.embedded.places import process_namespace
 from scaler_notebook.engines.embedded.segments import BadSegment, reopen
 from scaler_notebook.engines.embedded.stream import pack
+from scaler_notebook.engines.embedded.transport import VARIABLE
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,
@@ -184,8 +185,9 @@ def test_a_hello_of_no_process(pid: int, bystander: Bystander, stranger: Strange
     bystander.check()
 
 
-def test_a_client_that_is_killed_before_its_hello_is_read() -> None:
+def test_a_client_that_is_killed_before_its_hello_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over TCP, where the system does not say who it was."""
+    monkeypatch.setenv(VARIABLE, "tcp")
     dead = subprocess.Popen(["true"])
     dead.wait()
     with LocalCluster(n_workers=1, address="tcp://127.0.0.1:0") as cluster, Client(cluster.get_address()) as client:

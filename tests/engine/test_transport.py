@@ -1,7 +1,9 @@
-"""Where there are no Unix sockets: loopback TCP, and nobody gets in but the client that has the keys."""
+"""How clients reach a scheduler: by a Unix socket, or where there are none by loopback TCP, with keys."""
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ import pytest
 import zmq
 from waits import SAFETY, until_running
 
-from scaler_notebook import NotebookExecutor
+from scaler_notebook import Client, EngineStartError, LocalCluster, NotebookExecutor
 from scaler_notebook.engines.embedded.transport import VARIABLE, Keys, connect
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Task
@@ -69,3 +71,25 @@ def test_the_right_keys_get_in(over_tcp: NotebookExecutor) -> None:
         connect(friend, address, keys)
         friend.send_multipart(CLIENT_CODEC.encode([task]))
         assert friend.poll(SAFETY * 1000)
+
+
+def test_nothing_listens_at_the_port_that_an_address_names() -> None:
+    with LocalCluster(n_workers=1) as cluster, Client(cluster.get_address()) as client:
+        port = int(cluster.get_address().removeprefix("tcp://127.0.0.1:"))
+        with socket.socket() as stranger:
+            assert stranger.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        assert client.submit(abs, -1).result(SAFETY) == 1
+        with pytest.raises(EngineStartError, match=f"the address tcp://127.0.0.1:{port} is in use"):
+            LocalCluster(cluster.get_address(), n_workers=1)
+    with LocalCluster(f"tcp://127.0.0.1:{port}", n_workers=1) as again, Client(again.get_address()) as client:
+        assert client.submit(abs, -1).result(SAFETY) == 1, "it is free again"
+
+
+def test_a_port_of_another_programs_is_refused() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(EngineStartError, match="another program uses it"):
+            LocalCluster(address, n_workers=1)

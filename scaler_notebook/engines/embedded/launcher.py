@@ -104,7 +104,7 @@ class SchedulerProcess:
         self.spares = spares
         self.address = ""  # until it is started
         self.endpoint = ""
-        self.keys = Keys.new() if (address.startswith("tcp:") if address else needs_keys()) else None
+        self.keys = Keys.new() if needs_keys() else None
         self._wanted = address
         self._owner = owner
         self._protected = protected
@@ -141,7 +141,8 @@ class SchedulerProcess:
                 addresses.claim(self._path, str(self._directory / SOCKET), base)
             self._process = self._spawn(self._directory)
             self.endpoint = self._handshake()
-            self.address = self._wanted if self._path else self.endpoint
+            if self._path:
+                self.address = self._wanted
             connection_file.write(self._directory, self._connection(self._process.pid))
         except EngineStartError:
             self._clean_up()
@@ -189,7 +190,7 @@ class SchedulerProcess:
             "max_runs": self.max_runs,
             "kernel": os.getpid(),
             "keys": self.keys.as_dict() if self.keys is not None else None,
-            "port": addresses.port_of(self._wanted),
+            "port": addresses.port_of(self._wanted) if self._wanted.startswith("tcp:") else None,
             "link": self._path,
             "protected": self._protected,
             "hello": hello,
@@ -221,7 +222,8 @@ class SchedulerProcess:
         hello = json.loads(line)
         if "error" in hello:
             raise EngineStartError(f"the engine could not start: {hello['error']}")
-        return str(hello["address"])
+        self.address = str(hello["address"])
+        return str(hello["endpoint"])
 
     @property
     def pid(self) -> int:

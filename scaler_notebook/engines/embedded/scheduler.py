@@ -55,7 +55,7 @@ class Config(TypedDict):
     max_runs: int | None  # of one process
     kernel: int  # process id
     keys: dict[str, str] | None  # of a TCP socket
-    port: int  # of the same; 0 for any
+    port: int | None  # that its address names; 0 for any; None if it names none
     link: str  # a path that leads to the Unix socket, ours to remove; empty for none
     protected: bool  # no client may end it
     hello: int  # descriptor for our first words; its end is what the kernel watches to see ours
@@ -79,22 +79,26 @@ class Scheduler:
 
     # ------------------------------------------------------------------ life
 
-    def start(self) -> str:
-        """Start task processes, open the clients' socket; gives its address."""
+    def start(self) -> tuple[str, str]:
+        """Start task processes, open the clients' socket; gives the engine's address, and where its socket is."""
         self._pool.fill()
         # After the fork server and not before: libzmq's threads do not survive a fork.
         from .clients import Clients
-        from .transport import Keys
+        from .transport import Keys, reserve
 
         config = self._config
         keys = Keys(**config["keys"]) if config["keys"] is not None else None
         hello = EngineHello(config["slots"], as_tuple(config["capabilities"]))
-        self._clients = Clients(self._core, hello, self._selector, config["directory"], keys, config["port"])
-        self._pool.home = self._clients.address
+        self._clients = Clients(self._core, hello, self._selector, config["directory"], keys, config["port"] or 0)
+        address = endpoint = self._clients.address
+        if config["port"] is not None and keys is None:
+            self._port = reserve(config["port"])
+            address = f"tcp://127.0.0.1:{self._port.getsockname()[1]}"
+        self._pool.home = address
         self._clients.on_shutdown = None if config["protected"] else self._finish
         self._watch_kernel()
         self._watch_signals()
-        return self._clients.address
+        return address, endpoint
 
     def _watch_kernel(self) -> None:
         # The pipe alone is not enough: a subprocess of the user's may have inherited its other end.
@@ -328,7 +332,7 @@ def main(config: Config) -> None:
         starter = best_starter(config["hello"])
         scheduler = Scheduler(config, starter)
         try:
-            hello = {"address": scheduler.start()}
+            hello = dict(zip(("address", "endpoint"), scheduler.start(), strict=True))
         except Exception as error:
             hello = {"error": str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"}
             scheduler.end()  # first: who hears of it finds nothing left

@@ -1,5 +1,8 @@
 """How clients reach a scheduler: a Unix socket that only the user can reach, or loopback TCP that is encrypted.
 
+An engine "at a TCP port of this machine" has the port for a name, and keeps it from others; nothing listens there.
+Clients find its Unix socket by that name (:mod:`.connection_file`), and nobody else can even knock.
+
 Where there are no Unix sockets, anybody on the machine could connect to the port. So the scheduler proves who it is by
 its CURVE key, and accepts one client key alone. Both pairs are made for one scheduler and travel to it through the pipe
 that is its stdin; the one file that has them (:mod:`.connection_file`) only the user can read.
@@ -80,9 +83,35 @@ def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: 
     try:
         clients.bind(address)
     except zmq.ZMQError as error:
-        why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error)
-        raise EngineStartError(f"the port {port} cannot be had: {why}. Choose another, or port 0 for any") from error
+        raise _no_port(port, error) from error
     return address
+
+
+def reserve(port: int) -> socket.socket:
+    """A TCP port of this machine for a name: nobody else gets it while the socket is open, and nothing listens.
+
+    Parameters
+    ----------
+    port
+        0 for any that is free.
+
+    Raises
+    ------
+    EngineStartError
+        The port cannot be had.
+    """
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        held.bind(("127.0.0.1", port))
+    except OSError as error:
+        held.close()
+        raise _no_port(port, error) from error
+    return held
+
+
+def _no_port(port: int, error: OSError | zmq.ZMQError) -> EngineStartError:
+    why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error)
+    return EngineStartError(f"the port {port} cannot be had: {why}. Choose another, or port 0 for any")
 
 
 def connect(client: "zmq.Socket[bytes]", address: str, keys: Keys | None) -> None:
