@@ -73,7 +73,7 @@ class LeftRunning:
                 break
             time.sleep(LOOK_EVERY)
         self._processes = {pid for pid in self._processes if os.path.exists(f"/proc/{pid}")}
-        orphans.bury(self._processes)
+        orphans.bury()
         self._family = self._look_at_family()
         names = [_in_words(pid) for pid in processes]
         for pid in processes:  # where orphans are not adopted, one of those would outlive this process

@@ -5,8 +5,12 @@ runs the task, as long as that lives.
 """
 
 import ctypes
+import gc
 import os
+import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing import process
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -33,12 +37,25 @@ def adopt() -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def bury(spare: "set[int]") -> None:
-    """Wait for the children that are dead, but for those in ``spare``: nobody else waits for an orphan."""
-    for pid in children():
-        if pid not in spare and _is_zombie(pid):
+def bury() -> None:
+    """Wait for the children that are dead, and that nobody else waits for: nobody else does for an orphan."""
+    dead = [pid for pid in children() if _is_zombie(pid)]
+    if not dead:
+        return
+    waited_for = set(_waited_for())
+    for pid in dead:
+        if pid not in waited_for:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+
+
+def _waited_for() -> Iterator[int]:
+    """Processes of which somebody holds a handle, and may still ask how they ended."""
+    for handle in gc.get_objects():
+        if issubclass(type(handle), subprocess.Popen) and handle.returncode is None:
+            yield handle.pid
+    for child in list(getattr(process, "_children", ())):
+        yield child.pid or 0
 
 
 def children() -> list[int]:

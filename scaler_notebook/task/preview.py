@@ -50,7 +50,7 @@ def limited(seconds: float) -> Iterator[None]:
     finally:
         is_over = True  # one store: what rings from here on is nobody's
         signal.setitimer(signal.ITIMER_REAL, *timer)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)  # None: some library's in C
 
 
 class Forms:
@@ -185,5 +185,7 @@ class Allowance:
         began = time.monotonic()
         try:
             return displays.as_json(of_known_type(value))
+        except Exception:  # without one its summary is there
+            return b"{}"
         finally:
             self._spent += time.monotonic() - began

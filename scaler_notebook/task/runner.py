@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ..protocol import failures, payloads
 from ..protocol.arrival import MAIN, Arrival
 from ..protocol.failures import RemoteFailure
-from ..protocol.messages import Initializer, Payload, ResultSummary, TaskFigures
+from ..protocol.messages import Initializer, Payload, PreviewKind, ResultSummary, TaskFigures
 from . import current_task, displays, inputs, top_level
 from .bindings import Bindings
 from .current_task import CurrentTask
@@ -92,6 +92,10 @@ class Transport:
     def lent(self, payload: Payload) -> Payload:
         """The payload of a result, with buffers that outlive this process."""
         return payload
+
+    def previews(self) -> bool:
+        """May a preview follow a result, of a value of a cheap type?"""
+        return False
 
     def preparing(self, begins: bool) -> None:
         """The client's initializer begins, or has returned."""
@@ -180,7 +184,10 @@ class TaskRunner:
         finally:
             if not self._of_thread:  # else they are the kernel's
                 displays.flush_figures()
-        return Finished(TaskEnd.SUCCESS, self._transport.lent(payload), None, _summary(value), value)
+        summary = _summary(value)
+        if summary.preview is not PreviewKind.FOLLOWS or not self._transport.previews():
+            summary, value = summary.unaccompanied(), None  # its end is the task's, not that of whoever runs it
+        return Finished(TaskEnd.SUCCESS, self._transport.lent(payload), None, summary, value)
 
     def _prepare(self, initializer: Initializer) -> Bindings:
         """Call the client's initializer, if it has not been; gives what it has bound."""

@@ -12,6 +12,7 @@ from typing import Any
 from ..protocol.messages import PreviewKind, ResultSummary
 
 MAX_TEXT = 2_000  # characters
+MAX_TYPE = 100  # characters of what an array holds
 MAX_BITS = 4_000  # of an integer that is written out: Python refuses, or takes long over, larger ones
 
 # Where a class of that name has a shape that costs nothing to ask. (A frame that is lazy has none.)
@@ -67,7 +68,7 @@ def summary(value: Any) -> ResultSummary:
     if kind in _BRACKETS or _is_atom(value):
         writer = _Writer()
         try:
-            return ResultSummary(writer.text(value), PreviewKind.NONE)
+            return ResultSummary(_cut(writer.text(value), MAX_TEXT + 100), PreviewKind.NONE)
         except _NotPlain:
             size = f"{len(value):,} {'item' if len(value) == 1 else 'items'}"
             return ResultSummary(f"{kind.__name__} of {size}", PreviewKind.ON_REQUEST)
@@ -112,7 +113,7 @@ def _shape(value: Any) -> list[str]:
     elif isinstance(size, tuple) and all(type(each) is int for each in size):
         words.append(" × ".join(map(str, size)))
     if dtype is not None:
-        words.append(str(dtype))
+        words.append(str(dtype)[:MAX_TYPE])
     return words
 
 
@@ -153,11 +154,14 @@ class _Writer:
     def text(self, value: Any) -> str:
         """All of it, or so much. Raises :class:`_NotPlain`."""
         kind = type(value)
+        if self._left <= 0:
+            return "…"
+        self._left -= 4  # brackets and a comma, of each value, an empty one too: there may be very many
         if type(kind) is not type:
             raise _NotPlain
         if _is_atom(value):
             text = _atom(value)
-            self._left -= len(text) + 2
+            self._left -= len(text)
             return text
         brackets = _BRACKETS.get(kind)
         if brackets is None:
@@ -187,4 +191,8 @@ def _atom(value: Any) -> str:
         return f"an integer of {value.bit_length():,} bits"
     if type(value) in (str, bytes) and len(value) > MAX_TEXT:
         return f"{value[:MAX_TEXT]!r}…"
-    return repr(value)
+    return _cut(repr(value))
+
+
+def _cut(text: str, most: int = MAX_TEXT) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

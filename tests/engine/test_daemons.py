@@ -170,3 +170,18 @@ def test_orphans_that_have_ended_leave_no_zombies(executor: NotebookExecutor) ->
         alone.submit(subprocess.run, ["true"]).result(SAFETY)
         assert alone.submit(os.getpid).result(SAFETY) == pid
         assert "zombie" not in alone.submit(zombies).result(SAFETY)
+
+
+def test_whoever_asks_how_a_child_ended_is_told(executor_of_one: NotebookExecutor) -> None:
+    def leaves() -> int:
+        sys.kept_child = subprocess.Popen(["sh", "-c", "exit 3"])  # type: ignore[attr-defined]
+        stat = Path(f"/proc/{sys.kept_child.pid}/stat")  # type: ignore[attr-defined]
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.001)
+        return os.getpid()
+
+    def asks() -> tuple[int, int]:
+        return os.getpid(), sys.kept_child.wait()  # type: ignore[attr-defined]
+
+    pid = executor_of_one.submit(leaves).result(SAFETY)
+    assert executor_of_one.submit(asks).result(SAFETY) == (pid, 3)

@@ -424,6 +424,13 @@ def _of(future: ScalerFuture[Any]) -> ScalerFuture[Any]:
     return future
 
 
+def test_a_stream_that_a_task_leaves_unblocking_blocks_for_the_next(executor_of_one: NotebookExecutor) -> None:
+    executor_of_one.submit(os.set_blocking, 1, False).result(SAFETY)
+    future = executor_of_one.submit(print, "x" * 4_000_000)
+    future.result(SAFETY)
+    assert len(future.logs.stdout) == 4_000_001
+
+
 def test_logging_is_the_tasks_own_to_configure(executor: NotebookExecutor) -> None:
     def unconfigured() -> None:
         print("before")

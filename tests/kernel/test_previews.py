@@ -147,3 +147,14 @@ def test_the_notebooks_own_formatters_stay_there(running_kernel: Kernel) -> None
     k.run("get_ipython().display_formatter.formatters['text/html'].for_type(Half, lambda _: '<b>½</b>')")
     k.run("f = ex.submit(Half); wait([f]); f")
     assert "½" not in shown(k, "one half")["text/html"]
+
+
+def test_what_a_preview_prints_and_a_results_end_are_not_the_next_tasks(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run(
+        "class Ends:\n    def __del__(self): time.sleep(0.02); print('ended')\n"
+        "def figure():\n    import matplotlib.figure\n    made = matplotlib.figure.Figure()\n"
+        "    made.suptitle('\\u4e2d'); return made"
+    )
+    k.run("first = [ex.submit(figure), ex.submit(Ends)]; second = ex.submit(print, 'mine'); wait([*first, second])")
+    assert k.run("print(repr(str(second.logs)))").text == "'mine\\n'\n"

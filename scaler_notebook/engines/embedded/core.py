@@ -161,6 +161,9 @@ class Core(Nesting):
             if (again or record.failed) and self._unannounced.pop(process, None) is not None:
                 self._handle(record, Event.START_DUE)  # each of several tries is heard of
             self._handle(record, Event.FAILED if again else Event.ENDED, now, result=result)
+            if process in self._previewing and process in self._idle:  # it is busy with that: others first
+                self._idle.remove(process)
+                self._idle.insert(0, process)
         self.dispatch(now, clock)
 
     def process_previewed(self, process: int, seq: int, bundle: Payload) -> None:
@@ -213,6 +216,7 @@ class Core(Nesting):
         """What follows from the death of a process could not be done: its task ends, whatever else is left undone."""
         self._runs.pop(process, None)
         self._spent.discard(process)
+        was_lent = process in self._lent
         self._lent.discard(process)
         if process in self._idle:
             self._idle.remove(process)
@@ -223,10 +227,15 @@ class Core(Nesting):
         if record is None or self._records.pop(record.task.task_id, None) is None:
             return
         record.stage = Stage.OVER
-        if record.needs:
+        died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
+        self._hands.tell(record.owner, died)
+        if record.needs and not was_lent:
             self._queue.give_back(record)
-        died = TaskResultType.FAILED_WORKER_DIED
-        self._hands.tell(record.owner, TaskResult(record.task.task_id, died, Payload(how.encode())))
+        self._abandon_children(record)
+        self._falls(record, Event.INPUT_FAILED, died)
+        self._spread()
+        if record.task.inputs:
+            self._inputs.release(record)
 
     def dispatch(self, now: float, clock: float) -> None:
         """Start as many queued tasks as there are free slots and processes."""

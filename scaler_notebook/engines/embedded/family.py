@@ -64,15 +64,30 @@ def freeze(pid: int) -> list[int]:
     return list(found)
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that a process and all that it started have in use; what they share counts in each."""
-    return sum(map(_resident, (pid, *descendants(pid))))
+def resident(pid: int, shared_once: bool = False) -> int:
+    """Bytes of memory that a process and all that it started have in use.
+
+    Parameters
+    ----------
+    shared_once
+        What several processes share is divided between them, where the system tells; otherwise it counts in each.
+    """
+    size = _proportional if shared_once else _resident
+    return sum(map(size, (pid, *descendants(pid))))
 
 
 def _resident(pid: int) -> int:
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):
         return int(psutil.Process(pid).memory_info().rss)
     return 0
+
+
+def _proportional(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/smaps_rollup") as file:
+        for line in file:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return _resident(pid)
 
 
 def kill(pid: int) -> None:
@@ -115,6 +130,10 @@ def exists(pid: int) -> bool:
 
 def is_ending(pid: int) -> bool:
     """Is it dead, or past the point where it could be saved? Known on Linux alone; elsewhere, and if unsure: True."""
+    if sys.platform != "linux":
+        with contextlib.suppress(psutil.Error):
+            return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        return True
     try:
         with open(f"/proc/{pid}/stat") as file:
             state, *fields = file.read().rpartition(")")[2].split()

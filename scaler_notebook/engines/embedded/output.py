@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeAlias
 
 from ...protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
 from ...task.display_buffer import RATE, Body, Display, Screen
-from .pipes import CAPACITY, OutputPipe
+from .pipes import OutputPipe
 
 FREE = 64 * 1024  # bytes; less is not worth a system call
 LONGEST_PACE, SHORTEST_PACE = 0.05, 0.0005  # seconds between two looks, as little or much is written
@@ -166,7 +166,7 @@ class TaskOutput:
         After much that was displayed nothing comes for a while: see :data:`~...task.display_buffer.RATE`.
         """
         records = self._records.news()  # before the pipes: then the marks of all of these are there
-        most = max([pipe.read() for pipe in self._pipes.values()])
+        most = max([pipe.read() / pipe.capacity for pipe in self._pipes.values()])
         self.pace = _next_pace(self.pace, most)
         if most or records or any(pipe.waits for pipe in self._pipes.values()):  # not so: most tasks, at most looks
             self._look(records, over)
@@ -231,8 +231,8 @@ class TaskOutput:
         self._records.close()
 
 
-def _next_pace(pace: float, most: int) -> float:
-    """The more is found in a pipe, the sooner the next look: a writer that finds it full waits for that."""
-    if most > CAPACITY // 8:
+def _next_pace(pace: float, full: float) -> float:
+    """The fuller a pipe is found (1: it was full), the sooner the next look: a writer that finds it full waits."""
+    if full > 1 / 4:
         return max(SHORTEST_PACE, pace / 4)
-    return min(LONGEST_PACE, pace * 2) if most < CAPACITY // 32 else pace
+    return min(LONGEST_PACE, pace * 2) if full < 1 / 16 else pace

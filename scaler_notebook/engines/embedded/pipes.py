@@ -26,8 +26,8 @@ HEAD = 8 * 1024 * 1024  # bytes forwarded as they come, a stream and task
 TAIL = 1024 * 1024  # bytes of what follows that are forwarded when the task ends
 READ = 256 * 1024  # bytes per read
 LONGEST_LINE = 4096  # bytes that a tail loses at most to begin with a whole line
-CAPACITY = 256 * 1024  # bytes that a writer can be ahead of us, where the system allows it; 64 KB otherwise
-F_SETPIPE_SZ = 1031  # linux/fcntl.h
+CAPACITY = 64 * 1024  # bytes that a writer can be ahead of us, where the system does not say how many
+F_GETPIPE_SZ = 1032  # linux/fcntl.h; fewer than usual where the user has very many pipes
 
 MARK = b"\x1b_scaler mark \xff\x00"  # then its number; a program's own string of terminals begins like that
 NUMBER = struct.Struct("<Q")
@@ -45,8 +45,9 @@ class OutputPipe:
     def __init__(self) -> None:
         self.fd, self.theirs = os.pipe()
         os.set_blocking(self.fd, False)
-        with contextlib.suppress(OSError):  # another system, or the user has too many large ones
-            fcntl.fcntl(self.theirs, F_SETPIPE_SZ, CAPACITY)
+        self.capacity = CAPACITY  # in bytes
+        with contextlib.suppress(OSError):
+            self.capacity = fcntl.fcntl(self.theirs, F_GETPIPE_SZ)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._forget()
 

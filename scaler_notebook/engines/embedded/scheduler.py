@@ -70,7 +70,7 @@ class Scheduler:
         self._core = Core(config["slots"], self, config["capabilities"], available_memory(), config["max_runs"])
         self._size = config["slots"] + config["spares"]
         self._pool = Pool(self._size, starter, self._selector, self)
-        self._next_look = 0.0
+        self._next_look = self._next_memory_look = 0.0
         self._warmth = Warmth()
         self._over = False
         self._reap_due = True  # may a child have ended?
@@ -292,14 +292,21 @@ class Scheduler:
     def _look_at_output(self) -> None:
         now = time.monotonic()
         if now >= self._next_look:
+            self._next_look = now + OUTPUT_INTERVAL  # whatever comes of this one
             self._pool.drain()
-            for pid, limit in self._core.limited:
-                if (size := family.resident(pid)) > limit:
-                    self._pool.kill(pid, why=deaths.over_limit(size, limit), out_of_memory=True)
+            if now >= self._next_memory_look:
+                self._next_memory_look = now + OUTPUT_INTERVAL
+                self._look_at_memory()
             for pid in self._core.running:
                 if self._core.is_announced(pid):  # a task that says something is known to run
-                    self._forward_output(pid)
+                    self._guarded(self._forward_output, pid)
             self._next_look = now + min(OUTPUT_INTERVAL, self._pool.pace(self._core.running))
+
+    def _look_at_memory(self) -> None:
+        for pid, limit in self._core.limited:
+            # What is shared with a fork counts once; that takes longer to find out.
+            if family.resident(pid) > limit and (size := family.resident(pid, shared_once=True)) > limit:
+                self._pool.kill(pid, why=deaths.over_limit(size, limit), out_of_memory=True)
 
     def _forward_output(self, pid: int, over: bool = False) -> None:
         held = self._core.holder(pid)

@@ -200,13 +200,12 @@ class _Server(Transport):
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
         spent = self._clean_up()
         news = self._imported.news(figures.started)
-        summary = finished.summary
-        if spent or not self._shows_results or not self._previews.is_left():
-            summary = summary.unaccompanied()
+        summary = finished.summary.unaccompanied() if spent else finished.summary
         ended = Ended(run.seq, finished.end, finished.payload, figures, news.installed, news.own, spent, summary)
         send_blocking(self._sock, INNER_CODEC.encode([ended]))
         if summary.preview is PreviewKind.FOLLOWS:
-            bundle = Payload(self._previews.make(finished.value))
+            with self._streams.silent():
+                bundle = Payload(self._previews.make(finished.value))
             send_blocking(self._sock, INNER_CODEC.encode([Previewed(run.seq, bundle)]))
 
     def _clean_up(self) -> bool:
@@ -242,6 +241,9 @@ class _Server(Transport):
             with limits.lifted():
                 payload, self._lent = written(payload)
         return payload
+
+    def previews(self) -> bool:
+        return self._shows_results and self._previews.is_left()
 
     def preparing(self, begins: bool) -> None:
         self._page.preparing = begins

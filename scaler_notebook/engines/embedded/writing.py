@@ -12,7 +12,7 @@ import io
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...protocol.messages import DisplayKind, LogStream
 from .output import KINDS, RECORD, RecordKind
@@ -44,12 +44,15 @@ class TaskStreams:
         self._files = [os.dup(fd) for fd in range(3)]  # those that a task may close, or put others in the place of
         self._pipes = [_identity(fd) for fd in self._files]
         self._marks = itertools.count()
+        self._is_silent = False
 
     def begin(self) -> None:
         """Before a task: the streams are ours and open, whatever the last one has done to them."""
         self._turns, self.last = 0, None
         for fd, file in enumerate(self._files):
             os.dup2(file, fd)  # always: to compare takes longer
+        for fd in (1, 2):
+            os.set_blocking(fd, True)  # a subprocess, too, can have set that of the pipe
         for fd, stream in enumerate(LogStream, 1):
             if stream in self._torn or not self._streams[stream].is_as_it_was:
                 self._streams[stream] = _Stream(fd, self, stream)
@@ -69,6 +72,26 @@ class TaskStreams:
                 self._torn.add(each)
         self._flush_c()
 
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Between two tasks: what is written within it is nobody's."""
+        streams, self._is_silent = (sys.stdout, sys.stderr), True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            for fd in (1, 2):
+                os.dup2(nowhere, fd)
+            sys.stdout = sys.stderr = io.StringIO()
+            yield
+        finally:
+            sys.stdout, sys.stderr = streams
+            for stream in self._streams.values():
+                with contextlib.suppress(ValueError, OSError):
+                    stream.flush()
+            for fd in (1, 2):
+                os.dup2(self._files[fd], fd)
+            os.close(nowhere)
+            self._is_silent = False
+
     def turn_to(self, stream: LogStream) -> None:
         """Python code is about to write to ``stream``, after it has written to the other."""
         other = LogStream.STDERR if stream is LogStream.STDOUT else LogStream.STDOUT
@@ -87,7 +110,7 @@ class TaskStreams:
         self._note(kind, display_id.encode(errors="replace"), bundle, metadata)
 
     def _note(self, kind: RecordKind, *body: bytes) -> None:
-        if _identity(self._records) != self._file:
+        if self._is_silent or _identity(self._records) != self._file:
             return  # closed by the task's code (a fork that becomes a daemon does that); the number is another file's
         number = os.getpid() << PID_SHIFT | next(self._marks)  # forks count on by themselves
         for fd, pipe in zip(self._files[1:], self._pipes[1:], strict=True):

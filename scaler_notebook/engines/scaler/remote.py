@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from ...protocol.messages import Initializer, SegmentRef
-from ...task import displays, orphans
+from ...task import displays
 from ...task.current_task import CurrentTask
 from ...task.process_state import ProcessState
 from ...task.progress import watch_for_tqdm
@@ -107,8 +107,6 @@ class _Process(Transport):
         self._processor = own_processor()
         self._mailbox = self._new_mailbox()
         _mend_multiprocessing()
-        with contextlib.suppress(OSError):
-            orphans.adopt()
         displays.prefer_inline_figures()
         watch_for_tqdm()
         displays.watch_for_ipython()
