@@ -210,7 +210,7 @@ class TaskLifecycle(TaskFacts):
 
     def add_preview(self, preview: Display) -> None:
         """Keep what its result looks like, unless that is discarded already."""
-        if self._outcome is not None:
+        if self._outcome is not None and preview.bundle:
             self.preview = preview
             self._tell_watchers()
 

@@ -205,12 +205,13 @@ class Session(Connection):
         return self._submitter_for(future).submit(fn, value, *args, **kwargs)
 
     def request_preview(self, future: ScalerFuture[Any]) -> None:
-        """Have a task make a preview of a future's value: no code of the value's own runs in this process for that.
+        """Have a task make a preview of a future's value, whose ``repr`` so runs in a task process and not in this one.
 
-        Nothing comes of it if the engine is gone, or the preview fails. On any thread, and never blocks.
+        A value that was unpickled here is pickled anew for that, on the thread on which inputs are. Nothing comes of it
+        if the engine is gone, or the preview fails. On any thread, and never blocks.
         """
         if self._alive and future.bytes_received <= PREVIEW_BYTES:
-            callbacks.inputs.post(self._submit_preview, future)  # a value that was unpickled here is pickled anew
+            callbacks.inputs.post(self._submit_preview, future)
 
     def _submit_preview(self, future: ScalerFuture[Any]) -> None:
         if not self._alive or not future.lacks_preview:

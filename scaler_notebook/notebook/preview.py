@@ -1,4 +1,4 @@
-"""When a view wants to know what a result looks like. No code of the user's runs in the kernel for that."""
+"""When a view wants to know what a result looks like: no ``repr`` and no unpickling runs in the kernel for that."""
 
 from functools import partial
 from typing import Any

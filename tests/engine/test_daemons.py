@@ -15,7 +15,7 @@ from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="known on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not tested: Linux's alone")
 
 
 class Pipe:

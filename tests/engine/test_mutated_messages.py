@@ -17,6 +17,8 @@ from raw_peers import Bystander, a_task, scheduler_of
 from waits import SAFETY
 
 from scaler_notebook import Client, LocalCluster, NotebookExecutor
+from scaler_notebook.client.future import ScalerFuture
+from scaler_notebook.client.pickling import pickle_call
 from scaler_notebook.client.session import Session
 from scaler_notebook.engines.embedded.connection_file import find
 from scaler_notebook.engines.embedded.engine import SchedulerConnection
@@ -44,6 +46,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirmType,
     TaskDisplay,
     TaskLog,
+    TaskOptions,
     TaskPreview,
     TaskProgress,
     TaskResult,
@@ -242,10 +245,6 @@ def test_a_client_that_hears_anything(number: int, tmp_path: Path, executor: Not
 
 
 def submitted(session: Session) -> Any:
-    from scaler_notebook.client.future import ScalerFuture
-    from scaler_notebook.client.pickling import pickle_call
-    from scaler_notebook.protocol.messages import TaskOptions
-
     future: ScalerFuture[Any] = ScalerFuture(session.new_id(), "abs(-1)", session)
     session.submit([(future, session.task(future, pickle_call(abs, (-1,), {}), TaskOptions("abs(-1)")))])
     return future

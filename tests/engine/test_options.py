@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import math
+import mmap
 import os
 import pickle
 import re
@@ -703,6 +704,23 @@ def test_a_task_over_its_memory_limit_is_stopped_alone_and_says_so(executor: Not
     assert executor.submit_verbose(takes, (100_000_000,), memory_limit=1e9).result(SAFETY) == 100_000_000
     assert not other.done()
     other.cancel(SAFETY)
+
+
+def test_memory_that_forks_share_counts_once(executor: NotebookExecutor) -> None:
+    def forks() -> int:
+        held = bytearray(b"x") * 150_000_000
+        children = []
+        for _ in range(4):
+            if (pid := os.fork()) == 0:
+                sum(held[:: mmap.PAGESIZE])
+                time.sleep(0.3)  # some looks of the scheduler
+                os._exit(0)
+            children.append(pid)
+        for pid in children:
+            os.waitpid(pid, 0)
+        return len(held)
+
+    assert executor.submit_verbose(forks, memory_limit=4e8).result(SAFETY) == 150_000_000
 
 
 def test_where_no_limit_is_enforced_it_is_refused() -> None:

@@ -157,4 +157,5 @@ def test_what_a_preview_prints_and_a_results_end_are_not_the_next_tasks(running_
         "    made.suptitle('\\u4e2d'); return made"
     )
     k.run("first = [ex.submit(figure), ex.submit(Ends)]; second = ex.submit(print, 'mine'); wait([*first, second])")
-    assert k.run("print(repr(str(second.logs)))").text == "'mine\\n'\n"
+    written = k.run("print([str(each.logs) for each in (*first, second)])").text
+    assert written == "['', 'ended\\n', 'mine\\n']\n"

@@ -7,6 +7,8 @@ import sys
 
 import psutil
 
+from ...task import orphans
+
 MOST_ROUNDS = 1_000  # of looking for what a process has started; a round takes a tenth of a millisecond
 QUIET_ROUNDS = 4  # that find nothing new: one alone can miss what comes while the kernel lists (``proc(5)``)
 FLAGS, PF_EXITING = 5, 0x4  # the kernel's flags of a process in /proc/PID/stat, counted from its state
@@ -21,7 +23,7 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     waiting = [pid]
     while waiting:
-        children = _children(waiting.pop())
+        children = orphans.children(waiting.pop())
         found += children
         waiting += children
     return found
@@ -32,16 +34,6 @@ def is_within(pid: int, ancestor: int) -> bool:
     with contextlib.suppress(psutil.Error):
         return any(parent.pid == ancestor for parent in psutil.Process(pid).parents())
     return False
-
-
-def _children(pid: int) -> list[int]:
-    # The kernel keeps the list per thread; psutil would read every process of the machine, which takes 10 ms.
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
-                children += map(int, file.read().split())
-    return children
 
 
 def freeze(pid: int) -> list[int]:
