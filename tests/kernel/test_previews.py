@@ -154,7 +154,7 @@ def test_what_a_preview_prints_and_a_results_end_are_not_the_next_tasks(running_
     k.run(
         "class Ends:\n    def __del__(self): time.sleep(0.02); print('ended')\n"
         "def figure():\n    from matplotlib.figure import Figure\n"
-        "    Figure.savefig = lambda *_, **__: print('from the preview')\n    return Figure()"
+        "    Figure.savefig = lambda *_, **__: (time.sleep(0.1), print('from the preview'))\n    return Figure()"
     )
     k.run("first = [ex.submit(figure), ex.submit(Ends)]; second = ex.submit(print, 'mine'); wait([*first, second])")
     written = k.run("print([str(each.logs) for each in (*first, second)])").text
