@@ -50,6 +50,7 @@ style: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
+	$(BIN)/lint-imports --no-logo
 
 install: $(INSTALLED)
 

@@ -26,8 +26,8 @@ import json, sys, threading, time
 import ipywidgets
 %load_ext scaler_notebook
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.notebook import board_display
-from scaler_notebook.notebook.publisher import publisher
+from scaler_notebook.notebook.views.board import display as board_display
+from scaler_notebook.notebook.views.publisher import publisher
 sys.path.insert(0, {str(TESTS)!r})
 sent = [0, 0]
 session = get_ipython().kernel.session

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from .client.client import Client as Client
     from .client.cluster import LocalCluster as LocalCluster
     from .client.cluster import SchedulerClusterCombo as SchedulerClusterCombo
-    from .client.collect import as_completed as as_completed
-    from .client.collect import wait as wait
-    from .client.combine import as_completed_async as as_completed_async
-    from .client.combine import gather as gather
-    from .client.combine import gather_async as gather_async
-    from .client.combine import wait_async as wait_async
     from .client.executor import NotebookExecutor as NotebookExecutor
-    from .client.future import ScalerFuture as ScalerFuture
-    from .client.group import FutureGroup as FutureGroup
-    from .client.profiling import ProfileResult as ProfileResult
-    from .client.references import ObjectReference as ObjectReference
-    from .client.serializer import DefaultSerializer as DefaultSerializer
-    from .client.serializer import Serializer as Serializer
-    from .notebook.extension import load_ipython_extension as load_ipython_extension
-    from .notebook.extension import unload_ipython_extension as unload_ipython_extension
+    from .client.futures.completion import as_completed as as_completed
+    from .client.futures.completion import wait as wait
+    from .client.futures.future import ScalerFuture as ScalerFuture
+    from .client.futures.gather import as_completed_async as as_completed_async
+    from .client.futures.gather import gather as gather
+    from .client.futures.gather import gather_async as gather_async
+    from .client.futures.gather import wait_async as wait_async
+    from .client.futures.group import FutureGroup as FutureGroup
+    from .client.submission.serializer import DefaultSerializer as DefaultSerializer
+    from .client.submission.serializer import Serializer as Serializer
+    from .client.task_state.profiling import ProfileResult as ProfileResult
+    from .client.task_state.references import ObjectReference as ObjectReference
+    from .notebook.magics.extension import load_ipython_extension as load_ipython_extension
+    from .notebook.magics.extension import unload_ipython_extension as unload_ipython_extension
     from .protocol.errors import CapabilityError as CapabilityError
     from .protocol.errors import DisconnectedError as DisconnectedError
     from .protocol.errors import EngineLostError as EngineLostError
@@ -50,24 +50,24 @@ _HOMES = {
     "LocalCluster": "client.cluster",
     "SchedulerClusterCombo": "client.cluster",
     "Client": "client.client",
-    "as_completed": "client.collect",
-    "wait": "client.collect",
-    "as_completed_async": "client.combine",
-    "gather": "client.combine",
-    "gather_async": "client.combine",
-    "wait_async": "client.combine",
+    "as_completed": "client.futures.completion",
+    "wait": "client.futures.completion",
+    "as_completed_async": "client.futures.gather",
+    "gather": "client.futures.gather",
+    "gather_async": "client.futures.gather",
+    "wait_async": "client.futures.gather",
     "NotebookExecutor": "client.executor",
-    "ScalerFuture": "client.future",
-    "FutureGroup": "client.group",
-    "ProfileResult": "client.profiling",
-    "ObjectReference": "client.references",
-    "DefaultSerializer": "client.serializer",
-    "Serializer": "client.serializer",
+    "ScalerFuture": "client.futures.future",
+    "FutureGroup": "client.futures.group",
+    "ProfileResult": "client.task_state.profiling",
+    "ObjectReference": "client.task_state.references",
+    "DefaultSerializer": "client.submission.serializer",
+    "Serializer": "client.submission.serializer",
     "CurrentTask": "task.current_task",
     "current_task": "task.current_task",
     "progress": "task.progress",
-    "load_ipython_extension": "notebook.extension",
-    "unload_ipython_extension": "notebook.extension",
+    "load_ipython_extension": "notebook.magics.extension",
+    "unload_ipython_extension": "notebook.magics.extension",
     "CapabilityError": "protocol.errors",
     "DisconnectedError": "protocol.errors",
     "EngineLostError": "protocol.errors",
@@ -100,7 +100,7 @@ def _activate_in_a_kernel() -> None:
     if "ipykernel" in sys.modules and "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
         if hasattr(shell, "kernel"):
-            importlib.import_module(".notebook.bridge", __name__).activate(shell)
+            importlib.import_module(".notebook.activation", __name__).activate(shell)
 
 
 def __dir__() -> list[str]:

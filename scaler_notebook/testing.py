@@ -28,25 +28,18 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from .client.connection import open_connections
-from .client.describe import describe_call
+from .client.agent.connection import open_connections
+from .client.agent.exit_hooks import before_exit
+from .client.agent.future_manager import FutureManager
 from .client.executor import NotebookExecutor
-from .client.exits import before_exit
-from .client.future import ScalerFuture
-from .client.lifecycle import TaskLifecycle
-from .client.manager import FutureManager
-from .engines import memory
-from .engines.memory import MemoryEngine
-from .engines.threads import ThreadEngine
+from .client.futures.future import ScalerFuture
+from .client.submission.call_text import describe_call
+from .client.task_state.lifecycle import TaskLifecycle
+from .engines.testing import scripted
+from .engines.testing.scripted import MemoryEngine
+from .engines.testing.threads import ThreadEngine
 from .protocol.errors import EngineLostError
-from .protocol.messages import (
-    EngineMessage,
-    LogStream,
-    TaskCancel,
-    TaskCancelConfirm,
-    TaskCancelConfirmType,
-    TaskLog,
-)
+from .protocol.messages import EngineMessage, LogStream, TaskCancel, TaskCancelConfirm, TaskCancelConfirmType, TaskLog
 from .protocol.wire import ENGINE_CODEC
 
 __all__ = ["DetachedFuture", "InMemoryExecutor", "MemoryEngine", "detached_future", "memory_executor"]
@@ -147,19 +140,19 @@ class DetachedFuture(ScalerFuture[Any]):
 
     def start(self) -> None:
         """It runs."""
-        self._tell(memory.started(self.task_id))
+        self._tell(scripted.started(self.task_id))
 
     def finish(self, value: Any = None) -> None:
         """It returned ``value``, which is pickled as a task's result is; raises what that raises."""
-        self._tell(memory.succeeded(self.task_id, value))
+        self._tell(scripted.succeeded(self.task_id, value))
 
     def fail(self, error: BaseException) -> None:
         """It raised ``error``."""
-        self._tell(memory.failed(self.task_id, error))
+        self._tell(scripted.failed(self.task_id, error))
 
     def worker_died(self, how: str = "task process 0 died: killed by SIGKILL") -> None:
         """The process that ran it died."""
-        self._tell(memory.worker_died(self.task_id, how))
+        self._tell(scripted.worker_died(self.task_id, how))
 
     def log(self, text: str, stream: LogStream = LogStream.STDOUT) -> None:
         """It wrote ``text``."""
@@ -167,7 +160,7 @@ class DetachedFuture(ScalerFuture[Any]):
 
     def display(self, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """It displays a MIME bundle."""
-        self._tell(memory.displayed(self.task_id, bundle, metadata))
+        self._tell(scripted.displayed(self.task_id, bundle, metadata))
 
     def confirm(self, answer: TaskCancelConfirmType = TaskCancelConfirmType.CANCELED) -> None:
         """The engine answers the cancel, or withdraws the task unasked."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scaler_notebook.notebook.commands import COMMANDS
-from scaler_notebook.notebook.commands.cell import parser
+from scaler_notebook.notebook.magics.commands import COMMANDS
+from scaler_notebook.notebook.magics.commands.cell import parser
 
 PAGE = Path(__file__).parents[1] / "docs" / "magics.md"
 

@@ -7,8 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from scaler_notebook.engines.embedded import stages
-from scaler_notebook.engines.scaler import stages as scaler_stages
+from scaler_notebook.engines.local.scheduler import states as stages
+from scaler_notebook.engines.scaler.client import states as scaler_stages
 from scaler_notebook.protocol import states
 
 PAGE = Path(__file__).parents[1] / "docs" / "states.md"

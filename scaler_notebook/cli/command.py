@@ -5,8 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
-from ..protocol.errors import EngineStartError
+from scaler_notebook import __version__
+from scaler_notebook.protocol.errors import EngineStartError
+
 from . import doctor, listing, serving
 
 EXAMPLES = """\

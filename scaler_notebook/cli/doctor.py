@@ -13,13 +13,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..client.executor import NotebookExecutor
-from ..engines.embedded import segments
-from ..engines.embedded.cores import available_cores
-from ..engines.embedded.output import anonymous_file
-from ..engines.embedded.places import private_base
-from ..protocol.errors import EngineStartError
-from ..protocol.states import CancelReason, TaskState
+from scaler_notebook.client.executor import NotebookExecutor
+from scaler_notebook.engines.local.cpu_limits import available_cores
+from scaler_notebook.engines.local.ipc.memory import shared_memory
+from scaler_notebook.engines.local.ipc.output_records import anonymous_file
+from scaler_notebook.engines.local.ipc.runtime_directory import private_base
+from scaler_notebook.protocol.errors import EngineStartError
+from scaler_notebook.protocol.states import CancelReason, TaskState
 
 Level: TypeAlias = Literal["ok", "note", "wrong"]
 
@@ -253,7 +253,7 @@ def engine() -> Iterator[Finding]:
 def memory_files() -> Iterator[Finding]:
     """Where large arrays are handed over."""
     os.close(anonymous_file("doctor"))
-    if segments.available():
+    if shared_memory.available():
         yield Finding("ok", "large arrays are shared in memory (memfd), whatever the size of /dev/shm")
     else:
         yield Finding(
@@ -276,7 +276,7 @@ def limits() -> Iterator[Finding]:
     yield Finding("note" if short else "ok", text, "ulimit -u, or the container's limit on pids" if short else "")
     if os.path.isdir("/dev/shm"):
         usage = shutil.disk_usage("/dev/shm")
-        small = usage.free < MIN_SHM and not segments.available()
+        small = usage.free < MIN_SHM and not shared_memory.available()
         text = f"/dev/shm has {usage.free / 2**20:.0f} of {usage.total / 2**20:.0f} MB free"
         yield Finding("note" if small else "ok", text, "docker run --shm-size=1g" if small else "")
 

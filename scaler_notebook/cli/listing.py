@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..engines.embedded.address import checked
-from ..engines.embedded.asking import ask
-from ..engines.embedded.attached import ProcessWatch
-from ..engines.embedded.connection_file import Connection, engines, seconds_since
-from ..protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
+from scaler_notebook.engines.local.client.addresses import checked
+from scaler_notebook.engines.local.client.attached import ProcessWatch
+from scaler_notebook.engines.local.client.connection_file import Connection, engines, seconds_since
+from scaler_notebook.engines.local.client.request import ask
+from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 
 ANSWER_TIMEOUT = 2.0  # seconds; an engine that lives answers in a millisecond
 END_TIMEOUT = 5.0  # seconds until an engine that was asked to end must have ended

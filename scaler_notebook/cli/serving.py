@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-from ..client.cluster import MAX_WORKERS, LocalCluster
-from ..protocol.errors import EngineStartError
-from ..protocol.installation import installed_first
+from scaler_notebook.client.cluster import MAX_WORKERS, LocalCluster
+from scaler_notebook.protocol.errors import EngineStartError
+from scaler_notebook.task.modules.installation import installed_first
 
 __all__ = ["MAX_WORKERS", "run"]
 

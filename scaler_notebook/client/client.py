@@ -8,24 +8,27 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ..engines.base import Engine
-from ..engines.reach import engine_at
-from ..protocol.errors import EngineTimeoutError
-from ..protocol.messages import LogStream, TaskOptions
-from . import callbacks, nested, waiting
-from .describe import describe_call
+from scaler_notebook.engines.base import Engine
+from scaler_notebook.engines.resolve import engine_at
+from scaler_notebook.protocol.errors import EngineTimeoutError
+from scaler_notebook.protocol.messages import LogStream, TaskOptions
+
+from .agent import nested
+from .agent.session import Session
 from .engine_client import EngineClient
 from .executor import NotebookExecutor, latest
-from .future import CANCEL_TIMEOUT, ScalerFuture
-from .group import FutureGroup
-from .lifecycle import TaskLifecycle
-from .options import names_options
-from .output import Text
-from .pickling import PickledCall
-from .policy import OnInterrupt
-from .references import ObjectReference
-from .serializer import DefaultSerializer, Serialized, Serializer, with_serializer
-from .session import Session
+from .futures.future import CANCEL_TIMEOUT, ScalerFuture
+from .futures.group import FutureGroup
+from .submission.call_pickling import PickledCall
+from .submission.call_text import describe_call
+from .submission.options import names_options
+from .submission.serializer import DefaultSerializer, Serialized, Serializer, with_serializer
+from .task_state.cancel_policy import OnInterrupt
+from .task_state.lifecycle import TaskLifecycle
+from .task_state.output import Text
+from .task_state.references import ObjectReference
+from .waiting import callback_thread
+from .waiting.host import current_host
 
 T = TypeVar("T")
 
@@ -51,7 +54,7 @@ class Client(EngineClient):
         After how many seconds without an answer the engine counts as lost, and how often it is asked for one. The death
         of an engine on this machine is seen at once in any case.
     serializer
-        For functions, arguments and results; :class:`~.serializer.DefaultSerializer` unless told otherwise.
+        For functions, arguments and results; :class:`~.submission.serializer.DefaultSerializer` unless told otherwise.
     stream_output
         Print what tasks write here too, as it comes.
     object_storage_address
@@ -108,7 +111,7 @@ class Client(EngineClient):
         if address:
             return address
         self._host = latest()
-        if self._host is None and waiting.host().waits_at_exit:
+        if self._host is None and current_host().waits_at_exit:
             raise ValueError(
                 "No scheduler address provided, and not running inside a worker context or a notebook: give the "
                 "address of a LocalCluster, Client(cluster.get_address())"
@@ -317,7 +320,7 @@ class _Streamed:
         texts = future.texts(self._printed)
         if texts:
             self._printed += len(texts)
-            callbacks.post(partial(_print, texts))
+            callback_thread.post(partial(_print, texts))
 
 
 def _print(texts: list[Text]) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from ..engines.embedded.address import checked
-from ..engines.embedded.cores import available_cores
-from ..engines.embedded.launcher import SchedulerProcess
-from . import waiting
-from .connection import END_PATIENCE, open_connections
-from .options import MAX_AMOUNT, checked_capabilities
+from scaler_notebook.engines.local.client.addresses import checked
+from scaler_notebook.engines.local.client.launcher import SchedulerProcess
+from scaler_notebook.engines.local.cpu_limits import available_cores
+
+from .agent.connection import END_PATIENCE, open_connections
+from .submission.options import MAX_AMOUNT, checked_capabilities
+from .waiting.host import current_host
 
 # What OpenGRIS Scaler's SchedulerClusterCombo takes beside: it tunes what there is not here.
 IGNORED = frozenset(
@@ -219,7 +220,7 @@ _ends: "set[_End]" = set()
 @atexit.register
 def _at_exit() -> None:
     # Hooks run in an order that nobody chose, so the executors' own may come after this one.
-    if waiting.host().waits_at_exit:
+    if current_host().waits_at_exit:
         for connection in open_connections():
             connection.finish()
     for end in list(_ends):

@@ -5,17 +5,18 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import Any
 
-from .. import forks
-from ..engines.base import Engine
-from ..protocol.errors import DisconnectedError, EngineLostError
-from ..protocol.messages import EngineStatus, Initializer
-from ..task import top_level
-from .exits import Exit
-from .future import CANCEL_TIMEOUT, ScalerFuture
-from .group import FutureGroup
-from .lifecycle import TaskLifecycle
-from .policy import DEFAULTS, OnInterrupt, Policy
-from .session import Session
+from scaler_notebook import forks
+from scaler_notebook.engines.base import Engine
+from scaler_notebook.protocol.errors import DisconnectedError, EngineLostError
+from scaler_notebook.protocol.messages import EngineStatus, Initializer
+from scaler_notebook.task import top_level
+
+from .agent.exit_hooks import Exit
+from .agent.session import Session
+from .futures.future import CANCEL_TIMEOUT, ScalerFuture
+from .futures.group import FutureGroup
+from .task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
+from .task_state.lifecycle import TaskLifecycle
 
 _clients: "weakref.WeakSet[Connected]" = weakref.WeakSet()
 

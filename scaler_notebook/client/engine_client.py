@@ -5,22 +5,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from ..protocol import payloads
-from ..protocol.capabilities import check
-from ..protocol.errors import MissingObjects
-from ..protocol.messages import TaskOptions
-from ..protocol.proxies import proxies_in
-from . import graph as graphs
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.capabilities import check
+from scaler_notebook.protocol.errors import MissingObjects
+from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook.protocol.pickling.proxies import proxies_in
+
+from . import task_graph as graphs
+from .agent.session import Session
 from .connected import Connected
-from .describe import describe_call, function_name
-from .future import CANCEL_TIMEOUT, ScalerFuture
-from .group import FutureGroup
-from .lifecycle import TaskLifecycle
-from .options import RetryOn, checked_call, names_options, task_options
-from .own_modules import OWN_MODULES
-from .pickling import PickledCall, pickle_call
-from .references import Noted, ObjectReference
-from .session import Session
+from .context.own_modules import OWN_MODULES
+from .futures.future import CANCEL_TIMEOUT, ScalerFuture
+from .futures.group import FutureGroup
+from .submission.call_pickling import PickledCall, pickle_call
+from .submission.call_text import describe_call, function_name
+from .submission.options import RetryOn, checked_call, names_options, task_options
+from .task_state.lifecycle import TaskLifecycle
+from .task_state.references import Noted, ObjectReference
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -174,12 +175,12 @@ class EngineClient(Connected):
         Parameters
         ----------
         graph
-            By name a value, an :class:`~.references.ObjectReference`, or a call.
+            By name a value, an :class:`~.task_state.references.ObjectReference`, or a call.
         keys
             What is wanted; nothing else of the graph is computed than what these need.
         block
             Wait, and give the values by key; if one fails, the rest is cancelled. Otherwise give the futures at once,
-            as :class:`~.graph.GraphFutures`.
+            as :class:`~.task_graph.GraphFutures`.
         priority, retries, capabilities
             Of every node, as for :meth:`submit_verbose`.
 

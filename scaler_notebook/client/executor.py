@@ -6,21 +6,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from ..engines.base import Engine
-from ..engines.embedded import connection_file
-from ..engines.embedded.attached import AttachedEngine
-from ..engines.embedded.cores import available_cores
-from ..engines.embedded.engine import EmbeddedEngine
-from ..engines.reach import engine_at
-from ..protocol.proxies import proxies_in
-from . import callbacks, nested, waiting
-from .collect import results_in_order
-from .connection import open_connections
+from scaler_notebook.engines.base import Engine
+from scaler_notebook.engines.local.client import connection_file
+from scaler_notebook.engines.local.client.attached import AttachedEngine
+from scaler_notebook.engines.local.client.engine import EmbeddedEngine
+from scaler_notebook.engines.local.cpu_limits import available_cores
+from scaler_notebook.engines.resolve import engine_at
+from scaler_notebook.protocol.pickling.proxies import proxies_in
+
+from .agent import nested
+from .agent.connection import open_connections
+from .agent.exit_hooks import Exit, before_exit
 from .engine_client import EngineClient
-from .exits import Exit, before_exit
-from .future import ScalerFuture
-from .options import checked_capabilities, checked_count, checked_initializer, names_options
-from .policy import OnInterrupt
+from .futures.completion import results_in_order
+from .futures.future import ScalerFuture
+from .submission.options import checked_capabilities, checked_count, checked_initializer, names_options
+from .task_state.cancel_policy import OnInterrupt
+from .waiting import callback_thread
+from .waiting.host import current_host
 
 T = TypeVar("T")
 
@@ -245,11 +248,11 @@ def all_unfinished() -> list[ScalerFuture[Any]]:
 
 def _before_exit() -> None:
     """A script waits for its tasks, and for what is called when they are done; a kernel does not."""
-    if waiting.host().waits_at_exit:
+    if current_host().waits_at_exit:
         Exit.begun = True
         for connection in open_connections():
             connection.finish()
-        callbacks.drain()
+        callback_thread.drain()
 
 
 @atexit.register

@@ -1,1 +1,1 @@
-"""What runs tasks. One small interface (:mod:`.base`); ``embedded`` is the default engine."""
+"""What runs tasks. One small interface (:mod:`.base`); ``local`` is the default engine."""

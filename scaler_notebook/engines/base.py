@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ..protocol.messages import ClientMessage, EngineMessage, Payload, Task
+from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, Payload, Task
 
 Deliver = Callable[[Sequence[EngineMessage]], None]
 Lost = Callable[[BaseException], None]

@@ -1,1 +1,1 @@
-"""The only place where IPython, ipykernel, ipywidgets and anywidget are imported: bridge, pump, views, magics."""
+"""The only place where IPython, ipykernel, ipywidgets and anywidget are imported: kernel, views, magics."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import payloads, pickler
-from .exception_parts import Everything, is_builtin, pickles_itself, reduced
+from . import payloads
 from .messages import Buffer, Payload
+from .pickling import pickler
+from .pickling.exception_parts import Everything, is_builtin, pickles_itself, reduced
 
 MAX_TEXT = 1000  # characters of what stands for a value
 MAX_NAMED = 10  # values left out that are named

@@ -14,48 +14,20 @@ import sys
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from .records import (
-    NO_DEATH as NO_DEATH,
-)
-from .records import (
-    Buffer as Buffer,
-)
-from .records import (
-    Capability as Capability,
-)
-from .records import (
-    Death as Death,
-)
-from .records import (
-    DisplayKind as DisplayKind,
-)
-from .records import (
-    LogStream as LogStream,
-)
-from .records import (
-    Payload as Payload,
-)
-from .records import (
-    PreviewKind as PreviewKind,
-)
-from .records import (
-    ResultSummary as ResultSummary,
-)
-from .records import (
-    SegmentRef as SegmentRef,
-)
-from .records import (
-    TaskCancelConfirmType as TaskCancelConfirmType,
-)
-from .records import (
-    TaskFigures as TaskFigures,
-)
-from .records import (
-    TaskOptions as TaskOptions,
-)
-from .records import (
-    TaskResultType as TaskResultType,
-)
+from .records import NO_DEATH as NO_DEATH
+from .records import Buffer as Buffer
+from .records import Capability as Capability
+from .records import Death as Death
+from .records import DisplayKind as DisplayKind
+from .records import LogStream as LogStream
+from .records import Payload as Payload
+from .records import PreviewKind as PreviewKind
+from .records import ResultSummary as ResultSummary
+from .records import SegmentRef as SegmentRef
+from .records import TaskCancelConfirmType as TaskCancelConfirmType
+from .records import TaskFigures as TaskFigures
+from .records import TaskOptions as TaskOptions
+from .records import TaskResultType as TaskResultType
 
 PYTHON = "{}.{}".format(*sys.version_info)  # of this process
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import cloudpickle
 
-from . import pickler, reduced_arrays, references
 from .errors import TaskSerializationError
 from .messages import Buffer, Payload, SegmentRef
+from .pickling import pickler, reduced_arrays, references
 
 OUT_OF_BAND = 16 * 1024  # bytes; below this a frame of its own costs more than the copy into the pickle
 MAX_SEARCH = 10_000  # objects looked at when an error is explained, so that a huge argument cannot hang it

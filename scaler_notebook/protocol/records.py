@@ -62,7 +62,7 @@ class Payload:
         What ``pickle``'s ``buffer_callback`` gave, in order, each contiguous; or where it lies.
     key
         Its content address, if it may be sent once and referred to after; without data it *is* such a reference
-        (:mod:`scaler_notebook.protocol.addressing`).
+        (:mod:`scaler_notebook.protocol.payload_cache`).
     """
 
     data: Buffer

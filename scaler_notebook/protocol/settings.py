@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
-from . import pickler
+from .pickling import pickler
 
 ENVIRONMENT, PATH = "environment", "path"
 FILTERS, RECURSION, LOG_LEVEL = "warnings filters", "recursion limit", "log level"

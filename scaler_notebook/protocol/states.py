@@ -4,7 +4,7 @@
         ▲            ▲                         ▲         FINISHED never: a result after a request is CANCELLED.
         └────────────┴──► CANCELLING ──────────┘         SUBMITTED leads to FINISHED too: a short task is not announced.
 
-``TABLE`` is the specification; :mod:`scaler_notebook.client.lifecycle` carries its actions out and decides
+``TABLE`` is the specification; :mod:`scaler_notebook.client.task_state.lifecycle` carries its actions out and decides
 nothing. ``docs/states.md`` draws it.
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ..protocol.arrival import Arrival
+from scaler_notebook.protocol.pickling.arrival import Arrival
 
 CONTAINERS = (dict, list, set, deque)  # filled in place, they count as bound: ``MODELS["first"] = load(path)``
 OTHERS = (FunctionType, ModuleType, type)  # not looked into; what of classes has changed is noted by itself

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..protocol import payloads
+from scaler_notebook.protocol import payloads
 
 VALUE = "__scaler_notebook_value__"  # of the last expression
 
@@ -109,7 +109,7 @@ async def _awaited(coroutine: Any) -> None:
 
 
 def _shell(namespace: dict[str, Any]) -> Any:
-    from . import displays  # in the task process alone
+    from .display import displays  # in the task process alone
 
     shell = displays.task_shell()
     shell.user_ns = namespace
@@ -118,11 +118,11 @@ def _shell(namespace: dict[str, Any]) -> Any:
 
 def _show(value: Any, namespace: dict[str, Any]) -> None:
     """As the notebook would show the value of a cell's last expression."""
-    from . import displays
+    from .display.display_publisher import publish
 
     bundle, metadata = _shell(namespace).display_formatter.format(value)
     if bundle:
-        displays.publish(bundle, metadata)
+        publish(bundle, metadata)
 
 
 # ---------------------------------------------------------------------- what comes back

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
-from ..protocol.messages import DisplayKind
+from scaler_notebook.protocol.messages import DisplayKind
 
 Publisher: TypeAlias = Callable[[DisplayKind, str, bytes, bytes], object]  # display id, bundle and metadata as JSON
 
@@ -37,7 +37,7 @@ class CurrentTask:
     reporter
         Takes what :meth:`report` is told.
     publisher
-        Takes what :mod:`.displays` is told.
+        Takes what :mod:`.display.displays` is told.
     engine
         The address of the engine that runs it, for what it submits itself; empty where there is none to be reached.
     """

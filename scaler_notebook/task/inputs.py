@@ -8,9 +8,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ..protocol import arrival, payloads
-from ..protocol.errors import MissingObjects
-from ..protocol.messages import Payload
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.errors import MissingObjects
+from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.protocol.pickling import arrival
 
 
 class _Given:

@@ -7,7 +7,7 @@ default ``file=sys.stdout`` is the kernel's stream.
 import sys
 from typing import Any
 
-from . import displays
+from .display import displays
 
 STREAMS = ("stdout", "stderr", "stdin")
 

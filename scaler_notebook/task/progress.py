@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from .current_task import current_task
-from .import_hooks import after_import
+from .modules.import_hooks import after_import
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import suppress
 
-from ..protocol.messages import TaskFigures
+from scaler_notebook.protocol.messages import TaskFigures
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage's ru_maxrss: bytes there, kilobytes elsewhere
 RESET_PEAK = "/proc/self/clear_refs", b"5"  # Linux: the peak begins anew, for getrusage too; 5 µs

@@ -16,15 +16,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from ..protocol import failures, payloads
-from ..protocol.arrival import MAIN, Arrival
-from ..protocol.failures import RemoteFailure
-from ..protocol.messages import Initializer, Payload, PreviewKind, ResultSummary, TaskFigures
-from . import current_task, displays, inputs, top_level
+from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol.failures import RemoteFailure
+from scaler_notebook.protocol.messages import Initializer, Payload, PreviewKind, ResultSummary, TaskFigures
+from scaler_notebook.protocol.pickling.arrival import MAIN, Arrival
+
+from . import current_task, inputs, top_level
 from .bindings import Bindings
 from .current_task import CurrentTask
+from .display import displays
+from .display.summary import summary
 from .resource_usage import Measurement
-from .summary import summary
 from .task_end import TaskEnd
 
 

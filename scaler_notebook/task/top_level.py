@@ -10,7 +10,7 @@ import os
 import sys
 from types import FrameType
 
-from ..protocol.errors import EngineStartError
+from scaler_notebook.protocol.errors import EngineStartError
 
 VARIABLE = "SCALER_NOTEBOOK_DEPTH"  # in how many engines, one within a task of the other, a process is
 DEEPEST = 4

@@ -34,8 +34,9 @@ stopped.cancel()
 """
 LIVE = "for future in (done, failed, running, stopped, stubborn, queued[1]): display(future.widget())"
 STATIC = """
-from scaler_notebook.notebook import board_rendering as b, rendering, rows
-from scaler_notebook.notebook.board_rows import TaskTable
+from scaler_notebook.notebook.views import rows, static_html as rendering
+from scaler_notebook.notebook.views.board import static_html as b
+from scaler_notebook.notebook.views.board.table import TaskTable
 for future in (done, failed, running, stopped, stubborn, queued[1]): display(HTML(rendering.html(rows.row(future))))
 table = TaskTable(board)
 display(HTML(b.html("9 tasks", table.counts(), table.rows(range(len(table))), remark="some remark")))

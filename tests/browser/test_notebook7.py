@@ -47,7 +47,8 @@ def test_voila(lab_server: LabServer, context: BrowserContext) -> None:
     """It executes the notebook, then shows it; its kernel has no subshells."""
     waits = "import ipywidgets\nwait = ipywidgets.Button(description='wait')\nwait.on_click(lambda _: f.result())\nwait"
     tells = (
-        "import asyncio, gc\nfrom scaler_notebook.notebook import cards\nlabel = ipywidgets.Label()\n"
+        "import asyncio, gc\nfrom scaler_notebook.notebook.views.card import feed as cards\n"
+        "label = ipywidgets.Label()\n"
         "def let_go(): return [f for f in gc.get_objects() if isinstance(f, cards.CardFeed) and f._shows is None]\n"
         "async def tell():\n"
         "    while len(let_go()) < 2: await asyncio.sleep(0.05)\n"

@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("new_kernel")]
 SETUP = """
 import asyncio, comm, gc, os, pathlib, time
 from scaler_notebook import NotebookExecutor, wait
-from scaler_notebook.notebook import bridge, cards, display as d, publisher as p
+from scaler_notebook.notebook.kernel.host import kernel_host
+from scaler_notebook.notebook.views import publisher as p
+from scaler_notebook.notebook.views.card import display as d, feed as cards
 comms, queue = comm.get_comm_manager().comms, p.publisher
 async def until(condition):
     async def wait():
@@ -143,7 +145,7 @@ def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
     many = "for n in range(20):\n    f = ex.submit(time.sleep, 0.05)\n    display(f); f.result(); clear_output()\n"
     for _ in range(10):
         notebook.execute(many)
-    left = "len(comms) - before, d._live, queue._due, queue._quiet_at, bridge.kernel_host().our_comms"
+    left = "len(comms) - before, d._live, queue._due, queue._quiet_at, kernel_host().our_comms"
     wait_until(notebook, f"lambda: not any([{left}])")
 
 

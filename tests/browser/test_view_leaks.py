@@ -8,7 +8,7 @@ import pytest
 from lab import LabNotebook
 from playwright.sync_api import BrowserContext, CDPSession, expect
 
-from scaler_notebook.notebook import cards
+from scaler_notebook.notebook.views.card import feed
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("new_kernel")]
 
@@ -18,9 +18,11 @@ SETUP = """
 import asyncio, contextlib, gc, time, anywidget
 from comm import get_comm_manager
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.notebook import bridge, cards, display as d, feed, publisher as p
+from scaler_notebook.notebook.kernel.host import kernel_host
+from scaler_notebook.notebook.views import feed, publisher as p
+from scaler_notebook.notebook.views.card import display as d
 d.LATE_CLICKS = 0.2  # seconds until the model of a card that has ended is closed
-host = bridge.kernel_host()
+host = kernel_host()
 ex = NotebookExecutor(n_workers=2, grace=0.3)
 class Plain(anywidget.AnyWidget):
     _esm = "export default { render({ el }) { el.innerHTML = '<b class=plain>plain</b>'; } }"
@@ -124,4 +126,4 @@ def test_cards_leave_nothing_behind(notebook: LabNotebook, context: BrowserConte
     chance = 90 / (ROUNDS * at_once)  # what of the page's own is collected now or later
     assert ours["JSEventListeners"] <= plain["JSEventListeners"] + chance, (ours, plain)
     assert ours["Nodes"] <= plain["Nodes"] + chance, (ours, plain)
-    assert ours["JSHeapUsedSize"] < plain["JSHeapUsedSize"] + len(cards.SCRIPT) / 2, (ours, plain)
+    assert ours["JSHeapUsedSize"] < plain["JSHeapUsedSize"] + len(feed.SCRIPT) / 2, (ours, plain)

@@ -27,7 +27,7 @@ from waits import SAFETY, until_running
 from scaler_notebook import EngineLostError, LocalCluster, NotebookExecutor
 from scaler_notebook.cli import doctor, listing
 from scaler_notebook.cli.command import main, parser
-from scaler_notebook.engines.embedded import connection_file
+from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.protocol.errors import EngineStartError
 
 COMMAND = [sys.executable, "-m", "scaler_notebook"]

@@ -39,8 +39,8 @@ from scaler_notebook import (
     progress,
     wait,
 )
-from scaler_notebook.engines.scaler.link import Link, all_of
-from scaler_notebook.task.displays import publish
+from scaler_notebook.engines.scaler.client.link import Link, all_of
+from scaler_notebook.task.display.display_publisher import publish
 
 GONE = 3.0  # seconds after SIGTERM until Scaler's worker kills a process
 
@@ -549,7 +549,7 @@ def test_an_initializer(address: str) -> None:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From a call on, who does not answer within a second counts as nobody."""
-    return lambda: monkeypatch.setattr("scaler_notebook.engines.scaler.engine.ANSWER_TIMEOUT", 1.0)
+    return lambda: monkeypatch.setattr("scaler_notebook.engines.scaler.client.engine.ANSWER_TIMEOUT", 1.0)
 
 
 def test_the_death_of_the_scheduler_is_told_at_once(soon: Callable[[], None]) -> None:
@@ -698,7 +698,7 @@ def test_without_scalers_package_it_says_what_to_install(address: str, monkeypat
     monkeypatch.setitem(sys.modules, "scaler.config.types.address", None)
     with pytest.raises(EngineStartError, match=r"this speaks with opengris-scaler 2\.9 and its like"):
         NotebookExecutor(address).start()
-    monkeypatch.setattr("scaler_notebook.engines.scaler.link.version", _not_installed)
+    monkeypatch.setattr("scaler_notebook.engines.scaler.client.link.version", _not_installed)
     with pytest.raises(EngineStartError, match=r"pip install 'scaler-notebook\[scaler\]'"):
         NotebookExecutor(address).start()
 

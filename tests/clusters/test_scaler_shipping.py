@@ -12,8 +12,9 @@ import psutil
 import pytest
 from interpreters import python
 
-from scaler_notebook.engines.scaler import bootstrap, shipping
-from scaler_notebook.engines.scaler.packing import content, pack
+from scaler_notebook.engines.scaler.client import code_shipping
+from scaler_notebook.engines.scaler.wire.packing import content, pack
+from scaler_notebook.engines.scaler.worker import bootstrap
 from scaler_notebook.protocol.messages import Payload
 
 
@@ -39,10 +40,10 @@ def test_a_worker_without_this_package_loads_the_runner(bare: str, tmp_path: Pat
 import importlib.util
 assert importlib.util.find_spec("scaler_notebook") is None
 run = load(sys.argv[1])
-import scaler_notebook.engines.scaler.remote as remote
+import scaler_notebook.engines.scaler.worker.runner as remote
 assert run is remote.run
 assert load(sys.argv[1]) is run, "loaded again it is the same"
-from scaler_notebook.engines.scaler.packing import unpack
+from scaler_notebook.engines.scaler.wire.packing import unpack
 try:
     unpack(b"")
 except Exception as error:
@@ -51,7 +52,7 @@ except Exception as error:
 import linecache
 assert "def run(" in "".join(linecache.getlines(remote.__file__, remote.__dict__))
 """
-    said = python(code, written(tmp_path / "runner", shipping.runner()), isolated=bare)
+    said = python(code, written(tmp_path / "runner", code_shipping.runner()), isolated=bare)
     root = f"{bootstrap.ROOT}engines/scaler"
     assert said == f"{root}/remote.py {root}/packing.py ProtocolError\n"
 
@@ -65,7 +66,7 @@ assert not any(name.startswith("scaler_notebook") for name in sys.modules)
     value = pack(Payload(b"x"))
     said = python(
         code,
-        written(tmp_path / "serializer", shipping.SERIALIZER),
+        written(tmp_path / "serializer", code_shipping.SERIALIZER),
         written(tmp_path / "value", value),
         isolated=bare,
     )
@@ -81,7 +82,7 @@ except RuntimeError as error:
     print(error)
 assert not any(name.startswith("scaler_notebook") for name in sys.modules)
 """
-    said = python(code, written(tmp_path / "runner", shipping.runner()), isolated=bare)
+    said = python(code, written(tmp_path / "runner", code_shipping.runner()), isolated=bare)
     here = ".".join(map(str, sys.version_info[:2]))
     assert f"the client runs Python {here} and this worker Python 3.99" in said
 
@@ -89,12 +90,12 @@ assert not any(name.startswith("scaler_notebook") for name in sys.modules)
 def variant(words: str) -> bytes:
     """The runner of a client with another version of this package."""
     files = {
-        str(file.relative_to(shipping.HOME)): file.read_bytes()
-        for file in shipping.HOME.rglob("*.py")
-        if not str(file.relative_to(shipping.HOME)).startswith(shipping.LEFT_HERE)
+        str(file.relative_to(code_shipping.HOME)): file.read_bytes()
+        for file in code_shipping.HOME.rglob("*.py")
+        if not str(file.relative_to(code_shipping.HOME)).startswith(code_shipping.LEFT_HERE)
     }
     files["engines/scaler/remote.py"] += f"\nWORDS = {words!r}\n".encode()
-    return pickle.dumps(shipping._Runner({name: zlib.compress(text) for name, text in files.items()}, words), 4)
+    return pickle.dumps(code_shipping._Runner({name: zlib.compress(text) for name, text in files.items()}, words), 4)
 
 
 def test_another_versions_modules_are_replaced(bare: str, tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ for file in sys.argv[1:]:
 def test_a_task_that_is_a_client_hands_on_what_it_was_given(bare: str, tmp_path: Path) -> None:
     code = f"""{LOAD}
 given = load(sys.argv[1])
-from scaler_notebook.engines.scaler import shipping
+from scaler_notebook.engines.scaler.client import code_shipping as shipping
 assert pickle.loads(shipping.runner()) is given
 sys.stdout.buffer.write(shipping.runner().hex().encode())
 """
@@ -129,7 +130,7 @@ sys.stdout.buffer.write(shipping.runner().hex().encode())
 
 
 def test_what_a_worker_has_no_use_for_stays_here() -> None:
-    travels = shipping.runner()
+    travels = code_shipping.runner()
     assert b"engines/scaler/remote.py" in travels
-    assert str(shipping.HOME).encode() not in travels
-    assert not any(left.encode() in travels for left in shipping.LEFT_HERE)
+    assert str(code_shipping.HOME).encode() not in travels
+    assert not any(left.encode() in travels for left in code_shipping.LEFT_HERE)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaler_notebook.client.future import ScalerFuture
+from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import EngineLostError
 from scaler_notebook.protocol.messages import (

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, ProtocolError
-from scaler_notebook.protocol.addressing import LARGEST, SMALLEST, Receiver, Sender
 from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.protocol.payload_cache import LARGEST, SMALLEST, Receiver, Sender
 
 
 def payload(number: int, size: int) -> Payload:

@@ -20,9 +20,9 @@ from raw_peers import scheduler_of
 from waits import SAFETY, until_running
 
 from scaler_notebook import Client, EngineLostError, EngineStartError, NotebookExecutor
-from scaler_notebook.engines.embedded import attached, connection_file
-from scaler_notebook.engines.embedded.launcher import private_base
-from scaler_notebook.engines.embedded.transport import VARIABLE
+from scaler_notebook.engines.local.client import attached, connection_file
+from scaler_notebook.engines.local.client.launcher import private_base
+from scaler_notebook.engines.local.ipc.transport import VARIABLE
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])

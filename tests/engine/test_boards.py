@@ -18,10 +18,12 @@ from leaks import our_processes
 from waits import SAFETY
 
 from scaler_notebook import FutureGroup, NotebookExecutor, ScalerFuture, TaskState
-from scaler_notebook.client import roster
-from scaler_notebook.notebook import board_display, board_rendering, boards, feed
-from scaler_notebook.notebook.board_rows import KINDS, BoardRow, SessionTable, TaskTable
-from scaler_notebook.notebook.boards import BoardFeed
+from scaler_notebook.client.session_log import live_futures
+from scaler_notebook.notebook.views import feed
+from scaler_notebook.notebook.views.board import display, static_html
+from scaler_notebook.notebook.views.board import feed as boards
+from scaler_notebook.notebook.views.board.feed import BoardFeed
+from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionTable, TaskTable
 from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
@@ -430,27 +432,27 @@ def test_the_roster_knows_who_lives_and_tells_of_new_ones_while_somebody_listens
             self.heard.append(future.task_id)
 
     first, second = Ears(), Ears()
-    roster.listen(first)
-    roster.listen(second)
+    live_futures.listen(first)
+    live_futures.listen(second)
     with memory_executor() as executor:
         one = executor.submit(abs, -1)
-        assert one.task_id in [future.task_id for future in roster.living()], "it is on its way already"
+        assert one.task_id in [future.task_id for future in live_futures.living()], "it is on its way already"
         executor.engine.tell()  # nothing, behind what the agent has to do
-        roster.unlisten(first)
+        live_futures.unlisten(first)
         gone = weakref.ref(second)
         del second
         gc.collect()
         assert gone() is None, "who looks must not live on because of it"
         two = executor.submit(abs, -2)
         assert first.heard == [one.task_id]
-        ids = [future.task_id for future in roster.living()]
+        ids = [future.task_id for future in live_futures.living()]
         assert [task_id for task_id in ids if task_id in (one.task_id, two.task_id)] == [one.task_id, two.task_id]
         executor.engine.finish(two, 2)
         gone_two, two_id = weakref.ref(two), two.task_id
         del two
         gc.collect()
         assert gone_two() is None
-        assert two_id not in [future.task_id for future in roster.living()]
+        assert two_id not in [future.task_id for future in live_futures.living()]
 
 
 # ---------------------------------------------------------------- what is asked
@@ -630,26 +632,26 @@ def test_the_static_forms_say_what_counts() -> None:
     rows.append(board_row("failed", call="fit(<b>)", ended=103.0, note="ValueError: <i>"))
     rows.append(board_row("queued", call="fit(99)", started=None))
     counts: Any = {"queued": 1, "done": 20, "failed": 1}
-    lines = board_rendering.text("fit × 22", counts, rows, now=104.0).splitlines()
+    lines = static_html.text("fit × 22", counts, rows, now=104.0).splitlines()
     assert lines[0] == "fit × 22: 20 done · 1 failed · 1 queued"
     assert lines[1] == "  failed  2.0 s  fit(<b>)  ValueError: <i>"
     assert lines[2] == "  queued  fit(99)"
     assert lines[-1] == "  … 14 more"
-    page = board_rendering.html("fit <22>", counts, rows, remark="say <this>", now=104.0)
+    page = static_html.html("fit <22>", counts, rows, remark="say <this>", now=104.0)
     assert "fit &lt;22&gt;" in page
     assert "fit(&lt;b&gt;)" in page
     assert "ValueError: &lt;i&gt;" in page
     assert "14 more; as of" in page
     assert "say &lt;this&gt;" in page
     assert "<b>)" not in page
-    assert "as of" not in board_rendering.html("t", {"done": 1}, rows[:1])
-    assert board_rendering.text("t", {}, []) == "t: no tasks yet"
-    assert "no tasks yet" in board_rendering.html("t", {}, [])
+    assert "as of" not in static_html.html("t", {"done": 1}, rows[:1])
+    assert static_html.text("t", {}, []) == "t: no tasks yet"
+    assert "no tasks yet" in static_html.html("t", {}, [])
 
 
 def test_without_a_kernel_there_is_text_and_no_widget(capsys: pytest.CaptureFixture[str]) -> None:
     group = FutureGroup([detached_future("f(1)")])
-    board_display.show(group)
+    display.show(group)
     assert capsys.readouterr().out == "1 tasks: 1 queued\n  queued  f(1)\n"
     assert not group[0]._watchers
     for shown in (group, group[0]):

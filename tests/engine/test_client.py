@@ -29,7 +29,7 @@ from scaler_notebook import (
     NotebookExecutor,
     Serializer,
 )
-from scaler_notebook.engines.embedded import connection_file
+from scaler_notebook.engines.local.client import connection_file
 
 
 def double(x: Any) -> Any:

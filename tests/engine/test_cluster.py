@@ -30,8 +30,9 @@ from scaler_notebook import (
     NotebookExecutor,
 )
 from scaler_notebook.client import cluster as cluster_module
-from scaler_notebook.client.session import Session
-from scaler_notebook.engines.embedded import connection_file, places
+from scaler_notebook.client.agent.session import Session
+from scaler_notebook.engines.local.client import connection_file
+from scaler_notebook.engines.local.ipc import runtime_directory
 
 # What OpenGRIS Scaler 2.9's SchedulerClusterCombo takes.
 SCALERS = (
@@ -456,7 +457,7 @@ def test_a_client_shuts_it_down(cluster: LocalCluster) -> None:
         session = session_of(client)
         session.shutdown_engine(SAFETY)
         assert not cluster.is_running
-        assert not any(place.name.startswith(f"{os.getpid()}-") for place in places.engine_directories())
+        assert not any(place.name.startswith(f"{os.getpid()}-") for place in runtime_directory.engine_directories())
         for future in futures:
             with pytest.raises(EngineLostError, match=str(pid)):
                 future.result(SAFETY)
@@ -517,9 +518,9 @@ def test_a_stale_connection_file_leads_nowhere(runtime: Path) -> None:
     with LocalCluster(n_workers=1) as cluster:
         found = connection_file.find(cluster.address)
         assert found is not None
-        (directory,) = places.private_base().iterdir()
+        (directory,) = runtime_directory.private_base().iterdir()
         kept = (directory / connection_file.NAME).read_bytes()
-    stale = places.private_base() / "1-stale"
+    stale = runtime_directory.private_base() / "1-stale"
     stale.mkdir()
     (stale / connection_file.NAME).write_bytes(kept)
     assert connection_file.read(stale) == found
@@ -533,7 +534,7 @@ def test_a_stale_connection_file_leads_nowhere(runtime: Path) -> None:
 
 
 def test_what_is_no_connection_file_is_passed_over(runtime: Path) -> None:
-    bad = places.private_base() / "1-bad"
+    bad = runtime_directory.private_base() / "1-bad"
     bad.mkdir()
     with LocalCluster(n_workers=1) as cluster:
         for text in ("", "{", "[]", "{}", '{"address": 1}', "null", "\0", '{"keys": 7}'):
@@ -547,7 +548,7 @@ def test_an_engine_is_found_whatever_the_variables_say(runtime: Path, monkeypatc
         elsewhere.delenv("XDG_RUNTIME_DIR")
         cluster = LocalCluster(n_workers=1)
     with cluster:
-        assert places.private_base().parent == runtime
+        assert runtime_directory.private_base().parent == runtime
         with NotebookExecutor(cluster.address) as client:
             assert client.submit(abs, -1).result(SAFETY) == 1
 
@@ -556,7 +557,7 @@ def test_a_directory_that_is_none_of_ours_is_not_read(runtime: Path) -> None:
     """Such as a link, which anybody can put there."""
     with LocalCluster(n_workers=1) as cluster:
         assert connection_file.find(cluster.address) is not None
-        base = places.private_base()
+        base = runtime_directory.private_base()
         base.rename(runtime / "elsewhere")
         base.symlink_to(runtime / "elsewhere")
         try:
@@ -570,7 +571,7 @@ def test_a_stale_link_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "engine"
     for name in ("1-gone", "999999999-gone"):
         path.unlink(missing_ok=True)
-        path.symlink_to(places.private_base() / name / places.SOCKET)
+        path.symlink_to(runtime_directory.private_base() / name / runtime_directory.SOCKET)
         with LocalCluster(f"ipc://{path}", 1):
             assert path.is_socket()
 

@@ -27,8 +27,9 @@ from waits import SAFETY, until, until_written
 
 import scaler_notebook
 from scaler_notebook import CancelReason, CurrentTask, NotebookExecutor, ScalerFuture, TaskState, current_task
-from scaler_notebook.engines.embedded.interrupts import ArmedRun, AskPage, Interrupts
-from scaler_notebook.engines.embedded.output import anonymous_file
+from scaler_notebook.engines.local.ipc.output_records import anonymous_file
+from scaler_notebook.task.interruption.ask_page import AskPage
+from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
 from scaler_notebook.testing import memory_executor
 
 STEPS = 10

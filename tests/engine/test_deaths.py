@@ -170,18 +170,18 @@ def test_a_scheduler_that_cannot_start_is_one_clear_error(tmp_path: Path, monkey
 
 
 def test_no_place_for_the_socket_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scaler_notebook.engines.embedded import places
+    from scaler_notebook.engines.local.ipc import runtime_directory
 
-    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: "/proc")
+    monkeypatch.setattr(runtime_directory.tempfile, "gettempdir", lambda: "/proc")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
-    monkeypatch.setattr(places, "LAST_RESORT", "/proc")
+    monkeypatch.setattr(runtime_directory, "LAST_RESORT", "/proc")
     monkeypatch.setenv("HOME", "/proc")
     with pytest.raises(EngineStartError, match="no private directory"):
         NotebookExecutor(n_workers=1).submit(abs, 1)
 
 
 def test_no_memory_for_a_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scaler_notebook.engines.embedded import launcher
+    from scaler_notebook.engines.local.client import launcher
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")

@@ -13,10 +13,10 @@ import pytest
 from waits import SAFETY, until, until_written
 
 from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture
-from scaler_notebook.client.output import Display
+from scaler_notebook.client.task_state.output import Display
 from scaler_notebook.protocol.messages import LogStream
-from scaler_notebook.task import displays
-from scaler_notebook.task.displays import clear, publish, task_shell
+from scaler_notebook.task.display.display_publisher import WIDGET_VIEW, clear, publish
+from scaler_notebook.task.display.displays import task_shell
 
 OUT, ERR = LogStream
 INLINE = "module://matplotlib_inline.backend_inline"
@@ -113,7 +113,7 @@ def test_images_are_text_and_widgets_are_left_out(executor: NotebookExecutor) ->
 
         publish({"image/png": b"\x89PNG", "text/plain": "<image>"}, {"image/png": {"width": 3}})
         display(ipywidgets.IntSlider(7))
-        publish({displays.WIDGET_VIEW: {"model_id": "nowhere"}})
+        publish({WIDGET_VIEW: {"model_id": "nowhere"}})
 
     future = executor.submit(task)
     future.result(SAFETY)

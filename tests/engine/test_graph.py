@@ -27,7 +27,7 @@ from scaler_notebook import (
     TaskSerializationError,
     TaskState,
 )
-from scaler_notebook.client.graph import GraphFutures
+from scaler_notebook.client.task_graph import GraphFutures
 
 
 def inc(x: int) -> int:

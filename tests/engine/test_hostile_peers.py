@@ -31,13 +31,14 @@ from scaler_notebook import (
     ProcessorDiedError,
     ProtocolError,
 )
-from scaler_notebook.engines import memory
-from scaler_notebook.engines.embedded import engine, inner
-from scaler_notebook.engines.embedded.connection_file import find
-from scaler_notebook.engines.embedded.places import process_namespace
-from scaler_notebook.engines.embedded.segments import BadSegment, reopen
-from scaler_notebook.engines.embedded.stream import pack
-from scaler_notebook.engines.embedded.transport import VARIABLE
+from scaler_notebook.engines.local.client import engine
+from scaler_notebook.engines.local.client.connection_file import find
+from scaler_notebook.engines.local.ipc import messages
+from scaler_notebook.engines.local.ipc.framing import pack
+from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, reopen
+from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
+from scaler_notebook.engines.local.ipc.transport import VARIABLE
+from scaler_notebook.engines.testing import scripted
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,
@@ -351,7 +352,7 @@ def test_a_task_that_writes_nonsense_to_its_socket_fails_alone(
 
 def says_ready(pid: int) -> None:
     for fd in own_sockets():
-        os.write(fd, stream(*inner.INNER_CODEC.encode([inner.Ready(pid or os.getpid())])))
+        os.write(fd, stream(*messages.INNER_CODEC.encode([messages.Ready(pid or os.getpid())])))
     time.sleep(60)
 
 
@@ -365,8 +366,8 @@ def test_a_task_that_claims_to_be_ready_fails_alone(executor: NotebookExecutor, 
 
 def says_ended(seq: int) -> None:
     for fd in own_sockets():
-        ended = inner.Ended(seq, TaskEnd.SUCCESS, Payload(b"no pickle"))
-        os.write(fd, stream(*inner.INNER_CODEC.encode([ended])))
+        ended = messages.Ended(seq, TaskEnd.SUCCESS, Payload(b"no pickle"))
+        os.write(fd, stream(*messages.INNER_CODEC.encode([ended])))
     time.sleep(60)
 
 
@@ -387,8 +388,8 @@ def test_a_task_that_promises_more_than_it_sends_can_be_killed(
     """What its process says afterwards is taken for what was promised, so that nobody can hear its end."""
     culprit = executor.submit(writes, struct.pack("<IQ", 1, promised) + bytes(500))
     until_running(culprit)
-    memory = psutil.Process(scheduler_of(executor).pid).memory_info().rss
-    assert memory < 500e6, "it believed the promise"
+    scripted = psutil.Process(scheduler_of(executor).pid).memory_info().rss
+    assert scripted < 500e6, "it believed the promise"
     assert culprit.cancel(SAFETY, grace=0.1)
     bystander.check()
 
@@ -438,7 +439,7 @@ def test_a_payload_that_does_not_load_fails_its_own_future(
     with memory_executor() as executor:
         bad, good = executor.submit(abs, 1), executor.submit(abs, 2)
         executor.engine.tell(
-            TaskResult(bad.task_id, outcome, Payload(b"\xff no pickle")), memory.succeeded(good.task_id, 2)
+            TaskResult(bad.task_id, outcome, Payload(b"\xff no pickle")), scripted.succeeded(good.task_id, 2)
         )
         assert good.result(SAFETY) == 2
         assert bad.exception(SAFETY) is not None

@@ -12,17 +12,18 @@ import pytest
 from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState, as_completed, wait
-from scaler_notebook.client import waiting
+from scaler_notebook.client.waiting.host import PlainHost, current_host, install_host
+from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 
-class InterruptedHost(waiting.PlainHost):
+class InterruptedHost(PlainHost):
     """Every wait is ended by the stop button."""
 
     def __init__(self) -> None:
         self.offered: list[Any] = []
 
-    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
+    def wait(self, signal: Signal, timeout: float | None) -> bool:
         raise KeyboardInterrupt
 
     def offer_cancel(self, futures: Sequence[Any]) -> None:
@@ -31,10 +32,10 @@ class InterruptedHost(waiting.PlainHost):
 
 @pytest.fixture
 def host() -> Iterator[InterruptedHost]:
-    before, interrupted = waiting.host(), InterruptedHost()
-    waiting.install_host(interrupted)
+    before, interrupted = current_host(), InterruptedHost()
+    install_host(interrupted)
     yield interrupted
-    waiting.install_host(before)
+    install_host(before)
 
 
 Futures = list[ScalerFuture[Any]]
@@ -90,20 +91,20 @@ SCRIPT = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.client import waiting
-class Host(waiting.PlainHost):
+from scaler_notebook.client.waiting import host
+class Host(host.PlainHost):
     def wait(self, signal, timeout):
         print("waiting", flush=True)  # and not earlier: an interrupt before the wait is the script's own affair
         return super().wait(signal, timeout)
 with NotebookExecutor(n_workers=1, on_interrupt=sys.argv[1]) as executor:
     future = executor.submit(time.sleep, float(sys.argv[2]))
     while future.state.value != "running": time.sleep(0.001)
-    plain = waiting.host()
+    plain = host.current_host()
     try:
-        waiting.install_host(Host())
+        host.install_host(Host())
         future.result()
     except KeyboardInterrupt:
-        waiting.install_host(plain)
+        host.install_host(plain)
         print(future.state.value, flush=True)
 print(future.cancel_reason.value if future.cancelled() else future.result())
 """

@@ -14,7 +14,7 @@ import pytest
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.engines.embedded.segments import SMALLEST
+from scaler_notebook.engines.local.ipc.memory.shared_memory import SMALLEST
 
 LIMIT = 128  # files; more than the test session itself has open
 

@@ -20,8 +20,8 @@ from message_recorder import CountingHost, Wire, no_delay
 from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState
-from scaler_notebook.client import waiting
-from scaler_notebook.engines import memory
+from scaler_notebook.client.waiting import host as waiting_host
+from scaler_notebook.engines.testing import scripted
 from scaler_notebook.protocol.messages import EngineMessage, TaskCancelConfirm, TaskCancelConfirmType
 from scaler_notebook.testing import memory_executor
 
@@ -87,7 +87,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> CountingHost:
     host = CountingHost()
-    monkeypatch.setattr(waiting, "_host", host)
+    monkeypatch.setattr(waiting_host, "_host", host)
     return host
 
 
@@ -259,11 +259,11 @@ def ends_in(order: str) -> TaskState | CancelReason:
 def message(letter: str, task_id: str) -> EngineMessage:
     match letter:
         case "S":
-            return memory.started(task_id)
+            return scripted.started(task_id)
         case "R":
-            return memory.succeeded(task_id, VALUE)
+            return scripted.succeeded(task_id, VALUE)
         case "X":
-            return memory.failed(task_id, KeyError("mine"))
+            return scripted.failed(task_id, KeyError("mine"))
         case "A":
             return TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCELED, True)
         case _:

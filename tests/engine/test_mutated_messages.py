@@ -17,12 +17,12 @@ from raw_peers import Bystander, a_task, scheduler_of
 from waits import SAFETY
 
 from scaler_notebook import Client, LocalCluster, NotebookExecutor
-from scaler_notebook.client.future import ScalerFuture
-from scaler_notebook.client.pickling import pickle_call
-from scaler_notebook.client.session import Session
-from scaler_notebook.engines.embedded.connection_file import find
-from scaler_notebook.engines.embedded.engine import SchedulerConnection
-from scaler_notebook.engines.embedded.transport import Keys, connect
+from scaler_notebook.client.agent.session import Session
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.submission.call_pickling import pickle_call
+from scaler_notebook.engines.local.client.connection_file import find
+from scaler_notebook.engines.local.client.engine import SchedulerConnection
+from scaler_notebook.engines.local.ipc.transport import Keys, connect
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     BuffersReceived,

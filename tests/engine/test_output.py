@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError, ScalerFuture
-from scaler_notebook.client.output import Display, Output
-from scaler_notebook.engines.embedded import output, pipes
-from scaler_notebook.engines.embedded.output import KINDS, RECORD, RecordKind, TaskOutput
-from scaler_notebook.engines.embedded.pipes import HEAD, TAIL, OutputPipe, mark
+from scaler_notebook.client.task_state.output import Display, Output
+from scaler_notebook.engines.local.ipc import output_pipes
+from scaler_notebook.engines.local.ipc.output_pipes import HEAD, TAIL, OutputPipe, mark
+from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD, RecordKind
+from scaler_notebook.engines.local.scheduler import task_output
+from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay, TaskLog
-from scaler_notebook.task import display_buffer
-from scaler_notebook.task.displays import publish
+from scaler_notebook.task.display import display_buffer
+from scaler_notebook.task.display.display_publisher import publish
 
 OUT, ERR = LogStream
 
@@ -80,7 +82,7 @@ def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int], wit
 
 
 def test_a_character_across_two_reads_is_whole(pipe: OutputPipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "READ", 1000)
+    monkeypatch.setattr(output_pipes, "READ", 1000)
     text = "x" + "€" * 5000
     os.write(pipe.theirs, text.encode())
     assert read(pipe) == text
@@ -88,7 +90,7 @@ def test_a_character_across_two_reads_is_whole(pipe: OutputPipe, monkeypatch: py
 
 @pytest.mark.parametrize("size", range(1, 60))
 def test_a_mark_across_two_reads_is_a_mark(pipe: OutputPipe, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "READ", size)
+    monkeypatch.setattr(output_pipes, "READ", size)
     os.write(pipe.theirs, b"before" + mark(7) + b"between" + mark(8) + b"after\x1b_sc")
     pipe.read()
     assert [pipe.before(7), pipe.before(8), pipe.rest()] == ["before", "between", "after\x1b_sc"]
@@ -132,8 +134,8 @@ def test_starting_over_forgets_what_was_not_read_and_half_a_character(pipe: Outp
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "HEAD", 8)
-    monkeypatch.setattr(pipes, "TAIL", 6)
+    monkeypatch.setattr(output_pipes, "HEAD", 8)
+    monkeypatch.setattr(output_pipes, "TAIL", 6)
 
 
 @pytest.mark.usefixtures("small")
@@ -165,11 +167,11 @@ def test_a_flood_keeps_its_head_and_its_tail(pipe: OutputPipe, written: str, kep
 
 
 def test_what_will_be_dropped_is_not_kept(pipe: OutputPipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "HEAD", 100_000)
-    monkeypatch.setattr(pipes, "TAIL", 50_000)
+    monkeypatch.setattr(output_pipes, "HEAD", 100_000)
+    monkeypatch.setattr(output_pipes, "TAIL", 50_000)
     seen = fill(pipe, b"x" * 1_000_000)
     assert len(seen) == 100_000
-    assert sum(map(len, pipe._tail)) < 50_000 + pipes.LONGEST_LINE + pipes.CAPACITY
+    assert sum(map(len, pipe._tail)) < 50_000 + output_pipes.LONGEST_LINE + output_pipes.CAPACITY
     assert pipe.end().endswith("[… 830 KB of output dropped …]\n" + "x" * 50_000)
 
 
@@ -179,7 +181,7 @@ def test_what_will_be_dropped_is_not_kept(pipe: OutputPipe, monkeypatch: pytest.
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[TaskOutput]:
     """Of which all is sent at once, however much it is."""
-    monkeypatch.setattr(output, "RATE", math.inf)
+    monkeypatch.setattr(task_output, "RATE", math.inf)
     opened = TaskOutput()
     yield opened
     opened.close()
@@ -283,7 +285,7 @@ def test_updates_count_as_what_they_replace_and_need_something_to_replace(
 def test_of_much_that_is_displayed_the_last_comes_a_while_later_or_with_the_end(
     files: TaskOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "RATE", 1.0)  # bytes a second
+    monkeypatch.setattr(task_output, "RATE", 1.0)  # bytes a second
     display(files, "1", "a")
     assert news(files) == [(DisplayKind.SHOW, "1")]
     os.write(files.fds[0], b"text")

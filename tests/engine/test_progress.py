@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from waits import SAFETY, until
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, current_task, progress
-from scaler_notebook.engines.embedded.progress_slot import OFFSET, ProgressSlot
+from scaler_notebook.task.interruption.progress_slot import OFFSET, ProgressSlot
 from scaler_notebook.testing import detached_future, memory_executor
 
 

@@ -16,8 +16,8 @@ import pytest
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError
-from scaler_notebook.engines.embedded import segments
-from scaler_notebook.engines.embedded.segments import KEPT, SMALLEST, VARIABLE, Segments, mapped
+from scaler_notebook.engines.local.ipc.memory import shared_memory
+from scaler_notebook.engines.local.ipc.memory.shared_memory import KEPT, SMALLEST, VARIABLE, Segments, mapped
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef, Task
 
@@ -116,7 +116,7 @@ def test_without_descriptors_buffers_travel_as_frames(monkeypatch: pytest.Monkey
     def refuse(*_: Any) -> int:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(segments.os, "memfd_create", refuse)
+    monkeypatch.setattr(shared_memory.os, "memfd_create", refuse)
     task = Segments().adopt(task_of("a", np.ones(LARGE)))
     assert payloads.load(task.arguments).sum() == LARGE
 

@@ -13,8 +13,8 @@ import pytest
 from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, TaskState, wait
-from scaler_notebook.client import journal
-from scaler_notebook.engines.embedded import engine
+from scaler_notebook.client.session_log import event_log
+from scaler_notebook.engines.local.client import engine
 from scaler_notebook.protocol.messages import ObjectCreated, Payload
 from scaler_notebook.testing import memory_executor
 
@@ -54,8 +54,8 @@ def test_a_result_for_which_there_never_is_fails_and_says_what_to_do(
 def test_a_log_on_a_full_disk_is_lost_and_nothing_else(
     executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(journal.VARIABLE, "/dev/full")
-    monkeypatch.setattr(journal, "_refused", set())
+    monkeypatch.setenv(event_log.VARIABLE, "/dev/full")
+    monkeypatch.setattr(event_log, "_refused", set())
     futures = [executor_of_two.submit(abs, -n) for n in range(20)]
     assert [future.result(SAFETY) for future in futures] == list(range(20))
     said = [record.getMessage() for record in caplog.records]

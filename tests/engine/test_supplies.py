@@ -9,8 +9,8 @@ import pytest
 from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState
-from scaler_notebook.client import callbacks
-from scaler_notebook.engines.memory import failed, succeeded
+from scaler_notebook.client.waiting import callback_thread
+from scaler_notebook.engines.testing.scripted import failed, succeeded
 from scaler_notebook.protocol.messages import (
     ObjectCreate,
     ObjectDelete,
@@ -37,7 +37,7 @@ def tasks(executor: InMemoryExecutor) -> list[str]:
 def until_called_back(executor: InMemoryExecutor) -> None:
     """What was posted to the callback thread so far is done, and what it has posted to the engine is sent."""
     over = []
-    callbacks.inputs.post(lambda: over.append(True))
+    callback_thread.inputs.post(lambda: over.append(True))
     deadline = time.monotonic() + SAFETY
     while not over:
         assert time.monotonic() < deadline
@@ -170,5 +170,5 @@ def test_a_done_callback_may_wait_for_a_task_whose_inputs_are_sent_again() -> No
         while tasks(executor).count(second.task_id) < 2:
             assert time.monotonic() < deadline, "it was not sent again"
         executor.engine.finish(second, 2)
-        callbacks.drain()
+        callback_thread.drain()
         assert values == [2]

@@ -14,7 +14,7 @@ import pytest
 from waits import SAFETY
 
 from scaler_notebook import EngineStartError, LocalCluster, NotebookExecutor
-from scaler_notebook.engines.embedded.connection_file import engines
+from scaler_notebook.engines.local.client.connection_file import engines
 from scaler_notebook.task import top_level
 
 BEGIN = """

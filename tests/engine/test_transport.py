@@ -12,7 +12,7 @@ import zmq
 from waits import SAFETY, until_running
 
 from scaler_notebook import Client, EngineStartError, LocalCluster, NotebookExecutor
-from scaler_notebook.engines.embedded.transport import VARIABLE, Keys, connect
+from scaler_notebook.engines.local.ipc.transport import VARIABLE, Keys, connect
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Task
 from scaler_notebook.protocol.wire import CLIENT_CODEC

@@ -107,7 +107,10 @@ def test_out_is_there_for_the_next_cell_if_this_one_has_waited_for_the_end(k: Ke
     )
     k.run(f"%%scaler --out held{options}\nheld = N")
     assert k.run("print(held, free.is_set())\nheld = 'changed'").text == "5 False\n"
-    passes = "from scaler_notebook.client import callbacks\ncallbacks.post(passed.set)\nassert passed.wait(20)"
+    passes = (
+        "from scaler_notebook.client.waiting import callback_thread\n"
+        "callback_thread.post(passed.set)\nassert passed.wait(20)"
+    )
     assert not k.run(f"free.set()\n{passes}").error
     assert k.run("print(held)").text == "changed\n"
 
@@ -160,7 +163,7 @@ def test_classes_of_a_cell_pickle_within_it(k: Kernel) -> None:
 
 
 def test_a_large_array_travels_once_and_only_again_if_it_changes_or_is_forced_to(k: Kernel) -> None:
-    k.run("big = np.zeros(3_000_000)\nimport scaler_notebook.notebook.session_executor as se")
+    k.run("big = np.zeros(3_000_000)\nimport scaler_notebook.notebook.magics.session_executor as se")
     k.run("e = se.current(); e.start(); segments = e._session._engine._segments")
     count = "print(len({s.fd for s in segments._current.values()}), [s.fd for s in segments._current.values()][-1:])"
     assert result(k, "%%scaler\ntotal = float(big.sum())") == "{'total': 0.0}"

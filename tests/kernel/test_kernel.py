@@ -275,7 +275,7 @@ def test_the_users_own_line_is_named_and_not_the_librarys(running_kernel: Kernel
 
 def test_without_a_front_end_the_card_becomes_text_that_says_how_to_stop(running_kernel: Kernel) -> None:
     k = running_kernel
-    patch(k, "scaler_notebook.notebook.display", READY_PATIENCE=0.2)
+    patch(k, "scaler_notebook.notebook.views.card.display", READY_PATIENCE=0.2)
     k.run("f = ex.submit(time.sleep, 60)\nf")
     bundle = wait_for_static(k, "running")
     assert "%scaler cancel" in bundle["text/html"]
@@ -368,8 +368,8 @@ def test_a_cell_that_is_run_again_says_what_its_earlier_run_left(running_kernel:
 
 def test_a_card_that_a_page_still_shows_can_submit_again(running_kernel: Kernel) -> None:
     k = running_kernel
-    patch(k, "scaler_notebook.notebook.display", LATE_CLICKS=0.1)
-    patch(k, "scaler_notebook.notebook.cards", PREVIEW_PATIENCE=0.1)
+    patch(k, "scaler_notebook.notebook.views.card.display", LATE_CLICKS=0.1)
+    patch(k, "scaler_notebook.notebook.views.card.feed", PREVIEW_PATIENCE=0.1)
     k.run("def fails(): time.sleep(0.5); 1 / 0")
     comm = card_id(k.run("f = ex.submit(fails)\nf"))
     k.send_comm(comm, {"type": "ready", "view": "page"})
@@ -494,7 +494,8 @@ def test_views_that_come_and_never_say_that_they_leave_are_forgotten(running_ker
     comm = card_id(k.run("f = ex.submit(time.sleep, 60); f"))
     for number in range(300):
         k.send_comm(comm, {"type": "ready", "view": f"page {number} {'x' * 1_000}"})
-    look = "from scaler_notebook.notebook import display; views = [card._feed.views for card in display._live]"
+    k.run("from scaler_notebook.notebook.views.card import display")
+    look = "views = [card._feed.views for card in display._live]"
     longest = k.run(f"{look}; print(max(map(len, views)), max(len(name) for each in views for name in each))").text
     assert longest == "256 64\n"
     k.run("f.cancel()")

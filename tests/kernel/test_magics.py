@@ -12,8 +12,8 @@ from kernel_environments import IPYTHONS
 from kernels import Kernel
 from shared_kernels import SharedKernel
 
-from scaler_notebook.notebook.commands import COMMANDS
-from scaler_notebook.notebook.settings import Settings
+from scaler_notebook.notebook.magics.commands import COMMANDS
+from scaler_notebook.notebook.settings_store import Settings
 
 ROOT = Path(__file__).parents[2]
 

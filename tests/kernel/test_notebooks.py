@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scaler_notebook.notebook.commands import COMMANDS
+from scaler_notebook.notebook.magics.commands import COMMANDS
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 

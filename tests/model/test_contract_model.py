@@ -24,9 +24,9 @@ from simulated_client import value_of
 from simulated_process import Process
 from simulation import Simulation
 
-from scaler_notebook.engines.embedded import handling
-from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER
-from scaler_notebook.engines.embedded.nesting import STANDSTILL
+from scaler_notebook.engines.local.scheduler import transitions
+from scaler_notebook.engines.local.scheduler.nesting import STANDSTILL
+from scaler_notebook.engines.local.scheduler.transitions import ANNOUNCE_AFTER
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import ClientContext, ObjectDelete, TaskCancel, TaskOptions, TaskWaits
 from scaler_notebook.task.task_end import TaskEnd
@@ -575,7 +575,7 @@ def not_permitted(*words: object) -> None:
 
 def test_the_contract_holds_whatever_happens(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.CRITICAL, "scaler_notebook")  # what is forged makes the client log errors
-    monkeypatch.setattr(handling.log, "error", not_permitted)
+    monkeypatch.setattr(transitions.log, "error", not_permitted)
     SEEN.clear()
     for example in SELDOM:
         life = Contract()

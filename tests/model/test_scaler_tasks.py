@@ -29,9 +29,9 @@ from scaler.scheduler.controllers.task_controller import VanillaTaskController
 from scaler.utility.identifiers import ClientID, TaskID, WorkerID
 from simulated_cluster import QUEUE, SEEN, Process, Scheduler, Worker, World
 
-from scaler_notebook.engines.scaler.asking import AGAIN, AGAIN_AT_MOST, RECALL_AT_LEAST
-from scaler_notebook.engines.scaler.link import task_of
-from scaler_notebook.engines.scaler.stages import Stage
+from scaler_notebook.engines.scaler.client.canceller import AGAIN, AGAIN_AT_MOST, RECALL_AT_LEAST
+from scaler_notebook.engines.scaler.client.states import Stage
+from scaler_notebook.engines.scaler.wire.task_names import task_of
 from scaler_notebook.task.task_end import TaskEnd
 
 LATE = (

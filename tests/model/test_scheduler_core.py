@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from unused_effects import UnusedEffects
 
-from scaler_notebook.engines.embedded.core import MOST_HANDED, RESULTS, Core
-from scaler_notebook.engines.embedded.handling import ANNOUNCE_AFTER, FIRST_BACKOFF, LONGEST_BACKOFF
-from scaler_notebook.engines.embedded.hands import Record
-from scaler_notebook.engines.embedded.inner import Ended, Input
-from scaler_notebook.engines.embedded.stages import TABLE, Action, Event, Stage
+from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.scheduler.core import MOST_HANDED, RESULTS, Core
+from scaler_notebook.engines.local.scheduler.records import Record
+from scaler_notebook.engines.local.scheduler.states import TABLE, Action, Event, Stage
+from scaler_notebook.engines.local.scheduler.transitions import ANNOUNCE_AFTER
+from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     EngineMessage,

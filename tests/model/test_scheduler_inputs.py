@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scaler_notebook.engines.embedded import handling, nesting
-from scaler_notebook.engines.embedded.core import Core
-from scaler_notebook.engines.embedded.inner import Ended, Input
+from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.scheduler import nesting, transitions
+from scaler_notebook.engines.local.scheduler.core import Core
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     EngineMessage,
@@ -49,7 +49,7 @@ class Memory:
         self.open.add(self.numbers)
         return Payload(b"x", (SegmentRef(1, self.numbers, 1),))
 
-    def keep(self, payload: Payload) -> Payload:
+    def retain(self, payload: Payload) -> Payload:
         for buffer in payload.buffers:
             assert isinstance(buffer, SegmentRef)
             assert buffer.descriptor in self.open, "kept after it was freed"
@@ -155,9 +155,9 @@ class Raising(logging.Handler):
 @pytest.fixture(autouse=True, scope="module")
 def _errors_are_raised() -> Iterator[None]:
     handler = Raising(logging.ERROR)
-    handling.log.addHandler(handler)
+    transitions.log.addHandler(handler)
     yield
-    handling.log.removeHandler(handler)
+    transitions.log.removeHandler(handler)
 
 
 # ---------------------------------------------------------------------- inputs
@@ -190,7 +190,7 @@ def test_a_value_is_kept_until_those_that_named_it_are_over() -> None:
     assert scene.said == ["run a", "a Success", "run b", "late MissingObjects"]
     scene.end("b")
     assert scene.hands.open == set()
-    assert len(scene.core._inputs) == 0
+    assert len(scene.core._dependencies) == 0
 
 
 def test_a_kept_value_waits_for_tasks_that_are_still_to_come() -> None:
@@ -231,7 +231,7 @@ def test_what_needs_what_will_not_come_falls_with_it(how: str) -> None:
         scene.end("first")
     scene.end("other")
     assert scene.hands.open == set()
-    assert len(scene.core._inputs) == 0
+    assert len(scene.core._dependencies) == 0
 
 
 def test_a_chain_may_be_as_long_as_it_likes() -> None:
@@ -255,7 +255,7 @@ def test_inputs_that_are_not_there_are_named_and_nothing_is_kept(names: list[str
     scene.end("a")
     scene.core.client_gone(ME, 0.0, CLOCK)
     scene.core.client_gone(YOU, 0.0, CLOCK)
-    assert len(scene.core._inputs) == 0
+    assert len(scene.core._dependencies) == 0
 
 
 # ---------------------------------------------------------------------- nested tasks

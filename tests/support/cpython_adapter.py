@@ -35,8 +35,8 @@ import zmq.utils.garbage
 
 import scaler_notebook
 from scaler_notebook import InitializerError, NotebookExecutor
-from scaler_notebook.client import callbacks
-from scaler_notebook.client.connection import open_connections
+from scaler_notebook.client.agent.connection import open_connections
+from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.testing import DetachedFuture
 
 PATIENCE = 10.0  # seconds
@@ -138,14 +138,14 @@ class HandMade(DetachedFuture):
         if self.done():
             super(DetachedFuture, self).set_result(result)
         self.finish(result)
-        callbacks.drain()
+        callback_thread.drain()
 
     def set_exception(self, exception: BaseException | None) -> None:
         if self.done() or exception is None:
             super(DetachedFuture, self).set_exception(exception)
         else:
             self.fail(exception)
-        callbacks.drain()
+        callback_thread.drain()
 
     def send_cancel(self, request: Any) -> None:
         super().send_cancel(request)
@@ -155,11 +155,11 @@ class HandMade(DetachedFuture):
         try:
             return super().cancel(*args, **kwargs)
         finally:
-            callbacks.drain()
+            callback_thread.drain()
 
     def add_done_callback(self, fn: Callable[..., object]) -> None:
         super().add_done_callback(fn)
-        callbacks.drain()
+        callback_thread.drain()
 
 
 def hand_made(state: str = PENDING, exception: BaseException | None = None, result: Any = None) -> HandMade:
@@ -364,7 +364,7 @@ def main(directory: str, group: str) -> None:
     """Run one group."""
     said, sys.stdout = sys.stdout, sys.stderr
     suite = Suite(directory)
-    callbacks.start()  # one thread for the process, as pyzmq's: no test is the one that has left it behind
+    callback_thread.start()  # one thread for the process, as pyzmq's: no test is the one that has left it behind
     zmq.utils.garbage.gc.start()
     results = Results()
     for case in GROUPS[group](suite):

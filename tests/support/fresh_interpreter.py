@@ -18,7 +18,7 @@ from scaler_notebook.protocol.messages import Payload
 SERVER = """
 import pickle, sys
 from scaler_notebook.protocol import payloads
-from scaler_notebook.protocol.arrival import Arrival
+from scaler_notebook.protocol.pickling.arrival import Arrival
 def run(payload, expression, again):
     arrival = Arrival()
     sys.modules["__main__"] = arrival.main

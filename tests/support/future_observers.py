@@ -9,7 +9,7 @@ from typing import Any
 from waits import SAFETY
 
 from scaler_notebook import ScalerFuture, TaskState
-from scaler_notebook.client import callbacks
+from scaler_notebook.client.waiting import callback_thread
 
 S = TaskState
 
@@ -82,5 +82,5 @@ class Followers:
 def callbacks_done() -> None:
     """What was posted to the callback thread before has run."""
     reached = threading.Event()
-    callbacks.post(reached.set)
+    callback_thread.post(reached.set)
     assert reached.wait(SAFETY)

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 import scaler_notebook
-from scaler_notebook.client.own_modules import OWN_MODULES
+from scaler_notebook.client.context.own_modules import OWN_MODULES
 
 PACKAGE = str(Path(scaler_notebook.__file__).parent)
 

@@ -15,12 +15,18 @@ import comm
 import leaks
 from IPython import get_ipython
 
-from scaler_notebook.client import connection, executor, policy, roster
-from scaler_notebook.notebook import settings
-from scaler_notebook.notebook.publisher import publisher
+from scaler_notebook.client import executor
+from scaler_notebook.client.agent import connection
+from scaler_notebook.client.session_log import live_futures
+from scaler_notebook.client.task_state import cancel_policy
+from scaler_notebook.notebook import settings_store
+from scaler_notebook.notebook.views.publisher import publisher
 
 EXTENSION = "scaler_notebook"
-VIEWS = "scaler_notebook.notebook.feed", "scaler_notebook.notebook.display"  # imported with the first view
+VIEWS = (
+    "scaler_notebook.notebook.views.feed",
+    "scaler_notebook.notebook.views.card.display",
+)  # imported with the first view
 
 
 class KernelState:
@@ -101,7 +107,7 @@ class KernelState:
     async def _held(self) -> dict[str, list[type]]:
         """Futures that somebody holds, although what the loop and other threads had in hand has had time to end."""
         deadline = time.monotonic() + leaks.PATIENCE
-        while (futures := roster.living()) and time.monotonic() < deadline:
+        while (futures := live_futures.living()) and time.monotonic() < deadline:
             del futures
             await asyncio.sleep(0.01)
             gc.collect()
@@ -111,7 +117,10 @@ class KernelState:
         while self._patched:
             owner, name, value = self._patched.pop()
             setattr(owner, name, value)
-        for state, fresh in ((settings.settings, settings.Settings()), (policy.DEFAULTS, policy.Policy())):
+        for state, fresh in (
+            (settings_store.settings, settings_store.Settings()),
+            (cancel_policy.DEFAULTS, cancel_policy.Policy()),
+        ):
             for name, value in vars(fresh).items():
                 setattr(state, name, value)
         for name in os.environ.keys() - self._environment.keys():

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from waits import SAFETY
 
 from scaler_notebook import ScalerFuture
-from scaler_notebook.client import waiting
-from scaler_notebook.client.manager import FutureManager
-from scaler_notebook.client.session import Session
+from scaler_notebook.client.agent.future_manager import FutureManager
+from scaler_notebook.client.agent.session import Session
+from scaler_notebook.client.waiting.host import PlainHost
+from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.messages import (
     EngineHello,
     EngineMessage,
@@ -89,12 +90,12 @@ class Wire:
         return ""
 
 
-class CountingHost(waiting.PlainHost):
+class CountingHost(PlainHost):
     """Tells when a thread has come to wait."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
 
-    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
+    def wait(self, signal: Signal, timeout: float | None) -> bool:
         self.entered.release()
         return super().wait(signal, timeout)

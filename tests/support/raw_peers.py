@@ -12,8 +12,8 @@ import zmq
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, TaskState
-from scaler_notebook.engines.embedded.launcher import SchedulerProcess
-from scaler_notebook.engines.embedded.transport import Keys, connect
+from scaler_notebook.engines.local.client.launcher import SchedulerProcess
+from scaler_notebook.engines.local.ipc.transport import Keys, connect
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,

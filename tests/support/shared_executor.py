@@ -14,7 +14,7 @@ from raw_peers import scheduler_of
 from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.client.policy import OnInterrupt
+from scaler_notebook.client.task_state.cancel_policy import OnInterrupt
 
 GRACE = 0.3  # seconds
 ON_INTERRUPT: OnInterrupt = "ask"

@@ -23,12 +23,12 @@ from scaler.utility.exceptions import ProcessorDiedError
 from scaler.utility.exitcode import describe_exitcode
 from scaler.utility.identifiers import ClientID, ObjectID, TaskID
 
-from scaler_notebook.engines.scaler import signs
-from scaler_notebook.engines.scaler.envelope import Ended, Failed, Head
-from scaler_notebook.engines.scaler.link import task_of
-from scaler_notebook.engines.scaler.objects import DELETE_AFTER
-from scaler_notebook.engines.scaler.packing import content, pack, unpack
-from scaler_notebook.engines.scaler.tasks import Tasks
+from scaler_notebook.engines.scaler.client.object_store import DELETE_AFTER
+from scaler_notebook.engines.scaler.client.tasks import Tasks
+from scaler_notebook.engines.scaler.wire import inband_events
+from scaler_notebook.engines.scaler.wire.envelope import Ended, Failed, Head
+from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
+from scaler_notebook.engines.scaler.wire.task_names import task_of
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import (
     EngineMessage,
@@ -154,7 +154,7 @@ class Storage:
 
 
 class SimulatedLink:
-    """In place of a :class:`~scaler_notebook.engines.scaler.link.Link`."""
+    """In place of a :class:`~scaler_notebook.engines.scaler.client.link.Link`."""
 
     def __init__(self, storage: Storage) -> None:
         self.messages = capnp
@@ -551,11 +551,11 @@ class Cluster:
         """Its first words."""
         if not process.announced:
             process.announced = True
-            self.tell(process, signs.Started(process.number, "there", process.mailbox.hex()))
+            self.tell(process, inband_events.Started(process.number, "there", process.mailbox.hex()))
 
-    def tell(self, process: Process, sign: signs.Sign) -> None:
+    def tell(self, process: Process, sign: inband_events.Sign) -> None:
         """One sign."""
-        self._write(process, signs.encode(sign))
+        self._write(process, inband_events.encode(sign))
 
     def write(self, process: Process, text: str) -> None:
         """The task prints."""
@@ -571,7 +571,7 @@ class Cluster:
         letter = self.storage.objects.pop(process.mailbox)
         process.mailbox = (int.from_bytes(process.mailbox, "big") + 2**128).to_bytes(32, "big")
         if process.announced and not process.stopped:
-            self.tell(process, signs.Mailbox(process.mailbox.hex()))
+            self.tell(process, inband_events.Mailbox(process.mailbox.hex()))
         if process.works and letter == process.name:
             process.asked = True
 
@@ -581,7 +581,7 @@ class Cluster:
         if obeys:
             process.stopped = True
             self.announce(process)
-            self.tell(process, signs.Stopped())
+            self.tell(process, inband_events.Stopped())
 
     def end(self, process: Process, how: str) -> None:
         """The task's code ends by itself."""
@@ -590,7 +590,7 @@ class Cluster:
         if how == TaskEnd.SUCCESS.value:
             if head.stays:
                 self.announce(process)
-                self.tell(process, signs.Ended(ended.encode().decode()))
+                self.tell(process, inband_events.Ended(ended.encode().decode()))
             kind, value = RESULTS.success, pack(Payload(b"value of " + process.name), ended.encode())
         else:
             kind, value = RESULTS.failed, pickle.dumps(Failed(pack(FAILURE, ended.encode()), "KeyError: 'mine'"))
@@ -833,7 +833,7 @@ class World:
         tasks = self.tasks
         held = (tasks._entries, tasks._named, tasks._begun, self.loop.timers(), tasks._leaving.qsize())
         assert not any(held), f"after the end nothing is held: {held}"
-        assert len(tasks._inputs) == 0, tasks._inputs
+        assert len(tasks._dependencies) == 0, tasks._dependencies
         assert tasks.queued == 0
         shared = tasks._objects._shared
         assert all(each.users == 0 for each in shared.values()), f"nobody uses them: {shared}"

@@ -10,10 +10,9 @@ from simulated_client import Connection, success, task_of
 from simulated_process import Memory, Process, Run
 
 from scaler_notebook import DisconnectedError
-from scaler_notebook.engines.embedded.core import Core
-from scaler_notebook.engines.embedded.inner import Ended, Input
-from scaler_notebook.engines.embedded.nesting import DEEPEST_FIRST, STANDSTILL
-from scaler_notebook.protocol.addressing import Receiver, completed
+from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.scheduler.core import Core
+from scaler_notebook.engines.local.scheduler.nesting import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.messages import (
     ClientContext,
     ClientDisconnect,
@@ -29,6 +28,7 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskWaits,
 )
+from scaler_notebook.protocol.payload_cache import Receiver, completed
 from scaler_notebook.task.task_end import TaskEnd
 
 SLOTS, SPARES = 2, 1
@@ -178,7 +178,7 @@ class Engine:
 
     # ------------------------------------------------------------------ the core's hands
 
-    def keep(self, payload: Payload) -> Payload:
+    def retain(self, payload: Payload) -> Payload:
         return self.memory.taken(self.memory.content(payload))
 
     def free(self, payload: Payload) -> None:
@@ -419,7 +419,7 @@ class Engine:
         for owner in list(self.receivers):
             self.client_gone(owner)
         assert self.core._records == {}
-        assert len(self.core._inputs) == 0, "what nobody can name any more is kept"
+        assert len(self.core._dependencies) == 0, "what nobody can name any more is kept"
         assert self.memory.open == {}, "memory that nobody frees"
 
     def die(self) -> None:

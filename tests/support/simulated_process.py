@@ -8,7 +8,7 @@ from itertools import count
 from contract_rules import Job
 from simulated_client import Connection, success
 
-from scaler_notebook.engines.embedded.inner import Ended
+from scaler_notebook.engines.local.ipc.messages import Ended
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef
 from scaler_notebook.task.task_end import TaskEnd

@@ -12,7 +12,7 @@ import os, sys
 def patch(place, at):
     import importlib
     module, _, name = place.rpartition(":")
-    owner = importlib.import_module("scaler_notebook.engines.embedded." + module)
+    owner = importlib.import_module("scaler_notebook.engines.local.scheduler." + module)
     *path, method = name.split(".")
     for part in path:
         owner = getattr(owner, part)

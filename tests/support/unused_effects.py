@@ -6,7 +6,7 @@ from scaler_notebook.protocol.messages import Payload
 
 
 class UnusedEffects:
-    """The part of :class:`scaler_notebook.engines.embedded.hands.Hands` that most tests are not about."""
+    """The part of :class:`scaler_notebook.engines.local.scheduler.records.Hands` that most tests are not about."""
 
     def lend(self, slots: int) -> None:
         raise AssertionError("no task waits for tasks of its own")
@@ -14,7 +14,7 @@ class UnusedEffects:
     def surplus(self) -> int:
         raise AssertionError("no task has waited for tasks of its own")
 
-    def keep(self, payload: Payload) -> Payload:
+    def retain(self, payload: Payload) -> Payload:
         return payload
 
     def free(self, payload: Payload) -> None:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from scaler_notebook.engines.embedded import cgroups, deaths, family
-from scaler_notebook.engines.embedded.cgroups import Kills, MemoryGroup
-from scaler_notebook.engines.embedded.deaths import Coroner
+from scaler_notebook.engines.local import memory_limits
+from scaler_notebook.engines.local.memory_limits import Kills, MemoryGroup
+from scaler_notebook.engines.local.scheduler.processes import exit_cause, process_tree
+from scaler_notebook.engines.local.scheduler.processes.exit_cause import Coroner
 from scaler_notebook.protocol.messages import Death
 
 GB = 1_000_000_000
@@ -120,7 +121,7 @@ def test_the_limit_and_the_kills_are_read_as_kernels_write_them(tmp_path: Path, 
 
 
 def test_there_is_memory_for_us_here() -> None:
-    assert 0 < cgroups.available_memory() <= psutil.virtual_memory().total
+    assert 0 < memory_limits.available_memory() <= psutil.virtual_memory().total
 
 
 # ---------------------------------------------------------------------- causes
@@ -200,7 +201,7 @@ def test_where_nobody_counts_it_is_a_guess_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peak: int, available: int, limit: int | None, guess: bool
 ) -> None:
     files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.max": f"{limit}\n"}
-    monkeypatch.setattr(deaths.psutil, "virtual_memory", lambda: Memory(10 * GB, available))
+    monkeypatch.setattr(exit_cause.psutil, "virtual_memory", lambda: Memory(10 * GB, available))
     cause = Coroner(laid_out(tmp_path, files)).cause(status_of("kill -KILL $$"), peak)
     assert cause.words.startswith("probably out of memory: it was killed by SIGKILL while") == guess
     assert cause.death.out_of_memory == guess
@@ -210,10 +211,10 @@ def test_a_process_that_ends_is_told_from_one_that_lives() -> None:
     reader, writer = os.pipe()
     child = os.posix_spawn("/bin/cat", ["cat"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)])
     os.close(reader)
-    assert not family.is_ending(child)
+    assert not process_tree.is_ending(child)
     os.kill(child, signal.SIGKILL)
     os.close(writer)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    assert family.is_ending(child), "a zombie"
+    assert process_tree.is_ending(child), "a zombie"
     os.waitpid(child, 0)
-    assert family.is_ending(child), "it is gone"
+    assert process_tree.is_ending(child), "it is gone"

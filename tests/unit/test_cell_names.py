@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from scaler_notebook.notebook.cells.names import analyse
+from scaler_notebook.notebook.magics.cells.names import analyse
 
 EXAMPLES: dict[str, tuple[str, str]] = {  # code → what it reads (builtins apart), what it assigns
     "df = load(); df.head()": ("load", "df"),

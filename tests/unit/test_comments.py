@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from scaler_notebook.notebook.commands.cell import parser as parser_of_cells
-from scaler_notebook.notebook.commands.comments import cut_from_expression, cut_from_words
-from scaler_notebook.notebook.commands.table import COMMANDS
+from scaler_notebook.notebook.magics.commands.cell import parser as parser_of_cells
+from scaler_notebook.notebook.magics.commands.comments import cut_from_expression, cut_from_words
+from scaler_notebook.notebook.magics.commands.table import COMMANDS
 
 COMMENTS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs", "Cc"])).map("#{}".format)
 QUOTED = st.text(st.sampled_from("a# '\"\\"), min_size=1).map(shlex.quote)

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler_notebook.client.output import Output
+from scaler_notebook.client.task_state.output import Output
 from scaler_notebook.protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay
-from scaler_notebook.task.display_buffer import Body, Display, Screen
+from scaler_notebook.task.display.display_buffer import Body, Display, Screen
 
 SHOW, UPDATE, CLEAR, CLEAR_ON_NEXT = DisplayKind
 Step = tuple[Any, str]  # a stream and text, a kind and a display id, or a look

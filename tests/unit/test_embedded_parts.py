@@ -20,11 +20,13 @@ import psutil
 import pytest
 from waits import SAFETY
 
-from scaler_notebook.engines.embedded import cores, family, stream
-from scaler_notebook.engines.embedded import pool as pool_module
-from scaler_notebook.engines.embedded.inner import INNER_CODEC, Ready
-from scaler_notebook.engines.embedded.pool import CannotStart, Pool
-from scaler_notebook.engines.embedded.starting import Ends, Spawn
+from scaler_notebook.engines.local import cpu_limits
+from scaler_notebook.engines.local.ipc import framing
+from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, Ready
+from scaler_notebook.engines.local.scheduler.processes import process_pool as pool_module
+from scaler_notebook.engines.local.scheduler.processes import process_tree
+from scaler_notebook.engines.local.scheduler.processes.fork_server import Ends, Spawn
+from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, Pool
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 
@@ -57,22 +59,22 @@ def test_the_quota_of_a_container_bounds_the_cores(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert cores.available_cores(tmp_path) == expected
+    assert cpu_limits.available_cores(tmp_path) == expected
 
 
 def test_the_affinity_bounds_the_cores_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("800000 100000")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
-    assert cores.available_cores(tmp_path) == 2
+    assert cpu_limits.available_cores(tmp_path) == 2
 
 
 def test_threads_are_shared_among_workers_unless_the_user_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in cores.THREAD_VARIABLES:
+    for name in cpu_limits.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.setattr(cores, "available_cores", lambda: 9)
-    assert cores.thread_environment(4) == dict.fromkeys(cores.THREAD_VARIABLES[1:], "2")
-    assert set(cores.thread_environment(20).values()) == {"1"}
+    monkeypatch.setattr(cpu_limits, "available_cores", lambda: 9)
+    assert cpu_limits.thread_environment(4) == dict.fromkeys(cpu_limits.THREAD_VARIABLES[1:], "2")
+    assert set(cpu_limits.thread_environment(20).values()) == {"1"}
 
 
 # ---------------------------------------------------------------------- families of processes
@@ -112,13 +114,13 @@ def test_descendants_are_found_across_sessions_threads_and_generations() -> None
         pid, *line = map(int, process.stdout.readline().split())
         assert pid == process.pid
         assert len(line) == 2
-        assert family.descendants(pid) == line
-        assert set(line) < set(family.descendants(os.getpid()))
-        assert all(family.exists(descendant) for descendant in line)
+        assert process_tree.descendants(pid) == line
+        assert set(line) < set(process_tree.descendants(os.getpid()))
+        assert all(process_tree.exists(descendant) for descendant in line)
         process.stdin.close()
         assert process.wait(10) == 0
-    assert family.descendants(pid) == []
-    assert not any(family.exists(descendant) for descendant in [pid, *line])
+    assert process_tree.descendants(pid) == []
+    assert not any(process_tree.exists(descendant) for descendant in [pid, *line])
 
 
 def spawn(script: str, **options: Any) -> int:
@@ -129,13 +131,13 @@ def spawn(script: str, **options: Any) -> int:
 def test_killing_spares_nobody_of_the_group_and_is_harmless_when_they_are_gone() -> None:
     leader = spawn("exec sleep 60", setpgroup=0)
     member = spawn("exec sleep 60", setpgroup=leader)
-    assert family.group_exists(leader)
-    family.kill_group(leader)
+    assert process_tree.group_exists(leader)
+    process_tree.kill_group(leader)
     for pid in (leader, member):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-    assert not family.group_exists(leader)
-    family.kill(leader)
-    family.kill_group(leader)
+    assert not process_tree.group_exists(leader)
+    process_tree.kill(leader)
+    process_tree.kill_group(leader)
 
 
 @pytest.mark.timeout(10)
@@ -152,7 +154,7 @@ def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again
         pool = Pool(0, Spawn(), selector, cast(Any, None))
         process = cast(Any, SimpleNamespace(pid=parent.pid, lingering=[], others=[], cause=None, killed_for=""))
         pool._processes[parent.pid] = process
-        (child,) = family.descendants(parent.pid)
+        (child,) = process_tree.descendants(parent.pid)
         pool.kill(parent.pid)
         parent.wait(SAFETY)
         pool.kill(parent.pid)
@@ -191,7 +193,7 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
         pool = Pool(1, starter, selector, cast(Any, None))  # no event may come of it
         pool.fill()
         pool.reap()
-        stream.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
+        framing.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
         for key, _ in selector.select(SAFETY):
             key.data()
         assert len(starter.socks) == 2, "it was not replaced"
@@ -209,7 +211,7 @@ def test_a_lack_that_passes_is_waited_for(number: int) -> None:
     with selectors.DefaultSelector() as selector:
         pool = Pool(1, starter, selector, cast(Any, SimpleNamespace(ready=told.append)))
         pool.fill()
-        stream.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
+        framing.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
         for key, _ in selector.select(SAFETY):
             key.data()
         assert told == [4_000_000]
@@ -249,15 +251,15 @@ def test_a_process_that_was_killed_while_it_imported_is_ready_too_late(killed_fo
 
 
 def is_there(pid: int) -> bool:
-    return family.exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return process_tree.exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_zombie_exists_until_it_is_reaped() -> None:
     pid = spawn("exit 0")
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert family.exists(pid)
+    assert process_tree.exists(pid)
     os.waitpid(pid, 0)
-    assert not family.exists(pid)
+    assert not process_tree.exists(pid)
 
 
 # ---------------------------------------------------------------------- what cannot be pickled

@@ -19,9 +19,10 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from scaler_notebook.protocol import arrival, exception_pickling, failures, payloads
-from scaler_notebook.protocol.exception_parts import pickles_itself
+from scaler_notebook.protocol import exception_pickling, failures, payloads
 from scaler_notebook.protocol.payloads import OUT_OF_BAND
+from scaler_notebook.protocol.pickling import arrival
+from scaler_notebook.protocol.pickling.exception_parts import pickles_itself
 
 BaseExceptionGroup: Any = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
 ExceptionGroup: Any = getattr(builtins, "ExceptionGroup", None)

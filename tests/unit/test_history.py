@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from scaler_notebook import CancelReason, TaskState
-from scaler_notebook.client import history, roster
-from scaler_notebook.client.history import History
+from scaler_notebook.client.session_log import history, live_futures
+from scaler_notebook.client.session_log.history import History
 from scaler_notebook.testing import InMemoryExecutor
 
 
@@ -18,7 +18,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
     kept = History()
     monkeypatch.setattr(history, "session", kept)
     with monkeypatch.context() as before:
-        before.setattr(roster, "living", list)  # whatever other tests have left to be collected
+        before.setattr(live_futures, "living", list)  # whatever other tests have left to be collected
         kept.begin()
     yield kept
     kept.end()

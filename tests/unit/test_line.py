@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler_notebook.engines.embedded.line import SPARE_MARKS, Line
+from scaler_notebook.engines.local.scheduler.indexed_heap import SPARE_MARKS, Line
 
 # None: the first leaves; a number: the one at that place of those there leaves; a rank: another comes.
 STEPS = st.lists(st.none() | st.integers(0, 99) | st.sampled_from([-1.0, 0.0, 0.5]), max_size=200)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scaler_notebook.engines.embedded.often_said import IN_FULL, SLOWER, OftenSaid
+from scaler_notebook.engines.local.scheduler.log_throttle import IN_FULL, SLOWER, OftenSaid
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import gc
 
 import pytest
 
-from scaler_notebook.client import output_budget
-from scaler_notebook.client.output import Output
-from scaler_notebook.client.output_budget import OutputBudget
+from scaler_notebook.client.task_state import output_budget
+from scaler_notebook.client.task_state.output import Output
+from scaler_notebook.client.task_state.output_budget import OutputBudget
 from scaler_notebook.protocol.messages import LogStream, Payload, TaskDisplay
 
 OUT, ERR = LogStream.STDOUT, LogStream.STDERR

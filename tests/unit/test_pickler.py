@@ -11,7 +11,8 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from scaler_notebook.protocol import payloads, pickler
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.pickling import pickler
 
 FILE = "/tmp/ipykernel_1/2345.py"
 SOURCE = '''

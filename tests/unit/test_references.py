@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from fresh_interpreter import defined, notebook
 
-from scaler_notebook.client.pickling import pickle_call
-from scaler_notebook.protocol import payloads, references
+from scaler_notebook.client.submission.call_pickling import pickle_call
+from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
+from scaler_notebook.protocol.pickling import references
 
 # An object of a library's that says a name where it thinks it is defined, as the interfaces of zope do.
 BY_NAME = """

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from scaler_notebook.notebook import rendering
-from scaler_notebook.notebook.rendering import Row, html, look, text
+from scaler_notebook.notebook.views import static_html
+from scaler_notebook.notebook.views.static_html import Row, html, look, text
 
 NOW = 1_700_000_000.0
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -151,7 +151,7 @@ def test_time_is_the_wait_while_queued_then_the_run_and_stops_at_the_end() -> No
     ],
 )
 def test_duration(seconds: float, settled: bool, words: str) -> None:
-    assert rendering.duration(seconds, settled=settled) == words
+    assert static_html.duration(seconds, settled=settled) == words
 
 
 def test_nothing_of_a_task_becomes_markup() -> None:
@@ -271,8 +271,8 @@ def test_without_styles_the_words_stay_apart() -> None:
 
 
 def test_the_live_card_draws_the_same_badges() -> None:
-    folder = Path(rendering.__file__).parent
-    script, styles = (folder / "card.js").read_text("utf-8"), (folder / "card.css").read_text("utf-8")
+    folder = Path(static_html.__file__).parent
+    script, styles = (folder / "card" / "card.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
     for changes, _, _ in WORDS:
         badge = look(changes["state"], changes.get("outcome"))
         assert f'"{badge.icon}"' in script

@@ -25,14 +25,15 @@ from scaler.utility.exceptions import ProcessorDiedError, SchedulerError, Worker
 from scaler.utility.exitcode import describe_exitcode
 from waits import SAFETY
 
-from scaler_notebook.engines.scaler import signs, voice
-from scaler_notebook.engines.scaler.ends import end_of
-from scaler_notebook.engines.scaler.envelope import CLOCKS_DIFFER, Ended, Failed, Head, failure
-from scaler_notebook.engines.scaler.link import name_of, task_of
-from scaler_notebook.engines.scaler.mailbox import Mailbox
-from scaler_notebook.engines.scaler.objects import MOST_IDLE, OVERHEAD, Objects
-from scaler_notebook.engines.scaler.packing import COUNT, MAGIC, SIZE, content, pack, unpack
-from scaler_notebook.engines.scaler.stages import TABLE, Action, Event, Stage
+from scaler_notebook.engines.scaler.client.object_store import MOST_IDLE, OVERHEAD, Objects
+from scaler_notebook.engines.scaler.client.results import end_of
+from scaler_notebook.engines.scaler.client.states import TABLE, Action, Event, Stage
+from scaler_notebook.engines.scaler.wire import inband_events
+from scaler_notebook.engines.scaler.wire.envelope import CLOCKS_DIFFER, Ended, Failed, Head, failure
+from scaler_notebook.engines.scaler.wire.packing import COUNT, MAGIC, SIZE, content, pack, unpack
+from scaler_notebook.engines.scaler.wire.task_names import name_of, task_of
+from scaler_notebook.engines.scaler.worker import output
+from scaler_notebook.engines.scaler.worker.mailbox import Mailbox
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import DisplayKind, Payload, Task, TaskResultType
@@ -161,26 +162,26 @@ def test_what_nobody_uses_is_kept_for_a_while_the_oldest_the_shortest() -> None:
 # ---------------------------------------------------------------------- signs
 
 MAILBOX = "ab" * 32
-SIGNS: list[signs.Sign] = [
-    signs.Started(7, "there"),
-    signs.Started(7, "there", MAILBOX),
-    signs.Mailbox(MAILBOX),
-    signs.Stopped(),
-    signs.Ended("{}"),
-    signs.Progress(1, 2.5, "half ü \x07\n"),
-    signs.Display(DisplayKind.SHOW.value, "id", '{"text/plain": "x"}', "{}"),
+SIGNS: list[inband_events.Sign] = [
+    inband_events.Started(7, "there"),
+    inband_events.Started(7, "there", MAILBOX),
+    inband_events.Mailbox(MAILBOX),
+    inband_events.Stopped(),
+    inband_events.Ended("{}"),
+    inband_events.Progress(1, 2.5, "half ü \x07\n"),
+    inband_events.Display(DisplayKind.SHOW.value, "id", '{"text/plain": "x"}', "{}"),
 ]
 
 
 @pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: type(sign).__name__)
-def test_a_sign_is_read_as_it_was_written(sign: signs.Sign) -> None:
-    assert signs.decode(signs.encode(sign)) == sign
+def test_a_sign_is_read_as_it_was_written(sign: inband_events.Sign) -> None:
+    assert inband_events.decode(inband_events.encode(sign)) == sign
 
 
 @given(st.text())
 def test_output_is_no_sign(text: str) -> None:
-    assert text.startswith(signs.BEGIN) or signs.decode(text) is None
-    assert signs.decode(f"x{text}{signs.encode(signs.Stopped())}") is None
+    assert text.startswith(inband_events.BEGIN) or inband_events.decode(text) is None
+    assert inband_events.decode(f"x{text}{inband_events.encode(inband_events.Stopped())}") is None
 
 
 JSON = st.recursive(
@@ -195,7 +196,7 @@ def test_what_looks_like_a_sign_is_one_or_a_protocol_error(kind: str, data: st.D
     [*fields] = next(type(sign) for sign in SIGNS if type(sign).__name__ == kind).__dataclass_fields__
     values = {name: data.draw(JSON) for name in fields}
     for what in ([kind, values], [kind, data.draw(JSON)], data.draw(JSON)):
-        harmless(signs.decode, f"{signs.BEGIN}{json.dumps(what)}{signs.END}")
+        harmless(inband_events.decode, f"{inband_events.BEGIN}{json.dumps(what)}{inband_events.END}")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_what_looks_like_a_sign_is_one_or_a_protocol_error(kind: str, data: st.D
 )
 def test_what_is_no_sign_is_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="cannot be read"):
-        signs.decode(f"{signs.BEGIN}{text}{signs.END}")
+        inband_events.decode(f"{inband_events.BEGIN}{text}{inband_events.END}")
 
 
 # ---------------------------------------------------------------------- envelope
@@ -319,7 +320,7 @@ import tblib.pickling_support
 tblib.pickling_support.install()
 from scaler.utility.serialization import serialize_failure
 from scaler.utility.exceptions import ProcessorDiedError
-from scaler_notebook.engines.scaler.envelope import Failed
+from scaler_notebook.engines.scaler.wire.envelope import Failed
 def raised(error):
     try:
         try:
@@ -461,12 +462,12 @@ class Speech:
         self.said: list[tuple[str, str]] = []
         self.alarm, self.pace = Delay(1.0), Delay(3600.0)
         out, err = Heard("out", self.said), Heard("err", self.said)
-        self.voice = voice.Voice(out, err, lambda: signs.Started(7, "there"), self.alarm, self.pace)  # type: ignore[arg-type]
+        self.voice = output.Voice(out, err, lambda: inband_events.Started(7, "there"), self.alarm, self.pace)  # type: ignore[arg-type]
         self.voice.begin()
 
     def heard(self) -> list[Any]:
         """In short; a sign by its kind."""
-        read = [(name, signs.decode(text), text) for name, text in self.said]
+        read = [(name, inband_events.decode(text), text) for name, text in self.said]
         return [type(sign).__name__ if sign is not None else (name, text) for name, sign, text in read]
 
 
@@ -489,7 +490,7 @@ def test_the_start_is_said_after_a_while_or_not_at_all() -> None:
 
 def test_what_comes_fast_goes_together_and_in_order() -> None:
     speech = Speech()
-    speech.voice.tell(signs.Stopped())  # has spoken just now
+    speech.voice.tell(inband_events.Stopped())  # has spoken just now
     for text in ("a", "b"):
         speech.voice.stdout.write(text)
     speech.voice.stderr.write("c")
@@ -499,7 +500,7 @@ def test_what_comes_fast_goes_together_and_in_order() -> None:
     assert speech.heard() == ["Started", "Stopped"]
     speech.pace.ring()
     assert speech.heard()[2:] == [("out", "ab"), ("err", "c"), ("out", "d"), "Progress"]
-    assert signs.decode(speech.said[-1][1]) == signs.Progress(2, 2, ""), "the last report"
+    assert inband_events.decode(speech.said[-1][1]) == inband_events.Progress(2, 2, ""), "the last report"
 
 
 def test_after_its_end_it_is_silent() -> None:
@@ -507,14 +508,14 @@ def test_after_its_end_it_is_silent() -> None:
     speech.voice.close()
     speech.voice.stdout.write("late\n")
     speech.voice.report(1, 2, "")
-    speech.voice.tell(signs.Stopped())
+    speech.voice.tell(inband_events.Stopped())
     speech.voice._say_started()
     assert speech.said == []
 
 
 def test_of_a_flood_head_and_tail_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voice, "MOST", 10)
-    monkeypatch.setattr(voice, "TAIL", 4)
+    monkeypatch.setattr(output, "MOST", 10)
+    monkeypatch.setattr(output, "TAIL", 4)
     speech = Speech()
     for number in range(10):
         speech.voice.stdout.write(f"{number}{number}")
@@ -533,7 +534,7 @@ def test_what_has_no_form_on_the_wire_is_replaced() -> None:
 
 def test_threads_write_whole_pieces() -> None:
     speech = Speech()
-    speech.voice.tell(signs.Stopped())
+    speech.voice.tell(inband_events.Stopped())
 
     def write(letter: str) -> None:
         for _ in range(200):
@@ -554,7 +555,7 @@ def test_an_alarm_rings_once_for_what_was_set_last() -> None:
     code = """
 import threading
 from types import SimpleNamespace
-from scaler_notebook.engines.scaler import alarm as module
+from scaler_notebook.engines.scaler.worker import delayed_call as module
 sleeps, wakes, rang, said = threading.Semaphore(0), threading.Semaphore(0), threading.Semaphore(0), []
 module.time = SimpleNamespace(sleep=lambda delay: (sleeps.release(), wakes.acquire()))
 alarm = module.Alarm(0.01)

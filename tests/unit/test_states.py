@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from scaler_notebook.agent.agent import AgentThread
-from scaler_notebook.client import collect, waiting
-from scaler_notebook.client.future import ScalerFuture
-from scaler_notebook.client.manager import FutureManager
-from scaler_notebook.client.policy import Policy
-from scaler_notebook.notebook import rows
+from scaler_notebook.client.agent.future_manager import FutureManager
+from scaler_notebook.client.futures import completion
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.task_state.cancel_policy import Policy
+from scaler_notebook.client.waiting import callback_thread
+from scaler_notebook.client.waiting.host import PlainHost, current_host, install_host
+from scaler_notebook.client.waiting.permission import AgentThread
+from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.notebook.views import rows
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import EngineLostError, TaskCancelledError
 from scaler_notebook.protocol.messages import (
@@ -233,23 +236,23 @@ class Signalling(list):  # type: ignore[type-arg]
         self.grown.release()
 
 
-class CountingHost(waiting.PlainHost):
+class CountingHost(PlainHost):
     """Tells when a wait has begun."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
 
-    def wait(self, signal: waiting.Signal, timeout: float | None) -> bool:
+    def wait(self, signal: Signal, timeout: float | None) -> bool:
         self.begun.release()
         return super().wait(signal, timeout)
 
 
 @pytest.fixture
 def host() -> Iterator[CountingHost]:
-    before, counting = waiting.host(), CountingHost()
-    waiting.install_host(counting)
+    before, counting = current_host(), CountingHost()
+    install_host(counting)
     yield counting
-    waiting.install_host(before)
+    install_host(before)
 
 
 class Background:
@@ -276,7 +279,7 @@ class Background:
 def callbacks_done() -> None:
     """Everything that was posted to the callback thread before has run."""
     reached = threading.Event()
-    waiting.callbacks.post(reached.set)
+    callback_thread.post(reached.set)
     assert reached.wait(PATIENCE)
 
 
@@ -397,9 +400,9 @@ def test_whoever_waits_in_any_way_is_woken_with_the_end(order: str, host: Counti
     blocked = [Background(lambda: future.result(PATIENCE)), Background(lambda: asyncio.run(awaited()))]
     standard = [
         Background(lambda: list(concurrent.futures.as_completed([future], PATIENCE))),
-        Background(lambda: list(collect.as_completed([future], PATIENCE))),
+        Background(lambda: list(completion.as_completed([future], PATIENCE))),
         Background(lambda: list(concurrent.futures.wait([future], PATIENCE).done)),
-        Background(lambda: list(collect.wait([future], PATIENCE).done)),
+        Background(lambda: list(completion.wait([future], PATIENCE).done)),
     ]
     assert awaiting.wait(PATIENCE)
     assert all(waiters.grown.acquire(timeout=PATIENCE) for _ in standard)
@@ -410,7 +413,7 @@ def test_whoever_waits_in_any_way_is_woken_with_the_end(order: str, host: Counti
         assert (type(outcome) if isinstance(outcome, BaseException) else outcome) == wanted
     assert [background.outcome() for background in standard] == [[future]] * 4
     assert outcome_of(future) == wanted  # who comes afterwards
-    assert list(concurrent.futures.as_completed([future], 0)) == list(collect.as_completed([future], 0)) == [future]
+    assert list(concurrent.futures.as_completed([future], 0)) == list(completion.as_completed([future], 0)) == [future]
     assert not future._watchers
     assert waiters == []
 

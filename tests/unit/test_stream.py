@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scaler_notebook.engines.embedded import stream
-from scaler_notebook.engines.embedded.stream import CHUNK, IOV, MAX_BATCH, MAX_FRAMES, Assembler, Outbox
+from scaler_notebook.engines.local.ipc import framing
+from scaler_notebook.engines.local.ipc.framing import CHUNK, IOV, MAX_BATCH, MAX_FRAMES, Assembler, Outbox
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer
 
@@ -59,7 +59,7 @@ def push(data: bytes, steps: Iterator[int], receive: Callable[[], object], sock:
 
 
 def packed(batches: Sequence[Batch]) -> bytes:
-    return b"".join(bytes(view) for batch in batches for view in stream.pack(batch))
+    return b"".join(bytes(view) for batch in batches for view in framing.pack(batch))
 
 
 SIZES = st.one_of(
@@ -171,8 +171,8 @@ def test_an_outbox_says_that_its_peer_is_gone() -> None:
 
 
 def test_a_large_frame_is_not_copied_to_be_sent() -> None:
-    data = bytearray(b"x" * stream.SMALL)
-    _, *views = stream.pack([data, b"", memoryview(data)])
+    data = bytearray(b"x" * framing.SMALL)
+    _, *views = framing.pack([data, b"", memoryview(data)])
     data[0:1] = b"y"  # a bytearray that is exported cannot be resized, but it can be written
     assert [bytes(view[:1]) for view in views] == [b"y", b"y"]
 
@@ -206,7 +206,7 @@ def test_send_blocking_returns_when_the_peer_has_taken_everything() -> None:
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
-        stream.send_blocking(left, batch)
+        framing.send_blocking(left, batch)
         left.shutdown(socket.SHUT_WR)
         reader.join(PATIENCE)
         assert not reader.is_alive()
@@ -246,7 +246,7 @@ def test_a_malformed_head_is_a_protocol_error(head: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_random_bytes_are_batches_or_a_protocol_error(data: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "MAX_BATCH", 1 << 20)  # what may be declared, lest the test itself asks for it
+        patch.setattr(framing, "MAX_BATCH", 1 << 20)  # what may be declared, lest the test itself asks for it
         with contextlib.suppress(ProtocolError):
             for batch in feed(data):
                 assert data.find(packed([[bytes(buffer) for buffer in batch]])) >= 0

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler_notebook.protocol.messages import PreviewKind
-from scaler_notebook.task.preview import MAX_RICH, MAX_TEXT, Allowance, Forms, of_known_type
-from scaler_notebook.task.summary import summary
+from scaler_notebook.task.display.preview import MAX_RICH, MAX_TEXT, Allowance, Forms, of_known_type
+from scaler_notebook.task.display.summary import summary
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.binary(max_size=9)
 PLAIN = st.recursive(
@@ -138,9 +138,9 @@ def test_a_frame_shows_its_head_and_a_picture_its_thumbnail() -> None:
 
 def test_previews_that_nobody_asked_for_take_a_small_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("scaler_notebook.task.preview.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("scaler_notebook.task.display.preview.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(
-        "scaler_notebook.task.preview.of_known_type", lambda value: clock.__setitem__(0, clock[0] + 0.3) or {}
+        "scaler_notebook.task.display.preview.of_known_type", lambda value: clock.__setitem__(0, clock[0] + 0.3) or {}
     )
     allowance, made = Allowance(), 0
     while clock[0] < 100:

@@ -25,9 +25,9 @@ from scaler_notebook import (
     as_completed,
     wait,
 )
-from scaler_notebook.client.output import Display
+from scaler_notebook.client.task_state.output import Display
 from scaler_notebook.protocol.messages import LogStream, Task, TaskCancel, TaskCancelConfirmType
-from scaler_notebook.task.displays import publish
+from scaler_notebook.task.display.display_publisher import publish
 from scaler_notebook.testing import detached_future, memory_executor
 
 # ---------------------------------------------------------------- the scripted engine

@@ -14,10 +14,10 @@ import pytest
 import zmq
 from waits import SAFETY
 
-from scaler_notebook.agent.agent import Agent
-from scaler_notebook.engines.embedded import engine
-from scaler_notebook.engines.embedded.engine import SchedulerConnection
-from scaler_notebook.engines.embedded.transport import Keys
+from scaler_notebook.client.agent.client_agent import Agent
+from scaler_notebook.engines.local.client import engine
+from scaler_notebook.engines.local.client.engine import SchedulerConnection
+from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol.messages import (
     ClientMessage,
     ClientWithdraw,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler_notebook.engines.embedded.inner import INNER_CODEC, InnerMessage, Input
+from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, InnerMessage, Input
 from scaler_notebook.protocol import wire
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import (

@@ -1,0 +1,95 @@
+"""Within a task: the engine that it runs on, and waits that lend the task's slot to what it waits for.
+
+A task that waits for tasks of its own needs no slot meanwhile. So however deep tasks nest, and however few slots there
+are, there is always one for what the deepest of them waits for.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from scaler_notebook.client.waiting.host import PlainHost, current_host, install_host
+from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.task.current_task import current_task
+
+
+class EngineOfTask(Protocol):
+    """A connection to the engine that runs the current task."""
+
+    @property
+    def address(self) -> str:
+        """Of the engine."""
+
+    @property
+    def alive(self) -> bool:
+        """Is the connection there?"""
+
+    def tell_waits(self, task: str, waits: bool) -> None:
+        """Say that a task waits for tasks of its own, or goes on."""
+
+
+def home() -> str:
+    """The address of the engine that runs the current task; empty outside of a task."""
+    return current_task().engine
+
+
+def parent(address: str) -> str:
+    """The id of the current task, if it runs on the engine at ``address``; empty otherwise."""
+    task = current_task()
+    return task.task_id if task.engine and task.engine == address else ""
+
+
+class TaskHost(PlainHost):
+    """How a task's process waits: as a script does, with its slot lent while it lasts.
+
+    Parameters
+    ----------
+    session
+        A connection to the engine that runs the tasks of this process.
+    """
+
+    waits_at_exit = False
+    shows_results = False
+
+    def __init__(self, session: EngineOfTask) -> None:
+        self.session = session
+        self._mutex = threading.Lock()
+        self._waits: dict[str, int] = {}  # by task: its threads that wait
+
+    def wait(self, signal: Signal, timeout: float | None) -> bool:
+        if signal.is_set():
+            return True
+        with self.lending():
+            return super().wait(signal, timeout)
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Within it the current task's slot is lent; it may be entered by several threads of it."""
+        task = parent(self.session.address)
+        if not task:
+            yield
+            return
+        try:
+            self._count(task, 1)
+            yield
+        finally:
+            self._count(task, -1)
+
+    def _count(self, task: str, more: int) -> None:
+        with self._mutex:
+            before = self._waits.get(task, 0)
+            self._waits[task] = now = before + more
+            if not now:
+                del self._waits[task]
+            if not before or not now:
+                self.session.tell_waits(task, bool(now))
+
+
+def settle_in(session: EngineOfTask) -> None:
+    """A connection was made; if it is the first one that lives to the engine of this task, waits go through it."""
+    if not parent(session.address):
+        return
+    host = current_host()
+    if not isinstance(host, TaskHost) or not host.session.alive:
+        install_host(TaskHost(session))

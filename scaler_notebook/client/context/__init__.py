@@ -1,0 +1,1 @@
+"""What the notebook has that its tasks should have: directory, environment, modules, settings."""

@@ -1,0 +1,1 @@
+"""What a submit returns, groups of those, and waiting for several."""

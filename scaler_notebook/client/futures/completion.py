@@ -1,0 +1,217 @@
+"""``wait`` and ``as_completed``: the standard library's, through our seam, so that a cell that waits stays alive."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, TimeoutError, _base
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, DoneAndNotDoneFutures
+from typing import Any, TypeVar
+
+from scaler_notebook.client.waiting.host import current_host
+from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.signal import Signal
+
+from .conditions import follow_policy, stoppable
+from .future import ScalerFuture
+
+ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # one that is CANCELLED alone is yet to tell who waits for it
+
+F = TypeVar("F", bound="Future[Any]")
+T = TypeVar("T")
+
+
+class _Waiter(_base._Waiter):
+    """What the standard library's futures tell at their end (``Future._waiters``). Its methods run under a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished: deque[Future[Any]] = deque()
+        self.signal = Signal()
+
+    def add_result(self, future: "Future[Any]") -> None:
+        self._add(future)
+
+    def add_exception(self, future: "Future[Any]") -> None:
+        self._add(future)
+
+    def add_cancelled(self, future: "Future[Any]") -> None:
+        self._add(future)
+
+    def _add(self, future: "Future[Any]") -> None:
+        self.finished.append(future)
+        self.signal.set()
+
+
+class _Watch:
+    """Watches a set of futures, the standard's own among them; gives each once, as it ends."""
+
+    def __init__(self, futures: "set[Future[Any]]") -> None:
+        self._futures = futures
+        self._waiter = _Waiter()
+        self.done: list[Future[Any]] = []
+        for future in futures:
+            holding(_lock_of(future), self._enter, future)
+
+    def _enter(self, future: "Future[Any]") -> None:
+        if future._state in ENDED:
+            self.done.append(future)
+        else:
+            future._waiters.append(self._waiter)
+
+    def next(self, deadline: float | None) -> "list[Future[Any]]":
+        """Those that have ended since the last call; waits for at least one. Empty at the deadline."""
+        waiter = self._waiter
+        if not waiter.finished:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            with stoppable(lambda: self._futures):
+                current_host().wait(waiter.signal, remaining)
+        # A fresh signal before the deque is emptied: what ends meanwhile sets the new one.
+        waiter.signal = Signal()
+        ended = []
+        while waiter.finished:
+            ended.append(waiter.finished.popleft())
+        return ended
+
+    def popped(self, futures: "list[Future[Any]]") -> "Future[Any]":
+        """The last one of these, and nothing of ours keeps it alive."""
+        future = futures.pop()
+        self._futures.discard(future)
+        self._leave(future)
+        return future
+
+    def close(self) -> None:
+        for future in self._futures:
+            self._leave(future)
+
+    def _leave(self, future: "Future[Any]") -> None:
+        holding(_lock_of(future), self._remove, future)
+
+    def _remove(self, future: "Future[Any]") -> None:
+        if self._waiter in future._waiters:
+            future._waiters.remove(self._waiter)
+
+
+def _lock_of(future: "Future[Any]") -> Any:
+    """Give the lock of a future's condition (why: :mod:`scaler_notebook.client.waiting.locks`)."""
+    return getattr(future._condition, "_lock", future._condition)
+
+
+def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
+    """Give futures as they end, those that have ended first.
+
+    Raises
+    ------
+    TimeoutError
+        Not all of them ended within ``timeout`` seconds of the call.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    futures = set(fs)
+    total = len(futures)
+    watch = _Watch(futures)  # type: ignore[arg-type]
+    return _as_completed(watch, total, deadline)
+
+
+def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator[Any]:
+    try:
+        left = total - len(watch.done)
+        watch.done.reverse()
+        while watch.done:
+            yield watch.popped(watch.done)
+        while left:
+            ended = watch.next(deadline)
+            if not ended and deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{left} (of {total}) futures unfinished")
+            left -= len(ended)
+            ended.reverse()
+            while ended:
+                yield watch.popped(ended)
+    finally:
+        watch.close()
+
+
+def wait(
+    fs: Iterable["Future[Any]"], timeout: float | None = None, return_when: str = ALL_COMPLETED
+) -> "DoneAndNotDoneFutures[Any]":
+    """Wait for futures; gives ``(done, not_done)``, two sets.
+
+    Parameters
+    ----------
+    timeout
+        Seconds; None waits for ever.
+    return_when
+        ``ALL_COMPLETED``, ``FIRST_COMPLETED`` or ``FIRST_EXCEPTION`` of :mod:`concurrent.futures`.
+    """
+    checked_return_when(return_when)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    futures = set(fs)
+    watch = _Watch(futures)
+    try:
+        done = set(watch.done)
+        fresh = watch.done
+        while len(done) < len(futures):
+            if done and return_when == FIRST_COMPLETED:
+                break
+            if return_when == FIRST_EXCEPTION and any(_failed(future) for future in fresh):
+                break
+            fresh = watch.next(deadline)
+            done.update(fresh)
+            if not fresh and deadline is not None and time.monotonic() >= deadline:
+                break
+        return DoneAndNotDoneFutures(done, futures - done)
+    finally:
+        watch.close()
+
+
+def checked_return_when(return_when: str) -> None:
+    """Raise a ValueError if it is none of the standard library's three."""
+    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
+        raise ValueError(f"return_when is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION, not {return_when!r}")
+
+
+def _failed(future: "Future[Any]") -> bool:
+    if isinstance(future, ScalerFuture):
+        return future.failed
+    return not future.cancelled() and future.exception() is not None
+
+
+def results_in_order(
+    submitted: "Iterable[ScalerFuture[T]]",
+    timeout: float | None,
+    more: "Callable[[], ScalerFuture[T] | None]" = lambda: None,
+) -> Iterator[T]:
+    """Results in the order of submission, ``timeout`` seconds from now at most; what is not read is cancelled.
+
+    ``more()`` submits another, if there is one, whenever a result is about to be taken. The stop button is no loss of
+    interest: what becomes of the tasks then is their executor's policy.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    futures = deque(submitted)
+
+    def results() -> Iterator[T]:
+        __tracebackhide__ = True
+        try:
+            while futures:
+                following = more()
+                if following is not None:
+                    futures.append(following)
+                del following
+                remaining = None if deadline is None else deadline - time.monotonic()
+                future = futures.popleft()
+                try:
+                    value = future.result(remaining)
+                except TimeoutError:
+                    future.request_cancel_unfinished()
+                    raise
+                del future
+                results = [value]
+                del value
+                yield results.pop()  # a result is kept by its reader alone
+        except KeyboardInterrupt:
+            follow_policy(futures)
+            futures.clear()
+            raise
+        finally:
+            for future in futures:
+                future.request_cancel_unfinished()
+
+    return results()

@@ -1,0 +1,237 @@
+"""``FutureGroup``: futures that belong together, cancelled together."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, TimeoutError
+from typing import Any, Generic, NamedTuple, TypeVar, overload
+
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.waiting.host import current_host
+from scaler_notebook.client.waiting.permission import may_wait
+from scaler_notebook.protocol.states import TaskState
+
+from . import completion
+from .conditions import answered, until, until_async
+from .future import CANCEL_TIMEOUT, ScalerFuture
+
+T = TypeVar("T")
+
+
+class GroupProgress(NamedTuple):
+    """``done`` of ``total`` tasks."""
+
+    done: float
+    total: int
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1; 1 for no tasks at all."""
+        return self.done / self.total if self.total else 1.0
+
+
+class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
+    """A sequence of futures, in the order of submission. It can be awaited: that gives the list of results.
+
+    Parameters
+    ----------
+    futures
+        What belongs together.
+    name
+        What a person reads, e.g. ``fit × 100``.
+    edges
+        Pairs of places in the group: the second needs the value of the first.
+    """
+
+    def __init__(
+        self, futures: Iterable[ScalerFuture[T]], name: str = "", edges: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        self._futures = tuple(futures)
+        self.name = name
+        self.edges = tuple(edges)
+
+    @overload
+    def __getitem__(self, index: int) -> ScalerFuture[T]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "FutureGroup[T]": ...
+    def __getitem__(self, index: int | slice) -> "ScalerFuture[T] | FutureGroup[T]":
+        return FutureGroup(self._futures[index], self.name) if isinstance(index, slice) else self._futures[index]
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    def __iter__(self) -> Iterator[ScalerFuture[T]]:
+        return iter(self._futures)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {state.value}" for state, n in self.counts().items())
+        return f"<FutureGroup {self.name or f'of {len(self)}'}: {counts or 'empty'}>"
+
+    # ------------------------------------------------------------------ queries: never block
+
+    def counts(self) -> "Counter[TaskState]":
+        """How many futures are in which state."""
+        return Counter(future.state for future in self._futures)
+
+    @property
+    def progress(self) -> GroupProgress:
+        """How far all of them are together: each counts 1, and one that runs what it says of its own progress."""
+        return GroupProgress(sum(map(_part, self._futures)), len(self._futures))
+
+    def done(self) -> bool:
+        """Have all of them ended?"""
+        return all(future.done() for future in self._futures)
+
+    def unfinished(self) -> "FutureGroup[T]":
+        """Those that have not ended."""
+        return FutureGroup((future for future in self._futures if not future.done()), self.name)
+
+    def failed(self) -> "FutureGroup[T]":
+        """Those that have finished with an exception."""
+        return FutureGroup((future for future in self._futures if future.failed), self.name)
+
+    # ------------------------------------------------------------------ results
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all of them have ended, at most ``timeout`` seconds; False if they have not."""
+        return until(self._futures, TaskLifecycle.done, timeout)
+
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """:meth:`wait` for coroutines."""
+        return await until_async(self._futures, TaskLifecycle.done, timeout)
+
+    def as_completed(self, timeout: float | None = None) -> Iterator[ScalerFuture[T]]:
+        """Give them as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
+        return completion.as_completed(self._futures, timeout)
+
+    async def __aiter__(self) -> AsyncIterator[ScalerFuture[T]]:
+        """``async for future in group``: each as it ends. Leaving the loop leaves the others alone."""
+        left = set(self._futures)
+        while left:
+            await until_async(left, TaskLifecycle.done, enough=TaskLifecycle.done)
+            for future in [future for future in self._futures if future in left and future.done()]:
+                left.remove(future)
+                yield future
+
+    def results(self, timeout: float | None = None) -> list[T]:
+        """The values, in order; waits for all of them, or for the first failure. The others run on then.
+
+        Raises
+        ------
+        TimeoutError
+            Not all of them ended within ``timeout`` seconds.
+        TaskCancelledError
+            One was cancelled.
+        Exception
+            What the first failed one raised.
+        """
+        __tracebackhide__ = True  # as in ScalerFuture.result
+        until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
+        if not self.done() and not any(map(_failed, self._futures)):
+            raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
+        return self._values()
+
+    def exceptions(self, timeout: float | None = None) -> list[BaseException | None]:
+        """What each raised, in order: None for a value, a :class:`TaskCancelledError` for what was cancelled.
+
+        Waits for all of them, also after a failure.
+
+        Raises
+        ------
+        TimeoutError
+            Not all of them ended within ``timeout`` seconds.
+        """
+        if not until(self._futures, TaskLifecycle.done, timeout):
+            raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
+        return [_exception(future) for future in self._futures]
+
+    def _values(self) -> list[T]:
+        __tracebackhide__ = True
+        for future in filter(_failed, self._futures):
+            future.result(0)  # raises
+        return [future.result(0) for future in self._futures]
+
+    def __await__(self) -> Generator[Any, None, list[T]]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> list[T]:
+        __tracebackhide__ = True
+        try:
+            await until_async(self._futures, TaskLifecycle.done, enough=_failed)
+        except asyncio.CancelledError:
+            if not current_host().stopped():
+                self.request_cancel()
+            raise
+        return self._values()
+
+    def retry(self, futures: Iterable[ScalerFuture[T]] | None = None) -> "FutureGroup[T]":
+        """Submit some of them again, by default those that failed; gives the new futures, which take their places here.
+
+        Raises what :meth:`ScalerFuture.retry` raises; those before the one that cannot be retried are submitted.
+        """
+        new: dict[ScalerFuture[T], ScalerFuture[T]] = {}
+        try:
+            for future in self.failed() if futures is None else futures:
+                new[future] = future.retry()
+        finally:
+            self._futures = tuple(new.get(future, future) for future in self._futures)
+        return FutureGroup(new.values(), self.name)
+
+    # ------------------------------------------------------------------ widgets
+
+    def widget(self) -> Any:
+        """A live board of them, for use inside ipywidgets layouts; it lives until its ``close()``.
+
+        Raises
+        ------
+        RuntimeError
+            This is no Jupyter kernel.
+        """
+        return current_host().widget(self)
+
+    # ------------------------------------------------------------------ cancel
+
+    def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
+        """Ask for the end of what has not ended, and return at once; results are kept.
+
+        ``force`` and ``grace`` are those of :meth:`ScalerFuture.request_cancel`.
+        """
+        # What runs is asked last: nothing that is queued gets its place before its own request has arrived.
+        for future in sorted(self._futures, key=lambda future: future.state is TaskState.RUNNING):
+            future.request_cancel_unfinished(force, grace)
+
+    def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
+        """Cancel what has not ended: every request first, then one wait of ``timeout`` seconds for all the answers.
+
+        True if all have ended. Where waiting would block a loop or a widget's callback, it asks and returns at once.
+        """
+        self.request_cancel(force, grace)
+        if may_wait():
+            until(self._futures, answered, timeout)
+        return self.done()
+
+    async def cancel_async(
+        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
+    ) -> bool:
+        """:meth:`cancel` for coroutines: waits without blocking the loop."""
+        self.request_cancel(force, grace)
+        await until_async(self._futures, answered, timeout)
+        return self.done()
+
+
+def _part(future: ScalerFuture[Any]) -> float:
+    if future.done():
+        return 1.0
+    said = future.progress
+    return min(1.0, max(0.0, said.done / said.total)) if said is not None and said.total > 0 else 0.0
+
+
+def _exception(future: ScalerFuture[Any]) -> BaseException | None:
+    try:
+        return future.exception(0)
+    except CancelledError as cancelled:
+        return cancelled
+
+
+def _failed(future: TaskLifecycle) -> bool:
+    return future.failed

@@ -1,0 +1,84 @@
+"""A line per task event in a file, for those who want to follow from outside the kernel.
+
+Set ``SCALER_NOTEBOOK_LOG`` to a path before the kernel starts; each line is JSON with ``time`` (seconds since the
+epoch), ``event``, ``task``, ``call`` and ``detail``.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+from scaler_notebook import forks
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.protocol.states import CancelReason, TaskState
+
+VARIABLE = "SCALER_NOTEBOOK_LOG"
+
+_writing = threading.RLock()  # a signal handler of the user's may submit
+_refused: set[str] = set()  # paths of which it was said that nothing can be written there
+
+log = logging.getLogger(__name__)
+
+
+@forks.in_child
+def _forget() -> None:
+    global _writing
+    _writing = threading.RLock()
+
+
+def follow(future: ScalerFuture[Any]) -> None:
+    """Write down what happens to a new future, if the variable is set."""
+    path = os.environ.get(VARIABLE)
+    if path:
+        scribe = _Scribe(path, future)
+        future.watch(scribe.look)
+        scribe.look(future)  # it may have been cancelled already
+
+
+class _Scribe:
+    def __init__(self, path: str, future: TaskLifecycle) -> None:
+        self._path = path
+        self._last = TaskState.SUBMITTED
+        self._write(future, "submitted", "")
+
+    def look(self, future: TaskLifecycle) -> None:
+        """After each change: write what is new."""
+        state = future.state
+        if state is self._last:
+            return
+        before, self._last = self._last, state
+        match state:
+            case TaskState.RUNNING if before is TaskState.CANCELLING:
+                self._write(future, "cancel refused", "it still runs")
+            case TaskState.RUNNING:
+                self._write(future, "started", "")
+            case TaskState.CANCELLING:
+                self._write(future, "cancel requested", "")
+            case TaskState.FINISHED if future.failure is not None:
+                self._write(future, "failed", future.failure.headline)
+            case TaskState.FINISHED:
+                took = (future.ended_at or 0.0) - (future.started_at or future.submitted_at)
+                self._write(future, "finished", f"{took:.2f} s")
+            case TaskState.CANCELLED:
+                self._write(future, "cancelled", _ending(future.cancel_reason))
+
+    def _write(self, future: TaskLifecycle, event: str, detail: str) -> None:
+        line = {"time": time.time(), "event": event, "task": future.task_id, "call": future.call, "detail": detail}
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        try:
+            with _writing, open(self._path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError as error:  # a full disk, a directory that is gone: the log is lost, and not the work
+            if self._path not in _refused:
+                _refused.add(self._path)
+                log.warning("%s: lines for %s are lost: %s", VARIABLE, self._path, error)
+
+
+def _ending(reason: CancelReason | None) -> str:
+    if reason in (CancelReason.STOPPED, CancelReason.NEVER_STARTED):
+        return f"{reason.value}, confirmed by TaskCancelConfirm(Canceled)"
+    return reason.value if reason is not None else ""

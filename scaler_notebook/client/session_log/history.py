@@ -1,0 +1,175 @@
+"""What the tasks of this process were and how they ended, also of those whose futures nobody holds any more.
+
+Bounded: the oldest records go, and before that their output.
+"""
+
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.trace import Trace
+from scaler_notebook.protocol.states import CancelReason, TaskState
+
+from . import live_futures
+
+MAX_RECORDS = 20_000
+MAX_OUTPUT = 20_000  # characters that are kept of a task whose future is gone
+MAX_ALL_OUTPUT = 20_000_000  # characters of all of them
+
+
+LOST = Trace("", 0.0, ())  # of what nobody followed to its end
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A task at one moment. Times are in seconds since the epoch."""
+
+    state: TaskState
+    reason: CancelReason | None
+    started_at: float | None
+    ended_at: float | None
+    error: str | None  # the last line of its traceback
+    output: str  # the end of it
+    trace: Trace
+
+
+class Record:
+    """One task of the session.
+
+    Parameters
+    ----------
+    future
+        Not held: when nobody else does, what it said at its end stays.
+    grew
+        Told by how many characters what is kept has grown.
+    """
+
+    __slots__ = ("__weakref__", "_end", "_future", "_grew", "call", "submitted_at", "task_id")
+
+    def __init__(self, future: ScalerFuture[Any], grew: Callable[[int], None]) -> None:
+        self.task_id = future.task_id
+        self.call = future.call
+        self.submitted_at = future.submitted_at
+        self._future = weakref.ref(future)
+        self._end: Snapshot | None = None
+        self._grew = grew
+        future.watch(self._look)
+
+    def future(self) -> ScalerFuture[Any] | None:
+        """Its future, if somebody holds it."""
+        return self._future()
+
+    @property
+    def name(self) -> str:
+        """What was called: the call without its arguments."""
+        return self.call.partition("(")[0].strip() or self.call
+
+    def now(self) -> Snapshot:
+        """How it stands, or how it ended."""
+        future = self._future()
+        if future is not None:
+            return _snapshot(future)
+        return self._end or Snapshot(TaskState.SUBMITTED, None, None, None, "it never reached an engine", "", LOST)
+
+    @property
+    def is_over(self) -> bool:
+        """Has it ended?"""
+        return self._end is not None
+
+    @property
+    def words(self) -> str:
+        """Its state as a person reads it: ``cancelled: stopped``."""
+        now = self.now()
+        if now.state is TaskState.SUBMITTED:
+            return "queued"
+        if now.state is TaskState.FINISHED:
+            return "failed" if now.error is not None else "done"
+        return f"{now.state.value}: {now.reason.value}" if now.reason is not None else now.state.value
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran, or has been running; how long it waited, if it never started."""
+        now = self.now()
+        end = now.ended_at if now.ended_at is not None else time.time()
+        return max(0.0, end - (now.started_at or self.submitted_at))
+
+    def drop_output(self) -> int:
+        """Forget what it wrote; gives the number of characters."""
+        end = self._end
+        if end is None:
+            return 0
+        self._end = Snapshot(end.state, end.reason, end.started_at, end.ended_at, end.error, "", end.trace)
+        return len(end.output)
+
+    def _look(self, future: TaskLifecycle) -> None:
+        if future.done():
+            before = len(self._end.output) if self._end is not None else 0
+            self._end = _snapshot(future)
+            self._grew(len(self._end.output) - before)
+
+
+class History:
+    """The records of a session, the oldest first. Implements :class:`~.live_futures.Listener`."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._kept = 0  # characters of output
+
+    def __iter__(self) -> Iterator[Record]:
+        """Those whose future was dropped before an engine had it (its submit has failed) are none."""
+        return iter([r for r in list(self._records.values()) if r.is_over or r.future() is not None])
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def begin(self) -> None:
+        """Keep records from now on, and of the tasks that there are."""
+        for future in live_futures.living():
+            if future.task_id not in self._records:
+                self.add(future)
+        live_futures.unlisten(self)
+        live_futures.listen(self)
+
+    def end(self) -> None:
+        """Forget them all, and keep no more."""
+        live_futures.unlisten(self)
+        self._records.clear()
+        self._kept = 0
+
+    def add(self, future: ScalerFuture[Any]) -> None:
+        self._records[future.task_id] = Record(future, self._grew)
+        while len(self._records) > MAX_RECORDS:
+            oldest = next((r for r in self._records.values() if r.is_over), None)
+            if oldest is None:
+                break
+            self._kept -= oldest.drop_output()
+            del self._records[oldest.task_id]
+
+    def _grew(self, characters: int) -> None:
+        """Somebody's last words are kept; make room if it is too much."""
+        self._kept += characters
+        if self._kept > MAX_ALL_OUTPUT:
+            for record in self:
+                self._kept -= record.drop_output()
+                if self._kept <= MAX_ALL_OUTPUT / 2:
+                    break
+
+
+def _snapshot(future: TaskLifecycle) -> Snapshot:
+    failure = future.failure
+    return Snapshot(
+        future.state,
+        future.cancel_reason,
+        future.started_at,
+        future.ended_at,
+        failure.headline if failure is not None else None,
+        future.last_output(MAX_OUTPUT)[0],
+        future.trace(),
+    )
+
+
+session = History()

@@ -1,0 +1,78 @@
+"""A call as pickles, with errors that name what cannot be one."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from scaler_notebook.client.context.own_modules import OWN_MODULES
+from scaler_notebook.client.task_state.references import Noted, noted
+from scaler_notebook.client.task_state.snapshot import TaskFacts
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.errors import TaskSerializationError
+from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.protocol.pickling import pickler
+from scaler_notebook.protocol.pickling.proxies import proxies_in
+from scaler_notebook.task import notebook_objects
+
+from .call_text import function_name
+
+pickler.more_reducers.append(notebook_objects.reduce)
+
+
+class PickledCall(NamedTuple):
+    """A call, ready to be sent.
+
+    ``arguments`` is ``(args, kwargs)``, ``inputs`` what they refer to, by id; ``proxies`` are those of managers that
+    occur in the call, to be kept until its task has ended.
+    """
+
+    function: Payload
+    arguments: Payload
+    inputs: Noted
+    proxies: tuple[Any, ...] = ()
+
+
+def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
+    """A call as pickles.
+
+    Raises
+    ------
+    TaskSerializationError
+        The message names the function or the argument, and the attribute in it.
+    """
+    name = function_name(fn)
+    OWN_MODULES.refresh()
+    with noted() as inputs:
+        try:
+            function = payloads.dump(fn)
+        except Exception as error:
+            raise payloads.serialization_error(f"the function {name}", fn, error) from error
+        if inputs and not isinstance(fn, partial):
+            _refuse_futures(name, inputs)
+        arguments = _pickled_arguments(name, args, kwargs)
+        proxies = proxies_in(fn, function) + proxies_in((args, kwargs), arguments)
+        return PickledCall(function, arguments, inputs, proxies)
+
+
+def _refuse_futures(name: str, inputs: Noted) -> None:
+    """A function's code would find a value where it says ``future.result()``."""
+    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskFacts)]
+    if futures:
+        raise TaskSerializationError(
+            f"the function {name} cannot be pickled: it refers to the future of {futures[0]}. Pass the future as an "
+            "argument, where it stands for its value"
+        )
+
+
+def _pickled_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+    try:
+        return payloads.dump((args, kwargs))
+    except Exception as error:
+        named = [(f"argument {i + 1}", value) for i, value in enumerate(args)]
+        named += [(f"argument {key!r}", value) for key, value in kwargs.items()]
+        for what, value in named:
+            try:
+                payloads.dump(value)
+            except Exception as problem:
+                raise payloads.serialization_error(f"{what} of {name}", value, problem) from error
+        raise payloads.serialization_error(f"the arguments of {name}", (args, kwargs), error) from error

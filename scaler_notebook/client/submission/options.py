@@ -1,0 +1,259 @@
+"""The options of a task as a user gives them, checked at the call: a mistake is met where it was made."""
+
+import difflib
+import functools
+import inspect
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
+
+from scaler_notebook.client.context.own_modules import OWN_MODULES
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.capabilities import as_tuple
+from scaler_notebook.protocol.errors import ProcessorDiedError
+from scaler_notebook.protocol.messages import Initializer, TaskOptions
+from scaler_notebook.protocol.pickling import pickler
+
+from .call_pickling import pickle_call
+from .call_text import MAX_CALL, describe_call, for_browsers
+
+MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
+MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
+MAX_BYTES = 2**63 - 1
+RESOURCES = ("memory",)
+
+RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def names_options(method: F) -> F:
+    """Have a method's TypeError for an option that it does not have say which one may have been meant."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+    shown = method.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    passes_on = "; what is meant for the function goes into kwargs={...}" if "kwargs" in known else ""
+
+    @functools.wraps(method)
+    def checked(*args: Any, **options: Any) -> Any:
+        __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
+        for name in options:
+            if name not in known:
+                others = nearest(name, known) or f": there are {', '.join(known)}{passes_on}"
+                raise TypeError(f"{shown}() has no option {name!r}{others}")
+        return method(*args, **options)
+
+    return cast(F, checked)
+
+
+def checked_call(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """``args`` and ``kwargs`` as a call takes them.
+
+    Raises
+    ------
+    TypeError
+        ``fn`` cannot be called, or the arguments are something else.
+    """
+    if not callable(fn):
+        raise TypeError(f"fn is a function, or anything else that can be called, not {_shown(fn)}")
+    if not isinstance(args, tuple | list):
+        raise TypeError(f"args is a tuple or a list of the positional arguments, not {_shown(args)}")
+    kwargs = {} if kwargs is None else kwargs
+    if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+        raise TypeError(f"kwargs is a dictionary of the arguments by their names, not {_shown(kwargs)}")
+    return tuple(args), dict(kwargs)
+
+
+def task_options(
+    call: str,
+    *,
+    name: str | None = None,
+    priority: int = 0,
+    retries: int = 0,
+    timeout: float | None = None,
+    capabilities: Mapping[str, int] | None = None,
+    retry_on: RetryOn | None = None,
+    resources: Mapping[str, float] | None = None,
+    memory_limit: float | None = None,
+) -> TaskOptions:
+    """What goes to the engine.
+
+    Parameters
+    ----------
+    call
+        What is shown of a task without a name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One of them is not what it must be.
+    TaskSerializationError
+        A class in ``retry_on`` cannot be pickled.
+    """
+    priority = _integer("priority", priority)
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise ValueError(f"priority is between -2**63 and 2**63 - 1, not {priority}")
+    retries = _integer("retries", retries)
+    if not 0 <= retries <= MAX_RETRIES:
+        raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
+    needs = checked_capabilities(capabilities)
+    seconds = 0.0 if timeout is None else _checked_timeout(timeout)
+    errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
+    text = call if name is None else _checked_name(name)
+    memory = _checked_memory(resources)
+    limit = 0 if memory_limit is None else _checked_bytes("memory_limit", memory_limit)
+    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit)
+
+
+def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
+    """The same with plain integers; none at all for None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not amounts by name.
+    """
+    if capabilities is None:
+        return {}
+    if not isinstance(capabilities, Mapping):
+        raise TypeError(
+            f"capabilities is a dictionary of amounts by name, e.g. {{'gpu': 1}}, not {_shown(capabilities)}"
+        )
+    amounts = {}
+    for name, value in capabilities.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"the name of a capability is a text, not {_shown(name)}")
+        amounts[name] = amount = _integer(f"the amount of the capability {name!r}", value)
+        if not 1 <= amount <= MAX_AMOUNT:
+            raise ValueError(f"the amount of the capability {name!r} is between 1 and 2**31 - 1, not {amount}")
+    return amounts
+
+
+def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
+    """The classes as a pickle, and whether the death of a process is one of them: its future has an error too."""
+    classes = (retry_on,) if isinstance(retry_on, type) else retry_on
+    if not isinstance(classes, tuple | list):
+        raise TypeError(
+            f"retry_on is an exception class or a tuple of them, e.g. (ConnectionError, TimeoutError), "
+            f"not {_shown(retry_on)}"
+        )
+    for one in classes:
+        if not isinstance(one, type) or not issubclass(one, BaseException):
+            what = f"the class {one.__qualname__}" if isinstance(one, type) else _shown(one)
+            raise TypeError(f"retry_on has exception classes, e.g. ConnectionError, and {what} is none")
+    if not classes:
+        raise ValueError("retry_on is empty: nothing would be tried again. Leave it out, and everything is")
+    OWN_MODULES.refresh()
+    try:
+        pickled = pickler.dumps(tuple(classes))
+    except Exception as error:
+        raise payloads.serialization_error("retry_on", tuple(classes), error) from error
+    return pickled, issubclass(ProcessorDiedError, tuple(classes))
+
+
+def _checked_memory(resources: Mapping[str, float] | None) -> int:
+    if resources is None:
+        return 0
+    if not isinstance(resources, Mapping):
+        raise TypeError(f"resources is a dictionary, e.g. {{'memory': 2_000_000_000}}, not {_shown(resources)}")
+    for name in resources:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a resource is a text, not {_shown(name)}")
+        if name not in RESOURCES:
+            raise ValueError(
+                f"there is no resource {name!r}{nearest(name, RESOURCES) or ', only memory'}. Cores are shared out by "
+                "the executor's n_workers; anything else that tasks share is a capability, e.g. "
+                "capabilities={'gpu': 1}"
+            )
+    return _checked_bytes("memory", resources["memory"]) if "memory" in resources else 0
+
+
+def _checked_bytes(option: str, amount: float) -> int:
+    whole = int(amount) if isinstance(amount, float) and amount.is_integer() else amount  # 2e9
+    size = _integer(f"{option}, in bytes,", whole)  # type: ignore[arg-type]
+    if not 1 <= size <= MAX_BYTES:
+        raise ValueError(f"{option} is in bytes, at least 1 and at most 2**63 - 1, not {_shown(amount)}")
+    return size
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``; did you mean 'retries'?``, or nothing where no name is near."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def checked_count(option: str, value: int | None) -> int | None:
+    """A positive integer, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is something else.
+    """
+    if value is None:
+        return None
+    count = _integer(option, value)
+    if count < 1:
+        raise ValueError(f"{option} must be greater than 0, not {count}")
+    if count > MAX_AMOUNT:
+        raise ValueError(f"{option} is at most 2**31 - 1, not {count}")
+    return count
+
+
+def checked_initializer(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> Initializer | None:
+    """As a message, pickled now: what becomes of its arguments later is not seen.
+
+    Raises
+    ------
+    TypeError
+        It cannot be called, or its arguments are no tuple of values.
+    TaskSerializationError
+        It, or an argument, cannot be pickled.
+    """
+    if not isinstance(initargs, Iterable) or isinstance(initargs, str | bytes):
+        raise TypeError(f"initargs is a tuple of the initializer's arguments, not {_shown(initargs)}")
+    if initializer is None:
+        return None
+    if not callable(initializer):
+        raise TypeError(f"initializer must be a callable, not {_shown(initializer)}")
+    args = tuple(initargs)
+    call = pickle_call(initializer, args, {})
+    if call.inputs:
+        raise TypeError("initargs hold futures or references of tasks; an initializer gets values that are there")
+    function, arguments = payloads.copied(call.function), payloads.copied(call.arguments)
+    return Initializer("", describe_call(initializer, args, {}), function, arguments)
+
+
+def _checked_timeout(timeout: float) -> float:
+    try:
+        seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if math.isnan(seconds):
+        raise TypeError(f"timeout is a number of seconds, not {_shown(timeout)}")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"timeout is in seconds, more than 0 and finite, not {_shown(timeout)}; leave it out for none")
+    return seconds
+
+
+def _integer(option: str, value: int) -> int:
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have it
+        raise TypeError(f"{option} is an integer, not {_shown(value)}")
+    return operator.index(value)
+
+
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name is a text, not {_shown(name)}")
+    text = for_browsers(" ".join(name.split()))
+    if not text:
+        raise ValueError("name is a text with something in it; leave it out, and the call is shown")
+    return text if len(text) <= MAX_CALL else text[: MAX_CALL - 1] + "…"
+
+
+def _shown(value: Any) -> str:
+    """A value in an error message: by its type, and as it is if that is short and runs no code of the user's."""
+    kind = type(value).__name__
+    return f"{value!r:.60} (a {kind})" if type(value) in (int, float, bool, str, bytes) else f"a {kind}"

@@ -1,0 +1,73 @@
+"""A serializer of the user's own, for functions, arguments and results: OpenGRIS Scaler's interface."""
+
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.references import ObjectReference
+from scaler_notebook.protocol import payloads
+
+
+class Serializer(ABC):
+    """How values become bytes, and bytes values again. Subclass it and give an instance to ``Client(serializer=…)``.
+
+    ``serialize`` is called for the function of a task and for each of its arguments here, and for its result in the
+    task; ``deserialize`` the other way round. What it gives travels as it is.
+    """
+
+    @staticmethod
+    @abstractmethod
+    def serialize(obj: Any) -> bytes:
+        """The bytes of a function, an argument or a result."""
+
+    @staticmethod
+    @abstractmethod
+    def deserialize(payload: bytes) -> Any:
+        """What :meth:`serialize` was given."""
+
+
+class DefaultSerializer(Serializer):
+    """What is used when there is no other: pickle, and cloudpickle for what only that can."""
+
+    @staticmethod
+    def serialize(obj: Any) -> bytes:
+        payload = payloads.dump(obj)
+        return bytes(payload.data) if not payload.buffers else pickle.dumps(payloads.load(payload), 5)
+
+    @staticmethod
+    def deserialize(payload: bytes) -> Any:
+        return pickle.loads(payload)
+
+
+class Serialized:
+    """A value as its serializer has written it; unpickled, it is the value."""
+
+    def __init__(self, serializer: Serializer, value: Any) -> None:
+        self._load = serializer.deserialize
+        self._data = serializer.serialize(value)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return self._load, (self._data,)
+
+
+def with_serializer(
+    serializer: Serializer, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """A call that says the same in the serializer's bytes."""
+
+    def written(value: Any) -> Any:
+        return value if isinstance(value, ObjectReference | TaskLifecycle) else Serialized(serializer, value)
+
+    call = _Call(serializer, Serialized(serializer, fn))
+    return call, tuple(map(written, args)), {name: written(value) for name, value in kwargs.items()}
+
+
+class _Call:
+    def __init__(self, serializer: Serializer, fn: Any) -> None:
+        self._serializer = serializer
+        self._fn = fn  # in the task: the function itself
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return Serialized(self._serializer, self._fn(*args, **kwargs))

@@ -1,0 +1,240 @@
+"""Graphs of tasks, as OpenGRIS Scaler's ``Client.get`` has them: a dictionary of values and of calls of other nodes.
+
+``{"a": 2, "b": (inc, "a"), "c": (add, "a", "b")}``: a tuple that begins with something callable is a call, and what
+follows names the nodes whose values it gets; anything else is a value.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from graphlib import TopologicalSorter
+from typing import Any, NamedTuple
+
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.messages import Payload, TaskOptions, TaskResult, TaskResultType
+from scaler_notebook.protocol.states import CancelReason, Event
+
+from .agent.session import Session
+from .futures.future import CANCEL_TIMEOUT, ScalerFuture
+from .futures.group import FutureGroup
+from .submission.call_pickling import PickledCall
+from .submission.call_text import MAX_CALL, for_browsers, function_name
+from .task_state.lifecycle import TaskLifecycle
+from .task_state.references import ObjectReference
+
+
+class CallNode(NamedTuple):
+    """A node that is computed."""
+
+    function: Callable[..., Any]
+    needs: tuple[str, ...]
+
+
+class GraphFutures(dict[str, ScalerFuture[Any]]):
+    """The futures of the keys that were asked for, in that order.
+
+    Parameters
+    ----------
+    futures
+        By key.
+    group
+        Those of every node that is computed for them, which the board shows with the edges between them. Of a node
+        that is no key the value stays with the engine: its future has no result to give.
+    """
+
+    def __init__(self, futures: Mapping[str, ScalerFuture[Any]], group: FutureGroup[Any]) -> None:
+        super().__init__(futures)
+        self.group = group
+
+    def results(self, timeout: float | None = None) -> dict[str, Any]:
+        """The values of the keys; waits, and raises, as :meth:`FutureGroup.results`."""
+        __tracebackhide__ = True
+        return dict(zip(self, FutureGroup(self.values()).results(timeout), strict=True))
+
+    def widget(self) -> Any:
+        """A live board of the graph, as :meth:`FutureGroup.widget`."""
+        return self.group.widget()
+
+    def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
+        """Ask for the end of the whole graph, what becomes ready later included, and return at once."""
+        self.group.request_cancel(force, grace)
+
+    def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
+        """Cancel what has not ended of the whole graph; parameters and result are :meth:`FutureGroup.cancel`'s."""
+        return self.group.cancel(timeout, force, grace)
+
+
+def culled(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """The part of a graph that the keys need, each node after those that it needs: calls as :class:`CallNode`.
+
+    Raises
+    ------
+    TypeError
+        An argument of a call is no text.
+    KeyError
+        What a call names is not in the graph.
+    graphlib.CycleError
+        Nodes need each other; its ``args[1]`` lists them.
+    """
+    needs: dict[str, tuple[str, ...]] = {}
+    nodes: dict[str, Any] = {}
+    to_see = list(keys)
+    while to_see:
+        key = to_see.pop()
+        if key in nodes:
+            continue
+        node = graph[key]
+        if isinstance(node, tuple) and node and callable(node[0]):
+            node = CallNode(node[0], node[1:])
+            _check_call(graph, key, node)
+        nodes[key] = node
+        needs[key] = node.needs if isinstance(node, CallNode) else ()
+        to_see += needs[key]
+    return {key: nodes[key] for key in TopologicalSorter(needs).static_order()}
+
+
+def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+    """The keys that are asked for, as a list.
+
+    Raises
+    ------
+    TypeError
+        The graph is no dictionary with texts as keys, or ``keys`` is one text.
+    KeyError
+        One is not in the graph, or asked for twice.
+    """
+    if not isinstance(graph, Mapping):
+        raise TypeError(f"a graph is a dictionary of values and calls by name, not a {type(graph).__name__}")
+    for key in graph:
+        if not isinstance(key, str):
+            raise TypeError(f"the keys of a graph are texts, not {key!r:.60} (a {type(key).__name__})")
+    if isinstance(keys, str) or not isinstance(keys, Iterable):
+        raise TypeError(f"keys is a list of keys of the graph, not {keys!r:.60}; for one, [{keys!r:.60}]")
+    wanted = list(keys)
+    twice = [key for key, count in Counter(wanted).items() if count > 1]
+    if twice:
+        raise KeyError(f"asked for more than once: {', '.join(map(repr, twice))}")
+    for key in wanted:
+        if key not in graph:
+            raise KeyError(f"{key!r:.60} is asked for and not in the graph{_nearest(key, graph)}")
+    return wanted
+
+
+def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
+    for name in node.needs:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"node {key!r}: what follows {function_name(node.function)} are keys of the graph, not {name!r:.60} (a "
+                f"{type(name).__name__}); give that value a key of its own"
+            )
+        if name not in graph:
+            raise KeyError(f"node {key!r} needs {name!r}, which is not in the graph{_nearest(name, graph)}")
+
+
+def _nearest(name: object, graph: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, graph, 1) if isinstance(name, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def submitted(
+    nodes: Mapping[str, Any],
+    keys: list[str],
+    session: Session,
+    new: Callable[[TaskOptions], ScalerFuture[Any]],
+    pickled: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], PickledCall],
+    like: TaskOptions,
+) -> GraphFutures:
+    """Submit the nodes of a graph; nothing is sent before all of it is pickled.
+
+    Parameters
+    ----------
+    nodes
+        As :func:`culled` gives them.
+    keys
+        Those whose values are wanted here.
+    session
+        Where to.
+    new
+        Makes a future of the session, from the options of its task.
+    pickled
+        Pickles a call.
+    like
+        The options of every node, but for its name.
+    """
+    wanted = set(keys)
+    futures: dict[str, ScalerFuture[Any]] = {}
+    options: dict[str, TaskOptions] = {}
+    calls: dict[str, PickledCall] = {}
+    at_once: dict[str, Payload] = {}
+    for key, node in nodes.items():
+        if not isinstance(node, CallNode) and key not in wanted:
+            continue
+        options[key] = _named(like, _in_words(key, node))
+        futures[key] = new(options[key])
+        if isinstance(node, CallNode):
+            values = tuple(futures[name] if isinstance(nodes[name], CallNode) else nodes[name] for name in node.needs)
+            calls[key] = pickled(node.function, values, {})
+        elif isinstance(node, ObjectReference):
+            calls[key] = pickled(_same, (node,), {})
+        else:
+            at_once[key] = payloads.dump(node)
+    needed = {name for node in nodes.values() if isinstance(node, CallNode) for name in node.needs}
+    tasks = [
+        (futures[key], session.task(futures[key], call, options[key], keep=key in needed, stays=key not in wanted))
+        for key, call in calls.items()
+    ]
+    session.submit(tasks, delete=[futures[key].task_id for key in calls if key in needed])
+    for key, value in at_once.items():
+        future = futures[key]
+        future.handle(Event.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
+    _fall_together(nodes, futures)
+    places = {key: place for place, key in enumerate(calls)}
+    edges = [
+        (places[name], places[key])
+        for key in calls
+        if isinstance(nodes[key], CallNode)
+        for name in dict.fromkeys(nodes[key].needs)
+        if name in places
+    ]
+    group = FutureGroup([futures[key] for key in calls], f"graph of {len(calls)}", edges)
+    return GraphFutures({key: futures[key] for key in keys}, group)
+
+
+def _fall_together(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[Any]]) -> None:
+    """A node whose result came after its cancel is cancelled; the engine, though, may have handed its value on."""
+    dependants: dict[str, list[ScalerFuture[Any]]] = {}
+    for key, node in nodes.items():
+        if isinstance(node, CallNode):
+            for name in dict.fromkeys(node.needs):
+                dependants.setdefault(name, []).append(futures[key])
+    for name, theirs in dependants.items():
+        if name in futures:
+            futures[name].watch(_Falling(theirs))
+
+
+class _Falling:
+    def __init__(self, dependants: list[ScalerFuture[Any]]) -> None:
+        self._dependants = dependants
+
+    def __call__(self, changed: TaskLifecycle) -> None:
+        if changed.done():
+            changed.unwatch(self)
+            if changed.cancel_reason is CancelReason.FINISHED_FIRST:
+                for dependant in self._dependants:
+                    dependant.request_cancel_unfinished()
+
+
+def _in_words(key: str, node: Any) -> str:
+    if isinstance(node, CallNode):
+        return f"{key} = {function_name(node.function)}({', '.join(node.needs)})"
+    return f"{key} = {node.name}" if isinstance(node, ObjectReference) else key
+
+
+def _named(options: TaskOptions, name: str) -> TaskOptions:
+    text = for_browsers(name)
+    return replace(options, name=text if len(text) <= MAX_CALL else text[: MAX_CALL - 1] + "…")
+
+
+def _same(value: Any) -> Any:
+    return value

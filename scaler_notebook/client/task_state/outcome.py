@@ -1,0 +1,201 @@
+"""How a task ended by itself: a value or an exception, unpickled on first use."""
+
+import contextlib
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import assert_never
+
+from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
+from scaler_notebook.protocol.messages import NO_DEATH, Death, Payload, TaskResultType
+
+RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what comes is an exception and its words
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception in words: its last line, the whole traceback, and its frames, outermost first."""
+
+    headline: str
+    traceback: str
+    frames: tuple[failures.Frame, ...] = ()
+
+
+class Outcome:
+    """What a finished future holds.
+
+    Parameters
+    ----------
+    kind
+        How the task ended.
+    payload
+        What came with it.
+    call
+        The call as a person reads it, for messages.
+    origin
+        The task whose failure it is, as a person reads it; empty if it is its own.
+    death
+        Of its process, if that has died.
+    """
+
+    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_loads", "_origin", "_payload", "_there", "stays")
+
+    def __init__(
+        self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
+    ) -> None:
+        self._kind = kind
+        self._payload: Payload | None = payload
+        self._call = call
+        self._origin = origin
+        # A value that was left with the engine, for other tasks.
+        self.stays = kind is TaskResultType.SUCCESS and not payload.data
+        self._death = death
+        self._loaded: tuple[Any, BaseException | None] | None = None
+        self._loads: list[Any] = []
+        self._failure: Failure | None = None
+        # Traceback and context that the error came with.
+        self._there: tuple[TracebackType | None, BaseException | None] = None, None
+
+    @classmethod
+    def of(cls, error: BaseException | None) -> "Outcome":
+        """Of a task whose end nobody knows: the engine is lost, and ``error`` says so."""
+        outcome = cls(TaskResultType.FAILED, Payload(b""), "")
+        outcome._loaded, outcome._payload = (None, error), None
+        return outcome
+
+    def load(self) -> tuple[Any, BaseException | None]:
+        """``(value, None)`` or ``(None, exception)``; unpickled on the thread that asks first, under no lock."""
+        payload = self._payload
+        if self._loaded is None and payload is not None:
+            loaded = _unpickle(self._kind, payload, self._call, self._death)
+            if self._origin and loaded[1] is not None:
+                _add_note(loaded[1], f"It was raised by {self._origin}, whose value {self._call or 'this task'} needs.")
+            if self._kind in RAISED:
+                self._failure = _words(self._kind, payload)  # while they are there
+            error = loaded[1]
+            there = (error.__traceback__, error.__context__) if error is not None else (None, None)
+            self._loads.append((loaded, there))  # of two threads one is first, and whoever asks gets the same object
+            loaded, self._there = self._loads[0]
+            del self._loads[1:]
+            self._loaded, self._payload = loaded, None
+        assert self._loaded is not None
+        return self._loaded
+
+    def value(self) -> Any:
+        """The value, or the exception raised: its traceback begins anew each time, and its context is the task's."""
+        __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
+        value, error = self.load()
+        if error is None:
+            return value
+        change = BaseException.__setattr__  # an exception may have one of its own
+        traceback, context = self._there
+        try:
+            change(error, "__traceback__", traceback)
+            change(error, "__context__", None)
+            raise error
+        finally:
+            if context is not None:
+                change(error, "__context__", context)  # Python has put there what this side was handling, if anything
+            del error, traceback, context, self  # the traceback would keep them alive, and they the traceback
+
+    @property
+    def failed(self) -> bool:
+        """Is it an exception? A value that cannot be loaded here is one too, once somebody has tried."""
+        return self._kind is not TaskResultType.SUCCESS or (self._loaded is not None and self._loaded[1] is not None)
+
+    def content(self) -> Payload:
+        """The value's pickle, to be sent on. Raises what pickling it anew raises."""
+        payload = self._payload
+        return payload if payload is not None else payloads.dump(self.load()[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of a pickle that nobody has looked at yet; 0 afterwards."""
+        payload = self._payload
+        return payload.nbytes if payload is not None else 0
+
+    @property
+    def failure(self) -> Failure:
+        """The exception in words; runs no code of the user's."""
+        if self._failure is None:
+            self._failure = self._in_words()
+        return self._failure
+
+    def _in_words(self) -> Failure:
+        payload = self._payload
+        if payload is not None and self._kind in RAISED:
+            return _words(self._kind, payload)
+        error = self.load()[1]
+        if self._failure is not None:  # made by whoever has loaded it meanwhile
+            return self._failure
+        headline = f"{type(error).__name__}: {error}"
+        return Failure(headline, headline)
+
+
+def _words(kind: TaskResultType, payload: Payload) -> Failure:
+    try:
+        failure = Failure(*failures.words(payload))
+        if kind is TaskResultType.FAILED_INITIALIZER:
+            return replace(failure, headline=f"InitializerError: {_broken(failures.call(payload), failure.headline)}")
+        return failure
+    except Exception as problem:  # a query never raises; who asks for the exception is told the same
+        headline = f"{type(problem).__name__}: {problem}"
+        return Failure(headline, headline)
+
+
+def missing_objects(payload: Payload) -> tuple[str, ...]:
+    """The ids in the payload of a ``TaskResult(MISSING_OBJECTS)``."""
+    return tuple(bytes(payload.data).decode(errors="replace").split("\n"))
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """As ``BaseException.add_note``, which Python has from 3.11 on."""
+    noted: Any = error
+    with contextlib.suppress(Exception):  # an exception may have attributes of its own
+        notes = getattr(noted, "__notes__", None)
+        noted.__notes__ = [*notes, note] if isinstance(notes, list) else [note]
+
+
+def _broken(initializer: str, headline: str) -> str:
+    return (
+        f"the initializer {initializer} raised {headline}. The executor takes no more tasks, and what it had not ended "
+        "ends with this error: correct the initializer, and make a new executor."
+    )
+
+
+def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -> tuple[Any, BaseException | None]:
+    try:
+        match kind:
+            case TaskResultType.SUCCESS:
+                return (payloads.load(payload) if payload.data else None), None
+            case TaskResultType.FAILED:
+                return None, failures.restore(payload)
+            case TaskResultType.FAILED_INITIALIZER:
+                broken = InitializerError(_broken(failures.call(payload), failures.words(payload)[0]))
+                broken.__cause__ = failures.restore(payload)
+                return None, broken
+            case TaskResultType.FAILED_WORKER_DIED:
+                text = bytes(payload.data).decode(errors="replace")
+                words = (
+                    f"{text}. It ran {call or 'the task'}; no other task is affected, and a new process has its place."
+                )
+                exit_code = death.exit_code if death.exit_code >= 0 else None
+                return None, ProcessorDiedError(words, exit_code, death.signal or None, death.out_of_memory)
+            case TaskResultType.MISSING_OBJECTS:
+                lost = missing_objects(payload)
+                return None, MissingObjects(
+                    f"{call or 'the task'} did not run: the engine does not have {', '.join(lost)}, which it needs "
+                    "(cleared, or a value that was not kept); send it again",
+                    lost,
+                )
+            case _:
+                assert_never(kind)
+    except (Exception, SystemExit) as problem:  # a result is no order to end this process
+        error = TaskSerializationError(
+            f"the result of {call or 'the task'} arrived and cannot be loaded in this process: "
+            f"{type(problem).__name__}: {problem}. Is the module that defines it importable here?"
+        )
+        error.__cause__ = problem
+        return None, error

@@ -1,0 +1,226 @@
+"""What a task wrote and displayed, as it arrived."""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from scaler_notebook.protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay
+
+from . import output_budget
+
+NO_METADATA = Payload(b"{}")
+
+Text: TypeAlias = tuple[LogStream, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """What a task wrote so far. Prints as both streams, one after the other."""
+
+    stdout: str
+    stderr: str
+
+    def __str__(self) -> str:
+        return self.stdout + self.stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """Something that a task displays.
+
+    Parameters
+    ----------
+    bundle
+        By MIME type, as in a notebook's file: images are base64 text.
+    metadata
+        As in a notebook's file.
+    display_id
+        What it can be updated by; empty if it cannot.
+    """
+
+    bundle: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    display_id: str = ""
+
+
+Piece: TypeAlias = Text | Display
+
+
+class _Content:
+    """A display that is decoded by whoever looks at it first: not on the agent's thread."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, message: TaskDisplay) -> None:
+        self._what: TaskDisplay | Display = message
+
+    def display(self) -> Display:
+        what = self._what
+        if isinstance(what, TaskDisplay):
+            self._what = what = decoded(what.bundle, what.metadata, what.display_id)
+        return what
+
+
+class _Arrived:
+    """A place among the output, whose content changes when its display is updated."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: _Content) -> None:
+        self.content = content
+
+    def display(self) -> Display:
+        return self.content.display()
+
+
+class Output:
+    """Grows while the task runs, by the agent's thread; read by any. How large it can get is the engine's to bound."""
+
+    __slots__ = ("__weakref__", "_clear_on_next", "_places", "_shown", "_size", "_texts", "displayed", "over")
+
+    def __init__(self) -> None:
+        self.over = False  # has its task ended?
+        self._size = 0  # of what it holds, in characters and bytes
+        self._texts: list[Text] = []  # all that it wrote
+        self._shown: list[Text | _Arrived] = []  # what a notebook would show of it
+        self._places: dict[str, list[_Arrived]] = {}  # of those, by display id
+        self._clear_on_next = False
+        self.displayed = 0  # displays so far, whatever became of them
+
+    def add(self, stream: LogStream, text: str) -> None:
+        """Keep what it wrote."""
+        self._clear_if_due()
+        self._texts.append((stream, text))
+        self._shown.append((stream, text))
+        self._grows(len(text))
+
+    def add_display(self, message: TaskDisplay) -> None:
+        """Keep what it displays, or do what the message says to what it has displayed."""
+        self.displayed += message.kind is DisplayKind.SHOW
+        if message.kind is DisplayKind.SHOW:
+            self._grows(message.bundle.nbytes)
+        match message.kind:
+            case DisplayKind.SHOW | DisplayKind.UPDATE:
+                self._clear_if_due()
+                content = _Content(message)
+                for place in self._places.get(message.display_id, ()):  # all of an id change, as in a notebook
+                    place.content = content
+                if message.kind is DisplayKind.SHOW:
+                    self._shown.append(arrived := _Arrived(content))
+                    if message.display_id:
+                        self._places.setdefault(message.display_id, []).append(arrived)
+            case DisplayKind.CLEAR:
+                self._clear()
+            case DisplayKind.CLEAR_ON_NEXT:
+                self._clear_on_next = True
+
+    def _grows(self, size: int) -> None:
+        self._size += size
+        output_budget.budget.add(self, size)
+
+    def __del__(self) -> None:
+        output_budget.budget.forget(self, getattr(self, "_size", 0))  # an interrupt may have come before it had one
+
+    def cut(self, kept: int) -> int:
+        """Keep ``kept`` characters of text, half of them its begin and half its end; gives how much less there is.
+
+        Displays stay. On an agent's thread, once the task has ended.
+        """
+        before = sum(len(text) for _, text in self._texts)
+        if before <= kept:
+            return 0
+        self._texts = _cut(self._texts, kept, before)
+        shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _Arrived))
+        if shown > kept:
+            self._shown = _cut(self._shown, kept, shown)
+        less = before - sum(len(text) for _, text in self._texts)
+        self._size -= less
+        return less
+
+    def _clear_if_due(self) -> None:
+        if self._clear_on_next:
+            self._clear_on_next = False
+            self._clear()
+
+    def _clear(self) -> None:
+        self._shown, self._places = [], {}
+
+    def logs(self) -> Logs:
+        """All that it wrote, by stream."""
+        parts = list(self._texts)
+        out, err = ("".join(text for stream, text in parts if stream is wanted) for wanted in LogStream)
+        return Logs(out, err)
+
+    def texts(self, start: int) -> list[Text]:
+        """What it wrote, in order, but for the first ``start`` pieces."""
+        return self._texts[start:]
+
+    def displays(self) -> tuple[Display, ...]:
+        """Those that a notebook would show."""
+        return tuple(part.display() for part in list(self._shown) if isinstance(part, _Arrived))
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """Text and displays that a notebook would show, in order; no text follows another of the same stream."""
+        return tuple(_joined(list(self._shown)))
+
+    def tail(self, size: int) -> tuple[str, bool]:
+        """The last ``size`` characters of the text among :meth:`pieces`, and whether there were more."""
+        parts: list[str] = []
+        length = 0
+        for part in reversed(self._shown):
+            if isinstance(part, _Arrived):
+                continue
+            parts.append(part[1])
+            length += len(part[1])
+            if length > size:
+                break
+        return "".join(reversed(parts))[-size:], length > size
+
+
+P = TypeVar("P", Text, "Text | _Arrived")
+
+
+def _cut(parts: list[P], kept: int, size: int) -> list[P]:
+    """The parts with at most ``kept`` of their ``size`` characters of text, and a word where the others were."""
+    note = f"\n[{size - kept:,} characters are not kept: what the tasks of this session have written is too much]\n"
+    found: list[Any] = []
+    seen, said = 0, False
+    for part in parts:
+        if isinstance(part, _Arrived):
+            found.append(part)
+            continue
+        stream, text = part
+        begin, seen = seen, seen + len(text)
+        head, tail = text[: max(0, kept // 2 - begin)], text[max(0, size - kept // 2 - begin) :]
+        if seen <= kept // 2 or begin >= size - kept // 2:
+            found.append(part)
+            continue
+        if head:
+            found.append((stream, head))
+        if not said:
+            said = True
+            found.append((LogStream.STDERR, note))
+        if tail and seen > size - kept // 2:
+            found.append((stream, tail))
+    return found
+
+
+def decoded(bundle: Payload, metadata: Payload = NO_METADATA, display_id: str = "") -> Display:
+    """A display as it came from the engine; one that says so if that is no display."""
+    try:
+        forms, more = (json.loads(bytes(payload.data)) for payload in (bundle, metadata))
+        if not isinstance(forms, dict) or not isinstance(more, dict):
+            raise ValueError("no JSON objects")
+    except ValueError as error:  # a query never raises
+        forms, more = {"text/plain": f"[a display that cannot be read: {error}]"}, {}
+    return Display(forms, more, display_id)
+
+
+def _joined(parts: list[Text | _Arrived]) -> Iterator[Piece]:
+    for stream, run in itertools.groupby(parts, lambda part: None if isinstance(part, _Arrived) else part[0]):
+        if stream is None:
+            yield from (part.display() for part in run if isinstance(part, _Arrived))
+        else:
+            yield stream, "".join(part[1] for part in run if not isinstance(part, _Arrived))

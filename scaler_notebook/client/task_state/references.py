@@ -1,0 +1,98 @@
+"""What stands for a value that is somewhere else: a reference to an object, or the future of another task.
+
+Within the arguments of a task, however deep, either is pickled as :func:`scaler_notebook.task.inputs.take` with its
+id, and noted as an input of the task.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeAlias
+
+from scaler_notebook.task import inputs
+
+_pickling = threading.local()
+
+
+class StandIn(Protocol):
+    """Something that is sent as the id of what it stands for."""
+
+    @property
+    def input_id(self) -> str: ...
+
+
+Noted: TypeAlias = dict[str, StandIn]
+
+
+class ObjectReference:
+    """An object that was sent to the engine; made by ``send_object``.
+
+    It may stand anywhere in the arguments of later tasks of the same client, also inside containers and in what a
+    function closes over; the task finds the object itself. ``clear()`` makes it useless.
+
+    Parameters
+    ----------
+    name
+        What a person reads.
+    size
+        Of the pickled object, in bytes.
+    object_id
+        As the engine knows it.
+    proxies
+        Of managers, in the object: kept as long as this is, by the session and by each task that gets the object.
+    """
+
+    __slots__ = ("__weakref__", "_proxies", "name", "object_id", "size")
+
+    def __init__(self, name: str, size: int, object_id: str, proxies: tuple[Any, ...] = ()) -> None:
+        self.name = name
+        self.size = size
+        self.object_id = object_id
+        self._proxies = proxies
+
+    @property
+    def input_id(self) -> str:
+        """Its id among the inputs of a task."""
+        return self.object_id
+
+    def __repr__(self) -> str:
+        return f"ObjectReference(name={self.name!r}, size={self.size} bytes, id={self.object_id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self.object_id == other.object_id if isinstance(other, ObjectReference) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.object_id)
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return stand_in(self, f"the reference to {self.name}")
+
+
+@contextmanager
+def noted() -> Iterator[Noted]:
+    """Within it, on this thread, what is pickled may hold references and futures; gives those, by id."""
+    before = getattr(_pickling, "found", None)
+    found: Noted = {}
+    _pickling.found = found
+    try:
+        yield found
+    finally:
+        _pickling.found = before
+
+
+def stand_in(what: StandIn, name: str) -> tuple[Callable[[str], Any], tuple[str]]:
+    """For ``__reduce__``: what is pickled in its place.
+
+    Raises
+    ------
+    TypeError
+        No task is being submitted on this thread.
+    """
+    found: Noted | None = getattr(_pickling, "found", None)
+    if found is None:
+        raise TypeError(
+            f"{name} can be pickled only within the arguments of a task; elsewhere (in a file, in a task's result) it "
+            "would be the name of something that may be gone"
+        )
+    found[what.input_id] = what
+    return inputs.take, (what.input_id,)

@@ -1,0 +1,231 @@
+"""What a future knows of its task. Nothing here changes it, blocks, or runs the user's code."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures._base import RUNNING
+from typing import Any, Protocol
+
+from scaler_notebook.protocol.messages import PreviewKind, ResultSummary, Task, TaskCancel, TaskFigures, TaskProgress
+from scaler_notebook.protocol.states import CancelReason, TaskState
+
+from .cancel_policy import Policy
+from .outcome import Failure, Outcome
+from .output import Display, Logs, Output, Piece, Text
+from .references import stand_in
+from .trace import Moment, Trace
+
+
+class Courier(Protocol):
+    """Takes a future's requests to the engine."""
+
+    def send_cancel(self, request: TaskCancel) -> None:
+        """Send it; never blocks."""
+
+    def resubmit(self, future: Any) -> Any:
+        """Submit the same call again; gives its future."""
+
+    def follow(self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Submit a call that gets the future's value before ``args``; gives its future."""
+
+    def request_preview(self, future: Any) -> None:
+        """Have a preview of the future's value made and given to it, if one can be had; never blocks."""
+
+
+class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers alone
+    """State, output, progress and figures of one task; :class:`~.lifecycle.TaskLifecycle` changes them.
+
+    The standard library's own state (``_state``, ``_result``, ``_exception``, ``_waiters``) is kept in line, for
+    ``concurrent.futures.wait``, ``as_completed`` and asyncio read it directly.
+    """
+
+    def __init__(
+        self, task_id: str, call: str = "", courier: Courier | None = None, policy: Policy | None = None
+    ) -> None:
+        super().__init__()
+        self._new_lock()
+        self._state = RUNNING  # running() is true from submission on: the engine has the task
+        self._task_state = TaskState.SUBMITTED
+        self._reason: CancelReason | None = None
+        self._outcome: Outcome | None = None
+        self._courier = courier
+        self._started = False
+        self._asked: bool | None = None  # the strength of the strongest request that is unanswered
+        self._refused = False
+        self._timed_out = False  # was it the deadline that asked first?
+        self._output = Output()
+        self._progress: TaskProgress | None = None
+        self._moments: list[Moment] = []
+        self.task_id = task_id
+        self.task: Task | None = None  # what was submitted, for another try
+        self.call = call
+        self.policy = policy if policy is not None else Policy()
+        self.submitted_at = time.time()
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.tries = 0  # how often it was started, as far as known
+        self.shows_result = True  # do views show its result? A cell's is what it displays
+        self.is_listed = True  # do views, lists and the journal know of it? What we submit for ourselves is not listed
+        self.summary = ResultSummary()  # of its result, in a line
+        self.preview: Display | None = None  # what its result looks like, if somebody has made that
+        self.preview_requested = False
+        self.processor = ""  # where it runs or ran, as far as known
+        self.inputs: dict[str, Any] = {}  # references and futures in its arguments, by id
+        self.proxies: tuple[Any, ...] = ()  # of managers, in its call: their objects live as long as they do
+        self.deadline: float | None = None  # when it is cancelled if it has not ended, in monotonic seconds
+        self.origin = ""  # the input whose failure, or cancel, was its end
+        self.figures = TaskFigures()
+        self.bytes_received = 0  # of its pickled value or exception
+
+    def _new_lock(self) -> None:
+        """Make the lock of the state, and the standard library's condition with that lock.
+
+        ``with`` on the lock itself is safe from interrupts; on a condition, whose methods are Python code, it is not:
+        an interrupt within its ``__enter__`` leaves it locked, and the agent's thread waiting for ever.
+        """
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task is."""
+        return self._task_state
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """How it ended, if it was cancelled."""
+        return self._reason
+
+    @property
+    def courier(self) -> Courier | None:
+        """What takes its requests to the engine: the connection that it belongs to."""
+        return self._courier
+
+    @property
+    def refused(self) -> bool:
+        """Was the last cancel refused, because the task went on after the grace period?"""
+        return self._refused
+
+    @property
+    def failed(self) -> bool:
+        """Has it finished with an exception? (False as well while it is not done, or if it was cancelled.)"""
+        outcome = self._outcome
+        return outcome is not None and outcome.failed
+
+    @property
+    def failure(self) -> Failure | None:
+        """Its exception in words, if it has one; runs no code of the user's."""
+        outcome = self._outcome
+        return outcome.failure if outcome is not None and outcome.failed else None
+
+    @property
+    def result_bytes(self) -> int:
+        """Size of a result that nobody has looked at yet; 0 afterwards."""
+        outcome = self._outcome
+        return outcome.nbytes if outcome is not None else 0
+
+    @property
+    def lacks_preview(self) -> bool:
+        """Is there more to be seen of its result than its summary says, and nobody has made that yet?"""
+        outcome = self._outcome
+        has_value = outcome is not None and not outcome.failed and not outcome.stays and self.shows_result
+        return has_value and self.preview is None and self.summary.preview is not PreviewKind.NONE
+
+    @property
+    def logs(self) -> Logs:
+        """What it wrote to stdout and stderr so far, its subprocesses included."""
+        return self._output.logs()
+
+    def texts(self, start: int) -> list[Text]:
+        """What it wrote, in order, as ``(stream, text)``, but for the first ``start`` pieces."""
+        return self._output.texts(start)
+
+    @property
+    def displays(self) -> tuple[Display, ...]:
+        """What it displays, in order: ``display(obj)``, figures, plots."""
+        return self._output.displays()
+
+    @property
+    def displayed(self) -> int:
+        """How many displays it has made, those that it cleared included."""
+        return self._output.displayed
+
+    def outputs(self) -> tuple[Piece, ...]:
+        """Text as ``(stream, text)`` and :class:`~.output.Display`, in the order in which it wrote and displayed them.
+
+        What it has cleared (``clear_output``) is not among them.
+        """
+        return self._output.pieces()
+
+    def last_output(self, size: int) -> tuple[str, bool]:
+        """The last ``size`` characters of text in :meth:`outputs`, and whether there were more."""
+        return self._output.tail(size)
+
+    @property
+    def progress(self) -> TaskProgress | None:
+        """How far it says it is, if it says so; the last word stays when it has ended."""
+        return self._progress
+
+    def trace(self) -> Trace:
+        """Its messages so far, with their times: a sequence that prints as a small time line."""
+        return Trace(f"{self.task_id}  {self.call}".rstrip(), self.submitted_at, tuple(self._moments))
+
+    def done(self) -> bool:
+        """Is it finished or cancelled?"""
+        return self._task_state.terminal
+
+    def running(self) -> bool:
+        """Has the engine got it? True from submission on; ``state`` tells queued from running."""
+        return not self._task_state.terminal
+
+    def cancelled(self) -> bool:
+        """Was it cancelled? Not while the cancel is under way."""
+        return self._task_state is TaskState.CANCELLED
+
+    @property
+    def origin_name(self) -> str:
+        """What a person reads of the task whose failure, or cancel, was the end of this one; empty for none."""
+        if not self.origin:
+            return ""
+        for needed in self.inputs.values():
+            if isinstance(needed, TaskFacts):
+                if needed.task_id == self.origin and needed.call:
+                    return f"{needed.call} ({self.origin})"
+                if needed.origin == self.origin:
+                    return needed.origin_name
+        return self.origin
+
+    @property
+    def input_id(self) -> str:
+        """Its id among the inputs of a task."""
+        return self.task_id
+
+    def __reduce__(self) -> Any:
+        return stand_in(self, f"the future of {self.call or self.task_id}")
+
+    def __repr__(self) -> str:
+        text = self._task_state.value
+        if self._reason is not None:
+            text += f": {self._reason.value}"
+        elif self.failed:
+            text += " with an exception"
+        return f"<ScalerFuture {self.task_id} {text}: {self.call or 'task'}>"
+
+    @property
+    def _result(self) -> Any:
+        outcome = self._outcome
+        return outcome.load()[0] if outcome is not None else None
+
+    @_result.setter
+    def _result(self, value: Any) -> None:
+        """The standard library's constructor sets it; what counts is the outcome."""
+
+    @property
+    def _exception(self) -> BaseException | None:
+        outcome = self._outcome
+        return outcome.load()[1] if outcome is not None else None
+
+    @_exception.setter
+    def _exception(self, error: BaseException | None) -> None:
+        """As above."""

@@ -1,0 +1,94 @@
+"""The messages of a task with their times, kept for each future and printed as a small time line."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias, overload
+
+from scaler_notebook.protocol.messages import TaskCancel, TaskCancelConfirm, TaskResultType, TaskStarted
+from scaler_notebook.protocol.states import Event
+
+What: TypeAlias = TaskStarted | TaskCancel | TaskCancelConfirm | TaskResultType | str | None
+Moment: TypeAlias = tuple[float, Event, bool, What]  # as a future notes it: the bool says whether it changed anything
+
+WIDTH = 24  # characters of the time line
+
+
+class TraceEntry(NamedTuple):
+    """One message of a task, or something that happened to its future.
+
+    Parameters
+    ----------
+    time
+        Seconds since the epoch, when this process sent it or took it in.
+    sender
+        ``"client"``, ``"engine"``, or ``""`` for what is no message (``engine lost``, ``discarded``).
+    message
+        Its name, e.g. ``TaskCancelConfirm``.
+    detail
+        What it says, e.g. ``Canceled, force=True``; also if it came to nothing.
+    """
+
+    time: float
+    sender: str
+    message: str
+    detail: str
+
+
+class Trace(Sequence[TraceEntry]):
+    """What :meth:`~scaler_notebook.ScalerFuture.trace` gives: a snapshot, in the order of the events.
+
+    Its output is not part of it (``future.logs`` has that).
+    """
+
+    def __init__(self, title: str, submitted_at: float, moments: Sequence[Moment]) -> None:
+        self._title = title
+        self._entries = [TraceEntry(submitted_at, "client", "Task", ""), *map(_entry, moments)]
+
+    @overload
+    def __getitem__(self, index: int) -> TraceEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TraceEntry]: ...
+    def __getitem__(self, index: int | slice) -> TraceEntry | Sequence[TraceEntry]:
+        return self._entries[index]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __str__(self) -> str:
+        return "\n".join([self._title, *self._lines()])
+
+    __repr__ = __str__
+
+    def _lines(self) -> Iterator[str]:
+        first, last = self._entries[0].time, self._entries[-1].time
+        names = max(len(entry.message) for entry in self._entries)
+        for entry in self._entries:
+            since = max(0.0, entry.time - first)  # a clock may be set back
+            place = round(since / (last - first) * (WIDTH - 1)) if last > first else 0
+            line = "·" * place + "●" + "·" * (WIDTH - 1 - place)
+            arrow = {"client": "→", "engine": "←"}.get(entry.sender, " ")
+            yield f"  {since:9.3f} s  {line}  {arrow} {entry.message:{names}}  {entry.detail}".rstrip()
+
+
+def _entry(moment: Moment) -> TraceEntry:
+    time, event, changed, what = moment
+    sender, message = "engine", event.value.partition("(")[0]
+    match what:
+        case TaskStarted():
+            details = [f"process {what.processor}"]
+            if what.attempt > 1:
+                details.append(f"try {what.attempt}")
+        case TaskCancel():
+            sender, message, details = "client", "TaskCancel", [f"force={what.force}", f"grace {what.grace:g} s"]
+            if event is Event.DEADLINE:
+                details.append("timed out")
+        case TaskCancelConfirm():
+            details = [what.answer.value, f"force={what.force}"]
+        case TaskResultType():
+            details = [what.value]
+        case str():
+            sender, details = "", [what]
+        case None:
+            sender, message, details = "", "discarded", ["cancelled after it had finished"]
+    if not changed:
+        details.append("ignored")
+    return TraceEntry(time, sender, message, ", ".join(details))

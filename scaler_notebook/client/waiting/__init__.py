@@ -1,0 +1,1 @@
+"""How this process waits: the host, signals, and conditions of several futures."""

@@ -1,0 +1,72 @@
+"""A blocking wait on the thread of a running asyncio loop: re-entrant if the user has made the loop so, else plain.
+
+``nest_asyncio2.apply()`` is the user's own decision, for it changes asyncio for the whole process.
+"""
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+from .signal import Signal
+
+
+def wait(condition: Signal, timeout: float | None) -> bool:
+    """Wait until ``condition`` is set; False after ``timeout`` seconds."""
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return condition.block(timeout)
+    with _ctrl_c_ends_it():
+        if hasattr(loop, "_nest_asyncio2"):
+            return _wait_in(loop, condition, timeout)
+        return condition.block(timeout)
+
+
+def _wait_in(loop: asyncio.AbstractEventLoop, condition: Signal, timeout: float | None) -> bool:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    woken = loop.create_future()
+
+    def settle() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: an interrupt had ended the wait
+            loop.call_soon_threadsafe(settle)
+
+    condition.wake_by(wake)
+    if condition.is_set():
+        return True
+    timer = None if timeout is None else loop.call_later(timeout, settle)
+    try:
+        loop.run_until_complete(woken)
+    except RuntimeError:
+        if woken.done():
+            raise
+        # Somebody stopped the loop: what was to run in it is over, but not what we wait for.
+        return condition.block(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return condition.is_set()
+
+
+@contextlib.contextmanager
+def _ctrl_c_ends_it() -> Iterator[None]:
+    """``asyncio.run`` answers the first Ctrl-C by cancelling its main task, which sits in our wait and sees nothing."""
+    handler = signal.getsignal(signal.SIGINT)
+    runner = getattr(getattr(handler, "func", None), "__self__", None)
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or not hasattr(asyncio, "Runner")  # Python 3.10 raises KeyboardInterrupt
+        or not isinstance(runner, asyncio.Runner)
+    ):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,79 @@
+"""The threads on which the user's code runs beside the caller's: daemons, never the agent's, started at first use."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+from scaler_notebook import forks
+
+log = logging.getLogger(__name__)
+
+
+class CallThread:
+    """Makes calls one after the other.
+
+    Parameters
+    ----------
+    name
+        Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._begin_again()
+        forks.in_child(self._begin_again)  # what was posted is the parent's to call
+
+    def _begin_again(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
+        self._starting = threading.RLock()  # a signal handler of the user's may post, too
+        self._thread: threading.Thread | None = None
+
+    def post(self, call: Callable[..., object], *args: object) -> None:
+        """Run ``call(*args)`` on the thread, after those posted before."""
+        self.start()
+        self._calls.put((call, args))
+
+    def start(self) -> None:
+        """Have the thread run: at the interpreter's end some versions of Python start none any more."""
+        if self._thread is None or not self._thread.is_alive():
+            with self._starting:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                    self._thread.start()
+
+    def drain(self) -> None:
+        """Wait for the calls that were posted."""
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            over: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self._calls.put((over.put, (None,)))
+            over.get()
+
+    def _run(self) -> None:
+        while True:
+            call, args = self._calls.get()
+            try:
+                call(*args)
+            except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
+                _log(call, args)
+            del call, args  # a future, which may hold much
+
+
+_done_callbacks = CallThread("scaler_notebook callbacks")
+post, start, drain = _done_callbacks.post, _done_callbacks.start, _done_callbacks.drain
+
+# Of its own: a done-callback may wait for a task whose inputs have to be sent again.
+inputs = CallThread("scaler_notebook inputs")
+
+
+def call_logged(call: Callable[..., object], *args: object) -> None:
+    """Run ``call(*args)`` here and now, and log what it raises: an exit and an interrupt are the caller's."""
+    try:
+        call(*args)
+    except Exception:
+        _log(call, args)
+
+
+def _log(call: Callable[..., object], args: tuple[object, ...]) -> None:
+    log.exception("exception calling callback for %r; the future is not affected", *(args or (call,)))

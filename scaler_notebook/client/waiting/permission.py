@@ -1,0 +1,53 @@
+"""Where a caller may block: not on a thread, or in a callback, that others wait for."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from .host import current_host
+
+_local = threading.local()
+
+
+class AgentThread(threading.Thread):
+    """The thread of an agent, on which nothing of the user's runs."""
+
+
+def is_agents_thread() -> bool:
+    """Is the caller on the thread of an agent?"""
+    return isinstance(threading.current_thread(), AgentThread)
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Within it, on this thread, ``cancel()`` asks and returns: for those who call callbacks during a wait."""
+    before = getattr(_local, "refused", False)
+    _local.refused = True
+    try:
+        yield
+    finally:
+        _local.refused = before
+
+
+def may_wait() -> bool:
+    """May the caller block? Not on the agent's thread, in a widget's callback, or in a callback of an event loop.
+
+    "Is a loop running on this thread?" is the wrong question, for a cell always has one. What counts is whether
+    code of a cell or a callback of the loop is nearer on the stack.
+    """
+    if getattr(_local, "refused", False):
+        return False
+    if asyncio._get_running_loop() is None:
+        return True
+    run = asyncio.Handle._run.__code__
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if current_host().is_cell(frame):
+            return True
+        if frame.f_code is run:
+            return False
+        frame = frame.f_back
+    return False  # a loop that is not written in Python called us

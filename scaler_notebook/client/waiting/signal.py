@@ -1,0 +1,63 @@
+"""A one-shot event that a thread waits for, or an event loop."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+# Seconds that the main thread waits at a stretch: an interrupt in the instant before a wait begins does not end that,
+# for Python runs handlers between two steps of its own and the system calls of a wait know of none.
+SLICE = 0.5
+
+
+class Signal:
+    """A one-shot event that can also wake something other than a thread's lock."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        # A bare lock: ``threading.Event`` has a condition, which an interrupt of who waits can leave locked, with the
+        # agent's thread waiting for ever to set it.
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._hook: Callable[[], None] | None = None
+
+    def set(self) -> None:
+        """Wake whoever waits; any thread, never blocks."""
+        self._is_set = True
+        with suppress(RuntimeError):  # it is open, and somebody goes through just now
+            self._gate.release()
+        hook = self._hook
+        if hook is not None:
+            hook()
+
+    def is_set(self) -> bool:
+        """Was it set?"""
+        return self._is_set
+
+    def wake_by(self, hook: Callable[[], None]) -> None:
+        """Have ``hook`` called by :meth:`set`. Look at :meth:`is_set` afterwards: it may have been set before."""
+        self._hook = hook
+
+    def block(self, timeout: float | None) -> bool:
+        """Block this thread until the signal is set, at most ``timeout`` seconds; gives whether it is set.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Ctrl-C, on the main thread.
+        """
+        seconds = math.inf if timeout is None else timeout
+        if threading.current_thread() is threading.main_thread():
+            deadline = time.monotonic() + seconds
+            while seconds > SLICE and not self._is_set:
+                self._acquire(SLICE)
+                seconds = deadline - time.monotonic()
+        if not self._is_set:
+            self._acquire(min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        return self._is_set
+
+    def _acquire(self, seconds: float) -> None:
+        if self._gate.acquire(timeout=seconds):
+            with suppress(RuntimeError):
+                self._gate.release()  # for whoever else waits

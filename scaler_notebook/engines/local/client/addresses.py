@@ -1,0 +1,123 @@
+"""What an embedded engine's address may be, and the claim to one that the user has chosen.
+
+A Unix socket always lies in its engine's private directory. Where the user wants it elsewhere there is a symbolic link
+to it: which is made in one step or not at all, says whose it is, and dangles when its engine is gone.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scaler_notebook.engines.local.ipc.runtime_directory import SOCKET
+from scaler_notebook.protocol.errors import EngineStartError
+
+from .connection_file import is_taken
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+ANY_HOST = {"0.0.0.0", "::", "*"}
+CLUSTERS = "A cluster of several machines is OpenGRIS Scaler's: scaler://HOST:PORT reaches one (Dask's are not reached)"
+FORMS = "tcp://127.0.0.1:PORT or ipc:///PATH"
+ADVICE = "`scaler-notebook status` lists yours, `scaler-notebook stop` ends them, or choose another"
+
+
+def checked(address: str, serve: bool = False) -> str:
+    """An address as engines write it: ``tcp://127.0.0.1:PORT`` or ``ipc:///PATH``.
+
+    Parameters
+    ----------
+    serve
+        It is where an engine is to be, not where one is: port 0, or none, stands for any that is free.
+
+    Raises
+    ------
+    TypeError
+        It is no text.
+    ValueError
+        It is no address of an embedded engine.
+    """
+    if not isinstance(address, str):
+        raise TypeError(f"an address is a text, {FORMS}, not a {type(address).__name__}")
+    scheme, _, rest = address.partition("://")
+    if scheme == "ipc" and rest.startswith("/") and not rest.endswith("/") and "\0" not in rest:
+        return f"ipc://{os.path.normpath(rest)}"
+    if scheme == "ipc":
+        raise ValueError(f"{address!r} is no address of an embedded engine: ipc:// takes a whole path, ipc:///PATH")
+    if scheme != "tcp":
+        raise ValueError(f"{address!r} is no address of an embedded engine: {FORMS}. {CLUSTERS}")
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or ("*" if serve else ""), parts.port
+    except ValueError:
+        raise ValueError(f"{address!r} has no port between 1 and 65535: {FORMS}") from None
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"{address!r} is no address of an embedded engine: {FORMS}")
+    if host not in LOOPBACK | ANY_HOST or (serve and host in ANY_HOST):
+        what = "would serve other machines too" if host in ANY_HOST else "is not this machine"
+        raise ValueError(
+            f"{host} {what}, and an embedded engine serves one machine alone: tcp://127.0.0.1:{port or 'PORT'}. "
+            f"{CLUSTERS}"
+        )
+    if not port and not serve:
+        raise ValueError(f"{address!r} has no port between 1 and 65535: {FORMS}")
+    return f"tcp://127.0.0.1:{port or 0}"
+
+
+def port_of(address: str) -> int:
+    """Of a checked TCP address; 0 of any other."""
+    return int(address.rpartition(":")[2]) if address.startswith("tcp:") else 0
+
+
+def path_of(address: str) -> str:
+    """Of a checked Unix socket's address; empty of any other."""
+    return address.removeprefix("ipc://") if address.startswith("ipc:") else ""
+
+
+def claim(path: str, socket: str, base: Path) -> None:
+    """Make ``path`` a link to an engine's socket, in place of one whose engine is gone.
+
+    Parameters
+    ----------
+    base
+        The user's directory for engines: two of the user's processes claim one after the other.
+
+    Raises
+    ------
+    EngineStartError
+        Something else is there, which is left alone; or the link cannot be made.
+    """
+    with _locked(base):
+        try:
+            former = os.readlink(path) if os.path.lexists(path) else None  # EINVAL: no link
+            if former is not None and not _is_engines(former):
+                raise OSError(errno.EINVAL, former)
+            if former is not None and is_taken(Path(former).parent):
+                raise EngineStartError(f"the address ipc://{path} is in use by another engine of yours; {ADVICE}")
+            if former is not None:
+                os.unlink(path)
+            os.symlink(socket, path)
+        except EngineStartError:  # an OSError too
+            raise
+        except OSError as error:
+            why = "a file is there already" if error.errno == errno.EINVAL else error.strerror
+            raise EngineStartError(
+                f"no socket can be made at {path}: {why}. Choose a path that is free, in a directory that you can "
+                "write to"
+            ) from error
+
+
+def _is_engines(target: str) -> bool:
+    return target.endswith(f"/{SOCKET}") and f"/scaler_notebook-{os.getuid()}/" in target
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""What the processes of a local engine share: messages, framing, transports, directories."""

@@ -1,0 +1,1 @@
+"""Large buffers in shared memory."""

@@ -1,0 +1,1 @@
+"""The scheduler's processes: how task processes are started, kept, measured and ended."""

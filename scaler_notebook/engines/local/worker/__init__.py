@@ -1,0 +1,1 @@
+"""The task process: it receives tasks, runs one at a time, and reports."""

@@ -1,0 +1,58 @@
+"""What workers load before the first task of a client: our code, as source."""
+
+import functools
+import hashlib
+import pickle
+import sys
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from scaler_notebook.engines.scaler.worker import bootstrap
+
+LEFT_HERE = ("notebook/", "cli/")  # what a task has no use for
+HOME = Path(__file__).parents[3]
+
+# Scaler's ``Serializer``, of what both sides have. Workers load it anew for each task (2.9, ``object_cache.py``), so it
+# is small: our objects are pickled bytes already (:mod:`scaler_notebook.engines.scaler.wire.packing`).
+SERIALIZER = pickle.dumps(SimpleNamespace(serialize=bytes, deserialize=pickle.loads), 4)
+
+
+class _Bootstrap:
+    """Pickles as an expression that runs the bootstrap's source there, and is its ``runner``.
+
+    No code object travels: a worker of another Python version could not load it, and so could not say so.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def __call__(self, *arguments: Any) -> Any:
+        return bootstrap.runner(*arguments)
+
+    def __reduce__(self) -> Any:
+        run = f"exec(compile({self._source!r}, '<scaler_notebook bootstrap>', 'exec'), scope)"
+        return eval, (f"(lambda scope: ({run}, scope['runner'])[1])({{'__name__': {bootstrap.__name__!r}}})",)
+
+
+class _Runner:
+    """Pickles as what the bootstrap's ``runner`` gives for these sources."""
+
+    def __init__(self, sources: dict[str, bytes], digest: str) -> None:
+        self._sources, self._digest = sources, digest
+
+    def __reduce__(self) -> Any:
+        source = zlib.decompress(self._sources["engines/scaler/worker/bootstrap.py"]).decode()
+        return _Bootstrap(source), (self._sources, self._digest, sys.version_info[:2])
+
+
+@functools.cache
+def runner() -> bytes:
+    """The function of every task, pickled; some 200 kB, which a worker process loads once."""
+    for finder in sys.meta_path:  # a task that is a client itself hands on what it was given
+        if type(finder).__name__ == bootstrap.Shipped.__name__:
+            return pickle.dumps(_Runner(finder.sources, finder.digest), 4)  # type: ignore[attr-defined]
+    files = sorted(str(file.relative_to(HOME)) for file in HOME.rglob("*.py"))
+    sources = {file: zlib.compress((HOME / file).read_bytes()) for file in files if not file.startswith(LEFT_HERE)}
+    return pickle.dumps(_Runner(sources, hashlib.sha256(repr(sources).encode()).hexdigest()), 4)

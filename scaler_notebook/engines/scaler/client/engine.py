@@ -1,0 +1,170 @@
+"""An OpenGRIS Scaler cluster as an engine: its client, in the agent's loop."""
+
+import asyncio
+import contextlib
+import logging
+from asyncio import AbstractEventLoop
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from scaler_notebook.engines.base import Deliver, Lost
+from scaler_notebook.engines.scaler.wire.address import parsed
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.errors import EngineLostError
+from scaler_notebook.protocol.messages import (
+    ClientContext,
+    ClientMessage,
+    ClientShutdown,
+    ClientShutdownResponse,
+    ClientWithdraw,
+    EngineMessage,
+    EngineStatus,
+    EngineStatusRequest,
+    ObjectCreate,
+    ObjectDelete,
+    Payload,
+    Task,
+    TaskCancel,
+)
+
+from . import code_shipping
+from .link import Link, all_of
+from .probe import probe
+from .tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT = 3.0  # seconds; a scheduler that lives answers in milliseconds, one that starts in half a second
+
+
+class ScalerEngine:
+    """Implements :class:`~scaler_notebook.engines.base.Engine`; the cluster goes on when this client leaves.
+
+    What it cannot do: say how many tasks run at the same time, and what capabilities there are (Scaler tells neither
+    to a client); give tasks the notebook's directory, path and environment; have two tasks with a memory hint wait
+    for each other. A task whose worker is lost, and not just its process, Scaler runs again, asked or not.
+
+    Parameters
+    ----------
+    address
+        ``scaler://host:port`` of the cluster's scheduler.
+    heartbeat, silence, storage
+        Those of :class:`~.link.Link`.
+
+    Raises
+    ------
+    ValueError
+        It is no such address.
+    """
+
+    slots = 0
+    limits_memory = False
+    capabilities: Mapping[str, int] | None = None
+
+    def __init__(self, address: str, heartbeat: float = 1.0, silence: float = 60.0, storage: str | None = None) -> None:
+        self._wire = parsed(address)
+        self.address = address
+        self._settings = {"storage": storage, "heartbeat": heartbeat, "silence": silence}
+        self._loop: AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        probe(self._new_link(), ANSWER_TIMEOUT)
+
+    def _new_link(self) -> Link:
+        return Link(self._wire, self.address, **self._settings)  # type: ignore[arg-type]
+
+    def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        self._loop, self._deliver, self._lost = loop, deliver, lost
+        self._link = self._new_link()
+        self._tasks = Tasks(self._link, loop, self._say)
+        self._serving = loop.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            await all_of(self._link.serve(self._receive), self._work())
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if not isinstance(error, EngineLostError):
+                words = f"the connection to the cluster at {self.address} broke ({type(error).__name__}: {error})"
+                error = EngineLostError(words)
+            await self._tasks.close()
+            self._loop = None
+            self._lost(error)
+
+    async def _work(self) -> None:
+        await self._link.put_code(code_shipping.SERIALIZER, code_shipping.runner())
+        await self._tasks.send_all()
+
+    def adopt(self, task: Task) -> tuple[Task, Task]:
+        task = replace(task, function=_own(task.function), arguments=_own(task.arguments))
+        return task, task
+
+    def adopt_object(self, object_id: str, content: Payload) -> Payload:
+        return _own(content)
+
+    def disown(self, name: str) -> None:
+        """Nothing is kept."""
+
+    def send(self, messages: Sequence[ClientMessage]) -> None:
+        if self._loop is None:
+            return
+        for message in messages:
+            match message:
+                case Task():
+                    self._tasks.accept(message)
+                case TaskCancel():
+                    self._tasks.cancel(message)
+                case ObjectCreate():
+                    self._tasks.create(message.object_id, message.content)
+                case ObjectDelete():
+                    self._tasks.delete(message.object_ids)
+                case ClientWithdraw():
+                    self._tasks.withdraw()
+                case ClientContext():
+                    self._tasks.initializer = message.initializer
+                case EngineStatusRequest():
+                    self._say(EngineStatus(self.slots, self._tasks.queued))
+                case ClientShutdown():
+                    kind = self._link.messages.ClientDisconnect
+                    self._link.send(kind(disconnectType=kind.DisconnectType.shutdown))
+
+    def close(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is None or loop.is_closed():
+            return
+        leaving = loop.create_task(self._leave())  # the loop was stopped: what is to be said is said here
+        while not leaving.done():
+            with contextlib.suppress(Exception):  # a stop of it that was on its way is a RuntimeError
+                loop.run_until_complete(leaving)
+
+    async def _leave(self) -> None:
+        try:
+            await self._link.leave()
+        finally:
+            await self._tasks.close()
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+            self._link.close()
+
+    def join(self, timeout: float) -> bool:
+        return True
+
+    def _receive(self, message: Any) -> None:
+        if isinstance(message, self._link.messages.ClientShutdownResponse):
+            self._say(ClientShutdownResponse(message.accepted))
+        else:
+            try:
+                self._tasks.receive(message)
+            except Exception:  # one message that we do not understand must not take the others along
+                log.exception("a message of the cluster could not be handled")
+
+    def _say(self, message: EngineMessage) -> None:
+        if self._loop is not None:
+            self._deliver([message])
+
+
+def _own(payload: Payload) -> Payload:
+    """Independent of the memory that it was made of."""
+    return payloads.copied(payload)

@@ -1,0 +1,306 @@
+"""The wire to a cluster: Scaler's own connectors, to its scheduler and its object storage, on the agent's loop.
+
+The one module that knows what is in the package ``opengris-scaler``. It speaks the client's side of the protocol (2.9:
+``client/agent/client_agent.py``) and does not use ``scaler.Client``: that waits for each upload, unpickles what it gets
+as it likes, prints the output of all tasks in one heap, and cancels with force or not at all.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from scaler_notebook.engines.scaler.wire.processor import own_processor
+from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
+
+NEEDS = "pip install 'scaler-notebook[scaler]'"
+GOODBYE = 2.0  # seconds for the last words
+
+
+class Link:
+    """One client of a cluster. All on one event loop.
+
+    Parameters
+    ----------
+    address
+        As OpenGRIS writes it, ``tcp://host:port``.
+    name
+        The address as our users write it, for messages.
+    storage
+        That of the object storage, where the one that the scheduler tells is of no use from here; None: that one.
+    heartbeat, silence
+        Seconds between two heartbeats, and without an answer until the cluster counts as lost.
+
+    Raises
+    ------
+    EngineStartError
+        The package ``opengris-scaler`` is missing, or is another than this speaks with.
+    """
+
+    def __init__(
+        self, address: str, name: str, storage: str | None = None, heartbeat: float = 1.0, silence: float = 60.0
+    ) -> None:
+        try:
+            from scaler.config.types.address import AddressConfig
+            from scaler.io.network_backends import get_network_backend_from_env
+            from scaler.protocol import capnp
+            from scaler.utility.identifiers import ClientID, ObjectID, TaskID
+        except ImportError as error:
+            raise EngineStartError(f"{name} is an OpenGRIS Scaler cluster: {_what_is_wrong(error)}") from error
+        self.messages: Any = capnp
+        self.object_id, self.task_id = ObjectID, TaskID
+        self.client = ClientID.generate_client_id("scaler_notebook")
+        self.name = name
+        self._address = AddressConfig.from_string(address)
+        self.endpoint = self._address.host.strip("[]"), self._address.port
+        self._storage_address = AddressConfig.from_string(storage) if storage is not None else None
+        self._new_address: Any = AddressConfig
+        self._heartbeat, self._silence = heartbeat, silence
+        self._new_backend = get_network_backend_from_env
+        self._backend: Any = None  # has threads and pipes
+        self._scheduler: Any = None
+        self._storage: Any = None
+        self._heard = time.monotonic()
+        self._there = asyncio.Event()
+        self._outbox: asyncio.Queue[Any] = asyncio.Queue()
+
+    # ------------------------------------------------------------------ its life
+
+    async def serve(self, receive: Callable[[Any], None]) -> None:
+        """Connect, and hand on what the scheduler says, until :meth:`close`.
+
+        Raises
+        ------
+        EngineLostError
+            The cluster is gone.
+        """
+        from scaler.io.mixins import ConnectorRemoteType
+
+        async def received(message: Any) -> None:
+            if isinstance(message, self.messages.ClientHeartbeatEcho):
+                await self._on_echo(message)
+            else:
+                receive(message)
+
+        self._backend = self._new_backend()
+        self._scheduler = self._backend.create_async_connector(self.client, received)
+        self._storage = self._backend.create_async_object_storage_connector(self.client)
+        try:
+            await self._connect(self._scheduler, self._address, ConnectorRemoteType.Binder)
+            await all_of(
+                _for_ever(self._scheduler.routine),
+                _for_ever(self._storage.routine),
+                self._send_all(),
+                self._beat(),
+            )
+        except EngineLostError:
+            raise
+        except Exception as error:
+            raise EngineLostError(
+                f"the cluster at {self.name} has ended or closed the connection, and what it had not ended of this "
+                f"client's tasks with it ({type(error).__name__}: {error})"
+            ) from error
+        finally:
+            self.close()
+
+    async def ready(self, timeout: float) -> bool:
+        """Does the scheduler answer, within so many seconds?"""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._there.wait(), timeout)
+        return self._there.is_set()
+
+    async def leave(self) -> None:
+        """Say goodbye, which has the scheduler cancel what is unfinished, and wait until that is said."""
+        self.send(
+            self.messages.ClientDisconnect(disconnectType=self.messages.ClientDisconnect.DisconnectType.disconnect)
+        )
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._outbox.join(), GOODBYE)
+
+    def close(self) -> None:
+        """Idempotent."""
+        connectors, self._scheduler, self._storage = (self._scheduler, self._storage), None, None
+        for connector in connectors:
+            if connector is not None:
+                connector.destroy()
+                connector._ymq_context = None  # its threads and pipes; 2.9 forgets where the connection broke
+        if self._backend is not None:
+            self._backend.destroy()
+        self._backend = None
+
+    # ------------------------------------------------------------------ what goes
+
+    def send(self, message: Any) -> None:
+        """Send to the scheduler; in order, and never blocks."""
+        self._outbox.put_nowait(message)
+
+    def send_task(self, name: bytes, objects: Sequence[bytes], priority: int, capabilities: Mapping[str, int]) -> None:
+        """Have a worker run a task, and send its output.
+
+        ``objects`` are the arguments of :func:`scaler_notebook.engines.scaler.worker.runner.run`.
+        """
+        task = self.messages.Task
+        kind = task.Argument.ArgumentType.objectID
+        self.send(
+            task(
+                taskId=self.task_id(name),
+                source=self.client,
+                metadata=self._flags(priority),
+                funcObjectId=self._runner,
+                functionArgs=[task.Argument(type=kind, data=self.object_id(each)) for each in objects],
+                capabilities=[self.messages.TaskCapability(name=need, value=n) for need, n in capabilities.items()],
+            )
+        )
+
+    async def put(self, content: bytes) -> Any:
+        """Store an object; gives its id."""
+        return await self._put_as(self.object_id.generate_object_id(self.client), content)
+
+    async def put_code(self, serializer: bytes, runner: bytes) -> None:
+        """What workers load first of all that is this client's, and the function of every task."""
+        kind = self.messages.ObjectMetadata.ObjectContentType.serializer
+        await self._put_as(self.object_id.generate_serializer_object_id(self.client), serializer, kind)
+        self._runner = await self.put(runner)
+
+    async def post(self, name: str, content: bytes) -> None:
+        """Store an object under an id that somebody waits for (in hex); it goes when this client goes, or sooner."""
+        await self._put_as(self.object_id(bytes.fromhex(name)), content)
+
+    async def get(self, object_id: bytes) -> bytes:
+        """The content of an object; waits until it is there. Raises an EngineLostError if the storage is gone."""
+        await self._there.wait()
+        try:
+            content: bytes = await self._storage.get_object(self.object_id(object_id))
+        except Exception as error:
+            raise EngineLostError(f"the storage of the cluster at {self.name} does not answer: {error}") from error
+        return content
+
+    def delete(self, object_ids: Iterable[bytes]) -> None:
+        """These objects are needed no more, at the storage and in the workers' memory."""
+        self._instruct(self.messages.ObjectInstruction.ObjectInstructionType.delete, objectIds=list(object_ids))
+
+    def _flags(self, priority: int) -> bytes:
+        """Scaler's options of a task. One that is submitted within a task goes before that, which lends its worker."""
+        from scaler.utility.metadata.task_flags import TaskFlags, retrieve_task_flags_from_task
+
+        processor = own_processor()
+        if processor is not None and processor.current_task() is not None:
+            priority += retrieve_task_flags_from_task(processor.current_task()).priority + 1
+        flags: bytes = TaskFlags(profiling=False, priority=priority, stream_output=True).serialize()
+        return flags
+
+    async def _put_as(self, object_id: Any, content: bytes, kind: Any = None) -> Any:
+        await self._there.wait()
+        await self._storage.set_object(object_id, content)
+        metadata = self.messages.ObjectMetadata
+        self._instruct(
+            self.messages.ObjectInstruction.ObjectInstructionType.create,
+            objectIds=[object_id],
+            objectTypes=[kind if kind is not None else metadata.ObjectContentType.object],
+            objectNames=[b"scaler_notebook"],
+            objectSizes=[len(content)],
+        )
+        return object_id
+
+    def _instruct(self, kind: Any, **metadata: Any) -> None:
+        described = self.messages.ObjectMetadata(**metadata)
+        self.send(
+            self.messages.ObjectInstruction(instructionType=kind, objectUser=self.client, objectMetadata=described)
+        )
+
+    # ------------------------------------------------------------------ on the loop
+
+    async def _connect(self, connector: Any, address: Any, *more: Any) -> None:
+        """Connect one of Scaler's connectors while the loop goes on.
+
+        The own ``connect`` of those on YMQ (2.9) blocks its thread until the other side has introduced itself: for
+        ever where a scheduler that dies accepts the connection and says no more.
+        """
+        context = getattr(connector, "_ymq_context", None)
+        if context is None:  # on ZeroMQ, which connects in the background
+            await connector.connect(address, *more)
+            return
+        from scaler.io.ymq import ConnectorSocket, _ymq
+
+        loop = asyncio.get_running_loop()
+        answer: list[asyncio.Future[None]] = [loop.create_future()]  # a list, to be emptied: YMQ may keep ``tell``
+
+        def tell(problem: BaseException | None) -> None:
+            with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
+                loop.call_soon_threadsafe(_settle, answer[0], problem)
+
+        begun = _ymq.ConnectorSocket.connect(tell, context, self.client.decode(), repr(address))
+        try:
+            await answer[0]
+        except BaseException:
+            begun.shutdown()  # else it goes on trying, with all that it has open
+            del begun, context  # a future's error keeps this frame, and its threads and pipes would stay with it
+            raise
+        finally:
+            answer.clear()
+        connector._address = address
+        connector._socket = ConnectorSocket(begun)
+        if isinstance(connected := getattr(connector, "_connected_event", None), asyncio.Event):  # the storage's
+            connected.set()
+
+    async def _send_all(self) -> None:
+        while True:
+            message = await self._outbox.get()
+            await self._scheduler.send(message, detached=False)
+            self._outbox.task_done()
+
+    async def _beat(self) -> None:
+        self._heard = time.monotonic()
+        while True:
+            nothing = self.messages.Resource(cpu=0, rss=0)
+            self.send(
+                self.messages.ClientHeartbeat(resource=nothing, latencyMicroseconds=0, hostname=socket.gethostname())
+            )
+            await asyncio.sleep(self._heartbeat)
+            silent = time.monotonic() - self._heard
+            if silent > self._silence:
+                raise EngineLostError(f"the cluster at {self.name} has not answered for {silent:.0f} s")
+
+    async def _on_echo(self, message: Any) -> None:
+        self._heard = time.monotonic()
+        if not self._there.is_set():
+            told = message.objectStorageAddress
+            address = self._storage_address or self._new_address.from_string(f"{told.scheme}://{told.host}:{told.port}")
+            await self._connect(self._storage, address)
+            self._there.set()
+
+
+async def all_of(*work: Coroutine[Any, Any, None]) -> None:
+    """Run these together until one raises, which ends the others, and is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _settle(future: "asyncio.Future[None]", problem: BaseException | None) -> None:
+    if future.done():
+        return
+    if isinstance(problem, BaseException):
+        future.set_exception(problem)
+    else:
+        future.set_result(None)
+
+
+async def _for_ever(routine: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await routine()
+
+
+def _what_is_wrong(error: ImportError) -> str:
+    try:
+        installed = version("opengris-scaler")
+    except PackageNotFoundError:
+        return f"that takes the package opengris-scaler, {NEEDS}"
+    return f"this speaks with opengris-scaler 2.9 and its like, and {installed} is installed ({error})"

@@ -1,0 +1,1 @@
+"""What the scheduler of any engine needs; knows no engine."""

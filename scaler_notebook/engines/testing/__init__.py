@@ -1,0 +1,1 @@
+"""Engines without processes, for tests: one on threads of this process, one that follows a script."""

@@ -1,0 +1,63 @@
+"""What makes a process a kernel's: the one place where the host of the kernel and the views meet."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.task_graph import GraphFutures
+from scaler_notebook.client.waiting.host import install_host
+
+from .kernel import host as kernel
+from .kernel.host import KernelHost
+
+
+class LazyViews:
+    """Implements :class:`.kernel.host.Views`. The views are imported with the first one: their widgets take 0.2 s."""
+
+    def widget(self, shown: Any, host: KernelHost) -> Any:
+        from . import widget_factory
+
+        return widget_factory.of(shown, host)
+
+    def offer_cancel(self, futures: Sequence[Any], host: KernelHost) -> None:
+        from .views.card import display
+
+        display.offer_cancel(futures, host)
+
+
+def activate(shell: Any) -> KernelHost:
+    """Make this process a kernel's: waits keep the kernel alive, futures are displayed as cards. Idempotent.
+
+    Parameters
+    ----------
+    shell
+        The kernel's ``InteractiveShell``.
+    """
+    host = kernel.kernel_host()
+    if host is None:
+        host = KernelHost(shell, LazyViews())
+        kernel.register(host)
+        install_host(host)
+        host.cell_begins()
+        shell.events.register("pre_run_cell", host.cell_begins)
+        shell.events.register("post_run_cell", host.cell_ends)
+        _register_views(shell)
+    return host
+
+
+def _register_views(shell: Any) -> None:
+    def show(future: ScalerFuture[Any]) -> None:
+        from .views.card import display
+
+        display.show(future)
+
+    def show_group(group: FutureGroup[Any]) -> None:
+        from .views.board import display
+
+        display.show(group)
+
+    formatter = shell.display_formatter.ipython_display_formatter
+    formatter.for_type(ScalerFuture, show)
+    formatter.for_type(FutureGroup, show_group)
+    formatter.for_type(GraphFutures, lambda futures: show_group(futures.group))

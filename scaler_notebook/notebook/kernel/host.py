@@ -1,0 +1,216 @@
+"""The kernel as a host: where the user's callbacks run, and how a cell waits."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any, Protocol
+
+from scaler_notebook.client.waiting import asyncio_wait, callback_thread
+from scaler_notebook.client.waiting.host import FutureLike
+from scaler_notebook.client.waiting.permission import no_waiting
+from scaler_notebook.client.waiting.signal import Signal
+
+from . import ipykernel_compat
+from .pump import Pump
+
+log = logging.getLogger(__name__)
+
+
+class Views(Protocol):
+    """What a kernel's host needs of the views."""
+
+    def widget(self, shown: Any, host: "KernelHost") -> Any:
+        """A widget that shows a future or a group."""
+
+    def offer_cancel(self, futures: Sequence[Any], host: "KernelHost") -> None:
+        """Show cards of futures whose tasks run on after the stop button, unless the cell shows them already."""
+
+
+class KernelHost:
+    """Implements :class:`scaler_notebook.client.waiting.host.Host` for an ipykernel.
+
+    Parameters
+    ----------
+    shell
+        The kernel's ``InteractiveShell``.
+    views
+        Where widgets and cards come from.
+    """
+
+    waits_at_exit = False
+    shows_results = True
+
+    def __init__(self, shell: Any, views: Views) -> None:
+        self.shell = shell
+        self._views = views
+        self.kernel = shell.kernel
+        self.our_comms: set[str] = set()
+        self.hears_since = math.inf  # when the main thread became free for messages (``time.monotonic``)
+        # A capture swaps the shell's publisher for its own; what we update later is no output of the captured code.
+        self.display_pub = shell.display_pub
+        self._posted: deque[Callable[[], object]] = deque()
+        self._at_end: list[tuple[FutureLike, Callable[[], object]]] = []  # to be called when those are done
+        self._pump: Pump | None = None
+        self._pump_tried = False
+        self._stopped = False
+        self._stop_to_come = False  # was the button pressed, and has the loop not cancelled the cell yet?
+        self._begin_to_pump()
+
+    # ------------------------------------------------------------------ waiting
+
+    def wait(self, signal: Signal, timeout: float | None) -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            return asyncio_wait.wait(signal, timeout)
+        self._begin_to_pump()
+        if self._pump is not None and self._loop_runs():
+            before, self.hears_since = self.hears_since, time.monotonic()
+            try:
+                ended = self._pump.wait(signal, timeout)
+            finally:
+                self.hears_since = before
+            if ended:
+                self._call_ended()
+            return ended
+        return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
+
+    def lending(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def is_cell(self, frame: FrameType) -> bool:
+        return ipykernel_compat.is_cell(frame)
+
+    def _begin_to_pump(self) -> None:
+        """Once, as soon as the loop runs: IPython's configuration may load extensions before that."""
+        if self._pump_tried or not self._loop_runs():
+            return
+        self._pump_tried = True
+        try:
+            shell = ipykernel_compat.MainShell(self.kernel)
+        except ipykernel_compat.UnknownKernel as error:
+            warnings.warn(
+                f"this kernel's internals are unknown to scaler_notebook ({error}): while a cell waits for a task, "
+                "buttons and on_update callbacks are handled only when the cell ends. Everything else works; "
+                "ipykernel 6.29 to 7.4 are known.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        else:
+            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted, lambda: self._stop_to_come)
+
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        loop: asyncio.AbstractEventLoop | None = getattr(getattr(self.kernel, "io_loop", None), "asyncio_loop", None)
+        return loop
+
+    def _loop_runs(self) -> bool:
+        loop = self._loop()
+        return loop is not None and loop.is_running()
+
+    # ------------------------------------------------------------------ the user's callbacks
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Run ``call`` in the kernel's event loop, or within our wait if a cell sits in one: whichever is first."""
+        loop = self._loop()
+        if loop is None:
+            callback_thread.post(call)
+            return
+        self._posted.append(call)
+        if self._pump is not None:
+            self._pump.wake()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the kernel is ending
+            loop.call_soon_threadsafe(self._run_posted)
+
+    def call_at_end(self, future: FutureLike, call: Callable[[], object]) -> None:
+        self._at_end.append((future, call))
+        future.add_done_callback(lambda _: self.post(self._call_ended))  # if nobody waits for it
+
+    def _call_ended(self) -> None:
+        """Make the calls of futures that are done; whoever waits for one hears of the end before its watchers do."""
+        for entry in [entry for entry in self._at_end if entry[0].done()]:
+            with contextlib.suppress(ValueError):  # a call has waited, and it was made meanwhile
+                self._at_end.remove(entry)
+                self._call(entry[1])
+
+    def _run_posted(self) -> None:
+        while self._posted:
+            try:
+                call = self._posted.popleft()
+            except IndexError:
+                return
+            self._call(call)
+
+    @staticmethod
+    def _call(call: Callable[[], object]) -> None:
+        try:
+            with no_waiting():
+                call()
+        except (Exception, asyncio.CancelledError):
+            log.exception("an on_update callback raised; the task is not affected")
+
+    # ------------------------------------------------------------------ views
+
+    def widget(self, shown: Any) -> Any:
+        return self._views.widget(shown, self)
+
+    def display_in(self, parent: dict[str, Any], data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Display a bundle in the cell of the message ``parent``, whichever cell runs by now; any thread."""
+        content = {"data": data, "metadata": metadata, "transient": {}}
+        publisher = self.display_pub
+        publisher.session.send(publisher.pub_socket, "display_data", content, parent=parent, ident=publisher.topic)
+
+    # ------------------------------------------------------------------ the stop button
+
+    def offer_cancel(self, futures: Sequence[Any]) -> None:
+        self._views.offer_cancel(futures, self)
+
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def cell_begins(self, info: object = None) -> None:
+        """See the stop button in an ``await`` cell too: ipykernel cancels the cell, and nothing says why."""
+        self._stopped = False
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self.hears_since = math.inf
+        self._call_ended()  # this cell may read the names that an earlier one gives
+        self._begin_to_pump()
+        before = signal.getsignal(signal.SIGINT)
+        if callable(before) and before is not signal.default_int_handler:
+
+            def pressed(number: int, frame: FrameType | None) -> None:
+                self._stopped = self._stop_to_come = True
+                before(number, frame)
+                # Behind what that has scheduled; and it wakes the loop, which ipykernel's handler lets sleep on.
+                self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._stop_has_come)
+
+            signal.signal(signal.SIGINT, pressed)  # ipykernel puts back what was there before the cell
+
+    def _stop_has_come(self) -> None:
+        self._stop_to_come = False
+
+    def cell_ends(self, result: object) -> None:
+        """What is cancelled between two cells is cancelled by the user's code."""
+        self._stopped = False
+        if threading.current_thread() is threading.main_thread():
+            self.hears_since = time.monotonic()
+
+
+_kernel_host: KernelHost | None = None
+
+
+def kernel_host() -> KernelHost | None:
+    """The host of this kernel; None outside a kernel."""
+    return _kernel_host
+
+
+def register(host: KernelHost) -> None:
+    """Make ``host`` what :func:`kernel_host` returns in this process."""
+    global _kernel_host
+    _kernel_host = host

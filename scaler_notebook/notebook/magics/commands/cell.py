@@ -1,0 +1,145 @@
+"""``%%scaler``: the rest of the cell as one task."""
+
+import argparse
+import copy
+import secrets
+from functools import partial
+from typing import Any
+
+from IPython.display import display
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.waiting.host import current_host
+from scaler_notebook.notebook.magics import session_executor
+from scaler_notebook.notebook.magics.cells.cell import Prepared, prepare
+from scaler_notebook.notebook.settings_store import settings
+from scaler_notebook.notebook.views.settle import settle
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.errors import TaskSerializationError
+from scaler_notebook.task.cell import Environment
+
+from .engine import amount
+from .parsing import HelpShown, MagicParser
+
+NOTES = """\
+The task gets the names that the code reads, by value: what it changes in them stays in the task. Its result is what it
+has assigned, by name: fut.result()["model"]; with --out it is put into the notebook when the task ends. The value of
+the last expression, figures and other displays, and what is printed, land in the card. Functions and classes that come
+back keep the global names that they had in the task."""
+
+
+def parser() -> MagicParser:
+    """Of the line after ``%%scaler``."""
+    found = MagicParser("%%scaler", "Run the rest of the cell as one task; a card shows how it goes.", NOTES)
+    add = found.add_argument
+    add("--in", dest="given", type=_names, default=(), metavar="A,B", help="names that travel too, unseen in the code")
+    add("--out", type=_names, default=(), metavar="A,B", help="names to put into the notebook; '*': all it assigns")
+    add("--name", help="what the card and the board show; otherwise the first line of code")
+    add("--wait", action="store_true", help="wait for the end; an exception of the task is raised here")
+    add("--timeout", type=float, metavar="S", help="cancel the task if it has not ended after so many seconds")
+    add("--retries", type=int, metavar="N", help="run it again so many times if it raises an exception")
+    add("--priority", type=int, metavar="N", help="higher ones start first; 0 otherwise")
+    add(
+        "--needs",
+        type=amount,
+        action="append",
+        metavar="NAME=N",
+        help="e.g. gpu=1, of what %%scaler start --capability gave",
+    )
+    add("--force-copy", action="store_true", help="send the values anew, even if the engine has equal ones")
+    add(
+        "--progress-after",
+        type=float,
+        metavar="S",
+        help="show a live card only if the task has not ended after so many seconds (%%scaler config progress_after)",
+    )
+    return found
+
+
+def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
+    """Submit a cell; gives its future, which is shown as a card.
+
+    Raises
+    ------
+    UsageError, SyntaxError, NameError, TaskSerializationError
+        Nothing was submitted; the message says why.
+    BaseException
+        With ``--wait``, what the task raises.
+    """
+    __tracebackhide__ = True
+    try:
+        options = _options(line)
+    except HelpShown:
+        return None
+    prepared = prepare(shell, f"%%scaler {line}".rstrip(), body, options.given, options.out)
+    for name, size in prepared.large:
+        print(f"{name} has {size / 1e9:.1f} GB: it is copied to where tasks read it; again only if it has changed")
+    future = _submit(prepared, options)
+    future.shows_result = False
+    patience = settings.progress_after if options.progress_after is None else options.progress_after
+    undisturbed = settle(future, patience)
+    try:
+        if not options.wait:
+            return future
+        display(future)
+        if not undisturbed:
+            raise KeyboardInterrupt  # it was meant for the whole wait
+        future.result()
+        return None
+    finally:
+        if options.out and future.done():
+            _put(shell, future)  # the next cell may read them, and runs before what is posted from here on
+        elif options.out:
+            current_host().call_at_end(future, partial(_put, shell, future))
+
+
+def _options(line: str) -> argparse.Namespace:
+    found = parser()
+    options = found.parse(line)
+    for name, least in (("timeout", 0.0), ("retries", 0), ("progress_after", 0.0)):
+        value = getattr(options, name)
+        if value is not None and not value >= least:
+            found.error(f"--{name.replace('_', '-')} is at least {least:g}, not {value:g}")
+    return options
+
+
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in found:
+        if name != "*" and not name.isidentifier():
+            raise argparse.ArgumentTypeError(f"{name!r} is no name; names are separated by commas")
+    return found
+
+
+def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any]:
+    __tracebackhide__ = True
+    environment = prepared.environment
+    if options.force_copy:
+        environment = environment.anew(copy.deepcopy, secrets.token_hex(8))
+    wanted: dict[str, Any] = {
+        "timeout": options.timeout,
+        "retries": options.retries,
+        "priority": options.priority,
+        "capabilities": dict(options.needs) if options.needs else None,
+    }
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    executor = session_executor.current()
+    title = options.name or prepared.title
+    try:
+        return executor.submit_verbose(environment, (prepared.source,), name=title, **wanted)
+    except TaskSerializationError:
+        for name, value in environment.values.items():
+            try:
+                payloads.dump(Environment({name: value}, environment.namespace))
+            except Exception as problem:
+                raise payloads.serialization_error(f"the variable {name!r}", value, problem) from None
+        raise
+
+
+def _put(shell: Any, future: ScalerFuture[Any]) -> None:
+    if future.cancelled() or future.exception(0) is not None:  # its own, or that of a result that cannot be loaded here
+        return
+    shell.push(dict(future.result(0)), interactive=True)
+
+
+CELL_OPTIONS = parser().options

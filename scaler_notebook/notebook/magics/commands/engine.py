@@ -1,0 +1,178 @@
+"""``start``, ``stop``, ``status``, ``connect`` and ``config``."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any, get_args
+
+from IPython.core.error import UsageError
+from IPython.display import display
+
+from scaler_notebook.client.executor import NotebookExecutor, latest
+from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
+from scaler_notebook.notebook.magics import session_executor, tables
+from scaler_notebook.notebook.settings_store import settings
+
+from .parsing import nearest
+
+
+def start_options(parser: argparse.ArgumentParser) -> None:
+    """Of ``start``."""
+    parser.add_argument(
+        "-n", "--workers", type=int, metavar="N", help="how many tasks run at the same time; the cores otherwise"
+    )
+
+    parser.add_argument(
+        "--capability",
+        type=amount,
+        action="append",
+        metavar="NAME=N",
+        help="what the engine's tasks share, e.g. gpu=2: for %%scaler --needs and capabilities= of a submit",
+    )
+
+
+def amount(text: str) -> tuple[str, int]:
+    """``gpu=2``; a name alone is one of it."""
+    name, _, number = text.partition("=")
+    if not name or not (number or "1").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
+    return name, int(number or 1)
+
+
+def start(shell: Any, options: argparse.Namespace) -> None:
+    """The engine, now."""
+    executor = latest()
+    wanted = options.workers is not None or options.capability
+    if executor is not None and executor.is_running:
+        if options.workers not in (None, executor.n_workers) or options.capability:
+            raise UsageError(f"the engine runs already, with {executor.n_workers} workers; %scaler stop ends it")
+    elif executor is None or wanted:
+        executor = session_executor.begin(options.workers, dict(options.capability or ()))
+    executor.start()
+    print(f"{_engine(executor)}; %scaler status says what it does")
+
+
+def stop_options(parser: argparse.ArgumentParser) -> None:
+    """Of ``stop``."""
+    parser.add_argument("--wait", action="store_true", help="let what is queued and running finish first")
+
+
+def stop(shell: Any, options: argparse.Namespace) -> None:
+    """Its end. The next task starts another engine."""
+    executor = latest()
+    if executor is None or not executor.is_running:
+        print("no engine runs")
+        return
+    unfinished = executor.unfinished()
+    if options.wait:
+        executor.shutdown()
+    else:
+        executor.disconnect()
+    cancelled = sum(future.cancelled() for future in unfinished)
+    stopped = "left" if executor.is_attached else "stopped"
+    tasks = "1 task was" if cancelled == 1 else f"{cancelled} tasks were"
+    print(f"{stopped}; {tasks} cancelled" if cancelled else stopped)
+
+
+def connect_options(parser: argparse.ArgumentParser) -> None:
+    """Of ``connect``."""
+    parser.add_argument(
+        "ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one"
+    )
+
+
+def connect(shell: Any, options: argparse.Namespace) -> None:
+    """An engine that runs already, for what is submitted from here on."""
+    try:
+        executor = session_executor.connect(_address(shell, options.ADDRESS))
+    except (ValueError, ConnectionError) as error:
+        raise UsageError(str(error)) from None
+    print(f"{_engine(executor)}; what is submitted from here on runs there")
+
+
+def _address(shell: Any, text: str) -> str:
+    """An address has a colon in it, and no name has."""
+    name, *attributes = text.split(".")
+    if not all(map(str.isidentifier, (name, *attributes))) or name not in shell.user_ns:
+        return text
+    value = shell.user_ns[name]
+    for attribute in attributes:
+        value = getattr(value, attribute)
+    return str(value)
+
+
+def status(shell: Any, options: argparse.Namespace) -> None:
+    """Processes, memory, queue, and what runs."""
+    executor = latest()
+    if executor is None or not executor.is_running:
+        print("no engine runs, and nothing is queued or running; the first task starts one, as does %scaler start")
+        return
+    found = executor.engine_status()
+    if found is None:
+        print(f"{_engine(executor)}, and does not answer: it is very busy, or stopped")
+        return
+    display(tables.bundle(*tables.status(_engine(executor), found)), raw=True)
+
+
+def _engine(executor: NotebookExecutor) -> str:
+    kind = f"an engine with {executor.n_workers} workers" if executor.n_workers else "a cluster"
+    return f"{kind} runs at {executor.address}"
+
+
+# ---------------------------------------------------------------------- settings
+
+CHOICES: dict[str, tuple[str, ...]] = dict.fromkeys((*vars(DEFAULTS), *vars(settings)), ())
+CHOICES["on_interrupt"] = get_args(OnInterrupt)
+SETTINGS_HELP = "\n".join(
+    [
+        "Settings:",
+        "  workers=N             of the engine that is started next",
+        "  grace=SECONDS         between the interrupt of a cancel and what follows",
+        "  on_interrupt=ask|cancel|leave",
+        "                        what becomes of the tasks when the stop button ends a wait for them",
+        "  progress_after=SECONDS",
+        "                        how long a %%scaler cell waits for its task before it shows a card",
+        "  output_lines=N        of a task's output in its card",
+    ]
+)
+
+
+def config_options(parser: argparse.ArgumentParser) -> None:
+    """Of ``config``."""
+    parser.add_argument("SETTING", nargs="*", metavar="NAME=VALUE", help="none: show them")
+
+
+def config(shell: Any, options: argparse.Namespace) -> None:
+    """For tasks from here on, of the session's executor and of those to come."""
+    executor = latest()
+    policies = [DEFAULTS] if executor is None else [DEFAULTS, executor.policy]
+    now = {**vars(policies[-1]), **vars(settings)}
+    changes = {}
+    for word in options.SETTING:
+        name, _, text = word.partition("=")
+        name = name.replace("-", "_")
+        if name not in now:
+            raise UsageError(
+                f"%scaler config has no setting {name!r}{nearest(name, now) or '.'} It has {', '.join(now)}"
+            )
+        if not text:
+            raise UsageError(f"%scaler config: give {name} a value: {name}={_shown(now[name])}")
+        changes[name] = _checked(name, text, now)
+    for name, value in changes.items():
+        for holder in (settings,) if name in vars(settings) else policies:
+            setattr(holder, name, value)
+    print(" ".join(f"{name}={_shown(value)}" for name, value in {**now, **changes}.items()))
+
+
+def _checked(name: str, text: str, now: dict[str, Any]) -> Any:
+    kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
+    try:
+        value = kinds.get(name, float)(text)
+        trial = type(settings)() if name in vars(settings) else Policy()
+        setattr(trial, name, value)
+    except ValueError as error:
+        raise UsageError(f"%scaler config {name}={text}: {error}") from None
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "cores" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,64 @@
+"""A task by what a person types: its id, the beginning of it, or the name of what was called."""
+
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.session_log import history
+
+from .parsing import nearest
+
+
+def records(word: str, unfinished: bool = False) -> list[history.Record]:
+    """The tasks that ``word`` means, in the order of submission.
+
+    Raises
+    ------
+    UsageError
+        There is none, or none that is unfinished; the message says which there are.
+    """
+    candidates = [record for record in history.session if not (unfinished and record.is_over)]
+    found = [record for record in candidates if record.task_id == word]
+    found = found or [record for record in candidates if word in (record.name, record.call)]
+    begun = [record for record in candidates if record.task_id.startswith(word)]
+    found = found or (begun if len(begun) == 1 else [])
+    if found:
+        return found
+    over = records(word) if unfinished and candidates != list(history.session) and _exists(word) else []
+    if over:
+        raise UsageError(f"{over[-1].task_id} has ended already: {over[-1].words}")
+    kind = "no unfinished task" if unfinished else "no task of this session is"
+    if not candidates:
+        raise UsageError(f"{kind} {word!r}: there is none")
+    known = [name for record in candidates for name in (record.task_id, record.name)]
+    some = ", ".join(f"{record.task_id} ({record.name})" for record in candidates[-5:])
+    hint = nearest(word, known) or "."
+    raise UsageError(f"{kind} {word!r}{hint} The last ones are {some}; %scaler history lists all")
+
+
+def record(word: str) -> history.Record:
+    """The one task that ``word`` means; of several with that name, the last."""
+    return records(word)[-1]
+
+
+def future(word: str) -> ScalerFuture[Any]:
+    """The future of the one task.
+
+    Raises
+    ------
+    UsageError
+        As above, or nobody holds it any more: its result is gone.
+    """
+    found = record(word)
+    alive = found.future()
+    if alive is None:
+        raise UsageError(
+            f"the result of {found.task_id} ({found.call}) is gone: nothing in this notebook holds its future any "
+            "more. Bind it: fut = %scaler submit …"
+        )
+    return alive
+
+
+def _exists(word: str) -> bool:
+    return any(word in (record.task_id, record.name, record.call) for record in history.session)

@@ -1,0 +1,34 @@
+"""``submit`` and ``map``."""
+
+import argparse
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.notebook.magics import session_executor
+
+from . import expressions
+
+
+def expression(parser: argparse.ArgumentParser) -> None:
+    """For the help alone: :func:`submit` gets the text."""
+    parser.add_argument("EXPRESSION", help="a call, or any other expression")
+
+
+def submit(shell: Any, text: str) -> ScalerFuture[Any]:
+    """Run an expression; its future."""
+    __tracebackhide__ = True
+    call = expressions.parsed(text, shell.user_ns)
+    return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, name=text)
+
+
+def call_of_map(parser: argparse.ArgumentParser) -> None:
+    """For the help alone."""
+    parser.add_argument("FUNCTION, ITERABLE, ...", help="what to call, and with what")
+
+
+def map_(shell: Any, text: str) -> FutureGroup[Any]:
+    """A call for each item; their futures."""
+    __tracebackhide__ = True
+    call = expressions.map_parts(text, shell.user_ns)
+    return session_executor.current().map_async(call.function, *call.args)

@@ -1,0 +1,101 @@
+"""What Tab offers after ``%scaler``: commands, options, ids and names of tasks, settings.
+
+A matcher among IPython's custom ones, which IPython 8 and 9 ask alike
+(https://ipython.readthedocs.io/en/stable/api/generated/IPython.core.completer.html).
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from IPython.core.completer import SimpleCompletion, context_matcher
+from IPython.core.getipython import get_ipython
+
+from scaler_notebook.client.session_log import history
+
+from .commands import COMMANDS, comments
+from .commands.cell import CELL_OPTIONS
+from .commands.engine import CHOICES
+
+LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?P<rest>[^\n]*)$")
+EXPRESSION = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+(?P<text>[^-].*)$")
+CELL = re.compile(r"^%%scaler\s(?P<rest>[^\n]*)$")
+
+
+def install(shell: Any) -> None:
+    """Offer completions in this shell; idempotent."""
+    if complete not in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.append(complete)
+
+
+def remove(shell: Any) -> None:
+    """The reverse."""
+    if complete in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.remove(complete)
+
+
+@context_matcher()  # type: ignore[untyped-decorator]
+def complete(context: Any) -> dict[str, Any]:
+    """IPython's protocol: completions for the word before the cursor, and whether others may add theirs."""
+    line = context.text_until_cursor.rpartition("\n")[2]
+    if (expression := EXPRESSION.search(line)) is not None:
+        fragment, offered = _python(expression["text"])
+        return _answer(fragment, offered)
+    word = re.search(r"[^\s=]*$", line)
+    fragment = word[0] if word is not None else ""
+    offered = [text for text in dict.fromkeys(_offered(line, fragment)) if text.startswith(fragment)]
+    return _answer(fragment, offered)
+
+
+def _answer(fragment: str, offered: list[str]) -> dict[str, Any]:
+    return {
+        "completions": [SimpleCompletion(text=text, type="magic") for text in offered],
+        "matched_fragment": fragment,
+        "suppress": bool(offered),
+        "ordered": True,
+    }
+
+
+def _python(expression: str) -> tuple[str, list[str]]:
+    """IPython would complete magics here; these are its own matches of the names that an expression may hold."""
+    word = re.search(r"[A-Za-z_][\w.]*$", expression)
+    shell = get_ipython()
+    if word is None or shell is None or comments.cut_from_expression(expression) != expression:
+        return "", []
+    text = word[0]
+    completer = shell.Completer
+    found = completer.attr_matches(text) if "." in text else completer.global_matches(text)
+    base = text.rpartition(".")[0]
+    return text, [base + match if match.startswith(".") else match for match in found]
+
+
+def _offered(line: str, fragment: str) -> Iterable[str]:
+    cell = CELL.search(line)
+    found = cell or LINE.search(line)
+    if found is None or comments.cut_from_words(found["rest"]) != found["rest"]:
+        return ()
+    if cell is not None:
+        return CELL_OPTIONS if fragment.startswith("-") else ()
+    name, space, rest = found["rest"].partition(" ")
+    if not space:
+        return COMMANDS
+    command = COMMANDS.get(name)
+    if command is None:
+        return ()
+    if fragment.startswith("-"):
+        return command.parser.options
+    match command.argument:
+        case "task":
+            return _tasks(unfinished=False)
+        case "unfinished task":
+            return _tasks(unfinished=True)
+        case "setting":
+            setting = re.search(r"(\w+)=[^\s=]*$", rest)
+            return CHOICES.get(setting[1], ()) if setting is not None else [f"{name}=" for name in CHOICES]
+    return ()
+
+
+def _tasks(unfinished: bool) -> list[str]:
+    records = [record for record in history.session if not (unfinished and record.is_over)]
+    names = [record.name for record in reversed(records) if not re.search(r"[\s=]", record.name)]
+    return [*names, *(record.task_id for record in reversed(records))]

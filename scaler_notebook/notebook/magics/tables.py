@@ -1,0 +1,113 @@
+"""Small tables for magics, as text and as static HTML. Pure functions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+import psutil
+
+from scaler_notebook.client.session_log.history import Record, session
+from scaler_notebook.notebook.views import static_html
+from scaler_notebook.protocol.messages import EngineStatus
+
+MAX_CALL = 60
+
+
+class Table(NamedTuple):
+    """Headings and rows; a heading that begins with ``>`` is of a column of figures."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def bundle(table: Table, notes: Sequence[str] = ()) -> dict[str, str]:
+    """For ``display(…, raw=True)``."""
+    return {"text/plain": text(table, notes), "text/html": html(table, notes)}
+
+
+def text(table: Table, notes: Sequence[str] = ()) -> str:
+    """Columns of characters."""
+    headings = [heading.lstrip(">") for heading in table.headings]
+    widths = [max(map(len, column)) for column in zip(headings, *table.rows, strict=True)]
+    right = [heading.startswith(">") for heading in table.headings]
+    lines = [
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in (headings, *table.rows)
+    ]
+    return "\n".join([*lines, *notes])
+
+
+def html(table: Table, notes: Sequence[str] = ()) -> str:
+    """A card with a table in it."""
+    right = ["right" if heading.startswith(">") else "left" for heading in table.headings]
+    style = "padding:1px 12px 1px 0;white-space:nowrap;text-align:"
+
+    def line(tag: str, cells: Sequence[str], more: str = "") -> str:
+        found = (
+            f'<{tag} style="{style}{side};{more}">{escape(cell)}</{tag}>'
+            for cell, side in zip(cells, right, strict=True)
+        )
+        return f"<tr>{''.join(found)}</tr>"
+
+    head = line("th", [heading.lstrip(">") for heading in table.headings], "font-weight:500;opacity:0.72")
+    body = "".join(line("td", row) for row in table.rows)
+    below = "".join(f'<div style="{static_html.MUTED}">{escape(note)}</div>' for note in notes)
+    return (
+        f'<div class="scaler-table" style="{static_html.CARD};overflow-x:auto">'
+        f'<table style="border-collapse:collapse;margin:0;font:inherit"><thead>{head}</thead>'
+        f"<tbody>{body}</tbody></table>{below}</div>"
+    )
+
+
+def history(records: Sequence[Record]) -> Table:
+    """The tasks of a session."""
+    return Table(
+        ["task", "call", "state", "submitted", ">time", ">output"],
+        [
+            [
+                record.task_id,
+                static_html.shortened(" ".join(static_html.plain(record.call).split()), MAX_CALL),
+                static_html.shortened(
+                    record.words if now.error is None else f"failed: {static_html.plain(now.error)}", MAX_CALL
+                ),
+                time.strftime("%H:%M:%S", time.localtime(record.submitted_at)),
+                static_html.duration(record.seconds, settled=record.is_over),
+                f"{len(now.output):,}" if now.output else "",
+            ]
+            for record in records
+            for now in [record.now()]
+        ],
+    )
+
+
+def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
+    """The processes of an engine, and notes about the rest."""
+    calls = {record.task_id: record for record in session}
+    rows, total = [], 0
+    for pid, task in zip(found.processes, found.tasks, strict=True):
+        memory = _memory(pid)
+        total += memory
+        record = calls.get(task)
+        shown = static_html.shortened(" ".join(static_html.plain(record.call).split()), MAX_CALL) if record else ""
+        seconds = static_html.duration(record.seconds, settled=False) if record else ""
+        rows.append([str(pid), f"{memory / 1e6:,.0f} MB" if memory else "", task or "idle", shown, seconds])
+    if not found.slots:  # a cluster, which tells its clients nothing but what becomes of their tasks
+        waiting = f"{found.queued} of this client's tasks are queued there, or on their way"
+        return Table([], []), [engine, f"{waiting}; what else the cluster does, Scaler's own tools show (scaler_top)"]
+    running = sum(map(bool, found.tasks))
+    notes = [
+        engine,
+        f"{running} running, {found.queued} queued; {max(0, len(found.processes) - found.slots)} of the "
+        f"{len(found.processes)} processes are spares; {total / 1e6:,.0f} MB in all (shared memory counted in each)",
+    ]
+    return Table(["process", ">memory", "task", "call", ">time"], rows), notes
+
+
+def _memory(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

@@ -1,0 +1,1 @@
+"""What a person sees of tasks: cards, boards, and their static forms."""

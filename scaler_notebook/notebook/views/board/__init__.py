@@ -1,0 +1,1 @@
+"""The board: one table of many tasks, live in the browser or as static HTML."""

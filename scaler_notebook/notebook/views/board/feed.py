@@ -1,0 +1,320 @@
+"""The live board of many futures: what its widget shows, and what its buttons do."""
+
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.notebook.kernel.host import KernelHost
+from scaler_notebook.notebook.views import preview, rows
+from scaler_notebook.notebook.views.card import feed
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
+from scaler_notebook.notebook.views.publisher import publisher
+from scaler_notebook.protocol.errors import EngineStartError
+
+from .table import CANCELLED, FAILED, BoardRow, TaskTable
+
+MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
+
+_HERE = Path(__file__).parent
+
+
+def _script() -> str:
+    """One module, for a front end loads each alone: the card's parts, for the open row, then the board's."""
+    parts = ("board_rows.js", "board_table.js", "board_timeline.js", "board_graph.js", "board_pane.js", "board.js")
+    return "\n".join(
+        [feed.SCRIPT[: feed.SCRIPT.rindex("export default")], *((_HERE / part).read_text("utf-8") for part in parts)]
+    )
+
+
+_SCRIPT = _script()
+_STYLE = feed.STYLE + (_HERE / "board.css").read_text("utf-8")
+
+
+class BoardWidget(ViewWidget):
+    """The widget of one board: rows reach it as messages."""
+
+    def __init__(self) -> None:
+        super().__init__(_SCRIPT, _STYLE)
+
+
+class BoardFeed(Feed):
+    """Keeps the views of one board current, and does what their buttons ask, until it is closed.
+
+    Rows go as columns, their strings by number: each is sent once, and again in a snapshot. Times are milliseconds
+    since ``epoch``.
+
+    Parameters
+    ----------
+    host
+        The kernel.
+    title
+        What a person reads.
+    table
+        What it shows; closed with the feed.
+    group
+        What it shows, if that is a group: what is retried takes its place there.
+    settled
+        Called on the publisher's thread when there is news and all tasks have ended.
+    met
+        Called when a front end says for the first time that it has the widget.
+    """
+
+    def __init__(
+        self,
+        host: KernelHost,
+        title: str,
+        table: TaskTable,
+        group: FutureGroup[Any] | None = None,
+        settled: Callable[[], None] = lambda: None,
+        met: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(host, BoardWidget())
+        self._title = title
+        self._table = table
+        self._group = None if group is None else weakref.ref(group)
+        self._edges = [] if group is None else list(map(list, group.edges))  # rows are in the order of the group
+        self.met = False  # has a front end the widget?
+        self._settled = settled
+        self._on_met = met
+        self._settled_version = table.version if table.settled else -1
+        self._epoch = 0.0
+        self._strings: dict[str, int] = {}
+        self._open: dict[int, Detail] = {}
+        self._answers = 0
+        self._answer: Content | None = None
+        self._retried: list[ScalerFuture[Any]] = []  # nobody else has those that take no place in a group
+        table.on_change = self._mark
+        self._mark()
+
+    def _mark(self) -> None:
+        publisher.mark(self)
+
+    def close(self) -> None:
+        self._table.close()
+        self.release()
+
+    def release(self) -> None:
+        """Close the widget, and leave the table to whoever wants it."""
+        for number in list(self._open):
+            self._close_row(number)
+        super().close()
+
+    # ------------------------------------------------------------------ what is sent
+
+    def publish(self) -> None:
+        """Take in what has changed, and send it if somebody looks."""
+        self._table.take_in()
+        super().publish()
+        if self._table.settled and self._table.version > self._settled_version:
+            self._settled_version = self._table.version
+            self._settled()
+
+    def snapshot(self) -> Content:
+        self._strings = {}
+        self._table.changed()
+        numbers = range(len(self._table))
+        if numbers and not self._epoch:
+            self._epoch = self._table.rows([0])[0].submitted
+        details = list(self._open.values())
+        about = {"whole": True, "title": self._title, "epoch": self._epoch, "edges": self._edges}
+        return {**self._content(numbers, details), **about}
+
+    def changes(self) -> Content | None:
+        numbers = self._table.changed()
+        details = [detail for detail in list(self._open.values()) if detail.due]
+        if not numbers and not details and self._answer is None:
+            return None
+        if not self._epoch:
+            return self.snapshot()  # the first rows of an empty board
+        return {**self._content(numbers, details), "numbers": numbers}
+
+    def _content(self, numbers: Sequence[int], details: list["Detail"]) -> Content:
+        known = len(self._strings)
+        changed = self._table.rows(numbers)
+        answer, self._answer = self._answer, None
+        columns = list(zip(*map(self._shortened, changed), strict=True))
+        return {
+            "type": "rows",
+            "strings": list(itertools.islice(self._strings, known, None)),
+            "columns": columns,
+            "progress": [
+                (number, *row.progress)
+                for number, row in zip(numbers, changed, strict=True)
+                if row.progress is not None and not row.over
+            ],
+            "details": [detail.content() for detail in details],
+            "answer": answer,
+        }
+
+    def _shortened(self, row: BoardRow) -> tuple[int | None, ...]:
+        """In the order of COLUMNS in board_rows.js."""
+        return (
+            self._number_of(row.call),
+            row.kind,
+            self._number_of(row.processor),
+            self._milliseconds(row.submitted),
+            self._milliseconds(row.started),
+            self._milliseconds(row.ended),
+            self._number_of(row.note),
+            row.refused | row.retried << 1,
+        )
+
+    def _number_of(self, text: str) -> int:
+        return self._strings.setdefault(text, len(self._strings))
+
+    def _milliseconds(self, at: float | None) -> int | None:
+        return None if at is None else round((at - self._epoch) * 1000)
+
+    # ------------------------------------------------------------------ what is asked
+
+    def act(self, content: Content) -> bool:
+        match content:
+            case {"type": "here"}:
+                if not self.met:
+                    self.met = True
+                    self._on_met()
+                return True
+            case {"type": "cancel", "rows": asked, "force": bool(force)}:
+                numbers = self._meant(asked, lambda row: not row.over)
+                if numbers is not None:
+                    self._cancel(numbers, force)
+                return numbers is not None
+            case {"type": "retry", "rows": asked}:
+                numbers = self._meant(asked, lambda row: row.kind == FAILED and not row.retried)
+                if numbers is not None:
+                    # Not here: an engine that has ended is started again.
+                    threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
+                return numbers is not None
+            case {"type": "open", "row": number} if self._is_row(number):
+                self._open_row(number)
+                return True
+            case {"type": "close", "row": number} if self._is_row(number):
+                self._close_row(number)
+                return True
+        return False
+
+    def _is_row(self, number: object) -> bool:
+        return type(number) is int and 0 <= number < len(self._table)
+
+    def _meant(self, asked: object, wanted: Callable[[BoardRow], bool]) -> list[int] | None:
+        """The rows that a message means: ``"all"`` that are wanted, or a list; None if it is no message of ours."""
+        if asked == "all":
+            self._table.take_in()
+            return self._table.where(wanted)
+        if isinstance(asked, list) and asked and all(map(self._is_row, asked)):
+            return list(dict.fromkeys(asked))
+        return None
+
+    def _cancel(self, numbers: list[int], force: bool) -> None:
+        futures = [future for number in numbers if (future := self._table.future(number)) is not None]
+        asked = sum(future.request_cancel_unfinished(force) for future in futures)
+        verb = "to be killed" if force else "asked to stop"
+        self._say(_tasks(asked, verb), len(numbers) - asked)
+
+    def _retry(self, numbers: list[int]) -> None:
+        group = self._group() if self._group is not None else None
+        again, problem = 0, None
+        rows = self._table.rows(numbers)
+        for number in [number for number, row in zip(numbers, rows, strict=True) if _can_be_retried(row)]:
+            future = self._table.future(number)
+            if future is None:
+                problem = "nothing holds the future of some any more"
+                continue
+            try:
+                (new,) = [future.retry()] if group is None else group.retry([future])
+            except (RuntimeError, EngineStartError) as error:
+                problem = str(error)
+                continue
+            again += 1
+            self._table.mark_retried(number)
+            self._table.add(new)
+            if group is None:
+                self._retried.append(new)
+        self._say("; ".join(filter(None, [_tasks(again, "submitted again"), problem])))
+
+    def _say(self, text: str, ended: int = 0) -> None:
+        """Answer a click: what is done about it, and that it came too late for some."""
+        if ended:
+            only = text.startswith("0 ")
+            late = f"{ended} had already ended"
+            text = late if only else f"{text}; {late}"
+        self._answers += 1
+        self._answer = {"number": self._answers, "text": text}
+        self._mark()
+
+    def _open_row(self, number: int) -> None:
+        future = self._table.future(number)
+        self._close_row(number)
+        while len(self._open) >= MAX_OPEN:
+            self._close_row(next(iter(self._open)))
+        self._open[number] = Detail(number, future, self._host, self._mark)
+        self._mark()
+
+    def _close_row(self, number: int) -> None:
+        detail = self._open.pop(number, None)
+        if detail is not None:
+            detail.close()
+
+
+class Detail:
+    """A row that is open: its output, its error, its result and its messages.
+
+    Parameters
+    ----------
+    number
+        Of the row.
+    future
+        What it shows; None if it is gone.
+    host
+        The kernel.
+    mark
+        Called when there is something to send.
+    """
+
+    def __init__(
+        self, number: int, future: ScalerFuture[Any] | None, host: KernelHost, mark: Callable[[], None]
+    ) -> None:
+        self.due = True  # is there something that was not sent?
+        self._number = number
+        self._future = future
+        self._mark = mark
+        if future is not None:
+            future.watch(self._changed)
+            self._changed(future)
+
+    def content(self) -> Content:
+        """All of it; on the publisher's thread."""
+        self.due = False  # first: what changes while we look is sent again
+        future = self._future
+        if future is None:
+            return {"number": self._number, "row": None, "trace": ""}
+        return {
+            "number": self._number,
+            "row": rows.row(future),
+            "trace": str(future.trace()),
+        }
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._future is not None:
+            self._future.unwatch(self._changed)
+
+    def _changed(self, _: TaskLifecycle) -> None:
+        if self._future is not None and self._future.done():
+            preview.ask(self._future)
+        self.due = True
+        self._mark()
+
+
+def _can_be_retried(row: BoardRow) -> bool:
+    return row.kind in (FAILED, CANCELLED) and not row.retried
+
+
+def _tasks(number: int, what: str) -> str:
+    return f"{number} {'task' if number == 1 else 'tasks'} {what}"

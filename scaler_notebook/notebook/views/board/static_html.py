@@ -1,0 +1,132 @@
+"""What a board says where no widget lives: the counts, and the rows that matter most, as plain text and as HTML.
+
+Pure functions of a table's rows; the HTML is made as that of :mod:`scaler_notebook.notebook.views.static_html`.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from scaler_notebook.notebook.views.static_html import (
+    CARD,
+    LINE,
+    MONO,
+    MUTED,
+    Look,
+    badge,
+    duration,
+    look,
+    plain,
+    shortened,
+)
+
+from .table import KINDS, BoardRow, Kind
+
+FIRST_ROWS = 8  # that a static form shows
+CALL_WIDTH = 40  # characters of a call in its text
+ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # of the counts
+INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
+
+LOOKS: Mapping[Kind, Look] = {
+    "queued": look("submitted", None),
+    "running": look("running", None),
+    "cancelling": look("cancelling", None),
+    "done": look("finished", "success"),
+    "failed": look("finished", "failed"),
+    "cancelled": look("cancelled", None),
+}
+
+
+def first(rows: Iterable[BoardRow]) -> list[BoardRow]:
+    """The rows that a static form shows: those of most interest, in their order."""
+    rank = [INTEREST.index(kind) for kind in KINDS]
+    return sorted(rows, key=lambda row: rank[row.kind])[:FIRST_ROWS]
+
+
+def words(counts: Mapping[Kind, int]) -> str:
+    """``128 done · 4 failed · 856 queued``."""
+    said = [f"{counts[kind]:,} {LOOKS[kind].word}" for kind in ORDER if counts.get(kind)]
+    return " · ".join(said).replace(",", "\u2009") or "no tasks yet"
+
+
+def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, now: float | None = None) -> str:
+    """The text/plain form: a line of counts, and one for each of the first rows."""
+    now = time.time() if now is None else now
+    shown = first(rows)
+    lines = [f"{title}: {words(counts)}"]
+    for row in shown:
+        facts = [
+            LOOKS[KINDS[row.kind]].word,
+            _elapsed(row, now),
+            shortened(_line(row.call), CALL_WIDTH),
+            _line(row.note),
+        ]
+        lines.append(shortened("  ".join(["", *filter(None, facts)])))
+    left = sum(counts.values()) - len(shown)
+    if left:
+        lines.append(f"  … {left:,} more".replace(",", "\u2009"))
+    return "\n".join(lines)
+
+
+def html(
+    title: str,
+    counts: Mapping[Kind, int],
+    rows: Iterable[BoardRow],
+    *,
+    remark: str | None = None,
+    now: float | None = None,
+) -> str:
+    """The text/html form: the board as it stands, without script; ``remark`` stands at its end."""
+    now = time.time() if now is None else now
+    shown = first(rows)
+    total = sum(counts.values())
+    parts = [
+        f'<div style="display:flex;flex-wrap:wrap;gap:2px 12px"><b style="font-weight:600">{escape(title)}</b> '
+        f'<span style="{MUTED}">{escape(words(counts))}</span></div>'
+    ]
+    if total:
+        parts.append(_bar(counts, total))
+    if shown:
+        parts.append(_table(shown, now))
+    remarks = [f"{total - len(shown):,} more".replace(",", "\u2009")] if total > len(shown) else []
+    if counts.keys() & {"queued", "running", "cancelling"}:
+        remarks.append(f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
+    remarks += [remark] if remark else []
+    if remarks:
+        parts.append(f'<div style="{MUTED};line-height:18px">{escape("; ".join(remarks))}</div>')
+    return f'<div class="scaler-board-static" style="{CARD}">' + "\n".join(parts) + "</div>"
+
+
+def _line(source: str) -> str:
+    return " ".join(plain(source).split())
+
+
+def _elapsed(row: BoardRow, now: float) -> str:
+    if row.started is None:
+        return ""
+    return duration((row.ended if row.over and row.ended else now) - row.started, settled=row.over)
+
+
+def _bar(counts: Mapping[Kind, int], total: int) -> str:
+    segments = (
+        f'<span title="{counts[kind]:,} {LOOKS[kind].word}" style="width:{counts[kind] / total:.3%};'
+        f'background:{LOOKS[kind].hue}"></span>'
+        for kind in ORDER
+        if counts.get(kind)
+    )
+    style = "display:flex;gap:1px;height:6px;margin:4px 0;border-radius:3px;overflow:hidden"
+    return f'<div style="{style}">{"".join(segments)}</div>'
+
+
+def _table(rows: Iterable[BoardRow], now: float) -> str:
+    cell = f"padding:1px 8px 1px 0;text-align:left;border:0;border-top:1px solid {LINE};background:none"
+    code = f"{cell};font:12px/20px {MONO};overflow-wrap:anywhere"
+    lines = "".join(
+        f'<tr style="background:none"><td style="{cell}">'
+        f"{badge(LOOKS[KINDS[row.kind]], LOOKS[KINDS[row.kind]].word)}</td>"
+        f'<td style="{code}">{escape(plain(row.call))}</td>'
+        f'<td style="{cell};{MUTED};white-space:nowrap">{_elapsed(row, now)}</td>'
+        f'<td style="{cell};{MUTED}">{escape(plain(row.note))}</td></tr>'
+        for row in rows
+    )
+    return f'<table style="width:100%;margin:0;border-collapse:collapse;border:0;font:inherit">{lines}</table>'

@@ -1,0 +1,216 @@
+"""Many futures as a board sees them: a table of short rows that knows what has changed."""
+
+import threading
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.session_log import live_futures
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.notebook.views.rows import with_origin
+from scaler_notebook.protocol.states import TaskState
+
+Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
+
+KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", "cancelled")
+ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled")))
+FAILED = KINDS.index("failed")
+CANCELLED = KINDS.index("cancelled")
+NOTE_TEXT = 160  # characters
+
+_KIND_OF_STATE = {
+    TaskState.SUBMITTED: KINDS.index("queued"),
+    TaskState.RUNNING: KINDS.index("running"),
+    TaskState.CANCELLING: KINDS.index("cancelling"),
+    TaskState.FINISHED: KINDS.index("done"),
+    TaskState.CANCELLED: CANCELLED,
+}
+
+
+class BoardRow(NamedTuple):
+    """One task; times are Unix seconds of the kernel's clock."""
+
+    call: str
+    kind: int  # of KINDS
+    processor: str
+    submitted: float
+    started: float | None
+    ended: float | None
+    note: str  # why it was cancelled, or its exception
+    refused: bool
+    progress: tuple[float, float | None, str] | None = None  # done, total if it is known, and a remark
+    retried: bool = False  # somebody has submitted it again, from a board
+
+    @property
+    def over(self) -> bool:
+        """Has it ended?"""
+        return self.kind in ENDED
+
+
+def read(future: ScalerFuture[Any]) -> BoardRow:
+    """A future's row; runs none of the user's code, blocks never."""
+    kind, note = _KIND_OF_STATE[future.state], ""
+    if future.failed:
+        kind, failure = FAILED, future.failure
+        note = failure.headline[: 2 * NOTE_TEXT] if failure is not None else ""
+        note = " ".join(with_origin(future, note).split())[:NOTE_TEXT]
+    elif future.cancel_reason is not None:
+        note = with_origin(future, future.cancel_reason.value)[:NOTE_TEXT]
+    progress = future.progress
+    return BoardRow(
+        future.call,
+        kind,
+        future.processor,
+        future.submitted_at,
+        future.started_at,
+        future.ended_at,
+        note,
+        future.refused,
+        None if progress is None else (progress.done, progress.total if progress.total >= 0 else None, progress.note),
+    )
+
+
+class TaskTable:
+    """Rows in the order in which their futures came; a row's number is its place, for ever.
+
+    It holds no future that has ended: what a row says stays when its future is gone. Changes are only noted where
+    they happen; whoever looks takes them in, on any thread.
+
+    Parameters
+    ----------
+    futures
+        What it begins with.
+
+    Attributes
+    ----------
+    on_change
+        Called when there is something to take in, on any thread; must not block.
+    """
+
+    def __init__(self, futures: Iterable[ScalerFuture[Any]]) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self._new: deque[ScalerFuture[Any]] = deque(futures)
+        self._dirty: dict[str, ScalerFuture[Any]] = {}
+        self._mutex = threading.Lock()  # of all below
+        self._numbers: dict[str, int] = {}
+        self._futures: list[weakref.ref[ScalerFuture[Any]]] = []
+        self._rows: list[BoardRow] = []
+        self._changed_rows: set[int] = set()
+        self._version = 0
+        self._counts: Counter[int] = Counter()
+        self.take_in()
+
+    def add(self, future: ScalerFuture[Any]) -> None:
+        """One more; any thread. One that is there already stays where it is."""
+        self._new.append(future)
+        self.on_change()
+
+    def _changed(self, future: TaskLifecycle) -> None:
+        assert isinstance(future, ScalerFuture)
+        self._dirty[future.task_id] = future
+        self.on_change()
+
+    def take_in(self) -> None:
+        """Read what has changed."""
+        with self._mutex:
+            for _ in range(len(self._new)):
+                self._append(self._new.popleft())
+            for _ in range(len(self._dirty)):
+                task_id, future = self._dirty.popitem()
+                number = self._numbers[task_id]
+                self._put(number, read(future)._replace(retried=self._rows[number].retried))
+
+    def _append(self, future: ScalerFuture[Any]) -> None:
+        if future.task_id in self._numbers:
+            return
+        number = self._numbers[future.task_id] = len(self._rows)
+        future.watch(self._changed)  # first: what changes from here on is noted
+        row = read(future)
+        self._futures.append(weakref.ref(future))
+        self._rows.append(row)
+        self._counts[row.kind] += 1
+        self._note(number)
+
+    def _put(self, number: int, row: BoardRow) -> None:
+        before = self._rows[number]
+        if row != before:
+            self._rows[number] = row
+            self._counts[before.kind] -= 1
+            self._counts[row.kind] += 1
+            self._note(number)
+
+    def _note(self, number: int) -> None:
+        self._changed_rows.add(number)
+        self._version += 1
+
+    def mark_retried(self, number: int) -> None:
+        """What failed there was submitted again."""
+        with self._mutex:
+            self._put(number, self._rows[number]._replace(retried=True))
+        self.on_change()
+
+    def changed(self) -> list[int]:
+        """The numbers of the rows that differ from what they were at the last call, in order."""
+        with self._mutex:
+            changed, self._changed_rows = self._changed_rows, set()
+        return sorted(changed)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        with self._mutex:
+            for reference in self._futures:
+                future = reference()
+                if future is not None:
+                    future.unwatch(self._changed)
+            self._new.clear()
+            self._dirty.clear()
+
+    # ------------------------------------------------------------------ what was taken in
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self, numbers: Iterable[int]) -> list[BoardRow]:
+        """The rows of these numbers."""
+        rows = self._rows
+        return [rows[number] for number in numbers]
+
+    def future(self, number: int) -> ScalerFuture[Any] | None:
+        """The future of a row, if anybody still holds it."""
+        return self._futures[number]()
+
+    def counts(self) -> dict[Kind, int]:
+        """How many there are of each kind, in the order of KINDS, without those of which there is none."""
+        return {kind: self._counts[i] for i, kind in enumerate(KINDS) if self._counts[i]}
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._version
+
+    @property
+    def settled(self) -> bool:
+        """Have all of them ended?"""
+        return sum(self._counts[kind] for kind in ENDED) == len(self._rows)
+
+    def where(self, wanted: Callable[[BoardRow], bool]) -> list[int]:
+        """The numbers of the rows for which ``wanted(row)`` is true."""
+        with self._mutex:
+            return [number for number, row in enumerate(self._rows) if wanted(row)]
+
+
+class SessionTable(TaskTable):
+    """Every future of this process that is alive, and every later one."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        live_futures.listen(self)  # first: one that comes now comes twice
+        self._new.extend(live_futures.living())
+        self.take_in()
+
+    def close(self) -> None:
+        """As for any table; and later futures are not added."""
+        live_futures.unlisten(self)
+        super().close()

@@ -1,0 +1,1 @@
+"""The card: one task, live in the browser or as static HTML."""

@@ -1,0 +1,154 @@
+"""The live card of one future: what its widget shows, and what its buttons do."""
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.notebook.kernel.host import KernelHost
+from scaler_notebook.notebook.views import preview, rows
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
+from scaler_notebook.notebook.views.publisher import publisher
+from scaler_notebook.protocol.errors import EngineStartError
+
+TOO_LATE = "It had already ended when the click arrived; how it ended stands."
+GONE = "Nothing holds this future any more: it cannot be submitted again."
+PREVIEW_PATIENCE = 2.0  # seconds for the preview of what was submitted again by a card that is retired
+
+SCRIPT = Path(__file__).with_name("card.js").read_text("utf-8")
+STYLE = Path(__file__).with_name("card.css").read_text("utf-8")
+
+
+class CardWidget(ViewWidget):
+    """The widget of one card."""
+
+    def __init__(self) -> None:
+        super().__init__(SCRIPT, STYLE)
+
+
+class CardFeed(Feed):
+    """Keeps the views of one card current until its future has ended, and answers clicks until it is closed.
+
+    A click on Retry submits the call again, and the card shows the new future from there on.
+
+    Parameters
+    ----------
+    future
+        What it shows.
+    host
+        The kernel.
+    noted
+        Called when there is a new note.
+    earlier
+        What an earlier run of the same cell has left running.
+    """
+
+    def __init__(
+        self,
+        future: ScalerFuture[Any],
+        host: KernelHost,
+        noted: Callable[[], None] = lambda: None,
+        earlier: Sequence[ScalerFuture[Any]] = (),
+    ) -> None:
+        super().__init__(host, CardWidget())
+        self._noted = noted
+        self._earlier = earlier
+        self.note: str | None = None  # a remark for the person who looks
+        self._shows: ScalerFuture[Any] | None = future
+        self._shown = weakref.ref(future)  # also when the card keeps it alive no more
+        self._retrying = False
+        self._last: Content = {}
+        self._rich: str | None = None  # that the views have
+        for watched in (future, *earlier):
+            watched.watch(self._changed)
+        self._changed(future)
+
+    def snapshot(self) -> Content:
+        if self._shows is None:
+            return {**self._last, "note": self.note, "retry": self._can_be_retried()}
+        row = rows.row(self._shows)
+        running = [left for left in self._earlier if not left.done()]
+        earlier = {"running": len(running), "refused": any(left.refused for left in running)}
+        return {"type": "row", "row": row, "note": self.note, "earlier": earlier, "retry": self._can_be_retried()}
+
+    def changes(self) -> Content:
+        content = self.snapshot()
+        row = content["row"]
+        if row["rich"] is not None and row["rich"] == self._rich:
+            content["row"] = {name: value for name, value in row.items() if name != "rich"}  # figures may be large
+        self._rich = row["rich"]
+        return content
+
+    def act(self, content: Content) -> bool:
+        match content:
+            case {"type": "cancel", "force": bool(force)}:
+                if self._shows is None or not self._shows.request_cancel_unfinished(force):
+                    self.note = TOO_LATE
+                    publisher.mark(self)
+                    self._noted()
+                return True
+            case {"type": "retry"}:
+                if not self._retrying:
+                    self._retrying = True
+                    # Not here: an engine that has ended is started again.
+                    threading.Thread(target=self._retry, name="scaler_notebook retry").start()
+                return True
+            case {"type": "cancel_earlier", "force": bool(force)}:
+                for future in self._earlier:
+                    future.request_cancel_unfinished(force)
+                return True
+        return False
+
+    def retire(self) -> None:
+        """What is still shown keeps no future alive, and so no result."""
+        if self._shows is not None and not self._shows.done():
+            return  # submitted again
+        self._last = self.snapshot()
+        self._let_go()
+        super().retire()
+
+    def close(self) -> None:
+        self._let_go()
+        super().close()
+
+    def _can_be_retried(self) -> bool:
+        future = self._shown()
+        return future is not None and (future.failed or future.cancelled())
+
+    def _retry(self) -> None:
+        future = self._shown()
+        try:
+            if future is None:
+                self.note = GONE
+            elif self._can_be_retried():
+                self._show(future.retry())
+        except (RuntimeError, EngineStartError) as error:
+            self.note = str(error)
+        finally:
+            self._retrying = False
+            publisher.mark(self)
+
+    def _show(self, future: ScalerFuture[Any]) -> None:
+        if self._shows is not None:
+            self._shows.unwatch(self._changed)
+        self._shown, self._shows = weakref.ref(future), future
+        self.note = f"submitted again as task {future.task_id}"
+        future.watch(self._changed)
+        self._changed(future)
+
+    def _let_go(self) -> None:
+        shows, earlier = self._shows, self._earlier
+        for watched in (*((shows,) if shows is not None else ()), *earlier):
+            watched.unwatch(self._changed)
+        self._shows, self._earlier, self._noted = None, (), lambda: None
+
+    def _changed(self, future: TaskLifecycle) -> None:
+        shows = self._shows
+        if shows is not None and shows.done():
+            preview.ask(shows)
+            if self._retired:
+                publisher.call_later(PREVIEW_PATIENCE, self.retire)
+        publisher.mark(self)

@@ -1,0 +1,83 @@
+"""What a task displays, as HTML and as text for its card."""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from scaler_notebook.client.submission.call_text import for_browsers
+from scaler_notebook.client.task_state.output import Display, Piece
+
+from . import static_html
+
+IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
+MAX_TEXT = 16_000  # characters of text between two displays
+
+
+def sendable(value: Any) -> Any:
+    """A message's content without lone surrogates, which no message of a kernel can carry."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return for_browsers(value)
+        return value
+    if isinstance(value, Mapping):
+        return {sendable(key): sendable(each) for key, each in value.items()}
+    return [sendable(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def is_native(display: Display) -> bool:
+    """Can the front end alone show it: by a renderer of its own (plotly's, Vega's), or by running a script?"""
+    renderer = any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
+    return renderer or "<script" in _text(display.bundle.get("text/html", ""))
+
+
+def html(pieces: Iterable[Piece]) -> str:
+    """Text and displays in their order; what the front end itself is to render is left out."""
+    parts = []
+    for piece in pieces:
+        if not isinstance(piece, Display):
+            text = piece[1][-MAX_TEXT:]
+            if text.strip():
+                parts.append(static_html.terminal_block(text))
+        elif not is_native(piece):
+            parts.append(f'<div style="overflow:auto;max-height:600px">{_one(piece)}</div>')
+    return "\n".join(parts)
+
+
+def has_form(display: Display) -> bool:
+    """Has it a form beside its text that :func:`html` shows?"""
+    return not is_native(display) and any(mime in display.bundle for mime in ("text/html", *IMAGES))
+
+
+def text(display: Display) -> str:
+    """Its plain form."""
+    return _text(display.bundle.get("text/plain", "")) or "[a display]"
+
+
+def _one(display: Display) -> str:
+    bundle = display.bundle
+    if "text/html" in bundle:
+        return _text(bundle["text/html"])
+    for mime in IMAGES:
+        if mime in bundle:
+            return _image(mime, _text(bundle[mime]), display.metadata.get(mime), _text(bundle.get("text/plain", "")))
+    return static_html.terminal_block(_text(bundle.get("text/plain", "")) or "[a display without a form for this card]")
+
+
+def _image(mime: str, data: str, metadata: Any, words: str) -> str:
+    if mime == "image/svg+xml":
+        data = base64.b64encode(data.encode(errors="replace")).decode()
+    data = re.sub(r"\s", "", data)
+    size = ""
+    if isinstance(metadata, Mapping):
+        sizes = [(key, metadata.get(key)) for key in ("width", "height")]
+        size = "".join(f' {key}="{value}"' for key, value in sizes if isinstance(value, int | float))
+    return f'<img alt="{escape(words)}" style="max-width:100%"{size} src="data:{mime};base64,{escape(data)}">'
+
+
+def _text(data: Any) -> str:
+    """A notebook's file may have lines in a list."""
+    return "".join(map(str, data)) if isinstance(data, list) else str(data)

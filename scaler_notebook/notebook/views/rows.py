@@ -1,0 +1,123 @@
+"""A future as its views see it."""
+
+import linecache
+import sys
+import sysconfig
+from collections.abc import Sequence
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.task_state.output import Display, Piece
+from scaler_notebook.notebook.settings_store import settings
+from scaler_notebook.protocol.failures import Frame
+from scaler_notebook.protocol.messages import PreviewKind, TaskResultType
+from scaler_notebook.protocol.states import TaskState
+
+from . import mime
+from .static_html import Row, look
+
+OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
+
+
+def row(future: ScalerFuture[Any]) -> Row:
+    """Read a future; runs none of the user's code, blocks never."""
+    state = future.state
+    reason, failure = future.cancel_reason, future.failure
+    outcome = None
+    if state is TaskState.FINISHED:
+        outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
+    output, truncated = future.last_output(OUTPUT_TAIL)
+    result, rich, about = _result(future) if outcome is TaskResultType.SUCCESS else (None, None, None)
+    displays = future.displays if future.displayed else ()
+    if displays:
+        output, pieces = _apart(future.outputs())
+        texts = [mime.text(display) for display in displays if not mime.is_native(display)]
+        result = "\n".join([*texts, *([result] if result is not None else [])]) or None
+        rich = mime.html(pieces) + (rich or "") or None
+    lines = output.splitlines(keepends=True)
+    shown: Row = {
+        "task_id": future.task_id,
+        "call": future.call,
+        "state": state.value,
+        "word": "",
+        "outcome": None if outcome is None else ("failed" if outcome is TaskResultType.FAILED else "success"),
+        "reason": with_origin(future, reason.value) if reason is not None else None,
+        "refused": future.refused,
+        "submitted_at": future.submitted_at,
+        "started_at": future.started_at,
+        "ended_at": future.ended_at,
+        "output": "".join(lines[-settings.output_lines :]),
+        "output_truncated": truncated or len(lines) > settings.output_lines,
+        "error": with_origin(future, failure.headline) if failure is not None else None,
+        "origin": origin(failure.frames) if failure is not None else None,
+        "traceback": failure.traceback if failure is not None else None,
+        "result": result,
+        "rich": rich,
+        "about": about,
+        "progress": None,
+    }
+    progress = future.progress
+    if progress is not None:
+        total = progress.total if progress.total >= 0 else None
+        shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
+    shown["word"] = look(shown["state"], shown["outcome"]).word
+    if future.tries > 1:
+        shown["word"] += f", try {future.tries}"
+    return shown
+
+
+def _result(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
+    """As text, as HTML, and what it is: type, shape, size."""
+    summary, preview = future.summary, future.preview
+    if not future.shows_result or not summary.text:
+        return None, None, None
+    if summary.preview is PreviewKind.NONE:
+        return summary.text, None, None
+    about = f"{summary.text} · {in_bytes(future.bytes_received)}"
+    if preview is None:
+        return None, None, about
+    rich = mime.html([preview]) if mime.has_form(preview) else None
+    return mime.text(preview), rich, about
+
+
+def in_bytes(size: int) -> str:
+    """A size for people: ``24.0 MB``."""
+    if size < 1000:
+        return f"{size} bytes"
+    for unit in ("kB", "MB"):
+        size_in, size = size / 1000, size // 1000
+        if size_in < 999.95:
+            return f"{size_in:.1f} {unit}"
+    return f"{size / 1000:.1f} GB"
+
+
+def with_origin(future: ScalerFuture[Any], words: str) -> str:
+    """How it ended, and which other task's end that was, if it was one's that it needed."""
+    return f"{words} · from {future.origin_name}" if future.origin else words
+
+
+def _apart(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
+    """The text before the first display, and what follows, in order."""
+    first = next(i for i, piece in enumerate(pieces) if isinstance(piece, Display))
+    before = "".join(piece[1] for piece in pieces[:first] if not isinstance(piece, Display))
+    return before[-OUTPUT_TAIL:], list(pieces[first:])
+
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def origin(frames: Sequence[Frame]) -> str | None:
+    """The innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``."""
+    own = [frame for frame in frames if not frame[0].startswith((*_LIBRARIES, "<frozen"))]
+    if not own:
+        return None
+    file, number, function = own[-1]
+    source = linecache.getline(file, number).strip()
+    return f"{_place(file)}, line {number}, in {function}{f': {source}' if source else ''}"
+
+
+def _place(file: str) -> str:
+    ipython = sys.modules.get("IPython")
+    shell: Any = ipython.get_ipython() if ipython is not None else None
+    cell = shell.compile.format_code_name(file) if hasattr(shell, "compile") else None
+    return str(cell[1]) if cell else file

@@ -1,0 +1,22 @@
+"""``widget()`` of a future and of a group: the views without a display of their own."""
+
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+
+from .kernel.host import KernelHost
+from .views.board import display
+from .views.board.feed import BoardFeed
+from .views.board.table import TaskTable
+from .views.card.feed import CardFeed
+from .views.feed import ViewWidget
+
+
+def of(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> ViewWidget:
+    """The widget of a feed that lives until the widget is closed."""
+    if isinstance(shown, FutureGroup):
+        return BoardFeed(host, display.title_of(shown), TaskTable(shown), shown).widget
+    assert isinstance(shown, ScalerFuture)
+    return CardFeed(shown, host).widget

@@ -1,0 +1,1 @@
+"""How values are pickled: what the standard pickler cannot take apart, and what arrives."""

@@ -1,0 +1,138 @@
+"""The pickler for what the standard one cannot pickle: cloudpickle's, and what of a call has to survive the way."""
+
+import io
+import linecache
+import pickle
+import sys
+from collections.abc import Callable
+from types import BuiltinFunctionType, CodeType, FunctionType
+from typing import IO, Any
+
+import cloudpickle
+
+from scaler_notebook.protocol import tracebacks
+
+from . import arrival, class_ids, exception_parts, reducers
+
+PROTOCOL = 5
+
+# The parameters of ``CodeType``, in their order: attributes of code objects, without the ``co_``.
+_POSITION = "qualname firstlineno linetable exceptiontable" if sys.version_info >= (3, 11) else "firstlineno linetable"
+_PARAMETERS = tuple(
+    f"co_{name}"
+    for name in (
+        "argcount posonlyargcount kwonlyargcount nlocals stacksize flags code consts names varnames filename name "
+        f"{_POSITION} freevars cellvars"
+    ).split()
+)
+
+
+MOST_SOURCE = 100_000  # characters; the functions of a longer cell travel without their lines
+
+_COMMON = frozenset({FunctionType, BuiltinFunctionType, type})  # of many there are, and nobody has an own way for them
+
+more_reducers: list[Callable[[Any], Any]] = []  # each gives NotImplemented, or what ``__reduce__`` would
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """cloudpickle's pickler, but code keeps the names of its files, and exceptions need no ``__init__`` that fits.
+
+    cloudpickle 3.1.3 and newer write ``<dynamic-code>`` for these names, so that equal functions of several files
+    pickle alike. Tracebacks, warnings, debuggers and ``inspect.getsource`` find the user's lines by them.
+    """
+
+    def __init__(self, file: IO[bytes], protocol: int, buffer_callback: Any = None) -> None:
+        super().__init__(file, protocol, buffer_callback=buffer_callback)
+        self._sources: dict[str, str] = {}  # by file: one text each, which a pickle then holds once
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce code and exceptions to what they were made of, functions and classes to what they become in a task.
+
+        cloudpickle says what functions and classes are made of; :mod:`.arrival` makes them.
+        """
+        kind = type(obj)
+        if kind is CodeType:
+            parameters = tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
+            source = self._source(obj.co_filename)
+            return (make_code, (source, parameters)) if source else (CodeType, parameters)
+        if kind not in _COMMON:
+            if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
+                return exception_parts.reduced(obj, exception_parts.Everything())
+            for reduce in more_reducers:
+                if (own := reduce(obj)) is not NotImplemented:
+                    return own
+        reduced = reducers.reduce(obj)
+        by_cloudpickle = reduced is NotImplemented
+        if by_cloudpickle:
+            reduced = super().reducer_override(obj)
+        if not isinstance(reduced, tuple) or len(reduced) != 6:
+            return reduced
+        maker, arguments, state, _, _, setter = reduced
+        found = arrival.home_of(obj)
+        home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
+        if isinstance(obj, type) and by_cloudpickle:
+            arrival.is_here(obj)
+            made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
+            return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
+        if home is not None:
+            return arrival.make, (home, maker, arguments), state, None, None, setter
+        return reduced
+
+    def _source(self, file: str) -> str:
+        """The text of a file that is none, such as a cell of a notebook; empty for any other."""
+        found = self._sources.get(file)
+        if found is None:
+            entry = linecache.cache.get(file, ())
+            lines = entry[2] if len(entry) == 4 and entry[1] is None else []  # without a time: it is no file
+            found = self._sources[file] = "".join(lines) if sum(map(len, lines)) <= MOST_SOURCE else ""
+        return found
+
+    def _function_getnewargs(self, func: Any) -> Any:
+        """What a function that travels by value is made of; those of a module share its namespace where they arrive."""
+        names = func.__globals__
+        if id(names) not in self.globals_ref:
+            module = names.get("__name__")
+            if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
+                self.globals_ref[id(names)] = arrival.Namespace(_unshared(module))
+        return super()._function_getnewargs(func)
+
+
+def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:
+    """A code object whose lines ``inspect.getsource``, warnings and debuggers find here, too."""
+    code = CodeType(*parameters)
+    if code.co_filename not in linecache.cache:
+        tracebacks.give_source(code.co_filename, source)
+    return code
+
+
+def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+    """Pickle a value: what the notebook defined by value, what modules define by reference.
+
+    Parameters
+    ----------
+    value
+        Any Python object.
+    buffer_callback
+        As in ``pickle.dumps``: called with each buffer that can travel out of band; a false result takes it out.
+
+    Raises
+    ------
+    Exception
+        Whatever the value's own pickling raises.
+    """
+    with io.BytesIO() as file:
+        Pickler(file, PROTOCOL, buffer_callback=buffer_callback).dump(value)
+        return file.getvalue()
+
+
+def _unshared(part: Any) -> Any:
+    """A copy of a text or a tuple that is equal to the original but another object; anything else as it is.
+
+    A pickle refers to an object that comes again in it. Which equal texts are one object depends on where they came
+    from, and a function has to give the same bytes each time, for it travels once for each content.
+    """
+    if isinstance(part, str):
+        return "".join(part) if len(part) > 1 else part
+    if isinstance(part, tuple):
+        return (*part,)
+    return part

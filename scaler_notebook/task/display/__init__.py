@@ -1,0 +1,1 @@
+"""What a task shows: displays, its IPython shell, and previews of its result."""

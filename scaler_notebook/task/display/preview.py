@@ -1,0 +1,192 @@
+"""A result as a person looks at it, made in a process that runs tasks: its text, its HTML, its picture.
+
+Making one may run the user's code (a ``repr``), which may be slow, fail, or never end. So it is made after the value
+has been sent, never in the kernel, and within :data:`SECONDS`; what was made by then is what there is.
+"""
+
+import contextlib
+import io
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from . import displays
+from .display_publisher import as_json, publish
+from .summary import known
+
+SECONDS = 0.5
+MAX_TEXT = 2_000  # characters
+MAX_RICH = 1_000_000  # characters of one form of it, an image's base64 included
+MAX_PIXELS = 800  # of a picture, in either direction
+SEVERAL = "*/*"  # forms of several MIME types at once
+SHARE = 0.1  # of its time that a process spends on previews at most
+ALLOWANCE = 0.5  # seconds of them that it may spend before that counts
+
+
+class _TimeIsOver(BaseException):
+    """Raised in the user's code, which should not take it for an error of its own."""
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise :class:`_TimeIsOver` within it after so many seconds, and again; on a main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_over = False
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        if not is_over:
+            raise _TimeIsOver
+
+    before = signal.signal(signal.SIGALRM, ring)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        is_over = True  # one store: what rings from here on is nobody's
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)  # None: some library's in C
+
+
+class Forms:
+    """The forms of one value, by MIME type, as far as they were made."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self.bundle: dict[str, Any] = {}
+
+    def make(self, makers: "Mapping[str, Callable[[Any], Any]]") -> dict[str, Any]:
+        """Make one after the other; what fails, or is too large, is left out, and what is too slow ends it.
+
+        Of the text something is left in each case. A maker under :data:`SEVERAL` gives forms by MIME type.
+        """
+        try:
+            with limited(SECONDS):
+                for mime, maker in makers.items():
+                    self._add(mime, maker)
+        except _TimeIsOver:
+            self.bundle.setdefault("text/plain", f"<its repr took more than {SECONDS} s>")
+        return self.bundle
+
+    def _add(self, mime: str, maker: "Callable[[Any], Any]") -> None:
+        try:
+            data = maker(self._value)
+        except (KeyboardInterrupt, _TimeIsOver):
+            raise
+        except BaseException as error:  # SystemExit too: it ends nothing but this
+            if mime == "text/plain":
+                self.bundle[mime] = f"<{type(self._value).__name__}, whose repr raised {_words(error)}>"
+            return
+        if mime == SEVERAL:
+            for each, form in dict(data or {}).items():
+                self._add(each, partial(_given, form))
+        elif mime == "text/plain":
+            text = str(data)
+            self.bundle[mime] = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+        elif isinstance(data, dict | list):
+            if len(json.dumps(data, default=str)) <= MAX_RICH:
+                self.bundle[mime] = data
+        elif data is not None and len(data) <= MAX_RICH:
+            self.bundle[mime] = data
+
+
+def _given(form: Any, _: Any) -> Any:
+    return form
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return repr(error)
+    except Exception:
+        return type(error).__name__
+
+
+def of_known_type(value: Any) -> dict[str, Any]:
+    """The MIME bundle of a value whose type :mod:`.summary` calls cheap; the value's own text where it has one."""
+    library, name = known(type(value)), type(value).__name__
+    if library in ("pandas", "polars") and name == "DataFrame":
+        makers: dict[str, Callable[[Any], Any]] = {"text/plain": repr, "text/html": lambda frame: frame._repr_html_()}
+    elif library == "PIL":
+        makers = {"text/plain": repr, "image/png": _thumbnail}
+    elif library == "matplotlib":
+        makers = {"text/plain": repr, "image/png": _drawn}
+    else:
+        makers = {"text/plain": repr}
+    return Forms(value).make(makers)
+
+
+def _thumbnail(image: Any) -> bytes:
+    small = image.copy()
+    small.thumbnail((MAX_PIXELS, MAX_PIXELS))
+    if small.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I"):
+        small = small.convert("RGB")
+    file = io.BytesIO()
+    small.save(file, "PNG")
+    return file.getvalue()
+
+
+def _drawn(figure: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight")
+    return file.getvalue()
+
+
+def show(value: Any) -> None:
+    """The task that makes the preview of a value on request: it displays the preview, and returns nothing.
+
+    What the value itself declares (``_repr_html_`` and its like) and what libraries have registered with IPython in
+    this process counts, as in a notebook; not what was registered in the notebook alone, and no ``_ipython_display_``.
+    """
+    makers: dict[str, Callable[[Any], Any]] = {"text/plain": repr}
+    forms = Forms(value)
+    with contextlib.suppress(ImportError):
+        formatter = displays.task_shell().display_formatter
+        makers |= {mime: _asked(each) for mime, each in formatter.formatters.items() if mime != "text/plain"}
+        makers[SEVERAL] = _asked(formatter.mimebundle_formatter)
+    if known(type(value)) == "matplotlib":
+        makers["image/png"] = _drawn
+    publish(forms.make(makers))
+
+
+def _asked(formatter: Any) -> "Callable[[Any], Any]":
+    """What a formatter of IPython's gives for a value; unlike its own call, no failure is printed."""
+
+    def ask(value: Any) -> Any:
+        try:
+            printer = formatter.lookup(value)
+        except KeyError:
+            method = getattr(value, formatter.print_method, None) if not isinstance(value, type) else None
+            data = method() if callable(method) else None
+        else:
+            data = printer(value)
+        return data[0] if isinstance(data, tuple) else data  # the other part is metadata
+
+    return ask
+
+
+class Allowance:
+    """How much of its time a process spends on previews that nobody has asked for."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._spent = 0.0
+
+    def is_left(self) -> bool:
+        """May it make another one?"""
+        return self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self._began)
+
+    def make(self, value: Any) -> bytes:
+        """The MIME bundle of a value of a cheap type, as JSON."""
+        began = time.monotonic()
+        try:
+            return as_json(of_known_type(value))
+        except Exception:  # without one its summary is there
+            return b"{}"
+        finally:
+            self._spent += time.monotonic() - began

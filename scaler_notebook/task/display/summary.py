@@ -1,0 +1,198 @@
+"""What a person is told of a value at once: its text if it is plain data, else its type and shape.
+
+None of the value's own code runs for that, nor any other code of the user's: a ``repr``, ``__len__`` or ``shape`` is
+asked only of types that come with Python, or from the libraries in :data:`LIBRARIES`.
+"""
+
+import itertools
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from scaler_notebook.protocol.messages import PreviewKind, ResultSummary
+
+MAX_TEXT = 2_000  # characters
+MAX_TYPE = 100  # characters of what an array holds
+MAX_BITS = 4_000  # of an integer that is written out: Python refuses, or takes long over, larger ones
+
+# Where a class of that name has a shape that costs nothing to ask. (A frame that is lazy has none.)
+LIBRARIES = {
+    "numpy": ("ndarray",),
+    "pandas": ("DataFrame", "Series", "Index", "RangeIndex", "MultiIndex", "DatetimeIndex"),
+    "polars": ("DataFrame", "Series"),
+    "pyarrow": ("Table", "RecordBatch"),
+    "torch": ("Tensor",),
+    "scipy": ("csr_matrix", "csc_matrix", "coo_matrix", "csr_array", "csc_array", "coo_array"),
+    "xarray": ("Dataset", "DataArray"),
+    "PIL": ("Image",),
+    "matplotlib": ("Figure",),
+}
+# Of those, what is previewed without being asked for: in milliseconds, whatever the size.
+CHEAP = {("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"), ("polars", "DataFrame")} | {
+    ("polars", "Series"),
+    ("PIL", "Image"),
+    ("matplotlib", "Figure"),
+}
+
+_ATOMS = {bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range}
+_STANDARD = {
+    "datetime": ("date", "datetime", "time", "timedelta"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "pathlib": ("PosixPath", "WindowsPath"),
+    "uuid": ("UUID",),
+}
+_BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}", dict: "{}"}
+
+
+class _NotPlain(Exception):
+    """Some of it is of a type whose ``repr`` may be anybody's."""
+
+
+def summary(value: Any) -> ResultSummary:
+    """Of a result.
+
+    Returns
+    -------
+    ResultSummary
+        ``text`` is the value as Python writes it if that is plain data, cut after some 2,000 characters; otherwise the
+        type with its module's first part, and the length or shape. Empty for None.
+    """
+    if value is None:
+        return ResultSummary("", PreviewKind.NONE)
+    kind = type(value)
+    if type(kind) is not type and not known(kind):  # a metaclass may answer for it: how it is hashed, say
+        return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
+    if kind in _ATOMS:
+        return ResultSummary(_atom(value), PreviewKind.NONE)
+    if kind in _BRACKETS or _is_atom(value):
+        writer = _Writer()
+        try:
+            return ResultSummary(_cut(writer.text(value), MAX_TEXT + 100), PreviewKind.NONE)
+        except _NotPlain:
+            size = f"{len(value):,} {'item' if len(value) == 1 else 'items'}"
+            return ResultSummary(f"{kind.__name__} of {size}", PreviewKind.ON_REQUEST)
+    library = known(kind)
+    if not library:
+        return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
+    words = [f"{library}.{_name(kind)}", *_shape(value)]
+    cheap = (library, _name(kind)) in CHEAP and _is_text_or_number(value)
+    return ResultSummary(" ".join(words), PreviewKind.FOLLOWS if cheap else PreviewKind.ON_REQUEST)
+
+
+def known(kind: type) -> str:
+    """The library in :data:`LIBRARIES` that a class is from; empty if it is another's, or a class of that name."""
+    module, name = _attribute(kind, "__module__"), _name(kind)
+    library = module.partition(".")[0]
+    if name not in LIBRARIES.get(library, ()):
+        return ""
+    return library if getattr(sys.modules.get(module), name, None) is kind else ""
+
+
+def _is_text_or_number(value: Any) -> bool:
+    """Does a look at it ask no object of the user's?"""
+    dtype = getattr(value, "dtype", None)
+    dtypes = getattr(value, "dtypes", None)  # a frame's, by column
+    kinds = [dtype] if dtype is not None else [*itertools.islice(dtypes, 200)] if isinstance(dtypes, Iterable) else []
+    return all(getattr(each, "hasobject", False) is False or _holds_text(value) for each in kinds)
+
+
+def _holds_text(value: Any) -> bool:
+    """Are the objects at both ends, which are what a preview shows, plain?"""
+    cut = getattr(value, "iloc", value)
+    ends = [getattr(part, "values", part) for part in (cut[:60], cut[-60:])]
+    return all(_is_atom(each) for part in ends for each in itertools.islice(part.flat, 10_000))
+
+
+def _shape(value: Any) -> list[str]:
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    size = getattr(value, "size", None)  # of a picture, in pixels
+    words = []
+    if isinstance(shape, tuple) and all(type(each) is int for each in shape):
+        words.append(" × ".join(f"{each:,}" for each in shape) if shape else "0-dimensional")
+    elif isinstance(size, tuple) and all(type(each) is int for each in size):
+        words.append(" × ".join(map(str, size)))
+    if dtype is not None:
+        words.append(str(dtype)[:MAX_TYPE])
+    return words
+
+
+def _name(kind: type) -> str:
+    return _attribute(kind, "__name__")
+
+
+def _attribute(kind: type, name: str) -> str:
+    """A class's own, past a metaclass that answers for it."""
+    try:
+        found = type.__dict__[name].__get__(kind)
+    except AttributeError:
+        return ""
+    return found if type(found) is str else ""
+
+
+def _is_atom(value: Any) -> bool:
+    kind = type(value)
+    if type(kind) is not type:
+        return False
+    if kind in _ATOMS:
+        return True
+    module, name = _attribute(kind, "__module__"), _name(kind)
+    if getattr(sys.modules.get(module), name, None) is not kind:
+        return False
+    if module == "numpy":
+        return issubclass(kind, sys.modules["numpy"].generic) and name not in ("object_", "void")
+    return name in _STANDARD.get(module, ()) and getattr(value, "tzinfo", None) is None
+
+
+class _Writer:
+    """Writes plain data as ``repr`` does, up to :data:`MAX_TEXT` characters."""
+
+    def __init__(self) -> None:
+        self._left = MAX_TEXT
+        self._within: set[int] = set()
+
+    def text(self, value: Any) -> str:
+        """All of it, or so much. Raises :class:`_NotPlain`."""
+        kind = type(value)
+        if self._left <= 0:
+            return "…"
+        self._left -= 4  # brackets and a comma, of each value, an empty one too: there may be very many
+        if type(kind) is not type:
+            raise _NotPlain
+        if _is_atom(value):
+            text = _atom(value)
+            self._left -= len(text)
+            return text
+        brackets = _BRACKETS.get(kind)
+        if brackets is None:
+            raise _NotPlain
+        if id(value) in self._within or len(self._within) > 50:
+            return f"{brackets[0]}…{brackets[1]}"
+        self._within.add(id(value))
+        parts = self._parts(value)
+        self._within.discard(id(value))
+        if not value:
+            return f"{kind.__name__}()" if kind in (set, frozenset) else brackets
+        comma = "," if kind is tuple and len(value) == 1 else ""
+        whole = f"{brackets[0]}{', '.join(parts)}{comma}{brackets[1]}"
+        return f"frozenset({whole})" if kind is frozenset else whole
+
+    def _parts(self, value: Any) -> list[str]:
+        parts: list[str] = []
+        for number, each in enumerate(value.items() if type(value) is dict else value):
+            if self._left <= 0:
+                return [*parts, f"… {len(value) - number:,} more"]
+            parts.append(f"{self.text(each[0])}: {self.text(each[1])}" if type(value) is dict else self.text(each))
+        return parts
+
+
+def _atom(value: Any) -> str:
+    if type(value) is int and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length():,} bits"
+    if type(value) in (str, bytes) and len(value) > MAX_TEXT:
+        return f"{value[:MAX_TEXT]!r}…"
+    return _cut(repr(value))
+
+
+def _cut(text: str, most: int = MAX_TEXT) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -1,0 +1,181 @@
+"""What a task has left running in its process when it ended: threads, and child processes that hold its output.
+
+Such a thing can print into the next task's output, and change what that sees; nothing can take it back. What an import
+or an initializer has started is no such thing, nor is a thread of a library's that waits for work, nor a process that a
+library keeps for later. A thread is the user's own if code of the user's has started it, or is what it runs.
+"""
+
+import functools
+import os
+import resource
+import sys
+import threading
+import time
+import weakref
+from _thread import _count as count_threads
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import psutil
+
+from scaler_notebook.task.modules.installation import is_installed
+
+from . import orphans
+
+PATIENCE = 0.02  # seconds that what ends by itself gets to do so, rather than end a process that has models loaded
+LOOK_EVERY = 0.002  # seconds
+LONGEST_COMMAND = 60  # characters of a command line that are shown
+KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # in a command line
+
+
+class Left(NamedTuple):
+    """In words: what the next task would meet, and child processes that reach nobody."""
+
+    in_the_way: list[str]
+    aside: list[str]
+
+
+class LeftRunning:
+    """Looks for what tasks leave running in this process; what :meth:`accept` is told of may stay."""
+
+    def __init__(self) -> None:
+        self._started: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # by code of the user's
+        self._note_starts()
+        self._outputs = {found for fd in (1, 2) if (found := _identity(f"/proc/self/fd/{fd}")) is not None}
+        self._children = -1
+        with suppress(OSError):
+            self._children = os.open(f"/proc/self/task/{threading.get_native_id()}/children", os.O_RDONLY)
+        self._threads = set(sys._current_frames())  # that may stay
+        self._processes: set[int] = set()  # likewise
+        self._family = self._look_at_family()  # of which it is known what they are
+        self._before: tuple[set[int], object] = set(), None
+
+    def accept(self, begins: bool) -> None:
+        """What is started from when this is called with True until it is called with False may stay."""
+        if begins:
+            self._before = set(sys._current_frames()), self._look_at_family()
+            return
+        threads, family = self._before
+        self._threads |= sys._current_frames().keys() - threads
+        if self._look_at_family() != family:
+            self._processes |= {*self._holders(), *orphans.children()}
+
+    def find(self) -> Left:
+        """What runs. What is in the way has to end: processes end here, threads with this process."""
+        if not count_threads() and self._look_at_family() == self._family:
+            return Left([], [])
+        end = time.monotonic() + PATIENCE
+        while True:
+            threads, processes = [*self._running_threads()], self._new_holders()
+            if not (threads or processes) or time.monotonic() > end:
+                break
+            time.sleep(LOOK_EVERY)
+        self._processes = {pid for pid in self._processes if os.path.exists(f"/proc/{pid}")}
+        orphans.bury()
+        self._family = self._look_at_family()
+        names = [_in_words(pid) for pid in processes]
+        for pid in processes:  # where orphans are not adopted, one of those would outlive this process
+            with suppress(OSError):
+                os.kill(pid, 9)
+        aside = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
+        self._processes.update(aside)  # that is said once
+        words = [_in_words(pid) for pid in aside if not _is_kept_by_a_library(pid)]
+        return Left([*threads, *names], words)
+
+    # ------------------------------------------------------------------ threads
+
+    def _running_threads(self) -> Iterator[str]:
+        known = {thread.ident: thread for thread in threading.enumerate()}
+        for ident, frame in sys._current_frames().items():
+            thread = known.get(ident)
+            if ident not in self._threads and (thread in self._started or _works(frame)):
+                yield f"thread {thread.name!r}" if thread is not None else f"thread {ident}"
+
+    def _note_starts(self) -> None:
+        start, started = threading.Thread.start, self._started
+
+        @functools.wraps(start)
+        def noted_start(self: threading.Thread) -> None:
+            if _is_the_users(sys._getframe(1)):
+                started.add(self)
+            start(self)
+
+        threading.Thread.start = noted_start  # type: ignore[method-assign]
+
+    # ------------------------------------------------------------------ processes
+
+    def _look_at_family(self) -> object:
+        """Differs from before if the main thread has children that it had not, or some have been waited for."""
+        try:
+            children = os.pread(self._children, 256, 0)
+        except OSError:  # not on this system, or closed by the task
+            children = b""
+        return children, resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+
+    def _new_holders(self) -> list[int]:
+        if self._look_at_family() == self._family:
+            return []
+        found = [pid for pid in self._holders() if pid not in self._processes]
+        return [pid for pid in found if not _is_kept_by_a_library(pid)]
+
+    def _holders(self) -> Iterator[int]:
+        """The other processes whose stdout or stderr is ours; where that cannot be known, our children."""
+        own = os.getpid()
+        if not self._outputs:
+            with suppress(psutil.Error):
+                yield from (child.pid for child in psutil.Process().children(recursive=True))
+            return
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) == own:
+                continue
+            if any(_identity(f"/proc/{name}/fd/{fd}") in self._outputs for fd in (1, 2)):
+                yield int(name)
+
+
+def _works(frame: FrameType) -> bool:
+    """Does a thread run code of the user's, or what the user has given a pool to do?"""
+    at: FrameType | None = frame
+    while at is not None:
+        of_a_pool = at.f_code.co_filename.endswith(os.path.join("futures", "thread.py"))
+        if _is_the_users(at) or (of_a_pool and at.f_code.co_name == "run"):
+            return True
+        at = at.f_back
+    return False
+
+
+def _is_the_users(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return not name.startswith("<frozen") and not is_installed(name)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _command_line(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def _is_kept_by_a_library(pid: int) -> bool:
+    return any(word in _command_line(pid) for word in KEPT_BY_LIBRARIES)
+
+
+def _in_words(pid: int) -> str:
+    return f"process {pid} ({_command(pid)})"
+
+
+def _command(pid: int) -> str:
+    line = _command_line(pid)
+    if line == _command_line(os.getpid()):
+        return "a fork"
+    words = " ".join(line.decode(errors="replace").replace("\0", " ").split())
+    return words if len(words) <= LONGEST_COMMAND else words[: LONGEST_COMMAND - 1] + "…"

@@ -1,0 +1,165 @@
+"""The settings of modules that a task may import: a table by module, of what is put back once that is imported."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scaler_notebook.protocol.settings import MATPLOTLIB_PARAMETERS, NUMPY_ERRORS, PANDAS_OPTIONS
+
+from .noted_calls import NotedSeeds, note_calls, note_value
+from .process_settings import CopiedMapping, Setting
+
+
+def _decimal(decimal: Any) -> list[Setting]:
+    """The context: ``__reduce__`` gives all of it, the flags too."""
+
+    def write(value: Any) -> None:
+        kind, arguments = value
+        decimal.setcontext(kind(*arguments))
+
+    return [Setting("decimal context", lambda: decimal.getcontext().__reduce__(), write)]
+
+
+def _locale(locale: Any) -> list[Setting]:
+    set_locale = locale.setlocale
+
+    def read() -> str:
+        return str(set_locale(locale.LC_ALL))
+
+    def write(value: str) -> None:
+        set_locale(locale.LC_ALL, value)
+
+    return [note_value("locale", read, write, (locale,), "setlocale")]
+
+
+def _event_loops(events: Any) -> list[Setting]:
+    """The policy, and with it what it says of the main thread's event loop."""
+    return [Setting("event loop policy", lambda: events._event_loop_policy, events.set_event_loop_policy)]
+
+
+def _tempfile(tempfile: Any) -> list[Setting]:
+    """The directory that it has found: the next task may have another TMPDIR."""
+    return [Setting("temporary directory", lambda: tempfile.tempdir, lambda value: setattr(tempfile, "tempdir", value))]
+
+
+def _faulthandler(faulthandler: Any) -> list[Setting]:
+    """A pending ``dump_traceback_later``, which may end the process."""
+    calls: list[None] = []
+    note_calls((faulthandler,), ("dump_traceback_later",), after=lambda: calls.append(None))
+
+    def write(count: int) -> None:
+        del calls[count:]
+        faulthandler.cancel_dump_traceback_later()
+
+    return [Setting("pending dump of tracebacks", lambda: len(calls), write)]
+
+
+def _tracemalloc(tracemalloc: Any) -> list[Setting]:
+    def write(wanted: bool) -> None:
+        (tracemalloc.start if wanted else tracemalloc.stop)()
+
+    return [Setting("tracing of memory", tracemalloc.is_tracing, write)]
+
+
+def _numpy(numpy: Any) -> list[Setting]:
+    def write_options(value: dict[str, Any]) -> None:
+        numpy.set_printoptions(**value)
+
+    return [
+        Setting(NUMPY_ERRORS, numpy.geterr, lambda value: numpy.seterr(**value)),
+        note_value("numpy print options", numpy.get_printoptions, write_options, (numpy,), "set_printoptions"),
+    ]
+
+
+def _numpy_random(random: Any) -> list[Setting]:
+    seeds = NotedSeeds(random.get_state, random.set_state)
+    note_calls((random, random.mtrand), ("seed", "set_state"), before=seeds.noted)
+    return [seeds.setting("numpy.random")]
+
+
+class PandasOptions:
+    """The options of pandas, which to ask for one by one takes long: they are read again where something differs.
+
+    Parameters
+    ----------
+    config
+        The module ``pandas._config.config``.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._seen: dict[str, Any] = {}  # a copy of the mapping of mappings that they are kept in
+        self._values: dict[str, Any] = {}
+
+    def read(self) -> dict[str, Any]:
+        """All of them, by their names; not to be changed."""
+        if self._seen != self._config._global_config:
+            self._seen = _copy(self._config._global_config)
+            self._values = {}
+            self._collect("", self._seen)
+        return self._values
+
+    def _collect(self, prefix: str, mapping: dict[str, Any]) -> None:
+        for name, value in mapping.items():
+            if isinstance(value, dict) and f"{prefix}{name}" not in self._config._registered_options:
+                self._collect(f"{prefix}{name}.", value)
+            else:
+                self._values[f"{prefix}{name}"] = value
+
+    def write(self, wanted: Mapping[str, Any]) -> None:
+        """Set those of these names."""
+        for name, value in self.read().items():
+            if name in wanted and wanted[name] != value:
+                self._config.set_option(name, wanted[name])
+
+
+def _copy(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {name: _copy(value) if isinstance(value, dict) else value for name, value in mapping.items()}
+
+
+def _pandas(pandas: Any) -> list[Setting]:
+    options = PandasOptions(sys.modules["pandas._config.config"])
+    return [Setting(PANDAS_OPTIONS, options.read, options.write)]
+
+
+def _matplotlib(matplotlib: Any) -> list[Setting]:
+    parameters = matplotlib.rcParams
+
+    def write(wanted: Mapping[str, Any]) -> None:
+        before = dict.get(parameters, "backend")
+        dict.update(parameters, wanted)
+        pyplot: Any = sys.modules.get("matplotlib.pyplot")
+        if pyplot is not None and wanted.get("backend") != before:
+            if isinstance(wanted["backend"], str):
+                pyplot.switch_backend(wanted["backend"])
+            else:  # nobody has chosen one: the next figure does
+                pyplot._backend_mod = None
+
+    return [Setting(MATPLOTLIB_PARAMETERS, CopiedMapping(parameters).read, write)]
+
+
+def _figures(helpers: Any) -> list[Setting]:
+    """The figures that ``pyplot`` draws on when it is not told which."""
+    manager = helpers.Gcf
+
+    def write(wanted: list[Any]) -> None:
+        for number in [number for number in manager.figs if number not in wanted]:
+            manager.destroy(number)
+
+    return [Setting("open figures", lambda: [*manager.figs], write)]
+
+
+# By the module that must have been imported: it is given that, and the values of then are put back.
+OF_MODULES: dict[str, Callable[[Any], list[Setting]]] = {
+    "decimal": _decimal,
+    "locale": _locale,
+    "asyncio.events": _event_loops,
+    "tempfile": _tempfile,
+    "faulthandler": _faulthandler,
+    "tracemalloc": _tracemalloc,
+    "numpy": _numpy,
+    "numpy.random": _numpy_random,
+    "pandas": _pandas,
+    "matplotlib": _matplotlib,
+    "matplotlib._pylab_helpers": _figures,
+}

@@ -1,0 +1,214 @@
+"""The settings of a process that a task may change and that can be put back: a table of how each is read and set.
+
+Every entry is cheap to read, for all of them are read after every task. What is dear to read is watched instead
+(:mod:`.noted_calls`). The settings of modules that few tasks use are in :data:`OF_MODULES`, and are read once that
+module is imported.
+"""
+
+import gc
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, LOG_LEVEL, PATH, RECURSION
+
+T = TypeVar("T")
+
+_environment: Any = os.environ
+_path = sys.path
+
+
+class CannotPutBackError(Exception):
+    """Raised by :attr:`Setting.write`, as other exceptions are: the process is of no use to the next task."""
+
+
+def _the_later(wanted: Any, before: Any, after: Any) -> Any:
+    return after
+
+
+class Setting(NamedTuple):
+    """One setting of this process.
+
+    Parameters
+    ----------
+    name
+        By which a client's own value of it is known.
+    read
+        Gives its value now, which later changes do not touch; values are compared with ``==``.
+    write
+        Sets it to a value that ``read`` has given. Called only if the value differs.
+    merge
+        ``merge(wanted, before, after)`` gives the value to be put back from now on, where an import (or an initializer)
+        has changed the value from ``before`` to ``after``, and ``wanted`` was to be put back up to then.
+    """
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    merge: Callable[[Any, Any, Any], Any] = _the_later
+
+
+class CopiedMapping:
+    """Copies a large mapping, once for as long as it is the same: to compare its values takes a fifth of the time."""
+
+    def __init__(self, mapping: dict[str, Any]) -> None:
+        self._mapping = mapping
+        self._values: list[Any] = []
+        self._copy: dict[str, Any] = {}
+
+    def read(self) -> dict[str, Any]:
+        """A copy, not to be changed."""
+        values = [*dict.values(self._mapping)]
+        if values != self._values:
+            self._values, self._copy = values, dict(dict.items(self._mapping))
+        return self._copy
+
+
+def merged_mapping(wanted: Mapping[Any, Any], before: Mapping[Any, Any], after: Mapping[Any, Any]) -> dict[Any, Any]:
+    """``wanted`` with the items that differ between ``before`` and ``after`` as they are in ``after``."""
+    merged = {name: value for name, value in wanted.items() if name in after or name not in before}
+    merged.update((name, value) for name, value in after.items() if name not in before or before[name] != value)
+    return merged
+
+
+def merged_list(wanted: Iterable[T], before: Iterable[T], after: Iterable[T]) -> list[T]:
+    """``wanted`` with the entries that are new in ``after``, first or last as they are there, without the removed."""
+    wanted, before, after = list(wanted), list(before), list(after)
+    common = next((place for place, entry in enumerate(after) if entry in before), 0)
+    new = [[entry for entry in part if entry not in before and entry not in wanted] for part in _split(after, common)]
+    return [*new[0], *(entry for entry in wanted if entry in after or entry not in before), *new[1]]
+
+
+def _split(entries: list[T], place: int) -> tuple[list[T], list[T]]:
+    return entries[:place], entries[place:]
+
+
+# ---------------------------------------------------------------------- environment, path, interpreter
+
+
+def _write_environment(wanted: Mapping[bytes, bytes]) -> None:
+    now = dict(_environment._data)
+    for name in now.keys() - wanted.keys():
+        del _environment[os.fsdecode(name)]
+    for name, value in wanted.items():
+        if now.get(name) != value:
+            _environment[os.fsdecode(name)] = os.fsdecode(value)
+    if now.get(b"TZ") != wanted.get(b"TZ"):
+        time.tzset()
+
+
+def _write_path(entries: list[str]) -> None:
+    sys.path = _path
+    _path[:] = entries
+
+
+def _write_filters(filters: list[Any]) -> None:
+    found: Any = warnings
+    found.filters[:] = filters
+    found._filters_mutated()
+
+
+def _read_hooks() -> tuple[Any, ...]:
+    """What is one attribute or one call each: together they cost a third."""
+    return (
+        sys.gettrace(),
+        sys.getprofile(),
+        threading.gettrace(),
+        threading.getprofile(),
+        sys.excepthook,
+        sys.displayhook,
+        sys.breakpointhook,
+        sys.stdin,
+        sys.dont_write_bytecode,
+        sys.getswitchinterval(),
+        threading.excepthook,
+        warnings.showwarning,
+        socket.getdefaulttimeout(),
+        gc.isenabled(),
+        gc.get_threshold(),
+        gc.get_debug(),
+        threading.stack_size(),
+    )
+
+
+_threading: Any = threading
+_WRITE_HOOKS: tuple[Callable[[Any], object], ...] = (
+    sys.settrace,
+    sys.setprofile,
+    _threading.settrace,
+    _threading.setprofile,
+    partial(setattr, sys, "excepthook"),
+    partial(setattr, sys, "displayhook"),
+    partial(setattr, sys, "breakpointhook"),
+    partial(setattr, sys, "stdin"),
+    partial(setattr, sys, "dont_write_bytecode"),
+    sys.setswitchinterval,
+    partial(setattr, threading, "excepthook"),
+    partial(setattr, warnings, "showwarning"),
+    socket.setdefaulttimeout,
+    lambda enabled: (gc.enable if enabled else gc.disable)(),
+    lambda thresholds: gc.set_threshold(*thresholds),
+    gc.set_debug,
+    threading.stack_size,
+)
+
+
+def _write_hooks(wanted: tuple[Any, ...]) -> None:
+    for value, now, write in zip(wanted, _read_hooks(), _WRITE_HOOKS, strict=True):
+        if value != now:
+            write(value)
+
+
+def _merge_hooks(wanted: tuple[Any, ...], before: tuple[Any, ...], after: tuple[Any, ...]) -> tuple[Any, ...]:
+    merged = zip(wanted, before, after, strict=True)
+    return tuple(value if old == new else new for value, old, new in merged)
+
+
+_INTERPRETER = [
+    Setting("os.environ", lambda: os.environ, lambda value: setattr(os, "environ", value)),
+    Setting(ENVIRONMENT, lambda: _environment._data.copy(), _write_environment, merged_mapping),
+    Setting(PATH, lambda: sys.path[:], _write_path, merged_list),
+    Setting(FILTERS, lambda: warnings.filters[:], _write_filters, merged_list),
+    Setting(RECURSION, sys.getrecursionlimit, sys.setrecursionlimit),
+    Setting("hooks", _read_hooks, _write_hooks, _merge_hooks),
+    Setting("arguments", lambda: sys.argv[:], lambda value: setattr(sys, "argv", value)),
+]
+if hasattr(sys, "get_int_max_str_digits"):  # not in early patch releases of 3.10
+    _INTERPRETER.append(Setting("digits", sys.get_int_max_str_digits, sys.set_int_max_str_digits))
+
+# ---------------------------------------------------------------------- logging
+
+
+def _set_log_handlers(handlers: list[Any]) -> None:
+    logging.root.handlers[:] = handlers
+
+
+def _read_new_handlers() -> list[Any]:
+    found: Any = logging
+    return found._handlerList[:]  # type: ignore[no-any-return]
+
+
+def _write_new_handlers(references: list[Any]) -> None:
+    """Take the handlers that are not among these off the loggers that have them."""
+    known = {id(reference()) for reference in references}
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            for handler in [each for each in logger.handlers if id(each) not in known]:
+                logger.removeHandler(handler)
+
+
+_LOGGING = [
+    Setting(LOG_LEVEL, lambda: logging.root.level, logging.root.setLevel),
+    Setting("log handlers", lambda: logging.root.handlers[:], _set_log_handlers, merged_list),
+    Setting("handlers of loggers", _read_new_handlers, _write_new_handlers),
+    Setting("disabled log level", lambda: logging.root.manager.disable, logging.disable),
+]
+
+ALWAYS = (*_INTERPRETER, *_LOGGING)
