@@ -69,6 +69,13 @@ class Part:
 def thread_usage(process: int, thread: int) -> Usage:
     """Read what a thread has used.
 
+    Parameters
+    ----------
+    process
+        A process id.
+    thread
+        The id of one of the process's threads, as Linux counts them.
+
     Raises
     ------
     OSError

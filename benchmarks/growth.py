@@ -49,19 +49,47 @@ class Clock:
 
 
 def block_slots(executor: NotebookExecutor, gate: Path) -> None:
-    """Have every slot run a task that ends when the file ``gate`` exists."""
+    """Have every slot run a task that ends when a file exists.
+
+    Parameters
+    ----------
+    executor
+        Whose slots.
+    gate
+        The path of the file.
+    """
     blocking = [executor.submit(hold, str(gate)) for _ in range(executor.n_workers)]
     while not all(each.running() for each in blocking):
         time.sleep(LOOK)
 
 
 def submit_queued(executor: NotebookExecutor, tasks: int) -> list[ScalerFuture[object]]:
-    """Submit tasks that do nothing; with every slot blocked they wait."""
+    """Submit tasks that do nothing; with every slot blocked they wait.
+
+    Parameters
+    ----------
+    executor
+        Whose engine runs the tasks.
+    tasks
+        How many.
+    """
     return [executor.submit(nothing, n) for n in range(tasks)]
 
 
 def measure_run(executor: NotebookExecutor, parts: Sequence[Part], tasks: int, gate: Path) -> Costs:
-    """Measure tasks that are submitted, wait, run and settle."""
+    """Measure tasks that are submitted, wait, run and settle.
+
+    Parameters
+    ----------
+    executor
+        Whose engine runs the tasks.
+    gate
+        A file; the slots are freed when it exists.
+    parts
+        What the CPU time is asked of.
+    tasks
+        How many.
+    """
     block_slots(executor, gate)
     clock = Clock(parts)
     futures = submit_queued(executor, tasks)
@@ -87,15 +115,27 @@ def measure_run(executor: NotebookExecutor, parts: Sequence[Part], tasks: int, g
 
 
 def measure_cancel(executor: NotebookExecutor, parts: Sequence[Part], tasks: int, gate: Path) -> Costs:
-    """Measure the cancel of one task among many that wait, and of all the others at once."""
+    """Measure the cancel of one task among many that wait, and of all the others at once.
+
+    Parameters
+    ----------
+    executor
+        Whose engine runs the tasks.
+    gate
+        A file; the slots are freed when it exists.
+    parts
+        What the CPU time is asked of.
+    tasks
+        How many.
+    """
     block_slots(executor, gate)
     futures = submit_queued(executor, tasks)
     wait_until_taken_in(executor)
     clock = Clock(parts)
-    assert futures[tasks // 2].cancel()
+    assert futures[tasks // 2].cancel(timeout=None)
     one, _ = clock.read()
     clock = Clock(parts)
-    assert FutureGroup(futures).cancel()
+    assert FutureGroup(futures).cancel(timeout=None)
     all_of_them, used = clock.read()
     gate.touch()
     cpu = sum(each.cpu for each in used.values())
@@ -109,11 +149,19 @@ def measure_cancel(executor: NotebookExecutor, parts: Sequence[Part], tasks: int
 def wait_until_taken_in(executor: NotebookExecutor) -> None:
     """Wait until the scheduler has everything that was submitted: a message that comes last is answered last."""
     last = executor.submit(nothing, None)
-    assert last.cancel()
+    assert last.cancel(timeout=None)
 
 
 def measure_growth(tasks: int, workers: int) -> Costs:
-    """Measure the cost per task, in seconds, of so many tasks, with an engine of their own."""
+    """Measure the cost per task, in seconds, of so many tasks, with an engine of their own.
+
+    Parameters
+    ----------
+    tasks
+        How many.
+    workers
+        How many task processes the engine has.
+    """
     with tempfile.TemporaryDirectory() as directory, NotebookExecutor(n_workers=workers) as executor:
         for _ in range(200):
             executor.submit(nothing, 0).result()
@@ -123,7 +171,15 @@ def measure_growth(tasks: int, workers: int) -> Costs:
 
 
 def print_growth(sizes: Sequence[int], workers: int) -> None:
-    """Measure numbers of tasks, and print a table of what each costs per task."""
+    """Measure numbers of tasks, and print a table of what each costs per task.
+
+    Parameters
+    ----------
+    sizes
+        Numbers of tasks, one for each column.
+    workers
+        How many task processes an engine has.
+    """
     columns = [measure_growth(size, workers) for size in sizes]
     print("| µs per task | " + " | ".join(f"{size:,} tasks" for size in sizes) + " |")
     print("| --- |" + " ---: |" * len(sizes))

@@ -19,7 +19,7 @@ from scaler_notebook import NotebookExecutor
 from .cpu_clocks import Part, Usage
 from .engine_parts import find_parts
 from .growth import print_growth
-from .machine import ROOT, describe_machine, installed_versions
+from .machine import ROOT, describe_machine, installed_versions, refuse_elsewhere
 from .profiles import new_profiler
 
 OUTPUT = ROOT / "output" / "hot_path"
@@ -42,20 +42,46 @@ def nothing(value: object) -> object:
 
 
 def call_together(executor: NotebookExecutor, tasks: int) -> None:
-    """Submit all tasks, then take all results."""
+    """Submit all tasks, then take all results.
+
+    Parameters
+    ----------
+    executor
+        Whose engine runs the tasks.
+    tasks
+        How many.
+    """
     futures = [executor.submit(nothing, n) for n in range(tasks)]
     for future in futures:
         future.result()
 
 
 def call_in_turn(executor: NotebookExecutor, tasks: int) -> None:
-    """Take each result before the next submit."""
+    """Take each result before the next submit.
+
+    Parameters
+    ----------
+    executor
+        Whose engine runs the tasks.
+    tasks
+        How many.
+    """
     for n in range(tasks):
         executor.submit(nothing, n).result()
 
 
 def measure(parts: Sequence[Part], tasks: int, call: Callable[[], None]) -> Phase:
-    """Measure one call that runs so many tasks."""
+    """Measure one call that runs so many tasks.
+
+    Parameters
+    ----------
+    parts
+        What the usage is asked of.
+    tasks
+        How many the call runs.
+    call
+        What is measured.
+    """
     before = [part.usage() for part in parts]
     began = time.perf_counter()
     call()
@@ -80,7 +106,15 @@ def measured_phases(options: argparse.Namespace) -> dict[str, list[Phase]]:
 
 
 def table(title: str, phases: Sequence[Phase]) -> str:
-    """Draw a phase's table: medians over its rounds, per task."""
+    """Draw a phase's table: medians over its rounds, per task.
+
+    Parameters
+    ----------
+    title
+        What was called, for a person.
+    phases
+        Its rounds.
+    """
 
     def median(value: Callable[[Phase], float]) -> float:
         return statistics.median(value(phase) / phase.tasks for phase in phases)
@@ -143,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--growth", action="store_true", help="cost per task of 100, 10,000 and 100,000 tasks instead")
     parser.add_argument("--quick", action="store_true", help="few tasks: does it run? The figures mean nothing")
     options = parser.parse_args(arguments)
+    refuse_elsewhere()
     if options.quick:
         options.tasks, options.rounds = 500, 1
     if options.profile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from importlib import metadata
@@ -13,6 +14,12 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
+
+
+def refuse_elsewhere() -> None:
+    """End this process with a message if this is not Linux: what processes use is read from ``/proc``."""
+    if sys.platform != "linux":
+        raise SystemExit("this benchmark reads /proc, as Linux has it")
 
 
 def describe_machine() -> dict[str, str]:

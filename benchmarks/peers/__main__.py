@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..machine import ROOT, describe_machine
+from ..machine import ROOT, describe_machine, refuse_elsewhere
 from .adapters import PEERS
 from .cases import CASES
 from .floor import FLOORS
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--output", type=Path, default=OUTPUT, help="directory of peers.md and peers.json (%(default)s)"
     )
     options = parser.parse_args(arguments)
+    refuse_elsewhere()
     peers, cases = _names(parser, options.peers, [*PEERS, *FLOORS]), _names(parser, options.cases, list(CASES))
     sizes, rounds = sizes_of(options.quick), 1 if options.quick else options.rounds
     about = {"machine": describe_machine(), "workers": WORKERS, "rounds": rounds}

@@ -52,12 +52,28 @@ METRICS = (
 
 
 def words_of(metric: Metric, sizes: Sizes) -> str:
-    """Name a row."""
+    """Name a row.
+
+    Parameters
+    ----------
+    metric
+        The row.
+    sizes
+        The amounts that the row names.
+    """
     return metric.words.format(**vars(sizes))
 
 
 def formatted(metric: Metric, value: float) -> str:
-    """Write a figure for a person."""
+    """Write a figure for a person.
+
+    Parameters
+    ----------
+    metric
+        The row, which says the unit.
+    value
+        In seconds, calls per second, megabytes, or a number.
+    """
     if metric.unit == "seconds":
         return f"{value:.2f} s" if value >= 1 else f"{1e3 * value:.3g} ms"
     if metric.unit == "megabytes":

@@ -42,11 +42,29 @@ class Peer(abc.ABC):
         """Call a function for each item by the peer's own map, with its defaults."""
 
     def map_in_chunks(self, function: Callable[..., Any], items: Iterable[Any], size: int) -> Sequence[Any]:
-        """Call a function for each item, so many at a time."""
+        """Call a function for each item, several at a time.
+
+        Parameters
+        ----------
+        function
+            What is called.
+        items
+            The argument of each call.
+        size
+            How many calls are sent together.
+        """
         raise Cannot("its map has no chunks")
 
     def result(self, future: Any, timeout: float | None = None) -> Any:
-        """Wait for a result; the builtin TimeoutError after so many seconds."""
+        """Wait for a result; the builtin TimeoutError after so many seconds.
+
+        Parameters
+        ----------
+        future
+            Of :meth:`submit`.
+        timeout
+            Seconds; None: as long as it takes.
+        """
         try:
             return future.result(timeout=timeout)
         except (concurrent.futures.TimeoutError, asyncio.TimeoutError) as error:  # other classes on Python 3.10
@@ -70,7 +88,15 @@ class Peer(abc.ABC):
             future.cancel()
 
     def end_of_cancel(self, future: Any, timeout: float) -> str:
-        """Wait for a future's end; gives ``"cancelled"``, ``"finished"``, ``"timeout"`` or an exception's name."""
+        """Wait for a future's end; gives ``"cancelled"``, ``"finished"``, ``"timeout"`` or an exception's name.
+
+        Parameters
+        ----------
+        future
+            What was cancelled.
+        timeout
+            Seconds.
+        """
         end = time.monotonic() + timeout
         while not future.done():
             if time.monotonic() > end:

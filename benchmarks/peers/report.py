@@ -33,14 +33,36 @@ def medians_of(runs: Sequence[Run]) -> Medians:
 
 
 def as_json(runs: Sequence[Run], sizes: Sizes, about: dict[str, Any]) -> dict[str, Any]:
-    """Give everything: what the figures belong to, the medians, and each run."""
+    """Give everything: what the figures belong to, the medians, and each run.
+
+    Parameters
+    ----------
+    runs
+        Every run, of all rounds.
+    sizes
+        The amounts of the cases.
+    about
+        What else the figures belong to: the machine, the number of rounds.
+    """
     versions = {run["peer"]: run["versions"] for run in runs if "versions" in run}
     amounts = dataclasses.asdict(sizes)
     return {**about, "versions": versions, "sizes": amounts, "medians": medians_of(runs), "runs": list(runs)}
 
 
 def as_markdown(runs: Sequence[Run], peers: Sequence[str], sizes: Sizes, about: dict[str, Any]) -> str:
-    """Draw the table, with what the figures belong to above and what explains a "cannot" below."""
+    """Draw the table, with what the figures belong to above and what explains a "cannot" below.
+
+    Parameters
+    ----------
+    runs
+        Every run, of all rounds.
+    peers
+        The columns, in this order.
+    sizes
+        The amounts of the cases.
+    about
+        What else the figures belong to: the machine, the number of rounds.
+    """
     medians = medians_of(runs)
     heads = [PEERS[peer].title if peer in PEERS else TITLES[peer] for peer in peers]
     lines = [f"* {what}: {value}" for what, value in about["machine"].items()]
@@ -71,8 +93,9 @@ def _explanations(runs: Sequence[Run], peers: Sequence[str]) -> list[str]:
     lines: dict[str, None] = {}
     for run in sorted(runs, key=lambda run: peers.index(run["peer"])):
         head = f"* {run['peer']}, {run['case']}"
-        for name, why in run.get("cannot", {}).items():
-            lines[f"{head}: cannot {name}: {why}"] = None
+        for why in dict.fromkeys(run.get("cannot", {}).values()):
+            names = ", ".join(name for name, reason in run["cannot"].items() if reason == why)
+            lines[f"{head}: cannot {names}: {why}"] = None
         for name, note in run.get("notes", {}).items():
             lines[f"{head}: {name}: {note}"] = None
         if "error" in run:

@@ -30,7 +30,15 @@ def is_installed(peer: str) -> bool:
 
 
 def has_case(peer: str, case: str) -> bool:
-    """Is a case measured of a peer, or of a floor?"""
+    """Is a case measured of a peer, or of a floor?
+
+    Parameters
+    ----------
+    peer
+        The name of a peer or floor.
+    case
+        The name of a case.
+    """
     if peer in FLOORS:
         return case in FLOORS[peer]
     only = PEERS[peer].cases
@@ -63,7 +71,19 @@ def run_rounds(peers: Sequence[str], cases: Sequence[str], rounds: int, quick: b
 
 
 def run_once(peer: str, case: str, quick: bool, timeout: float) -> Run:
-    """Run one case of one peer in a new interpreter, and end whatever is left of the run."""
+    """Run one case of one peer in a new interpreter, and end whatever is left of the run.
+
+    Parameters
+    ----------
+    peer
+        The name of a peer or floor.
+    case
+        The name of a case.
+    quick
+        With few calls.
+    timeout
+        Seconds after which the run is killed.
+    """
     directory = Path(tempfile.mkdtemp(prefix="p"))
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))

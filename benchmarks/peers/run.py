@@ -24,11 +24,21 @@ from .outcome import Outcome
 from .processes import kill_all, run_processes
 from .sizes import Sizes, sizes_of
 
-FLOOR_DISTRIBUTIONS = ("pyzmq", "cloudpickle", "numpy")
+FLOOR_DISTRIBUTIONS = ("pyzmq", "cloudpickle")
 
 
 def measure(peer: str, case: str, sizes: Sizes) -> Outcome:
-    """Run a case of a peer, or of a floor."""
+    """Run a case of a peer, or of a floor.
+
+    Parameters
+    ----------
+    peer
+        The name of a peer or floor.
+    case
+        The name of a case.
+    sizes
+        How much of everything.
+    """
     if peer in FLOORS:
         return FLOORS[peer][case](sizes)
     return CASES[case](PEERS[peer](), sizes)
@@ -50,7 +60,7 @@ def main() -> None:
         traceback.print_exc()
         found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
     distributions = PEERS[options.peer].distributions if options.peer in PEERS else FLOOR_DISTRIBUTIONS
-    found["versions"] = installed_versions(distributions)
+    found["versions"] = installed_versions((*distributions, "numpy"))
     options.file.write_text(json.dumps(found))
     sys.stderr.flush()
     kill_all(run_processes())

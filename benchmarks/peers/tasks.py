@@ -28,13 +28,29 @@ def nap(seconds: float) -> int:
 
 
 def sleep_on(path: str, seconds: float) -> None:
-    """Write the id of the process to a file, and sleep."""
+    """Write the id of the process to a file, and sleep.
+
+    Parameters
+    ----------
+    path
+        The file.
+    seconds
+        How long it sleeps.
+    """
     _note_process(path)
     time.sleep(seconds)
 
 
 def loop_on(path: str, seconds: float) -> None:
-    """Write the id of the process to a file, and run a Python loop."""
+    """Write the id of the process to a file, and run a Python loop.
+
+    Parameters
+    ----------
+    path
+        The file.
+    seconds
+        How long it runs.
+    """
     _note_process(path)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

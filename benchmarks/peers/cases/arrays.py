@@ -17,7 +17,15 @@ MB = 1_000_000
 
 
 def new_arrays(megabytes: int, count: int) -> list[tasks.Array]:
-    """Make arrays that all differ: nothing can be answered from a cache."""
+    """Make arrays that all differ: nothing can be answered from a cache.
+
+    Parameters
+    ----------
+    megabytes
+        Of 1e6 bytes, of each.
+    count
+        How many.
+    """
     random = np.random.default_rng(os.getpid())
     return [random.random(megabytes * MB // 8) for _ in range(count)]
 

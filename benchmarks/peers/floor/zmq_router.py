@@ -25,7 +25,15 @@ HELLO, COUNT, CALLS, TAKE, ECHO = b"hello", b"count", b"calls", b"take", b"echo"
 
 
 def route(front: str, back: str) -> None:
-    """Send each message of the caller to the next worker, and each answer back: the life of the router."""
+    """Send each message of the caller to the next worker, and each answer back: the life of the router.
+
+    Parameters
+    ----------
+    front
+        The address at which the caller connects.
+    back
+        The address at which workers connect.
+    """
     context = zmq.Context()
     clients, workers = _socket(context, zmq.ROUTER), _socket(context, zmq.ROUTER)
     clients.bind(front)
