@@ -24,6 +24,7 @@ from .profiles import new_profiler
 
 OUTPUT = ROOT / "output" / "hot_path"
 DISTRIBUTIONS = ("scaler-notebook", "pyzmq", "msgpack", "cloudpickle")
+GROWTH = "100,10000,100000"  # numbers of tasks
 ONE_AT_A_TIME = 10  # so many times fewer tasks are called one at a time: each waits for its result
 
 
@@ -174,7 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=("auto", "py-spy", "cprofile"),
         help="profile each process instead: by py-spy if it is installed, else by cProfile",
     )
-    parser.add_argument("--growth", action="store_true", help="cost per task of 100, 10,000 and 100,000 tasks instead")
+    parser.add_argument(
+        "--growth",
+        nargs="?",
+        const=GROWTH,
+        metavar="NUMBERS",
+        help=f"cost per task among so many instead ({GROWTH})",
+    )
     parser.add_argument("--quick", action="store_true", help="few tasks: does it run? The figures mean nothing")
     options = parser.parse_args(arguments)
     refuse_elsewhere()
@@ -183,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.profile:
         print_profiles(options)
     elif options.growth:
-        print_growth((100, 1_000) if options.quick else (100, 10_000, 100_000), options.workers)
+        numbers = "100,1000" if options.quick else options.growth
+        print_growth([int(number) for number in numbers.split(",")], options.workers)
     else:
         print_cpu(options)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     refuse_elsewhere()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # no run is left behind
     peers, cases = _names(parser, options.peers, [*PEERS, *FLOORS]), _names(parser, options.cases, list(CASES))
     sizes, rounds = sizes_of(options.quick), 1 if options.quick else options.rounds
     about = {"machine": describe_machine(), "workers": WORKERS, "rounds": rounds}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+TRACKERS = 10.0  # seconds that resource trackers get to clean up
 MARK = "BENCHMARK_RUN"  # the environment variable that every process of a run inherits
 
 
@@ -30,10 +32,32 @@ def run_processes() -> set[int]:
 
 
 def kill_all(processes: set[int]) -> None:
-    """Kill processes, but not this one."""
+    """Kill processes; not this one, and none that cleans up after the others.
+
+    Python's resource trackers, and loky's, unlink named semaphores when the last process that used them has ended.
+    """
     for process in processes - {os.getpid()}:
+        if not _is_tracker(process):
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+
+
+def end_run(mark: str) -> None:
+    """Kill what is left of a run, and wait until the run's resource trackers have ended by themselves."""
+    deadline = time.monotonic() + TRACKERS
+    while (left := marked_processes(mark)) and time.monotonic() < deadline:
+        kill_all(left)
+        time.sleep(0.02)
+    for process in left:
         with suppress(OSError):
             os.kill(process, signal.SIGKILL)
+
+
+def _is_tracker(process: int) -> bool:
+    try:
+        return b"resource_tracker" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def is_alive(process: int) -> bool:

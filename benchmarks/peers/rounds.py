@@ -19,7 +19,7 @@ from ..machine import ROOT
 from .adapters import PEERS
 from .cases.calls import BEGAN
 from .floor import FLOORS
-from .processes import MARK, kill_all, marked_processes
+from .processes import MARK, end_run
 
 Run = dict[str, Any]  # what ``run.py`` wrote, and of which peer, case and round that is
 
@@ -101,11 +101,13 @@ def run_once(peer: str, case: str, quick: bool, timeout: float) -> Run:
                 cwd=directory,
                 start_new_session=True,
             )
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout)
-            process.kill()
-            process.wait()
-        kill_all(marked_processes(mark))
+            try:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout)
+            finally:  # after an interrupt, too
+                process.kill()
+                process.wait()
+                end_run(mark)
         return {**_outcome(directory, timeout), "load": round(load, 2), "took": round(time.monotonic() - began, 1)}
     finally:
         shutil.rmtree(directory, ignore_errors=True)
