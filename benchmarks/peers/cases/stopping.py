@@ -12,11 +12,13 @@ from typing import Any
 from .. import tasks
 from ..outcome import Cannot, Outcome
 from ..peer import Peer
+from ..processes import is_alive
 from ..sizes import Sizes
-from .support import START, block_workers, now, wait_for_workers, warm_up
+from .support import START, Running, block_workers, now, wait_for_workers, warm_up
 
 RECOVERY = 30.0  # seconds until a peer must work again after a crash
 CANCELLED = "cancelled"
+NOTHING = "timeout"  # what :meth:`~..peer.Peer.end_of_cancel` gives of a future that does not end
 
 
 def measure_cancel_loop(peer: Peer, sizes: Sizes) -> Outcome:
@@ -32,7 +34,7 @@ def measure_cancel_sleep(peer: Peer, sizes: Sizes) -> Outcome:
 def _measure_cancel(peer: Peer, sizes: Sizes, function: Callable[[str, float], object]) -> Outcome:
     """Measure until the future says cancelled, and until the next task has run in the slot.
 
-    A future that says cancelled while its slot stays taken has not been stopped: that is a "cannot", with a note.
+    A future that says cancelled while its process lives and its slot stays taken has not been stopped: a "cannot".
     """
     warm_up(peer, 10)
     running, *_ = block_workers(peer, function, tempfile.mkdtemp())
@@ -42,27 +44,41 @@ def _measure_cancel(peer: Peer, sizes: Sizes, function: Callable[[str, float], o
         peer.cancel(running.future)
         how = peer.end_of_cancel(running.future, sizes.patience)
         ended = now() - began
-        outcome.notes["how it ended"] = how
-        peer.result(peer.submit(tasks.nothing, 7), sizes.patience)
+        outcome.notes["the future says"] = how
+        _run_next(peer, running, sizes.patience, how)
         outcome.figures["cancel_free"] = now() - began
-        if how == "timeout":
+        if how == NOTHING:
             raise Cannot(f"the future says nothing for {sizes.patience:.0f} s")
         outcome.figures["cancel"] = ended
     except Cannot as why:
         outcome.cannot["cancel"] = str(why)
-    except TimeoutError:
-        says = f"the future says {how} and the task runs on" if how != "timeout" else "nothing happens"
-        outcome.cannot["cancel"] = says
     if "cancel_free" not in outcome.figures:
         outcome.cannot["cancel_free"] = outcome.cannot["cancel"]
-        began = now()
-        try:
-            outcome.notes["otherwise"] = peer.free_slot_otherwise(running.process)
-            peer.result(peer.submit(tasks.nothing, 8), START)
-            outcome.figures["cancel_otherwise"] = now() - began
-        except Cannot as why:
-            outcome.cannot["cancel_otherwise"] = str(why)
+        _free_otherwise(peer, running, outcome)
     return outcome
+
+
+def _run_next(peer: Peer, running: Running, patience: float, how: str) -> None:
+    """Wait for a new task's result; Cannot if the slot is not free in time and the process that had it lives."""
+    following = peer.submit(tasks.nothing, 7)
+    try:
+        peer.result(following, patience)
+    except TimeoutError:
+        if is_alive(running.process):
+            taken = f"after {patience:.0f} s its process lives and its slot is taken"
+            raise Cannot(f"the future says {how}; {taken}" if how != NOTHING else f"nothing happens: {taken}") from None
+        peer.result(following, START)  # a worker is on its way
+
+
+def _free_otherwise(peer: Peer, running: Running, outcome: Outcome) -> None:
+    """Measure the peer's other way to free a slot, until the next task has run."""
+    began = now()
+    try:
+        outcome.notes["otherwise"] = peer.free_slot_otherwise(running.process)
+        peer.result(peer.submit(tasks.nothing, 8), START)
+        outcome.figures["cancel_otherwise"] = now() - began
+    except Cannot as why:
+        outcome.cannot["cancel_otherwise"] = str(why)
 
 
 def measure_cancel_queued(peer: Peer, sizes: Sizes) -> Outcome:
@@ -75,8 +91,8 @@ def measure_cancel_queued(peer: Peer, sizes: Sizes) -> Outcome:
     peer.cancel_many(futures)
     ends = Counter[str]()
     for future in futures:
-        ends[peer.end_of_cancel(future, 0.02 if ends["timeout"] else sizes.patience)] += 1
-        if ends["timeout"] > 20:  # the rest would only show our patience
+        ends[peer.end_of_cancel(future, 0.02 if ends[NOTHING] else sizes.patience)] += 1
+        if ends[NOTHING] > 20:  # the rest would only show our patience
             break
     seconds = now() - began
     outcome = Outcome({"cancelled": ends[CANCELLED]})
