@@ -21,6 +21,7 @@ from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall
 from .submission.call_text import describe_call
+from .submission.iterables import refuse_endless
 from .submission.options import names_options
 from .submission.serializer import DefaultSerializer, Serialized, Serializer, with_serializer
 from .task_state.cancel_policy import OnInterrupt
@@ -192,7 +193,7 @@ class Client(EngineClient):
         """
         if not iterables:
             raise TypeError("map needs at least one iterable")
-        self.check_ends(fn, iterables)
+        refuse_endless(fn, iterables)
         return self.starmap(fn, zip(*iterables, strict=False), capabilities)
 
     @names_options

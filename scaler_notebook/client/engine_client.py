@@ -1,34 +1,146 @@
-"""What every client of an engine has: calls go in, futures come out, and all of them can be stopped."""
+"""``EngineClient``: what every client of an engine does: submit calls, give futures, stop what was submitted."""
 
-import itertools
+import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import check
-from scaler_notebook.protocol.errors import MissingObjects
-from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook.protocol.errors import EngineLostError
+from scaler_notebook.protocol.messages import EngineStatus, Initializer, TaskOptions
 from scaler_notebook.protocol.pickling.proxies import proxies_in
+from scaler_notebook.task import top_level
 
 from . import task_graph as graphs
+from .agent.current_session import CurrentSession
 from .agent.session import Session
-from .connected import Connected
 from .context.own_modules import OWN_MODULES
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall, pickle_call
 from .submission.call_text import describe_call, function_name
+from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
+from .task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
 from .task_state.lifecycle import TaskLifecycle
-from .task_state.references import Noted, ObjectReference
+from .task_state.references import ObjectReference
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class EngineClient(Connected):
-    """Submits calls, graphs and objects to its engine; parameters are those of :class:`~.connected.Connected`."""
+class EngineClient(ABC):
+    """Submits calls, graphs and objects to an engine, which starts with the first task.
+
+    When the engine is lost, the next task starts another. In a forked child the client connects anew with the first
+    task there.
+
+    Parameters
+    ----------
+    grace, on_interrupt
+        As :class:`~.executor.NotebookExecutor` has them; None: as ``%scaler config`` says.
+    initializer
+        What comes before the first of the client's tasks in each process.
+    """
+
+    _lost_error = EngineLostError  # what futures end with when the engine is lost
+
+    def __init__(
+        self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
+    ) -> None:
+        self._initializer = initializer
+        self.policy = Policy(
+            DEFAULTS.grace if grace is None else grace,
+            DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
+        )
+        self._current = CurrentSession()
+
+    # ------------------------------------------------------------------ the engine
+
+    @abstractmethod
+    def _new_engine(self) -> Engine:
+        """Return the engine to use, not started yet."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> dict[str, int] | None:
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds between the interrupt and what follows; may be set at any time, for tasks submitted before too."""
+        return self.policy.grace
+
+    @grace.setter
+    def grace(self, seconds: float) -> None:
+        self.policy.grace = seconds
+
+    @property
+    def on_interrupt(self) -> OnInterrupt:
+        """What the stop button does to the tasks that somebody waits for; may be set at any time."""
+        return self.policy.on_interrupt
+
+    @on_interrupt.setter
+    def on_interrupt(self, choice: OnInterrupt) -> None:
+        self.policy.on_interrupt = choice
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Whether the executor takes no more tasks."""
+        return self._current.is_shut_down
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the executor has an engine now."""
+        return self._session is not None and self._session.alive
+
+    @property
+    def address(self) -> str:
+        """Where other processes of this user on this machine reach the engine; starts it if need be."""
+        return self._running_session().address
+
+    def start(self) -> None:
+        """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
+
+        Raises
+        ------
+        EngineStartError
+            The engine cannot be had.
+        RuntimeError
+            The executor is shut down.
+        """
+        self._running_session()
+
+    def engine_status(self, timeout: float = 2.0) -> EngineStatus | None:
+        """What the engine does now, for all of its clients; starts it if need be.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; after them None: the engine does not answer.
+        """
+        return self._running_session().status(timeout)
+
+    @property
+    def _session(self) -> Session | None:
+        """The last session, alive or not; None before the first task."""
+        return self._current.session
+
+    def _running_session(self) -> Session:
+        return self._current.running(self._open_session)
+
+    def _open_session(self) -> Session:
+        top_level.refuse_at_top_level()
+        session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
+        # An executor that nobody holds takes no more tasks; those that it has run on.
+        weakref.finalize(self, session.finish_later).atexit = False
+        session.open()
+        return session
+
+    # ------------------------------------------------------------------ tasks
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
         """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
@@ -151,7 +263,7 @@ class EngineClient(Connected):
         ValueError
             The iterables have no end (:mod:`itertools`' ``count``, ``cycle`` and ``repeat``).
         """
-        self.check_ends(fn, iterables)
+        refuse_endless(fn, iterables)
         futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
         return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
 
@@ -235,25 +347,6 @@ class EngineClient(Connected):
             raise payloads.serialization_error(f"the object {name}", obj, error) from error
         return self._running_session().send_object(content, name, proxies_in(obj, content))
 
-    @staticmethod
-    def check_ends(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -> None:
-        """Raise a ValueError if none of them has an end."""
-        if iterables and all(map(_is_endless, iterables)):
-            raise ValueError(
-                f"{function_name(fn)} would be called for ever: the iterables have no end. Cut one of them with "
-                "itertools.islice, or take results as they come from NotebookExecutor.map(..., buffersize=100)"
-            )
-
-    def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
-        """Cancel every unfinished task by force, and forget every object that was sent, as Scaler's client does.
-
-        References to objects are good for nothing then (:class:`~scaler_notebook.MissingObjects`). It takes tasks on.
-        """
-        ended = self.cancel_all(timeout)
-        if self._session is not None:
-            self._session.clear_objects()
-        return ended
-
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
     ) -> ScalerFuture[T]:
@@ -266,12 +359,13 @@ class EngineClient(Connected):
         self._check_needs(options)
         session = self._running_session()
         if call.inputs:
-            _check_inputs(call.inputs, session, options.name)
+            session.check_inputs(call.inputs, options.name)
         future = self._new_future(session, options)
         session.submit([(future, session.task(future, call, options))])
         return future
 
     def _check_needs(self, options: TaskOptions) -> None:
+        """Raise a CapabilityError or a ValueError for options that the engine cannot meet."""
         there = self.capabilities if options.capabilities else None
         if there is not None:  # where the engine does not tell, a task that nobody can run waits
             check(options.capabilities, there)
@@ -283,28 +377,38 @@ class EngineClient(Connected):
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
         return ScalerFuture(session.new_id(), options.name, session, self.policy)
 
+    # ------------------------------------------------------------------ their end
 
-def _check_inputs(inputs: Noted, session: Session, call: str) -> None:
-    for name, what in inputs.items():
-        if isinstance(what, TaskLifecycle):
-            if not session.owns(what):
-                raise ValueError(
-                    f"an argument of {call} is the future {name}, of another client or of an engine that has ended: "
-                    "pass its result() instead"
-                )
-        elif not session.has_object(name):
-            raise MissingObjects(
-                f"an argument of {call} refers to {what!r}, which this client's engine does not have: it was cleared, "
-                "or it is another client's, or its engine has ended. Send it again with send_object()",
-                (name,),
-            )
+    def unfinished(self) -> list[ScalerFuture[Any]]:
+        """The futures of this executor that have not ended, in the order of submission."""
+        return self._session.unfinished() if self._session is not None else []
 
+    def cancel_all(
+        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
+    ) -> bool:
+        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time.
 
-def _is_endless(iterable: Iterable[Any]) -> bool:
-    if isinstance(iterable, itertools.repeat):
-        try:
-            iterable.__length_hint__()
-        except TypeError:  # what it says without a number of times; operator.length_hint says 0 then
-            return True
-        return False
-    return isinstance(iterable, itertools.count | itertools.cycle)
+        The parameters are those of :meth:`ScalerFuture.cancel`.
+        """
+        return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
+
+    def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
+        """Cancel every unfinished task by force, and forget every object that was sent, as Scaler's client does.
+
+        References to objects are good for nothing then (:class:`~scaler_notebook.MissingObjects`). The executor takes
+        further tasks.
+        """
+        ended = self.cancel_all(timeout)
+        if self._session is not None:
+            self._session.clear_objects()
+        return ended
+
+    def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
+        """Cancel what is unfinished and leave the engine; one of its own ends, one at an address stays.
+
+        What is not confirmed within ``timeout`` seconds is cancelled all the same: *disconnected*. The executor takes
+        no more tasks. Where waiting would block a loop or a widget's callback, it asks, and the rest happens later.
+        """
+        session = self._current.shut_down(disconnect=True)
+        if session is not None:
+            session.disconnect(timeout)

@@ -199,21 +199,21 @@ class NotebookExecutor(EngineClient, Executor):
         cancel_futures
             Cancel what has not started yet.
         """
-        with self._starting:
-            self._shut_down = True
-        if cancel_futures and self._session is not None:
-            self._session.withdraw()
-        if self._session is not None:
-            if wait:
-                self._session.finish()
-            else:
-                self._session.finish_later()
+        session = self._current.shut_down()
+        if session is None:
+            return
+        if cancel_futures:
+            session.withdraw()
+        if wait:
+            session.finish()
+        else:
+            session.finish_later()
 
     def __reduce__(self) -> Any:
         return _attached, (self.address, self.policy.grace, self.policy.on_interrupt)
 
     def __repr__(self) -> str:
-        if self._shut_down:
+        if self.is_shut_down:
             state = "shut down"
         elif self._session is None:
             state = "not started"

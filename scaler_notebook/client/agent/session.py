@@ -12,11 +12,11 @@ from scaler_notebook.client.session_log import event_log, live_futures
 from scaler_notebook.client.submission.call_pickling import PickledCall, pickle_call
 from scaler_notebook.client.task_state.cancel_policy import Policy
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
-from scaler_notebook.client.task_state.references import ObjectReference
+from scaler_notebook.client.task_state.references import Noted, ObjectReference
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.locks import holding
 from scaler_notebook.engines.base import Engine
-from scaler_notebook.protocol.errors import EngineLostError
+from scaler_notebook.protocol.errors import EngineLostError, MissingObjects
 from scaler_notebook.protocol.messages import (
     Initializer,
     ObjectCreate,
@@ -175,9 +175,36 @@ class Session(Connection):
         if future.deadline is not None:
             deadline.watch_over(future, future.deadline, self._agent)
 
-    def has_object(self, object_id: str) -> bool:
-        """Was it sent here, and not cleared?"""
-        return object_id in self._objects
+    def check_inputs(self, inputs: Noted, call: str) -> None:
+        """Check that a task's inputs can be had over this connection.
+
+        Parameters
+        ----------
+        inputs
+            The futures and references in the task's arguments, by id.
+        call
+            The task's call as a person reads it, for messages.
+
+        Raises
+        ------
+        ValueError
+            A future is another client's, or of an engine that has ended.
+        MissingObjects
+            The engine does not have the object of a reference.
+        """
+        for name, what in inputs.items():
+            if isinstance(what, TaskLifecycle):
+                if what.courier is not self:
+                    raise ValueError(
+                        f"an argument of {call} is the future {name}, of another client or of an engine that has "
+                        "ended: pass its result() instead"
+                    )
+            elif name not in self._objects:
+                raise MissingObjects(
+                    f"an argument of {call} refers to {what!r}, which this client's engine does not have: it was "
+                    "cleared, or it is another client's, or its engine has ended. Send it again with send_object()",
+                    (name,),
+                )
 
     def clear_objects(self) -> None:
         """No reference is good any more; tasks that were submitted with one still find its object."""
@@ -187,10 +214,6 @@ class Session(Connection):
     def tell_waits(self, task_id: str, waits: bool) -> None:
         """The task that this client is within waits for other tasks, or goes on."""
         self._agent.post(TaskWaits(task_id, waits))
-
-    def owns(self, future: TaskLifecycle) -> bool:
-        """Is it a future of this connection?"""
-        return future.courier is self
 
     def send_cancel(self, request: TaskCancel) -> None:
         """A future's request."""
