@@ -152,7 +152,7 @@ class TaskLifecycle(TaskFacts):
     def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
         """With the lock held; False if nothing changes."""
         match action:
-            case Action.START | Action.START_AGAIN | Action.REMEMBER_START:
+            case Action.START | Action.REMEMBER_START:
                 assert isinstance(what, TaskStarted)
                 if what.attempt <= self.tries:
                     return False  # that has been said
@@ -197,7 +197,7 @@ class TaskLifecycle(TaskFacts):
                 self._finished(Outcome.of(what))
             case Action.DISCONNECT:
                 self._cancelled(CancelReason.DISCONNECTED)
-            case Action.IGNORE | Action.FREE | Action.NOT_PERMITTED:
+            case Action.IGNORE | Action.NOT_PERMITTED:
                 return False
             case _:
                 assert_never(action)
