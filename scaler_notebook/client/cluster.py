@@ -174,13 +174,6 @@ class LocalCluster:
         """
         self._end()
 
-    def kill_scheduler(self) -> None:
-        """SIGKILL the scheduler, for tests of what then happens to clients; :meth:`shutdown` is still to be called.
-
-        Returns when it is dead. The system kills its task processes in the same moment.
-        """
-        self._scheduler.kill()
-
     def __enter__(self) -> "LocalCluster":
         return self
 
