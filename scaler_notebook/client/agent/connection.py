@@ -299,7 +299,7 @@ class Connection:
         """As ours, with its large arguments where the task processes find them, until the engine is closed."""
         if initializer is None:
             return Initializer()
-        task, _ = self._engine.adopt(Task(f"{self._client}-0", "", initializer.function, initializer.arguments))
+        task, _ = self._engine.adopt(Task(f"{self._client}-0", initializer.function, initializer.arguments))
         return replace(initializer, client=self._client, function=task.function, arguments=task.arguments)
 
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:

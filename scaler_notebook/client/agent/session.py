@@ -104,7 +104,7 @@ class Session(Connection):
             future.deadline = time.monotonic() + options.timeout
         within = nested.parent(self.address)
         named = tuple(call.inputs)
-        return Task(future.task_id, "", call.function, call.arguments, options, named, keep, stays, within)
+        return Task(future.task_id, call.function, call.arguments, options, named, keep, stays, within)
 
     def submit(self, tasks: Iterable[tuple[ScalerFuture[Any], Task]], delete: Sequence[str] = ()) -> None:
         """Send tasks, then let go of the values that were kept of some of them; their futures end in every case.

@@ -105,7 +105,7 @@ class Core(Nesting):
         """Of a task that is not held here, or is another's, whoever asks hears that it is over."""
         record = self._records.get(request.task_id)
         if record is None or record.owner != owner:
-            record = Record(Task(request.task_id, "", Payload(b""), Payload(b"")), owner, stage=Stage.OVER)
+            record = Record(Task(request.task_id, Payload(b""), Payload(b"")), owner, stage=Stage.OVER)
         record.force = record.force or request.force
         event = Event.CANCEL_FORCE if request.force else Event.CANCEL
         self._handle(record, event, now, request.grace)
