@@ -33,7 +33,7 @@ from .client.agent.exit_hooks import before_exit
 from .client.agent.future_manager import FutureManager
 from .client.executor import NotebookExecutor
 from .client.futures.future import ScalerFuture
-from .client.submission.call_text import describe_call
+from .client.submission.call_text import call_text
 from .client.task_state.lifecycle import TaskLifecycle
 from .engines.testing import scripted
 from .engines.testing.scripted import MemoryEngine
@@ -136,7 +136,7 @@ class DetachedFuture(ScalerFuture[Any]):
         self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> "DetachedFuture":
         """What it gives to ``then()``: another of its kind."""
-        return DetachedFuture(describe_call(fn, (future, *args), kwargs))
+        return DetachedFuture(call_text(fn, (future, *args), kwargs))
 
     def start(self) -> None:
         """It runs."""

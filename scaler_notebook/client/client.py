@@ -20,7 +20,7 @@ from .executor import NotebookExecutor, latest
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall
-from .submission.call_text import describe_call
+from .submission.call_text import call_text
 from .submission.iterables import refuse_endless
 from .submission.options import names_options
 from .submission.serializer import DefaultSerializer, Serialized, Serializer, with_serializer
@@ -295,7 +295,7 @@ def _check_fit(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{describe_call(fn, args, kwargs)}: {error}; it takes {signature}") from None
+        raise TypeError(f"{call_text(fn, args, kwargs)}: {error}; it takes {signature}") from None
 
 
 def _takes(fn: Callable[..., Any], name: str) -> bool:

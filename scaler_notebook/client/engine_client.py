@@ -21,7 +21,7 @@ from .context.own_modules import OWN_MODULES
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall, pickle_call
-from .submission.call_text import describe_call, function_name
+from .submission.call_text import call_text, function_name
 from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
 from .task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
@@ -156,7 +156,7 @@ class EngineClient(ABC):
         InitializerError
             Its initializer has raised. (A ``BrokenExecutor``.)
         """
-        return self._submit(fn, args, kwargs, TaskOptions(describe_call(fn, args, kwargs)))
+        return self._submit(fn, args, kwargs, TaskOptions(call_text(fn, args, kwargs)))
 
     @names_options
     def submit_verbose(
@@ -220,7 +220,7 @@ class EngineClient(ABC):
             The engine does not have what it needs, or has less of it. (A ``ValueError``.)
         """
         args, kwargs = checked_call(fn, args, kwargs)
-        call = describe_call(fn, args, kwargs)
+        call = call_text(fn, args, kwargs)
         options = task_options(
             call,
             name=name,

@@ -19,7 +19,7 @@ from .agent.session import Session
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall
-from .submission.call_text import MAX_CALL, for_browsers, function_name
+from .submission.call_text import for_browsers, function_name, shorten
 from .task_state.lifecycle import TaskLifecycle
 from .task_state.references import ObjectReference
 
@@ -232,8 +232,7 @@ def _in_words(key: str, node: Any) -> str:
 
 
 def _named(options: TaskOptions, name: str) -> TaskOptions:
-    text = for_browsers(name)
-    return replace(options, name=text if len(text) <= MAX_CALL else text[: MAX_CALL - 1] + "…")
+    return replace(options, name=shorten(for_browsers(name)))
 
 
 def _same(value: Any) -> Any:

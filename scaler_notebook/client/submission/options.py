@@ -16,7 +16,7 @@ from scaler_notebook.protocol.messages import Initializer, TaskOptions
 from scaler_notebook.protocol.pickling import pickler
 
 from .call_pickling import pickle_call
-from .call_text import MAX_CALL, describe_call, for_browsers
+from .call_text import call_text, for_browsers, shorten
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
@@ -223,7 +223,7 @@ def checked_initializer(initializer: Callable[..., object] | None, initargs: Ite
     if call.inputs:
         raise TypeError("initargs hold futures or references of tasks; an initializer gets values that are there")
     function, arguments = payloads.copied(call.function), payloads.copied(call.arguments)
-    return Initializer("", describe_call(initializer, args, {}), function, arguments)
+    return Initializer("", call_text(initializer, args, {}), function, arguments)
 
 
 def _checked_timeout(timeout: float) -> float:
@@ -250,7 +250,7 @@ def _checked_name(name: str) -> str:
     text = for_browsers(" ".join(name.split()))
     if not text:
         raise ValueError("name is a text with something in it; leave it out, and the call is shown")
-    return text if len(text) <= MAX_CALL else text[: MAX_CALL - 1] + "…"
+    return shorten(text)
 
 
 def _shown(value: Any) -> str:
