@@ -173,7 +173,7 @@ class DetachedFuture(ScalerFuture[Any]):
 
     def lose_engine(self, error: BaseException | None = None) -> None:
         """Its engine is lost."""
-        self._manager.lost(error or EngineLostError("the engine died"))
+        self._manager.fail_all(error or EngineLostError("the engine died"))
 
     def _tell(self, message: EngineMessage) -> None:
         self._manager.receive(ENGINE_CODEC.decode(ENGINE_CODEC.encode([message])))

@@ -108,7 +108,7 @@ class Client(EngineClient):
         self.start()
 
     def _found(self) -> str:
-        address = nested.home()
+        address = nested.engine_address()
         if address:
             return address
         self._host = latest()

@@ -114,7 +114,7 @@ class NotebookExecutor(EngineClient, Executor):
         super().__init__(grace, on_interrupt, prepare)
         self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()  # kept as long as it is
         if address is None and workers is None and capabilities is None and max_tasks_per_child is None:
-            address = nested.home() or None
+            address = nested.engine_address() or None
         if address is not None:
             if not isinstance(address, str):
                 raise TypeError(f"address is a text, not {address!r:.60}; for workers, NotebookExecutor(n_workers=4)")
@@ -230,7 +230,7 @@ def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> Notebook
         if executor is not None and executor._address == address and not executor.is_shut_down:
             return executor
     executor = NotebookExecutor(address, grace=grace, on_interrupt=on_interrupt)
-    if nested.home() == address:
+    if nested.engine_address() == address:
         _at_home[address] = executor
     return executor
 

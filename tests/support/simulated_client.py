@@ -103,7 +103,7 @@ class Connection:
         """The client's end is told that there is no engine any more."""
         for job in self.jobs.values():
             job.loses_engine(error)
-        self.manager.lost(error)
+        self.manager.fail_all(error)
 
     def check(self) -> None:
         for job in self.jobs.values():

@@ -185,7 +185,7 @@ class Life:
             elif letter == "T":
                 self.future.handle(Event.DEADLINE)
             elif letter == "L":
-                self.manager.lost(LOST)
+                self.manager.fail_all(LOST)
             else:
                 self.manager.receive([MESSAGES[letter]()])
         return self

@@ -15,7 +15,7 @@ from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.engines.base import Deliver, Engine, Lost
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 
-from .mailbox import Letter, Mailbox
+from .outgoing_queue import OutgoingBatch, OutgoingQueue
 
 Register = Callable[[Any], None]
 Unsendable = Callable[[ClientMessage, Exception], None]
@@ -31,7 +31,7 @@ class Agent:
     engine
         Started, not yet connected.
     register
-        Told of each future of a letter, on the agent's thread, before the letter's messages are sent.
+        Told of each future of a batch, on the agent's thread, before the batch's messages are sent.
     deliver
         Takes batches of messages, on the agent's thread. Must not block, nor run the user's code.
     lost
@@ -48,9 +48,9 @@ class Agent:
         self._unsendable = unsendable
         self._deliver = deliver
         self._lost = lost
-        self.mailbox: Mailbox[Any] = Mailbox()
-        self._flushes = 0  # how often the mailbox has been emptied
-        self._rung_at = -1  # what that was when the loop was last woken to empty it
+        self.outgoing: OutgoingQueue[Any] = OutgoingQueue()
+        self._flushes = 0  # how often the outgoing has been emptied
+        self._woken_at = -1  # what that was when the loop was last woken to empty it
         self._is_forgotten = False
         self._loop: asyncio.SelectorEventLoop | None = None  # made on its own thread: no interrupt finds it half made
         self._is_stopped = False
@@ -67,30 +67,30 @@ class Agent:
 
     def post(self, message: ClientMessage) -> None:
         """Send a message; from any thread, never blocks. Messages of one thread keep their order."""
-        self.hand_over(Letter(message))
+        self.enqueue(OutgoingBatch(message))
 
-    def hand_over(self, letter: Letter[Any]) -> None:
-        """Send what a letter says, and know its futures; from any thread, never blocks.
+    def enqueue(self, batch: OutgoingBatch[Any]) -> None:
+        """Send what a batch says, and know its futures; from any thread, never blocks.
 
         An interrupt of this thread comes before it, and nothing of it has happened, or after it: then all of it will.
         """
         try:
-            self.mailbox.put(letter)
-            self.ring()
+            self.outgoing.put(batch)
+            self.wake()
         except BaseException:  # an interrupt, or a signal handler of the user's that raises
-            self.ring()
+            self.wake()
             raise
 
-    def ring(self) -> None:
-        """Have the mailbox emptied; a burst of letters wakes the loop once.
+    def wake(self) -> None:
+        """Have the outgoing emptied; a burst of batches wakes the loop once.
 
-        The loop counts *before* it empties the mailbox: a letter that finds the count at which somebody has rung was
+        The loop counts *before* it empties the outgoing: a batch that finds the count at which somebody has rung was
         put in before that is answered.
         """
         flushes = self._flushes
-        if self._rung_at != flushes and not self._is_forgotten:
+        if self._woken_at != flushes and not self._is_forgotten:
             self._call(self._flush)  # the loop begins with that
-            self._rung_at = flushes
+            self._woken_at = flushes
 
     def _call(self, act: Callable[[], object]) -> None:
         """Have the loop call something soon; nothing happens where there is none yet, or none any more."""
@@ -123,22 +123,22 @@ class Agent:
 
     def _flush(self) -> None:
         self._flushes += 1
-        batch: list[ClientMessage] = []
-        for _ in range(len(self.mailbox)):  # for what comes meanwhile the loop is woken again
-            letter = self.mailbox.first()
-            for future in letter.futures:
+        messages: list[ClientMessage] = []
+        for _ in range(len(self.outgoing)):  # for what comes meanwhile the loop is woken again
+            batch = self.outgoing.peek()
+            for future in batch.futures:
                 try:
                     self._register(future)
                 except Exception:  # a bug of ours must not take the others along
                     log.exception("%r could not be registered", future)
-            self.mailbox.drop_first()
-            batch += letter.messages
-        if not batch:
+            self.outgoing.pop()
+            messages += batch.messages
+        if not messages:
             return
         try:
-            self._engine.send(batch)
+            self._engine.send(messages)
         except Exception:  # one message that cannot be sent must not take the others along
-            for message in batch:
+            for message in messages:
                 try:
                     self._engine.send([message])
                 except Exception as error:
@@ -149,7 +149,7 @@ class Agent:
             # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
             self._loop = loop = asyncio.SelectorEventLoop()
             asyncio.set_event_loop(loop)
-            self._engine.connect(loop, self._receive, self._engine_lost)
+            self._engine.connect(loop, self._receive, self._on_engine_lost)
         except BaseException as error:
             self._engine.close()
             if self._loop is not None:
@@ -175,6 +175,6 @@ class Agent:
         except Exception:  # a bug of ours must not take the other futures along
             log.exception("a batch of messages could not be handled")
 
-    def _engine_lost(self, error: BaseException) -> None:
+    def _on_engine_lost(self, error: BaseException) -> None:
         self._end()
         self._lost(error)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from scaler_notebook import forks
-from scaler_notebook.client.context.context_tracker import Surroundings
+from scaler_notebook.client.context.context_tracker import ContextTracker
 from scaler_notebook.client.futures.completion import wait as wait_for
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
@@ -38,22 +38,22 @@ from scaler_notebook.protocol.states import Event
 
 from .client_agent import Agent
 from .future_manager import FutureManager
-from .input_values import Supplies
+from .input_values import InputValues
 
 log = logging.getLogger(__name__)
 
 PREVIEW_PATIENCE = 0.5  # seconds that an engine is kept for the previews which are being made
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
-_open: "set[Connection]" = set()  # strong: tasks run on when nobody holds their executor any more
+_open: "set[EngineConnection]" = set()  # strong: tasks run on when nobody holds their executor any more
 
 
-def open_connections() -> "list[Connection]":
+def open_connections() -> "list[EngineConnection]":
     """Those of this process that have an engine."""
     return list(_open)
 
 
-_inherited: "list[Connection]" = []  # in a forked child: kept, for their end would be heard by the parent's peers
+_inherited: "list[EngineConnection]" = []  # in a forked child: kept, for their end would be heard by the parent's peers
 
 
 @forks.in_child
@@ -65,7 +65,7 @@ def _forget() -> None:
         connection.forget()
 
 
-class Connection:
+class EngineConnection:
     """Begins with :meth:`open`; ends by :meth:`close`, or when the engine is lost.
 
     Parameters
@@ -94,13 +94,13 @@ class Connection:
         self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
         self._ending = threading.RLock()
         self._status: EngineStatus | None = None
-        self._asking: list[Signal] = []  # who waits for the next one
-        self._shutting: list[Signal] = []  # who waits for the engine's end, or its refusal to end
+        self._status_waiters: list[Signal] = []  # who waits for the next one
+        self._shutdown_waiters: list[Signal] = []  # who waits for the engine's end, or its refusal to end
         self._broken: TaskResult | None = None  # how it ended, if the initializer has ended it
         self._end: BaseException | TaskResult | None = None  # what its unfinished futures end with, once it has ended
         self._initializer = initializer
         self._agent = Agent(engine, self._register, self._deliver, self._lost, self._unsendable)
-        self._supplies = Supplies(self._manager, engine, self._agent)
+        self._input_values = InputValues(self._manager, engine, self._agent)
 
     def open(self) -> None:
         """Start the engine, or find it, and connect to it. Called once.
@@ -112,7 +112,7 @@ class Connection:
         """
         try:
             self._engine.start()
-            self._surroundings = Surroundings(self._adopted(self._initializer))
+            self._context = ContextTracker(self._adopt_initializer(self._initializer))
             _open.add(self)
             self._alive = True  # before it is connected: then it may be lost at once
             self._agent.start()
@@ -162,8 +162,8 @@ class Connection:
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """What has not ended, in the order of submission."""
-        self._agent.ring()  # whom a second interrupt of a submit may have kept from it
-        on_their_way = self._agent.mailbox.futures()  # first: from there they go to the manager
+        self._agent.wake()  # whom a second interrupt of a submit may have kept from it
+        on_their_way = self._agent.outgoing.futures()  # first: from there they go to the manager
         known = {each.task_id: each for each in (*self._manager.unfinished(), *on_their_way)}
         return [each for each in known.values() if not each.done() and each.is_listed]
 
@@ -213,11 +213,11 @@ class Connection:
         """
         if self.is_inherited:
             return
-        self._end = self._end or disconnected()
+        self._end = self._end or disconnected_error()
         self._alive = False
         self._agent.stop()
-        self._settle_the_rest()
-        self._release_shutting()
+        self._end_unfinished()
+        self._wake_shutdown_waiters()
         # Who closes too waits for the same end; who submits does not.
         holding(self._ending, self._engine.join, END_PATIENCE)
         _open.discard(self)
@@ -227,13 +227,13 @@ class Connection:
         if not future.done():
             self._manager.add(future)
         if self._end is not None:
-            self._settle_the_rest()
+            self._end_unfinished()
 
-    def _settle_the_rest(self) -> None:
+    def _end_unfinished(self) -> None:
         """No answer comes any more: end what is unfinished, and what the agent has not come to take."""
-        end = self._end or disconnected()
-        self._manager.lost(end)
-        for future in self._agent.mailbox.futures():
+        end = self._end or disconnected_error()
+        self._manager.fail_all(end)
+        for future in self._agent.outgoing.futures():
             future.handle(Event.ENGINE_LOST, end)
 
     def forget(self) -> None:
@@ -245,13 +245,13 @@ class Connection:
             "result comes there alone. Hand it over from there, or submit the task here"
         )
         self._manager.forget(error)
-        for future in self._agent.mailbox.futures():
+        for future in self._agent.outgoing.futures():
             future.forget(error)
 
     def status(self, timeout: float) -> EngineStatus | None:
         """What the engine does; None if it does not answer within ``timeout`` seconds."""
         answered = Signal()
-        self._asking.append(answered)
+        self._status_waiters.append(answered)
         self._agent.post(EngineStatusRequest())
         current_host().wait(answered, timeout)
         return self._status if answered.is_set() else None
@@ -276,7 +276,7 @@ class Connection:
             It has neither ended nor refused in time.
         """
         over = Signal()
-        self._shutting.append(over)
+        self._shutdown_waiters.append(over)
         if not self._alive:  # before it is asked: then it may have ended by the time that we look
             raise DisconnectedError(f"the connection to the engine at {self.address} has ended already")
         self._agent.post(ClientShutdown())
@@ -295,7 +295,7 @@ class Connection:
         if self._broken is not None:
             Outcome(self._broken.outcome, self._broken.payload, "").value()
 
-    def _adopted(self, initializer: Initializer | None) -> Initializer:
+    def _adopt_initializer(self, initializer: Initializer | None) -> Initializer:
         """As ours, with its large arguments where the task processes find them, until the engine is closed."""
         if initializer is None:
             return Initializer()
@@ -309,17 +309,17 @@ class Connection:
                 broken = broken or message
             elif isinstance(message, EngineStatus):
                 self._status = message
-                while self._asking:
-                    self._asking.pop().set()
+                while self._status_waiters:
+                    self._status_waiters.pop().set()
             elif isinstance(message, ClientShutdownResponse) and not message.accepted:
-                self._release_shutting()
+                self._wake_shutdown_waiters()
         if broken is not None and self._broken is None:
             self._broken = self._end = broken  # before anybody hears of it
             self._alive = False
         missed = [m for m in messages if isinstance(m, TaskResult) and m.outcome is TaskResultType.MISSING_OBJECTS]
         if missed:  # after all others: what is missed may be among them
             self._manager.receive([message for message in messages if message not in missed])
-            messages = self._supplies.answered(missed)
+            messages = self._input_values.resend_missing(missed)
         self._manager.receive(messages)
         if broken is not None and self._broken is broken:
             self._lost(broken)
@@ -330,9 +330,9 @@ class Connection:
             problem = ProtocolError(f"the task could not be sent to the engine: {type(error).__name__}: {error}")
             self._manager.fail(message.task_id, problem)
 
-    def _release_shutting(self) -> None:
-        while self._shutting:
-            self._shutting.pop().set()
+    def _wake_shutdown_waiters(self) -> None:
+        while self._shutdown_waiters:
+            self._shutdown_waiters.pop().set()
 
     def _lost(self, why: BaseException | TaskResult) -> None:
         self._engine_ended = isinstance(why, BaseException)  # a broken initializer ends its own client alone
@@ -340,12 +340,12 @@ class Connection:
             why = self._lost_error(*why.args)
         self._end = self._end or why
         self._alive = False
-        self._settle_the_rest()
-        self._release_shutting()
+        self._end_unfinished()
+        self._wake_shutdown_waiters()
         # Its process must be waited for, and not here: the agent's thread never blocks.
         threading.Thread(target=self.close, name="scaler_notebook end").start()
 
 
-def disconnected() -> DisconnectedError:
+def disconnected_error() -> DisconnectedError:
     """What the futures of a connection that was closed end with."""
     return DisconnectedError("the executor was shut down before the task had ended; submit it again to a new one")

@@ -10,7 +10,7 @@ from scaler_notebook.protocol.states import Event
 from .client_agent import Agent
 
 
-def watch_over(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
+def schedule_timeout(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
     """Have the agent request the cancel, by force, at ``when`` (monotonic seconds), unless the task has ended.
 
     On the agent's thread, as all that ends a task, but for the end of its session: and then there is no timer. The

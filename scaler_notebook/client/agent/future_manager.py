@@ -74,7 +74,7 @@ class FutureManager:
                 log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
                 continue
             try:
-                self.hand_over(future, message)
+                self.dispatch(future, message)
             except Exception as error:  # a bug of ours must not take the other messages along
                 log.exception("%s for %s could not be handled", type(message).__name__, message.task_id)
                 if isinstance(message, TaskResult | TaskCancelConfirm):  # no other word of its end comes
@@ -103,7 +103,7 @@ class FutureManager:
             current_host().wait(come, timeout)
 
     @staticmethod
-    def hand_over(future: ScalerFuture[Any], message: TaskMessage) -> None:
+    def dispatch(future: ScalerFuture[Any], message: TaskMessage) -> None:
         """What a message does to its future."""
         match message:
             case TaskStarted():
@@ -135,7 +135,7 @@ class FutureManager:
         for future in futures.values():
             future.forget(error)
 
-    def lost(self, why: BaseException | TaskResult) -> None:
+    def fail_all(self, why: BaseException | TaskResult) -> None:
         """The engine is gone: every unfinished future ends, and says so; or as the one did that has ended all."""
         while self._futures:
             _, future = self._futures.popitem()

@@ -31,10 +31,10 @@ from scaler_notebook.protocol.states import TaskState
 
 from .client_agent import Agent
 from .future_manager import FutureManager
-from .mailbox import Letter
+from .outgoing_queue import OutgoingBatch
 
 
-class Supplies:
+class InputValues:
     """Of one connection.
 
     Parameters
@@ -59,7 +59,7 @@ class Supplies:
         anybody yet, or its task was sent before.
         """
         ended = [i for i in future.inputs.values() if isinstance(i, ScalerFuture) and i.done()]
-        last = next((last for each in ended if (last := _fallen(task, each)) is not None), None)
+        last = next((last for each in ended if (last := _result_of_failed_input(task, each)) is not None), None)
         contents = {}
         try:
             # A value that was unpickled here is pickled again, which runs code of the user's.
@@ -67,7 +67,7 @@ class Supplies:
         except Exception as error:
             last = failures.our_fault(task.task_id, error)
         if last is not None:
-            self._manager.hand_over(future, last)
+            self._manager.dispatch(future, last)
             return False
         for object_id, content in contents.items():
             messages.append(ObjectCreate(object_id, self._engine.adopt_object(object_id, content)))
@@ -76,22 +76,22 @@ class Supplies:
             messages.append(ObjectDelete(tuple(contents)))
         return True
 
-    def _send_again(self, future: ScalerFuture[object], task: Task) -> None:
+    def _resend(self, future: ScalerFuture[object], task: Task) -> None:
         messages: list[ClientMessage] = []
         self.add_task(messages, future, task)
         with future._lock:  # a cancel from here on is sent behind it; one before is answered already
             if future.state is TaskState.CANCELLING or future.done():
                 messages = [each for each in messages if each is not task]
-            self._agent.hand_over(Letter(*messages))
+            self._agent.enqueue(OutgoingBatch(*messages))
 
-    def answered(self, messages: Sequence[EngineMessage]) -> Sequence[EngineMessage]:
+    def resend_missing(self, messages: Sequence[EngineMessage]) -> Sequence[EngineMessage]:
         """Send again what lacks only values of this client's futures; gives the messages about all others.
 
         On the agent's thread.
         """
-        return [message for message in messages if not self._sent_again(message)]
+        return [message for message in messages if not self._resend_if_missing(message)]
 
-    def _sent_again(self, message: EngineMessage) -> bool:
+    def _resend_if_missing(self, message: EngineMessage) -> bool:
         if not isinstance(message, TaskResult) or message.outcome is not TaskResultType.MISSING_OBJECTS:
             return False
         future = self._manager.find(message.task_id)
@@ -101,12 +101,12 @@ class Supplies:
         lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.stays]
         if len(lacking) < len(named):
             return False
-        again = partial(self._send_again, future, future.task)
-        _Ends(lacking, partial(callback_thread.inputs.post, again))  # there, for it may run the user's code
+        again = partial(self._resend, future, future.task)
+        _WhenAllDone(lacking, partial(callback_thread.inputs.post, again))  # there, for it may run the user's code
         return True
 
 
-class _Ends:
+class _WhenAllDone:
     """Calls ``then()`` once, when all of the futures have ended."""
 
     def __init__(self, futures: Sequence[ScalerFuture[object]], then: Callable[[], object]) -> None:
@@ -128,7 +128,7 @@ class _Ends:
             self._then()
 
 
-def _fallen(task: Task, needed: ScalerFuture[object]) -> TaskResult | TaskCancelConfirm | None:
+def _result_of_failed_input(task: Task, needed: ScalerFuture[object]) -> TaskResult | TaskCancelConfirm | None:
     """The end of a task that needs a value which there is not."""
     if needed.cancelled():
         return TaskCancelConfirm(task.task_id, TaskCancelConfirmType.CANCELED, True, needed.origin or needed.task_id)

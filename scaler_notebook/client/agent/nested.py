@@ -14,7 +14,7 @@ from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.task.current_task import current_task
 
 
-class EngineOfTask(Protocol):
+class TaskConnection(Protocol):
     """A connection to the engine that runs the current task."""
 
     @property
@@ -25,16 +25,16 @@ class EngineOfTask(Protocol):
     def alive(self) -> bool:
         """Is the connection there?"""
 
-    def tell_waits(self, task: str, waits: bool) -> None:
+    def notify_waiting(self, task: str, waits: bool) -> None:
         """Say that a task waits for tasks of its own, or goes on."""
 
 
-def home() -> str:
+def engine_address() -> str:
     """The address of the engine that runs the current task; empty outside of a task."""
     return current_task().engine
 
 
-def parent(address: str) -> str:
+def parent_task(address: str) -> str:
     """The id of the current task, if it runs on the engine at ``address``; empty otherwise."""
     task = current_task()
     return task.task_id if task.engine and task.engine == address else ""
@@ -52,7 +52,7 @@ class TaskHost(PlainHost):
     waits_at_exit = False
     shows_results = False
 
-    def __init__(self, session: EngineOfTask) -> None:
+    def __init__(self, session: TaskConnection) -> None:
         self.session = session
         self._mutex = threading.Lock()
         self._waits: dict[str, int] = {}  # by task: its threads that wait
@@ -66,7 +66,7 @@ class TaskHost(PlainHost):
     @contextmanager
     def lending(self) -> Iterator[None]:
         """Within it the current task's slot is lent; it may be entered by several threads of it."""
-        task = parent(self.session.address)
+        task = parent_task(self.session.address)
         if not task:
             yield
             return
@@ -83,12 +83,12 @@ class TaskHost(PlainHost):
             if not now:
                 del self._waits[task]
             if not before or not now:
-                self.session.tell_waits(task, bool(now))
+                self.session.notify_waiting(task, bool(now))
 
 
-def settle_in(session: EngineOfTask) -> None:
+def install_task_host(session: TaskConnection) -> None:
     """A connection was made; if it is the first one that lives to the engine of this task, waits go through it."""
-    if not parent(session.address):
+    if not parent_task(session.address):
         return
     host = current_host()
     if not isinstance(host, TaskHost) or not host.session.alive:

@@ -31,8 +31,8 @@ from scaler_notebook.protocol.states import Event, TaskState
 from scaler_notebook.task.display import preview
 
 from . import deadline, nested
-from .connection import Connection
-from .mailbox import Letter
+from .connection import EngineConnection
+from .outgoing_queue import OutgoingBatch
 
 PREVIEW_SECONDS = 5.0  # that a task gets which makes a preview, its value's unpickling included; then it is killed
 PREVIEW_GRACE = 0.2  # seconds that it gets for that
@@ -50,13 +50,13 @@ class Submitter(Protocol):
         """The call of a future again."""
 
 
-class Session(Connection):
+class Session(EngineConnection):
     """What a client submits, sends and asks over one connection.
 
     Parameters
     ----------
     engine, initializer, lost_error
-        As :class:`~.connection.Connection` has them.
+        As :class:`~.connection.EngineConnection` has them.
     submitter
         Gives what submits further calls, to this session or a later one; None once that is gone.
     """
@@ -74,9 +74,9 @@ class Session(Connection):
         super().__init__(engine, initializer, lost_error)
 
     def open(self) -> None:
-        live_futures.follow(self._agent.mailbox)
+        live_futures.follow(self._agent.outgoing)
         super().open()
-        nested.settle_in(self)
+        nested.install_task_host(self)
 
     def new_id(self) -> str:
         """A task id that no other client has, short enough to type."""
@@ -102,7 +102,7 @@ class Session(Connection):
         future.proxies, future.inputs = call.proxies, call.inputs
         if options.timeout:
             future.deadline = time.monotonic() + options.timeout
-        within = nested.parent(self.address)
+        within = nested.parent_task(self.address)
         named = tuple(call.inputs)
         return Task(future.task_id, call.function, call.arguments, options, named, keep, stays, within)
 
@@ -112,32 +112,32 @@ class Session(Connection):
         All of it is handed to the agent at once: an interrupt, or an error, leaves it unknown to anybody, or has come
         too late to stop any of it.
         """
-        letter: Letter[ScalerFuture[Any]] = Letter()
+        batch: OutgoingBatch[ScalerFuture[Any]] = OutgoingBatch()
         try:
             for future, task in tasks:
-                letter.futures.append(future)
+                batch.futures.append(future)
                 task, future.task = self._engine.adopt(task)
                 if not task.inputs:
-                    letter.messages.append(task)
-                elif not self._supplies.add_task(letter.messages, future, task):
+                    batch.messages.append(task)
+                elif not self._input_values.add_task(batch.messages, future, task):
                     self._engine.disown(task.task_id)
             if delete:
-                letter.messages.append(ObjectDelete(tuple(delete)))
-            holding(self._mutex, self._hand_over, letter)
+                batch.messages.append(ObjectDelete(tuple(delete)))
+            holding(self._mutex, self._enqueue, batch)
         except BaseException:
-            if not self._agent.mailbox.has_had(letter):
-                self._disown(letter)
+            if not self._agent.outgoing.has_accepted(batch):
+                self._disown(batch)
             raise
         if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
-            self._settle_the_rest()
+            self._end_unfinished()
 
-    def _hand_over(self, letter: Letter[ScalerFuture[Any]]) -> None:
+    def _enqueue(self, batch: OutgoingBatch[ScalerFuture[Any]]) -> None:
         """With the mutex: what a thread finds changed must be on its way before any thread's next task."""
-        context, seen = self._surroundings.changed()
+        context, seen = self._context.changes()
         if context is not None:
-            letter.messages.insert(0, context)
-        self._agent.hand_over(letter)
-        self._surroundings.told(seen)
+            batch.messages.insert(0, context)
+        self._agent.enqueue(batch)
+        self._context.mark_sent(seen)
 
     def send_object(self, content: Payload, name: str, proxies: tuple[Any, ...] = ()) -> ObjectReference:
         """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session.
@@ -146,24 +146,24 @@ class Session(Connection):
         """
         object_id = f"{self._client}-o{next(self._numbers)}"
         reference = ObjectReference(name or object_id, content.nbytes, object_id, proxies)
-        letter: Letter[ScalerFuture[Any]] = Letter()
+        batch: OutgoingBatch[ScalerFuture[Any]] = OutgoingBatch()
         try:
-            letter.messages.append(ObjectCreate(object_id, self._engine.adopt_object(object_id, content)))
+            batch.messages.append(ObjectCreate(object_id, self._engine.adopt_object(object_id, content)))
             self._objects[object_id] = reference
-            self._agent.hand_over(letter)
+            self._agent.enqueue(batch)
         except BaseException:
-            if not self._agent.mailbox.has_had(letter):
+            if not self._agent.outgoing.has_accepted(batch):
                 self._objects.pop(object_id, None)
-                self._disown(letter)
+                self._disown(batch)
             raise
         return reference
 
-    def _disown(self, letter: Letter[ScalerFuture[Any]]) -> None:
-        """Free what the engine has taken over for a letter that was never put in."""
-        for message in letter.messages:
+    def _disown(self, batch: OutgoingBatch[ScalerFuture[Any]]) -> None:
+        """Free what the engine has taken over for a batch that was never put in."""
+        for message in batch.messages:
             if isinstance(message, ObjectCreate):
                 self._engine.disown(message.object_id)
-        for future in letter.futures:
+        for future in batch.futures:
             self._engine.disown(future.task_id)
 
     def _register(self, future: ScalerFuture[Any]) -> None:
@@ -173,7 +173,7 @@ class Session(Connection):
         event_log.follow(future)
         live_futures.add(future)
         if future.deadline is not None:
-            deadline.watch_over(future, future.deadline, self._agent)
+            deadline.schedule_timeout(future, future.deadline, self._agent)
 
     def check_inputs(self, inputs: Noted, call: str) -> None:
         """Check that a task's inputs can be had over this connection.
@@ -211,7 +211,7 @@ class Session(Connection):
         objects, self._objects = self._objects, {}
         self._agent.post(ObjectDelete(tuple(objects)))
 
-    def tell_waits(self, task_id: str, waits: bool) -> None:
+    def notify_waiting(self, task_id: str, waits: bool) -> None:
         """The task that this client is within waits for other tasks, or goes on."""
         self._agent.post(TaskWaits(task_id, waits))
 
@@ -247,7 +247,7 @@ class Session(Connection):
             f"{self._client}-p{next(self._numbers)}", options.name, self, Policy(PREVIEW_GRACE)
         )
         asked.is_listed = False
-        asked.watch(_Looking(future, self._agent.call_at))
+        asked.watch(_PreviewWatcher(future, self._agent.call_at))
         self.submit([(asked, self.task(asked, pickle_call(preview.show, (future,), {}), options))])
 
     def _submitter_for(self, future: TaskLifecycle) -> Submitter:
@@ -259,7 +259,7 @@ class Session(Connection):
         return submitter
 
 
-class _Looking:
+class _PreviewWatcher:
     """Watches a task that makes a preview: gives the preview to the future that it is of, and bounds its time."""
 
     def __init__(self, future: ScalerFuture[Any], call_at: Callable[[float, Callable[[], object]], object]) -> None:

@@ -17,7 +17,7 @@ from .own_modules import OWN_MODULES
 Seen: TypeAlias = tuple[object, ...]
 
 
-class Surroundings:
+class ContextTracker:
     """Notices, at a submit, what has changed since the last one.
 
     Parameters
@@ -31,7 +31,7 @@ class Surroundings:
         self._seen: Seen = ()
         self._settings = NotebookSettings()
 
-    def changed(self) -> tuple[ClientContext | None, Seen]:
+    def changes(self) -> tuple[ClientContext | None, Seen]:
         """The new surroundings, and what to give :meth:`told` once they are sent; None if they are those sent last.
 
         Costs some microseconds.
@@ -57,7 +57,7 @@ class Surroundings:
         context = ClientContext(directory, _path(), variables, modules, initializer, authkey, settings, shows)
         return context, seen
 
-    def told(self, seen: Seen) -> None:
+    def mark_sent(self, seen: Seen) -> None:
         """These surroundings are on their way to the engine."""
         self._seen = seen
 

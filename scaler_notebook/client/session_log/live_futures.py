@@ -55,7 +55,7 @@ def living() -> list[ScalerFuture[Any]]:
 
 
 def follow(submitted: Submitted) -> None:
-    """Count what is on its way to an agent among the living, for as long as somebody else holds the mailbox."""
+    """Count what is on its way to an agent among the living, for as long as somebody else holds the outgoing."""
     _submitted.add(submitted)
 
 
