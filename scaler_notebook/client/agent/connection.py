@@ -16,7 +16,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.waiting.host import current_host
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.engines.base import Engine
@@ -219,7 +219,7 @@ class EngineConnection:
         self._end_unfinished()
         self._wake_shutdown_waiters()
         # Who closes too waits for the same end; who submits does not.
-        holding(self._ending, self._engine.join, END_PATIENCE)
+        call_locked(self._ending, self._engine.join, END_PATIENCE)
         _open.discard(self)
 
     def _register(self, future: ScalerFuture[Any]) -> None:

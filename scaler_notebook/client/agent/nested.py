@@ -60,11 +60,11 @@ class TaskHost(PlainHost):
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         if signal.is_set():
             return True
-        with self.lending():
+        with self.release_slot():
             return super().wait(signal, timeout)
 
     @contextmanager
-    def lending(self) -> Iterator[None]:
+    def release_slot(self) -> Iterator[None]:
         """Within it the current task's slot is lent; it may be entered by several threads of it."""
         task = parent_task(self.session.address)
         if not task:

@@ -14,7 +14,7 @@ from scaler_notebook.client.task_state.cancel_policy import Policy
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.client.task_state.references import Noted, ObjectReference
 from scaler_notebook.client.waiting import callback_thread
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.errors import EngineLostError, MissingObjects
 from scaler_notebook.protocol.messages import (
@@ -74,7 +74,7 @@ class Session(EngineConnection):
         super().__init__(engine, initializer, lost_error)
 
     def open(self) -> None:
-        live_futures.follow(self._agent.outgoing)
+        live_futures.track(self._agent.outgoing)
         super().open()
         nested.install_task_host(self)
 
@@ -123,7 +123,7 @@ class Session(EngineConnection):
                     self._engine.disown(task.task_id)
             if delete:
                 batch.messages.append(ObjectDelete(tuple(delete)))
-            holding(self._mutex, self._enqueue, batch)
+            call_locked(self._mutex, self._enqueue, batch)
         except BaseException:
             if not self._agent.outgoing.has_accepted(batch):
                 self._disown(batch)
@@ -170,7 +170,7 @@ class Session(EngineConnection):
         super()._register(future)
         if not future.is_listed:
             return
-        event_log.follow(future)
+        event_log.log_events(future)
         live_futures.add(future)
         if future.deadline is not None:
             deadline.schedule_timeout(future, future.deadline, self._agent)

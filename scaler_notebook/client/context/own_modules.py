@@ -24,7 +24,7 @@ from zipimport import zipimporter
 import cloudpickle
 
 from scaler_notebook import forks
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.task.modules.installation import file_stamp, own_location
 
 from .module_versions import Version, imported_by, version, watch_imports
@@ -102,7 +102,7 @@ class OwnModules:
 
     def refresh(self) -> None:
         """Notice what was imported, reloaded and edited since the last call; costs a ``stat`` for each module."""
-        holding(self._mutex, self._refresh)
+        call_locked(self._mutex, self._refresh)
 
     def _refresh(self) -> None:
         try:

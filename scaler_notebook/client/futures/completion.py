@@ -8,10 +8,10 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, DoneAndNo
 from typing import Any, TypeVar
 
 from scaler_notebook.client.waiting.host import current_host
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.signal import Signal
 
-from .conditions import follow_policy, stoppable
+from .conditions import apply_interrupt_policy, apply_policy_on_interrupt
 from .future import ScalerFuture
 
 ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # one that is CANCELLED alone is yet to tell who waits for it
@@ -42,7 +42,7 @@ class _Waiter(_base._Waiter):
         self.signal.set()
 
 
-class _Watch:
+class _CompletionWatch:
     """Watches a set of futures, the standard's own among them; gives each once, as it ends."""
 
     def __init__(self, futures: "set[Future[Any]]") -> None:
@@ -50,7 +50,7 @@ class _Watch:
         self._waiter = _Waiter()
         self.done: list[Future[Any]] = []
         for future in futures:
-            holding(_lock_of(future), self._enter, future)
+            call_locked(_lock_of(future), self._enter, future)
 
     def _enter(self, future: "Future[Any]") -> None:
         if future._state in ENDED:
@@ -63,7 +63,7 @@ class _Watch:
         waiter = self._waiter
         if not waiter.finished:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            with stoppable(lambda: self._futures):
+            with apply_policy_on_interrupt(lambda: self._futures):
                 current_host().wait(waiter.signal, remaining)
         # A fresh signal before the deque is emptied: what ends meanwhile sets the new one.
         waiter.signal = Signal()
@@ -72,7 +72,7 @@ class _Watch:
             ended.append(waiter.finished.popleft())
         return ended
 
-    def popped(self, futures: "list[Future[Any]]") -> "Future[Any]":
+    def pop(self, futures: "list[Future[Any]]") -> "Future[Any]":
         """The last one of these, and nothing of ours keeps it alive."""
         future = futures.pop()
         self._futures.discard(future)
@@ -84,7 +84,7 @@ class _Watch:
             self._leave(future)
 
     def _leave(self, future: "Future[Any]") -> None:
-        holding(_lock_of(future), self._remove, future)
+        call_locked(_lock_of(future), self._remove, future)
 
     def _remove(self, future: "Future[Any]") -> None:
         if self._waiter in future._waiters:
@@ -107,16 +107,16 @@ def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
     deadline = None if timeout is None else time.monotonic() + timeout
     futures = set(fs)
     total = len(futures)
-    watch = _Watch(futures)  # type: ignore[arg-type]
+    watch = _CompletionWatch(futures)  # type: ignore[arg-type]
     return _as_completed(watch, total, deadline)
 
 
-def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator[Any]:
+def _as_completed(watch: _CompletionWatch, total: int, deadline: float | None) -> Iterator[Any]:
     try:
         left = total - len(watch.done)
         watch.done.reverse()
         while watch.done:
-            yield watch.popped(watch.done)
+            yield watch.pop(watch.done)
         while left:
             ended = watch.next(deadline)
             if not ended and deadline is not None and time.monotonic() >= deadline:
@@ -124,7 +124,7 @@ def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator
             left -= len(ended)
             ended.reverse()
             while ended:
-                yield watch.popped(ended)
+                yield watch.pop(ended)
     finally:
         watch.close()
 
@@ -141,10 +141,10 @@ def wait(
     return_when
         ``ALL_COMPLETED``, ``FIRST_COMPLETED`` or ``FIRST_EXCEPTION`` of :mod:`concurrent.futures`.
     """
-    checked_return_when(return_when)
+    check_return_when(return_when)
     deadline = None if timeout is None else time.monotonic() + timeout
     futures = set(fs)
-    watch = _Watch(futures)
+    watch = _CompletionWatch(futures)
     try:
         done = set(watch.done)
         fresh = watch.done
@@ -162,7 +162,7 @@ def wait(
         watch.close()
 
 
-def checked_return_when(return_when: str) -> None:
+def check_return_when(return_when: str) -> None:
     """Raise a ValueError if it is none of the standard library's three."""
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise ValueError(f"return_when is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION, not {return_when!r}")
@@ -207,7 +207,7 @@ def results_in_order(
                 del value
                 yield results.pop()  # a result is kept by its reader alone
         except KeyboardInterrupt:
-            follow_policy(futures)
+            apply_interrupt_policy(futures)
             futures.clear()
             raise
         finally:

@@ -14,12 +14,12 @@ from scaler_notebook.protocol.states import Event, TaskState
 Condition = Callable[[TaskLifecycle], bool]
 
 
-def answered(future: TaskLifecycle) -> bool:
+def is_answered(future: TaskLifecycle) -> bool:
     """Is no cancel of it under way?"""
     return future.state is not TaskState.CANCELLING
 
 
-def until(
+def wait_until(
     futures: Iterable[TaskLifecycle], condition: Condition, timeout: float | None, enough: Condition | None = None
 ) -> bool:
     """Wait until ``condition`` was true of each, at most ``timeout`` seconds; False if it was not.
@@ -36,13 +36,13 @@ def until(
     """
     signal = Signal()
     futures = list(futures)
-    with stoppable(lambda: futures), _watched(futures, condition, enough, signal.set) as left:
+    with apply_policy_on_interrupt(lambda: futures), _watch_until(futures, condition, enough, signal.set) as left:
         if left:
             current_host().wait(signal, timeout)
         return not left
 
 
-async def until_async(
+async def wait_until_async(
     futures: Iterable[TaskLifecycle],
     condition: Condition,
     timeout: float | None = None,
@@ -56,25 +56,25 @@ async def until_async(
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits us any more
             loop.call_soon_threadsafe(woken.set)
 
-    with _watched(futures, condition, enough, wake) as left:
+    with _watch_until(futures, condition, enough, wake) as left:
         try:
             if left:
-                with current_host().lending():
+                with current_host().release_slot():
                     await asyncio.wait_for(woken.wait(), timeout)
         except asyncio.TimeoutError:
             pass
         except asyncio.CancelledError:
             if current_host().stopped():
-                follow_policy(left)
+                apply_interrupt_policy(left)
             raise
         return not left
 
 
 @contextlib.contextmanager
-def _watched(
-    futures: Iterable[TaskLifecycle], condition: Condition, enough: Condition | None, tell: Callable[[], None]
+def _watch_until(
+    futures: Iterable[TaskLifecycle], condition: Condition, enough: Condition | None, notify: Callable[[], None]
 ) -> Iterator[set[TaskLifecycle]]:
-    """Those of which ``condition`` has not been true yet; ``tell()`` is called when none is left, or one is enough."""
+    """Yield the futures whose ``condition`` has not been true yet; call ``notify()`` when none is left or one is enough."""
     watched = list(futures)
     left = set(watched)
 
@@ -82,7 +82,7 @@ def _watched(
         if condition(future):
             left.discard(future)
         if not left or (enough is not None and enough(future)):
-            tell()
+            notify()
 
     try:
         for future in watched:
@@ -95,16 +95,16 @@ def _watched(
 
 
 @contextlib.contextmanager
-def stoppable(futures: Callable[[], Iterable["Future[Any]"]]) -> Iterator[None]:
+def apply_policy_on_interrupt(futures: Callable[[], Iterable["Future[Any]"]]) -> Iterator[None]:
     """Around a wait for these: when the stop button ends it, their executors' policy says what becomes of them."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):  # the latter where a loop's callback waited
-        follow_policy(futures())
+        apply_interrupt_policy(futures())
         raise
 
 
-def follow_policy(futures: Iterable["Future[Any]"]) -> None:
+def apply_interrupt_policy(futures: Iterable["Future[Any]"]) -> None:
     """A wait for these was ended by the stop button: do with the unfinished what ``on_interrupt`` says."""
     unfinished = [future for future in futures if isinstance(future, TaskLifecycle) and not future.done()]
     for future in unfinished:

@@ -11,13 +11,13 @@ from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.task_state.profiling import ProfileResult, profile
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.host import current_host
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.permission import is_agents_thread, may_wait
 from scaler_notebook.protocol.errors import TaskCancelledError
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.states import Event
 
-from .conditions import answered, until, until_async
+from .conditions import is_answered, wait_until, wait_until_async
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -78,7 +78,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
     async def _wait_async(self) -> T:
         __tracebackhide__ = True
         try:
-            await until_async([self], TaskLifecycle.done)
+            await wait_until_async([self], TaskLifecycle.done)
         except asyncio.CancelledError:
             if not current_host().stopped():
                 self.request_cancel()
@@ -87,7 +87,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
 
     def _wait_for_end(self, timeout: float | None) -> None:
         __tracebackhide__ = True
-        if not until([self], TaskLifecycle.done, timeout):
+        if not wait_until([self], TaskLifecycle.done, timeout):
             raise TimeoutError(f"{self.call or self.task_id} is still {self.state.value} after {timeout} s")
 
     def _get(self) -> T:
@@ -164,14 +164,14 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
 
     def wait_for_answer(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
         """Wait until no cancel is under way any more, at most ``timeout`` seconds."""
-        until([self], answered, timeout)
+        wait_until([self], is_answered, timeout)
 
     async def cancel_async(
         self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
     ) -> bool:
         """:meth:`cancel` for coroutines: waits without blocking the loop."""
         self.request_cancel(force, grace)
-        await until_async([self], answered, timeout)
+        await wait_until_async([self], is_answered, timeout)
         return self.cancelled()
 
     def then(self, fn: Callable[..., U], /, *args: Any, **kwargs: Any) -> "ScalerFuture[U]":
@@ -238,7 +238,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         thread.
         """
         callback_thread.start()
-        if holding(self._lock, self._keep_callback, fn):
+        if call_locked(self._lock, self._keep_callback, fn):
             return
         if is_agents_thread():
             callback_thread.post(fn, self)

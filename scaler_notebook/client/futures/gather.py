@@ -7,8 +7,8 @@ from typing import Any
 
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 
-from .completion import checked_return_when, wait
-from .conditions import until_async
+from .completion import check_return_when, wait
+from .conditions import wait_until_async
 from .future import ScalerFuture
 from .group import FutureGroup
 
@@ -55,7 +55,7 @@ async def gather_async(
     __tracebackhide__ = True
     wanted = _ours(_listed(futures))
     enough = None if return_exceptions else _ended_badly
-    await until_async(wanted, TaskLifecycle.done, timeout, enough)
+    await wait_until_async(wanted, TaskLifecycle.done, timeout, enough)
     if not return_exceptions:
         for future in filter(_ended_badly, wanted):
             future.result(0)  # raises
@@ -69,10 +69,10 @@ async def wait_async(
     fs: "Iterable[ScalerFuture[Any]]", timeout: float | None = None, return_when: str = ALL_COMPLETED
 ) -> "DoneAndNotDoneFutures[Any]":
     """:func:`scaler_notebook.wait` for coroutines, of this package's futures."""
-    checked_return_when(return_when)
+    check_return_when(return_when)
     wanted = _ours(list(fs))
     enough = {ALL_COMPLETED: None, FIRST_COMPLETED: TaskLifecycle.done, FIRST_EXCEPTION: _failed}[return_when]
-    await until_async(wanted, TaskLifecycle.done, timeout, enough)
+    await wait_until_async(wanted, TaskLifecycle.done, timeout, enough)
     done: set[Future[Any]] = {future for future in wanted if future.done()}
     return DoneAndNotDoneFutures(done, {future for future in wanted if future not in done})
 

@@ -12,7 +12,7 @@ from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.protocol.states import TaskState
 
 from . import completion
-from .conditions import answered, until, until_async
+from .conditions import is_answered, wait_until, wait_until_async
 from .future import CANCEL_TIMEOUT, ScalerFuture
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     @property
     def progress(self) -> GroupProgress:
         """How far all of them are together: each counts 1, and one that runs what it says of its own progress."""
-        return GroupProgress(sum(map(_part, self._futures)), len(self._futures))
+        return GroupProgress(sum(map(_done_part, self._futures)), len(self._futures))
 
     def done(self) -> bool:
         """Have all of them ended?"""
@@ -94,11 +94,11 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all of them have ended, at most ``timeout`` seconds; False if they have not."""
-        return until(self._futures, TaskLifecycle.done, timeout)
+        return wait_until(self._futures, TaskLifecycle.done, timeout)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """:meth:`wait` for coroutines."""
-        return await until_async(self._futures, TaskLifecycle.done, timeout)
+        return await wait_until_async(self._futures, TaskLifecycle.done, timeout)
 
     def as_completed(self, timeout: float | None = None) -> Iterator[ScalerFuture[T]]:
         """Give them as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
@@ -108,7 +108,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         """``async for future in group``: each as it ends. Leaving the loop leaves the others alone."""
         left = set(self._futures)
         while left:
-            await until_async(left, TaskLifecycle.done, enough=TaskLifecycle.done)
+            await wait_until_async(left, TaskLifecycle.done, enough=TaskLifecycle.done)
             for future in [future for future in self._futures if future in left and future.done()]:
                 left.remove(future)
                 yield future
@@ -126,7 +126,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
             What the first failed one raised.
         """
         __tracebackhide__ = True  # as in ScalerFuture.result
-        until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
+        wait_until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
         if not self.done() and not any(map(_failed, self._futures)):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
         return self._values()
@@ -141,7 +141,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         TimeoutError
             Not all of them ended within ``timeout`` seconds.
         """
-        if not until(self._futures, TaskLifecycle.done, timeout):
+        if not wait_until(self._futures, TaskLifecycle.done, timeout):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
         return [_exception(future) for future in self._futures]
 
@@ -157,7 +157,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     async def _wait_async(self) -> list[T]:
         __tracebackhide__ = True
         try:
-            await until_async(self._futures, TaskLifecycle.done, enough=_failed)
+            await wait_until_async(self._futures, TaskLifecycle.done, enough=_failed)
         except asyncio.CancelledError:
             if not current_host().stopped():
                 self.request_cancel()
@@ -207,7 +207,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         """
         self.request_cancel(force, grace)
         if may_wait():
-            until(self._futures, answered, timeout)
+            wait_until(self._futures, is_answered, timeout)
         return self.done()
 
     async def cancel_async(
@@ -215,11 +215,11 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     ) -> bool:
         """:meth:`cancel` for coroutines: waits without blocking the loop."""
         self.request_cancel(force, grace)
-        await until_async(self._futures, answered, timeout)
+        await wait_until_async(self._futures, is_answered, timeout)
         return self.done()
 
 
-def _part(future: ScalerFuture[Any]) -> float:
+def _done_part(future: ScalerFuture[Any]) -> float:
     if future.done():
         return 1.0
     said = future.progress

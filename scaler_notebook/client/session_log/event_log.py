@@ -30,16 +30,16 @@ def _forget() -> None:
     _writing = threading.RLock()
 
 
-def follow(future: ScalerFuture[Any]) -> None:
+def log_events(future: ScalerFuture[Any]) -> None:
     """Write down what happens to a new future, if the variable is set."""
     path = os.environ.get(VARIABLE)
     if path:
-        scribe = _Scribe(path, future)
-        future.watch(scribe.look)
-        scribe.look(future)  # it may have been cancelled already
+        writer = _EventWriter(path, future)
+        future.watch(writer.look)
+        writer.look(future)  # it may have been cancelled already
 
 
-class _Scribe:
+class _EventWriter:
     def __init__(self, path: str, future: TaskLifecycle) -> None:
         self._path = path
         self._last = TaskState.SUBMITTED

@@ -25,7 +25,7 @@ LOST = Trace("", 0.0, ())  # of what nobody followed to its end
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class RecordSnapshot:
     """A task at one moment. Times are in seconds since the epoch."""
 
     state: TaskState
@@ -55,7 +55,7 @@ class Record:
         self.call = future.call
         self.submitted_at = future.submitted_at
         self._future = weakref.ref(future)
-        self._end: Snapshot | None = None
+        self._end: RecordSnapshot | None = None
         self._grew = grew
         future.watch(self._look)
 
@@ -68,12 +68,14 @@ class Record:
         """What was called: the call without its arguments."""
         return self.call.partition("(")[0].strip() or self.call
 
-    def now(self) -> Snapshot:
+    def now(self) -> RecordSnapshot:
         """How it stands, or how it ended."""
         future = self._future()
         if future is not None:
             return _snapshot(future)
-        return self._end or Snapshot(TaskState.SUBMITTED, None, None, None, "it never reached an engine", "", LOST)
+        return self._end or RecordSnapshot(
+            TaskState.SUBMITTED, None, None, None, "it never reached an engine", "", LOST
+        )
 
     @property
     def is_over(self) -> bool:
@@ -102,7 +104,7 @@ class Record:
         end = self._end
         if end is None:
             return 0
-        self._end = Snapshot(end.state, end.reason, end.started_at, end.ended_at, end.error, "", end.trace)
+        self._end = RecordSnapshot(end.state, end.reason, end.started_at, end.ended_at, end.error, "", end.trace)
         return len(end.output)
 
     def _look(self, future: TaskLifecycle) -> None:
@@ -113,7 +115,7 @@ class Record:
 
 
 class History:
-    """The records of a session, the oldest first. Implements :class:`~.live_futures.Listener`."""
+    """The records of a session, the oldest first. Implements :class:`~.live_futures.Subscriber`."""
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
@@ -131,12 +133,12 @@ class History:
         for future in live_futures.living():
             if future.task_id not in self._records:
                 self.add(future)
-        live_futures.unlisten(self)
-        live_futures.listen(self)
+        live_futures.unsubscribe(self)
+        live_futures.subscribe(self)
 
     def end(self) -> None:
         """Forget them all, and keep no more."""
-        live_futures.unlisten(self)
+        live_futures.unsubscribe(self)
         self._records.clear()
         self._kept = 0
 
@@ -159,9 +161,9 @@ class History:
                     break
 
 
-def _snapshot(future: TaskLifecycle) -> Snapshot:
+def _snapshot(future: TaskLifecycle) -> RecordSnapshot:
     failure = future.failure
-    return Snapshot(
+    return RecordSnapshot(
         future.state,
         future.cancel_reason,
         future.started_at,

@@ -8,14 +8,14 @@ from scaler_notebook import forks
 from scaler_notebook.client.futures.future import ScalerFuture
 
 
-class Submitted(Protocol):
+class PendingFutures(Protocol):
     """Holds futures whose tasks have not reached the agent yet."""
 
     def futures(self) -> list[ScalerFuture[Any]]:
         """Those of now."""
 
 
-class Listener(Protocol):
+class Subscriber(Protocol):
     """Wants to know of new futures."""
 
     def add(self, future: ScalerFuture[Any]) -> None:
@@ -23,16 +23,16 @@ class Listener(Protocol):
 
 
 _living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
-_listeners: "tuple[weakref.ref[Listener], ...]" = ()
+_subscribers: "tuple[weakref.ref[Subscriber], ...]" = ()
 _changing = threading.Lock()
-_submitted: "weakref.WeakSet[Submitted]" = weakref.WeakSet()  # where futures are before they are here
+_pending: "weakref.WeakSet[PendingFutures]" = weakref.WeakSet()  # where futures are before they are here
 
 
 @forks.in_child
 def _forget() -> None:
     """Views are the parent's, and so are the futures; but the child may still hold some, and ask them."""
-    global _listeners, _changing
-    _listeners, _changing = (), threading.Lock()
+    global _subscribers, _changing
+    _subscribers, _changing = (), threading.Lock()
     for future in living():
         future.forget_lock()
 
@@ -40,34 +40,34 @@ def _forget() -> None:
 def add(future: ScalerFuture[Any]) -> None:
     """A future that was just made; before its task is sent."""
     _living[future.task_id] = future
-    for reference in _listeners:
-        listener = reference()
-        if listener is not None:
-            listener.add(future)
+    for reference in _subscribers:
+        subscriber = reference()
+        if subscriber is not None:
+            subscriber.add(future)
 
 
 def living() -> list[ScalerFuture[Any]]:
     """Those that run or that somebody holds, in the order of submission."""
     known = [future for reference in _living.valuerefs() if (future := reference()) is not None]
-    on_their_way = [future for submitted in list(_submitted) for future in submitted.futures()]
+    on_their_way = [future for pending in list(_pending) for future in pending.futures()]
     ids = {future.task_id for future in known}
     return known + [future for future in on_their_way if future.is_listed and future.task_id not in ids]
 
 
-def follow(submitted: Submitted) -> None:
+def track(pending: PendingFutures) -> None:
     """Count what is on its way to an agent among the living, for as long as somebody else holds the outgoing."""
-    _submitted.add(submitted)
+    _pending.add(pending)
 
 
-def listen(listener: Listener) -> None:
-    """Tell ``listener`` of new futures, for as long as somebody else holds it."""
-    global _listeners
+def subscribe(subscriber: Subscriber) -> None:
+    """Tell ``subscriber`` of new futures, for as long as somebody else holds it."""
+    global _subscribers
     with _changing:
-        _listeners = (*(r for r in _listeners if r() is not None), weakref.ref(listener))
+        _subscribers = (*(r for r in _subscribers if r() is not None), weakref.ref(subscriber))
 
 
-def unlisten(listener: Listener) -> None:
+def unsubscribe(subscriber: Subscriber) -> None:
     """End a :func:`listen`."""
-    global _listeners
+    global _subscribers
     with _changing:
-        _listeners = tuple(r for r in _listeners if r() not in (listener, None))
+        _subscribers = tuple(r for r in _subscribers if r() not in (subscriber, None))

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from typing_extensions import assert_never
 
 from scaler_notebook.client.waiting import callback_thread
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.messages import (
     TaskCancel,
@@ -41,7 +41,7 @@ Message: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult
 log = logging.getLogger(__name__)
 
 
-class _Follows:
+class _Effects:
     """What follows from one event."""
 
     __slots__ = ("changed", "complaint", "request")
@@ -100,33 +100,33 @@ class TaskLifecycle(TaskFacts):
         keep_result
             A request leaves what has finished as it is.
         """
-        follows = _Follows()
+        effects = _Effects()
         try:
-            holding(self._lock, self._apply, follows, event, what, force, grace, keep_result)
-            self._act_upon(follows)
+            call_locked(self._lock, self._apply, effects, event, what, force, grace, keep_result)
+            self._perform(effects)
         except BaseException:  # an interrupt: what has changed is followed by what belongs to it all the same
-            follows.changed = True
-            self._act_upon(follows)
+            effects.changed = True
+            self._perform(effects)
             raise
-        return follows.changed
+        return effects.changed
 
-    def _act_upon(self, follows: "_Follows") -> None:
+    def _perform(self, effects: "_Effects") -> None:
         """Send, call and tell what follows from an event; without the lock."""
-        if follows.complaint:
-            log.error(follows.complaint)
-            follows.complaint = ""
-        if follows.request is not None and self._asked is not None and self._courier is not None:
-            self._courier.send_cancel(follows.request)
-        follows.request = None
+        if effects.complaint:
+            log.error(effects.complaint)
+            effects.complaint = ""
+        if effects.request is not None and self._asked is not None and self._courier is not None:
+            self._courier.send_cancel(effects.request)
+        effects.request = None
         while self._task_state.terminal and self._done_callbacks:
             with suppress(IndexError):  # another thread was quicker
                 callback_thread.post(self._done_callbacks.pop(0), self)
-        if follows.changed:
-            self._tell_watchers()
+        if effects.changed:
+            self._notify_watchers()
 
     def _apply(
         self,
-        follows: "_Follows",
+        effects: "_Effects",
         event: Event,
         what: Message | BaseException | None,
         force: bool,
@@ -142,12 +142,12 @@ class TaskLifecycle(TaskFacts):
             if action is not Action.DISCARD:
                 if self._asked is not None and (self._asked or not force):
                     return  # it is no stronger than the request that is under way
-                follows.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
+                effects.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
         if action is Action.NOT_PERMITTED:
-            follows.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
-        follows.changed = self._carry_out(action, what, force)
+            effects.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
+        effects.changed = self._carry_out(action, what, force)
         self._output.over = self._task_state.terminal
-        self._moments.append((time.time(), event, follows.changed, _to_note(follows.request or what)))
+        self._moments.append((time.time(), event, effects.changed, _trace_form(effects.request or what)))
 
     def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
         """With the lock held; False if nothing changes."""
@@ -206,25 +206,25 @@ class TaskLifecycle(TaskFacts):
     def add_log(self, message: TaskLog) -> None:
         """Keep what the task wrote."""
         self._output.add(message.stream, message.text)
-        self._tell_watchers()
+        self._notify_watchers()
 
     def add_display(self, message: TaskDisplay) -> None:
         """Keep what the task displays."""
         self._output.add_display(message)
-        self._tell_watchers()
+        self._notify_watchers()
 
     def add_preview(self, preview: Display) -> None:
         """Keep what its result looks like, unless that is discarded already."""
         if self._outcome is not None and preview.bundle:
             self.preview = preview
-            self._tell_watchers()
+            self._notify_watchers()
 
     def add_progress(self, message: TaskProgress) -> None:
         """Keep how far the task is."""
         self._progress = message
-        self._tell_watchers()
+        self._notify_watchers()
 
-    def _tell_watchers(self) -> None:
+    def _notify_watchers(self) -> None:
         for watcher in list(self._watchers):
             try:
                 watcher(self)
@@ -303,7 +303,7 @@ class TaskLifecycle(TaskFacts):
         raise InvalidStateError("a ScalerFuture is settled by its engine alone")
 
 
-def _to_note(what: Message | TaskCancel | BaseException | None) -> What:
+def _trace_form(what: Message | TaskCancel | BaseException | None) -> What:
     """What a trace keeps of a message: neither a result's payload nor an error's frames are its to hold."""
     match what:
         case TaskResult():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.protocol.messages import TaskFigures
 
 from .lifecycle import TaskLifecycle
@@ -64,7 +64,7 @@ def profile(future: TaskLifecycle) -> ProfileResult:
     ValueError
         It has not ended yet, or it never ran.
     """
-    figures, started, ended = holding(future._lock, _figures, future)  # the end of a task is more than one store
+    figures, started, ended = call_locked(future._lock, _figures, future)  # the end of a task is more than one store
     if started is None or ended is None:
         raise ValueError(f"{future.call or future.task_id} never ran, as far as is known here: there are no figures")
     if figures.started:  # measured by its process; the other times are those of messages

@@ -31,7 +31,7 @@ class Host(Protocol):
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         """Wait until ``signal`` is set; False after ``timeout`` seconds."""
 
-    def lending(self) -> AbstractContextManager[None]:
+    def release_slot(self) -> AbstractContextManager[None]:
         """Around a wait that does not go through :meth:`wait`, that of a coroutine."""
 
     def is_cell(self, frame: FrameType) -> bool:
@@ -70,7 +70,7 @@ class PlainHost:
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         return asyncio_wait.wait(signal, timeout)
 
-    def lending(self) -> AbstractContextManager[None]:
+    def release_slot(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def is_cell(self, frame: FrameType) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def holding(lock: threading.RLock, call: Callable[..., T], *args: Any) -> T:
+def call_locked(lock: threading.RLock, call: Callable[..., T], *args: Any) -> T:
     """``call(*args)`` with a lock.
 
     It is one line, so that nothing that interrupts between two lines comes between the end of the block and the
