@@ -132,7 +132,7 @@ class DetachedFuture(ScalerFuture[Any]):
         """What it gives to ``retry()``: another of its kind."""
         return DetachedFuture(future.call)
 
-    def follow(
+    def submit_with_value(
         self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> "DetachedFuture":
         """What it gives to ``then()``: another of its kind."""

@@ -149,7 +149,7 @@ class Client(EngineClient):
         Exception
             As :meth:`NotebookExecutor.submit`.
         """
-        if OLD_OPTION in kwargs and not _takes(fn, OLD_OPTION):
+        if OLD_OPTION in kwargs and not _accepts(fn, OLD_OPTION):
             del kwargs[OLD_OPTION]
             words = f"submit() ignores {OLD_OPTION}: every future has its profiling_info(), without asking for it"
             warnings.warn(words, stacklevel=2)
@@ -171,7 +171,7 @@ class Client(EngineClient):
         reserialize
             Accepted for compatibility: a changed argument is never served stale.
         """
-        _check_fit(fn, tuple(args), dict(kwargs or {}))
+        _check_signature(fn, tuple(args), dict(kwargs or {}))
         return super().submit_verbose(fn, args, kwargs, capabilities=capabilities, **options)
 
     @names_options
@@ -229,7 +229,7 @@ class Client(EngineClient):
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
         future = super()._new_future(session, options)
         if self._streams:
-            future.watch(_Streamed())
+            future.watch(_OutputPrinter())
         return future
 
     # ------------------------------------------------------------------ its end
@@ -287,7 +287,7 @@ def _check_seconds(name: str, value: object) -> None:
         raise ValueError(f"{name} is a positive number of seconds, not {value!r:.60}")
 
 
-def _check_fit(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _check_signature(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError):  # it is no function, and said so later, or one that does not tell
@@ -298,7 +298,7 @@ def _check_fit(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         raise TypeError(f"{call_text(fn, args, kwargs)}: {error}; it takes {signature}") from None
 
 
-def _takes(fn: Callable[..., Any], name: str) -> bool:
+def _accepts(fn: Callable[..., Any], name: str) -> bool:
     """Does a function have a parameter of this name, or take any keyword?"""
     try:
         parameters = inspect.signature(fn).parameters.values()
@@ -311,7 +311,7 @@ def _takes(fn: Callable[..., Any], name: str) -> bool:
     )
 
 
-class _Streamed:
+class _OutputPrinter:
     """Prints what a task writes, on the callback thread."""
 
     def __init__(self) -> None:

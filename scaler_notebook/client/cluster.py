@@ -118,10 +118,10 @@ class LocalCluster:
             protected=bool(protected),
         )
         self._scheduler.start()
-        self._end = _End(self._scheduler)
-        _ends.add(self._end)
+        self._shutdown = _Shutdown(self._scheduler)
+        _shutdowns.add(self._shutdown)
         # Not at exit: :func:`_at_exit` lets a script's tasks finish first.
-        weakref.finalize(self, self._end).atexit = False
+        weakref.finalize(self, self._shutdown).atexit = False
 
     @property
     def address(self) -> str:
@@ -172,7 +172,7 @@ class LocalCluster:
 
         Its clients' unfinished tasks fail with an :class:`~scaler_notebook.EngineLostError`, which names it.
         """
-        self._end()
+        self._shutdown()
 
     def __enter__(self) -> "LocalCluster":
         return self
@@ -190,7 +190,7 @@ class LocalCluster:
 SchedulerClusterCombo = LocalCluster
 
 
-class _End:
+class _Shutdown:
     """Ends a scheduler once, and knows nothing of its cluster, which may be garbage."""
 
     def __init__(self, scheduler: SchedulerProcess) -> None:
@@ -204,10 +204,10 @@ class _End:
         self._scheduler.cut_lifeline()
         with self._mutex:  # who ends it too waits for the same end
             self._scheduler.join(END_PATIENCE)
-        _ends.discard(self)
+        _shutdowns.discard(self)
 
 
-_ends: "set[_End]" = set()
+_shutdowns: "set[_Shutdown]" = set()
 
 
 @atexit.register
@@ -216,7 +216,7 @@ def _at_exit() -> None:
     if current_host().waits_at_exit:
         for connection in open_connections():
             connection.finish()
-    for end in list(_ends):
+    for end in list(_shutdowns):
         end()
 
 

@@ -17,14 +17,14 @@ from scaler_notebook.task import top_level
 from . import task_graph as graphs
 from .agent.current_session import CurrentSession
 from .agent.session import Session
-from .context.own_modules import OWN_MODULES
+from .context.user_modules import USER_MODULES
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall, pickle_call
 from .submission.call_text import call_text, function_name
 from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
-from .task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
+from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from .task_state.lifecycle import TaskLifecycle
 from .task_state.references import ObjectReference
 
@@ -52,7 +52,7 @@ class EngineClient(ABC):
         self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
     ) -> None:
         self._initializer = initializer
-        self.policy = Policy(
+        self.policy = CancelPolicy(
             DEFAULTS.grace if grace is None else grace,
             DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
         )
@@ -246,13 +246,15 @@ class EngineClient(ABC):
         task = future.task
         if task is None:
             raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
-        gone = [each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.stays]
+        gone = [
+            each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.retained_by_engine
+        ]
         if gone:
             raise RuntimeError(
                 f"{future.call} needs values that were kept for the rest of its graph alone: {', '.join(gone)}; "
                 "call get() again"
             )
-        OWN_MODULES.refresh()
+        USER_MODULES.refresh()
         return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs, future.proxies))
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
@@ -310,9 +312,9 @@ class EngineClient(ABC):
         __tracebackhide__ = True
         options = task_options("", priority=priority, retries=retries, capabilities=capabilities)
         self._check_needs(options)
-        nodes = graphs.culled(graph, keys := graphs.checked_keys(graph, keys))
+        nodes = graphs.cull(graph, keys := graphs.checked_keys(graph, keys))
         session = self._running_session()
-        futures = graphs.submitted(nodes, keys, session, partial(self._new_future, session), self._pickled, options)
+        futures = graphs.submit_graph(nodes, keys, session, partial(self._new_future, session), self._pickled, options)
         if not block:
             return futures
         try:
@@ -340,7 +342,7 @@ class EngineClient(ABC):
             It cannot be pickled; the message names why.
         """
         name = name if name is not None else type(obj).__name__
-        OWN_MODULES.refresh()
+        USER_MODULES.refresh()
         try:
             content = payloads.dump(obj)
         except Exception as error:

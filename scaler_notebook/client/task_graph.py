@@ -65,7 +65,7 @@ class GraphFutures(dict[str, ScalerFuture[Any]]):
         return self.group.cancel(timeout, force, grace)
 
 
-def culled(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+def cull(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """The part of a graph that the keys need, each node after those that it needs: calls as :class:`CallNode`.
 
     Raises
@@ -137,13 +137,13 @@ def _nearest(name: object, graph: Collection[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def submitted(
+def submit_graph(
     nodes: Mapping[str, Any],
     keys: list[str],
     session: Session,
     new: Callable[[TaskOptions], ScalerFuture[Any]],
     pickled: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], PickledCall],
-    like: TaskOptions,
+    options_of_all: TaskOptions,
 ) -> GraphFutures:
     """Submit the nodes of a graph; nothing is sent before all of it is pickled.
 
@@ -170,25 +170,25 @@ def submitted(
     for key, node in nodes.items():
         if not isinstance(node, CallNode) and key not in wanted:
             continue
-        options[key] = _named(like, _in_words(key, node))
+        options[key] = _named(options_of_all, _node_text(key, node))
         futures[key] = new(options[key])
         if isinstance(node, CallNode):
             values = tuple(futures[name] if isinstance(nodes[name], CallNode) else nodes[name] for name in node.needs)
             calls[key] = pickled(node.function, values, {})
         elif isinstance(node, ObjectReference):
-            calls[key] = pickled(_same, (node,), {})
+            calls[key] = pickled(_identity, (node,), {})
         else:
             at_once[key] = payloads.dump(node)
     needed = {name for node in nodes.values() if isinstance(node, CallNode) for name in node.needs}
-    tasks = [
-        (futures[key], session.task(futures[key], call, options[key], keep=key in needed, stays=key not in wanted))
-        for key, call in calls.items()
-    ]
-    session.submit(tasks, delete=[futures[key].task_id for key in calls if key in needed])
+    tasks = []
+    for key, call in calls.items():
+        task = session.task(futures[key], call, options[key], retain=key in needed, returns_value=key in wanted)
+        tasks.append((futures[key], task))
+    session.submit(tasks, release=[futures[key].task_id for key in calls if key in needed])
     for key, value in at_once.items():
         future = futures[key]
         future.handle(Event.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
-    _fall_together(nodes, futures)
+    _cancel_dependants_of_late_results(nodes, futures)
     places = {key: place for place, key in enumerate(calls)}
     edges = [
         (places[name], places[key])
@@ -201,7 +201,7 @@ def submitted(
     return GraphFutures({key: futures[key] for key in keys}, group)
 
 
-def _fall_together(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[Any]]) -> None:
+def _cancel_dependants_of_late_results(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[Any]]) -> None:
     """A node whose result came after its cancel is cancelled; the engine, though, may have handed its value on."""
     dependants: dict[str, list[ScalerFuture[Any]]] = {}
     for key, node in nodes.items():
@@ -210,10 +210,10 @@ def _fall_together(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[
                 dependants.setdefault(name, []).append(futures[key])
     for name, theirs in dependants.items():
         if name in futures:
-            futures[name].watch(_Falling(theirs))
+            futures[name].watch(_CancelCascade(theirs))
 
 
-class _Falling:
+class _CancelCascade:
     def __init__(self, dependants: list[ScalerFuture[Any]]) -> None:
         self._dependants = dependants
 
@@ -225,7 +225,7 @@ class _Falling:
                     dependant.request_cancel_unfinished()
 
 
-def _in_words(key: str, node: Any) -> str:
+def _node_text(key: str, node: Any) -> str:
     if isinstance(node, CallNode):
         return f"{key} = {function_name(node.function)}({', '.join(node.needs)})"
     return f"{key} = {node.name}" if isinstance(node, ObjectReference) else key
@@ -235,5 +235,5 @@ def _named(options: TaskOptions, name: str) -> TaskOptions:
     return replace(options, name=shorten(for_browsers(name)))
 
 
-def _same(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value

@@ -613,4 +613,4 @@ def test_nothing_is_kept_of_clusters_that_have_ended() -> None:
     for _ in range(3):
         with LocalCluster(n_workers=0):
             pass
-    assert not cluster_module._ends
+    assert not cluster_module._shutdowns

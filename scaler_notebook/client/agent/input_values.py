@@ -63,7 +63,7 @@ class InputValues:
         contents = {}
         try:
             # A value that was unpickled here is pickled again, which runs code of the user's.
-            contents = {each.task_id: each.content() for each in ended if last is None and not each.stays}
+            contents = {each.task_id: each.content() for each in ended if last is None and not each.retained_by_engine}
         except Exception as error:
             last = failures.our_fault(task.task_id, error)
         if last is not None:
@@ -98,7 +98,7 @@ class InputValues:
         if future is None or future.task is None:
             return False
         named = [future.inputs.get(name) for name in missing_objects(message.payload)]
-        lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.stays]
+        lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.retained_by_engine]
         if len(lacking) < len(named):
             return False
         again = partial(self._resend, future, future.task)

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import event_log, live_futures
 from scaler_notebook.client.submission.call_pickling import PickledCall, pickle_call
-from scaler_notebook.client.task_state.cancel_policy import Policy
+from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
-from scaler_notebook.client.task_state.references import Noted, ObjectReference
+from scaler_notebook.client.task_state.references import ObjectReference, TaskInputs
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.engines.base import Engine
@@ -87,8 +87,8 @@ class Session(EngineConnection):
         future: ScalerFuture[Any],
         call: PickledCall,
         options: TaskOptions,
-        keep: bool = False,
-        stays: bool = False,
+        retain: bool = False,
+        returns_value: bool = True,
     ) -> Task:
         """A call as a task, for :meth:`submit`; its future has what belongs to it from now on.
 
@@ -104,9 +104,9 @@ class Session(EngineConnection):
             future.deadline = time.monotonic() + options.timeout
         within = nested.parent_task(self.address)
         named = tuple(call.inputs)
-        return Task(future.task_id, call.function, call.arguments, options, named, keep, stays, within)
+        return Task(future.task_id, call.function, call.arguments, options, named, retain, not returns_value, within)
 
-    def submit(self, tasks: Iterable[tuple[ScalerFuture[Any], Task]], delete: Sequence[str] = ()) -> None:
+    def submit(self, tasks: Iterable[tuple[ScalerFuture[Any], Task]], release: Sequence[str] = ()) -> None:
         """Send tasks, then let go of the values that were kept of some of them; their futures end in every case.
 
         All of it is handed to the agent at once: an interrupt, or an error, leaves it unknown to anybody, or has come
@@ -121,8 +121,8 @@ class Session(EngineConnection):
                     batch.messages.append(task)
                 elif not self._input_values.add_task(batch.messages, future, task):
                     self._engine.disown(task.task_id)
-            if delete:
-                batch.messages.append(ObjectDelete(tuple(delete)))
+            if release:
+                batch.messages.append(ObjectDelete(tuple(release)))
             call_locked(self._mutex, self._enqueue, batch)
         except BaseException:
             if not self._agent.outgoing.has_accepted(batch):
@@ -175,7 +175,7 @@ class Session(EngineConnection):
         if future.deadline is not None:
             deadline.schedule_timeout(future, future.deadline, self._agent)
 
-    def check_inputs(self, inputs: Noted, call: str) -> None:
+    def check_inputs(self, inputs: TaskInputs, call: str) -> None:
         """Check that a task's inputs can be had over this connection.
 
         Parameters
@@ -194,7 +194,7 @@ class Session(EngineConnection):
         """
         for name, what in inputs.items():
             if isinstance(what, TaskLifecycle):
-                if what.courier is not self:
+                if what.session is not self:
                     raise ValueError(
                         f"an argument of {call} is the future {name}, of another client or of an engine that has "
                         "ended: pass its result() instead"
@@ -223,7 +223,7 @@ class Session(EngineConnection):
         """Submit the call of a future again."""
         return self._submitter_for(future).resubmit(future)
 
-    def follow(
+    def submit_with_value(
         self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """Submit a call that gets the future's value first; the value itself, if the engine of the future is gone."""
@@ -244,7 +244,7 @@ class Session(EngineConnection):
             return
         options = TaskOptions(f"a preview of {future.call or future.task_id}", priority=FIRST)
         asked: ScalerFuture[None] = ScalerFuture(
-            f"{self._client}-p{next(self._numbers)}", options.name, self, Policy(PREVIEW_GRACE)
+            f"{self._client}-p{next(self._numbers)}", options.name, self, CancelPolicy(PREVIEW_GRACE)
         )
         asked.is_listed = False
         asked.watch(_PreviewWatcher(future, self._agent.call_at))

@@ -12,7 +12,7 @@ from scaler_notebook.protocol.messages import ClientContext, Initializer
 from scaler_notebook.task.modules.search_path import search_path
 
 from .notebook_settings import NotebookSettings
-from .own_modules import OWN_MODULES
+from .user_modules import USER_MODULES
 
 Seen: TypeAlias = tuple[object, ...]
 
@@ -40,7 +40,7 @@ class ContextTracker:
             directory = os.getcwd()
         except FileNotFoundError:
             directory = ""
-        modules = OWN_MODULES.text  # as of when the task was pickled
+        modules = USER_MODULES.text  # as of when the task was pickled
         # The mapping behind os.environ, where there is one: a copy of it costs a tenth of decoding everything.
         environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
         authkey = bytes(process.current_process().authkey)

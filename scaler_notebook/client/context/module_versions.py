@@ -14,29 +14,29 @@ from scaler_notebook.task.modules.installation import file_stamp, file_sum, is_i
 
 Version: TypeAlias = tuple[str, int | None]  # the stamp of a file, and a sum of its bytes; None if it is not known
 
-_NOTE = "scaler_notebook_version"  # an attribute of specs: the import system keeps them with their modules
+_VERSION_ATTRIBUTE = "scaler_notebook_version"  # an attribute of specs: the import system keeps them with their modules
 
 
-class _Watch(MetaPathFinder):
+class _VersionFinder(MetaPathFinder):
     """Finds what ``PathFinder`` does, and notes the version of each file of the user's before it is executed."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.has_location and spec.origin and not is_installed(spec.origin):
-            setattr(spec, _NOTE, version(spec.origin))
+            setattr(spec, _VERSION_ATTRIBUTE, version(spec.origin))
         return spec
 
 
 def watch_imports() -> None:
     """Note the versions of modules that are imported from now on."""
     finders = sys.meta_path
-    if not any(type(finder) is _Watch for finder in finders):
-        finders.insert(finders.index(PathFinder) if PathFinder in finders else len(finders), _Watch())
+    if not any(type(finder) is _VersionFinder for finder in finders):
+        finders.insert(finders.index(PathFinder) if PathFinder in finders else len(finders), _VersionFinder())
 
 
 def version(file: str, spec: ModuleSpec | None = None) -> Version:
     """The version of a file as it is, or, with the spec of its module, as it was imported."""
-    noted: Version | None = getattr(spec, _NOTE, None)
+    noted: Version | None = getattr(spec, _VERSION_ATTRIBUTE, None)
     if noted is not None:
         return noted
     stamp = file_stamp(file)

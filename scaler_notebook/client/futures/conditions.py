@@ -74,7 +74,19 @@ async def wait_until_async(
 def _watch_until(
     futures: Iterable[TaskLifecycle], condition: Condition, enough: Condition | None, notify: Callable[[], None]
 ) -> Iterator[set[TaskLifecycle]]:
-    """Yield the futures whose ``condition`` has not been true yet; call ``notify()`` when none is left or one is enough."""
+    """Watch futures, and yield those whose ``condition`` has not been true yet: a set that shrinks.
+
+    Parameters
+    ----------
+    futures
+        The futures to watch.
+    condition
+        What has to be true of each of them once.
+    enough
+        What has to be true of one of them for the watch to be over early; None for nothing.
+    notify
+        Called when none is left, or one is enough, by the thread that changed the future; must not block.
+    """
     watched = list(futures)
     left = set(watched)
 

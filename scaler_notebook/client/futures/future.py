@@ -38,7 +38,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         Unique among all clients.
     call
         The call as a person reads it.
-    courier
+    session
         Takes requests to the engine; None for a future without one.
     policy
         How its tasks are cancelled; shared with the executor.
@@ -95,7 +95,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         outcome: Outcome | None = None
         try:
             outcome = self._ended()
-            if outcome.stays:
+            if outcome.retained_by_engine:
                 raise LookupError(
                     f"the value of {self.call or self.task_id} stayed with the engine: name its key in get"
                 )
@@ -114,10 +114,10 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return outcome
 
     @property
-    def stays(self) -> bool:
+    def retained_by_engine(self) -> bool:
         """Was its value left with the engine, for the tasks that need it? Nobody can have it here then."""
         outcome = self._outcome
-        return outcome is not None and outcome.stays
+        return outcome is not None and outcome.retained_by_engine
 
     def content(self) -> Payload:
         """The pickle of its value, to be sent to another task; it is done, and has one."""
@@ -187,9 +187,9 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         TaskSerializationError
             The function or an argument cannot be pickled.
         """
-        if self._courier is None:
+        if self._session is None:
             raise RuntimeError("this future belongs to no executor that could go on with its value")
-        future: ScalerFuture[U] = self._courier.follow(self, fn, args, kwargs)
+        future: ScalerFuture[U] = self._session.submit_with_value(self, fn, args, kwargs)
         return future
 
     def retry(self) -> "ScalerFuture[T]":
@@ -202,9 +202,9 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         EngineStartError
             The engine had ended, and another cannot be started.
         """
-        if self._courier is None:
+        if self._session is None:
             raise RuntimeError("this future belongs to no executor that could try again")
-        future: ScalerFuture[T] = self._courier.resubmit(self)
+        future: ScalerFuture[T] = self._session.resubmit(self)
         return future
 
     def profiling_info(self) -> ProfileResult:

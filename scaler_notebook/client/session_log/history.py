@@ -37,7 +37,7 @@ class RecordSnapshot:
     trace: Trace
 
 
-class Record:
+class HistoryRecord:
     """One task of the session.
 
     Parameters
@@ -118,10 +118,10 @@ class History:
     """The records of a session, the oldest first. Implements :class:`~.live_futures.Subscriber`."""
 
     def __init__(self) -> None:
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, HistoryRecord] = {}
         self._kept = 0  # characters of output
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[HistoryRecord]:
         """Those whose future was dropped before an engine had it (its submit has failed) are none."""
         return iter([r for r in list(self._records.values()) if r.is_over or r.future() is not None])
 
@@ -143,7 +143,7 @@ class History:
         self._kept = 0
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        self._records[future.task_id] = Record(future, self._grew)
+        self._records[future.task_id] = HistoryRecord(future, self._grew)
         while len(self._records) > MAX_RECORDS:
             oldest = next((r for r in self._records.values() if r.is_over), None)
             if oldest is None:

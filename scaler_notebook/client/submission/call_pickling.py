@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from scaler_notebook.client.context.own_modules import OWN_MODULES
-from scaler_notebook.client.task_state.references import Noted, noted
-from scaler_notebook.client.task_state.snapshot import TaskFacts
+from scaler_notebook.client.context.user_modules import USER_MODULES
+from scaler_notebook.client.task_state.references import TaskInputs, collect_inputs
+from scaler_notebook.client.task_state.snapshot import TaskSnapshot
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 from scaler_notebook.protocol.messages import Payload
@@ -28,7 +28,7 @@ class PickledCall(NamedTuple):
 
     function: Payload
     arguments: Payload
-    inputs: Noted
+    inputs: TaskInputs
     proxies: tuple[Any, ...] = ()
 
 
@@ -41,8 +41,8 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         The message names the function or the argument, and the attribute in it.
     """
     name = function_name(fn)
-    OWN_MODULES.refresh()
-    with noted() as inputs:
+    USER_MODULES.refresh()
+    with collect_inputs() as inputs:
         try:
             function = payloads.dump(fn)
         except Exception as error:
@@ -54,9 +54,9 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         return PickledCall(function, arguments, inputs, proxies)
 
 
-def _refuse_futures(name: str, inputs: Noted) -> None:
+def _refuse_futures(name: str, inputs: TaskInputs) -> None:
     """A function's code would find a value where it says ``future.result()``."""
-    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskFacts)]
+    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskSnapshot)]
     if futures:
         raise TaskSerializationError(
             f"the function {name} cannot be pickled: it refers to the future of {futures[0]}. Pass the future as an "

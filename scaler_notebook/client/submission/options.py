@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
-from scaler_notebook.client.context.own_modules import OWN_MODULES
+from scaler_notebook.client.context.user_modules import USER_MODULES
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.errors import ProcessorDiedError
@@ -145,7 +145,7 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
             raise TypeError(f"retry_on has exception classes, e.g. ConnectionError, and {what} is none")
     if not classes:
         raise ValueError("retry_on is empty: nothing would be tried again. Leave it out, and everything is")
-    OWN_MODULES.refresh()
+    USER_MODULES.refresh()
     try:
         pickled = pickler.dumps(tuple(classes))
     except Exception as error:

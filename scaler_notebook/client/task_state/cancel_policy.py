@@ -8,7 +8,7 @@ OnInterrupt: TypeAlias = Literal["ask", "cancel", "leave"]
 
 
 @dataclass
-class Policy:
+class CancelPolicy:
     """Shared by an executor and its futures.
 
     Parameters
@@ -45,4 +45,4 @@ def checked_grace(grace: float) -> float:
     return grace
 
 
-DEFAULTS = Policy()  # of the executors that are made from now on; ``%scaler config`` changes it
+DEFAULTS = CancelPolicy()  # of the executors that are made from now on; ``%scaler config`` changes it

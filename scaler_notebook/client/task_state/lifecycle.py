@@ -32,7 +32,7 @@ from scaler_notebook.protocol.states import TABLE, Action, CancelReason, Event, 
 
 from .outcome import Outcome
 from .output import Display
-from .snapshot import TaskFacts
+from .snapshot import TaskSnapshot
 from .trace import What
 
 Watcher = Callable[["TaskLifecycle"], None]
@@ -52,7 +52,7 @@ class _Effects:
         self.request: TaskCancel | None = None  # to be sent
 
 
-class TaskLifecycle(TaskFacts):
+class TaskLifecycle(TaskSnapshot):
     """Events and watchers of one task.
 
     :class:`~scaler_notebook.client.futures.future.ScalerFuture` adds what users call.
@@ -115,8 +115,8 @@ class TaskLifecycle(TaskFacts):
         if effects.complaint:
             log.error(effects.complaint)
             effects.complaint = ""
-        if effects.request is not None and self._asked is not None and self._courier is not None:
-            self._courier.send_cancel(effects.request)
+        if effects.request is not None and self._asked is not None and self._session is not None:
+            self._session.send_cancel(effects.request)
         effects.request = None
         while self._task_state.terminal and self._done_callbacks:
             with suppress(IndexError):  # another thread was quicker

@@ -40,7 +40,18 @@ class Outcome:
         Of its process, if that has died.
     """
 
-    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_loads", "_origin", "_payload", "_there", "stays")
+    __slots__ = (
+        "_call",
+        "_death",
+        "_failure",
+        "_kind",
+        "_loaded",
+        "_loads",
+        "_origin",
+        "_payload",
+        "_there",
+        "retained_by_engine",
+    )
 
     def __init__(
         self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
@@ -50,7 +61,7 @@ class Outcome:
         self._call = call
         self._origin = origin
         # A value that was left with the engine, for other tasks.
-        self.stays = kind is TaskResultType.SUCCESS and not payload.data
+        self.retained_by_engine = kind is TaskResultType.SUCCESS and not payload.data
         self._death = death
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._loads: list[Any] = []

@@ -48,7 +48,7 @@ class Display:
 Piece: TypeAlias = Text | Display
 
 
-class _Content:
+class _LazyDisplay:
     """A display that is decoded by whoever looks at it first: not on the agent's thread."""
 
     __slots__ = ("_what",)
@@ -63,12 +63,12 @@ class _Content:
         return what
 
 
-class _Arrived:
+class _DisplaySlot:
     """A place among the output, whose content changes when its display is updated."""
 
     __slots__ = ("content",)
 
-    def __init__(self, content: _Content) -> None:
+    def __init__(self, content: _LazyDisplay) -> None:
         self.content = content
 
     def display(self) -> Display:
@@ -84,8 +84,8 @@ class Output:
         self.over = False  # has its task ended?
         self._size = 0  # of what it holds, in characters and bytes
         self._texts: list[Text] = []  # all that it wrote
-        self._shown: list[Text | _Arrived] = []  # what a notebook would show of it
-        self._places: dict[str, list[_Arrived]] = {}  # of those, by display id
+        self._shown: list[Text | _DisplaySlot] = []  # what a notebook would show of it
+        self._places: dict[str, list[_DisplaySlot]] = {}  # of those, by display id
         self._clear_on_next = False
         self.displayed = 0  # displays so far, whatever became of them
 
@@ -94,21 +94,21 @@ class Output:
         self._clear_if_due()
         self._texts.append((stream, text))
         self._shown.append((stream, text))
-        self._grows(len(text))
+        self._account(len(text))
 
     def add_display(self, message: TaskDisplay) -> None:
         """Keep what it displays, or do what the message says to what it has displayed."""
         self.displayed += message.kind is DisplayKind.SHOW
         if message.kind is DisplayKind.SHOW:
-            self._grows(message.bundle.nbytes)
+            self._account(message.bundle.nbytes)
         match message.kind:
             case DisplayKind.SHOW | DisplayKind.UPDATE:
                 self._clear_if_due()
-                content = _Content(message)
+                content = _LazyDisplay(message)
                 for place in self._places.get(message.display_id, ()):  # all of an id change, as in a notebook
                     place.content = content
                 if message.kind is DisplayKind.SHOW:
-                    self._shown.append(arrived := _Arrived(content))
+                    self._shown.append(arrived := _DisplaySlot(content))
                     if message.display_id:
                         self._places.setdefault(message.display_id, []).append(arrived)
             case DisplayKind.CLEAR:
@@ -116,14 +116,14 @@ class Output:
             case DisplayKind.CLEAR_ON_NEXT:
                 self._clear_on_next = True
 
-    def _grows(self, size: int) -> None:
+    def _account(self, size: int) -> None:
         self._size += size
         output_budget.budget.add(self, size)
 
     def __del__(self) -> None:
         output_budget.budget.forget(self, getattr(self, "_size", 0))  # an interrupt may have come before it had one
 
-    def cut(self, kept: int) -> int:
+    def trim(self, kept: int) -> int:
         """Keep ``kept`` characters of text, half of them its begin and half its end; gives how much less there is.
 
         Displays stay. On an agent's thread, once the task has ended.
@@ -132,7 +132,7 @@ class Output:
         if before <= kept:
             return 0
         self._texts = _cut(self._texts, kept, before)
-        shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _Arrived))
+        shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _DisplaySlot))
         if shown > kept:
             self._shown = _cut(self._shown, kept, shown)
         less = before - sum(len(text) for _, text in self._texts)
@@ -159,7 +159,7 @@ class Output:
 
     def displays(self) -> tuple[Display, ...]:
         """Those that a notebook would show."""
-        return tuple(part.display() for part in list(self._shown) if isinstance(part, _Arrived))
+        return tuple(part.display() for part in list(self._shown) if isinstance(part, _DisplaySlot))
 
     def pieces(self) -> tuple[Piece, ...]:
         """Text and displays that a notebook would show, in order; no text follows another of the same stream."""
@@ -170,7 +170,7 @@ class Output:
         parts: list[str] = []
         length = 0
         for part in reversed(self._shown):
-            if isinstance(part, _Arrived):
+            if isinstance(part, _DisplaySlot):
                 continue
             parts.append(part[1])
             length += len(part[1])
@@ -179,7 +179,7 @@ class Output:
         return "".join(reversed(parts))[-size:], length > size
 
 
-P = TypeVar("P", Text, "Text | _Arrived")
+P = TypeVar("P", Text, "Text | _DisplaySlot")
 
 
 def _cut(parts: list[P], kept: int, size: int) -> list[P]:
@@ -188,7 +188,7 @@ def _cut(parts: list[P], kept: int, size: int) -> list[P]:
     found: list[Any] = []
     seen, said = 0, False
     for part in parts:
-        if isinstance(part, _Arrived):
+        if isinstance(part, _DisplaySlot):
             found.append(part)
             continue
         stream, text = part
@@ -218,9 +218,9 @@ def decoded(bundle: Payload, metadata: Payload = NO_METADATA, display_id: str = 
     return Display(forms, more, display_id)
 
 
-def _joined(parts: list[Text | _Arrived]) -> Iterator[Piece]:
-    for stream, run in itertools.groupby(parts, lambda part: None if isinstance(part, _Arrived) else part[0]):
+def _joined(parts: list[Text | _DisplaySlot]) -> Iterator[Piece]:
+    for stream, run in itertools.groupby(parts, lambda part: None if isinstance(part, _DisplaySlot) else part[0]):
         if stream is None:
-            yield from (part.display() for part in run if isinstance(part, _Arrived))
+            yield from (part.display() for part in run if isinstance(part, _DisplaySlot))
         else:
-            yield stream, "".join(part[1] for part in run if not isinstance(part, _Arrived))
+            yield stream, "".join(part[1] for part in run if not isinstance(part, _DisplaySlot))

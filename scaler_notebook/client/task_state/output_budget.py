@@ -11,14 +11,14 @@ MOST = 256 * 1024 * 1024  # characters and bytes
 KEPT = 64 * 1024  # characters of an output that are left when there is more than that in all: of its begin and its end
 
 
-class Cuttable(Protocol):
+class Trimmable(Protocol):
     """The output of one task."""
 
     @property
     def over(self) -> bool:
         """Has the task ended?"""
 
-    def cut(self, kept: int) -> int:
+    def trim(self, kept: int) -> int:
         """Keep so many characters, of begin and end together; gives how many characters and bytes less there are."""
 
 
@@ -33,16 +33,16 @@ class OutputBudget:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._begin_again()
-        forks.in_child(self._begin_again)
+        self._reset()
+        forks.in_child(self._reset)
 
-    def _begin_again(self) -> None:
+    def _reset(self) -> None:
         self._mutex = threading.Lock()
         self._held = 0
         self._gone: deque[int] = deque()  # sizes of outputs that nobody holds any more; filled from anywhere
-        self._outputs: dict[int, weakref.ref[Cuttable]] = {}  # the oldest first
+        self._outputs: dict[int, weakref.ref[Trimmable]] = {}  # the oldest first
 
-    def add(self, output: Cuttable, size: int) -> None:
+    def add(self, output: Trimmable, size: int) -> None:
         """An output has grown; on an agent's thread."""
         with self._mutex:
             self._outputs.setdefault(id(output), weakref.ref(output))
@@ -52,7 +52,7 @@ class OutputBudget:
             if self._held > self._most:
                 self._cut()
 
-    def forget(self, output: Cuttable, size: int) -> None:
+    def forget(self, output: Trimmable, size: int) -> None:
         """An output is gone; from a finalizer, which may come within :meth:`add`."""
         self._gone.append(size)
 
@@ -63,7 +63,7 @@ class OutputBudget:
                 continue  # its task still runs
             del self._outputs[key]
             if output is not None:
-                self._held -= output.cut(KEPT)
+                self._held -= output.trim(KEPT)
             if self._held <= self._most * 3 // 4:
                 return
 

@@ -14,14 +14,14 @@ from scaler_notebook.task import inputs
 _pickling = threading.local()
 
 
-class StandIn(Protocol):
+class TaskInput(Protocol):
     """Something that is sent as the id of what it stands for."""
 
     @property
     def input_id(self) -> str: ...
 
 
-Noted: TypeAlias = dict[str, StandIn]
+TaskInputs: TypeAlias = dict[str, TaskInput]
 
 
 class ObjectReference:
@@ -65,14 +65,14 @@ class ObjectReference:
         return hash(self.object_id)
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
-        return stand_in(self, f"the reference to {self.name}")
+        return reduce_as_input(self, f"the reference to {self.name}")
 
 
 @contextmanager
-def noted() -> Iterator[Noted]:
+def collect_inputs() -> Iterator[TaskInputs]:
     """Within it, on this thread, what is pickled may hold references and futures; gives those, by id."""
     before = getattr(_pickling, "found", None)
-    found: Noted = {}
+    found: TaskInputs = {}
     _pickling.found = found
     try:
         yield found
@@ -80,7 +80,7 @@ def noted() -> Iterator[Noted]:
         _pickling.found = before
 
 
-def stand_in(what: StandIn, name: str) -> tuple[Callable[[str], Any], tuple[str]]:
+def reduce_as_input(what: TaskInput, name: str) -> tuple[Callable[[str], Any], tuple[str]]:
     """For ``__reduce__``: what is pickled in its place.
 
     Raises
@@ -88,7 +88,7 @@ def stand_in(what: StandIn, name: str) -> tuple[Callable[[str], Any], tuple[str]
     TypeError
         No task is being submitted on this thread.
     """
-    found: Noted | None = getattr(_pickling, "found", None)
+    found: TaskInputs | None = getattr(_pickling, "found", None)
     if found is None:
         raise TypeError(
             f"{name} can be pickled only within the arguments of a task; elsewhere (in a file, in a task's result) it "

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary, Task, TaskCancel, TaskFigures, TaskProgress
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
-from .cancel_policy import Policy
+from .cancel_policy import CancelPolicy
 from .outcome import Failure, Outcome
 from .output import Display, Logs, Output, Piece, Text
-from .references import stand_in
+from .references import reduce_as_input
 from .trace import Moment, Trace
 
 
-class Courier(Protocol):
+class FutureSession(Protocol):
     """Takes a future's requests to the engine."""
 
     def send_cancel(self, request: TaskCancel) -> None:
@@ -26,14 +26,16 @@ class Courier(Protocol):
     def resubmit(self, future: Any) -> Any:
         """Submit the same call again; gives its future."""
 
-    def follow(self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def submit_with_value(
+        self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Submit a call that gets the future's value before ``args``; gives its future."""
 
     def request_preview(self, future: Any) -> None:
         """Have a preview of the future's value made and given to it, if one can be had; never blocks."""
 
 
-class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers alone
+class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checkers alone
     """State, output, progress and figures of one task; :class:`~.lifecycle.TaskLifecycle` changes them.
 
     The standard library's own state (``_state``, ``_result``, ``_exception``, ``_waiters``) is kept in line, for
@@ -41,7 +43,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
     """
 
     def __init__(
-        self, task_id: str, call: str = "", courier: Courier | None = None, policy: Policy | None = None
+        self, task_id: str, call: str = "", session: FutureSession | None = None, policy: CancelPolicy | None = None
     ) -> None:
         super().__init__()
         self._new_lock()
@@ -49,7 +51,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         self._task_state = TaskState.SUBMITTED
         self._reason: CancelReason | None = None
         self._outcome: Outcome | None = None
-        self._courier = courier
+        self._session = session
         self._started = False
         self._asked: bool | None = None  # the strength of the strongest request that is unanswered
         self._refused = False
@@ -60,7 +62,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         self.task_id = task_id
         self.task: Task | None = None  # what was submitted, for another try
         self.call = call
-        self.policy = policy if policy is not None else Policy()
+        self.policy = policy if policy is not None else CancelPolicy()
         self.submitted_at = time.time()
         self.started_at: float | None = None
         self.ended_at: float | None = None
@@ -98,9 +100,9 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         return self._reason
 
     @property
-    def courier(self) -> Courier | None:
+    def session(self) -> FutureSession | None:
         """What takes its requests to the engine: the connection that it belongs to."""
-        return self._courier
+        return self._session
 
     @property
     def refused(self) -> bool:
@@ -129,7 +131,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
     def lacks_preview(self) -> bool:
         """Is there more to be seen of its result than its summary says, and nobody has made that yet?"""
         outcome = self._outcome
-        has_value = outcome is not None and not outcome.failed and not outcome.stays and self.shows_result
+        has_value = outcome is not None and not outcome.failed and not outcome.retained_by_engine and self.shows_result
         return has_value and self.preview is None and self.summary.preview is not PreviewKind.NONE
 
     @property
@@ -189,7 +191,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         if not self.origin:
             return ""
         for needed in self.inputs.values():
-            if isinstance(needed, TaskFacts):
+            if isinstance(needed, TaskSnapshot):
                 if needed.task_id == self.origin and needed.call:
                     return f"{needed.call} ({self.origin})"
                 if needed.origin == self.origin:
@@ -202,7 +204,7 @@ class TaskFacts(Future):  # type: ignore[type-arg]  # generic for type checkers 
         return self.task_id
 
     def __reduce__(self) -> Any:
-        return stand_in(self, f"the future of {self.call or self.task_id}")
+        return reduce_as_input(self, f"the future of {self.call or self.task_id}")
 
     def __repr__(self) -> str:
         text = self._task_state.value

@@ -21,10 +21,10 @@ class CallThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._begin_again()
-        forks.in_child(self._begin_again)  # what was posted is the parent's to call
+        self._reset()
+        forks.in_child(self._reset)  # what was posted is the parent's to call
 
-    def _begin_again(self) -> None:
+    def _reset(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
         self._starting = threading.RLock()  # a signal handler of the user's may post, too
         self._thread: threading.Thread | None = None

@@ -36,7 +36,7 @@ EDITED = "its file was edited, or is gone, since the notebook imported it. Reloa
 BY_HAND = "it was made by hand or by an import hook"
 
 
-class _Known:
+class _UserModule:
     """One module, as it was found in ``sys.modules``."""
 
     def __init__(self, name: str, module: ModuleType, where: str) -> None:
@@ -90,13 +90,13 @@ class _Known:
         return ""
 
 
-class OwnModules:
+class UserModules:
     """Follows the user's modules of this process."""
 
     def __init__(self) -> None:
         self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
         self._newest: tuple[object, ...] = ()  # what changes with every import
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _UserModule] = {}
         self._registered: set[str] = set()  # with cloudpickle, by us
         self.text = ""  # for ClientContext.modules
 
@@ -112,7 +112,7 @@ class OwnModules:
             raise
 
     def _look_at_all(self) -> None:
-        changed = self._newest != _newest() or (bool(self._known) and self._has_replaced())
+        changed = self._newest != _newest() or (bool(self._known) and self._has_replacements())
         if changed:
             self._scan()
         for known in self._known.values():
@@ -120,11 +120,11 @@ class OwnModules:
         if changed:
             self._decide()
 
-    def begin_again(self) -> None:
+    def start_over(self) -> None:
         """In a forked child: another thread may have been within :meth:`refresh`."""
         self._mutex, self._newest = threading.RLock(), ()
 
-    def _has_replaced(self) -> bool:
+    def _has_replacements(self) -> bool:
         there = sys.modules.get
         for name, known in self._known.items():
             if there(name) is not known.module or known.attributes.get("__spec__") is not known.spec:
@@ -140,7 +140,7 @@ class OwnModules:
                     found[name] = known
         self._known, self._newest = found, newest
 
-    def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _Known | None:
+    def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _UserModule | None:
         """A module, if it is the user's."""
         where = own_location(module)
         if name in _NOT_OURS or _attribute(module, "__name__") != name:
@@ -149,11 +149,11 @@ class OwnModules:
             return None
         known = self._known.get(name)
         if known is None or known.module is not module or known.spec is not _attribute(module, "__spec__"):
-            known = _Known(name, module, where)
+            known = _UserModule(name, module, where)
         return known
 
     def _decide(self) -> None:
-        by_value = dict(self._must_travel())
+        by_value = dict(self._travelling_by_value())
         names = set(by_value)
         grows = bool(names)
         while grows:
@@ -170,7 +170,7 @@ class OwnModules:
         self.text = json.dumps(found) if found else ""
         self._register(names)
 
-    def _must_travel(self) -> Iterator[tuple[str, str]]:
+    def _travelling_by_value(self) -> Iterator[tuple[str, str]]:
         """The names of what a task cannot import as it is here, each with the reason."""
         by_value = set()
         for name, known in sorted(self._known.items()):  # a package before what is in it
@@ -232,7 +232,7 @@ def _is_in_archive(name: str, where: str) -> bool:
     return found is not None and found.origin == where
 
 
-OWN_MODULES = OwnModules()  # of this process
-OWN_MODULES.refresh()
-forks.in_child(OWN_MODULES.begin_again)
+USER_MODULES = UserModules()  # of this process
+USER_MODULES.refresh()
+forks.in_child(USER_MODULES.start_over)
 watch_imports()
