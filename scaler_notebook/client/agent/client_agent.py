@@ -1,4 +1,5 @@
-"""One daemon thread with an asyncio loop of its own. It sends what any thread posts, and delivers what comes back.
+"""The client agent: one daemon thread with an asyncio loop of its own, which sends what any thread posts and delivers
+what comes back.
 
 Correctness never depends on the kernel's loop: futures settle here while a cell computes, sleeps, or is stuck.
 """
@@ -24,20 +25,20 @@ log = logging.getLogger(__name__)
 
 
 class Agent:
-    """Connects an engine and serves it until :meth:`stop`, or until the engine is lost.
+    """The thread that connects an engine and serves it until :meth:`stop`, or until the engine is lost.
 
     Parameters
     ----------
     engine
-        Started, not yet connected.
+        The engine, started, not yet connected.
     register
-        Told of each future of a batch, on the agent's thread, before the batch's messages are sent.
+        Called with each future of a batch, on the agent's thread, before the batch's messages are sent.
     deliver
-        Takes batches of messages, on the agent's thread. Must not block, nor run the user's code.
+        Called with batches of the engine's messages, on the agent's thread. Must not block, nor run the user's code.
     lost
-        Told once if the engine goes away by itself, on the agent's thread.
+        Called once if the engine goes away by itself, on the agent's thread.
     unsendable
-        Told of a message that could not be sent, and why.
+        Called with a message that could not be sent, and with the error that says why.
     """
 
     def __init__(
@@ -59,20 +60,21 @@ class Agent:
         self._thread = AgentThread(target=self._run, name="scaler_notebook agent", daemon=True)
 
     def start(self) -> None:
-        """Start the thread and wait until it is connected. Raises what connecting raised."""
+        """Start the thread and wait until the engine is connected. Raises what connecting raised."""
         self._thread.start()
         problem = self._connected.get()
         if problem is not None:
             raise problem
 
     def post(self, message: ClientMessage) -> None:
-        """Send a message; from any thread, never blocks. Messages of one thread keep their order."""
+        """Send a message. Any thread may call this; it never blocks. Messages of one thread keep their order."""
         self.enqueue(OutgoingBatch(message))
 
     def enqueue(self, batch: OutgoingBatch[Any]) -> None:
-        """Send what a batch says, and know its futures; from any thread, never blocks.
+        """Send a batch's messages after its futures are registered. Any thread may call this; it never blocks.
 
-        An interrupt of this thread comes before it, and nothing of it has happened, or after it: then all of it will.
+        An interrupt of the calling thread comes either before the batch is queued, and nothing of it is sent, or after,
+        and all of it is.
         """
         try:
             self.outgoing.put(batch)
@@ -82,10 +84,10 @@ class Agent:
             raise
 
     def wake(self) -> None:
-        """Have the outgoing emptied; a burst of batches wakes the loop once.
+        """Have the loop empty the queue; a burst of batches wakes the loop once.
 
-        The loop counts *before* it empties the outgoing: a batch that finds the count at which somebody has rung was
-        put in before that is answered.
+        The loop counts a flush *before* it empties the queue: a batch that finds the count at which the loop was last
+        woken was queued before that flush is done.
         """
         flushes = self._flushes
         if self._woken_at != flushes and not self._is_forgotten:
@@ -93,13 +95,21 @@ class Agent:
             self._woken_at = flushes
 
     def _call(self, act: Callable[[], object]) -> None:
-        """Have the loop call something soon; nothing happens where there is none yet, or none any more."""
+        """Have the loop call ``act`` soon; do nothing where there is no loop yet, or none any more."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # stopped: whoever stopped it has settled the futures
                 self._loop.call_soon_threadsafe(act)
 
     def call_at(self, when: float, act: Callable[[], object]) -> asyncio.TimerHandle:
-        """Have ``act`` called at ``when``, in monotonic seconds, unless the agent is stopped; on its thread alone."""
+        """Have the loop call something at a time, unless the agent is stopped before. On the agent's thread alone.
+
+        Parameters
+        ----------
+        when
+            The time, in monotonic seconds.
+        act
+            What is called.
+        """
         assert self._loop is not None
         return self._loop.call_at(when, act)
 
@@ -113,7 +123,7 @@ class Agent:
             self._thread.join()
 
     def forget(self) -> None:
-        """In a forked child: the thread is the parent's, and so is the way to the engine; nothing is sent any more."""
+        """In a forked child: send nothing any more, for the thread and the connection are the parent's."""
         self._is_forgotten = True
 
     @property
@@ -122,6 +132,7 @@ class Agent:
         return self._thread
 
     def _flush(self) -> None:
+        """Register the futures of the queued batches, then send their messages."""
         self._flushes += 1
         messages: list[ClientMessage] = []
         for _ in range(len(self.outgoing)):  # for what comes meanwhile the loop is woken again

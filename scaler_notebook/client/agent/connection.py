@@ -1,4 +1,4 @@
-"""A connection to an engine: the engine, the agent that serves it, what it says, and the end."""
+"""A connection to an engine: the engine, the agent that serves it, the answers that come back, and the end."""
 
 import itertools
 import logging
@@ -49,7 +49,7 @@ _open: "set[EngineConnection]" = set()  # strong: tasks run on when nobody holds
 
 
 def open_connections() -> "list[EngineConnection]":
-    """Those of this process that have an engine."""
+    """Return the connections of this process that have an engine."""
     return list(_open)
 
 
@@ -58,6 +58,7 @@ _inherited: "list[EngineConnection]" = []  # in a forked child: kept, for their 
 
 @forks.in_child
 def _forget() -> None:
+    """In a forked child: leave the parent's connections to the parent."""
     inherited = list(_open)
     _open.clear()
     _inherited.extend(inherited)
@@ -66,16 +67,16 @@ def _forget() -> None:
 
 
 class EngineConnection:
-    """Begins with :meth:`open`; ends by :meth:`close`, or when the engine is lost.
+    """A connection from :meth:`open` until :meth:`close`, or until the engine is lost.
 
     Parameters
     ----------
     engine
-        Not started yet.
+        The engine, not started yet.
     initializer
-        What comes before its first task in each process; when it raises, the connection ends.
+        What comes before the connection's first task in each process; when it raises, the connection ends.
     lost_error
-        What unfinished futures end with when the engine is lost, with the engine's own words.
+        The class of the error that unfinished futures end with when the engine is lost, with the engine's own words.
     """
 
     def __init__(
@@ -122,17 +123,17 @@ class EngineConnection:
 
     @property
     def alive(self) -> bool:
-        """Can it take tasks?"""
+        """Whether the connection can take tasks."""
         return self._alive
 
     @property
     def is_inherited(self) -> bool:
-        """Is it the parent's, and this process a forked child? Then it takes no tasks, and ends with neither."""
+        """Whether the connection is the parent's, and this process a forked child, which can neither use nor end it."""
         return self._owner != os.getpid()
 
     @property
     def client(self) -> str:
-        """What the ids of its tasks begin with."""
+        """What the ids of this connection's tasks begin with."""
         return self._client
 
     @property
@@ -142,36 +143,36 @@ class EngineConnection:
 
     @property
     def capabilities(self) -> dict[str, int] | None:
-        """What tasks may need; None if the engine does not tell."""
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
         there = self._engine.capabilities
         return dict(there) if there is not None else None
 
     @property
     def limits_memory(self) -> bool:
-        """Does the engine enforce a task's ``memory_limit``?"""
+        """Whether the engine enforces a task's ``memory_limit``."""
         return self._engine.limits_memory
 
     @property
     def address(self) -> str:
-        """Where the engine is."""
+        """The address of the engine."""
         return self._engine.address
 
     def withdraw(self) -> None:
-        """Have the engine take back what has not started, and it alone knows what has; never blocks."""
+        """Ask the engine to take back the tasks that have not started, which it alone knows; never blocks."""
         self._agent.post(ClientWithdraw())
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
-        """What has not ended, in the order of submission."""
+        """Return the futures that have not ended, in the order of submission."""
         self._agent.wake()  # whom a second interrupt of a submit may have kept from it
         on_their_way = self._agent.outgoing.futures()  # first: from there they go to the manager
         known = {each.task_id: each for each in (*self._manager.unfinished(), *on_their_way)}
         return [each for each in known.values() if not each.done() and each.is_listed]
 
     def finish(self) -> None:
-        """Wait for what is unfinished, then close.
+        """Wait for the unfinished tasks, then close.
 
         An interrupt ends the wait. In a notebook the tasks run on, and the engine ends after them; a script that is
-        told to end a second time (the first time was its own wait) ends, and its tasks with it.
+        interrupted while it waits here ends, and its tasks with it.
         """
         if self.is_inherited:
             return
@@ -188,13 +189,19 @@ class EngineConnection:
         self.close()
 
     def finish_later(self) -> None:
-        """:meth:`finish` on a thread of its own."""
+        """Do as :meth:`finish` does, on a thread of its own."""
         if self.is_inherited:
             return
         threading.Thread(target=self.finish, name="scaler_notebook finish", daemon=True).start()
 
     def disconnect(self, timeout: float | None) -> None:
-        """Cancel what is unfinished, wait ``timeout`` seconds for the confirmations, and close."""
+        """Cancel the unfinished tasks, wait for the confirmations, and close.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the confirmations; None: as long as it takes.
+        """
         unfinished = FutureGroup(self.unfinished())
         unfinished.request_cancel()
         if may_wait():
@@ -209,7 +216,8 @@ class EngineConnection:
     def close(self) -> None:
         """End the engine with everything it runs; unfinished futures get a :class:`DisconnectedError`.
 
-        Returns when its processes are gone. Idempotent, any thread; what is the parent's, a forked child leaves alone.
+        Returns when the engine's processes are gone. Idempotent, any thread. A forked child leaves its parent's engine
+        alone.
         """
         if self.is_inherited:
             return
@@ -223,21 +231,21 @@ class EngineConnection:
         _open.discard(self)
 
     def _register(self, future: ScalerFuture[Any]) -> None:
-        """A future is handed over, and its task about to be sent; on the agent's thread."""
+        """Take on a future whose task is about to be sent; on the agent's thread."""
         if not future.done():
             self._manager.add(future)
         if self._end is not None:
             self._end_unfinished()
 
     def _end_unfinished(self) -> None:
-        """No answer comes any more: end what is unfinished, and what the agent has not come to take."""
+        """End the unfinished futures, for no answer comes any more; those that are still queued included."""
         end = self._end or disconnected_error()
         self._manager.fail_all(end)
         for future in self._agent.outgoing.futures():
             future.handle(Event.ENGINE_LOST, end)
 
     def forget(self) -> None:
-        """In a forked child: leave it to the parent."""
+        """In a forked child: leave the connection to the parent, and end futures with an error that says so."""
         self._alive = False
         self._agent.forget()
         error = DisconnectedError(
@@ -249,7 +257,13 @@ class EngineConnection:
             future.forget(error)
 
     def status(self, timeout: float) -> EngineStatus | None:
-        """What the engine does; None if it does not answer within ``timeout`` seconds."""
+        """Return what the engine does now; None if it does not answer.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the answer.
+        """
         answered = Signal()
         self._status_waiters.append(answered)
         self._agent.post(EngineStatusRequest())
@@ -273,7 +287,7 @@ class EngineConnection:
         DisconnectedError
             This session had left the engine, or lost it, before.
         TimeoutError
-            It has neither ended nor refused in time.
+            The engine has neither ended nor refused in time.
         """
         over = Signal()
         self._shutdown_waiters.append(over)
@@ -291,18 +305,19 @@ class EngineConnection:
             raise DisconnectedError(f"this client left the engine at {self.address}, and cannot tell whether it ended")
 
     def raise_if_broken(self) -> None:
-        """Raise the :class:`InitializerError` that has ended it, if one has."""
+        """Raise the :class:`InitializerError` that has ended the connection, if one has."""
         if self._broken is not None:
             Outcome(self._broken.outcome, self._broken.payload, "").value()
 
     def _adopt_initializer(self, initializer: Initializer | None) -> Initializer:
-        """As ours, with its large arguments where the task processes find them, until the engine is closed."""
+        """Return the initializer with this connection's name, its large arguments where task processes find them."""
         if initializer is None:
             return Initializer()
         task, _ = self._engine.adopt(Task(f"{self._client}-0", initializer.function, initializer.arguments))
         return replace(initializer, client=self._client, function=task.function, arguments=task.arguments)
 
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
+        """Handle a batch of the engine's messages; on the agent's thread."""
         broken: TaskResult | None = None
         for message in messages:
             if isinstance(message, TaskResult) and message.outcome is TaskResultType.FAILED_INITIALIZER:
@@ -325,16 +340,19 @@ class EngineConnection:
             self._lost(broken)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:
+        """End the future of a task that could not be sent to the engine."""
         log.error("%s could not be sent: %s", type(message).__name__, error)
         if isinstance(message, Task):
             problem = ProtocolError(f"the task could not be sent to the engine: {type(error).__name__}: {error}")
             self._manager.fail(message.task_id, problem)
 
     def _wake_shutdown_waiters(self) -> None:
+        """Wake the threads that wait for the engine's end, or for its refusal to end."""
         while self._shutdown_waiters:
             self._shutdown_waiters.pop().set()
 
     def _lost(self, why: BaseException | TaskResult) -> None:
+        """End the connection, for the engine is gone or the initializer has raised; on the agent's thread."""
         self._engine_ended = isinstance(why, BaseException)  # a broken initializer ends its own client alone
         if isinstance(why, EngineLostError) and not isinstance(why, self._lost_error):
             why = self._lost_error(*why.args)
@@ -347,5 +365,5 @@ class EngineConnection:
 
 
 def disconnected_error() -> DisconnectedError:
-    """What the futures of a connection that was closed end with."""
+    """Return the error that the futures of a closed connection end with."""
     return DisconnectedError("the executor was shut down before the task had ended; submit it again to a new one")

@@ -15,7 +15,7 @@ _instances: "weakref.WeakSet[CurrentSession]" = weakref.WeakSet()
 
 @forks.in_child
 def _replace_locks() -> None:
-    """In a forked child: another thread of the parent may have held the lock of an instance."""
+    """In a forked child: replace the locks, which other threads of the parent may have held."""
     for current in _instances:
         current.replace_lock()
 

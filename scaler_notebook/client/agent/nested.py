@@ -1,7 +1,7 @@
-"""Within a task: the engine that it runs on, and waits that lend the task's slot to what it waits for.
+"""Clients within a task: the engine that runs the task, and waits that release the task's slot to other tasks.
 
 A task that waits for tasks of its own needs no slot meanwhile. So however deep tasks nest, and however few slots there
-are, there is always one for what the deepest of them waits for.
+are, there is always one for the task that the innermost wait is for.
 """
 
 import threading
@@ -19,29 +19,37 @@ class TaskConnection(Protocol):
 
     @property
     def address(self) -> str:
-        """Of the engine."""
+        """The address of the engine."""
 
     @property
     def alive(self) -> bool:
-        """Is the connection there?"""
+        """Whether the connection can be used."""
 
     def notify_waiting(self, task: str, waits: bool) -> None:
-        """Say that a task waits for tasks of its own, or goes on."""
+        """Tell the engine that a task waits for tasks of its own, or goes on.
+
+        Parameters
+        ----------
+        task
+            The id of the task.
+        waits
+            Whether the task waits.
+        """
 
 
 def engine_address() -> str:
-    """The address of the engine that runs the current task; empty outside of a task."""
+    """Return the address of the engine that runs the current task; empty outside of a task."""
     return current_task().engine
 
 
 def parent_task(address: str) -> str:
-    """The id of the current task, if it runs on the engine at ``address``; empty otherwise."""
+    """Return the id of the current task, if it runs on the engine at ``address``; empty otherwise."""
     task = current_task()
     return task.task_id if task.engine and task.engine == address else ""
 
 
 class TaskHost(PlainHost):
-    """How a task's process waits: as a script does, with its slot lent while it lasts.
+    """The host of a task's process: it waits as a script does, and releases the task's slot while it waits.
 
     Parameters
     ----------
@@ -65,7 +73,7 @@ class TaskHost(PlainHost):
 
     @contextmanager
     def release_slot(self) -> Iterator[None]:
-        """Within it the current task's slot is lent; it may be entered by several threads of it."""
+        """Release the current task's slot within the ``with`` block; several threads of a task may be within one."""
         task = parent_task(self.session.address)
         if not task:
             yield
@@ -77,6 +85,7 @@ class TaskHost(PlainHost):
             self._count(task, -1)
 
     def _count(self, task: str, more: int) -> None:
+        """Count the waiting threads of a task; notify the engine when the first begins and when the last ends."""
         with self._mutex:
             before = self._waits.get(task, 0)
             self._waits[task] = now = before + more
@@ -87,7 +96,7 @@ class TaskHost(PlainHost):
 
 
 def install_task_host(session: TaskConnection) -> None:
-    """A connection was made; if it is the first one that lives to the engine of this task, waits go through it."""
+    """Have this process's waits notify a new connection, if it is the only live one to the current task's engine."""
     if not parent_task(session.address):
         return
     host = current_host()

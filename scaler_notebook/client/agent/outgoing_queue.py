@@ -1,4 +1,4 @@
-"""What a client has to say to its engine, on its way to the agent: nothing of it is known before all of it is."""
+"""The queue of messages to the engine, from any thread to the agent's: a batch is sent as a whole or not at all."""
 
 from collections import deque
 from contextlib import suppress
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class OutgoingBatch(Generic[T]):
-    """What one call of the user's has to say: messages in their order, and the futures that are known before those."""
+    """The messages of one call of the user's, in order, and the futures that are registered before."""
 
     __slots__ = ("futures", "messages", "taken")
 
@@ -21,10 +21,10 @@ class OutgoingBatch(Generic[T]):
 
 
 class OutgoingQueue(Generic[T]):
-    """Letters from any thread, taken by the agent's alone, in order.
+    """A queue of batches that any thread appends to, and that the agent's thread alone empties, in order.
 
-    A batch is put in by one append, which no interrupt divides: before it nobody knows of anything, after it the
-    agent sends all of it, whatever becomes of the thread that wrote it.
+    A batch is appended in one step, which no interrupt divides: before it nobody knows of the batch, after it the agent
+    sends all of it, whatever becomes of the thread that appended it.
     """
 
     def __init__(self) -> None:
@@ -35,21 +35,21 @@ class OutgoingQueue(Generic[T]):
         return len(self._batches)
 
     def peek(self) -> OutgoingBatch[T]:
-        """The next one, which stays until :meth:`pop`: somebody may ask for its futures meanwhile."""
+        """Return the next batch, which stays in the queue until :meth:`pop`: its futures are found meanwhile."""
         batch = self._batches[0]
         batch.taken = True
         return batch
 
     def pop(self) -> None:
-        """The next one has been taken."""
+        """Remove the next batch, which the agent has handled."""
         self._batches.popleft()
 
     def has_accepted(self, batch: OutgoingBatch[T]) -> bool:
-        """Was a batch put in? The agent may be at it, or done with it."""
+        """Whether a batch was appended, also if the agent is at it or has handled it."""
         return any(each is batch for each in self._snapshot()) or batch.taken  # in this order
 
     def futures(self) -> list[T]:
-        """The futures of what has not been taken."""
+        """Return the futures of the batches in the queue."""
         return [future for batch in self._snapshot() for future in batch.futures]
 
     def _snapshot(self) -> list[OutgoingBatch[T]]:

@@ -1,4 +1,4 @@
-"""What a client does over one connection: calls, objects, cancels, and what follows from a future."""
+"""A client's session over one connection: calls, objects, cancels, and what is submitted on behalf of a future."""
 
 import threading
 import time
@@ -41,24 +41,24 @@ FIRST = 2**31  # the priority of such a task: somebody looks
 
 
 class Submitter(Protocol):
-    """Takes calls; the part of :class:`~scaler_notebook.client.engine_client.EngineClient` that futures need."""
+    """What submits further calls: a :class:`~scaler_notebook.client.engine_client.EngineClient`, for futures."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
-        """A call."""
+        """Submit ``fn(*args, **kwargs)``; return its future."""
 
     def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
-        """The call of a future again."""
+        """Submit the call of a future again; return the new future."""
 
 
 class Session(EngineConnection):
-    """What a client submits, sends and asks over one connection.
+    """A connection over which a client submits tasks and sends objects and requests.
 
     Parameters
     ----------
     engine, initializer, lost_error
         As :class:`~.connection.EngineConnection` has them.
     submitter
-        Gives what submits further calls, to this session or a later one; None once that is gone.
+        Returns what submits further calls, to this session or a later one; None once that is gone.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Session(EngineConnection):
         nested.install_task_host(self)
 
     def new_id(self) -> str:
-        """A task id that no other client has, short enough to type."""
+        """Return a task id that no other client has, short enough to type."""
         return f"{self._client}-{next(self._numbers)}"
 
     def task(
@@ -90,14 +90,20 @@ class Session(EngineConnection):
         retain: bool = False,
         returns_value: bool = True,
     ) -> Task:
-        """A call as a task, for :meth:`submit`; its future has what belongs to it from now on.
+        """Return a call as a task, for :meth:`submit`, and note on its future what the call refers to.
 
         Parameters
         ----------
-        keep
-            Its value can be named until it is deleted, by what is still to be sent.
-        stays
-            Its value does not come here.
+        future
+            The future of the task.
+        call
+            The pickled call.
+        options
+            The options of the task.
+        retain
+            Whether the engine retains the value, for tasks that are still to be sent, until it is released.
+        returns_value
+            Whether the value comes to this process.
         """
         future.proxies, future.inputs = call.proxies, call.inputs
         if options.timeout:
@@ -107,10 +113,17 @@ class Session(EngineConnection):
         return Task(future.task_id, call.function, call.arguments, options, named, retain, not returns_value, within)
 
     def submit(self, tasks: Iterable[tuple[ScalerFuture[Any], Task]], release: Sequence[str] = ()) -> None:
-        """Send tasks, then let go of the values that were kept of some of them; their futures end in every case.
+        """Send tasks, then release values; the tasks' futures end in every case.
 
-        All of it is handed to the agent at once: an interrupt, or an error, leaves it unknown to anybody, or has come
-        too late to stop any of it.
+        All of it is handed to the agent at once: an interrupt, or an error, either leaves it unknown to everybody, or
+        comes too late to stop any of it.
+
+        Parameters
+        ----------
+        tasks
+            Pairs of a future and its task.
+        release
+            The ids of tasks whose values were retained, and can be named no more after these tasks.
         """
         batch: OutgoingBatch[ScalerFuture[Any]] = OutgoingBatch()
         try:
@@ -132,7 +145,10 @@ class Session(EngineConnection):
             self._end_unfinished()
 
     def _enqueue(self, batch: OutgoingBatch[ScalerFuture[Any]]) -> None:
-        """With the mutex: what a thread finds changed must be on its way before any thread's next task."""
+        """Hand a batch to the agent, after what has changed of the context. With the mutex held.
+
+        A change that one thread notices must be on its way before any thread's next task.
+        """
         context, seen = self._context.changes()
         if context is not None:
             batch.messages.insert(0, context)
@@ -142,7 +158,14 @@ class Session(EngineConnection):
     def send_object(self, content: Payload, name: str, proxies: tuple[Any, ...] = ()) -> ObjectReference:
         """Send an object; the reference to it is good until :meth:`clear_objects`, or the end of this session.
 
-        ``proxies`` are those in the object, which its reference keeps.
+        Parameters
+        ----------
+        content
+            The pickled object.
+        name
+            What a person reads of the object; its id if empty.
+        proxies
+            The proxies of managers in the object, which its reference keeps alive.
         """
         object_id = f"{self._client}-o{next(self._numbers)}"
         reference = ObjectReference(name or object_id, content.nbytes, object_id, proxies)
@@ -159,7 +182,7 @@ class Session(EngineConnection):
         return reference
 
     def _disown(self, batch: OutgoingBatch[ScalerFuture[Any]]) -> None:
-        """Free what the engine has taken over for a batch that was never put in."""
+        """Free the memory that the engine has taken over for a batch which was never queued."""
         for message in batch.messages:
             if isinstance(message, ObjectCreate):
                 self._engine.disown(message.object_id)
@@ -207,34 +230,54 @@ class Session(EngineConnection):
                 )
 
     def clear_objects(self) -> None:
-        """No reference is good any more; tasks that were submitted with one still find its object."""
+        """Make all references useless; tasks that were submitted with one still find its object."""
         objects, self._objects = self._objects, {}
         self._agent.post(ObjectDelete(tuple(objects)))
 
     def notify_waiting(self, task_id: str, waits: bool) -> None:
-        """The task that this client is within waits for other tasks, or goes on."""
+        """Tell the engine that the task which this client is within waits for other tasks, or goes on.
+
+        Parameters
+        ----------
+        task_id
+            The id of the task.
+        waits
+            Whether the task waits.
+        """
         self._agent.post(TaskWaits(task_id, waits))
 
     def send_cancel(self, request: TaskCancel) -> None:
-        """A future's request."""
+        """Send a future's cancel request."""
         self._agent.post(request)
 
     def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
-        """Submit the call of a future again."""
+        """Submit the call of a future again; return the new future."""
         return self._submitter_for(future).resubmit(future)
 
     def submit_with_value(
         self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
-        """Submit a call that gets the future's value first; the value itself, if the engine of the future is gone."""
+        """Submit a call whose first argument is a future's value; return its future.
+
+        The value goes from task to task, or is sent with the call if the engine of the future is gone.
+
+        Parameters
+        ----------
+        future
+            The future.
+        fn
+            What is called.
+        args, kwargs
+            The arguments after the value.
+        """
         value = future if self._alive else future.result(0)
         return self._submitter_for(future).submit(fn, value, *args, **kwargs)
 
     def request_preview(self, future: ScalerFuture[Any]) -> None:
-        """Have a task make a preview of a future's value, whose ``repr`` so runs in a task process and not in this one.
+        """Have a task make a preview of a future's value: the value's ``repr`` runs in a task process, and not here.
 
-        A value that was unpickled here is pickled anew for that, on the thread on which inputs are. Nothing comes of it
-        if the engine is gone, or the preview fails. On any thread, and never blocks.
+        A value that was unpickled here is pickled anew for that, on the thread on which inputs are. No preview comes if
+        the engine is gone, or making it fails. On any thread, and never blocks.
         """
         if self._alive and future.bytes_received <= PREVIEW_BYTES:
             callback_thread.inputs.post(self._submit_preview, future)
@@ -251,6 +294,7 @@ class Session(EngineConnection):
         self.submit([(asked, self.task(asked, pickle_call(preview.show, (future,), {}), options))])
 
     def _submitter_for(self, future: TaskLifecycle) -> Submitter:
+        """Return what submits further calls; RuntimeError if the executor of a future is gone."""
         submitter = self._submitter()
         if submitter is None:
             raise RuntimeError(
@@ -260,7 +304,7 @@ class Session(EngineConnection):
 
 
 class _PreviewWatcher:
-    """Watches a task that makes a preview: gives the preview to the future that it is of, and bounds its time."""
+    """A watcher of a task that makes a preview: hands the preview to its future, and bounds the task's time."""
 
     def __init__(self, future: ScalerFuture[Any], call_at: Callable[[float, Callable[[], object]], object]) -> None:
         self._future = weakref.ref(future)

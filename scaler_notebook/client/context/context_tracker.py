@@ -1,4 +1,4 @@
-"""What the kernel's code sees around it, so that a task sees the same: directory, path, settings, modules."""
+"""The context of a client's tasks: what the kernel's code sees around it (directory, path, settings, modules)."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ Seen: TypeAlias = tuple[object, ...]
 
 
 class ContextTracker:
-    """Notices, at a submit, what has changed since the last one.
+    """Notices, at a submit, what has changed of the context since it was last sent.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ContextTracker:
         self._settings = NotebookSettings()
 
     def changes(self) -> tuple[ClientContext | None, Seen]:
-        """The new surroundings, and what to give :meth:`told` once they are sent; None if they are those sent last.
+        """Return the new context, None if it is the one sent last, and what to give :meth:`mark_sent` after sending.
 
         Costs some microseconds.
         """
@@ -58,19 +58,25 @@ class ContextTracker:
         return context, seen
 
     def mark_sent(self, seen: Seen) -> None:
-        """These surroundings are on their way to the engine."""
+        """Note that a context is on its way to the engine.
+
+        Parameters
+        ----------
+        seen
+            What :meth:`changes` has returned with the context.
+        """
         self._seen = seen
 
 
 def _path() -> tuple[str, ...]:
-    """``sys.path`` as imports see it: what is no text counts for nothing, and what is relative leads somewhere."""
+    """Return ``sys.path`` as imports see it: without entries that are no text, and with relative ones made absolute."""
     return tuple(map(_absolute, search_path()))
 
 
 def _absolute(entry: str) -> str:
-    """An entry of ``sys.path``; one that is relative leads to where it led when it was first used.
+    """Return an entry of ``sys.path`` as an absolute path; a relative one leads to where it led when it was first used.
 
-    The empty one alone is always the directory of now, in a task too.
+    The empty entry alone stays relative: it is the current directory, in a task too.
     """
     if not entry or os.path.isabs(entry):
         return entry

@@ -1,4 +1,4 @@
-"""Which version of a file the notebook has imported: what the file was when the import system found it."""
+"""The version of a file that the notebook has imported: its stamp and sum when the import system found it."""
 
 import ast
 import os
@@ -35,7 +35,15 @@ def watch_imports() -> None:
 
 
 def version(file: str, spec: ModuleSpec | None = None) -> Version:
-    """The version of a file as it is, or, with the spec of its module, as it was imported."""
+    """Return the version of a file.
+
+    Parameters
+    ----------
+    file
+        The path of the file.
+    spec
+        The spec of the file's module, for the version that was imported; None: for the version that is there now.
+    """
     noted: Version | None = getattr(spec, _VERSION_ATTRIBUTE, None)
     if noted is not None:
         return noted
@@ -46,7 +54,15 @@ def version(file: str, spec: ModuleSpec | None = None) -> Version:
 
 
 def imported_by(file: str, name: str) -> frozenset[str]:
-    """The names of all that the source of a module imports, and of what it may import as a part of that."""
+    """Return the names of the modules that a module's source imports, and of names in them, which may be modules too.
+
+    Parameters
+    ----------
+    file
+        The path of the source.
+    name
+        The name of the module.
+    """
     try:
         with open(file, "rb") as content:
             tree = ast.parse(content.read())
@@ -65,7 +81,7 @@ def imported_by(file: str, name: str) -> frozenset[str]:
 
 
 def _was_edited(file: str, spec: ModuleSpec) -> bool:
-    """Is a file newer than the module that nobody saw being imported? It is if the bytecode says so."""
+    """Whether a file was edited after its module was imported unnoticed, as far as its bytecode tells."""
     try:
         status = os.stat(file)
         if status.st_mtime < _started() or not spec.cached:
@@ -80,6 +96,7 @@ def _was_edited(file: str, spec: ModuleSpec) -> bool:
 
 @cache
 def _started() -> float:
+    """Return the time, in seconds since the epoch, at which this process started."""
     import psutil
 
     return psutil.Process().create_time()

@@ -1,8 +1,8 @@
 """The user's modules in the notebook: which of them a task can import as they are here, and which travel by value.
 
-A task imports a module from the file from which the notebook has it. What it would not get there travels by value: a
-module that was made by hand or by an import hook, one whose file was edited after its import, and what uses such a
-module.
+A task imports a module from the file from which the notebook has imported it. Three kinds of modules travel by value:
+those that were made by hand or by an import hook, those whose file was edited after the import, and those that use one
+of these.
 """
 
 import json
@@ -52,13 +52,13 @@ class _UserModule:
         self._imports: frozenset[str] | None = None
 
     def _can_be_found(self, where: str) -> bool:
-        """Can a task import it, given where it is? A namespace package has no file."""
+        """Whether a task can import the module, given its location. A namespace package has no file."""
         if self.spec is None or not where:
             return False
         return not self.file or type(getattr(self.spec, "loader", None)) in _LOADERS
 
     def look(self) -> bool:
-        """Has anything happened to its file since the last look?"""
+        """Whether the module's file has changed since the last look."""
         if not self.file or self.why:
             return False
         now = file_stamp(self.file)
@@ -72,7 +72,7 @@ class _UserModule:
         return True
 
     def uses(self, names: set[str]) -> str:
-        """The name of one of these modules that this one imports or refers to; empty if there is none."""
+        """Return the name of one of the given modules that this one imports or refers to; empty if there is none."""
         if self._imports is None:
             self._imports = imported_by(self.file, self.module.__name__) if self.file else frozenset()
         if imported := sorted(self._imports & names):
@@ -91,7 +91,7 @@ class _UserModule:
 
 
 class UserModules:
-    """Follows the user's modules of this process."""
+    """The user's modules of this process, followed as they are imported, reloaded and edited."""
 
     def __init__(self) -> None:
         self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
@@ -121,7 +121,7 @@ class UserModules:
             self._decide()
 
     def start_over(self) -> None:
-        """In a forked child: another thread may have been within :meth:`refresh`."""
+        """In a forked child: replace the lock, which another thread may have held within :meth:`refresh`."""
         self._mutex, self._newest = threading.RLock(), ()
 
     def _has_replacements(self) -> bool:
@@ -141,7 +141,7 @@ class UserModules:
         self._known, self._newest = found, newest
 
     def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _UserModule | None:
-        """A module, if it is the user's."""
+        """Return a module's record, if the module is the user's; None otherwise."""
         where = own_location(module)
         if name in _NOT_OURS or _attribute(module, "__name__") != name:
             return None
@@ -171,7 +171,7 @@ class UserModules:
         self._register(names)
 
     def _travelling_by_value(self) -> Iterator[tuple[str, str]]:
-        """The names of what a task cannot import as it is here, each with the reason."""
+        """Yield the names of the modules that a task cannot import as they are here, each with the reason."""
         by_value = set()
         for name, known in sorted(self._known.items()):  # a package before what is in it
             package = name.rpartition(".")[0]
@@ -183,7 +183,7 @@ class UserModules:
                 yield name, why
 
     def _register(self, names: set[str]) -> None:
-        """Have cloudpickle send exactly these by value, and what the user has registered."""
+        """Have cloudpickle send by value exactly these modules, and those that the user has registered."""
         for name in self._registered - names:
             self._registered.discard(name)
             if name in cloudpickle.list_registry_pickle_by_value():
@@ -195,13 +195,13 @@ class UserModules:
 
 
 def _newest() -> tuple[object, ...]:
-    """How many modules there are, and which was the last to come: a dictionary keeps their order."""
+    """Return how many modules there are, and which was added last: a dictionary keeps their order."""
     name = next(reversed(sys.modules))
     return len(sys.modules), name, id(sys.modules.get(name))
 
 
 def _attribute(module: object, name: str) -> Any:
-    """An attribute of a module itself; None if it has none, and without waking a lazy one."""
+    """Return an attribute of a module itself, without waking a lazy module; None if there is none."""
     try:
         return object.__getattribute__(module, "__dict__").get(name)
     except AttributeError:
@@ -209,7 +209,7 @@ def _attribute(module: object, name: str) -> Any:
 
 
 def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
-    """Was a module of no file made by the user, by hand or by an import hook, and not by a library or the system?"""
+    """Whether a module without a file was made by the user, by hand or by an import hook, and not by a library."""
     if type(module) is not ModuleType or _attribute(module, "__file__") is not None:
         return False
     spec, top = _attribute(module, "__spec__"), modules.get(name.partition(".")[0])
@@ -224,7 +224,7 @@ def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
 
 
 def _is_in_archive(name: str, where: str) -> bool:
-    """Is it in an archive, where the path leads from any directory?"""
+    """Whether a module is in an archive, where the path leads from any directory."""
     if not os.path.isabs(where) or type(_attribute(sys.modules.get(name), "__loader__")) is not zipimporter:
         return False
     package = _attribute(sys.modules.get(name.rpartition(".")[0]), "__path__")
