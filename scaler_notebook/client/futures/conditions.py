@@ -1,4 +1,4 @@
-"""Waiting until something is true of futures: the one loop-free wait behind ``result``, ``cancel`` and the groups'."""
+"""Waits until something is true of futures: the one wait behind ``result``, ``cancel`` and those of groups."""
 
 import asyncio
 import contextlib
@@ -15,19 +15,25 @@ Condition = Callable[[TaskLifecycle], bool]
 
 
 def is_answered(future: TaskLifecycle) -> bool:
-    """Is no cancel of it under way?"""
+    """Whether no cancel of a future is under way."""
     return future.state is not TaskState.CANCELLING
 
 
 def wait_until(
     futures: Iterable[TaskLifecycle], condition: Condition, timeout: float | None, enough: Condition | None = None
 ) -> bool:
-    """Wait until ``condition`` was true of each, at most ``timeout`` seconds; False if it was not.
+    """Wait until ``condition`` was true of each future; return False if it was not, within the time.
 
     Parameters
     ----------
+    futures
+        The futures.
+    condition
+        Called with a future, after each of its changes, until it returns True once.
+    timeout
+        Seconds; None waits for ever.
     enough
-        The wait also ends when this is true of one of them.
+        The wait also ends when this is true of one of the futures.
 
     Raises
     ------
@@ -48,7 +54,13 @@ async def wait_until_async(
     timeout: float | None = None,
     enough: Condition | None = None,
 ) -> bool:
-    """:func:`until` for coroutines. The stop button cancels the cell's coroutine; then the same policy holds."""
+    """Wait as :func:`wait_until` does, in a coroutine, which the stop button cancels: the same policy holds.
+
+    Parameters
+    ----------
+    futures, condition, timeout, enough
+        As for :func:`wait_until`.
+    """
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 
@@ -108,7 +120,7 @@ def _watch_until(
 
 @contextlib.contextmanager
 def apply_policy_on_interrupt(futures: Callable[[], Iterable["Future[Any]"]]) -> Iterator[None]:
-    """Around a wait for these: when the stop button ends it, their executors' policy says what becomes of them."""
+    """Apply the futures' policies when an interrupt ends the wait for them within the ``with`` block."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):  # the latter where a loop's callback waited
@@ -117,7 +129,7 @@ def apply_policy_on_interrupt(futures: Callable[[], Iterable["Future[Any]"]]) ->
 
 
 def apply_interrupt_policy(futures: Iterable["Future[Any]"]) -> None:
-    """A wait for these was ended by the stop button: do with the unfinished what ``on_interrupt`` says."""
+    """Do with unfinished futures what their ``on_interrupt`` says: the stop button has ended a wait for them."""
     unfinished = [future for future in futures if isinstance(future, TaskLifecycle) and not future.done()]
     for future in unfinished:
         if future.policy.on_interrupt == "cancel":

@@ -16,7 +16,7 @@ from .group import FutureGroup
 def gather(
     *futures: "Future[Any] | Iterable[Future[Any]]", timeout: float | None = None, return_exceptions: bool = False
 ) -> list[Any]:
-    """Wait for futures, and give their values in order, as :func:`asyncio.gather` does in coroutines.
+    """Wait for futures, and return their values in order, as :func:`asyncio.gather` does in coroutines.
 
     Parameters
     ----------
@@ -51,7 +51,13 @@ async def gather_async(
     timeout: float | None = None,
     return_exceptions: bool = False,
 ) -> list[Any]:
-    """:func:`gather` for coroutines, of this package's futures."""
+    """Do as :func:`gather`, in a coroutine, for this package's futures.
+
+    Parameters
+    ----------
+    futures, timeout, return_exceptions
+        As for :func:`gather`.
+    """
     __tracebackhide__ = True
     wanted = _ours(_listed(futures))
     enough = None if return_exceptions else _ended_badly
@@ -68,7 +74,13 @@ async def gather_async(
 async def wait_async(
     fs: "Iterable[ScalerFuture[Any]]", timeout: float | None = None, return_when: str = ALL_COMPLETED
 ) -> "DoneAndNotDoneFutures[Any]":
-    """:func:`scaler_notebook.wait` for coroutines, of this package's futures."""
+    """Do as :func:`scaler_notebook.wait`, in a coroutine, for this package's futures.
+
+    Parameters
+    ----------
+    fs, timeout, return_when
+        As for :func:`scaler_notebook.wait`.
+    """
     check_return_when(return_when)
     wanted = _ours(list(fs))
     enough = {ALL_COMPLETED: None, FIRST_COMPLETED: TaskLifecycle.done, FIRST_EXCEPTION: _failed}[return_when]
@@ -78,7 +90,7 @@ async def wait_async(
 
 
 async def as_completed_async(fs: "Iterable[ScalerFuture[Any]]") -> "AsyncIterator[ScalerFuture[Any]]":
-    """``async for`` over futures as they end. Leaving the loop leaves the others alone."""
+    """Yield futures as they end, for ``async for``. Leaving the loop leaves the others alone."""
     async for future in FutureGroup(_ours(list(dict.fromkeys(fs)))):
         yield future
 

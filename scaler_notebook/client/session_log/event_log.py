@@ -1,4 +1,4 @@
-"""A line per task event in a file, for those who want to follow from outside the kernel.
+"""The event log: a file with a line per task event, to follow a session from outside the kernel.
 
 Set ``SCALER_NOTEBOOK_LOG`` to a path before the kernel starts; each line is JSON with ``time`` (seconds since the
 epoch), ``event``, ``task``, ``call`` and ``detail``.
@@ -31,7 +31,7 @@ def _forget() -> None:
 
 
 def log_events(future: ScalerFuture[Any]) -> None:
-    """Write down what happens to a new future, if the variable is set."""
+    """Write the events of a new future to the log, if the variable is set."""
     path = os.environ.get(VARIABLE)
     if path:
         writer = _EventWriter(path, future)
@@ -40,13 +40,15 @@ def log_events(future: ScalerFuture[Any]) -> None:
 
 
 class _EventWriter:
+    """A watcher that writes a line for each change of one future's state."""
+
     def __init__(self, path: str, future: TaskLifecycle) -> None:
         self._path = path
         self._last = TaskState.SUBMITTED
         self._write(future, "submitted", "")
 
     def look(self, future: TaskLifecycle) -> None:
-        """After each change: write what is new."""
+        """Write a line if the state is a new one; called after each change."""
         state = future.state
         if state is self._last:
             return
@@ -79,6 +81,7 @@ class _EventWriter:
 
 
 def _ending(reason: CancelReason | None) -> str:
+    """Return how a cancelled task ended, in words."""
     if reason in (CancelReason.STOPPED, CancelReason.NEVER_STARTED):
         return f"{reason.value}, confirmed by TaskCancelConfirm(Canceled)"
     return reason.value if reason is not None else ""

@@ -1,4 +1,4 @@
-"""What the tasks of this process were and how they ended, also of those whose futures nobody holds any more.
+"""The history of a session: what its tasks were and how they ended, also those whose futures nobody holds any more.
 
 Bounded: the oldest records go, and before that their output.
 """
@@ -38,14 +38,14 @@ class RecordSnapshot:
 
 
 class HistoryRecord:
-    """One task of the session.
+    """The record of one task of the session.
 
     Parameters
     ----------
     future
-        Not held: when nobody else does, what it said at its end stays.
+        The task's future. Not held: when nobody else does, what it was at its end stays in the record.
     grew
-        Told by how many characters what is kept has grown.
+        Called with the number of characters by which the retained output has grown.
     """
 
     __slots__ = ("__weakref__", "_end", "_future", "_grew", "call", "submitted_at", "task_id")
@@ -60,16 +60,16 @@ class HistoryRecord:
         future.watch(self._look)
 
     def future(self) -> ScalerFuture[Any] | None:
-        """Its future, if somebody holds it."""
+        """Return the task's future, if somebody holds it."""
         return self._future()
 
     @property
     def name(self) -> str:
-        """What was called: the call without its arguments."""
+        """The name of what was called: the call without its arguments."""
         return self.call.partition("(")[0].strip() or self.call
 
     def now(self) -> RecordSnapshot:
-        """How it stands, or how it ended."""
+        """Return the state of the task now, or at its end."""
         future = self._future()
         if future is not None:
             return _snapshot(future)
@@ -79,12 +79,12 @@ class HistoryRecord:
 
     @property
     def is_over(self) -> bool:
-        """Has it ended?"""
+        """Whether the task has ended."""
         return self._end is not None
 
     @property
     def words(self) -> str:
-        """Its state as a person reads it: ``cancelled: stopped``."""
+        """The state as a person reads it, e.g. ``cancelled: stopped``."""
         now = self.now()
         if now.state is TaskState.SUBMITTED:
             return "queued"
@@ -94,13 +94,13 @@ class HistoryRecord:
 
     @property
     def seconds(self) -> float:
-        """How long it ran, or has been running; how long it waited, if it never started."""
+        """How long the task ran, or has been running; how long it waited, if it never started."""
         now = self.now()
         end = now.ended_at if now.ended_at is not None else time.time()
         return max(0.0, end - (now.started_at or self.submitted_at))
 
     def drop_output(self) -> int:
-        """Forget what it wrote; gives the number of characters."""
+        """Forget the task's output; return how many characters it had."""
         end = self._end
         if end is None:
             return 0
@@ -108,6 +108,7 @@ class HistoryRecord:
         return len(end.output)
 
     def _look(self, future: TaskLifecycle) -> None:
+        """Record the end of the task; called after each change."""
         if future.done():
             before = len(self._end.output) if self._end is not None else 0
             self._end = _snapshot(future)
@@ -122,14 +123,14 @@ class History:
         self._kept = 0  # characters of output
 
     def __iter__(self) -> Iterator[HistoryRecord]:
-        """Those whose future was dropped before an engine had it (its submit has failed) are none."""
+        """Iterate over the records, without those whose submit has failed before an engine had the task."""
         return iter([r for r in list(self._records.values()) if r.is_over or r.future() is not None])
 
     def __len__(self) -> int:
         return len(self._records)
 
     def begin(self) -> None:
-        """Keep records from now on, and of the tasks that there are."""
+        """Keep records from now on, also of the tasks that live now."""
         for future in live_futures.living():
             if future.task_id not in self._records:
                 self.add(future)
@@ -137,7 +138,7 @@ class History:
         live_futures.subscribe(self)
 
     def end(self) -> None:
-        """Forget them all, and keep no more."""
+        """Forget all records, and keep no more."""
         live_futures.unsubscribe(self)
         self._records.clear()
         self._kept = 0
@@ -152,7 +153,7 @@ class History:
             del self._records[oldest.task_id]
 
     def _grew(self, characters: int) -> None:
-        """Somebody's last words are kept; make room if it is too much."""
+        """Count the retained characters; drop the output of old records if there are too many."""
         self._kept += characters
         if self._kept > MAX_ALL_OUTPUT:
             for record in self:

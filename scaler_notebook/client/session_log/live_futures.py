@@ -1,4 +1,4 @@
-"""Every future of this process, for views of the whole session."""
+"""Every live future of this process, for views of the whole session."""
 
 import threading
 import weakref
@@ -9,17 +9,17 @@ from scaler_notebook.client.futures.future import ScalerFuture
 
 
 class PendingFutures(Protocol):
-    """Holds futures whose tasks have not reached the agent yet."""
+    """A queue of futures whose tasks have not reached the agent yet."""
 
     def futures(self) -> list[ScalerFuture[Any]]:
-        """Those of now."""
+        """Return the futures in the queue now."""
 
 
 class Subscriber(Protocol):
-    """Wants to know of new futures."""
+    """What is notified of new futures."""
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        """There is a new one. On the thread that submits: it must not block."""
+        """Take a new future. Called on the thread that submits: must not block."""
 
 
 _living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
@@ -30,7 +30,7 @@ _pending: "weakref.WeakSet[PendingFutures]" = weakref.WeakSet()  # where futures
 
 @forks.in_child
 def _forget() -> None:
-    """Views are the parent's, and so are the futures; but the child may still hold some, and ask them."""
+    """In a forked child: drop the subscribers, which are the parent's views, and free the futures' locks."""
     global _subscribers, _changing
     _subscribers, _changing = (), threading.Lock()
     for future in living():
@@ -38,7 +38,7 @@ def _forget() -> None:
 
 
 def add(future: ScalerFuture[Any]) -> None:
-    """A future that was just made; before its task is sent."""
+    """Add a future that was just made, before its task is sent."""
     _living[future.task_id] = future
     for reference in _subscribers:
         subscriber = reference()
@@ -47,7 +47,7 @@ def add(future: ScalerFuture[Any]) -> None:
 
 
 def living() -> list[ScalerFuture[Any]]:
-    """Those that run or that somebody holds, in the order of submission."""
+    """Return the futures that run or that somebody holds, in the order of submission."""
     known = [future for reference in _living.valuerefs() if (future := reference()) is not None]
     on_their_way = [future for pending in list(_pending) for future in pending.futures()]
     ids = {future.task_id for future in known}
@@ -55,19 +55,19 @@ def living() -> list[ScalerFuture[Any]]:
 
 
 def track(pending: PendingFutures) -> None:
-    """Count what is on its way to an agent among the living, for as long as somebody else holds the outgoing."""
+    """Count the futures of a queue among the living, for as long as somebody else holds the queue."""
     _pending.add(pending)
 
 
 def subscribe(subscriber: Subscriber) -> None:
-    """Tell ``subscriber`` of new futures, for as long as somebody else holds it."""
+    """Notify ``subscriber`` of new futures, for as long as somebody else holds it."""
     global _subscribers
     with _changing:
         _subscribers = (*(r for r in _subscribers if r() is not None), weakref.ref(subscriber))
 
 
 def unsubscribe(subscriber: Subscriber) -> None:
-    """End a :func:`listen`."""
+    """End a subscription."""
     global _subscribers
     with _changing:
         _subscribers = tuple(r for r in _subscribers if r() not in (subscriber, None))

@@ -1,4 +1,4 @@
-"""A call as pickles, with errors that name what cannot be one."""
+"""A call as pickles, with errors that name what cannot be pickled."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,8 +22,16 @@ pickler.more_reducers.append(notebook_objects.reduce)
 class PickledCall(NamedTuple):
     """A call, ready to be sent.
 
-    ``arguments`` is ``(args, kwargs)``, ``inputs`` what they refer to, by id; ``proxies`` are those of managers that
-    occur in the call, to be kept until its task has ended.
+    Parameters
+    ----------
+    function
+        The pickled function.
+    arguments
+        The pickled ``(args, kwargs)``.
+    inputs
+        The references and futures in the call, by id.
+    proxies
+        The proxies of managers in the call, to be held until its task has ended.
     """
 
     function: Payload
@@ -33,12 +41,19 @@ class PickledCall(NamedTuple):
 
 
 def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
-    """A call as pickles.
+    """Return a call as pickles.
+
+    Parameters
+    ----------
+    fn
+        What is called.
+    args, kwargs
+        Its positional arguments, and the others by name.
 
     Raises
     ------
     TaskSerializationError
-        The message names the function or the argument, and the attribute in it.
+        Something cannot be pickled; the message names the function or the argument, and the attribute in it.
     """
     name = function_name(fn)
     USER_MODULES.refresh()
@@ -55,7 +70,7 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _refuse_futures(name: str, inputs: TaskInputs) -> None:
-    """A function's code would find a value where it says ``future.result()``."""
+    """Raise a TaskSerializationError if a function refers to a future: its code would find a value there."""
     futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskSnapshot)]
     if futures:
         raise TaskSerializationError(
