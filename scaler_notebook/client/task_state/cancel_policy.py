@@ -1,4 +1,4 @@
-"""What an executor's user has decided about cancelling: read at the moment that it matters, so it can be changed."""
+"""The cancel policy: what an executor's user has decided about cancelling, read when a cancel happens."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ OnInterrupt: TypeAlias = Literal["ask", "cancel", "leave"]
 
 @dataclass
 class CancelPolicy:
-    """Shared by an executor and its futures.
+    """A cancel policy, shared by an executor and its futures.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class CancelPolicy:
     Raises
     ------
     TypeError, ValueError
-        Also when a field is set: it is none of these.
+        A value is none of these; also when a field is set.
     """
 
     grace: float = 1.0
@@ -37,7 +37,7 @@ class CancelPolicy:
 
 
 def checked_grace(grace: float) -> float:
-    """The same; TypeError or ValueError if it is no length of time."""
+    """Return a grace period; TypeError or ValueError if it is no length of time, in seconds."""
     if isinstance(grace, bool) or not isinstance(grace, SupportsFloat):
         raise TypeError(f"the grace period is a number of seconds, not {grace!r:.60}")
     if not 0 <= grace < math.inf:

@@ -1,7 +1,7 @@
-"""The life of a task as its future sees it: the state table carried out, and whoever watches told.
+"""The life cycle of a task at its future: applies the state table's actions and notifies the watchers.
 
-:data:`scaler_notebook.protocol.states.TABLE` decides what an event does; :meth:`TaskLifecycle.handle` does it under
-the future's lock, and everything foreign (callbacks, sending, waking) after the lock is released.
+:data:`scaler_notebook.protocol.states.TABLE` decides what an event does. :meth:`TaskLifecycle.handle` applies the
+action under the future's lock, and does the rest (callbacks, sending, waking) after the lock is released.
 """
 
 import logging
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class _Effects:
-    """What follows from one event."""
+    """The side effects of one event, to be performed without the lock."""
 
     __slots__ = ("changed", "complaint", "request")
 
@@ -53,7 +53,7 @@ class _Effects:
 
 
 class TaskLifecycle(TaskSnapshot):
-    """Events and watchers of one task.
+    """The events and watchers of one task.
 
     :class:`~scaler_notebook.client.futures.future.ScalerFuture` adds what users call.
     """
@@ -67,9 +67,9 @@ class TaskLifecycle(TaskSnapshot):
     # ------------------------------------------------------------------ who is told
 
     def watch(self, watcher: Watcher) -> None:
-        """For views and waits: ``watcher(future)`` is called after every change, on the thread that made it.
+        """Have ``watcher(future)`` called after every change, on the thread that made the change: for views and waits.
 
-        It must not block and must not run the user's code; what it wants to know it reads from the future.
+        The watcher must not block and must not run the user's code; it reads the state from the future.
         """
         # One step, as is what removes it: so there is no lock, which an interrupt could leave locked.
         self._watchers[watcher] = None
@@ -89,16 +89,20 @@ class TaskLifecycle(TaskSnapshot):
         grace: float | None = None,
         keep_result: bool = False,
     ) -> bool:
-        """Apply an event by the state table; False if it changed nothing. For the manager and for requests.
+        """Apply an event by the state table; return False if nothing has changed.
 
         Parameters
         ----------
+        event
+            The event.
         what
             The engine's message; for ``ENGINE_LOST`` the error that says so, or the result that has ended all.
-        force, grace
-            Of a request; without a grace period the policy's.
+        force
+            Of a request: whether the task's process is killed after the grace period.
+        grace
+            Of a request: the grace period in seconds; None: the policy's.
         keep_result
-            A request leaves what has finished as it is.
+            Of a request: whether a task that has finished is left as it is.
         """
         effects = _Effects()
         try:
@@ -111,7 +115,7 @@ class TaskLifecycle(TaskSnapshot):
         return effects.changed
 
     def _perform(self, effects: "_Effects") -> None:
-        """Send, call and tell what follows from an event; without the lock."""
+        """Send, call and notify what follows from an event; without the lock."""
         if effects.complaint:
             log.error(effects.complaint)
             effects.complaint = ""
@@ -133,7 +137,15 @@ class TaskLifecycle(TaskSnapshot):
         grace: float | None,
         keep_result: bool,
     ) -> None:
-        """With the lock held."""
+        """Apply an event and note its side effects in ``effects``; with the lock held.
+
+        Parameters
+        ----------
+        effects
+            What is performed afterwards.
+        event, what, force, grace, keep_result
+            As for :meth:`handle`.
+        """
         before = self._task_state
         action = TABLE[before, event]
         if event is Event.CANCEL_REQUESTED or event is Event.DEADLINE:
@@ -150,7 +162,17 @@ class TaskLifecycle(TaskSnapshot):
         self._moments.append((time.time(), event, effects.changed, _trace_form(effects.request or what)))
 
     def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
-        """With the lock held; False if nothing changes."""
+        """Carry out an action; return False if nothing changes. With the lock held.
+
+        Parameters
+        ----------
+        action
+            The state table's action.
+        what
+            The engine's message, or an error.
+        force
+            Of a request: whether the task's process is killed after the grace period.
+        """
         match action:
             case Action.START | Action.REMEMBER_START:
                 assert isinstance(what, TaskStarted)
@@ -204,7 +226,7 @@ class TaskLifecycle(TaskSnapshot):
         return True
 
     def add_log(self, message: TaskLog) -> None:
-        """Keep what the task wrote."""
+        """Keep what the task has written."""
         self._output.add(message.stream, message.text)
         self._notify_watchers()
 
@@ -214,17 +236,18 @@ class TaskLifecycle(TaskSnapshot):
         self._notify_watchers()
 
     def add_preview(self, preview: Display) -> None:
-        """Keep what its result looks like, unless that is discarded already."""
+        """Keep a preview of the result, unless the result is discarded already."""
         if self._outcome is not None and preview.bundle:
             self.preview = preview
             self._notify_watchers()
 
     def add_progress(self, message: TaskProgress) -> None:
-        """Keep how far the task is."""
+        """Keep the progress that the task reports."""
         self._progress = message
         self._notify_watchers()
 
     def _notify_watchers(self) -> None:
+        """Call the watchers; log what one raises."""
         for watcher in list(self._watchers):
             try:
                 watcher(self)
@@ -232,6 +255,7 @@ class TaskLifecycle(TaskSnapshot):
                 log.exception("what follows the task %s raised", self.task_id)
 
     def _take_figures(self, result: TaskResult) -> None:
+        """Keep a result's figures and summary, if the task has run."""
         if result.origin or result.outcome is Result.MISSING_OBJECTS:
             return  # it never ran
         self.figures, self.bytes_received = result.figures, result.payload.nbytes
@@ -242,7 +266,7 @@ class TaskLifecycle(TaskSnapshot):
         self.ended_at = result.figures.ended or time.time()
 
     def _finished(self, outcome: Outcome) -> None:
-        """→ FINISHED. With the lock held, as ``wait`` and ``as_completed`` require."""
+        """Change the state to FINISHED. With the lock held, as ``wait`` and ``as_completed`` require."""
         self._outcome = outcome  # first: who finds the future done looks at it, under no lock
         self._task_state, self._state = TaskState.FINISHED, FINISHED
         self.ended_at = self.ended_at or time.time()
@@ -251,11 +275,11 @@ class TaskLifecycle(TaskSnapshot):
         self._condition.notify_all()
 
     def _cancelled_in_time(self, reason: CancelReason) -> None:
-        """→ CANCELLED for this reason, unless it was the deadline that asked."""
+        """Change the state to CANCELLED, for this reason unless the deadline has requested the cancel."""
         self._cancelled(CancelReason.TIMED_OUT if self._timed_out else reason)
 
     def _cancelled(self, reason: CancelReason) -> None:
-        """→ CANCELLED. With the lock held. Those who were told of FINISHED are not told again."""
+        """Change the state to CANCELLED; do not notify waiters of FINISHED again. With the lock held."""
         told = self._task_state is TaskState.FINISHED
         self._reason = reason  # first, as above
         self._task_state, self._state = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED
@@ -269,16 +293,17 @@ class TaskLifecycle(TaskSnapshot):
     # ------------------------------------------------------------------ in a forked child
 
     def forget_lock(self) -> None:
-        """In a forked child: a thread that is not here may have held the lock."""
+        """In a forked child: replace the lock if a thread of the parent held it."""
         if self._lock.acquire(blocking=False):
             self._lock.release()
         else:
             self._new_lock()
 
     def forget(self, error: BaseException) -> None:
-        """In a forked child: the task is the parent's, and its end does not come here; ``error`` says so.
+        """In a forked child: end the future with an error, for the task is the parent's and its end does not come here.
 
-        Whoever is told of it lives in the parent, but for an iteration over futures that the child goes on with.
+        Watchers and callbacks live in the parent. Waiters are notified, for an iteration over futures may go on in the
+        child.
         """
         self._new_lock()
         self._watchers, self._done_callbacks = {}, []
@@ -291,20 +316,20 @@ class TaskLifecycle(TaskSnapshot):
             waiter.add_exception(self)
 
     def set_running_or_notify_cancel(self) -> bool:
-        """Not for this future: the engine alone says what runs."""
+        """Raise an InvalidStateError: the engine alone says what runs."""
         raise InvalidStateError("a ScalerFuture is settled by its engine alone")
 
     def set_result(self, result: Any) -> None:
-        """Not for this future: the engine alone settles it."""
+        """Raise an InvalidStateError: the engine alone settles the future."""
         raise InvalidStateError("a ScalerFuture is settled by its engine alone")
 
     def set_exception(self, exception: BaseException | None) -> None:
-        """Not for this future: the engine alone settles it."""
+        """Raise an InvalidStateError: the engine alone settles the future."""
         raise InvalidStateError("a ScalerFuture is settled by its engine alone")
 
 
 def _trace_form(what: Message | TaskCancel | BaseException | None) -> What:
-    """What a trace keeps of a message: neither a result's payload nor an error's frames are its to hold."""
+    """Return what a trace keeps of a message or an error, without a result's payload and an error's frames."""
     match what:
         case TaskResult():
             return what.outcome

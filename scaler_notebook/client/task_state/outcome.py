@@ -1,4 +1,4 @@
-"""How a task ended by itself: a value or an exception, unpickled on first use."""
+"""The outcome of a task that ended by itself: a value or an exception, unpickled on first use."""
 
 import contextlib
 from dataclasses import dataclass, replace
@@ -16,7 +16,17 @@ RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what come
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception in words: its last line, the whole traceback, and its frames, outermost first."""
+    """An exception in words.
+
+    Parameters
+    ----------
+    headline
+        The last line of its traceback.
+    traceback
+        The whole traceback.
+    frames
+        The frames of the traceback, outermost first.
+    """
 
     headline: str
     traceback: str
@@ -24,20 +34,20 @@ class Failure:
 
 
 class Outcome:
-    """What a finished future holds.
+    """The outcome that a finished future holds.
 
     Parameters
     ----------
     kind
         How the task ended.
     payload
-        What came with it.
+        The pickle, or text, that came with the end.
     call
         The call as a person reads it, for messages.
     origin
-        The task whose failure it is, as a person reads it; empty if it is its own.
+        The task whose failure this is, as a person reads it; empty if it is this task's own.
     death
-        Of its process, if that has died.
+        The exit cause of the task's process, if that has died.
     """
 
     __slots__ = (
@@ -71,13 +81,13 @@ class Outcome:
 
     @classmethod
     def of(cls, error: BaseException | None) -> "Outcome":
-        """Of a task whose end nobody knows: the engine is lost, and ``error`` says so."""
+        """Return the outcome of a task whose end nobody knows: the engine is lost, and ``error`` says so."""
         outcome = cls(TaskResultType.FAILED, Payload(b""), "")
         outcome._loaded, outcome._payload = (None, error), None
         return outcome
 
     def load(self) -> tuple[Any, BaseException | None]:
-        """``(value, None)`` or ``(None, exception)``; unpickled on the thread that asks first, under no lock."""
+        """Return ``(value, None)`` or ``(None, exception)``; unpickled by the thread that asks first, without a lock."""
         payload = self._payload
         if self._loaded is None and payload is not None:
             loaded = _unpickle(self._kind, payload, self._call, self._death)
@@ -95,7 +105,7 @@ class Outcome:
         return self._loaded
 
     def value(self) -> Any:
-        """The value, or the exception raised: its traceback begins anew each time, and its context is the task's."""
+        """Return the value, or raise the exception, each time with the traceback and the context that it came with."""
         __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
         value, error = self.load()
         if error is None:
@@ -113,17 +123,17 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Is it an exception? A value that cannot be loaded here is one too, once somebody has tried."""
+        """Whether the outcome is an exception. A value that cannot be loaded here counts, once somebody has tried."""
         return self._kind is not TaskResultType.SUCCESS or (self._loaded is not None and self._loaded[1] is not None)
 
     def content(self) -> Payload:
-        """The value's pickle, to be sent on. Raises what pickling it anew raises."""
+        """Return the pickle of the value, to be sent on. Raises what pickling the value anew raises."""
         payload = self._payload
         return payload if payload is not None else payloads.dump(self.load()[0])
 
     @property
     def nbytes(self) -> int:
-        """Size of a pickle that nobody has looked at yet; 0 afterwards."""
+        """The size, in bytes, of a pickle that nobody has looked at yet; 0 afterwards."""
         payload = self._payload
         return payload.nbytes if payload is not None else 0
 
@@ -146,6 +156,7 @@ class Outcome:
 
 
 def _words(kind: TaskResultType, payload: Payload) -> Failure:
+    """Return an exception in words, from its payload."""
     try:
         failure = Failure(*failures.words(payload))
         if kind is TaskResultType.FAILED_INITIALIZER:
@@ -157,12 +168,12 @@ def _words(kind: TaskResultType, payload: Payload) -> Failure:
 
 
 def missing_objects(payload: Payload) -> tuple[str, ...]:
-    """The ids in the payload of a ``TaskResult(MISSING_OBJECTS)``."""
+    """Return the ids in the payload of a ``TaskResult(MISSING_OBJECTS)``."""
     return tuple(bytes(payload.data).decode(errors="replace").split("\n"))
 
 
 def _add_note(error: BaseException, note: str) -> None:
-    """As ``BaseException.add_note``, which Python has from 3.11 on."""
+    """Add a note to an exception, as ``BaseException.add_note`` does, which Python has from 3.11 on."""
     noted: Any = error
     with contextlib.suppress(Exception):  # an exception may have attributes of its own
         notes = getattr(noted, "__notes__", None)
@@ -170,6 +181,7 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 def _broken(initializer: str, headline: str) -> str:
+    """Return why an executor is broken: its initializer has raised."""
     return (
         f"the initializer {initializer} raised {headline}. The executor takes no more tasks, and what it had not ended "
         "ends with this error: correct the initializer, and make a new executor."
@@ -177,6 +189,19 @@ def _broken(initializer: str, headline: str) -> str:
 
 
 def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -> tuple[Any, BaseException | None]:
+    """Return ``(value, None)`` or ``(None, exception)`` from a payload; never raises for what the payload holds.
+
+    Parameters
+    ----------
+    kind
+        How the task ended.
+    payload
+        What came with the end.
+    call
+        The call as a person reads it, for messages.
+    death
+        The exit cause of the task's process, if that has died.
+    """
     try:
         match kind:
             case TaskResultType.SUCCESS:

@@ -1,4 +1,4 @@
-"""How much of what tasks have written this process keeps in all: a task's own output is bounded by its engine."""
+"""The output budget: how much of its tasks' output this process keeps in all; engines bound each task's."""
 
 import threading
 import weakref
@@ -12,18 +12,18 @@ KEPT = 64 * 1024  # characters of an output that are left when there is more tha
 
 
 class Trimmable(Protocol):
-    """The output of one task."""
+    """The output of one task, which can be trimmed."""
 
     @property
     def over(self) -> bool:
-        """Has the task ended?"""
+        """Whether the task has ended."""
 
     def trim(self, kept: int) -> int:
-        """Keep so many characters, of begin and end together; gives how many characters and bytes less there are."""
+        """Keep so many characters, of begin and end together; return how many characters and bytes were dropped."""
 
 
 class OutputBudget:
-    """Knows the outputs of this process, and cuts those of ended tasks, the oldest first, when they are too much.
+    """The outputs of this process: those of ended tasks are trimmed, the oldest first, when all together are too large.
 
     Parameters
     ----------
@@ -43,7 +43,15 @@ class OutputBudget:
         self._outputs: dict[int, weakref.ref[Trimmable]] = {}  # the oldest first
 
     def add(self, output: Trimmable, size: int) -> None:
-        """An output has grown; on an agent's thread."""
+        """Count what an output has grown by; on an agent's thread.
+
+        Parameters
+        ----------
+        output
+            The output.
+        size
+            Characters and bytes that were added.
+        """
         with self._mutex:
             self._outputs.setdefault(id(output), weakref.ref(output))
             self._held += size
@@ -53,7 +61,15 @@ class OutputBudget:
                 self._cut()
 
     def forget(self, output: Trimmable, size: int) -> None:
-        """An output is gone; from a finalizer, which may come within :meth:`add`."""
+        """Stop counting an output that is gone; called by a finalizer, perhaps within :meth:`add`.
+
+        Parameters
+        ----------
+        output
+            The output.
+        size
+            Characters and bytes that the output had.
+        """
         self._gone.append(size)
 
     def _cut(self) -> None:

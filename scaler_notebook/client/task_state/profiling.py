@@ -1,4 +1,4 @@
-"""What a task took, as :meth:`~scaler_notebook.client.futures.future.ScalerFuture.profiling_info` tells it."""
+"""The figures of a task, as :meth:`~scaler_notebook.client.futures.future.ScalerFuture.profiling_info` returns them."""
 
 from dataclasses import dataclass
 
@@ -57,12 +57,12 @@ def _figures(future: TaskLifecycle) -> tuple[TaskFigures, float | None, float | 
 
 
 def profile(future: TaskLifecycle) -> ProfileResult:
-    """The figures of a task that has ended.
+    """Return the figures of a task that has ended.
 
     Raises
     ------
     ValueError
-        It has not ended yet, or it never ran.
+        The task has not ended yet, or it never ran.
     """
     figures, started, ended = call_locked(future._lock, _figures, future)  # the end of a task is more than one store
     if started is None or ended is None:

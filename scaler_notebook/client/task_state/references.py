@@ -1,7 +1,7 @@
-"""What stands for a value that is somewhere else: a reference to an object, or the future of another task.
+"""References and futures in a task's arguments: each stands for a value that is somewhere else.
 
 Within the arguments of a task, however deep, either is pickled as :func:`scaler_notebook.task.inputs.take` with its
-id, and noted as an input of the task.
+id, and collected as an input of the task.
 """
 
 import threading
@@ -15,7 +15,7 @@ _pickling = threading.local()
 
 
 class TaskInput(Protocol):
-    """Something that is sent as the id of what it stands for."""
+    """Something that is sent as the id of the value that it stands for."""
 
     @property
     def input_id(self) -> str: ...
@@ -52,7 +52,7 @@ class ObjectReference:
 
     @property
     def input_id(self) -> str:
-        """Its id among the inputs of a task."""
+        """The reference's id among the inputs of a task."""
         return self.object_id
 
     def __repr__(self) -> str:
@@ -70,7 +70,10 @@ class ObjectReference:
 
 @contextmanager
 def collect_inputs() -> Iterator[TaskInputs]:
-    """Within it, on this thread, what is pickled may hold references and futures; gives those, by id."""
+    """Yield a dictionary that collects, by id, the references and futures that are pickled within the ``with`` block.
+
+    For the current thread. Outside of such a block a reference or a future cannot be pickled.
+    """
     before = getattr(_pickling, "found", None)
     found: TaskInputs = {}
     _pickling.found = found
@@ -81,7 +84,14 @@ def collect_inputs() -> Iterator[TaskInputs]:
 
 
 def reduce_as_input(what: TaskInput, name: str) -> tuple[Callable[[str], Any], tuple[str]]:
-    """For ``__reduce__``: what is pickled in its place.
+    """Return the ``__reduce__`` value of a reference or a future, and collect it as an input of the task.
+
+    Parameters
+    ----------
+    what
+        The reference or the future.
+    name
+        How a person reads it, for messages.
 
     Raises
     ------

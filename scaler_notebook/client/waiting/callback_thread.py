@@ -11,12 +11,12 @@ log = logging.getLogger(__name__)
 
 
 class CallThread:
-    """Makes calls one after the other.
+    """A thread that makes calls one after the other.
 
     Parameters
     ----------
     name
-        Of the thread.
+        The name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,12 +30,12 @@ class CallThread:
         self._thread: threading.Thread | None = None
 
     def post(self, call: Callable[..., object], *args: object) -> None:
-        """Run ``call(*args)`` on the thread, after those posted before."""
+        """Run ``call(*args)`` on the thread, after the calls posted before."""
         self.start()
         self._calls.put((call, args))
 
     def start(self) -> None:
-        """Have the thread run: at the interpreter's end some versions of Python start none any more."""
+        """Start the thread unless it runs: at the interpreter's end some versions of Python start none any more."""
         if self._thread is None or not self._thread.is_alive():
             with self._starting:
                 if self._thread is None or not self._thread.is_alive():
@@ -68,7 +68,7 @@ inputs = CallThread("scaler_notebook inputs")
 
 
 def call_logged(call: Callable[..., object], *args: object) -> None:
-    """Run ``call(*args)`` here and now, and log what it raises: an exit and an interrupt are the caller's."""
+    """Run ``call(*args)`` here and now, and log an exception; an exit and an interrupt are raised."""
     try:
         call(*args)
     except Exception:
