@@ -1,4 +1,4 @@
-"""``LocalCluster``: the embedded engine at an address that you choose, for clients in any of your processes."""
+"""``LocalCluster``: a local engine at an address that you choose, for clients in any of your processes."""
 
 import atexit
 import difflib
@@ -55,15 +55,15 @@ DEFAULT = "tcp://127.0.0.1:0"
 class LocalCluster:
     """A scheduler and its task processes on this machine, without a client of its own.
 
-    It runs from its constructor on until :meth:`shutdown`, the end of ``with``, or the end of the process that made
-    it, whatever ended that. Whoever of the same user knows :attr:`address` can use it: ``NotebookExecutor(address)``;
-    to others the address is useless.
+    A cluster runs from its constructor on until :meth:`shutdown`, the end of ``with``, or the end of the process that
+    made it, whatever ended that. Whoever of the same user knows :attr:`address` can use the cluster:
+    ``NotebookExecutor(address)``; to others the address is useless.
 
     Parameters
     ----------
     address
-        Where it is to be: ``"tcp://127.0.0.1:8800"``, ``"ipc:///short/path"``; port 0, or none at all, is any free
-        port.
+        The address that the cluster is to have: ``"tcp://127.0.0.1:8800"``, ``"ipc:///short/path"``; port 0, or none at
+        all, is any free port.
     n_workers
         How many tasks run at the same time; by default the cores that this process may use. With 0 tasks wait: they
         can be cancelled, and never start.
@@ -84,7 +84,7 @@ class LocalCluster:
     TypeError, ValueError
         A parameter is not what it must be, or there is none of that name; the message says what to give.
     EngineStartError
-        The address is in use, or this machine refuses to start it. Nothing of it is left.
+        The address is in use, or this machine refuses to start the scheduler. Nothing of the cluster is left.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class LocalCluster:
 
     @property
     def address(self) -> str:
-        """Where clients reach it, the port included; also when it has ended."""
+        """Where clients reach the cluster, the port included; also when it has ended."""
         return self._scheduler.address
 
     def get_address(self) -> str:
-        """:attr:`address`, by Scaler's name."""
+        """Return :attr:`address`, by Scaler's name."""
         return self.address
 
     @property
@@ -139,26 +139,26 @@ class LocalCluster:
 
     @property
     def capabilities(self) -> dict[str, int]:
-        """What its tasks share, and how much of each there is in all."""
+        """What the cluster's tasks share, and how much of each there is in all."""
         return dict(self._capabilities)
 
     @property
     def is_running(self) -> bool:
-        """Is its scheduler there?"""
+        """Whether the cluster's scheduler runs."""
         return self._scheduler.runs
 
     @property
     def scheduler_pid(self) -> int:
-        """The process id of its scheduler; 0 when it is shut down."""
+        """The process id of the cluster's scheduler; 0 when it is shut down."""
         return self._scheduler.pid
 
     @property
     def problem(self) -> str:
-        """Why it has ended, if nobody asked it to: with the end of its log; empty otherwise, and once shut down."""
+        """Why the cluster has ended unasked, with the end of its log; empty otherwise, and once it is shut down."""
         return self._scheduler.problem()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended by itself, or by a client.
+        """Wait until the cluster has ended by itself, or by a client.
 
         Parameters
         ----------
@@ -168,9 +168,9 @@ class LocalCluster:
         return self._scheduler.wait(timeout)
 
     def shutdown(self) -> None:
-        """End it with everything it runs; returns when nothing of it is left. Idempotent, any thread.
+        """End the cluster with everything it runs; returns when nothing of it is left. Idempotent, any thread.
 
-        Its clients' unfinished tasks fail with an :class:`~scaler_notebook.EngineLostError`, which names it.
+        Its clients' unfinished tasks fail with an :class:`~scaler_notebook.EngineLostError` that names the cluster.
         """
         self._shutdown()
 
@@ -191,7 +191,7 @@ SchedulerClusterCombo = LocalCluster
 
 
 class _Shutdown:
-    """Ends a scheduler once, and knows nothing of its cluster, which may be garbage."""
+    """The shutdown of a scheduler, done once. Does not hold the cluster, which may be garbage."""
 
     def __init__(self, scheduler: SchedulerProcess) -> None:
         self._scheduler = scheduler
@@ -231,7 +231,17 @@ def _checked_workers(n_workers: object) -> int:
 
 
 def _in_all(per_worker: Mapping[str, int] | None, workers: int) -> dict[str, int]:
-    """What there is of each capability. Without workers as with one: tasks wait, and are not refused."""
+    """Return how much of each capability all workers have together.
+
+    Without workers as with one: tasks wait, and are not refused.
+
+    Parameters
+    ----------
+    per_worker
+        What each worker adds.
+    workers
+        How many workers there are.
+    """
     if not isinstance(per_worker, Mapping):
         return checked_capabilities(per_worker)
     amounts = checked_capabilities({name: MAX_AMOUNT if n == UNLIMITED else n for name, n in per_worker.items()})

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class EngineClient(ABC):
-    """Submits calls, graphs and objects to an engine, which starts with the first task.
+    """A client of an engine, which starts with the first task.
 
     When the engine is lost, the next task starts another. In a forked child the client connects anew with the first
     task there.
@@ -99,7 +99,7 @@ class EngineClient(ABC):
 
     @property
     def address(self) -> str:
-        """Where other processes of this user on this machine reach the engine; starts it if need be."""
+        """Where other processes of this user on this machine reach the engine; starts the engine if need be."""
         return self._running_session().address
 
     def start(self) -> None:
@@ -115,7 +115,7 @@ class EngineClient(ABC):
         self._running_session()
 
     def engine_status(self, timeout: float = 2.0) -> EngineStatus | None:
-        """What the engine does now, for all of its clients; starts it if need be.
+        """Return what the engine does now, for all of its clients; starts the engine if need be.
 
         Parameters
         ----------
@@ -143,7 +143,14 @@ class EngineClient(ABC):
     # ------------------------------------------------------------------ tasks
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
-        """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
+        """Run ``fn(*args, **kwargs)`` on a worker process; return the future at once.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
 
         Raises
         ------
@@ -154,7 +161,7 @@ class EngineClient(ABC):
         RuntimeError
             The executor is shut down.
         InitializerError
-            Its initializer has raised. (A ``BrokenExecutor``.)
+            The executor's initializer has raised. (A ``BrokenExecutor``.)
         """
         return self._submit(fn, args, kwargs, TaskOptions(call_text(fn, args, kwargs)))
 
@@ -258,7 +265,14 @@ class EngineClient(ABC):
         return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs, future.proxies))
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
-        """Submit a call for each item (or tuple of items) now; gives their futures as a group.
+        """Submit a call for each item (or tuple of items) now; return the futures as a group.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        iterables
+            The arguments of the calls: the shortest iterable ends them.
 
         Raises
         ------
@@ -291,10 +305,10 @@ class EngineClient(ABC):
         graph
             By name a value, an :class:`~.task_state.references.ObjectReference`, or a call.
         keys
-            What is wanted; nothing else of the graph is computed than what these need.
+            The names whose values are wanted; only these and the nodes that they need are computed.
         block
-            Wait, and give the values by key; if one fails, the rest is cancelled. Otherwise give the futures at once,
-            as :class:`~.task_graph.GraphFutures`.
+            Wait, and return the values by key; if one fails, the rest is cancelled. Otherwise return the futures at
+            once, as :class:`~.task_graph.GraphFutures`.
         priority, retries, capabilities
             Of every node, as for :meth:`submit_verbose`.
 
@@ -328,18 +342,20 @@ class EngineClient(ABC):
     def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
         """Send an object to the engine once; the reference stands for it in the arguments of any number of tasks.
 
-        It is sent as it is now: what changes in it later is not seen. It is kept until :meth:`clear`, or the engine's
-        end.
+        The object is sent as it is now: later changes are not seen. The engine keeps it until :meth:`clear`, or the
+        engine's end.
 
         Parameters
         ----------
+        obj
+            The object.
         name
-            What a person reads of it.
+            What a person reads of it; by default its type.
 
         Raises
         ------
         TaskSerializationError
-            It cannot be pickled; the message names why.
+            The object cannot be pickled; the message names why.
         """
         name = name if name is not None else type(obj).__name__
         USER_MODULES.refresh()
@@ -382,7 +398,7 @@ class EngineClient(ABC):
     # ------------------------------------------------------------------ their end
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
-        """The futures of this executor that have not ended, in the order of submission."""
+        """Return the futures of this executor that have not ended, in the order of submission."""
         return self._session.unfinished() if self._session is not None else []
 
     def cancel_all(
@@ -390,7 +406,10 @@ class EngineClient(ABC):
     ) -> bool:
         """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time.
 
-        The parameters are those of :meth:`ScalerFuture.cancel`.
+        Parameters
+        ----------
+        timeout, force, grace
+            As for :meth:`ScalerFuture.cancel`.
         """
         return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
 
@@ -406,10 +425,15 @@ class EngineClient(ABC):
         return ended
 
     def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
-        """Cancel what is unfinished and leave the engine; one of its own ends, one at an address stays.
+        """Cancel what is unfinished and leave the engine; one of the executor's own ends, one at an address stays.
 
-        What is not confirmed within ``timeout`` seconds is cancelled all the same: *disconnected*. The executor takes
-        no more tasks. Where waiting would block a loop or a widget's callback, it asks, and the rest happens later.
+        What is not confirmed in time is cancelled all the same: *disconnected*. The executor takes no more tasks. Where
+        waiting would block a loop or a widget's callback, ``disconnect`` asks, and the rest happens later.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the confirmations; None waits for ever.
         """
         session = self._current.shut_down(disconnect=True)
         if session is not None:

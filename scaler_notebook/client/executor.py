@@ -32,7 +32,7 @@ _executors: "list[weakref.ref[NotebookExecutor]]" = []  # in the order in which 
 
 
 class NotebookExecutor(EngineClient, Executor):
-    """Runs calls on worker processes of this machine, or of a cluster.
+    """An executor that runs calls on worker processes of this machine, or of a cluster.
 
     The engine starts with the first task and ends with :meth:`shutdown`, with the kernel, or with the script (which
     waits for its tasks and their callbacks, as the standard pools do). No ``__main__`` guard is needed; functions,
@@ -53,9 +53,9 @@ class NotebookExecutor(EngineClient, Executor):
     initializer, initargs
         As the standard library's: ``initializer(*initargs)`` is called once in each task process, before the first
         task of this executor there, and is a part of that task: its output, its time, and a cancel that stops both.
-        Both are pickled now. When it raises, the executor is broken: what is unfinished ends with an
+        Both are pickled now. When the initializer raises, the executor is broken: what is unfinished ends with an
         :class:`InitializerError`, and so do later submits. When it ends its process, that task fails alone. At an
-        address the processes are others' too, and keep what it does to them.
+        address the processes are others' too, and keep what the initializer does to them.
     max_tasks_per_child
         How many tasks a process runs before another takes its place; by default as many as come. What a task has
         left running there (threads, processes) ends with it.
@@ -142,7 +142,7 @@ class NotebookExecutor(EngineClient, Executor):
 
     @property
     def is_attached(self) -> bool:
-        """Does it use somebody else's engine?"""
+        """Whether the executor uses somebody else's engine."""
         return self._address is not None
 
     @names_options
@@ -154,10 +154,14 @@ class NotebookExecutor(EngineClient, Executor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[T]:
-        """As the standard library's: tasks are submitted now, results come lazily and in order.
+        """Submit a call for each item now; yield the results in order, as the standard library's ``map`` does.
 
         Parameters
         ----------
+        fn
+            What is called.
+        iterables
+            The arguments of the calls: the shortest iterable ends them.
         timeout
             Seconds from this call until the last result.
         chunksize
@@ -224,7 +228,15 @@ class NotebookExecutor(EngineClient, Executor):
 
 
 def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> NotebookExecutor:
-    """What a pickled executor is elsewhere: one connection for all of them in a process."""
+    """Return what a pickled executor is elsewhere: one executor for all of an address in a process.
+
+    Parameters
+    ----------
+    address
+        The address of the engine.
+    grace, on_interrupt
+        As :class:`NotebookExecutor` has them.
+    """
     for known in _executors:
         executor = known()
         if executor is not None and executor._address == address and not executor.is_shut_down:
@@ -236,18 +248,18 @@ def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> Notebook
 
 
 def latest() -> NotebookExecutor | None:
-    """The executor that was made last, of those that take tasks."""
+    """Return the executor that was made last, of those that take tasks; None if there is none."""
     made = (known() for known in reversed(_executors))
     return next((executor for executor in made if executor is not None and not executor.is_shut_down), None)
 
 
 def all_unfinished() -> list[ScalerFuture[Any]]:
-    """The unfinished futures of every executor of this process."""
+    """Return the unfinished futures of every executor of this process."""
     return [future for connection in open_connections() for future in connection.unfinished()]
 
 
 def _before_exit() -> None:
-    """A script waits for its tasks, and for what is called when they are done; a kernel does not."""
+    """Wait for a script's tasks, and for what is called when they are done; in a kernel do nothing."""
     if current_host().waits_at_exit:
         Exit.begun = True
         for connection in open_connections():
@@ -257,6 +269,7 @@ def _before_exit() -> None:
 
 @atexit.register
 def _at_exit() -> None:
+    """End the engines that are left."""
     for connection in open_connections():
         connection.close()
 

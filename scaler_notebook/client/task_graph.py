@@ -25,7 +25,15 @@ from .task_state.references import ObjectReference
 
 
 class CallNode(NamedTuple):
-    """A node that is computed."""
+    """A node that is computed.
+
+    Parameters
+    ----------
+    function
+        What is called.
+    needs
+        The names of the nodes whose values are the arguments.
+    """
 
     function: Callable[..., Any]
     needs: tuple[str, ...]
@@ -37,10 +45,10 @@ class GraphFutures(dict[str, ScalerFuture[Any]]):
     Parameters
     ----------
     futures
-        By key.
+        The futures, by key.
     group
-        Those of every node that is computed for them, which the board shows with the edges between them. Of a node
-        that is no key the value stays with the engine: its future has no result to give.
+        The futures of every node that is computed for the keys, which the board shows with the edges between them. The
+        value of a node that is no key stays with the engine: its future has no result to give.
     """
 
     def __init__(self, futures: Mapping[str, ScalerFuture[Any]], group: FutureGroup[Any]) -> None:
@@ -48,25 +56,44 @@ class GraphFutures(dict[str, ScalerFuture[Any]]):
         self.group = group
 
     def results(self, timeout: float | None = None) -> dict[str, Any]:
-        """The values of the keys; waits, and raises, as :meth:`FutureGroup.results`."""
+        """Return the values of the keys; waits, and raises, as :meth:`FutureGroup.results`."""
         __tracebackhide__ = True
         return dict(zip(self, FutureGroup(self.values()).results(timeout), strict=True))
 
     def widget(self) -> Any:
-        """A live board of the graph, as :meth:`FutureGroup.widget`."""
+        """Return a live board of the graph, as :meth:`FutureGroup.widget`."""
         return self.group.widget()
 
     def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
-        """Ask for the end of the whole graph, what becomes ready later included, and return at once."""
+        """Ask for the end of the whole graph, what becomes ready later included, and return at once.
+
+        Parameters
+        ----------
+        force, grace
+            As for :meth:`ScalerFuture.request_cancel`.
+        """
         self.group.request_cancel(force, grace)
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
-        """Cancel what has not ended of the whole graph; parameters and result are :meth:`FutureGroup.cancel`'s."""
+        """Cancel what has not ended of the whole graph; parameters and result are those of :meth:`FutureGroup.cancel`.
+
+        Parameters
+        ----------
+        timeout, force, grace
+            As for :meth:`FutureGroup.cancel`.
+        """
         return self.group.cancel(timeout, force, grace)
 
 
 def cull(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """The part of a graph that the keys need, each node after those that it needs: calls as :class:`CallNode`.
+    """Return the part of a graph that the keys need, each node after those that it needs: calls as :class:`CallNode`.
+
+    Parameters
+    ----------
+    graph
+        Values and calls by name, as the user gave them.
+    keys
+        The names whose values are wanted, which are in the graph.
 
     Raises
     ------
@@ -95,14 +122,21 @@ def cull(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
-    """The keys that are asked for, as a list.
+    """Return the keys that are asked for, as a list.
+
+    Parameters
+    ----------
+    graph
+        Values and calls by name, as the user gave them.
+    keys
+        The names whose values are wanted.
 
     Raises
     ------
     TypeError
         The graph is no dictionary with texts as keys, or ``keys`` is one text.
     KeyError
-        One is not in the graph, or asked for twice.
+        A key is not in the graph, or asked for twice.
     """
     if not isinstance(graph, Mapping):
         raise TypeError(f"a graph is a dictionary of values and calls by name, not a {type(graph).__name__}")
@@ -122,6 +156,7 @@ def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
 
 
 def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
+    """Raise a TypeError or a KeyError if a call names what is no node of the graph."""
     for name in node.needs:
         if not isinstance(name, str):
             raise TypeError(
@@ -150,16 +185,16 @@ def submit_graph(
     Parameters
     ----------
     nodes
-        As :func:`culled` gives them.
+        The nodes, as :func:`cull` returns them.
     keys
-        Those whose values are wanted here.
+        The names whose values come to this process.
     session
-        Where to.
+        The session that the tasks are sent over.
     new
         Makes a future of the session, from the options of its task.
     pickled
         Pickles a call.
-    like
+    options_of_all
         The options of every node, but for its name.
     """
     wanted = set(keys)
@@ -202,7 +237,7 @@ def submit_graph(
 
 
 def _cancel_dependants_of_late_results(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[Any]]) -> None:
-    """A node whose result came after its cancel is cancelled; the engine, though, may have handed its value on."""
+    """Cancel what needs a node whose result came after its cancel: the engine may have handed that value on."""
     dependants: dict[str, list[ScalerFuture[Any]]] = {}
     for key, node in nodes.items():
         if isinstance(node, CallNode):
@@ -214,6 +249,8 @@ def _cancel_dependants_of_late_results(nodes: Mapping[str, Any], futures: Mappin
 
 
 class _CancelCascade:
+    """A watcher of a node that cancels the dependants if the node's result came after its cancel."""
+
     def __init__(self, dependants: list[ScalerFuture[Any]]) -> None:
         self._dependants = dependants
 

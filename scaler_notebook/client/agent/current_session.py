@@ -21,7 +21,7 @@ def _replace_locks() -> None:
 
 
 class CurrentSession:
-    """Holder of a client's session, which opens one when the client needs it and has none that is alive."""
+    """The current session of a client, opened when the client needs one and has none that is alive."""
 
     def __init__(self) -> None:
         self.session: Session | None = None  # the last one, alive or not

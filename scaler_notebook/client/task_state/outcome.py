@@ -87,7 +87,7 @@ class Outcome:
         return outcome
 
     def load(self) -> tuple[Any, BaseException | None]:
-        """Return ``(value, None)`` or ``(None, exception)``; unpickled by the thread that asks first, without a lock."""
+        """Return ``(value, None)`` or ``(None, exception)``; unpickled by the thread that asks first, under no lock."""
         payload = self._payload
         if self._loaded is None and payload is not None:
             loaded = _unpickle(self._kind, payload, self._call, self._death)
