@@ -34,7 +34,7 @@ from .waiting.host import current_host
 T = TypeVar("T")
 
 SHUTDOWN_TIMEOUT = 30.0  # seconds that an engine gets to end
-OLD_OPTION = "profiling"  # of submit, in older versions of Scaler
+OLD_OPTION = "profiling"  # an option of submit in older versions of Scaler
 
 
 class Client(EngineClient):
@@ -97,7 +97,7 @@ class Client(EngineClient):
         if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
             raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
         super().__init__(grace, on_interrupt)
-        # Who has the engine that this notebook uses; held, so that one which Client() made ends with the last client.
+        # The executor whose engine this client uses. Held, so that one of Client()'s making ends with the last client.
         self._host: NotebookExecutor | None = None
         self._made_host = False
         self._address = address if address is not None else self._found()
@@ -105,7 +105,7 @@ class Client(EngineClient):
         self._serializer = None if isinstance(serializer, DefaultSerializer) else serializer
         self._streams = stream_output
         self._cluster = heartbeat_interval_seconds, timeout_seconds, object_storage_address
-        self._new_engine()  # for its opinion of the address
+        self._new_engine()  # raises for an address that is none
         self.start()
 
     def _found(self) -> str:
@@ -245,7 +245,7 @@ class Client(EngineClient):
         try:
             return group.results()
         except KeyboardInterrupt:
-            raise  # the stop button: what becomes of them is the policy's business
+            raise  # the stop button: the policy decides what becomes of the tasks
         except BaseException:
             group.request_cancel()
             raise
@@ -332,7 +332,7 @@ def _check_signature(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     """Raise a TypeError if the arguments do not fit a function's signature, as far as that can be told."""
     try:
         signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # it is no function, and said so later, or one that does not tell
+    except (TypeError, ValueError):  # no function, which is refused later, or one without a signature
         return
     try:
         signature.bind(*args, **kwargs)
@@ -344,7 +344,7 @@ def _accepts(fn: Callable[..., Any], name: str) -> bool:
     """Return whether a function has a parameter of this name, or takes any keyword."""
     try:
         parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):  # it does not tell: an unusual name is not its own
+    except (TypeError, ValueError):  # no signature: an unusual name is taken for an option
         return False
     return any(
         parameter.kind is parameter.VAR_KEYWORD

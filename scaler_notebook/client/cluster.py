@@ -17,7 +17,7 @@ from .agent.connection import END_PATIENCE, open_connections
 from .submission.options import MAX_AMOUNT, checked_capabilities
 from .waiting.host import current_host
 
-# What OpenGRIS Scaler's SchedulerClusterCombo takes beside: it tunes what there is not here.
+# Parameters of OpenGRIS Scaler's SchedulerClusterCombo that tune what this cluster does not have.
 IGNORED = frozenset(
     {
         "object_storage_address",
@@ -48,7 +48,7 @@ IGNORED = frozenset(
 )
 OWN = ("address", "n_workers", "per_worker_capabilities", "capabilities", "protected")
 UNLIMITED = -1  # Scaler's amount of a capability that is not counted
-MAX_WORKERS = 10_000  # beyond it somebody has mistaken the parameter
+MAX_WORKERS = 10_000  # more is a mistaken parameter
 DEFAULT = "tcp://127.0.0.1:0"
 
 
@@ -120,7 +120,7 @@ class LocalCluster:
         self._scheduler.start()
         self._shutdown = _Shutdown(self._scheduler)
         _shutdowns.add(self._shutdown)
-        # Not at exit: :func:`_at_exit` lets a script's tasks finish first.
+        # Not called at exit, where :func:`_at_exit` lets a script's tasks finish first.
         weakref.finalize(self, self._shutdown).atexit = False
 
     @property
@@ -202,7 +202,7 @@ class _Shutdown:
         if os.getpid() != self._owner:
             return  # a forked child has a copy of the object, and not of the cluster
         self._scheduler.cut_lifeline()
-        with self._mutex:  # who ends it too waits for the same end
+        with self._mutex:  # another caller waits for the same end
             self._scheduler.join(END_PATIENCE)
         _shutdowns.discard(self)
 
@@ -212,7 +212,7 @@ _shutdowns: "set[_Shutdown]" = set()
 
 @atexit.register
 def _at_exit() -> None:
-    # Hooks run in an order that nobody chose, so the executors' own may come after this one.
+    # The executors' own hook, which waits for the tasks, may be called after this one.
     if current_host().waits_at_exit:
         for connection in open_connections():
             connection.finish()

@@ -135,7 +135,7 @@ class EngineClient(ABC):
     def _open_session(self) -> Session:
         top_level.refuse_at_top_level()
         session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
-        # An executor that nobody holds takes no more tasks; those that it has run on.
+        # An executor that nobody holds takes no more tasks; its tasks run on.
         weakref.finalize(self, session.finish_later).atexit = False
         session.open()
         return session
@@ -334,7 +334,7 @@ class EngineClient(ABC):
         try:
             return futures.results()
         except KeyboardInterrupt:
-            raise  # the stop button: what becomes of them is the policy's business
+            raise  # the stop button: the policy decides what becomes of the tasks
         except BaseException:
             futures.request_cancel()
             raise
@@ -385,7 +385,7 @@ class EngineClient(ABC):
     def _check_needs(self, options: TaskOptions) -> None:
         """Raise a CapabilityError or a ValueError for options that the engine cannot meet."""
         there = self.capabilities if options.capabilities else None
-        if there is not None:  # where the engine does not tell, a task that nobody can run waits
+        if there is not None:  # else the engine does not tell: a task that no worker can run waits
             check(options.capabilities, there)
         if options.memory_limit and not self._running_session().limits_memory:
             raise ValueError(

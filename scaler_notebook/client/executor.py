@@ -27,7 +27,7 @@ from .waiting.host import current_host
 
 T = TypeVar("T")
 
-_at_home: "dict[str, NotebookExecutor]" = {}  # in a task process: kept from one task to the next
+_at_home: "dict[str, NotebookExecutor]" = {}  # in a task process: retained from one task to the next
 _executors: "list[weakref.ref[NotebookExecutor]]" = []  # in the order in which they were made
 
 
@@ -112,13 +112,14 @@ class NotebookExecutor(EngineClient, Executor):
             initargs = tuple(initargs)
         prepare = checked_initializer(initializer, initargs)
         super().__init__(grace, on_interrupt, prepare)
-        self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()  # kept as long as it is
+        # Proxies of managers keep the managers' objects alive, for as long as the executor lives.
+        self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()
         if address is None and workers is None and capabilities is None and max_tasks_per_child is None:
             address = nested.engine_address() or None
         if address is not None:
             if not isinstance(address, str):
                 raise TypeError(f"address is a text, not {address!r:.60}; for workers, NotebookExecutor(n_workers=4)")
-            engine_at(address)  # for its opinion of the address: now, not at the first submit
+            engine_at(address)  # raises for an address that is none: now, not at the first submit
         self._address = address
         self._workers = workers if workers is not None else available_cores()
         _executors[:] = [*(known for known in _executors if known() is not None), weakref.ref(self)]
@@ -137,7 +138,8 @@ class NotebookExecutor(EngineClient, Executor):
             return engine_at(self._address)
         before = self._session
         if before is not None and before.is_inherited and connection_file.find(before.address) is not None:
-            return AttachedEngine(before.address)  # in a forked child: to its parent's, by a connection of its own
+            # In a forked child: the parent's engine, over a connection of the child's own.
+            return AttachedEngine(before.address)
         return EmbeddedEngine(self._workers, self._capabilities, self._max_runs)
 
     @property

@@ -50,12 +50,12 @@ class Agent:
         self._deliver = deliver
         self._lost = lost
         self.outgoing: OutgoingQueue[Any] = OutgoingQueue()
-        self._flushes = 0  # how often the outgoing has been emptied
-        self._woken_at = -1  # what that was when the loop was last woken to empty it
+        self._flushes = 0  # how often the queue has been emptied
+        self._woken_at = -1  # the number of flushes when the loop was last woken
         self._is_forgotten = False
-        self._loop: asyncio.SelectorEventLoop | None = None  # made on its own thread: no interrupt finds it half made
+        self._loop: asyncio.SelectorEventLoop | None = None  # made on its thread: no interrupt leaves it half made
         self._is_stopped = False
-        # Not an event: an interrupt of who waits for one can leave that locked, and this thread waiting to set it.
+        # Not an event: an interrupt of its waiter can leave an event locked, and the agent's thread waiting to set it.
         self._connected: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = AgentThread(target=self._run, name="scaler_notebook agent", daemon=True)
 
@@ -91,13 +91,13 @@ class Agent:
         """
         flushes = self._flushes
         if self._woken_at != flushes and not self._is_forgotten:
-            self._call(self._flush)  # the loop begins with that
+            self._call(self._flush)  # the loop flushes first when it starts
             self._woken_at = flushes
 
     def _call(self, act: Callable[[], object]) -> None:
         """Have the loop call ``act`` soon; do nothing where there is no loop yet, or none any more."""
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # stopped: whoever stopped it has settled the futures
+            with contextlib.suppress(RuntimeError):  # stopped: its futures are settled by the one who stopped it
                 self._loop.call_soon_threadsafe(act)
 
     def call_at(self, when: float, act: Callable[[], object]) -> asyncio.TimerHandle:
@@ -117,7 +117,7 @@ class Agent:
         """Disconnect and end the thread. Idempotent; returns when the thread has ended, unless called on it."""
         self._is_stopped = True
         self._call(self._end)
-        if self._thread.ident is None:  # it never came to that
+        if self._thread.ident is None:  # never started
             self._engine.close()
         elif threading.current_thread() is not self._thread:
             self._thread.join()
@@ -135,7 +135,7 @@ class Agent:
         """Register the futures of the queued batches, then send their messages."""
         self._flushes += 1
         messages: list[ClientMessage] = []
-        for _ in range(len(self.outgoing)):  # for what comes meanwhile the loop is woken again
+        for _ in range(len(self.outgoing)):  # for batches that come meanwhile the loop is woken again
             batch = self.outgoing.peek()
             for future in batch.futures:
                 try:

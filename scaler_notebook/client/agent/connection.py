@@ -53,7 +53,7 @@ def open_connections() -> "list[EngineConnection]":
     return list(_open)
 
 
-_inherited: "list[EngineConnection]" = []  # in a forked child: kept, for their end would be heard by the parent's peers
+_inherited: "list[EngineConnection]" = []  # held: their finalizers would end the parent's
 
 
 @forks.in_child
@@ -95,10 +95,10 @@ class EngineConnection:
         self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
         self._ending = threading.RLock()
         self._status: EngineStatus | None = None
-        self._status_waiters: list[Signal] = []  # who waits for the next one
-        self._shutdown_waiters: list[Signal] = []  # who waits for the engine's end, or its refusal to end
-        self._broken: TaskResult | None = None  # how it ended, if the initializer has ended it
-        self._end: BaseException | TaskResult | None = None  # what its unfinished futures end with, once it has ended
+        self._status_waiters: list[Signal] = []  # waits for the next status
+        self._shutdown_waiters: list[Signal] = []  # waits for the engine's end, or its refusal to end
+        self._broken: TaskResult | None = None  # the initializer's failure, if that has ended the connection
+        self._end: BaseException | TaskResult | None = None  # what futures end with from now on
         self._initializer = initializer
         self._agent = Agent(engine, self._register, self._deliver, self._lost, self._unsendable)
         self._input_values = InputValues(self._manager, engine, self._agent)
@@ -115,7 +115,7 @@ class EngineConnection:
             self._engine.start()
             self._context = ContextTracker(self._adopt_initializer(self._initializer))
             _open.add(self)
-            self._alive = True  # before it is connected: then it may be lost at once
+            self._alive = True  # before the agent connects: the engine may be lost at once
             self._agent.start()
         except BaseException:
             self.close()
@@ -163,8 +163,8 @@ class EngineConnection:
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """Return the futures that have not ended, in the order of submission."""
-        self._agent.wake()  # whom a second interrupt of a submit may have kept from it
-        on_their_way = self._agent.outgoing.futures()  # first: from there they go to the manager
+        self._agent.wake()  # in case a second interrupt of a submit came before its own wake
+        on_their_way = self._agent.outgoing.futures()  # read first: futures go from there to the manager
         known = {each.task_id: each for each in (*self._manager.unfinished(), *on_their_way)}
         return [each for each in known.values() if not each.done() and each.is_listed]
 
@@ -226,7 +226,7 @@ class EngineConnection:
         self._agent.stop()
         self._end_unfinished()
         self._wake_shutdown_waiters()
-        # Who closes too waits for the same end; who submits does not.
+        # Another caller of close waits for the same end; a submit does not.
         call_locked(self._ending, self._engine.join, END_PATIENCE)
         _open.discard(self)
 
@@ -291,7 +291,7 @@ class EngineConnection:
         """
         over = Signal()
         self._shutdown_waiters.append(over)
-        if not self._alive:  # before it is asked: then it may have ended by the time that we look
+        if not self._alive:  # checked before the request, after which the engine may end at once
             raise DisconnectedError(f"the connection to the engine at {self.address} has ended already")
         self._agent.post(ClientShutdown())
         if not current_host().wait(over, timeout):
@@ -329,10 +329,10 @@ class EngineConnection:
             elif isinstance(message, ClientShutdownResponse) and not message.accepted:
                 self._wake_shutdown_waiters()
         if broken is not None and self._broken is None:
-            self._broken = self._end = broken  # before anybody hears of it
+            self._broken = self._end = broken  # before a future is settled: its callback may submit
             self._alive = False
         missed = [m for m in messages if isinstance(m, TaskResult) and m.outcome is TaskResultType.MISSING_OBJECTS]
-        if missed:  # after all others: what is missed may be among them
+        if missed:  # after all others, which may have what is missing
             self._manager.receive([message for message in messages if message not in missed])
             messages = self._input_values.resend_missing(missed)
         self._manager.receive(messages)
@@ -360,7 +360,7 @@ class EngineConnection:
         self._alive = False
         self._end_unfinished()
         self._wake_shutdown_waiters()
-        # Its process must be waited for, and not here: the agent's thread never blocks.
+        # Closing waits for the engine's process; the agent's thread never blocks.
         threading.Thread(target=self.close, name="scaler_notebook end").start()
 
 

@@ -59,7 +59,7 @@ class CurrentSession:
             self._raise_if_closed()
             if self.session is not None:
                 self.session.raise_if_broken()
-            if self._is_starting:  # and this thread is at it
+            if self._is_starting:  # on this thread, which holds the lock
                 raise RuntimeError(
                     "a signal handler cannot submit while the code that it interrupts starts the engine: call start() "
                     "before"

@@ -17,9 +17,9 @@ class Exit:
 
 def before_exit(call: Callable[[], object]) -> None:
     """Register a hook that is called once the main thread has ended; the hook registered last is called first."""
-    register = getattr(threading, "_register_atexit", None)  # what concurrent.futures uses, too
+    register = getattr(threading, "_register_atexit", None)  # concurrent.futures uses the same
     if register is None:
         atexit.register(call)
     else:
-        with contextlib.suppress(RuntimeError):  # it ends already
+        with contextlib.suppress(RuntimeError):  # the interpreter ends already
             register(call)

@@ -45,7 +45,7 @@ class FutureManager:
 
     def __init__(self) -> None:
         self._futures: dict[str, ScalerFuture[Any]] = {}
-        # Ended ones of which a preview is on its way, and who waits until there is none.
+        # Ended futures whose previews are on their way, and the signals of those who wait for the previews.
         self._to_preview: weakref.WeakValueDictionary[str, ScalerFuture[Any]] = weakref.WeakValueDictionary()
         self._previewed: list[Signal] = []
 
@@ -65,7 +65,7 @@ class FutureManager:
         """Dispatch each message to its future. A future leaves the table only when a message has ended it."""
         for message in messages:
             if isinstance(message, EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse):
-                continue  # to the connection, not to a task
+                continue  # addressed to the connection, not to a task
             if isinstance(message, TaskPreview):
                 self._preview(message)
                 continue
@@ -77,7 +77,7 @@ class FutureManager:
                 self.dispatch(future, message)
             except Exception as error:  # a bug of ours must not take the other messages along
                 log.exception("%s for %s could not be handled", type(message).__name__, message.task_id)
-                if isinstance(message, TaskResult | TaskCancelConfirm):  # no other word of its end comes
+                if isinstance(message, TaskResult | TaskCancelConfirm):  # no other message ends the task
                     problem = (
                         f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
                     )
@@ -106,7 +106,7 @@ class FutureManager:
         """
         come = Signal()
         self._previewed.append(come)
-        if self._to_preview:  # after that: the last may come meanwhile
+        if self._to_preview:  # checked after that: the last may come meanwhile
             current_host().wait(come, timeout)
 
     @staticmethod

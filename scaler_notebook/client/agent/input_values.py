@@ -88,7 +88,7 @@ class InputValues:
         """Send a task again, now that the values which it missed are here, unless it was cancelled meanwhile."""
         messages: list[ClientMessage] = []
         self.add_task(messages, future, task)
-        with future._lock:  # a cancel from here on is sent behind it; one before is answered already
+        with future._lock:  # a cancel after this follows the task; one before is answered already
             if future.state is TaskState.CANCELLING or future.done():
                 messages = [each for each in messages if each is not task]
             self._agent.enqueue(OutgoingBatch(*messages))
@@ -112,7 +112,8 @@ class InputValues:
         if len(lacking) < len(named):
             return False
         again = partial(self._resend, future, future.task)
-        _WhenAllDone(lacking, partial(callback_thread.inputs.post, again))  # there, for it may run the user's code
+        # On a thread of its own: pickling may run the user's code.
+        _WhenAllDone(lacking, partial(callback_thread.inputs.post, again))
         return True
 
 

@@ -63,7 +63,7 @@ class TaskHost(PlainHost):
     def __init__(self, session: TaskConnection) -> None:
         self.session = session
         self._mutex = threading.Lock()
-        self._waits: dict[str, int] = {}  # by task: its threads that wait
+        self._waits: dict[str, int] = {}  # by task: how many of its threads wait
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         if signal.is_set():

@@ -17,7 +17,7 @@ class OutgoingBatch(Generic[T]):
     def __init__(self, *messages: ClientMessage) -> None:
         self.messages: list[ClientMessage] = list(messages)
         self.futures: list[T] = []
-        self.taken = False  # by the agent; it is in the outgoing before that
+        self.taken = False  # by the agent; before that it is in the queue
 
 
 class OutgoingQueue(Generic[T]):
@@ -46,7 +46,8 @@ class OutgoingQueue(Generic[T]):
 
     def has_accepted(self, batch: OutgoingBatch[T]) -> bool:
         """Whether a batch was appended, also if the agent is at it or has handled it."""
-        return any(each is batch for each in self._snapshot()) or batch.taken  # in this order
+        # In this order: the agent marks a batch as taken before the batch is removed.
+        return any(each is batch for each in self._snapshot()) or batch.taken
 
     def futures(self) -> list[T]:
         """Return the futures of the batches in the queue."""
@@ -54,5 +55,5 @@ class OutgoingQueue(Generic[T]):
 
     def _snapshot(self) -> list[OutgoingBatch[T]]:
         while True:
-            with suppress(RuntimeError):  # it changed meanwhile
+            with suppress(RuntimeError):  # the queue changed meanwhile
                 return list(self._batches)

@@ -34,10 +34,10 @@ from . import deadline, nested
 from .connection import EngineConnection
 from .outgoing_queue import OutgoingBatch
 
-PREVIEW_SECONDS = 5.0  # that a task gets which makes a preview, its value's unpickling included; then it is killed
-PREVIEW_GRACE = 0.2  # seconds that it gets for that
-PREVIEW_BYTES = 64 * 1024 * 1024  # of a larger value there is none on request
-FIRST = 2**31  # the priority of such a task: somebody looks
+PREVIEW_SECONDS = 5.0  # for a task that makes a preview, the value's unpickling included; then it is killed
+PREVIEW_GRACE = 0.2  # its grace period in seconds
+PREVIEW_BYTES = 64 * 1024 * 1024  # no preview is requested of a larger value
+FIRST = 2**31  # the priority of such a task: a person is waiting for it
 
 
 class Submitter(Protocol):
@@ -70,7 +70,7 @@ class Session(EngineConnection):
     ) -> None:
         self._submitter = submitter
         self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
-        self._objects: dict[str, ObjectReference] = {}  # those that are good for something, by id
+        self._objects: dict[str, ObjectReference] = {}  # references that were not cleared, by id
         super().__init__(engine, initializer, lost_error)
 
     def open(self) -> None:
@@ -141,7 +141,7 @@ class Session(EngineConnection):
             if not self._agent.outgoing.has_accepted(batch):
                 self._disown(batch)
             raise
-        if not self._alive:  # it was lost or closed meanwhile, and may not have seen this one
+        if not self._alive:  # lost or closed meanwhile, perhaps before these futures were queued
             self._end_unfinished()
 
     def _enqueue(self, batch: OutgoingBatch[ScalerFuture[Any]]) -> None:
@@ -315,8 +315,8 @@ class _PreviewWatcher:
         future = self._future()
         if asked.done():
             if future is not None and asked.displayed:
-                future.add_preview(asked.displays[-1])  # before it, what the value itself displays
-        elif asked.state is TaskState.RUNNING and not self._is_timed:  # said on the agent's thread
+                future.add_preview(asked.displays[-1])  # the value's own displays come before it
+        elif asked.state is TaskState.RUNNING and not self._is_timed:  # the message came on the agent's thread
             self._is_timed = True
             stop = partial(asked.handle, Event.CANCEL_REQUESTED, keep_result=True)
             self._call_at(time.monotonic() + PREVIEW_SECONDS, stop)

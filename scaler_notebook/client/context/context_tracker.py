@@ -40,14 +40,14 @@ class ContextTracker:
             directory = os.getcwd()
         except FileNotFoundError:
             directory = ""
-        modules = USER_MODULES.text  # as of when the task was pickled
+        modules = USER_MODULES.text  # as of the time when the task was pickled
         # The mapping behind os.environ, where there is one: a copy of it costs a tenth of decoding everything.
         environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
         authkey = bytes(process.current_process().authkey)
         values = self._settings.values()
         shows = current_host().shows_results
         seen = (directory, sys.path, modules, environment, authkey, values, shows)
-        with suppress(Exception):  # of values that cannot be compared, arrays say
+        with suppress(Exception):  # values that cannot be compared, such as arrays
             if self._seen == seen:
                 return None, self._seen
         seen = (directory, list(sys.path), modules, dict(environment), authkey, values, shows)

@@ -94,5 +94,5 @@ def _loaded(name: str) -> Any:
 def _differs(value: Any, default: Any) -> bool:
     try:
         return bool(value != default)
-    except Exception:  # an array among them
+    except Exception:  # such as of an array
         return True

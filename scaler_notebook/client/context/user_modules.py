@@ -41,11 +41,12 @@ class _UserModule:
 
     def __init__(self, name: str, module: ModuleType, where: str) -> None:
         self.module = module
-        self.attributes: dict[str, Any] = object.__getattribute__(module, "__dict__")  # without waking a lazy one
+        # Not getattr, which would load a lazy module.
+        self.attributes: dict[str, Any] = object.__getattribute__(module, "__dict__")
         self.spec = self.attributes.get("__spec__")
         self.file = where if where == self.attributes.get("__file__") else ""
         self.directories = tuple(each for each in self.attributes.get("__path__") or () if isinstance(each, str))
-        self.why = "" if self._can_be_found(where) else BY_HAND  # it must travel by value
+        self.why = "" if self._can_be_found(where) else BY_HAND  # a reason: the module travels by value
         self.version: Version = version(self.file, self.spec) if self.file and not self.why else ("", None)
         self.stamp = self.version[0]
         self.edited = bool(self.file) and not self.why and self.version[1] is None
@@ -95,9 +96,9 @@ class UserModules:
 
     def __init__(self) -> None:
         self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
-        self._newest: tuple[object, ...] = ()  # what changes with every import
+        self._newest: tuple[object, ...] = ()  # what :func:`_newest` returned last
         self._known: dict[str, _UserModule] = {}
-        self._registered: set[str] = set()  # with cloudpickle, by us
+        self._registered: set[str] = set()  # names that were registered with cloudpickle here
         self.text = ""  # for ClientContext.modules
 
     def refresh(self) -> None:
@@ -108,7 +109,7 @@ class UserModules:
         try:
             self._look_at_all()
         except BaseException:
-            self._newest = ()  # what was begun is begun again
+            self._newest = ()  # the next call looks at everything again
             raise
 
     def _look_at_all(self) -> None:
@@ -135,7 +136,7 @@ class UserModules:
         newest, modules = _newest(), sys.modules.copy()
         found = {}
         for name, module in modules.items():
-            with suppress(Exception):  # whatever there is in sys.modules, of the user's or a library's
+            with suppress(Exception):  # anything may be in sys.modules
                 if (known := self._look_at(name, module, modules)) is not None:
                     found[name] = known
         self._known, self._newest = found, newest
@@ -173,7 +174,7 @@ class UserModules:
     def _travelling_by_value(self) -> Iterator[tuple[str, str]]:
         """Yield the names of the modules that a task cannot import as they are here, each with the reason."""
         by_value = set()
-        for name, known in sorted(self._known.items()):  # a package before what is in it
+        for name, known in sorted(self._known.items()):  # sorted: a package comes before its modules
             package = name.rpartition(".")[0]
             why = EDITED if known.edited else known.why
             if not why and package and (package in by_value or package not in sys.modules):

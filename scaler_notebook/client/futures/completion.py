@@ -14,7 +14,7 @@ from scaler_notebook.client.waiting.signal import Signal
 from .conditions import apply_interrupt_policy, apply_policy_on_interrupt
 from .future import ScalerFuture
 
-ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # one that is CANCELLED alone is yet to tell who waits for it
+ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # a future that is CANCELLED alone has yet to notify its waiters
 
 F = TypeVar("F", bound="Future[Any]")
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class _CompletionWatch:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
             with apply_policy_on_interrupt(lambda: self._futures):
                 current_host().wait(waiter.signal, remaining)
-        # A fresh signal before the deque is emptied: what ends meanwhile sets the new one.
+        # A new signal before the deque is emptied: a future that ends meanwhile sets the new one.
         waiter.signal = Signal()
         ended = []
         while waiter.finished:
@@ -230,7 +230,7 @@ def results_in_order(
                 del future
                 results = [value]
                 del value
-                yield results.pop()  # a result is kept by its reader alone
+                yield results.pop()  # its reader alone keeps a result alive
         except KeyboardInterrupt:
             apply_interrupt_policy(futures)
             futures.clear()

@@ -65,7 +65,7 @@ async def wait_until_async(
     woken = asyncio.Event()
 
     def wake() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits us any more
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits this any more
             loop.call_soon_threadsafe(woken.set)
 
     with _watch_until(futures, condition, enough, wake) as left:
@@ -111,7 +111,7 @@ def _watch_until(
     try:
         for future in watched:
             future.watch(look)
-            look(future)  # it may have changed before it was watched
+            look(future)  # the future may have changed before it was watched
         yield left
     finally:
         for future in watched:

@@ -70,7 +70,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
             self._wait_for_end(timeout)
             return self._get()
         finally:
-            del self  # the traceback would keep it alive, and it the traceback
+            del self  # the future and the traceback would keep each other alive
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the task's exception, or None. Waits, and raises, as :meth:`result` does.
@@ -302,8 +302,8 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         Without a kernel ``fn`` is called on the callback thread. Returns a function that ends the subscription.
         """
 
-        def tell(future: TaskLifecycle) -> None:
+        def notify(future: TaskLifecycle) -> None:
             current_host().post(lambda: fn(self))
 
-        self.watch(tell)
-        return lambda: self.unwatch(tell)
+        self.watch(notify)
+        return lambda: self.unwatch(notify)

@@ -227,7 +227,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         force, grace
             As for :meth:`ScalerFuture.request_cancel`.
         """
-        # What runs is asked last: nothing that is queued gets its place before its own request has arrived.
+        # Running tasks are asked last: no queued task gets a slot before its own request has arrived.
         for future in sorted(self._futures, key=lambda future: future.state is TaskState.RUNNING):
             future.request_cancel_unfinished(force, grace)
 

@@ -19,7 +19,7 @@ from scaler_notebook.protocol.states import CancelReason, TaskState
 VARIABLE = "SCALER_NOTEBOOK_LOG"
 
 _writing = threading.RLock()  # a signal handler of the user's may submit
-_refused: set[str] = set()  # paths of which it was said that nothing can be written there
+_refused: set[str] = set()  # paths whose failure was logged already
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def log_events(future: ScalerFuture[Any]) -> None:
     if path:
         writer = _EventWriter(path, future)
         future.watch(writer.look)
-        writer.look(future)  # it may have been cancelled already
+        writer.look(future)  # the task may have been cancelled already
 
 
 class _EventWriter:
@@ -74,7 +74,7 @@ class _EventWriter:
         try:
             with _writing, open(self._path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
-        except OSError as error:  # a full disk, a directory that is gone: the log is lost, and not the work
+        except OSError as error:  # a full disk, a directory that is gone: only the log is lost
             if self._path not in _refused:
                 _refused.add(self._path)
                 log.warning("%s: lines for %s are lost: %s", VARIABLE, self._path, error)

@@ -21,7 +21,7 @@ MAX_OUTPUT = 20_000  # characters that are kept of a task whose future is gone
 MAX_ALL_OUTPUT = 20_000_000  # characters of all of them
 
 
-LOST = Trace("", 0.0, ())  # of what nobody followed to its end
+LOST = Trace("", 0.0, ())  # of a task that never reached an engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class RecordSnapshot:
     started_at: float | None
     ended_at: float | None
     error: str | None  # the last line of its traceback
-    output: str  # the end of it
+    output: str  # the end of what it wrote
     trace: Trace
 
 
@@ -120,7 +120,7 @@ class History:
 
     def __init__(self) -> None:
         self._records: dict[str, HistoryRecord] = {}
-        self._kept = 0  # characters of output
+        self._kept = 0  # characters of output that all records retain
 
     def __iter__(self) -> Iterator[HistoryRecord]:
         """Iterate over the records, without those whose submit has failed before an engine had the task."""

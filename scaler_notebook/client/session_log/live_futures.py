@@ -25,7 +25,7 @@ class Subscriber(Protocol):
 _living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
 _subscribers: "tuple[weakref.ref[Subscriber], ...]" = ()
 _changing = threading.Lock()
-_pending: "weakref.WeakSet[PendingFutures]" = weakref.WeakSet()  # where futures are before they are here
+_pending: "weakref.WeakSet[PendingFutures]" = weakref.WeakSet()  # queues of futures that are not registered yet
 
 
 @forks.in_child

@@ -270,7 +270,7 @@ def _checked_timeout(timeout: float) -> float:
 
 
 def _integer(option: str, value: int) -> int:
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have it
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have __index__
         raise TypeError(f"{option} is an integer, not {_shown(value)}")
     return operator.index(value)
 

@@ -79,7 +79,7 @@ class _Call:
 
     def __init__(self, serializer: Serializer, fn: Any) -> None:
         self._serializer = serializer
-        self._fn = fn  # in the task: the function itself
+        self._fn = fn  # unpickled in the task: the function itself
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return Serialized(self._serializer, self._fn(*args, **kwargs))

@@ -47,8 +47,8 @@ class _Effects:
     __slots__ = ("changed", "complaint", "request")
 
     def __init__(self) -> None:
-        self.changed = False  # is anybody to be told?
-        self.complaint = ""  # for the log
+        self.changed = False  # whether watchers are notified
+        self.complaint = ""  # a line for the log
         self.request: TaskCancel | None = None  # to be sent
 
 
@@ -71,7 +71,7 @@ class TaskLifecycle(TaskSnapshot):
 
         The watcher must not block and must not run the user's code; it reads the state from the future.
         """
-        # One step, as is what removes it: so there is no lock, which an interrupt could leave locked.
+        # Adding and removing are one step each: no lock is needed, which an interrupt could leave locked.
         self._watchers[watcher] = None
 
     def unwatch(self, watcher: Watcher) -> None:
@@ -108,7 +108,7 @@ class TaskLifecycle(TaskSnapshot):
         try:
             call_locked(self._lock, self._apply, effects, event, what, force, grace, keep_result)
             self._perform(effects)
-        except BaseException:  # an interrupt: what has changed is followed by what belongs to it all the same
+        except BaseException:  # an interrupt: the effects belong to what has changed, all the same
             effects.changed = True
             self._perform(effects)
             raise
@@ -153,7 +153,7 @@ class TaskLifecycle(TaskSnapshot):
                 return
             if action is not Action.DISCARD:
                 if self._asked is not None and (self._asked or not force):
-                    return  # it is no stronger than the request that is under way
+                    return  # no stronger than the request under way
                 effects.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
         if action is Action.NOT_PERMITTED:
             effects.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
@@ -177,7 +177,7 @@ class TaskLifecycle(TaskSnapshot):
             case Action.START | Action.REMEMBER_START:
                 assert isinstance(what, TaskStarted)
                 if what.attempt <= self.tries:
-                    return False  # that has been said
+                    return False  # a repeated or late message
                 self._started, self.tries = True, what.attempt
                 self.started_at, self.processor = what.time, what.processor
                 if action is Action.START:
@@ -212,7 +212,7 @@ class TaskLifecycle(TaskSnapshot):
                 self._take_figures(what)
                 success = what.outcome is Result.SUCCESS
                 self._cancelled_in_time(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
-            case Action.LOSE if isinstance(what, TaskResult):  # another's, which has ended all
+            case Action.LOSE if isinstance(what, TaskResult):  # another task's result, which has ended all
                 self._finished(Outcome(what.outcome, what.payload, self.call))
             case Action.LOSE:
                 assert isinstance(what, BaseException)
@@ -251,13 +251,13 @@ class TaskLifecycle(TaskSnapshot):
         for watcher in list(self._watchers):
             try:
                 watcher(self)
-            except Exception:  # a view's trouble is neither the task's nor that of who else is told
+            except Exception:  # a view's error must not reach the task or the other watchers
                 log.exception("what follows the task %s raised", self.task_id)
 
     def _take_figures(self, result: TaskResult) -> None:
         """Keep a result's figures and summary, if the task has run."""
         if result.origin or result.outcome is Result.MISSING_OBJECTS:
-            return  # it never ran
+            return  # the task never ran
         self.figures, self.bytes_received = result.figures, result.payload.nbytes
         self.summary = result.summary
         self._started, self.tries = True, max(1, self.tries)
@@ -267,7 +267,7 @@ class TaskLifecycle(TaskSnapshot):
 
     def _finished(self, outcome: Outcome) -> None:
         """Change the state to FINISHED. With the lock held, as ``wait`` and ``as_completed`` require."""
-        self._outcome = outcome  # first: who finds the future done looks at it, under no lock
+        self._outcome = outcome  # set first: readers that find the future done read it without the lock
         self._task_state, self._state = TaskState.FINISHED, FINISHED
         self.ended_at = self.ended_at or time.time()
         for waiter in self._waiters:
@@ -281,7 +281,7 @@ class TaskLifecycle(TaskSnapshot):
     def _cancelled(self, reason: CancelReason) -> None:
         """Change the state to CANCELLED; do not notify waiters of FINISHED again. With the lock held."""
         told = self._task_state is TaskState.FINISHED
-        self._reason = reason  # first, as above
+        self._reason = reason  # set first, as above
         self._task_state, self._state = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED
         self._outcome = self._asked = self.preview = None
         self.ended_at = self.ended_at or time.time()
@@ -311,7 +311,7 @@ class TaskLifecycle(TaskSnapshot):
             self._outcome, self._task_state = Outcome.of(error), TaskState.FINISHED
         self._state = CANCELLED_AND_NOTIFIED if self._task_state is TaskState.CANCELLED else FINISHED
         for waiter in self._waiters:
-            # What it has of locks may be in the hands of a thread that is not here.
+            # A thread that is not here may hold the waiter's locks.
             vars(waiter).update(lock=threading.Lock(), event=threading.Event(), signal=Signal())
             waiter.add_exception(self)
 

@@ -11,7 +11,7 @@ from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
 from scaler_notebook.protocol.messages import NO_DEATH, Death, Payload, TaskResultType
 
-RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what comes is an exception and its words
+RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class Outcome:
         self._payload: Payload | None = payload
         self._call = call
         self._origin = origin
-        # A value that was left with the engine, for other tasks.
+        # Whether the value was left with the engine, for other tasks.
         self.retained_by_engine = kind is TaskResultType.SUCCESS and not payload.data
         self._death = death
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._loads: list[Any] = []
         self._failure: Failure | None = None
-        # Traceback and context that the error came with.
+        # The traceback and the context that the error came with.
         self._there: tuple[TracebackType | None, BaseException | None] = None, None
 
     @classmethod
@@ -94,10 +94,10 @@ class Outcome:
             if self._origin and loaded[1] is not None:
                 _add_note(loaded[1], f"It was raised by {self._origin}, whose value {self._call or 'this task'} needs.")
             if self._kind in RAISED:
-                self._failure = _words(self._kind, payload)  # while they are there
+                self._failure = _words(self._kind, payload)  # while the payload is there
             error = loaded[1]
             there = (error.__traceback__, error.__context__) if error is not None else (None, None)
-            self._loads.append((loaded, there))  # of two threads one is first, and whoever asks gets the same object
+            self._loads.append((loaded, there))  # of two threads the first wins: all callers get the same object
             loaded, self._there = self._loads[0]
             del self._loads[1:]
             self._loaded, self._payload = loaded, None
@@ -110,7 +110,7 @@ class Outcome:
         value, error = self.load()
         if error is None:
             return value
-        change = BaseException.__setattr__  # an exception may have one of its own
+        change = BaseException.__setattr__  # an exception may have a __setattr__ of its own
         traceback, context = self._there
         try:
             change(error, "__traceback__", traceback)
@@ -118,8 +118,8 @@ class Outcome:
             raise error
         finally:
             if context is not None:
-                change(error, "__context__", context)  # Python has put there what this side was handling, if anything
-            del error, traceback, context, self  # the traceback would keep them alive, and they the traceback
+                change(error, "__context__", context)  # instead of what this side was handling
+            del error, traceback, context, self  # these and the traceback would keep each other alive
 
     @property
     def failed(self) -> bool:
@@ -149,7 +149,7 @@ class Outcome:
         if payload is not None and self._kind in RAISED:
             return _words(self._kind, payload)
         error = self.load()[1]
-        if self._failure is not None:  # made by whoever has loaded it meanwhile
+        if self._failure is not None:  # another thread has loaded it meanwhile
             return self._failure
         headline = f"{type(error).__name__}: {error}"
         return Failure(headline, headline)
@@ -162,7 +162,7 @@ def _words(kind: TaskResultType, payload: Payload) -> Failure:
         if kind is TaskResultType.FAILED_INITIALIZER:
             return replace(failure, headline=f"InitializerError: {_broken(failures.call(payload), failure.headline)}")
         return failure
-    except Exception as problem:  # a query never raises; who asks for the exception is told the same
+    except Exception as problem:  # a query never raises; result() raises the same
         headline = f"{type(problem).__name__}: {problem}"
         return Failure(headline, headline)
 
@@ -228,7 +228,7 @@ def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -
                 )
             case _:
                 assert_never(kind)
-    except (Exception, SystemExit) as problem:  # a result is no order to end this process
+    except (Exception, SystemExit) as problem:  # a result must not end this process
         error = TaskSerializationError(
             f"the result of {call or 'the task'} arrived and cannot be loaded in this process: "
             f"{type(problem).__name__}: {problem}. Is the module that defines it importable here?"

@@ -83,13 +83,13 @@ class Output:
     __slots__ = ("__weakref__", "_clear_on_next", "_places", "_shown", "_size", "_texts", "displayed", "over")
 
     def __init__(self) -> None:
-        self.over = False  # has its task ended?
-        self._size = 0  # of what it holds, in characters and bytes
-        self._texts: list[Text] = []  # all that it wrote
-        self._shown: list[Text | _DisplaySlot] = []  # what a notebook would show of it
-        self._places: dict[str, list[_DisplaySlot]] = {}  # of those, by display id
+        self.over = False  # whether the task has ended
+        self._size = 0  # of all that is kept, in characters and bytes
+        self._texts: list[Text] = []  # all text
+        self._shown: list[Text | _DisplaySlot] = []  # what a notebook would show
+        self._places: dict[str, list[_DisplaySlot]] = {}  # the slots among them, by display id
         self._clear_on_next = False
-        self.displayed = 0  # displays so far, whatever became of them
+        self.displayed = 0  # how many displays came, those that were cleared included
 
     def add(self, stream: LogStream, text: str) -> None:
         """Keep text that the task has written.
@@ -115,7 +115,7 @@ class Output:
             case DisplayKind.SHOW | DisplayKind.UPDATE:
                 self._clear_if_due()
                 content = _LazyDisplay(message)
-                for place in self._places.get(message.display_id, ()):  # all of an id change, as in a notebook
+                for place in self._places.get(message.display_id, ()):  # all displays of an id change, as in a notebook
                     place.content = content
                 if message.kind is DisplayKind.SHOW:
                     self._shown.append(arrived := _DisplaySlot(content))
@@ -132,7 +132,7 @@ class Output:
         output_budget.budget.add(self, size)
 
     def __del__(self) -> None:
-        output_budget.budget.forget(self, getattr(self, "_size", 0))  # an interrupt may have come before it had one
+        output_budget.budget.forget(self, getattr(self, "_size", 0))  # no size if an interrupt came within __init__
 
     def trim(self, kept: int) -> int:
         """Keep ``kept`` characters of text, half from the begin and half from the end; return how many were dropped.

@@ -8,7 +8,7 @@ from typing import Protocol
 from scaler_notebook import forks
 
 MOST = 256 * 1024 * 1024  # characters and bytes
-KEPT = 64 * 1024  # characters of an output that are left when there is more than that in all: of its begin and its end
+KEPT = 64 * 1024  # characters of an output that are left when all are too large, of its begin and its end
 
 
 class Trimmable(Protocol):
@@ -39,7 +39,7 @@ class OutputBudget:
     def _reset(self) -> None:
         self._mutex = threading.Lock()
         self._held = 0
-        self._gone: deque[int] = deque()  # sizes of outputs that nobody holds any more; filled from anywhere
+        self._gone: deque[int] = deque()  # sizes of outputs that are gone; filled by any thread
         self._outputs: dict[int, weakref.ref[Trimmable]] = {}  # the oldest first
 
     def add(self, output: Trimmable, size: int) -> None:

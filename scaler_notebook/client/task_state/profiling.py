@@ -67,7 +67,7 @@ def profile(future: TaskLifecycle) -> ProfileResult:
     figures, started, ended = call_locked(future._lock, _figures, future)  # the end of a task is more than one store
     if started is None or ended is None:
         raise ValueError(f"{future.call or future.task_id} never ran, as far as is known here: there are no figures")
-    if figures.started:  # measured by its process; the other times are those of messages
+    if figures.started:  # measured by the process; the other times are those of messages
         started, ended = figures.started, figures.ended
     return ProfileResult(
         duration_s=max(0.0, ended - started),

@@ -68,9 +68,9 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
         self._outcome: Outcome | None = None
         self._session = session
         self._started = False
-        self._asked: bool | None = None  # the strength of the strongest request that is unanswered
+        self._asked: bool | None = None  # the force of the strongest unanswered request
         self._refused = False
-        self._timed_out = False  # was it the deadline that asked first?
+        self._timed_out = False  # whether the deadline has requested the cancel
         self._output = Output()
         self._progress: TaskProgress | None = None
         self._moments: list[Moment] = []
@@ -81,19 +81,19 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
         self.submitted_at = time.time()
         self.started_at: float | None = None
         self.ended_at: float | None = None
-        self.tries = 0  # how often it was started, as far as known
-        self.shows_result = True  # do views show its result? A cell's is what it displays
-        self.is_listed = True  # do views, lists and the journal know of it? What we submit for ourselves is not listed
-        self.summary = ResultSummary()  # of its result, in a line
-        self.preview: Display | None = None  # what its result looks like, if somebody has made that
+        self.tries = 0  # how often the task was started, as far as known
+        self.shows_result = True  # whether views show the result; a cell's is what it displays
+        self.is_listed = True  # whether views, lists and the event log show the task; previews' tasks are not shown
+        self.summary = ResultSummary()  # of the result, in a line
+        self.preview: Display | None = None  # of the result, if one was made
         self.preview_requested = False
-        self.processor = ""  # where it runs or ran, as far as known
-        self.inputs: dict[str, Any] = {}  # references and futures in its arguments, by id
-        self.proxies: tuple[Any, ...] = ()  # of managers, in its call: their objects live as long as they do
-        self.deadline: float | None = None  # when it is cancelled if it has not ended, in monotonic seconds
-        self.origin = ""  # the input whose failure, or cancel, was its end
+        self.processor = ""  # the process that runs or ran the task, as far as known
+        self.inputs: dict[str, Any] = {}  # references and futures in the task's arguments, by id
+        self.proxies: tuple[Any, ...] = ()  # of managers, in the call: they keep the managers' objects alive
+        self.deadline: float | None = None  # of the task's timeout, in monotonic seconds
+        self.origin = ""  # the id of the input whose failure, or cancel, ended the task
         self.figures = TaskFigures()
-        self.bytes_received = 0  # of its pickled value or exception
+        self.bytes_received = 0  # size of the pickled value or exception
 
     def _new_lock(self) -> None:
         """Make the lock of the state, and the standard library's condition with that lock.

@@ -7,7 +7,7 @@ from scaler_notebook.protocol.messages import TaskCancel, TaskCancelConfirm, Tas
 from scaler_notebook.protocol.states import Event
 
 What: TypeAlias = TaskStarted | TaskCancel | TaskCancelConfirm | TaskResultType | str | None
-Moment: TypeAlias = tuple[float, Event, bool, What]  # as a future notes it: the bool says whether it changed anything
+Moment: TypeAlias = tuple[float, Event, bool, What]  # the bool says whether anything changed
 
 WIDTH = 24  # characters of the time line
 

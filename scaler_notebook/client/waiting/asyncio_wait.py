@@ -54,7 +54,7 @@ def _wait_in(loop: asyncio.AbstractEventLoop, condition: Signal, timeout: float 
     except RuntimeError:
         if woken.done():
             raise
-        # Somebody stopped the loop: what was to run in it is over, but not what we wait for.
+        # The loop was stopped: what was to run in it is over, but the wait is not.
         return condition.block(None if deadline is None else max(0.0, deadline - time.monotonic()))
     finally:
         if timer is not None:

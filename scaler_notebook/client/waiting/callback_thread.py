@@ -22,7 +22,7 @@ class CallThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._reset()
-        forks.in_child(self._reset)  # what was posted is the parent's to call
+        forks.in_child(self._reset)  # posted calls are the parent's to make
 
     def _reset(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
@@ -57,13 +57,13 @@ class CallThread:
                 call(*args)
             except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
                 _log(call, args)
-            del call, args  # a future, which may hold much
+            del call, args  # a future among them may hold much memory
 
 
 _done_callbacks = CallThread("scaler_notebook callbacks")
 post, start, drain = _done_callbacks.post, _done_callbacks.start, _done_callbacks.drain
 
-# Of its own: a done-callback may wait for a task whose inputs have to be sent again.
+# A second thread: a done-callback may wait for a task whose inputs have to be sent again.
 inputs = CallThread("scaler_notebook inputs")
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-# Seconds that the main thread waits at a stretch: an interrupt in the instant before a wait begins does not end that,
-# for Python runs handlers between two steps of its own and the system calls of a wait know of none.
+# Longest system call, in seconds, of a wait on the main thread. An interrupt in the instant before the call does not
+# end it, for Python runs signal handlers between bytecodes; the next call is not begun.
 SLICE = 0.5
 
 
@@ -16,7 +16,7 @@ class Signal:
 
     def __init__(self) -> None:
         self._is_set = False
-        # A bare lock: ``threading.Event`` has a condition, which an interrupt of who waits can leave locked, with the
+        # A bare lock: ``threading.Event`` has a condition, which an interrupt of a waiter can leave locked, with the
         # agent's thread waiting for ever to set it.
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -25,7 +25,7 @@ class Signal:
     def set(self) -> None:
         """Set the signal and wake whoever waits; any thread, never blocks."""
         self._is_set = True
-        with suppress(RuntimeError):  # it is open, and somebody goes through just now
+        with suppress(RuntimeError):  # open already, or a waiter holds it for a moment
             self._gate.release()
         hook = self._hook
         if hook is not None:
@@ -66,4 +66,4 @@ class Signal:
         """Wait until the gate is open, at most ``seconds``, and leave it open."""
         if self._gate.acquire(timeout=seconds):
             with suppress(RuntimeError):
-                self._gate.release()  # for whoever else waits
+                self._gate.release()  # for the other waiters
