@@ -33,7 +33,7 @@ from .client.agent.exit_hooks import before_exit
 from .client.agent.future_manager import FutureManager
 from .client.executor import NotebookExecutor
 from .client.futures.future import ScalerFuture
-from .client.submission.call_text import describe_call
+from .client.submission.call_text import call_text
 from .client.task_state.lifecycle import TaskLifecycle
 from .engines.testing import scripted
 from .engines.testing.scripted import MemoryEngine
@@ -132,11 +132,11 @@ class DetachedFuture(ScalerFuture[Any]):
         """What it gives to ``retry()``: another of its kind."""
         return DetachedFuture(future.call)
 
-    def follow(
+    def submit_with_value(
         self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> "DetachedFuture":
         """What it gives to ``then()``: another of its kind."""
-        return DetachedFuture(describe_call(fn, (future, *args), kwargs))
+        return DetachedFuture(call_text(fn, (future, *args), kwargs))
 
     def start(self) -> None:
         """It runs."""
@@ -173,7 +173,7 @@ class DetachedFuture(ScalerFuture[Any]):
 
     def lose_engine(self, error: BaseException | None = None) -> None:
         """Its engine is lost."""
-        self._manager.lost(error or EngineLostError("the engine died"))
+        self._manager.fail_all(error or EngineLostError("the engine died"))
 
     def _tell(self, message: EngineMessage) -> None:
         self._manager.receive(ENGINE_CODEC.decode(ENGINE_CODEC.encode([message])))

@@ -43,7 +43,7 @@ BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announ
 
 def task(task_id: str, priority: int = 0, retries: int = 0, needs: dict[str, int] | None = None) -> Task:
     options = TaskOptions(priority=priority, retries=retries, capabilities=as_tuple(needs or {}))
-    return Task(task_id, "client", EMPTY, EMPTY, options)
+    return Task(task_id, EMPTY, EMPTY, options)
 
 
 # ---------------------------------------------------------------------- the table
@@ -415,7 +415,7 @@ def test_the_payload_of_a_task_that_has_ended_is_freed(way: str) -> None:
     buffer = Frame(b"x")
     gone = weakref.ref(buffer)
     options = TaskOptions(retries=int(way in TRYING))
-    scene.core.submit(b"me", Task("t", "client", EMPTY, Payload(b"", (buffer,)), options))
+    scene.core.submit(b"me", Task("t", EMPTY, Payload(b"", (buffer,)), options))
     del buffer
     WAYS[way][2](scene)
     gc.collect()

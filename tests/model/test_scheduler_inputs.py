@@ -101,7 +101,7 @@ class Memory:
 def task(task_id: str, inputs: Sequence[str] = (), keep: bool = False, parent: str = "", **options: Any) -> Task:
     needs = as_tuple(options.pop("capabilities", {}))
     wanted = TaskOptions(name=task_id, capabilities=needs, **options)
-    return Task(task_id, "", EMPTY, EMPTY, wanted, tuple(inputs), keep, keep, parent)
+    return Task(task_id, EMPTY, EMPTY, wanted, tuple(inputs), keep, keep, parent)
 
 
 class Scene:

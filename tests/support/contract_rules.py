@@ -71,7 +71,7 @@ class Job:
         self.number = number
         self.options = options
         self.inputs, self.keep, self.submitter = tuple(inputs), keep, parent
-        self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", courier=self)
+        self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", session=self)
         self.followers = Followers(self.future)
         self.grace = 1.0  # of the next request
         # what really happens
@@ -272,7 +272,7 @@ class Job:
     # ------------------------------------------------------------------ what its client does and hears
 
     def send_cancel(self, request: TaskCancel) -> None:
-        """The future's courier."""
+        """The future's session."""
         assert request.force not in self.unanswered, "At most one unanswered request per strength is on the wire"
         assert True not in self.unanswered, "a weaker request than the one under way is not sent"
         assert self.ended is None

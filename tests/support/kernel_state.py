@@ -119,7 +119,7 @@ class KernelState:
             setattr(owner, name, value)
         for state, fresh in (
             (settings_store.settings, settings_store.Settings()),
-            (cancel_policy.DEFAULTS, cancel_policy.Policy()),
+            (cancel_policy.DEFAULTS, cancel_policy.CancelPolicy()),
         ):
             for name, value in vars(fresh).items():
                 setattr(state, name, value)

@@ -62,7 +62,7 @@ class Simulation:
         """A client closes its connection, or its process dies; whoever uses it then has a new one."""
         gone, self.clients[client] = self.clients[client], self._connection()
         if leaves:
-            gone.post(ClientDisconnect(""))
+            gone.post(ClientDisconnect())
         else:
             gone.to_engine.clear()
             self.engine.client_gone(gone.owner)

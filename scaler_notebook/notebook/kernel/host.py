@@ -81,7 +81,7 @@ class KernelHost:
             return ended
         return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
 
-    def lending(self) -> contextlib.AbstractContextManager[None]:
+    def release_slot(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def is_cell(self, frame: FrameType) -> bool:

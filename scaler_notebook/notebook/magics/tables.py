@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psutil
 
-from scaler_notebook.client.session_log.history import Record, session
+from scaler_notebook.client.session_log.history import HistoryRecord, session
 from scaler_notebook.notebook.views import static_html
 from scaler_notebook.protocol.messages import EngineStatus
 
@@ -62,7 +62,7 @@ def html(table: Table, notes: Sequence[str] = ()) -> str:
     )
 
 
-def history(records: Sequence[Record]) -> Table:
+def history(records: Sequence[HistoryRecord]) -> Table:
     """The tasks of a session."""
     return Table(
         ["task", "call", "state", "submitted", ">time", ">output"],

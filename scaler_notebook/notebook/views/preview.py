@@ -26,5 +26,5 @@ def ask(future: ScalerFuture[Any]) -> None:
 
 
 def _request(future: ScalerFuture[Any]) -> None:
-    if future.lacks_preview and future.courier is not None:
-        future.courier.request_preview(future)
+    if future.lacks_preview and future.session is not None:
+        future.session.request_preview(future)

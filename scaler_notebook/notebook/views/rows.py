@@ -12,6 +12,7 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.protocol.failures import Frame
 from scaler_notebook.protocol.messages import PreviewKind, TaskResultType
 from scaler_notebook.protocol.states import TaskState
+from scaler_notebook.quantities import format_bytes
 
 from . import mime
 from .static_html import Row, look
@@ -73,22 +74,11 @@ def _result(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | No
         return None, None, None
     if summary.preview is PreviewKind.NONE:
         return summary.text, None, None
-    about = f"{summary.text} · {in_bytes(future.bytes_received)}"
+    about = f"{summary.text} · {format_bytes(future.bytes_received)}"
     if preview is None:
         return None, None, about
     rich = mime.html([preview]) if mime.has_form(preview) else None
     return mime.text(preview), rich, about
-
-
-def in_bytes(size: int) -> str:
-    """A size for people: ``24.0 MB``."""
-    if size < 1000:
-        return f"{size} bytes"
-    for unit in ("kB", "MB"):
-        size_in, size = size / 1000, size // 1000
-        if size_in < 999.95:
-            return f"{size_in:.1f} {unit}"
-    return f"{size / 1000:.1f} GB"
 
 
 def with_origin(future: ScalerFuture[Any], words: str) -> str:

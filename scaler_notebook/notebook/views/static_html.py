@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Literal, NamedTuple, TypedDict
 
+from scaler_notebook.client.submission.call_text import shorten
+
 State = Literal["submitted", "running", "cancelling", "finished", "cancelled"]
 Outcome = Literal["success", "failed"]
 
@@ -295,7 +297,7 @@ def plain(source: str) -> str:
 
 def shortened(line: str, width: int = TEXT_WIDTH) -> str:
     """A line of at most so many characters."""
-    return line if len(line) <= width else line[: width - 1] + "…"
+    return shorten(line, width)
 
 
 def _terminal(source: str) -> list[str]:

@@ -256,12 +256,6 @@ class SchedulerProcess:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         return f"the scheduler process {how}.{self.log_tail()}"
 
-    def kill(self) -> None:
-        """SIGKILL, and wait for its end; the tasks' processes die with it. :meth:`join` cleans up."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
     def end_of_life(self) -> int:
         """A descriptor that becomes readable, at its end, when the scheduler process ends."""
         assert self._hello is not None

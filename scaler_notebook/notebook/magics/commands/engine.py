@@ -8,7 +8,7 @@ from IPython.core.error import UsageError
 from IPython.display import display
 
 from scaler_notebook.client.executor import NotebookExecutor, latest
-from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
+from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from scaler_notebook.notebook.magics import session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
 
@@ -167,7 +167,7 @@ def _checked(name: str, text: str, now: dict[str, Any]) -> Any:
     kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
     try:
         value = kinds.get(name, float)(text)
-        trial = type(settings)() if name in vars(settings) else Policy()
+        trial = type(settings)() if name in vars(settings) else CancelPolicy()
         setattr(trial, name, value)
     except ValueError as error:
         raise UsageError(f"%scaler config {name}={text}: {error}") from None

@@ -10,7 +10,7 @@ from scaler_notebook.client.session_log import history
 from .parsing import nearest
 
 
-def records(word: str, unfinished: bool = False) -> list[history.Record]:
+def records(word: str, unfinished: bool = False) -> list[history.HistoryRecord]:
     """The tasks that ``word`` means, in the order of submission.
 
     Raises
@@ -37,7 +37,7 @@ def records(word: str, unfinished: bool = False) -> list[history.Record]:
     raise UsageError(f"{kind} {word!r}{hint} The last ones are {some}; %scaler history lists all")
 
 
-def record(word: str) -> history.Record:
+def record(word: str) -> history.HistoryRecord:
     """The one task that ``word`` means; of several with that name, the last."""
     return records(word)[-1]
 

@@ -206,11 +206,11 @@ class SessionTable(TaskTable):
 
     def __init__(self) -> None:
         super().__init__(())
-        live_futures.listen(self)  # first: one that comes now comes twice
+        live_futures.subscribe(self)  # first: one that comes now comes twice
         self._new.extend(live_futures.living())
         self.take_in()
 
     def close(self) -> None:
         """As for any table; and later futures are not added."""
-        live_futures.unlisten(self)
+        live_futures.unsubscribe(self)
         super().close()

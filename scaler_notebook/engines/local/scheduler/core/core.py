@@ -168,7 +168,7 @@ class Core:
         """Cancel a task of this client. An unknown or foreign id is answered CancelNotFound."""
         record = self.state.records.get(request.task_id)
         if record is None or record.owner != owner:
-            record = TaskRecord(Task(request.task_id, "", Payload(b""), Payload(b"")), owner, stage=Stage.OVER)
+            record = TaskRecord(Task(request.task_id, Payload(b""), Payload(b"")), owner, stage=Stage.OVER)
         record.force = record.force or request.force
         event = events.CancelForced(request.grace) if request.force else events.CancelAsked(request.grace)
         self.transitions.handle(record, event)

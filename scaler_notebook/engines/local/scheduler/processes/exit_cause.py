@@ -9,6 +9,7 @@ import psutil
 
 from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
 from scaler_notebook.protocol.messages import Death
+from scaler_notebook.quantities import format_bytes
 
 NEARLY_FULL = 0.05  # of all memory, and less than that was left: a guess needs a bound
 
@@ -79,7 +80,7 @@ class CauseFinder:
             return f"its scheduler killed it: {why}", False
         limit, new = self._group.memory_limit, _new(before, self._kills)
         known = ", ".join(
-            f"{what} {_size(size)}"
+            f"{what} {format_bytes(size)}"
             for what, size in (("it had at most", peak), ("the limit of its control group is", limit or 0))
             if size
         )
@@ -102,8 +103,8 @@ class CauseFinder:
 def over_limit(size: int, limit: int) -> str:
     """Why a task is killed that has more than its limit of memory; both in bytes."""
     return (
-        f"it had {_size(size)} of memory, and its memory_limit is {_size(limit)}. Have it hold less at a time, or give "
-        "it a higher limit"
+        f"it had {format_bytes(size)} of memory, and its memory_limit is {format_bytes(limit)}. Have it "
+        "hold less at a time, or give it a higher limit"
     )
 
 
@@ -116,7 +117,3 @@ def _was_nearly_full(peak: int, limit: int | None) -> bool:
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available - peak
     return bool(free < NEARLY_FULL * total or (limit is not None and peak > (1 - NEARLY_FULL) * limit))
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

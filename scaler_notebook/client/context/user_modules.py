@@ -1,8 +1,8 @@
 """The user's modules in the notebook: which of them a task can import as they are here, and which travel by value.
 
-A task imports a module from the file from which the notebook has it. What it would not get there travels by value: a
-module that was made by hand or by an import hook, one whose file was edited after its import, and what uses such a
-module.
+A task imports a module from the file from which the notebook has imported it. Three kinds of modules travel by value:
+those that were made by hand or by an import hook, those whose file was edited after the import, and those that use one
+of these.
 """
 
 import json
@@ -24,7 +24,7 @@ from zipimport import zipimporter
 import cloudpickle
 
 from scaler_notebook import forks
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.task.modules.installation import file_stamp, own_location
 
 from .module_versions import Version, imported_by, version, watch_imports
@@ -36,29 +36,30 @@ EDITED = "its file was edited, or is gone, since the notebook imported it. Reloa
 BY_HAND = "it was made by hand or by an import hook"
 
 
-class _Known:
+class _UserModule:
     """One module, as it was found in ``sys.modules``."""
 
     def __init__(self, name: str, module: ModuleType, where: str) -> None:
         self.module = module
-        self.attributes: dict[str, Any] = object.__getattribute__(module, "__dict__")  # without waking a lazy one
+        # Not getattr, which would load a lazy module.
+        self.attributes: dict[str, Any] = object.__getattribute__(module, "__dict__")
         self.spec = self.attributes.get("__spec__")
         self.file = where if where == self.attributes.get("__file__") else ""
         self.directories = tuple(each for each in self.attributes.get("__path__") or () if isinstance(each, str))
-        self.why = "" if self._can_be_found(where) else BY_HAND  # it must travel by value
+        self.why = "" if self._can_be_found(where) else BY_HAND  # a reason: the module travels by value
         self.version: Version = version(self.file, self.spec) if self.file and not self.why else ("", None)
         self.stamp = self.version[0]
         self.edited = bool(self.file) and not self.why and self.version[1] is None
         self._imports: frozenset[str] | None = None
 
     def _can_be_found(self, where: str) -> bool:
-        """Can a task import it, given where it is? A namespace package has no file."""
+        """Whether a task can import the module, given its location. A namespace package has no file."""
         if self.spec is None or not where:
             return False
         return not self.file or type(getattr(self.spec, "loader", None)) in _LOADERS
 
     def look(self) -> bool:
-        """Has anything happened to its file since the last look?"""
+        """Whether the module's file has changed since the last look."""
         if not self.file or self.why:
             return False
         now = file_stamp(self.file)
@@ -72,7 +73,7 @@ class _Known:
         return True
 
     def uses(self, names: set[str]) -> str:
-        """The name of one of these modules that this one imports or refers to; empty if there is none."""
+        """Return the name of one of the given modules that this one imports or refers to; empty if there is none."""
         if self._imports is None:
             self._imports = imported_by(self.file, self.module.__name__) if self.file else frozenset()
         if imported := sorted(self._imports & names):
@@ -90,29 +91,29 @@ class _Known:
         return ""
 
 
-class OwnModules:
-    """Follows the user's modules of this process."""
+class UserModules:
+    """The user's modules of this process, followed as they are imported, reloaded and edited."""
 
     def __init__(self) -> None:
         self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
-        self._newest: tuple[object, ...] = ()  # what changes with every import
-        self._known: dict[str, _Known] = {}
-        self._registered: set[str] = set()  # with cloudpickle, by us
+        self._newest: tuple[object, ...] = ()  # what :func:`_newest` returned last
+        self._known: dict[str, _UserModule] = {}
+        self._registered: set[str] = set()  # names that were registered with cloudpickle here
         self.text = ""  # for ClientContext.modules
 
     def refresh(self) -> None:
         """Notice what was imported, reloaded and edited since the last call; costs a ``stat`` for each module."""
-        holding(self._mutex, self._refresh)
+        call_locked(self._mutex, self._refresh)
 
     def _refresh(self) -> None:
         try:
             self._look_at_all()
         except BaseException:
-            self._newest = ()  # what was begun is begun again
+            self._newest = ()  # the next call looks at everything again
             raise
 
     def _look_at_all(self) -> None:
-        changed = self._newest != _newest() or (bool(self._known) and self._has_replaced())
+        changed = self._newest != _newest() or (bool(self._known) and self._has_replacements())
         if changed:
             self._scan()
         for known in self._known.values():
@@ -120,11 +121,11 @@ class OwnModules:
         if changed:
             self._decide()
 
-    def begin_again(self) -> None:
-        """In a forked child: another thread may have been within :meth:`refresh`."""
+    def start_over(self) -> None:
+        """In a forked child: replace the lock, which another thread may have held within :meth:`refresh`."""
         self._mutex, self._newest = threading.RLock(), ()
 
-    def _has_replaced(self) -> bool:
+    def _has_replacements(self) -> bool:
         there = sys.modules.get
         for name, known in self._known.items():
             if there(name) is not known.module or known.attributes.get("__spec__") is not known.spec:
@@ -135,13 +136,13 @@ class OwnModules:
         newest, modules = _newest(), sys.modules.copy()
         found = {}
         for name, module in modules.items():
-            with suppress(Exception):  # whatever there is in sys.modules, of the user's or a library's
+            with suppress(Exception):  # anything may be in sys.modules
                 if (known := self._look_at(name, module, modules)) is not None:
                     found[name] = known
         self._known, self._newest = found, newest
 
-    def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _Known | None:
-        """A module, if it is the user's."""
+    def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _UserModule | None:
+        """Return a module's record, if the module is the user's; None otherwise."""
         where = own_location(module)
         if name in _NOT_OURS or _attribute(module, "__name__") != name:
             return None
@@ -149,11 +150,11 @@ class OwnModules:
             return None
         known = self._known.get(name)
         if known is None or known.module is not module or known.spec is not _attribute(module, "__spec__"):
-            known = _Known(name, module, where)
+            known = _UserModule(name, module, where)
         return known
 
     def _decide(self) -> None:
-        by_value = dict(self._must_travel())
+        by_value = dict(self._travelling_by_value())
         names = set(by_value)
         grows = bool(names)
         while grows:
@@ -170,10 +171,10 @@ class OwnModules:
         self.text = json.dumps(found) if found else ""
         self._register(names)
 
-    def _must_travel(self) -> Iterator[tuple[str, str]]:
-        """The names of what a task cannot import as it is here, each with the reason."""
+    def _travelling_by_value(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of the modules that a task cannot import as they are here, each with the reason."""
         by_value = set()
-        for name, known in sorted(self._known.items()):  # a package before what is in it
+        for name, known in sorted(self._known.items()):  # sorted: a package comes before its modules
             package = name.rpartition(".")[0]
             why = EDITED if known.edited else known.why
             if not why and package and (package in by_value or package not in sys.modules):
@@ -183,7 +184,7 @@ class OwnModules:
                 yield name, why
 
     def _register(self, names: set[str]) -> None:
-        """Have cloudpickle send exactly these by value, and what the user has registered."""
+        """Have cloudpickle send by value exactly these modules, and those that the user has registered."""
         for name in self._registered - names:
             self._registered.discard(name)
             if name in cloudpickle.list_registry_pickle_by_value():
@@ -195,13 +196,13 @@ class OwnModules:
 
 
 def _newest() -> tuple[object, ...]:
-    """How many modules there are, and which was the last to come: a dictionary keeps their order."""
+    """Return how many modules there are, and which was added last: a dictionary keeps their order."""
     name = next(reversed(sys.modules))
     return len(sys.modules), name, id(sys.modules.get(name))
 
 
 def _attribute(module: object, name: str) -> Any:
-    """An attribute of a module itself; None if it has none, and without waking a lazy one."""
+    """Return an attribute of a module itself, without waking a lazy module; None if there is none."""
     try:
         return object.__getattribute__(module, "__dict__").get(name)
     except AttributeError:
@@ -209,7 +210,7 @@ def _attribute(module: object, name: str) -> Any:
 
 
 def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
-    """Was a module of no file made by the user, by hand or by an import hook, and not by a library or the system?"""
+    """Whether a module without a file was made by the user, by hand or by an import hook, and not by a library."""
     if type(module) is not ModuleType or _attribute(module, "__file__") is not None:
         return False
     spec, top = _attribute(module, "__spec__"), modules.get(name.partition(".")[0])
@@ -224,7 +225,7 @@ def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
 
 
 def _is_in_archive(name: str, where: str) -> bool:
-    """Is it in an archive, where the path leads from any directory?"""
+    """Whether a module is in an archive, where the path leads from any directory."""
     if not os.path.isabs(where) or type(_attribute(sys.modules.get(name), "__loader__")) is not zipimporter:
         return False
     package = _attribute(sys.modules.get(name.rpartition(".")[0]), "__path__")
@@ -232,7 +233,7 @@ def _is_in_archive(name: str, where: str) -> bool:
     return found is not None and found.origin == where
 
 
-OWN_MODULES = OwnModules()  # of this process
-OWN_MODULES.refresh()
-forks.in_child(OWN_MODULES.begin_again)
+USER_MODULES = UserModules()  # of this process
+USER_MODULES.refresh()
+forks.in_child(USER_MODULES.start_over)
 watch_imports()
