@@ -2,7 +2,6 @@
 
 import linecache
 import sys
-import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.protocol.failures import Frame
 from scaler_notebook.protocol.messages import PreviewKind, TaskResultType
 from scaler_notebook.protocol.states import TaskState
+from scaler_notebook.task.modules.installation import is_installed
 
 from . import mime
 from .static_html import Row, look
@@ -103,12 +103,9 @@ def _apart(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
     return before[-OUTPUT_TAIL:], list(pieces[first:])
 
 
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-
-
 def origin(frames: Sequence[Frame]) -> str | None:
     """The innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``."""
-    own = [frame for frame in frames if not frame[0].startswith((*_LIBRARIES, "<frozen"))]
+    own = [frame for frame in frames if not is_installed(frame[0]) and not frame[0].startswith("<frozen")]
     if not own:
         return None
     file, number, function = own[-1]
