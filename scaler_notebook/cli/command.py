@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from scaler_notebook import __version__
+from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.protocol.errors import EngineStartError
 
 from . import doctor, listing, serving
@@ -97,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     )
     cluster.add_argument(
         "--capability",
-        type=_amount,
+        type=parse_capability,
         action="append",
         metavar="NAME=N",
         help="what its tasks share in all, e.g. gpu=2; may be given several times",
@@ -148,10 +149,3 @@ def _workers(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= serving.MAX_WORKERS:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to {serving.MAX_WORKERS}")
     return int(text)
-
-
-def _amount(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not name or not (number or "1").isdecimal() or not int(number or 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
-    return name, int(number or 1)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from IPython.core.error import UsageError
 
-from scaler_notebook.notebook.magics.commands.parsing import nearest
 from scaler_notebook.protocol import payloads
+from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.task.cell import VALUE, Environment, Source
 
 from . import names
@@ -120,7 +120,7 @@ def _check_out(out: tuple[str, ...], found: names.CellNames) -> None:
         if name != "*" and name not in found.assigns and not found.is_open:
             assigned = f"It assigns {', '.join(found.assigns)}." if found.assigns else "It assigns nothing."
             raise UsageError(
-                f"--out {name}: the cell does not assign it{nearest(name, found.assigns) or '.'} {assigned}"
+                f"--out {name}: the cell does not assign it{did_you_mean(name, found.assigns) or '.'} {assigned}"
             )
 
 
@@ -129,7 +129,7 @@ def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[
     namespace = shell.user_ns
     for name in given:
         if name not in namespace:
-            raise NameError(f"--in {name}: name {name!r} is not defined{nearest(name, namespace)}")
+            raise NameError(f"--in {name}: name {name!r} is not defined{did_you_mean(name, namespace)}")
     values = {}
     for name in (*found.reads, *given):
         if name in namespace and not (name in IPYTHONS and _is_ipythons(shell, name)):

@@ -9,6 +9,7 @@ from typing import Any
 from IPython.display import display
 
 from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.notebook.magics import session_executor
 from scaler_notebook.notebook.magics.cells.cell import Prepared, prepare
@@ -18,7 +19,6 @@ from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 from scaler_notebook.task.cell import Environment
 
-from .engine import amount
 from .parsing import HelpShown, MagicParser
 
 NOTES = """\
@@ -41,7 +41,7 @@ def parser() -> MagicParser:
     add("--priority", type=int, metavar="N", help="higher ones start first; 0 otherwise")
     add(
         "--needs",
-        type=amount,
+        type=parse_capability,
         action="append",
         metavar="NAME=N",
         help="e.g. gpu=1, of what %%scaler start --capability gave",

@@ -8,11 +8,11 @@ from IPython.core.error import UsageError
 from IPython.display import display
 
 from scaler_notebook.client.executor import NotebookExecutor, latest
+from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
 from scaler_notebook.notebook.magics import session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
-
-from .parsing import nearest
+from scaler_notebook.suggestions import did_you_mean
 
 
 def start_options(parser: argparse.ArgumentParser) -> None:
@@ -23,19 +23,11 @@ def start_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "--capability",
-        type=amount,
+        type=parse_capability,
         action="append",
         metavar="NAME=N",
         help="what the engine's tasks share, e.g. gpu=2: for %%scaler --needs and capabilities= of a submit",
     )
-
-
-def amount(text: str) -> tuple[str, int]:
-    """``gpu=2``; a name alone is one of it."""
-    name, _, number = text.partition("=")
-    if not name or not (number or "1").isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
-    return name, int(number or 1)
 
 
 def start(shell: Any, options: argparse.Namespace) -> None:
@@ -152,7 +144,7 @@ def config(shell: Any, options: argparse.Namespace) -> None:
         name = name.replace("-", "_")
         if name not in now:
             raise UsageError(
-                f"%scaler config has no setting {name!r}{nearest(name, now) or '.'} It has {', '.join(now)}"
+                f"%scaler config has no setting {name!r}{did_you_mean(name, now) or '.'} It has {', '.join(now)}"
             )
         if not text:
             raise UsageError(f"%scaler config: give {name} a value: {name}={_shown(now[name])}")

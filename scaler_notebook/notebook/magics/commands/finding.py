@@ -6,8 +6,7 @@ from IPython.core.error import UsageError
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import history
-
-from .parsing import nearest
+from scaler_notebook.suggestions import did_you_mean
 
 
 def records(word: str, unfinished: bool = False) -> list[history.Record]:
@@ -33,7 +32,7 @@ def records(word: str, unfinished: bool = False) -> list[history.Record]:
         raise UsageError(f"{kind} {word!r}: there is none")
     known = [name for record in candidates for name in (record.task_id, record.name)]
     some = ", ".join(f"{record.task_id} ({record.name})" for record in candidates[-5:])
-    hint = nearest(word, known) or "."
+    hint = did_you_mean(word, known) or "."
     raise UsageError(f"{kind} {word!r}{hint} The last ones are {some}; %scaler history lists all")
 
 

@@ -1,13 +1,13 @@
 """argparse for magics: an error is IPython's ``UsageError``, which says what to type instead; help ends nothing."""
 
 import argparse
-import difflib
 import re
 import shlex
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
+
+from scaler_notebook.suggestions import did_you_mean
 
 from . import comments
 
@@ -59,7 +59,7 @@ class MagicParser(argparse.ArgumentParser):
             self.error(str(error).lower())
         options, rest = self.parse_known_args(words)
         if rest:
-            self.error(f"{rest[0]!r} is not understood{nearest(rest[0], self.options)}")
+            self.error(f"{rest[0]!r} is not understood{did_you_mean(rest[0], self.options)}")
         return options
 
     def error(self, message: str) -> NoReturn:
@@ -81,9 +81,3 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             return super()._format_action_invocation(action)
         values = self._format_args(action, self._get_default_metavar_for_optional(action))
         return f"{', '.join(action.option_strings)} {values}"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean …?`` if there is something close to ``word``."""
-    found = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""

@@ -7,8 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 from IPython.core.error import UsageError
 
+from scaler_notebook.suggestions import did_you_mean
+
 from . import comments, engine, inspecting, stopping, submitting
-from .parsing import HelpShown, MagicParser, nearest
+from .parsing import HelpShown, MagicParser
 
 Argument: TypeAlias = Literal["", "expression", "task", "unfinished task", "setting", "address"]
 
@@ -167,7 +169,7 @@ def run(shell: Any, line: str) -> Any:
         print(command.parser.format_help() if command is not None else overview(), end="")
         return None
     if name not in COMMANDS:
-        hint = nearest(name, COMMANDS)
+        hint = did_you_mean(name, COMMANDS)
         if not hint and name.isidentifier() is False:
             hint = f"; to run it: %scaler submit {line.strip()}"
         raise UsageError(f"%scaler has no command {name!r}{hint}\n{overview()}")
