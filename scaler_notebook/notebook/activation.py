@@ -39,9 +39,9 @@ def activate(shell: Any) -> KernelHost:
         host = KernelHost(shell, LazyViews())
         kernel.register(host)
         install_host(host)
-        host.cell_begins()
-        shell.events.register("pre_run_cell", host.cell_begins)
-        shell.events.register("post_run_cell", host.cell_ends)
+        host.on_cell_start()
+        shell.events.register("pre_run_cell", host.on_cell_start)
+        shell.events.register("post_run_cell", host.on_cell_end)
         _register_views(shell)
     return host
 

@@ -56,20 +56,20 @@ class KernelHost:
         self.hears_since = math.inf  # when the main thread became free for messages (``time.monotonic``)
         # A capture swaps the shell's publisher for its own; what we update later is no output of the captured code.
         self.display_pub = shell.display_pub
-        self._posted: deque[Callable[[], object]] = deque()
-        self._at_end: list[tuple[FutureLike, Callable[[], object]]] = []  # to be called when those are done
+        self._posted_calls: deque[Callable[[], object]] = deque()
+        self._end_calls: list[tuple[FutureLike, Callable[[], object]]] = []  # to be called when those are done
         self._pump: Pump | None = None
         self._pump_tried = False
         self._stopped = False
-        self._stop_to_come = False  # was the button pressed, and has the loop not cancelled the cell yet?
-        self._begin_to_pump()
+        self._stop_pending = False  # the stop button was pressed, and the loop has not cancelled the cell yet
+        self._start_pump()
 
     # ------------------------------------------------------------------ waiting
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         if threading.current_thread() is not threading.main_thread():
             return asyncio_wait.wait(signal, timeout)
-        self._begin_to_pump()
+        self._start_pump()
         if self._pump is not None and self._loop_runs():
             before, self.hears_since = self.hears_since, time.monotonic()
             try:
@@ -77,7 +77,7 @@ class KernelHost:
             finally:
                 self.hears_since = before
             if ended:
-                self._call_ended()
+                self._run_end_calls()
             return ended
         return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
 
@@ -87,7 +87,7 @@ class KernelHost:
     def is_cell(self, frame: FrameType) -> bool:
         return ipykernel_compat.is_cell(frame)
 
-    def _begin_to_pump(self) -> None:
+    def _start_pump(self) -> None:
         """Once, as soon as the loop runs: IPython's configuration may load extensions before that."""
         if self._pump_tried or not self._loop_runs():
             return
@@ -103,7 +103,7 @@ class KernelHost:
                 stacklevel=2,
             )
         else:
-            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted, lambda: self._stop_to_come)
+            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted, lambda: self._stop_pending)
 
     def _loop(self) -> asyncio.AbstractEventLoop | None:
         loop: asyncio.AbstractEventLoop | None = getattr(getattr(self.kernel, "io_loop", None), "asyncio_loop", None)
@@ -121,27 +121,27 @@ class KernelHost:
         if loop is None:
             callback_thread.post(call)
             return
-        self._posted.append(call)
+        self._posted_calls.append(call)
         if self._pump is not None:
             self._pump.wake()
         with contextlib.suppress(RuntimeError):  # the loop is closed: the kernel is ending
             loop.call_soon_threadsafe(self._run_posted)
 
     def call_at_end(self, future: FutureLike, call: Callable[[], object]) -> None:
-        self._at_end.append((future, call))
-        future.add_done_callback(lambda _: self.post(self._call_ended))  # if nobody waits for it
+        self._end_calls.append((future, call))
+        future.add_done_callback(lambda _: self.post(self._run_end_calls))  # if nobody waits for it
 
-    def _call_ended(self) -> None:
+    def _run_end_calls(self) -> None:
         """Make the calls of futures that are done; whoever waits for one hears of the end before its watchers do."""
-        for entry in [entry for entry in self._at_end if entry[0].done()]:
+        for entry in [entry for entry in self._end_calls if entry[0].done()]:
             with contextlib.suppress(ValueError):  # a call has waited, and it was made meanwhile
-                self._at_end.remove(entry)
+                self._end_calls.remove(entry)
                 self._call(entry[1])
 
     def _run_posted(self) -> None:
-        while self._posted:
+        while self._posted_calls:
             try:
-                call = self._posted.popleft()
+                call = self._posted_calls.popleft()
             except IndexError:
                 return
             self._call(call)
@@ -173,29 +173,29 @@ class KernelHost:
     def stopped(self) -> bool:
         return self._stopped
 
-    def cell_begins(self, info: object = None) -> None:
+    def on_cell_start(self, info: object = None) -> None:
         """See the stop button in an ``await`` cell too: ipykernel cancels the cell, and nothing says why."""
         self._stopped = False
         if threading.current_thread() is not threading.main_thread():
             return
         self.hears_since = math.inf
-        self._call_ended()  # this cell may read the names that an earlier one gives
-        self._begin_to_pump()
+        self._run_end_calls()  # this cell may read the names that an earlier one gives
+        self._start_pump()
         before = signal.getsignal(signal.SIGINT)
         if callable(before) and before is not signal.default_int_handler:
 
-            def pressed(number: int, frame: FrameType | None) -> None:
-                self._stopped = self._stop_to_come = True
+            def on_interrupt(number: int, frame: FrameType | None) -> None:
+                self._stopped = self._stop_pending = True
                 before(number, frame)
                 # Behind what that has scheduled; and it wakes the loop, which ipykernel's handler lets sleep on.
-                self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._stop_has_come)
+                self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._clear_stop_pending)
 
-            signal.signal(signal.SIGINT, pressed)  # ipykernel puts back what was there before the cell
+            signal.signal(signal.SIGINT, on_interrupt)  # ipykernel puts back what was there before the cell
 
-    def _stop_has_come(self) -> None:
-        self._stop_to_come = False
+    def _clear_stop_pending(self) -> None:
+        self._stop_pending = False
 
-    def cell_ends(self, result: object) -> None:
+    def on_cell_end(self, result: object) -> None:
         """What is cancelled between two cells is cancelled by the user's code."""
         self._stopped = False
         if threading.current_thread() is threading.main_thread():

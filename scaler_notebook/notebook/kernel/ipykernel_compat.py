@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 
 RawMessage = list[Any]  # zmq frames, as a ZMQStream gives them
-Take = Callable[[RawMessage], bool]
+MessageHandler = Callable[[RawMessage], bool]
 
 
 class UnknownKernel(Exception):
@@ -40,21 +40,21 @@ class MainShell:
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
-        self._unseen: dict[int, RawMessage] = {}  # by identity: read by the loop, neither begun nor offered to a wait
-        self._taken: set[int] = set()  # of those, what a wait has handled; their turn is still to come
-        self._passed_on: set[asyncio.Task[Any]] = set()  # a loop keeps no task alive
-        self._place: Callable[[RawMessage], Coroutine[Any, Any, None] | None]  # puts a message in the kernel's order
+        self._pending: dict[int, RawMessage] = {}  # by identity: read by the loop, neither begun nor offered to a wait
+        self._handled: set[int] = set()  # of those, what a wait has handled; their turn is still to come
+        self._dispatch_tasks: set[asyncio.Task[Any]] = set()  # a loop keeps no task alive
+        self._enqueue: Callable[[RawMessage], Coroutine[Any, Any, None] | None]  # puts a message in the kernel's order
         try:
             channels = getattr(kernel, "shell_channel_thread", None)
             if channels is None:
                 self._stream = self._out = kernel.shell_stream
                 self._dispatch = kernel.dispatch_shell
-                self._place = partial(kernel.schedule_dispatch, self._begin)
+                self._enqueue = partial(kernel.schedule_dispatch, self._dispatch_unless_handled)
             else:
                 self._stream = channels.manager._shell_channel_to_main.to_stream
                 self._out = channels.manager.get_subshell_to_shell_channel_socket(None)
                 self._dispatch = self._stream._recv_callback
-                self._place = self._begin
+                self._enqueue = self._dispatch_unless_handled
             for owner, names in (
                 (self._stream, ("socket", "on_recv")),
                 (kernel, ("io_loop", "session", "log", "shell_handlers", "_publish_status")),
@@ -68,7 +68,9 @@ class MainShell:
         if not inspect.iscoroutinefunction(self._dispatch):
             raise UnknownKernel(f"{self._dispatch!r} is no coroutine function")
         # 7.3 has messages wait for an `await` cell where we cannot see them; here they wait where we can.
-        self._turn: AbstractAsyncContextManager[Any] = nullcontext() if handles_comms_during_await else asyncio.Lock()
+        self._dispatch_lock: AbstractAsyncContextManager[Any] = (
+            nullcontext() if handles_comms_during_await else asyncio.Lock()
+        )
         self._stream.on_recv(self._on_message, copy=False)
 
     @property
@@ -77,40 +79,40 @@ class MainShell:
         socket: zmq.Socket[bytes] = self._stream.socket
         return socket
 
-    def receive(self, take: Take) -> None:
-        """Offer ``take`` what has arrived; what it declines keeps its place among the kernel's own.
+    def receive(self, handler: MessageHandler) -> None:
+        """Offer ``handler`` what has arrived; what it declines keeps its place among the kernel's own.
 
         Not by the stream's ``flush``: nested in itself, it would spin for ever on a message that it does not read.
         """
-        unseen, self._unseen = self._unseen, {}
-        self._taken.update(identity for identity, message in unseen.items() if take(message))
+        pending, self._pending = self._pending, {}
+        self._handled.update(identity for identity, message in pending.items() if handler(message))
         while True:
             try:
                 message = self._stream.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            if not take(message):
-                queued = self._place(message)
+            if not handler(message):
+                queued = self._enqueue(message)
                 if queued is not None:
                     task = self._kernel.io_loop.asyncio_loop.create_task(queued)
-                    self._passed_on.add(task)
-                    task.add_done_callback(self._passed_on.discard)
+                    self._dispatch_tasks.add(task)
+                    task.add_done_callback(self._dispatch_tasks.discard)
 
-    def hand_back(self) -> None:
+    def resume_reading(self) -> None:
         """Let the loop read again. Its descriptor tells of new messages once, and that may have been to us."""
         self._stream.on_recv(self._on_message, copy=False)
 
     def _on_message(self, message: RawMessage) -> Coroutine[Any, Any, None] | None:
         """The stream's callback. The kernel's own would put what the loop read just before a cell out of our reach."""
-        self._unseen[id(message)] = message
-        return self._place(message)
+        self._pending[id(message)] = message
+        return self._enqueue(message)
 
-    async def _begin(self, message: RawMessage) -> None:
-        async with self._turn:
-            if id(message) in self._taken:
-                self._taken.discard(id(message))
+    async def _dispatch_unless_handled(self, message: RawMessage) -> None:
+        async with self._dispatch_lock:
+            if id(message) in self._handled:
+                self._handled.discard(id(message))
                 return
-            self._unseen.pop(id(message), None)
+            self._pending.pop(id(message), None)
             await self._dispatch(message)
 
     def peek(self, message: RawMessage) -> tuple[str, dict[str, Any]] | None:
