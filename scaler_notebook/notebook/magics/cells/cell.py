@@ -15,11 +15,11 @@ from scaler_notebook.task.cell import VALUE, Environment, Source
 from . import names
 
 # IPython's own, which every namespace of its has; a task has those of its own process.
-IPYTHONS = ("get_ipython", "display", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
-LARGE = 200_000_000  # bytes of one variable, about which a word is said
+IPYTHON_NAMES = ("get_ipython", "display", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
+LARGE_VARIABLE = 200_000_000  # bytes of one variable, about which a word is said
 
 
-class Prepared(NamedTuple):
+class PreparedCell(NamedTuple):
     """A cell that is ready to be sent."""
 
     environment: Environment
@@ -28,7 +28,9 @@ class Prepared(NamedTuple):
     large: tuple[tuple[str, int], ...]  # variables and their sizes in bytes
 
 
-def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: tuple[str, ...] = ()) -> Prepared:
+def prepare_cell(
+    shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: tuple[str, ...] = ()
+) -> PreparedCell:
     """Compile a cell and gather what it reads.
 
     Parameters
@@ -57,12 +59,12 @@ def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: 
     """
     __tracebackhide__ = True
     raw = f"{head}\n{body}"
-    tree, file = _parse(shell, raw, body)
-    found = names.analyse(tree)
+    tree, file = _parse_cell(shell, raw, body)
+    found = names.analyse_names(tree)
     everything = "*" in out
     _check_out(out, found)
-    values = _values(shell, found, given)
-    code = _compile(shell, tree, file, _is_quiet(body))
+    values = _collect_values(shell, found, given)
+    code = _compile_cell(shell, tree, file, _is_quiet(body))
     source = Source(
         code,
         found.assigns,
@@ -70,11 +72,11 @@ def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: 
         everything,
         bool({"get_ipython", "display"} & set(found.reads)),
     )
-    large = tuple((name, size) for name, value in values.items() if (size := _size(value)) >= LARGE)
-    return Prepared(_environment(values, shell.user_ns), source, _title(body), large)
+    large = tuple((name, size) for name, value in values.items() if (size := _size_in_bytes(value)) >= LARGE_VARIABLE)
+    return PreparedCell(_build_environment(values, shell.user_ns), source, _title(body), large)
 
 
-def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
+def _parse_cell(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
     __tracebackhide__ = True
     if body.lstrip().startswith("%%"):
         magic = body.split()[0]
@@ -82,7 +84,7 @@ def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
             f"{magic} cannot stand in a %%scaler cell: it would get the code as a text. Leave it out, or use a line "
             f"magic: {magic[1:]} …"
         )
-    file = shell.compile.cache(raw, _number(shell), raw)
+    file = shell.compile.cache(raw, _cell_number(shell), raw)
     # As many lines down as the cell's own numbers count before it: the magic's, and empty ones, which IPython drops.
     dropped = sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
     tree = ast.parse("\n" * (1 + dropped) + shell.transform_cell(body), file)
@@ -91,7 +93,7 @@ def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
     return tree, file
 
 
-def _number(shell: Any) -> int:
+def _cell_number(shell: Any) -> int:
     """Of the cell that runs. IPython counts on before it runs a cell or after it, as the version may be."""
     try:
         return max(1, len(shell.history_manager.input_hist_raw) - 1)
@@ -99,7 +101,7 @@ def _number(shell: Any) -> int:
         return int(shell.execution_count)
 
 
-def _compile(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
+def _compile_cell(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
     __tracebackhide__ = True
     last = tree.body[-1]
     if isinstance(last, ast.Expr) and not quiet:
@@ -115,16 +117,16 @@ def _is_quiet(body: str) -> bool:
     return last.partition("#")[0].rstrip().endswith(";") and "'" not in last.partition("#")[2]
 
 
-def _check_out(out: tuple[str, ...], found: names.CellNames) -> None:
+def _check_out(out: tuple[str, ...], found: names.NameUsage) -> None:
     for name in out:
-        if name != "*" and name not in found.assigns and not found.is_open:
+        if name != "*" and name not in found.assigns and not found.has_star_import:
             assigned = f"It assigns {', '.join(found.assigns)}." if found.assigns else "It assigns nothing."
             raise UsageError(
                 f"--out {name}: the cell does not assign it{did_you_mean(name, found.assigns) or '.'} {assigned}"
             )
 
 
-def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[str, Any]:
+def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) -> dict[str, Any]:
     __tracebackhide__ = True
     namespace = shell.user_ns
     for name in given:
@@ -132,23 +134,23 @@ def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[
             raise NameError(f"--in {name}: name {name!r} is not defined{did_you_mean(name, namespace)}")
     values = {}
     for name in (*found.reads, *given):
-        if name in namespace and not (name in IPYTHONS and _is_ipythons(shell, name)):
+        if name in namespace and not (name in IPYTHON_NAMES and _is_ipython_own(shell, name)):
             values[name] = namespace[name]
         elif name not in namespace and not (
-            name in found.assigns or found.is_open or hasattr(builtins, name) or name in IPYTHONS
+            name in found.assigns or found.has_star_import or hasattr(builtins, name) or name in IPYTHON_NAMES
         ):
             raise NameError(f"name {name!r} is not defined; nothing was submitted")
     for name in found.mentions:
-        if name in namespace and name not in IPYTHONS:
+        if name in namespace and name not in IPYTHON_NAMES:
             values.setdefault(name, namespace[name])
     return values
 
 
-def _is_ipythons(shell: Any, name: str) -> bool:
+def _is_ipython_own(shell: Any, name: str) -> bool:
     return shell.user_ns[name] is shell.user_ns_hidden.get(name, shell.user_ns[name])
 
 
-def _environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environment:
+def _build_environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environment:
     """Raises TaskSerializationError for what cannot travel, and says what else would do."""
     for name, value in values.items():
         if inspect.isgenerator(value) or inspect.iscoroutine(value):
@@ -165,7 +167,7 @@ def _title(body: str) -> str:
     return code[0] + (" …" if len(code) > 1 else "")
 
 
-def _size(value: Any) -> int:
+def _size_in_bytes(value: Any) -> int:
     """Of what says so itself, in bytes; pandas' is without the texts that it refers to."""
     usage = getattr(value, "memory_usage", None)
     try:

@@ -12,7 +12,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.notebook.magics import session_executor
-from scaler_notebook.notebook.magics.cells.cell import Prepared, prepare
+from scaler_notebook.notebook.magics.cells.cell import PreparedCell, prepare_cell
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol import payloads
@@ -32,8 +32,21 @@ def parser() -> MagicParser:
     """Of the line after ``%%scaler``."""
     found = MagicParser("%%scaler", "Run the rest of the cell as one task; a card shows how it goes.", NOTES)
     add = found.add_argument
-    add("--in", dest="given", type=_names, default=(), metavar="A,B", help="names that travel too, unseen in the code")
-    add("--out", type=_names, default=(), metavar="A,B", help="names to put into the notebook; '*': all it assigns")
+    add(
+        "--in",
+        dest="given",
+        type=_parse_names,
+        default=(),
+        metavar="A,B",
+        help="names that travel too, unseen in the code",
+    )
+    add(
+        "--out",
+        type=_parse_names,
+        default=(),
+        metavar="A,B",
+        help="names to put into the notebook; '*': all it assigns",
+    )
     add("--name", help="what the card and the board show; otherwise the first line of code")
     add("--wait", action="store_true", help="wait for the end; an exception of the task is raised here")
     add("--timeout", type=float, metavar="S", help="cancel the task if it has not ended after so many seconds")
@@ -68,13 +81,13 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     """
     __tracebackhide__ = True
     try:
-        options = _options(line)
+        options = _parse_options(line)
     except HelpShown:
         return None
-    prepared = prepare(shell, f"%%scaler {line}".rstrip(), body, options.given, options.out)
+    prepared = prepare_cell(shell, f"%%scaler {line}".rstrip(), body, options.given, options.out)
     for name, size in prepared.large:
         print(f"{name} has {size / 1e9:.1f} GB: it is copied to where tasks read it; again only if it has changed")
-    future = _submit(prepared, options)
+    future = _submit_cell(prepared, options)
     future.shows_result = False
     patience = settings.progress_after if options.progress_after is None else options.progress_after
     undisturbed = settle(future, patience)
@@ -88,12 +101,12 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
         return None
     finally:
         if options.out and future.done():
-            _put(shell, future)  # the next cell may read them, and runs before what is posted from here on
+            _push_result(shell, future)  # the next cell may read them, and runs before what is posted from here on
         elif options.out:
-            current_host().call_at_end(future, partial(_put, shell, future))
+            current_host().call_at_end(future, partial(_push_result, shell, future))
 
 
-def _options(line: str) -> argparse.Namespace:
+def _parse_options(line: str) -> argparse.Namespace:
     found = parser()
     options = found.parse(line)
     for name, least in (("timeout", 0.0), ("retries", 0), ("progress_after", 0.0)):
@@ -103,7 +116,7 @@ def _options(line: str) -> argparse.Namespace:
     return options
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _parse_names(text: str) -> tuple[str, ...]:
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in found:
         if name != "*" and not name.isidentifier():
@@ -111,7 +124,7 @@ def _names(text: str) -> tuple[str, ...]:
     return found
 
 
-def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any]:
+def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerFuture[Any]:
     __tracebackhide__ = True
     environment = prepared.environment
     if options.force_copy:
@@ -136,7 +149,7 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
         raise
 
 
-def _put(shell: Any, future: ScalerFuture[Any]) -> None:
+def _push_result(shell: Any, future: ScalerFuture[Any]) -> None:
     if future.cancelled() or future.exception(0) is not None:  # its own, or that of a result that cannot be loaded here
         return
     shell.push(dict(future.result(0)), interactive=True)
