@@ -25,5 +25,5 @@ def unload_ipython_extension(shell: Any) -> None:
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("scaler", None)
     completion.remove(shell)
-    session_executor.end()
+    session_executor.shut_down()
     history.session.end()

@@ -9,10 +9,10 @@ _own: NotebookExecutor | None = None
 def current() -> NotebookExecutor:
     """The user's latest executor if it takes tasks, so that one engine serves all; else the session's own."""
     executor = latest()
-    return executor if executor is not None else begin()
+    return executor if executor is not None else create()
 
 
-def begin(workers: int | None = None, capabilities: dict[str, int] | None = None) -> NotebookExecutor:
+def create(workers: int | None = None, capabilities: dict[str, int] | None = None) -> NotebookExecutor:
     """A new one of our own, whose engine starts with its first task; a former one takes no more tasks."""
     workers = workers if workers is not None else settings.workers
     return _replace(NotebookExecutor(n_workers=workers, capabilities=capabilities))
@@ -45,7 +45,7 @@ def _replace(executor: NotebookExecutor) -> NotebookExecutor:
     return executor
 
 
-def end() -> None:
+def shut_down() -> None:
     """Cancel what our own executor runs and end its engine; what the user made is the user's."""
     global _own
     if _own is not None:

@@ -62,7 +62,7 @@ def html(table: Table, notes: Sequence[str] = ()) -> str:
     )
 
 
-def history(records: Sequence[Record]) -> Table:
+def history_table(records: Sequence[Record]) -> Table:
     """The tasks of a session."""
     return Table(
         ["task", "call", "state", "submitted", ">time", ">output"],
@@ -83,12 +83,12 @@ def history(records: Sequence[Record]) -> Table:
     )
 
 
-def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
+def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
     """The processes of an engine, and notes about the rest."""
     calls = {record.task_id: record for record in session}
     rows, total = [], 0
     for pid, task in zip(found.processes, found.tasks, strict=True):
-        memory = _memory(pid)
+        memory = _resident_bytes(pid)
         total += memory
         record = calls.get(task)
         shown = static_html.shortened(" ".join(static_html.plain(record.call).split()), MAX_CALL) if record else ""
@@ -106,7 +106,7 @@ def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
     return Table(["process", ">memory", "task", "call", ">time"], rows), notes
 
 
-def _memory(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

@@ -20,9 +20,9 @@ from scaler_notebook.notebook.views import rows, static_html
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol.states import TaskState
 
-QUIET = 0.5  # seconds that a wait says nothing
-INTERVAL = 0.1  # seconds between two paints of the line
-WIDTH = 100  # characters, in a terminal that does not say how wide it is
+QUIET_PERIOD = 0.5  # seconds that a wait says nothing
+REPAINT_INTERVAL = 0.1  # seconds between two paints of the line
+DEFAULT_WIDTH = 100  # characters, in a terminal that does not say how wide it is
 CLEAR_LINE = "\r\x1b[K"
 PREVIEW_BYTES = 1_000_000  # a larger result is not loaded only to be shown
 OUTPUT_LINES = 10  # of a task, below its line
@@ -47,7 +47,7 @@ class TerminalHost(PlainHost):
         if threading.current_thread() is not threading.main_thread() or not stream.isatty():
             return asyncio_wait.wait(signal, timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause, painted = QUIET, False
+        pause, painted = QUIET_PERIOD, False
         try:
             while True:
                 left = pause if deadline is None else min(pause, deadline - time.monotonic())
@@ -55,9 +55,11 @@ class TerminalHost(PlainHost):
                     return True
                 if deadline is not None and time.monotonic() >= deadline:
                     return False
-                stream.write(CLEAR_LINE + static_html.shortened(status_line(all_unfinished()), _width(stream) - 1))
+                stream.write(
+                    CLEAR_LINE + static_html.shortened(status_line(all_unfinished()), _terminal_width(stream) - 1)
+                )
                 stream.flush()
-                pause, painted = INTERVAL, True
+                pause, painted = REPAINT_INTERVAL, True
         finally:
             if painted:
                 stream.write(CLEAR_LINE)
@@ -103,7 +105,7 @@ def show(future: ScalerFuture[Any]) -> None:
     """A card in text: how it stands, its result or error, the end of its output."""
     settle(future, settings.progress_after)
     row = rows.row(future)
-    row["result"] = _result(future) or row["result"]
+    row["result"] = _result_repr(future) or row["result"]
     print(static_html.text(row))
     lines = static_html.plain(row["output"]).splitlines()
     if len(lines) > OUTPUT_LINES:
@@ -112,7 +114,7 @@ def show(future: ScalerFuture[Any]) -> None:
         print(f"  | {line}")
 
 
-def _result(future: ScalerFuture[Any]) -> str | None:
+def _result_repr(future: ScalerFuture[Any]) -> str | None:
     """What the prompt of an interpreter would print: the person at it waits, and can interrupt it."""
     done = future.state is TaskState.FINISHED and not future.failed
     if not done or not future.shows_result or future.result_bytes > PREVIEW_BYTES:
@@ -130,8 +132,8 @@ def _show_group(group: FutureGroup[Any]) -> None:
     display.show(group)
 
 
-def _width(stream: TextIO) -> int:
+def _terminal_width(stream: TextIO) -> int:
     try:
-        return os.get_terminal_size(stream.fileno()).columns or WIDTH
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
     except (OSError, ValueError):
-        return WIDTH
+        return DEFAULT_WIDTH

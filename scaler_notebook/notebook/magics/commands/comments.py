@@ -11,12 +11,12 @@ import tokenize
 WORDS_OR_COMMENT = re.compile(r"""((?!\#)(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s\\'"])+|\s+|['"\\].*)|\#.*""", re.DOTALL)
 
 
-def cut_from_words(line: str) -> str:
+def strip_word_comment(line: str) -> str:
     """Words as in a shell, up to the comment."""
     return WORDS_OR_COMMENT.sub(r"\1", line)
 
 
-def cut_from_expression(text: str) -> str:
+def strip_expression_comment(text: str) -> str:
     """Python up to the comment; all of it if it cannot be read, so that the error shows what was typed."""
     last = text.count("\n") + 1  # a comment further up is in the middle of a call: Python skips it
     try:

@@ -15,7 +15,7 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.suggestions import did_you_mean
 
 
-def start_options(parser: argparse.ArgumentParser) -> None:
+def add_start_options(parser: argparse.ArgumentParser) -> None:
     """Of ``start``."""
     parser.add_argument(
         "-n", "--workers", type=int, metavar="N", help="how many tasks run at the same time; the cores otherwise"
@@ -38,12 +38,12 @@ def start(shell: Any, options: argparse.Namespace) -> None:
         if options.workers not in (None, executor.n_workers) or options.capability:
             raise UsageError(f"the engine runs already, with {executor.n_workers} workers; %scaler stop ends it")
     elif executor is None or wanted:
-        executor = session_executor.begin(options.workers, dict(options.capability or ()))
+        executor = session_executor.create(options.workers, dict(options.capability or ()))
     executor.start()
-    print(f"{_engine(executor)}; %scaler status says what it does")
+    print(f"{_engine_text(executor)}; %scaler status says what it does")
 
 
-def stop_options(parser: argparse.ArgumentParser) -> None:
+def add_stop_options(parser: argparse.ArgumentParser) -> None:
     """Of ``stop``."""
     parser.add_argument("--wait", action="store_true", help="let what is queued and running finish first")
 
@@ -65,7 +65,7 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
     print(f"{stopped}; {tasks} cancelled" if cancelled else stopped)
 
 
-def connect_options(parser: argparse.ArgumentParser) -> None:
+def add_connect_options(parser: argparse.ArgumentParser) -> None:
     """Of ``connect``."""
     parser.add_argument(
         "ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one"
@@ -75,13 +75,13 @@ def connect_options(parser: argparse.ArgumentParser) -> None:
 def connect(shell: Any, options: argparse.Namespace) -> None:
     """An engine that runs already, for what is submitted from here on."""
     try:
-        executor = session_executor.connect(_address(shell, options.ADDRESS))
+        executor = session_executor.connect(_resolve_address(shell, options.ADDRESS))
     except (ValueError, ConnectionError) as error:
         raise UsageError(str(error)) from None
-    print(f"{_engine(executor)}; what is submitted from here on runs there")
+    print(f"{_engine_text(executor)}; what is submitted from here on runs there")
 
 
-def _address(shell: Any, text: str) -> str:
+def _resolve_address(shell: Any, text: str) -> str:
     """An address has a colon in it, and no name has."""
     name, *attributes = text.split(".")
     if not all(map(str.isidentifier, (name, *attributes))) or name not in shell.user_ns:
@@ -100,20 +100,20 @@ def status(shell: Any, options: argparse.Namespace) -> None:
         return
     found = executor.engine_status()
     if found is None:
-        print(f"{_engine(executor)}, and does not answer: it is very busy, or stopped")
+        print(f"{_engine_text(executor)}, and does not answer: it is very busy, or stopped")
         return
-    display(tables.bundle(*tables.status(_engine(executor), found)), raw=True)
+    display(tables.bundle(*tables.status_table(_engine_text(executor), found)), raw=True)
 
 
-def _engine(executor: NotebookExecutor) -> str:
+def _engine_text(executor: NotebookExecutor) -> str:
     kind = f"an engine with {executor.n_workers} workers" if executor.n_workers else "a cluster"
     return f"{kind} runs at {executor.address}"
 
 
 # ---------------------------------------------------------------------- settings
 
-CHOICES: dict[str, tuple[str, ...]] = dict.fromkeys((*vars(DEFAULTS), *vars(settings)), ())
-CHOICES["on_interrupt"] = get_args(OnInterrupt)
+SETTING_CHOICES: dict[str, tuple[str, ...]] = dict.fromkeys((*vars(DEFAULTS), *vars(settings)), ())
+SETTING_CHOICES["on_interrupt"] = get_args(OnInterrupt)
 SETTINGS_HELP = "\n".join(
     [
         "Settings:",
@@ -128,7 +128,7 @@ SETTINGS_HELP = "\n".join(
 )
 
 
-def config_options(parser: argparse.ArgumentParser) -> None:
+def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Of ``config``."""
     parser.add_argument("SETTING", nargs="*", metavar="NAME=VALUE", help="none: show them")
 
@@ -147,15 +147,15 @@ def config(shell: Any, options: argparse.Namespace) -> None:
                 f"%scaler config has no setting {name!r}{did_you_mean(name, now) or '.'} It has {', '.join(now)}"
             )
         if not text:
-            raise UsageError(f"%scaler config: give {name} a value: {name}={_shown(now[name])}")
-        changes[name] = _checked(name, text, now)
+            raise UsageError(f"%scaler config: give {name} a value: {name}={_format_setting(now[name])}")
+        changes[name] = _parse_setting(name, text, now)
     for name, value in changes.items():
         for holder in (settings,) if name in vars(settings) else policies:
             setattr(holder, name, value)
-    print(" ".join(f"{name}={_shown(value)}" for name, value in {**now, **changes}.items()))
+    print(" ".join(f"{name}={_format_setting(value)}" for name, value in {**now, **changes}.items()))
 
 
-def _checked(name: str, text: str, now: dict[str, Any]) -> Any:
+def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
     kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
     try:
         value = kinds.get(name, float)(text)
@@ -166,5 +166,5 @@ def _checked(name: str, text: str, now: dict[str, Any]) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     return "cores" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

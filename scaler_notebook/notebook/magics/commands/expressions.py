@@ -16,7 +16,7 @@ CAPTURE = "__scaler_notebook_call__"
 NAME_THEN_MORE = re.compile(r"([A-Za-z_][\w.]*)\s+(?!(?:if|for|and|or|is|in|not)\b)(?=[\w\[({'\"])")
 
 
-class Call(NamedTuple):
+class ParsedCall(NamedTuple):
     """What is to run."""
 
     function: Callable[..., Any]
@@ -24,7 +24,7 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
 
 
-def parsed(expression: str, namespace: dict[str, Any]) -> Call:
+def parse_call(expression: str, namespace: dict[str, Any]) -> ParsedCall:
     """Of a call, function and arguments evaluated in ``namespace``; of anything else, a function that evaluates it.
 
     Raises
@@ -42,12 +42,12 @@ def parsed(expression: str, namespace: dict[str, Any]) -> Call:
     if missing:
         raise NameError(f"name {missing[0]!r} is not defined; nothing was submitted")
     if isinstance(body, ast.Call):
-        return _evaluated([body.func, *body.args], body.keywords, namespace, expression)
-    function = eval(compile(f"lambda: (\n{expression}\n)", _file("\n" + expression), "eval"), namespace)
-    return Call(function, (), {})
+        return _evaluate([body.func, *body.args], body.keywords, namespace, expression)
+    function = eval(compile(f"lambda: (\n{expression}\n)", _register_source("\n" + expression), "eval"), namespace)
+    return ParsedCall(function, (), {})
 
 
-def map_parts(text: str, namespace: dict[str, Any]) -> Call:
+def parse_map(text: str, namespace: dict[str, Any]) -> ParsedCall:
     """The function, and the iterables as ``args``.
 
     Raises
@@ -67,18 +67,18 @@ def map_parts(text: str, namespace: dict[str, Any]) -> Call:
             "%scaler map takes a function and at least one iterable: %scaler map fit, alphas. "
             "For fixed arguments: %scaler map partial(fit, X), alphas"
         )
-    return _evaluated(body.args, [], namespace, f"{CAPTURE}({text})")
+    return _evaluate(body.args, [], namespace, f"{CAPTURE}({text})")
 
 
-def _evaluated(parts: list[ast.expr], keywords: list[ast.keyword], namespace: dict[str, Any], source: str) -> Call:
+def _evaluate(parts: list[ast.expr], keywords: list[ast.keyword], namespace: dict[str, Any], source: str) -> ParsedCall:
     """Function and arguments, evaluated as those of a call are, stars included."""
     __tracebackhide__ = True
     ours = ast.Call(ast.Name(CAPTURE, ast.Load()), parts, keywords)
-    code = compile(ast.fix_missing_locations(ast.Expression(ours)), _file(source), "eval")
-    return eval(code, namespace, {CAPTURE: lambda function, /, *args, **kwargs: Call(function, args, kwargs)})  # type: ignore[no-any-return]
+    code = compile(ast.fix_missing_locations(ast.Expression(ours)), _register_source(source), "eval")
+    return eval(code, namespace, {CAPTURE: lambda function, /, *args, **kwargs: ParsedCall(function, args, kwargs)})  # type: ignore[no-any-return]
 
 
-def _file(source: str) -> str:
+def _register_source(source: str) -> str:
     """A name under which tracebacks find the source."""
     name = f"<%scaler {next(_numbers)}>"
     linecache.cache[name] = len(source), None, source.replace(f"{CAPTURE}(", " " * 8).splitlines(keepends=True), name

@@ -9,7 +9,7 @@ from scaler_notebook.client.session_log import history
 from scaler_notebook.suggestions import did_you_mean
 
 
-def records(word: str, unfinished: bool = False) -> list[history.Record]:
+def find_records(word: str, unfinished: bool = False) -> list[history.Record]:
     """The tasks that ``word`` means, in the order of submission.
 
     Raises
@@ -24,7 +24,7 @@ def records(word: str, unfinished: bool = False) -> list[history.Record]:
     found = found or (begun if len(begun) == 1 else [])
     if found:
         return found
-    over = records(word) if unfinished and candidates != list(history.session) and _exists(word) else []
+    over = find_records(word) if unfinished and candidates != list(history.session) and _exists(word) else []
     if over:
         raise UsageError(f"{over[-1].task_id} has ended already: {over[-1].words}")
     kind = "no unfinished task" if unfinished else "no task of this session is"
@@ -36,12 +36,12 @@ def records(word: str, unfinished: bool = False) -> list[history.Record]:
     raise UsageError(f"{kind} {word!r}{hint} The last ones are {some}; %scaler history lists all")
 
 
-def record(word: str) -> history.Record:
+def find_record(word: str) -> history.Record:
     """The one task that ``word`` means; of several with that name, the last."""
-    return records(word)[-1]
+    return find_records(word)[-1]
 
 
-def future(word: str) -> ScalerFuture[Any]:
+def find_future(word: str) -> ScalerFuture[Any]:
     """The future of the one task.
 
     Raises
@@ -49,7 +49,7 @@ def future(word: str) -> ScalerFuture[Any]:
     UsageError
         As above, or nobody holds it any more: its result is gone.
     """
-    found = record(word)
+    found = find_record(word)
     alive = found.future()
     if alive is None:
         raise UsageError(

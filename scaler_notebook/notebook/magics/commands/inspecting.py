@@ -15,10 +15,10 @@ from scaler_notebook.notebook.views import static_html
 
 from . import finding
 
-SHOWN = 50  # tasks that ``history`` lists, unless told otherwise
+DEFAULT_COUNT = 50  # tasks that ``history`` lists, unless told otherwise
 
 
-def one_task(parser: argparse.ArgumentParser) -> None:
+def add_task_argument(parser: argparse.ArgumentParser) -> None:
     """One task."""
     parser.add_argument("TASK", help="id, or name of what was called (the last one)")
 
@@ -26,43 +26,45 @@ def one_task(parser: argparse.ArgumentParser) -> None:
 def board(shell: Any, options: argparse.Namespace) -> None:
     """The board of the session; a terminal gets the history."""
     if kernel_host() is None:
-        _list(SHOWN)
+        _show_history(DEFAULT_COUNT)
         return
     from scaler_notebook.notebook.views.board import display as board_display
 
     board_display.show_session()
 
 
-def history_options(parser: argparse.ArgumentParser) -> None:
+def add_history_options(parser: argparse.ArgumentParser) -> None:
     """Of ``history``."""
-    parser.add_argument("-n", type=int, default=SHOWN, metavar="TASKS", help=f"the last so many; {SHOWN} otherwise")
+    parser.add_argument(
+        "-n", type=int, default=DEFAULT_COUNT, metavar="TASKS", help=f"the last so many; {DEFAULT_COUNT} otherwise"
+    )
 
 
 def history(shell: Any, options: argparse.Namespace) -> None:
     """The tasks of the session."""
-    _list(options.n)
+    _show_history(options.n)
 
 
-def _list(count: int) -> None:
+def _show_history(count: int) -> None:
     records = list(client_history.session)[-max(0, count) :]
     if not records:
         print("no task was submitted in this session")
         return
     left_out = len(client_history.session) - len(records)
-    table = tables.history(records)
+    table = tables.history_table(records)
     note = f"{left_out} earlier ones are left out; %scaler history -n {left_out + len(records)} shows all"
     display(tables.bundle(table, [note] if left_out else []), raw=True)
 
 
-def logs_options(parser: argparse.ArgumentParser) -> None:
+def add_logs_options(parser: argparse.ArgumentParser) -> None:
     """Of ``logs``."""
-    one_task(parser)
+    add_task_argument(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the task ends, or the stop button")
 
 
 def logs(shell: Any, options: argparse.Namespace) -> None:
     """What it has written; of one whose future is gone, the end of that."""
-    record = finding.record(options.TASK)
+    record = finding.find_record(options.TASK)
     future = record.future()
     if future is None:
         print(record.now().output, end="")
@@ -71,10 +73,10 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
     while True:
         changed = Signal()
 
-        def look(_: object, changed: Signal = changed) -> None:
+        def on_change(_: object, changed: Signal = changed) -> None:
             changed.set()
 
-        future.watch(look)
+        future.watch(on_change)
         try:
             over = future.done()
             text = future.last_output(sys.maxsize)[0]
@@ -84,21 +86,21 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
                 return
             current_host().wait(changed, None)  # the stop button ends this, and leaves the task alone
         finally:
-            future.unwatch(look)
+            future.unwatch(on_change)
 
 
-def result_options(parser: argparse.ArgumentParser) -> None:
+def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Of ``result``."""
-    one_task(parser)
+    add_task_argument(parser)
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait; for ever otherwise")
 
 
 def result(shell: Any, options: argparse.Namespace) -> Any:
     """Its result, waited for."""
     __tracebackhide__ = True
-    return finding.future(options.TASK).result(options.timeout)
+    return finding.find_future(options.TASK).result(options.timeout)
 
 
 def trace(shell: Any, options: argparse.Namespace) -> Any:
     """Its messages."""
-    print(static_html.plain(str(finding.record(options.TASK).now().trace)))
+    print(static_html.plain(str(finding.find_record(options.TASK).now().trace)))

@@ -54,7 +54,7 @@ class MagicParser(argparse.ArgumentParser):
             Help was asked for.
         """
         try:
-            words = shlex.split(comments.cut_from_words(line))
+            words = shlex.split(comments.strip_word_comment(line))
         except ValueError as error:
             self.error(str(error).lower())
         options, rest = self.parse_known_args(words)

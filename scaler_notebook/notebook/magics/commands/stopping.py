@@ -15,7 +15,7 @@ from scaler_notebook.notebook.views import rows, static_html
 from . import finding
 
 
-def cancel_options(parser: argparse.ArgumentParser) -> None:
+def add_cancel_options(parser: argparse.ArgumentParser) -> None:
     """Of ``cancel``."""
     parser.add_argument("TASK", nargs="*", help="id, or name of what was called")
     parser.add_argument("--all", action="store_true", help="every unfinished task")
@@ -44,11 +44,11 @@ def cancel(shell: Any, options: argparse.Namespace) -> None:
 
 
 def _unfinished(words: list[str]) -> list[ScalerFuture[Any]]:
-    found = [record.future() for word in words for record in finding.records(word, unfinished=True)]
+    found = [record.future() for word in words for record in finding.find_records(word, unfinished=True)]
     return list(dict.fromkeys(future for future in found if future is not None))
 
 
-def retry_options(parser: argparse.ArgumentParser) -> None:
+def add_retry_options(parser: argparse.ArgumentParser) -> None:
     """Of ``retry``."""
     parser.add_argument("TASK", nargs="?", help="id, or name of what was called (the last one)")
     parser.add_argument("--failed", action="store_true", help="every task of this session that failed")
@@ -59,7 +59,7 @@ def retry(shell: Any, options: argparse.Namespace) -> Any:
     if options.failed == bool(options.TASK):
         raise UsageError("%scaler retry takes an id, a name, or --failed; %scaler history lists the tasks")
     if options.TASK:
-        return session_executor.current().resubmit(finding.future(options.TASK))
+        return session_executor.current().resubmit(finding.find_future(options.TASK))
     failed = [future for future in living() if future.failed]
     if not failed:
         print("nothing has failed")

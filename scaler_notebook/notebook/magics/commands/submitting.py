@@ -10,7 +10,7 @@ from scaler_notebook.notebook.magics import session_executor
 from . import expressions
 
 
-def expression(parser: argparse.ArgumentParser) -> None:
+def add_expression_argument(parser: argparse.ArgumentParser) -> None:
     """For the help alone: :func:`submit` gets the text."""
     parser.add_argument("EXPRESSION", help="a call, or any other expression")
 
@@ -18,11 +18,11 @@ def expression(parser: argparse.ArgumentParser) -> None:
 def submit(shell: Any, text: str) -> ScalerFuture[Any]:
     """Run an expression; its future."""
     __tracebackhide__ = True
-    call = expressions.parsed(text, shell.user_ns)
+    call = expressions.parse_call(text, shell.user_ns)
     return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, name=text)
 
 
-def call_of_map(parser: argparse.ArgumentParser) -> None:
+def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     """For the help alone."""
     parser.add_argument("FUNCTION, ITERABLE, ...", help="what to call, and with what")
 
@@ -30,5 +30,5 @@ def call_of_map(parser: argparse.ArgumentParser) -> None:
 def map_(shell: Any, text: str) -> FutureGroup[Any]:
     """A call for each item; their futures."""
     __tracebackhide__ = True
-    call = expressions.map_parts(text, shell.user_ns)
+    call = expressions.parse_map(text, shell.user_ns)
     return session_executor.current().map_async(call.function, *call.args)
