@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler_notebook.notebook.views import static_html
-from scaler_notebook.notebook.views.static_html import Row, html, look, text
+from scaler_notebook.notebook.views.static_html import Row, badge_of, html, text
 
 NOW = 1_700_000_000.0
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -103,7 +103,7 @@ def test_each_state_says_its_word(changes: dict[str, Any], badge: str, words: st
     assert page.by_class["scaler-badge"] == badge
     assert "path" in page.tags, "never colour alone"
     assert text(one, now=NOW).startswith(f"<ScalerFuture a1b2-3 {words} ")
-    assert look(one["state"], one["outcome"]).word == one["word"]
+    assert badge_of(one["state"], one["outcome"]).word == one["word"]
 
 
 def test_text_is_one_line_unless_there_is_an_end_to_tell() -> None:
@@ -274,6 +274,6 @@ def test_the_live_card_draws_the_same_badges() -> None:
     folder = Path(static_html.__file__).parent
     script, styles = (folder / "card" / "card.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
     for changes, _, _ in WORDS:
-        badge = look(changes["state"], changes.get("outcome"))
+        badge = badge_of(changes["state"], changes.get("outcome"))
         assert f'"{badge.icon}"' in script
         assert f": {badge.hue};" in styles

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import psutil
 
 from scaler_notebook.client.session_log.history import Record, session
-from scaler_notebook.notebook.views import static_html
+from scaler_notebook.notebook.views import static_html, terminal_text
 from scaler_notebook.protocol.messages import EngineStatus
 
 MAX_CALL = 60
@@ -69,9 +69,9 @@ def history_table(records: Sequence[Record]) -> Table:
         [
             [
                 record.task_id,
-                static_html.shortened(" ".join(static_html.plain(record.call).split()), MAX_CALL),
-                static_html.shortened(
-                    record.words if now.error is None else f"failed: {static_html.plain(now.error)}", MAX_CALL
+                terminal_text.shortened(terminal_text.one_line(record.call), MAX_CALL),
+                terminal_text.shortened(
+                    record.words if now.error is None else f"failed: {terminal_text.plain(now.error)}", MAX_CALL
                 ),
                 time.strftime("%H:%M:%S", time.localtime(record.submitted_at)),
                 static_html.duration(record.seconds, settled=record.is_over),
@@ -91,7 +91,7 @@ def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
         memory = _resident_bytes(pid)
         total += memory
         record = calls.get(task)
-        shown = static_html.shortened(" ".join(static_html.plain(record.call).split()), MAX_CALL) if record else ""
+        shown = terminal_text.shortened(terminal_text.one_line(record.call), MAX_CALL) if record else ""
         seconds = static_html.duration(record.seconds, settled=False) if record else ""
         rows.append([str(pid), f"{memory / 1e6:,.0f} MB" if memory else "", task or "idle", shown, seconds])
     if not found.slots:  # a cluster, which tells its clients nothing but what becomes of their tasks

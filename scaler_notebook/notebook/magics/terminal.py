@@ -16,7 +16,7 @@ from scaler_notebook.client.waiting import asyncio_wait
 from scaler_notebook.client.waiting.host import PlainHost, install_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.settings_store import settings
-from scaler_notebook.notebook.views import rows, static_html
+from scaler_notebook.notebook.views import rows, static_html, terminal_text
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol.states import TaskState
 
@@ -56,7 +56,7 @@ class TerminalHost(PlainHost):
                 if deadline is not None and time.monotonic() >= deadline:
                     return False
                 stream.write(
-                    CLEAR_LINE + static_html.shortened(status_line(all_unfinished()), _terminal_width(stream) - 1)
+                    CLEAR_LINE + terminal_text.shortened(status_line(all_unfinished()), _terminal_width(stream) - 1)
                 )
                 stream.flush()
                 pause, painted = REPAINT_INTERVAL, True
@@ -79,7 +79,7 @@ def status_line(unfinished: Sequence[ScalerFuture[Any]]) -> str:
     if working:
         oldest = working[0]
         row = rows.row(oldest)
-        parts.append(f"{row['word']} {static_html.elapsed(row, time.time())}  {static_html.plain(oldest.call)}")
+        parts.append(f"{row['word']} {static_html.elapsed(row, time.time())}  {terminal_text.plain(oldest.call)}")
         if row["progress"] is not None:
             parts.append(static_html.progress_words(row["progress"]))
         if len(working) > 1:
@@ -107,7 +107,7 @@ def show(future: ScalerFuture[Any]) -> None:
     row = rows.row(future)
     row["result"] = _result_repr(future) or row["result"]
     print(static_html.text(row))
-    lines = static_html.plain(row["output"]).splitlines()
+    lines = terminal_text.plain(row["output"]).splitlines()
     if len(lines) > OUTPUT_LINES:
         print(f"  … %scaler logs {future.task_id} prints all of its output")
     for line in lines[-OUTPUT_LINES:]:

@@ -31,7 +31,7 @@ def sendable(value: Any) -> Any:
 def is_native(display: Display) -> bool:
     """Can the front end alone show it: by a renderer of its own (plotly's, Vega's), or by running a script?"""
     renderer = any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
-    return renderer or "<script" in _text(display.bundle.get("text/html", ""))
+    return renderer or "<script" in _joined_text(display.bundle.get("text/html", ""))
 
 
 def html(pieces: Iterable[Piece]) -> str:
@@ -43,7 +43,7 @@ def html(pieces: Iterable[Piece]) -> str:
             if text.strip():
                 parts.append(static_html.terminal_block(text))
         elif not is_native(piece):
-            parts.append(f'<div style="overflow:auto;max-height:600px">{_one(piece)}</div>')
+            parts.append(f'<div style="overflow:auto;max-height:600px">{_display_html(piece)}</div>')
     return "\n".join(parts)
 
 
@@ -54,20 +54,24 @@ def has_form(display: Display) -> bool:
 
 def text(display: Display) -> str:
     """Its plain form."""
-    return _text(display.bundle.get("text/plain", "")) or "[a display]"
+    return _joined_text(display.bundle.get("text/plain", "")) or "[a display]"
 
 
-def _one(display: Display) -> str:
+def _display_html(display: Display) -> str:
     bundle = display.bundle
     if "text/html" in bundle:
-        return _text(bundle["text/html"])
+        return _joined_text(bundle["text/html"])
     for mime in IMAGES:
         if mime in bundle:
-            return _image(mime, _text(bundle[mime]), display.metadata.get(mime), _text(bundle.get("text/plain", "")))
-    return static_html.terminal_block(_text(bundle.get("text/plain", "")) or "[a display without a form for this card]")
+            return _image_html(
+                mime, _joined_text(bundle[mime]), display.metadata.get(mime), _joined_text(bundle.get("text/plain", ""))
+            )
+    return static_html.terminal_block(
+        _joined_text(bundle.get("text/plain", "")) or "[a display without a form for this card]"
+    )
 
 
-def _image(mime: str, data: str, metadata: Any, words: str) -> str:
+def _image_html(mime: str, data: str, metadata: Any, words: str) -> str:
     if mime == "image/svg+xml":
         data = base64.b64encode(data.encode(errors="replace")).decode()
     data = re.sub(r"\s", "", data)
@@ -78,6 +82,6 @@ def _image(mime: str, data: str, metadata: Any, words: str) -> str:
     return f'<img alt="{escape(words)}" style="max-width:100%"{size} src="data:{mime};base64,{escape(data)}">'
 
 
-def _text(data: Any) -> str:
+def _joined_text(data: Any) -> str:
     """A notebook's file may have lines in a list."""
     return "".join(map(str, data)) if isinstance(data, list) else str(data)

@@ -14,7 +14,7 @@ from scaler_notebook.protocol.states import TaskState
 from scaler_notebook.task.modules.installation import is_installed
 
 from . import mime
-from .static_html import Row, look
+from .static_html import Row, badge_of
 
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
 
@@ -27,10 +27,10 @@ def row(future: ScalerFuture[Any]) -> Row:
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
     output, truncated = future.last_output(OUTPUT_TAIL)
-    result, rich, about = _result(future) if outcome is TaskResultType.SUCCESS else (None, None, None)
+    result, rich, about = _result_forms(future) if outcome is TaskResultType.SUCCESS else (None, None, None)
     displays = future.displays if future.displayed else ()
     if displays:
-        output, pieces = _apart(future.outputs())
+        output, pieces = _split_at_first_display(future.outputs())
         texts = [mime.text(display) for display in displays if not mime.is_native(display)]
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
         rich = mime.html(pieces) + (rich or "") or None
@@ -60,27 +60,27 @@ def row(future: ScalerFuture[Any]) -> Row:
     if progress is not None:
         total = progress.total if progress.total >= 0 else None
         shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
-    shown["word"] = look(shown["state"], shown["outcome"]).word
+    shown["word"] = badge_of(shown["state"], shown["outcome"]).word
     if future.tries > 1:
         shown["word"] += f", try {future.tries}"
     return shown
 
 
-def _result(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
+def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
     """As text, as HTML, and what it is: type, shape, size."""
     summary, preview = future.summary, future.preview
     if not future.shows_result or not summary.text:
         return None, None, None
     if summary.preview is PreviewKind.NONE:
         return summary.text, None, None
-    about = f"{summary.text} · {in_bytes(future.bytes_received)}"
+    about = f"{summary.text} · {format_bytes(future.bytes_received)}"
     if preview is None:
         return None, None, about
     rich = mime.html([preview]) if mime.has_form(preview) else None
     return mime.text(preview), rich, about
 
 
-def in_bytes(size: int) -> str:
+def format_bytes(size: int) -> str:
     """A size for people: ``24.0 MB``."""
     if size < 1000:
         return f"{size} bytes"
@@ -96,7 +96,7 @@ def with_origin(future: ScalerFuture[Any], words: str) -> str:
     return f"{words} · from {future.origin_name}" if future.origin else words
 
 
-def _apart(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
+def _split_at_first_display(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
     """The text before the first display, and what follows, in order."""
     first = next(i for i, piece in enumerate(pieces) if isinstance(piece, Display))
     before = "".join(piece[1] for piece in pieces[:first] if not isinstance(piece, Display))
@@ -110,10 +110,10 @@ def origin(frames: Sequence[Frame]) -> str | None:
         return None
     file, number, function = own[-1]
     source = linecache.getline(file, number).strip()
-    return f"{_place(file)}, line {number}, in {function}{f': {source}' if source else ''}"
+    return f"{_frame_location(file)}, line {number}, in {function}{f': {source}' if source else ''}"
 
 
-def _place(file: str) -> str:
+def _frame_location(file: str) -> str:
     ipython = sys.modules.get("IPython")
     shell: Any = ipython.get_ipython() if ipython is not None else None
     cell = shell.compile.format_code_name(file) if hasattr(shell, "compile") else None

@@ -11,17 +11,17 @@ def settle(future: ScalerFuture[Any], patience: float) -> bool:
     """Wait until it has ended, at most ``patience`` seconds; False if the stop button has ended this wait."""
     over = Signal()
 
-    def look(_: object) -> None:
+    def on_change(_: object) -> None:
         if future.done():
             over.set()
 
-    future.watch(look)
+    future.watch(on_change)
     try:
-        look(future)
+        on_change(future)
         if patience > 0:
             current_host().wait(over, patience)
         return True
     except KeyboardInterrupt:
         return False
     finally:
-        future.unwatch(look)
+        future.unwatch(on_change)

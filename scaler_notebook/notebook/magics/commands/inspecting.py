@@ -11,7 +11,7 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.kernel.host import kernel_host
 from scaler_notebook.notebook.magics import tables
-from scaler_notebook.notebook.views import static_html
+from scaler_notebook.notebook.views import terminal_text
 
 from . import finding
 
@@ -103,4 +103,4 @@ def result(shell: Any, options: argparse.Namespace) -> Any:
 
 def trace(shell: Any, options: argparse.Namespace) -> Any:
     """Its messages."""
-    print(static_html.plain(str(finding.find_record(options.TASK).now().trace)))
+    print(terminal_text.plain(str(finding.find_record(options.TASK).now().trace)))

@@ -12,13 +12,12 @@ from scaler_notebook.notebook.views.static_html import (
     LINE,
     MONO,
     MUTED,
-    Look,
-    badge,
+    Badge,
+    badge_html,
+    badge_of,
     duration,
-    look,
-    plain,
-    shortened,
 )
+from scaler_notebook.notebook.views.terminal_text import one_line, plain, shortened
 
 from .table import KINDS, BoardRow, Kind
 
@@ -27,39 +26,39 @@ CALL_WIDTH = 40  # characters of a call in its text
 ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # of the counts
 INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
 
-LOOKS: Mapping[Kind, Look] = {
-    "queued": look("submitted", None),
-    "running": look("running", None),
-    "cancelling": look("cancelling", None),
-    "done": look("finished", "success"),
-    "failed": look("finished", "failed"),
-    "cancelled": look("cancelled", None),
+BADGES: Mapping[Kind, Badge] = {
+    "queued": badge_of("submitted", None),
+    "running": badge_of("running", None),
+    "cancelling": badge_of("cancelling", None),
+    "done": badge_of("finished", "success"),
+    "failed": badge_of("finished", "failed"),
+    "cancelled": badge_of("cancelled", None),
 }
 
 
-def first(rows: Iterable[BoardRow]) -> list[BoardRow]:
+def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
     """The rows that a static form shows: those of most interest, in their order."""
     rank = [INTEREST.index(kind) for kind in KINDS]
     return sorted(rows, key=lambda row: rank[row.kind])[:FIRST_ROWS]
 
 
-def words(counts: Mapping[Kind, int]) -> str:
+def counts_text(counts: Mapping[Kind, int]) -> str:
     """``128 done · 4 failed · 856 queued``."""
-    said = [f"{counts[kind]:,} {LOOKS[kind].word}" for kind in ORDER if counts.get(kind)]
+    said = [f"{counts[kind]:,} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
     return " · ".join(said).replace(",", "\u2009") or "no tasks yet"
 
 
 def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, now: float | None = None) -> str:
     """The text/plain form: a line of counts, and one for each of the first rows."""
     now = time.time() if now is None else now
-    shown = first(rows)
-    lines = [f"{title}: {words(counts)}"]
+    shown = first_rows(rows)
+    lines = [f"{title}: {counts_text(counts)}"]
     for row in shown:
         facts = [
-            LOOKS[KINDS[row.kind]].word,
+            BADGES[KINDS[row.kind]].word,
             _elapsed(row, now),
-            shortened(_line(row.call), CALL_WIDTH),
-            _line(row.note),
+            shortened(one_line(row.call), CALL_WIDTH),
+            one_line(row.note),
         ]
         lines.append(shortened("  ".join(["", *filter(None, facts)])))
     left = sum(counts.values()) - len(shown)
@@ -78,16 +77,16 @@ def html(
 ) -> str:
     """The text/html form: the board as it stands, without script; ``remark`` stands at its end."""
     now = time.time() if now is None else now
-    shown = first(rows)
+    shown = first_rows(rows)
     total = sum(counts.values())
     parts = [
         f'<div style="display:flex;flex-wrap:wrap;gap:2px 12px"><b style="font-weight:600">{escape(title)}</b> '
-        f'<span style="{MUTED}">{escape(words(counts))}</span></div>'
+        f'<span style="{MUTED}">{escape(counts_text(counts))}</span></div>'
     ]
     if total:
-        parts.append(_bar(counts, total))
+        parts.append(_bar_html(counts, total))
     if shown:
-        parts.append(_table(shown, now))
+        parts.append(_table_html(shown, now))
     remarks = [f"{total - len(shown):,} more".replace(",", "\u2009")] if total > len(shown) else []
     if counts.keys() & {"queued", "running", "cancelling"}:
         remarks.append(f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
@@ -97,20 +96,16 @@ def html(
     return f'<div class="scaler-board-static" style="{CARD}">' + "\n".join(parts) + "</div>"
 
 
-def _line(source: str) -> str:
-    return " ".join(plain(source).split())
-
-
 def _elapsed(row: BoardRow, now: float) -> str:
     if row.started is None:
         return ""
     return duration((row.ended if row.over and row.ended else now) - row.started, settled=row.over)
 
 
-def _bar(counts: Mapping[Kind, int], total: int) -> str:
+def _bar_html(counts: Mapping[Kind, int], total: int) -> str:
     segments = (
-        f'<span title="{counts[kind]:,} {LOOKS[kind].word}" style="width:{counts[kind] / total:.3%};'
-        f'background:{LOOKS[kind].hue}"></span>'
+        f'<span title="{counts[kind]:,} {BADGES[kind].word}" style="width:{counts[kind] / total:.3%};'
+        f'background:{BADGES[kind].hue}"></span>'
         for kind in ORDER
         if counts.get(kind)
     )
@@ -118,12 +113,12 @@ def _bar(counts: Mapping[Kind, int], total: int) -> str:
     return f'<div style="{style}">{"".join(segments)}</div>'
 
 
-def _table(rows: Iterable[BoardRow], now: float) -> str:
+def _table_html(rows: Iterable[BoardRow], now: float) -> str:
     cell = f"padding:1px 8px 1px 0;text-align:left;border:0;border-top:1px solid {LINE};background:none"
     code = f"{cell};font:12px/20px {MONO};overflow-wrap:anywhere"
     lines = "".join(
         f'<tr style="background:none"><td style="{cell}">'
-        f"{badge(LOOKS[KINDS[row.kind]], LOOKS[KINDS[row.kind]].word)}</td>"
+        f"{badge_html(BADGES[KINDS[row.kind]], BADGES[KINDS[row.kind]].word)}</td>"
         f'<td style="{code}">{escape(plain(row.call))}</td>'
         f'<td style="{cell};{MUTED};white-space:nowrap">{_elapsed(row, now)}</td>'
         f'<td style="{cell};{MUTED}">{escape(plain(row.note))}</td></tr>'

@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", 
 ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled")))
 FAILED = KINDS.index("failed")
 CANCELLED = KINDS.index("cancelled")
-NOTE_TEXT = 160  # characters
+MAX_NOTE = 160  # characters
 
 _KIND_OF_STATE = {
     TaskState.SUBMITTED: KINDS.index("queued"),
@@ -49,15 +49,15 @@ class BoardRow(NamedTuple):
         return self.kind in ENDED
 
 
-def read(future: ScalerFuture[Any]) -> BoardRow:
+def read_row(future: ScalerFuture[Any]) -> BoardRow:
     """A future's row; runs none of the user's code, blocks never."""
     kind, note = _KIND_OF_STATE[future.state], ""
     if future.failed:
         kind, failure = FAILED, future.failure
-        note = failure.headline[: 2 * NOTE_TEXT] if failure is not None else ""
-        note = " ".join(with_origin(future, note).split())[:NOTE_TEXT]
+        note = failure.headline[: 2 * MAX_NOTE] if failure is not None else ""
+        note = " ".join(with_origin(future, note).split())[:MAX_NOTE]
     elif future.cancel_reason is not None:
-        note = with_origin(future, future.cancel_reason.value)[:NOTE_TEXT]
+        note = with_origin(future, future.cancel_reason.value)[:MAX_NOTE]
     progress = future.progress
     return BoardRow(
         future.call,
@@ -120,35 +120,35 @@ class TaskTable:
             for _ in range(len(self._dirty)):
                 task_id, future = self._dirty.popitem()
                 number = self._numbers[task_id]
-                self._put(number, read(future)._replace(retried=self._rows[number].retried))
+                self._replace_row(number, read_row(future)._replace(retried=self._rows[number].retried))
 
     def _append(self, future: ScalerFuture[Any]) -> None:
         if future.task_id in self._numbers:
             return
         number = self._numbers[future.task_id] = len(self._rows)
         future.watch(self._changed)  # first: what changes from here on is noted
-        row = read(future)
+        row = read_row(future)
         self._futures.append(weakref.ref(future))
         self._rows.append(row)
         self._counts[row.kind] += 1
-        self._note(number)
+        self._record_change(number)
 
-    def _put(self, number: int, row: BoardRow) -> None:
+    def _replace_row(self, number: int, row: BoardRow) -> None:
         before = self._rows[number]
         if row != before:
             self._rows[number] = row
             self._counts[before.kind] -= 1
             self._counts[row.kind] += 1
-            self._note(number)
+            self._record_change(number)
 
-    def _note(self, number: int) -> None:
+    def _record_change(self, number: int) -> None:
         self._changed_rows.add(number)
         self._version += 1
 
     def mark_retried(self, number: int) -> None:
         """What failed there was submitted again."""
         with self._mutex:
-            self._put(number, self._rows[number]._replace(retried=True))
+            self._replace_row(number, self._rows[number]._replace(retried=True))
         self.on_change()
 
     def changed(self) -> list[int]:
