@@ -140,32 +140,32 @@ class DetachedFuture(ScalerFuture[Any]):
 
     def start(self) -> None:
         """It runs."""
-        self._tell(scripted.started(self.task_id))
+        self._deliver(scripted.started(self.task_id))
 
     def finish(self, value: Any = None) -> None:
         """It returned ``value``, which is pickled as a task's result is; raises what that raises."""
-        self._tell(scripted.succeeded(self.task_id, value))
+        self._deliver(scripted.succeeded(self.task_id, value))
 
     def fail(self, error: BaseException) -> None:
         """It raised ``error``."""
-        self._tell(scripted.failed(self.task_id, error))
+        self._deliver(scripted.failed(self.task_id, error))
 
     def worker_died(self, how: str = "task process 0 died: killed by SIGKILL") -> None:
         """The process that ran it died."""
-        self._tell(scripted.worker_died(self.task_id, how))
+        self._deliver(scripted.worker_died(self.task_id, how))
 
     def log(self, text: str, stream: LogStream = LogStream.STDOUT) -> None:
         """It wrote ``text``."""
-        self._tell(TaskLog(self.task_id, stream, text))
+        self._deliver(TaskLog(self.task_id, stream, text))
 
     def display(self, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """It displays a MIME bundle."""
-        self._tell(scripted.displayed(self.task_id, bundle, metadata))
+        self._deliver(scripted.displayed(self.task_id, bundle, metadata))
 
     def confirm(self, answer: TaskCancelConfirmType = TaskCancelConfirmType.CANCELED) -> None:
         """The engine answers the cancel, or withdraws the task unasked."""
         force = True if self._asked is None else self._asked
-        self._tell(TaskCancelConfirm(self.task_id, answer, force))
+        self._deliver(TaskCancelConfirm(self.task_id, answer, force))
 
     def refuse(self) -> None:
         """The engine answers the cancel: it still runs."""
@@ -175,7 +175,7 @@ class DetachedFuture(ScalerFuture[Any]):
         """Its engine is lost."""
         self._manager.lost(error or EngineLostError("the engine died"))
 
-    def _tell(self, message: EngineMessage) -> None:
+    def _deliver(self, message: EngineMessage) -> None:
         self._manager.receive(ENGINE_CODEC.decode(ENGINE_CODEC.encode([message])))
 
 

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        status: int = options.act(options)
+        status: int = options.handler(options)
         sys.stdout.flush()
         return status
     except EngineStartError as error:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Of the whole command line."""
-    top = _Parser(
+    top = _CommandParser(
         prog="scaler-notebook",
         description="Engines that run notebooks' tasks on this machine: start one to share, list, stop, check.",
         epilog=EXAMPLES,
@@ -94,7 +94,11 @@ def parser() -> argparse.ArgumentParser:
         "--address", metavar="ADDRESS", help="tcp://127.0.0.1:PORT or ipc:///PATH; any free TCP port otherwise"
     )
     cluster.add_argument(
-        "--workers", "-n", type=_workers, metavar="N", help="how many tasks run at the same time; the cores otherwise"
+        "--workers",
+        "-n",
+        type=_parse_workers,
+        metavar="N",
+        help="how many tasks run at the same time; the cores otherwise",
     )
     cluster.add_argument(
         "--capability",
@@ -108,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
         "--detach", action="store_true", help="return when it is ready; it goes on without this terminal, until `stop`"
     )
     cluster.add_argument("--report", action="store_true", help=argparse.SUPPRESS)  # of the process that is detached
-    cluster.set_defaults(act=serving.run)
+    cluster.set_defaults(handler=serving.run)
 
     status = commands.add_parser(
         "status",
@@ -117,14 +121,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=STATUS,
     )
     status.add_argument("--json", action="store_true", help="as a JSON array of objects")
-    status.set_defaults(act=listing.status)
+    status.set_defaults(handler=listing.status)
 
     stop = commands.add_parser("stop", help="end clusters", description="End clusters, and what they run.", epilog=STOP)
     which = stop.add_mutually_exclusive_group(required=True)
     which.add_argument("ADDRESS", nargs="?", help="as `scaler-notebook status` shows it")
     which.add_argument("--all", action="store_true", help="every cluster of yours on this machine")
     stop.add_argument("--force", action="store_true", help="protected ones and notebooks' own engines too")
-    stop.set_defaults(act=listing.stop)
+    stop.set_defaults(handler=listing.stop)
 
     checks = commands.add_parser(
         "doctor",
@@ -132,11 +136,11 @@ def parser() -> argparse.ArgumentParser:
         description="Check Python, the kernel, front ends, widgets, the engine and the system's limits.",
         epilog=DOCTOR,
     )
-    checks.set_defaults(act=doctor.run)
+    checks.set_defaults(handler=doctor.run)
     return top
 
 
-class _Parser(argparse.ArgumentParser):
+class _CommandParser(argparse.ArgumentParser):
     """Texts as they are written, and options in full."""
 
     def __init__(self, **settings: object) -> None:
@@ -145,7 +149,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**settings)  # type: ignore[arg-type]
 
 
-def _workers(text: str) -> int:
+def _parse_workers(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= serving.MAX_WORKERS:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to {serving.MAX_WORKERS}")
     return int(text)

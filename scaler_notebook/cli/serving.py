@@ -19,7 +19,7 @@ __all__ = ["MAX_WORKERS", "run"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # The package is found where we found it, whatever the directory holds; and the detached process is called by its name.
-BOOT = """
+BOOTSTRAP = """
 import sys
 sys.path[:] = filter(None, sys.path)
 import json
@@ -29,7 +29,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-class _Stopped(BaseException):
+class _StopSignal(BaseException):
     """A signal asked for the end."""
 
 
@@ -37,13 +37,13 @@ def run(options: argparse.Namespace) -> int:
     """Serve until a signal, a client or ``scaler-notebook stop`` ends it."""
     if options.detach:
         return _detach(options)
-    with _signals():
+    with _stop_on_signals():
         try:
-            with _cluster(options) as cluster:
+            with _start_cluster(options) as cluster:
                 _announce(cluster, options.report)
                 cluster.wait()
                 problem = cluster.problem
-        except _Stopped:
+        except _StopSignal:
             problem = ""
     with contextlib.suppress(OSError):  # the terminal may be gone
         print(f"scaler-notebook: {problem}" if problem else "ended", file=sys.stderr if problem else sys.stdout)
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if problem else 0
 
 
-def _cluster(options: argparse.Namespace) -> LocalCluster:
+def _start_cluster(options: argparse.Namespace) -> LocalCluster:
     try:
         return LocalCluster(
             options.address,
@@ -64,13 +64,13 @@ def _cluster(options: argparse.Namespace) -> LocalCluster:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Have them raise :class:`_Stopped`, once; those that the caller ignores (``nohup``) stay ignored."""
+def _stop_on_signals() -> Iterator[None]:
+    """Have them raise :class:`_StopSignal`, once; those that the caller ignores (``nohup``) stay ignored."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in former:
             signal.signal(each, signal.SIG_IGN)
-        raise _Stopped
+        raise _StopSignal
 
     former = {each: signal.getsignal(each) for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN}
     for each in former:
@@ -90,10 +90,10 @@ def _announce(cluster: LocalCluster, report: bool) -> None:
             os.dup2(null, stream)
         os.close(null)
         return
-    print(f"{_ready(cluster.address, cluster.n_workers)}\nCtrl-C ends it, with everything it runs", flush=True)
+    print(f"{_ready_text(cluster.address, cluster.n_workers)}\nCtrl-C ends it, with everything it runs", flush=True)
 
 
-def _ready(address: str, workers: int) -> str:
+def _ready_text(address: str, workers: int) -> str:
     return (
         f"an engine with {workers} worker{'s' if workers != 1 else ''} runs at {address}\n"
         f'in a notebook: NotebookExecutor("{address}"), or %scaler connect {address}'
@@ -108,7 +108,7 @@ def _detach(options: argparse.Namespace) -> int:
         arguments += ["--capability", f"{name}={amount}"]
     arguments += ["--protected"] if options.protected else []
     process = subprocess.Popen(
-        [sys.executable, "-c", BOOT, json.dumps(installed_first(sys.path)), *arguments],
+        [sys.executable, "-c", BOOTSTRAP, json.dumps(installed_first(sys.path)), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -123,6 +123,6 @@ def _detach(options: argparse.Namespace) -> int:
             print(process.stderr.read().strip() or "scaler-notebook: it ended at once", file=sys.stderr)
             return process.wait() or 1
     found = json.loads(line)
-    print(f"{_ready(found['address'], found['workers'])}\nscaler-notebook stop {found['address']} ends it")
+    print(f"{_ready_text(found['address'], found['workers'])}\nscaler-notebook stop {found['address']} ends it")
     process.returncode = 0  # it is meant to outlive us: nobody waits for it
     return 0

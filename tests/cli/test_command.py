@@ -364,7 +364,7 @@ def test_one_that_hangs_is_shown_and_can_be_killed(
     [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min"), (7500, "2 h 5 min"), (200_000, "2 d 7 h")],
 )
 def test_times_read_well(seconds: float, text: str) -> None:
-    assert listing._duration(seconds) == text
+    assert listing._uptime_text(seconds) == text
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:
