@@ -1,4 +1,4 @@
-"""``scaler-notebook``: which commands there are, and their options."""
+"""``scaler-notebook``: the commands and their options."""
 
 import argparse
 import os
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        What stands after the command's name; by default this process's own.
+        The words after the command's name; by default those of this process.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the whole command line."""
+    """Build the parser of the whole command line."""
     top = _CommandParser(
         prog="scaler-notebook",
         description="Engines that run notebooks' tasks on this machine: start one to share, list, stop, check.",
@@ -141,7 +141,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _CommandParser(argparse.ArgumentParser):
-    """Texts as they are written, and options in full."""
+    """A parser that shows texts as they are written, and takes no abbreviated options.
+
+    Parameters
+    ----------
+    settings
+        As for :class:`argparse.ArgumentParser`.
+    """
 
     def __init__(self, **settings: object) -> None:
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -150,6 +156,7 @@ class _CommandParser(argparse.ArgumentParser):
 
 
 def _parse_workers(text: str) -> int:
+    """Parse a number of workers. For argparse's ``type=``."""
     if not text.isdecimal() or not 1 <= int(text) <= serving.MAX_WORKERS:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to {serving.MAX_WORKERS}")
     return int(text)

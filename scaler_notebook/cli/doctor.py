@@ -1,4 +1,4 @@
-"""``scaler-notebook doctor``: is there what is needed, and does it work?"""
+"""``scaler-notebook doctor``: run every check, and print what each finds."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print every finding as soon as it is made."""
+    """Run all checks and print every finding as soon as it is made; the exit status is 1 if anything is wrong."""
     wrong = 0
     for name, check in CHECKS.items():
         try:

@@ -25,7 +25,7 @@ HEADINGS = ("ADDRESS", "PID", "OWNER", "WORKERS", "RUNNING", "QUEUED", "UPTIME")
 
 
 def status(options: argparse.Namespace) -> int:
-    """List them."""
+    """List the user's engines on this machine."""
     found = _ask_all(engines())
     if options.json:
         print(json.dumps(found, indent=2))
@@ -37,7 +37,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def stop(options: argparse.Namespace) -> int:
-    """End one of them, or all clusters."""
+    """End the engine at an address, or all clusters."""
     there = engines()
     if options.all:
         wanted = [engine for engine in there if engine.owner == "cluster" or options.force]
@@ -55,6 +55,20 @@ def stop(options: argparse.Namespace) -> int:
 
 
 def _stop(engine: Connection, force: bool) -> int:
+    """End one engine and print what became of it.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    force
+        End a protected cluster or a notebook's own engine too, and kill an engine that does not end.
+
+    Returns
+    -------
+    int
+        The exit status: 0 if the engine has ended.
+    """
     if engine.owner != "cluster" and not force:
         return _report_error(
             f"{engine.address} is the own engine of {_owner_text(engine)}, and ends with it; --force "
@@ -84,6 +98,22 @@ def _stop(engine: Connection, force: bool) -> int:
 
 
 def _signal_and_wait(engine: Connection, watch: ProcessWatch, number: signal.Signals) -> bool:
+    """Send a signal to an engine, and wait for its end.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    watch
+        A watch on its process.
+    number
+        The signal.
+
+    Returns
+    -------
+    bool
+        Whether the engine has ended in time.
+    """
     if engine.lives:  # else its number may be another's by now
         with contextlib.suppress(ProcessLookupError):
             os.kill(engine.pid, number)
@@ -91,22 +121,33 @@ def _signal_and_wait(engine: Connection, watch: ProcessWatch, number: signal.Sig
 
 
 def _wait_for_end(watch: ProcessWatch, timeout: float) -> bool:
+    """Wait until a watched process has ended, at most ``timeout`` seconds; False if it has not."""
     return bool(select.select([watch.descriptor], [], [], timeout)[0])
 
 
 def _report_error(text: str) -> int:
+    """Print an error message; gives the exit status of a failure."""
     print(f"scaler-notebook: {text}", file=sys.stderr)
     return 1
 
 
 def _ask_all(found: Sequence[Connection]) -> list[dict[str, Any]]:
-    """For each engine what ``--json`` shows of it."""
+    """Ask all engines for their status, at the same time, so that an engine that hangs delays no other's answer."""
     with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that hangs holds up nobody else
         answers = pool.map(lambda engine: ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT), found)
         return [_status_fields(*pair) for pair in zip(found, answers, strict=True)]
 
 
 def _status_fields(engine: Connection, answer: EngineStatus | None) -> dict[str, Any]:
+    """Build the object that ``status --json`` prints for one engine.
+
+    Parameters
+    ----------
+    engine
+        The engine, by its connection file.
+    answer
+        What the engine says of itself; None if it does not answer.
+    """
     return {
         "address": engine.address,
         "pid": engine.pid,
@@ -122,10 +163,12 @@ def _status_fields(engine: Connection, answer: EngineStatus | None) -> dict[str,
 
 
 def _running_tasks(answer: EngineStatus) -> int:
+    """Count the tasks that an engine runs."""
     return sum(map(bool, answer.tasks))
 
 
 def _table_row(found: dict[str, Any]) -> tuple[str, ...]:
+    """Build an engine's row of the table, from the object that ``status --json`` prints."""
     owner = " ".join(filter(None, (found["owner"], found["title"], f"({found['owner_pid']})")))
     protected = ", protected" if found["protected"] and found["owner"] == "cluster" else ""
     numbers = [found["workers"], found["running"], found["queued"]]
@@ -134,15 +177,18 @@ def _table_row(found: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _owner_text(engine: Connection) -> str:
+    """Name the owner of an engine for a person."""
     return f"the {engine.owner} {engine.title or 'without a name'} (process {engine.owner_pid})"
 
 
 def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Write rows as lines, their columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _uptime_text(seconds: float) -> str:
+    """Write a time in seconds for a person, in its two largest units."""
     minutes, hours = int(seconds // 60), int(seconds // 3600)
     if minutes < 1:
         return f"{seconds:.0f} s"

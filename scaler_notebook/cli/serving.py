@@ -30,11 +30,11 @@ sys.exit(main(sys.argv[2:]))
 
 
 class _StopSignal(BaseException):
-    """A signal asked for the end."""
+    """A signal has asked this process to end."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until a signal, a client or ``scaler-notebook stop`` ends it."""
+    """Serve until a signal, a client or ``scaler-notebook stop`` ends the cluster."""
     if options.detach:
         return _detach(options)
     with _stop_on_signals():
@@ -52,6 +52,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _start_cluster(options: argparse.Namespace) -> LocalCluster:
+    """Start the cluster that a command line asks for.
+
+    Raises
+    ------
+    EngineStartError
+        The cluster could not be started, or a value of an option is wrong.
+    """
     try:
         return LocalCluster(
             options.address,
@@ -65,9 +72,13 @@ def _start_cluster(options: argparse.Namespace) -> LocalCluster:
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[None]:
-    """Have them raise :class:`_StopSignal`, once; those that the caller ignores (``nohup``) stay ignored."""
+    """Raise :class:`_StopSignal` at the first signal that asks for the end; later ones are ignored.
+
+    A signal that the caller ignores (``nohup``) stays ignored.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        """Raise, once."""
         for each in former:
             signal.signal(each, signal.SIG_IGN)
         raise _StopSignal
@@ -83,6 +94,15 @@ def _stop_on_signals() -> Iterator[None]:
 
 
 def _announce(cluster: LocalCluster, report: bool) -> None:
+    """Print where the cluster is.
+
+    Parameters
+    ----------
+    cluster
+        The cluster, which has started.
+    report
+        Print for the process that has detached this one, as JSON, and leave the terminal.
+    """
     if report:
         print(json.dumps({"address": cluster.address, "workers": cluster.n_workers}), flush=True)
         null = os.open(os.devnull, os.O_RDWR)
@@ -94,6 +114,15 @@ def _announce(cluster: LocalCluster, report: bool) -> None:
 
 
 def _ready_text(address: str, workers: int) -> str:
+    """Write for a person where an engine runs and how to use it.
+
+    Parameters
+    ----------
+    address
+        The address of the engine.
+    workers
+        How many tasks it runs at the same time.
+    """
     return (
         f"an engine with {workers} worker{'s' if workers != 1 else ''} runs at {address}\n"
         f'in a notebook: NotebookExecutor("{address}"), or %scaler connect {address}'
@@ -101,6 +130,13 @@ def _ready_text(address: str, workers: int) -> str:
 
 
 def _detach(options: argparse.Namespace) -> int:
+    """Start the cluster in a process of its own, without this terminal, and return when it is ready.
+
+    Returns
+    -------
+    int
+        The exit status: 0 if the cluster runs.
+    """
     arguments = ["cluster", "--report"]
     arguments += ["--address", options.address] if options.address is not None else []
     arguments += ["--workers", str(options.workers)] if options.workers is not None else []

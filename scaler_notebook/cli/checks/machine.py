@@ -1,4 +1,4 @@
-"""Does an engine work on this machine, and how much does the system let us have?"""
+"""Checks of the machine: does an engine work here, and how much does the system let us have?"""
 
 import os
 import platform
@@ -26,7 +26,7 @@ MIN_SHM = 256 * 2**20  # bytes; matters only where there are no files in memory
 
 
 def check_system() -> Iterator[Finding]:
-    """The platform."""
+    """Check the operating system, and count the cores that this process may use."""
     here = f"{platform.system()} {platform.release()}, {available_cores()} cores for this process"
     if sys.platform == "win32":
         yield Finding("wrong", here, "there is no Windows support yet; the Linux subsystem (WSL) works")
@@ -37,7 +37,7 @@ def check_system() -> Iterator[Finding]:
 
 
 def check_engine() -> Iterator[Finding]:
-    """Start one, run a task, stop another."""
+    """Start an engine, run two tasks, and stop a third while it runs."""
     try:
         directory = private_base()
     except EngineStartError as error:
@@ -78,7 +78,7 @@ def check_engine() -> Iterator[Finding]:
 
 
 def check_memory_files() -> Iterator[Finding]:
-    """Where large arrays are handed over."""
+    """Check whether large arrays can be handed over in shared memory."""
     os.close(anonymous_file("doctor"))
     if shared_memory.available():
         yield Finding("ok", "large arrays are shared in memory (memfd), whatever the size of /dev/shm")
@@ -91,7 +91,7 @@ def check_memory_files() -> Iterator[Finding]:
 
 
 def check_limits() -> Iterator[Finding]:
-    """How much the system lets us have."""
+    """Check how many files and processes the system allows, and the size of ``/dev/shm``."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = hard != resource.RLIM_INFINITY and hard < MIN_FILES
     advice = f"ulimit -n {MIN_FILES}, or the container's limit" if few else ""
@@ -109,11 +109,12 @@ def check_limits() -> Iterator[Finding]:
 
 
 def _limit_text(value: int) -> str:
+    """Write a resource limit for a person."""
     return "unlimited" if value == resource.RLIM_INFINITY else str(value)
 
 
 def _processes_left() -> int | None:
-    """How many the user, or the container, may still start; None where nobody counts."""
+    """Count the processes that the user, or the container, may still start; None where nobody counts."""
     left = []
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if soft != resource.RLIM_INFINITY and os.getuid():  # the superuser's are not counted
@@ -132,4 +133,5 @@ def _processes_left() -> int | None:
 
 
 def _is_of_this_user(uids: tuple[int, ...] | None) -> bool:
+    """Does a process with these user ids (real, effective, saved) belong to the user of this process?"""
     return uids is not None and uids[0] == os.getuid()

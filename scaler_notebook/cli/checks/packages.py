@@ -1,4 +1,4 @@
-"""Is what this package needs installed, in versions that work?"""
+"""Checks of the packages: is what this package needs installed, in versions that work?"""
 
 import os
 import platform
@@ -29,7 +29,7 @@ LAB_EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "anywidget")
 
 
 def check_python() -> Iterator[Finding]:
-    """The interpreter, and what the engine needs."""
+    """Check the interpreter, and the packages that the engine needs."""
     here = f"Python {platform.python_version()} at {sys.executable}"
     if not OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON or sys.implementation.name != "cpython":
         yield Finding("note", here, "CPython 3.10 to 3.13 is what this version is tested on")
@@ -42,7 +42,7 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_clusters() -> Iterator[Finding]:
-    """What speaks to clusters."""
+    """Check the package that speaks to OpenGRIS Scaler's clusters."""
     version, least = _installed_version("opengris-scaler"), "2.9"
     if version is None:
         yield Finding("note", "no opengris-scaler: scaler:// clusters are not reached", "pip install opengris-scaler")
@@ -53,7 +53,7 @@ def check_clusters() -> Iterator[Finding]:
 
 
 def check_kernel() -> Iterator[Finding]:
-    """ipykernel, and the versions of it that are known to be bad."""
+    """Check ipykernel, some versions of which are known to be bad."""
     version = _installed_version("ipykernel")
     if version is None:
         yield Finding(
@@ -84,7 +84,7 @@ def check_kernel() -> Iterator[Finding]:
 
 
 def check_front_ends() -> Iterator[Finding]:
-    """JupyterLab and its like, if they are here."""
+    """Check JupyterLab, Notebook and Voilà, where they are installed."""
     there = {title: (_installed_version(name), least) for name, (title, least) in FRONT_ENDS.items()}
     found = {title: (version, least) for title, (version, least) in there.items() if version is not None}
     if not found:
@@ -101,7 +101,7 @@ def check_front_ends() -> Iterator[Finding]:
 
 
 def check_widgets() -> Iterator[Finding]:
-    """What live cards and boards are made of, in Python and for the page."""
+    """Check the packages that live cards and boards need, in Python and in the page."""
     bad = False
     for name, least in WIDGETS.items():
         version = _installed_version(name)
@@ -121,12 +121,14 @@ def check_widgets() -> Iterator[Finding]:
 
 
 def _has_lab_extension(name: str) -> bool:
+    """Is a labextension of this name where JupyterLab looks for extensions?"""
     homes = [os.environ.get("JUPYTER_PATH", ""), sys.prefix, "/usr/local", "/usr", os.path.expanduser("~/.local")]
     roots = [*homes[0].split(os.pathsep), *(f"{home}/share/jupyter" for home in homes[1:])]
     return any((Path(root) / "labextensions" / name / "package.json").exists() for root in roots if root)
 
 
 def _installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -134,9 +136,18 @@ def _installed_version(distribution: str) -> str | None:
 
 
 def _version_numbers(version: str) -> tuple[int, ...]:
-    """``7.0.0a1`` is (7, 0, 0): what stands behind the numbers does not count here."""
+    """Parse the numbers at the beginning of a version: ``7.0.0a1`` gives (7, 0, 0)."""
     return tuple(map(int, re.match(r"\d+(?:\.\d+)*", version).group().split(".")))  # type: ignore[union-attr]
 
 
 def _is_older(version: str | None, least: str) -> bool:
+    """Is a distribution missing, or older than this version?
+
+    Parameters
+    ----------
+    version
+        The version that is installed; None for a missing distribution.
+    least
+        The oldest version that will do.
+    """
     return version is None or _version_numbers(version) < _version_numbers(least)
