@@ -82,7 +82,7 @@ class InMemoryExecutor(NotebookExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave ``with``. A task that a scripted engine has not ended would never end: it fails, and is not waited for."""
+        """Leave ``with``. A task that a scripted engine has not ended never ends: it fails, and is not waited for."""
         if self._kind is MemoryEngine and self._session is not None:
             self._session.close()
         self.shutdown()

@@ -1,4 +1,4 @@
-"""What makes a process a kernel's: the one place where the host of the kernel and the views meet."""
+"""Activation of a kernel: the one place where the kernel's host and the views meet."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,13 @@ class LazyViews:
     """Implements :class:`.kernel.host.Views`. The views are imported with the first one: their widgets take 0.2 s."""
 
     def widget(self, shown: Any, host: KernelHost) -> Any:
+        """Create the widget of a future or a group."""
         from . import widget_factory
 
-        return widget_factory.of(shown, host)
+        return widget_factory.make_widget(shown, host)
 
     def offer_cancel(self, futures: Sequence[Any], host: KernelHost) -> None:
+        """Show cards of futures whose tasks run on after the stop button."""
         from .views.card import display
 
         display.offer_cancel(futures, host)
@@ -47,12 +49,16 @@ def activate(shell: Any) -> KernelHost:
 
 
 def _register_views(shell: Any) -> None:
+    """Have IPython display futures as cards, groups and graphs as boards."""
+
     def show(future: ScalerFuture[Any]) -> None:
+        """Display a card."""
         from .views.card import display
 
         display.show(future)
 
     def show_group(group: FutureGroup[Any]) -> None:
+        """Display a board."""
         from .views.board import display
 
         display.show(group)

@@ -1,7 +1,7 @@
-"""What we use of ipykernel beyond its public interface, in one place, checked before it is used.
+"""The internals of ipykernel that we use, in one place, checked before they are used.
 
-Seen to work on 6.29, 6.31, 7.3 and 7.4. In 6.x the main shell's socket belongs to the main thread. In 7.x a thread of
-its own reads the socket and hands the main shell its messages over an in-process pair.
+Tested on 6.29, 6.31, 7.3 and 7.4. In 6.x the main shell's socket belongs to the main thread. In 7.x a thread reads the
+socket, and hands the main shell its messages over an in-process socket pair.
 """
 
 import asyncio
@@ -75,14 +75,20 @@ class MainShell:
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":
-        """To be polled for requests."""
+        """The socket on which requests arrive, for polling."""
         socket: zmq.Socket[bytes] = self._stream.socket
         return socket
 
     def receive(self, handler: MessageHandler) -> None:
-        """Offer ``handler`` what has arrived; what it declines keeps its place among the kernel's own.
+        """Offer every message that has arrived to ``handler``. A message that it declines keeps its place in the kernel.
 
-        Not by the stream's ``flush``: nested in itself, it would spin for ever on a message that it does not read.
+        The messages are not read by the stream's ``flush``: nested in itself, that would spin for ever on a message that it
+        does not read.
+
+        Parameters
+        ----------
+        handler
+            Handles a message, or returns False.
         """
         pending, self._pending = self._pending, {}
         self._handled.update(identity for identity, message in pending.items() if handler(message))
@@ -99,15 +105,16 @@ class MainShell:
                     task.add_done_callback(self._dispatch_tasks.discard)
 
     def resume_reading(self) -> None:
-        """Let the loop read again. Its descriptor tells of new messages once, and that may have been to us."""
+        """Let the loop read again. Its descriptor announces a new message once, and that may have been to us."""
         self._stream.on_recv(self._on_message, copy=False)
 
     def _on_message(self, message: RawMessage) -> Coroutine[Any, Any, None] | None:
-        """The stream's callback. The kernel's own would put what the loop read just before a cell out of our reach."""
+        """Enqueue a message that the loop has read, and keep it in reach of a wait that begins before its turn."""
         self._pending[id(message)] = message
         return self._enqueue(message)
 
     async def _dispatch_unless_handled(self, message: RawMessage) -> None:
+        """Let the kernel handle a message when its turn comes, unless a wait has handled it."""
         async with self._dispatch_lock:
             if id(message) in self._handled:
                 self._handled.discard(id(message))
@@ -116,10 +123,10 @@ class MainShell:
             await self._dispatch(message)
 
     def peek(self, message: RawMessage) -> tuple[str, dict[str, Any]] | None:
-        """``(type, content)`` of a message; None if it is none.
+        """Read the type and the content of a message that may still be handled elsewhere; None if it is invalid.
 
-        The session keeps the signatures of what it has deserialised with its content, and refuses them a second
-        time: so the content is unpacked apart, and whoever handles the message later can still do so.
+        A session remembers the signature of a message that it has deserialised with its content, and refuses that message
+        a second time. So the content is unpacked apart.
         """
         session = self._kernel.session
         try:
@@ -135,8 +142,10 @@ class MainShell:
 
         Parameters
         ----------
+        message
+            The message.
         busy
-            Is another request under way, to which front ends must be led back?
+            Whether another request is under way, whose state front ends must see again afterwards.
         """
         kernel = self._kernel
         identities, frames = kernel.session.feed_identities(message, copy=False)
@@ -150,6 +159,15 @@ class MainShell:
                 kernel._publish_status("busy", "shell")
 
     def _handle(self, identities: Any, message: dict[str, Any]) -> None:
+        """Call the kernel's handler for a message, between the states *busy* and *idle*.
+
+        Parameters
+        ----------
+        identities
+            The sender of the message.
+        message
+            The message, deserialised.
+        """
         kernel = self._kernel
         self._set_parent(identities, message)
         kernel._publish_status("busy", "shell")
@@ -171,6 +189,15 @@ class MainShell:
                 self._stream.flush(zmq.POLLOUT)
 
     def _set_parent(self, identities: Any, message: dict[str, Any]) -> None:
+        """Make a message the parent of what is sent from here on.
+
+        Parameters
+        ----------
+        identities
+            The sender of the message.
+        message
+            The message, deserialised.
+        """
         with suppress(AttributeError):  # the last step is the publisher's, and that of a %%capture has no parent
             self._kernel.set_parent(identities, message, channel="shell")
 
@@ -181,25 +208,24 @@ def is_cell(frame: FrameType) -> bool:
 
 
 def survives_interrupt(frame: FrameType) -> bool:
-    """Does this frame catch a KeyboardInterrupt and go on? One that reaches the loop would end the kernel."""
+    """Does this frame catch a KeyboardInterrupt and go on? An interrupt that reached the loop would end the kernel."""
     return is_cell(frame) or (
         frame.f_code.co_name == "dispatch_shell" and frame.f_globals.get("__name__") == "ipykernel.kernelbase"
     )
 
 
 def let_front_end_choose(comm: Any) -> None:
-    """After we opened ``comm`` or sent on it.
+    """Let the front end choose where messages on ``comm`` are handled, after we have opened it or sent on it.
 
-    ipykernel 7.4 has a comm's messages handled where something was last sent on it. A cell or a thread of ours sent
-    it, so the next click would go to the main shell, which may be busy; without that memory it goes where the front
-    end sends it.
+    ipykernel 7.4 has a comm's messages handled where something was last sent on the comm. A cell or a thread of ours
+    was there, so the next click would go to the main shell, which may be busy.
     """
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = None
 
 
 def cell_id(shell: Any) -> str | None:
-    """The id of the notebook's cell that runs, where the front end tells it."""
+    """Return the id of the notebook's cell that runs; None if the front end does not tell."""
     with suppress(Exception):
         found = shell.get_parent()["metadata"].get("cellId")
         return found if isinstance(found, str) else None
@@ -207,7 +233,7 @@ def cell_id(shell: Any) -> str | None:
 
 
 def parent(kernel: Any) -> dict[str, Any]:
-    """The request that is handled: what is displayed on its behalf lands in its cell."""
+    """Return the request that is being handled: what is displayed on its behalf appears in its cell."""
     with suppress(Exception):
         found = kernel.get_parent("shell")
         return found if isinstance(found, dict) else {}

@@ -1,8 +1,8 @@
 """A blocking wait on the kernel's main thread during which the notebook lives.
 
-What is handled: messages of our own widgets, of the widget manager (``jupyter.widget.control``: a page that reloads),
-and requests for information. Nothing else: other people's callbacks expect no cell half-way, and queued cells keep
-their place.
+Handled are messages of our own widgets and of the widget manager (``jupyter.widget.control``: a page that reloads), and
+requests for information. Nothing else is: other people's callbacks do not expect to run in the middle of a cell, and
+queued cells keep their place.
 """
 
 import asyncio
@@ -28,18 +28,19 @@ MAX_DEFERRED_INTERRUPTS = 3  # interrupts after which it is raised wherever we a
 
 
 class Pump:
-    """Waits for a signal while it handles messages. Only on the main thread; nests.
+    """Waits for a signal while it handles messages. Only on the main thread; waits may nest.
 
     Parameters
     ----------
     shell
-        Where requests come from.
+        The requests to the kernel's main thread.
     is_ours
-        Tells by its comm id whether a comm belongs to a view of ours.
+        Tells by a comm id whether the comm belongs to a view of ours.
     run_posted
-        Runs what was posted to the kernel's event loop, which cannot run it while we wait.
+        Runs the calls that were posted to the kernel's event loop, which cannot run them while we wait.
     stop_pending
-        Tells whether the loop is about to stop the cell, which it cannot either.
+        Tells whether the stop button was pressed and the loop, which does not run while we wait, is yet to stop the
+        cell.
     """
 
     def __init__(
@@ -64,17 +65,31 @@ class Pump:
         self._loop_idle = False  # does the outermost wait sit in a callback of the loop, with no request under way?
 
     def wake(self) -> None:
-        """Have the wait look again; any thread, any number of times."""
+        """Have the wait check its condition again; on any thread, any number of times."""
         with contextlib.suppress(OSError):  # full: it will wake anyhow
             self._wake_sender.send(b"!")
 
     def wait(self, condition: Signal, timeout: float | None) -> bool:
-        """Wait until ``condition`` is set; False after ``timeout`` seconds.
+        """Wait until ``condition`` is set.
+
+        Parameters
+        ----------
+        condition
+            The signal to wait for.
+        timeout
+            The longest wait, in seconds; None for no limit.
+
+        Returns
+        -------
+        bool
+            Whether the signal is set.
 
         Raises
         ------
         KeyboardInterrupt
-            The stop button; in a callback of the loop, which would not survive it, ``asyncio.CancelledError``.
+            The stop button was pressed.
+        asyncio.CancelledError
+            The stop button was pressed while a callback of the loop waits: a KeyboardInterrupt would end the loop.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         condition.wake_by(self.wake)
@@ -95,7 +110,7 @@ class Pump:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """The stop button ends the wait between two messages, never in the middle of one."""
+        """Let the stop button end the wait between two messages, never in the middle of one."""
         before = signal.signal(signal.SIGINT, self._on_interrupt)
         outer = self._interrupts, self._in_user_code, self._loop_idle
         self._interrupts, self._in_user_code = int(self._stop_pending()), False
@@ -112,12 +127,14 @@ class Pump:
             raise _interrupt_exception()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Count an interrupt, and raise an exception if the user's code runs or the wait does not react."""
         self._interrupts += 1
         self.wake()
         if self._in_user_code or self._interrupts >= MAX_DEFERRED_INTERRUPTS:
             raise _interrupt_exception()
 
     def _run_user_code(self) -> None:
+        """Run the calls that were posted; an interrupt reaches them."""
         self._in_user_code = True
         try:
             self._run_posted()
@@ -125,6 +142,7 @@ class Pump:
             self._in_user_code = False
 
     def _handle_if_wanted(self, raw: RawMessage) -> bool:
+        """Handle a message if it may be handled during a wait; returns whether it was."""
         peeked = self._shell.peek(raw)
         if peeked is None or not self._is_wanted(*peeked):
             return False
@@ -133,6 +151,7 @@ class Pump:
         return True
 
     def _is_wanted(self, kind: str, content: dict[str, Any]) -> bool:
+        """May a message of this type and content be handled during a wait?"""
         match kind:
             case "comm_open":
                 return bool(content.get("target_name") == CONTROL_TARGET)
@@ -143,6 +162,7 @@ class Pump:
 
 
 def _comm_target(comm_id: str) -> str | None:
+    """Return the target name of an open comm; None if there is no such comm."""
     import comm
 
     known = getattr(comm.get_comm_manager(), "comms", {}).get(comm_id)
@@ -150,6 +170,7 @@ def _comm_target(comm_id: str) -> str | None:
 
 
 def _interrupt_exception() -> BaseException:
+    """Create the exception that an interrupt raises here: one that the frames below survive."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not survives_interrupt(frame):
         if frame.f_code is asyncio.Handle._run.__code__:
