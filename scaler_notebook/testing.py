@@ -253,6 +253,5 @@ def _close_scripted() -> None:
             connection.close()
 
 
-before_exit(
-    _close_scripted
-)  # so it runs before the executors' own, registered earlier, which waits for what never ends
+# The executors' own hook, registered earlier and so called later, would wait for tasks that never end.
+before_exit(_close_scripted)

@@ -111,7 +111,9 @@ def parser() -> argparse.ArgumentParser:
     cluster.add_argument(
         "--detach", action="store_true", help="return when it is ready; it goes on without this terminal, until `stop`"
     )
-    cluster.add_argument("--report", action="store_true", help=argparse.SUPPRESS)  # of the process that is detached
+    cluster.add_argument(
+        "--report", action="store_true", help=argparse.SUPPRESS
+    )  # for the process that --detach starts
     cluster.set_defaults(handler=serving.run)
 
     status = commands.add_parser(

@@ -114,7 +114,7 @@ def _signal_and_wait(engine: Connection, watch: ProcessWatch, number: signal.Sig
     bool
         Whether the engine has ended in time.
     """
-    if engine.lives:  # else its number may be another's by now
+    if engine.lives:  # else another process may have its number by now
         with contextlib.suppress(ProcessLookupError):
             os.kill(engine.pid, number)
     return _wait_for_end(watch, END_TIMEOUT)

@@ -18,7 +18,7 @@ __all__ = ["MAX_WORKERS", "run"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# The package is found where we found it, whatever the directory holds; and the detached process is called by its name.
+# The detached process imports this very package, whatever the working directory holds.
 BOOTSTRAP = """
 import sys
 sys.path[:] = filter(None, sys.path)
@@ -160,5 +160,5 @@ def _detach(options: argparse.Namespace) -> int:
             return process.wait() or 1
     found = json.loads(line)
     print(f"{_ready_text(found['address'], found['workers'])}\nscaler-notebook stop {found['address']} ends it")
-    process.returncode = 0  # it is meant to outlive us: nobody waits for it
+    process.returncode = 0  # it outlives us: else subprocess would warn that it still runs
     return 0

@@ -19,10 +19,10 @@ from scaler_notebook.protocol.states import CancelReason, TaskState
 
 from .finding import Finding
 
-STEP_TIMEOUT = 30.0  # seconds for each step of the engine
-MIN_FILES = 1024  # open files; below that large results of many arrays fail
-MIN_PROCESSES = 200  # that the user may still start
-MIN_SHM = 256 * 2**20  # bytes; matters only where there are no files in memory
+STEP_TIMEOUT = 30.0  # seconds for each step of the check of the engine
+MIN_FILES = 1024  # open files; with fewer, large results of many arrays fail
+MIN_PROCESSES = 200  # processes that the user may still start
+MIN_SHM = 256 * 2**20  # bytes free in /dev/shm; matters only where there are no files in memory
 
 
 def check_system() -> Iterator[Finding]:

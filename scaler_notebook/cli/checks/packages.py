@@ -13,7 +13,7 @@ from .finding import Finding
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 
 INSTALL = "pip install --upgrade 'scaler-notebook[notebook]'"
-# The versions that pyproject.toml asks for; a test compares them.
+# The oldest versions that pyproject.toml asks for; a test compares them.
 NEEDED = {
     "pyzmq": "26",
     "msgpack": "1.0.8",

@@ -60,11 +60,11 @@ class KernelHost:
         self._views = views
         self.kernel = shell.kernel
         self.our_comms: set[str] = set()
-        self.hears_since = math.inf  # when the main thread became free for messages (``time.monotonic``)
-        # A capture swaps the shell's publisher for its own; what we update later is no output of the captured code.
+        self.hears_since = math.inf
+        # ``%%capture`` replaces the shell's publisher; a view that we update later is no output of the captured code.
         self.display_pub = shell.display_pub
         self._posted_calls: deque[Callable[[], object]] = deque()
-        self._end_calls: list[tuple[FutureLike, Callable[[], object]]] = []  # to be called when those are done
+        self._end_calls: list[tuple[FutureLike, Callable[[], object]]] = []
         self._pump: Pump | None = None
         self._pump_tried = False
         self._stopped = False
@@ -100,7 +100,7 @@ class KernelHost:
             if ended:
                 self._run_end_calls()
             return ended
-        return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
+        return signal.block(timeout)  # a nested asyncio loop would break the kernel's
 
     def lending(self) -> contextlib.AbstractContextManager[None]:
         """Lend nothing during a wait: a kernel has no slot of an engine."""
@@ -168,7 +168,7 @@ class KernelHost:
     def _run_end_calls(self) -> None:
         """Make the calls of the futures that are done."""
         for entry in [entry for entry in self._end_calls if entry[0].done()]:
-            with contextlib.suppress(ValueError):  # a call has waited, and it was made meanwhile
+            with contextlib.suppress(ValueError):  # an earlier call has called this method, which made this one
                 self._end_calls.remove(entry)
                 self._call(entry[1])
 
@@ -237,7 +237,7 @@ class KernelHost:
                 """Remember the stop button, and pass the signal on to ipykernel."""
                 self._stopped = self._stop_pending = True
                 before(number, frame)
-                # Behind what that has scheduled; and it wakes the loop, which ipykernel's handler lets sleep on.
+                # Called after what ipykernel's handler has scheduled; wakes the loop, which that handler does not.
                 self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._clear_stop_pending)
 
             signal.signal(signal.SIGINT, on_interrupt)  # ipykernel puts back what was there before the cell

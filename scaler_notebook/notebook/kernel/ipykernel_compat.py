@@ -40,9 +40,11 @@ class MainShell:
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
-        self._pending: dict[int, RawMessage] = {}  # by identity: read by the loop, neither begun nor offered to a wait
-        self._handled: set[int] = set()  # of those, what a wait has handled; their turn is still to come
-        self._dispatch_tasks: set[asyncio.Task[Any]] = set()  # a loop keeps no task alive
+        self._pending: dict[int, RawMessage] = {}  # by id(): read by the loop, neither begun nor offered to a wait
+        self._handled: set[int] = (
+            set()
+        )  # ids of messages that a wait has handled, whose turn in the loop is still to come
+        self._dispatch_tasks: set[asyncio.Task[Any]] = set()  # kept here because a loop holds its tasks weakly
         self._enqueue: Callable[[RawMessage], Coroutine[Any, Any, None] | None]  # puts a message in the kernel's order
         try:
             channels = getattr(kernel, "shell_channel_thread", None)
@@ -67,7 +69,7 @@ class MainShell:
             raise UnknownKernel(str(error)) from None
         if not inspect.iscoroutinefunction(self._dispatch):
             raise UnknownKernel(f"{self._dispatch!r} is no coroutine function")
-        # 7.3 has messages wait for an `await` cell where we cannot see them; here they wait where we can.
+        # While an ``await`` cell runs, 7.3 keeps messages where we cannot see them; with this lock they wait here.
         self._dispatch_lock: AbstractAsyncContextManager[Any] = (
             nullcontext() if handles_comms_during_await else asyncio.Lock()
         )
@@ -80,10 +82,10 @@ class MainShell:
         return socket
 
     def receive(self, handler: MessageHandler) -> None:
-        """Offer every message that has arrived to ``handler``. A message that it declines keeps its place in the kernel.
+        """Offer every message that has arrived to ``handler``. A message that it declines keeps its place in the queue.
 
-        The messages are not read by the stream's ``flush``: nested in itself, that would spin for ever on a message that it
-        does not read.
+        The messages are not read by the stream's ``flush``: nested in itself, that would spin for ever on a message
+        that it does not read.
 
         Parameters
         ----------
@@ -98,9 +100,9 @@ class MainShell:
             except zmq.Again:
                 return
             if not handler(message):
-                queued = self._enqueue(message)
-                if queued is not None:
-                    task = self._kernel.io_loop.asyncio_loop.create_task(queued)
+                dispatch = self._enqueue(message)
+                if dispatch is not None:
+                    task = self._kernel.io_loop.asyncio_loop.create_task(dispatch)
                     self._dispatch_tasks.add(task)
                     task.add_done_callback(self._dispatch_tasks.discard)
 
@@ -125,8 +127,8 @@ class MainShell:
     def peek(self, message: RawMessage) -> tuple[str, dict[str, Any]] | None:
         """Read the type and the content of a message that may still be handled elsewhere; None if it is invalid.
 
-        A session remembers the signature of a message that it has deserialised with its content, and refuses that message
-        a second time. So the content is unpacked apart.
+        A session remembers the signature of a message that it has deserialised with its content, and refuses that
+        message a second time. So the content is unpacked apart.
         """
         session = self._kernel.session
         try:
@@ -198,7 +200,7 @@ class MainShell:
         message
             The message, deserialised.
         """
-        with suppress(AttributeError):  # the last step is the publisher's, and that of a %%capture has no parent
+        with suppress(AttributeError):  # raised in the last step, the publisher's: that of a %%capture has no parent
             self._kernel.set_parent(identities, message, channel="shell")
 
 

@@ -24,7 +24,7 @@ from .ipykernel_compat import MainShell, RawMessage, survives_interrupt
 
 INFO_REQUESTS = {"kernel_info_request", "comm_info_request"}
 CONTROL_TARGET = "jupyter.widget.control"
-MAX_DEFERRED_INTERRUPTS = 3  # interrupts after which it is raised wherever we are
+MAX_DEFERRED_INTERRUPTS = 3  # after so many interrupts of one wait, an exception is raised even amid a message
 
 
 class Pump:
@@ -62,11 +62,11 @@ class Pump:
         self._poller.register(self._wake_receiver, zmq.POLLIN)
         self._interrupts = 0
         self._in_user_code = False
-        self._loop_idle = False  # does the outermost wait sit in a callback of the loop, with no request under way?
+        self._loop_idle = False  # the outermost wait is in a callback of the loop, with no request under way
 
     def wake(self) -> None:
         """Have the wait check its condition again; on any thread, any number of times."""
-        with contextlib.suppress(OSError):  # full: it will wake anyhow
+        with contextlib.suppress(OSError):  # the buffer is full: the wait will wake anyhow
             self._wake_sender.send(b"!")
 
     def wait(self, condition: Signal, timeout: float | None) -> bool:
@@ -123,7 +123,7 @@ class Pump:
             self._interrupts, self._in_user_code, self._loop_idle = outer
             signal.signal(signal.SIGINT, before)
             self._shell.resume_reading()
-        if pressed:  # just as the wait ended
+        if pressed:  # after the condition was set, before the former handler was back
             raise _interrupt_exception()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,6 @@
-"""What Tab offers after ``%scaler``: commands, options, ids and names of tasks, settings.
+"""Tab completion after ``%scaler``: commands, options, ids and names of tasks, settings.
 
-A matcher among IPython's custom ones, which IPython 8 and 9 ask alike
+:func:`complete` is one of IPython's custom matchers, which IPython 8 and 9 call alike
 (https://ipython.readthedocs.io/en/stable/api/generated/IPython.core.completer.html).
 """
 
@@ -29,14 +29,25 @@ def install(shell: Any) -> None:
 
 
 def remove(shell: Any) -> None:
-    """The reverse."""
+    """Offer no more completions in this shell; idempotent."""
     if complete in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(complete)
 
 
 @context_matcher()  # type: ignore[untyped-decorator]
 def complete(context: Any) -> dict[str, Any]:
-    """IPython's protocol: completions for the word before the cursor, and whether others may add theirs."""
+    """Complete the word before the cursor, by IPython's protocol for matchers.
+
+    Parameters
+    ----------
+    context
+        IPython's ``CompletionContext``.
+
+    Returns
+    -------
+    dict[str, Any]
+        A ``SimpleMatcherResult``: the completions, and whether other matchers may add theirs.
+    """
     line = context.text_until_cursor.rpartition("\n")[2]
     if (expression := EXPRESSION_LINE.search(line)) is not None:
         fragment, offered = _match_python(expression["text"])
@@ -48,6 +59,15 @@ def complete(context: Any) -> dict[str, Any]:
 
 
 def _matcher_result(fragment: str, offered: list[str]) -> dict[str, Any]:
+    """Build a ``SimpleMatcherResult``.
+
+    Parameters
+    ----------
+    fragment
+        The word before the cursor.
+    offered
+        The completions, in order.
+    """
     return {
         "completions": [SimpleCompletion(text=text, type="magic") for text in offered],
         "matched_fragment": fragment,
@@ -57,7 +77,18 @@ def _matcher_result(fragment: str, offered: list[str]) -> dict[str, Any]:
 
 
 def _match_python(expression: str) -> tuple[str, list[str]]:
-    """IPython would complete magics here; these are its own matches of the names that an expression may hold."""
+    """Match the names that a Python expression may hold; IPython by itself would complete magics here.
+
+    Parameters
+    ----------
+    expression
+        The expression up to the cursor.
+
+    Returns
+    -------
+    tuple[str, list[str]]
+        The name before the cursor, and the completions.
+    """
     word = re.search(r"[A-Za-z_][\w.]*$", expression)
     shell = get_ipython()
     if word is None or shell is None or comments.strip_expression_comment(expression) != expression:
@@ -70,6 +101,15 @@ def _match_python(expression: str) -> tuple[str, list[str]]:
 
 
 def _candidates(line: str, fragment: str) -> Iterable[str]:
+    """Return the words that may stand at the cursor, those that do not begin with the fragment included.
+
+    Parameters
+    ----------
+    line
+        The line up to the cursor.
+    fragment
+        The word before the cursor.
+    """
     cell = CELL_LINE.search(line)
     found = cell or COMMAND_LINE.search(line)
     if found is None or comments.strip_word_comment(found["rest"]) != found["rest"]:
@@ -98,6 +138,7 @@ def _candidates(line: str, fragment: str) -> Iterable[str]:
 
 
 def _task_words(unfinished: bool) -> list[str]:
+    """Return the names and ids of this session's tasks, the latest first; only of unfinished ones if ``unfinished``."""
     records = [record for record in history.session if not (unfinished and record.is_over)]
     names = [record.name for record in reversed(records) if not re.search(r"[\s=]", record.name)]
     return [*names, *(record.task_id for record in reversed(records))]

@@ -1,4 +1,4 @@
-"""IPython in a terminal: text in place of cards, and one line that lives while a prompt waits for tasks."""
+"""IPython in a terminal: text in place of cards, and one live line while a prompt waits for tasks."""
 
 import os
 import sys
@@ -20,12 +20,12 @@ from scaler_notebook.notebook.views import rows, static_html, terminal_text
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol.states import TaskState
 
-QUIET_PERIOD = 0.5  # seconds that a wait says nothing
+QUIET_PERIOD = 0.5  # seconds of a wait before the live line appears
 REPAINT_INTERVAL = 0.1  # seconds between two paints of the line
 DEFAULT_WIDTH = 100  # characters, in a terminal that does not say how wide it is
 CLEAR_LINE = "\r\x1b[K"
 PREVIEW_BYTES = 1_000_000  # a larger result is not loaded only to be shown
-OUTPUT_LINES = 10  # of a task, below its line
+OUTPUT_LINES = 10  # of the end of a task's output
 
 _active = False
 
@@ -36,13 +36,27 @@ class TerminalHost(PlainHost):
     Parameters
     ----------
     stream
-        Where the line is painted, if it is a terminal; stderr otherwise.
+        Where the live line is painted, if that is a terminal; stderr by default.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
+        """Wait for a signal; on the main thread, a line says what runs.
+
+        Parameters
+        ----------
+        signal
+            The signal.
+        timeout
+            The longest wait, in seconds; None for no limit.
+
+        Returns
+        -------
+        bool
+            Whether the signal is set.
+        """
         stream = self._stream if self._stream is not None else sys.stderr
         if threading.current_thread() is not threading.main_thread() or not stream.isatty():
             return asyncio_wait.wait(signal, timeout)
@@ -66,13 +80,14 @@ class TerminalHost(PlainHost):
                 stream.flush()
 
     def offer_cancel(self, futures: Sequence[TaskLifecycle]) -> None:
+        """Say how to stop the tasks that run on after Ctrl-C."""
         tasks = "it runs" if len(futures) == 1 else f"{len(futures)} tasks run"
         which = futures[0].task_id if len(futures) == 1 else "--all"
         print(f"{tasks} on; stop with %scaler cancel {which}")
 
 
 def status_line(unfinished: Sequence[ScalerFuture[Any]]) -> str:
-    """What is under way, and how to stop waiting."""
+    """Write on one line what is under way, and how to stop waiting."""
     working = [future for future in unfinished if future.state is not TaskState.SUBMITTED]
     queued = len(unfinished) - len(working)
     parts = []
@@ -90,7 +105,7 @@ def status_line(unfinished: Sequence[ScalerFuture[Any]]) -> str:
 
 
 def activate(shell: Any) -> None:
-    """Make futures and groups show as text here, and waits say what they wait for. Idempotent."""
+    """Have futures and groups displayed as text, and waits say what they wait for. Idempotent."""
     global _active
     if not _active:
         _active = True
@@ -102,7 +117,7 @@ def activate(shell: Any) -> None:
 
 
 def show(future: ScalerFuture[Any]) -> None:
-    """A card in text: how it stands, its result or error, the end of its output."""
+    """Print a future as a card is shown: its state, its result or error, and the end of its output."""
     settle(future, settings.progress_after)
     row = rows.row(future)
     row["result"] = _result_repr(future) or row["result"]
@@ -115,7 +130,10 @@ def show(future: ScalerFuture[Any]) -> None:
 
 
 def _result_repr(future: ScalerFuture[Any]) -> str | None:
-    """What the prompt of an interpreter would print: the person at it waits, and can interrupt it."""
+    """Return the ``repr`` of a result; None if there is none to show.
+
+    The user's code runs for that, unlike in a kernel: the person at the prompt waits, and can interrupt it.
+    """
     done = future.state is TaskState.FINISHED and not future.failed
     if not done or not future.shows_result or future.result_bytes > PREVIEW_BYTES:
         return None
@@ -127,12 +145,14 @@ def _result_repr(future: ScalerFuture[Any]) -> str | None:
 
 
 def _show_group(group: FutureGroup[Any]) -> None:
+    """Print a board as text."""
     from scaler_notebook.notebook.views.board import display
 
     display.show(group)
 
 
 def _terminal_width(stream: TextIO) -> int:
+    """Return the width of a terminal, in characters."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
     except (OSError, ValueError):

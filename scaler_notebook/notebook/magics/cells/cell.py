@@ -1,4 +1,4 @@
-"""A ``%%scaler`` cell on the notebook's side: compiled here, so that what is wrong with it is said at once."""
+"""The preparation of a ``%%scaler`` cell. It is compiled in the notebook, so that errors in it are raised at once."""
 
 import ast
 import builtins
@@ -14,46 +14,58 @@ from scaler_notebook.task.cell import VALUE, Environment, Source
 
 from . import names
 
-# IPython's own, which every namespace of its has; a task has those of its own process.
+# Names that IPython puts into every namespace. They do not travel: a task has those of its own process.
 IPYTHON_NAMES = ("get_ipython", "display", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
-LARGE_VARIABLE = 200_000_000  # bytes of one variable, about which a word is said
+LARGE_VARIABLE = 200_000_000  # bytes; from that size on the user is told that a variable is copied
 
 
 class PreparedCell(NamedTuple):
-    """A cell that is ready to be sent."""
+    """A cell that is ready to be submitted.
+
+    Parameters
+    ----------
+    environment
+        The variables that travel with the cell.
+    source
+        The compiled code, with the names that it assigns.
+    title
+        What a card shows of the cell.
+    large
+        The names of large variables, with their sizes in bytes.
+    """
 
     environment: Environment
     source: Source
     title: str
-    large: tuple[tuple[str, int], ...]  # variables and their sizes in bytes
+    large: tuple[tuple[str, int], ...]
 
 
 def prepare_cell(
     shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: tuple[str, ...] = ()
 ) -> PreparedCell:
-    """Compile a cell and gather what it reads.
+    """Compile a cell and gather the variables that it reads.
 
     Parameters
     ----------
     shell
-        The notebook's.
+        The notebook's ``InteractiveShell``.
     head
         The first line of the cell, with the magic.
     body
-        The rest.
+        The other lines.
     given
         Names that travel although the code does not show that it reads them.
     out
-        Names that must come back; ``"*"``: all that the cell assigns.
+        Names that must come back; ``"*"`` for all that the cell assigns.
 
     Raises
     ------
     SyntaxError
-        With the cell's own line numbers.
+        The code is no Python; the error has the cell's own line numbers.
     NameError
-        It reads a name that neither the notebook nor the cell nor Python has.
+        The cell reads a name that neither the notebook nor the cell nor Python has.
     UsageError
-        There is nothing to run, or nothing of what ``out`` names.
+        There is nothing to run, or the cell does not assign a name in ``out``.
     TaskSerializationError
         A variable cannot be pickled; the message names it.
     """
@@ -77,6 +89,22 @@ def prepare_cell(
 
 
 def _parse_cell(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
+    """Parse a cell, with its own line numbers.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    raw
+        The whole cell.
+    body
+        The cell without its first line.
+
+    Returns
+    -------
+    tuple[ast.Module, str]
+        The tree, and the name under which tracebacks find the cell.
+    """
     __tracebackhide__ = True
     if body.lstrip().startswith("%%"):
         magic = body.split()[0]
@@ -85,7 +113,7 @@ def _parse_cell(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
             f"magic: {magic[1:]} …"
         )
     file = shell.compile.cache(raw, _cell_number(shell), raw)
-    # As many lines down as the cell's own numbers count before it: the magic's, and empty ones, which IPython drops.
+    # IPython drops empty lines at the beginning. They and the magic's line count in the cell's line numbers.
     dropped = sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
     tree = ast.parse("\n" * (1 + dropped) + shell.transform_cell(body), file)
     if not tree.body:
@@ -94,7 +122,7 @@ def _parse_cell(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
 
 
 def _cell_number(shell: Any) -> int:
-    """Of the cell that runs. IPython counts on before it runs a cell or after it, as the version may be."""
+    """Return the number of the running cell; IPython counts before or after a cell runs, depending on its version."""
     try:
         return max(1, len(shell.history_manager.input_hist_raw) - 1)
     except AttributeError:
@@ -102,6 +130,19 @@ def _cell_number(shell: Any) -> int:
 
 
 def _compile_cell(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
+    """Compile a cell so that it keeps the value of its last expression.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    tree
+        The cell.
+    file
+        The name under which tracebacks find the cell.
+    quiet
+        Do not keep the last value.
+    """
     __tracebackhide__ = True
     last = tree.body[-1]
     if isinstance(last, ast.Expr) and not quiet:
@@ -112,12 +153,21 @@ def _compile_cell(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
 
 
 def _is_quiet(body: str) -> bool:
-    """Does it end with a semicolon, which keeps a notebook from showing the last value?"""
+    """Does a cell end with a semicolon, which keeps a notebook from showing the last value?"""
     last = body.rstrip().rpartition("\n")[2]
     return last.partition("#")[0].rstrip().endswith(";") and "'" not in last.partition("#")[2]
 
 
 def _check_out(out: tuple[str, ...], found: names.NameUsage) -> None:
+    """Raise a UsageError for a name in ``out`` that the cell does not assign.
+
+    Parameters
+    ----------
+    out
+        Names that must come back.
+    found
+        The names that the cell reads and assigns.
+    """
     for name in out:
         if name != "*" and name not in found.assigns and not found.has_star_import:
             assigned = f"It assigns {', '.join(found.assigns)}." if found.assigns else "It assigns nothing."
@@ -127,6 +177,22 @@ def _check_out(out: tuple[str, ...], found: names.NameUsage) -> None:
 
 
 def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) -> dict[str, Any]:
+    """Collect the notebook's variables that travel with a cell.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    found
+        The names that the cell reads and assigns.
+    given
+        Names that travel although the code does not show that it reads them.
+
+    Raises
+    ------
+    NameError
+        A name is not defined.
+    """
     __tracebackhide__ = True
     namespace = shell.user_ns
     for name in given:
@@ -147,11 +213,25 @@ def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) 
 
 
 def _is_ipython_own(shell: Any, name: str) -> bool:
+    """Does a name still have the value that IPython gave it?"""
     return shell.user_ns[name] is shell.user_ns_hidden.get(name, shell.user_ns[name])
 
 
 def _build_environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environment:
-    """Raises TaskSerializationError for what cannot travel, and says what else would do."""
+    """Gather the values that travel with a cell.
+
+    Parameters
+    ----------
+    values
+        The variables, by name.
+    namespace
+        The notebook's namespace.
+
+    Raises
+    ------
+    TaskSerializationError
+        A variable is a generator or a coroutine; the message says what else would do.
+    """
     for name, value in values.items():
         if inspect.isgenerator(value) or inspect.iscoroutine(value):
             raise payloads.serialization_error(
@@ -161,14 +241,14 @@ def _build_environment(values: dict[str, Any], namespace: dict[str, Any]) -> Env
 
 
 def _title(body: str) -> str:
-    """The first line of code."""
+    """Return the first line of code, with an ellipsis if there is more."""
     lines = [line.strip() for line in body.splitlines()]
     code = [line for line in lines if line and not line.startswith("#")]
     return code[0] + (" …" if len(code) > 1 else "")
 
 
 def _size_in_bytes(value: Any) -> int:
-    """Of what says so itself, in bytes; pandas' is without the texts that it refers to."""
+    """Return the size of an array or a frame; 0 for other objects. Texts that a pandas frame refers to do not count."""
     usage = getattr(value, "memory_usage", None)
     try:
         if callable(usage) and not isinstance(value, type):

@@ -1,8 +1,8 @@
-"""Which names a cell needs from the notebook, and which it assigns.
+"""Name analysis: which names a cell needs from the notebook, and which it assigns.
 
 Scopes are the compiler's own, by its symbol table. Whether a name is assigned before it is read follows the statements
-in their order, so that ``df = load(); df.head()`` does not ship an older ``df``. In doubt a name is needed: what the
-notebook does not have, the cell will not miss.
+in their order, so that ``df = load(); df.head()`` does not ship an older ``df``. A name counts as needed if in doubt:
+one that the notebook does not have is simply not sent.
 """
 
 import ast
@@ -16,18 +16,19 @@ NO_NAMES: Names = frozenset()
 
 
 class NameUsage(NamedTuple):
-    """What a cell does with names of the notebook's scope, in alphabetical order.
+    """The use that a cell makes of names of the notebook's scope, in alphabetical order.
 
     Parameters
     ----------
     reads
-        May be read before the cell has assigned them.
+        Names that may be read before the cell has assigned them.
     assigns
-        Assigned, imported or defined, also by functions that declare them global.
+        Names that are assigned, imported or defined, also by functions that declare them global.
     has_star_import
-        It may read and assign others: it imports everything of some module.
+        The cell may read and assign other names: it imports everything of some module.
     mentions
-        Perhaps read by a magic or a shell command, whose text is no Python: ``!echo $name``, ``%time f(name)``.
+        Names that may be read by a magic or a shell command, whose text is no Python: ``!echo $name``, ``%time
+        f(name)``.
     """
 
     reads: tuple[str, ...]
@@ -37,7 +38,7 @@ class NameUsage(NamedTuple):
 
 
 def analyse_names(tree: ast.Module) -> NameUsage:
-    """The names of a cell."""
+    """Find the names that a cell reads and assigns."""
     body = ast.fix_missing_locations(_ScopeNormalizer().visit(ast.parse(ast.unparse(tree)))).body
     reads, _ = _walk_statements(body, NO_NAMES)
     has_star_import = any(
@@ -53,7 +54,20 @@ def analyse_names(tree: ast.Module) -> NameUsage:
 
 
 def _walk_statements(statements: Iterable[ast.stmt], bound: Names) -> tuple[Names, Names]:
-    """``(reads, bound after)`` of statements that run one after the other."""
+    """Analyse statements that run one after the other.
+
+    Parameters
+    ----------
+    statements
+        The statements.
+    bound
+        Names that are certainly assigned before.
+
+    Returns
+    -------
+    tuple[Names, Names]
+        The names that may be read unassigned, and the names that are certainly assigned afterwards.
+    """
     reads = NO_NAMES
     for statement in statements:
         found, bound = _walk_statement(statement, bound)
@@ -62,6 +76,7 @@ def _walk_statements(statements: Iterable[ast.stmt], bound: Names) -> tuple[Name
 
 
 def _walk_statement(statement: ast.stmt, bound: Names) -> tuple[Names, Names]:
+    """Analyse one statement; parameters and result are those of :func:`_walk_statements`."""
     match statement:
         case ast.If(test, body, orelse):
             first, after_body = _walk_statements(body, bound)
@@ -99,7 +114,7 @@ def _walk_statement(statement: ast.stmt, bound: Names) -> tuple[Names, Names]:
 
 
 def _bound_names(statement: ast.stmt) -> Names:
-    """What a simple statement certainly assigns."""
+    """Return the names that a simple statement certainly assigns."""
     match statement:
         case ast.Assign(targets, _):
             return _target_names(targets)
@@ -115,22 +130,24 @@ def _bound_names(statement: ast.stmt) -> Names:
 
 
 def _target_names(targets: Iterable[ast.expr]) -> Names:
+    """Return the names that are assigned by assignments to these targets."""
     stored = (node for target in targets for node in ast.walk(target))
     return frozenset(node.id for node in stored if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
 
 
 def _names_read_by_target(target: ast.expr) -> Names:
-    """Of ``for row[key] in …``: what must be there already."""
+    """Return the names that a target reads, such as those in ``for row[key] in …``."""
     return frozenset(n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
 
 
 def _read_names(node: ast.expr | ast.stmt) -> Names:
-    """Everything that it refers to in the notebook's scope, or in that of the builtins."""
+    """Return all names that a node refers to in the notebook's scope, or in that of the builtins."""
     statement = ast.Expr(node) if isinstance(node, ast.expr) else node
     return frozenset(_referenced_names(_symbol_table([statement])))
 
 
 def _referenced_names(table: symtable.SymbolTable) -> Iterator[str]:
+    """Yield the names of the outermost scope that a scope and the scopes in it refer to."""
     outermost = table.get_type() == "module"
     for symbol in table.get_symbols():
         if symbol.is_referenced() and (outermost or symbol.is_global()):
@@ -140,6 +157,7 @@ def _referenced_names(table: symtable.SymbolTable) -> Iterator[str]:
 
 
 def _assigned_names(body: list[ast.stmt]) -> set[str]:
+    """Return the names of the outermost scope that statements may assign, also within functions."""
     tables = [_symbol_table(body)]
     found = set()
     while tables:
@@ -154,17 +172,29 @@ def _assigned_names(body: list[ast.stmt]) -> set[str]:
 
 
 def _symbol_table(statements: list[ast.stmt]) -> symtable.SymbolTable:
+    """Return the compiler's symbol table of statements."""
     module = ast.fix_missing_locations(ast.Module(statements, []))
     return symtable.symtable(ast.unparse(module), "<cell>", "exec")
 
 
 CODE_MAGICS = ("time", "timeit", "prun", "memit", "mprun", "lprun")  # magics whose argument is code
 MAGIC_OPTIONS = re.compile(r"^(?:-\w+(?:\s+\d+)?\s+)+")
-EXPANDED_BY_IPYTHON = re.compile(r"\$(\w+)|\{([^{}]*)\}")  # in the text of a magic
+EXPANDED_BY_IPYTHON = re.compile(r"\$(\w+)|\{([^{}]*)\}")  # ``$name`` and ``{expression}``
 
 
 def _names_in_magics(tree: ast.Module) -> tuple[Names, Names]:
-    """``(mentions, assigned)`` in what IPython has made of ``%`` and ``!``: calls of its shell with a text."""
+    """Analyse the texts of magics and shell commands, which IPython has made calls of its shell.
+
+    Parameters
+    ----------
+    tree
+        The cell, as transformed by IPython.
+
+    Returns
+    -------
+    tuple[Names, Names]
+        The names that may be read, and those that may be assigned.
+    """
     mentions = assigned = NO_NAMES
     for node in ast.walk(tree):
         match node:
@@ -183,6 +213,7 @@ def _names_in_magics(tree: ast.Module) -> tuple[Names, Names]:
 
 
 def _analyse_text(code: str) -> NameUsage:
+    """Analyse a text that may be Python."""
     try:
         return analyse_names(ast.parse(code))
     except (SyntaxError, ValueError):
@@ -190,47 +221,56 @@ def _analyse_text(code: str) -> NameUsage:
 
 
 def _is_from_import(node: ast.AST) -> bool:
+    """Is this node a ``from … import``?"""
     return isinstance(node, ast.ImportFrom)
 
 
 class _ScopeNormalizer(ast.NodeTransformer):
-    """The same names in the same scopes, in statements that every symbol table takes apart alike.
+    """Rewrites statements to the same names in the same scopes, in a form that all symbol tables treat alike.
 
-    Without ``async`` and ``await``, which stand in functions alone; comprehensions as generators, for from Python 3.12
-    on the others are part of the scope around them (PEP 709).
+    ``async`` and ``await`` go, for they may stand in functions alone; comprehensions become generators, for from Python
+    3.12 on the others are part of the scope around them (PEP 709).
     """
 
     def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.AST:
+        """Make a list or set comprehension a generator."""
         self.generic_visit(node)
         return ast.GeneratorExp(node.elt, node.generators)
 
     visit_SetComp = visit_ListComp
 
     def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        """Make a dictionary comprehension a generator of pairs."""
         self.generic_visit(node)
         return ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators)
 
     def visit_Delete(self, node: ast.Delete) -> list[ast.stmt]:
+        """Make the deletion of a name a read, too: the name must exist."""
         self.generic_visit(node)
         named = [ast.Expr(ast.Name(target.id, ast.Load())) for target in node.targets if isinstance(target, ast.Name)]
         return [*named, node]
 
     def visit_Await(self, node: ast.Await) -> ast.AST:
+        """Leave out ``await``."""
         return self.visit(node.value)  # type: ignore[no-any-return]
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> ast.AST:
+        """Make ``async for`` a plain loop."""
         self.generic_visit(node)
         return ast.For(node.target, node.iter, node.body, node.orelse)
 
     def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AST:
+        """Make ``async with`` a plain ``with``."""
         self.generic_visit(node)
         return ast.With(node.items, node.body)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        """Make a coroutine function a plain one."""
         self.generic_visit(node)
         return ast.copy_location(ast.FunctionDef(**dict(ast.iter_fields(node))), node)
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
+        """Make ``async for`` in a comprehension a plain loop."""
         self.generic_visit(node)
         node.is_async = 0
         return node

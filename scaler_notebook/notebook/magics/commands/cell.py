@@ -1,4 +1,4 @@
-"""``%%scaler``: the rest of the cell as one task."""
+"""``%%scaler``: run the rest of the cell as one task."""
 
 import argparse
 import copy
@@ -29,7 +29,7 @@ back keep the global names that they had in the task."""
 
 
 def parser() -> MagicParser:
-    """Of the line after ``%%scaler``."""
+    """Build the parser of the line after ``%%scaler``."""
     found = MagicParser("%%scaler", "Run the rest of the cell as one task; a card shows how it goes.", NOTES)
     add = found.add_argument
     add(
@@ -70,7 +70,21 @@ def parser() -> MagicParser:
 
 
 def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
-    """Submit a cell; gives its future, which is shown as a card.
+    """Submit a cell; its future is displayed as a card.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    line
+        The line after ``%%scaler``.
+    body
+        The other lines of the cell.
+
+    Returns
+    -------
+    ScalerFuture[Any] | None
+        The future; None with ``--wait`` and ``--help``.
 
     Raises
     ------
@@ -96,17 +110,18 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
             return future
         display(future)
         if not undisturbed:
-            raise KeyboardInterrupt  # it was meant for the whole wait
+            raise KeyboardInterrupt  # ``settle`` has caught it; with --wait it ends the cell
         future.result()
         return None
     finally:
         if options.out and future.done():
-            _push_result(shell, future)  # the next cell may read them, and runs before what is posted from here on
+            _push_result(shell, future)  # not posted: the next cell, which may read the names, could run before
         elif options.out:
             current_host().call_at_end(future, partial(_push_result, shell, future))
 
 
 def _parse_options(line: str) -> argparse.Namespace:
+    """Parse the line after ``%%scaler``, and check that numbers are not negative."""
     found = parser()
     options = found.parse(line)
     for name, least in (("timeout", 0.0), ("retries", 0), ("progress_after", 0.0)):
@@ -117,6 +132,7 @@ def _parse_options(line: str) -> argparse.Namespace:
 
 
 def _parse_names(text: str) -> tuple[str, ...]:
+    """Parse names that are separated by commas; ``*`` may be among them. For argparse's ``type=``."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in found:
         if name != "*" and not name.isidentifier():
@@ -125,6 +141,15 @@ def _parse_names(text: str) -> tuple[str, ...]:
 
 
 def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerFuture[Any]:
+    """Submit a cell; an error of pickling names the variable that is at fault.
+
+    Parameters
+    ----------
+    prepared
+        The cell.
+    options
+        The options of ``%%scaler``.
+    """
     __tracebackhide__ = True
     environment = prepared.environment
     if options.force_copy:
@@ -150,7 +175,16 @@ def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerF
 
 
 def _push_result(shell: Any, future: ScalerFuture[Any]) -> None:
-    if future.cancelled() or future.exception(0) is not None:  # its own, or that of a result that cannot be loaded here
+    """Put the names that a cell has assigned into the notebook, if it ended well.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    future
+        The future of the cell, which is done.
+    """
+    if future.cancelled() or future.exception(0) is not None:  # also of a result that cannot be loaded here
         return
     shell.push(dict(future.result(0)), interactive=True)
 

@@ -1,4 +1,4 @@
-"""``start``, ``stop``, ``status``, ``connect`` and ``config``."""
+"""The commands about the engine: ``start``, ``stop``, ``status``, ``connect`` and ``config``."""
 
 import argparse
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from scaler_notebook.suggestions import did_you_mean
 
 
 def add_start_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``start``."""
+    """Add the options of ``start`` to a parser."""
     parser.add_argument(
         "-n", "--workers", type=int, metavar="N", help="how many tasks run at the same time; the cores otherwise"
     )
@@ -31,7 +31,7 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
 
 
 def start(shell: Any, options: argparse.Namespace) -> None:
-    """The engine, now."""
+    """Start the engine now."""
     executor = latest()
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
@@ -44,12 +44,12 @@ def start(shell: Any, options: argparse.Namespace) -> None:
 
 
 def add_stop_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``stop``."""
+    """Add the options of ``stop`` to a parser."""
     parser.add_argument("--wait", action="store_true", help="let what is queued and running finish first")
 
 
 def stop(shell: Any, options: argparse.Namespace) -> None:
-    """Its end. The next task starts another engine."""
+    """End the engine. The next task starts another one."""
     executor = latest()
     if executor is None or not executor.is_running:
         print("no engine runs")
@@ -66,14 +66,14 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
 
 
 def add_connect_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``connect``."""
+    """Add the argument of ``connect`` to a parser."""
     parser.add_argument(
         "ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one"
     )
 
 
 def connect(shell: Any, options: argparse.Namespace) -> None:
-    """An engine that runs already, for what is submitted from here on."""
+    """Use an engine that runs already for what is submitted from here on."""
     try:
         executor = session_executor.connect(_resolve_address(shell, options.ADDRESS))
     except (ValueError, ConnectionError) as error:
@@ -82,7 +82,15 @@ def connect(shell: Any, options: argparse.Namespace) -> None:
 
 
 def _resolve_address(shell: Any, text: str) -> str:
-    """An address has a colon in it, and no name has."""
+    """Return an address, or the value of a variable or an attribute that holds one. Names have no colon, addresses do.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    text
+        What was typed.
+    """
     name, *attributes = text.split(".")
     if not all(map(str.isidentifier, (name, *attributes))) or name not in shell.user_ns:
         return text
@@ -93,7 +101,7 @@ def _resolve_address(shell: Any, text: str) -> str:
 
 
 def status(shell: Any, options: argparse.Namespace) -> None:
-    """Processes, memory, queue, and what runs."""
+    """Display the engine's processes, their memory, the queue, and what runs."""
     executor = latest()
     if executor is None or not executor.is_running:
         print("no engine runs, and nothing is queued or running; the first task starts one, as does %scaler start")
@@ -106,6 +114,7 @@ def status(shell: Any, options: argparse.Namespace) -> None:
 
 
 def _engine_text(executor: NotebookExecutor) -> str:
+    """Name an executor's engine for a person."""
     kind = f"an engine with {executor.n_workers} workers" if executor.n_workers else "a cluster"
     return f"{kind} runs at {executor.address}"
 
@@ -129,12 +138,12 @@ SETTINGS_HELP = "\n".join(
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``config``."""
+    """Add the argument of ``config`` to a parser."""
     parser.add_argument("SETTING", nargs="*", metavar="NAME=VALUE", help="none: show them")
 
 
 def config(shell: Any, options: argparse.Namespace) -> None:
-    """For tasks from here on, of the session's executor and of those to come."""
+    """Show or change settings, for later tasks of the present executor and of executors to come."""
     executor = latest()
     policies = [DEFAULTS] if executor is None else [DEFAULTS, executor.policy]
     now = {**vars(policies[-1]), **vars(settings)}
@@ -156,6 +165,22 @@ def config(shell: Any, options: argparse.Namespace) -> None:
 
 
 def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
+    """Parse and check a new value.
+
+    Parameters
+    ----------
+    name
+        The name of the setting.
+    text
+        The value as typed.
+    now
+        All settings and their values.
+
+    Raises
+    ------
+    UsageError
+        The value is of another kind, or out of range.
+    """
     kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
     try:
         value = kinds.get(name, float)(text)
@@ -167,4 +192,5 @@ def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
 
 
 def _format_setting(value: Any) -> str:
+    """Write a value as it could be typed; ``cores`` stands for the default number of workers."""
     return "cores" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A task by what a person types: its id, the beginning of it, or the name of what was called."""
+"""Finding a task by what a person types: its id, the beginning of its id, or the name of what was called."""
 
 from typing import Any
 
@@ -10,12 +10,19 @@ from scaler_notebook.suggestions import did_you_mean
 
 
 def find_records(word: str, unfinished: bool = False) -> list[history.Record]:
-    """The tasks that ``word`` means, in the order of submission.
+    """Find the tasks that a word means, in the order of submission.
+
+    Parameters
+    ----------
+    word
+        An id, the beginning of one id, a name or a call.
+    unfinished
+        Find only tasks that have not ended.
 
     Raises
     ------
     UsageError
-        There is none, or none that is unfinished; the message says which there are.
+        No such task exists, or none that is unfinished; the message says which tasks there are.
     """
     candidates = [record for record in history.session if not (unfinished and record.is_over)]
     found = [record for record in candidates if record.task_id == word]
@@ -37,17 +44,17 @@ def find_records(word: str, unfinished: bool = False) -> list[history.Record]:
 
 
 def find_record(word: str) -> history.Record:
-    """The one task that ``word`` means; of several with that name, the last."""
+    """Find the task that a word means; of several tasks of that name, the latest."""
     return find_records(word)[-1]
 
 
 def find_future(word: str) -> ScalerFuture[Any]:
-    """The future of the one task.
+    """Find the future of the task that a word means; of several tasks of that name, of the latest.
 
     Raises
     ------
     UsageError
-        As above, or nobody holds it any more: its result is gone.
+        No such task exists, or nobody holds its future any more, so that its result is gone.
     """
     found = find_record(word)
     alive = found.future()
@@ -60,4 +67,5 @@ def find_future(word: str) -> ScalerFuture[Any]:
 
 
 def _exists(word: str) -> bool:
+    """Does any task of this session have this id, name or call?"""
     return any(word in (record.task_id, record.name, record.call) for record in history.session)

@@ -1,4 +1,4 @@
-"""What there is, in the order in which help shows it."""
+"""The table of the commands of ``%scaler``, in the order in which help shows them."""
 
 import argparse
 from collections.abc import Callable
@@ -26,13 +26,13 @@ class Command:
     summary
         One line for the list of commands.
     handler
-        Does it, given the shell and the parsed options (or the text of an expression).
+        Carries out the command, given the shell and the parsed options (or the text of an expression).
     add_options
-        Adds its options to a parser.
+        Adds the command's options to a parser.
     argument
-        What stands after the options, for completion; an ``expression`` is the rest of the line.
+        The kind of argument after the options, for completion; an ``expression`` is the rest of the line.
     notes
-        What else its help says.
+        What else the command's help says.
     """
 
     name: str
@@ -44,13 +44,21 @@ class Command:
 
     @property
     def parser(self) -> MagicParser:
-        """Of what follows the name."""
+        """A parser of what follows the name."""
         parser = MagicParser(f"%scaler {self.name}", self.summary, self.notes)
         self.add_options(parser)
         return parser
 
     def run(self, shell: Any, rest: str) -> Any:
-        """Parse the rest of the line and act."""
+        """Parse the rest of the line and carry out the command.
+
+        Parameters
+        ----------
+        shell
+            The notebook's ``InteractiveShell``.
+        rest
+            The line after the command's name.
+        """
         __tracebackhide__ = True
         parser = self.parser
         try:
@@ -157,12 +165,19 @@ COMMANDS = {
 
 
 def run(shell: Any, line: str) -> Any:
-    """Carry out what stands after ``%scaler``.
+    """Carry out a line that begins with ``%scaler``.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    line
+        The line after ``%scaler``.
 
     Raises
     ------
     UsageError
-        That is no command; the message says what to type instead.
+        There is no such command; the message says what to type instead.
     """
     __tracebackhide__ = True
     name, _, rest = line.strip().partition(" ")
@@ -181,7 +196,7 @@ def run(shell: Any, line: str) -> Any:
 
 
 def overview() -> str:
-    """The list of commands."""
+    """Write the list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  %scaler {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
