@@ -1,4 +1,4 @@
-"""``board``, ``history``, ``logs``, ``result`` and ``trace``: what became of the tasks."""
+"""The commands that show tasks: ``board``, ``history``, ``logs``, ``result`` and ``trace``."""
 
 import argparse
 import sys
@@ -15,16 +15,16 @@ from scaler_notebook.notebook.views import terminal_text
 
 from . import finding
 
-DEFAULT_COUNT = 50  # tasks that ``history`` lists, unless told otherwise
+DEFAULT_COUNT = 50  # tasks that ``history`` lists by default
 
 
 def add_task_argument(parser: argparse.ArgumentParser) -> None:
-    """One task."""
-    parser.add_argument("TASK", help="id, or name of what was called (the last one)")
+    """Add the argument of a command about one task to a parser."""
+    parser.add_argument("TASK", help="id, or name of what was called: of several, the latest")
 
 
 def board(shell: Any, options: argparse.Namespace) -> None:
-    """The board of the session; a terminal gets the history."""
+    """Display the board of the session; in a terminal, its history."""
     if kernel_host() is None:
         _show_history(DEFAULT_COUNT)
         return
@@ -34,18 +34,23 @@ def board(shell: Any, options: argparse.Namespace) -> None:
 
 
 def add_history_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``history``."""
+    """Add the options of ``history`` to a parser."""
     parser.add_argument(
-        "-n", type=int, default=DEFAULT_COUNT, metavar="TASKS", help=f"the last so many; {DEFAULT_COUNT} otherwise"
+        "-n",
+        type=int,
+        default=DEFAULT_COUNT,
+        metavar="TASKS",
+        help=f"how many of the latest tasks; {DEFAULT_COUNT} otherwise",
     )
 
 
 def history(shell: Any, options: argparse.Namespace) -> None:
-    """The tasks of the session."""
+    """Display the tasks of the session."""
     _show_history(options.n)
 
 
 def _show_history(count: int) -> None:
+    """Display the latest ``count`` tasks of the session."""
     records = list(client_history.session)[-max(0, count) :]
     if not records:
         print("no task was submitted in this session")
@@ -57,13 +62,13 @@ def _show_history(count: int) -> None:
 
 
 def add_logs_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``logs``."""
+    """Add the options of ``logs`` to a parser."""
     add_task_argument(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the task ends, or the stop button")
 
 
 def logs(shell: Any, options: argparse.Namespace) -> None:
-    """What it has written; of one whose future is gone, the end of that."""
+    """Print the output of a task; if its future is gone, the end of the output, which is all that is left."""
     record = finding.find_record(options.TASK)
     future = record.future()
     if future is None:
@@ -74,6 +79,7 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
         changed = Signal()
 
         def on_change(_: object, changed: Signal = changed) -> None:
+            """Wake the wait for more output."""
             changed.set()
 
         future.watch(on_change)
@@ -84,23 +90,23 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
             printed = len(text)
             if over or not options.follow:
                 return
-            current_host().wait(changed, None)  # the stop button ends this, and leaves the task alone
+            current_host().wait(changed, None)  # the stop button ends this wait, and leaves the task alone
         finally:
             future.unwatch(on_change)
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``result``."""
+    """Add the options of ``result`` to a parser."""
     add_task_argument(parser)
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait; for ever otherwise")
 
 
 def result(shell: Any, options: argparse.Namespace) -> Any:
-    """Its result, waited for."""
+    """Wait for a task and return its result."""
     __tracebackhide__ = True
     return finding.find_future(options.TASK).result(options.timeout)
 
 
 def trace(shell: Any, options: argparse.Namespace) -> Any:
-    """Its messages."""
+    """Print the messages of a task."""
     print(terminal_text.plain(str(finding.find_record(options.TASK).now().trace)))
