@@ -1,4 +1,4 @@
-"""A future as its views see it."""
+"""Rows: a future as its views see it."""
 
 import linecache
 import sys
@@ -20,7 +20,7 @@ OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is i
 
 
 def row(future: ScalerFuture[Any]) -> Row:
-    """Read a future; runs none of the user's code, blocks never."""
+    """Read a future. None of the user's code runs for that, and nothing blocks."""
     state = future.state
     reason, failure = future.cancel_reason, future.failure
     outcome = None
@@ -67,7 +67,7 @@ def row(future: ScalerFuture[Any]) -> Row:
 
 
 def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
-    """As text, as HTML, and what it is: type, shape, size."""
+    """Return the result as text, as HTML, and a line about it: type, shape, size. None where there is no such form."""
     summary, preview = future.summary, future.preview
     if not future.shows_result or not summary.text:
         return None, None, None
@@ -81,7 +81,7 @@ def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, st
 
 
 def format_bytes(size: int) -> str:
-    """A size for people: ``24.0 MB``."""
+    """Write a size for a person: ``24.0 MB``."""
     if size < 1000:
         return f"{size} bytes"
     for unit in ("kB", "MB"):
@@ -92,19 +92,33 @@ def format_bytes(size: int) -> str:
 
 
 def with_origin(future: ScalerFuture[Any], words: str) -> str:
-    """How it ended, and which other task's end that was, if it was one's that it needed."""
+    """Add to the words about a task's end the name of the other task from which that end came, if any.
+
+    Parameters
+    ----------
+    future
+        The future of the task.
+    words
+        How the task ended.
+    """
     return f"{words} · from {future.origin_name}" if future.origin else words
 
 
 def _split_at_first_display(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
-    """The text before the first display, and what follows, in order."""
+    """Split a task's output.
+
+    Returns
+    -------
+    tuple[str, list[Piece]]
+        The text before the first display, and the pieces from there on.
+    """
     first = next(i for i, piece in enumerate(pieces) if isinstance(piece, Display))
     before = "".join(piece[1] for piece in pieces[:first] if not isinstance(piece, Display))
     return before[-OUTPUT_TAIL:], list(pieces[first:])
 
 
 def origin(frames: Sequence[Frame]) -> str | None:
-    """The innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``."""
+    """Name the innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``; None if there is none."""
     own = [frame for frame in frames if not is_installed(frame[0]) and not frame[0].startswith("<frozen")]
     if not own:
         return None
@@ -114,6 +128,7 @@ def origin(frames: Sequence[Frame]) -> str | None:
 
 
 def _frame_location(file: str) -> str:
+    """Name the file or cell of a frame for a person."""
     ipython = sys.modules.get("IPython")
     shell: Any = ipython.get_ipython() if ipython is not None else None
     cell = shell.compile.format_code_name(file) if hasattr(shell, "compile") else None

@@ -1,4 +1,4 @@
-"""A moment for a task that ends at once, before it is shown: what is over needs no view that lives for a blink."""
+"""A short wait for a task that ends at once, so that no live view is made for it."""
 
 from typing import Any
 
@@ -8,10 +8,24 @@ from scaler_notebook.client.waiting.signal import Signal
 
 
 def settle(future: ScalerFuture[Any], patience: float) -> bool:
-    """Wait until it has ended, at most ``patience`` seconds; False if the stop button has ended this wait."""
+    """Wait until a future is done.
+
+    Parameters
+    ----------
+    future
+        The future.
+    patience
+        The longest wait, in seconds.
+
+    Returns
+    -------
+    bool
+        False if the stop button has ended the wait.
+    """
     over = Signal()
 
     def on_change(_: object) -> None:
+        """End the wait if the future is done."""
         if future.done():
             over.set()
 

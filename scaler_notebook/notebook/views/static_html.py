@@ -1,4 +1,4 @@
-"""What a future's card says where no widget lives: plain text, and HTML for saved notebooks.
+"""The static forms of a card: plain text, and HTML for saved notebooks and front ends without widgets.
 
 Pure functions of a row. The HTML carries its styles inline, for `<style>` does not survive a front end's
 sanitiser, and it mixes each hue with the text's own colour, so that it reads on light and dark pages alike.
@@ -20,7 +20,7 @@ HOW_TO_RETRY = "fut.retry() submits the same call again"
 
 
 class RowProgress(TypedDict):
-    """How far a task says it is; `total` is None when it does not know."""
+    """How far a task says it is; `total` is None when the task does not know."""
 
     done: float
     total: float | None
@@ -52,7 +52,17 @@ class Row(TypedDict):
 
 
 class Badge(NamedTuple):
-    """A badge: its word, the strokes of its icon in a 16 × 16 box, and its hue."""
+    """The badge of a state.
+
+    Parameters
+    ----------
+    word
+        The state, in one word.
+    icon
+        The strokes of the icon, an SVG path in a box of 16 × 16.
+    hue
+        The CSS colour.
+    """
 
     word: str
     icon: str
@@ -77,17 +87,33 @@ _FAILED = Badge("failed", f"{_RING}M6 6l4 4M10 6l-4 4", _RED)
 
 
 def badge_of(state: State, outcome: Outcome | None) -> Badge:
-    """The badge of a state."""
+    """Return the badge of a state.
+
+    Parameters
+    ----------
+    state
+        The state.
+    outcome
+        How a finished task ended.
+    """
     return _FAILED if state == "finished" and outcome == "failed" else _BADGES[state]
 
 
 def is_over(row: Row) -> bool:
-    """Whether nothing more will happen to the task."""
+    """Will nothing more happen to the task?"""
     return row["state"] in ("finished", "cancelled")
 
 
 def duration(seconds: float, *, settled: bool = True) -> str:
-    """Seconds as a person says them; settled times below a second are worth their milliseconds."""
+    """Write a time for a person.
+
+    Parameters
+    ----------
+    seconds
+        The time.
+    settled
+        The time grows no more: below a second, it is worth its milliseconds.
+    """
     seconds = max(0.0, seconds)
     if settled and seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
@@ -100,7 +126,15 @@ def duration(seconds: float, *, settled: bool = True) -> str:
 
 
 def elapsed(row: Row, now: float) -> str:
-    """The time that counts: running time, or waiting time for what never started."""
+    """Write the time that a task has run, or has waited if it has not started.
+
+    Parameters
+    ----------
+    row
+        The task.
+    now
+        The time until which an unfinished task counts, in Unix seconds.
+    """
     start = row["submitted_at"]
     if row["state"] != "submitted" and row["started_at"] is not None:
         start = row["started_at"]
@@ -110,7 +144,15 @@ def elapsed(row: Row, now: float) -> str:
 
 
 def text(row: Row, *, now: float | None = None) -> str:
-    """The text/plain form: `<ScalerFuture a1b2-3 running 4.2 s: fit(model, X, y)>`, then how it ended."""
+    """Build the text/plain form: `<ScalerFuture a1b2-3 running 4.2 s: fit(model, X, y)>`, then how it ended.
+
+    Parameters
+    ----------
+    row
+        The task.
+    now
+        The time until which an unfinished task counts, in Unix seconds; the present by default.
+    """
     facts = [f"{_state_word(row, '{} ({})')} {elapsed(row, time.time() if now is None else now)}"]
     if row["progress"] is not None:
         facts.append(progress_words(row["progress"]))
@@ -133,7 +175,17 @@ def text(row: Row, *, now: float | None = None) -> str:
 
 
 def html(row: Row, *, remark: str | None = None, now: float | None = None) -> str:
-    """The text/html form: the card as it stands, without script; `remark` stands at its end, e.g. how to stop it."""
+    """Build the text/html form: the card as it stands, without script.
+
+    Parameters
+    ----------
+    row
+        The task.
+    remark
+        A line at the end of the card, e.g. how to stop the task.
+    now
+        The time until which an unfinished task counts, in Unix seconds; the present by default.
+    """
     now = time.time() if now is None else now
     hue = badge_of(row["state"], row["outcome"]).hue
     parts = [_head_html(row, now)]
@@ -179,14 +231,32 @@ CARD = (
 
 
 def _state_word(row: Row, shape: str) -> str:
-    """The word, with the reason of a cancellation: `cancelled: stopped`."""
+    """Write the state's word, with the reason of a cancellation: `cancelled: stopped`.
+
+    Parameters
+    ----------
+    row
+        The task.
+    shape
+        How the word and the reason are put together, for :meth:`str.format`.
+    """
     if row["state"] == "cancelled" and row["reason"]:
         return shape.format(row["word"], row["reason"])
     return row["word"]
 
 
 def badge_html(shown: Badge, words: str, title: str = "") -> str:
-    """The HTML of a badge that says ``words``."""
+    """Write a badge as HTML.
+
+    Parameters
+    ----------
+    shown
+        The badge.
+    words
+        What the badge says.
+    title
+        The tooltip.
+    """
     _, icon, hue = shown
     return (
         f'<span class="scaler-badge" title="{escape(title)}" style="display:inline-flex;flex:none;'
@@ -200,6 +270,7 @@ def badge_html(shown: Badge, words: str, title: str = "") -> str:
 
 
 def _head_html(row: Row, now: float) -> str:
+    """Write the first line of a card: badge, call, time."""
     call = escape(row["call"])
     shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row, "{}: {}"), f"task {row['task_id']}")
     return (
@@ -212,9 +283,10 @@ def _head_html(row: Row, now: float) -> str:
 
 
 def progress_words(progress: RowProgress) -> str:
-    """``3 / 10 · fitting``."""
+    """Write progress in words: ``3 / 10 · fitting``."""
 
     def amount(n: float) -> str:
+        """Write a number with thin spaces between its thousands."""
         return f"{n:,.2f}".rstrip("0").rstrip(".").replace(",", "\u2009")
 
     total, note = progress["total"], one_line(progress["note"])
@@ -223,6 +295,7 @@ def progress_words(progress: RowProgress) -> str:
 
 
 def _progress_html(progress: RowProgress, hue: str) -> str:
+    """Write a progress bar, with the progress in words beside it."""
     total = progress["total"]
     share = min(1.0, max(0.0, progress["done"] / total)) if total else 0.0
     return (
@@ -235,6 +308,7 @@ def _progress_html(progress: RowProgress, hue: str) -> str:
 
 
 def _output_html(row: Row) -> str:
+    """Write a task's output: the last lines, and the earlier ones folded."""
     lines = html_lines(row["output"])
     earlier, tail = lines[:-TAIL_LINES], lines[-TAIL_LINES:]
     count = f"{len(earlier)} earlier {'line' if len(earlier) == 1 else 'lines'}"
@@ -246,22 +320,51 @@ def _output_html(row: Row) -> str:
 
 
 def _error_html(error: str, origin: str | None, traceback: str | None) -> str:
+    """Write an error.
+
+    Parameters
+    ----------
+    error
+        The last line of the traceback.
+    origin
+        Where in the user's code the error was raised.
+    traceback
+        The whole traceback, which is folded.
+    """
     line = f'<span style="overflow-wrap:anywhere">{"<br>".join(html_lines(error))}</span>'
     place = f'<div style="{MUTED};overflow-wrap:anywhere">{escape(plain(origin))}</div>' if origin is not None else ""
     return (_folded_html(line, html_lines(traceback)) if traceback is not None else line) + place
 
 
 def terminal_block(source: str) -> str:
-    """Text as a terminal would show it, wrapped where it is too long."""
+    """Write text as a terminal would show it, wrapped where it is too long."""
     return _pre_html(html_lines(source), wrap=True)
 
 
 def _folded_html(title: str, lines: list[str]) -> str:
+    """Write lines that unfold at a click on the title.
+
+    Parameters
+    ----------
+    title
+        The title, as HTML.
+    lines
+        The lines, as HTML.
+    """
     summary = f'<summary style="cursor:pointer">{title}</summary>'
     return f'<details style="margin:0;padding:0">{summary}\n{_pre_html(lines)}</details>'
 
 
 def _pre_html(lines: list[str], *, wrap: bool = False) -> str:
+    """Write preformatted lines.
+
+    Parameters
+    ----------
+    lines
+        The lines, as HTML.
+    wrap
+        Wrap long lines, instead of a scroll bar.
+    """
     space = "pre-wrap;overflow-wrap:anywhere" if wrap else "pre;max-height:306px"
     style = "margin:0;padding:0;border:0;background:none;color:inherit;overflow:auto"
     body = "\n".join(lines)
@@ -270,5 +373,16 @@ def _pre_html(lines: list[str], *, wrap: bool = False) -> str:
 
 
 def _block_html(name: str, edge: str, body: str) -> str:
+    """Write a block with a coloured edge.
+
+    Parameters
+    ----------
+    name
+        The CSS class.
+    edge
+        The CSS colour of the edge.
+    body
+        The content, as HTML.
+    """
     style = f"margin:3px 0;padding-left:8px;border-left:2px solid {edge};font:12px/18px {MONO}"
     return f'<div class="{name}" style="{style}">{body}</div>'

@@ -1,6 +1,6 @@
-"""What a board says where no widget lives: the counts, and the rows that matter most, as plain text and as HTML.
+"""The static forms of a board: the counts, and the rows that matter most, as plain text and as HTML.
 
-Pure functions of a table's rows; the HTML is made as that of :mod:`scaler_notebook.notebook.views.static_html`.
+Pure functions of a table's rows; the HTML is styled like that of :mod:`scaler_notebook.notebook.views.static_html`.
 """
 
 import time
@@ -37,19 +37,31 @@ BADGES: Mapping[Kind, Badge] = {
 
 
 def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
-    """The rows that a static form shows: those of most interest, in their order."""
+    """Choose the rows that a static form shows: those of most interest, in their order."""
     rank = [INTEREST.index(kind) for kind in KINDS]
     return sorted(rows, key=lambda row: rank[row.kind])[:FIRST_ROWS]
 
 
 def counts_text(counts: Mapping[Kind, int]) -> str:
-    """``128 done · 4 failed · 856 queued``."""
+    """Write the counts: ``128 done · 4 failed · 856 queued``."""
     said = [f"{counts[kind]:,} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
     return " · ".join(said).replace(",", "\u2009") or "no tasks yet"
 
 
 def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, now: float | None = None) -> str:
-    """The text/plain form: a line of counts, and one for each of the first rows."""
+    """Build the text/plain form: a line of counts, and one for each of the first rows.
+
+    Parameters
+    ----------
+    title
+        The name of the group, or of the session.
+    counts
+        The number of tasks of each kind.
+    rows
+        All rows.
+    now
+        The time until which an unfinished task counts, in Unix seconds; the present by default.
+    """
     now = time.time() if now is None else now
     shown = first_rows(rows)
     lines = [f"{title}: {counts_text(counts)}"]
@@ -75,7 +87,21 @@ def html(
     remark: str | None = None,
     now: float | None = None,
 ) -> str:
-    """The text/html form: the board as it stands, without script; ``remark`` stands at its end."""
+    """Build the text/html form: the board as it stands, without script.
+
+    Parameters
+    ----------
+    title
+        The name of the group, or of the session.
+    counts
+        The number of tasks of each kind.
+    rows
+        All rows.
+    remark
+        A line at the end of the board, e.g. how to stop its tasks.
+    now
+        The time until which an unfinished task counts, in Unix seconds; the present by default.
+    """
     now = time.time() if now is None else now
     shown = first_rows(rows)
     total = sum(counts.values())
@@ -97,12 +123,30 @@ def html(
 
 
 def _elapsed(row: BoardRow, now: float) -> str:
+    """Write the time that a task has run; empty if it has not started.
+
+    Parameters
+    ----------
+    row
+        The task.
+    now
+        The time until which an unfinished task counts, in Unix seconds.
+    """
     if row.started is None:
         return ""
     return duration((row.ended if row.over and row.ended else now) - row.started, settled=row.over)
 
 
 def _bar_html(counts: Mapping[Kind, int], total: int) -> str:
+    """Write the counts as a bar with a segment for each kind.
+
+    Parameters
+    ----------
+    counts
+        The number of tasks of each kind.
+    total
+        The number of all tasks.
+    """
     segments = (
         f'<span title="{counts[kind]:,} {BADGES[kind].word}" style="width:{counts[kind] / total:.3%};'
         f'background:{BADGES[kind].hue}"></span>'
@@ -114,6 +158,15 @@ def _bar_html(counts: Mapping[Kind, int], total: int) -> str:
 
 
 def _table_html(rows: Iterable[BoardRow], now: float) -> str:
+    """Write rows as a table.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    now
+        The time until which an unfinished task counts, in Unix seconds.
+    """
     cell = f"padding:1px 8px 1px 0;text-align:left;border:0;border-top:1px solid {LINE};background:none"
     code = f"{cell};font:12px/20px {MONO};overflow-wrap:anywhere"
     lines = "".join(

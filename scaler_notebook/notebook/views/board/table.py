@@ -1,4 +1,4 @@
-"""Many futures as a board sees them: a table of short rows that knows what has changed."""
+"""The table behind a board: a short row for each of many futures, and which rows have changed."""
 
 import threading
 import weakref
@@ -30,7 +30,7 @@ _KIND_OF_STATE = {
 
 
 class BoardRow(NamedTuple):
-    """One task; times are Unix seconds of the kernel's clock."""
+    """One task as a board shows it; times are Unix seconds of the kernel's clock."""
 
     call: str
     kind: int  # of KINDS
@@ -45,12 +45,12 @@ class BoardRow(NamedTuple):
 
     @property
     def over(self) -> bool:
-        """Has it ended?"""
+        """Has the task ended?"""
         return self.kind in ENDED
 
 
 def read_row(future: ScalerFuture[Any]) -> BoardRow:
-    """A future's row; runs none of the user's code, blocks never."""
+    """Read a future. None of the user's code runs for that, and nothing blocks."""
     kind, note = _KIND_OF_STATE[future.state], ""
     if future.failed:
         kind, failure = FAILED, future.failure
@@ -73,15 +73,15 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
 
 
 class TaskTable:
-    """Rows in the order in which their futures came; a row's number is its place, for ever.
+    """Rows in the order in which their futures came. A row's number is its place, and never changes.
 
-    It holds no future that has ended: what a row says stays when its future is gone. Changes are only noted where
-    they happen; whoever looks takes them in, on any thread.
+    The table holds no future that has ended: a row stays when its future is gone. A change is only noted where it
+    happens; :meth:`take_in` reads the future, on the thread that looks.
 
     Parameters
     ----------
     futures
-        What it begins with.
+        The first futures.
 
     Attributes
     ----------
@@ -103,17 +103,18 @@ class TaskTable:
         self.take_in()
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        """One more; any thread. One that is there already stays where it is."""
+        """Add a future, on any thread. One that is in the table already stays where it is."""
         self._new.append(future)
         self.on_change()
 
     def _changed(self, future: TaskLifecycle) -> None:
+        """Note that a future has changed."""
         assert isinstance(future, ScalerFuture)
         self._dirty[future.task_id] = future
         self.on_change()
 
     def take_in(self) -> None:
-        """Read what has changed."""
+        """Read the futures that are new or have changed."""
         with self._mutex:
             for _ in range(len(self._new)):
                 self._append(self._new.popleft())
@@ -123,6 +124,7 @@ class TaskTable:
                 self._replace_row(number, read_row(future)._replace(retried=self._rows[number].retried))
 
     def _append(self, future: ScalerFuture[Any]) -> None:
+        """Add a row, unless the future has one."""
         if future.task_id in self._numbers:
             return
         number = self._numbers[future.task_id] = len(self._rows)
@@ -134,6 +136,15 @@ class TaskTable:
         self._record_change(number)
 
     def _replace_row(self, number: int, row: BoardRow) -> None:
+        """Replace a row, if it differs.
+
+        Parameters
+        ----------
+        number
+            The number of the row.
+        row
+            The new row.
+        """
         before = self._rows[number]
         if row != before:
             self._rows[number] = row
@@ -142,23 +153,24 @@ class TaskTable:
             self._record_change(number)
 
     def _record_change(self, number: int) -> None:
+        """Note that a row has changed."""
         self._changed_rows.add(number)
         self._version += 1
 
     def mark_retried(self, number: int) -> None:
-        """What failed there was submitted again."""
+        """Note that the task of a row was submitted again."""
         with self._mutex:
             self._replace_row(number, self._rows[number]._replace(retried=True))
         self.on_change()
 
     def changed(self) -> list[int]:
-        """The numbers of the rows that differ from what they were at the last call, in order."""
+        """Return the numbers of the rows that differ from what they were at the last call, in order."""
         with self._mutex:
             changed, self._changed_rows = self._changed_rows, set()
         return sorted(changed)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Watch no future any more."""
         with self._mutex:
             for reference in self._futures:
                 future = reference()
@@ -170,33 +182,34 @@ class TaskTable:
     # ------------------------------------------------------------------ what was taken in
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self._rows)
 
     def rows(self, numbers: Iterable[int]) -> list[BoardRow]:
-        """The rows of these numbers."""
+        """Return the rows of these numbers."""
         rows = self._rows
         return [rows[number] for number in numbers]
 
     def future(self, number: int) -> ScalerFuture[Any] | None:
-        """The future of a row, if anybody still holds it."""
+        """Return the future of a row; None if nobody holds it any more."""
         return self._futures[number]()
 
     def counts(self) -> dict[Kind, int]:
-        """How many there are of each kind, in the order of KINDS, without those of which there is none."""
+        """Return the number of tasks of each kind, in the order of KINDS; kinds without tasks are left out."""
         return {kind: self._counts[i] for i, kind in enumerate(KINDS) if self._counts[i]}
 
     @property
     def version(self) -> int:
-        """Grows with each change."""
+        """A number that grows with each change."""
         return self._version
 
     @property
     def settled(self) -> bool:
-        """Have all of them ended?"""
+        """Have all tasks ended?"""
         return sum(self._counts[kind] for kind in ENDED) == len(self._rows)
 
     def where(self, wanted: Callable[[BoardRow], bool]) -> list[int]:
-        """The numbers of the rows for which ``wanted(row)`` is true."""
+        """Return the numbers of the rows for which ``wanted(row)`` is true."""
         with self._mutex:
             return [number for number, row in enumerate(self._rows) if wanted(row)]
 
@@ -211,6 +224,6 @@ class SessionTable(TaskTable):
         self.take_in()
 
     def close(self) -> None:
-        """As for any table; and later futures are not added."""
+        """Watch no future any more, and add no later ones."""
         live_futures.unlisten(self)
         super().close()
