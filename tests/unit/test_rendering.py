@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from scaler_notebook.notebook.views import static_html
-from scaler_notebook.notebook.views.static_html import Row, badge_of, html, text
+from scaler_notebook.notebook.views.badges import badge_of
+from scaler_notebook.notebook.views.row import Row, duration
+from scaler_notebook.notebook.views.static_html import html, text
 
 NOW = 1_700_000_000.0
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -151,7 +153,7 @@ def test_time_is_the_wait_while_queued_then_the_run_and_stops_at_the_end() -> No
     ],
 )
 def test_duration(seconds: float, settled: bool, words: str) -> None:
-    assert static_html.duration(seconds, settled=settled) == words
+    assert duration(seconds, settled=settled) == words
 
 
 def test_nothing_of_a_task_becomes_markup() -> None:

@@ -11,6 +11,7 @@ import psutil
 
 from scaler_notebook.client.session_log.history import Record, session
 from scaler_notebook.notebook.views import static_html, terminal_text
+from scaler_notebook.notebook.views.row import duration
 from scaler_notebook.protocol.messages import EngineStatus
 
 MAX_CALL = 60
@@ -117,7 +118,7 @@ def history_table(records: Sequence[Record]) -> Table:
                     record.words if now.error is None else f"failed: {terminal_text.plain(now.error)}", MAX_CALL
                 ),
                 time.strftime("%H:%M:%S", time.localtime(record.submitted_at)),
-                static_html.duration(record.seconds, settled=record.is_over),
+                duration(record.seconds, settled=record.is_over),
                 f"{len(now.output):,}" if now.output else "",
             ]
             for record in records
@@ -148,7 +149,7 @@ def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
         total += memory
         record = calls.get(task)
         shown = terminal_text.shortened(terminal_text.one_line(record.call), MAX_CALL) if record else ""
-        seconds = static_html.duration(record.seconds, settled=False) if record else ""
+        seconds = duration(record.seconds, settled=False) if record else ""
         rows.append([str(pid), f"{memory / 1e6:,.0f} MB" if memory else "", task or "idle", shown, seconds])
     if not found.slots:  # a cluster: it reports only on its client's own tasks
         waiting = f"{found.queued} of this client's tasks are queued there, or on their way"

@@ -17,6 +17,7 @@ from scaler_notebook.client.waiting.host import PlainHost, install_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views import rows, static_html, terminal_text
+from scaler_notebook.notebook.views.row import elapsed, progress_words
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol.states import TaskState
 
@@ -94,9 +95,9 @@ def status_line(unfinished: Sequence[ScalerFuture[Any]]) -> str:
     if working:
         oldest = working[0]
         row = rows.row(oldest)
-        parts.append(f"{row['word']} {static_html.elapsed(row, time.time())}  {terminal_text.plain(oldest.call)}")
+        parts.append(f"{row['word']} {elapsed(row, time.time())}  {terminal_text.plain(oldest.call)}")
         if row["progress"] is not None:
-            parts.append(static_html.progress_words(row["progress"]))
+            parts.append(progress_words(row["progress"]))
         if len(working) > 1:
             parts.append(f"{len(working) - 1} more")
     if queued:

@@ -11,7 +11,7 @@ from scaler_notebook.protocol.messages import PreviewKind
 
 from .publisher import publisher
 
-FOLLOWS_WITHIN = 1.0  # seconds in which a preview comes that was announced, unless its process has ended before
+FOLLOWS_WITHIN = 1.0  # seconds in which an announced preview comes, unless the task process has ended before
 
 
 def ask(future: ScalerFuture[Any]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 VIEW_INTERVAL = 0.05  # seconds between two messages of one view, in the long run
-BURST = 2  # messages of a view that was quiet may follow each other at once: a click brings "cancelling…" and the end
+BURST = 2  # messages that a quiet view may send without a pause: a click brings "cancelling…" and then the end
 TOTAL_INTERVAL = 0.005  # seconds between two messages of all views together
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Publisher:
         # which marks views, waiting for ever.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._due: dict[View, float] = {}  # views that have something to send, and when they may
+        self._due: dict[View, float] = {}  # marked views, and when they may send
         # Views that have sent lately, and when they will have been quiet for long enough to send a burst again. This is
         # the "virtual scheduling" of ATM's generic cell rate algorithm (ITU-T I.371).
         self._quiet_at: dict[View, float] = {}
@@ -97,7 +97,7 @@ class Publisher:
                 call()
             except Exception:
                 log.exception("a view could not be updated")
-            del call  # it would keep a view, and with it a future, until the next one
+            del call  # else it would keep a view, and the view a future, until the next call
             with self._lock:
                 self._sending = False
                 self._changed.notify_all()

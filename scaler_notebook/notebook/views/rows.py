@@ -14,7 +14,8 @@ from scaler_notebook.protocol.states import TaskState
 from scaler_notebook.task.modules.installation import is_installed
 
 from . import mime
-from .static_html import Row, badge_of
+from .badges import badge_of
+from .row import Row
 
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
 

@@ -8,139 +8,24 @@ from __future__ import annotations
 
 import time
 from html import escape
-from typing import Literal, NamedTuple, TypedDict
 
+from .badges import badge_html, badge_of
+from .row import Row, RowProgress, elapsed, is_over, progress_words
 from .terminal_text import html_lines, one_line, plain, shortened
-
-State = Literal["submitted", "running", "cancelling", "finished", "cancelled"]
-Outcome = Literal["success", "failed"]
 
 TAIL_LINES = 3
 HOW_TO_RETRY = "fut.retry() submits the same call again"
 
-
-class RowProgress(TypedDict):
-    """How far a task says it is; `total` is None when the task does not know."""
-
-    done: float
-    total: float | None
-    note: str
-
-
-class Row(TypedDict):
-    """One future as its views see it; times are Unix seconds of the kernel's clock."""
-
-    task_id: str
-    call: str
-    state: State
-    word: str
-    outcome: Outcome | None
-    reason: str | None
-    refused: bool
-    submitted_at: float
-    started_at: float | None
-    ended_at: float | None
-    output: str
-    output_truncated: bool
-    error: str | None
-    origin: str | None  # where in the user's code
-    traceback: str | None
-    result: str | None
-    about: str | None  # what the result is, where the result itself does not say so: type, shape, size
-    rich: str | None  # HTML, shown in place of the result's text where there is any
-    progress: RowProgress | None
-
-
-class Badge(NamedTuple):
-    """The badge of a state.
-
-    Parameters
-    ----------
-    word
-        The state, in one word.
-    icon
-        The strokes of the icon, an SVG path in a box of 16 × 16.
-    hue
-        The CSS colour.
-    """
-
-    word: str
-    icon: str
-    hue: str
-
-
-_RING = "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12"
-_BLUE = "var(--vscode-charts-blue, var(--jp-brand-color1, #1976d2))"
-_ORANGE = "var(--vscode-charts-orange, var(--jp-warn-color1, #e07800))"
-_GREEN = "var(--vscode-charts-green, var(--jp-success-color1, #388e3c))"
-_RED = "var(--vscode-charts-red, var(--jp-error-color1, #d32f2f))"
-
-# The same words, strokes and hues as in card.js and card.css.
-_BADGES: dict[State, Badge] = {
-    "submitted": Badge("queued", f"{_RING}M8 4.8V8l2.2 1.5", "#78849b"),
-    "running": Badge("running", "M8 2a6 6 0 1 0 6 6", _BLUE),
-    "cancelling": Badge("cancelling…", f"{_RING}M6.4 6.4h3.2v3.2H6.4z", _ORANGE),
-    "finished": Badge("done", f"{_RING}M5.4 8.2l1.8 1.8 3.4-3.8", _GREEN),
-    "cancelled": Badge("cancelled", f"{_RING}M3.8 3.8l8.4 8.4", "#9a7b62"),
-}
-_FAILED = Badge("failed", f"{_RING}M6 6l4 4M10 6l-4 4", _RED)
-
-
-def badge_of(state: State, outcome: Outcome | None) -> Badge:
-    """Return the badge of a state.
-
-    Parameters
-    ----------
-    state
-        The state.
-    outcome
-        How a finished task ended.
-    """
-    return _FAILED if state == "finished" and outcome == "failed" else _BADGES[state]
-
-
-def is_over(row: Row) -> bool:
-    """Will nothing more happen to the task?"""
-    return row["state"] in ("finished", "cancelled")
-
-
-def duration(seconds: float, *, settled: bool = True) -> str:
-    """Write a time for a person.
-
-    Parameters
-    ----------
-    seconds
-        The time.
-    settled
-        The time grows no more: below a second, it is worth its milliseconds.
-    """
-    seconds = max(0.0, seconds)
-    if settled and seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def elapsed(row: Row, now: float) -> str:
-    """Write the time that a task has run, or has waited if it has not started.
-
-    Parameters
-    ----------
-    row
-        The task.
-    now
-        The time until which an unfinished task counts, in Unix seconds.
-    """
-    start = row["submitted_at"]
-    if row["state"] != "submitted" and row["started_at"] is not None:
-        start = row["started_at"]
-    over = is_over(row)
-    end = row["ended_at"] if over and row["ended_at"] is not None else now
-    return duration(end - start, settled=over)
+MONO = "var(--vscode-editor-font-family, var(--jp-code-font-family, ui-monospace, Menlo, monospace))"
+_SANS = "var(--vscode-font-family, var(--jp-ui-font-family, system-ui, sans-serif))"
+LINE = "color-mix(in srgb, currentColor 18%, transparent)"
+MUTED = "color:color-mix(in srgb, currentColor 72%, transparent);font-size:12px"
+CARD = (
+    f"box-sizing:border-box;max-width:760px;margin:2px 0;padding:3px 8px;border:1px solid {LINE};"
+    "border-radius:4px;background:var(--vscode-editor-background, var(--jp-layout-color1, transparent));"
+    "color:var(--vscode-editor-foreground, var(--jp-content-font-color1, inherit));"
+    f"font:13px/20px {_SANS};text-align:left"
+)
 
 
 def text(row: Row, *, now: float | None = None) -> str:
@@ -218,16 +103,9 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
     return f"{root}\n{body}\n</div>"
 
 
-MONO = "var(--vscode-editor-font-family, var(--jp-code-font-family, ui-monospace, Menlo, monospace))"
-_SANS = "var(--vscode-font-family, var(--jp-ui-font-family, system-ui, sans-serif))"
-LINE = "color-mix(in srgb, currentColor 18%, transparent)"
-MUTED = "color:color-mix(in srgb, currentColor 72%, transparent);font-size:12px"
-CARD = (
-    f"box-sizing:border-box;max-width:760px;margin:2px 0;padding:3px 8px;border:1px solid {LINE};"
-    "border-radius:4px;background:var(--vscode-editor-background, var(--jp-layout-color1, transparent));"
-    "color:var(--vscode-editor-foreground, var(--jp-content-font-color1, inherit));"
-    f"font:13px/20px {_SANS};text-align:left"
-)
+def terminal_block(source: str) -> str:
+    """Write text as a terminal would show it, wrapped where it is too long."""
+    return _pre_html(html_lines(source), wrap=True)
 
 
 def _state_word(row: Row, shape: str) -> str:
@@ -245,30 +123,6 @@ def _state_word(row: Row, shape: str) -> str:
     return row["word"]
 
 
-def badge_html(shown: Badge, words: str, title: str = "") -> str:
-    """Write a badge as HTML.
-
-    Parameters
-    ----------
-    shown
-        The badge.
-    words
-        What the badge says.
-    title
-        The tooltip.
-    """
-    _, icon, hue = shown
-    return (
-        f'<span class="scaler-badge" title="{escape(title)}" style="display:inline-flex;flex:none;'
-        "align-items:center;gap:4px;padding:0 8px 0 5px;border-radius:10px;font-size:12px;font-weight:500;"
-        f"white-space:nowrap;background:color-mix(in srgb, {hue} 14%, transparent);"
-        f'color:color-mix(in srgb, {hue} 55%, currentColor)">'
-        '<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" style="fill:none;'
-        f'stroke:{hue};stroke-width:1.6;stroke-linecap:round;stroke-linejoin:round"><path d="{icon}"/></svg>'
-        f"<span>{escape(words)}</span></span>"
-    )
-
-
 def _head_html(row: Row, now: float) -> str:
     """Write the first line of a card: badge, call, time."""
     call = escape(row["call"])
@@ -280,18 +134,6 @@ def _head_html(row: Row, now: float) -> str:
         f'<span class="scaler-time" style="{MUTED};font-variant-numeric:tabular-nums;white-space:nowrap">'
         f"{elapsed(row, now)}</span></div>"
     )
-
-
-def progress_words(progress: RowProgress) -> str:
-    """Write progress in words: ``3 / 10 · fitting``."""
-
-    def amount(n: float) -> str:
-        """Write a number with thin spaces between its thousands."""
-        return f"{n:,.2f}".rstrip("0").rstrip(".").replace(",", "\u2009")
-
-    total, note = progress["total"], one_line(progress["note"])
-    share = f" / {amount(total)}" if total else ""
-    return f"{amount(progress['done'])}{share}{f' · {note}' if note else ''}"
 
 
 def _progress_html(progress: RowProgress, hue: str) -> str:
@@ -336,11 +178,6 @@ def _error_html(error: str, origin: str | None, traceback: str | None) -> str:
     return (_folded_html(line, html_lines(traceback)) if traceback is not None else line) + place
 
 
-def terminal_block(source: str) -> str:
-    """Write text as a terminal would show it, wrapped where it is too long."""
-    return _pre_html(html_lines(source), wrap=True)
-
-
 def _folded_html(title: str, lines: list[str]) -> str:
     """Write lines that unfold at a click on the title.
 
@@ -368,7 +205,7 @@ def _pre_html(lines: list[str], *, wrap: bool = False) -> str:
     space = "pre-wrap;overflow-wrap:anywhere" if wrap else "pre;max-height:306px"
     style = "margin:0;padding:0;border:0;background:none;color:inherit;overflow:auto"
     body = "\n".join(lines)
-    # HTML drops a line end right after <pre>: ours, so never one of the task's.
+    # HTML drops a line end right after <pre>: with this one, no line end of the task's is dropped.
     return f'<pre style="{style};font:12px/17px {MONO};white-space:{space}">\n{body}</pre>'
 
 

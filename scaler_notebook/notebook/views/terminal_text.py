@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-TEXT_WIDTH = 100  # characters of a line, unless told otherwise
+TEXT_WIDTH = 100  # characters of a line, by default
 
 # OSC sequences, then CSI sequences other than SGR, then stray escapes and control characters.
 _NOISE = re.compile(

@@ -7,24 +7,17 @@ import time
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from scaler_notebook.notebook.views.static_html import (
-    CARD,
-    LINE,
-    MONO,
-    MUTED,
-    Badge,
-    badge_html,
-    badge_of,
-    duration,
-)
+from scaler_notebook.notebook.views.badges import Badge, badge_html, badge_of
+from scaler_notebook.notebook.views.row import duration
+from scaler_notebook.notebook.views.static_html import CARD, LINE, MONO, MUTED
 from scaler_notebook.notebook.views.terminal_text import one_line, plain, shortened
 
 from .table import KINDS, BoardRow, Kind
 
-FIRST_ROWS = 8  # that a static form shows
-CALL_WIDTH = 40  # characters of a call in its text
-ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # of the counts
-INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
+FIRST_ROWS = 8  # rows that a static form shows
+CALL_WIDTH = 40  # characters of a call in the plain text
+ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # the order of the counts
+INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # the order of the rows
 
 BADGES: Mapping[Kind, Badge] = {
     "queued": badge_of("submitted", None),

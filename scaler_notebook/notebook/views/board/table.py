@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", 
 ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled")))
 FAILED = KINDS.index("failed")
 CANCELLED = KINDS.index("cancelled")
-MAX_NOTE = 160  # characters
+MAX_NOTE = 160  # characters of a row's note
 
 _KIND_OF_STATE = {
     TaskState.SUBMITTED: KINDS.index("queued"),
@@ -33,15 +33,15 @@ class BoardRow(NamedTuple):
     """One task as a board shows it; times are Unix seconds of the kernel's clock."""
 
     call: str
-    kind: int  # of KINDS
+    kind: int  # an index of KINDS
     processor: str
     submitted: float
     started: float | None
     ended: float | None
-    note: str  # why it was cancelled, or its exception
+    note: str  # the reason of a cancel, or the exception
     refused: bool
-    progress: tuple[float, float | None, str] | None = None  # done, total if it is known, and a remark
-    retried: bool = False  # somebody has submitted it again, from a board
+    progress: tuple[float, float | None, str] | None = None  # done, total if known, and a remark
+    retried: bool = False  # was submitted again from a board
 
     @property
     def over(self) -> bool:
@@ -93,7 +93,7 @@ class TaskTable:
         self.on_change: Callable[[], None] = lambda: None
         self._new: deque[ScalerFuture[Any]] = deque(futures)
         self._dirty: dict[str, ScalerFuture[Any]] = {}
-        self._mutex = threading.Lock()  # of all below
+        self._mutex = threading.Lock()  # guards the attributes below
         self._numbers: dict[str, int] = {}
         self._futures: list[weakref.ref[ScalerFuture[Any]]] = []
         self._rows: list[BoardRow] = []
@@ -128,7 +128,7 @@ class TaskTable:
         if future.task_id in self._numbers:
             return
         number = self._numbers[future.task_id] = len(self._rows)
-        future.watch(self._changed)  # first: what changes from here on is noted
+        future.watch(self._changed)  # before it is read: a change in between would be lost
         row = read_row(future)
         self._futures.append(weakref.ref(future))
         self._rows.append(row)
@@ -219,7 +219,7 @@ class SessionTable(TaskTable):
 
     def __init__(self) -> None:
         super().__init__(())
-        live_futures.listen(self)  # first: one that comes now comes twice
+        live_futures.listen(self)  # before the living are read: a future that comes in between would be lost
         self._new.extend(live_futures.living())
         self.take_in()
 
