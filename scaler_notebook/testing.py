@@ -82,7 +82,13 @@ class InMemoryExecutor(NotebookExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave ``with``. A task that a scripted engine has not ended never ends: it fails, and is not waited for."""
+        """Leave ``with``. A task that a scripted engine has not ended never ends: it fails, and is not waited for.
+
+        Parameters
+        ----------
+        kind, error, traceback
+            The exception that ends the block, if any.
+        """
         if self._kind is MemoryEngine and self._session is not None:
             self._session.close()
         self.shutdown()

@@ -121,7 +121,20 @@ def _signal_and_wait(engine: Connection, watch: ProcessWatch, number: signal.Sig
 
 
 def _wait_for_end(watch: ProcessWatch, timeout: float) -> bool:
-    """Wait until a watched process has ended, at most ``timeout`` seconds; False if it has not."""
+    """Wait until a watched process has ended.
+
+    Parameters
+    ----------
+    watch
+        The watch on the process.
+    timeout
+        The longest wait, in seconds.
+
+    Returns
+    -------
+    bool
+        Whether the process has ended in time.
+    """
     return bool(select.select([watch.descriptor], [], [], timeout)[0])
 
 

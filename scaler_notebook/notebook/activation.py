@@ -16,13 +16,29 @@ class LazyViews:
     """Implements :class:`.kernel.host.Views`. The views are imported with the first one: their widgets take 0.2 s."""
 
     def widget(self, shown: Any, host: KernelHost) -> Any:
-        """Create the widget of a future or a group."""
+        """Create the widget of a future or a group.
+
+        Parameters
+        ----------
+        shown
+            The future or the group.
+        host
+            The host of the kernel.
+        """
         from . import widget_factory
 
         return widget_factory.make_widget(shown, host)
 
     def offer_cancel(self, futures: Sequence[Any], host: KernelHost) -> None:
-        """Show cards of futures whose tasks run on after the stop button."""
+        """Show cards of futures whose tasks run on after the stop button.
+
+        Parameters
+        ----------
+        futures
+            The futures.
+        host
+            The host of the kernel.
+        """
         from .views.card import display
 
         display.offer_cancel(futures, host)

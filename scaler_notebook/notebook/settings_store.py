@@ -29,7 +29,15 @@ class Settings:
     output_lines: int = 200
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field to a value that is within its range."""
+        """Set a field to a value that is within its range.
+
+        Parameters
+        ----------
+        name
+            The name of the field.
+        value
+            The new value.
+        """
         if name == "workers" and value is not None and value < 1:
             raise ValueError(f"at least one worker is needed, not {value}")
         if name == "progress_after" and not 0 <= value < math.inf:

@@ -28,10 +28,26 @@ class Views(Protocol):
     """The views, as the kernel's host uses them."""
 
     def widget(self, shown: Any, host: "KernelHost") -> Any:
-        """Create a widget that shows a future or a group."""
+        """Create a widget that shows a future or a group.
+
+        Parameters
+        ----------
+        shown
+            The future or the group.
+        host
+            The host of the kernel.
+        """
 
     def offer_cancel(self, futures: Sequence[Any], host: "KernelHost") -> None:
-        """Show cards of futures whose tasks run on after the stop button, unless the cell shows them already."""
+        """Show cards of futures whose tasks run on after the stop button, unless the cell shows them already.
+
+        Parameters
+        ----------
+        futures
+            The futures.
+        host
+            The host of the kernel.
+        """
 
 
 class KernelHost:
@@ -243,7 +259,7 @@ class KernelHost:
             signal.signal(signal.SIGINT, on_interrupt)  # ipykernel puts back what was there before the cell
 
     def _clear_stop_pending(self) -> None:
-        """Note that the loop has had its chance to cancel the cell."""
+        """Note that the loop has run since the stop button was pressed, and so has cancelled the cell."""
         self._stop_pending = False
 
     def on_cell_end(self, result: object) -> None:

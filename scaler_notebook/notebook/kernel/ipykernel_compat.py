@@ -107,7 +107,7 @@ class MainShell:
                     task.add_done_callback(self._dispatch_tasks.discard)
 
     def resume_reading(self) -> None:
-        """Let the loop read again. Its descriptor announces a new message once, and that may have been to us."""
+        """Let the loop read again: the socket announces a message once, and a wait may have used that up."""
         self._stream.on_recv(self._on_message, copy=False)
 
     def _on_message(self, message: RawMessage) -> Coroutine[Any, Any, None] | None:

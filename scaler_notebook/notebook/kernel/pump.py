@@ -127,7 +127,13 @@ class Pump:
             raise _interrupt_exception()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Count an interrupt, and raise an exception if the user's code runs or the wait does not react."""
+        """Count an interrupt, and raise an exception if the user's code runs or the wait does not react.
+
+        Parameters
+        ----------
+        number, frame
+            As for every handler of :func:`signal.signal`.
+        """
         self._interrupts += 1
         self.wake()
         if self._in_user_code or self._interrupts >= MAX_DEFERRED_INTERRUPTS:
@@ -151,7 +157,15 @@ class Pump:
         return True
 
     def _is_wanted(self, kind: str, content: dict[str, Any]) -> bool:
-        """May a message of this type and content be handled during a wait?"""
+        """May a message be handled during a wait?
+
+        Parameters
+        ----------
+        kind
+            The type of the message.
+        content
+            The content of the message, not checked yet.
+        """
         match kind:
             case "comm_open":
                 return bool(content.get("target_name") == CONTROL_TARGET)

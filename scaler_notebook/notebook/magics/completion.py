@@ -101,7 +101,7 @@ def _match_python(expression: str) -> tuple[str, list[str]]:
 
 
 def _candidates(line: str, fragment: str) -> Iterable[str]:
-    """Return the words that may stand at the cursor, those that do not begin with the fragment included.
+    """Return the words that may stand at the cursor, whether they begin with the fragment or not.
 
     Parameters
     ----------

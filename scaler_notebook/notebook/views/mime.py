@@ -1,4 +1,4 @@
-"""The HTML and the text of what a task displays, for its card."""
+"""The HTML and the text of a task's displays, for its card."""
 
 import base64
 import re

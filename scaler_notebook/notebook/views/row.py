@@ -55,7 +55,7 @@ def duration(seconds: float, *, settled: bool = True) -> str:
     seconds
         The time.
     settled
-        The time grows no more: below a second, it is worth its milliseconds.
+        Whether the time is final. A final time below a second is written in milliseconds.
     """
     seconds = max(0.0, seconds)
     if settled and seconds < 0.9995:

@@ -124,7 +124,15 @@ def _state_word(row: Row, shape: str) -> str:
 
 
 def _head_html(row: Row, now: float) -> str:
-    """Write the first line of a card: badge, call, time."""
+    """Write the first line of a card: badge, call, time.
+
+    Parameters
+    ----------
+    row
+        The task.
+    now
+        The time until which an unfinished task counts, in Unix seconds.
+    """
     call = escape(row["call"])
     shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row, "{}: {}"), f"task {row['task_id']}")
     return (
@@ -137,7 +145,15 @@ def _head_html(row: Row, now: float) -> str:
 
 
 def _progress_html(progress: RowProgress, hue: str) -> str:
-    """Write a progress bar, with the progress in words beside it."""
+    """Write a progress bar, with the progress in words beside it.
+
+    Parameters
+    ----------
+    progress
+        The progress.
+    hue
+        The CSS colour of the bar.
+    """
     total = progress["total"]
     share = min(1.0, max(0.0, progress["done"] / total)) if total else 0.0
     return (

@@ -213,7 +213,15 @@ def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) 
 
 
 def _is_ipython_own(shell: Any, name: str) -> bool:
-    """Does a name still have the value that IPython gave it?"""
+    """Does a name still have the value that IPython gave it?
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    name
+        The name.
+    """
     return shell.user_ns[name] is shell.user_ns_hidden.get(name, shell.user_ns[name])
 
 

@@ -76,7 +76,20 @@ def _walk_statements(statements: Iterable[ast.stmt], bound: Names) -> tuple[Name
 
 
 def _walk_statement(statement: ast.stmt, bound: Names) -> tuple[Names, Names]:
-    """Analyse one statement; parameters and result are those of :func:`_walk_statements`."""
+    """Analyse one statement.
+
+    Parameters
+    ----------
+    statement
+        The statement.
+    bound
+        Names that are certainly assigned before.
+
+    Returns
+    -------
+    tuple[Names, Names]
+        The names that may be read unassigned, and the names that are certainly assigned afterwards.
+    """
     match statement:
         case ast.If(test, body, orelse):
             first, after_body = _walk_statements(body, bound)
@@ -130,7 +143,7 @@ def _bound_names(statement: ast.stmt) -> Names:
 
 
 def _target_names(targets: Iterable[ast.expr]) -> Names:
-    """Return the names that are assigned by assignments to these targets."""
+    """Return the names that an assignment to targets binds."""
     stored = (node for target in targets for node in ast.walk(target))
     return frozenset(node.id for node in stored if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
 

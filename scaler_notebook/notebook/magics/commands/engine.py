@@ -31,7 +31,15 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
 
 
 def start(shell: Any, options: argparse.Namespace) -> None:
-    """Start the engine now."""
+    """Start the engine now.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_start_options`.
+    """
     executor = latest()
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
@@ -49,7 +57,15 @@ def add_stop_options(parser: argparse.ArgumentParser) -> None:
 
 
 def stop(shell: Any, options: argparse.Namespace) -> None:
-    """End the engine. The next task starts another one."""
+    """End the engine. The next task starts another one.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_stop_options`.
+    """
     executor = latest()
     if executor is None or not executor.is_running:
         print("no engine runs")
@@ -73,7 +89,15 @@ def add_connect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def connect(shell: Any, options: argparse.Namespace) -> None:
-    """Use an engine that runs already for what is submitted from here on."""
+    """Use an engine that runs already for what is submitted from here on.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_connect_options`.
+    """
     try:
         executor = session_executor.connect(_resolve_address(shell, options.ADDRESS))
     except (ValueError, ConnectionError) as error:
@@ -101,7 +125,15 @@ def _resolve_address(shell: Any, text: str) -> str:
 
 
 def status(shell: Any, options: argparse.Namespace) -> None:
-    """Display the engine's processes, their memory, the queue, and what runs."""
+    """Display the engine's processes, their memory, the queue, and what runs.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The command has none.
+    """
     executor = latest()
     if executor is None or not executor.is_running:
         print("no engine runs, and nothing is queued or running; the first task starts one, as does %scaler start")
@@ -143,7 +175,15 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def config(shell: Any, options: argparse.Namespace) -> None:
-    """Show or change settings, for later tasks of the present executor and of executors to come."""
+    """Show or change settings, for later tasks of the present executor and of executors to come.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_config_options`.
+    """
     executor = latest()
     policies = [DEFAULTS] if executor is None else [DEFAULTS, executor.policy]
     now = {**vars(policies[-1]), **vars(settings)}

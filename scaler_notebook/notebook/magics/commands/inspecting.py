@@ -24,7 +24,15 @@ def add_task_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def board(shell: Any, options: argparse.Namespace) -> None:
-    """Display the board of the session; in a terminal, its history."""
+    """Display the board of the session; in a terminal, its history.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The command has none.
+    """
     if kernel_host() is None:
         _show_history(DEFAULT_COUNT)
         return
@@ -45,7 +53,15 @@ def add_history_options(parser: argparse.ArgumentParser) -> None:
 
 
 def history(shell: Any, options: argparse.Namespace) -> None:
-    """Display the tasks of the session."""
+    """Display the tasks of the session.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_history_options`.
+    """
     _show_history(options.n)
 
 
@@ -68,7 +84,15 @@ def add_logs_options(parser: argparse.ArgumentParser) -> None:
 
 
 def logs(shell: Any, options: argparse.Namespace) -> None:
-    """Print the output of a task; if its future is gone, the end of the output, which is all that is left."""
+    """Print the output of a task; if its future is gone, the end of the output, which is all that is left.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_logs_options`.
+    """
     record = finding.find_record(options.TASK)
     future = record.future()
     if future is None:
@@ -102,11 +126,27 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
 
 
 def result(shell: Any, options: argparse.Namespace) -> Any:
-    """Wait for a task and return its result."""
+    """Wait for a task and return its result.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_result_options`.
+    """
     __tracebackhide__ = True
     return finding.find_future(options.TASK).result(options.timeout)
 
 
 def trace(shell: Any, options: argparse.Namespace) -> Any:
-    """Print the messages of a task."""
+    """Print the messages of a task.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_task_argument`.
+    """
     print(terminal_text.plain(str(finding.find_record(options.TASK).now().trace)))

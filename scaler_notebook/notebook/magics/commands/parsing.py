@@ -68,7 +68,13 @@ class MagicParser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}.\n{usage}\n{self.prog} --help says more")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Raise :class:`HelpShown`, where argparse would end the process."""
+        """Raise :class:`HelpShown`, where argparse would end the process.
+
+        Parameters
+        ----------
+        status, message
+            As for :meth:`argparse.ArgumentParser.exit`.
+        """
         raise HelpShown
 
 

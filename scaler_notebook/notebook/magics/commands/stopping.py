@@ -28,7 +28,15 @@ def add_cancel_options(parser: argparse.ArgumentParser) -> None:
 
 
 def cancel(shell: Any, options: argparse.Namespace) -> None:
-    """Ask all tasks to stop, then wait for the answers and print them."""
+    """Ask all tasks to stop, then wait for the answers and print them.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_cancel_options`.
+    """
     if options.all == bool(options.TASK):
         raise UsageError("%scaler cancel takes an id, a name, or --all; %scaler status lists what runs")
     futures = all_unfinished() if options.all else _unfinished(options.TASK)
@@ -56,7 +64,15 @@ def add_retry_options(parser: argparse.ArgumentParser) -> None:
 
 
 def retry(shell: Any, options: argparse.Namespace) -> Any:
-    """Submit a call again and return its future; with ``--failed``, all calls that failed, as a group."""
+    """Submit a call again and return its future; with ``--failed``, all calls that failed, as a group.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_retry_options`.
+    """
     if options.failed == bool(options.TASK):
         raise UsageError("%scaler retry takes an id, a name, or --failed; %scaler history lists the tasks")
     if options.TASK:

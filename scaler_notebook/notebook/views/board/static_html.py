@@ -37,8 +37,8 @@ def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
 
 def counts_text(counts: Mapping[Kind, int]) -> str:
     """Write the counts: ``128 done · 4 failed · 856 queued``."""
-    said = [f"{counts[kind]:,} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
-    return " · ".join(said).replace(",", "\u2009") or "no tasks yet"
+    parts = [f"{counts[kind]:,} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
+    return " · ".join(parts).replace(",", "\u2009") or "no tasks yet"
 
 
 def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, now: float | None = None) -> str:
