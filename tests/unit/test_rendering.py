@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import pytest
 from scaler_notebook.notebook.views import static_html
 from scaler_notebook.notebook.views.badges import badge_of
 from scaler_notebook.notebook.views.row import Row, duration
+from scaler_notebook.notebook.views.rows import origin
 from scaler_notebook.notebook.views.static_html import html, text
 
 NOW = 1_700_000_000.0
@@ -279,3 +281,11 @@ def test_the_live_card_draws_the_same_badges() -> None:
         badge = badge_of(changes["state"], changes.get("outcome"))
         assert f'"{badge.icon}"' in script
         assert f": {badge.hue};" in styles
+
+
+def test_the_place_of_an_error_is_in_the_users_own_code() -> None:
+    own = ("/home/somebody/fits.py", 3, "fit")
+    library = [(json.__file__, 5, "loads"), (pytest.__file__, 7, "raises"), (static_html.__file__, 9, "html")]
+    frozen = ("<frozen importlib._bootstrap>", 11, "_call")
+    assert origin([own, *library, frozen]) == "/home/somebody/fits.py, line 3, in fit"
+    assert origin([*library, frozen]) is None
