@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from scaler_notebook.notebook.views import static_html
-from scaler_notebook.notebook.views.static_html import Row, html, look, text
+from scaler_notebook.notebook.views.badges import badge_of
+from scaler_notebook.notebook.views.row import Row, duration
+from scaler_notebook.notebook.views.rows import origin
+from scaler_notebook.notebook.views.static_html import html, text
 
 NOW = 1_700_000_000.0
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -103,7 +107,7 @@ def test_each_state_says_its_word(changes: dict[str, Any], badge: str, words: st
     assert page.by_class["scaler-badge"] == badge
     assert "path" in page.tags, "never colour alone"
     assert text(one, now=NOW).startswith(f"<ScalerFuture a1b2-3 {words} ")
-    assert look(one["state"], one["outcome"]).word == one["word"]
+    assert badge_of(one["state"], one["outcome"]).word == one["word"]
 
 
 def test_text_is_one_line_unless_there_is_an_end_to_tell() -> None:
@@ -151,7 +155,7 @@ def test_time_is_the_wait_while_queued_then_the_run_and_stops_at_the_end() -> No
     ],
 )
 def test_duration(seconds: float, settled: bool, words: str) -> None:
-    assert static_html.duration(seconds, settled=settled) == words
+    assert duration(seconds, settled=settled) == words
 
 
 def test_nothing_of_a_task_becomes_markup() -> None:
@@ -274,6 +278,14 @@ def test_the_live_card_draws_the_same_badges() -> None:
     folder = Path(static_html.__file__).parent
     script, styles = (folder / "card" / "card.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
     for changes, _, _ in WORDS:
-        badge = look(changes["state"], changes.get("outcome"))
+        badge = badge_of(changes["state"], changes.get("outcome"))
         assert f'"{badge.icon}"' in script
         assert f": {badge.hue};" in styles
+
+
+def test_the_place_of_an_error_is_in_the_users_own_code() -> None:
+    own = ("/home/somebody/fits.py", 3, "fit")
+    library = [(json.__file__, 5, "loads"), (pytest.__file__, 7, "raises"), (static_html.__file__, 9, "html")]
+    frozen = ("<frozen importlib._bootstrap>", 11, "_call")
+    assert origin([own, *library, frozen]) == "/home/somebody/fits.py, line 3, in fit"
+    assert origin([*library, frozen]) is None

@@ -37,13 +37,13 @@ class CardFeed(Feed):
     Parameters
     ----------
     future
-        What it shows.
+        The future that the card shows.
     host
-        The kernel.
+        The host of the kernel.
     noted
         Called when there is a new note.
     earlier
-        What an earlier run of the same cell has left running.
+        Futures that an earlier run of the same cell has left running.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class CardFeed(Feed):
         return False
 
     def retire(self) -> None:
-        """What is still shown keeps no future alive, and so no result."""
+        """Close the model, and let go of the future: a view that is still shown keeps no result alive."""
         if self._shows is not None and not self._shows.done():
             return  # submitted again
         self._last = self.snapshot()
