@@ -33,13 +33,27 @@ class PreviewSession(FutureSession, Protocol):
         """Return a new id."""
 
     def task(self, future: ScalerFuture[Any], call: PickledCall, options: TaskOptions) -> Task:
-        """Return a call as a task."""
+        """Return a call as a task, as :meth:`.Session.task`.
+
+        Parameters
+        ----------
+        future, call, options
+            The task's future, the pickled call, and the options.
+        """
 
     def submit(self, tasks: list[tuple[ScalerFuture[Any], Task]]) -> None:
         """Send tasks."""
 
     def call_at(self, when: float, act: Callable[[], object]) -> object:
-        """Have something called on the agent's thread, at a time in monotonic seconds."""
+        """Have something called on the agent's thread, as :meth:`.Session.call_at`.
+
+        Parameters
+        ----------
+        when
+            The time, in monotonic seconds.
+        act
+            What is called.
+        """
 
 
 class PreviewRequests:
@@ -63,6 +77,7 @@ class PreviewRequests:
             callback_thread.inputs.post(self._submit, future)
 
     def _submit(self, future: ScalerFuture[Any]) -> None:
+        """Submit a task that makes a preview, unless one was made meanwhile; on the thread that pickles inputs."""
         session = self._session
         if not session.alive or not future.lacks_preview:
             return
@@ -74,7 +89,15 @@ class PreviewRequests:
 
 
 class _PreviewWatcher:
-    """A watcher of a task that makes a preview: hands the preview to its future, and bounds the task's time."""
+    """A watcher of a task that makes a preview: hands the preview to its future, and bounds the task's time.
+
+    Parameters
+    ----------
+    future
+        The future whose value is previewed; not held.
+    call_at
+        Has something called at a time in monotonic seconds.
+    """
 
     def __init__(self, future: ScalerFuture[Any], call_at: Callable[[float, Callable[[], object]], object]) -> None:
         self._future = weakref.ref(future)
@@ -82,6 +105,7 @@ class _PreviewWatcher:
         self._is_timed = False
 
     def __call__(self, asked: TaskLifecycle) -> None:
+        """Hand over the preview, if the task has ended, or start its time, if it runs; called after each change."""
         future = self._future()
         if asked.done():
             if future is not None and asked.displayed:

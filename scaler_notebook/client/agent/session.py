@@ -182,6 +182,7 @@ class Session(EngineConnection):
             self._engine.disown(future.task_id)
 
     def _register(self, future: ScalerFuture[Any]) -> None:
+        """Take on a future, and have views, the event log and its timeout follow it; on the agent's thread."""
         super()._register(future)
         if not future.is_listed:
             return
