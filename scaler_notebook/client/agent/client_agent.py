@@ -1,5 +1,4 @@
-"""The client agent: one daemon thread with an asyncio loop of its own, which sends what any thread posts and delivers
-what comes back.
+"""The client agent: a daemon thread with a loop of its own, which sends what any thread posts and delivers the answers.
 
 Correctness never depends on the kernel's loop: futures settle here while a cell computes, sleeps, or is stuck.
 """
