@@ -128,6 +128,7 @@ class Client(EngineClient):
 
     @property
     def capabilities(self) -> dict[str, int] | None:
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
         return self._running_session().capabilities
 
     @property
@@ -251,16 +252,35 @@ class Client(EngineClient):
             raise
 
     def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
+        """Send an object as :meth:`.EngineClient.send_object`, in the bytes of the client's serializer.
+
+        Parameters
+        ----------
+        obj
+            The object.
+        name
+            What a person reads of it; by default its type.
+        """
         if self._serializer is None:
             return super().send_object(obj, name)
         return super().send_object(Serialized(self._serializer, obj), name or type(obj).__name__)
 
     def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
+        """Return a pickled call, in the bytes of the client's serializer.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
+        """
         if self._serializer is not None:
             fn, args, kwargs = with_serializer(self._serializer, fn, args, kwargs)
         return super()._pickled(fn, args, kwargs)
 
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
+        """Return a new future, whose output is printed if ``stream_output`` says so."""
         future = super()._new_future(session, options)
         if self._streams:
             future.watch(_OutputPrinter())
@@ -329,7 +349,15 @@ def _check_seconds(name: str, value: object) -> None:
 
 
 def _check_signature(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise a TypeError if the arguments do not fit a function's signature, as far as that can be told."""
+    """Raise a TypeError if the arguments do not fit a function's signature, as far as that can be told.
+
+    Parameters
+    ----------
+    fn
+        The function.
+    args, kwargs
+        Its positional arguments, and the others by name.
+    """
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError):  # no function, which is refused later, or one without a signature
@@ -341,7 +369,15 @@ def _check_signature(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
 
 
 def _accepts(fn: Callable[..., Any], name: str) -> bool:
-    """Return whether a function has a parameter of this name, or takes any keyword."""
+    """Return whether a function has a parameter of this name, or takes any keyword.
+
+    Parameters
+    ----------
+    fn
+        The function.
+    name
+        The name of the parameter.
+    """
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):  # no signature: an unusual name is taken for an option
@@ -360,6 +396,7 @@ class _OutputPrinter:
         self._printed = 0
 
     def __call__(self, future: TaskLifecycle) -> None:
+        """Print what is new of a task's output; called after each change."""
         texts = future.texts(self._printed)
         if texts:
             self._printed += len(texts)

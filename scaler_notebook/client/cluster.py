@@ -198,6 +198,7 @@ class _Shutdown:
         self._mutex = threading.Lock()
 
     def __call__(self) -> None:
+        """End the scheduler, and return when nothing of it is left."""
         if os.getpid() != self._owner:
             return  # a forked child has a copy of the object, and not of the cluster
         self._scheduler.cut_lifeline()
@@ -211,6 +212,7 @@ _shutdowns: "set[_Shutdown]" = set()
 
 @atexit.register
 def _at_exit() -> None:
+    """End the clusters that are left, after a script's tasks have finished."""
     # The executors' own hook, which waits for the tasks, may be called after this one.
     if current_host().waits_at_exit:
         for connection in open_connections():
@@ -220,6 +222,7 @@ def _at_exit() -> None:
 
 
 def _checked_workers(n_workers: object) -> int:
+    """Return a number of workers; TypeError or ValueError if it is none."""
     if n_workers is None:
         return available_cores()
     if isinstance(n_workers, bool) or not isinstance(n_workers, int):

@@ -130,9 +130,11 @@ class EngineClient(ABC):
         return self._current.session
 
     def _running_session(self) -> Session:
+        """Return a session that is alive; starts the engine if need be."""
         return self._current.running(self._open_session)
 
     def _open_session(self) -> Session:
+        """Return a new session, which is open: the engine runs."""
         top_level.refuse_at_top_level()
         session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
         # An executor that nobody holds takes no more tasks; its tasks run on.
@@ -374,6 +376,15 @@ class EngineClient(ABC):
         return pickle_call(fn, args, kwargs)
 
     def _send(self, options: TaskOptions, call: PickledCall) -> ScalerFuture[Any]:
+        """Send a call, and return its future.
+
+        Parameters
+        ----------
+        options
+            The options of the task.
+        call
+            The pickled call.
+        """
         self._check_needs(options)
         session = self._running_session()
         if call.inputs:

@@ -156,7 +156,17 @@ def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
 
 
 def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
-    """Raise a TypeError or a KeyError if a call names what is no node of the graph."""
+    """Raise a TypeError or a KeyError if a call names what is no node of the graph.
+
+    Parameters
+    ----------
+    graph
+        Values and calls by name.
+    key
+        The name of the call's node, for messages.
+    node
+        The call.
+    """
     for name in node.needs:
         if not isinstance(name, str):
             raise TypeError(
@@ -232,7 +242,15 @@ def submit_graph(
 
 
 def _cancel_dependants_of_late_results(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[Any]]) -> None:
-    """Cancel what needs a node whose result came after its cancel: the engine may have handed that value on."""
+    """Cancel what needs a node whose result came after its cancel: the engine may have handed that value on.
+
+    Parameters
+    ----------
+    nodes
+        The nodes by name.
+    futures
+        The futures by name.
+    """
     dependants: dict[str, list[ScalerFuture[Any]]] = {}
     for key, node in nodes.items():
         if isinstance(node, CallNode):
@@ -250,6 +268,7 @@ class _CancelCascade:
         self._dependants = dependants
 
     def __call__(self, changed: TaskLifecycle) -> None:
+        """Cancel the dependants if the node has ended so; called after each change."""
         if changed.done():
             changed.unwatch(self)
             if changed.cancel_reason is CancelReason.FINISHED_FIRST:
@@ -258,14 +277,33 @@ class _CancelCascade:
 
 
 def _node_text(key: str, node: Any) -> str:
+    """Return how a node reads for a person.
+
+    Parameters
+    ----------
+    key
+        The node's name.
+    node
+        A call, a reference or a value.
+    """
     if isinstance(node, CallNode):
         return f"{key} = {function_name(node.function)}({', '.join(node.needs)})"
     return f"{key} = {node.name}" if isinstance(node, ObjectReference) else key
 
 
 def _named(options: TaskOptions, name: str) -> TaskOptions:
+    """Return options with a name.
+
+    Parameters
+    ----------
+    options
+        The options.
+    name
+        The name, cut if it is too long.
+    """
     return replace(options, name=shorten(for_browsers(name)))
 
 
 def _identity(value: Any) -> Any:
+    """Return the value: what a node that is a reference calls."""
     return value

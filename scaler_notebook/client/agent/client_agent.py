@@ -1,5 +1,4 @@
-"""The client agent: one daemon thread with an asyncio loop of its own, which sends what any thread posts and delivers
-what comes back.
+"""The client agent: a daemon thread with a loop of its own, which sends what any thread posts and delivers the answers.
 
 Correctness never depends on the kernel's loop: futures settle here while a cell computes, sleeps, or is stuck.
 """
@@ -156,6 +155,7 @@ class Agent:
                     self._unsendable(message, error)
 
     def _run(self) -> None:
+        """Connect the engine, report that to :meth:`start`, and serve the engine until the loop is stopped."""
         try:
             # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
             self._loop = loop = asyncio.SelectorEventLoop()
@@ -181,11 +181,13 @@ class Agent:
         self._loop.stop()
 
     def _receive(self, messages: Sequence[EngineMessage]) -> None:
+        """Deliver messages; log what that raises."""
         try:
             self._deliver(messages)
         except Exception:  # a bug of ours must not take the other futures along
             log.exception("a batch of messages could not be handled")
 
     def _on_engine_lost(self, error: BaseException) -> None:
+        """Stop the loop, and report the loss."""
         self._end()
         self._lost(error)

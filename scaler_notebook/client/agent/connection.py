@@ -340,7 +340,15 @@ class EngineConnection:
             self._lost(broken)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:
-        """End the future of a task that could not be sent to the engine."""
+        """End the future of a task that could not be sent to the engine.
+
+        Parameters
+        ----------
+        message
+            The message that could not be sent.
+        error
+            Why.
+        """
         log.error("%s could not be sent: %s", type(message).__name__, error)
         if isinstance(message, Task):
             problem = ProtocolError(f"the task could not be sent to the engine: {type(error).__name__}: {error}")

@@ -86,6 +86,7 @@ class CurrentSession:
         return self.session
 
     def _raise_if_closed(self) -> None:
+        """Raise an error if the client, or this process, takes no more tasks."""
         if self.is_shut_down and self._is_disconnected:
             raise DisconnectedError("it is disconnected and takes no more tasks; create a new one")
         if self.is_shut_down:

@@ -85,7 +85,15 @@ class InputValues:
         return True
 
     def _resend(self, future: ScalerFuture[object], task: Task) -> None:
-        """Send a task again, now that the values which it missed are here, unless it was cancelled meanwhile."""
+        """Send a task again, now that the values which it missed are here, unless it was cancelled meanwhile.
+
+        Parameters
+        ----------
+        future
+            The task's future.
+        task
+            The task.
+        """
         messages: list[ClientMessage] = []
         self.add_task(messages, future, task)
         with future._lock:  # a cancel after this follows the task; one before is answered already
@@ -118,7 +126,15 @@ class InputValues:
 
 
 class _WhenAllDone:
-    """A watcher of several futures that calls ``then()`` once, when all of them have ended."""
+    """A watcher of several futures that calls ``then()`` once, when all of them have ended.
+
+    Parameters
+    ----------
+    futures
+        The futures.
+    then
+        Called on the thread that has ended the last future; must not block.
+    """
 
     def __init__(self, futures: Sequence[ScalerFuture[object]], then: Callable[[], object]) -> None:
         self._left = set(futures)
@@ -129,6 +145,7 @@ class _WhenAllDone:
             self(future)
 
     def __call__(self, future: TaskLifecycle) -> None:
+        """Note the end of a future; called after each change."""
         if not future.done():
             return
         future.unwatch(self)

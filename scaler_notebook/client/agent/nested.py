@@ -66,6 +66,7 @@ class TaskHost(PlainHost):
         self._waits: dict[str, int] = {}  # by task: how many of its threads wait
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
+        """Wait as a script does, with the current task's slot released unless the signal is set already."""
         if signal.is_set():
             return True
         with self.release_slot():
@@ -85,7 +86,15 @@ class TaskHost(PlainHost):
             self._count(task, -1)
 
     def _count(self, task: str, more: int) -> None:
-        """Count the waiting threads of a task; notify the engine when the first begins and when the last ends."""
+        """Count the waiting threads of a task; notify the engine when the first begins and when the last ends.
+
+        Parameters
+        ----------
+        task
+            The id of the task.
+        more
+            1 for a thread that begins to wait, -1 for one that ends its wait.
+        """
         with self._mutex:
             before = self._waits.get(task, 0)
             self._waits[task] = now = before + more

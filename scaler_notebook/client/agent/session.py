@@ -2,18 +2,14 @@
 
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import event_log, live_futures
-from scaler_notebook.client.submission.call_pickling import PickledCall, pickle_call
-from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
+from scaler_notebook.client.submission.call_pickling import PickledCall
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.client.task_state.references import ObjectReference, TaskInputs
-from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.errors import EngineLostError, MissingObjects
@@ -27,17 +23,11 @@ from scaler_notebook.protocol.messages import (
     TaskOptions,
     TaskWaits,
 )
-from scaler_notebook.protocol.states import Event, TaskState
-from scaler_notebook.task.display import preview
 
 from . import deadline, nested
 from .connection import EngineConnection
 from .outgoing_queue import OutgoingBatch
-
-PREVIEW_SECONDS = 5.0  # for a task that makes a preview, the value's unpickling included; then it is killed
-PREVIEW_GRACE = 0.2  # its grace period in seconds
-PREVIEW_BYTES = 64 * 1024 * 1024  # no preview is requested of a larger value
-FIRST = 2**31  # the priority of such a task: a person is waiting for it
+from .preview_requests import PreviewRequests
 
 
 class Submitter(Protocol):
@@ -72,15 +62,17 @@ class Session(EngineConnection):
         self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
         self._objects: dict[str, ObjectReference] = {}  # references that were not cleared, by id
         super().__init__(engine, initializer, lost_error)
+        self._previews = PreviewRequests(self)
 
     def open(self) -> None:
+        """Start the engine, or find it, and connect to it, as :meth:`.EngineConnection.open`."""
         live_futures.track(self._agent.outgoing)
         super().open()
         nested.install_task_host(self)
 
-    def new_id(self) -> str:
-        """Return a task id that no other client has, short enough to type."""
-        return f"{self._client}-{next(self._numbers)}"
+    def new_id(self, kind: str = "") -> str:
+        """Return an id that no other client has, short enough to type; ``kind`` is a letter, none for a task."""
+        return f"{self._client}-{kind}{next(self._numbers)}"
 
     def task(
         self,
@@ -167,7 +159,7 @@ class Session(EngineConnection):
         proxies
             The proxies of managers in the object, which its reference keeps alive.
         """
-        object_id = f"{self._client}-o{next(self._numbers)}"
+        object_id = self.new_id("o")
         reference = ObjectReference(name or object_id, content.nbytes, object_id, proxies)
         batch: OutgoingBatch[ScalerFuture[Any]] = OutgoingBatch()
         try:
@@ -190,6 +182,7 @@ class Session(EngineConnection):
             self._engine.disown(future.task_id)
 
     def _register(self, future: ScalerFuture[Any]) -> None:
+        """Take on a future, and have views, the event log and its timeout follow it; on the agent's thread."""
         super()._register(future)
         if not future.is_listed:
             return
@@ -246,6 +239,18 @@ class Session(EngineConnection):
         """
         self._agent.post(TaskWaits(task_id, waits))
 
+    def call_at(self, when: float, act: Callable[[], object]) -> None:
+        """Have something called on the agent's thread, unless the session ends before. On that thread alone.
+
+        Parameters
+        ----------
+        when
+            The time, in monotonic seconds.
+        act
+            What is called.
+        """
+        self._agent.call_at(when, act)
+
     def send_cancel(self, request: TaskCancel) -> None:
         """Send a future's cancel request."""
         self._agent.post(request)
@@ -279,19 +284,7 @@ class Session(EngineConnection):
         A value that was unpickled here is pickled anew for that, on the thread on which inputs are. No preview comes if
         the engine is gone, or making it fails. On any thread, and never blocks.
         """
-        if self._alive and future.bytes_received <= PREVIEW_BYTES:
-            callback_thread.inputs.post(self._submit_preview, future)
-
-    def _submit_preview(self, future: ScalerFuture[Any]) -> None:
-        if not self._alive or not future.lacks_preview:
-            return
-        options = TaskOptions(f"a preview of {future.call or future.task_id}", priority=FIRST)
-        asked: ScalerFuture[None] = ScalerFuture(
-            f"{self._client}-p{next(self._numbers)}", options.name, self, CancelPolicy(PREVIEW_GRACE)
-        )
-        asked.is_listed = False
-        asked.watch(_PreviewWatcher(future, self._agent.call_at))
-        self.submit([(asked, self.task(asked, pickle_call(preview.show, (future,), {}), options))])
+        self._previews.request(future)
 
     def _submitter_for(self, future: TaskLifecycle) -> Submitter:
         """Return what submits further calls; RuntimeError if the executor of a future is gone."""
@@ -301,22 +294,3 @@ class Session(EngineConnection):
                 f"the executor of {future.call or future.task_id} is gone; give the future to another one's resubmit()"
             )
         return submitter
-
-
-class _PreviewWatcher:
-    """A watcher of a task that makes a preview: hands the preview to its future, and bounds the task's time."""
-
-    def __init__(self, future: ScalerFuture[Any], call_at: Callable[[float, Callable[[], object]], object]) -> None:
-        self._future = weakref.ref(future)
-        self._call_at = call_at
-        self._is_timed = False
-
-    def __call__(self, asked: TaskLifecycle) -> None:
-        future = self._future()
-        if asked.done():
-            if future is not None and asked.displayed:
-                future.add_preview(asked.displays[-1])  # the value's own displays come before it
-        elif asked.state is TaskState.RUNNING and not self._is_timed:  # the message came on the agent's thread
-            self._is_timed = True
-            stop = partial(asked.handle, Event.CANCEL_REQUESTED, keep_result=True)
-            self._call_at(time.monotonic() + PREVIEW_SECONDS, stop)

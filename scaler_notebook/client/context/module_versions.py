@@ -81,7 +81,15 @@ def imported_by(file: str, name: str) -> frozenset[str]:
 
 
 def _was_edited(file: str, spec: ModuleSpec) -> bool:
-    """Whether a file was edited after its module was imported unnoticed, as far as its bytecode tells."""
+    """Whether a file was edited after its module was imported unnoticed, as far as its bytecode tells.
+
+    Parameters
+    ----------
+    file
+        The path of the file.
+    spec
+        The spec of the module.
+    """
     try:
         status = os.stat(file)
         if status.st_mtime < _started() or not spec.cached:

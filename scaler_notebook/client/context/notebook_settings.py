@@ -51,10 +51,12 @@ class NotebookSettings:
 
     @staticmethod
     def _numpy_errors() -> dict[str, str] | None:
+        """Return numpy's error state; None if numpy is not imported."""
         numpy = _loaded("numpy")
         return numpy.geterr() if numpy is not None else None
 
     def _pandas_options(self) -> dict[str, Any] | None:
+        """Return pandas' options; None if pandas is not imported."""
         if self._pandas is None:
             if _loaded("pandas") is None or (config := sys.modules.get("pandas._config.config")) is None:
                 return None
@@ -63,6 +65,7 @@ class NotebookSettings:
 
     @staticmethod
     def _matplotlib_parameters() -> list[Any] | None:
+        """Return matplotlib's parameters; None if matplotlib is not imported."""
         matplotlib = _loaded("matplotlib")
         return [*dict.values(matplotlib.rcParams)] if matplotlib is not None else None
 
@@ -75,6 +78,7 @@ def _read(of_module: Callable[[], T]) -> T | None:
 
 
 def _changed_parameters() -> dict[str, Any] | None:
+    """Return matplotlib's parameters that differ from its defaults; None if matplotlib is not imported."""
     if (matplotlib := _loaded("matplotlib")) is None:
         return None
     defaults = matplotlib.rcParamsDefault
@@ -92,6 +96,7 @@ def _loaded(name: str) -> Any:
 
 
 def _differs(value: Any, default: Any) -> bool:
+    """Return whether two values differ, also if they cannot be compared."""
     try:
         return bool(value != default)
     except Exception:  # such as of an array

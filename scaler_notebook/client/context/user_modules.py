@@ -37,7 +37,17 @@ BY_HAND = "it was made by hand or by an import hook"
 
 
 class _UserModule:
-    """One module, as it was found in ``sys.modules``."""
+    """One module, as it was found in ``sys.modules``.
+
+    Parameters
+    ----------
+    name
+        The module's name.
+    module
+        The module.
+    where
+        The module's location, as :func:`scaler_notebook.task.modules.installation.own_location` has it.
+    """
 
     def __init__(self, name: str, module: ModuleType, where: str) -> None:
         self.module = module
@@ -106,6 +116,7 @@ class UserModules:
         call_locked(self._mutex, self._refresh)
 
     def _refresh(self) -> None:
+        """Look at all modules, and again at the next call if this one is interrupted."""
         try:
             self._look_at_all()
         except BaseException:
@@ -113,6 +124,7 @@ class UserModules:
             raise
 
     def _look_at_all(self) -> None:
+        """Read new and replaced modules, look at the files of all, and decide anew if anything has changed."""
         changed = self._newest != _newest() or (bool(self._known) and self._has_replacements())
         if changed:
             self._scan()
@@ -126,6 +138,7 @@ class UserModules:
         self._mutex, self._newest = threading.RLock(), ()
 
     def _has_replacements(self) -> bool:
+        """Whether a known module has been replaced or reloaded."""
         there = sys.modules.get
         for name, known in self._known.items():
             if there(name) is not known.module or known.attributes.get("__spec__") is not known.spec:
@@ -133,6 +146,7 @@ class UserModules:
         return False
 
     def _scan(self) -> None:
+        """Find the user's modules in ``sys.modules``."""
         newest, modules = _newest(), sys.modules.copy()
         found = {}
         for name, module in modules.items():
@@ -142,7 +156,17 @@ class UserModules:
         self._known, self._newest = found, newest
 
     def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _UserModule | None:
-        """Return a module's record, if the module is the user's; None otherwise."""
+        """Return a module's record, if the module is the user's; None otherwise.
+
+        Parameters
+        ----------
+        name
+            The module's name in ``sys.modules``.
+        module
+            What is there.
+        modules
+            A copy of ``sys.modules``.
+        """
         where = own_location(module)
         if name in _NOT_OURS or _attribute(module, "__name__") != name:
             return None
@@ -154,6 +178,7 @@ class UserModules:
         return known
 
     def _decide(self) -> None:
+        """Decide which modules travel by value: those that must, and those that use one of these."""
         by_value = dict(self._travelling_by_value())
         names = set(by_value)
         grows = bool(names)
@@ -202,7 +227,15 @@ def _newest() -> tuple[object, ...]:
 
 
 def _attribute(module: object, name: str) -> Any:
-    """Return an attribute of a module itself, without waking a lazy module; None if there is none."""
+    """Return an attribute of a module itself, without waking a lazy module; None if there is none.
+
+    Parameters
+    ----------
+    module
+        The module, or what else is in ``sys.modules``.
+    name
+        The name of the attribute.
+    """
     try:
         return object.__getattribute__(module, "__dict__").get(name)
     except AttributeError:
@@ -210,7 +243,17 @@ def _attribute(module: object, name: str) -> Any:
 
 
 def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
-    """Whether a module without a file was made by the user, by hand or by an import hook, and not by a library."""
+    """Whether a module without a file was made by the user, by hand or by an import hook, and not by a library.
+
+    Parameters
+    ----------
+    name
+        The module's name.
+    module
+        The module.
+    modules
+        A copy of ``sys.modules``.
+    """
     if type(module) is not ModuleType or _attribute(module, "__file__") is not None:
         return False
     spec, top = _attribute(module, "__spec__"), modules.get(name.partition(".")[0])
@@ -225,7 +268,15 @@ def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
 
 
 def _is_in_archive(name: str, where: str) -> bool:
-    """Whether a module is in an archive, where the path leads from any directory."""
+    """Whether a module is in an archive, where the path leads from any directory.
+
+    Parameters
+    ----------
+    name
+        The module's name.
+    where
+        The module's location.
+    """
     if not os.path.isabs(where) or type(_attribute(sys.modules.get(name), "__loader__")) is not zipimporter:
         return False
     package = _attribute(sys.modules.get(name.rpartition(".")[0]), "__path__")

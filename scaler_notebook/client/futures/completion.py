@@ -127,6 +127,17 @@ def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
 
 
 def _as_completed(watch: _CompletionWatch, total: int, deadline: float | None) -> Iterator[Any]:
+    """Yield futures as they end.
+
+    Parameters
+    ----------
+    watch
+        The watch over the futures.
+    total
+        How many futures there are.
+    deadline
+        In monotonic seconds, when to raise a TimeoutError; None: never.
+    """
     try:
         left = total - len(watch.done)
         watch.done.reverse()

@@ -88,6 +88,10 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> T:
+        """Wait in a coroutine, and return the value; cancel the task if the coroutine is cancelled.
+
+        The stop button, too, cancels the coroutine: then the executor's policy decides.
+        """
         __tracebackhide__ = True
         try:
             await wait_until_async([self], TaskLifecycle.done)
@@ -98,11 +102,13 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return self._get()
 
     def _wait_for_end(self, timeout: float | None) -> None:
+        """Wait until the task has ended; raise a TimeoutError if it has not in time."""
         __tracebackhide__ = True
         if not wait_until([self], TaskLifecycle.done, timeout):
             raise TimeoutError(f"{self.call or self.task_id} is still {self.state.value} after {timeout} s")
 
     def _get(self) -> T:
+        """Return the value of a future that is done, or raise what :meth:`result` raises."""
         __tracebackhide__ = True
         outcome: Outcome | None = None
         try:
@@ -166,6 +172,15 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return self._request(force, grace, keep_result=True) or not self.done()
 
     def _request(self, force: bool, grace: float | None, keep_result: bool = False) -> bool:
+        """Request a cancel; return whether anything has changed.
+
+        Parameters
+        ----------
+        force, grace
+            As for :meth:`request_cancel`.
+        keep_result
+            Whether a finished future is left as it is.
+        """
         grace = None if grace is None else checked_grace(grace)
         return self.handle(Event.CANCEL_REQUESTED, force=force, grace=grace, keep_result=keep_result)
 
@@ -274,7 +289,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         """
         return current_host().widget(self)
 
-    # ------------------------------------------------------------------ who is told
+    # ------------------------------------------------------------------ callbacks
 
     def add_done_callback(self, fn: Callable[["ScalerFuture[T]"], object]) -> None:
         """Call ``fn(future)`` on the callback thread once the task is done; at once, in the caller, if it is done now.

@@ -96,6 +96,7 @@ async def as_completed_async(fs: "Iterable[ScalerFuture[Any]]") -> "AsyncIterato
 
 
 def _listed(futures: tuple[Any, ...]) -> list[Any]:
+    """Return the futures that were given as arguments or as one iterable; TypeError for what is no future."""
     if len(futures) == 1 and not isinstance(futures[0], Future):
         futures = tuple(futures[0])
     for future in futures:
@@ -105,6 +106,7 @@ def _listed(futures: tuple[Any, ...]) -> list[Any]:
 
 
 def _ours(futures: list[Any]) -> list[ScalerFuture[Any]]:
+    """Return the futures; TypeError for one that is none of this package's."""
     for future in futures:
         if not isinstance(future, ScalerFuture):
             raise TypeError(f"only ScalerFutures are waited for here, not a {type(future).__name__}")
@@ -112,6 +114,7 @@ def _ours(futures: list[Any]) -> list[ScalerFuture[Any]]:
 
 
 def _value(future: "Future[Any]") -> Any:
+    """Return the value of a future that is done, or what it raises."""
     try:
         return future.result(0)
     except BaseException as error:

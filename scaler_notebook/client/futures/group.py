@@ -178,6 +178,10 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> list[T]:
+        """Wait in a coroutine, and return the values; cancel the tasks if the coroutine is cancelled.
+
+        The stop button, too, cancels the coroutine: then the executor's policy decides.
+        """
         __tracebackhide__ = True
         try:
             await wait_until_async(self._futures, TaskLifecycle.done, enough=_failed)
@@ -273,6 +277,7 @@ def _done_part(future: ScalerFuture[Any]) -> float:
 
 
 def _exception(future: ScalerFuture[Any]) -> BaseException | None:
+    """Return what the task of a future that is done has raised, None for a value."""
     try:
         return future.exception(0)
     except CancelledError as cancelled:

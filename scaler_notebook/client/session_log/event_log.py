@@ -40,7 +40,15 @@ def log_events(future: ScalerFuture[Any]) -> None:
 
 
 class _EventWriter:
-    """A watcher that writes a line for each change of one future's state."""
+    """A watcher that writes a line for each change of one future's state.
+
+    Parameters
+    ----------
+    path
+        The path of the log.
+    future
+        The new future.
+    """
 
     def __init__(self, path: str, future: TaskLifecycle) -> None:
         self._path = path
@@ -69,6 +77,17 @@ class _EventWriter:
                 self._write(future, "cancelled", _ending(future.cancel_reason))
 
     def _write(self, future: TaskLifecycle, event: str, detail: str) -> None:
+        """Append a line to the log; a failure is logged once for each path.
+
+        Parameters
+        ----------
+        future
+            The future.
+        event
+            The name of the event.
+        detail
+            What is to be said about it.
+        """
         line = {"time": time.time(), "event": event, "task": future.task_id, "call": future.call, "detail": detail}
         text = json.dumps(line, ensure_ascii=False) + "\n"
         try:

@@ -144,6 +144,7 @@ class History:
         self._kept = 0
 
     def add(self, future: ScalerFuture[Any]) -> None:
+        """Keep a record of a new future; drop old ones if there are too many."""
         self._records[future.task_id] = HistoryRecord(future, self._grew)
         while len(self._records) > MAX_RECORDS:
             oldest = next((r for r in self._records.values() if r.is_over), None)
@@ -163,6 +164,7 @@ class History:
 
 
 def _snapshot(future: TaskLifecycle) -> RecordSnapshot:
+    """Return the state of a task now."""
     failure = future.failure
     return RecordSnapshot(
         future.state,

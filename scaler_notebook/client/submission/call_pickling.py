@@ -70,7 +70,15 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _refuse_futures(name: str, inputs: TaskInputs) -> None:
-    """Raise a TaskSerializationError if a function refers to a future: its code would find a value there."""
+    """Raise a TaskSerializationError if a function refers to a future: its code would find a value there.
+
+    Parameters
+    ----------
+    name
+        The function's name, for the message.
+    inputs
+        The references and futures in the function, by id.
+    """
     futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskSnapshot)]
     if futures:
         raise TaskSerializationError(
@@ -80,6 +88,15 @@ def _refuse_futures(name: str, inputs: TaskInputs) -> None:
 
 
 def _pickled_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+    """Return the pickled ``(args, kwargs)``; the error names the argument that cannot be pickled.
+
+    Parameters
+    ----------
+    name
+        The function's name, for messages.
+    args, kwargs
+        The positional arguments, and the others by name.
+    """
     try:
         return payloads.dump((args, kwargs))
     except Exception as error:

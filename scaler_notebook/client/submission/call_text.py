@@ -53,6 +53,7 @@ def function_name(function: Callable[..., Any]) -> str:
 
 
 def _argument_text(value: Any) -> str:
+    """Return a literal as it is, or the type of any other argument."""
     if type(value) not in LITERALS:
         return type(value).__name__
     if isinstance(value, str | bytes) and len(value) > MAX_TEXT:

@@ -163,6 +163,7 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
 
 
 def _checked_memory(resources: Mapping[str, float] | None) -> int:
+    """Return the bytes that ``resources`` announces; 0 for none."""
     if resources is None:
         return 0
     if not isinstance(resources, Mapping):
@@ -180,6 +181,15 @@ def _checked_memory(resources: Mapping[str, float] | None) -> int:
 
 
 def _checked_bytes(option: str, amount: float) -> int:
+    """Return a positive number of bytes as an integer.
+
+    Parameters
+    ----------
+    option
+        The name of the option, for messages.
+    amount
+        The number that was given.
+    """
     whole = int(amount) if isinstance(amount, float) and amount.is_integer() else amount  # 2e9
     size = _integer(f"{option}, in bytes,", whole)  # type: ignore[arg-type]
     if not 1 <= size <= MAX_BYTES:
@@ -244,6 +254,7 @@ def checked_initializer(initializer: Callable[..., object] | None, initargs: Ite
 
 
 def _checked_timeout(timeout: float) -> float:
+    """Return a timeout in seconds, positive and finite."""
     try:
         seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)
     except (TypeError, ValueError, OverflowError):
@@ -256,12 +267,22 @@ def _checked_timeout(timeout: float) -> float:
 
 
 def _integer(option: str, value: int) -> int:
+    """Return an integer as a plain one; TypeError if it is none.
+
+    Parameters
+    ----------
+    option
+        The name of the option, for the message.
+    value
+        The value that was given.
+    """
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have __index__
         raise TypeError(f"{option} is an integer, not {_shown(value)}")
     return operator.index(value)
 
 
 def _checked_name(name: str) -> str:
+    """Return a task's name in one line, cut if it is too long."""
     if not isinstance(name, str):
         raise TypeError(f"name is a text, not {_shown(name)}")
     text = for_browsers(" ".join(name.split()))

@@ -33,11 +33,13 @@ class DefaultSerializer(Serializer):
 
     @staticmethod
     def serialize(obj: Any) -> bytes:
+        """Return the pickle of a function, an argument or a result."""
         payload = payloads.dump(obj)
         return bytes(payload.data) if not payload.buffers else pickle.dumps(payloads.load(payload), 5)
 
     @staticmethod
     def deserialize(payload: bytes) -> Any:
+        """Return the value of a pickle."""
         return pickle.loads(payload)
 
 

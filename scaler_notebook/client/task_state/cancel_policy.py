@@ -29,6 +29,7 @@ class CancelPolicy:
     on_interrupt: OnInterrupt = "ask"
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; TypeError or ValueError for a value that is none."""
         if name == "grace":
             checked_grace(value)
         if name == "on_interrupt" and value not in get_args(OnInterrupt):

@@ -64,7 +64,7 @@ class TaskLifecycle(TaskSnapshot):
         super().__init__(*args, **kwargs)
         self._watchers: dict[Watcher, None] = {}  # in their order
 
-    # ------------------------------------------------------------------ who is told
+    # ------------------------------------------------------------------ watchers
 
     def watch(self, watcher: Watcher) -> None:
         """Have ``watcher(future)`` called after every change, on the thread that made the change: for views and waits.
@@ -280,12 +280,12 @@ class TaskLifecycle(TaskSnapshot):
 
     def _cancelled(self, reason: CancelReason) -> None:
         """Change the state to CANCELLED; do not notify waiters of FINISHED again. With the lock held."""
-        told = self._task_state is TaskState.FINISHED
+        were_notified = self._task_state is TaskState.FINISHED
         self._reason = reason  # set first, as above
         self._task_state, self._state = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED
         self._outcome = self._asked = self.preview = None
         self.ended_at = self.ended_at or time.time()
-        if not told:
+        if not were_notified:
             for waiter in self._waiters:
                 waiter.add_cancelled(self)
             self._condition.notify_all()

@@ -145,6 +145,7 @@ class Outcome:
         return self._failure
 
     def _in_words(self) -> Failure:
+        """Return the exception in words; loads it only if it came without words."""
         payload = self._payload
         if payload is not None and self._kind in RAISED:
             return _words(self._kind, payload)
@@ -156,7 +157,15 @@ class Outcome:
 
 
 def _words(kind: TaskResultType, payload: Payload) -> Failure:
-    """Return an exception in words, from its payload."""
+    """Return an exception in words, from its payload.
+
+    Parameters
+    ----------
+    kind
+        How the task ended.
+    payload
+        The exception's pickle and text.
+    """
     try:
         failure = Failure(*failures.words(payload))
         if kind is TaskResultType.FAILED_INITIALIZER:
@@ -173,7 +182,15 @@ def missing_objects(payload: Payload) -> tuple[str, ...]:
 
 
 def _add_note(error: BaseException, note: str) -> None:
-    """Add a note to an exception, as ``BaseException.add_note`` does, which Python has from 3.11 on."""
+    """Add a note to an exception, as ``BaseException.add_note`` does, which Python has from 3.11 on.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    note
+        The note.
+    """
     noted: Any = error
     with contextlib.suppress(Exception):  # an exception may have attributes of its own
         notes = getattr(noted, "__notes__", None)
@@ -181,7 +198,15 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 def _broken(initializer: str, headline: str) -> str:
-    """Return why an executor is broken: its initializer has raised."""
+    """Return why an executor is broken: its initializer has raised.
+
+    Parameters
+    ----------
+    initializer
+        The initializer's call, as a person reads it.
+    headline
+        What it has raised.
+    """
     return (
         f"the initializer {initializer} raised {headline}. The executor takes no more tasks, and what it had not ended "
         "ends with this error: correct the initializer, and make a new executor."

@@ -151,11 +151,13 @@ class Output:
         return less
 
     def _clear_if_due(self) -> None:
+        """Clear what is shown, if the task has asked for that at its next output."""
         if self._clear_on_next:
             self._clear_on_next = False
             self._clear()
 
     def _clear(self) -> None:
+        """Clear what is shown."""
         self._shown, self._places = [], {}
 
     def logs(self) -> Logs:

@@ -37,6 +37,7 @@ class OutputBudget:
         forks.in_child(self._reset)
 
     def _reset(self) -> None:
+        """Forget all outputs: also in a forked child, where another thread may have held the mutex."""
         self._mutex = threading.Lock()
         self._held = 0
         self._gone: deque[int] = deque()  # sizes of outputs that are gone; filled by any thread
@@ -73,6 +74,7 @@ class OutputBudget:
         self._gone.append(size)
 
     def _cut(self) -> None:
+        """Trim outputs of ended tasks, the oldest first, until three quarters of the budget are left."""
         for key, reference in list(self._outputs.items()):
             output = reference()
             if output is not None and not output.over:

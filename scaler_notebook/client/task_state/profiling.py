@@ -51,6 +51,7 @@ class ProfileResult:
 
 
 def _figures(future: TaskLifecycle) -> tuple[TaskFigures, float | None, float | None]:
+    """Return the figures, the start and the end of a task that has ended; with the future's lock."""
     if not future.done():
         raise ValueError(f"{future.call or future.task_id} is {future.state.value}: its figures come with its end")
     return future.figures, future.started_at, future.ended_at

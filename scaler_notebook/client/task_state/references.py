@@ -18,7 +18,8 @@ class TaskInput(Protocol):
     """Something that is sent as the id of the value that it stands for."""
 
     @property
-    def input_id(self) -> str: ...
+    def input_id(self) -> str:
+        """The id of the value."""
 
 
 TaskInputs: TypeAlias = dict[str, TaskInput]

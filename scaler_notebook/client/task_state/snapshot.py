@@ -236,7 +236,7 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
 
     @_result.setter
     def _result(self, value: Any) -> None:
-        """The value, for the standard library; None if there is none."""
+        """Return the value, for the standard library; None if there is none."""
 
     @property
     def _exception(self) -> BaseException | None:
@@ -245,4 +245,4 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
 
     @_exception.setter
     def _exception(self, error: BaseException | None) -> None:
-        """The exception, for the standard library; None if there is none."""
+        """Return the exception, for the standard library; None if there is none."""

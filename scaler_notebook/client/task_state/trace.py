@@ -68,6 +68,7 @@ class Trace(Sequence[TraceEntry]):
     __repr__ = __str__
 
     def _lines(self) -> Iterator[str]:
+        """Yield the lines of the printed form, one for each message."""
         first, last = self._entries[0].time, self._entries[-1].time
         names = max(len(entry.message) for entry in self._entries)
         for entry in self._entries:
@@ -79,6 +80,7 @@ class Trace(Sequence[TraceEntry]):
 
 
 def _entry(moment: Moment) -> TraceEntry:
+    """Return an event as an entry of the trace."""
     time, event, changed, what = moment
     sender, message = "engine", event.value.partition("(")[0]
     match what:

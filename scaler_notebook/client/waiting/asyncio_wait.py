@@ -33,7 +33,17 @@ def wait(condition: Signal, timeout: float | None) -> bool:
 
 
 def _wait_in(loop: asyncio.AbstractEventLoop, condition: Signal, timeout: float | None) -> bool:
-    """Wait as :func:`wait` does, while a re-entrant loop goes on."""
+    """Wait as :func:`wait` does, while a re-entrant loop goes on.
+
+    Parameters
+    ----------
+    loop
+        The loop of this thread, which is running.
+    condition
+        The signal.
+    timeout
+        Seconds; None waits for ever.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     woken = loop.create_future()
 

@@ -25,6 +25,7 @@ class CallThread:
         forks.in_child(self._reset)  # posted calls are the parent's to make
 
     def _reset(self) -> None:
+        """Begin with no call and no thread: also in a forked child."""
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
         self._starting = threading.RLock()  # a signal handler of the user's may post, too
         self._thread: threading.Thread | None = None
@@ -51,6 +52,7 @@ class CallThread:
             over.get()
 
     def _run(self) -> None:
+        """Make the posted calls, and log what they raise."""
         while True:
             call, args = self._calls.get()
             try:
@@ -76,4 +78,5 @@ def call_logged(call: Callable[..., object], *args: object) -> None:
 
 
 def _log(call: Callable[..., object], args: tuple[object, ...]) -> None:
+    """Log the exception of a call."""
     log.exception("exception calling callback for %r; the future is not affected", *(args or (call,)))

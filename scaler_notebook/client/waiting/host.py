@@ -84,27 +84,50 @@ class PlainHost:
     shows_results = False
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
+        """Block this thread until a signal is set; return False if it is not, within the time.
+
+        Parameters
+        ----------
+        signal
+            The signal.
+        timeout
+            Seconds; None waits for ever.
+        """
         return asyncio_wait.wait(signal, timeout)
 
     def release_slot(self) -> AbstractContextManager[None]:
+        """Do nothing: this process is no task."""
         return nullcontext()
 
     def is_cell(self, frame: FrameType) -> bool:
+        """Return False: there are no cells."""
         return False
 
     def stopped(self) -> bool:
+        """Return False: there is no stop button."""
         return False
 
     def offer_cancel(self, futures: Sequence[Any]) -> None:
         """Do nothing: a script's user sees nothing but the script's own output."""
 
     def post(self, call: Callable[[], object]) -> None:
+        """Run a call of the user's on the callback thread."""
         callback_thread.post(call)
 
     def call_at_end(self, future: FutureLike, call: Callable[[], object]) -> None:
+        """Run a call of the user's once a future is done, on the callback thread.
+
+        Parameters
+        ----------
+        future
+            The future.
+        call
+            What is called.
+        """
         future.add_done_callback(lambda _: call())
 
     def widget(self, shown: Any) -> Any:
+        """Raise a RuntimeError: there are no widgets."""
         raise RuntimeError("widgets need a Jupyter kernel, and this process is none")
 
 
