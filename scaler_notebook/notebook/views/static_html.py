@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Literal, NamedTuple, TypedDict
 
+from .terminal_style import Style, restyled
+
 State = Literal["submitted", "running", "cancelling", "finished", "cancelled"]
 Outcome = Literal["success", "failed"]
 
@@ -66,7 +68,7 @@ _ORANGE = "var(--vscode-charts-orange, var(--jp-warn-color1, #e07800))"
 _GREEN = "var(--vscode-charts-green, var(--jp-success-color1, #388e3c))"
 _RED = "var(--vscode-charts-red, var(--jp-error-color1, #d32f2f))"
 
-# The same words, strokes and hues as in card.js and card.css.
+# The same words, strokes and hues as in icons.js and card.css.
 _LOOKS: dict[State, Look] = {
     "submitted": Look("queued", f"{_RING}M8 4.8V8l2.2 1.5", "#78849b"),
     "running": Look("running", "M8 2a6 6 0 1 0 6 6", _BLUE),
@@ -279,7 +281,6 @@ _NOISE = re.compile(
     r"|\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]"
 )
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
-_ANSI = {1: "#d9534f", 2: "#2f9e4f", 3: "#c08a00", 4: "#3b82d6", 5: "#b35cb3", 6: "#1f9d9d"}
 
 
 def _terminal_lines(source: str) -> Iterator[str]:
@@ -299,33 +300,15 @@ def shortened(line: str, width: int = TEXT_WIDTH) -> str:
 
 
 def _terminal(source: str) -> list[str]:
-    """Escaped HTML lines with the basic ANSI colours."""
-    bold, colour, lines = False, 0, []
+    """Escaped HTML lines with a terminal's colours."""
+    style, lines = Style(), []
     for line in _terminal_lines(source):
         spans = ""
         for i, part in enumerate(_SGR.split(line)):
             if i % 2:
-                bold, colour = _restyled(part, bold, colour)
+                style = restyled(part, style)
             elif part:
-                style = "font-weight:700;" if bold else ""
-                if colour in _ANSI:
-                    style += f"color:color-mix(in srgb, {_ANSI[colour]} 65%, currentColor)"
-                spans += f'<span style="{style}">{escape(part)}</span>' if style else escape(part)
+                css = ("font-weight:700;" if style.bold else "") + (f"color:{style.colour}" if style.colour else "")
+                spans += f'<span style="{css}">{escape(part)}</span>' if css else escape(part)
         lines.append(spans)
     return lines
-
-
-def _restyled(codes: str, bold: bool, colour: int) -> tuple[bool, int]:
-    queue = [int(code[:3] or 0) for code in codes.split(";")]
-    while queue:
-        code = queue.pop(0)
-        if code in (0, 39):
-            colour = 0
-        if code in (0, 22):
-            bold = False
-        bold = bold or code == 1
-        if 30 <= code <= 37 or 90 <= code <= 97:
-            colour = code % 10
-        if code in (38, 48):
-            del queue[: 2 if queue[:1] == [5] else 4]
-    return bold, colour
