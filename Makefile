@@ -58,6 +58,7 @@ style: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports --no-logo
+	@tools/check_frontend.sh
 
 install: $(INSTALLED)
 
@@ -69,5 +70,5 @@ $(INSTALLED): pyproject.toml tools/install.sh tools/venv.sh $(wildcard locks/*.t
 	@touch $@
 
 clean: ## Remove everything that these commands made, the virtual environments included
-	rm -rf .venv .venv-* .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

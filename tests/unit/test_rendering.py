@@ -245,10 +245,25 @@ def test_short_output_is_not_folded_and_none_leaves_no_trace() -> None:
 
 
 def test_output_reads_as_in_a_terminal() -> None:
-    output = "loading\r 50%\r100%\r\n\x1b[1;31mred\x1b[0m \x1b[2K\x1b[38;5;31mplain\x07"
+    output = "loading\r 50%\r100%\r\n\x1b[1;31mred\x1b[0m \x1b[2K\x1b[48;5;31mplain\x07"
     source = html(row(output=output), now=NOW)
     assert Page(source).by_class["scaler-output"].strip() == "100%\nred plain"
     assert re.search(r'<span style="font-weight:700;color:[^"]+">red</span> plain', source)
+
+
+COLOURS = json.loads((Path(__file__).parents[1] / "support" / "terminal_colours.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", COLOURS, ids=[case["name"] for case in COLOURS])
+def test_a_terminals_colours(case: dict[str, Any]) -> None:
+    """A browser test has the live card draw the same table."""
+
+    def drawn(words: str, bold: bool, colour: str) -> str:
+        style = ("font-weight:700;" if bold else "") + (f"color:{colour}" if colour else "")
+        return f'<span style="{style}">{words}</span>' if style else words
+
+    expected = "\n".join("".join(drawn(*run) for run in line) for line in case["lines"])
+    assert f">\n{expected}</pre>" in static_html.terminal_block(case["text"])
 
 
 def test_the_error_comes_first_and_its_traceback_is_folded() -> None:
@@ -276,7 +291,7 @@ def test_without_styles_the_words_stay_apart() -> None:
 
 def test_the_live_card_draws_the_same_badges() -> None:
     folder = Path(static_html.__file__).parent
-    script, styles = (folder / "card" / "card.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
+    script, styles = (folder / "icons.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
     for changes, _, _ in WORDS:
         badge = badge_of(changes["state"], changes.get("outcome"))
         assert f'"{badge.icon}"' in script

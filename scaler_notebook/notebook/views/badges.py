@@ -32,7 +32,7 @@ _ORANGE = "var(--vscode-charts-orange, var(--jp-warn-color1, #e07800))"
 _GREEN = "var(--vscode-charts-green, var(--jp-success-color1, #388e3c))"
 _RED = "var(--vscode-charts-red, var(--jp-error-color1, #d32f2f))"
 
-# The live card has the same words, strokes and hues in card.js and card.css; a test compares them.
+# The live card has the same words, strokes and hues in icons.js and card.css; a test compares them.
 _BADGES: dict[State, Badge] = {
     "submitted": Badge("queued", f"{_RING}M8 4.8V8l2.2 1.5", "#78849b"),
     "running": Badge("running", "M8 2a6 6 0 1 0 6 6", _BLUE),

@@ -11,7 +11,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.notebook.kernel.host import KernelHost
-from scaler_notebook.notebook.views import preview, rows
+from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
 from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
 from scaler_notebook.notebook.views.publisher import publisher
@@ -21,19 +21,8 @@ from .table import CANCELLED, FAILED, BoardRow, TaskTable
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
-_HERE = Path(__file__).parent
-
-
-def _script() -> str:
-    """One module, for a front end loads each alone: the card's parts, for the open row, then the board's."""
-    parts = ("board_rows.js", "board_table.js", "board_timeline.js", "board_graph.js", "board_pane.js", "board.js")
-    return "\n".join(
-        [feed.SCRIPT[: feed.SCRIPT.rindex("export default")], *((_HERE / part).read_text("utf-8") for part in parts)]
-    )
-
-
-_SCRIPT = _script()
-_STYLE = feed.STYLE + (_HERE / "board.css").read_text("utf-8")
+_SCRIPT = modules.joined(Path(__file__).with_name("board.js"))
+_STYLE = feed.STYLE + Path(__file__).with_name("board.css").read_text("utf-8")  # the card's, for the row that is open
 
 
 class BoardWidget(ViewWidget):
