@@ -20,7 +20,7 @@ SHOWN = 50  # tasks that ``history`` lists, unless told otherwise
 
 def one_task(parser: argparse.ArgumentParser) -> None:
     """One task."""
-    parser.add_argument("TASK", help="id, or name of what was called (the last one)")
+    parser.add_argument("TASK", help="id, or name of what was called: the latest of that name")
 
 
 def board(shell: Any, options: argparse.Namespace) -> None:

@@ -50,7 +50,7 @@ def _unfinished(words: list[str]) -> list[ScalerFuture[Any]]:
 
 def retry_options(parser: argparse.ArgumentParser) -> None:
     """Of ``retry``."""
-    parser.add_argument("TASK", nargs="?", help="id, or name of what was called (the last one)")
+    parser.add_argument("TASK", nargs="?", help="id, or name of what was called: the latest of that name")
     parser.add_argument("--failed", action="store_true", help="every task of this session that failed")
 
 
