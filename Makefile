@@ -46,7 +46,7 @@ test-lowest: browser ## The same with the lowest versions that we allow, on Pyth
 	.venv-lowest/bin/python -m pytest --numprocesses=3 --max-worker-restart=0 -m "not matrix"
 
 docs: $(DOCS_VENV)/.installed ## Build the documentation as a site, in output/docs; a warning is an error
-	$(DOCS_VENV)/bin/python -m sphinx -b html -W --keep-going -q -d output/doctrees docs output/docs
+	$(DOCS_VENV)/bin/python -m sphinx -b html -E -a -W --keep-going -q -d output/doctrees docs output/docs
 
 lock: ## Write the newest versions that pyproject.toml allows to locks/
 	@tools/lock.sh $(PYTHON)

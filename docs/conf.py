@@ -41,7 +41,8 @@ class Mermaid(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        drawing = mmdr.render("\n".join(self.content)).svg().replace("merman", f"drawing-{next(_numbers)}")
+        drawing = mmdr.render("\n".join(self.content)).svg()
+        drawing = re.sub(r'(?<=["#])merman', f"drawing-{next(_numbers)}", drawing)  # a page may have several
         return [nodes.raw("", f'<div class="drawing">{drawing}</div>', format="html")]
 
 
