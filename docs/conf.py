@@ -18,7 +18,7 @@ version = release = scaler_notebook.__version__
 html_title = f"{project} {version}"
 html_copy_source = html_show_copyright = False
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 html_theme = "furo"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
@@ -28,8 +28,7 @@ myst_fence_as_directive = ["mermaid"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-napoleon_google_docstring = False
-napoleon_use_rtype = False
+numpydoc_show_class_members = False
 maximum_signature_line_length = 90
 
 _numbers = itertools.count(1)
