@@ -1,5 +1,6 @@
-"""The reference has every public name once, and every state and reason."""
+"""The reference has every public name once, every state and reason, and the options of the command line."""
 
+import argparse
 import re
 from collections import Counter
 from enum import Enum
@@ -9,6 +10,7 @@ import pytest
 
 import scaler_notebook
 from scaler_notebook import testing
+from scaler_notebook.cli.command import parser
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -35,3 +37,17 @@ def test_every_state_and_reason_is_in_its_table(kind: type[Enum]) -> None:
         .partition("\n\n")[0]
     )
     assert re.findall(r"`([A-Z_]+)`", table) == [member.name for member in kind]
+
+
+def test_the_command_line_has_the_options_that_the_page_says() -> None:
+    page = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    shown = [
+        option
+        for command in commands.choices.values()
+        for action in command._actions
+        if action.help is not argparse.SUPPRESS and action.dest != "help"
+        for option in action.option_strings
+    ]
+    assert set(re.findall(r"(?<=`)--?[a-z]+", page)) - {"--help"} == set(shown)
+    assert set(re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE)) == set(commands.choices)
