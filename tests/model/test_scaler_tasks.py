@@ -85,7 +85,7 @@ def interrupted(world: World, task_id: str, obeys: bool) -> None:
 
 def cancels(world: World) -> list[bool]:
     """The forces of the cancels that are on their way to the scheduler."""
-    return [message.flags.force for message in world.link.sent if type(message).__name__ == "TaskCancel"]
+    return [message.flags.force for message in world.connection.sent if type(message).__name__ == "TaskCancel"]
 
 
 # ---------------------------------------------------------------------- the contract's orders
@@ -123,14 +123,14 @@ def test_a_task_obeys_the_letter_and_its_process_is_ended(world: World, force: b
 @pytest.mark.parametrize("lost", [1, 3])
 def test_a_letter_that_is_lost_is_written_again(world: World, monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
     submitted(world, "a")
-    post, written = world.link.post, []
+    post, written = world.connection.post, []
 
     async def lossy(name: str, content: bytes) -> None:
         written.append(name)
         if len(written) > lost:
             await post(name, content)
 
-    monkeypatch.setattr(world.link, "post", lossy)
+    monkeypatch.setattr(world.connection, "post", lossy)
     world.cancel("a", force=False, grace=5.0)
     world.passes(0.9)  # the letters go after 0, 0.1, 0.3 and 0.7 s
     assert len(written) == lost + 1, "it is written until it is read, and no longer"
@@ -148,7 +148,7 @@ def test_no_letter_is_written_once_the_cancel_is_answered(
     async def lost(name: str, content: bytes) -> None:
         written.append(name)
 
-    monkeypatch.setattr(world.link, "post", lost)
+    monkeypatch.setattr(world.connection, "post", lost)
     world.cancel("a", force=False, grace=0.5 if end == "refused" else 5.0)
     world.passes(0.6)
     if end == "ended":
@@ -486,8 +486,8 @@ def test_the_mailbox_moves_with_each_letter(world: World) -> None:
     world.passes(0.1)
     world.cancel("a", force=False)
     world.settle()
-    assert len({name for name, _ in world.link.posted}) == 2
-    assert {letter for _, letter in world.link.posted} == {world.process("a").name}
+    assert len({name for name, _ in world.connection.posted}) == 2
+    assert {letter for _, letter in world.connection.posted} == {world.process("a").name}
     interrupted(world, "a", obeys=True)
 
 
@@ -514,7 +514,7 @@ def test_tries_and_pauses(world: World) -> None:
     submitted(world, "a", retries=3)
     for pause in (0.1, 0.2, 0.4):
         ends(world, "a", TaskEnd.FAILED.value)
-        assert world.tasks._entries["a"].stage is Stage.BACKING_OFF
+        assert world.tasks._records["a"].stage is Stage.BACKING_OFF
         world.passes(pause - 0.01)
         assert not world.cluster.running("a")
         world.passes(0.01)
@@ -736,7 +736,7 @@ class AnySequence(RuleBasedStateMachine):
     def cancel(self, pick: int, force: bool, grace: float, heard: bool) -> None:
         """And the scheduler hears it, or not yet."""
         self.world.cancel(picked(pick, self._tasks()), force, grace)
-        while heard and self.world.link.sent:
+        while heard and self.world.connection.sent:
             self.world.cluster.hear_client()
 
     @rule()

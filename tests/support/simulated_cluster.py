@@ -24,7 +24,7 @@ from scaler.utility.exitcode import describe_exitcode
 from scaler.utility.identifiers import ClientID, ObjectID, TaskID
 
 from scaler_notebook.engines.scaler.client.object_store import DELETE_AFTER
-from scaler_notebook.engines.scaler.client.tasks import Tasks
+from scaler_notebook.engines.scaler.client.task_table import TaskTable
 from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.engines.scaler.wire.envelope import Ended, Failed, Head
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
@@ -153,8 +153,8 @@ class Storage:
             del self.objects[object_id]
 
 
-class SimulatedLink:
-    """In place of a :class:`~scaler_notebook.engines.scaler.client.link.Link`."""
+class SimulatedConnection:
+    """In place of a :class:`~scaler_notebook.engines.scaler.client.cluster_connection.ClusterConnection`."""
 
     def __init__(self, storage: Storage) -> None:
         self.messages = capnp
@@ -473,7 +473,7 @@ class Cluster:
     def __init__(self, loop: asyncio.AbstractEventLoop, workers: int, scheduler: type[Scheduler]) -> None:
         self.storage = Storage(loop)
         self.scheduler = scheduler(self.storage)
-        self.link = SimulatedLink(self.storage)
+        self.connection = SimulatedConnection(self.storage)
         self._numbers = itertools.count(1)
         self.processes: list[Process] = []
         self.begun: Counter[str] = Counter()  # how often the code of a task has
@@ -520,7 +520,7 @@ class Cluster:
     def moves(self) -> list[Move]:
         """What can go on by itself, a task's own code apart."""
         moves: list[Move] = []
-        if self.link.sent:
+        if self.connection.sent:
             moves.append(("the scheduler hears the client", self.hear_client))
         if self.storage.answerable():
             moves.append(("the storage answers", self.storage.answer))
@@ -531,7 +531,7 @@ class Cluster:
         return moves
 
     def hear_client(self) -> None:
-        self.scheduler.hear_client(self.link.sent.popleft())
+        self.scheduler.hear_client(self.connection.sent.popleft())
 
     def hear_worker(self, worker: Worker) -> None:
         self.scheduler.hear_worker(worker, worker.outbox.popleft())
@@ -603,11 +603,11 @@ class Cluster:
 
     def result(self, name: bytes, kind: Any, value: bytes) -> list[Any]:
         """Store what a task has come to, and say so."""
-        object_id = ObjectID.generate_object_id(self.link.client)
+        object_id = ObjectID.generate_object_id(self.connection.client)
         self.storage.objects[object_id] = value
         created = capnp.ObjectInstruction(
             instructionType=INSTRUCTIONS.create,
-            objectUser=self.link.client,
+            objectUser=self.connection.client,
             objectMetadata=capnp.ObjectMetadata(objectIds=[object_id]),
         )
         return [created, capnp.TaskResult(taskId=TaskID(name), resultType=kind, metadata=b"", results=[object_id])]
@@ -640,8 +640,12 @@ class World:
     def __init__(self, workers: int = 1, scheduler: type[Scheduler] = Scheduler) -> None:
         self.loop = SteppedLoop()
         self.cluster = Cluster(self.loop, workers, scheduler)
-        self.link, self.storage, self.scheduler = self.cluster.link, self.cluster.storage, self.cluster.scheduler
-        self.tasks = Tasks(self.link, self.loop, self._say)  # type: ignore[arg-type]
+        self.connection, self.storage, self.scheduler = (
+            self.cluster.connection,
+            self.cluster.storage,
+            self.cluster.scheduler,
+        )
+        self.tasks = TaskTable(self.connection, self.loop, self._say)  # type: ignore[arg-type]
         self.told: dict[str, Told] = {}
         self.created: list[str] = []
         self.objects: list[str] = []  # that the client may name, tasks' values included
@@ -650,7 +654,7 @@ class World:
         self.settle()
 
     async def _serve(self) -> None:
-        await self.link.put_code(b"serializer", b"runner")
+        await self.connection.put_code(b"serializer", b"runner")
         await self.tasks.send_all()
 
     def close(self) -> None:
@@ -802,9 +806,9 @@ class World:
         for task_id, told in self.told.items():
             if told.end:
                 assert not self.cluster.running(task_id), "it does not go on after its end was told"
-                assert task_id not in self.tasks._entries
+                assert task_id not in self.tasks._records
             else:
-                assert task_id in self.tasks._entries
+                assert task_id in self.tasks._records
 
     # ------------------------------------------------------------------ the end
 
@@ -831,7 +835,7 @@ class World:
     def check_empty(self) -> None:
         """Nothing is held, here or there, but what later tasks may share."""
         tasks = self.tasks
-        held = (tasks._entries, tasks._named, tasks._begun, self.loop.timers(), tasks._leaving.qsize())
+        held = (tasks._records, tasks._named, tasks._begun, self.loop.timers(), tasks._leaving.qsize())
         assert not any(held), f"after the end nothing is held: {held}"
         assert len(tasks._dependencies) == 0, tasks._dependencies
         assert tasks.queued == 0
@@ -841,9 +845,9 @@ class World:
         kept = {bytes(each.object_id) for each in shared.values()} | set(
             map(bytes, tasks._objects._initializers.values())
         )
-        kept |= {bytes(self.link._runner), bytes(ObjectID.generate_serializer_object_id(self.link.client))}
+        kept |= {bytes(self.connection._runner), bytes(ObjectID.generate_serializer_object_id(self.connection.client))}
         # a result that Scaler dropped is unknown here, and a letter that nobody takes goes with its client
-        left = self.storage.objects.keys() - kept - self.link.letters
+        left = self.storage.objects.keys() - kept - self.connection.letters
         assert not left & (self.known | self.storage.tracked - self.unknown()), f"objects that nobody needs: {left}"
         assert kept <= self.storage.objects.keys()
 

@@ -25,8 +25,8 @@ from scaler.utility.exceptions import ProcessorDiedError, SchedulerError, Worker
 from scaler.utility.exitcode import describe_exitcode
 from waits import SAFETY
 
-from scaler_notebook.engines.scaler.client.object_store import MOST_IDLE, OVERHEAD, Objects
-from scaler_notebook.engines.scaler.client.results import end_of
+from scaler_notebook.engines.scaler.client.object_store import MOST_IDLE, OVERHEAD, ObjectStore
+from scaler_notebook.engines.scaler.client.results import fetch_result
 from scaler_notebook.engines.scaler.client.states import TABLE, Action, Event, Stage
 from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.engines.scaler.wire.envelope import CLOCKS_DIFFER, Ended, Failed, Head, failure
@@ -101,7 +101,7 @@ def test_header_and_pickle_are_always_there(sizes: list[int]) -> None:
 
 
 class Stored:
-    """In place of a link: a storage that answers at once."""
+    """In place of a connection: a storage that answers at once."""
 
     def __init__(self) -> None:
         self.objects: dict[bytes, bytes] = {}
@@ -128,7 +128,7 @@ PAYLOADS = st.builds(Payload, st.binary(max_size=3), st.lists(st.binary(max_size
 def test_what_is_the_same_is_stored_once_and_nothing_else_is(wanted: list[tuple[Payload, bytes]]) -> None:
     async def acquire() -> None:
         stored = Stored()
-        objects = Objects(stored, asyncio.get_running_loop())  # type: ignore[arg-type]
+        objects = ObjectStore(stored, asyncio.get_running_loop())  # type: ignore[arg-type]
         ids = [(await objects.acquire(payload, header))[1] for payload, header in wanted]
         for (payload, header), object_id in zip(wanted, ids, strict=True):
             assert await objects.get(object_id) == (
@@ -143,7 +143,7 @@ def test_what_is_the_same_is_stored_once_and_nothing_else_is(wanted: list[tuple[
 def test_what_nobody_uses_is_kept_for_a_while_the_oldest_the_shortest() -> None:
     async def use() -> None:
         stored, loop = Stored(), asyncio.get_running_loop()
-        objects = Objects(stored, loop)  # type: ignore[arg-type]
+        objects = ObjectStore(stored, loop)  # type: ignore[arg-type]
         third = MOST_IDLE // 3 - OVERHEAD
         keys = [await objects.acquire(Payload(bytes([n]) * third)) for n in range(4)]
         for key, _ in keys[:2]:
@@ -354,11 +354,11 @@ def end(kind: Any, stored: bytes | None, ended: Ended | None = None, task: Task 
     """What is told of a result; the storage has this under its id."""
 
     async def tell() -> Any:
-        link = Stored()
-        ids = [await link.put(stored)] if stored is not None else []
+        connection = Stored()
+        ids = [await connection.put(stored)] if stored is not None else []
         result = SimpleNamespace(resultType=kind, results=ids)
-        objects = Objects(link, asyncio.get_running_loop())  # type: ignore[arg-type]
-        return await end_of(task, result, ended, objects, link)  # type: ignore[arg-type]
+        objects = ObjectStore(connection, asyncio.get_running_loop())  # type: ignore[arg-type]
+        return await fetch_result(task, result, ended, objects, connection)  # type: ignore[arg-type]
 
     return asyncio.run(tell())
 

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from .link import Link
+from .cluster_connection import ClusterConnection
 from .states import Event
-from .task_entry import Entry
+from .task_record import ScalerTaskRecord
 
 RECALL_AT_LEAST = 1.0  # seconds; that a task has not said by then that it runs means that its code does not
 AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is said again; each time twice as long
 
 
-class Asking:
+class Canceller:
     """On the agent's thread.
 
     Parameters
@@ -25,62 +25,64 @@ class Asking:
 
     def __init__(
         self,
-        link: Link,
+        connection: ClusterConnection,
         loop: asyncio.AbstractEventLoop,
-        handle: Callable[[Entry, Event], None],
+        handle: Callable[[ScalerTaskRecord, Event], None],
         begin: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._link, self._loop, self._handle, self._begin = link, loop, handle, begin
+        self._connection, self._loop, self._handle, self._begin = connection, loop, handle, begin
 
-    def recall(self, entry: Entry) -> None:
+    def recall(self, record: ScalerTaskRecord) -> None:
         """Cancel it if it waits in a queue, again and again; a grace period begins."""
-        self.stop(entry)
-        self._cancel(entry, False, AGAIN)
-        self._grace(entry, max(entry.grace, RECALL_AT_LEAST))
+        self.stop(record)
+        self._cancel(record, False, AGAIN)
+        self._grace(record, max(record.grace, RECALL_AT_LEAST))
 
-    def withdraw(self, entry: Entry) -> None:
+    def withdraw(self, record: ScalerTaskRecord) -> None:
         """Cancel it if it waits in a queue."""
-        self._cancel(entry, False)
+        self._cancel(record, False)
 
-    def ask(self, entry: Entry) -> None:
+    def ask(self, record: ScalerTaskRecord) -> None:
         """Write a running task's name to the mailbox of its process, and begin the grace period.
 
         Without a mailbox nobody can be asked, and the grace period is over at once.
         """
-        self.stop(entry)
-        if not entry.mailbox:
-            self._handle(entry, Event.GRACE_OVER)
+        self.stop(record)
+        if not record.mailbox:
+            self._handle(record, Event.GRACE_OVER)
             return
-        self._post(entry, entry.mailbox, AGAIN)
-        self._grace(entry, entry.grace)
+        self._post(record, record.mailbox, AGAIN)
+        self._grace(record, record.grace)
 
-    def end(self, entry: Entry) -> None:
-        """End its process, again and again."""
-        self.stop(entry)
-        self._cancel(entry, True, AGAIN)
+    def end(self, record: ScalerTaskRecord) -> None:
+        """FetchedResult its process, again and again."""
+        self.stop(record)
+        self._cancel(record, True, AGAIN)
 
-    def stop(self, entry: Entry) -> None:
+    def stop(self, record: ScalerTaskRecord) -> None:
         """Whatever was to come later does not."""
-        for timer in entry.timers:
+        for timer in record.timers:
             timer.cancel()
-        entry.timers.clear()
+        record.timers.clear()
 
-    def _post(self, entry: Entry, mailbox: str, again: float) -> None:
+    def _post(self, record: ScalerTaskRecord, mailbox: str, again: float) -> None:
         """Write the letter, and again after ``again`` seconds, until the task names a new mailbox: it has read this.
 
         Letters have been lost on busy machines. One that comes twice does nothing: a mailbox is read once.
         """
-        if entry.mailbox != mailbox:
+        if record.mailbox != mailbox:
             return
-        self._begin(self._link.post(mailbox, entry.name))
-        entry.timers.append(self._loop.call_later(again, self._post, entry, mailbox, min(2 * again, AGAIN_AT_MOST)))
+        self._begin(self._connection.post(mailbox, record.name))
+        record.timers.append(self._loop.call_later(again, self._post, record, mailbox, min(2 * again, AGAIN_AT_MOST)))
 
-    def _grace(self, entry: Entry, seconds: float) -> None:
-        entry.timers.append(self._loop.call_later(seconds, self._handle, entry, Event.GRACE_OVER))
+    def _grace(self, record: ScalerTaskRecord, seconds: float) -> None:
+        record.timers.append(self._loop.call_later(seconds, self._handle, record, Event.GRACE_OVER))
 
-    def _cancel(self, entry: Entry, force: bool, again: float = 0.0) -> None:
-        cancel = self._link.messages.TaskCancel
-        self._link.send(cancel(taskId=self._link.task_id(entry.name), flags=cancel.TaskCancelFlags(force=force)))
+    def _cancel(self, record: ScalerTaskRecord, force: bool, again: float = 0.0) -> None:
+        cancel = self._connection.messages.TaskCancel
+        self._connection.send(
+            cancel(taskId=self._connection.task_id(record.name), flags=cancel.TaskCancelFlags(force=force))
+        )
         if again:
             longer = min(2 * again, AGAIN_AT_MOST)
-            entry.timers.append(self._loop.call_later(again, self._cancel, entry, force, longer))
+            record.timers.append(self._loop.call_later(again, self._cancel, record, force, longer))

@@ -22,7 +22,7 @@ SERIALIZER = pickle.dumps(SimpleNamespace(serialize=bytes, deserialize=pickle.lo
 class _Bootstrap:
     """Pickles as an expression that runs the bootstrap's source there, and is its ``runner``.
 
-    No code object travels: a worker of another Python version could not load it, and so could not say so.
+    No code object travels: a worker of another Python version could not load it, and so could not publish so.
     """
 
     def __init__(self, source: str) -> None:

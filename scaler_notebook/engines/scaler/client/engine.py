@@ -29,9 +29,9 @@ from scaler_notebook.protocol.messages import (
 )
 
 from . import code_shipping
-from .link import Link, all_of
+from .cluster_connection import ClusterConnection, all_of
 from .probe import probe
-from .tasks import Tasks
+from .task_table import TaskTable
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class ScalerEngine:
     address
         ``scaler://host:port`` of the cluster's scheduler.
     heartbeat, silence, storage
-        Those of :class:`~.link.Link`.
+        Those of :class:`~.connection.ClusterConnection`.
 
     Raises
     ------
@@ -71,18 +71,18 @@ class ScalerEngine:
     def start(self) -> None:
         probe(self._new_link(), ANSWER_TIMEOUT)
 
-    def _new_link(self) -> Link:
-        return Link(self._wire, self.address, **self._settings)  # type: ignore[arg-type]
+    def _new_link(self) -> ClusterConnection:
+        return ClusterConnection(self._wire, self.address, **self._settings)  # type: ignore[arg-type]
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         self._loop, self._deliver, self._lost = loop, deliver, lost
-        self._link = self._new_link()
-        self._tasks = Tasks(self._link, loop, self._say)
+        self._connection = self._new_link()
+        self._tasks = TaskTable(self._connection, loop, self._publish)
         self._serving = loop.create_task(self._serve())
 
     async def _serve(self) -> None:
         try:
-            await all_of(self._link.serve(self._receive), self._work())
+            await all_of(self._connection.serve(self._receive), self._work())
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -94,7 +94,7 @@ class ScalerEngine:
             self._lost(error)
 
     async def _work(self) -> None:
-        await self._link.put_code(code_shipping.SERIALIZER, code_shipping.runner())
+        await self._connection.put_code(code_shipping.SERIALIZER, code_shipping.runner())
         await self._tasks.send_all()
 
     def adopt(self, task: Task) -> tuple[Task, Task]:
@@ -125,10 +125,10 @@ class ScalerEngine:
                 case ClientContext():
                     self._tasks.initializer = message.initializer
                 case EngineStatusRequest():
-                    self._say(EngineStatus(self.slots, self._tasks.queued))
+                    self._publish(EngineStatus(self.slots, self._tasks.queued))
                 case ClientShutdown():
-                    kind = self._link.messages.ClientDisconnect
-                    self._link.send(kind(disconnectType=kind.DisconnectType.shutdown))
+                    kind = self._connection.messages.ClientDisconnect
+                    self._connection.send(kind(disconnectType=kind.DisconnectType.shutdown))
 
     def close(self) -> None:
         loop, self._loop = self._loop, None
@@ -141,26 +141,26 @@ class ScalerEngine:
 
     async def _leave(self) -> None:
         try:
-            await self._link.leave()
+            await self._connection.leave()
         finally:
             await self._tasks.close()
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
-            self._link.close()
+            self._connection.close()
 
     def join(self, timeout: float) -> bool:
         return True
 
     def _receive(self, message: Any) -> None:
-        if isinstance(message, self._link.messages.ClientShutdownResponse):
-            self._say(ClientShutdownResponse(message.accepted))
+        if isinstance(message, self._connection.messages.ClientShutdownResponse):
+            self._publish(ClientShutdownResponse(message.accepted))
         else:
             try:
                 self._tasks.receive(message)
             except Exception:  # one message that we do not understand must not take the others along
                 log.exception("a message of the cluster could not be handled")
 
-    def _say(self, message: EngineMessage) -> None:
+    def _publish(self, message: EngineMessage) -> None:
         if self._loop is not None:
             self._deliver([message])
 

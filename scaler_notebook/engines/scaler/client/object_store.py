@@ -10,7 +10,7 @@ from scaler_notebook.engines.scaler.wire.envelope import Head
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
 from scaler_notebook.protocol.messages import Buffer, Initializer, Payload, SegmentRef, Task
 
-from .link import Link
+from .cluster_connection import ClusterConnection
 
 LARGE = 1_000_000  # bytes; packing more takes the agent's thread too long
 SHARED = 64 * 1024  # bytes of arguments; hashing more costs more than it saves
@@ -27,7 +27,7 @@ class _Shared:
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredTask:
     """What is stored for one task: the ids of its objects, and how they are let go of."""
 
     arguments: bytes = b""
@@ -36,15 +36,15 @@ class Stored:
     private: bytes = b""  # the one that is not
 
 
-class Objects:
+class ObjectStore:
     """What this client has stored. Functions and small arguments are stored once, for all tasks that have the same.
 
     It is also who keeps the values of tasks for others
     (:class:`~scaler_notebook.engines.scheduling.dependencies.Keeper`): a payload there is the id of an object.
     """
 
-    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
-        self._link, self._loop = link, loop
+    def __init__(self, connection: ClusterConnection, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection, self._loop = connection, loop
         self._shared: dict[bytes, _Shared] = {}  # by content
         self._idle: OrderedDict[bytes, _Shared] = OrderedDict()  # of these, the ones without users; the last at the end
         self._idle_size = 0
@@ -52,7 +52,7 @@ class Objects:
         self._garbage: list[bytes] = []
 
     async def store(
-        self, stored: Stored, task: Task, initializer: Initializer, inputs: list[str]
+        self, stored: StoredTask, task: Task, initializer: Initializer, inputs: list[str]
     ) -> tuple[bytes, bytes, bytes]:
         """Store what a task needs beside its inputs, unless that was done for an earlier try; gives the objects' ids.
 
@@ -78,7 +78,7 @@ class Objects:
             self._initializers[initializer.client] = await self.put(both)
         return stored.arguments, stored.function, self._initializers[initializer.client]
 
-    def let_go(self, stored: Stored) -> None:
+    def let_go(self, stored: StoredTask) -> None:
         """The task is over. Idempotent."""
         for key in stored.keys:
             self.release(key)
@@ -90,12 +90,12 @@ class Objects:
         """Store a payload; gives the object's id."""
         large = payload.nbytes > LARGE
         blob = await self._loop.run_in_executor(None, pack, payload, header) if large else pack(payload, header)
-        object_id: bytes = await self._link.put(blob)
+        object_id: bytes = await self._connection.put(blob)
         return object_id
 
     async def get(self, object_id: bytes) -> tuple[bytes, Payload]:
         """Header and payload of an object. Raises a ProtocolError if it is none of ours."""
-        blob = await self._link.get(object_id)
+        blob = await self._connection.get(object_id)
         packed = content(blob)
         return await self._loop.run_in_executor(None, unpack, packed) if len(blob) > LARGE else unpack(packed)
 
@@ -140,7 +140,7 @@ class Objects:
 
     def _delete_all(self) -> None:
         garbage, self._garbage = self._garbage, []
-        self._link.delete(garbage)
+        self._connection.delete(garbage)
 
 
 def _digest(payload: Payload, header: bytes) -> bytes:

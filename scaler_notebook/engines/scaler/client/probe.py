@@ -7,12 +7,12 @@ import time
 
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .link import GOODBYE, Link
+from .cluster_connection import GOODBYE, ClusterConnection
 
 REFUSED_AGAIN = 0.05  # seconds
 
 
-def probe(link: Link, timeout: float) -> None:
+def probe(connection: ClusterConnection, timeout: float) -> None:
     """See whether a cluster answers; on a thread of its own, for this one may have a loop that runs.
 
     Raises
@@ -21,13 +21,13 @@ def probe(link: Link, timeout: float) -> None:
         Nothing that is a Scaler scheduler does, within so many seconds.
     """
     no_answer = EngineStartError(
-        f"nobody answers at {link.name} within {timeout:.0f} s: is an OpenGRIS Scaler scheduler running there "
+        f"nobody answers at {connection.name} within {timeout:.0f} s: is an OpenGRIS Scaler scheduler running there "
         "(scaler_scheduler, SchedulerClusterCombo), reached from this machine, and is the port its own?"
     )
     deadline = time.monotonic() + timeout
     while True:  # a scheduler that has just been started is not there yet
         try:
-            socket.create_connection(link.endpoint, max(0.1, deadline - time.monotonic())).close()
+            socket.create_connection(connection.endpoint, max(0.1, deadline - time.monotonic())).close()
             break
         except OSError as error:
             if time.monotonic() > deadline:
@@ -36,12 +36,12 @@ def probe(link: Link, timeout: float) -> None:
     answered: list[bool] = []
 
     async def ask() -> None:
-        serving = asyncio.ensure_future(link.serve(lambda message: None))
-        waiting = asyncio.ensure_future(link.ready(timeout))
+        serving = asyncio.ensure_future(connection.serve(lambda message: None))
+        waiting = asyncio.ensure_future(connection.ready(timeout))
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if waiting.done() and waiting.result():
             answered.append(True)
-            await link.leave()
+            await connection.leave()
         for task in (serving, waiting):
             task.cancel()
         await asyncio.gather(serving, waiting, return_exceptions=True)

@@ -20,12 +20,12 @@ from scaler_notebook.protocol.messages import (
 )
 from scaler_notebook.task.task_end import TaskEnd
 
-from .link import Link
-from .object_store import Objects
+from .cluster_connection import ClusterConnection
+from .object_store import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class FetchedResult:
     """What to tell the client.
 
     Parameters
@@ -44,7 +44,9 @@ class End:
     words: str = ""
 
 
-async def end_of(task: Task, result: Any, ended: Ended | None, objects: Objects, link: Link) -> End:
+async def fetch_result(
+    task: Task, result: Any, ended: Ended | None, objects: ObjectStore, connection: ClusterConnection
+) -> FetchedResult:
     """Fetch what ``result``, Scaler's, refers to; ``ended`` has come by itself, for a value that stays there.
 
     Raises
@@ -52,14 +54,16 @@ async def end_of(task: Task, result: Any, ended: Ended | None, objects: Objects,
     ProtocolError
         It is none of ours.
     """
-    kinds = link.messages.TaskResultType
+    kinds = connection.messages.TaskResultType
     kind, ids = kinds(result.resultType.value), [bytes(each) for each in result.results]
     if kind == kinds.success:
         header, payload = (b"", Payload(b"")) if task.stays else await objects.get(ids[0])
         ended = ended if task.stays else Ended.decode(header)
         figures, summary = (ended.figures(), ended.summary()) if ended is not None else (TaskFigures(), ResultSummary())
-        return End(TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures, summary=summary), ids[0])
-    error = failure(await link.get(ids[0])) if ids else None
+        return FetchedResult(
+            TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures, summary=summary), ids[0]
+        )
+    error = failure(await connection.get(ids[0])) if ids else None
     object_id = ids[0] if ids else b""
     if isinstance(error, Failed):
         header, payload = unpack(content(error.blob))
@@ -67,14 +71,14 @@ async def end_of(task: Task, result: Any, ended: Ended | None, objects: Objects,
         unprepared = ended.how == TaskEnd.UNPREPARED.value
         outcome = TaskResultType.FAILED_INITIALIZER if unprepared else TaskResultType.FAILED
         message = TaskResult(task.task_id, outcome, payload, ended.figures())
-        return End(message, object_id, ended.how == TaskEnd.FAILED.value, str(error))
+        return FetchedResult(message, object_id, ended.how == TaskEnd.FAILED.value, str(error))
     if kind == kinds.failedWorkerDied or type(error).__name__ in ("ProcessorDiedError", "WorkerDiedError"):
         words, death = _death(str(error or ""))
         text = Payload(words.encode())
-        return End(TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, text, death=death), object_id)
+        return FetchedResult(TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, text, death=death), object_id)
     trouble = RuntimeError(f"the cluster could not run it: {type(error).__name__}: {error}")
     described = payloads.dump(failures.describe(trouble, ()))
-    return End(TaskResult(task.task_id, TaskResultType.FAILED, described), object_id)
+    return FetchedResult(TaskResult(task.task_id, TaskResultType.FAILED, described), object_id)
 
 
 def _death(text: str) -> tuple[str, Death]:

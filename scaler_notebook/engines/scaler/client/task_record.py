@@ -7,18 +7,18 @@ from typing import Any
 from scaler_notebook.engines.scaler.wire.envelope import Ended
 from scaler_notebook.protocol.messages import Initializer, Task
 
-from .object_store import Stored
+from .object_store import StoredTask
 from .states import Stage
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class ScalerTaskRecord:
     """One task, from its arrival to its last message."""
 
     task: Task  # as its client has sent it
     initializer: Initializer
     stage: Stage = Stage.WAITING
-    stored: Stored = field(default_factory=Stored)
+    stored: StoredTask = field(default_factory=StoredTask)
     name: bytes = b""  # of this try, at the cluster
     begun: bool = False  # this try, as it says itself
     mailbox: str = ""

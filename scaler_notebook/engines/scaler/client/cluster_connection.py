@@ -20,7 +20,7 @@ NEEDS = "pip install 'scaler-notebook[scaler]'"
 GOODBYE = 2.0  # seconds for the last words
 
 
-class Link:
+class ClusterConnection:
     """One client of a cluster. All on one event loop.
 
     Parameters
@@ -113,7 +113,7 @@ class Link:
         return self._there.is_set()
 
     async def leave(self) -> None:
-        """Say goodbye, which has the scheduler cancel what is unfinished, and wait until that is said."""
+        """Publish goodbye, which has the scheduler cancel what is unfinished, and wait until that is said."""
         self.send(
             self.messages.ClientDisconnect(disconnectType=self.messages.ClientDisconnect.DisconnectType.disconnect)
         )
