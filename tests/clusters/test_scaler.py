@@ -39,7 +39,7 @@ from scaler_notebook import (
     progress,
     wait,
 )
-from scaler_notebook.engines.scaler.client.cluster_connection import ClusterConnection, all_of
+from scaler_notebook.engines.scaler.client.cluster_connection import ClusterConnection, run_all
 from scaler_notebook.task.display.display_publisher import publish
 
 GONE = 3.0  # seconds after SIGTERM until Scaler's worker kills a process
@@ -632,7 +632,7 @@ def count_objects(address: str) -> int:
             raise EOFError
 
         with pytest.raises(EOFError):
-            await all_of(connection.serve(lambda message: None), look())
+            await run_all(connection.serve(lambda message: None), look())
         return found[0]
 
     return asyncio.run(ask())
@@ -661,7 +661,7 @@ def test_nothing_is_kept_that_nobody_needs() -> None:
             nobody = engine._connection.post("ab" * 32, b"to a task that is no more")
             asyncio.run_coroutine_threadsafe(nobody, engine._loop).result(SAFETY)
             tasks = engine._tasks
-            assert (len(tasks._dependencies), tasks._records, tasks._named) == (0, {}, {})
+            assert (len(tasks._dependencies), tasks._records, tasks._by_name) == (0, {}, {})
         deadline = time.monotonic() + SAFETY
         while count_objects(cluster.address) > before:
             assert time.monotonic() < deadline, "it keeps what a client left that has gone"

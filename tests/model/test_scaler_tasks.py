@@ -30,7 +30,7 @@ from scaler.utility.identifiers import ClientID, TaskID, WorkerID
 from simulated_cluster import QUEUE, SEEN, Process, Scheduler, Worker, World
 
 from scaler_notebook.engines.scaler.client.canceller import AGAIN, AGAIN_AT_MOST, RECALL_AT_LEAST
-from scaler_notebook.engines.scaler.client.states import Stage
+from scaler_notebook.engines.scaler.client.states import ScalerStage
 from scaler_notebook.engines.scaler.wire.task_names import task_of
 from scaler_notebook.task.task_end import TaskEnd
 
@@ -497,7 +497,7 @@ def test_who_has_no_mailbox_is_refused_or_ended_at_once(world: World) -> None:
         world.settle("a task says that it has started")
         process = world.process(task_id)
         process.announced = True
-        world.cluster._write(process, '\x1b]scaler_notebook;["Started", {"pid": 1, "host": "there"}]\x07')
+        world.cluster._write(process, '\x1b]scaler_notebook;["StartedEvent", {"pid": 1, "host": "there"}]\x07')
         world.settle()
         world.cancel(task_id, force, grace=5.0)
         world.settle()
@@ -514,7 +514,7 @@ def test_tries_and_pauses(world: World) -> None:
     submitted(world, "a", retries=3)
     for pause in (0.1, 0.2, 0.4):
         ends(world, "a", TaskEnd.FAILED.value)
-        assert world.tasks._records["a"].stage is Stage.BACKING_OFF
+        assert world.tasks._records["a"].stage is ScalerStage.BACKING_OFF
         world.passes(pause - 0.01)
         assert not world.cluster.running("a")
         world.passes(0.01)
@@ -637,12 +637,12 @@ def test_missing_inputs_are_named(world: World) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '["Ended", {"ended": "no end"}]',
-        json.dumps(["Ended", {"ended": '{"how": 1, "started": "x", "ended": [], "cpu": 0, "peak_rss": 0}'}]),
-        '["Display", {"kind": "no kind", "display_id": "", "bundle": "{}", "metadata": "{}"}]',
-        '["Display", {"kind": "display_data", "display_id": "", "bundle": 1, "metadata": "{}"}]',
-        '["Started", {"pid": 1, "host": "there", "mailbox": 7}]',
-        '["Progress", {"done": "x", "total": [], "note": null}]',
+        '["EndedEvent", {"ended": "no end"}]',
+        json.dumps(["EndedEvent", {"ended": '{"how": 1, "started": "x", "ended": [], "cpu": 0, "peak_rss": 0}'}]),
+        '["DisplayEvent", {"kind": "no kind", "display_id": "", "bundle": "{}", "metadata": "{}"}]',
+        '["DisplayEvent", {"kind": "display_data", "display_id": "", "bundle": 1, "metadata": "{}"}]',
+        '["StartedEvent", {"pid": 1, "host": "there", "mailbox": 7}]',
+        '["ProgressEvent", {"done": "x", "total": [], "note": null}]',
         '["Nothing", {}]',
         "[" * 100_000,
     ],
@@ -653,7 +653,7 @@ def test_a_sign_that_is_none_harms_nobody(world: World, text: str, caplog: pytes
     world.cluster.write(world.process("a"), f"\x1b]scaler_notebook;{text}\x07")
     world.settle()
     ends(world, "a")
-    if "Ended" in text:
+    if "EndedEvent" in text:
         assert "cannot be read" in caplog.text
         assert world.words("a") == ["started", "Success"]
     else:

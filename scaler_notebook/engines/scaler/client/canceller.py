@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .cluster_connection import ClusterConnection
-from .states import Event
+from .states import ScalerEvent
 from .task_record import ScalerTaskRecord
 
 RECALL_AT_LEAST = 1.0  # seconds; that a task has not said by then that it runs means that its code does not
@@ -19,7 +19,7 @@ class Canceller:
     ----------
     handle
         Told when a grace period is over.
-    begin
+    run_in_background
         Takes what is to be done meanwhile.
     """
 
@@ -27,10 +27,15 @@ class Canceller:
         self,
         connection: ClusterConnection,
         loop: asyncio.AbstractEventLoop,
-        handle: Callable[[ScalerTaskRecord, Event], None],
-        begin: Callable[[Coroutine[Any, Any, None]], None],
+        handle: Callable[[ScalerTaskRecord, ScalerEvent], None],
+        run_in_background: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._connection, self._loop, self._handle, self._begin = connection, loop, handle, begin
+        self._connection, self._loop, self._handle, self._run_in_background = (
+            connection,
+            loop,
+            handle,
+            run_in_background,
+        )
 
     def recall(self, record: ScalerTaskRecord) -> None:
         """Cancel it if it waits in a queue, again and again; a grace period begins."""
@@ -43,13 +48,13 @@ class Canceller:
         self._cancel(record, False)
 
     def ask(self, record: ScalerTaskRecord) -> None:
-        """Write a running task's name to the mailbox of its process, and begin the grace period.
+        """Write a running task's name to the mailbox of its process, and run_in_background the grace period.
 
         Without a mailbox nobody can be asked, and the grace period is over at once.
         """
         self.stop(record)
         if not record.mailbox:
-            self._handle(record, Event.GRACE_OVER)
+            self._handle(record, ScalerEvent.GRACE_OVER)
             return
         self._post(record, record.mailbox, AGAIN)
         self._grace(record, record.grace)
@@ -72,11 +77,11 @@ class Canceller:
         """
         if record.mailbox != mailbox:
             return
-        self._begin(self._connection.post(mailbox, record.name))
+        self._run_in_background(self._connection.post(mailbox, record.name))
         record.timers.append(self._loop.call_later(again, self._post, record, mailbox, min(2 * again, AGAIN_AT_MOST)))
 
     def _grace(self, record: ScalerTaskRecord, seconds: float) -> None:
-        record.timers.append(self._loop.call_later(seconds, self._handle, record, Event.GRACE_OVER))
+        record.timers.append(self._loop.call_later(seconds, self._handle, record, ScalerEvent.GRACE_OVER))
 
     def _cancel(self, record: ScalerTaskRecord, force: bool, again: float = 0.0) -> None:
         cancel = self._connection.messages.TaskCancel

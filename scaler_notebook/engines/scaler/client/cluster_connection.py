@@ -16,8 +16,8 @@ from typing import Any
 from scaler_notebook.engines.scaler.wire.processor import own_processor
 from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
 
-NEEDS = "pip install 'scaler-notebook[scaler]'"
-GOODBYE = 2.0  # seconds for the last words
+INSTALL_COMMAND = "pip install 'scaler-notebook[scaler]'"
+LEAVE_TIMEOUT = 2.0  # seconds for the last words
 
 
 class ClusterConnection:
@@ -49,7 +49,7 @@ class ClusterConnection:
             from scaler.protocol import capnp
             from scaler.utility.identifiers import ClientID, ObjectID, TaskID
         except ImportError as error:
-            raise EngineStartError(f"{name} is an OpenGRIS Scaler cluster: {_what_is_wrong(error)}") from error
+            raise EngineStartError(f"{name} is an OpenGRIS Scaler cluster: {_describe_import_error(error)}") from error
         self.messages: Any = capnp
         self.object_id, self.task_id = ObjectID, TaskID
         self.client = ClientID.generate_client_id("scaler_notebook")
@@ -63,8 +63,8 @@ class ClusterConnection:
         self._backend: Any = None  # has threads and pipes
         self._scheduler: Any = None
         self._storage: Any = None
-        self._heard = time.monotonic()
-        self._there = asyncio.Event()
+        self._last_echo = time.monotonic()
+        self._storage_ready = asyncio.Event()
         self._outbox: asyncio.Queue[Any] = asyncio.Queue()
 
     # ------------------------------------------------------------------ its life
@@ -90,11 +90,11 @@ class ClusterConnection:
         self._storage = self._backend.create_async_object_storage_connector(self.client)
         try:
             await self._connect(self._scheduler, self._address, ConnectorRemoteType.Binder)
-            await all_of(
-                _for_ever(self._scheduler.routine),
-                _for_ever(self._storage.routine),
+            await run_all(
+                _repeat(self._scheduler.routine),
+                _repeat(self._storage.routine),
                 self._send_all(),
-                self._beat(),
+                self._send_heartbeats(),
             )
         except EngineLostError:
             raise
@@ -109,8 +109,8 @@ class ClusterConnection:
     async def ready(self, timeout: float) -> bool:
         """Does the scheduler answer, within so many seconds?"""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._there.wait(), timeout)
-        return self._there.is_set()
+            await asyncio.wait_for(self._storage_ready.wait(), timeout)
+        return self._storage_ready.is_set()
 
     async def leave(self) -> None:
         """Publish goodbye, which has the scheduler cancel what is unfinished, and wait until that is said."""
@@ -118,7 +118,7 @@ class ClusterConnection:
             self.messages.ClientDisconnect(disconnectType=self.messages.ClientDisconnect.DisconnectType.disconnect)
         )
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._outbox.join(), GOODBYE)
+            await asyncio.wait_for(self._outbox.join(), LEAVE_TIMEOUT)
 
     def close(self) -> None:
         """Idempotent."""
@@ -171,7 +171,7 @@ class ClusterConnection:
 
     async def get(self, object_id: bytes) -> bytes:
         """The content of an object; waits until it is there. Raises an EngineLostError if the storage is gone."""
-        await self._there.wait()
+        await self._storage_ready.wait()
         try:
             content: bytes = await self._storage.get_object(self.object_id(object_id))
         except Exception as error:
@@ -193,7 +193,7 @@ class ClusterConnection:
         return flags
 
     async def _put_as(self, object_id: Any, content: bytes, kind: Any = None) -> Any:
-        await self._there.wait()
+        await self._storage_ready.wait()
         await self._storage.set_object(object_id, content)
         metadata = self.messages.ObjectMetadata
         self._instruct(
@@ -230,7 +230,7 @@ class ClusterConnection:
 
         def tell(problem: BaseException | None) -> None:
             with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
-                loop.call_soon_threadsafe(_settle, answer[0], problem)
+                loop.call_soon_threadsafe(_resolve, answer[0], problem)
 
         begun = _ymq.ConnectorSocket.connect(tell, context, self.client.decode(), repr(address))
         try:
@@ -252,28 +252,28 @@ class ClusterConnection:
             await self._scheduler.send(message, detached=False)
             self._outbox.task_done()
 
-    async def _beat(self) -> None:
-        self._heard = time.monotonic()
+    async def _send_heartbeats(self) -> None:
+        self._last_echo = time.monotonic()
         while True:
             nothing = self.messages.Resource(cpu=0, rss=0)
             self.send(
                 self.messages.ClientHeartbeat(resource=nothing, latencyMicroseconds=0, hostname=socket.gethostname())
             )
             await asyncio.sleep(self._heartbeat)
-            silent = time.monotonic() - self._heard
+            silent = time.monotonic() - self._last_echo
             if silent > self._silence:
                 raise EngineLostError(f"the cluster at {self.name} has not answered for {silent:.0f} s")
 
     async def _on_echo(self, message: Any) -> None:
-        self._heard = time.monotonic()
-        if not self._there.is_set():
+        self._last_echo = time.monotonic()
+        if not self._storage_ready.is_set():
             told = message.objectStorageAddress
             address = self._storage_address or self._new_address.from_string(f"{told.scheme}://{told.host}:{told.port}")
             await self._connect(self._storage, address)
-            self._there.set()
+            self._storage_ready.set()
 
 
-async def all_of(*work: Coroutine[Any, Any, None]) -> None:
+async def run_all(*work: Coroutine[Any, Any, None]) -> None:
     """Run these together until one raises, which ends the others, and is raised."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
@@ -284,7 +284,7 @@ async def all_of(*work: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _settle(future: "asyncio.Future[None]", problem: BaseException | None) -> None:
+def _resolve(future: "asyncio.Future[None]", problem: BaseException | None) -> None:
     if future.done():
         return
     if isinstance(problem, BaseException):
@@ -293,14 +293,14 @@ def _settle(future: "asyncio.Future[None]", problem: BaseException | None) -> No
         future.set_result(None)
 
 
-async def _for_ever(routine: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(routine: Callable[[], Awaitable[None]]) -> None:
     while True:
         await routine()
 
 
-def _what_is_wrong(error: ImportError) -> str:
+def _describe_import_error(error: ImportError) -> str:
     try:
         installed = version("opengris-scaler")
     except PackageNotFoundError:
-        return f"that takes the package opengris-scaler, {NEEDS}"
+        return f"that takes the package opengris-scaler, {INSTALL_COMMAND}"
     return f"this speaks with opengris-scaler 2.9 and its like, and {installed} is installed ({error})"

@@ -11,7 +11,7 @@ from typing import Any
 
 from scaler_notebook.engines.scaler.worker import bootstrap
 
-LEFT_HERE = ("notebook/", "cli/")  # what a task has no use for
+NOT_SHIPPED = ("notebook/", "cli/")  # what a task has no use for
 HOME = Path(__file__).parents[3]
 
 # Scaler's ``Serializer``, of what both sides have. Workers load it anew for each task (2.9, ``object_cache.py``), so it
@@ -54,5 +54,5 @@ def runner() -> bytes:
         if type(finder).__name__ == bootstrap.Shipped.__name__:
             return pickle.dumps(_Runner(finder.sources, finder.digest), 4)  # type: ignore[attr-defined]
     files = sorted(str(file.relative_to(HOME)) for file in HOME.rglob("*.py"))
-    sources = {file: zlib.compress((HOME / file).read_bytes()) for file in files if not file.startswith(LEFT_HERE)}
+    sources = {file: zlib.compress((HOME / file).read_bytes()) for file in files if not file.startswith(NOT_SHIPPED)}
     return pickle.dumps(_Runner(sources, hashlib.sha256(repr(sources).encode()).hexdigest()), 4)

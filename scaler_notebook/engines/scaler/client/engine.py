@@ -29,9 +29,9 @@ from scaler_notebook.protocol.messages import (
 )
 
 from . import code_shipping
-from .cluster_connection import ClusterConnection, all_of
+from .cluster_connection import ClusterConnection, run_all
+from .cluster_tasks import ClusterTasks
 from .probe import probe
-from .task_table import TaskTable
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +77,12 @@ class ScalerEngine:
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         self._loop, self._deliver, self._lost = loop, deliver, lost
         self._connection = self._new_link()
-        self._tasks = TaskTable(self._connection, loop, self._publish)
+        self._tasks = ClusterTasks(self._connection, loop, self._publish)
         self._serving = loop.create_task(self._serve())
 
     async def _serve(self) -> None:
         try:
-            await all_of(self._connection.serve(self._receive), self._work())
+            await run_all(self._connection.serve(self._receive), self._work())
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -98,11 +98,11 @@ class ScalerEngine:
         await self._tasks.send_all()
 
     def adopt(self, task: Task) -> tuple[Task, Task]:
-        task = replace(task, function=_own(task.function), arguments=_own(task.arguments))
+        task = replace(task, function=_copied(task.function), arguments=_copied(task.arguments))
         return task, task
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
-        return _own(content)
+        return _copied(content)
 
     def disown(self, name: str) -> None:
         """Nothing is kept."""
@@ -165,6 +165,6 @@ class ScalerEngine:
             self._deliver([message])
 
 
-def _own(payload: Payload) -> Payload:
+def _copied(payload: Payload) -> Payload:
     """Independent of the memory that it was made of."""
     return payloads.copied(payload)

@@ -6,7 +6,7 @@ import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from scaler_notebook.engines.scaler.wire.envelope import Head
+from scaler_notebook.engines.scaler.wire.envelope import TaskHeader
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
 from scaler_notebook.protocol.messages import Buffer, Initializer, Payload, SegmentRef, Task
 
@@ -63,7 +63,7 @@ class ObjectStore:
         """
         if not stored.arguments:
             options = task.options
-            head = Head(
+            head = TaskHeader(
                 options.name, inputs, options.retry_on.hex(), task.stays, initializer.client, initializer.name
             ).encode()
             key, stored.function = await self.acquire(task.function)
@@ -78,7 +78,7 @@ class ObjectStore:
             self._initializers[initializer.client] = await self.put(both)
         return stored.arguments, stored.function, self._initializers[initializer.client]
 
-    def let_go(self, stored: StoredTask) -> None:
+    def release_task(self, stored: StoredTask) -> None:
         """The task is over. Idempotent."""
         for key in stored.keys:
             self.release(key)

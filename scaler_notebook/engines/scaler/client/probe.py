@@ -7,7 +7,7 @@ import time
 
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .cluster_connection import GOODBYE, ClusterConnection
+from .cluster_connection import LEAVE_TIMEOUT, ClusterConnection
 
 REFUSED_AGAIN = 0.05  # seconds
 
@@ -48,6 +48,6 @@ def probe(connection: ClusterConnection, timeout: float) -> None:
 
     thread = threading.Thread(target=lambda: asyncio.run(ask()), name="scaler_notebook probe", daemon=True)
     thread.start()
-    thread.join(timeout + GOODBYE + 1.0)
+    thread.join(timeout + LEAVE_TIMEOUT + 1.0)
     if not answered:
         raise no_answer

@@ -5,7 +5,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-from scaler_notebook.engines.scaler.wire.envelope import Ended, Failed, failure
+from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFailedError, failure
 from scaler_notebook.engines.scaler.wire.packing import content, unpack
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import (
@@ -45,7 +45,7 @@ class FetchedResult:
 
 
 async def fetch_result(
-    task: Task, result: Any, ended: Ended | None, objects: ObjectStore, connection: ClusterConnection
+    task: Task, result: Any, ended: ResultHeader | None, objects: ObjectStore, connection: ClusterConnection
 ) -> FetchedResult:
     """Fetch what ``result``, Scaler's, refers to; ``ended`` has come by itself, for a value that stays there.
 
@@ -58,16 +58,16 @@ async def fetch_result(
     kind, ids = kinds(result.resultType.value), [bytes(each) for each in result.results]
     if kind == kinds.success:
         header, payload = (b"", Payload(b"")) if task.stays else await objects.get(ids[0])
-        ended = ended if task.stays else Ended.decode(header)
+        ended = ended if task.stays else ResultHeader.decode(header)
         figures, summary = (ended.figures(), ended.summary()) if ended is not None else (TaskFigures(), ResultSummary())
         return FetchedResult(
             TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures, summary=summary), ids[0]
         )
     error = failure(await connection.get(ids[0])) if ids else None
     object_id = ids[0] if ids else b""
-    if isinstance(error, Failed):
+    if isinstance(error, TaskFailedError):
         header, payload = unpack(content(error.blob))
-        ended = Ended.decode(header)
+        ended = ResultHeader.decode(header)
         unprepared = ended.how == TaskEnd.UNPREPARED.value
         outcome = TaskResultType.FAILED_INITIALIZER if unprepared else TaskResultType.FAILED
         message = TaskResult(task.task_id, outcome, payload, ended.figures())

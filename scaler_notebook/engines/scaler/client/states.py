@@ -1,15 +1,16 @@
-"""The stages of a task on its way through a Scaler cluster, as far as a client can know, and their one table.
+"""The stages of a task on its way through a Scaler cluster, as far as its client can know, and their transition table.
 
-Scaler's scheduler never says that a task has started, passes no refusal of a cancel on, and drops a cancel while
-another one is on its way to the worker (2.9, ``scheduler/controllers/task_controller.py``). So
+Scaler's scheduler (2.9, ``scheduler/controllers/task_controller.py``) never reports that a task has started, does not
+forward a refused cancel, and drops a cancel while another one is on its way to the worker. Therefore
 
-- the task itself says that it has started (:mod:`scaler_notebook.engines.scaler.wire.inband_events`);
-- of a task that is not known to have started a cancel asks without force first: Scaler confirms that only for what
-  waits in a queue, so *never started* is known and no guess. A refusal shows in the start, or in silence;
-- what the scheduler may have dropped is said again until there is an answer.
+- the task itself reports its start (:mod:`scaler_notebook.engines.scaler.wire.inband_events`);
+- a task that is not known to have started is first cancelled without force. Scaler confirms that only for a task that
+  waits in a queue, so *never started* is known and not guessed. A refusal shows as a reported start, or as silence;
+- a cancel that the scheduler may have dropped is sent again until it is answered.
 
-What runs is asked through its :mod:`scaler_notebook.engines.scaler.worker.mailbox`, and after its grace period Scaler's
-cancel with force ends its process.
+A running task is asked to stop by a cancel request to the mailbox of its process
+(:mod:`scaler_notebook.engines.scaler.worker.cancel_mailbox`). After the grace period Scaler's cancel with force ends
+that process.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,12 @@ from enum import Enum, unique
 from types import MappingProxyType
 
 
-class Stage(Enum):
+class ScalerStage(Enum):
     """Where a task is."""
 
     WAITING = "waiting for inputs"
-    LEAVING = "on its way"  # its arguments are
-    THERE = "at the cluster"  # queued there, or about to start
+    SENDING = "on its way"  # its arguments are
+    AT_CLUSTER = "at the cluster"  # queued there, or about to start
     BACKING_OFF = "backing off"
     RUNNING = "running"
     RECALLED = "recalled"  # asked for what waits in a queue; the grace period runs
@@ -30,11 +31,11 @@ class Stage(Enum):
     ASKED = "asked"  # by its mailbox; the grace period runs
     WARNED = "warned"  # the same, by a request with force
     ENDING = "ending"  # Scaler's cancel with force is sent
-    COMING = "its result comes"
+    FETCHING = "its result comes"
     OVER = "over"
 
 
-class Event(Enum):
+class ScalerEvent(Enum):
     """What can happen to a task."""
 
     INPUTS_THERE = "inputs there"
@@ -56,50 +57,50 @@ class Event(Enum):
 
 
 @unique
-class Action(Enum):
+class ScalerAction(Enum):
     """What to do about an event, and the stage that this leads to; without one the task stays."""
 
-    to: tuple[Stage, ...]
+    to: tuple[ScalerStage, ...]
 
-    def __new__(cls, text: str, *to: Stage) -> "Action":
+    def __new__(cls, text: str, *to: ScalerStage) -> "ScalerAction":
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action
 
-    SEND = "send its arguments", Stage.LEAVING
-    PASS_ON = "send TaskResult(Failed)", Stage.OVER  # an input's, as its own
-    WITHDRAW = "confirm Canceled, unasked", Stage.OVER
-    NOTE = "the cluster has it", Stage.THERE
-    ANNOUNCE = "send TaskStarted", Stage.RUNNING
+    SEND = "send its arguments", ScalerStage.SENDING
+    PASS_ON = "send TaskResult(Failed)", ScalerStage.OVER  # an input's, as its own
+    WITHDRAW = "confirm Canceled, unasked", ScalerStage.OVER
+    NOTE = "the cluster has it", ScalerStage.AT_CLUSTER
+    ANNOUNCE = "send TaskStarted", ScalerStage.RUNNING
     ANNOUNCE_LATE = "send TaskStarted only"
-    TAKE_BACK = "take back, confirm Canceled", Stage.OVER
-    RECALL = "cancel without force, again and again", Stage.RECALLED
-    RECALL_FORCE = "the same, in the end with force", Stage.RECALLED_FORCE
-    ASK = "ask by its mailbox, in the end refuse", Stage.ASKED
-    WARN = "ask by its mailbox, in the end end it", Stage.WARNED
-    ANNOUNCE_ASK = "send TaskStarted, ask, in the end refuse", Stage.ASKED
-    ANNOUNCE_WARN = "send TaskStarted, ask, in the end end it", Stage.WARNED
-    REFUSE_THERE = "answer CancelFailed", Stage.THERE
-    REFUSE = "answer CancelFailed; it runs", Stage.RUNNING
-    END = "cancel with force, again and again", Stage.ENDING
-    CONFIRM = "confirm Canceled", Stage.OVER
-    CONFIRM_ENDED = "confirm Canceled; if it has not said that it has started, it may have", Stage.OVER
-    NOT_FOUND = "answer CancelNotFound", Stage.OVER
-    LOSE = "send TaskResult(Failed): Scaler has dropped its result", Stage.OVER
-    FETCH = "fetch the result", Stage.COMING
-    DELIVER = "send TaskResult", Stage.OVER
-    BACK_OFF = "back off", Stage.BACKING_OFF
+    TAKE_BACK = "take back, confirm Canceled", ScalerStage.OVER
+    RECALL = "cancel without force, again and again", ScalerStage.RECALLED
+    RECALL_FORCE = "the same, in the end with force", ScalerStage.RECALLED_FORCE
+    ASK = "ask by its mailbox, in the end refuse", ScalerStage.ASKED
+    WARN = "ask by its mailbox, in the end end it", ScalerStage.WARNED
+    ANNOUNCE_ASK = "send TaskStarted, ask, in the end refuse", ScalerStage.ASKED
+    ANNOUNCE_WARN = "send TaskStarted, ask, in the end end it", ScalerStage.WARNED
+    REFUSE_AT_CLUSTER = "answer CancelFailed", ScalerStage.AT_CLUSTER
+    REFUSE = "answer CancelFailed; it runs", ScalerStage.RUNNING
+    END = "cancel with force, again and again", ScalerStage.ENDING
+    CONFIRM = "confirm Canceled", ScalerStage.OVER
+    CONFIRM_ENDED = "confirm Canceled; if it has not said that it has started, it may have", ScalerStage.OVER
+    NOT_FOUND = "answer CancelNotFound", ScalerStage.OVER
+    LOSE = "send TaskResult(Failed): Scaler has dropped its result", ScalerStage.OVER
+    FETCH = "fetch the result", ScalerStage.FETCHING
+    DELIVER = "send TaskResult", ScalerStage.OVER
+    BACK_OFF = "back off", ScalerStage.BACKING_OFF
     IGNORE = "ignore"
     NOT_PERMITTED = "not permitted"  # a bug of ours, or of the cluster's; logged
 
 
-def _table() -> dict[tuple[Stage, Event], Action]:
-    s, e, a = Stage, Event, Action
+def _table() -> dict[tuple[ScalerStage, ScalerEvent], ScalerAction]:
+    s, e, a = ScalerStage, ScalerEvent, ScalerAction
     no, ig = a.NOT_PERMITTED, a.IGNORE
     columns = (
         s.WAITING,
-        s.LEAVING,
-        s.THERE,
+        s.SENDING,
+        s.AT_CLUSTER,
         s.BACKING_OFF,
         s.RUNNING,
         s.RECALLED,
@@ -107,7 +108,7 @@ def _table() -> dict[tuple[Stage, Event], Action]:
         s.ASKED,
         s.WARNED,
         s.ENDING,
-        s.COMING,
+        s.FETCHING,
     )
     tb, conf, fetch = a.TAKE_BACK, a.CONFIRM, a.FETCH
     rows = {
@@ -122,7 +123,7 @@ def _table() -> dict[tuple[Stage, Event], Action]:
         ),
         e.CANCEL: (tb, tb, a.RECALL, tb, a.ASK, ig, ig, ig, ig, ig, ig),
         e.CANCEL_FORCE: (tb, tb, a.RECALL_FORCE, tb, a.WARN, a.RECALL_FORCE, ig, a.WARN, ig, ig, ig),
-        e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_THERE, a.END, a.REFUSE, a.END, no, no),
+        e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_AT_CLUSTER, a.END, a.REFUSE, a.END, no, no),
         e.STOPPED: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
         e.CANCELED: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, a.CONFIRM_ENDED, ig),
         e.NOT_FOUND: (no, no, a.LOSE, no, a.LOSE, *(a.NOT_FOUND,) * 5, ig),
@@ -134,4 +135,4 @@ def _table() -> dict[tuple[Stage, Event], Action]:
     return {(stage, event): row[i] for event, row in rows.items() for i, stage in enumerate(columns)}
 
 
-TABLE: Mapping[tuple[Stage, Event], Action] = MappingProxyType(_table())
+TABLE: Mapping[tuple[ScalerStage, ScalerEvent], ScalerAction] = MappingProxyType(_table())

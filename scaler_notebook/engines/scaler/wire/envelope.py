@@ -14,7 +14,7 @@ CLOCKS_DIFFER = 0.5  # seconds; what a worker's clock may be ahead of ours
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class TaskHeader:
     """The header of a task's packed arguments.
 
     Parameters
@@ -46,13 +46,13 @@ class Head:
             raise ProtocolError(f"the task could not be sent to the cluster: {error}") from error
 
     @classmethod
-    def decode(cls, data: bytes) -> "Head":
+    def decode(cls, data: bytes) -> "TaskHeader":
         """Raises a ``ValueError`` or ``TypeError`` if it is none."""
         return cls(**json.loads(data))
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ResultHeader:
     """The header of a packed value or failure: how the task ended, and its figures."""
 
     how: str
@@ -64,7 +64,7 @@ class Ended:
     preview: str = PreviewKind.ON_REQUEST.value
 
     @classmethod
-    def of(cls, figures: TaskFigures, how: str, summary: ResultSummary) -> "Ended":
+    def of(cls, figures: TaskFigures, how: str, summary: ResultSummary) -> "ResultHeader":
         """Those of a run."""
         kind = summary.unaccompanied().preview.value
         return cls(how, figures.started, figures.ended, figures.cpu, figures.peak_rss, summary.text, kind)
@@ -74,7 +74,7 @@ class Ended:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def decode(cls, data: bytes | str) -> "Ended":
+    def decode(cls, data: bytes | str) -> "ResultHeader":
         """Raises a ProtocolError if it is none."""
         try:
             ended = cls(**json.loads(data))
@@ -97,13 +97,13 @@ class Ended:
         return TaskFigures(self.started - shift, self.ended - shift, self.cpu, self.peak_rss)
 
 
-class Failed(Exception):
+class TaskFailedError(Exception):
     """Raised to Scaler's worker, which so sees a failed task; it pickles it, and the client gets it.
 
     Parameters
     ----------
     blob
-        The packed :class:`~scaler_notebook.protocol.failures.RemoteFailure`, with an :class:`Ended`.
+        The packed :class:`~scaler_notebook.protocol.failures.RemoteFailure`, with an :class:`ResultHeader`.
     words
         The last line of the failure, for the worker's log.
     """
@@ -137,12 +137,12 @@ class _Nothing:
 _instead_of_tblib = {"unpickle_exception_with_attrs": _with_attributes, "unpickle_exception": _with_arguments}
 
 
-class _Narrow(pickle.Unpickler):
-    """Loads :class:`Failed` and the errors of Scaler itself, and runs no other code."""
+class _RestrictedUnpickler(pickle.Unpickler):
+    """Loads :class:`TaskFailedError` and the errors of Scaler itself, and runs no other code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == (Failed.__module__, Failed.__name__):
-            return Failed
+        if (module, name) == (TaskFailedError.__module__, TaskFailedError.__name__):
+            return TaskFailedError
         if module in ("tblib", "tblib.pickling_support"):  # Scaler's workers pickle errors with it, tracebacks and all
             return _instead_of_tblib.get(name, _Nothing)
         if module in ("scaler.utility.exceptions", "builtins"):
@@ -153,7 +153,7 @@ class _Narrow(pickle.Unpickler):
 
 
 def failure(data: bytes) -> BaseException:
-    """What a worker has pickled of a task that failed: :class:`Failed`, or an error of Scaler's own.
+    """What a worker has pickled of a task that failed: :class:`TaskFailedError`, or an error of Scaler's own.
 
     Raises
     ------
@@ -161,9 +161,11 @@ def failure(data: bytes) -> BaseException:
         It is something else, whose code is not for us to run here.
     """
     try:
-        error = _Narrow(io.BytesIO(data)).load()
+        error = _RestrictedUnpickler(io.BytesIO(data)).load()
     except Exception as problem:
         raise ProtocolError(f"the cluster tells of a failure that cannot be read: {problem}") from problem
-    if not isinstance(error, BaseException) or (isinstance(error, Failed) and not isinstance(error.blob, bytes)):
+    if not isinstance(error, BaseException) or (
+        isinstance(error, TaskFailedError) and not isinstance(error.blob, bytes)
+    ):
         raise ProtocolError(f"the cluster tells of a failure that is a {type(error).__name__}")
     return error

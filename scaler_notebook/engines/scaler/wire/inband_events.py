@@ -16,7 +16,7 @@ BEGIN, END = "\x1b]scaler_notebook;", "\x07"
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartedEvent:
     """Its code runs, in process ``pid`` of ``host``; it can be asked to stop by way of ``mailbox`` (hex, or empty)."""
 
     pid: int
@@ -25,26 +25,26 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Mailbox:
+class MailboxEvent:
     """From now on it is asked to stop by way of this one."""
 
     mailbox: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class StoppedEvent:
     """It was asked to stop, and has: its process waits to be ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """It has ended well, and its value stays at the cluster: an :class:`~.envelope.Ended` as text."""
+class EndedEvent:
+    """It has ended well, and its value stays at the cluster: an :class:`~.envelope.ResultHeader` as text."""
 
     ended: str
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProgressEvent:
     """As :class:`~scaler_notebook.protocol.messages.TaskProgress`."""
 
     done: float
@@ -53,7 +53,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Display:
+class DisplayEvent:
     """As :class:`~scaler_notebook.protocol.messages.TaskDisplay`, bundle and metadata as JSON text."""
 
     kind: str
@@ -62,42 +62,44 @@ class Display:
     metadata: str
 
 
-Sign: TypeAlias = Started | Mailbox | Stopped | Ended | Progress | Display
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Started, Mailbox, Stopped, Ended, Progress, Display)}
+InbandEvent: TypeAlias = StartedEvent | MailboxEvent | StoppedEvent | EndedEvent | ProgressEvent | DisplayEvent
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (StartedEvent, MailboxEvent, StoppedEvent, EndedEvent, ProgressEvent, DisplayEvent)
+}
 
 
-def encode(sign: Sign) -> str:
+def encode(event: InbandEvent) -> str:
     """As text, to be written at once."""
-    return f"{BEGIN}{json.dumps([type(sign).__name__, asdict(sign)])}{END}"
+    return f"{BEGIN}{json.dumps([type(event).__name__, asdict(event)])}{END}"
 
 
-def decode(text: str) -> Sign | None:
-    """The sign that a piece of output is; None if it is output.
+def decode(text: str) -> InbandEvent | None:
+    """The event that a piece of output is; None if it is output.
 
     Raises
     ------
     ProtocolError
-        It begins like a sign and is none.
+        It begins like a event and is none.
     """
     if not text.startswith(BEGIN):
         return None
     try:
         name, values = json.loads(text.removeprefix(BEGIN).removesuffix(END))
-        sign: Sign = _KINDS[name](**values)
-        _check(sign)
+        event: InbandEvent = _KINDS[name](**values)
+        _check(event)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"a sign of a task that cannot be read: {error}") from error
-    return sign
+        raise ProtocolError(f"a event of a task that cannot be read: {error}") from error
+    return event
 
 
-def _check(sign: Sign) -> None:
-    for each in fields(sign):
-        value = getattr(sign, each.name)
+def _check(event: InbandEvent) -> None:
+    for each in fields(event):
+        value = getattr(event, each.name)
         if each.type is float and isinstance(value, int):
             float(value)  # a whole number, and no greater than there are floats
         elif not isinstance(value, each.type):  # type: ignore[arg-type]
             raise TypeError(f"{each.name} is a {type(value).__name__}")
-    if isinstance(sign, Started | Mailbox) and len(bytes.fromhex(sign.mailbox)) not in (0, 32):
-        raise ValueError(f"no mailbox: {sign.mailbox!r}")
-    if isinstance(sign, Display):
-        DisplayKind(sign.kind)
+    if isinstance(event, StartedEvent | MailboxEvent) and len(bytes.fromhex(event.mailbox)) not in (0, 32):
+        raise ValueError(f"no mailbox: {event.mailbox!r}")
+    if isinstance(event, DisplayEvent):
+        DisplayKind(event.kind)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-class Alarm:
+class DelayedCall:
     """One call at a time waits in it.
 
     Parameters
@@ -18,15 +18,15 @@ class Alarm:
         self.delay = delay
         self._changed = threading.Condition(threading.RLock())  # an interrupt's handler may set it too
         self._call: Callable[[], object] | None = None
-        threading.Thread(target=self._watch, name="scaler_notebook alarm", daemon=True).start()
+        threading.Thread(target=self._watch, name="scaler_notebook delayed call", daemon=True).start()
 
-    def set(self, call: Callable[[], object]) -> None:
+    def schedule(self, call: Callable[[], object]) -> None:
         """To be called, instead of what was to be called before."""
         with self._changed:
             self._call = call
             self._changed.notify()
 
-    def clear(self) -> None:
+    def cancel(self) -> None:
         """It is not, any more; it may be on its way all the same."""
         with self._changed:
             self._call = None

@@ -13,13 +13,13 @@ from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
 from scaler_notebook.task.display.display_buffer import RATE, Display, Screen, Text
 
-from .delayed_call import Alarm
+from .delayed_call import DelayedCall
 
 MOST = 8 * 1024 * 1024  # characters of output that are sent as they come; of more, the end alone
 TAIL = 64 * 1024  # characters of that end
 
 
-class Voice:
+class OutputWriter:
     """Of one run of a task; any thread may use it. After :meth:`close` it is silent, whoever still holds it.
 
     Scaler's worker makes a message of every ``write``, so what is written in quick succession is written together, and
@@ -32,9 +32,9 @@ class Voice:
     out, err
         Scaler's streams.
     started
-        Gives the sign that comes before anything else, or after a while if there is nothing else.
-    alarm, pace
-        What knows the times: until that sign, and between two writes.
+        Gives the event that comes before anything else, or after a while if there is nothing else.
+    start_call, pace
+        What knows the times: until that event, and between two writes.
     whole
         A stretch that the task's interrupt does not tear.
     """
@@ -43,29 +43,29 @@ class Voice:
         self,
         out: TextIO,
         err: TextIO,
-        started: Callable[[], inband_events.Started],
-        alarm: Alarm,
-        pace: Alarm,
+        started: Callable[[], inband_events.StartedEvent],
+        start_call: DelayedCall,
+        pace: DelayedCall,
         whole: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._streams, self._started = dict(zip(LogStream, (out, err), strict=True)), started
         self._whole = whole
-        self._alarm, self._pace = alarm, pace
+        self._start_call, self._pace = start_call, pace
         self._mutex = threading.RLock()  # an interrupt's handler may speak too
-        self.begun = False  # has it said anything?
+        self.started_sent = False  # has it said anything?
         self._over = False
         self._pid = os.getpid()
         self._next = self._due = 0.0  # when it speaks again without being told to, and when it may at all
         self._screen = Screen()
-        self._report: inband_events.Progress | None = None
+        self._report: inband_events.ProgressEvent | None = None
         self._left = MOST
         self._tail: list[Text] = []  # of a flood, with the characters in it and before it
         self._kept = self._dropped = 0
-        self.stdout, self.stderr = (Stream(self, stream) for stream in LogStream)
+        self.stdout, self.stderr = (OutputStream(self, stream) for stream in LogStream)
 
     def begin(self) -> None:
         """The task's code begins."""
-        self._alarm.set(self._say_started)
+        self._start_call.schedule(self._send_started)
 
     def write(self, stream: LogStream, text: str) -> None:
         """Soon, and in order."""
@@ -80,7 +80,7 @@ class Voice:
             self._left -= len(sent)
             if sent:
                 self._screen.write(stream, sent)
-                self._soon()
+                self._flush_soon()
             if kept:
                 self._tail.append((stream, kept))
                 self._kept += len(kept)
@@ -93,21 +93,21 @@ class Voice:
         if os.getpid() != self._pid:
             return
         with self._whole(), self._mutex:
-            self._report = inband_events.Progress(done, total, note)
-            self._soon()
+            self._report = inband_events.ProgressEvent(done, total, note)
+            self._flush_soon()
 
     def publish(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
         """As :mod:`scaler_notebook.task.display.displays` has it."""
         if os.getpid() == self._pid:
             with self._whole(), self._mutex:
                 self._screen.display(kind, display_id, len(bundle) + len(metadata), lambda: (bundle, metadata))
-                self._soon()
+                self._flush_soon()
 
-    def tell(self, sign: inband_events.Sign) -> None:
+    def send_event(self, event: inband_events.InbandEvent) -> None:
         """Now, after what was said before."""
         with self._whole(), self._mutex:
             self.flush(last=True)
-            self._say(LogStream.STDOUT, inband_events.encode(sign))
+            self._write_now(LogStream.STDOUT, inband_events.encode(event))
 
     def flush(self, last: bool = False) -> None:
         """Say what waits, now, unless there was too much of it; and the end of a flood, if it is the ``last``."""
@@ -115,7 +115,7 @@ class Voice:
             return
         with self._whole(), self._mutex:
             if time.monotonic() < self._due and not last:
-                self._pace.set(self.flush)
+                self._pace.schedule(self.flush)
                 return
             displayed = 0
             if last and self._tail:
@@ -127,56 +127,56 @@ class Voice:
                 if isinstance(piece, Display):
                     displayed += piece.size
                     kind, display_id, *body = piece
-                    sign = inband_events.Display(kind.value, display_id, *(part.decode() for part in body))
-                    self._say(LogStream.STDOUT, inband_events.encode(sign))
+                    event = inband_events.DisplayEvent(kind.value, display_id, *(part.decode() for part in body))
+                    self._write_now(LogStream.STDOUT, inband_events.encode(event))
                 else:
-                    self._say(*piece)
+                    self._write_now(*piece)
             report, self._report = self._report, None
             if report is not None:
-                self._say(LogStream.STDOUT, inband_events.encode(report))
+                self._write_now(LogStream.STDOUT, inband_events.encode(report))
             now = time.monotonic()
             self._next, self._due = now + self._pace.delay, now + displayed / RATE
 
     def close(self) -> None:
         """Say what waits; that is all."""
-        self._alarm.clear()
-        self._pace.clear()
+        self._start_call.cancel()
+        self._pace.cancel()
         with self._mutex:
             self.flush(last=True)
             self._over = True
 
-    def _soon(self) -> None:
+    def _flush_soon(self) -> None:
         if time.monotonic() >= self._next:
             self.flush()
         else:
-            self._pace.set(self.flush)
+            self._pace.schedule(self.flush)
 
-    def _say_started(self) -> None:
+    def _send_started(self) -> None:
         with self._mutex:
-            if not self.begun and not self._over:
-                self.begun = True
+            if not self.started_sent and not self._over:
+                self.started_sent = True
                 self._streams[LogStream.STDOUT].write(inband_events.encode(self._started()))
 
-    def _say(self, stream: LogStream, text: str) -> None:
+    def _write_now(self, stream: LogStream, text: str) -> None:
         if not self._over and os.getpid() == self._pid:
-            self._say_started()
+            self._send_started()
             self._streams[stream].write(text)
 
 
-class Stream(io.TextIOBase):
+class OutputStream(io.TextIOBase):
     """``sys.stdout`` or ``sys.stderr`` of a task."""
 
     encoding = "utf-8"
 
-    def __init__(self, voice: Voice, stream: LogStream) -> None:
-        self._voice, self._stream = voice, stream
+    def __init__(self, output: OutputWriter, stream: LogStream) -> None:
+        self._output, self._stream = output, stream
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        self._voice.write(self._stream, text)
+        self._output.write(self._stream, text)
         return len(text)
 
     def flush(self) -> None:
-        self._voice.flush()
+        self._output.flush()

@@ -3,7 +3,7 @@
 Scaler's worker knows one way to stop what runs: SIGTERM to its process, and SIGKILL 3 s later (2.9,
 ``worker/agent/processor_holder.py``); the signal alone does not reach a task's code. Here it does, as a
 KeyboardInterrupt, and the process of a task that obeys ends at once. A client that only asks does so by way of the
-:mod:`.mailbox`; a task that obeys then waits to be ended, for a cancel is confirmed when the process is gone.
+:mod:`.cancel_mailbox`; a task that obeys then waits to be ended, for a cancel is confirmed when the process is gone.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ import psutil
 
 from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.engines.scaler.wire.address import SCHEMES
-from scaler_notebook.engines.scaler.wire.envelope import Ended, Failed, Head
+from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFailedError, TaskHeader
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
 from scaler_notebook.engines.scaler.wire.processor import current_name, own_processor
 from scaler_notebook.engines.scaler.wire.task_names import task_of
@@ -41,9 +41,9 @@ from scaler_notebook.task.progress import watch_for_tqdm
 from scaler_notebook.task.runner import Call, Finished, TaskRunner, Transport
 
 from .bootstrap import ROOT
-from .delayed_call import Alarm
-from .mailbox import Mailbox
-from .output import Voice
+from .cancel_mailbox import CancelMailbox
+from .delayed_call import DelayedCall
+from .output import OutputWriter
 
 ANNOUNCE_AFTER = 0.005  # seconds; that a task runs is not worth a message if it ends sooner
 SPEAK_EVERY = 0.04  # seconds; output and progress that come faster go together
@@ -57,24 +57,24 @@ def run(arguments: bytes, function: bytes, initializer: bytes, *given: bytes) ->
     Parameters
     ----------
     arguments
-        Packed, with a :class:`~scaler_notebook.engines.scaler.wire.envelope.Head`.
+        Packed, with a :class:`~scaler_notebook.engines.scaler.wire.envelope.TaskHeader`.
     function, initializer, given
         Packed: the function, the two packed parts of what is called before the client's first task in this process,
         and the task's inputs.
 
     Raises
     ------
-    Failed
+    TaskFailedError
         The task has failed.
     """
     encoded, payload = unpack(arguments)
-    head, name = Head.decode(encoded), current_name()
+    head, name = TaskHeader.decode(encoded), current_name()
     inputs = {each: unpack(blob)[1] for each, blob in zip(head.inputs, given, strict=True)}
     call = Call(task_of(name), head.name, unpack(function)[1], payload, inputs, bytes.fromhex(head.retry_on))
     return _process().run(name, call, _initializer(head, initializer), head.stays)
 
 
-def _initializer(head: Head, packed: bytes) -> Initializer:
+def _initializer(head: TaskHeader, packed: bytes) -> Initializer:
     _, both = unpack(packed)
     parts = (both.data, *both.buffers)  # function and arguments
     payloads = [unpack(content(part))[1] for part in parts if not isinstance(part, SegmentRef)]
@@ -103,8 +103,8 @@ class _Process(Transport):
         self._state = ProcessState()
         self._run: ArmedRun | None = None
         self._name = ""  # the task's, at the cluster
-        self._voice: Voice | None = None
-        self._alarm, self._pace = Alarm(ANNOUNCE_AFTER), Alarm(SPEAK_EVERY)
+        self._output: OutputWriter | None = None
+        self._start_call, self._pace = DelayedCall(ANNOUNCE_AFTER), DelayedCall(SPEAK_EVERY)
         self._seq = 0
         self._leaving = False  # the worker ends this process
         self._processor = own_processor()
@@ -121,16 +121,16 @@ class _Process(Transport):
         self._seq += 1
         out, err = sys.stdout, sys.stderr
         armed = self._interrupts.new_run(self._seq)
-        voice = Voice(out, err, self._started, self._alarm, self._pace, whole=partial(_not_torn, armed))
+        output = OutputWriter(out, err, self._started, self._start_call, self._pace, whole=partial(_not_torn, armed))
         task = CurrentTask(
-            call.task_id, call.name, armed.asked, armed.shield, voice.report, voice.publish, self._address()
+            call.task_id, call.name, armed.asked, armed.shield, output.report, output.publish, self._address()
         )
         guard = partial(self._guard, armed)
         self._state.settle()
         with self._listening():
-            self._name, self._voice, self._run = name, voice, armed
-            sys.stdout, sys.stderr = voice.stdout, voice.stderr
-            voice.begin()
+            self._name, self._output, self._run = name, output, armed
+            sys.stdout, sys.stderr = output.stdout, output.stderr
+            output.begin()
             try:
                 finished, figures = self._runner.run(call, task, initializer, guard)
             finally:
@@ -138,14 +138,14 @@ class _Process(Transport):
                 sys.stdout, sys.stderr = out, err
         self._run = None
         self._state.put_back()  # what cannot be put back stays, for the process is Scaler's
-        ended = Ended.of(figures, finished.end.value, finished.summary)
+        ended = ResultHeader.of(figures, finished.end.value, finished.summary)
         if stays:
-            voice.tell(inband_events.Ended(ended.encode().decode()))
-        voice.close()
+            output.send_event(inband_events.EndedEvent(ended.encode().decode()))
+        output.close()
         blob = pack(finished.payload, ended.encode())
         if finished.failure is None:
             return blob
-        raise Failed(blob, finished.failure.links[0].headline.rstrip()) from None
+        raise TaskFailedError(blob, finished.failure.links[0].headline.rstrip()) from None
 
     def _guard(
         self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]
@@ -167,8 +167,8 @@ class _Process(Transport):
         self._state.initializer(begins)
 
     def flush(self) -> None:
-        if self._voice is not None:
-            self._voice.flush()
+        if self._output is not None:
+            self._output.flush()
 
     # ------------------------------------------------------------------ how it is stopped
 
@@ -205,17 +205,17 @@ class _Process(Transport):
 
     def _stopped(self) -> Finished:
         """The interrupt has sufficed. What the task has left here goes with the process."""
-        assert self._voice is not None
-        self._voice.flush(last=True)
+        assert self._output is not None
+        self._output.flush(last=True)
         if self._leaving:  # not as a sign: it may be the worker that ends, and Scaler runs the task elsewhere then
             _leave()
-        self._voice.tell(inband_events.Stopped())
+        self._output.send_event(inband_events.StoppedEvent())
         while True:
             time.sleep(60)  # SIGTERM ends it
 
     # ------------------------------------------------------------------ its surroundings
 
-    def _new_mailbox(self) -> Mailbox | None:
+    def _new_mailbox(self) -> CancelMailbox | None:
         if self._processor is None or threading.current_thread() is not threading.main_thread():
             return None
         from scaler.io.network_backends import get_network_backend_from_env
@@ -228,15 +228,15 @@ class _Process(Transport):
             )
         except Exception:  # then tasks here can be killed, and not asked; the client is told so by its absence
             return None
-        return Mailbox(storage, self._ask, self._moved)
+        return CancelMailbox(storage, self._ask, self._moved)
 
     def _moved(self) -> None:
-        voice = self._voice
-        if self._mailbox is not None and voice is not None and voice.begun:
-            voice.tell(inband_events.Mailbox(self._mailbox.name))
+        output = self._output
+        if self._mailbox is not None and output is not None and output.started_sent:
+            output.send_event(inband_events.MailboxEvent(self._mailbox.name))
 
-    def _started(self) -> inband_events.Started:
-        return inband_events.Started(os.getpid(), HOST, self._mailbox.name if self._mailbox is not None else "")
+    def _started(self) -> inband_events.StartedEvent:
+        return inband_events.StartedEvent(os.getpid(), HOST, self._mailbox.name if self._mailbox is not None else "")
 
     def _address(self) -> str:
         """Where the task's own code reaches the cluster."""

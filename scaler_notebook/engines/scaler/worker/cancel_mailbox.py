@@ -15,7 +15,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-class Mailbox:
+class CancelMailbox:
     """Has a thread of its own, which ends with the process.
 
     Parameters

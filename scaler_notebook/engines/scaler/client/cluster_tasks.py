@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from scaler_notebook.engines.scaler.wire import inband_events
-from scaler_notebook.engines.scaler.wire.envelope import Ended
+from scaler_notebook.engines.scaler.wire.envelope import ResultHeader
 from scaler_notebook.engines.scaler.wire.task_names import name_of
 from scaler_notebook.engines.scheduling.dependencies import DependencyTracker
 from scaler_notebook.engines.scheduling.retry import backoff
@@ -37,7 +37,7 @@ from .canceller import Canceller
 from .cluster_connection import ClusterConnection
 from .object_store import ObjectStore
 from .results import FetchedResult, fetch_result
-from .states import TABLE, Action, Event, Stage
+from .states import TABLE, ScalerAction, ScalerEvent, ScalerStage
 from .task_record import ScalerTaskRecord
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 Publish = Callable[[EngineMessage], None]
 
 
-class TaskTable:
+class ClusterTasks:
     """Parameters are the wire, the agent's loop, and who takes what the client is told."""
 
     def __init__(self, connection: ClusterConnection, loop: asyncio.AbstractEventLoop, publish: Publish) -> None:
@@ -53,24 +53,24 @@ class TaskTable:
         self._objects = ObjectStore(connection, loop)
         self._dependencies: DependencyTracker[ScalerTaskRecord] = DependencyTracker(self._objects)
         self._records: dict[str, ScalerTaskRecord] = {}
-        self._named: dict[bytes, ScalerTaskRecord] = {}  # by Scaler's id
-        self._leaving: asyncio.Queue[ScalerTaskRecord | tuple[str, Payload]] = asyncio.Queue()
-        self._begun: set[asyncio.Task[None]] = set()
-        self._canceller = Canceller(connection, loop, self._handle, self._begin)
+        self._by_name: dict[bytes, ScalerTaskRecord] = {}  # by Scaler's id
+        self._outgoing: asyncio.Queue[ScalerTaskRecord | tuple[str, Payload]] = asyncio.Queue()
+        self._background: set[asyncio.Task[None]] = set()
+        self._canceller = Canceller(connection, loop, self._handle, self._run_in_background)
         self.initializer = Initializer()  # of tasks that are still to come
 
     @property
     def queued(self) -> int:
         """How many have not started, as far as known."""
-        return sum(not record.begun for record in self._records.values())
+        return sum(not record.started for record in self._records.values())
 
     async def close(self) -> None:
         """FetchedResult what is under way; nobody is told of it."""
         for record in self._records.values():
             self._canceller.stop(record)
-        for work in self._begun:
+        for work in self._background:
             work.cancel()
-        await asyncio.gather(*self._begun, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     # ------------------------------------------------------------------ what the client says
 
@@ -86,7 +86,7 @@ class TaskTable:
         if task.keep:
             self._dependencies.expect(b"", task.task_id)
         if not record.missing:
-            self._handle(record, Event.INPUTS_THERE)
+            self._handle(record, ScalerEvent.INPUTS_THERE)
 
     def cancel(self, request: TaskCancel) -> None:
         """The client asks for the end of a task."""
@@ -95,20 +95,20 @@ class TaskTable:
             answer = TaskCancelConfirmType.CANCEL_NOT_FOUND
             self._publish(TaskCancelConfirm(request.task_id, answer, request.force))
             return
-        record.asked, record.force, record.grace = True, request.force or record.force, request.grace
-        self._handle(record, Event.CANCEL_FORCE if request.force else Event.CANCEL)
+        record.cancel_requested, record.force, record.grace = True, request.force or record.force, request.grace
+        self._handle(record, ScalerEvent.CANCEL_FORCE if request.force else ScalerEvent.CANCEL)
 
     def withdraw(self) -> None:
         """Take back what has not started."""
         for record in list(self._records.values()):
-            if record.stage is Stage.THERE:
+            if record.stage is ScalerStage.AT_CLUSTER:
                 self._canceller.withdraw(record)  # what has started meanwhile goes on: Scaler refuses
-            elif record.stage in (Stage.WAITING, Stage.LEAVING, Stage.BACKING_OFF):
-                self._handle(record, Event.CANCEL)
+            elif record.stage in (ScalerStage.WAITING, ScalerStage.SENDING, ScalerStage.BACKING_OFF):
+                self._handle(record, ScalerEvent.CANCEL)
 
     def create(self, object_id: str, content: Payload) -> None:
         """An object that tasks may name; they follow it to the cluster in order."""
-        self._leaving.put_nowait((object_id, content))
+        self._outgoing.put_nowait((object_id, content))
         self._dependencies.expect(b"", object_id)
 
     def delete(self, object_ids: tuple[str, ...]) -> None:
@@ -119,7 +119,7 @@ class TaskTable:
 
     def receive(self, message: Any) -> None:
         """A message of Scaler's about a task; what is about none that is known is late, and ignored."""
-        record = self._named.get(bytes(message.taskId))
+        record = self._by_name.get(bytes(message.taskId))
         kinds = self._connection.messages
         if record is None:
             return
@@ -130,100 +130,105 @@ class TaskTable:
                 log.warning("%s: %s", record.task.task_id, error)
         elif isinstance(message, kinds.TaskResult):
             record.result = message
-            self._handle(record, Event.RESULT)
+            self._handle(record, ScalerEvent.RESULT)
         elif isinstance(message, kinds.TaskCancelConfirm):
             answers = kinds.TaskCancelConfirmType
             answer = answers(message.cancelConfirmType.value)
             if answer == answers.canceled:
-                self._handle(record, Event.CANCELED)
+                self._handle(record, ScalerEvent.CANCELED)
             elif answer == answers.cancelNotFound:
-                self._handle(record, Event.NOT_FOUND)
+                self._handle(record, ScalerEvent.NOT_FOUND)
 
     def _on_output(self, record: ScalerTaskRecord, message: Any) -> None:
         task_id = record.task.task_id
         try:
-            sign = inband_events.decode(message.content)
+            event = inband_events.decode(message.content)
         except ProtocolError:  # the task's own, however much it looks like one
-            sign = None
-        match sign:
+            event = None
+        match event:
             case None:
                 kinds = self._connection.messages.TaskLog.LogType
                 stream = LogStream.STDOUT if message.logType == kinds.stdout else LogStream.STDERR
                 self._publish(TaskLog(task_id, stream, message.content))
-            case inband_events.Started():
-                record.mailbox, record.begun = sign.mailbox, True
+            case inband_events.StartedEvent():
+                record.mailbox, record.started = event.mailbox, True
                 record.tries += 1
-                self._handle(record, Event.STARTED, sign)
-            case inband_events.Mailbox():
-                record.mailbox = sign.mailbox
-            case inband_events.Stopped():
-                self._handle(record, Event.STOPPED)
-            case inband_events.Ended():
-                record.ended = Ended.decode(sign.ended)
-            case inband_events.Progress():
-                self._publish(TaskProgress(task_id, sign.done, sign.total, sign.note))
-            case inband_events.Display():
-                bundle, metadata = Payload(sign.bundle.encode()), Payload(sign.metadata.encode())
-                self._publish(TaskDisplay(task_id, bundle, metadata, DisplayKind(sign.kind), sign.display_id))
+                self._handle(record, ScalerEvent.STARTED, event)
+            case inband_events.MailboxEvent():
+                record.mailbox = event.mailbox
+            case inband_events.StoppedEvent():
+                self._handle(record, ScalerEvent.STOPPED)
+            case inband_events.EndedEvent():
+                record.ended = ResultHeader.decode(event.ended)
+            case inband_events.ProgressEvent():
+                self._publish(TaskProgress(task_id, event.done, event.total, event.note))
+            case inband_events.DisplayEvent():
+                bundle, metadata = Payload(event.bundle.encode()), Payload(event.metadata.encode())
+                self._publish(TaskDisplay(task_id, bundle, metadata, DisplayKind(event.kind), event.display_id))
 
     # ------------------------------------------------------------------ the table
 
-    def _handle(self, record: ScalerTaskRecord, event: Event, what: Any = None) -> None:
-        action = TABLE.get((record.stage, event), Action.NOT_PERMITTED)
+    def _handle(self, record: ScalerTaskRecord, event: ScalerEvent, what: Any = None) -> None:
+        action = TABLE.get((record.stage, event), ScalerAction.NOT_PERMITTED)
         if action.to:
             record.stage = action.to[0]
         match action:
-            case Action.SEND:
-                self._leaving.put_nowait(record)
-            case Action.ANNOUNCE | Action.ANNOUNCE_LATE | Action.ANNOUNCE_ASK | Action.ANNOUNCE_WARN:
+            case ScalerAction.SEND:
+                self._outgoing.put_nowait(record)
+            case (
+                ScalerAction.ANNOUNCE
+                | ScalerAction.ANNOUNCE_LATE
+                | ScalerAction.ANNOUNCE_ASK
+                | ScalerAction.ANNOUNCE_WARN
+            ):
                 self._announce(record, what)
-                if action in (Action.ANNOUNCE_ASK, Action.ANNOUNCE_WARN):
+                if action in (ScalerAction.ANNOUNCE_ASK, ScalerAction.ANNOUNCE_WARN):
                     self._canceller.ask(record)
-            case Action.RECALL | Action.RECALL_FORCE:
+            case ScalerAction.RECALL | ScalerAction.RECALL_FORCE:
                 self._canceller.recall(record)
-            case Action.ASK | Action.WARN:
+            case ScalerAction.ASK | ScalerAction.WARN:
                 self._canceller.ask(record)
-            case Action.REFUSE | Action.REFUSE_THERE:
+            case ScalerAction.REFUSE | ScalerAction.REFUSE_AT_CLUSTER:
                 self._canceller.stop(record)
-                record.asked = False
+                record.cancel_requested = False
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
                 record.force = False
-            case Action.END:
+            case ScalerAction.END:
                 self._canceller.end(record)
-            case Action.FETCH:
+            case ScalerAction.FETCH:
                 self._canceller.stop(record)
-                self._begin(self._fetch(record))
-            case Action.BACK_OFF:
+                self._run_in_background(self._fetch(record))
+            case ScalerAction.BACK_OFF:
                 self._back_off(record)
-            case Action.DELIVER | Action.PASS_ON:
-                self._over(record, what)
-            case Action.TAKE_BACK | Action.CONFIRM | Action.CONFIRM_ENDED | Action.WITHDRAW:
-                if action is Action.CONFIRM_ENDED and not record.tries:
+            case ScalerAction.DELIVER | ScalerAction.PASS_ON:
+                self._finish(record, what)
+            case ScalerAction.TAKE_BACK | ScalerAction.CONFIRM | ScalerAction.CONFIRM_ENDED | ScalerAction.WITHDRAW:
+                if action is ScalerAction.CONFIRM_ENDED and not record.tries:
                     self._presume_started(record)
                 kind = TaskCancelConfirmType.CANCELED
                 end = what if what is not None else TaskCancelConfirm(record.task.task_id, kind, record.force)
-                self._over(record, end)
-            case Action.NOT_FOUND:
+                self._finish(record, end)
+            case ScalerAction.NOT_FOUND:
                 kind = TaskCancelConfirmType.CANCEL_NOT_FOUND
-                self._over(record, TaskCancelConfirm(record.task.task_id, kind, record.force))
-            case Action.LOSE:
+                self._finish(record, TaskCancelConfirm(record.task.task_id, kind, record.force))
+            case ScalerAction.LOSE:
                 words = "Scaler has dropped its result: it ended while a cancel was on its way; retry() runs it again"
-                self._over(record, failures.our_fault(record.task.task_id, RuntimeError(words)))
-            case Action.NOT_PERMITTED:
+                self._finish(record, failures.our_fault(record.task.task_id, RuntimeError(words)))
+            case ScalerAction.NOT_PERMITTED:
                 log.warning("%s: %s while %s", record.task.task_id, event.value, record.stage.value)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
-        self._begun.add(task)
-        task.add_done_callback(self._ended)
+        self._background.add(task)
+        task.add_done_callback(self._on_background_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._begun.discard(task)
+    def _on_background_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.debug("not done: %r", task.exception())  # the wire broke, and whoever serves it tells of it
 
-    def _announce(self, record: ScalerTaskRecord, sign: inband_events.Started) -> None:
-        processor = f"{sign.pid} on {sign.host}"
+    def _announce(self, record: ScalerTaskRecord, event: inband_events.StartedEvent) -> None:
+        processor = f"{event.pid} on {event.host}"
         self._publish(TaskStarted(record.task.task_id, processor, time.time(), record.tries))
 
     def _presume_started(self, record: ScalerTaskRecord) -> None:
@@ -239,14 +244,14 @@ class TaskTable:
     async def send_all(self) -> None:
         """Store what tasks need, and send them, one after the other; for as long as the wire is there."""
         while True:
-            what = await self._leaving.get()
+            what = await self._outgoing.get()
             if isinstance(what, tuple):
                 await self._send_object(*what)
-            elif what.stage is Stage.LEAVING:
+            elif what.stage is ScalerStage.SENDING:
                 try:
                     await self._send_task(what)
                 except ProtocolError as error:
-                    self._handle(what, Event.UNSENDABLE, failures.our_fault(what.task.task_id, error))
+                    self._handle(what, ScalerEvent.UNSENDABLE, failures.our_fault(what.task.task_id, error))
 
     async def _send_object(self, name: str, content: Payload) -> None:
         object_id = await self._objects.put(content)
@@ -260,17 +265,17 @@ class TaskTable:
         task, options = record.task, record.task.options
         given = self._dependencies.values_of(record)
         stored = await self._objects.store(record.stored, task, record.initializer, list(given))
-        if record.stage is not Stage.LEAVING:  # taken back meanwhile
-            self._objects.let_go(record.stored)
+        if record.stage is not ScalerStage.SENDING:  # taken back meanwhile
+            self._objects.release_task(record.stored)
             return
         objects = (*stored, *(bytes(value.data) for value in given.values()))
         record.name = name_of(task.task_id)
         record.ended = record.result = None
-        record.mailbox, record.begun = "", False
-        self._named[record.name] = record
+        record.mailbox, record.started = "", False
+        self._by_name[record.name] = record
         capabilities = {needed.name: needed.amount for needed in options.capabilities}
         self._connection.send_task(record.name, objects, max(0, options.priority), capabilities)
-        self._handle(record, Event.SENT)
+        self._handle(record, ScalerEvent.SENT)
 
     async def _fetch(self, record: ScalerTaskRecord) -> None:
         try:
@@ -283,32 +288,34 @@ class TaskTable:
             end = FetchedResult(failures.our_fault(record.task.task_id, problem), next(ids, b""))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
         again = record.task.options.retry_deaths if died else end.to_retry
-        again = again and not record.asked and record.failed < record.task.options.retries
-        if not record.begun and (again or died or record.failed):  # it ended before it was worth a sign, and counts
+        again = again and not record.cancel_requested and record.failed < record.task.options.retries
+        if not record.started and (again or died or record.failed):  # it ended before it was worth a event, and counts
             self._presume_started(record)
         if again:
             if end.words:
                 self._publish(TaskLog(record.task.task_id, LogStream.STDERR, f"{end.words}\n"))
-            self._handle(record, Event.FAILED)
+            self._handle(record, ScalerEvent.FAILED)
         else:
-            self._handle(record, Event.FETCHED, end.message)
+            self._handle(record, ScalerEvent.FETCHED, end.message)
         if end.message.outcome is TaskResultType.SUCCESS and self._dependencies.wanted(record.task.task_id):
             self._arrive(record.task.task_id, end.object_id)
         elif end.object_id:
             self._objects.delete(end.object_id)
 
     def _back_off(self, record: ScalerTaskRecord) -> None:
-        del self._named[record.name]
+        del self._by_name[record.name]
         record.failed += 1
-        record.timers.append(self._loop.call_later(backoff(record.failed), self._handle, record, Event.BACKOFF_OVER))
+        record.timers.append(
+            self._loop.call_later(backoff(record.failed), self._handle, record, ScalerEvent.BACKOFF_OVER)
+        )
 
     def _arrive(self, name: str, object_id: bytes) -> None:
         for record in self._dependencies.arrive(name, Payload(object_id)):
-            self._handle(record, Event.INPUTS_THERE)
+            self._handle(record, ScalerEvent.INPUTS_THERE)
 
     # ------------------------------------------------------------------ its end
 
-    def _over(self, record: ScalerTaskRecord, end: TaskResult | TaskCancelConfirm) -> None:
+    def _finish(self, record: ScalerTaskRecord, end: TaskResult | TaskCancelConfirm) -> None:
         self._forget(record)
         self._publish(end)
         if isinstance(end, TaskResult) and end.outcome is TaskResultType.SUCCESS:
@@ -325,9 +332,9 @@ class TaskTable:
             self._publish(replace(told, task_id=dependant.task.task_id))
 
     def _forget(self, record: ScalerTaskRecord) -> None:
-        record.stage = Stage.OVER
+        record.stage = ScalerStage.OVER
         self._canceller.stop(record)
         del self._records[record.task.task_id]
-        self._named.pop(record.name, None)
+        self._by_name.pop(record.name, None)
         self._dependencies.release(record)
-        self._objects.let_go(record.stored)
+        self._objects.release_task(record.stored)
