@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, TaskOptions, TaskResult, TaskResultType
-from scaler_notebook.protocol.states import CancelReason, Event
+from scaler_notebook.protocol.states import CancelReason, FutureEvent
 
 from .agent.session import Session
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
@@ -187,7 +187,7 @@ def submitted(
     session.submit(tasks, delete=[futures[key].task_id for key in calls if key in needed])
     for key, value in at_once.items():
         future = futures[key]
-        future.handle(Event.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
+        future.handle(FutureEvent.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
     _fall_together(nodes, futures)
     places = {key: place for place, key in enumerate(calls)}
     edges = [

@@ -42,7 +42,7 @@ class CancelReason(Enum):
     DISCONNECTED = "disconnected"  # the engine went while the cancel was under way
 
 
-class Event(Enum):
+class FutureEvent(Enum):
     """What can happen to a future."""
 
     STARTED = "TaskStarted"
@@ -55,12 +55,12 @@ class Event(Enum):
     ENGINE_LOST = "engine lost"
 
 
-class Action(Enum):
+class FutureAction(Enum):
     """What the future does about an event, and the states that this may lead to; without one it stays."""
 
     to: tuple[TaskState, ...]
 
-    def __new__(cls, text: str, *to: TaskState) -> "Action":
+    def __new__(cls, text: str, *to: TaskState) -> "FutureAction":
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action
@@ -85,8 +85,8 @@ class Action(Enum):
     NOT_PERMITTED = "not permitted"  # a protocol error, logged
 
 
-def _table() -> dict[tuple[TaskState, Event], Action]:
-    s, e, a = TaskState, Event, Action
+def _table() -> dict[tuple[TaskState, FutureEvent], FutureAction]:
+    s, e, a = TaskState, FutureEvent, FutureAction
     columns = (s.SUBMITTED, s.RUNNING, s.CANCELLING, s.FINISHED, s.CANCELLED)
     rows = {
         e.STARTED: (a.START, a.START_AGAIN, a.REMEMBER_START, a.IGNORE, a.IGNORE),
@@ -101,4 +101,4 @@ def _table() -> dict[tuple[TaskState, Event], Action]:
     return {(state, event): row[i] for event, row in rows.items() for i, state in enumerate(columns)}
 
 
-TABLE: Mapping[tuple[TaskState, Event], Action] = MappingProxyType(_table())
+TABLE: Mapping[tuple[TaskState, FutureEvent], FutureAction] = MappingProxyType(_table())

@@ -34,7 +34,7 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskResultType,
 )
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 
 from .client_agent import Agent
 from .future_manager import FutureManager
@@ -234,7 +234,7 @@ class Connection:
         end = self._end or disconnected()
         self._manager.lost(end)
         for future in self._agent.mailbox.futures():
-            future.handle(Event.ENGINE_LOST, end)
+            future.handle(FutureEvent.ENGINE_LOST, end)
 
     def forget(self) -> None:
         """In a forked child: leave it to the parent."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 
 from .client_agent import Agent
 
@@ -16,7 +16,7 @@ def watch_over(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
     On the agent's thread, as all that ends a task, but for the end of its session: and then there is no timer. The
     timer goes with the task's end.
     """
-    timer = agent.call_at(when, partial(future.handle, Event.DEADLINE))
+    timer = agent.call_at(when, partial(future.handle, FutureEvent.DEADLINE))
 
     def look(changed: TaskLifecycle) -> None:
         if changed.done():

@@ -27,7 +27,7 @@ from scaler_notebook.protocol.messages import (
     TaskOptions,
     TaskWaits,
 )
-from scaler_notebook.protocol.states import Event, TaskState
+from scaler_notebook.protocol.states import FutureEvent, TaskState
 from scaler_notebook.task.display import preview
 
 from . import deadline, nested
@@ -251,5 +251,5 @@ class _Looking:
                 future.add_preview(asked.displays[-1])  # before it, what the value itself displays
         elif asked.state is TaskState.RUNNING and not self._is_timed:  # said on the agent's thread
             self._is_timed = True
-            stop = partial(asked.handle, Event.CANCEL_REQUESTED, keep_result=True)
+            stop = partial(asked.handle, FutureEvent.CANCEL_REQUESTED, keep_result=True)
             self._call_at(time.monotonic() + PREVIEW_SECONDS, stop)

@@ -15,7 +15,7 @@ from scaler_notebook.client.waiting.locks import holding
 from scaler_notebook.client.waiting.permission import is_agents_thread, may_wait
 from scaler_notebook.protocol.errors import TaskCancelledError
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 
 from .conditions import answered, until, until_async
 
@@ -148,7 +148,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
 
     def _request(self, force: bool, grace: float | None, keep_result: bool = False) -> bool:
         grace = None if grace is None else checked_grace(grace)
-        return self.handle(Event.CANCEL_REQUESTED, force=force, grace=grace, keep_result=keep_result)
+        return self.handle(FutureEvent.CANCEL_REQUESTED, force=force, grace=grace, keep_result=keep_result)
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
         """Ask the engine to stop the task and wait for its answer; what it returns is exactly ``cancelled()``.

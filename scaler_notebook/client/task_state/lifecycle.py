@@ -28,7 +28,7 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 from scaler_notebook.protocol.messages import TaskResultType as Result
-from scaler_notebook.protocol.states import TABLE, Action, CancelReason, Event, TaskState
+from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, FutureEvent, TaskState
 
 from .outcome import Outcome
 from .output import Display
@@ -82,7 +82,7 @@ class TaskLifecycle(TaskFacts):
 
     def handle(
         self,
-        event: Event,
+        event: FutureEvent,
         what: Message | BaseException | None = None,
         *,
         force: bool = True,
@@ -127,7 +127,7 @@ class TaskLifecycle(TaskFacts):
     def _apply(
         self,
         follows: "_Follows",
-        event: Event,
+        event: FutureEvent,
         what: Message | BaseException | None,
         force: bool,
         grace: float | None,
@@ -136,68 +136,68 @@ class TaskLifecycle(TaskFacts):
         """With the lock held."""
         before = self._task_state
         action = TABLE[before, event]
-        if event is Event.CANCEL_REQUESTED or event is Event.DEADLINE:
-            if action is Action.IGNORE or (action is Action.DISCARD and keep_result):
+        if event is FutureEvent.CANCEL_REQUESTED or event is FutureEvent.DEADLINE:
+            if action is FutureAction.IGNORE or (action is FutureAction.DISCARD and keep_result):
                 return
-            if action is not Action.DISCARD:
+            if action is not FutureAction.DISCARD:
                 if self._asked is not None and (self._asked or not force):
                     return  # it is no stronger than the request that is under way
                 follows.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
-        if action is Action.NOT_PERMITTED:
+        if action is FutureAction.NOT_PERMITTED:
             follows.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
         follows.changed = self._carry_out(action, what, force)
         self._output.over = self._task_state.terminal
         self._moments.append((time.time(), event, follows.changed, _to_note(follows.request or what)))
 
-    def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
+    def _carry_out(self, action: FutureAction, what: Message | BaseException | None, force: bool) -> bool:
         """With the lock held; False if nothing changes."""
         match action:
-            case Action.START | Action.START_AGAIN | Action.REMEMBER_START:
+            case FutureAction.START | FutureAction.START_AGAIN | FutureAction.REMEMBER_START:
                 assert isinstance(what, TaskStarted)
                 if what.attempt <= self.tries:
                     return False  # that has been said
                 self._started, self.tries = True, what.attempt
                 self.started_at, self.processor = what.time, what.processor
-                if action is Action.START:
+                if action is FutureAction.START:
                     self._task_state = TaskState.RUNNING
-            case Action.REQUEST | Action.TIME_OUT:
+            case FutureAction.REQUEST | FutureAction.TIME_OUT:
                 self._task_state, self._asked, self._refused = TaskState.CANCELLING, force, False
-                self._timed_out = action is Action.TIME_OUT
-            case Action.UPGRADE:
+                self._timed_out = action is FutureAction.TIME_OUT
+            case FutureAction.UPGRADE:
                 self._asked = True
-            case Action.DISCARD:
+            case FutureAction.DISCARD:
                 self._cancelled(CancelReason.DISCARDED)
-            case Action.WITHDRAW if isinstance(what, TaskCancelConfirm) and what.origin:
+            case FutureAction.WITHDRAW if isinstance(what, TaskCancelConfirm) and what.origin:
                 self.origin = what.origin
                 self._cancelled(CancelReason.PARENT_CANCELLED)
-            case Action.WITHDRAW | Action.CONFIRM:
+            case FutureAction.WITHDRAW | FutureAction.CONFIRM:
                 self._cancelled_in_time(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
-            case Action.NOT_FOUND:
+            case FutureAction.NOT_FOUND:
                 self._cancelled(CancelReason.NOT_FOUND)
-            case Action.REFUSE:
+            case FutureAction.REFUSE:
                 assert isinstance(what, TaskCancelConfirm)
                 if self._asked and not what.force:
                     return False  # weaker than the strongest request outstanding
                 self._asked, self._refused, self._timed_out = None, True, False
                 self._task_state = TaskState.RUNNING if self._started else TaskState.SUBMITTED
-            case Action.FINISH:
+            case FutureAction.FINISH:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
                 self.origin = what.origin
                 self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name, what.death))
-            case Action.TOO_LATE:
+            case FutureAction.TOO_LATE:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
                 success = what.outcome is Result.SUCCESS
                 self._cancelled_in_time(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
-            case Action.LOSE if isinstance(what, TaskResult):  # another's, which has ended all
+            case FutureAction.LOSE if isinstance(what, TaskResult):  # another's, which has ended all
                 self._finished(Outcome(what.outcome, what.payload, self.call))
-            case Action.LOSE:
+            case FutureAction.LOSE:
                 assert isinstance(what, BaseException)
                 self._finished(Outcome.of(what))
-            case Action.DISCONNECT:
+            case FutureAction.DISCONNECT:
                 self._cancelled(CancelReason.DISCONNECTED)
-            case Action.IGNORE | Action.FREE | Action.NOT_PERMITTED:
+            case FutureAction.IGNORE | FutureAction.FREE | FutureAction.NOT_PERMITTED:
                 return False
             case _:
                 assert_never(action)
