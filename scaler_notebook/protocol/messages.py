@@ -14,14 +14,14 @@ import sys
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from .records import NO_DEATH as NO_DEATH
+from .records import NO_PROCESS_EXIT as NO_PROCESS_EXIT
 from .records import Buffer as Buffer
 from .records import Capability as Capability
-from .records import Death as Death
 from .records import DisplayKind as DisplayKind
 from .records import LogStream as LogStream
 from .records import Payload as Payload
 from .records import PreviewKind as PreviewKind
+from .records import ProcessExit as ProcessExit
 from .records import ResultSummary as ResultSummary
 from .records import SegmentRef as SegmentRef
 from .records import TaskCancelConfirmType as TaskCancelConfirmType
@@ -41,9 +41,9 @@ class Task:
     inputs
         Ids of the objects and of the client's other tasks whose values the arguments refer to. It waits until those
         tasks have ended; if one fails or is cancelled, so is this one.
-    keep
+    retain
         Its value may be named as an input until ``ObjectDelete``, by tasks that are still to be sent.
-    stays
+    omit_value
         The value is for such tasks alone: its ``TaskResult`` has none.
     parent
         The task whose code submits this one; empty for none.
@@ -55,8 +55,8 @@ class Task:
     arguments: Payload
     options: TaskOptions = field(default_factory=TaskOptions)
     inputs: tuple[str, ...] = ()
-    keep: bool = False
-    stays: bool = False
+    retain: bool = False
+    omit_value: bool = False
     parent: str = ""
 
 
@@ -262,11 +262,24 @@ class TaskCancelConfirm:
 class TaskResult:
     """How a task ended.
 
-    ``payload`` is the pickled value (``SUCCESS``), a pickled
-    :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``, ``FAILED_INITIALIZER``), or the UTF-8 text
-    that says how the process died (``FAILED_WORKER_DIED``; ``death`` has the figures then), or the ids of the inputs
-    that are not there, one a line (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of
-    an input. ``summary`` is that of a value.
+    Parameters
+    ----------
+    task_id
+        The task's id.
+    outcome
+        Whether the task succeeded, and why not.
+    payload
+        Depends on ``outcome``. ``SUCCESS``: the pickled value. ``FAILED``, ``FAILED_INITIALIZER``: a pickled
+        :class:`~scaler_notebook.protocol.failures.RemoteFailure`. ``FAILED_WORKER_DIED``: UTF-8 text that says how the
+        process died. ``MISSING_OBJECTS``: the ids of the missing inputs, one a line.
+    figures
+        What the run cost.
+    origin
+        The task whose failure this result passes on, if the task ended because an input of it failed; else empty.
+    process_exit
+        How the process died, for ``FAILED_WORKER_DIED``.
+    summary
+        The summary of the value, for ``SUCCESS``.
     """
 
     task_id: str
@@ -274,7 +287,7 @@ class TaskResult:
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
     origin: str = ""
-    death: Death = NO_DEATH
+    process_exit: ProcessExit = NO_PROCESS_EXIT
     summary: ResultSummary = field(default_factory=ResultSummary)
 
 

@@ -102,7 +102,7 @@ class TaskOptions:
         What it needs, sorted by name; the tasks that run at the same time share what the engine has.
     retry_on
         The pickled tuple of the exception classes after which it is tried again; empty: after any.
-    retry_deaths
+    retry_worker_died
         Is it tried again when its process has died?
     memory
         Bytes that it says it will take, and 0 if it says nothing: tasks that would not fit run one after the other.
@@ -116,7 +116,7 @@ class TaskOptions:
     timeout: float = 0.0
     capabilities: tuple[Capability, ...] = ()
     retry_on: bytes = b""
-    retry_deaths: bool = True
+    retry_worker_died: bool = True
     memory: int = 0
     memory_limit: int = 0
 
@@ -162,7 +162,7 @@ class ResultSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class ProcessExit:
     """How a task's process died: by an exit with ``exit_code`` (-1: it did not), or by ``signal`` (0: by none).
 
     ``out_of_memory``: the system killed it because no memory was left, or that is what it looks like.
@@ -173,4 +173,4 @@ class Death:
     out_of_memory: bool = False
 
 
-NO_DEATH = Death()
+NO_PROCESS_EXIT = ProcessExit()

@@ -530,9 +530,9 @@ def test_a_failure_for_good_is_not_tried_again(world: World) -> None:
     assert world.words("a") == ["started", "Failed"]
 
 
-@pytest.mark.parametrize(("retry_deaths", "told"), [(True, ""), (False, "FailedWorkerDied")])
-def test_whether_a_death_is_tried_again(world: World, retry_deaths: bool, told: str) -> None:
-    submitted(world, "a", retries=1, retry_deaths=retry_deaths)
+@pytest.mark.parametrize(("retry_worker_died", "told"), [(True, ""), (False, "FailedWorkerDied")])
+def test_whether_a_death_is_tried_again(world: World, retry_worker_died: bool, told: str) -> None:
+    submitted(world, "a", retries=1, retry_worker_died=retry_worker_died)
     world.cluster.die(world.process("a"))
     world.settle()
     assert world.told["a"].end == told

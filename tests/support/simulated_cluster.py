@@ -588,7 +588,7 @@ class Cluster:
         ended = ResultHeader(how, 1.0, 2.0, 0.5, 1024)
         head = TaskHeader.decode(unpack(content(self.storage.objects[bytes(process.task.functionArgs[0].data)]))[0])
         if how == TaskEnd.SUCCESS.value:
-            if head.stays:
+            if head.omit_value:
                 self.announce(process)
                 self.tell(process, inband_events.EndedEvent(ended.encode().decode()))
             kind, value = RESULTS.success, pack(Payload(b"value of " + process.name), ended.encode())

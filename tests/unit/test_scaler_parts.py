@@ -395,7 +395,7 @@ def test_how_a_process_died_is_told(
     told = end(RESULTS.failed, stored).message
     assert told.outcome is TaskResultType.FAILED_WORKER_DIED
     assert words in bytes(told.payload.data).decode()
-    assert (told.death.exit_code, told.death.signal) == death
+    assert (told.process_exit.exit_code, told.process_exit.signal) == death
 
 
 def test_an_error_of_scalers_own_is_told_as_such() -> None:
@@ -423,7 +423,7 @@ def test_how_a_task_failed_is_told(how: str, outcome: TaskResultType, again: boo
 
 def test_a_value_that_stays_is_not_fetched() -> None:
     ended = ResultHeader(TaskEnd.SUCCESS.value, 1.0, 2.0, 0.5, 7)
-    task = Task("t1", "", Payload(b""), Payload(b""), stays=True)
+    task = Task("t1", "", Payload(b""), Payload(b""), omit_value=True)
     told = end(RESULTS.success, b"nothing of ours", ended, task)
     assert (told.message.payload.data, told.message.figures.peak_rss) == (b"", 7)
     assert end(RESULTS.success, pack(Payload(b"x"), ended.encode())).message.payload.data == b"x"

@@ -184,7 +184,7 @@ class TaskLifecycle(TaskFacts):
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
                 self.origin = what.origin
-                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name, what.death))
+                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name, what.process_exit))
             case FutureAction.TOO_LATE:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)

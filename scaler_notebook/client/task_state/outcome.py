@@ -9,7 +9,7 @@ from typing_extensions import assert_never
 
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
-from scaler_notebook.protocol.messages import NO_DEATH, Death, Payload, TaskResultType
+from scaler_notebook.protocol.messages import NO_PROCESS_EXIT, Payload, ProcessExit, TaskResultType
 
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what comes is an exception and its words
 
@@ -43,7 +43,7 @@ class Outcome:
     __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_loads", "_origin", "_payload", "_there", "stays")
 
     def __init__(
-        self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
+        self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: ProcessExit = NO_PROCESS_EXIT
     ) -> None:
         self._kind = kind
         self._payload: Payload | None = payload
@@ -165,7 +165,9 @@ def _broken(initializer: str, headline: str) -> str:
     )
 
 
-def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -> tuple[Any, BaseException | None]:
+def _unpickle(
+    kind: TaskResultType, payload: Payload, call: str, death: ProcessExit
+) -> tuple[Any, BaseException | None]:
     try:
         match kind:
             case TaskResultType.SUCCESS:

@@ -99,7 +99,7 @@ class ThreadEngine(MemoryEngine):
             text = Payload("\n".join(lost).encode())
             self.tell(TaskResult(task.task_id, TaskResultType.MISSING_OBJECTS, text))
             return
-        if task.keep:
+        if task.retain:
             self._dependencies.expect(b"", task.task_id)
         (self._waiting if record.missing else self._queue)[task.task_id] = record
         self._dispatch()
@@ -158,20 +158,20 @@ class ThreadEngine(MemoryEngine):
         def over() -> None:
             del self._threads[task.task_id]
             self._dependencies.release(record)
-            self._hand_on(result, task.stays)
+            self._hand_on(result, task.omit_value)
             self._dispatch()
 
         with contextlib.suppress(RuntimeError):  # the client has gone
             self._post(over)
 
-    def _hand_on(self, result: TaskResult, stays: bool) -> None:
+    def _hand_on(self, result: TaskResult, omit_value: bool) -> None:
         if result.outcome is not TaskResultType.SUCCESS:
             self.tell(result)
             self._fail_dependants(replace(result, origin=result.task_id))
             return
         for record in self._dependencies.arrive(result.task_id, result.payload):
             self._queue[record.task.task_id] = self._waiting.pop(record.task.task_id)
-        self.tell(replace(result, payload=Payload(b"")) if stays else result)
+        self.tell(replace(result, payload=Payload(b"")) if omit_value else result)
 
 
 class _NoMemory:

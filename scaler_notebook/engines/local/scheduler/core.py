@@ -7,12 +7,12 @@ from itertools import islice
 
 from scaler_notebook.engines.local.ipc.messages import Ended
 from scaler_notebook.protocol.messages import (
-    NO_DEATH,
+    NO_PROCESS_EXIT,
     ClientContext,
-    Death,
     EngineStatus,
     Payload,
     PreviewKind,
+    ProcessExit,
     Task,
     TaskCancel,
     TaskFigures,
@@ -62,7 +62,7 @@ class Core(Nesting):
             text = Payload("\n".join(lost).encode())
             self._hands.tell(owner, TaskResult(task_id, TaskResultType.MISSING_OBJECTS, text))
             return
-        if task.keep:
+        if task.retain:
             self._dependencies.expect(owner, task_id)
         if task.parent:
             self._nest(record, self._held.get(process))
@@ -180,7 +180,7 @@ class Core(Nesting):
         begun: bool,
         now: float,
         clock: float,
-        death: Death = NO_DEATH,
+        death: ProcessExit = NO_PROCESS_EXIT,
         peak: int = 0,
     ) -> None:
         """A process, and all that it had started, is gone and reaped.
@@ -206,7 +206,7 @@ class Core(Nesting):
                 self._handle(record, Event.START_DUE)
             figures = TaskFigures(record.started, clock, peak_rss=peak, processor=str(process))
             payload, outcome = Payload(how.encode()), TaskResultType.FAILED_WORKER_DIED
-            died = TaskResult(record.task.task_id, outcome, payload, figures, death=death)
+            died = TaskResult(record.task.task_id, outcome, payload, figures, process_exit=death)
             event = Event.DIED_BEFORE if before else Event.DIED_TRYING if record.outlives else Event.DIED
             self._handle(record, event, now, result=died)
         elif process in self._idle:

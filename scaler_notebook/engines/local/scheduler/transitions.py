@@ -146,7 +146,7 @@ class Handling:
                 self._unqueue(record)
                 payload = self._hands.retain(result.payload)
                 failed = TaskResult(
-                    record.task.task_id, result.outcome, payload, origin=result.origin, death=result.death
+                    record.task.task_id, result.outcome, payload, origin=result.origin, process_exit=result.process_exit
                 )
                 self._hands.tell(record.owner, failed)
             case Action.WITHDRAW:
@@ -198,7 +198,7 @@ class Handling:
                 failed = Event.INPUT_FAILED, replace(result, payload=self._hands.retain(result.payload))
             else:
                 failed = self._hand_on(record, result.payload)
-        if record.task.stays and result.outcome is TaskResultType.SUCCESS:
+        if record.task.omit_value and result.outcome is TaskResultType.SUCCESS:
             self._hands.free(result.payload)
             result = replace(result, payload=Payload(b""))
         self._release(record, result)

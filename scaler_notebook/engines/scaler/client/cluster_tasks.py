@@ -83,7 +83,7 @@ class ClusterTasks:
             self._publish(TaskResult(task.task_id, TaskResultType.MISSING_OBJECTS, text))
             return
         self._records[task.task_id] = record
-        if task.keep:
+        if task.retain:
             self._dependencies.expect(b"", task.task_id)
         if not record.missing:
             self._handle(record, ScalerEvent.INPUTS_THERE)
@@ -287,7 +287,7 @@ class ClusterTasks:
             ids = (bytes(each) for each in record.result.results)
             end = FetchedResult(failures.our_fault(record.task.task_id, problem), next(ids, b""))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
-        again = record.task.options.retry_deaths if died else end.to_retry
+        again = record.task.options.retry_worker_died if died else end.to_retry
         again = again and not record.cancel_requested and record.failed < record.task.options.retries
         if not record.started and (again or died or record.failed):  # it ended before it was worth a event, and counts
             self._presume_started(record)

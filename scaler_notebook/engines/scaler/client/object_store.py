@@ -64,7 +64,7 @@ class ObjectStore:
         if not stored.arguments:
             options = task.options
             head = TaskHeader(
-                options.name, inputs, options.retry_on.hex(), task.stays, initializer.client, initializer.name
+                options.name, inputs, options.retry_on.hex(), task.omit_value, initializer.client, initializer.name
             ).encode()
             key, stored.function = await self.acquire(task.function)
             stored.keys += (key,)

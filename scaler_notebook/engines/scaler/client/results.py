@@ -9,9 +9,9 @@ from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFaile
 from scaler_notebook.engines.scaler.wire.packing import content, unpack
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import (
-    NO_DEATH,
-    Death,
+    NO_PROCESS_EXIT,
     Payload,
+    ProcessExit,
     ResultSummary,
     Task,
     TaskFigures,
@@ -57,8 +57,8 @@ async def fetch_result(
     kinds = connection.messages.TaskResultType
     kind, ids = kinds(result.resultType.value), [bytes(each) for each in result.results]
     if kind == kinds.success:
-        header, payload = (b"", Payload(b"")) if task.stays else await objects.get(ids[0])
-        ended = ended if task.stays else ResultHeader.decode(header)
+        header, payload = (b"", Payload(b"")) if task.omit_value else await objects.get(ids[0])
+        ended = ended if task.omit_value else ResultHeader.decode(header)
         figures, summary = (ended.figures(), ended.summary()) if ended is not None else (TaskFigures(), ResultSummary())
         return FetchedResult(
             TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures, summary=summary), ids[0]
@@ -73,21 +73,23 @@ async def fetch_result(
         message = TaskResult(task.task_id, outcome, payload, ended.figures())
         return FetchedResult(message, object_id, ended.how == TaskEnd.FAILED.value, str(error))
     if kind == kinds.failedWorkerDied or type(error).__name__ in ("ProcessorDiedError", "WorkerDiedError"):
-        words, death = _death(str(error or ""))
+        words, cause = _process_exit(str(error or ""))
         text = Payload(words.encode())
-        return FetchedResult(TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, text, death=death), object_id)
+        return FetchedResult(
+            TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, text, process_exit=cause), object_id
+        )
     trouble = RuntimeError(f"the cluster could not run it: {type(error).__name__}: {error}")
     described = payloads.dump(failures.describe(trouble, ()))
     return FetchedResult(TaskResult(task.task_id, TaskResultType.FAILED, described), object_id)
 
 
-def _death(text: str) -> tuple[str, Death]:
+def _process_exit(text: str) -> tuple[str, ProcessExit]:
     """From Scaler's words (2.9, ``utility/exitcode.py``): ``… exitcode=-9 (SIGKILL)``."""
     found = re.search(r"exitcode=(-?\d+)", text)
     code = int(found[1]) if found is not None else None
     if code is None:
-        return "the task's process at its worker died", NO_DEATH
+        return "the task's process at its worker died", NO_PROCESS_EXIT
     if code >= 0:
-        return f"the task's process at its worker died: it exited with code {code}", Death(exit_code=code)
+        return f"the task's process at its worker died: it exited with code {code}", ProcessExit(exit_code=code)
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"the task's process at its worker died: killed by {name}", Death(signal=-code)
+    return f"the task's process at its worker died: killed by {name}", ProcessExit(signal=-code)

@@ -25,7 +25,7 @@ class TaskHeader:
         The ids of its inputs, in the order in which their objects are given.
     retry_on
         As in :class:`~scaler_notebook.protocol.messages.TaskOptions`, in hex.
-    stays
+    omit_value
         As in :class:`~scaler_notebook.protocol.messages.Task`.
     client, initializer
         Those of :class:`~scaler_notebook.protocol.messages.Initializer`; the latter is its ``name``.
@@ -34,7 +34,7 @@ class TaskHeader:
     name: str
     inputs: list[str]
     retry_on: str = ""
-    stays: bool = False
+    omit_value: bool = False
     client: str = ""
     initializer: str = ""
 

@@ -71,7 +71,7 @@ def run(arguments: bytes, function: bytes, initializer: bytes, *given: bytes) ->
     head, name = TaskHeader.decode(encoded), current_name()
     inputs = {each: unpack(blob)[1] for each, blob in zip(head.inputs, given, strict=True)}
     call = Call(task_of(name), head.name, unpack(function)[1], payload, inputs, bytes.fromhex(head.retry_on))
-    return _process().run(name, call, _initializer(head, initializer), head.stays)
+    return _process().run(name, call, _initializer(head, initializer), head.omit_value)
 
 
 def _initializer(head: TaskHeader, packed: bytes) -> Initializer:
@@ -116,8 +116,20 @@ class _Process(Transport):
 
     # ------------------------------------------------------------------ one task
 
-    def run(self, name: str, call: Call, initializer: Initializer, stays: bool) -> bytes:
-        """:func:`run`; ``name`` is the task's at the cluster, and ``stays`` says that its value stays there."""
+    def run(self, name: str, call: Call, initializer: Initializer, omit_value: bool) -> bytes:
+        """Run a task as :func:`run` describes.
+
+        Parameters
+        ----------
+        name
+            The name of this try at the cluster.
+        call
+            The function, its arguments and inputs.
+        initializer
+            What the task's client has called first in each process.
+        omit_value
+            Report the end of the task by an in-band event too, because the client does not fetch the value.
+        """
         self._seq += 1
         out, err = sys.stdout, sys.stderr
         armed = self._interrupts.new_run(self._seq)
@@ -137,9 +149,9 @@ class _Process(Transport):
                 self._name = ""
                 sys.stdout, sys.stderr = out, err
         self._run = None
-        self._state.put_back()  # what cannot be put back stays, for the process is Scaler's
+        self._state.put_back()  # what cannot be put back omit_value, for the process is Scaler's
         ended = ResultHeader.of(figures, finished.end.value, finished.summary)
-        if stays:
+        if omit_value:
             output.send_event(inband_events.EndedEvent(ended.encode().decode()))
         output.close()
         blob = pack(finished.payload, ended.encode())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psutil
 
 from scaler_notebook.engines.local.memory_limits import Kills, MemoryGroup
-from scaler_notebook.protocol.messages import Death
+from scaler_notebook.protocol.messages import ProcessExit
 
 NEARLY_FULL = 0.05  # of all memory, and less than that was left: a guess needs a bound
 
@@ -28,11 +28,11 @@ class Cause(NamedTuple):
     """A death in words, and as figures. ``peak`` is in bytes, 0 if unknown."""
 
     words: str
-    death: Death
+    death: ProcessExit
     peak: int
 
 
-UNKNOWN = Cause("it ended, and a bug in its scheduler keeps us from saying why", Death(), 0)
+UNKNOWN = Cause("it ended, and a bug in its scheduler keeps us from saying why", ProcessExit(), 0)
 
 
 class Coroner:
@@ -65,9 +65,9 @@ class Coroner:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             words = f"it ended by itself with exit status {code} (os._exit, or a library that exits)"
-            return Cause(words, Death(exit_code=code), peak)
+            return Cause(words, ProcessExit(exit_code=code), peak)
         words, out_of_memory = self._killed(-code, peak, why)
-        return Cause(words, Death(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
+        return Cause(words, ProcessExit(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
 
     def _killed(self, number: int, peak: int, why: str) -> tuple[str, bool]:
         if number != signal.SIGKILL:
