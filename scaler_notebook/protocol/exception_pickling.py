@@ -9,7 +9,7 @@ from typing import Any
 from . import payloads
 from .messages import Buffer, Payload
 from .pickling import pickler
-from .pickling.exception_parts import Everything, is_builtin, pickles_itself, reduced
+from .pickling.exception_parts import PartFilter, is_builtin, pickles_itself, reduced
 
 MAX_TEXT = 1000  # characters of what stands for a value
 MAX_NAMED = 10  # values left out that are named
@@ -17,12 +17,12 @@ MAX_NAMED = 10  # values left out that are named
 _ATOMS = (str, int, float, bool, bytes, type(None))
 
 
-class CannotTravel(Exception):
+class ExceptionPicklingError(Exception):
     """Nothing but the words of an exception can travel; says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PickledException:
     """An exception that loads.
 
     Parameters
@@ -44,7 +44,7 @@ class Packed:
         return f"[left out, for it cannot leave the process of the task: {', '.join(names)}]"
 
 
-class LeftOut:
+class Placeholder:
     """Stands for a value that cannot travel, and prints as that did."""
 
     def __init__(self, text: str, representation: str) -> None:
@@ -58,7 +58,7 @@ class LeftOut:
         return self._text
 
 
-def pack(error: BaseException) -> Packed:
+def pickle_exception(error: BaseException) -> PickledException:
     """Pickle an exception without what hangs on it; what comes back has been loaded here once.
 
     An exception whose class says how it pickles is pickled so, unless that fails, or changes its text and its parts do
@@ -67,13 +67,17 @@ def pack(error: BaseException) -> Packed:
 
     Raises
     ------
-    CannotTravel
+    ExceptionPicklingError
         Its class does not pickle, or does not load.
     """
-    ways: list[Callable[[BaseException], Packed]] = [_in_parts, _sifted, partial(_sifted, stand_ins=True)]
-    ways.insert(0 if pickles_itself(type(error)) else len(ways), _by_itself)
+    ways: list[Callable[[BaseException], PickledException]] = [
+        _in_parts,
+        _without_unpicklable,
+        partial(_without_unpicklable, stand_ins=True),
+    ]
+    ways.insert(0 if pickles_itself(type(error)) else len(ways), _as_class_defines)
     problem, pickles = "", False
-    loads: Packed | None = None
+    loads: PickledException | None = None
     for way in ways:
         packed = None
         try:
@@ -87,14 +91,16 @@ def pack(error: BaseException) -> Packed:
             continue
         if _reads_alike(error, back) or type(back) is not type(error):
             return packed
-        if loads is None and way is not _sifted:
+        if loads is None and way is not _without_unpicklable:
             loads = packed
     if loads is not None:
         return loads
-    raise CannotTravel(f"could be pickled, but not loaded: {problem}" if pickles else f"cannot be pickled: {problem}")
+    raise ExceptionPicklingError(
+        f"could be pickled, but not loaded: {problem}" if pickles else f"cannot be pickled: {problem}"
+    )
 
 
-def in_words(headline: str, why: CannotTravel) -> RuntimeError:
+def as_runtime_error(headline: str, why: ExceptionPicklingError) -> RuntimeError:
     """What stands for an exception that cannot travel.
 
     Parameters
@@ -105,21 +111,21 @@ def in_words(headline: str, why: CannotTravel) -> RuntimeError:
     return RuntimeError(f"{headline.strip()} (the exception itself {why})")
 
 
-def _by_itself(error: BaseException) -> Packed:
-    return Packed(payloads.dump(error))
+def _as_class_defines(error: BaseException) -> PickledException:
+    return PickledException(payloads.dump(error))
 
 
-def _in_parts(error: BaseException) -> Packed:
-    return Packed(_dump(error, error, Everything()))
+def _in_parts(error: BaseException) -> PickledException:
+    return PickledException(_dump(error, error, PartFilter()))
 
 
-def _sifted(error: BaseException, stand_ins: bool = False) -> Packed:
-    sieve = _Sieve(stand_ins)
-    payload = _dump(error, error, sieve)
-    return Packed(payload, tuple(sieve.left_out))
+def _without_unpicklable(error: BaseException, stand_ins: bool = False) -> PickledException:
+    part_filter = _UnpicklableFilter(stand_ins)
+    payload = _dump(error, error, part_filter)
+    return PickledException(payload, tuple(part_filter.left_out))
 
 
-def _arrives_by_itself(error: BaseException) -> bool:
+def _survives_pickling(error: BaseException) -> bool:
     """Does it pickle as its class says, without a change?"""
     kind = type(error)
     if is_builtin(kind) or not pickles_itself(kind):
@@ -150,7 +156,7 @@ def _name(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-class _Sieve(Everything):
+class _UnpicklableFilter(PartFilter):
     """Finds what does not travel in the exceptions of one pickle.
 
     Parameters
@@ -180,44 +186,46 @@ class _Sieve(Everything):
                 self._known[id(value)] = value, False
         return self._known[id(value)][1]
 
-    def sift(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
+    def filter_part(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
         if self.travels(value):
             return (value,)
         self.left_out[f"{owner.__name__}{what} (a {_name(type(value))})"] = None
-        return (LeftOut(_text(value), _text(value, repr)),) if needed or self._stand_ins else ()
+        return (Placeholder(_text(value), _text(value, repr)),) if needed or self._stand_ins else ()
 
     def member(self, error: BaseException) -> BaseException:
         if self.travels(error):
             return error
         headline = f"{_name(type(error))}: {_text(error)}"
-        return in_words(headline, CannotTravel("cannot be pickled or loaded"))
+        return as_runtime_error(headline, ExceptionPicklingError("cannot be pickled or loaded"))
 
 
 class _Pickler(pickler.Pickler):
-    """Pickles exceptions in parts that a sieve lets through.
+    """Pickles exceptions in parts that a filter lets through.
 
     Parameters
     ----------
     first
         An exception that is taken apart although its class says how it pickles; None for none.
-    sieve
+    part_filter
         Finds what does not travel.
     """
 
-    def __init__(self, file: io.BytesIO, buffers: list[Buffer], first: BaseException | None, sieve: Everything) -> None:
+    def __init__(
+        self, file: io.BytesIO, buffers: list[Buffer], first: BaseException | None, part_filter: PartFilter
+    ) -> None:
         super().__init__(file, pickler.PROTOCOL, buffer_callback=payloads.out_of_band(buffers))
         self._first = first
-        self._sieve = sieve
+        self._sieve = part_filter
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce an exception to its parts, and leave everything else to the usual pickler."""
-        if issubclass(type(obj), BaseException) and (obj is self._first or not _arrives_by_itself(obj)):
+        if issubclass(type(obj), BaseException) and (obj is self._first or not _survives_pickling(obj)):
             return reduced(obj, self._sieve)
         return super().reducer_override(obj)
 
 
-def _dump(value: Any, first: BaseException | None, sieve: Everything) -> Payload:
+def _dump(value: Any, first: BaseException | None, part_filter: PartFilter) -> Payload:
     buffers: list[Buffer] = []
     with io.BytesIO() as file:
-        _Pickler(file, buffers, first, sieve).dump(value)
+        _Pickler(file, buffers, first, part_filter).dump(value)
         return Payload(file.getvalue(), tuple(buffers))

@@ -13,7 +13,7 @@ from typing import Any
 from . import exception_pickling, payloads, tracebacks
 from .errors import ProtocolError
 from .messages import Payload, TaskResult, TaskResultType
-from .tracebacks import Place
+from .tracebacks import FrameRecord
 
 Frame = tuple[str, int, str]  # file name, line number, function
 
@@ -22,7 +22,7 @@ MAX_EXCEPTIONS = 100  # in all, members of groups included; what is beyond comes
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ExceptionLink:
     """One exception. Others are named by their number; -1 is none.
 
     Parameters
@@ -37,7 +37,7 @@ class Link:
 
     exception: Payload
     headline: str
-    frames: tuple[Place, ...]
+    frames: tuple[FrameRecord, ...]
     notes: tuple[str, ...] = ()
     cause: int = -1
     context: int = -1
@@ -58,7 +58,7 @@ class RemoteFailure:
         What stands there, e.g. ``fit(model, X)``.
     """
 
-    links: tuple[Link, ...]
+    links: tuple[ExceptionLink, ...]
     where: str = ""
     call: str = ""
 
@@ -66,7 +66,7 @@ class RemoteFailure:
 # ---------------------------------------------------------------------- in the task
 
 
-def describe(error: BaseException, own_files: tuple[str, ...], where: str = "", call: str = "") -> RemoteFailure:
+def capture(error: BaseException, own_files: tuple[str, ...], where: str = "", call: str = "") -> RemoteFailure:
     """Take an exception apart for its journey.
 
     Parameters
@@ -82,12 +82,12 @@ def describe(error: BaseException, own_files: tuple[str, ...], where: str = "", 
         return RemoteFailure(_links(error, own_files), where, call)
     except Exception as problem:  # raised by the exception's own code: a property, __getattribute__
         words = f"{type(error).__name__} (the exception itself cannot be described: {type(problem).__name__})"
-        frames = tracebacks.places(vars(BaseException)["__traceback__"].__get__(error), own_files)
-        link = Link(payloads.dump(RuntimeError(words)), f"RuntimeError: {words}\n", frames)
+        frames = tracebacks.frame_records(vars(BaseException)["__traceback__"].__get__(error), own_files)
+        link = ExceptionLink(payloads.dump(RuntimeError(words)), f"RuntimeError: {words}\n", frames)
         return RemoteFailure((link,), where, call)
 
 
-def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[Link, ...]:
+def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[ExceptionLink, ...]:
     shortcut = _shortcut(error)
     found = [error]
     numbers = {id(error): 0}
@@ -148,20 +148,20 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
     return ()
 
 
-def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
+def _link(error: BaseException, own_files: tuple[str, ...]) -> ExceptionLink:
     headline = _headline(error)
     notes = tuple(map(str, _notes(error)))
     try:
-        packed = exception_pickling.pack(error)
+        packed = exception_pickling.pickle_exception(error)
         payload = packed.payload
         if packed.note:
             headline, notes = f"{headline}{packed.note}\n", (*notes, packed.note)
-    except exception_pickling.CannotTravel as why:
-        payload = payloads.dump(None if _members(error) else exception_pickling.in_words(headline, why))
-    return Link(
+    except exception_pickling.ExceptionPicklingError as why:
+        payload = payloads.dump(None if _members(error) else exception_pickling.as_runtime_error(headline, why))
+    return ExceptionLink(
         payload,
         headline,
-        tracebacks.places(error.__traceback__, own_files),
+        tracebacks.frame_records(error.__traceback__, own_files),
         notes=notes,
         drawn="".join(traceback.format_exception(type(error), error, error.__traceback__, chain=False))
         if _members(error)
@@ -184,16 +184,16 @@ def _notes(error: BaseException) -> tuple[object, ...]:
     return tuple(notes) if isinstance(notes, list | tuple) else ()
 
 
-def our_fault(task_id: str, error: BaseException) -> TaskResult:
+def internal_failure(task_id: str, error: BaseException) -> TaskResult:
     """The result of a task that failed because a message about it was malformed: no fault of the task's."""
-    payload = payloads.dump(describe(error, ()))
+    payload = payloads.dump(capture(error, ()))
     return TaskResult(task_id, TaskResultType.FAILED, payload)
 
 
 # ---------------------------------------------------------------------- in words
 
 
-def words(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
+def summarize(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
     """``(last line, whole traceback, frames)`` of a failed task; the exception itself is not loaded.
 
     Raises
@@ -206,8 +206,8 @@ def words(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
     return first.headline.strip(), render(failure), tuple(frame[:3] for frame in first.frames)
 
 
-def call(payload: Payload) -> str:
-    """The call that failed, as a person reads it; raises as :func:`words` does."""
+def call_text(payload: Payload) -> str:
+    """The call that failed, as a person reads it; raises as :func:`summarize` does."""
     return _failure(payload).call
 
 
@@ -236,7 +236,7 @@ def render(failure: RemoteFailure) -> str:
     return "".join(parts)
 
 
-def _lines(link: Link) -> Iterator[str]:
+def _lines(link: ExceptionLink) -> Iterator[str]:
     if link.drawn:
         yield link.drawn
         return
@@ -267,10 +267,10 @@ def restore(payload: Payload) -> BaseException:
     for number in reversed(range(len(links))):  # members before their groups
         if errors[number] is None:
             errors[number] = _group_in_words(links[number], errors)
-    boundary: tuple[Place, ...] = ()
+    boundary: tuple[FrameRecord, ...] = ()
     if failure.where:
-        boundary = (Place(f"<{failure.where}>", 1, "<module>", 1),)
-        tracebacks.give_source(boundary[0].file, failure.call)
+        boundary = (FrameRecord(f"<{failure.where}>", 1, "<module>", 1),)
+        tracebacks.cache_source(boundary[0].file, failure.call)
     in_group = {number for link in links for number in link.members}
     for number, link in enumerate(links):
         error = errors[number]
@@ -280,7 +280,7 @@ def restore(payload: Payload) -> BaseException:
     return errors[0]
 
 
-def _loaded(link: Link) -> BaseException | None:
+def _loaded(link: ExceptionLink) -> BaseException | None:
     """None for a group that is to be made of its members."""
     try:
         error = payloads.load(link.exception)
@@ -295,7 +295,7 @@ def _loaded(link: Link) -> BaseException | None:
     return error
 
 
-def _group_in_words(link: Link, errors: list[BaseException | None]) -> BaseException:
+def _group_in_words(link: ExceptionLink, errors: list[BaseException | None]) -> BaseException:
     text = f"{link.headline.strip()} (the exception itself cannot be pickled or loaded)"
     members = [errors[number] for number in link.members if number >= 0]
     try:
@@ -306,7 +306,9 @@ def _group_in_words(link: Link, errors: list[BaseException | None]) -> BaseExcep
     return group
 
 
-def _attach(error: BaseException, link: Link, errors: list[BaseException | None], boundary: tuple[Place, ...]) -> None:
+def _attach(
+    error: BaseException, link: ExceptionLink, errors: list[BaseException | None], boundary: tuple[FrameRecord, ...]
+) -> None:
     # Past a __setattr__ of its own: a frozen dataclass may be an exception.
     attach = BaseException.__setattr__
     traceback = tracebacks.rebuilt((*boundary, *link.frames))
@@ -321,7 +323,7 @@ def _attach(error: BaseException, link: Link, errors: list[BaseException | None]
         attach(error, "__notes__", [*present, *missing])
 
 
-def _in_words(error: BaseException, link: Link) -> bool:
+def _in_words(error: BaseException, link: ExceptionLink) -> bool:
     """Is it a substitute, which says its notes itself?"""
     try:
         return link.headline.strip() in str(error)

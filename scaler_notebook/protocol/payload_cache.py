@@ -22,26 +22,26 @@ LARGEST = 1024 * 1024  # bytes; more takes longer to hash than to send
 CAPACITY = 64 * 1024 * 1024  # bytes that either end of a connection remembers
 
 
-class _Memory(Generic[T]):
+class _RecentPayloads(Generic[T]):
     """By key, what was sent; the same keys at both ends, for both forget by the same sizes in the same order."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._size = 0
-        self._kept: OrderedDict[bytes, tuple[int, T]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[int, T]] = OrderedDict()
 
     def recall(self, key: bytes) -> T | None:
-        found = self._kept.get(key)
+        found = self._entries.get(key)
         if found is None:
             return None
-        self._kept.move_to_end(key)
+        self._entries.move_to_end(key)
         return found[1]
 
-    def keep(self, key: bytes, size: int, what: T) -> None:
-        self._kept[key] = (size, what)
+    def remember(self, key: bytes, size: int, what: T) -> None:
+        self._entries[key] = (size, what)
         self._size += size
         while self._size > self._capacity:
-            _, (forgotten, _) = self._kept.popitem(last=False)
+            _, (forgotten, _) = self._entries.popitem(last=False)
             self._size -= forgotten
 
 
@@ -49,7 +49,7 @@ class Sender:
     """The end that shortens what the other end has."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._memory: _Memory[bool] = _Memory(capacity)
+        self._memory: _RecentPayloads[bool] = _RecentPayloads(capacity)
 
     def shorten(self, payload: Payload) -> Payload:
         """The payload, or a reference to it if it was sent before. In the order of sending, and only what is sent."""
@@ -58,7 +58,7 @@ class Sender:
         key = payload.key or hashlib.blake2b(payload.data, digest_size=16).digest()
         if self._memory.recall(key):
             return Payload(b"", (), key)
-        self._memory.keep(key, len(payload.data), True)
+        self._memory.remember(key, len(payload.data), True)
         return replace(payload, key=key)
 
 
@@ -66,7 +66,7 @@ class Receiver:
     """The end that completes it."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._memory: _Memory[Payload] = _Memory(capacity)
+        self._memory: _RecentPayloads[Payload] = _RecentPayloads(capacity)
 
     def complete(self, payload: Payload) -> Payload:
         """The payload itself, whether it came or was referred to.
@@ -80,7 +80,7 @@ class Receiver:
             return payload
         if payload.data:
             if self._memory.recall(payload.key) is None:
-                self._memory.keep(payload.key, len(payload.data), payload)
+                self._memory.remember(payload.key, len(payload.data), payload)
             return payload
         known = self._memory.recall(payload.key)
         if known is None:

@@ -18,7 +18,7 @@ FILTERS, RECURSION, LOG_LEVEL = "warnings filters", "recursion limit", "log leve
 NUMPY_ERRORS, PANDAS_OPTIONS, MATPLOTLIB_PARAMETERS = "numpy errors", "pandas options", "matplotlib parameters"
 
 # What of matplotlib's parameters is about where figures are shown, and that is another place for a task.
-OF_THE_PLACE = ("backend", "backend_fallback", "interactive", "toolbar", "webagg.")
+DISPLAY_PARAMETERS = ("backend", "backend_fallback", "interactive", "toolbar", "webagg.")
 
 Pattern: TypeAlias = str | tuple[str, int] | None
 

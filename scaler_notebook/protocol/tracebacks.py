@@ -22,7 +22,7 @@ STOP = iter(()).__next__  # fails in C: no frame of its own
 HAS_COLUMNS = hasattr(STUB, "co_positions")  # Python 3.11
 
 
-class Place(NamedTuple):
+class FrameRecord(NamedTuple):
     """One frame. Lines are counted from one, columns in bytes from zero; None if Python does not know them.
 
     ``first_line`` is that of the function: IPython counts from there.
@@ -37,7 +37,7 @@ class Place(NamedTuple):
     end_column: int | None = None
 
 
-def places(traceback: TracebackType | None, own_files: tuple[str, ...] = ()) -> tuple[Place, ...]:
+def frame_records(traceback: TracebackType | None, own_files: tuple[str, ...] = ()) -> tuple[FrameRecord, ...]:
     """The frames of a traceback, outermost first.
 
     Parameters
@@ -52,22 +52,22 @@ def places(traceback: TracebackType | None, own_files: tuple[str, ...] = ()) -> 
         found.append(traceback)
         traceback = traceback.tb_next
     if len(found) <= MAX_FRAMES:
-        return tuple(map(_place, found))
+        return tuple(map(_frame_record, found))
     half = MAX_FRAMES // 2
-    left_out = Place(f"<{len(found) - 2 * half} frames left out>", 1, "...", 1)
-    return (*map(_place, found[:half]), left_out, *map(_place, found[-half:]))
+    left_out = FrameRecord(f"<{len(found) - 2 * half} frames left out>", 1, "...", 1)
+    return (*map(_frame_record, found[:half]), left_out, *map(_frame_record, found[-half:]))
 
 
-def _place(traceback: TracebackType) -> Place:
+def _frame_record(traceback: TracebackType) -> FrameRecord:
     code: Any = traceback.tb_frame.f_code
     columns: tuple[int | None, ...] = ()
     if HAS_COLUMNS and traceback.tb_lasti >= 0:
         line, *columns_found = next(itertools.islice(code.co_positions(), traceback.tb_lasti // 2, None))
         columns = tuple(columns_found) if line == traceback.tb_lineno else ()
-    return Place(code.co_filename, traceback.tb_lineno or 1, code.co_name, code.co_firstlineno, *columns)
+    return FrameRecord(code.co_filename, traceback.tb_lineno or 1, code.co_name, code.co_firstlineno, *columns)
 
 
-def rebuilt(frames: Sequence[Place]) -> TracebackType | None:
+def rebuilt(frames: Sequence[FrameRecord]) -> TracebackType | None:
     """A traceback of these frames."""
     result: TracebackType | None = None
     for place in reversed(frames):
@@ -87,7 +87,7 @@ def rebuilt(frames: Sequence[Place]) -> TracebackType | None:
     return result
 
 
-def _line_table(place: Place) -> bytes:
+def _line_table(place: FrameRecord) -> bytes:
     """The stub's ``co_linetable``: every instruction stands at that place (CPython's Objects/locations.md)."""
     no_columns, with_columns = 13, 14
     from_first = place.line - place.first_line
@@ -113,7 +113,7 @@ def _number(value: int) -> bytes:
     return bytes([*digits, value])
 
 
-def _line_table_of_310(place: Place) -> bytes:
+def _line_table_of_310(place: FrameRecord) -> bytes:
     """Pairs of bytes: how many bytes of code, after how many lines (CPython 3.10's Objects/lnotab_notes.txt)."""
     left, table = place.line - place.first_line, b""
     while not -127 <= left <= 127:
@@ -126,7 +126,7 @@ def _line_table_of_310(place: Place) -> bytes:
 _sources: "OrderedDict[str, None]" = OrderedDict()
 
 
-def give_source(file: str, text: str) -> None:
+def cache_source(file: str, text: str) -> None:
     """Let a file that is none, such as ``<task … in process …>`` or a notebook's cell, read ``text`` in tracebacks."""
     linecache.cache[file] = len(text), None, [f"{line}\n" for line in text.splitlines()], file
     _sources[file] = None

@@ -6,7 +6,7 @@ A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of m
 the first of its frames; ``segments`` are the buffers that do not travel, each with its place among them. Frames are
 taken in order, so that no index can point outside or twice at one buffer.
 
-Everything that arrives is checked against the annotations of the message classes, and bounded; whatever does not
+PartFilter that arrives is checked against the annotations of the message classes, and bounded; whatever does not
 fit raises :class:`ProtocolError`, and nothing else.
 """
 
@@ -32,7 +32,7 @@ MAX_DEPTH_ITEMS = 64  # fields of one message; none of ours has more than ten
 
 T = TypeVar("T")
 Encoder = Callable[[Any, list[Buffer]], Any]
-Bad = Callable[[str, ProtocolError], None]
+OnMalformed = Callable[[str, ProtocolError], None]
 Decoder = Callable[[Any, Iterator[Buffer]], Any]
 
 
@@ -206,12 +206,12 @@ class Codec(Generic[T]):
         frames[0] = self._pack(header)
         return frames
 
-    def decode(self, frames: Sequence[Buffer], bad: Bad | None = None) -> list[T]:
+    def decode(self, frames: Sequence[Buffer], on_malformed: OnMalformed | None = None) -> list[T]:
         """The messages of a batch.
 
         Parameters
         ----------
-        bad
+        on_malformed
             Told of each message that is malformed, by the task id that it seems to carry ("" if none), while the
             others are kept. Without it one malformed message spoils the batch.
 
@@ -247,11 +247,11 @@ class Codec(Generic[T]):
             try:
                 batch.append(self._decode_one(item, rest))
             except ProtocolError as error:
-                if bad is None:
+                if on_malformed is None:
                     raise
                 # Nobody knows how many frames were its: what needs some of those behind it is malformed too.
                 spoiled, rest = True, iter(())
-                bad(task_id, error)
+                on_malformed(task_id, error)
         if not spoiled and next(rest, None) is not None:
             raise ProtocolError("frames that belong to no message")
         return batch

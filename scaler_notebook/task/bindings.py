@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from scaler_notebook.protocol.pickling.arrival import Arrival
+from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
 
 CONTAINERS = (dict, list, set, deque)  # filled in place, they count as bound: ``MODELS["first"] = load(path)``
 OTHERS = (FunctionType, ModuleType, type)  # not looked into; what of classes has changed is noted by itself
@@ -24,19 +24,19 @@ class Bindings:
         self._attributes: list[tuple[type, str, Any]] = []  # of the notebook's classes
 
     @contextlib.contextmanager
-    def noted(self, arrival: Arrival) -> Iterator[None]:
+    def recording(self, context: UnpicklingContext) -> Iterator[None]:
         """A stretch after which the names that it has bound, in what has arrived, are kept."""
         before = {
             module: {name: (value, _content(value)) for name, value in names.items()}
-            for module, names in arrival.namespaces().items()
+            for module, names in context.namespaces().items()
         }
-        classes = [(cls, dict(vars(cls))) for cls in arrival.classes()]
+        classes = [(cls, dict(vars(cls))) for cls in context.classes()]
         yield
         for cls, attributes in classes:
             changed = [name for name, value in vars(cls).items() if attributes.get(name, classes) is not value]
             self._attributes += [(cls, name, vars(cls)[name]) for name in changed]
         nothing = object(), None
-        for module, names in arrival.namespaces().items():
+        for module, names in context.namespaces().items():
             known = before.get(module, {})
             self._bound[module] = {
                 name: value
@@ -44,10 +44,10 @@ class Bindings:
                 if not name.startswith("__") and _differs(value, *known.get(name, nothing))
             }
 
-    def put_into(self, arrival: Arrival) -> None:
+    def apply_to(self, context: UnpicklingContext) -> None:
         """Have the functions of a call find these names, whatever the notebook has under them."""
         for module, names in self._bound.items():
-            arrival.namespace(module).update(names)
+            context.namespace(module).update(names)
         for cls, name, value in self._attributes:
             type.__setattr__(cls, name, value)
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.failures import RemoteFailure
 from scaler_notebook.protocol.messages import Initializer, Payload, PreviewKind, ResultSummary, TaskFigures
-from scaler_notebook.protocol.pickling.arrival import MAIN, Arrival
+from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 
 from . import current_task, inputs, top_level
 from .bindings import Bindings
@@ -197,9 +197,9 @@ class TaskRunner:
         if bindings is None:
             self._preparing = True
             self._transport.preparing(True)
-            bindings, arrival = Bindings(), Arrival()
-            function, args, kwargs = self._load(initializer.function, initializer.arguments, arrival)
-            with bindings.noted(arrival):
+            bindings, context = Bindings(), UnpicklingContext()
+            function, args, kwargs = self._load(initializer.function, initializer.arguments, context)
+            with bindings.recording(context):
                 function(*args, **kwargs)
             self._bindings[initializer.client] = bindings
             self._preparing = False
@@ -211,16 +211,16 @@ class TaskRunner:
             opened = self._transport.opened
             args, kwargs = payloads.load(opened(arguments))
             return LoadedCall(payloads.load(opened(function)), args, kwargs)
-        arrival = Arrival()
-        call = self._load(function, arguments, arrival)
-        bindings.put_into(arrival)
+        context = UnpicklingContext()
+        call = self._load(function, arguments, context)
+        bindings.apply_to(context)
         return call
 
-    def _load(self, function: Payload, arguments: Payload, arrival: Arrival) -> LoadedCall:
+    def _load(self, function: Payload, arguments: Payload, context: UnpicklingContext) -> LoadedCall:
         """A function and its arguments, with a ``__main__`` of their own around them."""
         opened = self._transport.opened
-        sys.modules[MAIN] = arrival.main
-        with arrival.loading():
+        sys.modules[MAIN] = context.main
+        with context.loading():
             target = payloads.load(opened(function))
             args, kwargs = payloads.load(opened(arguments))
         return LoadedCall(target, args, kwargs)
@@ -234,9 +234,9 @@ class TaskRunner:
         if self._preparing:
             self._preparing = False
             self._transport.preparing(False)
-            failure = failures.describe(error, self._own_files, self._where("initializer"), initializer.name)
+            failure = failures.capture(error, self._own_files, self._where("initializer"), initializer.name)
             return Finished(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
-        failure = failures.describe(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
+        failure = failures.capture(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
         end = TaskEnd.FAILED if _is_to_retry(call.retry_on, error) else TaskEnd.FAILED_FOR_GOOD
         return Finished(end, payloads.dump(failure), failure)
 

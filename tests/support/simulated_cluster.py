@@ -46,7 +46,7 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.task.task_end import TaskEnd
 
 QUEUE = 2  # tasks that a worker holds at most
-FAILURE = payloads.dump(failures.describe(KeyError("mine"), ()))
+FAILURE = payloads.dump(failures.capture(KeyError("mine"), ()))
 ANSWERS = capnp.TaskCancelConfirmType
 RESULTS = capnp.TaskResultType
 INSTRUCTIONS = capnp.ObjectInstruction.ObjectInstructionType

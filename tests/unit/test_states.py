@@ -144,7 +144,7 @@ def failed() -> TaskResult:
     try:
         raise KeyError("mine")
     except KeyError as error:
-        return TaskResult("t", TaskResultType.FAILED, payloads.dump(failures.describe(error, ())))
+        return TaskResult("t", TaskResultType.FAILED, payloads.dump(failures.capture(error, ())))
 
 
 MESSAGES: dict[str, Callable[[], EngineMessage]] = {

@@ -65,7 +65,7 @@ class Supplies:
             # A value that was unpickled here is pickled again, which runs code of the user's.
             contents = {each.task_id: each.content() for each in ended if last is None and not each.stays}
         except Exception as error:
-            last = failures.our_fault(task.task_id, error)
+            last = failures.internal_failure(task.task_id, error)
         if last is not None:
             self._manager.hand_over(future, last)
             return False
@@ -138,7 +138,7 @@ def _fallen(task: Task, needed: ScalerFuture[object]) -> TaskResult | TaskCancel
         return TaskResult(
             task.task_id,
             TaskResultType.FAILED,
-            failures.our_fault("", error).payload,
+            failures.internal_failure("", error).payload,
             origin=needed.origin or needed.task_id,
         )
     return None

@@ -136,9 +136,11 @@ class Outcome:
 
 def _words(kind: TaskResultType, payload: Payload) -> Failure:
     try:
-        failure = Failure(*failures.words(payload))
+        failure = Failure(*failures.summarize(payload))
         if kind is TaskResultType.FAILED_INITIALIZER:
-            return replace(failure, headline=f"InitializerError: {_broken(failures.call(payload), failure.headline)}")
+            return replace(
+                failure, headline=f"InitializerError: {_broken(failures.call_text(payload), failure.headline)}"
+            )
         return failure
     except Exception as problem:  # a query never raises; who asks for the exception is told the same
         headline = f"{type(problem).__name__}: {problem}"
@@ -175,7 +177,7 @@ def _unpickle(
             case TaskResultType.FAILED:
                 return None, failures.restore(payload)
             case TaskResultType.FAILED_INITIALIZER:
-                broken = InitializerError(_broken(failures.call(payload), failures.words(payload)[0]))
+                broken = InitializerError(_broken(failures.call_text(payload), failures.summarize(payload)[0]))
                 broken.__cause__ = failures.restore(payload)
                 return None, broken
             case TaskResultType.FAILED_WORKER_DIED:

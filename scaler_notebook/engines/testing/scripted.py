@@ -71,7 +71,7 @@ def succeeded(task_id: str, value: Any) -> TaskResult:
 
 def failed(task_id: str, error: BaseException) -> TaskResult:
     """It raised ``error``."""
-    return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.describe(error, OWN_FILES)))
+    return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.capture(error, OWN_FILES)))
 
 
 def displayed(task_id: str, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> TaskDisplay:
@@ -285,7 +285,7 @@ class MemoryEngine:
 
     def _malformed(self, task_id: str, error: ProtocolError) -> None:
         problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
-        self._deliver([failures.our_fault(task_id, problem)])
+        self._deliver([failures.internal_failure(task_id, problem)])
 
     def _end(self, error: BaseException) -> None:
         if self._loop is not None:

@@ -18,13 +18,13 @@ _NOT_STATE = {"args", "__dict__", "__weakref__", "__traceback__", "__context__",
 _NOT_SENT = {(AttributeError, "obj"), (_GROUP, "message"), (_GROUP, "exceptions")}
 
 
-class Everything:
+class PartFilter:
     """Lets every part of an exception through; what is derived from it may not."""
 
     def expect(self, error: BaseException) -> None:
         """Be told of an exception whose parts are asked for next: one of them may refer to it."""
 
-    def sift(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
+    def filter_part(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
         """What is pickled as this part: the value, what stands for it, or nothing.
 
         Parameters
@@ -51,26 +51,28 @@ def pickles_itself(kind: type) -> bool:
     return any("__reduce__" in names or "__reduce_ex__" in names for names in own)
 
 
-def reduced(error: BaseException, sieve: Everything) -> tuple[Any, ...]:
+def reduced(error: BaseException, part_filter: PartFilter) -> tuple[Any, ...]:
     """How :mod:`pickle` makes it, as ``__reduce__`` says it: an empty one first, for its parts may refer to it."""
     kind = type(error)
-    sieve.expect(error)
+    part_filter.expect(error)
     args: tuple[Any, ...] | None = _OWN["args"].__get__(error)
     made_of: tuple[Any, ...] = ()
     if _GROUP is not None and issubclass(kind, _GROUP):
         message, members = (vars(_GROUP)[name].__get__(error) for name in ("message", "exceptions"))
-        made_of = message, [sieve.member(member) for member in members]
+        made_of = message, [part_filter.member(member) for member in members]
         if args is not None and len(args) == 2 and isinstance(args[1], Sequence) and tuple(args[1]) == members:
             args = None  # they are what it is made of
     if args is not None:
-        args = tuple(sieve.sift(kind, f".args[{n}]", arg, needed=True)[0] for n, arg in enumerate(args))
+        args = tuple(part_filter.filter_part(kind, f".args[{n}]", arg, needed=True)[0] for n, arg in enumerate(args))
     attributes = {
         name: sifted
         for name, value in _OWN["__dict__"].__get__(error).items()
-        for sifted in sieve.sift(kind, f".{name}", value)
+        for sifted in part_filter.filter_part(kind, f".{name}", value)
     }
     kept = [
-        (owner, name, sifted) for owner, name, value in _kept(error) for sifted in sieve.sift(kind, f".{name}", value)
+        (owner, name, sifted)
+        for owner, name, value in _slot_values(error)
+        for sifted in part_filter.filter_part(kind, f".{name}", value)
     ]
     return _empty, (kind, *made_of), (args, attributes, kept), None, None, _fill
 
@@ -80,7 +82,7 @@ def is_builtin(kind: type) -> bool:
     return getattr(builtins, kind.__name__, None) is kind
 
 
-def _kept(error: BaseException) -> Iterator[tuple[type, str, Any]]:
+def _slot_values(error: BaseException) -> Iterator[tuple[type, str, Any]]:
     """What is in slots and in C structures: the class that has it, its name, its value."""
     for owner in type(error).__mro__:
         builtin = is_builtin(owner)

@@ -12,7 +12,7 @@ import cloudpickle
 
 from scaler_notebook.protocol import tracebacks
 
-from . import arrival, class_ids, exception_parts, reducers
+from . import class_ids, exception_parts, reducers, unpickling
 
 PROTOCOL = 5
 
@@ -48,7 +48,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce code and exceptions to what they were made of, functions and classes to what they become in a task.
 
-        cloudpickle says what functions and classes are made of; :mod:`.arrival` makes them.
+        cloudpickle says what functions and classes are made of; :mod:`.unpickling` makes them.
         """
         kind = type(obj)
         if kind is CodeType:
@@ -57,7 +57,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return (make_code, (source, parameters)) if source else (CodeType, parameters)
         if kind not in _COMMON:
             if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
-                return exception_parts.reduced(obj, exception_parts.Everything())
+                return exception_parts.reduced(obj, exception_parts.PartFilter())
             for reduce in more_reducers:
                 if (own := reduce(obj)) is not NotImplemented:
                     return own
@@ -68,14 +68,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if not isinstance(reduced, tuple) or len(reduced) != 6:
             return reduced
         maker, arguments, state, _, _, setter = reduced
-        found = arrival.home_of(obj)
+        found = unpickling.module_binding(obj)
         home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
         if isinstance(obj, type) and by_cloudpickle:
-            arrival.is_here(obj)
+            unpickling.mark_complete(obj)
             made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
-            return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
+            return unpickling.make_class, made_of, (setter, state), None, None, unpickling.set_class_state
         if home is not None:
-            return arrival.make, (home, maker, arguments), state, None, None, setter
+            return unpickling.make, (home, maker, arguments), state, None, None, setter
         return reduced
 
     def _source(self, file: str) -> str:
@@ -93,7 +93,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if id(names) not in self.globals_ref:
             module = names.get("__name__")
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
-                self.globals_ref[id(names)] = arrival.Namespace(_unshared(module))
+                self.globals_ref[id(names)] = unpickling.Namespace(_unshared(module))
         return super()._function_getnewargs(func)
 
 
@@ -101,7 +101,7 @@ def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:
     """A code object whose lines ``inspect.getsource``, warnings and debuggers find here, too."""
     code = CodeType(*parameters)
     if code.co_filename not in linecache.cache:
-        tracebacks.give_source(code.co_filename, source)
+        tracebacks.cache_source(code.co_filename, source)
     return code
 
 

@@ -219,7 +219,7 @@ class Clients:
                     except Exception as error:
                         log.exception("%s could not be sent", type(message).__name__)
                         if isinstance(message, TaskResult):
-                            self._send(owner, [failures.our_fault(message.task_id, error)])
+                            self._send(owner, [failures.internal_failure(message.task_id, error)])
 
     def _send(self, owner: bytes, messages: list[EngineMessage]) -> None:
         frames = ENGINE_CODEC.encode(messages)
@@ -250,7 +250,7 @@ class Clients:
         # What is about a task of the sender's own that is held here goes on: its result is still to come.
         if task_id and self._core.owner(task_id) != owner:
             problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
-            self.tell(owner, failures.our_fault(task_id, problem))
+            self.tell(owner, failures.internal_failure(task_id, problem))
 
     # ------------------------------------------------------------------ their end
 

@@ -57,7 +57,7 @@ class Nesting(Handling):
         idle = Stage.WAITING, Stage.QUEUED, Stage.BACKING_OFF
         for child in list(record.children.values()):
             if child.stage in idle:  # and no dependant of one before
-                failed = failures.our_fault(child.task.task_id, problem)
+                failed = failures.internal_failure(child.task.task_id, problem)
                 self._handle(child, Event.TOO_DEEP, result=failed)
                 self._fail_dependants(child, Event.INPUT_FAILED, failed)
 

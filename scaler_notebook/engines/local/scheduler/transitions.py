@@ -215,7 +215,7 @@ class Handling:
             ready = self._dependencies.arrive(task_id, value)
         except OSError as error:
             problem = MemoryError(f"the value of {record.task.options.name} could not be kept for other tasks: {error}")
-            return Event.INPUT_FAILED, failures.our_fault(task_id, problem)
+            return Event.INPUT_FAILED, failures.internal_failure(task_id, problem)
         for dependant in ready:
             self._handle(dependant, Event.INPUTS_THERE)
         return None

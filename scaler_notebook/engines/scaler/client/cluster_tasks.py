@@ -213,7 +213,7 @@ class ClusterTasks:
                 self._finish(record, TaskCancelConfirm(record.task.task_id, kind, record.force))
             case ScalerAction.LOSE:
                 words = "Scaler has dropped its result: it ended while a cancel was on its way; retry() runs it again"
-                self._finish(record, failures.our_fault(record.task.task_id, RuntimeError(words)))
+                self._finish(record, failures.internal_failure(record.task.task_id, RuntimeError(words)))
             case ScalerAction.NOT_PERMITTED:
                 log.warning("%s: %s while %s", record.task.task_id, event.value, record.stage.value)
 
@@ -251,7 +251,7 @@ class ClusterTasks:
                 try:
                     await self._send_task(what)
                 except ProtocolError as error:
-                    self._handle(what, ScalerEvent.UNSENDABLE, failures.our_fault(what.task.task_id, error))
+                    self._handle(what, ScalerEvent.UNSENDABLE, failures.internal_failure(what.task.task_id, error))
 
     async def _send_object(self, name: str, content: Payload) -> None:
         object_id = await self._objects.put(content)
@@ -285,7 +285,7 @@ class ClusterTasks:
         except Exception as error:
             problem = ProtocolError(f"the cluster sent a malformed result of this task ({error!r})")
             ids = (bytes(each) for each in record.result.results)
-            end = FetchedResult(failures.our_fault(record.task.task_id, problem), next(ids, b""))
+            end = FetchedResult(failures.internal_failure(record.task.task_id, problem), next(ids, b""))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
         again = record.task.options.retry_worker_died if died else end.to_retry
         again = again and not record.cancel_requested and record.failed < record.task.options.retries

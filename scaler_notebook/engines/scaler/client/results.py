@@ -79,7 +79,7 @@ async def fetch_result(
             TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, text, process_exit=cause), object_id
         )
     trouble = RuntimeError(f"the cluster could not run it: {type(error).__name__}: {error}")
-    described = payloads.dump(failures.describe(trouble, ()))
+    described = payloads.dump(failures.capture(trouble, ()))
     return FetchedResult(TaskResult(task.task_id, TaskResultType.FAILED, described), object_id)
 
 
