@@ -8,23 +8,23 @@ never ends, and sockets lead to the parent's peers. So each module that has such
 import os
 from collections.abc import Callable
 
-_in_child: list[Callable[[], None]] = []
+_callbacks: list[Callable[[], None]] = []
 
 
-def in_child(call: Callable[[], None]) -> Callable[[], None]:
+def after_fork_in_child(call: Callable[[], None]) -> Callable[[], None]:
     """Have ``call()`` called in each forked child, in the order of registration; a decorator.
 
     It may come at any moment of the parent's other threads, so it takes no lock, blocks never, and is quick: a
     subprocess with ``preexec_fn`` waits for it, too.
     """
-    _in_child.append(call)
+    _callbacks.append(call)
     return call
 
 
-def _forked() -> None:
-    for call in _in_child:
+def _run_callbacks() -> None:
+    for call in _callbacks:
         call()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_run_callbacks)

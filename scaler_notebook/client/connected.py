@@ -21,7 +21,7 @@ from .task_state.lifecycle import TaskLifecycle
 _clients: "weakref.WeakSet[Connected]" = weakref.WeakSet()
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     for client in _clients:
         client._starting, client._is_starting = threading.RLock(), False

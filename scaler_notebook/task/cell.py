@@ -15,18 +15,18 @@ from scaler_notebook.protocol import payloads
 VALUE = "__scaler_notebook_value__"  # of the last expression
 
 
-class CellNames(dict[str, Any]):
+class AssignedNames(dict[str, Any]):
     """What a cell has assigned, by name. Shows the names alone: the values may be large."""
 
     def __repr__(self) -> str:
         return f"<names of a cell: {', '.join(self) or 'none'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CellNames, (dict(self),)
+        return AssignedNames, (dict(self),)
 
 
 @dataclass(frozen=True)
-class Source:
+class CompiledCell:
     """A compiled cell.
 
     Parameters
@@ -50,7 +50,7 @@ class Source:
     uses_shell: bool = False
 
 
-class Environment:
+class CellEnvironment:
     """The notebook's names, as a function to call with the cell: equal environments travel once.
 
     Parameters
@@ -74,7 +74,7 @@ class Environment:
         """The notebook's; in the task, the one that its functions share there."""
         return self._guide.__globals__
 
-    def anew(self, copied: Callable[[Any], Any], salt: str) -> "Environment":
+    def copy_with_salt(self, copied: Callable[[Any], Any], salt: str) -> "CellEnvironment":
         """One that equals none before; what cannot be copied stays itself."""
 
         def copy(value: Any) -> Any:
@@ -83,11 +83,11 @@ class Environment:
             except Exception:
                 return value
 
-        found = Environment({name: copy(value) for name, value in self.values.items()}, self.namespace)
+        found = CellEnvironment({name: copy(value) for name, value in self.values.items()}, self.namespace)
         found.salt = salt
         return found
 
-    def __call__(self, source: Source) -> CellNames:
+    def __call__(self, source: CompiledCell) -> AssignedNames:
         """Run the cell, in the task process."""
         namespace = self.namespace
         namespace.update(self.values, __name__="__main__", __builtins__=builtins)
@@ -101,7 +101,7 @@ class Environment:
         if value is not None:
             _show(value, namespace)
         assigned = [*source.assigns, *(sorted(set(namespace) - before) if source.everything else ())]
-        return _leave(source, {name: namespace[name] for name in dict.fromkeys(assigned) if name in namespace})
+        return _collect_names(source, {name: namespace[name] for name in dict.fromkeys(assigned) if name in namespace})
 
 
 async def _awaited(coroutine: Any) -> None:
@@ -128,7 +128,7 @@ def _show(value: Any, namespace: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------- what comes back
 
 
-def _leave(source: Source, assigned: dict[str, Any]) -> CellNames:
+def _collect_names(source: CompiledCell, assigned: dict[str, Any]) -> AssignedNames:
     if source.wanted is not None:
         missing = [name for name in source.wanted if name not in assigned]
         if missing:
@@ -137,8 +137,8 @@ def _leave(source: Source, assigned: dict[str, Any]) -> CellNames:
             problem = _unpicklable(assigned[name])
             if problem is not None:
                 raise payloads.serialization_error(f"the variable {name!r}", assigned[name], problem) from problem
-        return CellNames({name: assigned[name] for name in source.wanted})
-    kept = CellNames()
+        return AssignedNames({name: assigned[name] for name in source.wanted})
+    kept = AssignedNames()
     for name, value in assigned.items():
         if name.startswith("_") or (isinstance(value, types.ModuleType) and not source.everything):
             continue

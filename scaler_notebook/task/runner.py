@@ -31,7 +31,7 @@ from .task_end import TaskEnd
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TaskCall:
     """One try of a task.
 
     Parameters
@@ -54,7 +54,7 @@ class Call:
     retry_on: bytes = b""
 
 
-class Finished(NamedTuple):
+class TryResult(NamedTuple):
     """How a try ended: with the value (pickled, in a line, and as it is), or with a failure (pickled, and as it is)."""
 
     end: TaskEnd
@@ -72,11 +72,11 @@ class LoadedCall(NamedTuple):
     kwargs: dict[str, Any]
 
 
-Failed: TypeAlias = Callable[[BaseException], Finished]
-Guard: TypeAlias = Callable[[Callable[[], Finished], Failed], Finished]
+OnFailure: TypeAlias = Callable[[BaseException], TryResult]
+Guard: TypeAlias = Callable[[Callable[[], TryResult], OnFailure], TryResult]
 
 
-def unguarded(body: Callable[[], Finished], failed: Failed) -> Finished:
+def unguarded(body: Callable[[], TryResult], failed: OnFailure) -> TryResult:
     """The :data:`Guard` of an engine that interrupts nothing: call ``body``, and ``failed`` with what it raises."""
     try:
         return body()
@@ -87,23 +87,23 @@ def unguarded(body: Callable[[], Finished], failed: Failed) -> Finished:
 class Transport:
     """What about a run is the engine's own. As it stands, that of an engine whose payloads are in this process."""
 
-    def opened(self, payload: Payload) -> Payload:
+    def open_payload(self, payload: Payload) -> Payload:
         """The payload, with buffers that can be read here."""
         return payload
 
-    def lent(self, payload: Payload) -> Payload:
+    def export_payload(self, payload: Payload) -> Payload:
         """The payload of a result, with buffers that outlive this process."""
         return payload
 
-    def previews(self) -> bool:
+    def may_preview(self) -> bool:
         """May a preview follow a result, of a value of a cheap type?"""
         return False
 
-    def preparing(self, begins: bool) -> None:
+    def mark_preparing(self, begins: bool) -> None:
         """The client's initializer begins, or has returned."""
 
-    def explain(self, error: BaseException) -> None:
-        """Add to an exception what only the engine knows of the place where it was raised."""
+    def annotate(self, error: BaseException) -> None:
+        """Add to an exception what only the engine knows of the location where it was raised."""
 
     def flush(self) -> None:
         """Send what the task has written."""
@@ -118,28 +118,28 @@ class TaskRunner:
         The engine's own part.
     own_files
         Prefixes of file names of ours, whose frames are no business of the user's.
-    place
+    location
         Where tasks run here, as tracebacks say it, e.g. ``in process 123``; empty for none.
-    of_thread
+    per_thread
         A task has its thread to itself and not its process.
     """
 
     def __init__(
-        self, transport: Transport, own_files: tuple[str, ...], place: str = "", of_thread: bool = False
+        self, transport: Transport, own_files: tuple[str, ...], location: str = "", per_thread: bool = False
     ) -> None:
         self._transport = transport
         self._own_files = own_files
-        self._place = place
-        self._of_thread = of_thread
+        self._location = location
+        self._per_thread = per_thread
         self._bindings = {"": Bindings()}  # of the clients whose initializer has run
         self._preparing = False
         self._pid = os.getpid()
-        if not of_thread:
+        if not per_thread:
             top_level.this_process_runs_tasks()
 
     def run(
-        self, call: Call, task: CurrentTask, initializer: Initializer, guard: Guard = unguarded
-    ) -> tuple[Finished, TaskFigures]:
+        self, call: TaskCall, task: CurrentTask, initializer: Initializer, guard: Guard = unguarded
+    ) -> tuple[TryResult, TaskFigures]:
         """Run a task to its end.
 
         Parameters
@@ -154,27 +154,27 @@ class TaskRunner:
 
         Returns
         -------
-        Finished, TaskFigures
+        TryResult, TaskFigures
             How the try ended, and what it has cost. In a process that the task has forked it does not return.
         """
         measurement, main = Measurement(), sys.modules[MAIN]
-        (current_task.begin_here if self._of_thread else current_task.begin)(task)
+        (current_task.begin_here if self._per_thread else current_task.begin)(task)
         finished = None
         try:
             finished = guard(partial(self._body, call, initializer), partial(self._failed, call, initializer))
         finally:
             if os.getpid() != self._pid:  # the task has let its child return: that is not the task
                 self._leave_fork(finished is None or finished.end is not TaskEnd.SUCCESS)
-            (current_task.end_here if self._of_thread else current_task.end)()
+            (current_task.end_here if self._per_thread else current_task.end)()
             inputs.end()
             sys.modules[MAIN] = main
         return finished, measurement.figures()
 
-    def _body(self, call: Call, initializer: Initializer) -> Finished:
+    def _body(self, call: TaskCall, initializer: Initializer) -> TryResult:
         """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
-        opened = self._transport.opened
-        begin_inputs = inputs.begin_here if self._of_thread else inputs.begin
-        begin_inputs({name: opened(value) for name, value in call.inputs.items()})
+        open_payload = self._transport.open_payload
+        begin_inputs = inputs.begin_here if self._per_thread else inputs.begin
+        begin_inputs({name: open_payload(value) for name, value in call.inputs.items()})
         bindings = self._prepare(initializer)
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
         try:
@@ -184,33 +184,33 @@ class TaskRunner:
             except Exception as error:
                 raise payloads.serialization_error(f"the result of {call.name}", value, error) from error
         finally:
-            if not self._of_thread:  # else they are the kernel's
+            if not self._per_thread:  # else they are the kernel's
                 displays.flush_figures()
         summary = _summary(value)
-        if summary.preview is not PreviewKind.FOLLOWS or not self._transport.previews():
+        if summary.preview is not PreviewKind.FOLLOWS or not self._transport.may_preview():
             summary, value = summary.unaccompanied(), None  # its end is the task's, not that of whoever runs it
-        return Finished(TaskEnd.SUCCESS, self._transport.lent(payload), None, summary, value)
+        return TryResult(TaskEnd.SUCCESS, self._transport.export_payload(payload), None, summary, value)
 
     def _prepare(self, initializer: Initializer) -> Bindings:
-        """Call the client's initializer, if it has not been; gives what it has bound."""
+        """TaskCall the client's initializer, if it has not been; gives what it has bound."""
         bindings = self._bindings.get(initializer.client)
         if bindings is None:
             self._preparing = True
-            self._transport.preparing(True)
+            self._transport.mark_preparing(True)
             bindings, context = Bindings(), UnpicklingContext()
             function, args, kwargs = self._load(initializer.function, initializer.arguments, context)
             with bindings.recording(context):
                 function(*args, **kwargs)
             self._bindings[initializer.client] = bindings
             self._preparing = False
-            self._transport.preparing(False)
+            self._transport.mark_preparing(False)
         return bindings
 
     def _loaded(self, function: Payload, arguments: Payload, bindings: Bindings) -> LoadedCall:
-        if self._of_thread:  # the classes of this process are the notebook's own
-            opened = self._transport.opened
-            args, kwargs = payloads.load(opened(arguments))
-            return LoadedCall(payloads.load(opened(function)), args, kwargs)
+        if self._per_thread:  # the classes of this process are the notebook's own
+            open_payload = self._transport.open_payload
+            args, kwargs = payloads.load(open_payload(arguments))
+            return LoadedCall(payloads.load(open_payload(function)), args, kwargs)
         context = UnpicklingContext()
         call = self._load(function, arguments, context)
         bindings.apply_to(context)
@@ -218,30 +218,30 @@ class TaskRunner:
 
     def _load(self, function: Payload, arguments: Payload, context: UnpicklingContext) -> LoadedCall:
         """A function and its arguments, with a ``__main__`` of their own around them."""
-        opened = self._transport.opened
+        open_payload = self._transport.open_payload
         sys.modules[MAIN] = context.main
         with context.loading():
-            target = payloads.load(opened(function))
-            args, kwargs = payloads.load(opened(arguments))
+            target = payloads.load(open_payload(function))
+            args, kwargs = payloads.load(open_payload(arguments))
         return LoadedCall(target, args, kwargs)
 
-    def _failed(self, call: Call, initializer: Initializer, error: BaseException) -> Finished:
+    def _failed(self, call: TaskCall, initializer: Initializer, error: BaseException) -> TryResult:
         if os.getpid() != self._pid:
             traceback.print_exception(error)
             self._leave_fork(True)
         with suppress(Exception):
-            self._transport.explain(error)
+            self._transport.annotate(error)
         if self._preparing:
             self._preparing = False
-            self._transport.preparing(False)
+            self._transport.mark_preparing(False)
             failure = failures.capture(error, self._own_files, self._where("initializer"), initializer.name)
-            return Finished(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
+            return TryResult(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
         failure = failures.capture(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
         end = TaskEnd.FAILED if _is_to_retry(call.retry_on, error) else TaskEnd.FAILED_FOR_GOOD
-        return Finished(end, payloads.dump(failure), failure)
+        return TryResult(end, payloads.dump(failure), failure)
 
     def _where(self, what: str) -> str:
-        return f"{what} {self._place}" if self._place else ""
+        return f"{what} {self._location}" if self._location else ""
 
     def _leave_fork(self, failed: bool) -> None:
         self._transport.flush()

@@ -56,7 +56,7 @@ def open_connections() -> "list[Connection]":
 _inherited: "list[Connection]" = []  # in a forked child: kept, for their end would be heard by the parent's peers
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     inherited = list(_open)
     _open.clear()

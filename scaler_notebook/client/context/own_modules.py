@@ -234,5 +234,5 @@ def _is_in_archive(name: str, where: str) -> bool:
 
 OWN_MODULES = OwnModules()  # of this process
 OWN_MODULES.refresh()
-forks.in_child(OWN_MODULES.begin_again)
+forks.after_fork_in_child(OWN_MODULES.begin_again)
 watch_imports()

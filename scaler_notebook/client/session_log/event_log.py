@@ -24,7 +24,7 @@ _refused: set[str] = set()  # paths of which it was said that nothing can be wri
 log = logging.getLogger(__name__)
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     global _writing
     _writing = threading.RLock()

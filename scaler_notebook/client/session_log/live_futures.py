@@ -28,7 +28,7 @@ _changing = threading.Lock()
 _submitted: "weakref.WeakSet[Submitted]" = weakref.WeakSet()  # where futures are before they are here
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     """Views are the parent's, and so are the futures; but the child may still hold some, and ask them."""
     global _listeners, _changing

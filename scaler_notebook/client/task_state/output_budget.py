@@ -34,7 +34,7 @@ class OutputBudget:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._begin_again()
-        forks.in_child(self._begin_again)
+        forks.after_fork_in_child(self._begin_again)
 
     def _begin_again(self) -> None:
         self._mutex = threading.Lock()

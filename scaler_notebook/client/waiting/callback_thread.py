@@ -22,7 +22,7 @@ class CallThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._begin_again()
-        forks.in_child(self._begin_again)  # what was posted is the parent's to call
+        forks.after_fork_in_child(self._begin_again)  # what was posted is the parent's to call
 
     def _begin_again(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()

@@ -95,7 +95,7 @@ class PlainHost:
 _host: Host = PlainHost()
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     """Neither the kernel's messages nor the terminal's line are a forked child's business."""
     install_host(PlainHost())

@@ -44,17 +44,17 @@ M = TypeVar("M", bound=ClientMessage)
 Step = Callable[[], None]
 
 
-class Named(Protocol):
+class HasTaskId(Protocol):
     """A future, or a message about a task."""
 
     @property
     def task_id(self) -> str: ...
 
 
-Which: TypeAlias = str | Named
+TaskReference: TypeAlias = str | HasTaskId
 
 
-def task_id_of(which: Which) -> str:
+def task_id_of(which: TaskReference) -> str:
     """The id of a task that is named by its future, by a message, or by the id itself."""
     return which if isinstance(which, str) else which.task_id
 
@@ -85,7 +85,7 @@ def worker_died(task_id: str, how: str) -> TaskResult:
     return TaskResult(task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
 
 
-class Sent:
+class SentMessages:
     """What the client has sent, in order."""
 
     def __init__(self) -> None:
@@ -154,12 +154,12 @@ class MemoryEngine:
         self.capabilities = capabilities or {}
         self.limits_memory = False
         self.address = "memory"
-        self.sent = Sent()
+        self.sent = SentMessages()
         self.used = False  # a client has connected; an engine serves one
         self._mutex = threading.Lock()
         self._loop: AbstractEventLoop | None = None
         self._steps: deque[tuple[Step, threading.Event]] = deque()
-        self._asked: dict[str, bool] = {}  # the strongest cancel of a task that was not answered
+        self._cancel_requests: dict[str, bool] = {}  # the strongest cancel of a task that was not answered
 
     # ------------------------------------------------------------------ what the agent calls
 
@@ -199,37 +199,39 @@ class MemoryEngine:
 
     # ------------------------------------------------------------------ what happens to a task
 
-    def start_task(self, which: Which) -> None:
+    def start_task(self, which: TaskReference) -> None:
         """It runs."""
         self.tell(started(task_id_of(which)))
 
-    def finish(self, which: Which, value: Any = None) -> None:
+    def finish(self, which: TaskReference, value: Any = None) -> None:
         """It returned ``value``, which is pickled as a task's result is; raises what that raises."""
         self.tell(succeeded(task_id_of(which), value))
 
-    def fail(self, which: Which, error: BaseException) -> None:
+    def fail(self, which: TaskReference, error: BaseException) -> None:
         """It raised ``error``."""
         self.tell(failed(task_id_of(which), error))
 
-    def worker_died(self, which: Which, how: str = "task process 0 died: killed by SIGKILL") -> None:
+    def worker_died(self, which: TaskReference, how: str = "task process 0 died: killed by SIGKILL") -> None:
         """The process that ran it died."""
         self.tell(worker_died(task_id_of(which), how))
 
-    def log(self, which: Which, text: str, stream: LogStream = LogStream.STDOUT) -> None:
+    def log(self, which: TaskReference, text: str, stream: LogStream = LogStream.STDOUT) -> None:
         """It wrote ``text``."""
         self.tell(TaskLog(task_id_of(which), stream, text))
 
-    def display(self, which: Which, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+    def display(
+        self, which: TaskReference, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+    ) -> None:
         """It displays a MIME bundle."""
         self.tell(displayed(task_id_of(which), bundle, metadata))
 
-    def progress(self, which: Which, done: float, total: float = -1.0, note: str = "") -> None:
+    def progress(self, which: TaskReference, done: float, total: float = -1.0, note: str = "") -> None:
         """It says how far it is."""
         self.tell(TaskProgress(task_id_of(which), done, total, note))
 
     def confirm(
         self,
-        which: Which,
+        which: TaskReference,
         answer: TaskCancelConfirmType = TaskCancelConfirmType.CANCELED,
         force: bool | None = None,
     ) -> None:
@@ -245,12 +247,12 @@ class MemoryEngine:
         task_id = task_id_of(which)
 
         def answer_it() -> None:  # on the agent's thread: a request that was made before has arrived
-            asked = self._asked.pop(task_id, True)
+            asked = self._cancel_requests.pop(task_id, True)
             self._arrive(_frames(TaskCancelConfirm(task_id, answer, asked if force is None else force)))
 
         self._do(answer_it)
 
-    def refuse(self, which: Which, force: bool | None = None) -> None:
+    def refuse(self, which: TaskReference, force: bool | None = None) -> None:
         """Answer its ``TaskCancel``: it still runs."""
         self.confirm(which, TaskCancelConfirmType.CANCEL_FAILED, force)
 
@@ -270,7 +272,7 @@ class MemoryEngine:
 
     def _receive(self, message: ClientMessage) -> None:
         if isinstance(message, TaskCancel):
-            self._asked[message.task_id] = message.force or self._asked.get(message.task_id, False)
+            self._cancel_requests[message.task_id] = message.force or self._cancel_requests.get(message.task_id, False)
         self.sent.add(message)
 
     def _arrive(self, frames: Sequence[Buffer]) -> None:

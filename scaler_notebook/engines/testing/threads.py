@@ -28,13 +28,13 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
 )
 from scaler_notebook.task.current_task import CurrentTask
-from scaler_notebook.task.runner import Call, TaskRunner, Transport
+from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport
 
 from .scripted import OWN_FILES, MemoryEngine
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class ThreadTaskRecord:
     """One task, from its arrival to its end."""
 
     task: Task
@@ -52,10 +52,10 @@ class ThreadEngine(MemoryEngine):
 
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         super().__init__(slots, capabilities)
-        self._queue: OrderedDict[str, Record] = OrderedDict()
-        self._waiting: dict[str, Record] = {}  # for their inputs
-        self._dependencies: DependencyTracker[Record] = DependencyTracker(_NoMemory())
-        self._runner = TaskRunner(Transport(), OWN_FILES, of_thread=True)
+        self._queue: OrderedDict[str, ThreadTaskRecord] = OrderedDict()
+        self._waiting: dict[str, ThreadTaskRecord] = {}  # for their inputs
+        self._dependencies: DependencyTracker[ThreadTaskRecord] = DependencyTracker(_NoMemory())
+        self._runner = TaskRunner(Transport(), OWN_FILES, per_thread=True)
         # Of running tasks, each with what its code sees of a cancel; changed on the agent's thread alone.
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
@@ -75,7 +75,7 @@ class ThreadEngine(MemoryEngine):
         super()._receive(message)
         match message:
             case Task():
-                self._accept(Record(message))
+                self._accept(ThreadTaskRecord(message))
             case ObjectCreate():
                 self._dependencies.create(b"", message.object_id, message.content)
             case ObjectDelete():
@@ -91,7 +91,7 @@ class ThreadEngine(MemoryEngine):
                 self._queue.clear()
                 self._waiting.clear()
 
-    def _accept(self, record: Record) -> None:
+    def _accept(self, record: ThreadTaskRecord) -> None:
         task = record.task
         unfinished = self._queue.keys() | self._waiting.keys() | self._threads.keys()
         lost = self._dependencies.add(record, unfinished.intersection(task.inputs))
@@ -135,7 +135,7 @@ class ThreadEngine(MemoryEngine):
             self._threads[task_id] = thread, asked
             thread.start()
 
-    def _run(self, record: Record, asked: threading.Event) -> None:
+    def _run(self, record: ThreadTaskRecord, asked: threading.Event) -> None:
         task = record.task
 
         def report(done: float, total: float, note: str) -> None:
@@ -150,7 +150,7 @@ class ThreadEngine(MemoryEngine):
         name = task.options.name
         this_task = CurrentTask(task.task_id, name, asked.is_set, reporter=report, publisher=publish)
         given = self._dependencies.values_of(record)
-        call = Call(task.task_id, name, task.function, task.arguments, given)
+        call = TaskCall(task.task_id, name, task.function, task.arguments, given)
         finished, _ = self._runner.run(call, this_task, Initializer())
         outcome = TaskResultType.FAILED if finished.failure is not None else TaskResultType.SUCCESS
         result = TaskResult(task.task_id, outcome, finished.payload, summary=finished.summary.unaccompanied())
@@ -158,13 +158,13 @@ class ThreadEngine(MemoryEngine):
         def over() -> None:
             del self._threads[task.task_id]
             self._dependencies.release(record)
-            self._hand_on(result, task.omit_value)
+            self._finish(result, task.omit_value)
             self._dispatch()
 
         with contextlib.suppress(RuntimeError):  # the client has gone
             self._post(over)
 
-    def _hand_on(self, result: TaskResult, omit_value: bool) -> None:
+    def _finish(self, result: TaskResult, omit_value: bool) -> None:
         if result.outcome is not TaskResultType.SUCCESS:
             self.tell(result)
             self._fail_dependants(replace(result, origin=result.task_id))

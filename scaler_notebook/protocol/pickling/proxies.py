@@ -28,13 +28,13 @@ def proxies_in(value: Any, pickled: Payload) -> tuple[Any, ...]:
     """
     if _MARK not in bytes(pickled.data) or MANAGERS not in sys.modules:
         return ()
-    finder = _Finder(io.BytesIO(), pickler.PROTOCOL, buffer_callback=lambda _: False)
+    finder = _ProxyFinder(io.BytesIO(), pickler.PROTOCOL, buffer_callback=lambda _: False)
     with contextlib.suppress(Exception):  # it was pickled before
         finder.dump(value)
     return tuple(finder.found)
 
 
-class _Finder(pickler.Pickler):
+class _ProxyFinder(pickler.Pickler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.found: list[Any] = []

@@ -21,7 +21,7 @@ Text: TypeAlias = tuple[LogStream, str]
 Body: TypeAlias = tuple[bytes, bytes]  # bundle and metadata, as JSON
 
 
-class Display(NamedTuple):
+class BufferedDisplay(NamedTuple):
     """As :class:`~scaler_notebook.protocol.messages.TaskDisplay`."""
 
     kind: DisplayKind
@@ -40,11 +40,11 @@ class _Pending:
 
     __slots__ = ("content", "display_id", "kind")
 
-    def __init__(self, kind: DisplayKind, display_id: str, content: "_Content") -> None:
+    def __init__(self, kind: DisplayKind, display_id: str, content: "_DisplayBody") -> None:
         self.kind, self.display_id, self.content = kind, display_id, content
 
 
-class _Content:
+class _DisplayBody:
     __slots__ = ("body", "read")
 
     def __init__(self, read: Callable[[], Body]) -> None:
@@ -57,18 +57,18 @@ class _Content:
         return self.body
 
 
-class Screen:
+class DisplayBuffer:
     """Of one task. Not for several threads at a time."""
 
     def __init__(self) -> None:
-        self.start_over()
+        self.reset()
 
-    def start_over(self) -> None:
+    def reset(self) -> None:
         """The next task begins."""
         self._wiped: list[Text] = []  # text before the last clear; displays before that are gone
         self._pieces: list[Text | _Pending] = []
         self._clear_on_next: int | None = None  # how many pieces are shown until something new comes
-        self._contents: dict[str, _Content] = {}  # of the displays among the pieces, by id
+        self._contents: dict[str, _DisplayBody] = {}  # of the displays among the pieces, by id
         self._shown: dict[str, tuple[int, int]] = {}  # by display id: how many bytes each, how often
         self._displayed = 0  # bytes
 
@@ -85,7 +85,7 @@ class Screen:
         size
             Of the body, in bytes.
         read
-            Gives the body; called at most once, by :meth:`settle` or :meth:`take`, and not if nobody will see it.
+            Gives the body; called at most once, by :meth:`read_bodies` or :meth:`take`, and not if nobody will see it.
         """
         if kind in (DisplayKind.CLEAR, DisplayKind.CLEAR_ON_NEXT):
             self._clear(kind)
@@ -112,7 +112,7 @@ class Screen:
         self._clear_if_due()
         content = self._contents.get(display_id)
         if content is None:
-            content = _Content(read)
+            content = _DisplayBody(read)
             if display_id:
                 self._contents[display_id] = content
         else:  # of one id, all change
@@ -128,7 +128,7 @@ class Screen:
             self._wipe(len(self._pieces))
         else:
             self._clear_on_next = len(self._pieces)
-        self._pieces.append(_Pending(kind, "", _Content(lambda: (b"{}", b"{}"))))
+        self._pieces.append(_Pending(kind, "", _DisplayBody(lambda: (b"{}", b"{}"))))
 
     def _clear_if_due(self) -> None:
         if self._clear_on_next is not None:
@@ -141,34 +141,36 @@ class Screen:
         self._clear_on_next = None
         self._contents.clear()
 
-    def settle(self) -> None:
+    def read_bodies(self) -> None:
         """Read what is to be read of what waits to be taken."""
         for piece in self._pieces:
             if isinstance(piece, _Pending):
                 piece.content.get()
 
-    def take(self) -> list[Text | Display]:
+    def take(self) -> list[Text | BufferedDisplay]:
         """What there is to be sent, in order; no text follows another of the same stream."""
         wiped, self._wiped = self._wiped, []
         pieces, self._pieces = self._pieces, []
         self._clear_on_next = None
         self._contents.clear()
-        taken: list[Text | Display] = []
+        taken: list[Text | BufferedDisplay] = []
         for stream, run in groupby([*wiped, *pieces], lambda piece: None if isinstance(piece, _Pending) else piece[0]):
             if stream is None:
                 for piece in run:
                     assert isinstance(piece, _Pending)
-                    taken.append(Display(piece.kind, piece.display_id, *piece.content.get()))
+                    taken.append(BufferedDisplay(piece.kind, piece.display_id, *piece.content.get()))
             else:
                 taken.append((stream, "".join(text for _, text in cast("Iterator[Text]", run))))
         return taken
 
 
 def _not_shown(size: int) -> Body:
-    words = f"[a display of {words_of(size)} is not shown: a task's displays are kept up to {words_of(MAX_DISPLAYS)}]"
+    words = (
+        f"[a display of {format_size(size)} is not shown: a task's displays are kept up to {format_size(MAX_DISPLAYS)}]"
+    )
     return json.dumps({"text/plain": words}).encode(), b"{}"
 
 
-def words_of(size: int) -> str:
+def format_size(size: int) -> str:
     """So many bytes, for people."""
     return f"{size >> 20:,} MB" if size >= 1 << 20 else f"{max(1, size >> 10)} KB"

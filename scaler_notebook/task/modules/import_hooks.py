@@ -17,10 +17,10 @@ def after_import(name: str, act: Act) -> None:
     if module is not None:
         act(module)
     else:
-        sys.meta_path.insert(0, _Finder(name, act))
+        sys.meta_path.insert(0, _ImportHookFinder(name, act))
 
 
-class _Finder(MetaPathFinder):
+class _ImportHookFinder(MetaPathFinder):
     def __init__(self, name: str, act: Act) -> None:
         self._name = name
         self._act = act
@@ -31,11 +31,11 @@ class _Finder(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._act)
+            spec.loader = _ImportHookLoader(spec.loader, self._act)
         return spec
 
 
-class _Loader(Loader):
+class _ImportHookLoader(Loader):
     def __init__(self, loader: Loader, act: Act) -> None:
         self._loader = loader
         self._act = act

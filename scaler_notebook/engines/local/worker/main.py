@@ -45,7 +45,7 @@ from scaler_notebook.task.isolation.left_running import LeftRunning
 from scaler_notebook.task.isolation.process_state import ProcessState
 from scaler_notebook.task.modules.notebook_modules import NotebookModules
 from scaler_notebook.task.progress import watch_for_tqdm
-from scaler_notebook.task.runner import Call, Finished, TaskRunner, Transport
+from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 from scaler_notebook.task.task_end import TaskEnd
 
 from .import_tracker import Imported
@@ -183,7 +183,7 @@ class _Server(Transport):
         armed = self._interrupts.new_run(run.seq)
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         complete = self._receiver.complete
-        call = Call(
+        call = TaskCall(
             run.task_id,
             run.name,
             complete(run.function),
@@ -222,33 +222,33 @@ class _Server(Transport):
         return not self._state.put_back() or bool(left.in_the_way)
 
     def _guard(
-        self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]
-    ) -> Finished:
+        self, armed: ArmedRun, body: Callable[[], TryResult], failed: Callable[[BaseException], TryResult]
+    ) -> TryResult:
         """Have the scheduler's interrupts reach the run, which begins in the kernel's directory."""
 
-        def in_directory() -> Finished:
+        def in_directory() -> TryResult:
             if self._directory and self._directory != _working_directory():
                 os.chdir(self._directory)
             return body()
 
-        return self._interrupts.run(armed, in_directory, lambda: Finished(TaskEnd.STOPPED), failed)
+        return self._interrupts.run(armed, in_directory, lambda: TryResult(TaskEnd.STOPPED), failed)
 
     # ------------------------------------------------------------------ what the runner asks for
 
-    def opened(self, payload: Payload) -> Payload:
+    def open_payload(self, payload: Payload) -> Payload:
         return mapped(payload)
 
-    def lent(self, payload: Payload) -> Payload:
+    def export_payload(self, payload: Payload) -> Payload:
         """Put large buffers where they outlive us; the scheduler has opened them when it sends more."""
         if payload.buffers:
             with fd_limits.lifted():
                 payload, self._lent = written(payload)
         return payload
 
-    def previews(self) -> bool:
+    def may_preview(self) -> bool:
         return self._shows_results and self._previews.is_left()
 
-    def preparing(self, begins: bool) -> None:
+    def mark_preparing(self, begins: bool) -> None:
         self._page.preparing = begins
         self._state.initializer(begins)
 

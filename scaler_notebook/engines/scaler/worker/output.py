@@ -11,7 +11,7 @@ from typing import TextIO
 
 from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
-from scaler_notebook.task.display.display_buffer import RATE, Display, Screen, Text
+from scaler_notebook.task.display.display_buffer import RATE, BufferedDisplay, DisplayBuffer, Text
 
 from .delayed_call import DelayedCall
 
@@ -56,7 +56,7 @@ class OutputWriter:
         self._over = False
         self._pid = os.getpid()
         self._next = self._due = 0.0  # when it speaks again without being told to, and when it may at all
-        self._screen = Screen()
+        self._buffer = DisplayBuffer()
         self._report: inband_events.ProgressEvent | None = None
         self._left = MOST
         self._tail: list[Text] = []  # of a flood, with the characters in it and before it
@@ -79,7 +79,7 @@ class OutputWriter:
             sent, kept = text[: self._left], text[self._left :]
             self._left -= len(sent)
             if sent:
-                self._screen.write(stream, sent)
+                self._buffer.write(stream, sent)
                 self._flush_soon()
             if kept:
                 self._tail.append((stream, kept))
@@ -100,7 +100,7 @@ class OutputWriter:
         """As :mod:`scaler_notebook.task.display.displays` has it."""
         if os.getpid() == self._pid:
             with self._whole(), self._mutex:
-                self._screen.display(kind, display_id, len(bundle) + len(metadata), lambda: (bundle, metadata))
+                self._buffer.display(kind, display_id, len(bundle) + len(metadata), lambda: (bundle, metadata))
                 self._flush_soon()
 
     def send_event(self, event: inband_events.InbandEvent) -> None:
@@ -121,10 +121,10 @@ class OutputWriter:
             if last and self._tail:
                 words = f"\n[… {self._dropped / 2**20:.0f} MB of output dropped …]\n"
                 for stream, text in [(self._tail[0][0], words)] * bool(self._dropped) + self._tail:
-                    self._screen.write(stream, text)
+                    self._buffer.write(stream, text)
                 self._tail, self._kept, self._dropped = [], 0, 0
-            for piece in self._screen.take():
-                if isinstance(piece, Display):
+            for piece in self._buffer.take():
+                if isinstance(piece, BufferedDisplay):
                     displayed += piece.size
                     kind, display_id, *body = piece
                     event = inband_events.DisplayEvent(kind.value, display_id, *(part.decode() for part in body))

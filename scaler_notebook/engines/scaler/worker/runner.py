@@ -38,7 +38,7 @@ from scaler_notebook.task.interruption.ask_page import AskPage
 from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
 from scaler_notebook.task.isolation.process_state import ProcessState
 from scaler_notebook.task.progress import watch_for_tqdm
-from scaler_notebook.task.runner import Call, Finished, TaskRunner, Transport
+from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 
 from .bootstrap import ROOT
 from .cancel_mailbox import CancelMailbox
@@ -70,7 +70,7 @@ def run(arguments: bytes, function: bytes, initializer: bytes, *given: bytes) ->
     encoded, payload = unpack(arguments)
     head, name = TaskHeader.decode(encoded), current_name()
     inputs = {each: unpack(blob)[1] for each, blob in zip(head.inputs, given, strict=True)}
-    call = Call(task_of(name), head.name, unpack(function)[1], payload, inputs, bytes.fromhex(head.retry_on))
+    call = TaskCall(task_of(name), head.name, unpack(function)[1], payload, inputs, bytes.fromhex(head.retry_on))
     return _process().run(name, call, _initializer(head, initializer), head.omit_value)
 
 
@@ -116,7 +116,7 @@ class _Process(Transport):
 
     # ------------------------------------------------------------------ one task
 
-    def run(self, name: str, call: Call, initializer: Initializer, omit_value: bool) -> bytes:
+    def run(self, name: str, call: TaskCall, initializer: Initializer, omit_value: bool) -> bytes:
         """Run a task as :func:`run` describes.
 
         Parameters
@@ -160,13 +160,13 @@ class _Process(Transport):
         raise TaskFailedError(blob, finished.failure.links[0].headline.rstrip()) from None
 
     def _guard(
-        self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]
-    ) -> Finished:
+        self, armed: ArmedRun, body: Callable[[], TryResult], failed: Callable[[BaseException], TryResult]
+    ) -> TryResult:
         return self._interrupts.run(armed, body, self._stopped, failed)
 
     # ------------------------------------------------------------------ what the runner asks for
 
-    def explain(self, error: BaseException) -> None:
+    def annotate(self, error: BaseException) -> None:
         if issubclass(type(error), ModuleNotFoundError) and (name := getattr(error, "name", None)):
             note = (
                 f"The worker on {HOST} has no module {name!r}: install it there, or send it along: "
@@ -175,7 +175,7 @@ class _Process(Transport):
             noted: Any = error  # mypy for Python 3.10 knows no notes
             noted.__notes__ = [*getattr(error, "__notes__", ()), note]
 
-    def preparing(self, begins: bool) -> None:
+    def mark_preparing(self, begins: bool) -> None:
         self._state.initializer(begins)
 
     def flush(self) -> None:
@@ -215,7 +215,7 @@ class _Process(Transport):
         self._page.ask(self._seq)
         signal.raise_signal(signal.SIGINT)
 
-    def _stopped(self) -> Finished:
+    def _stopped(self) -> TryResult:
         """The interrupt has sufficed. What the task has left here goes with the process."""
         assert self._output is not None
         self._output.flush(last=True)

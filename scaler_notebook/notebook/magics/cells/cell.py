@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from scaler_notebook.notebook.magics.commands.parsing import nearest
 from scaler_notebook.protocol import payloads
-from scaler_notebook.task.cell import VALUE, Environment, Source
+from scaler_notebook.task.cell import VALUE, CellEnvironment, CompiledCell
 
 from . import names
 
@@ -22,8 +22,8 @@ LARGE = 200_000_000  # bytes of one variable, about which a word is said
 class Prepared(NamedTuple):
     """A cell that is ready to be sent."""
 
-    environment: Environment
-    source: Source
+    environment: CellEnvironment
+    source: CompiledCell
     title: str
     large: tuple[tuple[str, int], ...]  # variables and their sizes in bytes
 
@@ -63,7 +63,7 @@ def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: 
     _check_out(out, found)
     values = _values(shell, found, given)
     code = _compile(shell, tree, file, _is_quiet(body))
-    source = Source(
+    source = CompiledCell(
         code,
         found.assigns,
         None if everything or not out else out,
@@ -148,14 +148,14 @@ def _is_ipythons(shell: Any, name: str) -> bool:
     return shell.user_ns[name] is shell.user_ns_hidden.get(name, shell.user_ns[name])
 
 
-def _environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environment:
+def _environment(values: dict[str, Any], namespace: dict[str, Any]) -> CellEnvironment:
     """Raises TaskSerializationError for what cannot travel, and says what else would do."""
     for name, value in values.items():
         if inspect.isgenerator(value) or inspect.iscoroutine(value):
             raise payloads.serialization_error(
                 f"the variable {name!r}", value, TypeError("it can be run once, and here; make a list of it first")
             )
-    return Environment(values, namespace)
+    return CellEnvironment(values, namespace)
 
 
 def _title(body: str) -> str:

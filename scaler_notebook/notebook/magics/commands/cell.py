@@ -16,7 +16,7 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
-from scaler_notebook.task.cell import Environment
+from scaler_notebook.task.cell import CellEnvironment
 
 from .engine import amount
 from .parsing import HelpShown, MagicParser
@@ -115,7 +115,7 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
     __tracebackhide__ = True
     environment = prepared.environment
     if options.force_copy:
-        environment = environment.anew(copy.deepcopy, secrets.token_hex(8))
+        environment = environment.copy_with_salt(copy.deepcopy, secrets.token_hex(8))
     wanted: dict[str, Any] = {
         "timeout": options.timeout,
         "retries": options.retries,
@@ -130,7 +130,7 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
     except TaskSerializationError:
         for name, value in environment.values.items():
             try:
-                payloads.dump(Environment({name: value}, environment.namespace))
+                payloads.dump(CellEnvironment({name: value}, environment.namespace))
             except Exception as problem:
                 raise payloads.serialization_error(f"the variable {name!r}", value, problem) from None
         raise
