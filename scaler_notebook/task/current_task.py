@@ -30,7 +30,7 @@ class CurrentTask:
         As its future has it; empty outside of a task.
     name
         The call as a person reads it, e.g. ``fit(model, X)``; empty outside of a task.
-    asked
+    is_cancelled
         What :meth:`cancelled` gives.
     shield
         What :meth:`shielded` gives.
@@ -46,7 +46,7 @@ class CurrentTask:
         self,
         task_id: str = "",
         name: str = "",
-        asked: Callable[[], bool] = lambda: False,
+        is_cancelled: Callable[[], bool] = lambda: False,
         shield: Callable[[], AbstractContextManager[None]] = nullcontext,
         reporter: Callable[[float, float, str], object] = lambda *_: None,
         publisher: Publisher = lambda *_: None,
@@ -54,7 +54,7 @@ class CurrentTask:
     ) -> None:
         self.task_id = task_id
         self.name = name
-        self._asked = asked
+        self._is_cancelled = is_cancelled
         self._shield = shield
         self._reporter = reporter
         self.publisher = publisher
@@ -68,7 +68,7 @@ class CurrentTask:
         what an interrupt does not reach: other threads, forked processes, shielded stretches, callbacks from C, code
         that swallows a KeyboardInterrupt.
         """
-        return self._asked()
+        return self._is_cancelled()
 
     def shielded(self) -> AbstractContextManager[None]:
         """For ``with``: a stretch that is not interrupted, such as the writing of a checkpoint.

@@ -135,7 +135,7 @@ class TaskRunner:
         self._preparing = False
         self._pid = os.getpid()
         if not per_thread:
-            top_level.this_process_runs_tasks()
+            top_level.mark_task_process()
 
     def run(
         self, call: TaskCall, task: CurrentTask, initializer: Initializer, guard: Guard = unguarded

@@ -13,12 +13,12 @@ from types import FrameType
 from scaler_notebook.protocol.errors import EngineStartError
 
 VARIABLE = "SCALER_NOTEBOOK_DEPTH"  # in how many engines, one within a task of the other, a process is
-DEEPEST = 4
+MAX_DEPTH = 4
 
 _runs_tasks = False
 
 
-def this_process_runs_tasks() -> None:
+def mark_task_process() -> None:
     """For what runs tasks: engines are no business of an import from now on."""
     global _runs_tasks
     _runs_tasks = True
@@ -32,7 +32,7 @@ def depth() -> int:
 
 def refuse_to_nest_deeper() -> None:
     """Raise an EngineStartError if this process is in as many engines as there may be."""
-    if depth() >= DEEPEST:
+    if depth() >= MAX_DEPTH:
         raise EngineStartError(
             f"engines nest {depth()} deep here, each started within a task of another, and no deeper: is one started "
             "by a module that its own tasks import? Within a task NotebookExecutor(), without arguments, uses the "

@@ -130,12 +130,12 @@ class ThreadEngine(MemoryEngine):
             self.start_task(task_id)
             name = f"scaler_notebook task {task_id}"
             # A daemon: a task that never ends must not keep the process from ending.
-            asked = threading.Event()
-            thread = threading.Thread(target=self._run, args=(record, asked), name=name, daemon=True)
-            self._threads[task_id] = thread, asked
+            cancel_requested = threading.Event()
+            thread = threading.Thread(target=self._run, args=(record, cancel_requested), name=name, daemon=True)
+            self._threads[task_id] = thread, cancel_requested
             thread.start()
 
-    def _run(self, record: ThreadTaskRecord, asked: threading.Event) -> None:
+    def _run(self, record: ThreadTaskRecord, cancel_requested: threading.Event) -> None:
         task = record.task
 
         def report(done: float, total: float, note: str) -> None:
@@ -148,7 +148,7 @@ class ThreadEngine(MemoryEngine):
                 self._post(lambda: self.tell(message))
 
         name = task.options.name
-        this_task = CurrentTask(task.task_id, name, asked.is_set, reporter=report, publisher=publish)
+        this_task = CurrentTask(task.task_id, name, cancel_requested.is_set, reporter=report, publisher=publish)
         given = self._dependencies.values_of(record)
         call = TaskCall(task.task_id, name, task.function, task.arguments, given)
         finished, _ = self._runner.run(call, this_task, Initializer())

@@ -14,7 +14,7 @@ import threading
 import traceback
 from typing import Any
 
-from scaler_notebook.task.isolation.process_state import keeping
+from scaler_notebook.task.isolation.process_state import lasting_changes
 from scaler_notebook.task.modules.import_hooks import after_import
 
 _making = threading.RLock()
@@ -35,7 +35,7 @@ def task_shell() -> Any:
 
         _shell_is_being_made = True
         try:
-            with keeping():
+            with lasting_changes():
                 return make()
         finally:
             _shell_is_being_made = False

@@ -33,7 +33,7 @@ class _TimeIsOver(BaseException):
 
 
 @contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Raise :class:`_TimeIsOver` within it after so many seconds, and again; on a main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -54,7 +54,7 @@ def limited(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)  # None: some library's in C
 
 
-class Forms:
+class Representations:
     """The forms of one value, by MIME type, as far as they were made."""
 
     def __init__(self, value: Any) -> None:
@@ -67,7 +67,7 @@ class Forms:
         Of the text something is left in each case. A maker under :data:`SEVERAL` gives forms by MIME type.
         """
         try:
-            with limited(SECONDS):
+            with time_limit(SECONDS):
                 for mime, maker in makers.items():
                     self._add(mime, maker)
         except _TimeIsOver:
@@ -107,7 +107,7 @@ def _words(error: BaseException) -> str:
         return type(error).__name__
 
 
-def of_known_type(value: Any) -> dict[str, Any]:
+def bundle_of_known_type(value: Any) -> dict[str, Any]:
     """The MIME bundle of a value whose type :mod:`.summary` calls cheap; the value's own text where it has one."""
     library, name = known(type(value)), type(value).__name__
     if library in ("pandas", "polars") and name == "DataFrame":
@@ -118,7 +118,7 @@ def of_known_type(value: Any) -> dict[str, Any]:
         makers = {"text/plain": repr, "image/png": _drawn}
     else:
         makers = {"text/plain": repr}
-    return Forms(value).make(makers)
+    return Representations(value).make(makers)
 
 
 def _thumbnail(image: Any) -> bytes:
@@ -144,7 +144,7 @@ def show(value: Any) -> None:
     this process counts, as in a notebook; not what was registered in the notebook alone, and no ``_ipython_display_``.
     """
     makers: dict[str, Callable[[Any], Any]] = {"text/plain": repr}
-    forms = Forms(value)
+    forms = Representations(value)
     with contextlib.suppress(ImportError):
         formatter = displays.task_shell().display_formatter
         makers |= {mime: _asked(each) for mime, each in formatter.formatters.items() if mime != "text/plain"}
@@ -170,14 +170,14 @@ def _asked(formatter: Any) -> "Callable[[Any], Any]":
     return ask
 
 
-class Allowance:
+class PreviewBudget:
     """How much of its time a process spends on previews that nobody has asked for."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._spent = 0.0
 
-    def is_left(self) -> bool:
+    def allows_another(self) -> bool:
         """May it make another one?"""
         return self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self._began)
 
@@ -185,7 +185,7 @@ class Allowance:
         """The MIME bundle of a value of a cheap type, as JSON."""
         began = time.monotonic()
         try:
-            return as_json(of_known_type(value))
+            return as_json(bundle_of_known_type(value))
         except Exception:  # without one its summary is there
             return b"{}"
         finally:

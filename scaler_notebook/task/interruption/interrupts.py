@@ -29,39 +29,39 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from .ask_page import AskPage
+from .cancel_page import CancelPage
 
 T = TypeVar("T")
 
-MOST_SWALLOWED = 5  # times that a run is interrupted once more because Python swallowed an interrupt
-SWALLOWED_AGAIN = 0.005  # seconds until then: out of the ``__del__``
+MAX_REPEATS = 5  # times that a run is interrupted once more because Python swallowed an interrupt
+REPEAT_DELAY = 0.005  # seconds until then: out of the ``__del__``
 
 
 class ArmedRun:
     """One run, as far as it can be asked to stop. The next run has one of its own: what this one leaves is harmless.
 
-    ``shields`` and ``asked()`` are for every thread; the rest is the main thread's.
+    ``shields`` and ``stop_requested()`` are for every thread; the rest is the main thread's.
     """
 
-    def __init__(self, page: AskPage, seq: int) -> None:
+    def __init__(self, page: CancelPage, seq: int) -> None:
         self.seq = seq
         self.claims: dict[int, object] = {}  # the words acted upon
         self.swallowed: dict[int, object] = {}  # of these, the one to act upon once more
         self.times_swallowed = 0
         self.forwarded = 0  # the last word that was passed on to the task's subprocesses
         self.raised = False  # a KeyboardInterrupt has reached the task's own code
-        self.kept = False  # an ask waits for the end of the shields
+        self.deferred = False  # an ask waits for the end of the shields
         self.stopped = False  # its process is about to be killed
         self.shields: dict[object, threading.Thread] = {}  # the open ones, and who opened them
         self._page = page
         self._pid = os.getpid()
-        self._asked = False
+        self._stop_requested = False
 
-    def asked(self) -> bool:
+    def stop_requested(self) -> bool:
         """Was this run asked to stop, ever? Any thread, and processes forked by the run."""
         if self._page.word >> 8 == self.seq:
-            self._asked = True  # the page forgets, when a later run is asked
-        return self._asked
+            self._stop_requested = True  # the page forgets, when a later run is asked
+        return self._stop_requested
 
     def shield(self) -> "Shield":
         """A stretch that is not interrupted."""
@@ -75,14 +75,14 @@ class ArmedRun:
         """Is there an ask that nobody has acted upon? Its signal may be kept, or still on its way."""
         word = self._page.word
         unmet = word not in self.claims or word in self.swallowed
-        return self.kept or (word >> 8 == self.seq and unmet and not self.in_fork())
+        return self.deferred or (word >> 8 == self.seq and unmet and not self.in_fork())
 
-    def keep(self) -> bool:
+    def defer(self) -> bool:
         """Leave the ask to the end of the shields; False if none is open."""
-        self.kept = True
+        self.deferred = True
         if self.shields:
             return True
-        self.kept = False
+        self.deferred = False
         return False
 
     def claim(self, word: int) -> bool:
@@ -110,7 +110,7 @@ class Shield:
 
     def __exit__(self, *problem: object) -> None:
         run = self._run
-        run.shields.pop(self._tokens.pop(), None)  # it may be missing: see Interrupts._forked
+        run.shields.pop(self._tokens.pop(), None)  # it may be missing: see Interrupts._after_fork
         if not run.shields and run.due():
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
@@ -124,11 +124,11 @@ class Interrupts:
         Pass an interrupt on to the process group: the process leads one, with nobody but its subprocesses in it.
     """
 
-    def __init__(self, page: AskPage, to_group: bool = True) -> None:
+    def __init__(self, page: CancelPage, to_group: bool = True) -> None:
         self._page = page
         self._to_group = to_group
         self._run: ArmedRun | None = None  # the armed run; None while our own code runs
-        os.register_at_fork(after_in_child=self._forked)
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def install(self) -> None:
         """Take SIGINT, again before every run: a task may have set a handler of its own."""
@@ -152,24 +152,24 @@ class Interrupts:
         try:
             try:
                 self._run = run
-                if run.asked():  # before we were armed
+                if run.stop_requested():  # before we were armed
                     run.claim(self._page.word)
                     raise KeyboardInterrupt
                 result = body()
                 self._run = None
-                run.asked()  # to remember it
+                run.stop_requested()  # to remember it
                 return result
             except BaseException as error:
                 self._run = None
-                run.asked()
+                run.stop_requested()
                 if not _is_stop(run, error):
                     return failed(error)
         except KeyboardInterrupt:
             self._run = None
-        self._let_shields_end(run)
+        self._wait_for_shields(run)
         return stopped()
 
-    def _let_shields_end(self, run: ArmedRun) -> None:
+    def _wait_for_shields(self, run: ArmedRun) -> None:
         """Other threads may have opened some while the interrupt was on its way; from here on they open none.
 
         Those of the main thread and of dead ones were left open: nobody would end them. A look every millisecond, not
@@ -183,7 +183,7 @@ class Interrupts:
         run, word = self._run, self._page.word
         if run is None or word >> 8 != run.seq:
             return  # stale; the interrupted system call is retried (PEP 475)
-        if run.keep() or not run.claim(word):
+        if run.defer() or not run.claim(word):
             return
         if word != run.forwarded and not run.in_fork():
             run.forwarded = word
@@ -206,7 +206,7 @@ class Interrupts:
             return  # the loop has outlived it
         if run.shields:
             del run.claims[word]  # not acted upon after all
-            if not run.keep():  # they have just ended
+            if not run.defer():  # they have just ended
                 self._on_sigint(signal.SIGINT, None)
             return
         for task in sys.modules["asyncio"].all_tasks(loop):
@@ -218,20 +218,20 @@ class Interrupts:
             sys.__unraisablehook__(unraisable)
             return
         run.raised = False
-        if run.times_swallowed < MOST_SWALLOWED and not run.in_fork():
+        if run.times_swallowed < MAX_REPEATS and not run.in_fork():
             run.times_swallowed += 1
             run.swallowed[self._page.word] = True
             start_new_thread(self._interrupt_again, ())  # not by threading: its locks may be in our caller's hands
 
     def _interrupt_again(self) -> None:
-        time.sleep(SWALLOWED_AGAIN)
+        time.sleep(REPEAT_DELAY)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
-    def _forked(self) -> None:
+    def _after_fork(self) -> None:
         """In a process that the task has forked: the stretches are the parent's, and end there."""
         if self._run is not None:
             self._run.shields.clear()
-            self._run.kept = False
+            self._run.deferred = False
 
 
 def _is_stop(run: ArmedRun, error: BaseException) -> bool:

@@ -40,7 +40,7 @@ class ProgressSlot:
         self._page[start : start + len(text)] = text
         self._version[0] = (version + 1) & LARGEST
 
-    def news(self) -> Report | None:
+    def read_new(self) -> Report | None:
         """By the scheduler: the last report, if it is not the one that was given last."""
         version = self._version[0]
         if version & 1 or version == self._last:

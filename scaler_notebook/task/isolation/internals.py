@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .process_settings import CannotPutBackError, CopiedMapping, Setting, merged_mapping
+from .process_settings import CannotRestoreError, CopiedMapping, Setting, merged_mapping
 
 _NAMES: dict[Any, str] = {
     pickle: "dump dumps load loads Pickler Unpickler",
@@ -38,7 +38,7 @@ def _read_all(expressions: Iterable[str], names: Mapping[str, Any]) -> Callable[
 
 
 def _cannot(wanted: Any) -> None:
-    raise CannotPutBackError
+    raise CannotRestoreError
 
 
 def _write_builtins(wanted: dict[str, Any]) -> None:

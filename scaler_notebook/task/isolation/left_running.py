@@ -31,14 +31,14 @@ LONGEST_COMMAND = 60  # characters of a command line that are shown
 KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # in a command line
 
 
-class Left(NamedTuple):
+class Leftovers(NamedTuple):
     """In words: what the next task would meet, and child processes that reach nobody."""
 
-    in_the_way: list[str]
-    aside: list[str]
+    blocking: list[str]
+    detached: list[str]
 
 
-class LeftRunning:
+class LeftoverDetector:
     """Looks for what tasks leave running in this process; what :meth:`accept` is told of may stay."""
 
     def __init__(self) -> None:
@@ -50,23 +50,23 @@ class LeftRunning:
             self._children = os.open(f"/proc/self/task/{threading.get_native_id()}/children", os.O_RDONLY)
         self._threads = set(sys._current_frames())  # that may stay
         self._processes: set[int] = set()  # likewise
-        self._family = self._look_at_family()  # of which it is known what they are
+        self._seen_children = self._child_fingerprint()  # of which it is known what they are
         self._before: tuple[set[int], object] = set(), None
 
     def accept(self, begins: bool) -> None:
         """What is started from when this is called with True until it is called with False may stay."""
         if begins:
-            self._before = set(sys._current_frames()), self._look_at_family()
+            self._before = set(sys._current_frames()), self._child_fingerprint()
             return
-        threads, family = self._before
+        threads, fingerprint = self._before
         self._threads |= sys._current_frames().keys() - threads
-        if self._look_at_family() != family:
+        if self._child_fingerprint() != fingerprint:
             self._processes |= {*self._holders(), *orphans.children()}
 
-    def find(self) -> Left:
+    def find(self) -> Leftovers:
         """What runs. What is in the way has to end: processes end here, threads with this process."""
-        if not count_threads() and self._look_at_family() == self._family:
-            return Left([], [])
+        if not count_threads() and self._child_fingerprint() == self._seen_children:
+            return Leftovers([], [])
         end = time.monotonic() + PATIENCE
         while True:
             threads, processes = [*self._running_threads()], self._new_holders()
@@ -74,16 +74,16 @@ class LeftRunning:
                 break
             time.sleep(LOOK_EVERY)
         self._processes = {pid for pid in self._processes if os.path.exists(f"/proc/{pid}")}
-        orphans.bury()
-        self._family = self._look_at_family()
+        orphans.reap_orphans()
+        self._seen_children = self._child_fingerprint()
         names = [_in_words(pid) for pid in processes]
         for pid in processes:  # where orphans are not adopted, one of those would outlive this process
             with suppress(OSError):
                 os.kill(pid, 9)
-        aside = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
-        self._processes.update(aside)  # that is said once
-        words = [_in_words(pid) for pid in aside if not _is_kept_by_a_library(pid)]
-        return Left([*threads, *names], words)
+        detached = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
+        self._processes.update(detached)  # that is said once
+        words = [_in_words(pid) for pid in detached if not _is_kept_by_a_library(pid)]
+        return Leftovers([*threads, *names], words)
 
     # ------------------------------------------------------------------ threads
 
@@ -107,7 +107,7 @@ class LeftRunning:
 
     # ------------------------------------------------------------------ processes
 
-    def _look_at_family(self) -> object:
+    def _child_fingerprint(self) -> object:
         """Differs from before if the main thread has children that it had not, or some have been waited for."""
         try:
             children = os.pread(self._children, 256, 0)
@@ -116,7 +116,7 @@ class LeftRunning:
         return children, resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
     def _new_holders(self) -> list[int]:
-        if self._look_at_family() == self._family:
+        if self._child_fingerprint() == self._seen_children:
             return []
         found = [pid for pid in self._holders() if pid not in self._processes]
         return [pid for pid in found if not _is_kept_by_a_library(pid)]

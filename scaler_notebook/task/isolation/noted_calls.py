@@ -110,9 +110,9 @@ class NotedSeeds:
 
     def setting(self, name: str) -> Setting:
         """As a setting of the process."""
-        return Setting(name, lambda: self._seedings, self._put_back, self._accept)
+        return Setting(name, lambda: self._seedings, self._restore, self._accept)
 
-    def _put_back(self, seedings: int) -> None:
+    def _restore(self, seedings: int) -> None:
         self._seedings = seedings
         if self._before:
             self._write(self._before.pop())

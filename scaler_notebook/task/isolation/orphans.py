@@ -26,7 +26,7 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def adopt() -> None:
+def become_subreaper() -> None:
     """From now on orphans among this process's descendants become its children (``prctl(2)``, "subreaper").
 
     Raises
@@ -37,7 +37,7 @@ def adopt() -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def bury() -> None:
+def reap_orphans() -> None:
     """Wait for the children that are dead, and that nobody else waits for: nobody else does for an orphan."""
     dead = [pid for pid in children() if _is_zombie(pid)]
     if not dead:

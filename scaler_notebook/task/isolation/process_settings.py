@@ -25,7 +25,7 @@ _environment: Any = os.environ
 _path = sys.path
 
 
-class CannotPutBackError(Exception):
+class CannotRestoreError(Exception):
     """Raised by :attr:`Setting.write`, as other exceptions are: the process is of no use to the next task."""
 
 

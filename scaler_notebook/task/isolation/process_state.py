@@ -51,7 +51,7 @@ class ProcessState:
         self._given: dict[str, Any] = {}
         self._unknown: set[str] = set()  # modules that filters at the client are for, and that are not imported here
         self._to_come = set(OF_MODULES)  # the modules that are not imported yet
-        self._is_keeping = False
+        self._is_recording = False
         self._before: list[Any] = []
         self._before_initializer: list[Any] = []
         for setting in self._settings:
@@ -75,26 +75,26 @@ class ProcessState:
                 for setting in OF_MODULES[name](sys.modules[name]):
                     self._begin(setting.read)
                     self._settings.append(setting)
-                    self._want_anew(len(self._reads) - 1)
+                    self._apply_wanted(len(self._reads) - 1)
 
-    def _want_anew(self, place: int) -> None:
+    def _apply_wanted(self, place: int) -> None:
         """The value that this process is to have now."""
-        wanted = self._found(place)
+        wanted = self._wanted_value(place)
         if wanted != self._settings[place].read():
             self._settings[place].write(wanted)
         self._wanted[place] = wanted
 
     # ------------------------------------------------------------------ between tasks
 
-    def put_back(self) -> bool:
+    def restore(self) -> bool:
         """Set what differs to what it is to be. False if that cannot be done for all: no other task may run here."""
         with suppress(Exception):  # the task has left nonsense in the place of something
             if [read() for read in self._reads] == self._wanted:
                 return True
-        kept = [place for place in range(len(self._reads)) if not self._put_back_one(place)]
+        kept = [place for place in range(len(self._reads)) if not self._restore_one(place)]
         return not kept
 
-    def _put_back_one(self, place: int) -> bool:
+    def _restore_one(self, place: int) -> bool:
         try:
             if self._reads[place]() != self._wanted[place]:
                 self._settings[place].write(self._wanted[place])
@@ -102,13 +102,13 @@ class ProcessState:
             return False
         return True
 
-    def settle(self) -> None:
+    def adopt_current(self) -> None:
         """The values of now are what is put back: whoever else has this process may have changed some."""
         self._look_for_modules()
         if len(values := self._read()) == len(self._wanted):
             self._wanted = values
 
-    def move(self, client: str, given: Mapping[str, Any]) -> None:
+    def switch_client(self, client: str, given: Mapping[str, Any]) -> None:
         """What comes next is a task of this client.
 
         Parameters
@@ -121,10 +121,10 @@ class ProcessState:
         self._client, self._given, self._unknown = client, dict(given), set()
         self._look_for_modules()
         for place in range(len(self._settings)):
-            self._wanted[place] = self._found(place)
-        self.put_back()
+            self._wanted[place] = self._wanted_value(place)
+        self.restore()
 
-    def _found(self, place: int) -> Any:
+    def _wanted_value(self, place: int) -> Any:
         setting, settled = self._settings[place], self._settled[place]
         given = self._given_value(setting.name)
         if given is None or setting.name == ENVIRONMENT:
@@ -149,7 +149,7 @@ class ProcessState:
 
     # ------------------------------------------------------------------ what stays
 
-    def initializer(self, begins: bool) -> None:
+    def record_initializer(self, begins: bool) -> None:
         """The initializer of the client begins, or has ended; what it has changed stays, for the client's tasks."""
         if begins:
             self._accept(True)
@@ -162,10 +162,10 @@ class ProcessState:
             changes[place] = change[0], change[1]
             self._wanted[place] = self._settings[place].merge(self._wanted[place], *change)
 
-    def keep(self, begins: bool) -> None:
+    def record_lasting(self, begins: bool) -> None:
         """What changes until this is called again stays, as what an import changes: it happens once."""
         if begins:
-            self._is_keeping = True
+            self._is_recording = True
             self._accept(True)
             self._before = self._read()
             return
@@ -178,13 +178,13 @@ class ProcessState:
                 if before == former and after != wanted:  # the task itself has not changed it
                     setting.write(wanted)
             if any(name in sys.modules for name in self._unknown):
-                self._want_anew(next(place for place, each in enumerate(self._settings) if each.name == FILTERS))
+                self._apply_wanted(next(place for place, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
         finally:
-            self._is_keeping = False
+            self._is_recording = False
 
     def _read(self) -> list[Any]:
-        with suppress(Exception):  # nonsense that the task has left in the place of something: see put_back
+        with suppress(Exception):  # nonsense that the task has left in the place of something: see restore
             return [read() for read in self._reads]
         return []
 
@@ -202,13 +202,13 @@ class ProcessState:
         main_thread = get_ident()
 
         def _find_and_load(name: str, import_: Any) -> Any:
-            if self._is_keeping or get_ident() != main_thread:  # what other threads change is theirs
+            if self._is_recording or get_ident() != main_thread:  # what other threads change is theirs
                 return find_and_load(name, import_)
-            self.keep(True)
+            self.record_lasting(True)
             try:
                 return find_and_load(name, import_)
             finally:
-                self.keep(False)
+                self.record_lasting(False)
 
         # Of the import system's own, too, for those who leave its frames out of a traceback.
         _find_and_load.__code__ = _find_and_load.__code__.replace(co_filename=find_and_load.__code__.co_filename)
@@ -216,17 +216,17 @@ class ProcessState:
 
 
 @contextlib.contextmanager
-def keeping() -> Iterator[None]:
+def lasting_changes() -> Iterator[None]:
     """Within it, what changes of this process's settings stays; for what is done once, while some task runs."""
     state = _current
-    if state is None or state._is_keeping:
+    if state is None or state._is_recording:
         yield
         return
-    state.keep(True)
+    state.record_lasting(True)
     try:
         yield
     finally:
-        state.keep(False)
+        state.record_lasting(False)
 
 
 def _loaded(pickled: bytes) -> Any:

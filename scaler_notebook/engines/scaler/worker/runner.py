@@ -34,7 +34,7 @@ from scaler_notebook.engines.scaler.wire.task_names import task_of
 from scaler_notebook.protocol.messages import Initializer, SegmentRef
 from scaler_notebook.task.current_task import CurrentTask
 from scaler_notebook.task.display import displays
-from scaler_notebook.task.interruption.ask_page import AskPage
+from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
 from scaler_notebook.task.isolation.process_state import ProcessState
 from scaler_notebook.task.progress import watch_for_tqdm
@@ -97,7 +97,7 @@ class _Process(Transport):
     def __init__(self) -> None:
         with tempfile.TemporaryFile() as file:
             file.truncate(PAGESIZE)
-            self._page = AskPage(file.fileno())
+            self._page = CancelPage(file.fileno())
         self._interrupts = Interrupts(self._page, to_group=False)
         self._runner = TaskRunner(self, (ROOT,), f"in process {os.getpid()} on {HOST}")
         self._state = ProcessState()
@@ -135,10 +135,10 @@ class _Process(Transport):
         armed = self._interrupts.new_run(self._seq)
         output = OutputWriter(out, err, self._started, self._start_call, self._pace, whole=partial(_not_torn, armed))
         task = CurrentTask(
-            call.task_id, call.name, armed.asked, armed.shield, output.report, output.publish, self._address()
+            call.task_id, call.name, armed.stop_requested, armed.shield, output.report, output.publish, self._address()
         )
         guard = partial(self._guard, armed)
-        self._state.settle()
+        self._state.adopt_current()
         with self._listening():
             self._name, self._output, self._run = name, output, armed
             sys.stdout, sys.stderr = output.stdout, output.stderr
@@ -149,7 +149,7 @@ class _Process(Transport):
                 self._name = ""
                 sys.stdout, sys.stderr = out, err
         self._run = None
-        self._state.put_back()  # what cannot be put back omit_value, for the process is Scaler's
+        self._state.restore()  # what cannot be restored stays, for the process is Scaler's
         ended = ResultHeader.of(figures, finished.end.value, finished.summary)
         if omit_value:
             output.send_event(inband_events.EndedEvent(ended.encode().decode()))
@@ -176,7 +176,7 @@ class _Process(Transport):
             noted.__notes__ = [*getattr(error, "__notes__", ()), note]
 
     def mark_preparing(self, begins: bool) -> None:
-        self._state.initializer(begins)
+        self._state.record_initializer(begins)
 
     def flush(self) -> None:
         if self._output is not None:
@@ -204,15 +204,15 @@ class _Process(Transport):
     def _ask(self, name: str) -> None:
         """A letter has come, on the mailbox's thread."""
         if name == self._name:
-            self._page.ask(self._seq)
+            self._page.request_stop(self._seq)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self._leaving = True
         run = self._run
-        if run is None or run.asked():  # it had its time
+        if run is None or run.stop_requested():  # it had its time
             _leave()
-        self._page.ask(self._seq)
+        self._page.request_stop(self._seq)
         signal.raise_signal(signal.SIGINT)
 
     def _stopped(self) -> TryResult:

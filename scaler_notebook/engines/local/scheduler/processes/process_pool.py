@@ -30,7 +30,7 @@ from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 from scaler_notebook.protocol.payload_cache import Sender
-from scaler_notebook.task.interruption.ask_page import AskPage
+from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.isolation import orphans
 from scaler_notebook.task.resource_usage import RSS_UNIT
 
@@ -88,7 +88,7 @@ class TaskProcess:
             raise
         try:
             os.ftruncate(page, 4096)
-            self.page = AskPage(page)
+            self.page = CancelPage(page)
             opened.callback(self.page.close)
             self.output = TaskOutput()
             opened.callback(self.output.close)
@@ -240,7 +240,7 @@ class Pool:
     def new_progress(self, pid: int) -> tuple[float, float, str] | None:
         """``(done, total, note)`` if its run has reported since the last call."""
         process = self._processes[pid]
-        report = process.page.progress.news()
+        report = process.page.progress.read_new()
         return report[1:] if report is not None and report[0] == process.seq else None
 
     def pace(self, pids: Iterable[int]) -> float:
@@ -267,7 +267,7 @@ class Pool:
         process = self._processes[pid]
         if process.cause is not None:
             return  # its number may be another's by now
-        process.page.ask(seq)
+        process.page.request_stop(seq)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
 

@@ -5,7 +5,7 @@ import mmap
 from .progress_slot import ProgressSlot
 
 
-class AskPage:
+class CancelPage:
     """The shared words; a store is atomic.
 
     The scheduler writes the first, and the task process, and what that forks, read it. The others go the other way:
@@ -17,7 +17,7 @@ class AskPage:
         self._words = memoryview(self._map).cast("Q")
         self.progress = ProgressSlot(self._map)
 
-    def ask(self, seq: int) -> None:
+    def request_stop(self, seq: int) -> None:
         """Name the run that shall stop, one attempt further."""
         word = self._words[0]
         attempt = (word & 255) % 255 + 1 if word >> 8 == seq else 1
