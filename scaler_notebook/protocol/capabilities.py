@@ -1,4 +1,4 @@
-"""What an engine's workers have, and whether that is what a task needs."""
+"""The capabilities that an engine's workers have, and the check of what a task needs against them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,19 +7,21 @@ from .messages import Capability
 
 
 def check(needs: Sequence[Capability], there: Mapping[str, int]) -> None:
-    """Could a task that needs these ever run?
+    """Raise unless tasks with these needs can run on the engine.
 
     Parameters
     ----------
+    needs
+        What the task needs.
     there
-        What the engine has in all.
+        How much of each capability the engine has in all, by name.
 
     Raises
     ------
     CapabilityError
-        The engine lacks one, or has less of it.
+        The engine lacks a capability, or has less of it than the task needs.
     ProtocolError
-        They are not what a client of ours asks for.
+        A capability is named twice, or an amount is not positive: no client of this package asks for that.
     """
     if len(as_dict(needs)) < len(needs) or any(wanted.amount < 1 for wanted in needs):
         raise ProtocolError("a capability that is named twice, or of which nothing is needed")
@@ -37,10 +39,10 @@ def check(needs: Sequence[Capability], there: Mapping[str, int]) -> None:
 
 
 def as_dict(capabilities: Sequence[Capability]) -> dict[str, int]:
-    """By name."""
+    """Return the amounts of capabilities by name."""
     return {capability.name: capability.amount for capability in capabilities}
 
 
 def as_tuple(capabilities: Mapping[str, int]) -> tuple[Capability, ...]:
-    """Sorted by name, so that equal ones are equal."""
+    """Return capabilities sorted by name, so that equal sets of them compare equal."""
     return tuple(Capability(name, amount) for name, amount in sorted(capabilities.items()))

@@ -1,4 +1,4 @@
-"""An exception as bytes: as it pickles itself, or else as its parts, without those that do not travel."""
+"""Pickling of exceptions: as their class defines it, or by parts, without the parts that cannot be pickled."""
 
 import io
 from collections.abc import Callable
@@ -11,24 +11,26 @@ from .messages import Buffer, Payload
 from .pickling import pickler
 from .pickling.exception_parts import PartFilter, is_builtin, pickles_itself, reduced
 
-MAX_TEXT = 1000  # characters of what stands for a value
-MAX_NAMED = 10  # values left out that are named
+MAX_TEXT = 1000  # characters of a placeholder
+MAX_NAMED = 10  # omitted values that are named in the note
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
 
 
 class ExceptionPicklingError(Exception):
-    """Nothing but the words of an exception can travel; says why."""
+    """No more than the text of an exception can be sent; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class PickledException:
-    """An exception that loads.
+    """A pickled exception that is known to load.
 
     Parameters
     ----------
+    payload
+        The pickle.
     left_out
-        Names of the values in it that do not travel, e.g. ``Refused.lock (a _thread.lock)``.
+        Names of the values in the exception that cannot be sent, e.g. ``Refused.lock (a _thread.lock)``.
     """
 
     payload: Payload
@@ -36,7 +38,7 @@ class PickledException:
 
     @property
     def note(self) -> str:
-        """What a person reads of what was left out; empty for nothing."""
+        """The note about omitted values, for a person; empty if none were omitted."""
         if not self.left_out:
             return ""
         more = len(self.left_out) - MAX_NAMED
@@ -45,7 +47,15 @@ class PickledException:
 
 
 class Placeholder:
-    """Stands for a value that cannot travel, and prints as that did."""
+    """An object in the place of a value that cannot be pickled; it prints as the value did.
+
+    Parameters
+    ----------
+    text
+        The ``str`` of the value.
+    representation
+        The ``repr`` of the value.
+    """
 
     def __init__(self, text: str, representation: str) -> None:
         self._text = text
@@ -59,16 +69,16 @@ class Placeholder:
 
 
 def pickle_exception(error: BaseException) -> PickledException:
-    """Pickle an exception without what hangs on it; what comes back has been loaded here once.
+    """Pickle an exception without its traceback, cause and context, and load the pickle once as a check.
 
-    An exception whose class says how it pickles is pickled so, unless that fails, or changes its text and its parts do
-    not. What does not travel is left out of the attributes; an argument is replaced by what prints like it, and so is
-    an attribute that the exception's text needs.
+    An exception whose class defines how it is pickled is pickled so, unless that fails, or changes the exception's text
+    while pickling by parts does not. Values that cannot be pickled are omitted from the attributes; an argument is
+    replaced by a :class:`Placeholder`, and so is an attribute that the exception's text needs.
 
     Raises
     ------
     ExceptionPicklingError
-        Its class does not pickle, or does not load.
+        The exception's class cannot be pickled or cannot be loaded.
     """
     ways: list[Callable[[BaseException], PickledException]] = [
         _in_parts,
@@ -101,12 +111,14 @@ def pickle_exception(error: BaseException) -> PickledException:
 
 
 def as_runtime_error(headline: str, why: ExceptionPicklingError) -> RuntimeError:
-    """What stands for an exception that cannot travel.
+    """Return the RuntimeError that is sent in the place of an exception that cannot be pickled.
 
     Parameters
     ----------
     headline
-        Its last lines, as Python prints them.
+        The exception's last lines, as Python prints them.
+    why
+        Why the exception cannot be pickled.
     """
     return RuntimeError(f"{headline.strip()} (the exception itself {why})")
 
@@ -126,7 +138,7 @@ def _without_unpicklable(error: BaseException, stand_ins: bool = False) -> Pickl
 
 
 def _survives_pickling(error: BaseException) -> bool:
-    """Does it pickle as its class says, without a change?"""
+    """Return whether an exception, pickled as its class defines, comes back unchanged."""
     kind = type(error)
     if is_builtin(kind) or not pickles_itself(kind):
         return is_builtin(kind)
@@ -157,25 +169,25 @@ def _name(kind: type) -> str:
 
 
 class _UnpicklableFilter(PartFilter):
-    """Finds what does not travel in the exceptions of one pickle.
+    """A filter that finds the parts of exceptions that cannot be pickled, for the exceptions of one pickle.
 
     Parameters
     ----------
     stand_ins
-        Replace attributes that do not travel by what prints like them; otherwise they are not there.
+        Replace attributes that cannot be pickled by placeholders; otherwise omit them.
     """
 
     def __init__(self, stand_ins: bool = False) -> None:
         self.left_out: dict[str, None] = {}  # in order, each once
         self._stand_ins = stand_ins
-        self._known: dict[int, tuple[Any, bool]] = {}  # with the value, so that no other gets its id
+        self._known: dict[int, tuple[Any, bool]] = {}  # the value is held, so that no other object gets its id
 
     def expect(self, value: Any) -> None:
-        """Take it for what travels, while its parts are looked at: one of them may refer to it."""
+        """Treat a value as picklable while its parts are looked at: one of them may refer to the value."""
         self._known[id(value)] = value, True
 
     def travels(self, value: Any) -> bool:
-        """Does it pickle, and load?"""
+        """Return whether a value can be pickled and loaded."""
         if type(value) in _ATOMS:
             return True
         if id(value) not in self._known:
@@ -187,12 +199,14 @@ class _UnpicklableFilter(PartFilter):
         return self._known[id(value)][1]
 
     def filter_part(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
+        """Return the part as it is pickled, as :meth:`PartFilter.filter_part` describes."""
         if self.travels(value):
             return (value,)
         self.left_out[f"{owner.__name__}{what} (a {_name(type(value))})"] = None
         return (Placeholder(_text(value), _text(value, repr)),) if needed or self._stand_ins else ()
 
     def member(self, error: BaseException) -> BaseException:
+        """Return the member of a group as it is pickled: itself, or a RuntimeError with its text."""
         if self.travels(error):
             return error
         headline = f"{_name(type(error))}: {_text(error)}"
@@ -200,14 +214,18 @@ class _UnpicklableFilter(PartFilter):
 
 
 class _Pickler(pickler.Pickler):
-    """Pickles exceptions in parts that a filter lets through.
+    """A pickler that takes exceptions apart and passes their parts through a filter.
 
     Parameters
     ----------
+    file
+        Receives the pickle.
+    buffers
+        Receives the out-of-band buffers.
     first
-        An exception that is taken apart although its class says how it pickles; None for none.
+        An exception that is taken apart even if its class defines how it is pickled; None for none.
     part_filter
-        Finds what does not travel.
+        Finds the parts that cannot be pickled.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""An exception on its way from a task to its future: itself, and all that hangs on it, its chain and tracebacks.
+"""The exception of a task on the way to the task's future: with its chain, its notes and its tracebacks.
 
-Each exception of the chain travels by itself, so that one that cannot (it does not pickle, or its class is not there)
-is replaced by its words, and no other is affected.
+Each exception of the chain is pickled separately. One that cannot be pickled or loaded is replaced by its text, and no
+other is affected.
 """
 
 import traceback
@@ -17,22 +17,32 @@ from .tracebacks import FrameRecord
 
 Frame = tuple[str, int, str]  # file name, line number, function
 
-MAX_CHAIN = 50  # exceptions that follow from each other; of a longer chain the middle is left out
-MAX_EXCEPTIONS = 100  # in all, members of groups included; what is beyond comes without tracebacks, or not at all
+MAX_CHAIN = 50  # exceptions that follow from each other; the middle of a longer chain is omitted
+MAX_EXCEPTIONS = 100  # in all, members of groups included; others come without tracebacks, or not at all
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionLink:
-    """One exception. Others are named by their number; -1 is none.
+    """One exception of a chain; refers to others by their index in :attr:`RemoteFailure.links`, -1 for none.
 
     Parameters
     ----------
     exception
-        It is pickled apart, for it may not load.
+        The exception, pickled separately because it may not load.
     headline
-        Its last lines, as Python prints them, notes included.
+        The last lines, as Python prints them, notes included.
+    frames
+        The frames of the traceback, outermost first.
+    notes
+        The notes (PEP 678).
+    cause, context
+        The indexes of ``__cause__`` and ``__context__``.
+    suppress_context
+        The value of ``__suppress_context__``.
+    members
+        The indexes of the members, if the exception is a group.
     drawn
-        A group with its members as Python draws it, for those who read the text alone.
+        The text of a group with its members, as Python draws them; empty for any other exception.
     """
 
     exception: Payload
@@ -48,14 +58,17 @@ class ExceptionLink:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFailure:
-    """A task's exception, the first of its links.
+    """The exception of a task, which is the first link, and the exceptions that it is chained to.
 
     Parameters
     ----------
+    links
+        The exceptions.
     where
-        What the frame before the task's own reads like, e.g. ``task 3f2a1b-4 in process 12345``; empty for none.
+        The text of an extra frame in front of the task's frames, e.g. ``task 3f2a1b-4 in process 12345``; empty for
+        none.
     call
-        What stands there, e.g. ``fit(model, X)``.
+        The source line that this extra frame shows, e.g. ``fit(model, X)``.
     """
 
     links: tuple[ExceptionLink, ...]
@@ -67,16 +80,16 @@ class RemoteFailure:
 
 
 def capture(error: BaseException, own_files: tuple[str, ...], where: str = "", call: str = "") -> RemoteFailure:
-    """Take an exception apart for its journey.
+    """Take an exception apart for sending.
 
     Parameters
     ----------
     error
-        The exception, its ``__traceback__`` in place.
+        The exception, with its ``__traceback__``.
     own_files
-        Prefixes of file names of ours; such frames before the task's first one are left out.
+        Prefixes of this package's file names; frames of such files are omitted before the task's first frame.
     where, call
-        Those of :class:`RemoteFailure`.
+        The extra frame, as in :class:`RemoteFailure`.
     """
     try:
         return RemoteFailure(_links(error, own_files), where, call)
@@ -123,7 +136,13 @@ def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[ExceptionL
 
 
 def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException | None, BaseException | None, int]:
-    """In too long a chain: whose successor is replaced, that successor, what stands in its place, how many are not."""
+    """Find what is omitted of a chain that is too long.
+
+    Returns
+    -------
+    tuple
+        The exception whose successor is replaced, that successor, the exception in its place, and how many are omitted.
+    """
     chain: list[BaseException] = []
     seen: set[int] = set()
     current: BaseException | None = error
@@ -185,7 +204,15 @@ def _notes(error: BaseException) -> tuple[object, ...]:
 
 
 def internal_failure(task_id: str, error: BaseException) -> TaskResult:
-    """The result of a task that failed because a message about it was malformed: no fault of the task's."""
+    """Return the result of a task that failed without a fault of its own, e.g. because of a malformed message.
+
+    Parameters
+    ----------
+    task_id
+        The task's id.
+    error
+        The exception that the future raises.
+    """
     payload = payloads.dump(capture(error, ()))
     return TaskResult(task_id, TaskResultType.FAILED, payload)
 
@@ -194,12 +221,12 @@ def internal_failure(task_id: str, error: BaseException) -> TaskResult:
 
 
 def summarize(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
-    """``(last line, whole traceback, frames)`` of a failed task; the exception itself is not loaded.
+    """Return the last line, the whole traceback, and the frames of a failed task, without loading its exception.
 
     Raises
     ------
     ProtocolError
-        If the payload holds something else.
+        The payload holds something else.
     """
     failure = _failure(payload)
     first = failure.links[0]
@@ -207,7 +234,13 @@ def summarize(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
 
 
 def call_text(payload: Payload) -> str:
-    """The call that failed, as a person reads it; raises as :func:`summarize` does."""
+    """Return the text of the call that failed.
+
+    Raises
+    ------
+    ProtocolError
+        The payload holds something else.
+    """
     return _failure(payload).call
 
 
@@ -219,7 +252,7 @@ def _failure(payload: Payload) -> RemoteFailure:
 
 
 def render(failure: RemoteFailure) -> str:
-    """The traceback as Python prints it."""
+    """Return the traceback as Python prints it."""
     parts: deque[str] = deque()
     seen: set[int] = set()
     number = 0
@@ -250,12 +283,12 @@ def _lines(link: ExceptionLink) -> Iterator[str]:
 
 
 def restore(payload: Payload) -> BaseException:
-    """The exception of a failed task as it was there: its chain, its notes, its group, and a traceback of its frames.
+    """Return the exception of a failed task as it was in the task: with its chain, notes, group members and traceback.
 
     Raises
     ------
     ProtocolError
-        If the payload holds something else.
+        The payload holds something else.
     """
     failure = _failure(payload)
     links = failure.links
@@ -281,7 +314,7 @@ def restore(payload: Payload) -> BaseException:
 
 
 def _loaded(link: ExceptionLink) -> BaseException | None:
-    """None for a group that is to be made of its members."""
+    """Load the exception of a link; None for a group that has to be made from its members."""
     try:
         error = payloads.load(link.exception)
     except Exception as problem:  # its class does not exist on this side
@@ -324,7 +357,7 @@ def _attach(
 
 
 def _in_words(error: BaseException, link: ExceptionLink) -> bool:
-    """Is it a substitute, which says its notes itself?"""
+    """Return whether an exception is a substitute, whose text has the notes already."""
     try:
         return link.headline.strip() in str(error)
     except Exception:  # its own __str__ raises

@@ -1,9 +1,9 @@
-"""Tracebacks as data, and real ones made of them again: what prints, colours or walks tracebacks sees no difference.
+"""Tracebacks as data, and real tracebacks made from that data, which print, colour and walk like the originals.
 
-A traceback needs frames, and frames come from running code. So each is rebuilt by a stub that fails at once and carries
+A traceback needs frames, and frames come from running code. So each frame is made by a stub that fails at once and has
 the file, the name and the position of the original (``code.replace``, as in tblib; but with the columns, which Python
-underlines and IPython highlights). Source lines are looked up where the traceback is read: the notebook's cells are in
-the kernel's ``linecache`` and nowhere else. There are no variables in it, and it keeps nothing alive.
+underlines and IPython highlights). Source lines are looked up where the traceback is read, because the notebook's cells
+are in the kernel's ``linecache`` and nowhere else. Frames have no variables, so tracebacks keep nothing alive.
 """
 
 import itertools
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
-MAX_FRAMES = 100  # of one traceback; of a longer one the middle is left out
-MOST_SOURCES = 1000  # of files that are none, the latest
+MAX_FRAMES = 100  # of one traceback; the middle of a longer one is omitted
+MOST_SOURCES = 1000  # cached source texts that belong to no file on disk; the oldest are dropped
 
 # A call: IPython highlights a place only if the instruction there fits the source, and most places are calls.
 STUB = compile("stop()", "", "exec")
@@ -23,9 +23,22 @@ HAS_COLUMNS = hasattr(STUB, "co_positions")  # Python 3.11
 
 
 class FrameRecord(NamedTuple):
-    """One frame. Lines are counted from one, columns in bytes from zero; None if Python does not know them.
+    """One frame of a traceback.
 
-    ``first_line`` is that of the function: IPython counts from there.
+    Parameters
+    ----------
+    file
+        The file name of the code.
+    line
+        The line, counted from one.
+    name
+        The name of the function.
+    first_line
+        The first line of the function; IPython counts from there.
+    end_line
+        The last line of the expression; None if Python does not know it.
+    column, end_column
+        The columns in bytes, counted from zero; None if Python does not know them.
     """
 
     file: str
@@ -38,12 +51,14 @@ class FrameRecord(NamedTuple):
 
 
 def frame_records(traceback: TracebackType | None, own_files: tuple[str, ...] = ()) -> tuple[FrameRecord, ...]:
-    """The frames of a traceback, outermost first.
+    """Return the frames of a traceback, outermost first.
 
     Parameters
     ----------
+    traceback
+        The traceback; None has no frames.
     own_files
-        Prefixes of file names of ours; such frames before the first of another's are left out.
+        Prefixes of this package's file names; frames of such files are omitted before the first other frame.
     """
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(own_files):
         traceback = traceback.tb_next
@@ -68,7 +83,7 @@ def _frame_record(traceback: TracebackType) -> FrameRecord:
 
 
 def rebuilt(frames: Sequence[FrameRecord]) -> TracebackType | None:
-    """A traceback of these frames."""
+    """Return a traceback of these frames."""
     result: TracebackType | None = None
     for place in reversed(frames):
         # Any: typeshed does not know how the fields depend on Python's version.
@@ -88,7 +103,10 @@ def rebuilt(frames: Sequence[FrameRecord]) -> TracebackType | None:
 
 
 def _line_table(place: FrameRecord) -> bytes:
-    """The stub's ``co_linetable``: every instruction stands at that place (CPython's Objects/locations.md)."""
+    """Return a ``co_linetable`` in which every instruction of the stub has this position.
+
+    The format is described in CPython's Objects/locations.md.
+    """
     no_columns, with_columns = 13, 14
     from_first = place.line - place.first_line
     entry = _number(from_first << 1 if from_first >= 0 else -from_first << 1 | 1)
@@ -114,7 +132,10 @@ def _number(value: int) -> bytes:
 
 
 def _line_table_of_310(place: FrameRecord) -> bytes:
-    """Pairs of bytes: how many bytes of code, after how many lines (CPython 3.10's Objects/lnotab_notes.txt)."""
+    """Return a ``co_linetable`` for Python 3.10: pairs of how many bytes of code follow after how many lines.
+
+    The format is described in CPython 3.10's Objects/lnotab_notes.txt.
+    """
     left, table = place.line - place.first_line, b""
     while not -127 <= left <= 127:
         step = 127 if left > 0 else -127
@@ -127,7 +148,15 @@ _sources: "OrderedDict[str, None]" = OrderedDict()
 
 
 def cache_source(file: str, text: str) -> None:
-    """Let a file that is none, such as ``<task … in process …>`` or a notebook's cell, read ``text`` in tracebacks."""
+    """Let tracebacks show source lines of a file that does not exist on disk.
+
+    Parameters
+    ----------
+    file
+        The name, such as ``<task … in process …>`` or that of a notebook's cell.
+    text
+        The source text.
+    """
     linecache.cache[file] = len(text), None, [f"{line}\n" for line in text.splitlines()], file
     _sources[file] = None
     for old in list(_sources)[:-MOST_SOURCES]:

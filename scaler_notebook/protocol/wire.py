@@ -1,12 +1,12 @@
 """Messages as frames: one msgpack header for a batch of messages, then their large buffers as they are.
 
-A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each
-``[code, field, field, …]``; enums travel as their values, a nested record as an array, a :class:`Payload` as
-``[pickle or None, number of frames, key, segments]``: its pickle stands in the header when it is small, otherwise it is
-the first of its frames; ``segments`` are the buffers that do not travel, each with its place among them. Frames are
-taken in order, so that no index can point outside or twice at one buffer.
+A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each ``[code, field, field, …]``.
+Enums travel as their values, nested records as arrays, and a :class:`Payload` as ``[pickle or None, number of frames,
+key, segments]``: a small pickle stands in the header, a large one is the first of the payload's frames. ``segments``
+are the buffers in shared memory, each with its position among the buffers. Frames are taken in order, so that no index
+can point outside or twice at one buffer.
 
-PartFilter that arrives is checked against the annotations of the message classes, and bounded; whatever does not
+Everything that arrives is checked against the annotations of the message classes, and bounded. Anything that does not
 fit raises :class:`ProtocolError`, and nothing else.
 """
 
@@ -23,12 +23,12 @@ from . import messages
 from .errors import ProtocolError
 from .messages import Buffer, Payload, SegmentRef
 
-INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which spares a copy into the header
+INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which saves a copy into the header
 MAX_HEADER = 256 * 1024 * 1024  # bytes
 MAX_MESSAGES = 1_000_000  # in one batch; frames of one message
 MAX_FIELD = 64 * 1024 * 1024  # bytes of one text or pickle within a header
 UNICODE_ERRORS = "surrogatepass"  # paths and variables that are no UTF-8 hold lone surrogates
-MAX_DEPTH_ITEMS = 64  # fields of one message; none of ours has more than ten
+MAX_DEPTH_ITEMS = 64  # fields of one message; no message class has more than ten
 
 T = TypeVar("T")
 Encoder = Callable[[Any, list[Buffer]], Any]
@@ -68,7 +68,7 @@ def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
 
 
 def _shown(value: Any) -> str:
-    """A value for an error message; what nests may nest too deeply for ``repr``."""
+    """Format a value for an error message; a nested value may nest too deeply for ``repr``."""
     return f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else f"a {type(value).__name__}"
 
 
@@ -180,22 +180,22 @@ def _coder(kind: Any) -> tuple[Encoder, Decoder]:
 
 
 class Codec(Generic[T]):
-    """Turns messages of the given classes into frames and back.
+    """A converter of messages of given classes to frames and back.
 
     Parameters
     ----------
     classes
-        Message classes by their code on the wire; a code is never given a second meaning.
+        The message classes by their code on the wire; a code is never given a second meaning.
     """
 
     def __init__(self, classes: dict[int, type[T]]) -> None:
         self._encoders = {cls: (code, _record(cls)[0]) for code, cls in classes.items()}
-        # Kept: a new packer allocates its whole buffer for each batch.
+        # One packer for all batches: a new one would allocate its whole buffer again.
         self._pack = msgpack.Packer(autoreset=True, unicode_errors=UNICODE_ERRORS).pack
         self._decoders = {code: _record(cls)[1] for code, cls in classes.items()}
 
     def encode(self, batch: Iterable[T]) -> list[Buffer]:
-        """The frames of a batch of messages."""
+        """Return the frames of a batch of messages."""
         frames: list[Buffer] = [b""]
         header = []
         for message in batch:
@@ -207,18 +207,21 @@ class Codec(Generic[T]):
         return frames
 
     def decode(self, frames: Sequence[Buffer], on_malformed: OnMalformed | None = None) -> list[T]:
-        """The messages of a batch.
+        """Return the messages of a batch.
 
         Parameters
         ----------
+        frames
+            The frames, as :meth:`encode` makes them.
         on_malformed
-            Told of each message that is malformed, by the task id that it seems to carry ("" if none), while the
-            others are kept. Without it one malformed message spoils the batch.
+            Called for each malformed message as ``on_malformed(task_id, error)``, with the task id that the message
+            seems to have ("" for none); the other messages are returned. Without it one malformed message spoils the
+            batch.
 
         Raises
         ------
         ProtocolError
-            If the frames are anything but what :meth:`encode` makes.
+            The frames are anything but what :meth:`encode` makes.
         """
         if not frames or len(frames[0]) > MAX_HEADER:
             raise ProtocolError("no header" if not frames else f"a header of {len(frames[0])} bytes")
@@ -249,7 +252,7 @@ class Codec(Generic[T]):
             except ProtocolError as error:
                 if on_malformed is None:
                     raise
-                # Nobody knows how many frames were its: what needs some of those behind it is malformed too.
+                # How many frames the message had is unknown, so later messages that need frames are malformed too.
                 spoiled, rest = True, iter(())
                 on_malformed(task_id, error)
         if not spoiled and next(rest, None) is not None:
