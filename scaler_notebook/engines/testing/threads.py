@@ -39,32 +39,41 @@ class ThreadTaskRecord:
 
     task: Task
     owner: bytes = b""  # there is one client
-    missing: int = 0  # dependencies that it waits for
+    missing: int = 0  # dependencies that the task waits for
 
 
 class ThreadEngine(MemoryEngine):
-    """Runs what is submitted, quick to start, and no more than that.
+    """An engine that runs tasks on threads: quick to start, and limited.
 
-    What it cannot do: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
+    The engine cannot: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
     and the answer is ``CancelFailed`` at once, whatever the strength; queued tasks are taken back), keep a task's
     output with the task, run Python code on two cores, or heed priorities, retries, capabilities and hints.
+
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    capabilities
+        The capabilities that the engine claims to have.
     """
 
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         super().__init__(slots, capabilities)
         self._queue: OrderedDict[str, ThreadTaskRecord] = OrderedDict()
-        self._waiting: dict[str, ThreadTaskRecord] = {}  # for their inputs
+        self._waiting: dict[str, ThreadTaskRecord] = {}  # tasks that wait for inputs
         self._dependencies: DependencyTracker[ThreadTaskRecord] = DependencyTracker(_NoMemory())
         self._runner = TaskRunner(Transport(), OWN_FILES, per_thread=True)
-        # Of running tasks, each with what its code sees of a cancel; changed on the agent's thread alone.
+        # Running tasks, each with the event by which its code sees a cancel; changed on the agent's thread alone.
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
     def close(self) -> None:
+        """Disconnect, and drop the tasks that have not started."""
         super().close()
         self._queue.clear()
         self._waiting.clear()
 
     def join(self, timeout: float) -> bool:
+        """Wait until the running tasks have ended; return False if that took longer than ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         threads = [thread for thread, _ in list(self._threads.values())]
         for thread in threads:
@@ -118,7 +127,7 @@ class ThreadEngine(MemoryEngine):
             self.confirm(task_id, TaskCancelConfirmType.CANCEL_NOT_FOUND)
 
     def _fail_dependants(self, end: TaskResult | TaskCancelConfirm) -> None:
-        """What needs the value of a task that has ended so ends so too."""
+        """End the tasks that depend on a task that has ended without a value, in the same way."""
         for record in self._dependencies.fail(end.task_id):
             del self._waiting[record.task.task_id]
             self._dependencies.release(record)
@@ -175,10 +184,10 @@ class ThreadEngine(MemoryEngine):
 
 
 class _NoMemory:
-    """What keeps the memory behind payloads where it is nobody else's."""
+    """A payload store that does nothing: payloads are ordinary objects of this process."""
 
     def retain(self, payload: Payload) -> Payload:
         return payload
 
     def free(self, payload: Payload) -> None:
-        """Garbage collection does."""
+        """Leave the memory to garbage collection."""

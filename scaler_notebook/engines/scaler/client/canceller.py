@@ -1,4 +1,4 @@
-"""How a task at a cluster is asked to stop, and made to: letters, Scaler's cancels, and how long each may take."""
+"""The steps by which a task at a cluster is cancelled: cancel requests, Scaler's cancels, and grace periods."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,19 +8,23 @@ from .cluster_connection import ClusterConnection
 from .states import ScalerEvent
 from .task_record import ScalerTaskRecord
 
-RECALL_AT_LEAST = 1.0  # seconds; that a task has not said by then that it runs means that its code does not
-AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is said again; each time twice as long
+RECALL_AT_LEAST = 1.0  # seconds; a task that has not reported its start by then is not running
+AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is sent again, first and longest; each time twice as long
 
 
 class Canceller:
-    """On the agent's thread.
+    """The canceller of a client's tasks. Used on the agent's thread.
 
     Parameters
     ----------
+    connection
+        The connection to the cluster.
+    loop
+        The agent's event loop.
     handle
-        Told when a grace period is over.
+        Called as ``handle(record, event)`` when a grace period is over.
     run_in_background
-        Takes what is to be done meanwhile.
+        Runs a coroutine.
     """
 
     def __init__(
@@ -38,19 +42,19 @@ class Canceller:
         )
 
     def recall(self, record: ScalerTaskRecord) -> None:
-        """Cancel it if it waits in a queue, again and again; a grace period begins."""
+        """Cancel a task if it waits in a queue, repeatedly, and begin a grace period."""
         self.stop(record)
         self._cancel(record, False, AGAIN)
         self._grace(record, max(record.grace, RECALL_AT_LEAST))
 
     def withdraw(self, record: ScalerTaskRecord) -> None:
-        """Cancel it if it waits in a queue."""
+        """Cancel a task if it waits in a queue."""
         self._cancel(record, False)
 
     def ask(self, record: ScalerTaskRecord) -> None:
-        """Write a running task's name to the mailbox of its process, and run_in_background the grace period.
+        """Store a running task's name in the mailbox of its process, and begin the grace period.
 
-        Without a mailbox nobody can be asked, and the grace period is over at once.
+        Without a mailbox the task cannot be asked, and the grace period is over at once.
         """
         self.stop(record)
         if not record.mailbox:
@@ -60,20 +64,29 @@ class Canceller:
         self._grace(record, record.grace)
 
     def end(self, record: ScalerTaskRecord) -> None:
-        """FetchedResult its process, again and again."""
+        """End a task's process, repeatedly."""
         self.stop(record)
         self._cancel(record, True, AGAIN)
 
     def stop(self, record: ScalerTaskRecord) -> None:
-        """Whatever was to come later does not."""
+        """Cancel the timers of a task."""
         for timer in record.timers:
             timer.cancel()
         record.timers.clear()
 
     def _post(self, record: ScalerTaskRecord, mailbox: str, again: float) -> None:
-        """Write the letter, and again after ``again`` seconds, until the task names a new mailbox: it has read this.
+        """Store the cancel request, repeatedly, until the task names a new mailbox: then it has read this one.
 
-        Letters have been lost on busy machines. One that comes twice does nothing: a mailbox is read once.
+        Requests have been lost on busy machines. A second request does nothing, because a mailbox is read once.
+
+        Parameters
+        ----------
+        record
+            The task.
+        mailbox
+            The mailbox of the first request.
+        again
+            Seconds until the request is repeated.
         """
         if record.mailbox != mailbox:
             return

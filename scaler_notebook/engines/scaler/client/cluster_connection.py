@@ -1,8 +1,8 @@
-"""The wire to a cluster: Scaler's own connectors, to its scheduler and its object storage, on the agent's loop.
+"""The connection to a cluster: Scaler's own connectors to the scheduler and the object storage, on the agent's loop.
 
-The one module that knows what is in the package ``opengris-scaler``. It speaks the client's side of the protocol (2.9:
-``client/agent/client_agent.py``) and does not use ``scaler.Client``: that waits for each upload, unpickles what it gets
-as it likes, prints the output of all tasks in one heap, and cancels with force or not at all.
+This is the only module that knows the package ``opengris-scaler``. It speaks the client's side of the protocol (2.9:
+``client/agent/client_agent.py``) without ``scaler.Client``, which waits for each upload, unpickles results on its own,
+prints the output of all tasks together, and cancels either with force or not at all.
 """
 
 import asyncio
@@ -17,27 +17,30 @@ from scaler_notebook.engines.scaler.wire.processor import own_processor
 from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
 
 INSTALL_COMMAND = "pip install 'scaler-notebook[scaler]'"
-LEAVE_TIMEOUT = 2.0  # seconds for the last words
+LEAVE_TIMEOUT = 2.0  # seconds to send the disconnect
 
 
 class ClusterConnection:
-    """One client of a cluster. All on one event loop.
+    """One client's connection to a cluster. Used on one event loop.
 
     Parameters
     ----------
     address
-        As OpenGRIS writes it, ``tcp://host:port``.
+        The scheduler's address as OpenGRIS writes it, ``tcp://host:port``.
     name
-        The address as our users write it, for messages.
+        The address as this package's users write it, for messages.
     storage
-        That of the object storage, where the one that the scheduler tells is of no use from here; None: that one.
-    heartbeat, silence
-        Seconds between two heartbeats, and without an answer until the cluster counts as lost.
+        The address of the object storage, where the one that the scheduler tells cannot be reached from here; else
+        None.
+    heartbeat
+        Seconds between two heartbeats.
+    silence
+        Seconds without an answer after which the cluster counts as lost.
 
     Raises
     ------
     EngineStartError
-        The package ``opengris-scaler`` is missing, or is another than this speaks with.
+        The package ``opengris-scaler`` is missing, or of an unsupported version.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class ClusterConnection:
         self._new_address: Any = AddressConfig
         self._heartbeat, self._silence = heartbeat, silence
         self._new_backend = get_network_backend_from_env
-        self._backend: Any = None  # has threads and pipes
+        self._backend: Any = None  # owns threads and pipes
         self._scheduler: Any = None
         self._storage: Any = None
         self._last_echo = time.monotonic()
@@ -70,7 +73,12 @@ class ClusterConnection:
     # ------------------------------------------------------------------ its life
 
     async def serve(self, receive: Callable[[Any], None]) -> None:
-        """Connect, and hand on what the scheduler says, until :meth:`close`.
+        """Connect, and pass the scheduler's messages on until :meth:`close`.
+
+        Parameters
+        ----------
+        receive
+            Called with each message.
 
         Raises
         ------
@@ -107,13 +115,13 @@ class ClusterConnection:
             self.close()
 
     async def ready(self, timeout: float) -> bool:
-        """Does the scheduler answer, within so many seconds?"""
+        """Return whether the scheduler answers within ``timeout`` seconds."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._storage_ready.wait(), timeout)
         return self._storage_ready.is_set()
 
     async def leave(self) -> None:
-        """Publish goodbye, which has the scheduler cancel what is unfinished, and wait until that is said."""
+        """Send the disconnect, and wait until it is sent. The scheduler then cancels this client's unfinished tasks."""
         self.send(
             self.messages.ClientDisconnect(disconnectType=self.messages.ClientDisconnect.DisconnectType.disconnect)
         )
@@ -121,12 +129,12 @@ class ClusterConnection:
             await asyncio.wait_for(self._outbox.join(), LEAVE_TIMEOUT)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the connectors. Idempotent."""
         connectors, self._scheduler, self._storage = (self._scheduler, self._storage), None, None
         for connector in connectors:
             if connector is not None:
                 connector.destroy()
-                connector._ymq_context = None  # its threads and pipes; 2.9 forgets where the connection broke
+                connector._ymq_context = None  # owns threads and pipes, which 2.9 leaks if the connection broke
         if self._backend is not None:
             self._backend.destroy()
         self._backend = None
@@ -134,13 +142,22 @@ class ClusterConnection:
     # ------------------------------------------------------------------ what goes
 
     def send(self, message: Any) -> None:
-        """Send to the scheduler; in order, and never blocks."""
+        """Queue a message for the scheduler, in order, without blocking."""
         self._outbox.put_nowait(message)
 
     def send_task(self, name: bytes, objects: Sequence[bytes], priority: int, capabilities: Mapping[str, int]) -> None:
-        """Have a worker run a task, and send its output.
+        """Have a worker run a task, and stream its output.
 
-        ``objects`` are the arguments of :func:`scaler_notebook.engines.scaler.worker.runner.run`.
+        Parameters
+        ----------
+        name
+            The name of the try.
+        objects
+            The ids of the objects that are the arguments of :func:`scaler_notebook.engines.scaler.worker.runner.run`.
+        priority
+            The priority, not negative.
+        capabilities
+            What the task needs, by name.
         """
         task = self.messages.Task
         kind = task.Argument.ArgumentType.objectID
@@ -156,21 +173,43 @@ class ClusterConnection:
         )
 
     async def put(self, content: bytes) -> Any:
-        """Store an object; gives its id."""
+        """Store an object, and return the object's id."""
         return await self._put_as(self.object_id.generate_object_id(self.client), content)
 
     async def put_code(self, serializer: bytes, runner: bytes) -> None:
-        """What workers load first of all that is this client's, and the function of every task."""
+        """Store the code that workers load first for this client.
+
+        Parameters
+        ----------
+        serializer
+            Scaler's ``Serializer``, pickled.
+        runner
+            The function of every task, pickled.
+        """
         kind = self.messages.ObjectMetadata.ObjectContentType.serializer
         await self._put_as(self.object_id.generate_serializer_object_id(self.client), serializer, kind)
         self._runner = await self.put(runner)
 
     async def post(self, name: str, content: bytes) -> None:
-        """Store an object under an id that somebody waits for (in hex); it goes when this client goes, or sooner."""
+        """Store an object under an id that a worker waits for. The object is deleted with this client at the latest.
+
+        Parameters
+        ----------
+        name
+            The id, in hex.
+        content
+            The content.
+        """
         await self._put_as(self.object_id(bytes.fromhex(name)), content)
 
     async def get(self, object_id: bytes) -> bytes:
-        """The content of an object; waits until it is there. Raises an EngineLostError if the storage is gone."""
+        """Return the content of an object, as soon as it exists.
+
+        Raises
+        ------
+        EngineLostError
+            The storage is gone.
+        """
         await self._storage_ready.wait()
         try:
             content: bytes = await self._storage.get_object(self.object_id(object_id))
@@ -179,11 +218,14 @@ class ClusterConnection:
         return content
 
     def delete(self, object_ids: Iterable[bytes]) -> None:
-        """These objects are needed no more, at the storage and in the workers' memory."""
+        """Delete objects from the storage and from the workers' memory."""
         self._instruct(self.messages.ObjectInstruction.ObjectInstructionType.delete, objectIds=list(object_ids))
 
     def _flags(self, priority: int) -> bytes:
-        """Scaler's options of a task. One that is submitted within a task goes before that, which lends its worker."""
+        """Return Scaler's options of a task.
+
+        A task that is submitted within a task gets a higher priority than that, which lends its worker.
+        """
         from scaler.utility.metadata.task_flags import TaskFlags, retrieve_task_flags_from_task
 
         processor = own_processor()
@@ -214,10 +256,19 @@ class ClusterConnection:
     # ------------------------------------------------------------------ on the loop
 
     async def _connect(self, connector: Any, address: Any, *more: Any) -> None:
-        """Connect one of Scaler's connectors while the loop goes on.
+        """Connect one of Scaler's connectors without blocking the loop.
 
-        The own ``connect`` of those on YMQ (2.9) blocks its thread until the other side has introduced itself: for
-        ever where a scheduler that dies accepts the connection and says no more.
+        The ``connect`` of connectors on YMQ (2.9) blocks its thread until the other side has introduced itself: for
+        ever, if a dying scheduler accepts the connection and sends nothing.
+
+        Parameters
+        ----------
+        connector
+            The connector.
+        address
+            The address.
+        *more
+            Further arguments of the connector's own ``connect``.
         """
         context = getattr(connector, "_ymq_context", None)
         if context is None:  # on ZeroMQ, which connects in the background
@@ -226,18 +277,18 @@ class ClusterConnection:
         from scaler.io.ymq import ConnectorSocket, _ymq
 
         loop = asyncio.get_running_loop()
-        answer: list[asyncio.Future[None]] = [loop.create_future()]  # a list, to be emptied: YMQ may keep ``tell``
+        answer: list[asyncio.Future[None]] = [loop.create_future()]  # a list, to be emptied: YMQ may hold ``notify``
 
-        def tell(problem: BaseException | None) -> None:
+        def notify(problem: BaseException | None) -> None:
             with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
                 loop.call_soon_threadsafe(_resolve, answer[0], problem)
 
-        begun = _ymq.ConnectorSocket.connect(tell, context, self.client.decode(), repr(address))
+        begun = _ymq.ConnectorSocket.connect(notify, context, self.client.decode(), repr(address))
         try:
             await answer[0]
         except BaseException:
-            begun.shutdown()  # else it goes on trying, with all that it has open
-            del begun, context  # a future's error keeps this frame, and its threads and pipes would stay with it
+            begun.shutdown()  # otherwise the socket goes on trying to connect
+            del begun, context  # the error's traceback holds this frame, and would hold threads and pipes
             raise
         finally:
             answer.clear()
@@ -274,7 +325,7 @@ class ClusterConnection:
 
 
 async def run_all(*work: Coroutine[Any, Any, None]) -> None:
-    """Run these together until one raises, which ends the others, and is raised."""
+    """Run coroutines together until one raises. That ends the others, and is raised."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""Every task that a client has at a cluster: the table of :mod:`.states`, carried out. All on the agent's thread."""
+"""All tasks that a client has at a cluster, moved by the table of :mod:`.states`. Used on the agent's thread."""
 
 import asyncio
 import logging
@@ -46,26 +46,36 @@ Publish = Callable[[EngineMessage], None]
 
 
 class ClusterTasks:
-    """Parameters are the wire, the agent's loop, and who takes what the client is told."""
+    """The tasks of one client at a cluster.
+
+    Parameters
+    ----------
+    connection
+        The connection to the cluster.
+    loop
+        The agent's event loop.
+    publish
+        Called with each message for the client.
+    """
 
     def __init__(self, connection: ClusterConnection, loop: asyncio.AbstractEventLoop, publish: Publish) -> None:
         self._connection, self._loop, self._publish = connection, loop, publish
         self._objects = ObjectStore(connection, loop)
         self._dependencies: DependencyTracker[ScalerTaskRecord] = DependencyTracker(self._objects)
         self._records: dict[str, ScalerTaskRecord] = {}
-        self._by_name: dict[bytes, ScalerTaskRecord] = {}  # by Scaler's id
+        self._by_name: dict[bytes, ScalerTaskRecord] = {}  # by the name of the try
         self._outgoing: asyncio.Queue[ScalerTaskRecord | tuple[str, Payload]] = asyncio.Queue()
         self._background: set[asyncio.Task[None]] = set()
         self._canceller = Canceller(connection, loop, self._handle, self._run_in_background)
-        self.initializer = Initializer()  # of tasks that are still to come
+        self.initializer = Initializer()  # for tasks that are still to come
 
     @property
     def queued(self) -> int:
-        """How many have not started, as far as known."""
+        """The number of tasks that have not started, as far as known."""
         return sum(not record.started for record in self._records.values())
 
     async def close(self) -> None:
-        """FetchedResult what is under way; nobody is told of it."""
+        """End background work, without messages to the client."""
         for record in self._records.values():
             self._canceller.stop(record)
         for work in self._background:
@@ -75,7 +85,7 @@ class ClusterTasks:
     # ------------------------------------------------------------------ what the client says
 
     def accept(self, task: Task) -> None:
-        """A new task."""
+        """Accept a new task."""
         record = ScalerTaskRecord(task, self.initializer)
         lost = self._dependencies.add(record, self._records.keys() & set(task.inputs))
         if lost:
@@ -89,7 +99,7 @@ class ClusterTasks:
             self._handle(record, ScalerEvent.INPUTS_THERE)
 
     def cancel(self, request: TaskCancel) -> None:
-        """The client asks for the end of a task."""
+        """Cancel a task. An unknown id is answered ``CancelNotFound``."""
         record = self._records.get(request.task_id)
         if record is None:
             answer = TaskCancelConfirmType.CANCEL_NOT_FOUND
@@ -99,26 +109,34 @@ class ClusterTasks:
         self._handle(record, ScalerEvent.CANCEL_FORCE if request.force else ScalerEvent.CANCEL)
 
     def withdraw(self) -> None:
-        """Take back what has not started."""
+        """Take back the tasks that have not started."""
         for record in list(self._records.values()):
             if record.stage is ScalerStage.AT_CLUSTER:
-                self._canceller.withdraw(record)  # what has started meanwhile goes on: Scaler refuses
+                self._canceller.withdraw(record)  # Scaler refuses if the task has started meanwhile
             elif record.stage in (ScalerStage.WAITING, ScalerStage.SENDING, ScalerStage.BACKING_OFF):
                 self._handle(record, ScalerEvent.CANCEL)
 
     def create(self, object_id: str, content: Payload) -> None:
-        """An object that tasks may name; they follow it to the cluster in order."""
+        """Store an object that tasks may name. Tasks that are accepted later follow the object to the cluster in order.
+
+        Parameters
+        ----------
+        object_id
+            The id of the object.
+        content
+            The pickled value.
+        """
         self._outgoing.put_nowait((object_id, content))
         self._dependencies.expect(b"", object_id)
 
     def delete(self, object_ids: tuple[str, ...]) -> None:
-        """The client names them no more."""
+        """Release objects that the client will not name again."""
         self._dependencies.delete(b"", object_ids)
 
     # ------------------------------------------------------------------ what the cluster says
 
     def receive(self, message: Any) -> None:
-        """A message of Scaler's about a task; what is about none that is known is late, and ignored."""
+        """Handle a message of Scaler's about a task. A message about an unknown task is late, and ignored."""
         record = self._by_name.get(bytes(message.taskId))
         kinds = self._connection.messages
         if record is None:
@@ -143,7 +161,7 @@ class ClusterTasks:
         task_id = record.task.task_id
         try:
             event = inband_events.decode(message.content)
-        except ProtocolError:  # the task's own, however much it looks like one
+        except ProtocolError:  # output of the task that only looks like an event
             event = None
         match event:
             case None:
@@ -225,14 +243,14 @@ class ClusterTasks:
     def _on_background_done(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.debug("not done: %r", task.exception())  # the wire broke, and whoever serves it tells of it
+            log.debug("not done: %r", task.exception())  # the connection broke, which its server reports
 
     def _announce(self, record: ScalerTaskRecord, event: inband_events.StartedEvent) -> None:
         processor = f"{event.pid} on {event.host}"
         self._publish(TaskStarted(record.task.task_id, processor, time.time(), record.tries))
 
     def _presume_started(self, record: ScalerTaskRecord) -> None:
-        """Its process has ended before it could publish so."""
+        """Report the start of a task whose process has ended before it could report that itself."""
         record.tries += 1
         self._publish(TaskStarted(record.task.task_id, "a worker", time.time(), record.tries))
 
@@ -242,7 +260,7 @@ class ClusterTasks:
     # ------------------------------------------------------------------ there and back
 
     async def send_all(self) -> None:
-        """Store what tasks need, and send them, one after the other; for as long as the wire is there."""
+        """Store objects and send tasks, one after the other, for as long as the connection lives."""
         while True:
             what = await self._outgoing.get()
             if isinstance(what, tuple):
@@ -265,7 +283,7 @@ class ClusterTasks:
         task, options = record.task, record.task.options
         given = self._dependencies.values_of(record)
         stored = await self._objects.store(record.stored, task, record.initializer, list(given))
-        if record.stage is not ScalerStage.SENDING:  # taken back meanwhile
+        if record.stage is not ScalerStage.SENDING:  # the task was taken back meanwhile
             self._objects.release_task(record.stored)
             return
         objects = (*stored, *(bytes(value.data) for value in given.values()))
@@ -281,7 +299,7 @@ class ClusterTasks:
         try:
             end = await fetch_result(record.task, record.result, record.ended, self._objects, self._connection)
         except EngineLostError:
-            return  # whoever serves the wire tells of it
+            return  # reported by the connection's server
         except Exception as error:
             problem = ProtocolError(f"the cluster sent a malformed result of this task ({error!r})")
             ids = (bytes(each) for each in record.result.results)
@@ -289,7 +307,7 @@ class ClusterTasks:
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
         again = record.task.options.retry_worker_died if died else end.to_retry
         again = again and not record.cancel_requested and record.failed < record.task.options.retries
-        if not record.started and (again or died or record.failed):  # it ended before it was worth a event, and counts
+        if not record.started and (again or died or record.failed):  # the try ended before it reported its start
             self._presume_started(record)
         if again:
             if end.words:
@@ -327,7 +345,7 @@ class ClusterTasks:
             if isinstance(end, TaskResult)
             else TaskCancelConfirm("", canceled, True, origin)
         )
-        for dependant in self._dependencies.fail(end.task_id):  # each ends so too, as its own
+        for dependant in self._dependencies.fail(end.task_id):
             self._forget(dependant)
             self._publish(replace(told, task_id=dependant.task.task_id))
 

@@ -1,4 +1,4 @@
-"""How a task ended, from what Scaler and the task itself have said of it."""
+"""The results of tasks at a cluster, made from what Scaler and the tasks themselves have reported."""
 
 import re
 import signal
@@ -26,16 +26,18 @@ from .object_store import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class FetchedResult:
-    """What to tell the client.
+    """The end of a try, fetched from the cluster.
 
     Parameters
     ----------
+    message
+        The message for the client.
     object_id
-        Of the value, or failure, in the storage; empty for none.
+        The object in the storage that holds the value or failure; empty for none.
     to_retry
-        It failed by an error after which it may be tried again.
+        Whether the task failed by an error after which it may be tried again.
     words
-        Its last line, for the output of a task that is tried again.
+        The last line of the failure, for the output of a task that is tried again.
     """
 
     message: TaskResult
@@ -47,12 +49,25 @@ class FetchedResult:
 async def fetch_result(
     task: Task, result: Any, ended: ResultHeader | None, objects: ObjectStore, connection: ClusterConnection
 ) -> FetchedResult:
-    """Fetch what ``result``, Scaler's, refers to; ``ended`` has come by itself, for a value that stays there.
+    """Fetch the value or failure that a result of Scaler's refers to.
+
+    Parameters
+    ----------
+    task
+        The task.
+    result
+        Scaler's message.
+    ended
+        The header that the task has sent itself, if its value stays at the cluster.
+    objects
+        The client's objects.
+    connection
+        The connection to the cluster.
 
     Raises
     ------
     ProtocolError
-        It is none of ours.
+        The result was not made by this package.
     """
     kinds = connection.messages.TaskResultType
     kind, ids = kinds(result.resultType.value), [bytes(each) for each in result.results]
@@ -84,7 +99,10 @@ async def fetch_result(
 
 
 def _process_exit(text: str) -> tuple[str, ProcessExit]:
-    """From Scaler's words (2.9, ``utility/exitcode.py``): ``… exitcode=-9 (SIGKILL)``."""
+    """Return how a process died, in words and as a record, from Scaler's text ``… exitcode=-9 (SIGKILL)``.
+
+    The text is made by Scaler 2.9's ``utility/exitcode.py``.
+    """
     found = re.search(r"exitcode=(-?\d+)", text)
     code = int(found[1]) if found is not None else None
     if code is None:

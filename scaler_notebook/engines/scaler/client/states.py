@@ -19,38 +19,38 @@ from types import MappingProxyType
 
 
 class ScalerStage(Enum):
-    """Where a task is."""
+    """The stages of a task."""
 
     WAITING = "waiting for inputs"
-    SENDING = "on its way"  # its arguments are
-    AT_CLUSTER = "at the cluster"  # queued there, or about to start
+    SENDING = "on its way"  # the arguments are being stored
+    AT_CLUSTER = "at the cluster"  # queued, or about to start
     BACKING_OFF = "backing off"
     RUNNING = "running"
-    RECALLED = "recalled"  # asked for what waits in a queue; the grace period runs
+    RECALLED = "recalled"  # a cancel for queued tasks is sent; the grace period runs
     RECALLED_FORCE = "recalled, force"
-    ASKED = "asked"  # by its mailbox; the grace period runs
-    WARNED = "warned"  # the same, by a request with force
+    ASKED = "asked"  # a cancel request is in the mailbox; the grace period runs
+    WARNED = "warned"  # the same, for a request with force
     ENDING = "ending"  # Scaler's cancel with force is sent
     FETCHING = "its result comes"
     OVER = "over"
 
 
 class ScalerEvent(Enum):
-    """What can happen to a task."""
+    """The events that can happen to a task."""
 
     INPUTS_THERE = "inputs there"
     INPUT_FAILED = "an input failed"
     INPUT_CANCELLED = "an input was cancelled"
     SENT = "sent"
     UNSENDABLE = "cannot be sent"
-    STARTED = "it says that it has started"  # more than once, if its worker is lost: Scaler runs it again
+    STARTED = "it says that it has started"  # repeated if the worker is lost and Scaler runs the task again
     CANCEL = "TaskCancel"
     CANCEL_FORCE = "TaskCancel(force)"
-    GRACE_OVER = "end of the grace period"  # or there is no mailbox to ask by
+    GRACE_OVER = "end of the grace period"  # at once if there is no mailbox
     STOPPED = "it says that it was stopped"
-    CANCELED = "Canceled"  # Scaler's own
+    CANCELED = "Canceled"  # Scaler's TaskCancelConfirm
     NOT_FOUND = "CancelNotFound"
-    RESULT = "TaskResult"  # Scaler's own
+    RESULT = "TaskResult"  # Scaler's message
     FETCHED = "result fetched"
     FAILED = "failure fetched, tries left"
     BACKOFF_OVER = "end of the back-off"
@@ -58,7 +58,7 @@ class ScalerEvent(Enum):
 
 @unique
 class ScalerAction(Enum):
-    """What to do about an event, and the stage that this leads to; without one the task stays."""
+    """The actions on an event, each with the stage that it leads to; an action without a stage leads nowhere."""
 
     to: tuple[ScalerStage, ...]
 
@@ -68,7 +68,7 @@ class ScalerAction(Enum):
         return action
 
     SEND = "send its arguments", ScalerStage.SENDING
-    PASS_ON = "send TaskResult(Failed)", ScalerStage.OVER  # an input's, as its own
+    PASS_ON = "send TaskResult(Failed)", ScalerStage.OVER  # the failure of an input, or of sending
     WITHDRAW = "confirm Canceled, unasked", ScalerStage.OVER
     NOTE = "the cluster has it", ScalerStage.AT_CLUSTER
     ANNOUNCE = "send TaskStarted", ScalerStage.RUNNING
@@ -91,7 +91,7 @@ class ScalerAction(Enum):
     DELIVER = "send TaskResult", ScalerStage.OVER
     BACK_OFF = "back off", ScalerStage.BACKING_OFF
     IGNORE = "ignore"
-    NOT_PERMITTED = "not permitted"  # a bug of ours, or of the cluster's; logged
+    NOT_PERMITTED = "not permitted"  # a bug of this package or of the cluster; logged
 
 
 def _table() -> dict[tuple[ScalerStage, ScalerEvent], ScalerAction]:

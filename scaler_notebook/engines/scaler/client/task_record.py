@@ -1,4 +1,4 @@
-"""What is known of one task that a client has at a cluster."""
+"""The record of one task that a client has at a cluster."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,20 +15,20 @@ from .states import ScalerStage
 class ScalerTaskRecord:
     """One task, from its arrival to its last message."""
 
-    task: Task  # as its client has sent it
+    task: Task  # as the client has sent it
     initializer: Initializer
     stage: ScalerStage = ScalerStage.WAITING
     stored: StoredTask = field(default_factory=StoredTask)
-    name: bytes = b""  # of this try, at the cluster
-    started: bool = False  # this try, as it says itself
+    name: bytes = b""  # the name of this try at the cluster
+    started: bool = False  # the task has reported the start of this try
     mailbox: str = ""
-    tries: int = 0  # started
-    failed: int = 0
-    cancel_requested: bool = False  # to stop, and not refused since
-    force: bool = False
-    grace: float = 0.0
-    ended: ResultHeader | None = None  # what the task itself has said of its end
-    result: Any = None  # what Scaler has
+    tries: int = 0  # tries that have started
+    failed: int = 0  # tries that have failed
+    cancel_requested: bool = False  # and not refused since
+    force: bool = False  # the strongest request that is not answered
+    grace: float = 0.0  # seconds
+    ended: ResultHeader | None = None  # as the task itself has reported its end
+    result: Any = None  # Scaler's message
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
-    missing: int = 0  # dependencies that it waits for
-    owner: bytes = b""  # all tasks at a cluster are of one client
+    missing: int = 0  # dependencies that the task waits for
+    owner: bytes = b""  # a connection has one client

@@ -1,8 +1,8 @@
-"""What a task on a worker tells its client while it runs, between the lines of its output.
+"""Events that a task on a worker sends to its client between the lines of its output.
 
-Scaler's workers tell a client of a task's end, and of what it prints when that was asked for (``stream_output``): each
-``write`` becomes one ``TaskLog``. So what else there is to say travels as a ``write`` of its own: an OSC sequence with
-JSON in it, which a terminal would not show.
+Scaler's workers tell a client that a task has ended, and what it prints where that was asked for (``stream_output``):
+each ``write`` becomes one ``TaskLog``. So anything else travels as a ``write`` of its own: an OSC sequence with JSON in
+it, which a terminal would not show.
 """
 
 import json
@@ -17,7 +17,17 @@ BEGIN, END = "\x1b]scaler_notebook;", "\x07"
 
 @dataclass(frozen=True, slots=True)
 class StartedEvent:
-    """Its code runs, in process ``pid`` of ``host``; it can be asked to stop by way of ``mailbox`` (hex, or empty)."""
+    """The task's code runs.
+
+    Parameters
+    ----------
+    pid
+        The process that runs the task.
+    host
+        The name of that process's machine.
+    mailbox
+        The mailbox for a cancel request (hex); empty if the task cannot be asked to stop.
+    """
 
     pid: int
     host: str
@@ -26,26 +36,26 @@ class StartedEvent:
 
 @dataclass(frozen=True, slots=True)
 class MailboxEvent:
-    """From now on it is asked to stop by way of this one."""
+    """A new mailbox for cancel requests replaces the former one, which was read."""
 
     mailbox: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoppedEvent:
-    """It was asked to stop, and has: its process waits to be ended."""
+    """The task was asked to stop, and has stopped; its process waits to be ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedEvent:
-    """It has ended well, and its value stays at the cluster: an :class:`~.envelope.ResultHeader` as text."""
+    """The task has ended well, and its value stays at the cluster: a :class:`~.envelope.ResultHeader` as text."""
 
     ended: str
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """As :class:`~scaler_notebook.protocol.messages.TaskProgress`."""
+    """The progress of the task, as in :class:`~scaler_notebook.protocol.messages.TaskProgress`."""
 
     done: float
     total: float
@@ -54,7 +64,17 @@ class ProgressEvent:
 
 @dataclass(frozen=True, slots=True)
 class DisplayEvent:
-    """As :class:`~scaler_notebook.protocol.messages.TaskDisplay`, bundle and metadata as JSON text."""
+    """A display of the task, as in :class:`~scaler_notebook.protocol.messages.TaskDisplay`.
+
+    Parameters
+    ----------
+    kind
+        The value of a :class:`~scaler_notebook.protocol.messages.DisplayKind`.
+    display_id
+        IPython's id of the display; empty for none.
+    bundle, metadata
+        JSON texts.
+    """
 
     kind: str
     display_id: str
@@ -69,17 +89,17 @@ _KINDS: dict[str, type[Any]] = {
 
 
 def encode(event: InbandEvent) -> str:
-    """As text, to be written at once."""
+    """Return an event as text, to be written in one piece."""
     return f"{BEGIN}{json.dumps([type(event).__name__, asdict(event)])}{END}"
 
 
 def decode(text: str) -> InbandEvent | None:
-    """The event that a piece of output is; None if it is output.
+    """Return the event that a piece of output is; None if it is ordinary output.
 
     Raises
     ------
     ProtocolError
-        It begins like a event and is none.
+        The text begins like an event and is none.
     """
     if not text.startswith(BEGIN):
         return None
@@ -96,7 +116,7 @@ def _check(event: InbandEvent) -> None:
     for each in fields(event):
         value = getattr(event, each.name)
         if each.type is float and isinstance(value, int):
-            float(value)  # a whole number, and no greater than there are floats
+            float(value)  # raises for an integer that is too large for a float
         elif not isinstance(value, each.type):  # type: ignore[arg-type]
             raise TypeError(f"{each.name} is a {type(value).__name__}")
     if isinstance(event, StartedEvent | MailboxEvent) and len(bytes.fromhex(event.mailbox)) not in (0, 32):

@@ -1,9 +1,9 @@
-"""How a client asks a running task to stop, and no more than that.
+"""Cancel requests for a running task: the way by which a client asks a task to stop.
 
-Scaler's cancel has no such request: without force it is refused while a task runs, with force it kills. But its object
-storage keeps a ``get`` waiting until there is such an object. So each worker process of ours waits for one of a name
-that it has told the clients of its tasks; who wants a task to stop writes its name
-(:func:`~scaler_notebook.engines.scaler.wire.task_names.name_of`) there.
+Scaler's cancel has no such request: without force it is refused while a task runs, with force it kills. But Scaler's
+object storage keeps a ``get`` waiting until the object exists. So each worker process waits for an object whose id it
+has told the clients of its tasks, and a client that wants a task to stop stores the task's name
+(:func:`~scaler_notebook.engines.scaler.wire.task_names.name_of`) under that id.
 """
 
 import logging
@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 
 class CancelMailbox:
-    """Has a thread of its own, which ends with the process.
+    """A mailbox for cancel requests, with a thread that waits for them and ends with the process.
 
     Parameters
     ----------
     storage
-        A synchronous connector of Scaler's to its object storage, which nobody else uses.
+        A synchronous connector of Scaler's to the object storage, for the mailbox alone.
     ask
-        Called with the name of the task that shall stop, on that thread.
+        Called on the mailbox's thread with the name of the task that shall stop.
     moved
-        Called when the name has changed: each is good for one letter.
+        Called when the mailbox has a new id: each id is good for one request.
     """
 
     def __init__(self, storage: Any, ask: Callable[[str], None], moved: Callable[[], None]) -> None:
@@ -43,11 +43,11 @@ class CancelMailbox:
         try:
             while True:
                 name = ObjectID(bytes.fromhex(self.name))
-                letter = bytes(self._storage.get_object(name))
+                request = bytes(self._storage.get_object(name))
                 self._rename()
                 self._moved()
-                self._ask(letter.decode(errors="replace"))
+                self._ask(request.decode(errors="replace"))
                 self._storage.delete_object(name)
-        except Exception as problem:  # the storage is gone, and so, soon, is this worker; who asks is refused meanwhile
+        except Exception as problem:  # the storage is gone, and soon this worker too; cancel requests get refused
             log.debug("nobody can ask tasks of this process to stop any more: %s", problem)
             self.name = ""

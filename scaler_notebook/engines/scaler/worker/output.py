@@ -1,4 +1,4 @@
-"""What a task on a worker says while it runs: its output, and the signs between the lines."""
+"""The output of a task on a worker, with in-band events between the lines."""
 
 import io
 import os
@@ -15,28 +15,28 @@ from scaler_notebook.task.display.display_buffer import RATE, BufferedDisplay, D
 
 from .delayed_call import DelayedCall
 
-MOST = 8 * 1024 * 1024  # characters of output that are sent as they come; of more, the end alone
+MOST = 8 * 1024 * 1024  # characters of output that are sent as they come; of any more, only the end is sent
 TAIL = 64 * 1024  # characters of that end
 
 
 class OutputWriter:
-    """Of one run of a task; any thread may use it. After :meth:`close` it is silent, whoever still holds it.
+    """The output and the events of one run of a task. Usable on any thread; after :meth:`close` nothing is written.
 
-    Scaler's worker makes a message of every ``write``, so what is written in quick succession is written together, and
-    of displays in quick succession come those that are left of them
-    (:mod:`scaler_notebook.task.display.display_buffer`). A process that dies takes along what waits for that: less than
-    the pace's delay, unless it displays more than :data:`~scaler_notebook.task.display.display_buffer.RATE`.
+    Scaler's worker makes a message of every ``write``. So text that is written in quick succession is written together,
+    and displays in quick succession are reduced to those that are still visible
+    (:mod:`scaler_notebook.task.display.display_buffer`). A process that dies loses what waits for that: less than the
+    delay of ``pace``, unless the task displays more than :data:`~scaler_notebook.task.display.display_buffer.RATE`.
 
     Parameters
     ----------
     out, err
         Scaler's streams.
     started
-        Gives the event that comes before anything else, or after a while if there is nothing else.
+        Returns the event that is written first, or after a while if nothing else is written.
     start_call, pace
-        What knows the times: until that event, and between two writes.
+        The delayed calls that write the first event, and that write what waits.
     whole
-        A stretch that the task's interrupt does not tear.
+        Returns a context manager within which the task's interrupt is deferred.
     """
 
     def __init__(
@@ -51,26 +51,34 @@ class OutputWriter:
         self._streams, self._started = dict(zip(LogStream, (out, err), strict=True)), started
         self._whole = whole
         self._start_call, self._pace = start_call, pace
-        self._mutex = threading.RLock()  # an interrupt's handler may speak too
-        self.started_sent = False  # has it said anything?
+        self._mutex = threading.RLock()  # a signal handler may write, too
+        self.started_sent = False
         self._over = False
         self._pid = os.getpid()
-        self._next = self._due = 0.0  # when it speaks again without being told to, and when it may at all
+        self._next = self._due = 0.0  # when the next write flushes at once, and when flushing is allowed again
         self._buffer = DisplayBuffer()
         self._report: inband_events.ProgressEvent | None = None
         self._left = MOST
-        self._tail: list[Text] = []  # of a flood, with the characters in it and before it
-        self._kept = self._dropped = 0
+        self._tail: list[Text] = []  # the end of a flood of output
+        self._kept = self._dropped = 0  # characters in the tail, and characters dropped before it
         self.stdout, self.stderr = (OutputStream(self, stream) for stream in LogStream)
 
     def begin(self) -> None:
-        """The task's code begins."""
+        """Schedule the start event: the task's code begins."""
         self._start_call.schedule(self._send_started)
 
     def write(self, stream: LogStream, text: str) -> None:
-        """Soon, and in order."""
+        """Write text soon, and in order.
+
+        Parameters
+        ----------
+        stream
+            The task's stream.
+        text
+            The text; what cannot be encoded is replaced.
+        """
         text = text.encode(errors="replace").decode()  # a lone surrogate has no form on the wire
-        if os.getpid() != self._pid:  # a process that the task has forked: Scaler's streams have no threads there
+        if os.getpid() != self._pid:  # in a forked process Scaler's streams have no threads
             if sys.__stdout__ is not None:
                 sys.__stdout__.write(text)  # the worker's log
                 sys.__stdout__.flush()
@@ -89,7 +97,17 @@ class OutputWriter:
                     self._dropped += len(first)
 
     def report(self, done: float, total: float, note: str) -> None:
-        """Progress; of many reports some go, the last one before a pause included."""
+        """Send progress soon. Of many reports some are sent, always including the last one before a pause.
+
+        Parameters
+        ----------
+        done
+            How many steps are done.
+        total
+            How many steps there are; negative if unknown.
+        note
+            A few words for a person.
+        """
         if os.getpid() != self._pid:
             return
         with self._whole(), self._mutex:
@@ -97,21 +115,37 @@ class OutputWriter:
             self._flush_soon()
 
     def publish(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
-        """As :mod:`scaler_notebook.task.display.displays` has it."""
+        """Send a display soon, as :mod:`scaler_notebook.task.display.display_publisher` publishes it.
+
+        Parameters
+        ----------
+        kind
+            Whether the display is new, an update, or clears what was shown before.
+        display_id
+            IPython's id of the display; empty for none.
+        bundle, metadata
+            JSON texts in UTF-8.
+        """
         if os.getpid() == self._pid:
             with self._whole(), self._mutex:
                 self._buffer.display(kind, display_id, len(bundle) + len(metadata), lambda: (bundle, metadata))
                 self._flush_soon()
 
     def send_event(self, event: inband_events.InbandEvent) -> None:
-        """Now, after what was said before."""
+        """Send an event at once, after everything that was written before."""
         with self._whole(), self._mutex:
             self.flush(last=True)
             self._write_now(LogStream.STDOUT, inband_events.encode(event))
 
     def flush(self, last: bool = False) -> None:
-        """Say what waits, now, unless there was too much of it; and the end of a flood, if it is the ``last``."""
-        if os.getpid() != self._pid:  # the lock may be in the hands of a thread that is not here
+        """Write what waits, unless the rate of displays is exceeded.
+
+        Parameters
+        ----------
+        last
+            Write whatever the rate, and write the end of a flood.
+        """
+        if os.getpid() != self._pid:  # the lock may be held by a thread of the parent
             return
         with self._whole(), self._mutex:
             if time.monotonic() < self._due and not last:
@@ -138,7 +172,7 @@ class OutputWriter:
             self._next, self._due = now + self._pace.delay, now + displayed / RATE
 
     def close(self) -> None:
-        """Say what waits; that is all."""
+        """Write what waits, and stop writing."""
         self._start_call.cancel()
         self._pace.cancel()
         with self._mutex:
@@ -164,7 +198,15 @@ class OutputWriter:
 
 
 class OutputStream(io.TextIOBase):
-    """``sys.stdout`` or ``sys.stderr`` of a task."""
+    """The object that serves as ``sys.stdout`` or ``sys.stderr`` of a task.
+
+    Parameters
+    ----------
+    output
+        Receives the text.
+    stream
+        Which of the two streams.
+    """
 
     encoding = "utf-8"
 
@@ -172,11 +214,14 @@ class OutputStream(io.TextIOBase):
         self._output, self._stream = output, stream
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
     def write(self, text: str) -> int:
+        """Write text, and return the number of characters."""
         self._output.write(self._stream, text)
         return len(text)
 
     def flush(self) -> None:
+        """Write what waits."""
         self._output.flush()

@@ -1,9 +1,10 @@
-"""What runs on a worker of Scaler's, around a task: its code, its output, its end, and how it is stopped.
+"""Running of a task on a Scaler worker: the task's code, output and end, and how the task is stopped.
 
-Scaler's worker knows one way to stop what runs: SIGTERM to its process, and SIGKILL 3 s later (2.9,
-``worker/agent/processor_holder.py``); the signal alone does not reach a task's code. Here it does, as a
-KeyboardInterrupt, and the process of a task that obeys ends at once. A client that only asks does so by way of the
-:mod:`.cancel_mailbox`; a task that obeys then waits to be ended, for a cancel is confirmed when the process is gone.
+Scaler's worker knows one way to stop a running task: SIGTERM to the process, and SIGKILL 3 s later (2.9,
+``worker/agent/processor_holder.py``). The signal alone does not reach a task's code. Here SIGTERM becomes a
+KeyboardInterrupt in the task, and the process of a task that obeys ends at once. A client that only asks does so
+through the :mod:`.cancel_mailbox`. A task that obeys then waits to be ended, because a cancel is confirmed when the
+process is gone.
 """
 
 import contextlib
@@ -45,22 +46,25 @@ from .cancel_mailbox import CancelMailbox
 from .delayed_call import DelayedCall
 from .output import OutputWriter
 
-ANNOUNCE_AFTER = 0.005  # seconds; that a task runs is not worth a message if it ends sooner
-SPEAK_EVERY = 0.04  # seconds; output and progress that come faster go together
-CHILDREN_GO = 1.0  # seconds that tasks which a cancelled task has submitted get to be cancelled, before it is gone
+ANNOUNCE_AFTER = 0.005  # seconds; the start of a task that ends sooner is not worth a message
+SPEAK_EVERY = 0.04  # seconds; output and progress that come faster are sent together
+CHILDREN_GO = 1.0  # seconds that the tasks submitted by a cancelled task get to be cancelled before its process ends
 HOST = socket.gethostname()
 
 
 def run(arguments: bytes, function: bytes, initializer: bytes, *given: bytes) -> bytes:
-    """Run a task: the packed payload of what it returns.
+    """Run a task, and return the packed payload of the task's value.
 
     Parameters
     ----------
     arguments
-        Packed, with a :class:`~scaler_notebook.engines.scaler.wire.envelope.TaskHeader`.
-    function, initializer, given
-        Packed: the function, the two packed parts of what is called before the client's first task in this process,
-        and the task's inputs.
+        The packed arguments, with a :class:`~scaler_notebook.engines.scaler.wire.envelope.TaskHeader`.
+    function
+        The packed function.
+    initializer
+        The packed initializer, a payload of two packed parts: the function and the arguments.
+    given
+        The packed inputs of the task.
 
     Raises
     ------
@@ -82,7 +86,10 @@ def _initializer(head: TaskHeader, packed: bytes) -> Initializer:
 
 
 def _not_torn(armed: ArmedRun) -> AbstractContextManager[None]:
-    """An interrupt comes to the main thread alone; others that keep talking must not keep it back."""
+    """Defer the task's interrupt, within ``with``, on the main thread.
+
+    Other threads that write all the time must not hold the interrupt back, and are not interrupted anyway.
+    """
     return armed.shield() if threading.current_thread() is threading.main_thread() else nullcontext()
 
 
@@ -92,7 +99,7 @@ def _process() -> "_Process":
 
 
 class _Process(Transport):
-    """This process, as long as it runs tasks of clients of ours."""
+    """This process, as the place where tasks of this package's clients run."""
 
     def __init__(self) -> None:
         with tempfile.TemporaryFile() as file:
@@ -102,7 +109,7 @@ class _Process(Transport):
         self._runner = TaskRunner(self, (ROOT,), f"in process {os.getpid()} on {HOST}")
         self._state = ProcessState()
         self._run: ArmedRun | None = None
-        self._name = ""  # the task's, at the cluster
+        self._name = ""  # the name of the running try at the cluster
         self._output: OutputWriter | None = None
         self._start_call, self._pace = DelayedCall(ANNOUNCE_AFTER), DelayedCall(SPEAK_EVERY)
         self._seq = 0
@@ -167,6 +174,7 @@ class _Process(Transport):
     # ------------------------------------------------------------------ what the runner asks for
 
     def annotate(self, error: BaseException) -> None:
+        """Add to a ModuleNotFoundError what to do about a module that the worker lacks."""
         if issubclass(type(error), ModuleNotFoundError) and (name := getattr(error, "name", None)):
             note = (
                 f"The worker on {HOST} has no module {name!r}: install it there, or send it along: "
@@ -176,9 +184,11 @@ class _Process(Transport):
             noted.__notes__ = [*getattr(error, "__notes__", ()), note]
 
     def mark_preparing(self, begins: bool) -> None:
+        """Tell the process state that the client's initializer begins, or has returned."""
         self._state.record_initializer(begins)
 
     def flush(self) -> None:
+        """Write the output that waits."""
         if self._output is not None:
             self._output.flush()
 
@@ -186,7 +196,7 @@ class _Process(Transport):
 
     @contextlib.contextmanager
     def _listening(self) -> Any:
-        """Within it this process's signals are ours; only a main thread has any."""
+        """Handle this process's signals, within ``with``; only a main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -202,7 +212,7 @@ class _Process(Transport):
                 signal.signal(number, handler)
 
     def _ask(self, name: str) -> None:
-        """A letter has come, on the mailbox's thread."""
+        """Interrupt the task of this name, if it runs. Called on the mailbox's thread."""
         if name == self._name:
             self._page.request_stop(self._seq)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
@@ -210,16 +220,19 @@ class _Process(Transport):
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self._leaving = True
         run = self._run
-        if run is None or run.stop_requested():  # it had its time
+        if run is None or run.stop_requested():  # the grace period is over
             _leave()
         self._page.request_stop(self._seq)
         signal.raise_signal(signal.SIGINT)
 
     def _stopped(self) -> TryResult:
-        """The interrupt has sufficed. What the task has left here goes with the process."""
+        """Report that the task has stopped, and wait to be killed.
+
+        What the task has left behind goes with the process.
+        """
         assert self._output is not None
         self._output.flush(last=True)
-        if self._leaving:  # not as a sign: it may be the worker that ends, and Scaler runs the task elsewhere then
+        if self._leaving:  # no event: if the whole worker ends, Scaler runs the task elsewhere
             _leave()
         self._output.send_event(inband_events.StoppedEvent())
         while True:
@@ -232,13 +245,13 @@ class _Process(Transport):
             return None
         from scaler.io.network_backends import get_network_backend_from_env
 
-        # Process ids come again, and a process has two of these where two versions of this package are sent to it.
+        # Process ids are reused, and a process has two mailboxes where clients of two versions send code to it.
         identity = f"mailbox|{HOST}|{os.getpid()}|{secrets.token_hex(4)}".encode()
         try:
             storage = get_network_backend_from_env().create_sync_object_storage_connector(
                 identity, self._processor.object_storage_address()
             )
-        except Exception:  # then tasks here can be killed, and not asked; the client is told so by its absence
+        except Exception:  # without a mailbox tasks can be killed but not asked, and the start event says so
             return None
         return CancelMailbox(storage, self._ask, self._moved)
 
@@ -251,7 +264,7 @@ class _Process(Transport):
         return inband_events.StartedEvent(os.getpid(), HOST, self._mailbox.name if self._mailbox is not None else "")
 
     def _address(self) -> str:
-        """Where the task's own code reaches the cluster."""
+        """Return the address by which the task's own code reaches the cluster; empty if unknown."""
         if self._processor is None:
             return ""
         address = self._processor.scheduler_address()
@@ -260,14 +273,14 @@ class _Process(Transport):
 
 
 def _mend_multiprocessing() -> None:
-    """Scaler's process object hides an attribute of multiprocessing's (2.9), and no task could start a process."""
+    """Restore an attribute that Scaler's process object hides (2.9); without it tasks could not start processes."""
     own: Any = process.current_process()
     if not isinstance(own._identity, tuple):
         own._identity = ()
 
 
 def _leave() -> None:
-    """End this process, with its subprocesses and what its task has submitted to clusters and engines."""
+    """End this process with its subprocesses, and close what its task has opened to clusters and engines."""
     connection = sys.modules.get(f"{__package__.partition('.')[0]}.client.connection")
     if connection is not None:
         closing = threading.Thread(target=lambda: [each.close() for each in connection.open_connections()], daemon=True)
