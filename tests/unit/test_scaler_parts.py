@@ -481,7 +481,7 @@ class Speech:
         self.writer.begin()
 
     def heard(self) -> list[Any]:
-        """In short; a event by its kind."""
+        """In short; an event by its kind."""
         read = [(name, inband_events.decode(text), text) for name, text in self.said]
         return [type(event).__name__ if event is not None else (name, text) for name, event, text in read]
 

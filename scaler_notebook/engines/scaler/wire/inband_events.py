@@ -108,7 +108,7 @@ def decode(text: str) -> InbandEvent | None:
         event: InbandEvent = _KINDS[name](**values)
         _check(event)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"a event of a task that cannot be read: {error}") from error
+        raise ProtocolError(f"an in-band event of a task that cannot be read: {error}") from error
     return event
 
 
