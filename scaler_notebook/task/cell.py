@@ -1,4 +1,4 @@
-"""A cell in its task process: the notebook's names around it, its code, and what it leaves."""
+"""A cell in its task process: the notebook's names around it, its code, and the names that it leaves."""
 
 import asyncio
 import builtins
@@ -12,11 +12,14 @@ from typing import Any
 
 from scaler_notebook.protocol import payloads
 
-VALUE = "__scaler_notebook_value__"  # of the last expression
+VALUE = "__scaler_notebook_value__"  # the name to which the value of the last expression is assigned
 
 
 class AssignedNames(dict[str, Any]):
-    """What a cell has assigned, by name. Shows the names alone: the values may be large."""
+    """The values that a cell has assigned, by name.
+
+    The ``repr`` shows the names alone, because the values may be large.
+    """
 
     def __repr__(self) -> str:
         return f"<names of a cell: {', '.join(self) or 'none'}>"
@@ -32,15 +35,15 @@ class CompiledCell:
     Parameters
     ----------
     code
-        Of the whole cell; its last expression, if its value is to be shown, is assigned to :data:`VALUE`.
+        The code of the whole cell. If the value of the last expression is to be shown, it is assigned to :data:`VALUE`.
     assigns
-        The names that it may assign.
+        The names that the cell may assign.
     wanted
-        Those that must come back, with an error if one cannot; None: what can, of all that it assigned.
+        The names that must come back, with an error if one cannot. None: of all assigned names, those that can.
     everything
-        Modules come back too, and what a ``from … import *`` has brought.
+        Whether modules come back too, and the names of a ``from … import *``.
     uses_shell
-        It has magics, or calls ``display`` or ``get_ipython``.
+        Whether the cell has magics, or calls ``display`` or ``get_ipython``.
     """
 
     code: types.CodeType
@@ -51,16 +54,16 @@ class CompiledCell:
 
 
 class CellEnvironment:
-    """The notebook's names, as a function to call with the cell: equal environments travel once.
+    """The notebook's names, as a function that is called with the cell. Equal environments travel once.
 
     Parameters
     ----------
     values
-        By name.
+        The values by name.
     namespace
-        The notebook's. It does not travel; but all functions of one pickle that were defined in it share one namespace
-        in the task. A function of it that travels along leads to that one, and there the cell runs: what the cell
-        assigns, the notebook's functions see.
+        The notebook's namespace, which does not travel. But all functions of one pickle that were defined in a
+        namespace share one in the task. The environment holds such a function, and so finds the namespace in which the
+        cell has to run for the notebook's functions to see what the cell assigns.
     """
 
     def __init__(self, values: Mapping[str, Any], namespace: dict[str, Any]) -> None:
@@ -71,11 +74,19 @@ class CellEnvironment:
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """The notebook's; in the task, the one that its functions share there."""
+        """The notebook's namespace; in the task, the one that the notebook's functions share there."""
         return self._guide.__globals__
 
     def copy_with_salt(self, copied: Callable[[Any], Any], salt: str) -> "CellEnvironment":
-        """One that equals none before; what cannot be copied stays itself."""
+        """Return a copy that equals no earlier environment. Values that cannot be copied stay themselves.
+
+        Parameters
+        ----------
+        copied
+            Copies a value.
+        salt
+            A text that no other environment has.
+        """
 
         def copy(value: Any) -> Any:
             try:
@@ -117,7 +128,7 @@ def _shell(namespace: dict[str, Any]) -> Any:
 
 
 def _show(value: Any, namespace: dict[str, Any]) -> None:
-    """As the notebook would show the value of a cell's last expression."""
+    """Show the value of the cell's last expression, as the notebook would."""
     from .display.display_publisher import publish
 
     bundle, metadata = _shell(namespace).display_formatter.format(value)
@@ -155,7 +166,10 @@ DATA = ("numpy", "pandas", "pyarrow", "polars", "scipy")
 
 
 def _unpicklable(value: Any) -> Exception | None:
-    """Why it cannot come back. What is data by its type is not pickled twice to find out."""
+    """Return why a value cannot come back; None if it can.
+
+    Values that are data by their type are not pickled an extra time to find out.
+    """
     if isinstance(value, PLAIN) or type(value).__module__.partition(".")[0] in DATA:
         return None
     try:

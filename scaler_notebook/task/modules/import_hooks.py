@@ -1,4 +1,4 @@
-"""Act on a module when it is imported: what a task never imports costs it nothing."""
+"""Actions on the import of a module, so that a module which a task never imports costs nothing."""
 
 import importlib.util
 import sys
@@ -12,7 +12,15 @@ Act = Callable[[Any], object]
 
 
 def after_import(name: str, act: Act) -> None:
-    """Call ``act(module)`` once the module of this name has been imported; at once if it was already."""
+    """Call ``act(module)`` once a module has been imported; at once if it was imported before.
+
+    Parameters
+    ----------
+    name
+        The name of the module.
+    act
+        The action.
+    """
     module = sys.modules.get(name)
     if module is not None:
         act(module)
@@ -40,7 +48,7 @@ class _ImportHookLoader(Loader):
         self._loader = loader
         self._act = act
 
-    def __getattr__(self, name: str) -> Any:  # get_source and the like, for tracebacks
+    def __getattr__(self, name: str) -> Any:  # for get_source and the like, which tracebacks need
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
