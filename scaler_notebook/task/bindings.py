@@ -25,7 +25,7 @@ class Bindings:
 
     @contextlib.contextmanager
     def recording(self, context: UnpicklingContext) -> Iterator[None]:
-        """Record, within ``with``, the names that are bound in a call's namespaces, and the attributes of its classes."""
+        """Record, within ``with``, the names bound in a call's namespaces, and the attributes of its classes."""
         before = {
             module: {name: (value, _content(value)) for name, value in names.items()}
             for module, names in context.namespaces().items()

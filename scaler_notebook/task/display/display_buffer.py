@@ -1,8 +1,9 @@
-"""What a task writes and displays between two looks at it: as little as shows the same in the end.
+"""A buffer for what a task writes and displays between two looks, reduced to what is visible in the end.
 
 An animation (a display that is updated in a loop, or cleared and made anew) makes more in a second than a client can
-take: of what is replaced before it was sent, nothing is. Nor is what would be more than :data:`MAX_DISPLAYS` at one
-time. Text is for the caller to bound, and never lost here: it is in ``future.logs`` when it is shown no more.
+take, so displays that were replaced before they were sent are dropped. So is what would exceed :data:`MAX_DISPLAYS` at
+one time. Text is never dropped here, because ``future.logs`` has it also when it is no longer shown; the caller has to
+limit it.
 """
 
 import json
@@ -13,16 +14,16 @@ from typing import NamedTuple, TypeAlias, cast
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
 
 MAX_DISPLAYS = 32 * 1024 * 1024  # bytes of displays that a task may have at one time
-DISPLAY_COST = 512  # bytes that a display counts beside its own, so that there are not too many small ones
-LAST_WORDS = 64 * 1024  # bytes beyond the bound for saying what is not shown; after that it is not said any more
-RATE = 64 * 1024 * 1024  # bytes of displays a second; a client takes several times as many
+DISPLAY_COST = 512  # bytes that a display counts beside its own, which limits the number of small ones
+LAST_WORDS = 64 * 1024  # bytes beyond the limit for notes about displays that are not shown
+RATE = 64 * 1024 * 1024  # bytes of displays a second; a client can take several times as many
 
 Text: TypeAlias = tuple[LogStream, str]
 Body: TypeAlias = tuple[bytes, bytes]  # bundle and metadata, as JSON
 
 
 class BufferedDisplay(NamedTuple):
-    """As :class:`~scaler_notebook.protocol.messages.TaskDisplay`."""
+    """A display, as in :class:`~scaler_notebook.protocol.messages.TaskDisplay`."""
 
     kind: DisplayKind
     display_id: str
@@ -31,12 +32,12 @@ class BufferedDisplay(NamedTuple):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size of bundle and metadata in bytes."""
         return len(self.bundle) + len(self.metadata)
 
 
 class _Pending:
-    """A display that was not taken yet, its body shared by all of its id."""
+    """A display that was not taken yet; displays of one id share their body."""
 
     __slots__ = ("content", "display_id", "kind")
 
@@ -58,34 +59,39 @@ class _DisplayBody:
 
 
 class DisplayBuffer:
-    """Of one task. Not for several threads at a time."""
+    """The buffer of one task. Not thread-safe."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """The next task begins."""
-        self._wiped: list[Text] = []  # text before the last clear; displays before that are gone
+        """Begin with the next task."""
+        self._wiped: list[Text] = []  # text before the last clear, which has removed the displays
         self._pieces: list[Text | _Pending] = []
-        self._clear_on_next: int | None = None  # how many pieces are shown until something new comes
+        self._clear_on_next: int | None = None  # how many pieces are removed when something new comes
         self._contents: dict[str, _DisplayBody] = {}  # of the displays among the pieces, by id
-        self._shown: dict[str, tuple[int, int]] = {}  # by display id: how many bytes each, how often
+        self._shown: dict[str, tuple[int, int]] = {}  # by display id: bytes of each, and how many
         self._displayed = 0  # bytes
 
     def write(self, stream: LogStream, text: str) -> None:
-        """It writes."""
+        """Add text that the task has written."""
         self._clear_if_due()
         self._pieces.append((stream, text))
 
     def display(self, kind: DisplayKind, display_id: str, size: int, read: Callable[[], Body]) -> None:
-        """It displays, updates or clears.
+        """Add a display, an update or a clear.
 
         Parameters
         ----------
+        kind
+            What to do.
+        display_id
+            IPython's id of the display; empty for none.
         size
-            Of the body, in bytes.
+            The size of the body in bytes.
         read
-            Gives the body; called at most once, by :meth:`read_bodies` or :meth:`take`, and not if nobody will see it.
+            Returns the body. Called at most once, by :meth:`read_bodies` or :meth:`take`, and not if nobody will see
+            it.
         """
         if kind in (DisplayKind.CLEAR, DisplayKind.CLEAR_ON_NEXT):
             self._clear(kind)
@@ -93,7 +99,7 @@ class DisplayBuffer:
         size += len(display_id.encode(errors="replace")) + DISPLAY_COST
         before, times = self._shown.get(display_id, (0, 0)) if display_id else (0, 0)
         if kind is DisplayKind.UPDATE and not times:
-            return  # there is nothing of that id to be updated, or it was cleared
+            return  # no display of that id exists, or it was cleared
         shows = kind is DisplayKind.SHOW
         more = size * shows + (size - before) * times
         if self._displayed + max(0, more) > MAX_DISPLAYS:
@@ -115,7 +121,7 @@ class DisplayBuffer:
             content = _DisplayBody(read)
             if display_id:
                 self._contents[display_id] = content
-        else:  # of one id, all change
+        else:  # all displays of one id change
             content.read, content.body = read, None
             if kind is DisplayKind.UPDATE:
                 return
@@ -135,20 +141,20 @@ class DisplayBuffer:
             self._wipe(self._clear_on_next)
 
     def _wipe(self, number: int) -> None:
-        """Nobody will see the first so many pieces."""
+        """Remove the first pieces; their text is retained."""
         self._wiped += [piece for piece in self._pieces[:number] if not isinstance(piece, _Pending)]
         del self._pieces[:number]
         self._clear_on_next = None
         self._contents.clear()
 
     def read_bodies(self) -> None:
-        """Read what is to be read of what waits to be taken."""
+        """Read the bodies of the displays that wait to be taken."""
         for piece in self._pieces:
             if isinstance(piece, _Pending):
                 piece.content.get()
 
     def take(self) -> list[Text | BufferedDisplay]:
-        """What there is to be sent, in order; no text follows another of the same stream."""
+        """Return what there is to send, in order; consecutive texts of one stream are joined."""
         wiped, self._wiped = self._wiped, []
         pieces, self._pieces = self._pieces, []
         self._clear_on_next = None
@@ -172,5 +178,5 @@ def _not_shown(size: int) -> Body:
 
 
 def format_size(size: int) -> str:
-    """So many bytes, for people."""
+    """Return a number of bytes as a person reads it."""
     return f"{size >> 20:,} MB" if size >= 1 << 20 else f"{max(1, size >> 10)} KB"

@@ -6,10 +6,15 @@ from .progress_slot import ProgressSlot
 
 
 class CancelPage:
-    """The shared words; a store is atomic.
+    """The shared page, an array of words; a store of a word is atomic.
 
-    The scheduler writes the first, and the task process, and what that forks, read it. The others go the other way:
+    The scheduler writes the first word, and the task process and its forks read it. The other words go the other way:
     which run was begun last, and whether its client's initializer runs.
+
+    Parameters
+    ----------
+    fd
+        The descriptor of a file of one page.
     """
 
     def __init__(self, fd: int) -> None:
@@ -18,14 +23,14 @@ class CancelPage:
         self.progress = ProgressSlot(self._map)
 
     def request_stop(self, seq: int) -> None:
-        """Name the run that shall stop, one attempt further."""
+        """Ask a run to stop, with the next attempt number."""
         word = self._words[0]
         attempt = (word & 255) % 255 + 1 if word >> 8 == seq else 1
         self._words[0] = seq << 8 | attempt
 
     @property
     def word(self) -> int:
-        """``seq << 8 | attempt``; 0 before the first ask."""
+        """The request as ``seq << 8 | attempt``; 0 before the first request."""
         return self._words[0]
 
     @property
@@ -39,7 +44,7 @@ class CancelPage:
 
     @property
     def preparing(self) -> bool:
-        """Has the last run got no further than its client's initializer?"""
+        """Whether the last run is still in its client's initializer."""
         return bool(self._words[2])
 
     @preparing.setter
@@ -47,7 +52,7 @@ class CancelPage:
         self._words[2] = value
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap the page."""
         self._words.release()
         self.progress.close()
         self._map.close()

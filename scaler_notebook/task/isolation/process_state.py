@@ -1,8 +1,8 @@
-"""What a task leaves behind in its process does not meet the next one: settings are compared, and put back.
+"""Restoring of a process's settings after a task, so that the next task does not meet its changes.
 
-A process has one :class:`ProcessState`. It reads the settings when the process is settled, and after each task puts
-back those that differ. What an import changes stays, whichever task imports first: the next one does not import again.
-So does what a client's initializer changes, for the tasks of that client.
+A process has one :class:`ProcessState`. It reads the settings when it is made, and after each task restores those that
+differ. Changes by an import stay, whichever task imports first, because the next one does not import again. Changes by
+a client's initializer stay for the tasks of that client.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _current: "ProcessState | None" = None
 
 
 class ProcessState:
-    """The settings of this process, and what they are to be between two tasks.
+    """The settings of this process, and the values that they shall have between two tasks.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ class ProcessState:
         self._accept = accept
         self._settings = [*system(), *process_settings.ALWAYS, *internals(), random_seeds(), *more]
         self._reads: list[Callable[[], Any]] = []
-        self._settled: list[Any] = []  # by setting: the value that the process itself has
-        self._wanted: list[Any] = []  # by setting: the value that is put back
+        self._settled: list[Any] = []  # by setting: the value when the setting was first read
+        self._wanted: list[Any] = []  # by setting: the value to restore
         self._imported: list[list[tuple[Any, Any]]] = []  # by setting: its values before and after an import
-        self._initialized: dict[str, dict[int, tuple[Any, Any]]] = {}  # by client and setting: likewise
+        self._initialized: dict[str, dict[int, tuple[Any, Any]]] = {}  # the same for initializers, by client
         self._client = ""
         self._given: dict[str, Any] = {}
-        self._unknown: set[str] = set()  # modules that filters at the client are for, and that are not imported here
-        self._to_come = set(OF_MODULES)  # the modules that are not imported yet
+        self._unknown: set[str] = set()  # modules of the client's warning filters that are not imported here
+        self._to_come = set(OF_MODULES)  # modules that are not imported yet
         self._is_recording = False
         self._before: list[Any] = []
         self._before_initializer: list[Any] = []
@@ -68,17 +68,17 @@ class ProcessState:
         self._imported.append([])
 
     def _look_for_modules(self) -> None:
-        """Begin with the settings of modules that have been imported; they become what they are at the client."""
+        """Add the settings of modules that have been imported, and give them the client's values."""
         for name in [name for name in self._to_come if name in sys.modules]:
             self._to_come.discard(name)
-            with suppress(Exception):  # another version of it than we know
+            with suppress(Exception):  # an unknown version of the module
                 for setting in OF_MODULES[name](sys.modules[name]):
                     self._begin(setting.read)
                     self._settings.append(setting)
                     self._apply_wanted(len(self._reads) - 1)
 
     def _apply_wanted(self, place: int) -> None:
-        """The value that this process is to have now."""
+        """Write the value that a setting shall have now."""
         wanted = self._wanted_value(place)
         if wanted != self._settings[place].read():
             self._settings[place].write(wanted)
@@ -87,8 +87,14 @@ class ProcessState:
     # ------------------------------------------------------------------ between tasks
 
     def restore(self) -> bool:
-        """Set what differs to what it is to be. False if that cannot be done for all: no other task may run here."""
-        with suppress(Exception):  # the task has left nonsense in the place of something
+        """Restore the settings that differ.
+
+        Returns
+        -------
+        bool
+            False if that cannot be done for all settings: no other task may run in this process.
+        """
+        with suppress(Exception):  # the task may have replaced anything by anything
             if [read() for read in self._reads] == self._wanted:
                 return True
         kept = [place for place in range(len(self._reads)) if not self._restore_one(place)]
@@ -103,20 +109,20 @@ class ProcessState:
         return True
 
     def adopt_current(self) -> None:
-        """The values of now are what is put back: whoever else has this process may have changed some."""
+        """Restore the current values from now on: somebody else who shares the process may have changed some."""
         self._look_for_modules()
         if len(values := self._read()) == len(self._wanted):
             self._wanted = values
 
     def switch_client(self, client: str, given: Mapping[str, Any]) -> None:
-        """What comes next is a task of this client.
+        """Prepare for a task of a client.
 
         Parameters
         ----------
         client
-            Whose initializer's changes hold from now on; empty for one that has none.
+            The client, whose initializer's changes hold from now on; empty for one without an initializer.
         given
-            By the names of settings: their values at the client, or those of a mapping that differ; bytes are a pickle.
+            The client's values by the names of settings, or, for mappings, the items that differ; bytes are a pickle.
         """
         self._client, self._given, self._unknown = client, dict(given), set()
         self._look_for_modules()
@@ -133,7 +139,7 @@ class ProcessState:
             value = {**settled, **given} if isinstance(settled, dict) else given
         for change in self._imported[place]:
             value = setting.merge(value, *change)
-        if given is not None and setting.name == ENVIRONMENT:  # it knows the user's own variables better
+        if given is not None and setting.name == ENVIRONMENT:  # the client has the user's own variables
             value = {**{name: value[name] for name in value.keys() - settled.keys()}, **given}
         if (own := self._initialized.get(self._client, {}).get(place)) is not None:
             value = setting.merge(value, *own)
@@ -141,7 +147,7 @@ class ProcessState:
 
     def _given_value(self, name: str) -> Any:
         value = self._given.get(name)
-        if isinstance(value, bytes):  # pickled, for its module may be needed
+        if isinstance(value, bytes):  # pickled, because its module may be needed
             self._given[name] = value = _loaded(value)
         if name == FILTERS and value is not None:
             value, self._unknown = decode_filters(value)
@@ -150,7 +156,13 @@ class ProcessState:
     # ------------------------------------------------------------------ what stays
 
     def record_initializer(self, begins: bool) -> None:
-        """The initializer of the client begins, or has ended; what it has changed stays, for the client's tasks."""
+        """Record what the client's initializer changes, which stays for the client's tasks.
+
+        Parameters
+        ----------
+        begins
+            True when the initializer begins, False when it has ended.
+        """
         if begins:
             self._accept(True)
             self._before_initializer = self._read()
@@ -163,7 +175,13 @@ class ProcessState:
             self._wanted[place] = self._settings[place].merge(self._wanted[place], *change)
 
     def record_lasting(self, begins: bool) -> None:
-        """What changes until this is called again stays, as what an import changes: it happens once."""
+        """Record changes that stay, such as those of an import, because they happen once.
+
+        Parameters
+        ----------
+        begins
+            True when recording begins, False when it ends.
+        """
         if begins:
             self._is_recording = True
             self._accept(True)
@@ -184,25 +202,25 @@ class ProcessState:
             self._is_recording = False
 
     def _read(self) -> list[Any]:
-        with suppress(Exception):  # nonsense that the task has left in the place of something: see restore
+        with suppress(Exception):  # as in restore
             return [read() for read in self._reads]
         return []
 
     def _changes(self, before: list[Any]) -> Iterator[tuple[int, Any, Any]]:
         now = self._read()
-        if before == now:  # as a list: its items are not compared where they are the same
+        if before == now:  # quick, because a list does not compare identical items
             return
         for place, (value, later) in enumerate(zip(before, now, strict=False)):
             if value is not later and value != later:
                 yield place, value, later
 
     def _watch_imports(self) -> None:
-        """The import system looks this function up for whatever is not in ``sys.modules``."""
+        """Wrap the function that the import system calls for a module that is not in ``sys.modules``."""
         find_and_load = _bootstrap._find_and_load
         main_thread = get_ident()
 
         def _find_and_load(name: str, import_: Any) -> Any:
-            if self._is_recording or get_ident() != main_thread:  # what other threads change is theirs
+            if self._is_recording or get_ident() != main_thread:  # settings are recorded on the main thread alone
                 return find_and_load(name, import_)
             self.record_lasting(True)
             try:
@@ -210,14 +228,14 @@ class ProcessState:
             finally:
                 self.record_lasting(False)
 
-        # Of the import system's own, too, for those who leave its frames out of a traceback.
+        # The file name is the import system's own, so that this frame too is left out of tracebacks.
         _find_and_load.__code__ = _find_and_load.__code__.replace(co_filename=find_and_load.__code__.co_filename)
         _bootstrap._find_and_load = _find_and_load
 
 
 @contextlib.contextmanager
 def lasting_changes() -> Iterator[None]:
-    """Within it, what changes of this process's settings stays; for what is done once, while some task runs."""
+    """Let changes of this process's settings stay, within ``with``: for what is done once, while some task runs."""
     state = _current
     if state is None or state._is_recording:
         yield
@@ -232,5 +250,5 @@ def lasting_changes() -> Iterator[None]:
 def _loaded(pickled: bytes) -> Any:
     try:
         return pickle.loads(pickled)
-    except Exception:  # it is made of what this process does not have
+    except Exception:  # made of something that this process lacks
         return None
