@@ -344,7 +344,7 @@ class TaskCancelConfirm:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """How a task ended.
+    """The end of a task.
 
     Parameters
     ----------

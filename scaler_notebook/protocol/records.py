@@ -142,7 +142,7 @@ class TaskOptions:
 
 @dataclass(frozen=True, slots=True)
 class TaskFigures:
-    """What a run of a task cost.
+    """The cost of one run of a task.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ class ResultSummary:
 
 @dataclass(frozen=True, slots=True)
 class ProcessExit:
-    """How a task's process died.
+    """The way in which a task's process died.
 
     Parameters
     ----------

@@ -61,6 +61,15 @@ class FutureAction(Enum):
     to: tuple[TaskState, ...]
 
     def __new__(cls, text: str, *to: TaskState) -> "FutureAction":
+        """Make an action.
+
+        Parameters
+        ----------
+        text
+            The value: the action in words.
+        *to
+            The states that the action may lead to.
+        """
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action

@@ -123,7 +123,9 @@ _of_process: tuple[CurrentTask, weakref.WeakSet[threading.Thread]] = _NONE, weak
 
 
 def current_task() -> CurrentTask:
-    """Return the task that this code is part of, to cooperate with a cancel::
+    """Return the task that this code is part of, to cooperate with a cancel.
+
+    ::
 
         def fit(model, batches):
             task = current_task()

@@ -15,7 +15,9 @@ INTERVAL = 0.02  # seconds between two reports of one loop
 
 
 class progress(Generic[T]):  # used like a function, as tqdm is
-    """Iterate, and show the progress in the task's card::
+    """Iterate, and show the progress in the task's card.
+
+    ::
 
         for batch in progress(batches, note="training"):
             model.step(batch)

@@ -1,4 +1,4 @@
-"""What functions and classes that travel by value become where their pickle is loaded.
+"""Functions and classes that travel by value, where their pickle is loaded.
 
 cloudpickle gives a function a namespace of its own kind, and recognizes a class that was loaded here before. What else
 happens depends on who loads:

@@ -40,6 +40,7 @@ class CancelPage:
 
     @begun.setter
     def begun(self, seq: int) -> None:
+        """Store the number of the run that begins."""
         self._words[1] = seq
 
     @property
@@ -49,6 +50,7 @@ class CancelPage:
 
     @preparing.setter
     def preparing(self, value: bool) -> None:
+        """Store whether the initializer runs."""
         self._words[2] = value
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""This client's objects in the cluster's storage, and how long each is needed."""
+"""The objects that this client has in the cluster's storage, and how long each is needed."""
 
 import asyncio
 import hashlib

@@ -63,6 +63,15 @@ class ScalerAction(Enum):
     to: tuple[ScalerStage, ...]
 
     def __new__(cls, text: str, *to: ScalerStage) -> "ScalerAction":
+        """Make an action.
+
+        Parameters
+        ----------
+        text
+            The value: the action in words.
+        *to
+            The stage that the action leads to, if any.
+        """
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action

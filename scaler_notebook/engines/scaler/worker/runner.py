@@ -99,7 +99,7 @@ def _process() -> "_Process":
 
 
 class _Process(Transport):
-    """This process, as the place where tasks of this package's clients run."""
+    """The process of a worker, as the place where tasks of this package's clients run."""
 
     def __init__(self) -> None:
         with tempfile.TemporaryFile() as file:
