@@ -6,14 +6,14 @@ from .errors import CapabilityError, ProtocolError
 from .messages import Capability
 
 
-def check(needs: Sequence[Capability], there: Mapping[str, int]) -> None:
+def check(needs: Sequence[Capability], available: Mapping[str, int]) -> None:
     """Raise unless tasks with these needs can run on the engine.
 
     Parameters
     ----------
     needs
         What the task needs.
-    there
+    available
         How much of each capability the engine has in all, by name.
 
     Raises
@@ -26,9 +26,13 @@ def check(needs: Sequence[Capability], there: Mapping[str, int]) -> None:
     if len(as_dict(needs)) < len(needs) or any(wanted.amount < 1 for wanted in needs):
         raise ProtocolError("a capability that is named twice, or of which nothing is needed")
     for wanted in needs:
-        amount = there.get(wanted.name, 0)
+        amount = available.get(wanted.name, 0)
         if amount < wanted.amount:
-            has = f"{amount} of it" if wanted.name in there else f"none ({', '.join(sorted(there)) or 'no capability'})"
+            has = (
+                f"{amount} of it"
+                if wanted.name in available
+                else f"none ({', '.join(sorted(available)) or 'no capability'})"
+            )
             raise CapabilityError(
                 f"the task needs {wanted.amount} of the capability {wanted.name!r}, and its engine has {has}. Give the "
                 f"executor what it is to have: NotebookExecutor(capabilities={{{wanted.name!r}: {wanted.amount}}})",

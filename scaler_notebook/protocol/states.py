@@ -90,7 +90,7 @@ class FutureAction(Enum):
     LOSE = "lose", TaskState.FINISHED  # with EngineLostError
     DISCONNECT = "disconnect", TaskState.CANCELLED
     IGNORE = "ignore"
-    FREE = "free"  # release the payload that came
+    RELEASE = "release"  # release the payload that came
     NOT_PERMITTED = "not permitted"  # a protocol error, logged
 
 
@@ -104,7 +104,7 @@ def _table() -> dict[tuple[TaskState, FutureEvent], FutureAction]:
         e.CONFIRM_CANCELED: (a.WITHDRAW, a.WITHDRAW, a.CONFIRM, a.IGNORE, a.IGNORE),
         e.CONFIRM_NOT_FOUND: (a.NOT_PERMITTED, a.NOT_PERMITTED, a.NOT_FOUND, a.IGNORE, a.IGNORE),
         e.CONFIRM_FAILED: (a.IGNORE, a.IGNORE, a.REFUSE, a.IGNORE, a.IGNORE),
-        e.RESULT: (a.FINISH, a.FINISH, a.TOO_LATE, a.NOT_PERMITTED, a.FREE),
+        e.RESULT: (a.FINISH, a.FINISH, a.TOO_LATE, a.NOT_PERMITTED, a.RELEASE),
         e.ENGINE_LOST: (a.LOSE, a.LOSE, a.DISCONNECT, a.IGNORE, a.IGNORE),
     }
     return {(state, event): row[i] for event, row in rows.items() for i, state in enumerate(columns)}

@@ -85,15 +85,19 @@ def _frame_record(traceback: TracebackType) -> FrameRecord:
 def rebuilt(frames: Sequence[FrameRecord]) -> TracebackType | None:
     """Return a traceback of these frames."""
     result: TracebackType | None = None
-    for place in reversed(frames):
+    for record in reversed(frames):
         # Any: typeshed does not know how the fields depend on Python's version.
-        fields: dict[str, Any] = {"co_filename": place.file, "co_name": place.name, "co_firstlineno": place.first_line}
+        fields: dict[str, Any] = {
+            "co_filename": record.file,
+            "co_name": record.name,
+            "co_firstlineno": record.first_line,
+        }
         if HAS_COLUMNS:
-            fields |= {"co_qualname": place.name, "co_linetable": _line_table(place)}
+            fields |= {"co_qualname": record.name, "co_linetable": _line_table(record)}
         else:
-            fields["co_linetable"] = _line_table_of_310(place)
+            fields["co_linetable"] = _line_table_of_310(record)
         try:
-            exec(STUB.replace(**fields), {"stop": STOP, "__file__": place.file, "__name__": "?"})
+            exec(STUB.replace(**fields), {"stop": STOP, "__file__": record.file, "__name__": "?"})
         except StopIteration as stopped:
             raised = stopped.__traceback__
         frame = raised.tb_next if raised is not None else None
@@ -102,18 +106,20 @@ def rebuilt(frames: Sequence[FrameRecord]) -> TracebackType | None:
     return result
 
 
-def _line_table(place: FrameRecord) -> bytes:
+def _line_table(record: FrameRecord) -> bytes:
     """Return a ``co_linetable`` in which every instruction of the stub has this position.
 
     The format is described in CPython's Objects/locations.md.
     """
     no_columns, with_columns = 13, 14
-    from_first = place.line - place.first_line
+    from_first = record.line - record.first_line
     entry = _number(from_first << 1 if from_first >= 0 else -from_first << 1 | 1)
     kind = no_columns
-    if place.end_line is not None and place.column is not None and place.end_column is not None:
+    if record.end_line is not None and record.column is not None and record.end_column is not None:
         kind = with_columns
-        entry += b"".join(map(_number, (max(0, place.end_line - place.line), place.column + 1, place.end_column + 1)))
+        entry += b"".join(
+            map(_number, (max(0, record.end_line - record.line), record.column + 1, record.end_column + 1))
+        )
     table, left = b"", len(STUB.co_code) // 2
     while left > 0:
         units = min(left, 8)
@@ -131,12 +137,12 @@ def _number(value: int) -> bytes:
     return bytes([*digits, value])
 
 
-def _line_table_of_310(place: FrameRecord) -> bytes:
+def _line_table_of_310(record: FrameRecord) -> bytes:
     """Return a ``co_linetable`` for Python 3.10: pairs of how many bytes of code follow after how many lines.
 
     The format is described in CPython 3.10's Objects/lnotab_notes.txt.
     """
-    left, table = place.line - place.first_line, b""
+    left, table = record.line - record.first_line, b""
     while not -127 <= left <= 127:
         step = 127 if left > 0 else -127
         table += bytes([0, step & 255])

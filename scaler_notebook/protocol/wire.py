@@ -131,14 +131,14 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     coders = [_coder(hints[name]) for name in names]
     # Fields that msgpack takes as they are cost no call each: most are such, and there are many in a batch.
     read = attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
-    encoders = [(place, encode) for place, (encode, _) in enumerate(coders) if encode is not _as_it_is]
+    encoders = [(position, encode) for position, (encode, _) in enumerate(coders) if encode is not _as_it_is]
     decoders = [coder[1] for coder in coders]
     size = len(decoders)
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
         fields = list(read(value))
-        for place, encoder in encoders:
-            fields[place] = encoder(fields[place], frames)
+        for position, encoder in encoders:
+            fields[position] = encoder(fields[position], frames)
         return fields
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:

@@ -161,11 +161,11 @@ def end() -> None:
     _of_process = _NONE, weakref.WeakSet()
 
 
-def begin_here(task: CurrentTask) -> None:
+def begin_on_thread(task: CurrentTask) -> None:
     """Set the task of the calling thread. For engines."""
     _of_context.set(task)
 
 
-def end_here() -> None:
+def end_on_thread() -> None:
     """Unset the task of the calling thread. For engines."""
     _of_context.set(None)

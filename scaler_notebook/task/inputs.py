@@ -40,7 +40,7 @@ def begin(inputs: Mapping[str, Payload]) -> None:
     _of_process = _Given(inputs) if inputs else _NOTHING
 
 
-def begin_here(inputs: Mapping[str, Payload]) -> None:
+def begin_on_thread(inputs: Mapping[str, Payload]) -> None:
     """Set the inputs of the task that the calling thread runs, by id. For engines."""
     _of_thread.given = _Given(inputs)
 

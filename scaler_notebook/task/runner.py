@@ -170,14 +170,14 @@ class TaskRunner:
             How the try ended, and what it cost. In a process that the task has forked this method does not return.
         """
         measurement, main = Measurement(), sys.modules[MAIN]
-        (current_task.begin_here if self._per_thread else current_task.begin)(task)
+        (current_task.begin_on_thread if self._per_thread else current_task.begin)(task)
         finished = None
         try:
             finished = guard(partial(self._body, call, initializer), partial(self._failed, call, initializer))
         finally:
             if os.getpid() != self._pid:  # a forked child has returned from the task's function
                 self._leave_fork(finished is None or finished.end is not TaskEnd.SUCCESS)
-            (current_task.end_here if self._per_thread else current_task.end)()
+            (current_task.end_on_thread if self._per_thread else current_task.end)()
             inputs.end()
             sys.modules[MAIN] = main
         return finished, measurement.figures()
@@ -185,7 +185,7 @@ class TaskRunner:
     def _body(self, call: TaskCall, initializer: Initializer) -> TryResult:
         """Run the task, with unpickling and pickling: they run the user's code too, and can be interrupted."""
         open_payload = self._transport.open_payload
-        begin_inputs = inputs.begin_here if self._per_thread else inputs.begin
+        begin_inputs = inputs.begin_on_thread if self._per_thread else inputs.begin
         begin_inputs({name: open_payload(value) for name, value in call.inputs.items()})
         bindings = self._prepare(initializer)
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)

@@ -529,8 +529,8 @@ def test_after_its_end_it_is_silent() -> None:
 
 
 def test_of_a_flood_head_and_tail_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "MOST", 10)
-    monkeypatch.setattr(output, "TAIL", 4)
+    monkeypatch.setattr(output, "MAX_OUTPUT", 10)
+    monkeypatch.setattr(output, "MAX_TAIL", 4)
     speech = Speech()
     for number in range(10):
         speech.writer.stdout.write(f"{number}{number}")

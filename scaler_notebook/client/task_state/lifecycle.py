@@ -197,7 +197,7 @@ class TaskLifecycle(TaskFacts):
                 self._finished(Outcome.of(what))
             case FutureAction.DISCONNECT:
                 self._cancelled(CancelReason.DISCONNECTED)
-            case FutureAction.IGNORE | FutureAction.FREE | FutureAction.NOT_PERMITTED:
+            case FutureAction.IGNORE | FutureAction.RELEASE | FutureAction.NOT_PERMITTED:
                 return False
             case _:
                 assert_never(action)

@@ -373,8 +373,8 @@ class MemoryEngine:
         task_id = task_id_of(which)
 
         def answer_it() -> None:  # on the agent's thread: a request that was made before has arrived
-            asked = self._cancel_requests.pop(task_id, True)
-            self._arrive(_frames(TaskCancelConfirm(task_id, answer, asked if force is None else force)))
+            strongest = self._cancel_requests.pop(task_id, True)
+            self._arrive(_frames(TaskCancelConfirm(task_id, answer, strongest if force is None else force)))
 
         self._do(answer_it)
 

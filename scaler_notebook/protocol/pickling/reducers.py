@@ -41,7 +41,7 @@ def reduce(obj: Any) -> Any:
     module = getattr(kind, "__module__", None)
     if reducer := _REDUCERS_BY_NAME.get((module, kind.__name__)):
         return reducer(obj)
-    for kinds, reducer in _FAMILIES:
+    for kinds, reducer in _BASE_CLASSES:
         if issubclass(kind, kinds):  # not isinstance, which asks a proxy for what it stands for
             return reducer(obj)
     if issubclass(type(kind), EnumMeta):
@@ -191,7 +191,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     **{type(getattr(dataclasses, name)): _singleton for name in _SINGLETONS.values()},
 }
 _REDUCERS_BY_NAME: dict[tuple[Any, str], Callable[[Any], Any]] = {**reduced_types.REDUCERS, **reduced_arrays.REDUCERS}
-_FAMILIES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+_BASE_CLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (EnumMeta, reduced_enums.reduce_class),
     (reduced_types.CTYPES, reduced_types.reduce_ctype),
     (functools.cached_property, _cached_property),

@@ -15,7 +15,7 @@ from scaler_notebook.protocol.messages import DisplayKind, LogStream
 
 MAX_DISPLAYS = 32 * 1024 * 1024  # bytes of displays that a task may have at one time
 DISPLAY_COST = 512  # bytes that a display counts beside its own, which limits the number of small ones
-LAST_WORDS = 64 * 1024  # bytes beyond the limit for notes about displays that are not shown
+NOTE_RESERVE = 64 * 1024  # bytes beyond the limit for notes about displays that are not shown
 RATE = 64 * 1024 * 1024  # bytes of displays a second; a client can take several times as many
 
 Text: TypeAlias = tuple[LogStream, str]
@@ -105,7 +105,7 @@ class DisplayBuffer:
         if self._displayed + max(0, more) > MAX_DISPLAYS:
             body = _not_shown(size)
             more = sum(map(len, body)) + DISPLAY_COST
-            if self._displayed + more <= MAX_DISPLAYS + LAST_WORDS:
+            if self._displayed + more <= MAX_DISPLAYS + NOTE_RESERVE:
                 self._displayed += more
                 self._add(DisplayKind.SHOW, "", lambda: body)
             return

@@ -25,7 +25,7 @@ MAX_RICH = 1_000_000  # characters or bytes of the data of one MIME type
 MAX_PIXELS = 800  # width and height of a picture
 SEVERAL = "*/*"  # data of several MIME types at once
 SHARE = 0.1  # the fraction of its time that a process spends on previews at most
-ALLOWANCE = 0.5  # seconds that a process may spend on previews before SHARE counts
+FREE_SECONDS = 0.5  # seconds that a process may spend on previews before SHARE counts
 
 
 class _TimeIsOver(BaseException):
@@ -160,14 +160,14 @@ def show(value: Any) -> None:
     forms = Representations(value)
     with contextlib.suppress(ImportError):
         formatter = displays.task_shell().display_formatter
-        makers |= {mime: _asked(each) for mime, each in formatter.formatters.items() if mime != "text/plain"}
-        makers[SEVERAL] = _asked(formatter.mimebundle_formatter)
+        makers |= {mime: _maker_of(each) for mime, each in formatter.formatters.items() if mime != "text/plain"}
+        makers[SEVERAL] = _maker_of(formatter.mimebundle_formatter)
     if known(type(value)) == "matplotlib":
         makers["image/png"] = _drawn
     publish(forms.make(makers))
 
 
-def _asked(formatter: Any) -> "Callable[[Any], Any]":
+def _maker_of(formatter: Any) -> "Callable[[Any], Any]":
     """Return a maker that applies a formatter of IPython; unlike the formatter's own call, it prints no failure."""
 
     def ask(value: Any) -> Any:
@@ -192,7 +192,7 @@ class PreviewBudget:
 
     def allows_another(self) -> bool:
         """Return whether another preview may be made."""
-        return self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self._began)
+        return self._spent <= FREE_SECONDS + SHARE * (time.monotonic() - self._began)
 
     def make(self, value: Any) -> bytes:
         """Return the MIME bundle of a value of a cheap type, as JSON."""

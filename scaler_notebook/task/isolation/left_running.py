@@ -28,7 +28,7 @@ from . import orphans
 PATIENCE = 0.02  # seconds to wait for threads and processes that are about to end, before the process is replaced
 LOOK_EVERY = 0.002  # seconds between two looks
 LONGEST_COMMAND = 60  # characters of a command line that are shown
-KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # parts of command lines
+RETAINED_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # parts of command lines
 
 
 class Leftovers(NamedTuple):
@@ -93,7 +93,7 @@ class LeftoverDetector:
                 os.kill(pid, 9)
         detached = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
         self._processes.update(detached)  # each is reported once
-        words = [_in_words(pid) for pid in detached if not _is_kept_by_a_library(pid)]
+        words = [_in_words(pid) for pid in detached if not _is_library_process(pid)]
         return Leftovers([*threads, *names], words)
 
     # ------------------------------------------------------------------ threads
@@ -102,7 +102,7 @@ class LeftoverDetector:
         known = {thread.ident: thread for thread in threading.enumerate()}
         for ident, frame in sys._current_frames().items():
             thread = known.get(ident)
-            if ident not in self._threads and (thread in self._started or _works(frame)):
+            if ident not in self._threads and (thread in self._started or _runs_users_code(frame)):
                 yield f"thread {thread.name!r}" if thread is not None else f"thread {ident}"
 
     def _note_starts(self) -> None:
@@ -130,7 +130,7 @@ class LeftoverDetector:
         if self._child_fingerprint() == self._seen_children:
             return []
         found = [pid for pid in self._holders() if pid not in self._processes]
-        return [pid for pid in found if not _is_kept_by_a_library(pid)]
+        return [pid for pid in found if not _is_library_process(pid)]
 
     def _holders(self) -> Iterator[int]:
         """Yield the other processes that share this process's stdout or stderr; the children where that is unknown."""
@@ -146,7 +146,7 @@ class LeftoverDetector:
                 yield int(name)
 
 
-def _works(frame: FrameType) -> bool:
+def _runs_users_code(frame: FrameType) -> bool:
     """Return whether a thread runs the user's code, or work that the user has given to a pool."""
     at: FrameType | None = frame
     while at is not None:
@@ -176,8 +176,8 @@ def _command_line(pid: int) -> bytes:
     return b""
 
 
-def _is_kept_by_a_library(pid: int) -> bool:
-    return any(word in _command_line(pid) for word in KEPT_BY_LIBRARIES)
+def _is_library_process(pid: int) -> bool:
+    return any(word in _command_line(pid) for word in RETAINED_BY_LIBRARIES)
 
 
 def _in_words(pid: int) -> str:

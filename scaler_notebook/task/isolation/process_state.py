@@ -50,7 +50,7 @@ class ProcessState:
         self._client = ""
         self._given: dict[str, Any] = {}
         self._unknown: set[str] = set()  # modules of the client's warning filters that are not imported here
-        self._to_come = set(OF_MODULES)  # modules that are not imported yet
+        self._not_imported = set(OF_MODULES)  # modules that are not imported yet
         self._is_recording = False
         self._before: list[Any] = []
         self._before_initializer: list[Any] = []
@@ -69,20 +69,20 @@ class ProcessState:
 
     def _look_for_modules(self) -> None:
         """Add the settings of modules that have been imported, and give them the client's values."""
-        for name in [name for name in self._to_come if name in sys.modules]:
-            self._to_come.discard(name)
+        for name in [name for name in self._not_imported if name in sys.modules]:
+            self._not_imported.discard(name)
             with suppress(Exception):  # an unknown version of the module
                 for setting in OF_MODULES[name](sys.modules[name]):
                     self._begin(setting.read)
                     self._settings.append(setting)
                     self._apply_wanted(len(self._reads) - 1)
 
-    def _apply_wanted(self, place: int) -> None:
+    def _apply_wanted(self, index: int) -> None:
         """Write the value that a setting shall have now."""
-        wanted = self._wanted_value(place)
-        if wanted != self._settings[place].read():
-            self._settings[place].write(wanted)
-        self._wanted[place] = wanted
+        wanted = self._wanted_value(index)
+        if wanted != self._settings[index].read():
+            self._settings[index].write(wanted)
+        self._wanted[index] = wanted
 
     # ------------------------------------------------------------------ between tasks
 
@@ -97,13 +97,13 @@ class ProcessState:
         with suppress(Exception):  # the task may have replaced anything by anything
             if [read() for read in self._reads] == self._wanted:
                 return True
-        kept = [place for place in range(len(self._reads)) if not self._restore_one(place)]
-        return not kept
+        failed = [index for index in range(len(self._reads)) if not self._restore_one(index)]
+        return not failed
 
-    def _restore_one(self, place: int) -> bool:
+    def _restore_one(self, index: int) -> bool:
         try:
-            if self._reads[place]() != self._wanted[place]:
-                self._settings[place].write(self._wanted[place])
+            if self._reads[index]() != self._wanted[index]:
+                self._settings[index].write(self._wanted[index])
         except Exception:
             return False
         return True
@@ -126,22 +126,22 @@ class ProcessState:
         """
         self._client, self._given, self._unknown = client, dict(given), set()
         self._look_for_modules()
-        for place in range(len(self._settings)):
-            self._wanted[place] = self._wanted_value(place)
+        for index in range(len(self._settings)):
+            self._wanted[index] = self._wanted_value(index)
         self.restore()
 
-    def _wanted_value(self, place: int) -> Any:
-        setting, settled = self._settings[place], self._settled[place]
+    def _wanted_value(self, index: int) -> Any:
+        setting, settled = self._settings[index], self._settled[index]
         given = self._given_value(setting.name)
         if given is None or setting.name == ENVIRONMENT:
             value = settled
         else:
             value = {**settled, **given} if isinstance(settled, dict) else given
-        for change in self._imported[place]:
+        for change in self._imported[index]:
             value = setting.merge(value, *change)
         if given is not None and setting.name == ENVIRONMENT:  # the client has the user's own variables
             value = {**{name: value[name] for name in value.keys() - settled.keys()}, **given}
-        if (own := self._initialized.get(self._client, {}).get(place)) is not None:
+        if (own := self._initialized.get(self._client, {}).get(index)) is not None:
             value = setting.merge(value, *own)
         return value
 
@@ -170,9 +170,9 @@ class ProcessState:
         self._accept(False)
         changes = self._initialized.setdefault(self._client, {})
         before = self._before_initializer
-        for place, *change in self._changes([*before, *self._settled[len(before) :]]):
-            changes[place] = change[0], change[1]
-            self._wanted[place] = self._settings[place].merge(self._wanted[place], *change)
+        for index, *change in self._changes([*before, *self._settled[len(before) :]]):
+            changes[index] = change[0], change[1]
+            self._wanted[index] = self._settings[index].merge(self._wanted[index], *change)
 
     def record_lasting(self, begins: bool) -> None:
         """Record changes that stay, such as those of an import, because they happen once.
@@ -189,14 +189,14 @@ class ProcessState:
             return
         try:
             self._accept(False)
-            for place, before, after in self._changes(self._before):
-                self._imported[place].append((before, after))
-                setting, former = self._settings[place], self._wanted[place]
-                self._wanted[place] = wanted = setting.merge(former, before, after)
+            for index, before, after in self._changes(self._before):
+                self._imported[index].append((before, after))
+                setting, former = self._settings[index], self._wanted[index]
+                self._wanted[index] = wanted = setting.merge(former, before, after)
                 if before == former and after != wanted:  # the task itself has not changed it
                     setting.write(wanted)
             if any(name in sys.modules for name in self._unknown):
-                self._apply_wanted(next(place for place, each in enumerate(self._settings) if each.name == FILTERS))
+                self._apply_wanted(next(index for index, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
         finally:
             self._is_recording = False
@@ -210,9 +210,9 @@ class ProcessState:
         now = self._read()
         if before == now:  # quick, because a list does not compare identical items
             return
-        for place, (value, later) in enumerate(zip(before, now, strict=False)):
+        for index, (value, later) in enumerate(zip(before, now, strict=False)):
             if value is not later and value != later:
-                yield place, value, later
+                yield index, value, later
 
     def _watch_imports(self) -> None:
         """Wrap the function that the import system calls for a module that is not in ``sys.modules``."""

@@ -43,7 +43,7 @@ class Canceller:
 
     def recall(self, record: ScalerTaskRecord) -> None:
         """Cancel a task if it waits in a queue, repeatedly, and begin a grace period."""
-        self.stop(record)
+        self.cancel_timers(record)
         self._cancel(record, False, AGAIN)
         self._grace(record, max(record.grace, RECALL_AT_LEAST))
 
@@ -51,24 +51,24 @@ class Canceller:
         """Cancel a task if it waits in a queue."""
         self._cancel(record, False)
 
-    def ask(self, record: ScalerTaskRecord) -> None:
+    def request_stop(self, record: ScalerTaskRecord) -> None:
         """Store a running task's name in the mailbox of its process, and begin the grace period.
 
         Without a mailbox the task cannot be asked, and the grace period is over at once.
         """
-        self.stop(record)
+        self.cancel_timers(record)
         if not record.mailbox:
             self._handle(record, ScalerEvent.GRACE_OVER)
             return
         self._post(record, record.mailbox, AGAIN)
         self._grace(record, record.grace)
 
-    def end(self, record: ScalerTaskRecord) -> None:
+    def force_end(self, record: ScalerTaskRecord) -> None:
         """End a task's process, repeatedly."""
-        self.stop(record)
+        self.cancel_timers(record)
         self._cancel(record, True, AGAIN)
 
-    def stop(self, record: ScalerTaskRecord) -> None:
+    def cancel_timers(self, record: ScalerTaskRecord) -> None:
         """Cancel the timers of a task."""
         for timer in record.timers:
             timer.cancel()

@@ -77,7 +77,7 @@ class ClusterTasks:
     async def close(self) -> None:
         """End background work, without messages to the client."""
         for record in self._records.values():
-            self._canceller.stop(record)
+            self._canceller.cancel_timers(record)
         for work in self._background:
             work.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -196,25 +196,25 @@ class ClusterTasks:
             case (
                 ScalerAction.ANNOUNCE
                 | ScalerAction.ANNOUNCE_LATE
-                | ScalerAction.ANNOUNCE_ASK
-                | ScalerAction.ANNOUNCE_WARN
+                | ScalerAction.ANNOUNCE_REQUEST_STOP
+                | ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE
             ):
                 self._announce(record, what)
-                if action in (ScalerAction.ANNOUNCE_ASK, ScalerAction.ANNOUNCE_WARN):
-                    self._canceller.ask(record)
+                if action in (ScalerAction.ANNOUNCE_REQUEST_STOP, ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE):
+                    self._canceller.request_stop(record)
             case ScalerAction.RECALL | ScalerAction.RECALL_FORCE:
                 self._canceller.recall(record)
-            case ScalerAction.ASK | ScalerAction.WARN:
-                self._canceller.ask(record)
+            case ScalerAction.REQUEST_STOP | ScalerAction.REQUEST_STOP_FORCE:
+                self._canceller.request_stop(record)
             case ScalerAction.REFUSE | ScalerAction.REFUSE_AT_CLUSTER:
-                self._canceller.stop(record)
+                self._canceller.cancel_timers(record)
                 record.cancel_requested = False
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
                 record.force = False
             case ScalerAction.END:
-                self._canceller.end(record)
+                self._canceller.force_end(record)
             case ScalerAction.FETCH:
-                self._canceller.stop(record)
+                self._canceller.cancel_timers(record)
                 self._run_in_background(self._fetch(record))
             case ScalerAction.BACK_OFF:
                 self._back_off(record)
@@ -351,7 +351,7 @@ class ClusterTasks:
 
     def _forget(self, record: ScalerTaskRecord) -> None:
         record.stage = ScalerStage.OVER
-        self._canceller.stop(record)
+        self._canceller.cancel_timers(record)
         del self._records[record.task.task_id]
         self._by_name.pop(record.name, None)
         self._dependencies.release(record)

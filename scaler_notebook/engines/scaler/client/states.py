@@ -22,16 +22,16 @@ class ScalerStage(Enum):
     """The stages of a task."""
 
     WAITING = "waiting for inputs"
-    SENDING = "on its way"  # the arguments are being stored
+    SENDING = "sending"  # the arguments are being stored
     AT_CLUSTER = "at the cluster"  # queued, or about to start
     BACKING_OFF = "backing off"
     RUNNING = "running"
     RECALLED = "recalled"  # a cancel for queued tasks is sent; the grace period runs
     RECALLED_FORCE = "recalled, force"
-    ASKED = "asked"  # a cancel request is in the mailbox; the grace period runs
-    WARNED = "warned"  # the same, for a request with force
+    CANCEL_REQUESTED = "cancel requested"  # a cancel request is in the mailbox; the grace period runs
+    CANCEL_REQUESTED_FORCE = "cancel requested, force"  # the same, for a request with force
     ENDING = "ending"  # Scaler's cancel with force is sent
-    FETCHING = "its result comes"
+    FETCHING = "fetching the result"
     OVER = "over"
 
 
@@ -43,11 +43,11 @@ class ScalerEvent(Enum):
     INPUT_CANCELLED = "an input was cancelled"
     SENT = "sent"
     UNSENDABLE = "cannot be sent"
-    STARTED = "it says that it has started"  # repeated if the worker is lost and Scaler runs the task again
+    STARTED = "start reported"  # repeated if the worker is lost and Scaler runs the task again
     CANCEL = "TaskCancel"
     CANCEL_FORCE = "TaskCancel(force)"
     GRACE_OVER = "end of the grace period"  # at once if there is no mailbox
-    STOPPED = "it says that it was stopped"
+    STOPPED = "stop reported"
     CANCELED = "Canceled"  # Scaler's TaskCancelConfirm
     NOT_FOUND = "CancelNotFound"
     RESULT = "TaskResult"  # Scaler's message
@@ -76,26 +76,35 @@ class ScalerAction(Enum):
         action._value_, action.to = text, to
         return action
 
-    SEND = "send its arguments", ScalerStage.SENDING
+    SEND = "send the arguments", ScalerStage.SENDING
     PASS_ON = "send TaskResult(Failed)", ScalerStage.OVER  # the failure of an input, or of sending
     WITHDRAW = "confirm Canceled, unasked", ScalerStage.OVER
-    NOTE = "the cluster has it", ScalerStage.AT_CLUSTER
+    NOTE = "note that the cluster has the task", ScalerStage.AT_CLUSTER
     ANNOUNCE = "send TaskStarted", ScalerStage.RUNNING
     ANNOUNCE_LATE = "send TaskStarted only"
     TAKE_BACK = "take back, confirm Canceled", ScalerStage.OVER
-    RECALL = "cancel without force, again and again", ScalerStage.RECALLED
-    RECALL_FORCE = "the same, in the end with force", ScalerStage.RECALLED_FORCE
-    ASK = "ask by its mailbox, in the end refuse", ScalerStage.ASKED
-    WARN = "ask by its mailbox, in the end end it", ScalerStage.WARNED
-    ANNOUNCE_ASK = "send TaskStarted, ask, in the end refuse", ScalerStage.ASKED
-    ANNOUNCE_WARN = "send TaskStarted, ask, in the end end it", ScalerStage.WARNED
+    RECALL = "cancel without force, repeatedly", ScalerStage.RECALLED
+    RECALL_FORCE = "cancel without force, in the end with force", ScalerStage.RECALLED_FORCE
+    REQUEST_STOP = "send a cancel request; at the end of the grace period refuse", ScalerStage.CANCEL_REQUESTED
+    REQUEST_STOP_FORCE = (
+        "send a cancel request; at the end of the grace period cancel with force",
+        ScalerStage.CANCEL_REQUESTED_FORCE,
+    )
+    ANNOUNCE_REQUEST_STOP = (
+        "send TaskStarted and a cancel request; at the end of the grace period refuse",
+        ScalerStage.CANCEL_REQUESTED,
+    )
+    ANNOUNCE_REQUEST_STOP_FORCE = (
+        "send TaskStarted and a cancel request; at the end of the grace period cancel with force",
+        ScalerStage.CANCEL_REQUESTED_FORCE,
+    )
     REFUSE_AT_CLUSTER = "answer CancelFailed", ScalerStage.AT_CLUSTER
-    REFUSE = "answer CancelFailed; it runs", ScalerStage.RUNNING
-    END = "cancel with force, again and again", ScalerStage.ENDING
+    REFUSE = "answer CancelFailed; the task runs", ScalerStage.RUNNING
+    END = "cancel with force, repeatedly", ScalerStage.ENDING
     CONFIRM = "confirm Canceled", ScalerStage.OVER
-    CONFIRM_ENDED = "confirm Canceled; if it has not said that it has started, it may have", ScalerStage.OVER
+    CONFIRM_ENDED = "confirm Canceled; a start that was not reported is presumed", ScalerStage.OVER
     NOT_FOUND = "answer CancelNotFound", ScalerStage.OVER
-    LOSE = "send TaskResult(Failed): Scaler has dropped its result", ScalerStage.OVER
+    LOSE = "send TaskResult(Failed): Scaler has dropped the result", ScalerStage.OVER
     FETCH = "fetch the result", ScalerStage.FETCHING
     DELIVER = "send TaskResult", ScalerStage.OVER
     BACK_OFF = "back off", ScalerStage.BACKING_OFF
@@ -114,8 +123,8 @@ def _table() -> dict[tuple[ScalerStage, ScalerEvent], ScalerAction]:
         s.RUNNING,
         s.RECALLED,
         s.RECALLED_FORCE,
-        s.ASKED,
-        s.WARNED,
+        s.CANCEL_REQUESTED,
+        s.CANCEL_REQUESTED_FORCE,
         s.ENDING,
         s.FETCHING,
     )
@@ -127,11 +136,23 @@ def _table() -> dict[tuple[ScalerStage, ScalerEvent], ScalerAction]:
         e.SENT: (no, a.NOTE, no, no, no, no, no, no, no, no, no),
         e.UNSENDABLE: (no, a.PASS_ON, no, no, no, no, no, no, no, no, no),
         e.STARTED: (
-            *(no, no, a.ANNOUNCE, no, a.ANNOUNCE, a.ANNOUNCE_ASK, a.ANNOUNCE_WARN),
-            *(a.ANNOUNCE_ASK, a.ANNOUNCE_WARN, a.ANNOUNCE_LATE, ig),
+            *(no, no, a.ANNOUNCE, no, a.ANNOUNCE, a.ANNOUNCE_REQUEST_STOP, a.ANNOUNCE_REQUEST_STOP_FORCE),
+            *(a.ANNOUNCE_REQUEST_STOP, a.ANNOUNCE_REQUEST_STOP_FORCE, a.ANNOUNCE_LATE, ig),
         ),
-        e.CANCEL: (tb, tb, a.RECALL, tb, a.ASK, ig, ig, ig, ig, ig, ig),
-        e.CANCEL_FORCE: (tb, tb, a.RECALL_FORCE, tb, a.WARN, a.RECALL_FORCE, ig, a.WARN, ig, ig, ig),
+        e.CANCEL: (tb, tb, a.RECALL, tb, a.REQUEST_STOP, ig, ig, ig, ig, ig, ig),
+        e.CANCEL_FORCE: (
+            tb,
+            tb,
+            a.RECALL_FORCE,
+            tb,
+            a.REQUEST_STOP_FORCE,
+            a.RECALL_FORCE,
+            ig,
+            a.REQUEST_STOP_FORCE,
+            ig,
+            ig,
+            ig,
+        ),
         e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_AT_CLUSTER, a.END, a.REFUSE, a.END, no, no),
         e.STOPPED: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
         e.CANCELED: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, a.CONFIRM_ENDED, ig),

@@ -22,14 +22,14 @@ class CancelMailbox:
     ----------
     storage
         A synchronous connector of Scaler's to the object storage, for the mailbox alone.
-    ask
+    on_request
         Called on the mailbox's thread with the name of the task that shall stop.
-    moved
+    on_new_id
         Called when the mailbox has a new id: each id is good for one request.
     """
 
-    def __init__(self, storage: Any, ask: Callable[[str], None], moved: Callable[[], None]) -> None:
-        self._storage, self._ask, self._moved = storage, ask, moved
+    def __init__(self, storage: Any, on_request: Callable[[str], None], on_new_id: Callable[[], None]) -> None:
+        self._storage, self._on_request, self._on_new_id = storage, on_request, on_new_id
         self.name = ""
         self._rename()
         threading.Thread(target=self._wait, name="scaler_notebook mailbox", daemon=True).start()
@@ -45,9 +45,9 @@ class CancelMailbox:
                 name = ObjectID(bytes.fromhex(self.name))
                 request = bytes(self._storage.get_object(name))
                 self._rename()
-                self._moved()
-                self._ask(request.decode(errors="replace"))
+                self._on_new_id()
+                self._on_request(request.decode(errors="replace"))
                 self._storage.delete_object(name)
         except Exception as problem:  # the storage is gone, and soon this worker too; cancel requests get refused
-            log.debug("nobody can ask tasks of this process to stop any more: %s", problem)
+            log.debug("nobody can on_request tasks of this process to stop any more: %s", problem)
             self.name = ""

@@ -15,8 +15,8 @@ from scaler_notebook.task.display.display_buffer import RATE, BufferedDisplay, D
 
 from .delayed_call import DelayedCall
 
-MOST = 8 * 1024 * 1024  # characters of output that are sent as they come; of any more, only the end is sent
-TAIL = 64 * 1024  # characters of that end
+MAX_OUTPUT = 8 * 1024 * 1024  # characters of output that are sent as they come; of any more, only the end is sent
+MAX_TAIL = 64 * 1024  # characters of that end
 
 
 class OutputWriter:
@@ -35,7 +35,7 @@ class OutputWriter:
         Returns the event that is written first, or after a while if nothing else is written.
     start_call, pace
         The delayed calls that write the first event, and that write what waits.
-    whole
+    defer_interrupts
         Returns a context manager within which the task's interrupt is deferred.
     """
 
@@ -46,21 +46,21 @@ class OutputWriter:
         started: Callable[[], inband_events.StartedEvent],
         start_call: DelayedCall,
         pace: DelayedCall,
-        whole: Callable[[], AbstractContextManager[None]] = nullcontext,
+        defer_interrupts: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._streams, self._started = dict(zip(LogStream, (out, err), strict=True)), started
-        self._whole = whole
+        self._defer_interrupts = defer_interrupts
         self._start_call, self._pace = start_call, pace
         self._mutex = threading.RLock()  # a signal handler may write, too
         self.started_sent = False
-        self._over = False
+        self._closed = False
         self._pid = os.getpid()
         self._next = self._due = 0.0  # when the next write flushes at once, and when flushing is allowed again
         self._buffer = DisplayBuffer()
         self._report: inband_events.ProgressEvent | None = None
-        self._left = MOST
+        self._left = MAX_OUTPUT
         self._tail: list[Text] = []  # the end of a flood of output
-        self._kept = self._dropped = 0  # characters in the tail, and characters dropped before it
+        self._tail_size = self._dropped = 0  # characters in the tail, and characters dropped before it
         self.stdout, self.stderr = (OutputStream(self, stream) for stream in LogStream)
 
     def begin(self) -> None:
@@ -83,7 +83,7 @@ class OutputWriter:
                 sys.__stdout__.write(text)  # the worker's log
                 sys.__stdout__.flush()
             return
-        with self._whole(), self._mutex:
+        with self._defer_interrupts(), self._mutex:
             sent, kept = text[: self._left], text[self._left :]
             self._left -= len(sent)
             if sent:
@@ -91,9 +91,9 @@ class OutputWriter:
                 self._flush_soon()
             if kept:
                 self._tail.append((stream, kept))
-                self._kept += len(kept)
-                while self._kept - len(self._tail[0][1]) >= TAIL:
-                    self._kept -= len(first := self._tail.pop(0)[1])
+                self._tail_size += len(kept)
+                while self._tail_size - len(self._tail[0][1]) >= MAX_TAIL:
+                    self._tail_size -= len(first := self._tail.pop(0)[1])
                     self._dropped += len(first)
 
     def report(self, done: float, total: float, note: str) -> None:
@@ -110,7 +110,7 @@ class OutputWriter:
         """
         if os.getpid() != self._pid:
             return
-        with self._whole(), self._mutex:
+        with self._defer_interrupts(), self._mutex:
             self._report = inband_events.ProgressEvent(done, total, note)
             self._flush_soon()
 
@@ -127,13 +127,13 @@ class OutputWriter:
             JSON texts in UTF-8.
         """
         if os.getpid() == self._pid:
-            with self._whole(), self._mutex:
+            with self._defer_interrupts(), self._mutex:
                 self._buffer.display(kind, display_id, len(bundle) + len(metadata), lambda: (bundle, metadata))
                 self._flush_soon()
 
     def send_event(self, event: inband_events.InbandEvent) -> None:
         """Send an event at once, after everything that was written before."""
-        with self._whole(), self._mutex:
+        with self._defer_interrupts(), self._mutex:
             self.flush(last=True)
             self._write_now(LogStream.STDOUT, inband_events.encode(event))
 
@@ -147,7 +147,7 @@ class OutputWriter:
         """
         if os.getpid() != self._pid:  # the lock may be held by a thread of the parent
             return
-        with self._whole(), self._mutex:
+        with self._defer_interrupts(), self._mutex:
             if time.monotonic() < self._due and not last:
                 self._pace.schedule(self.flush)
                 return
@@ -156,7 +156,7 @@ class OutputWriter:
                 words = f"\n[… {self._dropped / 2**20:.0f} MB of output dropped …]\n"
                 for stream, text in [(self._tail[0][0], words)] * bool(self._dropped) + self._tail:
                     self._buffer.write(stream, text)
-                self._tail, self._kept, self._dropped = [], 0, 0
+                self._tail, self._tail_size, self._dropped = [], 0, 0
             for piece in self._buffer.take():
                 if isinstance(piece, BufferedDisplay):
                     displayed += piece.size
@@ -177,7 +177,7 @@ class OutputWriter:
         self._pace.cancel()
         with self._mutex:
             self.flush(last=True)
-            self._over = True
+            self._closed = True
 
     def _flush_soon(self) -> None:
         if time.monotonic() >= self._next:
@@ -187,12 +187,12 @@ class OutputWriter:
 
     def _send_started(self) -> None:
         with self._mutex:
-            if not self.started_sent and not self._over:
+            if not self.started_sent and not self._closed:
                 self.started_sent = True
                 self._streams[LogStream.STDOUT].write(inband_events.encode(self._started()))
 
     def _write_now(self, stream: LogStream, text: str) -> None:
-        if not self._over and os.getpid() == self._pid:
+        if not self._closed and os.getpid() == self._pid:
             self._send_started()
             self._streams[stream].write(text)
 

@@ -47,8 +47,8 @@ from .delayed_call import DelayedCall
 from .output import OutputWriter
 
 ANNOUNCE_AFTER = 0.005  # seconds; the start of a task that ends sooner is not worth a message
-SPEAK_EVERY = 0.04  # seconds; output and progress that come faster are sent together
-CHILDREN_GO = 1.0  # seconds that the tasks submitted by a cancelled task get to be cancelled before its process ends
+FLUSH_INTERVAL = 0.04  # seconds; output and progress that come faster are sent together
+CHILDREN_GRACE = 1.0  # seconds that the tasks submitted by a cancelled task get to be cancelled before its process ends
 HOST = socket.gethostname()
 
 
@@ -85,7 +85,7 @@ def _initializer(head: TaskHeader, packed: bytes) -> Initializer:
     return Initializer(head.client, head.initializer, *payloads) if head.client else Initializer()
 
 
-def _not_torn(armed: ArmedRun) -> AbstractContextManager[None]:
+def _deferring_interrupts(armed: ArmedRun) -> AbstractContextManager[None]:
     """Defer the task's interrupt, within ``with``, on the main thread.
 
     Other threads that write all the time must not hold the interrupt back, and are not interrupted anyway.
@@ -111,12 +111,12 @@ class _Process(Transport):
         self._run: ArmedRun | None = None
         self._name = ""  # the name of the running try at the cluster
         self._output: OutputWriter | None = None
-        self._start_call, self._pace = DelayedCall(ANNOUNCE_AFTER), DelayedCall(SPEAK_EVERY)
+        self._start_call, self._pace = DelayedCall(ANNOUNCE_AFTER), DelayedCall(FLUSH_INTERVAL)
         self._seq = 0
-        self._leaving = False  # the worker ends this process
+        self._exiting = False  # the worker ends this process
         self._processor = own_processor()
         self._mailbox = self._new_mailbox()
-        _mend_multiprocessing()
+        _repair_multiprocessing()
         displays.prefer_inline_figures()
         watch_for_tqdm()
         displays.watch_for_ipython()
@@ -140,13 +140,20 @@ class _Process(Transport):
         self._seq += 1
         out, err = sys.stdout, sys.stderr
         armed = self._interrupts.new_run(self._seq)
-        output = OutputWriter(out, err, self._started, self._start_call, self._pace, whole=partial(_not_torn, armed))
+        output = OutputWriter(
+            out,
+            err,
+            self._started,
+            self._start_call,
+            self._pace,
+            defer_interrupts=partial(_deferring_interrupts, armed),
+        )
         task = CurrentTask(
             call.task_id, call.name, armed.stop_requested, armed.shield, output.report, output.publish, self._address()
         )
         guard = partial(self._guard, armed)
         self._state.adopt_current()
-        with self._listening():
+        with self._handling_signals():
             self._name, self._output, self._run = name, output, armed
             sys.stdout, sys.stderr = output.stdout, output.stderr
             output.begin()
@@ -169,7 +176,7 @@ class _Process(Transport):
     def _guard(
         self, armed: ArmedRun, body: Callable[[], TryResult], failed: Callable[[BaseException], TryResult]
     ) -> TryResult:
-        return self._interrupts.run(armed, body, self._stopped, failed)
+        return self._interrupts.run(armed, body, self._report_stopped, failed)
 
     # ------------------------------------------------------------------ what the runner asks for
 
@@ -195,7 +202,7 @@ class _Process(Transport):
     # ------------------------------------------------------------------ how it is stopped
 
     @contextlib.contextmanager
-    def _listening(self) -> Any:
+    def _handling_signals(self) -> Any:
         """Handle this process's signals, within ``with``; only a main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -211,29 +218,29 @@ class _Process(Transport):
             for number, handler in former.items():
                 signal.signal(number, handler)
 
-    def _ask(self, name: str) -> None:
+    def _on_cancel_request(self, name: str) -> None:
         """Interrupt the task of this name, if it runs. Called on the mailbox's thread."""
         if name == self._name:
             self._page.request_stop(self._seq)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
-        self._leaving = True
+        self._exiting = True
         run = self._run
         if run is None or run.stop_requested():  # the grace period is over
-            _leave()
+            _exit_process()
         self._page.request_stop(self._seq)
         signal.raise_signal(signal.SIGINT)
 
-    def _stopped(self) -> TryResult:
+    def _report_stopped(self) -> TryResult:
         """Report that the task has stopped, and wait to be killed.
 
         What the task has left behind goes with the process.
         """
         assert self._output is not None
         self._output.flush(last=True)
-        if self._leaving:  # no event: if the whole worker ends, Scaler runs the task elsewhere
-            _leave()
+        if self._exiting:  # no event: if the whole worker ends, Scaler runs the task elsewhere
+            _exit_process()
         self._output.send_event(inband_events.StoppedEvent())
         while True:
             time.sleep(60)  # SIGTERM ends it
@@ -253,9 +260,9 @@ class _Process(Transport):
             )
         except Exception:  # without a mailbox tasks can be killed but not asked, and the start event says so
             return None
-        return CancelMailbox(storage, self._ask, self._moved)
+        return CancelMailbox(storage, self._on_cancel_request, self._send_mailbox)
 
-    def _moved(self) -> None:
+    def _send_mailbox(self) -> None:
         output = self._output
         if self._mailbox is not None and output is not None and output.started_sent:
             output.send_event(inband_events.MailboxEvent(self._mailbox.name))
@@ -272,20 +279,20 @@ class _Process(Transport):
         return f"{scheme}://{address.host}:{address.port}" if scheme is not None else ""
 
 
-def _mend_multiprocessing() -> None:
+def _repair_multiprocessing() -> None:
     """Restore an attribute that Scaler's process object hides (2.9); without it tasks could not start processes."""
     own: Any = process.current_process()
     if not isinstance(own._identity, tuple):
         own._identity = ()
 
 
-def _leave() -> None:
+def _exit_process() -> None:
     """End this process with its subprocesses, and close what its task has opened to clusters and engines."""
     connection = sys.modules.get(f"{__package__.partition('.')[0]}.client.connection")
     if connection is not None:
         closing = threading.Thread(target=lambda: [each.close() for each in connection.open_connections()], daemon=True)
         closing.start()
-        closing.join(CHILDREN_GO)
+        closing.join(CHILDREN_GRACE)
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             child.kill()
