@@ -49,5 +49,5 @@ class CancelMailbox:
                 self._on_request(request.decode(errors="replace"))
                 self._storage.delete_object(name)
         except Exception as problem:  # the storage is gone, and soon this worker too; cancel requests get refused
-            log.debug("nobody can on_request tasks of this process to stop any more: %s", problem)
+            log.debug("nobody can ask tasks of this process to stop any more: %s", problem)
             self.name = ""
