@@ -144,7 +144,7 @@ def _survives_pickling(error: BaseException) -> bool:
         return is_builtin(kind)
     try:
         back = payloads.load(payloads.dump(error))
-    except BaseException:  # as above
+    except BaseException:  # a __reduce__ may raise anything
         return False
     return isinstance(back, BaseException) and (type(back) is not kind or _reads_alike(error, back))
 
@@ -194,7 +194,7 @@ class _UnpicklableFilter(PartFilter):
             self.expect(value)
             try:
                 payloads.load(_dump(value, None, self))
-            except BaseException:  # as above
+            except BaseException:  # a __reduce__ may raise anything
                 self._known[id(value)] = value, False
         return self._known[id(value)][1]
 

@@ -116,7 +116,7 @@ def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[ExceptionL
         return numbers[id(other)]
 
     links = []
-    for one in found:  # which grows
+    for one in found:  # number() appends to the list
         cause, context, skipped = one.__cause__, one.__context__, 0
         if one is shortcut[0]:
             before, after, skipped = shortcut[1:]
@@ -149,7 +149,7 @@ def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         chain.append(current)
-        # "is None" throughout: an exception may be false, by a __len__ or a __bool__ of its own.
+        # "is None" throughout: an exception may define __len__ or __bool__, and be false.
         current = current.__cause__ if current.__cause__ is not None else current.__context__
     if len(chain) <= MAX_CHAIN:
         return None, None, None, 0
@@ -160,7 +160,7 @@ def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException
 def _members(error: BaseException) -> tuple[BaseException, ...]:
     try:
         members = getattr(error, "exceptions", None)  # of an ExceptionGroup
-    except Exception:  # a property of something else
+    except Exception:  # another class's property of that name raises
         return ()
     if isinstance(members, tuple) and all(isinstance(member, BaseException) for member in members):
         return members
@@ -293,7 +293,7 @@ def restore(payload: Payload) -> BaseException:
     failure = _failure(payload)
     links = failure.links
     errors: list[BaseException | None] = [_loaded(link) for link in links]
-    for link, error in zip(links, errors, strict=True):  # a group's own members, not copies of them
+    for link, error in zip(links, errors, strict=True):  # use a group's own members, not copies
         for member, number in zip(_members(error) if error is not None else (), link.members, strict=False):
             if number >= 0:
                 errors[number] = member
@@ -334,7 +334,7 @@ def _group_in_words(link: ExceptionLink, errors: list[BaseException | None]) -> 
     try:
         kind: Any = BaseExceptionGroup  # type: ignore[name-defined, unused-ignore]  # Python 3.11
         group: BaseException = kind(text, [member for member in members if member is not None])
-    except (NameError, ValueError):  # there is none left
+    except (NameError, ValueError):  # Python 3.10, or no member is left
         return RuntimeError(text)
     return group
 
@@ -342,7 +342,7 @@ def _group_in_words(link: ExceptionLink, errors: list[BaseException | None]) -> 
 def _attach(
     error: BaseException, link: ExceptionLink, errors: list[BaseException | None], boundary: tuple[FrameRecord, ...]
 ) -> None:
-    # Past a __setattr__ of its own: a frozen dataclass may be an exception.
+    # Past the exception's own __setattr__: an exception may be a frozen dataclass.
     attach = BaseException.__setattr__
     traceback = tracebacks.rebuilt((*boundary, *link.frames))
     attach(error, "__traceback__", traceback)

@@ -124,7 +124,7 @@ def _line_table(record: FrameRecord) -> bytes:
     while left > 0:
         units = min(left, 8)
         table += bytes([0x80 | kind << 3 | units - 1]) + entry
-        entry = b"\0" + entry[len(_number(abs(from_first) << 1)) :]  # the others are no lines further
+        entry = b"\0" + entry[len(_number(abs(from_first) << 1)) :]  # later entries add no lines
         left -= units
     return table
 

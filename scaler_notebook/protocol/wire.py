@@ -42,7 +42,7 @@ def _as_it_is(value: Any, frames: list[Buffer]) -> Any:
 
 def _plain(kind: type) -> tuple[Encoder, Decoder]:
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
-        # bool is an int to isinstance, and msgpack keeps them apart: so do we.
+        # By exact type: msgpack distinguishes bool from int, which isinstance does not.
         if type(value) is not kind:
             if kind is float and type(value) is int:
                 return float(value)
@@ -129,7 +129,7 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     names = [f.name for f in dataclasses.fields(kind)]
     hints = get_type_hints(kind)
     coders = [_coder(hints[name]) for name in names]
-    # Fields that msgpack takes as they are cost no call each: most are such, and there are many in a batch.
+    # Fields that msgpack encodes unchanged, which are most, cost no call each.
     read = attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
     encoders = [(position, encode) for position, (encode, _) in enumerate(coders) if encode is not _as_it_is]
     decoders = [coder[1] for coder in coders]

@@ -66,7 +66,7 @@ def _make_variable(
 ) -> Any:
     later: dict[str, Any] = {}
     if "default" in options and kind.__module__ == "typing" and sys.version_info < (3, 13):
-        later["__default__"] = options.pop("default")  # an attribute that typing_extensions gives
+        later["__default__"] = options.pop("default")  # an attribute that typing_extensions sets
     made = kind(name, *constraints, **options)
     for attribute, value in {**later, "__module__": module}.items():
         setattr(made, attribute, value)
@@ -148,8 +148,8 @@ def _set_ctype(cls: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, 
     attributes, slots, layout = state
     replaced = [vars(cls).get(name) for name in attributes]
     cloudpickle._class_setstate(cls, (attributes, slots))
-    # A union does not tell Python's cache of methods of a new attribute (CPython up to 3.12), which then refers to what
-    # is freed. To set its module does.
+    # Setting an attribute of a union does not clear Python's method cache (CPython up to 3.12), which then refers to
+    # freed memory. Setting the module clears it.
     vars(type)["__module__"].__set__(cls, cls.__module__)
     del replaced
     if "_fields_" not in vars(cls):

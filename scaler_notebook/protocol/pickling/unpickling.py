@@ -118,7 +118,7 @@ class Namespace(dict[str, Any]):
         self._module = module
 
     def __reduce__(self) -> tuple[Any, ...]:
-        own = {} if self._module == MAIN else dict(self)  # of ``__main__`` the file is no business of a task process
+        own = {} if self._module == MAIN else dict(self)  # the task has a ``__main__`` of its own
         return namespace, (self._module, own)
 
 
@@ -157,7 +157,7 @@ def make_class(
         The function that makes the class, and its arguments.
     """
     cls: type | None = class_ids.known(class_id)
-    if cls is None:  # else cloudpickle would make it once more, and tell its base class so, before it finds it
+    if cls is None:  # cloudpickle would make a known class again, with its hooks, before it finds the known one
         with _without_hooks(arguments) if maker is cloudpickle.cloudpickle._make_skeleton_class else _NOTHING:
             cls = maker(*arguments)
         cls.__qualname__ = qualname  # cloudpickle leaves it out
@@ -241,10 +241,14 @@ def _is_complete(cls: type) -> bool:
 def _delete_stale_attributes(cls: type, state: Any) -> None:
     """Delete the attributes that an earlier task added to a class, or that the notebook has deleted since."""
     attributes, _ = state
-    if not _is_complete(cls) or not isinstance(attributes, dict) or hasattr(cls, "__members__"):  # of an Enum none goes
+    if (
+        not _is_complete(cls) or not isinstance(attributes, dict) or hasattr(cls, "__members__")
+    ):  # no member of an Enum is deleted
         return
     for name, value in [*vars(cls).items()]:
-        if name in attributes or name == "_abc_impl" or isinstance(value, types.MemberDescriptorType):  # of __slots__
+        if (
+            name in attributes or name == "_abc_impl" or isinstance(value, types.MemberDescriptorType)
+        ):  # made by __slots__
             continue
         if not name.startswith("__") or isinstance(value, types.FunctionType | classmethod | staticmethod | property):
             with contextlib.suppress(Exception):

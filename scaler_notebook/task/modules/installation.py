@@ -36,7 +36,7 @@ def own_location(module: object) -> str:
     Empty for modules that are installed or built in, and for modules without a location.
     """
     try:
-        attributes = object.__getattribute__(module, "__dict__")  # a lazy module must not be woken
+        attributes = object.__getattribute__(module, "__dict__")  # a lazy module must not be loaded
         file = attributes.get("__file__")
         if isinstance(file, str):
             return "" if file.startswith((*_DIRECTORIES, "<")) else file

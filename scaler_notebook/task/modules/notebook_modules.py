@@ -67,7 +67,7 @@ class NotebookModules(MetaPathFinder):
             spec.submodule_search_locations = directories
             return spec
         return spec_from_file_location(name, file, submodule_search_locations=directories or None) or (
-            spec_from_file_location(name, file, loader=SourceFileLoader(name, file))  # whatever its name ends with
+            spec_from_file_location(name, file, loader=SourceFileLoader(name, file))  # the file may have any suffix
         )
 
 

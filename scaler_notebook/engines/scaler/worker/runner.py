@@ -163,7 +163,7 @@ class _Process(Transport):
                 self._name = ""
                 sys.stdout, sys.stderr = out, err
         self._run = None
-        self._state.restore()  # what cannot be restored stays, for the process is Scaler's
+        self._state.restore()  # the rest stays changed: Scaler decides when the process ends
         ended = ResultHeader.of(figures, finished.end.value, finished.summary)
         if omit_value:
             output.send_event(inband_events.EndedEvent(ended.encode().decode()))
