@@ -40,6 +40,7 @@ class Mermaid(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
+        """Give the drawing as HTML."""
         drawing = mmdr.render("\n".join(self.content)).svg()
         drawing = re.sub(r'(?<=["#])merman', f"drawing-{next(_numbers)}", drawing)  # a page may have several
         return [nodes.raw("", f'<div class="drawing">{drawing}</div>', format="html")]
@@ -54,5 +55,6 @@ def prepare(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    """Add the directive and the event to Sphinx."""
     app.add_directive("mermaid", Mermaid)
     app.connect("source-read", prepare)

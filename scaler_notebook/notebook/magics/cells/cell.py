@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.suggestions import did_you_mean
-from scaler_notebook.task.cell import VALUE, Environment, Source
+from scaler_notebook.task.cell import VALUE, CellEnvironment, CompiledCell
 
 from . import names
 
@@ -34,8 +34,8 @@ class PreparedCell(NamedTuple):
         The names of large variables, with their sizes in bytes.
     """
 
-    environment: Environment
-    source: Source
+    environment: CellEnvironment
+    source: CompiledCell
     title: str
     large: tuple[tuple[str, int], ...]
 
@@ -77,7 +77,7 @@ def prepare_cell(
     _check_out(out, found)
     values = _collect_values(shell, found, given)
     code = _compile_cell(shell, tree, file, _is_quiet(body))
-    source = Source(
+    source = CompiledCell(
         code,
         found.assigns,
         None if everything or not out else out,
@@ -225,7 +225,7 @@ def _is_ipython_own(shell: Any, name: str) -> bool:
     return shell.user_ns[name] is shell.user_ns_hidden.get(name, shell.user_ns[name])
 
 
-def _build_environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environment:
+def _build_environment(values: dict[str, Any], namespace: dict[str, Any]) -> CellEnvironment:
     """Gather the values that travel with a cell.
 
     Parameters
@@ -245,7 +245,7 @@ def _build_environment(values: dict[str, Any], namespace: dict[str, Any]) -> Env
             raise payloads.serialization_error(
                 f"the variable {name!r}", value, TypeError("it can be run once, and here; make a list of it first")
             )
-    return Environment(values, namespace)
+    return CellEnvironment(values, namespace)
 
 
 def _title(body: str) -> str:

@@ -17,7 +17,7 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
-from scaler_notebook.task.cell import Environment
+from scaler_notebook.task.cell import CellEnvironment
 
 from .parsing import HelpShown, MagicParser
 
@@ -153,7 +153,7 @@ def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerF
     __tracebackhide__ = True
     environment = prepared.environment
     if options.force_copy:
-        environment = environment.anew(copy.deepcopy, secrets.token_hex(8))
+        environment = environment.copy_with_salt(copy.deepcopy, secrets.token_hex(8))
     wanted: dict[str, Any] = {
         "timeout": options.timeout,
         "retries": options.retries,
@@ -168,7 +168,7 @@ def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerF
     except TaskSerializationError:
         for name, value in environment.values.items():
             try:
-                payloads.dump(Environment({name: value}, environment.namespace))
+                payloads.dump(CellEnvironment({name: value}, environment.namespace))
             except Exception as problem:
                 raise payloads.serialization_error(f"the variable {name!r}", value, problem) from None
         raise
