@@ -12,7 +12,7 @@ UNIT := tests/unit tests/model
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab check test test-all test-newest test-lowest lock style install browser clean
+.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest lock style install browser clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ test-lowest: browser ## The same with the lowest versions that we allow, on Pyth
 
 lock: ## Write the newest versions that pyproject.toml allows to locks/
 	@tools/lock.sh $(PYTHON)
+
+bench-hot: $(INSTALLED) ## Measure the CPU time of a task, by process
+	$(BIN)/python -m benchmarks.hot_path $(FLAGS)
+
+bench-peers: ## Compare with loky, the standard pool, Ray and dask.distributed (FLAGS=--quick: does it run?)
+	@benchmarks/peers/setup.sh $(PYTHON) .venv-peers
+	.venv-peers/bin/python -m benchmarks.peers $(FLAGS)
 
 style: $(INSTALLED)
 	$(BIN)/ruff check

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from scaler_notebook.client.executor import NotebookExecutor
-from scaler_notebook.engines.local.cpu_limits import available_cores
 from scaler_notebook.engines.local.ipc.memory import shared_memory
 from scaler_notebook.engines.local.ipc.output_records import anonymous_file
 from scaler_notebook.engines.local.ipc.runtime_directory import private_base
+from scaler_notebook.engines.local.resource_limits import ControlGroup, available_cores
 from scaler_notebook.protocol.errors import EngineStartError
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
@@ -294,13 +294,9 @@ def _processes_left() -> int | None:
 
         mine = sum(1 for process in psutil.process_iter(["uids"]) if _is_mine(process.info["uids"]))
         left.append(soft - mine)
-    for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids")):
-        try:
-            most = (root / "pids.max").read_text().strip()
-            if most != "max":
-                left.append(int(most) - int((root / "pids.current").read_text()))
-        except (OSError, ValueError):
-            continue
+    of_group = ControlGroup().processes_left
+    if of_group is not None:
+        left.append(of_group)
     return max(0, min(left)) if left else None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.launcher import SchedulerProcess
-from scaler_notebook.engines.local.cpu_limits import available_cores
+from scaler_notebook.engines.local.resource_limits import available_cores
 
 from .agent.connection import END_PATIENCE, open_connections
 from .submission.options import MAX_AMOUNT, checked_capabilities

@@ -10,7 +10,7 @@ from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.client.attached import AttachedEngine
 from scaler_notebook.engines.local.client.engine import EmbeddedEngine
-from scaler_notebook.engines.local.cpu_limits import available_cores
+from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 

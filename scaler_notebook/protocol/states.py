@@ -8,9 +8,9 @@
 nothing. ``docs/states.md`` draws it.
 """
 
-from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
+
+from .state_table import TransitionTable
 
 
 class TaskState(Enum):
@@ -85,7 +85,7 @@ class Action(Enum):
     NOT_PERMITTED = "not permitted"  # a protocol error, logged
 
 
-def _table() -> dict[tuple[TaskState, Event], Action]:
+def _table() -> TransitionTable[TaskState, Event, Action]:
     s, e, a = TaskState, Event, Action
     columns = (s.SUBMITTED, s.RUNNING, s.CANCELLING, s.FINISHED, s.CANCELLED)
     rows = {
@@ -98,7 +98,7 @@ def _table() -> dict[tuple[TaskState, Event], Action]:
         e.RESULT: (a.FINISH, a.FINISH, a.TOO_LATE, a.NOT_PERMITTED, a.IGNORE),
         e.ENGINE_LOST: (a.LOSE, a.LOSE, a.DISCONNECT, a.IGNORE, a.IGNORE),
     }
-    return {(state, event): row[i] for event, row in rows.items() for i, state in enumerate(columns)}
+    return TransitionTable(columns, rows)
 
 
-TABLE: Mapping[tuple[TaskState, Event], Action] = MappingProxyType(_table())
+TABLE = _table()

@@ -40,7 +40,7 @@ from scaler_notebook import (
     WorkerDiedError,
     wait,
 )
-from scaler_notebook.engines.local.memory_limits import available_memory
+from scaler_notebook.engines.local.resource_limits import available_memory
 from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
 from scaler_notebook.protocol.states import Event
 from scaler_notebook.testing import memory_executor

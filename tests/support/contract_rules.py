@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from future_observers import Followers, check_derived
 
 from scaler_notebook import CancelReason, MissingObjects, ProcessorDiedError, ScalerFuture, TaskState
-from scaler_notebook.engines.local.scheduler.core import MOST_HANDED
+from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF
 from scaler_notebook.protocol.messages import (
     ClientContext,

@@ -15,10 +15,10 @@ from io import FileIO
 from pathlib import Path
 
 from scaler_notebook import forks
-from scaler_notebook.engines.local.cpu_limits import thread_environment
 from scaler_notebook.engines.local.ipc.runtime_directory import SOCKET, mark, private_base, remove, sweep
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.engines.local.ipc.transport import Keys, needs_keys
+from scaler_notebook.engines.local.resource_limits import thread_environment
 from scaler_notebook.protocol.errors import EngineStartError
 from scaler_notebook.task import top_level
 from scaler_notebook.task.modules.installation import installed_first

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import psutil
 
-from scaler_notebook.engines.local.memory_limits import Kills, MemoryGroup
+from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
 from scaler_notebook.protocol.messages import Death
 from scaler_notebook.quantities import format_bytes
 
@@ -25,7 +25,7 @@ ADVICE = (
 )
 
 
-class Cause(NamedTuple):
+class ExitCause(NamedTuple):
     """A death in words, and as figures. ``peak`` is in bytes, 0 if unknown."""
 
     words: str
@@ -33,10 +33,10 @@ class Cause(NamedTuple):
     peak: int
 
 
-UNKNOWN = Cause("it ended, and a bug in its scheduler keeps us from saying why", Death(), 0)
+UNKNOWN = ExitCause("it ended, and a bug in its scheduler keeps us from saying why", Death(), 0)
 
 
-class Coroner:
+class CauseFinder:
     """Tells causes of death; looks at memory at its start and after each death by SIGKILL.
 
     Parameters
@@ -45,11 +45,11 @@ class Coroner:
         Ours.
     """
 
-    def __init__(self, group: MemoryGroup | None = None) -> None:
-        self._group = group if group is not None else MemoryGroup()
+    def __init__(self, group: ControlGroup | None = None) -> None:
+        self._group = group if group is not None else ControlGroup()
         self._kills = self._group.kills
 
-    def cause(self, status: int, peak: int = 0, why: str = "", for_memory: bool = False) -> Cause:
+    def cause(self, status: int, peak: int = 0, why: str = "", for_memory: bool = False) -> ExitCause:
         """Of a process that was waited for.
 
         Parameters
@@ -66,9 +66,9 @@ class Coroner:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             words = f"it ended by itself with exit status {code} (os._exit, or a library that exits)"
-            return Cause(words, Death(exit_code=code), peak)
+            return ExitCause(words, Death(exit_code=code), peak)
         words, out_of_memory = self._killed(-code, peak, why)
-        return Cause(words, Death(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
+        return ExitCause(words, Death(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
 
     def _killed(self, number: int, peak: int, why: str) -> tuple[str, bool]:
         if number != signal.SIGKILL:
@@ -78,7 +78,7 @@ class Coroner:
         before, self._kills = self._kills, self._group.kills
         if why:
             return f"its scheduler killed it: {why}", False
-        limit, new = self._group.limit, _new(before, self._kills)
+        limit, new = self._group.memory_limit, _new(before, self._kills)
         known = ", ".join(
             f"{what} {format_bytes(size)}"
             for what, size in (("it had at most", peak), ("the limit of its control group is", limit or 0))

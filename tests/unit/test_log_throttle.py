@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from scaler_notebook.engines.local.scheduler.log_throttle import IN_FULL, SLOWER, OftenSaid
+from scaler_notebook.engines.local.scheduler.log_throttle import IN_FULL, SLOWER, LogThrottle
 
 
 @pytest.fixture
 def logged() -> Iterator[tuple[logging.Logger, io.StringIO]]:
     logger, stream = logging.Logger("often said"), io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.addFilter(OftenSaid())
+    handler.addFilter(LogThrottle())
     logger.addHandler(handler)
     yield logger, stream
     handler.close()

@@ -12,12 +12,15 @@ confirmed only when the process that ran it is reaped, also when the interrupt s
 its result sent, whatever was asked of it; only one that failed by an error to retry, was asked nothing and has tries
 left is tried again.
 
-``TABLE`` is the specification; :mod:`.core` carries its actions out and decides nothing. ``docs/states.md`` draws it.
+``TABLE`` is the specification of what each of :mod:`.events` does, and :mod:`.transitions` carries its actions out.
+``docs/states.md`` draws it.
 """
 
-from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
+
+from scaler_notebook.protocol.state_table import TransitionTable
+
+from . import events
 
 
 class Stage(Enum):
@@ -35,31 +38,6 @@ class Stage(Enum):
     __hash__ = object.__hash__  # a look-up for each event of each task: Enum's own hash is a call of Python code
 
 
-class Event(Enum):
-    """What can happen to a task."""
-
-    INPUTS_THERE = "inputs there"  # the last of them has come
-    INPUT_FAILED = "an input failed"
-    INPUT_CANCELLED = "an input was cancelled"
-    TOO_DEEP = "nested too deeply"  # there is no process left for it
-    DISPATCHED = "dispatched"  # a slot and a process are free
-    START_DUE = "TaskStarted due"  # it runs for a while, or its process died: it decides "stopped" or "never started"
-    CANCEL = "TaskCancel"
-    CANCEL_FORCE = "TaskCancel(force)"
-    HALF_GRACE = "half of the grace period"
-    GRACE_OVER = "end of the grace period"
-    ENDED = "run ended"  # by itself: with a result or an exception, whatever was asked of it
-    FAILED = "run failed, tries left"
-    STOPPED = "run stopped"  # by an interrupt, perhaps one whose request has been refused since
-    DIED = "process reaped"  # and what it had started is gone
-    DIED_TRYING = "process reaped, tries left"
-    DIED_BEFORE = "process reaped, run not begun"  # it died with the task before it: no line of this one has run
-    BACKOFF_OVER = "end of the back-off"
-    CLIENT_GONE = "client gone"  # or the task that has submitted this one
-
-    __hash__ = object.__hash__
-
-
 class Action(Enum):
     """What the scheduler does about an event, and the stage that this leads to; without one the task stays."""
 
@@ -70,7 +48,7 @@ class Action(Enum):
         action._value_, action.to = text, to
         return action
 
-    QUEUE = "queue", Stage.QUEUED
+    QUEUE = "queue", Stage.QUEUED  # in the order of submission: one that comes again gets its old place
     PASS_ON = "send TaskResult(Failed)", Stage.OVER  # an input's, as its own, or the one that says why it never runs
     WITHDRAW = "withdraw, confirm Canceled", Stage.OVER  # unasked
     RUN = "run", Stage.RUNNING  # handed to the process
@@ -86,7 +64,6 @@ class Action(Enum):
     PUT_BACK = "put back, in its old place", Stage.QUEUED  # before all of its priority that came later
     BACK_OFF = "back off", Stage.BACKING_OFF  # the process is free
     OUTLIVE = "back off, without the process", Stage.BACKING_OFF
-    QUEUE_AGAIN = "queue again, in its old place", Stage.QUEUED
     FAIL = "send TaskResult(FailedWorkerDied)", Stage.OVER
     CONFIRM = "confirm Canceled", Stage.OVER
     NOT_FOUND = "answer CancelNotFound"  # to a client that has no such task here it is over
@@ -95,31 +72,31 @@ class Action(Enum):
     NOT_PERMITTED = "not permitted"  # a bug of ours, logged
 
 
-def _table() -> dict[tuple[Stage, Event], Action]:
-    s, e, a = Stage, Event, Action
+def _table() -> TransitionTable[Stage, type[events.Event], Action]:
+    s, e, a = Stage, events, Action
     no = a.NOT_PERMITTED
     columns = (s.WAITING, s.QUEUED, s.BACKING_OFF, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
-    rows = {
-        e.INPUTS_THERE: (a.QUEUE, no, no, no, no, no, no, no),
-        e.INPUT_FAILED: (a.PASS_ON, no, no, no, no, no, no, no),
-        e.INPUT_CANCELLED: (a.WITHDRAW, no, no, no, no, no, no, no),
-        e.TOO_DEEP: (a.PASS_ON, a.PASS_ON, a.PASS_ON, no, no, no, no, no),
-        e.DISPATCHED: (no, a.RUN, no, no, no, no, no, no),
-        e.START_DUE: (no, no, no, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, no),
-        e.CANCEL: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.ASK, a.IGNORE, a.IGNORE, a.IGNORE, a.NOT_FOUND),
-        e.CANCEL_FORCE: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.WARN, a.WARN, a.IGNORE, a.IGNORE, a.NOT_FOUND),
-        e.HALF_GRACE: (no, no, no, no, a.ASK_AGAIN, a.ASK_AGAIN, no, no),
-        e.GRACE_OVER: (no, no, no, no, a.REFUSE, a.KILL, no, no),
-        e.ENDED: (no, no, no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
-        e.FAILED: (no, no, no, a.BACK_OFF, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
-        e.STOPPED: (no, no, no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
-        e.DIED: (no, no, no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.DIED_TRYING: (no, no, no, a.OUTLIVE, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.DIED_BEFORE: (no, no, no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.BACKOFF_OVER: (no, no, a.QUEUE_AGAIN, no, no, no, no, no),
-        e.CLIENT_GONE: (a.FORGET, a.FORGET, a.FORGET, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
+    rows: dict[type[events.Event], tuple[Action, ...]] = {
+        e.InputsThere: (a.QUEUE, no, no, no, no, no, no, no),
+        e.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no),
+        e.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no),
+        e.NestedTooDeeply: (a.PASS_ON, a.PASS_ON, a.PASS_ON, no, no, no, no, no),
+        e.Dispatched: (no, a.RUN, no, no, no, no, no, no),
+        e.StartDue: (no, no, no, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, no),
+        e.CancelAsked: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.ASK, a.IGNORE, a.IGNORE, a.IGNORE, a.NOT_FOUND),
+        e.CancelForced: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.WARN, a.WARN, a.IGNORE, a.IGNORE, a.NOT_FOUND),
+        e.HalfGrace: (no, no, no, no, a.ASK_AGAIN, a.ASK_AGAIN, no, no),
+        e.GraceOver: (no, no, no, no, a.REFUSE, a.KILL, no, no),
+        e.RunEnded: (no, no, no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
+        e.RunFailed: (no, no, no, a.BACK_OFF, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
+        e.RunStopped: (no, no, no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
+        e.ProcessDied: (no, no, no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.ProcessDiedTrying: (no, no, no, a.OUTLIVE, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.ProcessDiedBefore: (no, no, no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.BackoffOver: (no, no, a.QUEUE, no, no, no, no, no),
+        e.ClientGone: (a.FORGET, a.FORGET, a.FORGET, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
     }
-    return {(stage, event): row[i] for event, row in rows.items() for i, stage in enumerate(columns)}
+    return TransitionTable(columns, rows)
 
 
-TABLE: Mapping[tuple[Stage, Event], Action] = MappingProxyType(_table())
+TABLE = _table()

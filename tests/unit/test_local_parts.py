@@ -20,61 +20,93 @@ import psutil
 import pytest
 from waits import SAFETY
 
-from scaler_notebook.engines.local import cpu_limits
+from scaler_notebook.engines.local import resource_limits
 from scaler_notebook.engines.local.ipc import framing
 from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, Ready
-from scaler_notebook.engines.local.scheduler.processes import process_pool as pool_module
-from scaler_notebook.engines.local.scheduler.processes import process_tree
+from scaler_notebook.engines.local.scheduler.processes import process_tree, reaper
 from scaler_notebook.engines.local.scheduler.processes.fork_server import Ends, Spawn
-from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, Pool
+from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, ProcessPool
+from scaler_notebook.engines.local.scheduler.processes.task_process import TaskProcess
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 
 # ---------------------------------------------------------------------- cores
 
 
+V2, V1 = "0::/\n", "3:cpu,cpuacct:/\n"
+POD = "kubepods/pod1/main"
+
+
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("group", "files", "expected"),
     [
-        ({}, 16),
-        ({"cpu.max": "max 100000\n"}, 16),
-        ({"cpu.max": "300000 100000\n"}, 3),
-        ({"cpu.max": "160000 100000\n"}, 2),
-        ({"cpu.max": "10000 100000\n"}, 1),
-        ({"cpu.max": "9900000 100000\n"}, 16),
-        ({"cpu.max": ""}, 16),
-        ({"cpu.max": "nonsense 100000"}, 16),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
-        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
-        ({"cpu/cpu.cfs_quota_us": "1000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "400000\n"}, 16),
-        ({"cpu.max": "max 1", "cpu/cpu.cfs_quota_us": "500000", "cpu/cpu.cfs_period_us": "100000"}, 5),
+        (V2, {}, 16),
+        (V2, {"cpu.max": "max 100000\n"}, 16),
+        (V2, {"cpu.max": "300000 100000\n"}, 3),
+        (V2, {"cpu.max": "160000 100000\n"}, 2),
+        (V2, {"cpu.max": "10000 100000\n"}, 1),
+        (V2, {"cpu.max": "9900000 100000\n"}, 16),
+        (V2, {"cpu.max": ""}, 16),
+        (V2, {"cpu.max": "nonsense 100000"}, 16),
+        (V2, {"cpu.max": "100000 0"}, 16),
+        (f"0::/{POD}\n", {f"{POD}/cpu.max": "400000 100000"}, 4),
+        (f"0::/{POD}\n", {f"{POD}/cpu.max": "max 100000", "kubepods/pod1/cpu.max": "200000 100000"}, 2),
+        (f"0::/{POD}\n", {f"{POD}/cpu.max": "200000 100000", "kubepods/cpu.max": "600000 100000"}, 2),
+        (f"0::/{POD}\n", {"cpu.max": "500000 100000"}, 5),  # the path is the host's
+        (None, {"cpu.max": "500000 100000"}, 5),
+        (V1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
+        (V1, {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        (V1, {"cpu,cpuacct/cpu.cfs_quota_us": "400000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 4),
+        (V1, {"cpu/cpu.cfs_quota_us": "1000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        (V1, {"cpu/cpu.cfs_quota_us": "400000\n"}, 16),
+        (f"3:cpu:/{POD}\n", {f"cpu/{POD}/cpu.cfs_quota_us": "500000", f"cpu/{POD}/cpu.cfs_period_us": "100000"}, 5),
     ],
     ids=str,
 )
 def test_the_quota_of_a_container_bounds_the_cores(
-    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    group: str | None, files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert cpu_limits.available_cores(tmp_path) == expected
+    assert resource_limits.available_cores(control_group(tmp_path, group, files)) == expected
+
+
+def control_group(place: Path, group: str | None, files: dict[str, str]) -> resource_limits.ControlGroup:
+    """The group that /proc and these files describe."""
+    for name, text in {
+        **({"proc/self/cgroup": group} if group else {}),
+        **{f"fs/{n}": t for n, t in files.items()},
+    }.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return resource_limits.ControlGroup(place / "proc", place / "fs")
 
 
 def test_the_affinity_bounds_the_cores_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cpu.max").write_text("800000 100000")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
-    assert cpu_limits.available_cores(tmp_path) == 2
+    assert resource_limits.available_cores(control_group(tmp_path, V2, {"cpu.max": "800000 100000"})) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"pids.max": "max\n", "pids.current": "7\n"}, None),
+        ({"pids.max": "100\n", "pids.current": "7\n"}, 93),
+        ({f"{POD}/pids.max": "100", f"{POD}/pids.current": "7", "pids.max": "50", "pids.current": "40"}, 10),
+    ],
+    ids=str,
+)
+def test_the_processes_that_a_container_leaves(files: dict[str, str], expected: int | None, tmp_path: Path) -> None:
+    assert control_group(tmp_path, f"0::/{POD}\n", files).processes_left == expected
 
 
 def test_threads_are_shared_among_workers_unless_the_user_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in cpu_limits.THREAD_VARIABLES:
+    for name in resource_limits.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.setattr(cpu_limits, "available_cores", lambda: 9)
-    assert cpu_limits.thread_environment(4) == dict.fromkeys(cpu_limits.THREAD_VARIABLES[1:], "2")
-    assert set(cpu_limits.thread_environment(20).values()) == {"1"}
+    monkeypatch.setattr(resource_limits, "available_cores", lambda: 9)
+    assert resource_limits.thread_environment(4) == dict.fromkeys(resource_limits.THREAD_VARIABLES[1:], "2")
+    assert set(resource_limits.thread_environment(20).values()) == {"1"}
 
 
 # ---------------------------------------------------------------------- families of processes
@@ -151,15 +183,17 @@ def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"up\n"
     with selectors.DefaultSelector() as selector:
-        pool = Pool(0, Spawn(), selector, cast(Any, None))
-        process = cast(Any, SimpleNamespace(pid=parent.pid, lingering=[], others=[], cause=None, killed_for=""))
-        pool._processes[parent.pid] = process
+        starter = Stillborn()
+        process = TaskProcess(starter, selector, Mock())
+        process.pid = parent.pid
         (child,) = process_tree.descendants(parent.pid)
-        pool.kill(parent.pid)
+        process.kill((), "it was to be stopped", False)
         parent.wait(SAFETY)
-        pool.kill(parent.pid)
-        assert process.lingering == [child]
+        process.kill((), "its socket was closed", False)
+        assert process._lingering == [child]
         assert process.killed_for == "it was to be stopped"
+        process.close()
+        starter.close()
     parent.stdin.close()
     parent.stdout.close()
     deadline = time.monotonic() + SAFETY
@@ -170,6 +204,8 @@ def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again
 
 class Stillborn:
     """Starts nothing; the test speaks for the process."""
+
+    pid = 0
 
     def __init__(self) -> None:
         self.socks: list[socket.socket] = []
@@ -187,10 +223,10 @@ class Stillborn:
 
 def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = [(4_000_000, 9, None), (0, 0, None)]
-    monkeypatch.setattr(pool_module.os, "wait4", lambda pid, options: statuses.pop(0))
+    monkeypatch.setattr(reaper.os, "wait4", lambda pid, options: statuses.pop(0))
     starter = Stillborn()
     with selectors.DefaultSelector() as selector:
-        pool = Pool(1, starter, selector, cast(Any, None))  # no event may come of it
+        pool = ProcessPool(1, starter, selector)  # no event may come of it
         pool.fill()
         pool.reap()
         framing.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
@@ -199,7 +235,6 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
         assert len(starter.socks) == 2, "it was not replaced"
         assert not pool._processes
         for process in pool._starting:
-            selector.unregister(process.sock)
             process.close()
     starter.close()
 
@@ -209,7 +244,8 @@ def test_a_lack_that_passes_is_waited_for(number: int) -> None:
     """A limit on processes, memory, descriptors: what runs goes on, and what is missing is started when it can be."""
     starter, told = Stillborn(), []
     with selectors.DefaultSelector() as selector:
-        pool = Pool(1, starter, selector, cast(Any, SimpleNamespace(ready=told.append)))
+        pool = ProcessPool(1, starter, selector)
+        pool.events = cast(Any, SimpleNamespace(ready=told.append))
         pool.fill()
         framing.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
         for key, _ in selector.select(SAFETY):
@@ -227,7 +263,6 @@ def test_a_lack_that_passes_is_waited_for(number: int) -> None:
             pool.fill()
         assert len(starter.socks) == 2
         for process in (*pool._starting, *pool._processes.values()):
-            selector.unregister(process.sock)
             process.close()
     starter.close()
 
@@ -237,14 +272,15 @@ def test_an_engine_that_has_never_had_a_process_ends_at_a_lack() -> None:
     with selectors.DefaultSelector() as selector, pytest.MonkeyPatch.context() as short:
         short.setattr(starter, "start", Mock(side_effect=OSError(errno.EAGAIN, "no process")))
         with pytest.raises(CannotStart, match=r"task processes cannot be started: .*no process"):
-            Pool(1, starter, selector, cast(Any, None)).fill()
+            ProcessPool(1, starter, selector).fill()
 
 
 @pytest.mark.parametrize(("killed_for", "ready"), [("", [7]), ("a task waited for it", [])])
 def test_a_process_that_was_killed_while_it_imported_is_ready_too_late(killed_for: str, ready: list[int]) -> None:
     told: list[int] = []
     with selectors.DefaultSelector() as selector:
-        pool = Pool(0, Spawn(), selector, cast(Any, SimpleNamespace(ready=told.append)))
+        pool = ProcessPool(0, Spawn(), selector)
+        pool.events = cast(Any, SimpleNamespace(ready=told.append))
         process = Mock(pid=7, importing=True, killed_for=killed_for)
         pool._receive(process, Ready(7))
     assert told == ready
