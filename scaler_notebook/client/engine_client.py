@@ -183,10 +183,12 @@ class EngineClient(ABC):
         resources: Mapping[str, float] | None = None,
         memory_limit: float | None = None,
     ) -> ScalerFuture[T]:
-        """:meth:`submit` with the call's arguments as two values, and options beside them.
+        """Do as :meth:`submit`, with the call's arguments as two values and options beside them.
 
         Parameters
         ----------
+        fn
+            What is called.
         args, kwargs
             A tuple (or list) of the positional arguments, and a dictionary of the others.
         name
@@ -195,28 +197,28 @@ class EngineClient(ABC):
             Of queued tasks those with the highest priority run first, equal ones in the order of submission. What runs
             is never stopped for another.
         retries
-            How often it is tried again when it has raised an exception, or its process has died; after 0.1 s, then
-            0.2 s and so on up to 10 s. The future is not done before the last try, ``tries`` counts them, and
+            How often the task is tried again when it has raised an exception, or its process has died; after 0.1 s,
+            then 0.2 s and so on up to 10 s. The future is not done before the last try, ``tries`` counts them, and
             tracebacks of earlier ones are in its output. A task that is cancelled is not tried again.
         timeout
-            Seconds from now on, for all its tries together. A task that has not ended by then is cancelled by force,
+            Seconds from now on, for all tries together. A task that has not ended by then is cancelled by force,
             with the executor's grace period, for the reason ``TIMED_OUT``.
         capabilities
-            What it needs of the executor's :attr:`capabilities`, e.g. ``{"gpu": 1}``. It waits until as much is free;
-            tasks that need none of the same run meanwhile.
+            What the task needs of the executor's :attr:`capabilities`, e.g. ``{"gpu": 1}``. The task waits until as
+            much is free; tasks that need none of the same run meanwhile.
         retry_on
-            On which errors it is tried again: an exception class or a tuple of them, as after ``except``; by default on
-            any. The death of its process is a :class:`~scaler_notebook.ProcessorDiedError`: that, or a class above it
-            (``WorkerDiedError``, ``RuntimeError``, ``Exception``), means it too.
+            On which errors the task is tried again: an exception class or a tuple of them, as after ``except``; by
+            default on any. The death of a task's process is a :class:`~scaler_notebook.ProcessorDiedError`: that, or a
+            class above it (``WorkerDiedError``, ``RuntimeError``, ``Exception``), means such a death too.
         resources
-            ``{"memory": 2e9}``: the bytes that it is expected to take at most. A hint and no limit: it waits while what
-            the running tasks have so announced, and its own, is more than the machine has (or the control group of the
-            engine, in a container). What alone is more than that runs when nothing else with a hint does, and nothing
-            with a hint overtakes it. Tasks without one neither wait nor count.
+            ``{"memory": 2e9}``: the bytes that the task is expected to take at most. A hint and no limit: the task
+            waits while what the running tasks have so announced, and its own, is more than the machine has (or the
+            control group of the engine, in a container). A task that alone announces more runs when nothing else with a
+            hint does, and nothing with a hint overtakes it. Tasks without a hint neither wait nor count.
         memory_limit
             Bytes, e.g. ``2e9``. When the task's process and what that has started have more than that resident, they
             are killed: this task alone fails, with a :class:`~scaler_notebook.ProcessorDiedError` that says limit and
-            size. It is looked at twenty times a second, so that a task can have more for a moment.
+            size. The size is looked at twenty times a second, so that a task can have more for a moment.
 
         Raises
         ------
@@ -226,7 +228,7 @@ class EngineClient(ABC):
         TaskSerializationError
             The function, an argument or a class in ``retry_on`` cannot be pickled; the message names which.
         CapabilityError
-            The engine does not have what it needs, or has less of it. (A ``ValueError``.)
+            The engine does not have what the task needs, or has less of it. (A ``ValueError``.)
         """
         args, kwargs = checked_call(fn, args, kwargs)
         call = call_text(fn, args, kwargs)

@@ -220,7 +220,7 @@ def test_over_a_unix_socket_a_client_is_who_the_system_says(executor: NotebookEx
     assert status.queued == 2, "the stranger's goes on waiting, and no slot was lent"
     executor.cancel_all(SAFETY)
     assert queued.cancelled()
-    stranger.say(ClientDisconnect("strange"))  # and its task ends
+    stranger.say(ClientDisconnect())  # and its task ends
 
 
 def test_clients_that_come_and_go_leave_nothing(executor: NotebookExecutor, bystander: Bystander) -> None:

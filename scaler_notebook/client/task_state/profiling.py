@@ -15,24 +15,25 @@ class ProfileResult:
     Parameters
     ----------
     duration_s
-        Seconds from its start to its end; of a task that was stopped, until that was confirmed.
+        Seconds from the task's start to its end; of a task that was stopped, until that was confirmed.
     memory_peak
-        Bytes: the most resident memory that its process had while it ran, the interpreter, its modules and mapped
-        arguments included, subprocesses not. Where the system cannot begin the count anew for each task (it can on
-        Linux), an upper bound: the peak of all tasks of that process. None if its process could not tell.
+        Bytes: the most resident memory that the task's process had while the task ran, the interpreter, its modules and
+        mapped arguments included, subprocesses not. Where the system cannot begin the count anew for each task (it can
+        on Linux), an upper bound: the peak of all tasks of that process. None if the process could not tell.
     cpu_time_s
-        CPU seconds of its process, all threads, and of subprocesses that it has waited for. None likewise.
+        CPU seconds of the task's process, all threads, and of subprocesses that it has waited for. None if the process
+        could not tell.
     queue_s
         Seconds from the submission to the start of this try, earlier tries and the pauses between them included.
     argument_bytes
-        Size of its pickled arguments, their large buffers included, whether these were copied or shared. None if they
+        Size of the pickled arguments, their large buffers included, whether these were copied or shared. None if they
         are gone.
     result_bytes
         Size of the pickled value, or exception, that came back; 0 if none did.
     processor
-        The process that ran it.
+        The process that ran the task.
     tries
-        How often it was started.
+        How often the task was started.
     """
 
     duration_s: float

@@ -28,19 +28,20 @@ TaskInputs: TypeAlias = dict[str, TaskInput]
 class ObjectReference:
     """An object that was sent to the engine; made by ``send_object``.
 
-    It may stand anywhere in the arguments of later tasks of the same client, also inside containers and in what a
-    function closes over; the task finds the object itself. ``clear()`` makes it useless.
+    A reference may stand anywhere in the arguments of later tasks of the same client, also inside containers and in
+    what a function closes over; the task finds the object in its place. ``clear()`` makes the reference useless.
 
     Parameters
     ----------
     name
-        What a person reads.
+        What a person reads of the object.
     size
         Of the pickled object, in bytes.
     object_id
-        As the engine knows it.
+        The id that the engine knows the object by.
     proxies
-        Of managers, in the object: kept as long as this is, by the session and by each task that gets the object.
+        The proxies of managers in the object: held as long as the reference is, by the session and by each task that
+        gets the object.
     """
 
     __slots__ = ("__weakref__", "_proxies", "name", "object_id", "size")
