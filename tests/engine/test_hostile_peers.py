@@ -352,7 +352,7 @@ def test_a_task_that_writes_nonsense_to_its_socket_fails_alone(
 
 def says_ready(pid: int) -> None:
     for fd in own_sockets():
-        os.write(fd, stream(*messages.INNER_CODEC.encode([messages.Ready(pid or os.getpid())])))
+        os.write(fd, stream(*messages.WORKER_CODEC.encode([messages.Ready(pid or os.getpid())])))
     time.sleep(60)
 
 
@@ -366,8 +366,8 @@ def test_a_task_that_claims_to_be_ready_fails_alone(executor: NotebookExecutor, 
 
 def says_ended(seq: int) -> None:
     for fd in own_sockets():
-        ended = messages.Ended(seq, TaskEnd.SUCCESS, Payload(b"no pickle"))
-        os.write(fd, stream(*messages.INNER_CODEC.encode([ended])))
+        ended = messages.RunFinished(seq, TaskEnd.SUCCESS, Payload(b"no pickle"))
+        os.write(fd, stream(*messages.WORKER_CODEC.encode([ended])))
     time.sleep(60)
 
 

@@ -11,7 +11,7 @@ import pytest
 from fake_clock import FakeClock
 from unused_effects import UnusedEffects
 
-from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED, RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.records import TaskRecord
@@ -125,7 +125,7 @@ class Scene:
         self.core.cancel(owner, TaskCancel(task_id, force, grace))
 
     def ended(self, end: TaskEnd = TaskEnd.SUCCESS, seq: int = 1, process: int = 1) -> None:
-        self.core.process_ended_run(process, Ended(seq, end, EMPTY))
+        self.core.process_ended_run(process, RunFinished(seq, end, EMPTY))
 
     def died(self, process: int = 1, begun: bool = True) -> None:
         self.core.process_died(process, "it died", begun)
@@ -500,7 +500,7 @@ def test_tasks_that_were_put_back_keep_their_order() -> None:
     for process in (3, 4):
         core.process_ready(process)
     assert hands.done[2:] == ["run urgent on 3 as 1", "run last urgent on 4 as 1"]
-    core.process_ended_run(3, Ended(1, TaskEnd.SUCCESS, EMPTY))
+    core.process_ended_run(3, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run a on 3 as 2"
 
 
@@ -599,7 +599,7 @@ def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: TaskEnd) ->
     for name in ("a", "b", "c"):
         core.submit(b"me", task(name))
     for seq in (1, 2):
-        core.process_ended_run(1, Ended(seq, end, EMPTY))
+        core.process_ended_run(1, RunFinished(seq, end, EMPTY))
     said = RESULTS[end].value
     runs = ["run a on 1 as 1", f"me: a {said}", "run b on 1 as 2", f"me: b {said}", "kill 1", "run c on 2 as 1"]
     assert hands.done == runs, "its place is taken before it is gone"
@@ -616,11 +616,11 @@ def test_a_process_that_is_spent_is_replaced(end: TaskEnd) -> None:
         core.process_ready(process)
     for name in ("a", "b"):
         core.submit(b"me", task(name))
-    core.process_ended_run(1, Ended(1, end, EMPTY, spent=True))
+    core.process_ended_run(1, RunFinished(1, end, EMPTY, spent=True))
     assert hands.done == ["run a on 1 as 1", f"me: a {RESULTS[end].value}", "kill 1", "run b on 2 as 1"]
     core.process_died(1, "killed", True)
     core.process_ready(1)  # the system gives its number to another
-    core.process_ended_run(2, Ended(1, end, EMPTY))
+    core.process_ended_run(2, RunFinished(1, end, EMPTY))
     assert hands.done[4:] == [f"me: b {RESULTS[end].value}"]
 
 
@@ -629,7 +629,7 @@ def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last()
     core = Core(2, hands, {})
     core.process_ready(1)
     core.submit(b"me", task("a"))
-    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, EMPTY))
+    core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     core.process_ready(2)
     core.submit(b"me", task("b"))
     core.submit(b"me", task("c"))
@@ -683,7 +683,7 @@ class Shared:
 
     def end(self, name: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         (process,) = (p for p in self.core.running if self.core.holder(p) == (name, b"me"))
-        self.core.process_ended_run(process, Ended(self.core.state.workers.seq(process), end, EMPTY))
+        self.core.process_ended_run(process, RunFinished(self.core.state.workers.seq(process), end, EMPTY))
 
 
 def test_what_needs_a_capability_waits_for_it_and_nothing_else_does() -> None:
@@ -879,7 +879,7 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     assert core.holder(2) == ("b", b"me")
     assert core.holder(3) is None
     assert core.holder(9) is None
-    core.process_ended_run(2, Ended(1, TaskEnd.SUCCESS, EMPTY))
+    core.process_ended_run(2, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
 
 
@@ -910,6 +910,6 @@ def test_a_result_is_passed_on_as_it_came() -> None:
     clock.now = ANNOUNCE_AFTER
     core.tick()
     payload, figures = Payload(b"value", (b"buffer",)), TaskFigures(1.0, 2.0, 3.0, 4)
-    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, payload, figures))
+    core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, payload, figures))
     assert told == [TaskStarted("t", "1", EPOCH), TaskResult("t", TaskResultType.SUCCESS, payload, figures)]
     assert told[1].payload is payload

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_clock import FakeClock
 
-from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import slot_lending, transitions
 from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.protocol.capabilities import as_tuple
@@ -130,7 +130,7 @@ class Scene:
     def end(self, task_id: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         process = self.process(task_id)
         del self.hands.runs[process]
-        ended = Ended(self.core.state.workers.seq(process), end, self.hands.new())
+        ended = RunFinished(self.core.state.workers.seq(process), end, self.hands.new())
         self.core.process_ended_run(process, ended)
 
     def die(self, task_id: str) -> None:

@@ -11,7 +11,7 @@ from simulated_client import Connection, success, task_of
 from simulated_process import Memory, Process, Run
 
 from scaler_notebook import DisconnectedError
-from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.engines.local.scheduler.core.slot_lending import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.messages import (
@@ -344,7 +344,7 @@ class Engine:
     def hears_nonsense(self, process: Process, end: TaskEnd, back: int) -> None:
         """The end of a run that is over, and the death of nobody, change nothing."""
         before = self.acts
-        ended = Ended(process.seq - back, end, self.memory.taken(success("late")))
+        ended = RunFinished(process.seq - back, end, self.memory.taken(success("late")))
         self.core.process_ended_run(process.pid, ended)
         self.core.process_died(0, "it died", False)
         assert self.acts == before

@@ -13,7 +13,7 @@ from scaler_notebook.task.task_end import TaskEnd
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class EngineAddress:
     """Scheduler → task process, before its first run: where clients reach the engine."""
 
     address: str
@@ -42,7 +42,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Warm:
+class Prewarm:
     """Scheduler → task process that waits for its first task: import what others had to, then say ``Ready`` again.
 
     While it imports, any further message (one without modules, say) has it stop at the next module.
@@ -52,22 +52,22 @@ class Warm:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ResultReceived:
     """Scheduler → task process: the large buffers of its last result are taken over, it may free its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Task process → scheduler, at its start and after ``Warm``: it can take a task."""
+    """Task process → scheduler, at its start and after ``Prewarm``: it can take a task."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RunFinished:
     """Task process → scheduler, once a run; ``spent`` says that the process is to run no other task.
 
-    If the summary says that a preview follows, so does a :class:`Previewed`.
+    If the summary says that a preview follows, so does a :class:`ResultPreview`.
     """
 
     seq: int
@@ -81,7 +81,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Previewed:
+class ResultPreview:
     """Task process → scheduler: what the result of a run looks like, as JSON of a MIME bundle."""
 
     seq: int
@@ -95,7 +95,18 @@ def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers
 
-InnerMessage: TypeAlias = ClientContext | Home | Run | Warm | Ready | Ended | Taken | Previewed
-INNER_CODEC: Codec[InnerMessage] = Codec(
-    {1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm, 6: Home, 7: Taken, 8: Previewed}
+WorkerMessage: TypeAlias = (
+    ClientContext | EngineAddress | Run | Prewarm | Ready | RunFinished | ResultReceived | ResultPreview
+)
+WORKER_CODEC: Codec[WorkerMessage] = Codec(
+    {
+        1: Run,
+        2: Ready,
+        3: RunFinished,
+        4: ClientContext,
+        5: Prewarm,
+        6: EngineAddress,
+        7: ResultReceived,
+        8: ResultPreview,
+    }
 )

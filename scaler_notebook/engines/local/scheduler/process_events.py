@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import reopened
-from scaler_notebook.engines.local.ipc.messages import Ended, Previewed, Taken
+from scaler_notebook.engines.local.ipc.messages import ResultPreview, ResultReceived, RunFinished
 from scaler_notebook.task.task_end import TaskEnd
 
 from .core.core import Core
@@ -38,7 +38,7 @@ class ProcessEvents:
         self._prewarming.ready(pid)
         self._core.process_ready(pid)
 
-    def ended_run(self, pid: int, ended: Ended) -> None:
+    def ended_run(self, pid: int, ended: RunFinished) -> None:
         held = self._core.holder(pid)
         if held is None:
             return
@@ -49,7 +49,7 @@ class ProcessEvents:
             self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely
             return
         if ended.payload.buffers:
-            self._pool.send(pid, Taken())
+            self._pool.send(pid, ResultReceived())
         try:
             self._output.forward(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until its kill
             self._prewarming.learn(pid, held[1], ended.modules)
@@ -57,7 +57,7 @@ class ProcessEvents:
             log.exception("output of process %d may be lost", pid)
         self._core.process_ended_run(pid, ended)
 
-    def previewed(self, pid: int, previewed: Previewed) -> None:
+    def previewed(self, pid: int, previewed: ResultPreview) -> None:
         self._core.process_previewed(pid, previewed.seq, previewed.bundle)
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:

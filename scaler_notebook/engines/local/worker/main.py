@@ -19,15 +19,15 @@ from scaler_notebook.engines.local.ipc import fd_limits
 from scaler_notebook.engines.local.ipc.framing import Assembler, send_blocking
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_all, mapped, written
 from scaler_notebook.engines.local.ipc.messages import (
-    INNER_CODEC,
     PROCESS_CAPACITY,
-    Ended,
-    Home,
-    Previewed,
+    WORKER_CODEC,
+    EngineAddress,
+    Prewarm,
     Ready,
+    ResultPreview,
+    ResultReceived,
     Run,
-    Taken,
-    Warm,
+    RunFinished,
     where_modules_are_found,
 )
 from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES
@@ -121,7 +121,7 @@ class _Server(Transport):
 
     def serve(self) -> None:
         self._interrupts.install()
-        send_blocking(self._sock, INNER_CODEC.encode([Ready(os.getpid())]))
+        send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
         assembler = Assembler()
         while assembler.read(self._sock):
             for frames in assembler.batches():
@@ -129,17 +129,17 @@ class _Server(Transport):
                 del frames  # while it waits, a process holds nothing of what it has run
 
     def _act_upon(self, frames: list[Buffer]) -> None:
-        for message in INNER_CODEC.decode(frames):
+        for message in WORKER_CODEC.decode(frames):
             match message:
                 case Run():
                     self._run(message)
-                case Taken():
+                case ResultReceived():
                     self._free_lent()
                 case ClientContext():
                     self._move(message)
-                case Warm():
-                    self._warm(message)
-                case Home():
+                case Prewarm():
+                    self._prewarm(message)
+                case EngineAddress():
                     self._home = message.address
 
     def _free_lent(self) -> None:
@@ -164,18 +164,18 @@ class _Server(Transport):
                 os.chdir(context.directory)
             self._imported.forget_hidden()
 
-    def _warm(self, warm: Warm) -> None:
+    def _prewarm(self, prewarm: Prewarm) -> None:
         """Import until there is something better to do."""
-        if not warm.modules:
+        if not prewarm.modules:
             return
         with Prewarming() as prewarming:
-            for name in warm.modules:
+            for name in prewarm.modules:
                 if select.select([self._sock], [], [], 0)[0]:
                     break
                 prewarming.import_module(name)
         if prewarming.spoilt or self._imported.news().own:
             raise ConnectionError("of no use to a task: what was imported would be something else there")
-        send_blocking(self._sock, INNER_CODEC.encode([Ready(os.getpid())]))
+        send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
 
     def _run(self, run: Run) -> None:
         self._interrupts.install()
@@ -204,12 +204,12 @@ class _Server(Transport):
         spent = self._clean_up()
         news = self._imported.news(figures.started)
         summary = finished.summary.unaccompanied() if spent else finished.summary
-        ended = Ended(run.seq, finished.end, finished.payload, figures, news.installed, news.own, spent, summary)
-        send_blocking(self._sock, INNER_CODEC.encode([ended]))
+        ended = RunFinished(run.seq, finished.end, finished.payload, figures, news.installed, news.own, spent, summary)
+        send_blocking(self._sock, WORKER_CODEC.encode([ended]))
         if summary.preview is PreviewKind.FOLLOWS:
             with self._streams.silent():
                 bundle = Payload(self._previews.make(finished.value))
-            send_blocking(self._sock, INNER_CODEC.encode([Previewed(run.seq, bundle)]))
+            send_blocking(self._sock, WORKER_CODEC.encode([ResultPreview(run.seq, bundle)]))
 
     def _clean_up(self) -> bool:
         """What the task has left must not meet the next one; True if it would, here."""

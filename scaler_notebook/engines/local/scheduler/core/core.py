@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Mapping
 
-from scaler_notebook.engines.local.ipc.messages import Ended
+from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.engines.scheduling.timers import Clock
 from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.messages import (
@@ -205,7 +205,7 @@ class Core:
         """Give an idle process no task until it is ready again."""
         self.state.workers.hold_back(process)
 
-    def process_ended_run(self, process: int, ended: Ended) -> None:
+    def process_ended_run(self, process: int, ended: RunFinished) -> None:
         """End the run of a process; what is said of another run than the current one is ignored."""
         workers = self.state.workers
         record = workers.held.get(process)
@@ -220,7 +220,7 @@ class Core:
             self._result(process, record, ended)
         self.dispatch()
 
-    def _result(self, process: int, record: TaskRecord, ended: Ended) -> None:
+    def _result(self, process: int, record: TaskRecord, ended: RunFinished) -> None:
         task_id = record.task.task_id
         result = TaskResult(task_id, RESULTS[ended.end], ended.payload, ended.figures, summary=ended.summary)
         if ended.summary.preview is PreviewKind.FOLLOWS:

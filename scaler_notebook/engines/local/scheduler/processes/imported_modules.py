@@ -19,7 +19,7 @@ class ImportedModules:
         return bool(self._found)
 
     def add(self, own: tuple[str, ...]) -> None:
-        """Note what a run has imported, as :class:`~scaler_notebook.engines.local.ipc.messages.Ended` has it."""
+        """Note what a run has imported, as :class:`~scaler_notebook.engines.local.ipc.messages.RunFinished` has it."""
         for name, where, stamp in zip(own[::3], own[1::3], own[2::3], strict=False):
             self._found[name] = where, stamp
 

@@ -53,7 +53,7 @@ class Prewarming:
                 self._importing[pid] = 0.0
                 core.hold_back(pid)
                 pool.move(pid, context)
-                pool.warm(pid, tuple(modules)[told:])
+                pool.prewarm(pid, tuple(modules)[told:])
 
     @property
     def deadline(self) -> float | None:
@@ -68,7 +68,7 @@ class Prewarming:
                 self._importing[pid] = 0.0
             elif not due:
                 self._importing[pid] = now + PATIENCE
-                pool.warm(pid, ())
+                pool.prewarm(pid, ())
             elif due <= now:
                 del self._importing[pid]
                 pool.kill(pid, why="a task waited for it while it imported")

@@ -8,7 +8,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from scaler_notebook.engines.local.ipc.messages import Ended, Home, InnerMessage, Input, Previewed, Ready
+from scaler_notebook.engines.local.ipc.messages import (
+    EngineAddress,
+    Input,
+    Ready,
+    ResultPreview,
+    RunFinished,
+    WorkerMessage,
+)
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 
@@ -34,10 +41,10 @@ class PoolEvents(Protocol):
     def ready(self, pid: int) -> None:
         """A process can take tasks."""
 
-    def previewed(self, pid: int, previewed: Previewed) -> None:
+    def previewed(self, pid: int, previewed: ResultPreview) -> None:
         """A process has made a preview of the result of a run."""
 
-    def ended_run(self, pid: int, ended: Ended) -> None:
+    def ended_run(self, pid: int, ended: RunFinished) -> None:
         """A process has ended a run."""
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
@@ -124,7 +131,7 @@ class ProcessPool:
         """Hand a process its next run: see :meth:`TaskProcess.run`."""
         self._processes[pid].run(seq, task, last, inputs)
 
-    def send(self, pid: int, message: InnerMessage) -> None:
+    def send(self, pid: int, message: WorkerMessage) -> None:
         """Queue a message for a process."""
         self._processes[pid].send(message)
 
@@ -136,9 +143,9 @@ class ProcessPool:
         """Have a process run what comes next in ``context``."""
         self._processes[pid].move(context)
 
-    def warm(self, pid: int, modules: tuple[str, ...]) -> None:
+    def prewarm(self, pid: int, modules: tuple[str, ...]) -> None:
         """Have a process import these modules and be ready again; without modules: have it stop importing."""
-        self._processes[pid].warm(modules)
+        self._processes[pid].prewarm(modules)
 
     @property
     def importing(self) -> bool:
@@ -227,14 +234,14 @@ class ProcessPool:
             return True
         return False
 
-    def _receive(self, process: TaskProcess, message: InnerMessage) -> None:
+    def _receive(self, process: TaskProcess, message: WorkerMessage) -> None:
         if isinstance(message, Ready):
             self._ready(process, message.pid)
-        elif isinstance(message, Ended):
+        elif isinstance(message, RunFinished):
             if message.own:
                 process.modules.add(message.own)
             self.events.ended_run(process.pid, message)
-        elif isinstance(message, Previewed):
+        elif isinstance(message, ResultPreview):
             self.events.previewed(process.pid, message)
 
     def _ready(self, process: TaskProcess, pid: int) -> None:
@@ -245,7 +252,7 @@ class ProcessPool:
             self._starting.discard(process)
             self._processes[pid] = process
             self._failed_starts, self._pause, self._was_ready = 0, 0.0, True
-            process.send(Home(self.home))
+            process.send(EngineAddress(self.home))
             if not self._starting:
                 self._reaper.end_orphans((*self._processes, self._starter.pid))
         elif not process.importing or pid != process.pid:

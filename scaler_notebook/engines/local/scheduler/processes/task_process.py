@@ -8,7 +8,14 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from scaler_notebook.engines.local.ipc.framing import Assembler, Outbox
-from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, PROCESS_CAPACITY, InnerMessage, Input, Run, Warm
+from scaler_notebook.engines.local.ipc.messages import (
+    PROCESS_CAPACITY,
+    WORKER_CODEC,
+    Input,
+    Prewarm,
+    Run,
+    WorkerMessage,
+)
 from scaler_notebook.engines.local.ipc.output_records import anonymous_file
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import ClientContext, Task
@@ -97,9 +104,9 @@ class TaskProcess:
 
     # ------------------------------------------------------------------ messages
 
-    def send(self, message: InnerMessage) -> None:
+    def send(self, message: WorkerMessage) -> None:
         """Queue a message for the process."""
-        self._outbox.put(INNER_CODEC.encode([message]))
+        self._outbox.put(WORKER_CODEC.encode([message]))
         self.flush()
 
     def flush(self) -> None:
@@ -111,7 +118,7 @@ class TaskProcess:
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
                 self._selector.modify(self.sock, events, self._serve)
 
-    def received(self) -> Iterator[InnerMessage]:
+    def received(self) -> Iterator[WorkerMessage]:
         """Yield what the process has sent, until there is no more for now.
 
         Raises
@@ -124,7 +131,7 @@ class TaskProcess:
         with contextlib.suppress(BlockingIOError):
             while self._assembler.read(self.sock):
                 for frames in self._assembler.batches():
-                    yield from INNER_CODEC.decode(frames)
+                    yield from WORKER_CODEC.decode(frames)
                 if self._assembler.drained:
                     return
             raise EOFError
@@ -161,11 +168,11 @@ class TaskProcess:
         given = tuple(Input(each.name, shorten(each.value)) for each in inputs)
         self.send(Run(seq, task.task_id, options.name, function, arguments, last, given, options.retry_on))
 
-    def warm(self, modules: tuple[str, ...]) -> None:
+    def prewarm(self, modules: tuple[str, ...]) -> None:
         """Import these modules and be ready again; without modules: stop importing."""
         if modules:
             self.importing = True
-        self.send(Warm(modules))
+        self.send(Prewarm(modules))
 
     def new_progress(self) -> tuple[float, float, str] | None:
         """Give ``(done, total, note)`` if the run has reported since the last call."""
