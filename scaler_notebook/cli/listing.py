@@ -13,7 +13,7 @@ from typing import Any
 
 from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.attached import ProcessWatch
-from scaler_notebook.engines.local.client.connection_file import Connection, engines, seconds_since
+from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, engines, seconds_since
 from scaler_notebook.engines.local.client.request import ask
 from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 
@@ -54,7 +54,7 @@ def stop(options: argparse.Namespace) -> int:
     return max([_stop(engine, options.force) for engine in wanted], default=0)
 
 
-def _stop(engine: Connection, force: bool) -> int:
+def _stop(engine: ConnectionInfo, force: bool) -> int:
     if engine.owner != "cluster" and not force:
         return _complain(
             f"{engine.address} is the own engine of {_owner(engine)}, and ends with it; --force ends it all the same"
@@ -82,7 +82,7 @@ def _stop(engine: Connection, force: bool) -> int:
     return 0
 
 
-def _signalled(engine: Connection, watch: ProcessWatch, number: signal.Signals) -> bool:
+def _signalled(engine: ConnectionInfo, watch: ProcessWatch, number: signal.Signals) -> bool:
     if engine.lives:  # else its number may be another's by now
         with contextlib.suppress(ProcessLookupError):
             os.kill(engine.pid, number)
@@ -98,14 +98,14 @@ def _complain(text: str) -> int:
     return 1
 
 
-def _described(found: Sequence[Connection]) -> list[dict[str, Any]]:
+def _described(found: Sequence[ConnectionInfo]) -> list[dict[str, Any]]:
     """For each engine what ``--json`` shows of it."""
     with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that hangs holds up nobody else
         answers = pool.map(lambda engine: ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT), found)
         return [_description(*pair) for pair in zip(found, answers, strict=True)]
 
 
-def _description(engine: Connection, answer: EngineStatus | None) -> dict[str, Any]:
+def _description(engine: ConnectionInfo, answer: EngineStatus | None) -> dict[str, Any]:
     return {
         "address": engine.address,
         "pid": engine.pid,
@@ -132,7 +132,7 @@ def _row(found: dict[str, Any]) -> tuple[str, ...]:
     return found["address"], str(found["pid"]), owner + protected, *counts, _duration(found["uptime"])
 
 
-def _owner(engine: Connection) -> str:
+def _owner(engine: ConnectionInfo) -> str:
     return f"the {engine.owner} {engine.title or 'without a name'} (process {engine.owner_pid})"
 
 

@@ -15,7 +15,7 @@ from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED, RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.records import TaskRecord
-from scaler_notebook.engines.local.scheduler.core.states import TABLE, Action, Stage
+from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.protocol.capabilities import as_tuple
@@ -186,33 +186,33 @@ submit: Step = lambda scene: scene.submit()  # noqa: E731
 
 WAITS = "waiting for an input"
 # Ways into each stage; the strength that a confirmation names there.
-WAYS: dict[str, tuple[Stage, str, Step]] = {
-    WAITS: (Stage.WAITING, "", submit),
-    "queued": (Stage.QUEUED, "", submit),
-    "backing off": (Stage.BACKING_OFF, "", fail_with_tries_left),
-    "running": (Stage.RUNNING, "", start),
-    "refused": (Stage.RUNNING, "", steps(start, refuse)),
-    "asked": (Stage.ASKED, "", steps(start, ask)),
-    "asked after a refusal": (Stage.ASKED, "", steps(start, refuse, ask)),
-    "warned": (Stage.WARNED, " (force)", steps(start, warn)),
-    "warned after it was asked": (Stage.WARNED, " (force)", steps(start, ask, warn)),
-    "warned after a refusal": (Stage.WARNED, " (force)", steps(start, refuse, warn)),
-    "killed": (Stage.ENDING, " (force)", steps(start, kill)),
-    "stopped when asked": (Stage.ENDING, "", steps(start, ask, stop)),
-    "stopped when warned": (Stage.ENDING, " (force)", steps(start, warn, stop)),
-    "stopped after a refusal": (Stage.ENDING, "", steps(start, refuse, stop)),
-    "nobody waits": (Stage.ENDING, "", steps(start, gone)),
-    "nobody waits for the answer": (Stage.ENDING, " (force)", steps(start, warn, gone)),
-    "taken back": (Stage.OVER, "", steps(submit, ask)),
-    "taken back while backing off": (Stage.OVER, "", steps(fail_with_tries_left, ask)),
-    "forgotten while backing off": (Stage.OVER, "", steps(fail_with_tries_left, gone)),
-    "failed when asked": (Stage.OVER, "", steps(start, ask, fail)),
-    "forgotten": (Stage.OVER, "", steps(submit, gone)),
-    "finished": (Stage.OVER, "", steps(start, ended)),
-    "finished first": (Stage.OVER, "", steps(start, warn, ended)),
-    "finished before the kill": (Stage.OVER, "", steps(start, kill, ended)),
-    "died": (Stage.OVER, "", steps(start, died)),
-    "confirmed": (Stage.OVER, "", steps(start, warn, stop, died)),
+WAYS: dict[str, tuple[TaskStage, str, Step]] = {
+    WAITS: (TaskStage.WAITING, "", submit),
+    "queued": (TaskStage.QUEUED, "", submit),
+    "backing off": (TaskStage.BACKING_OFF, "", fail_with_tries_left),
+    "running": (TaskStage.RUNNING, "", start),
+    "refused": (TaskStage.RUNNING, "", steps(start, refuse)),
+    "asked": (TaskStage.ASKED, "", steps(start, ask)),
+    "asked after a refusal": (TaskStage.ASKED, "", steps(start, refuse, ask)),
+    "warned": (TaskStage.WARNED, " (force)", steps(start, warn)),
+    "warned after it was asked": (TaskStage.WARNED, " (force)", steps(start, ask, warn)),
+    "warned after a refusal": (TaskStage.WARNED, " (force)", steps(start, refuse, warn)),
+    "killed": (TaskStage.ENDING, " (force)", steps(start, kill)),
+    "stopped when asked": (TaskStage.ENDING, "", steps(start, ask, stop)),
+    "stopped when warned": (TaskStage.ENDING, " (force)", steps(start, warn, stop)),
+    "stopped after a refusal": (TaskStage.ENDING, "", steps(start, refuse, stop)),
+    "nobody waits": (TaskStage.ENDING, "", steps(start, gone)),
+    "nobody waits for the answer": (TaskStage.ENDING, " (force)", steps(start, warn, gone)),
+    "taken back": (TaskStage.OVER, "", steps(submit, ask)),
+    "taken back while backing off": (TaskStage.OVER, "", steps(fail_with_tries_left, ask)),
+    "forgotten while backing off": (TaskStage.OVER, "", steps(fail_with_tries_left, gone)),
+    "failed when asked": (TaskStage.OVER, "", steps(start, ask, fail)),
+    "forgotten": (TaskStage.OVER, "", steps(submit, gone)),
+    "finished": (TaskStage.OVER, "", steps(start, ended)),
+    "finished first": (TaskStage.OVER, "", steps(start, warn, ended)),
+    "finished before the kill": (TaskStage.OVER, "", steps(start, kill, ended)),
+    "died": (TaskStage.OVER, "", steps(start, died)),
+    "confirmed": (TaskStage.OVER, "", steps(start, warn, stop, died)),
 }
 
 
@@ -253,13 +253,13 @@ def made(event: type[events.Event]) -> events.Event:
 
 TRYING = {way for way in WAYS if "backing off" in way}
 
-I, Q, B, R, A, W, E, O = Stage  # noqa: E741
+I, Q, B, R, A, W, E, O = TaskStage  # noqa: E741
 NO = TaskCancelConfirmType.CANCEL_NOT_FOUND.value
 SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started on 1"
-KILL: tuple[list[str], Stage] = (["kill 1"], E)
+KILL: tuple[list[str], TaskStage] = (["kill 1"], E)
 TELL_START = {stage: ([STARTED], stage) for stage in (R, A, W, E)}
 # What is done, and the stage after it; {force} is the strength above. What is not listed is not permitted.
-CELLS: dict[type[events.Event], dict[Stage, tuple[list[str], Stage]]] = {
+CELLS: dict[type[events.Event], dict[TaskStage, tuple[list[str], TaskStage]]] = {
     events.InputsThere: {I: ([], Q)},
     events.InputFailed: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
     events.InputCancelled: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
@@ -323,18 +323,18 @@ def test_every_cell_is_carried_out(way: str, event: type[events.Event], caplog: 
         assert scene.told(HAPPEN[event]) == [words.format(force=force) for words in expected]
     else:
         after = stage
-        assert action is Action.NOT_PERMITTED
+        assert action is TaskAction.NOT_PERMITTED
         before = {name: repr(value) for name, value in vars(scene.core.state).items()}
         assert scene.told(lambda scene: scene.core.transitions.handle(record, made(event))) == []
         assert {name: repr(value) for name, value in vars(scene.core.state).items()} == before
     assert record.stage is after
     assert action.to == (() if after is stage else (after,)), "the arrow"
-    assert (action is Action.IGNORE) == (CELLS[event].get(stage) == ([], stage))
-    assert [entry.levelname for entry in caplog.records] == ["ERROR"] * (action is Action.NOT_PERMITTED)
+    assert (action is TaskAction.IGNORE) == (CELLS[event].get(stage) == ([], stage))
+    assert [entry.levelname for entry in caplog.records] == ["ERROR"] * (action is TaskAction.NOT_PERMITTED)
 
 
 def test_the_table_is_whole() -> None:
-    assert list(TABLE) == [(stage, event) for event in EVENTS for stage in Stage]
+    assert list(TABLE) == [(stage, event) for event in EVENTS for stage in TaskStage]
 
 
 def test_the_table_keeps_the_rules() -> None:
@@ -345,12 +345,12 @@ def test_the_table_keeps_the_rules() -> None:
     failing = {(R, events.RunFailed), (R, events.ProcessDiedTrying)}
     assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"
     assert {stage for stage, to, event in moves if to is R} == {Q, A}
-    confirming = {Action.TAKE_BACK: {I, Q, B}, Action.CONFIRM: {A, W, E}}
+    confirming = {TaskAction.TAKE_BACK: {I, Q, B}, TaskAction.CONFIRM: {A, W, E}}
     for (stage, event), action in TABLE.items():
         if action in confirming:
             assert stage in confirming[action]
             reaped = event in (events.ProcessDied, events.ProcessDiedBefore, events.ProcessDiedTrying)
-            assert reaped == (action is Action.CONFIRM), "confirmed before its process is reaped"
+            assert reaped == (action is TaskAction.CONFIRM), "confirmed before its process is reaped"
 
 
 OTHERS: dict[str, tuple[Step, list[str]]] = {
@@ -648,7 +648,7 @@ def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
         scene.core.withdraw(b"me")
 
     assert scene.told(withdraw) == ["me: waits Canceled"]
-    assert scene.record.stage is Stage.BACKING_OFF
+    assert scene.record.stage is TaskStage.BACKING_OFF
     assert scene.told(withdraw) == []
     assert scene.core.running == [1]
 

@@ -15,7 +15,7 @@ from scaler_notebook.protocol.messages import PYTHON, ClientDisconnect, ClientHe
 from scaler_notebook.task.current_task import current_task
 
 from .addresses import checked
-from .connection_file import Connection, find
+from .connection_file import ConnectionInfo, find
 from .engine import SchedulerConnection
 from .request import ask
 
@@ -52,7 +52,7 @@ class AttachedEngine(SchedulerConnection):
         self.slots = 0
         self.capabilities: dict[str, int] = {}
         self.limits_memory = True
-        self._connection: Connection | None = None
+        self._connection: ConnectionInfo | None = None
         self._watch: ProcessWatch | None = None
 
     def start(self) -> None:
@@ -75,7 +75,7 @@ class AttachedEngine(SchedulerConnection):
         self._connection, self._watch = connection, watch
         self.slots, self.capabilities = hello.slots, as_dict(hello.capabilities)
 
-    def _ask(self, connection: Connection) -> EngineHello:
+    def _ask(self, connection: ConnectionInfo) -> EngineHello:
         """What it has, which shows that it lives."""
         hello = ask(connection, ClientHello(os.getpid(), 0, process_namespace()), EngineHello, ANSWER_TIMEOUT)
         if hello is not None:
@@ -86,7 +86,7 @@ class AttachedEngine(SchedulerConnection):
             "another engine."
         )
 
-    def _check_python(self, connection: Connection, hello: EngineHello) -> None:
+    def _check_python(self, connection: ConnectionInfo, hello: EngineHello) -> None:
         if hello.python != PYTHON:
             raise EngineStartError(
                 f"the engine at {self.address} (process {connection.pid}) runs Python {hello.python} and this process "

@@ -26,7 +26,7 @@ Owner: TypeAlias = Literal["notebook", "script", "cluster"]
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionInfo:
     """How to reach an engine, and whose it is.
 
     Parameters
@@ -97,7 +97,7 @@ def owner_of_this_process() -> tuple[Owner, str]:
     return "script", script.parent.name if script.name == "__main__.py" else script.name
 
 
-def write(directory: Path, connection: Connection) -> None:
+def write(directory: Path, connection: ConnectionInfo) -> None:
     """Tell the user's other processes of an engine: all at once, for they may be looking."""
     draft = directory / f"{NAME}.new"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -106,16 +106,16 @@ def write(directory: Path, connection: Connection) -> None:
     draft.rename(directory / NAME)
 
 
-def read(directory: Path) -> Connection | None:
+def read(directory: Path) -> ConnectionInfo | None:
     """What is written there; None if nothing of ours is, or it is going away."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads((directory / NAME).read_text())
         found["keys"] = Keys(**found["keys"]) if found["keys"] is not None else None
-        return Connection(**found)
+        return ConnectionInfo(**found)
     return None
 
 
-def engines() -> list[Connection]:
+def engines() -> list[ConnectionInfo]:
     """The engines of this user on this machine, the oldest first; each lives, or did a moment ago."""
     found = [
         connection
@@ -125,7 +125,7 @@ def engines() -> list[Connection]:
     return sorted((connection for connection in found if connection.lives), key=lambda found: found.started)
 
 
-def find(address: str) -> Connection | None:
+def find(address: str) -> ConnectionInfo | None:
     """The engine of this user at a checked address, if its scheduler lives."""
     return next((connection for connection in engines() if connection.address == address), None)
 

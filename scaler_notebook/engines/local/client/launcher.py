@@ -25,7 +25,7 @@ from scaler_notebook.task.modules.installation import installed_first
 from scaler_notebook.task.modules.search_path import search_path
 
 from . import addresses, connection_file
-from .connection_file import Connection, Owner
+from .connection_file import ConnectionInfo, Owner
 
 START_TIMEOUT = 30.0  # seconds until a scheduler that says nothing is given up; it takes 0.2 on an idle machine
 LOG_TAIL = 2000  # characters of the scheduler's log that an error quotes
@@ -163,11 +163,11 @@ class SchedulerProcess:
         """The one that the user chose for its socket, if any."""
         return addresses.path_of(self._wanted)
 
-    def _connection(self, pid: int) -> Connection:
+    def _connection(self, pid: int) -> ConnectionInfo:
         owner, title = connection_file.owner_of_this_process()
         started = connection_file.start_of(pid)
         whose = self._owner or owner, os.getpid(), title
-        return Connection(self.address, self.endpoint, pid, self.keys, started, *whose, self._protected)
+        return ConnectionInfo(self.address, self.endpoint, pid, self.keys, started, *whose, self._protected)
 
     def _spawn(self, directory: Path) -> "subprocess.Popen[bytes]":
         lifeline, self._lifeline = _pipe()

@@ -11,12 +11,12 @@ from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
-from .connection_file import Connection
+from .connection_file import ConnectionInfo
 
 M = TypeVar("M", bound=EngineMessage)
 
 
-def ask(connection: Connection, question: ClientMessage, kind: type[M], timeout: float) -> M | None:
+def ask(connection: ConnectionInfo, question: ClientMessage, kind: type[M], timeout: float) -> M | None:
     """The engine's answer.
 
     Parameters

@@ -75,7 +75,7 @@ class GrowingFile:
         os.close(self.fd)
 
 
-class Record(NamedTuple):
+class OutputRecord(NamedTuple):
     """One of the third file's."""
 
     kind: RecordKind
@@ -91,12 +91,12 @@ class RecordFile(GrowingFile):
         super().__init__()
         self._torn = False
 
-    def news(self) -> list[Record]:
+    def news(self) -> list[OutputRecord]:
         """The records that are complete and not read yet."""
         size = self.size
         return list(self._up_to(size)) if size > self.read else []
 
-    def _up_to(self, size: int) -> Iterator[Record]:
+    def _up_to(self, size: int) -> Iterator[OutputRecord]:
         while not self._torn and self.read + RECORD.size <= size:
             index, *lengths, mark = RECORD.unpack(os.pread(self.fd, RECORD.size, self.read))
             if index >= len(KINDS):
@@ -107,10 +107,10 @@ class RecordFile(GrowingFile):
             end = self.read + RECORD.size + sum(lengths)
             if end > size:
                 return
-            yield Record(KINDS[index], self.read + RECORD.size, lengths, mark)
+            yield OutputRecord(KINDS[index], self.read + RECORD.size, lengths, mark)
             self.read = end
 
-    def part(self, record: Record, number: int) -> bytes:
+    def part(self, record: OutputRecord, number: int) -> bytes:
         """Of a record that was not freed: its display id, its bundle, or its metadata."""
         return os.pread(self.fd, record.lengths[number], record.at + sum(record.lengths[:number]))
 
@@ -169,7 +169,7 @@ class TaskOutput:
             else:
                 yield TaskLog(task_id, *piece)
 
-    def _look(self, records: list[Record], over: bool) -> None:
+    def _look(self, records: list[OutputRecord], over: bool) -> None:
         for record in records:
             self._write(partial(OutputPipe.before, number=record.mark))
             if isinstance(record.kind, LogStream):
@@ -191,7 +191,7 @@ class TaskOutput:
             if text:
                 self._screen.write(stream, text)
 
-    def _body(self, record: Record) -> Body:
+    def _body(self, record: OutputRecord) -> Body:
         return self._records.part(record, 1), self._records.part(record, 2)
 
     def last_words(self) -> str:

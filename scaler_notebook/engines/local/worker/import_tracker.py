@@ -11,7 +11,7 @@ from scaler_notebook.task.modules.installation import file_stamp, is_installed, 
 CHANGED = "changed"  # the stamp of no file
 
 
-class News(NamedTuple):
+class NewImports(NamedTuple):
     """What was imported.
 
     Parameters
@@ -27,7 +27,7 @@ class News(NamedTuple):
     own: tuple[str, ...] = ()
 
 
-class Imported:
+class ImportTracker:
     """Notices what is imported, and has modules forgotten that must not be seen by the tasks to come."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Imported:
         self._known = {name: id(module) for name, module in sys.modules.items()}
         self._count = len(self._known)
 
-    def news(self, since: float = 0.0) -> News:
+    def news(self, since: float = 0.0) -> NewImports:
         """What was imported since the last call.
 
         Parameters
@@ -45,7 +45,7 @@ class Imported:
             the stamp is :data:`CHANGED`.
         """
         if len(sys.modules) == self._count:
-            return News()
+            return NewImports()
         installed: list[str] = []
         own: list[str] = []
         modules = sys.modules.copy()
@@ -58,7 +58,7 @@ class Imported:
                 installed.append(name)
         self._known = {name: id(module) for name, module in modules.items()}
         self._count = len(modules)
-        return News(tuple(installed), tuple(own))
+        return NewImports(tuple(installed), tuple(own))
 
     def forget(self, names: Iterable[str]) -> None:
         """Have these modules, and all that is in them, be imported anew by whoever asks for them next."""

@@ -48,8 +48,8 @@ from scaler_notebook.task.progress import watch_for_tqdm
 from scaler_notebook.task.runner import Call, Finished, TaskRunner, Transport
 from scaler_notebook.task.task_end import TaskEnd
 
-from .import_tracker import Imported
-from .prewarm_imports import Prewarming
+from .import_tracker import ImportTracker
+from .prewarm_imports import PrewarmImporter
 from .streams import TaskStreams
 
 OWN_FILES = (str(Path(__file__).parents[3]) + os.sep,)
@@ -114,7 +114,7 @@ class _Server(Transport):
         self._left_running = LeftRunning()
         self._state = ProcessState(accept=self._left_running.accept)
         self._modules = NotebookModules()
-        self._imported = Imported()
+        self._imported = ImportTracker()
         self._shows_results = False
         self._previews = Allowance()
         self._search: tuple[object, ...] = ()  # the path on which modules were found, and where its first part leads
@@ -168,12 +168,12 @@ class _Server(Transport):
         """Import until there is something better to do."""
         if not prewarm.modules:
             return
-        with Prewarming() as prewarming:
+        with PrewarmImporter() as importer:
             for name in prewarm.modules:
                 if select.select([self._sock], [], [], 0)[0]:
                     break
-                prewarming.import_module(name)
-        if prewarming.spoilt or self._imported.news().own:
+                importer.import_module(name)
+        if importer.spoilt or self._imported.news().own:
             raise ConnectionError("of no use to a task: what was imported would be something else there")
         send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
 

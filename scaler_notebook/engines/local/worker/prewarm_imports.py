@@ -11,14 +11,14 @@ from types import ModuleType
 from scaler_notebook.task.modules.installation import is_installed, own_directories
 
 
-class Prewarming(MetaPathFinder):
+class PrewarmImporter(MetaPathFinder):
     """Within it (``with``) a module of the user's cannot be imported; it is first among the finders."""
 
     def __init__(self) -> None:
         self.spoilt = False  # an installed module has met one of the user's, and is not what it would be in a task
         self._begun = False  # the current import has begun to run a module
 
-    def __enter__(self) -> "Prewarming":
+    def __enter__(self) -> "PrewarmImporter":
         sys.meta_path.insert(0, self)
         return self
 

@@ -32,7 +32,7 @@ from .records import TaskRecord
 from .resources import UNBOUNDED
 from .slot_lending import MOST_LENT, SlotLending
 from .state import SchedulerState
-from .states import Stage
+from .states import TaskStage
 from .transitions import Transitions, start_due
 
 MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
@@ -42,7 +42,7 @@ RESULTS = {
     TaskEnd.FAILED_FOR_GOOD: TaskResultType.FAILED,
     TaskEnd.UNPREPARED: TaskResultType.FAILED_INITIALIZER,
 }
-NOT_STARTED = Stage.WAITING, Stage.QUEUED, Stage.BACKING_OFF
+NOT_STARTED = TaskStage.WAITING, TaskStage.QUEUED, TaskStage.BACKING_OFF
 
 
 class Core:
@@ -110,7 +110,7 @@ class Core:
             self._lending.nest(record, state.workers.held.get(process))
         state.records[task_id] = record
         if record.missing:
-            record.stage = Stage.WAITING
+            record.stage = TaskStage.WAITING
         else:
             state.queue.add(record)
         self.dispatch()
@@ -168,7 +168,7 @@ class Core:
         """Cancel a task of this client. An unknown or foreign id is answered CancelNotFound."""
         record = self.state.records.get(request.task_id)
         if record is None or record.owner != owner:
-            record = TaskRecord(Task(request.task_id, "", Payload(b""), Payload(b"")), owner, stage=Stage.OVER)
+            record = TaskRecord(Task(request.task_id, "", Payload(b""), Payload(b"")), owner, stage=TaskStage.OVER)
         record.force = record.force or request.force
         event = events.CancelForced(request.grace) if request.force else events.CancelAsked(request.grace)
         self.transitions.handle(record, event)
@@ -177,7 +177,7 @@ class Core:
     def withdraw(self, owner: bytes) -> None:
         """Take back what has never started of a client's tasks."""
         for record in [each for each in self.state.records.values() if each.owner == owner and not each.failed]:
-            if record.stage in (Stage.QUEUED, Stage.WAITING):
+            if record.stage in (TaskStage.QUEUED, TaskStage.WAITING):
                 self.transitions.handle(record, events.CancelForced(0.0))
         self.dispatch()
 
@@ -189,7 +189,7 @@ class Core:
         self.state.contexts.pop(owner, None)
         for record in [each for each in self.state.records.values() if owner in (each.owner, each.root)]:
             left = record.root != owner and record.parent is None
-            if not left and record.stage is not Stage.OVER:
+            if not left and record.stage is not TaskStage.OVER:
                 self.transitions.handle(record, events.ClientGone())
         self.state.dependencies.client_gone(owner)
         self.dispatch()
@@ -286,7 +286,7 @@ class Core:
         self._previewing.pop(process, None)
         if record is None or state.records.pop(record.task.task_id, None) is None:
             return
-        record.stage = Stage.OVER
+        record.stage = TaskStage.OVER
         died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
         self._effects.send(record.owner, died)
         if record.needs and not was_lent:

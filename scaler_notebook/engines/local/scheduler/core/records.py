@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from scaler_notebook.protocol.messages import Capability, ClientContext, Task
 
-from .states import Stage
+from .states import TaskStage
 
 
 @dataclass(slots=True, eq=False)
@@ -17,7 +17,7 @@ class TaskRecord:
     needs: tuple[Capability, ...] = ()  # without which it cannot run
     number: int = 0  # in the order of submission, those that tasks wait for before all others
     priority: int = 0  # its own, or its parent's if that is higher
-    stage: Stage = Stage.QUEUED
+    stage: TaskStage = TaskStage.QUEUED
     process: int = 0
     handed: int = 0  # how often, in this try
     failed: int = 0  # tries

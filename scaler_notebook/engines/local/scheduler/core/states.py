@@ -23,7 +23,7 @@ from scaler_notebook.protocol.state_table import TransitionTable
 from . import events
 
 
-class Stage(Enum):
+class TaskStage(Enum):
     """Where a task is."""
 
     WAITING = "waiting for inputs"
@@ -38,45 +38,45 @@ class Stage(Enum):
     __hash__ = object.__hash__  # a look-up for each event of each task: Enum's own hash is a call of Python code
 
 
-class Action(Enum):
+class TaskAction(Enum):
     """What the scheduler does about an event, and the stage that this leads to; without one the task stays."""
 
-    to: tuple[Stage, ...]
+    to: tuple[TaskStage, ...]
 
-    def __new__(cls, text: str, *to: Stage) -> "Action":
+    def __new__(cls, text: str, *to: TaskStage) -> "TaskAction":
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action
 
-    QUEUE = "queue", Stage.QUEUED  # in the order of submission: one that comes again gets its old place
-    PASS_ON = "send TaskResult(Failed)", Stage.OVER  # an input's, as its own, or the one that says why it never runs
-    WITHDRAW = "withdraw, confirm Canceled", Stage.OVER  # unasked
-    RUN = "run", Stage.RUNNING  # handed to the process
+    QUEUE = "queue", TaskStage.QUEUED  # in the order of submission: one that comes again gets its old place
+    PASS_ON = "send TaskResult(Failed)", TaskStage.OVER  # an input's, as its own, or the one that says why it never runs
+    WITHDRAW = "withdraw, confirm Canceled", TaskStage.OVER  # unasked
+    RUN = "run", TaskStage.RUNNING  # handed to the process
     ANNOUNCE = "send TaskStarted"  # once; not for a task that ends before it is due
-    TAKE_BACK = "take back, confirm Canceled", Stage.OVER
-    ASK = "interrupt, in the end refuse", Stage.ASKED  # a grace period begins
-    WARN = "interrupt, in the end kill", Stage.WARNED  # a grace period begins, whatever was left of another
+    TAKE_BACK = "take back, confirm Canceled", TaskStage.OVER
+    ASK = "interrupt, in the end refuse", TaskStage.ASKED  # a grace period begins
+    WARN = "interrupt, in the end kill", TaskStage.WARNED  # a grace period begins, whatever was left of another
     ASK_AGAIN = "interrupt again"  # the first one may have met code that swallows it
-    REFUSE = "answer CancelFailed", Stage.RUNNING
-    KILL = "kill", Stage.ENDING  # the process, and all that it started
-    DELIVER = "send TaskResult", Stage.OVER  # the process is free
-    DELIVER_LAST = "send the last TaskResult", Stage.OVER  # written before the kill; its process takes no other task
-    PUT_BACK = "put back, in its old place", Stage.QUEUED  # before all of its priority that came later
-    BACK_OFF = "back off", Stage.BACKING_OFF  # the process is free
-    OUTLIVE = "back off, without the process", Stage.BACKING_OFF
-    FAIL = "send TaskResult(FailedWorkerDied)", Stage.OVER
-    CONFIRM = "confirm Canceled", Stage.OVER
+    REFUSE = "answer CancelFailed", TaskStage.RUNNING
+    KILL = "kill", TaskStage.ENDING  # the process, and all that it started
+    DELIVER = "send TaskResult", TaskStage.OVER  # the process is free
+    DELIVER_LAST = "send the last TaskResult", TaskStage.OVER  # written before the kill; its process takes no other task
+    PUT_BACK = "put back, in its old place", TaskStage.QUEUED  # before all of its priority that came later
+    BACK_OFF = "back off", TaskStage.BACKING_OFF  # the process is free
+    OUTLIVE = "back off, without the process", TaskStage.BACKING_OFF
+    FAIL = "send TaskResult(FailedWorkerDied)", TaskStage.OVER
+    CONFIRM = "confirm Canceled", TaskStage.OVER
     NOT_FOUND = "answer CancelNotFound"  # to a client that has no such task here it is over
-    FORGET = "forget", Stage.OVER  # nobody waits for it
+    FORGET = "forget", TaskStage.OVER  # nobody waits for it
     IGNORE = "ignore"
     NOT_PERMITTED = "not permitted"  # a bug of ours, logged
 
 
-def _table() -> TransitionTable[Stage, type[events.Event], Action]:
-    s, e, a = Stage, events, Action
+def _table() -> TransitionTable[TaskStage, type[events.Event], TaskAction]:
+    s, e, a = TaskStage, events, TaskAction
     no = a.NOT_PERMITTED
     columns = (s.WAITING, s.QUEUED, s.BACKING_OFF, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
-    rows: dict[type[events.Event], tuple[Action, ...]] = {
+    rows: dict[type[events.Event], tuple[TaskAction, ...]] = {
         e.InputsThere: (a.QUEUE, no, no, no, no, no, no, no),
         e.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no),
         e.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no),

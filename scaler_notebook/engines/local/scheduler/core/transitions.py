@@ -28,7 +28,7 @@ from .effects import Effects
 from .events import Event
 from .records import TaskRecord
 from .state import SchedulerState, TimerKey
-from .states import TABLE, Action, Stage
+from .states import TABLE, TaskAction, TaskStage
 
 ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
@@ -74,65 +74,65 @@ class Transitions:
         if action.to:
             (record.stage,) = action.to
         match action, event:  # the usual ones first
-            case Action.RUN, events.Dispatched():
+            case TaskAction.RUN, events.Dispatched():
                 self._run(record, event.process)
-            case Action.DELIVER, events.RunEnded() | events.RunFailed():
+            case TaskAction.DELIVER, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
                 self._replace_if_spent(record.process)
-            case Action.DELIVER_LAST, events.RunEnded() | events.RunFailed():
+            case TaskAction.DELIVER_LAST, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
-            case Action.IGNORE, _:
+            case TaskAction.IGNORE, _:
                 pass
-            case Action.ANNOUNCE, _:
+            case TaskAction.ANNOUNCE, _:
                 task_id, processor = record.task.task_id, str(record.process)
                 self._effects.send(record.owner, TaskStarted(task_id, processor, record.started, record.failed + 1))
-            case Action.QUEUE, _:
+            case TaskAction.QUEUE, _:
                 self._state.queue.add(record)
-            case Action.PUT_BACK, _:
+            case TaskAction.PUT_BACK, _:
                 self._leave_process(record)
                 self._state.queue.add(record)
-            case Action.BACK_OFF, events.RunFailed():
+            case TaskAction.BACK_OFF, events.RunFailed():
                 self._effects.free(event.result.payload)
                 self._begin_backoff(record)
                 self._replace_if_spent(record.process)
-            case Action.OUTLIVE, events.ProcessDiedTrying():
+            case TaskAction.OUTLIVE, events.ProcessDiedTrying():
                 self._effects.send(record.owner, TaskLog(record.task.task_id, LogStream.STDERR, f"{event.how}\n"))
                 self._begin_backoff(record)
-            case Action.FAIL, events.ProcessDied():
+            case TaskAction.FAIL, events.ProcessDied():
                 self._finish(record, event.result)
                 self.fail_dependants(record, event.result)
-            case Action.TAKE_BACK, _:
+            case TaskAction.TAKE_BACK, _:
                 self._unqueue(record)
                 self._answer(record, TaskCancelConfirmType.CANCELED)
                 self._cancel_dependants(record)
-            case Action.FORGET, _:
+            case TaskAction.FORGET, _:
                 self._unqueue(record)
-            case Action.PASS_ON, events.InputFailed() | events.NestedTooDeeply():
+            case TaskAction.PASS_ON, events.InputFailed() | events.NestedTooDeeply():
                 self._unqueue(record)
                 payload = self._effects.retain(event.result.payload)
                 self._effects.send(record.owner, replace(event.result, task_id=record.task.task_id, payload=payload))
-            case Action.WITHDRAW, events.InputCancelled():
+            case TaskAction.WITHDRAW, events.InputCancelled():
                 self._unqueue(record)
                 canceled = TaskCancelConfirmType.CANCELED
                 told = TaskCancelConfirm(record.task.task_id, canceled, record.force, event.origin)
                 self._effects.send(record.owner, told)
-            case ((Action.ASK | Action.WARN), (events.CancelAsked() | events.CancelForced())):
+            case ((TaskAction.ASK | TaskAction.WARN), (events.CancelAsked() | events.CancelForced())):
                 self._begin_grace(record, event.grace)
-            case Action.ASK_AGAIN, events.HalfGrace():
+            case TaskAction.ASK_AGAIN, events.HalfGrace():
                 self._interrupt(record)
                 self._state.timers.set(
                     _grace(record.process), event.end, partial(self.handle, record, events.GraceOver())
                 )
-            case Action.REFUSE, _:
+            case TaskAction.REFUSE, _:
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
-            case Action.KILL, _:
+            case TaskAction.KILL, _:
                 self._state.timers.cancel(_grace(record.process))
                 self._effects.kill(record.process, *self.abandon_children(record))
-            case Action.CONFIRM, _:
+            case TaskAction.CONFIRM, _:
                 canceled = TaskCancelConfirmType.CANCELED
                 self._finish(record, TaskCancelConfirm(record.task.task_id, canceled, record.force))
                 self._cancel_dependants(record)
-            case Action.NOT_FOUND, _:
+            case TaskAction.NOT_FOUND, _:
                 self._answer(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
             case _:
                 log.error("%s: %s is not permitted: it is %s", record.task.task_id, event.words, before.value)
@@ -175,14 +175,14 @@ class Transitions:
 
     # ------------------------------------------------------------------ the end of a task
 
-    def _deliver(self, record: TaskRecord, before: Stage, result: TaskResult) -> None:
+    def _deliver(self, record: TaskRecord, before: TaskStage, result: TaskResult) -> None:
         """Send the result of a run that ended by itself; a client that asked for its end has it as cancelled."""
         for child in record.children.values():  # the task has not waited for these, and leaves them to run on
             child.parent = None
         record.children.clear()
         failure: TaskResult | None = None  # what dependants are told, after the task's own client
         wanted = self._state.dependencies.wanted(record.task.task_id)
-        if wanted and before is Stage.RUNNING:
+        if wanted and before is TaskStage.RUNNING:
             if result.outcome is TaskResultType.SUCCESS:
                 failure = self._hand_on(record, result.payload)
             else:
@@ -194,7 +194,7 @@ class Transitions:
         if failure is not None:
             self.fail_dependants(record, failure)
             self._effects.free(failure.payload)
-        elif wanted and before is not Stage.RUNNING:
+        elif wanted and before is not TaskStage.RUNNING:
             self._cancel_dependants(record)
 
     def _hand_on(self, record: TaskRecord, value: Payload) -> TaskResult | None:
@@ -259,7 +259,7 @@ class Transitions:
         held = self._state.workers.held
         processes = tuple(child.process for child in children if held.get(child.process) is child)
         for child in children:
-            if child.stage is not Stage.OVER:
+            if child.stage is not TaskStage.OVER:
                 self.handle(child, events.ClientGone())
         return (processes,) if processes else ()
 
