@@ -13,7 +13,7 @@ from unused_effects import UnusedEffects
 
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
-from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED, RESULTS, Core
+from scaler_notebook.engines.local.scheduler.core.core import MAX_DISPATCHES, RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
@@ -239,7 +239,7 @@ HAPPEN: dict[type[events.Event], Step] = {
     events.ProcessDiedTrying: died,
     events.ProcessDiedBefore: lambda scene: scene.died(begun=False),
     # The process is held back, so that this alone is seen.
-    events.BackoffOver: steps(lambda scene: scene.core.hold_back(1), lambda scene: scene.after(FIRST_BACKOFF)),
+    events.BackoffOver: steps(lambda scene: scene.core.reserve(1), lambda scene: scene.after(FIRST_BACKOFF)),
     events.ClientGone: gone,
 }
 EVENTS: tuple[type[events.Event], ...] = get_args(events.Event)
@@ -508,10 +508,10 @@ def test_a_task_before_which_every_process_dies_fails() -> None:
     """Perhaps taking it is what they die of."""
     scene = Scene()
     scene.submit()
-    for process in range(1, MOST_HANDED + 1):
+    for process in range(1, MAX_DISPATCHES + 1):
         scene.ready(process)
         scene.died(process, begun=False)
-    assert scene.hands.done[-2:] == [f"me: t started on {MOST_HANDED}", "me: t FailedWorkerDied"]
+    assert scene.hands.done[-2:] == [f"me: t started on {MAX_DISPATCHES}", "me: t FailedWorkerDied"]
     assert not scene.core.has_queue
 
 
@@ -764,14 +764,14 @@ def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -
 def test_the_processes_that_die_before_it_are_counted_anew_for_each_try() -> None:
     scene = Scene(announced=False, retries=1)
     scene.submit()
-    for process in range(1, 2 * MOST_HANDED + 1):
+    for process in range(1, 2 * MAX_DISPATCHES + 1):
         scene.ready(process)
         scene.died(process, begun=False)
         scene.after(FIRST_BACKOFF)
     assert [line for line in scene.hands.done if not line.startswith("run")] == [
-        f"me: t started on {MOST_HANDED}",
+        f"me: t started on {MAX_DISPATCHES}",
         "me: t stderr: it died\n",
-        f"me: t started on {2 * MOST_HANDED}, try 2",
+        f"me: t started on {2 * MAX_DISPATCHES}, try 2",
         "me: t FailedWorkerDied",
     ]
 

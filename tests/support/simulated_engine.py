@@ -89,11 +89,11 @@ class Engine:
             case ClientContext():
                 self.contexts.pop(owner, None)
                 self.contexts[owner] = message
-                self.core.move(owner, message)
+                self.core.set_context(owner, message)
             case ObjectCreate():
                 sent = self.memory.taken(message.content)
                 self.core.create(owner, message.object_id, sent)
-                self.memory.free(sent)  # the client's own
+                self.memory.release_payload(sent)  # the client's own
                 self.objects[message.object_id] = owner
             case ObjectDelete():
                 self.core.delete(owner, message.object_ids)
@@ -169,11 +169,11 @@ class Engine:
 
     # ------------------------------------------------------------------ side effects
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         return self.memory.taken(self.memory.content(payload))
 
-    def free(self, payload: Payload) -> None:
-        self.memory.free(payload)
+    def release_payload(self, payload: Payload) -> None:
+        self.memory.release_payload(payload)
 
     def add_processes(self, extra: int) -> None:
         assert extra == len(self.lent), "a process for each slot that is lent"
@@ -195,7 +195,7 @@ class Engine:
             job.told(owner, message, self.clock.now)
             if isinstance(message, TaskResult):
                 given = self.memory.content(message.payload)
-                self.memory.free(message.payload)  # it is the client's now
+                self.memory.release_payload(message.payload)  # it is the client's now
                 message = replace(message, payload=given)
         self.connections[owner].to_client.append(message)
 
@@ -291,7 +291,7 @@ class Engine:
         for pid in self.core.fresh:
             if not self.processes[pid].dead:
                 self.processes[pid].importing = True
-                self.core.hold_back(pid)
+                self.core.reserve(pid)
 
     def read(self, process: Process) -> None:
         """Take what it has written."""

@@ -36,7 +36,7 @@ class Memory:
         """As whoever is given it sees it."""
         return replace(payload, buffers=tuple(self.open[descriptor] for descriptor in descriptors(payload)))
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         for descriptor in descriptors(payload):
             del self.open[descriptor]
 

@@ -24,7 +24,7 @@ from scaler_notebook.engines.local import resource_limits
 from scaler_notebook.engines.local.ipc import framing
 from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Ready
 from scaler_notebook.engines.local.scheduler.processes import process_tree, reaper
-from scaler_notebook.engines.local.scheduler.processes.fork_server import Ends, Spawn
+from scaler_notebook.engines.local.scheduler.processes.fork_server import ProcessDescriptors, Spawn
 from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, ProcessPool
 from scaler_notebook.engines.local.scheduler.processes.task_process import TaskProcess
 from scaler_notebook.protocol import payloads
@@ -211,7 +211,7 @@ class Stillborn:
         self.socks: list[socket.socket] = []
         self.lack: OSError | None = None  # what the system is short of
 
-    def start(self, ends: Ends) -> None:
+    def start(self, ends: ProcessDescriptors) -> None:
         if self.lack is not None:
             raise self.lack
         self.socks.append(socket.socket(fileno=os.dup(ends.sock)))

@@ -15,7 +15,7 @@ from scaler_notebook.protocol.messages import Payload, Task
 class PayloadStore(Protocol):
     """Holds the memory behind payloads."""
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         """Give the same content, independent of whoever sent it.
 
         Raises
@@ -24,8 +24,8 @@ class PayloadStore(Protocol):
             That process is gone, or there is no memory left.
         """
 
-    def free(self, payload: Payload) -> None:
-        """Free what :meth:`retain` gave."""
+    def release_payload(self, payload: Payload) -> None:
+        """Free what :meth:`retain_payload` gave."""
 
 
 class Dependant(Protocol):
@@ -81,10 +81,10 @@ class DependencyTracker(Generic[R]):
         Raises
         ------
         OSError
-            As :meth:`PayloadStore.retain`.
+            As :meth:`PayloadStore.retain_payload`.
         """
         if object_id not in self._values:
-            self._values[object_id] = _Value(owner, self._store.retain(content), named=True)
+            self._values[object_id] = _Value(owner, self._store.retain_payload(content), named=True)
 
     def delete(self, owner: bytes, object_ids: Iterable[str]) -> None:
         """Release objects that their client will not name again."""
@@ -163,12 +163,12 @@ class DependencyTracker(Generic[R]):
         Raises
         ------
         OSError
-            As :meth:`PayloadStore.retain`.
+            As :meth:`PayloadStore.retain_payload`.
         """
         value = self._values.get(task_id)
         if value is None:
             return []
-        value.payload = self._store.retain(payload)
+        value.payload = self._store.retain_payload(payload)
         waiting, value.waiting = value.waiting, {}
         for record in waiting.values():
             record.missing -= 1
@@ -199,4 +199,4 @@ class DependencyTracker(Generic[R]):
         if not value.named and not value.claims:
             del self._values[name]
             if value.payload is not None:
-                self._store.free(value.payload)
+                self._store.release_payload(value.payload)

@@ -177,8 +177,8 @@ class ThreadEngine(MemoryEngine):
 class _NoMemory:
     """What keeps the memory behind payloads where it is nobody else's."""
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         return payload
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         """Garbage collection does."""

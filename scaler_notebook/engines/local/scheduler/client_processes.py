@@ -35,7 +35,7 @@ class ClientProcesses:
 
     def __init__(self, selector: selectors.BaseSelector, gone: Callable[[bytes], None]) -> None:
         self._selector, self._gone = selector, gone
-        self._watched: dict[int, _Watched] = {}  # by number
+        self._by_pid: dict[int, _Watched] = {}  # by number
         self._of: dict[bytes, int] = {}  # by client
         self._next_look = 0.0
 
@@ -47,25 +47,25 @@ class ClientProcesses:
         ProcessLookupError
             There is no such process.
         """
-        if pid not in self._watched:
+        if pid not in self._by_pid:
             watched = _watch(pid)
             if watched is None:
                 return
-            self._watched[pid] = watched
+            self._by_pid[pid] = watched
             if watched.descriptor is not None:
                 self._selector.register(watched.descriptor, selectors.EVENT_READ, partial(self._ended, pid))
-        self._watched[pid].clients.add(client)
+        self._by_pid[pid].clients.add(client)
         self._of[client] = pid
 
     def remove(self, client: bytes) -> None:
         """Watch the process of a client that is gone no longer, unless it has others."""
         pid = self._of.pop(client, 0)
-        watched = self._watched.get(pid)
+        watched = self._by_pid.get(pid)
         if watched is None:
             return
         watched.clients.discard(client)
         if not watched.clients:
-            del self._watched[pid]
+            del self._by_pid[pid]
             if watched.descriptor is not None:
                 self._selector.unregister(watched.descriptor)
                 os.close(watched.descriptor)
@@ -73,7 +73,7 @@ class ClientProcesses:
     @property
     def deadline(self) -> float | None:
         """When :meth:`check` must be called, in monotonic seconds; None if every process tells of its end."""
-        if any(watched.descriptor is None for watched in self._watched.values()):
+        if any(watched.descriptor is None for watched in self._by_pid.values()):
             return self._next_look
         return None
 
@@ -83,12 +83,12 @@ class ClientProcesses:
         if deadline is None or now < deadline:
             return
         self._next_look = now + INTERVAL
-        for pid, watched in list(self._watched.items()):
+        for pid, watched in list(self._by_pid.items()):
             if watched.process is not None and not _is_alive(watched.process):
                 self._ended(pid)
 
     def _ended(self, pid: int) -> None:
-        for client in list(self._watched[pid].clients):
+        for client in list(self._by_pid[pid].clients):
             self._gone(client)
 
 

@@ -50,8 +50,8 @@ from .client_processes import ClientProcesses
 from .core.core import Core
 from .processes import process_tree
 
-MOST_DEPARTED = 10_000  # clients that have gone and are remembered
-TURN = 0.01  # seconds for what clients say, and then it is the turn of tasks
+MAX_DEPARTED = 10_000  # clients that have gone and are remembered
+RECEIVE_TIME = 0.01  # seconds for what clients say, and then it is the turn of tasks
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Clients:
         port: int = 0,
     ) -> None:
         self.on_shutdown: Callable[[], None] | None = None  # what a client's ClientShutdown does; None: it is refused
-        self.waiting = False  # there may be more that nothing wakes us for
+        self.has_more = False  # there may be more that nothing wakes us for
         self._core = core
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
@@ -100,7 +100,7 @@ class Clients:
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._peers: dict[bytes, int] = {}  # of each client its process, as the system says it; 0 if it does not
         self._processes = ClientProcesses(selector, self._gone)
-        self._homes: dict[bytes, int] = {}  # of each client that attached, the task process or other that it is in
+        self._host_processes: dict[bytes, int] = {}  # of each client that attached, the task process or other that it is in
         self._leased: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
         self._departed: dict[bytes, None] = {}  # what they had sent may still be on its way; the latest
         self._context = zmq.Context()
@@ -141,15 +141,15 @@ class Clients:
         ``waiting`` says whether to come back without being woken.
         """
         # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
-        end = time.monotonic() + TURN
+        end = time.monotonic() + RECEIVE_TIME
         while self._receive(end) or self._outgoing:
             self._flush()
-            if self.waiting:
+            if self.has_more:
                 break
 
     def _receive(self, end: float) -> bool:
         """Take what clients sent; True if there was anything."""
-        got = self.waiting = False
+        got = self.has_more = False
         for frame, *frames in received(self._socket, plain=2, writable=False, peers=self._peers):
             got = True
             owner = bytes(frame)
@@ -169,7 +169,7 @@ class Clients:
                         still = TaskCancelConfirmType.CANCEL_FAILED
                         self.send(owner, TaskCancelConfirm(message.task_id, still, message.force))
             if time.monotonic() > end:
-                self.waiting = True
+                self.has_more = True
                 break
         return got
 
@@ -186,15 +186,15 @@ class Clients:
             case TaskCancel():
                 self._core.cancel(owner, message)
             case ClientContext():
-                self._core.move(owner, message)
+                self._core.set_context(owner, message)
             case BuffersReceived():
-                self._take_back(owner, message.descriptors)
+                self._end_leases(owner, message.descriptors)
             case ObjectCreate():
                 self._create(owner, message)
             case ObjectDelete():
                 self._core.delete(owner, message.object_ids)
             case TaskWaits():
-                home = self._homes.get(owner, 0)
+                home = self._host_processes.get(owner, 0)
                 self._core.task_waits(home, message.task_id, message.waits)
             case ClientWithdraw():
                 self._core.withdraw(owner)
@@ -235,7 +235,7 @@ class Clients:
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
             return
-        self._core.submit(owner, task, self._homes.get(owner, 0))
+        self._core.submit(owner, task, self._host_processes.get(owner, 0))
 
     def _create(self, owner: bytes, message: ObjectCreate) -> None:
         try:
@@ -260,7 +260,7 @@ class Clients:
         pid = peer or client.pid
         home = client.home or pid
         if not peer or home == peer or process_tree.is_within(peer, home):
-            self._homes[owner] = home
+            self._host_processes[owner] = home
         try:
             self._processes.add(owner, pid)
         except ProcessLookupError:
@@ -269,18 +269,18 @@ class Clients:
 
     def _gone(self, owner: bytes) -> None:
         self._departed[owner] = None
-        while len(self._departed) > MOST_DEPARTED:
+        while len(self._departed) > MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
-        self._homes.pop(owner, None)
+        self._host_processes.pop(owner, None)
         self._peers.pop(owner, None)
         self._processes.remove(owner)
         self._core.client_gone(owner)
         self._receivers.pop(owner, None)
-        self._take_back(owner, [descriptor for descriptor, client in self._leased.items() if client == owner])
+        self._end_leases(owner, [descriptor for descriptor, client in self._leased.items() if client == owner])
 
     # ------------------------------------------------------------------ large results
 
-    def _take_back(self, owner: bytes, descriptors: Iterable[int]) -> None:
+    def _end_leases(self, owner: bytes, descriptors: Iterable[int]) -> None:
         """End a client's leases of these descriptors; those that are leased to another client stay."""
         known = [descriptor for descriptor in descriptors if self._leased.get(descriptor) == owner]
         for descriptor in known:

@@ -43,8 +43,8 @@ class EngineEffects:
         inputs: tuple[Input, ...],
     ) -> None:
         try:
-            self._pool.start_output_over(process)
-            self._pool.move(process, context)
+            self._pool.reset_output(process)
+            self._pool.set_context(process, context)
             self._pool.run(process, seq, task, last, inputs)
         except Exception:  # a bug of ours: another process gets the task
             log.exception("a task could not be handed to process %d", process)
@@ -69,8 +69,8 @@ class EngineEffects:
     def surplus(self) -> int:
         return self._pool.surplus
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         return duplicated(payload)
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         free(payload)

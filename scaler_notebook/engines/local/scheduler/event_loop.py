@@ -145,7 +145,7 @@ class EventLoop:
                 call(self._pool.fill)
             call(self._core.tick)
             call(self._output.look)
-            call(self._prewarming.spread, self._core, self._pool)
+            call(self._prewarming.prewarm_idle, self._core, self._pool)
             call(self._clients.check_processes)
             call(self._clients.exchange)
 
@@ -162,7 +162,7 @@ class EventLoop:
 
     def _timeout(self) -> float | None:
         """Give the seconds until something is due; None if nothing is."""
-        if self._clients.waiting:
+        if self._clients.has_more:
             return 0.0
         now = time.monotonic()
         due = [

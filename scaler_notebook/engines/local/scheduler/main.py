@@ -18,7 +18,7 @@ from scaler_notebook.protocol.errors import EngineError
 
 from .event_loop import EventLoop
 from .log_throttle import LogThrottle
-from .processes.fork_server import best_starter
+from .processes.fork_server import choose_starter
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def main(config: Config) -> None:
     status = 1
     try:
         _begin_with_default_signals()
-        starter = best_starter(config["hello"])
+        starter = choose_starter(config["hello"])
         loop = EventLoop(config, starter)
         try:
             hello = dict(zip(("address", "endpoint"), loop.start(), strict=True))

@@ -194,7 +194,7 @@ class TaskOutput:
     def _body(self, record: OutputRecord) -> Body:
         return self._records.part(record, 1), self._records.part(record, 2)
 
-    def last_words(self) -> str:
+    def take_stderr(self) -> str:
         """Of a process that runs no task: its stderr."""
         pipe = self._pipes[LogStream.STDERR]
         pipe.read()

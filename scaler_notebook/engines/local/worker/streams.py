@@ -20,7 +20,7 @@ from scaler_notebook.protocol.messages import DisplayKind, LogStream
 
 SETTINGS = False, "utf-8", "backslashreplace", True, False  # closed, encoding, errors, by line, unbuffered
 PID_SHIFT = 40  # of a mark's number: below the process's, so many are its own
-MOST_TURNS = 20_000  # a task; beyond it the order is as the scheduler's looks see it
+MAX_SWITCHES = 20_000  # a task; beyond it the order is as the scheduler's looks see it
 
 
 class TaskStreams:
@@ -36,8 +36,8 @@ class TaskStreams:
         os.set_inheritable(records, False)
         self._records = records
         self._file = _identity(records)
-        self._turns = 0
-        self._torn: set[LogStream] = set()  # streams that could not be written to
+        self._switches = 0
+        self._broken: set[LogStream] = set()  # streams that could not be written to
         self.last: LogStream | None = None  # where Python code has written last
         self._streams = {stream: _Stream(fd, self, stream) for fd, stream in enumerate(LogStream, 1)}
         self._flush_c = _line_buffered_c()
@@ -48,16 +48,16 @@ class TaskStreams:
 
     def begin(self) -> None:
         """Before a task: the streams are ours and open, whatever the last one has done to them."""
-        self._turns, self.last = 0, None
+        self._switches, self.last = 0, None
         for fd, file in enumerate(self._files):
             os.dup2(file, fd)  # always: to compare takes longer
         for fd in (1, 2):
             os.set_blocking(fd, True)  # a subprocess, too, can have set that of the pipe
         for fd, stream in enumerate(LogStream, 1):
-            if stream in self._torn or not self._streams[stream].is_as_it_was:
+            if stream in self._broken or not self._streams[stream].is_unmodified:
                 self._streams[stream] = _Stream(fd, self, stream)
         sys.stdout, sys.stderr = self._streams.values()
-        self._torn.clear()
+        self._broken.clear()
 
     def flush(self) -> None:
         """Everything that was printed is in the files; C's, too."""
@@ -68,8 +68,8 @@ class TaskStreams:
             try:
                 ours.flush()
             except (ValueError, OSError):  # its descriptor is closed: the text must not be found in the next output
-                ours.give_up()
-                self._torn.add(each)
+                ours.discard()
+                self._broken.add(each)
         self._flush_c()
 
     @contextlib.contextmanager
@@ -92,14 +92,14 @@ class TaskStreams:
             os.close(nowhere)
             self._is_silent = False
 
-    def turn_to(self, stream: LogStream) -> None:
+    def switch_to(self, stream: LogStream) -> None:
         """Python code is about to write to ``stream``, after it has written to the other."""
         other = LogStream.STDERR if stream is LogStream.STDOUT else LogStream.STDOUT
         try:  # text matters more than its order
             self._streams[other].flush()
-            if self._turns < MOST_TURNS:
-                self._turns += 1
-                self._note(stream)
+            if self._switches < MAX_SWITCHES:
+                self._switches += 1
+                self._write_record(stream)
         except (ValueError, OSError):  # closed; no space
             pass
         self.last = stream
@@ -107,9 +107,9 @@ class TaskStreams:
     def display(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
         """Note a display, after all that was printed before it."""
         self.flush()
-        self._note(kind, display_id.encode(errors="replace"), bundle, metadata)
+        self._write_record(kind, display_id.encode(errors="replace"), bundle, metadata)
 
-    def _note(self, kind: RecordKind, *body: bytes) -> None:
+    def _write_record(self, kind: RecordKind, *body: bytes) -> None:
         if self._is_silent or _identity(self._records) != self._file:
             return  # closed by the task's code (a fork that becomes a daemon does that); the number is another file's
         number = os.getpid() << PID_SHIFT | next(self._marks)  # forks count on by themselves
@@ -135,19 +135,19 @@ class _Stream(io.TextIOWrapper):
         self._attributes = len(vars(self))
 
     @property
-    def is_as_it_was(self) -> bool:
+    def is_unmodified(self) -> bool:
         """Is it open, with its own settings and methods?"""
         settings = self.closed, self.encoding, self.errors, self.line_buffering, self.write_through
         return settings == SETTINGS and len(vars(self)) == self._attributes
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """Write nothing any more, not even what it holds; the descriptor is left as it is."""
         with contextlib.suppress(Exception):
             self._file.close()
 
     def write(self, text: str) -> int:
         if self._all.last is not self._this:
-            self._all.turn_to(self._this)
+            self._all.switch_to(self._this)
         return super().write(text)
 
 

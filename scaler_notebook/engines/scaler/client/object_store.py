@@ -40,7 +40,7 @@ class Objects:
     """What this client has stored. Functions and small arguments are stored once, for all tasks that have the same.
 
     It is also who keeps the values of tasks for others
-    (:class:`~scaler_notebook.engines.scheduling.dependencies.Keeper`): a payload there is the id of an object.
+    (:class:`~scaler_notebook.engines.scheduling.dependencies.PayloadStore`): a payload there is the id of an object.
     """
 
     def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
@@ -132,10 +132,10 @@ class Objects:
             self._loop.call_later(DELETE_AFTER, self._delete_all)
         self._garbage.append(object_id)
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         return payload
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         self.delete(bytes(payload.data))
 
     def _delete_all(self) -> None:

@@ -30,12 +30,12 @@ from . import events
 from .effects import Effects
 from .records import TaskRecord
 from .resources import UNBOUNDED
-from .slot_lending import MOST_LENT, SlotLending
+from .slot_lending import MAX_LENT, SlotLending
 from .state import SchedulerState
 from .states import TaskStage
 from .transitions import Transitions, start_due
 
-MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
+MAX_DISPATCHES = 3  # processes that die before they begin a task, and then the task itself may be what kills them
 RESULTS = {
     TaskEnd.SUCCESS: TaskResultType.SUCCESS,
     TaskEnd.FAILED: TaskResultType.FAILED,
@@ -159,7 +159,7 @@ class Core:
         """Release objects that their client will not name again."""
         self.state.dependencies.delete(owner, object_ids)
 
-    def move(self, owner: bytes, context: ClientContext) -> None:
+    def set_context(self, owner: bytes, context: ClientContext) -> None:
         """Have what the client submits from now on run in ``context``."""
         self.state.contexts.pop(owner, None)
         self.state.contexts[owner] = context
@@ -201,16 +201,16 @@ class Core:
         self.state.workers.add(process)
         self.dispatch()
 
-    def hold_back(self, process: int) -> None:
+    def reserve(self, process: int) -> None:
         """Give an idle process no task until it is ready again."""
-        self.state.workers.hold_back(process)
+        self.state.workers.reserve(process)
 
     def process_ended_run(self, process: int, ended: RunFinished) -> None:
         """End the run of a process; what is said of another run than the current one is ignored."""
         workers = self.state.workers
         record = workers.held.get(process)
         if record is None or workers.seq(process) != ended.seq:
-            self._effects.free(ended.payload)
+            self._effects.release_payload(ended.payload)
             return
         if ended.spent:
             workers.spend(process)
@@ -260,7 +260,7 @@ class Core:
         record = self.state.workers.held.get(process)
         if record is not None:
             unannounced = self.state.timers.cancel(start_due(process))
-            before = unannounced and not begun and record.handed < MOST_HANDED
+            before = unannounced and not begun and record.dispatches < MAX_DISPATCHES
             if unannounced and not before:
                 self.transitions.handle(record, events.StartDue())
             self.transitions.handle(record, self._death(record, how, before, death, peak))
@@ -317,7 +317,7 @@ class Core:
             return
         # There is no process for what it has submitted: an error that says so, where it would wait for ever.
         problem = RecursionError(
-            f"{MOST_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
+            f"{MAX_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
             "no more: nest less deeply, or submit the inner calls as a graph"
         )
         for child in list(record.children.values()):

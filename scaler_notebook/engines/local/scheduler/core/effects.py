@@ -58,7 +58,7 @@ class Effects(Protocol):
     def surplus(self) -> int:
         """Give how many processes there are beyond all those."""
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         """Give the same content, independent of whoever sent it.
 
         Raises
@@ -67,5 +67,5 @@ class Effects(Protocol):
             That process is gone, or there is no memory left.
         """
 
-    def free(self, payload: Payload) -> None:
-        """Free a payload that :meth:`retain` gave, or that came with a result which no client is sent."""
+    def release_payload(self, payload: Payload) -> None:
+        """Free a payload that :meth:`retain_payload` gave, or that came with a result which no client is sent."""

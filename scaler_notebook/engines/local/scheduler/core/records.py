@@ -19,7 +19,7 @@ class TaskRecord:
     priority: int = 0  # its own, or its parent's if that is higher
     stage: TaskStage = TaskStage.QUEUED
     process: int = 0
-    handed: int = 0  # how often, in this try
+    dispatches: int = 0  # how often, in this try
     failed: int = 0  # tries
     started: float = 0.0  # seconds since the epoch
     force: bool = False  # of the strongest request so far, for the answer; the table has stages for it

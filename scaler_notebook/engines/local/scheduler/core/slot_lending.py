@@ -13,7 +13,7 @@ from .effects import Effects
 from .records import TaskRecord
 from .state import SchedulerState, TimerKey
 
-MOST_LENT = 256  # tasks that wait for tasks of theirs, each in a process that can do nothing else meanwhile
+MAX_LENT = 256  # tasks that wait for tasks of theirs, each in a process that can do nothing else meanwhile
 SURPLUS_KEPT = 2.0  # seconds that processes which nested tasks needed are kept for the next ones
 STANDSTILL = 0.5  # seconds without a move after which a task is taken to wait that has not said so
 DEEPEST_FIRST = 1 << 40  # more than the tasks of one client; what others wait for comes before what nobody waits for
@@ -57,7 +57,7 @@ class SlotLending:
 
     def lend(self, record: TaskRecord) -> bool:
         """Give the slot of a task that waits to others; False if too many tasks wait already."""
-        if len(self._state.lent) >= MOST_LENT:
+        if len(self._state.lent) >= MAX_LENT:
             return False
         self._state.lent.add(record.process)
         if record.needs:
@@ -83,7 +83,7 @@ class SlotLending:
     def _end_surplus(self) -> None:
         workers = self._state.workers
         for process in workers.idle[: self._effects.surplus()]:
-            workers.hold_back(process)
+            workers.reserve(process)
             self._effects.kill(process)
 
     # ------------------------------------------------------------------ tasks that wait and do not say so

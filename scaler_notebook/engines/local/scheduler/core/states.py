@@ -49,9 +49,9 @@ class TaskAction(Enum):
         return action
 
     QUEUE = "queue", TaskStage.QUEUED  # in the order of submission: one that comes again gets its old place
-    PASS_ON = "send TaskResult(Failed)", TaskStage.OVER  # an input's, as its own, or the one that says why it never runs
+    PASS_ON = "send TaskResult(Failed)", TaskStage.OVER  # that of an input, or the one that says why it never runs
     WITHDRAW = "withdraw, confirm Canceled", TaskStage.OVER  # unasked
-    RUN = "run", TaskStage.RUNNING  # handed to the process
+    RUN = "run", TaskStage.RUNNING  # handed to a process
     ANNOUNCE = "send TaskStarted"  # once; not for a task that ends before it is due
     TAKE_BACK = "take back, confirm Canceled", TaskStage.OVER
     ASK = "interrupt, in the end refuse", TaskStage.ASKED  # a grace period begins
@@ -60,7 +60,7 @@ class TaskAction(Enum):
     REFUSE = "answer CancelFailed", TaskStage.RUNNING
     KILL = "kill", TaskStage.ENDING  # the process, and all that it started
     DELIVER = "send TaskResult", TaskStage.OVER  # the process is free
-    DELIVER_LAST = "send the last TaskResult", TaskStage.OVER  # written before the kill; its process takes no other task
+    DELIVER_LAST = "send the last TaskResult", TaskStage.OVER  # sent before the kill; the process takes no other task
     PUT_BACK = "put back, in its old place", TaskStage.QUEUED  # before all of its priority that came later
     BACK_OFF = "back off", TaskStage.BACKING_OFF  # the process is free
     OUTLIVE = "back off, without the process", TaskStage.BACKING_OFF

@@ -92,7 +92,7 @@ class Transitions:
                 self._leave_process(record)
                 self._state.queue.add(record)
             case TaskAction.BACK_OFF, events.RunFailed():
-                self._effects.free(event.result.payload)
+                self._effects.release_payload(event.result.payload)
                 self._begin_backoff(record)
                 self._replace_if_spent(record.process)
             case TaskAction.OUTLIVE, events.ProcessDiedTrying():
@@ -109,7 +109,7 @@ class Transitions:
                 self._unqueue(record)
             case TaskAction.PASS_ON, events.InputFailed() | events.NestedTooDeeply():
                 self._unqueue(record)
-                payload = self._effects.retain(event.result.payload)
+                payload = self._effects.retain_payload(event.result.payload)
                 self._effects.send(record.owner, replace(event.result, task_id=record.task.task_id, payload=payload))
             case TaskAction.WITHDRAW, events.InputCancelled():
                 self._unqueue(record)
@@ -142,7 +142,7 @@ class Transitions:
     def _run(self, record: TaskRecord, process: int) -> None:
         state, task = self._state, record.task
         record.process, record.started = process, self._clock.time()
-        record.handed += 1
+        record.dispatches += 1
         state.queue.remove(record)
         if record.needs:
             state.resources.take(record.needs)
@@ -169,7 +169,7 @@ class Transitions:
 
     def _begin_backoff(self, record: TaskRecord) -> None:
         self._leave_process(record)
-        record.failed, record.handed = record.failed + 1, 0
+        record.failed, record.dispatches = record.failed + 1, 0
         over = partial(self.handle, record, events.BackoffOver())
         self._state.timers.set(_back_off(record.task.task_id), self._clock.monotonic() + backoff(record.failed), over)
 
@@ -186,14 +186,14 @@ class Transitions:
             if result.outcome is TaskResultType.SUCCESS:
                 failure = self._hand_on(record, result.payload)
             else:
-                failure = replace(result, payload=self._effects.retain(result.payload))
+                failure = replace(result, payload=self._effects.retain_payload(result.payload))
         if record.task.stays and result.outcome is TaskResultType.SUCCESS:
-            self._effects.free(result.payload)
+            self._effects.release_payload(result.payload)
             result = replace(result, payload=Payload(b""))
         self._finish(record, result)
         if failure is not None:
             self.fail_dependants(record, failure)
-            self._effects.free(failure.payload)
+            self._effects.release_payload(failure.payload)
         elif wanted and before is not TaskStage.RUNNING:
             self._cancel_dependants(record)
 

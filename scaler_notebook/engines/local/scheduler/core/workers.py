@@ -50,7 +50,7 @@ class Workers:
         self._runs.setdefault(process, 0)
         self._idle.insert(0, process)
 
-    def hold_back(self, process: int) -> None:
+    def reserve(self, process: int) -> None:
         """Give an idle process no task until :meth:`add`."""
         self._idle.remove(process)
 

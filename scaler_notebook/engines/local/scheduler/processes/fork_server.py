@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the scheduler's child
 
 
-class Ends(NamedTuple):
+class ProcessDescriptors(NamedTuple):
     """The file descriptors of a task process: its socket, its ask page, its files of output."""
 
     sock: int
@@ -35,14 +35,14 @@ class Starter(Protocol):
 
     pid: int  # of the process that it starts them from; 0 for none but this one
 
-    def start(self, ends: Ends) -> None:
+    def start(self, ends: ProcessDescriptors) -> None:
         """Start one; it announces itself by ``Ready`` on its socket. OSError if it cannot be started."""
 
     def close(self) -> None:
         """End the starter; the processes that it started stay."""
 
 
-def best_starter(end_of_life: int) -> Starter:
+def choose_starter(end_of_life: int) -> Starter:
     """A fork server on Linux, new interpreters elsewhere. Call it before any thread exists in this process.
 
     Parameters
@@ -74,7 +74,7 @@ class ForkServer:
         theirs.close()
         self._sock = ours
 
-    def start(self, ends: Ends) -> None:
+    def start(self, ends: ProcessDescriptors) -> None:
         socket.send_fds(self._sock, [b"+"], list(ends))
 
     def close(self) -> None:
@@ -96,15 +96,15 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
     from scaler_notebook.engines.local.worker import main as task_process
 
     while True:
-        command, fds, _, _ = socket.recv_fds(sock, 1, len(Ends._fields))
+        command, fds, _, _ = socket.recv_fds(sock, 1, len(ProcessDescriptors._fields))
         if not command:
             return
-        ends = Ends(*fds)
-        middle = _forked(scheduler)
+        ends = ProcessDescriptors(*fds)
+        middle = _fork_with_retry(scheduler)
         if middle == 0:
             try:
                 between = os.getpid()
-                if _forked(scheduler) == 0:
+                if _fork_with_retry(scheduler) == 0:
                     sock.close()
                     _become_task_process(ends, scheduler, between, task_process.main)
             finally:
@@ -114,7 +114,7 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
         os.waitpid(middle, 0)
 
 
-def _forked(scheduler: int) -> int:
+def _fork_with_retry(scheduler: int) -> int:
     """:func:`os.fork`, tried until the system has room for a process again, or the scheduler is gone."""
     pause = 0.01
     while True:
@@ -129,7 +129,7 @@ def _forked(scheduler: int) -> int:
             os._exit(0)
 
 
-def _become_task_process(ends: Ends, scheduler: int, between: int, main: "object") -> None:
+def _become_task_process(ends: ProcessDescriptors, scheduler: int, between: int, main: "object") -> None:
     deadline = time.monotonic() + ADOPTION_TIMEOUT
     while (parent := os.getppid()) != scheduler:  # until the process between us has gone
         if parent != between or time.monotonic() > deadline:  # another than the scheduler: that has died
@@ -139,10 +139,10 @@ def _become_task_process(ends: Ends, scheduler: int, between: int, main: "object
     if os.getppid() != scheduler:  # it died before the line above took effect
         return
     os.setsid()
-    _run_on(ends, main, fd_limits.USERS, fd_limits.UMASK)
+    _run_task_process(ends, main, fd_limits.USERS, fd_limits.UMASK)
 
 
-def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
+def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int, umask: int) -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()  # what a sitecustomize has printed is no output of a task
     os.dup2(ends.stdout, 1)
@@ -163,9 +163,9 @@ class Spawn:
 
     pid = 0
 
-    def start(self, ends: Ends) -> None:
-        call = f"spawned({tuple(ends)!r}, {fd_limits.USERS}, {fd_limits.UMASK})"
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import spawned; {call}"
+    def start(self, ends: ProcessDescriptors) -> None:
+        call = f"run_spawned({tuple(ends)!r}, {fd_limits.USERS}, {fd_limits.UMASK})"
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import run_spawned; {call}"
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
@@ -182,8 +182,8 @@ class Spawn:
         pass
 
 
-def spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:
-    """Entry point of a spawned task process; ``open_files`` is how many its user may have open, under ``umask``."""
+def run_spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:
+    """Entry point of a run_spawned task process; ``open_files`` is how many its user may have open, under ``umask``."""
     from scaler_notebook.engines.local.worker import main as task_process
 
     if sys.platform == "linux":
@@ -191,4 +191,4 @@ def spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) ->
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != scheduler:
             return
-    _run_on(Ends(*fds), task_process.main, open_files, umask)
+    _run_task_process(ProcessDescriptors(*fds), task_process.main, open_files, umask)

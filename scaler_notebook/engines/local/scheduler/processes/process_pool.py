@@ -25,7 +25,7 @@ from .reaper import Reaper
 from .task_process import TaskProcess
 
 MAX_FAILED_STARTS = 5  # in a row, of the first processes: then something is wrong that another try does not mend
-LACKS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOSPC}  # they pass
+TRANSIENT_ERRORS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOSPC}  # they pass
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds between two tries to start a process
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class ProcessPool:
             try:
                 self._starting.add(TaskProcess(self._starter, self._selector, self._serve))
             except OSError as error:
-                if error.errno in LACKS and self._was_ready:
+                if error.errno in TRANSIENT_ERRORS and self._was_ready:
                     self._fill_later(f"no task process can be started just now ({error})")
                     return
                 if isinstance(self._starter, Spawn):
@@ -139,9 +139,9 @@ class ProcessPool:
         """Could a task of this context run in this process?"""
         return self._processes[pid].suits(context)
 
-    def move(self, pid: int, context: ClientContext | None) -> None:
+    def set_context(self, pid: int, context: ClientContext | None) -> None:
         """Have a process run what comes next in ``context``."""
-        self._processes[pid].move(context)
+        self._processes[pid].set_context(context)
 
     def prewarm(self, pid: int, modules: tuple[str, ...]) -> None:
         """Have a process import these modules and be ready again; without modules: have it stop importing."""
@@ -192,7 +192,7 @@ class ProcessPool:
             if process.importing:
                 process.output.discard()
 
-    def start_output_over(self, pid: int) -> None:
+    def reset_output(self, pid: int) -> None:
         """Begin a new output between two tasks: what comes now belongs to the next."""
         self._processes[pid].output.start_over()
 
@@ -275,7 +275,7 @@ class ProcessPool:
     def _failed_to_start(self, process: TaskProcess) -> None:
         self._starting.discard(process)
         self._failed_starts += 1
-        text = process.output.last_words().strip()
+        text = process.output.take_stderr().strip()
         process.close()
         log.error("a task process ended before it was ready: %s", text or "it wrote nothing")
         if self._failed_starts >= MAX_FAILED_STARTS:

@@ -9,7 +9,7 @@ import psutil
 
 from scaler_notebook.task.isolation import orphans
 
-MOST_ROUNDS = 1_000  # of looking for what a process has started; a round takes a tenth of a millisecond
+MAX_ROUNDS = 1_000  # of looking for what a process has started; a round takes a tenth of a millisecond
 QUIET_ROUNDS = 4  # that find nothing new: one alone can miss what comes while the kernel lists (``proc(5)``)
 FLAGS, PF_EXITING = 5, 0x4  # the kernel's flags of a process in /proc/PID/stat, counted from its state
 
@@ -45,7 +45,7 @@ def freeze(pid: int) -> list[int]:
     _signal(pid, signal.SIGSTOP)
     found: dict[int, None] = {}
     quiet = 0
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         new = [each for each in descendants(pid) if each not in found]
         for each in new:
             _signal(each, signal.SIGSTOP)

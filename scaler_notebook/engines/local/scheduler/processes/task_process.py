@@ -24,7 +24,7 @@ from scaler_notebook.task.interruption.ask_page import AskPage
 
 from . import process_tree
 from .exit_cause import ExitCause
-from .fork_server import Ends, Starter
+from .fork_server import ProcessDescriptors, Starter
 from .imported_modules import ImportedModules
 
 PAGE_BYTES = 4096
@@ -88,7 +88,7 @@ class TaskProcess:
             opened.callback(self.output.close)
             self.sock.setblocking(False)
             self._outbox = Outbox(self.sock)
-            starter.start(Ends(theirs.fileno(), page, *self.output.fds))
+            starter.start(ProcessDescriptors(theirs.fileno(), page, *self.output.fds))
             self.output.hand_over()
         finally:
             os.close(page)
@@ -142,7 +142,7 @@ class TaskProcess:
         """Could a task of this context run here? Not if it would meet modules of the user's that are not its own."""
         return not self.modules or self.modules.suit(self.context, context)
 
-    def move(self, context: ClientContext | None) -> None:
+    def set_context(self, context: ClientContext | None) -> None:
         """Run what comes next in ``context``."""
         if context is not None and self.context is not context:
             self.context = context
