@@ -34,7 +34,7 @@ from scaler_notebook import (
 from scaler_notebook.engines.local.client import engine
 from scaler_notebook.engines.local.client.connection_file import find
 from scaler_notebook.engines.local.ipc import messages
-from scaler_notebook.engines.local.ipc.framing import pack
+from scaler_notebook.engines.local.ipc.framing import encode_batch
 from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, reopen
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
@@ -326,7 +326,7 @@ def writes(data: bytes) -> None:
 
 
 def stream(*frames: Buffer) -> bytes:
-    return b"".join(pack(frames))
+    return b"".join(encode_batch(frames))
 
 
 WRITTEN: dict[str, bytes] = {

@@ -15,7 +15,7 @@ import zmq
 from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, Segments, mapped
 from scaler_notebook.engines.local.ipc.transport import Keys, connect
-from scaler_notebook.engines.local.ipc.zmq_frames import received
+from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
 from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
 from scaler_notebook.protocol.messages import (
@@ -158,7 +158,7 @@ class SchedulerConnection(ABC):
         if self._socket is None or self._loop is None:
             return
         end = math.inf if everything else time.monotonic() + TURN
-        for frames in received(self._socket, plain=1, writable=True):
+        for frames in receive_batches(self._socket, plain=1, writable=True):
             self._heard = True
             try:
                 messages = ENGINE_CODEC.decode(frames, self._malformed)

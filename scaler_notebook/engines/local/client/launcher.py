@@ -15,7 +15,13 @@ from io import FileIO
 from pathlib import Path
 
 from scaler_notebook import forks
-from scaler_notebook.engines.local.ipc.runtime_directory import SOCKET, mark, private_base, remove, sweep
+from scaler_notebook.engines.local.ipc.runtime_directory import (
+    SOCKET,
+    private_base,
+    remove_engine,
+    remove_stale,
+    write_namespace,
+)
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.engines.local.ipc.transport import Keys, needs_keys
 from scaler_notebook.engines.local.resource_limits import thread_environment
@@ -131,13 +137,13 @@ class SchedulerProcess:
         _started.add(self)
         try:
             base = private_base()
-            sweep(base)
+            remove_stale(base)
             if self._wanted and connection_file.find(self._wanted) is not None:
                 raise EngineStartError(
                     f"the address {self._wanted} is in use by another engine of yours; {addresses.ADVICE}"
                 )
             self._directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
-            mark(self._directory)
+            write_namespace(self._directory)
             if self._path:
                 addresses.claim(self._path, str(self._directory / SOCKET), base)
             self._process = self._spawn(self._directory)
@@ -314,7 +320,7 @@ class SchedulerProcess:
         if self._hello is not None:
             self._hello.close()
         if self._directory is not None:
-            remove(self._directory, self._path)
+            remove_engine(self._directory, self._path)
 
 
 def _pipe() -> tuple[FileIO, FileIO]:

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-USERS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # at the import: before the scheduler raises its own
+USER_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # at the import: before the scheduler raises its own
 
 
-def _umask() -> int:
+def _read_umask() -> int:
     """The mode of new files; asking the system call would change it for a moment, for other threads too."""
     with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
         return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
@@ -25,9 +25,9 @@ def _umask() -> int:
     return mask
 
 
-LEFT_TO_THE_USER = 64  # descriptors, at least
-OUT_OF_MEMORY_FIRST = 500  # of 1000; it counts as if the process took half of the machine's memory more than it does
-UMASK = _umask()  # likewise: the scheduler's files are nobody else's
+MIN_LEFT_TO_USER = 64  # descriptors, at least
+OOM_SCORE = 500  # of 1000; it counts as if the process took half of the machine's memory more than it does
+USER_UMASK = _read_umask()  # likewise: the scheduler's files are nobody else's
 
 
 def set_open_files(limit: int | None = None) -> None:
@@ -37,16 +37,16 @@ def set_open_files(limit: int | None = None) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if limit is None else limit, hard))
 
 
-def be_first_out_of_memory() -> None:
+def raise_oom_score() -> None:
     """Have the system take this process, and what it starts, before the kernel and the scheduler; the largest first."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_FIRST))
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
-_moving = threading.RLock()  # of two threads that lift the limit, one would put back what the other has lifted
+_limit_lock = threading.RLock()  # of two threads that raise the limit, one would put back what the other has raised
 
 
-def out_of_the_users_way(descriptor: int) -> int:
+def move_above_soft_limit(descriptor: int) -> int:
     """Move a descriptor of a client's to where those of the user's own files do not come, and close the old one.
 
     That is above the soft limit, where the hard one is higher. Elsewhere a part of the descriptors is left to the user.
@@ -59,18 +59,18 @@ def out_of_the_users_way(descriptor: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard > soft:
         try:
-            with _moving, lifted():
+            with _limit_lock, raised_limit():
                 return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, soft)
         finally:
             os.close(descriptor)
-    if descriptor >= soft - max(LEFT_TO_THE_USER, soft // 4):
+    if descriptor >= soft - max(MIN_LEFT_TO_USER, soft // 4):
         os.close(descriptor)
         raise OSError(errno.EMFILE, "the descriptors that are left are the user's")
     return descriptor
 
 
 @contextlib.contextmanager
-def lifted() -> Iterator[None]:
+def raised_limit() -> Iterator[None]:
     """Within ``with``, as many as the system allows; what was opened then stays usable."""
     before, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     set_open_files()

@@ -18,17 +18,17 @@ COUNT = struct.Struct("<I")
 MAX_FRAMES = 1_000_000
 MAX_BATCH = 1 << 40  # bytes; a length beyond this is a broken stream, not a request for memory
 CHUNK = 256 * 1024  # bytes a read
-SMALL = 32 * 1024  # bytes
+SMALL_BATCH = 32 * 1024  # bytes
 IOV = 512  # buffers per sendmsg; the kernel's limit is 1,024
 
 
-def pack(frames: Sequence[Buffer]) -> list[memoryview]:
+def encode_batch(frames: Sequence[Buffer]) -> list[memoryview]:
     """The bytes of one batch, without copying what is large of it."""
     views = [memoryview(frame).cast("B") for frame in frames]
     sizes = struct.pack(f"<I{len(views)}Q", len(views), *(view.nbytes for view in views))
     parts = [memoryview(sizes), *(view for view in views if view.nbytes)]
     # One small write is quicker than a gathered one.
-    return parts if sum(part.nbytes for part in parts) > SMALL else [memoryview(b"".join(parts))]
+    return parts if sum(part.nbytes for part in parts) > SMALL_BATCH else [memoryview(b"".join(parts))]
 
 
 @dataclass(slots=True)
@@ -76,19 +76,19 @@ class Assembler:
         Raises
         ------
         ProtocolError
-            If the stream is not what :func:`pack` makes.
+            If the stream is not what :func:`encode_batch` makes.
         """
         while self._large is None:
-            if not self._sizes and not self._frames and not self._head():
+            if not self._sizes and not self._frames and not self._read_header():
                 return
-            self._fill()
+            self._cut_frames()
             if self._large is None and not self._sizes:
                 frames, self._frames = self._frames, []
                 yield frames
             elif self._large is None:
                 return
 
-    def _head(self) -> bool:
+    def _read_header(self) -> bool:
         if len(self._pending) < COUNT.size:
             return False
         (count,) = COUNT.unpack_from(self._pending)
@@ -104,7 +104,7 @@ class Assembler:
         self._sizes.extend(sizes)
         return True
 
-    def _fill(self) -> None:
+    def _cut_frames(self) -> None:
         while self._sizes:
             size = self._sizes[0]
             if len(self._pending) >= size:
@@ -131,7 +131,7 @@ class Outbox:
 
     def put(self, frames: Sequence[Buffer]) -> None:
         """Queue one batch."""
-        self._waiting.extend(pack(frames))
+        self._waiting.extend(encode_batch(frames))
 
     def flush(self) -> bool:
         """Send what the socket takes now; True when nothing is left. OSError if the peer is gone."""

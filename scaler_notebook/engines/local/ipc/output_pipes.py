@@ -34,7 +34,7 @@ NUMBER = struct.Struct("<Q")
 MARK_SIZE = len(MARK) + NUMBER.size
 
 
-def mark(number: int) -> bytes:
+def encode_mark(number: int) -> bytes:
     """As it stands in a pipe."""
     return MARK + NUMBER.pack(number)
 
@@ -43,15 +43,15 @@ class OutputPipe:
     """The scheduler's end of one stream, what has been read of it, and what of that is to be sent."""
 
     def __init__(self) -> None:
-        self.fd, self.theirs = os.pipe()
-        os.set_blocking(self.fd, False)
+        self.read_fd, self.write_fd = os.pipe()
+        os.set_blocking(self.read_fd, False)
         self.capacity = CAPACITY  # in bytes
         with contextlib.suppress(OSError):
-            self.capacity = fcntl.fcntl(self.theirs, F_GETPIPE_SZ)
+            self.capacity = fcntl.fcntl(self.write_fd, F_GETPIPE_SZ)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._waiting: deque[bytes | int] = deque()  # text and marks of the head, in order
         self._marks: set[int] = set()  # those in it
         self._passed: set[int] = set()  # those that a look has stopped at
@@ -63,19 +63,19 @@ class OutputPipe:
         self._decoder.reset()
         self._is_clean = True
 
-    def hand_over(self) -> None:
+    def close_write_end(self) -> None:
         """The process has its end: here it is closed."""
-        if self.theirs >= 0:
-            os.close(self.theirs)
-            self.theirs = -1
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
 
     def close(self) -> None:
         """Nothing more is read."""
-        self.hand_over()
-        os.close(self.fd)
+        self.close_write_end()
+        os.close(self.read_fd)
 
     @property
-    def waits(self) -> bool:
+    def has_text(self) -> bool:
         """Is there something that was read and not taken?"""
         return bool(self._waiting or self._tail)
 
@@ -83,13 +83,13 @@ class OutputPipe:
 
     def read(self) -> int:
         """Read all that is there now; gives how many bytes that was."""
-        there = left = _available(self.fd)
+        there = left = _available(self.read_fd)
         if not there:
             return 0
         self._is_clean = False
         while left > 0:
             try:
-                data = os.read(self.fd, min(READ, left))
+                data = os.read(self.read_fd, min(READ, left))
             except BlockingIOError:
                 break
             if not data:  # nobody has the other end any more
@@ -112,7 +112,7 @@ class OutputPipe:
             (number,) = NUMBER.unpack_from(data, at + len(MARK))
             self._waiting.append(number)
             self._marks.add(number)
-        end = _beginning_of_a_mark(data, start)
+        end = _find_partial_mark(data, start)
         self._torn = data[end:]
         self._add(data[start:end])
 
@@ -131,7 +131,7 @@ class OutputPipe:
 
     # ------------------------------------------------------------------ taking
 
-    def before(self, number: int) -> str:
+    def take_before(self, number: int) -> str:
         """What was written before this mark; if it is not there, before the next one."""
         is_there, parts = number in self._marks, []
         while self._waiting:
@@ -147,7 +147,7 @@ class OutputPipe:
                 self._waiting.popleft()
         return self._text(parts)
 
-    def rest(self) -> str:
+    def take_rest(self) -> str:
         """What was written before a mark that nobody has told of yet. A second look at such a mark passes it."""
         parts = []
         while self._waiting:
@@ -162,7 +162,7 @@ class OutputPipe:
         self._passed = set(self._marks)
         return self._text(parts)
 
-    def end(self) -> str:
+    def take_end(self) -> str:
         """All that is left, when the task has ended: of a flood its tail, and how much lies before that."""
         parts = [piece for piece in self._waiting if isinstance(piece, bytes)]
         self._waiting.clear()
@@ -184,10 +184,10 @@ class OutputPipe:
         self._kept = self._dropped = 0
         return text + self._text([tail])
 
-    def start_over(self) -> None:
+    def reset(self) -> None:
         """Forget what was written; the next task begins."""
         if self.read() or not self._is_clean:
-            self._forget()
+            self._clear()
 
     def _drop_mark(self) -> None:
         number = self._waiting.popleft()
@@ -202,15 +202,15 @@ class OutputPipe:
         return self._decoder.decode(data)
 
 
-_number = array("i", [0])
+_count = array("i", [0])
 
 
 def _available(fd: int) -> int:
-    fcntl.ioctl(fd, termios.FIONREAD, _number)
-    return _number[0]
+    fcntl.ioctl(fd, termios.FIONREAD, _count)
+    return _count[0]
 
 
-def _beginning_of_a_mark(data: bytes, start: int) -> int:
+def _find_partial_mark(data: bytes, start: int) -> int:
     """Where the beginning of a mark stands that the data end with; their end if there is none."""
     at = data.find(MARK[:1], max(start, len(data) - len(MARK) + 1))
     while at >= 0:

@@ -83,7 +83,7 @@ def engine_directories() -> Iterator[Path]:
                 yield from sorted(base.iterdir())
 
 
-def remove(directory: Path, link: str) -> None:
+def remove_engine(directory: Path, link: str) -> None:
     """An engine's directory, and the link that leads to its socket if it is still its own."""
     with contextlib.suppress(OSError):
         if link and os.readlink(link) == str(directory / SOCKET):
@@ -91,7 +91,7 @@ def remove(directory: Path, link: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def mark(directory: Path) -> None:
+def write_namespace(directory: Path) -> None:
     """Write down in an engine's new directory where the number in its name is that of a process."""
     (directory / NAMESPACE).write_text(str(process_namespace()))
 
@@ -103,7 +103,7 @@ def _namespace_of(directory: Path) -> int:
         return process_namespace()
 
 
-def sweep(base: Path) -> None:
+def remove_stale(base: Path) -> None:
     """Remove what engines left whose machine or whose every process was killed: the name holds the kernel's pid."""
     for directory in base.iterdir():
         pid, _, _ = directory.name.partition("-")

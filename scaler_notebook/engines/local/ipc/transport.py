@@ -76,7 +76,7 @@ def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: 
     # Before the socket is bound: from then on it decides who may come in.
     authenticator = ThreadAuthenticator(clients.context)
     authenticator.start()
-    authenticator.configure_curve_callback(credentials_provider=_Only(keys.client_public))
+    authenticator.configure_curve_callback(credentials_provider=_SingleKey(keys.client_public))
     clients.curve_server = True
     clients.curve_publickey = keys.server_public.encode()
     clients.curve_secretkey = keys.server_secret.encode()
@@ -86,11 +86,11 @@ def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: 
     try:
         clients.bind(address)
     except zmq.ZMQError as error:
-        raise _no_port(port, error) from error
+        raise _port_error(port, error) from error
     return address
 
 
-def reserve(port: int) -> socket.socket:
+def reserve_port(port: int) -> socket.socket:
     """A TCP port of this machine for a name: nobody else gets it while the socket is open, and nothing listens.
 
     Parameters
@@ -103,16 +103,16 @@ def reserve(port: int) -> socket.socket:
     EngineStartError
         The port cannot be had.
     """
-    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        held.bind(("127.0.0.1", port))
+        reserved.bind(("127.0.0.1", port))
     except OSError as error:
-        held.close()
-        raise _no_port(port, error) from error
-    return held
+        reserved.close()
+        raise _port_error(port, error) from error
+    return reserved
 
 
-def _no_port(port: int, error: OSError | zmq.ZMQError) -> EngineStartError:
+def _port_error(port: int, error: OSError | zmq.ZMQError) -> EngineStartError:
     why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error)
     return EngineStartError(f"the port {port} cannot be had: {why}. Choose another, or port 0 for any")
 
@@ -126,7 +126,7 @@ def connect(client: "zmq.Socket[bytes]", address: str, keys: Keys | None) -> Non
     client.connect(address)
 
 
-class _Only:
+class _SingleKey:
     """Lets one key in."""
 
     def __init__(self, key: str) -> None:

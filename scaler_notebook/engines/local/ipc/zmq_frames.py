@@ -11,7 +11,7 @@ import zmq
 from scaler_notebook.protocol.messages import Buffer
 
 
-def received(
+def receive_batches(
     socket: "zmq.Socket[bytes]", plain: int, writable: bool, peers: "dict[bytes, int] | None" = None
 ) -> Iterator[list[Buffer]]:
     """Every multipart message that has arrived.
@@ -32,7 +32,7 @@ def received(
         frames: list[Buffer] = [first]
         if peers is not None and first not in peers and socket.getsockopt(zmq.RCVMORE):
             frame = socket.recv(zmq.NOBLOCK, copy=False)
-            peers[first] = _process(frame)
+            peers[first] = _peer_pid(frame)
             frames.append(frame.bytes)
         while socket.getsockopt(zmq.RCVMORE):
             if len(frames) < plain:
@@ -43,7 +43,7 @@ def received(
         yield frames
 
 
-def _process(frame: zmq.Frame) -> int:
+def _peer_pid(frame: zmq.Frame) -> int:
     """Who sent it, if it came over a Unix socket: zmq has that from the system (``SO_PEERCRED``)."""
     try:
         words = str(frame.get("Peer-Address")).split(":")  # localhost:UID:GID:PID

@@ -16,7 +16,7 @@ import zmq
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_all, free
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys, bind
-from scaler_notebook.engines.local.ipc.zmq_frames import received
+from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
 from scaler_notebook.protocol import capabilities, failures
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
 from scaler_notebook.protocol.messages import (
@@ -150,7 +150,7 @@ class Clients:
     def _receive(self, end: float) -> bool:
         """Take what clients sent; True if there was anything."""
         got = self.has_more = False
-        for frame, *frames in received(self._socket, plain=2, writable=False, peers=self._peers):
+        for frame, *frames in receive_batches(self._socket, plain=2, writable=False, peers=self._peers):
             got = True
             owner = bytes(frame)
             try:

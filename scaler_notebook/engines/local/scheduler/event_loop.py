@@ -66,7 +66,7 @@ class EventLoop:
         """Start task processes, open the clients' socket; gives the engine's address, and where its socket is."""
         self._pool.fill()
         # After the fork server and not before: libzmq's threads do not survive a fork.
-        from scaler_notebook.engines.local.ipc.transport import Keys, reserve
+        from scaler_notebook.engines.local.ipc.transport import Keys, reserve_port
 
         from .clients import Clients
 
@@ -79,7 +79,7 @@ class EventLoop:
         self._pool.events = ProcessEvents(self._core, self._pool, self._output, self._prewarming)
         address = endpoint = self._clients.address
         if config["port"] is not None and keys is None:
-            self._port = reserve(config["port"])
+            self._port = reserve_port(config["port"])
             address = f"tcp://127.0.0.1:{self._port.getsockname()[1]}"
         self._pool.home = address
         self._clients.on_shutdown = None if config["protected"] else self._finish

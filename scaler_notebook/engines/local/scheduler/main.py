@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from scaler_notebook.engines.local.ipc import fd_limits
-from scaler_notebook.engines.local.ipc.runtime_directory import remove
+from scaler_notebook.engines.local.ipc.runtime_directory import remove_engine
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.protocol.errors import EngineError
 
@@ -51,7 +51,7 @@ def main(config: Config) -> None:
             os.write(config["hello"], json.dumps(hello).encode() + b"\n")
         try:
             loop.run()
-            remove(Path(config["directory"]), config["link"])  # after a crash its log is still wanted
+            remove_engine(Path(config["directory"]), config["link"])  # after a crash its log is still wanted
             status = 0
         finally:
             loop.end()

@@ -140,12 +140,12 @@ class TaskOutput:
     def fds(self) -> tuple[int, int, int]:
         """The process's ends of stdout and stderr, and the records."""
         out, err = self._pipes.values()
-        return out.theirs, err.theirs, self._records.fd
+        return out.write_fd, err.write_fd, self._records.fd
 
-    def hand_over(self) -> None:
+    def close_write_ends(self) -> None:
         """The process has its ends."""
         for pipe in self._pipes.values():
-            pipe.hand_over()
+            pipe.close_write_end()
 
     def news(self, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
         """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead.
@@ -156,7 +156,7 @@ class TaskOutput:
         records = self._records.news()  # before the pipes: then the marks of all of these are there
         most = max([pipe.read() / pipe.capacity for pipe in self._pipes.values()])
         self.pace = _next_pace(self.pace, most)
-        if most or records or any(pipe.waits for pipe in self._pipes.values()):  # not so: most tasks, at most looks
+        if most or records or any(pipe.has_text for pipe in self._pipes.values()):  # not so: most tasks, at most looks
             self._look(records, over)
         now = time.monotonic()
         if now < self._due and not over:
@@ -171,16 +171,16 @@ class TaskOutput:
 
     def _look(self, records: list[OutputRecord], over: bool) -> None:
         for record in records:
-            self._write(partial(OutputPipe.before, number=record.mark))
+            self._write(partial(OutputPipe.take_before, number=record.mark))
             if isinstance(record.kind, LogStream):
                 self._turned_to = record.kind
             else:
                 display_id = self._records.part(record, 0).decode(errors="replace")
                 body = partial(self._body, record)
                 self._screen.display(record.kind, display_id, sum(record.lengths[1:]), body)
-        self._write(OutputPipe.rest)
+        self._write(OutputPipe.take_rest)
         if over:
-            self._write(OutputPipe.end)
+            self._write(OutputPipe.take_end)
         self._screen.settle()
         self._records.free(self._records.read)
 
@@ -198,12 +198,12 @@ class TaskOutput:
         """Of a process that runs no task: its stderr."""
         pipe = self._pipes[LogStream.STDERR]
         pipe.read()
-        return pipe.end()
+        return pipe.take_end()
 
     def discard(self) -> None:
         """Nobody is to see what was written so far."""
         for pipe in self._pipes.values():
-            pipe.start_over()
+            pipe.reset()
 
     def start_over(self) -> None:
         """Between two tasks: what comes now belongs to the next."""

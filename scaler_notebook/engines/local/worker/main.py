@@ -241,7 +241,7 @@ class _Server(Transport):
     def lent(self, payload: Payload) -> Payload:
         """Put large buffers where they outlive us; the scheduler has opened them when it sends more."""
         if payload.buffers:
-            with fd_limits.lifted():
+            with fd_limits.raised_limit():
                 payload, self._lent = written(payload)
         return payload
 

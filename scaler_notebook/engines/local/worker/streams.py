@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from scaler_notebook.engines.local.ipc.output_pipes import mark
+from scaler_notebook.engines.local.ipc.output_pipes import encode_mark
 from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD, RecordKind
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
 
@@ -116,7 +116,7 @@ class TaskStreams:
         for fd, pipe in zip(self._files[1:], self._pipes[1:], strict=True):
             if _identity(fd) == pipe:
                 with contextlib.suppress(OSError):
-                    os.write(fd, mark(number))
+                    os.write(fd, encode_mark(number))
         lengths = [len(part) for part in body] or [0, 0, 0]
         header = RECORD.pack(KINDS.index(kind), *lengths, number)
         os.write(self._records, b"".join([header, *body]))

@@ -161,7 +161,7 @@ class _Segment:
         self.source = source
         self.size = source[1]
         self.users: set[str] = set()  # unfinished tasks
-        self.fd = fd_limits.out_of_the_users_way(write(buffer))
+        self.fd = fd_limits.move_above_soft_limit(write(buffer))
 
     def ref(self) -> SegmentRef:
         return SegmentRef(os.getpid(), self.fd, self.size)

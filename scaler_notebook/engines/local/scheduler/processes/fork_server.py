@@ -139,7 +139,7 @@ def _become_task_process(ends: ProcessDescriptors, scheduler: int, between: int,
     if os.getppid() != scheduler:  # it died before the line above took effect
         return
     os.setsid()
-    _run_task_process(ends, main, fd_limits.USERS, fd_limits.UMASK)
+    _run_task_process(ends, main, fd_limits.USER_LIMIT, fd_limits.USER_UMASK)
 
 
 def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int, umask: int) -> None:
@@ -153,7 +153,7 @@ def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int,
         adopt()
     fd_limits.set_open_files(open_files)
     os.umask(umask)
-    fd_limits.be_first_out_of_memory()
+    fd_limits.raise_oom_score()
     assert callable(main)
     main(socket.socket(fileno=ends.sock), ends.page, ends.records)
 
@@ -164,7 +164,7 @@ class Spawn:
     pid = 0
 
     def start(self, ends: ProcessDescriptors) -> None:
-        call = f"run_spawned({tuple(ends)!r}, {fd_limits.USERS}, {fd_limits.UMASK})"
+        call = f"run_spawned({tuple(ends)!r}, {fd_limits.USER_LIMIT}, {fd_limits.USER_UMASK})"
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import run_spawned; {call}"
         process = subprocess.Popen(
             [sys.executable, "-c", code],

@@ -89,7 +89,7 @@ class TaskProcess:
             self.sock.setblocking(False)
             self._outbox = Outbox(self.sock)
             starter.start(ProcessDescriptors(theirs.fileno(), page, *self.output.fds))
-            self.output.hand_over()
+            self.output.close_write_ends()
         finally:
             os.close(page)
             theirs.close()
