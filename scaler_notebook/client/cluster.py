@@ -145,7 +145,7 @@ class LocalCluster:
     @property
     def is_running(self) -> bool:
         """Is its scheduler there?"""
-        return self._scheduler.runs
+        return self._scheduler.is_running
 
     @property
     def scheduler_pid(self) -> int:

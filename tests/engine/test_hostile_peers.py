@@ -31,11 +31,11 @@ from scaler_notebook import (
     ProcessorDiedError,
     ProtocolError,
 )
-from scaler_notebook.engines.local.client import engine
+from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.client.connection_file import find
 from scaler_notebook.engines.local.ipc import messages
 from scaler_notebook.engines.local.ipc.framing import encode_batch
-from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, reopen
+from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, open_segment
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
 from scaler_notebook.engines.testing import scripted
@@ -265,7 +265,7 @@ def test_memory_that_is_none(
 ) -> None:
     for name in ("a pipe", "a short file", "one that can be cut", "of a negative size"):
         with pytest.raises(BadSegment):
-            reopen(segments[name])
+            open_segment(segments[name])
     for number, segment in enumerate(segments.values()):
         pickled = Payload(pickle.dumps(pickle.PickleBuffer(b""), 5, buffer_callback=lambda _: None), (segment,))
         function, arguments = payloads.dump(len), payloads.dump((b"",))
@@ -281,7 +281,7 @@ def test_memory_that_is_none(
 def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
     executor: NotebookExecutor, bystander: Bystander, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    map_it = engine.mapped
+    map_it = result_mapper.map_segments
 
     def mapped(payload: Payload) -> Payload:
         if any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
@@ -289,7 +289,7 @@ def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
             stranger.wait_until_read()
         return map_it(payload)
 
-    monkeypatch.setattr(engine, "mapped", mapped)
+    monkeypatch.setattr(result_mapper, "map_segments", mapped)
     assert executor.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
     bystander.check()
 

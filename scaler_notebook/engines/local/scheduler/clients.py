@@ -13,7 +13,7 @@ from functools import partial
 
 import zmq
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import close_all, free
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys, bind
 from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
@@ -100,7 +100,7 @@ class Clients:
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._peers: dict[bytes, int] = {}  # of each client its process, as the system says it; 0 if it does not
         self._processes = ClientProcesses(selector, self._gone)
-        self._host_processes: dict[bytes, int] = {}  # of each client that attached, the task process or other that it is in
+        self._host_processes: dict[bytes, int] = {}  # of each client that attached, the process that it runs in
         self._leased: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
         self._departed: dict[bytes, None] = {}  # what they had sent may still be on its way; the latest
         self._context = zmq.Context()
@@ -129,7 +129,7 @@ class Clients:
         """Send a message with the next :meth:`exchange`; the client has a lease of the memory behind a result."""
         if isinstance(message, TaskResult) and message.payload.buffers:
             if owner in self._departed:
-                free(message.payload)
+                close_segments(message.payload)
                 return
             leased = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
             self._leased.update(dict.fromkeys(leased, owner))
@@ -285,4 +285,4 @@ class Clients:
         known = [descriptor for descriptor in descriptors if self._leased.get(descriptor) == owner]
         for descriptor in known:
             del self._leased[descriptor]
-        close_all(known)
+        close_descriptors(known)

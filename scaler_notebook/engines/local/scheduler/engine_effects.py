@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import duplicated, free
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments, duplicate_segments
 from scaler_notebook.engines.local.ipc.messages import Input
 from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
 
@@ -70,7 +70,7 @@ class EngineEffects:
         return self._pool.surplus
 
     def retain_payload(self, payload: Payload) -> Payload:
-        return duplicated(payload)
+        return duplicate_segments(payload)
 
     def release_payload(self, payload: Payload) -> None:
-        free(payload)
+        close_segments(payload)

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import reopened
+from scaler_notebook.engines.local.ipc.memory.shared_memory import reopen_segments
 from scaler_notebook.engines.local.ipc.messages import ResultPreview, ResultReceived, RunFinished
 from scaler_notebook.task.task_end import TaskEnd
 
@@ -43,7 +43,7 @@ class ProcessEvents:
         if held is None:
             return
         try:
-            ended = replace(ended, payload=reopened(ended.payload))
+            ended = replace(ended, payload=reopen_segments(ended.payload))
         except OSError as error:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely

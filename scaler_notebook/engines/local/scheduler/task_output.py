@@ -56,7 +56,7 @@ class GrowingFile:
         """In bytes; what was freed counts."""
         return os.fstat(self.fd).st_size
 
-    def free(self, end: int) -> None:
+    def punch_before(self, end: int) -> None:
         """Nobody reads what lies before ``end`` any more."""
         end -= end % mmap.PAGESIZE
         punch = _puncher()
@@ -182,7 +182,7 @@ class TaskOutput:
         if over:
             self._write(OutputPipe.take_end)
         self._screen.settle()
-        self._records.free(self._records.read)
+        self._records.punch_before(self._records.read)
 
     def _write(self, taken: Callable[[OutputPipe], str]) -> None:
         """Python writes to the stream that it has turned to; what has come on the other since is not Python's."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scaler_notebook.engines.local.ipc import fd_limits
 from scaler_notebook.engines.local.ipc.framing import Assembler, send_blocking
-from scaler_notebook.engines.local.ipc.memory.shared_memory import close_all, mapped, written
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, map_segments, write_buffers
 from scaler_notebook.engines.local.ipc.messages import (
     PROCESS_CAPACITY,
     WORKER_CODEC,
@@ -143,7 +143,7 @@ class _Server(Transport):
                     self._home = message.address
 
     def _free_lent(self) -> None:
-        close_all(self._lent)
+        close_descriptors(self._lent)
         self._lent = []
 
     def _move(self, context: ClientContext) -> None:
@@ -236,13 +236,13 @@ class _Server(Transport):
     # ------------------------------------------------------------------ what the runner asks for
 
     def opened(self, payload: Payload) -> Payload:
-        return mapped(payload)
+        return map_segments(payload)
 
     def lent(self, payload: Payload) -> Payload:
         """Put large buffers where they outlive us; the scheduler has opened them when it sends more."""
         if payload.buffers:
             with fd_limits.raised_limit():
-                payload, self._lent = written(payload)
+                payload, self._lent = write_buffers(payload)
         return payload
 
     def previews(self) -> bool:

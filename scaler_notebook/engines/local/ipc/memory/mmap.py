@@ -25,7 +25,7 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _libc.memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
-def mapping(fd: int, size: int) -> "ctypes.Array[ctypes.c_char]":
+def map_privately(fd: int, size: int) -> "ctypes.Array[ctypes.c_char]":
     """A private, writable mapping of a file, which needs the descriptor no more; OSError if there is no room.
 
     It is unmapped when the last view of what is returned is gone.
