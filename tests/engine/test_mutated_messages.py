@@ -126,7 +126,7 @@ def test_a_scheduler_that_hears_anything(number: int, tmp_path: Path) -> None:
             assert executor.submit(divmod, done, 7).result(SAFETY) == divmod(done, 7)
         directory = scheduler_of(executor)._directory
         assert directory is not None
-        assert (directory / "log").stat().st_size < 50_000_000
+        assert directory.log.stat().st_size < 50_000_000
         bystander.check()
 
 

@@ -203,7 +203,7 @@ def display(files: TaskOutput, text: str, display_id: str = "", kind: DisplayKin
 
 def news(files: TaskOutput, over: bool = False) -> list[tuple[Any, str]]:
     found: list[tuple[Any, str]] = []
-    for message in files.news("task", over):
+    for message in files.new_messages("task", over):
         if isinstance(message, TaskLog):
             found.append((message.stream, message.text))
         else:
@@ -227,7 +227,7 @@ def test_nonsense_among_the_records_harms_no_text_and_no_later_task(files: TaskO
     assert news(files, over=True) == [(OUT, "text")]
     note(files, OUT)
     assert news(files, over=True) == []
-    files.start_over()
+    files.reset()
     display(files, "well")
     assert news(files) == [(DisplayKind.SHOW, "well")]
 
@@ -260,7 +260,7 @@ def test_displays_beyond_the_bound_are_replaced_by_words_and_then_by_nothing(
     display(files, "", kind=DisplayKind.CLEAR)
     display(files, "x" * 5_000)
     assert news(files) == [(DisplayKind.CLEAR, ""), (DisplayKind.SHOW, "x" * 5_000)]
-    files.start_over()
+    files.reset()
     display(files, "x" * 5_000)
     assert news(files) == [(DisplayKind.SHOW, "x" * 5_000)]
 

@@ -176,7 +176,7 @@ class ProcessPool:
 
     def new_output(self, pid: int, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
         """Yield what a process wrote and displayed since the last call; ``over``: its task has ended, or is dead."""
-        return self._processes[pid].output.news(task_id, over)
+        return self._processes[pid].output.new_messages(task_id, over)
 
     def new_progress(self, pid: int) -> tuple[float, float, str] | None:
         """Give ``(done, total, note)`` if the run of a process has reported since the last call."""
@@ -194,7 +194,7 @@ class ProcessPool:
 
     def reset_output(self, pid: int) -> None:
         """Begin a new output between two tasks: what comes now belongs to the next."""
-        self._processes[pid].output.start_over()
+        self._processes[pid].output.reset()
 
     # ------------------------------------------------------------------ what processes say
 
