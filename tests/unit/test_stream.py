@@ -171,7 +171,7 @@ def test_an_outbox_says_that_its_peer_is_gone() -> None:
 
 
 def test_a_large_frame_is_not_copied_to_be_sent() -> None:
-    data = bytearray(b"x" * framing.SMALL)
+    data = bytearray(b"x" * framing.SMALL_BATCH)
     _, *views = framing.encode_batch([data, b"", memoryview(data)])
     data[0:1] = b"y"  # a bytearray that is exported cannot be resized, but it can be written
     assert [bytes(view[:1]) for view in views] == [b"y", b"y"]

@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 
 
 class EngineEffects:
-    """Implements :class:`~.core.effects.Effects`: a bug of ours in one effect ends no other task.
+    """The side effects, on clients and task processes; an exception in one effect ends no other task.
+
+    Implements :class:`~.core.effects.Effects`.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ class EngineEffects:
     def interrupt(self, process: int, seq: int) -> None:
         try:
             self._pool.interrupt(process, seq)
-        except Exception:  # it is asked again, and killed after the grace period
+        except Exception:  # the core interrupts once more, and kills the process after the grace period
             log.exception("process %d could not be interrupted", process)
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
