@@ -1,7 +1,7 @@
-"""Where an event meets a task: the table's decisions carried out, and the state that they change.
+"""The transitions of tasks: the actions of the table, performed on the state.
 
-:data:`.states.TABLE` says what an event does to a task; :meth:`Transitions.handle` does it, and decides nothing.
-:class:`~.core.Core` says what has happened.
+:class:`~.core.Core` finds out what has happened, :data:`.states.TABLE` says what an event does to a task, and
+:meth:`Transitions.handle` does that, without a decision of its own.
 """
 
 import logging
@@ -30,36 +30,38 @@ from .records import TaskRecord
 from .state import SchedulerState, TimerKey
 from .states import TABLE, TaskAction, TaskStage
 
-ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
+ANNOUNCE_AFTER = 0.003  # seconds; a TaskStarted for a task that ends sooner would be a wasted message
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
 log = logging.getLogger(__name__)
 
 
 def start_due(process: int) -> TimerKey:
-    """Give the timer that announces the task of a process."""
+    """Return the key of the timer that announces the task of a process."""
     return "start", process
 
 
 def _grace(process: int) -> TimerKey:
+    """Return the key of the timer of a grace period."""
     return "grace", process
 
 
 def _back_off(task_id: str) -> TimerKey:
+    """Return the key of the timer of a task's back-off."""
     return "back-off", task_id
 
 
 class Transitions:
-    """What each event does to the tasks of one scheduler.
+    """Handles the events of the tasks of one scheduler.
 
     Parameters
     ----------
     state
-        What the core knows; changed here.
+        The core's state; changed here.
     effects
-        What performs the side effects.
+        Performs the side effects.
     clock
-        By which timers are set.
+        The source of the time.
     """
 
     def __init__(self, state: SchedulerState, effects: Effects, clock: Clock) -> None:
@@ -68,12 +70,12 @@ class Transitions:
         self._clock = clock
 
     def handle(self, record: TaskRecord, event: Event) -> None:
-        """Do what the table says about an event of a task."""
+        """Perform what the table says about an event of a task."""
         before = record.stage
         action = TABLE[before, type(event)]
         if action.to:
             (record.stage,) = action.to
-        match action, event:  # the usual ones first
+        match action, event:  # the most frequent actions first
             case TaskAction.RUN, events.Dispatched():
                 self._run(record, event.process)
             case TaskAction.DELIVER, events.RunEnded() | events.RunFailed():
@@ -176,11 +178,21 @@ class Transitions:
     # ------------------------------------------------------------------ the end of a task
 
     def _deliver(self, record: TaskRecord, before: TaskStage, result: TaskResult) -> None:
-        """Send the result of a run that ended by itself; a client that asked for its end has it as cancelled."""
-        for child in record.children.values():  # the task has not waited for these, and leaves them to run on
+        """Send the result of a run that ended by itself.
+
+        Parameters
+        ----------
+        record
+            The task.
+        before
+            The stage in which the run ended: after a cancel request, dependants are cancelled.
+        result
+            The result.
+        """
+        for child in record.children.values():  # not waited for: these go on without a parent
             child.parent = None
         record.children.clear()
-        failure: TaskResult | None = None  # what dependants are told, after the task's own client
+        failure: TaskResult | None = None  # for dependants; sent after the task's own result
         wanted = self._state.dependencies.wanted(record.task.task_id)
         if wanted and before is TaskStage.RUNNING:
             if result.outcome is TaskResultType.SUCCESS:
@@ -198,7 +210,7 @@ class Transitions:
             self._cancel_dependants(record)
 
     def _hand_on(self, record: TaskRecord, value: Payload) -> TaskResult | None:
-        """Give a task's value to its dependants; gives the failure to tell them if the value could not be retained."""
+        """Give a task's value to its dependants; returns the failure for them if the value could not be retained."""
         task_id = record.task.task_id
         try:
             ready = self._state.dependencies.arrive(task_id, value)
@@ -216,6 +228,7 @@ class Transitions:
         self._effects.send(record.owner, last)
 
     def _unqueue(self, record: TaskRecord) -> None:
+        """Forget a task that waits, is queued or backs off."""
         if record in self._state.queue:
             self._state.queue.remove(record)
         else:
@@ -223,6 +236,7 @@ class Transitions:
         self._forget(record)
 
     def _forget(self, record: TaskRecord) -> None:
+        """Remove the record of a task, and release the task's dependencies."""
         del self._state.records[record.task.task_id]
         if record.task.inputs:
             self._state.dependencies.release(record)
@@ -231,7 +245,7 @@ class Transitions:
             record.parent = None
 
     def _leave_process(self, record: TaskRecord) -> None:
-        """Free a task's slot, its share of the resources and its process; end what it has submitted, and waited for."""
+        """Free a task's slot, its share of the resources and its process, and end what the task has submitted."""
         state, process = self._state, record.process
         if record.children:
             self.abandon_children(record)
@@ -243,18 +257,25 @@ class Transitions:
         self.cancel_timers(process)
 
     def _replace_if_spent(self, process: int) -> None:
+        """Make a process idle or, if it must run no other task, kill it."""
         if not self._state.workers.release(process):
-            self._effects.kill(process)  # another takes its place
+            self._effects.kill(process)
 
     def cancel_timers(self, process: int) -> None:
-        """Drop what was to happen to the task that a process holds."""
+        """Cancel the timers of the task that a process holds."""
         self._state.timers.cancel(start_due(process))
         self._state.timers.cancel(_grace(process))
 
     # ------------------------------------------------------------------ what ends with a task
 
     def abandon_children(self, record: TaskRecord) -> tuple[tuple[int, ...], ...]:
-        """End what a task has submitted; gives the processes that run some of that, to be killed with it."""
+        """End the tasks that a task has submitted.
+
+        Returns
+        -------
+        tuple of tuple of int
+            The arguments by which :meth:`~.effects.Effects.kill` is told which processes are killed, too.
+        """
         children = list(record.children.values())
         held = self._state.workers.held
         processes = tuple(child.process for child in children if held.get(child.process) is child)
@@ -264,7 +285,15 @@ class Transitions:
         return (processes,) if processes else ()
 
     def fail_dependants(self, record: TaskRecord, result: TaskResult) -> None:
-        """Fail the tasks that depend on ``record``, and those that depend on them, with its failure."""
+        """Fail all dependants of a task, direct and indirect.
+
+        Parameters
+        ----------
+        record
+            The task.
+        result
+            The task's failure, which becomes theirs.
+        """
         task_id = record.task.task_id
         if self._state.dependencies.wanted(task_id):
             failed = events.InputFailed(
@@ -274,6 +303,7 @@ class Transitions:
                 self.handle(dependant, failed)
 
     def _cancel_dependants(self, record: TaskRecord) -> None:
+        """Cancel all dependants of a task, direct and indirect."""
         cancelled = events.InputCancelled(record.task.task_id)
         for dependant in self._state.dependencies.fail(record.task.task_id):
             self.handle(dependant, cancelled)

@@ -1,7 +1,7 @@
-"""Starting task processes: forked from a small preloaded server where the platform allows it, else a new interpreter.
+"""How task processes are started: forked from a small preloaded server on Linux, else as new interpreters.
 
-The fork server forks twice, and the scheduler is a subreaper (Linux): each task process is the scheduler's own child,
-waited for by it, alive when the fork server dies, and killed by the system when the scheduler dies.
+The fork server forks twice, and the scheduler is a subreaper. So each task process is a child of the scheduler, which
+waits for it; it outlives the fork server, and is killed by the system when the scheduler dies.
 """
 
 import contextlib
@@ -21,53 +21,73 @@ ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the sche
 
 
 class ProcessDescriptors(NamedTuple):
-    """The file descriptors of a task process: its socket, its ask page, its files of output."""
+    """The file descriptors that a task process inherits."""
 
-    sock: int
-    page: int
+    sock: int  # to the scheduler
+    page: int  # of the :class:`~scaler_notebook.task.interruption.ask_page.AskPage`
     stdout: int
     stderr: int
-    records: int
+    records: int  # of displays
 
 
 class Starter(Protocol):
-    """One way to start task processes. The caller closes its copies of the descriptors afterwards."""
+    """One way to start task processes."""
 
-    pid: int  # of the process that it starts them from; 0 for none but this one
+    pid: int  # the process that forks task processes; 0 if that is the scheduler
 
     def start(self, ends: ProcessDescriptors) -> None:
-        """Start one; it announces itself by ``Ready`` on its socket. OSError if it cannot be started."""
+        """Start a task process, which sends ``Ready`` on its socket.
+
+        Parameters
+        ----------
+        ends
+            What the process inherits. The caller closes its own copies afterwards.
+
+        Raises
+        ------
+        OSError
+            No process can be started.
+        """
 
     def close(self) -> None:
-        """End the starter; the processes that it started stay."""
+        """End the starter; the processes that were started go on."""
 
 
-def choose_starter(end_of_life: int) -> Starter:
-    """A fork server on Linux, new interpreters elsewhere. Call it before any thread exists in this process.
+def choose_starter(hello: int) -> Starter:
+    """Return a fork server on Linux, elsewhere what starts new interpreters.
+
+    To be called before any thread exists in this process.
 
     Parameters
     ----------
-    end_of_life
-        The descriptor whose end tells the kernel of the scheduler's; no other process may keep it open.
+    hello
+        The descriptor of the hello pipe, which no other process may keep open: the kernel takes the end of that pipe
+        for the end of the scheduler.
     """
     if sys.platform == "linux" and os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
         with contextlib.suppress(OSError):
             adopt()
-            return ForkServer(end_of_life)
+            return ForkServer(hello)
     return Spawn()
 
 
 class ForkServer:
-    """A child of the scheduler that has our imports done, no thread, and forks on demand."""
+    """A child of the scheduler that has imported what a task process needs, has no thread, and forks on demand.
 
-    def __init__(self, end_of_life: int) -> None:
+    Parameters
+    ----------
+    hello
+        As for :func:`choose_starter`.
+    """
+
+    def __init__(self, hello: int) -> None:
         ours, theirs = socket.socketpair()
         scheduler = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 ours.close()
-                os.close(end_of_life)
+                os.close(hello)
                 _serve_forks(theirs, scheduler)
             finally:
                 os._exit(0)
@@ -84,7 +104,15 @@ class ForkServer:
 
 
 def _serve_forks(sock: socket.socket, scheduler: int) -> None:
-    """The fork server's life: it ends with its socket, that is, with the scheduler."""
+    """Fork task processes on demand, until the socket is closed, which is the end of the scheduler.
+
+    Parameters
+    ----------
+    sock
+        The socket on which the scheduler sends descriptors.
+    scheduler
+        The process id of the scheduler.
+    """
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != scheduler:
@@ -100,22 +128,22 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
         if not command:
             return
         ends = ProcessDescriptors(*fds)
-        middle = _fork_with_retry(scheduler)
-        if middle == 0:
+        intermediate = _fork_with_retry(scheduler)
+        if intermediate == 0:
             try:
-                between = os.getpid()
+                parent = os.getpid()
                 if _fork_with_retry(scheduler) == 0:
                     sock.close()
-                    _become_task_process(ends, scheduler, between, task_process.main)
+                    _become_task_process(ends, scheduler, parent, task_process.main)
             finally:
                 os._exit(0)
         for fd in ends:
             os.close(fd)
-        os.waitpid(middle, 0)
+        os.waitpid(intermediate, 0)
 
 
 def _fork_with_retry(scheduler: int) -> int:
-    """:func:`os.fork`, tried until the system has room for a process again, or the scheduler is gone."""
+    """Fork; while the system has no room for a process, try again, and exit when the scheduler is gone."""
     pause = 0.01
     while True:
         try:
@@ -129,22 +157,46 @@ def _fork_with_retry(scheduler: int) -> int:
             os._exit(0)
 
 
-def _become_task_process(ends: ProcessDescriptors, scheduler: int, between: int, main: "object") -> None:
+def _become_task_process(ends: ProcessDescriptors, scheduler: int, intermediate: int, main: "object") -> None:
+    """Wait until the scheduler has adopted this process, then run tasks; returns if the scheduler has died.
+
+    Parameters
+    ----------
+    ends
+        What the process inherits.
+    scheduler
+        The process id of the scheduler.
+    intermediate
+        The process id of the parent, which ends at once.
+    main
+        The entry point of a task process.
+    """
     deadline = time.monotonic() + ADOPTION_TIMEOUT
-    while (parent := os.getppid()) != scheduler:  # until the process between us has gone
-        if parent != between or time.monotonic() > deadline:  # another than the scheduler: that has died
+    while (parent := os.getppid()) != scheduler:
+        if parent != intermediate or time.monotonic() > deadline:  # adopted by another process: the scheduler has died
             return
         time.sleep(0.0002)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != scheduler:  # it died before the line above took effect
+    if os.getppid() != scheduler:  # the scheduler died before the line above took effect
         return
     os.setsid()
     _run_task_process(ends, main, fd_limits.USER_LIMIT, fd_limits.USER_UMASK)
 
 
 def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int, umask: int) -> None:
+    """Give the process its streams and the user's limits, and run tasks.
+
+    Parameters
+    ----------
+    ends
+        What the process inherits.
+    main
+        The entry point of a task process.
+    open_files, umask
+        The user's limits, see :mod:`scaler_notebook.engines.local.ipc.fd_limits`.
+    """
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.flush()  # what a sitecustomize has printed is no output of a task
+        stream.flush()  # what a sitecustomize has printed must not become a task's output
     os.dup2(ends.stdout, 1)
     os.dup2(ends.stderr, 2)
     os.close(ends.stdout)
@@ -159,7 +211,7 @@ def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int,
 
 
 class Spawn:
-    """A new interpreter per task process: slower, and everywhere."""
+    """Starts a new interpreter for each task process: slower than a fork, but possible on every system."""
 
     pid = 0
 
@@ -174,8 +226,8 @@ class Spawn:
             pass_fds=ends,
             start_new_session=True,
         )
-        # The scheduler waits for it. Of an object that is dropped while its process runs, subprocess's next start may
-        # do so, and the scheduler would never hear of that death.
+        # With a return code set, ``subprocess`` does not wait for the process at a later start, which it else does for
+        # an object that was dropped; the scheduler would never notice the end.
         process.returncode = 0
 
     def close(self) -> None:
@@ -183,7 +235,15 @@ class Spawn:
 
 
 def run_spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:
-    """Entry point of a run_spawned task process; ``open_files`` is how many its user may have open, under ``umask``."""
+    """Run the task process of a new interpreter.
+
+    Parameters
+    ----------
+    fds
+        The :class:`ProcessDescriptors`.
+    open_files, umask
+        The user's limits, see :mod:`scaler_notebook.engines.local.ipc.fd_limits`.
+    """
     from scaler_notebook.engines.local.worker import main as task_process
 
     if sys.platform == "linux":

@@ -53,15 +53,15 @@ class TaskProcess:
     ) -> None:
         self.pid = 0  # until its Ready
         self.context: ClientContext | None = None
-        self.modules = ImportedModules()  # of the user's, that the process has imported
-        self.importing = False  # ahead of need
-        self.seq = 0  # of its last run
-        self.cause: ExitCause | None = None  # once it is reaped
-        self.killed_for = ""  # why the scheduler killed it
-        self.out_of_memory = False  # was it killed for that?
+        self.modules = ImportedModules()
+        self.importing = False  # does the process import modules ahead of need?
+        self.seq = 0  # number of the last run
+        self.cause: ExitCause | None = None  # set when the process is reaped
+        self.killed_for = ""  # why the scheduler has killed the process; empty if it has not
+        self.out_of_memory = False  # was the process killed because it exceeded its limit of memory?
         self.reaped_at = 0.0  # monotonic seconds
-        self._lingering: list[int] = []  # descendants that were killed with it
-        self._others: list[TaskProcess] = []  # that ran what its task had submitted, and were killed with it
+        self._lingering: list[int] = []  # descendants that were killed with the process
+        self._others: list[TaskProcess] = []  # killed with the process, whose task had submitted their tasks
         self._selector = selector
         self._serve = lambda: serve(self)
         self.unsent = False  # is there more to write than the socket takes?
@@ -95,7 +95,7 @@ class TaskProcess:
             theirs.close()
 
     def close(self) -> None:
-        """Free everything but the process itself."""
+        """Close the socket, the page and the output."""
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(self.sock)
         self.sock.close()
@@ -105,13 +105,13 @@ class TaskProcess:
     # ------------------------------------------------------------------ messages
 
     def send(self, message: WorkerMessage) -> None:
-        """Queue a message for the process."""
+        """Queue a message for the process, and write what there is room for."""
         self._outbox.put(WORKER_CODEC.encode([message]))
         self.flush()
 
     def flush(self) -> None:
-        """Write as much of what is queued as there is room for; the rest when the selector says that there is more."""
-        with contextlib.suppress(OSError):  # the process is dying: SIGCHLD tells the rest
+        """Write what there is room for; the selector calls ``serve`` when there is room for the rest."""
+        with contextlib.suppress(OSError):  # the process is dying, and will be reaped
             unsent = not self._outbox.flush()
             if unsent != self.unsent:
                 self.unsent = unsent
@@ -139,17 +139,17 @@ class TaskProcess:
     # ------------------------------------------------------------------ runs
 
     def suits(self, context: ClientContext | None) -> bool:
-        """Could a task of this context run here? Not if it would meet modules of the user's that are not its own."""
+        """Can a task of this context run here, or has the process imported other modules of the user's?"""
         return not self.modules or self.modules.suit(self.context, context)
 
     def set_context(self, context: ClientContext | None) -> None:
-        """Run what comes next in ``context``."""
+        """Let the next runs have this context."""
         if context is not None and self.context is not context:
             self.context = context
             self.send(context)
 
     def run(self, seq: int, task: Task, last: bool, inputs: tuple[Input, ...]) -> None:
-        """Hand over the next run.
+        """Send the process its next run.
 
         Parameters
         ----------
@@ -169,43 +169,45 @@ class TaskProcess:
         self.send(Run(seq, task.task_id, options.name, function, arguments, last, given, options.retry_on))
 
     def prewarm(self, modules: tuple[str, ...]) -> None:
-        """Import these modules and be ready again; without modules: stop importing."""
+        """Let the process import modules and then be ready again; without modules, let it stop importing."""
         if modules:
             self.importing = True
         self.send(Prewarm(modules))
 
     def new_progress(self) -> tuple[float, float, str] | None:
-        """Give ``(done, total, note)`` if the run has reported since the last call."""
+        """Return ``(done, total, note)`` if the run has reported progress since the last call."""
         report = self.page.progress.news()
         return report[1:] if report is not None and report[0] == self.seq else None
 
-    # ------------------------------------------------------------------ its end
+    # ------------------------------------------------------------------ the end of the process
 
     def interrupt(self, seq: int) -> None:
         """Ask a run to stop."""
         if self.cause is not None:
-            return  # its number may be another process's by now
+            return  # reaped: the number may be another process's by now
         self.page.ask(seq)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGINT)
 
     def kill(self, others: "Sequence[TaskProcess]", why: str, out_of_memory: bool) -> None:
-        """Kill the process and all that it started; when they and ``others`` are gone, it has died.
+        """Kill the process and all descendants. The process counts as gone when these, and ``others``, are gone.
 
         Parameters
         ----------
         others
-            Processes that are killed too, by somebody else.
-        why, out_of_memory
-            The reason, unless the process was dying already.
+            Processes that the caller kills, too.
+        why
+            The reason, which is noted unless the process was dying already.
+        out_of_memory
+            Is the reason that the process has exceeded its limit of memory?
         """
         self._others += others
         if self.cause is not None:
-            return  # its number may be another process's by now
-        if not self.killed_for and not process_tree.is_ending(self.pid):  # its socket closes before its death is seen
+            return  # reaped: the number may be another process's by now
+        if not self.killed_for and not process_tree.is_ending(self.pid):  # the socket closes before the end is noticed
             self.killed_for, self.out_of_memory = why, out_of_memory
         descendants = process_tree.freeze(self.pid)
-        self._lingering += descendants  # a second call may find them orphaned, and no longer its own
+        self._lingering += descendants  # noted: at a second call they may be orphans, and no longer descendants
         process_tree.kill_group(self.pid)
         for descendant in descendants:
             process_tree.kill(descendant)
@@ -217,7 +219,7 @@ class TaskProcess:
 
     @property
     def gone(self) -> bool:
-        """Is nothing left of the process and of what it started?"""
+        """Is nothing left of the process, its descendants, and the processes that were killed with it?"""
         if process_tree.group_exists(self.pid) or any(process_tree.exists(pid) for pid in self._lingering):
             return False
         return all(other.cause is not None and other.gone for other in self._others)
