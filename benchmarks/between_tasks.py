@@ -34,7 +34,7 @@ def measured(imports: tuple[str, ...]) -> dict[str, float]:
     """In a task: what this process does after each of its tasks, by itself."""
     for name in imports:
         importlib.import_module(name)
-    kind: Any = sys.modules["scaler_notebook.engines.local.worker.main"]._Server
+    kind: Any = sys.modules["scaler_notebook.engines.local.worker.main"]._Worker
     (server,) = (each for each in gc.get_objects() if type(each) is kind)
     assert server._state.restore()
     return {

@@ -24,7 +24,7 @@ def page() -> str:
     parts = [HEAD]
     for title, module, first in (
         ("A task as its future sees it", states, states.TaskState.SUBMITTED),
-        ("A task in the scheduler", stages, stages.Stage.QUEUED),
+        ("A task in the scheduler", stages, stages.TaskStage.QUEUED),
         ("A task at a cluster of Scaler's, as its client sees it", scaler_stages, scaler_stages.ScalerStage.WAITING),
     ):
         path = module.__name__.replace(".", "/") + ".py"

@@ -13,7 +13,7 @@ from typing import Any
 
 from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.attached import ProcessWatch
-from scaler_notebook.engines.local.client.connection_file import Connection, engines, seconds_since
+from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, engines, seconds_since
 from scaler_notebook.engines.local.client.request import ask
 from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 
@@ -54,7 +54,7 @@ def stop(options: argparse.Namespace) -> int:
     return max([_stop(engine, options.force) for engine in wanted], default=0)
 
 
-def _stop(engine: Connection, force: bool) -> int:
+def _stop(engine: ConnectionInfo, force: bool) -> int:
     """End one engine and print what became of it.
 
     Parameters
@@ -97,7 +97,7 @@ def _stop(engine: Connection, force: bool) -> int:
     return 0
 
 
-def _signal_and_wait(engine: Connection, watch: ProcessWatch, number: signal.Signals) -> bool:
+def _signal_and_wait(engine: ConnectionInfo, watch: ProcessWatch, number: signal.Signals) -> bool:
     """Send a signal to an engine, and wait for its end.
 
     Parameters
@@ -144,14 +144,14 @@ def _report_error(text: str) -> int:
     return 1
 
 
-def _ask_all(found: Sequence[Connection]) -> list[dict[str, Any]]:
+def _ask_all(found: Sequence[ConnectionInfo]) -> list[dict[str, Any]]:
     """Ask all engines for their status, at the same time, so that an engine that hangs delays no other's answer."""
     with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that hangs holds up nobody else
         answers = pool.map(lambda engine: ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT), found)
         return [_status_fields(*pair) for pair in zip(found, answers, strict=True)]
 
 
-def _status_fields(engine: Connection, answer: EngineStatus | None) -> dict[str, Any]:
+def _status_fields(engine: ConnectionInfo, answer: EngineStatus | None) -> dict[str, Any]:
     """Build the object that ``status --json`` prints for one engine.
 
     Parameters
@@ -189,7 +189,7 @@ def _table_row(found: dict[str, Any]) -> tuple[str, ...]:
     return found["address"], str(found["pid"]), owner + protected, *counts, _uptime_text(found["uptime"])
 
 
-def _owner_text(engine: Connection) -> str:
+def _owner_text(engine: ConnectionInfo) -> str:
     """Name the owner of an engine for a person."""
     return f"the {engine.owner} {engine.title or 'without a name'} (process {engine.owner_pid})"
 

@@ -144,7 +144,7 @@ class LocalCluster:
     @property
     def is_running(self) -> bool:
         """Whether the cluster's scheduler runs."""
-        return self._scheduler.runs
+        return self._scheduler.is_running
 
     @property
     def scheduler_pid(self) -> int:

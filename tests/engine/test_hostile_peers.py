@@ -31,11 +31,11 @@ from scaler_notebook import (
     ProcessorDiedError,
     ProtocolError,
 )
-from scaler_notebook.engines.local.client import engine
+from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.client.connection_file import find
 from scaler_notebook.engines.local.ipc import messages
-from scaler_notebook.engines.local.ipc.framing import pack
-from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, reopen
+from scaler_notebook.engines.local.ipc.framing import encode_batch
+from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, open_segment
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
 from scaler_notebook.engines.testing import scripted
@@ -266,7 +266,7 @@ def test_memory_that_is_none(
 ) -> None:
     for name in ("a pipe", "a short file", "one that can be cut", "of a negative size"):
         with pytest.raises(BadSegment):
-            reopen(segments[name])
+            open_segment(segments[name])
     for number, segment in enumerate(segments.values()):
         pickled = Payload(pickle.dumps(pickle.PickleBuffer(b""), 5, buffer_callback=lambda _: None), (segment,))
         function, arguments = payloads.dump(len), payloads.dump((b"",))
@@ -280,7 +280,7 @@ def test_memory_that_is_none(
 def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
     executor: NotebookExecutor, bystander: Bystander, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    map_it = engine.mapped
+    map_it = result_mapper.map_segments
 
     def mapped(payload: Payload) -> Payload:
         if any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
@@ -288,7 +288,7 @@ def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
             stranger.wait_until_read()
         return map_it(payload)
 
-    monkeypatch.setattr(engine, "mapped", mapped)
+    monkeypatch.setattr(result_mapper, "map_segments", mapped)
     assert executor.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
     bystander.check()
 
@@ -325,7 +325,7 @@ def writes(data: bytes) -> None:
 
 
 def stream(*frames: Buffer) -> bytes:
-    return b"".join(pack(frames))
+    return b"".join(encode_batch(frames))
 
 
 WRITTEN: dict[str, bytes] = {
@@ -351,7 +351,7 @@ def test_a_task_that_writes_nonsense_to_its_socket_fails_alone(
 
 def says_ready(pid: int) -> None:
     for fd in own_sockets():
-        os.write(fd, stream(*messages.INNER_CODEC.encode([messages.Ready(pid or os.getpid())])))
+        os.write(fd, stream(*messages.WORKER_CODEC.encode([messages.Ready(pid or os.getpid())])))
     time.sleep(60)
 
 
@@ -365,8 +365,8 @@ def test_a_task_that_claims_to_be_ready_fails_alone(executor: NotebookExecutor, 
 
 def says_ended(seq: int) -> None:
     for fd in own_sockets():
-        ended = messages.Ended(seq, TaskEnd.SUCCESS, Payload(b"no pickle"))
-        os.write(fd, stream(*messages.INNER_CODEC.encode([ended])))
+        ended = messages.RunFinished(seq, TaskEnd.SUCCESS, Payload(b"no pickle"))
+        os.write(fd, stream(*messages.WORKER_CODEC.encode([ended])))
     time.sleep(60)
 
 

@@ -18,7 +18,7 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskSerializationError
 from scaler_notebook.client.task_graph import GraphFutures
-from scaler_notebook.engines.local.ipc.memory import shared_memory
+from scaler_notebook.engines.local.client import segments
 
 SIZE = 200_000  # floats: more than travels through sockets
 
@@ -241,7 +241,7 @@ IN_THE_MATRIX = (nobody_looks, discarded, timed_out, not_received, followed, sen
     "path", [pytest.param(path, marks=pytest.mark.matrix if path in IN_THE_MATRIX else ()) for path in PATHS]
 )
 def test_nothing_is_held_after_every_path(path: Path_, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_memory, "KEPT", 0)  # nothing in case it comes again
+    monkeypatch.setattr(segments, "MAX_IDLE", 0)  # nothing in case it comes again
     with NotebookExecutor(n_workers=2, grace=0.2) as executor:
         assert executor.submit(abs, -1).result(SAFETY) == 1
         scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr,attr-defined]

@@ -21,7 +21,7 @@ from scaler_notebook.client.agent.session import Session
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.submission.call_pickling import pickle_call
 from scaler_notebook.engines.local.client.connection_file import find
-from scaler_notebook.engines.local.client.engine import SchedulerConnection
+from scaler_notebook.engines.local.client.scheduler_connection import SchedulerConnection
 from scaler_notebook.engines.local.ipc.transport import Keys, connect
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
@@ -126,7 +126,7 @@ def test_a_scheduler_that_hears_anything(number: int, tmp_path: Path) -> None:
             assert executor.submit(divmod, done, 7).result(SAFETY) == divmod(done, 7)
         directory = scheduler_of(executor)._directory
         assert directory is not None
-        assert (directory / "log").stat().st_size < 50_000_000
+        assert directory.log.stat().st_size < 50_000_000
         bystander.check()
 
 
@@ -167,10 +167,10 @@ class FakeScheduler(SchedulerConnection):
     def _endpoint(self) -> tuple[str, Keys | None]:
         return self._path, None
 
-    def _end_of_life(self) -> int:
+    def _end_descriptor(self) -> int:
         return self._life[0]
 
-    def _lost_words(self) -> str:
+    def _loss_message(self) -> str:
         return "it is gone"
 
     def end(self) -> None:

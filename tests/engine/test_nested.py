@@ -170,7 +170,7 @@ def test_what_a_task_leaves_behind_runs_on_and_ends_with_the_client(tmp_path: Pa
 def test_processes_that_nested_tasks_needed_end_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with NotebookExecutor(n_workers=1) as executor:
         assert executor.submit(depth, 5).result(PATIENCE) == 5
-        deadline = time.monotonic() + slot_lending.SURPLUS_KEPT + SAFETY
+        deadline = time.monotonic() + slot_lending.SURPLUS_RETAINED + SAFETY
         status = executor.engine_status()
         while status is None or len(status.processes) > 2:
             assert time.monotonic() < deadline

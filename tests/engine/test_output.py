@@ -25,7 +25,7 @@ from waits import SAFETY, until_written
 from scaler_notebook import NotebookExecutor, ProcessorDiedError, ScalerFuture
 from scaler_notebook.client.task_state.output import Display, Output
 from scaler_notebook.engines.local.ipc import output_pipes
-from scaler_notebook.engines.local.ipc.output_pipes import HEAD, TAIL, OutputPipe, mark
+from scaler_notebook.engines.local.ipc.output_pipes import HEAD, TAIL, OutputPipe, encode_mark
 from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD, RecordKind
 from scaler_notebook.engines.local.scheduler import task_output
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
@@ -48,14 +48,14 @@ def pipe() -> Iterator[OutputPipe]:
 def read(pipe: OutputPipe) -> str:
     """What has come, as a look has it."""
     pipe.read()
-    return pipe.rest()
+    return pipe.take_rest()
 
 
 def fill(pipe: OutputPipe, data: bytes) -> str:
     """Write more than a pipe holds; gives what looks had meanwhile."""
     seen = ""
     for start in range(0, len(data), 4096):
-        os.write(pipe.theirs, data[start : start + 4096])
+        os.write(pipe.write_fd, data[start : start + 4096])
         if not start % (16 * 4096):
             seen += read(pipe)
     return seen + read(pipe)
@@ -68,11 +68,11 @@ def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int], wit
         places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
         parts = []
         for number, (start, end) in enumerate(itertools.pairwise(places)):
-            os.write(pipe.theirs, data[start:end])
+            os.write(pipe.write_fd, data[start:end])
             if with_marks:
-                os.write(pipe.theirs, mark(number))
+                os.write(pipe.write_fd, encode_mark(number))
                 pipe.read()
-                parts.append(pipe.before(number))
+                parts.append(pipe.take_before(number))
             else:
                 parts.append(read(pipe))
             assert "".join(parts) == data[:end].decode(errors="ignore")
@@ -84,51 +84,51 @@ def test_text_is_whole_however_its_bytes_are_cut(text: str, cuts: list[int], wit
 def test_a_character_across_two_reads_is_whole(pipe: OutputPipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_pipes, "READ", 1000)
     text = "x" + "€" * 5000
-    os.write(pipe.theirs, text.encode())
+    os.write(pipe.write_fd, text.encode())
     assert read(pipe) == text
 
 
 @pytest.mark.parametrize("size", range(1, 60))
 def test_a_mark_across_two_reads_is_a_mark(pipe: OutputPipe, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_pipes, "READ", size)
-    os.write(pipe.theirs, b"before" + mark(7) + b"between" + mark(8) + b"after\x1b_sc")
+    os.write(pipe.write_fd, b"before" + encode_mark(7) + b"between" + encode_mark(8) + b"after\x1b_sc")
     pipe.read()
-    assert [pipe.before(7), pipe.before(8), pipe.rest()] == ["before", "between", "after\x1b_sc"]
+    assert [pipe.take_before(7), pipe.take_before(8), pipe.take_rest()] == ["before", "between", "after\x1b_sc"]
 
 
 def test_a_mark_that_nobody_tells_of_holds_text_back_for_one_look(pipe: OutputPipe) -> None:
-    os.write(pipe.theirs, b"a" + mark(1) + b"b" + mark(2) + b"c")
+    os.write(pipe.write_fd, b"a" + encode_mark(1) + b"b" + encode_mark(2) + b"c")
     assert [read(pipe), read(pipe)] == ["a", "bc"]
-    os.write(pipe.theirs, b"d" + mark(3) + b"e" + mark(4) + b"f")
+    os.write(pipe.write_fd, b"d" + encode_mark(3) + b"e" + encode_mark(4) + b"f")
     pipe.read()
-    assert [pipe.before(4), pipe.rest()] == ["de", "f"], "one that is told of passes those before it"
-    os.write(pipe.theirs, b"g" + mark(5) + b"h")
+    assert [pipe.take_before(4), pipe.take_rest()] == ["de", "f"], "one that is told of passes those before it"
+    os.write(pipe.write_fd, b"g" + encode_mark(5) + b"h")
     pipe.read()
-    assert [pipe.before(99), pipe.end()] == ["g", "h"], "where a mark was not written, the next one counts"
+    assert [pipe.take_before(99), pipe.take_end()] == ["g", "h"], "where a mark was not written, the next one counts"
 
 
 def test_what_is_no_utf8_is_replaced(pipe: OutputPipe) -> None:
-    os.write(pipe.theirs, b"a\xffb")
+    os.write(pipe.write_fd, b"a\xffb")
     assert read(pipe) == "a�b"
 
 
 def test_all_writers_append(pipe: OutputPipe) -> None:
-    os.write(pipe.theirs, b"1")
-    subprocess.run(["/bin/sh", "-c", "printf 2; printf 3 >/dev/stdout"], stdout=pipe.theirs, check=True, timeout=10)
-    os.write(pipe.theirs, b"4")
+    os.write(pipe.write_fd, b"1")
+    subprocess.run(["/bin/sh", "-c", "printf 2; printf 3 >/dev/stdout"], stdout=pipe.write_fd, check=True, timeout=10)
+    os.write(pipe.write_fd, b"4")
     assert read(pipe) == "1234"
 
 
 def test_starting_over_forgets_what_was_not_read_and_half_a_character(pipe: OutputPipe) -> None:
-    os.write(pipe.theirs, "old €".encode()[:-1])
+    os.write(pipe.write_fd, "old €".encode()[:-1])
     assert read(pipe) == "old "
-    os.write(pipe.theirs, b"unread" + mark(1))
-    pipe.start_over()
-    os.write(pipe.theirs, "€new".encode())
+    os.write(pipe.write_fd, b"unread" + encode_mark(1))
+    pipe.reset()
+    os.write(pipe.write_fd, "€new".encode())
     assert read(pipe) == "€new"
-    pipe.start_over()
-    os.write(pipe.theirs, b"never looked at")
-    pipe.start_over()
+    pipe.reset()
+    os.write(pipe.write_fd, b"never looked at")
+    pipe.reset()
     assert read(pipe) == ""
 
 
@@ -156,14 +156,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_flood_keeps_its_head_and_its_tail(pipe: OutputPipe, written: str, kept: str, looks: bool) -> None:
     text = ""
     for byte in written.encode():
-        os.write(pipe.theirs, bytes([byte]))
+        os.write(pipe.write_fd, bytes([byte]))
         text += read(pipe) if looks else ""
     text += read(pipe)
     assert len(text.encode()) <= 8
-    assert text + pipe.end() == kept
-    pipe.start_over()
-    os.write(pipe.theirs, b"next task")
-    assert read(pipe) + pipe.end() == "next task"
+    assert text + pipe.take_end() == kept
+    pipe.reset()
+    os.write(pipe.write_fd, b"next task")
+    assert read(pipe) + pipe.take_end() == "next task"
 
 
 def test_what_will_be_dropped_is_not_kept(pipe: OutputPipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ numbers = itertools.count()
 def note(files: TaskOutput, kind: RecordKind, *body: bytes) -> None:
     lengths, number = [len(part) for part in body] or [0, 0, 0], next(numbers)
     for fd in files.fds[:2]:
-        os.write(fd, mark(number))
+        os.write(fd, encode_mark(number))
     os.write(files.fds[2], RECORD.pack(KINDS.index(kind), *lengths, number) + b"".join(body))
 
 
@@ -203,7 +203,7 @@ def display(files: TaskOutput, text: str, display_id: str = "", kind: DisplayKin
 
 def news(files: TaskOutput, over: bool = False) -> list[tuple[Any, str]]:
     found: list[tuple[Any, str]] = []
-    for message in files.news("task", over):
+    for message in files.new_messages("task", over):
         if isinstance(message, TaskLog):
             found.append((message.stream, message.text))
         else:
@@ -227,7 +227,7 @@ def test_nonsense_among_the_records_harms_no_text_and_no_later_task(files: TaskO
     assert news(files, over=True) == [(OUT, "text")]
     note(files, OUT)
     assert news(files, over=True) == []
-    files.start_over()
+    files.reset()
     display(files, "well")
     assert news(files) == [(DisplayKind.SHOW, "well")]
 
@@ -260,7 +260,7 @@ def test_displays_beyond_the_bound_are_replaced_by_words_and_then_by_nothing(
     display(files, "", kind=DisplayKind.CLEAR)
     display(files, "x" * 5_000)
     assert news(files) == [(DisplayKind.CLEAR, ""), (DisplayKind.SHOW, "x" * 5_000)]
-    files.start_over()
+    files.reset()
     display(files, "x" * 5_000)
     assert news(files) == [(DisplayKind.SHOW, "x" * 5_000)]
 

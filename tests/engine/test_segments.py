@@ -16,8 +16,9 @@ import pytest
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError
+from scaler_notebook.engines.local.client.segments import MAX_IDLE, ClientSegments
 from scaler_notebook.engines.local.ipc.memory import shared_memory
-from scaler_notebook.engines.local.ipc.memory.shared_memory import KEPT, SMALLEST, VARIABLE, Segments, mapped
+from scaler_notebook.engines.local.ipc.memory.shared_memory import SMALLEST, VARIABLE, map_segments
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef, Task
 
@@ -85,29 +86,29 @@ def memory_files() -> int:
 
 
 def test_an_array_is_written_once_while_it_stays_the_same() -> None:
-    store, array = Segments(), np.ones(LARGE)
+    store, array = ClientSegments(), np.ones(LARGE)
     first, second = store.adopt(task_of("a", array)), store.adopt(task_of("b", array))
     assert ref_of(first) == ref_of(second)
     array[5] = 7
     third = store.adopt(task_of("c", array))
     assert ref_of(third) != ref_of(first)
-    assert payloads.load(mapped(first.arguments))[5] == 1
-    assert payloads.load(mapped(third.arguments))[5] == 7
+    assert payloads.load(map_segments(first.arguments))[5] == 1
+    assert payloads.load(map_segments(third.arguments))[5] == 7
     store.close()
 
 
 def test_files_are_freed_when_their_tasks_are_over() -> None:
-    before, store = memory_files(), Segments()
-    arrays = [np.full(KEPT // 8 // 2, float(n)) for n in range(4)]
+    before, store = memory_files(), ClientSegments()
+    arrays = [np.full(MAX_IDLE // 8 // 2, float(n)) for n in range(4)]
     for n, array in enumerate(arrays):
         store.adopt(task_of(str(n), array))
     assert memory_files() == before + 4
     for n in range(4):
-        store.task_over(str(n))
+        store.release(str(n))
     assert memory_files() == before + 2, "as many stay as fit into what is kept"
     again = store.adopt(task_of("again", arrays[3]))
     assert memory_files() == before + 2, "the one used last is one of them"
-    assert payloads.load(mapped(again.arguments))[0] == 3
+    assert payloads.load(map_segments(again.arguments))[0] == 3
     store.close()
     assert memory_files() == before
 
@@ -117,7 +118,7 @@ def test_without_descriptors_buffers_travel_as_frames(monkeypatch: pytest.Monkey
         raise OSError("too many open files")
 
     monkeypatch.setattr(shared_memory.os, "memfd_create", refuse)
-    task = Segments().adopt(task_of("a", np.ones(LARGE)))
+    task = ClientSegments().adopt(task_of("a", np.ones(LARGE)))
     assert payloads.load(task.arguments).sum() == LARGE
 
 
@@ -149,7 +150,7 @@ def test_nothing_stays_open_after_many_large_tasks(new_executor: NotebookExecuto
     while open_in(scheduler) > before[1] + 1:  # its last descriptors close with the client's next word
         new_executor.submit(abs, -1).result(SAFETY)
         assert time.monotonic() < deadline, "the scheduler keeps results that the client has"
-    kept = KEPT // array.nbytes
+    kept = MAX_IDLE // array.nbytes
     assert open_in(os.getpid()) <= before[0] + min(40, kept) + 1
 
 
@@ -176,7 +177,7 @@ def test_a_process_that_dies_with_its_result_fails_its_task(new_executor: Notebo
 
 def test_a_cancelled_task_frees_its_argument(new_executor: NotebookExecutor) -> None:
     before = memory_files()
-    future = new_executor.submit(lambda array: time.sleep(60), np.ones(2 * KEPT // 8))
+    future = new_executor.submit(lambda array: time.sleep(60), np.ones(2 * MAX_IDLE // 8))
     until_running(future)
     assert memory_files() == before + 1
     assert future.cancel()

@@ -14,7 +14,7 @@ from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, TaskState, wait
 from scaler_notebook.client.session_log import event_log
-from scaler_notebook.engines.local.client import engine
+from scaler_notebook.engines.local.client import result_mapper, scheduler_connection
 from scaler_notebook.protocol.messages import ObjectCreated, Payload
 from scaler_notebook.testing import memory_executor
 
@@ -23,15 +23,15 @@ from scaler_notebook.testing import memory_executor
 def test_a_result_for_which_there_is_no_room_is_taken_when_there_is(
     problem: Exception, executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short, map_it = iter([problem] * 2), engine.mapped
+    short, map_it = iter([problem] * 2), result_mapper.map_segments
 
     def mapped(payload: Payload) -> Payload:
         if (error := next(short, None)) is not None:
             raise error
         return map_it(payload)
 
-    monkeypatch.setattr(engine, "ROOM_AGAIN", (0.01,) * 3)
-    monkeypatch.setattr(engine, "mapped", mapped)
+    monkeypatch.setattr(result_mapper, "RETRY_DELAYS", (0.01,) * 3)
+    monkeypatch.setattr(result_mapper, "map_segments", mapped)
     assert executor_of_two.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
 
 
@@ -41,9 +41,9 @@ def test_a_result_for_which_there_never_is_fails_and_says_what_to_do(
     def mapped(payload: Payload) -> Payload:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(engine, "ROOM_AGAIN", (0.01,))
+    monkeypatch.setattr(result_mapper, "RETRY_DELAYS", (0.01,))
     with monkeypatch.context() as short:
-        short.setattr(engine, "mapped", mapped)
+        short.setattr(result_mapper, "map_segments", mapped)
         error = executor_of_two.submit(np.ones, 1_000_000).exception(SAFETY)
     assert isinstance(error, MemoryError)
     assert "its result of 8.0 MB could not be taken over by this process" in str(error)
@@ -99,10 +99,9 @@ def test_an_object_that_nobody_sent_loses_no_other_message(
     executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     session: Any = executor_of_two._session
-    decode = engine.ENGINE_CODEC.decode
-    monkeypatch.setattr(
-        engine.ENGINE_CODEC, "decode", lambda *args: [ObjectCreated("nobody's"), *decode(*args)], raising=False
-    )
+    codec = scheduler_connection.ENGINE_CODEC
+    decode = codec.decode
+    monkeypatch.setattr(codec, "decode", lambda *args: [ObjectCreated("nobody's"), *decode(*args)], raising=False)
     assert executor_of_two.submit(abs, -1).result(SAFETY) == 1
     assert session.alive
     with caplog.at_level(logging.ERROR):

@@ -33,11 +33,11 @@ PLACES = {
     "processes.process_pool:ProcessPool.run": 3,
     "processes.process_pool:ProcessPool.kill": 1,
     "processes.process_pool:ProcessPool.interrupt": 1,
-    "processes.process_pool:ProcessPool.move": 3,
+    "processes.process_pool:ProcessPool.set_context": 3,
     "processes.reaper:Reaper._find_cause": 1,
     "processes.process_pool:ProcessPool._gone": 1,
     "processes.process_pool:ProcessPool.new_output": 3,
-    "processes.process_pool:ProcessPool.start_output_over": 3,
+    "processes.process_pool:ProcessPool.reset_output": 3,
     "event_loop:EventLoop._timeout": 5,
     "event_loop:EventLoop._signalled": 2,
     "output_forwarder:OutputForwarder.look": 5,
@@ -45,7 +45,7 @@ PLACES = {
     "process_events:ProcessEvents.ended_run": 3,
     "process_events:ProcessEvents.died": 1,
     "process_events:ProcessEvents.ready": 2,
-    "processes.prewarming:Prewarming.spread": 5,
+    "processes.prewarming:Prewarming.prewarm_idle": 5,
     "processes.prewarming:Prewarming.learn": 3,
 }
 OFTEN = {"core.core:Core.process_ended_run", "processes.process_pool:ProcessPool._receive"}

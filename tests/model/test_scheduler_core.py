@@ -11,11 +11,11 @@ import pytest
 from fake_clock import FakeClock
 from unused_effects import UnusedEffects
 
-from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
-from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED, RESULTS, Core
+from scaler_notebook.engines.local.scheduler.core.core import MAX_DISPATCHES, RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.records import TaskRecord
-from scaler_notebook.engines.local.scheduler.core.states import TABLE, Action, Stage
+from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.protocol.capabilities import as_tuple
@@ -125,7 +125,7 @@ class Scene:
         self.core.cancel(owner, TaskCancel(task_id, force, grace))
 
     def ended(self, end: TaskEnd = TaskEnd.SUCCESS, seq: int = 1, process: int = 1) -> None:
-        self.core.process_ended_run(process, Ended(seq, end, EMPTY))
+        self.core.process_ended_run(process, RunFinished(seq, end, EMPTY))
 
     def died(self, process: int = 1, begun: bool = True) -> None:
         self.core.process_died(process, "it died", begun)
@@ -186,33 +186,33 @@ submit: Step = lambda scene: scene.submit()  # noqa: E731
 
 WAITS = "waiting for an input"
 # Ways into each stage; the strength that a confirmation names there.
-WAYS: dict[str, tuple[Stage, str, Step]] = {
-    WAITS: (Stage.WAITING, "", submit),
-    "queued": (Stage.QUEUED, "", submit),
-    "backing off": (Stage.BACKING_OFF, "", fail_with_tries_left),
-    "running": (Stage.RUNNING, "", start),
-    "refused": (Stage.RUNNING, "", steps(start, refuse)),
-    "asked": (Stage.ASKED, "", steps(start, ask)),
-    "asked after a refusal": (Stage.ASKED, "", steps(start, refuse, ask)),
-    "warned": (Stage.WARNED, " (force)", steps(start, warn)),
-    "warned after it was asked": (Stage.WARNED, " (force)", steps(start, ask, warn)),
-    "warned after a refusal": (Stage.WARNED, " (force)", steps(start, refuse, warn)),
-    "killed": (Stage.ENDING, " (force)", steps(start, kill)),
-    "stopped when asked": (Stage.ENDING, "", steps(start, ask, stop)),
-    "stopped when warned": (Stage.ENDING, " (force)", steps(start, warn, stop)),
-    "stopped after a refusal": (Stage.ENDING, "", steps(start, refuse, stop)),
-    "nobody waits": (Stage.ENDING, "", steps(start, gone)),
-    "nobody waits for the answer": (Stage.ENDING, " (force)", steps(start, warn, gone)),
-    "taken back": (Stage.OVER, "", steps(submit, ask)),
-    "taken back while backing off": (Stage.OVER, "", steps(fail_with_tries_left, ask)),
-    "forgotten while backing off": (Stage.OVER, "", steps(fail_with_tries_left, gone)),
-    "failed when asked": (Stage.OVER, "", steps(start, ask, fail)),
-    "forgotten": (Stage.OVER, "", steps(submit, gone)),
-    "finished": (Stage.OVER, "", steps(start, ended)),
-    "finished first": (Stage.OVER, "", steps(start, warn, ended)),
-    "finished before the kill": (Stage.OVER, "", steps(start, kill, ended)),
-    "died": (Stage.OVER, "", steps(start, died)),
-    "confirmed": (Stage.OVER, "", steps(start, warn, stop, died)),
+WAYS: dict[str, tuple[TaskStage, str, Step]] = {
+    WAITS: (TaskStage.WAITING, "", submit),
+    "queued": (TaskStage.QUEUED, "", submit),
+    "backing off": (TaskStage.BACKING_OFF, "", fail_with_tries_left),
+    "running": (TaskStage.RUNNING, "", start),
+    "refused": (TaskStage.RUNNING, "", steps(start, refuse)),
+    "asked": (TaskStage.ASKED, "", steps(start, ask)),
+    "asked after a refusal": (TaskStage.ASKED, "", steps(start, refuse, ask)),
+    "warned": (TaskStage.WARNED, " (force)", steps(start, warn)),
+    "warned after it was asked": (TaskStage.WARNED, " (force)", steps(start, ask, warn)),
+    "warned after a refusal": (TaskStage.WARNED, " (force)", steps(start, refuse, warn)),
+    "killed": (TaskStage.ENDING, " (force)", steps(start, kill)),
+    "stopped when asked": (TaskStage.ENDING, "", steps(start, ask, stop)),
+    "stopped when warned": (TaskStage.ENDING, " (force)", steps(start, warn, stop)),
+    "stopped after a refusal": (TaskStage.ENDING, "", steps(start, refuse, stop)),
+    "nobody waits": (TaskStage.ENDING, "", steps(start, gone)),
+    "nobody waits for the answer": (TaskStage.ENDING, " (force)", steps(start, warn, gone)),
+    "taken back": (TaskStage.OVER, "", steps(submit, ask)),
+    "taken back while backing off": (TaskStage.OVER, "", steps(fail_with_tries_left, ask)),
+    "forgotten while backing off": (TaskStage.OVER, "", steps(fail_with_tries_left, gone)),
+    "failed when asked": (TaskStage.OVER, "", steps(start, ask, fail)),
+    "forgotten": (TaskStage.OVER, "", steps(submit, gone)),
+    "finished": (TaskStage.OVER, "", steps(start, ended)),
+    "finished first": (TaskStage.OVER, "", steps(start, warn, ended)),
+    "finished before the kill": (TaskStage.OVER, "", steps(start, kill, ended)),
+    "died": (TaskStage.OVER, "", steps(start, died)),
+    "confirmed": (TaskStage.OVER, "", steps(start, warn, stop, died)),
 }
 
 
@@ -239,7 +239,7 @@ HAPPEN: dict[type[events.Event], Step] = {
     events.ProcessDiedTrying: died,
     events.ProcessDiedBefore: lambda scene: scene.died(begun=False),
     # The process is held back, so that this alone is seen.
-    events.BackoffOver: steps(lambda scene: scene.core.hold_back(1), lambda scene: scene.after(FIRST_BACKOFF)),
+    events.BackoffOver: steps(lambda scene: scene.core.reserve(1), lambda scene: scene.after(FIRST_BACKOFF)),
     events.ClientGone: gone,
 }
 EVENTS: tuple[type[events.Event], ...] = get_args(events.Event)
@@ -253,13 +253,13 @@ def made(event: type[events.Event]) -> events.Event:
 
 TRYING = {way for way in WAYS if "backing off" in way}
 
-I, Q, B, R, A, W, E, O = Stage  # noqa: E741
+I, Q, B, R, A, W, E, O = TaskStage  # noqa: E741
 NO = TaskCancelConfirmType.CANCEL_NOT_FOUND.value
 SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started on 1"
-KILL: tuple[list[str], Stage] = (["kill 1"], E)
+KILL: tuple[list[str], TaskStage] = (["kill 1"], E)
 TELL_START = {stage: ([STARTED], stage) for stage in (R, A, W, E)}
 # What is done, and the stage after it; {force} is the strength above. What is not listed is not permitted.
-CELLS: dict[type[events.Event], dict[Stage, tuple[list[str], Stage]]] = {
+CELLS: dict[type[events.Event], dict[TaskStage, tuple[list[str], TaskStage]]] = {
     events.InputsThere: {I: ([], Q)},
     events.InputFailed: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
     events.InputCancelled: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
@@ -323,18 +323,18 @@ def test_every_cell_is_carried_out(way: str, event: type[events.Event], caplog: 
         assert scene.told(HAPPEN[event]) == [words.format(force=force) for words in expected]
     else:
         after = stage
-        assert action is Action.NOT_PERMITTED
+        assert action is TaskAction.NOT_PERMITTED
         before = {name: repr(value) for name, value in vars(scene.core.state).items()}
         assert scene.told(lambda scene: scene.core.transitions.handle(record, made(event))) == []
         assert {name: repr(value) for name, value in vars(scene.core.state).items()} == before
     assert record.stage is after
     assert action.to == (() if after is stage else (after,)), "the arrow"
-    assert (action is Action.IGNORE) == (CELLS[event].get(stage) == ([], stage))
-    assert [entry.levelname for entry in caplog.records] == ["ERROR"] * (action is Action.NOT_PERMITTED)
+    assert (action is TaskAction.IGNORE) == (CELLS[event].get(stage) == ([], stage))
+    assert [entry.levelname for entry in caplog.records] == ["ERROR"] * (action is TaskAction.NOT_PERMITTED)
 
 
 def test_the_table_is_whole() -> None:
-    assert list(TABLE) == [(stage, event) for event in EVENTS for stage in Stage]
+    assert list(TABLE) == [(stage, event) for event in EVENTS for stage in TaskStage]
 
 
 def test_the_table_keeps_the_rules() -> None:
@@ -345,12 +345,12 @@ def test_the_table_keeps_the_rules() -> None:
     failing = {(R, events.RunFailed), (R, events.ProcessDiedTrying)}
     assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"
     assert {stage for stage, to, event in moves if to is R} == {Q, A}
-    confirming = {Action.TAKE_BACK: {I, Q, B}, Action.CONFIRM: {A, W, E}}
+    confirming = {TaskAction.TAKE_BACK: {I, Q, B}, TaskAction.CONFIRM: {A, W, E}}
     for (stage, event), action in TABLE.items():
         if action in confirming:
             assert stage in confirming[action]
             reaped = event in (events.ProcessDied, events.ProcessDiedBefore, events.ProcessDiedTrying)
-            assert reaped == (action is Action.CONFIRM), "confirmed before its process is reaped"
+            assert reaped == (action is TaskAction.CONFIRM), "confirmed before its process is reaped"
 
 
 OTHERS: dict[str, tuple[Step, list[str]]] = {
@@ -500,7 +500,7 @@ def test_tasks_that_were_put_back_keep_their_order() -> None:
     for process in (3, 4):
         core.process_ready(process)
     assert hands.done[2:] == ["run urgent on 3 as 1", "run last urgent on 4 as 1"]
-    core.process_ended_run(3, Ended(1, TaskEnd.SUCCESS, EMPTY))
+    core.process_ended_run(3, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run a on 3 as 2"
 
 
@@ -508,10 +508,10 @@ def test_a_task_before_which_every_process_dies_fails() -> None:
     """Perhaps taking it is what they die of."""
     scene = Scene()
     scene.submit()
-    for process in range(1, MOST_HANDED + 1):
+    for process in range(1, MAX_DISPATCHES + 1):
         scene.ready(process)
         scene.died(process, begun=False)
-    assert scene.hands.done[-2:] == [f"me: t started on {MOST_HANDED}", "me: t FailedWorkerDied"]
+    assert scene.hands.done[-2:] == [f"me: t started on {MAX_DISPATCHES}", "me: t FailedWorkerDied"]
     assert not scene.core.has_queue
 
 
@@ -599,7 +599,7 @@ def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: TaskEnd) ->
     for name in ("a", "b", "c"):
         core.submit(b"me", task(name))
     for seq in (1, 2):
-        core.process_ended_run(1, Ended(seq, end, EMPTY))
+        core.process_ended_run(1, RunFinished(seq, end, EMPTY))
     said = RESULTS[end].value
     runs = ["run a on 1 as 1", f"me: a {said}", "run b on 1 as 2", f"me: b {said}", "kill 1", "run c on 2 as 1"]
     assert hands.done == runs, "its place is taken before it is gone"
@@ -616,11 +616,11 @@ def test_a_process_that_is_spent_is_replaced(end: TaskEnd) -> None:
         core.process_ready(process)
     for name in ("a", "b"):
         core.submit(b"me", task(name))
-    core.process_ended_run(1, Ended(1, end, EMPTY, spent=True))
+    core.process_ended_run(1, RunFinished(1, end, EMPTY, spent=True))
     assert hands.done == ["run a on 1 as 1", f"me: a {RESULTS[end].value}", "kill 1", "run b on 2 as 1"]
     core.process_died(1, "killed", True)
     core.process_ready(1)  # the system gives its number to another
-    core.process_ended_run(2, Ended(1, end, EMPTY))
+    core.process_ended_run(2, RunFinished(1, end, EMPTY))
     assert hands.done[4:] == [f"me: b {RESULTS[end].value}"]
 
 
@@ -629,7 +629,7 @@ def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last()
     core = Core(2, hands, {})
     core.process_ready(1)
     core.submit(b"me", task("a"))
-    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, EMPTY))
+    core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     core.process_ready(2)
     core.submit(b"me", task("b"))
     core.submit(b"me", task("c"))
@@ -648,7 +648,7 @@ def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
         scene.core.withdraw(b"me")
 
     assert scene.told(withdraw) == ["me: waits Canceled"]
-    assert scene.record.stage is Stage.BACKING_OFF
+    assert scene.record.stage is TaskStage.BACKING_OFF
     assert scene.told(withdraw) == []
     assert scene.core.running == [1]
 
@@ -683,7 +683,7 @@ class Shared:
 
     def end(self, name: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         (process,) = (p for p in self.core.running if self.core.holder(p) == (name, b"me"))
-        self.core.process_ended_run(process, Ended(self.core.state.workers.seq(process), end, EMPTY))
+        self.core.process_ended_run(process, RunFinished(self.core.state.workers.seq(process), end, EMPTY))
 
 
 def test_what_needs_a_capability_waits_for_it_and_nothing_else_does() -> None:
@@ -764,14 +764,14 @@ def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -
 def test_the_processes_that_die_before_it_are_counted_anew_for_each_try() -> None:
     scene = Scene(announced=False, retries=1)
     scene.submit()
-    for process in range(1, 2 * MOST_HANDED + 1):
+    for process in range(1, 2 * MAX_DISPATCHES + 1):
         scene.ready(process)
         scene.died(process, begun=False)
         scene.after(FIRST_BACKOFF)
     assert [line for line in scene.hands.done if not line.startswith("run")] == [
-        f"me: t started on {MOST_HANDED}",
+        f"me: t started on {MAX_DISPATCHES}",
         "me: t stderr: it died\n",
-        f"me: t started on {2 * MOST_HANDED}, try 2",
+        f"me: t started on {2 * MAX_DISPATCHES}, try 2",
         "me: t FailedWorkerDied",
     ]
 
@@ -879,7 +879,7 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     assert core.holder(2) == ("b", b"me")
     assert core.holder(3) is None
     assert core.holder(9) is None
-    core.process_ended_run(2, Ended(1, TaskEnd.SUCCESS, EMPTY))
+    core.process_ended_run(2, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
 
 
@@ -910,6 +910,6 @@ def test_a_result_is_passed_on_as_it_came() -> None:
     clock.now = ANNOUNCE_AFTER
     core.tick()
     payload, figures = Payload(b"value", (b"buffer",)), TaskFigures(1.0, 2.0, 3.0, 4)
-    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, payload, figures))
+    core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, payload, figures))
     assert told == [TaskStarted("t", "1", EPOCH), TaskResult("t", TaskResultType.SUCCESS, payload, figures)]
     assert told[1].payload is payload

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_clock import FakeClock
 
-from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import slot_lending, transitions
 from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.protocol.capabilities import as_tuple
@@ -49,13 +49,13 @@ class Memory:
         self.open.add(self.numbers)
         return Payload(b"x", (SegmentRef(1, self.numbers, 1),))
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         for buffer in payload.buffers:
             assert isinstance(buffer, SegmentRef)
             assert buffer.descriptor in self.open, "kept after it was freed"
         return self.new() if payload.buffers else payload
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         for buffer in payload.buffers:
             assert isinstance(buffer, SegmentRef)
             self.open.remove(buffer.descriptor)
@@ -63,7 +63,7 @@ class Memory:
     def send(self, owner: bytes, message: EngineMessage) -> None:
         if isinstance(message, TaskResult):
             self._final(message.task_id, message.outcome.value, message.origin)
-            self.free(message.payload)  # it is the client's now
+            self.release_payload(message.payload)  # it is the client's now
         elif isinstance(message, TaskCancelConfirm) and message.answer is TaskCancelConfirmType.CANCELED:
             self._final(message.task_id, "Canceled", message.origin)
 
@@ -130,7 +130,7 @@ class Scene:
     def end(self, task_id: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         process = self.process(task_id)
         del self.hands.runs[process]
-        ended = Ended(self.core.state.workers.seq(process), end, self.hands.new())
+        ended = RunFinished(self.core.state.workers.seq(process), end, self.hands.new())
         self.core.process_ended_run(process, ended)
 
     def die(self, task_id: str) -> None:
@@ -367,7 +367,7 @@ def test_what_a_task_leaves_behind_runs_on_until_the_client_goes() -> None:
 
 
 def test_nesting_that_needs_too_many_processes_fails_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_lending, "MOST_LENT", 2)
+    monkeypatch.setattr(slot_lending, "MAX_LENT", 2)
     scene = Scene(slots=1, processes=9)
     scene.submit("0")
     for n in range(1, 4):

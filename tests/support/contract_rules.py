@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from future_observers import Followers, check_derived
 
 from scaler_notebook import CancelReason, MissingObjects, ProcessorDiedError, ScalerFuture, TaskState
-from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED
+from scaler_notebook.engines.local.scheduler.core.core import MAX_DISPATCHES
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF
 from scaler_notebook.protocol.messages import (
     ClientContext,
@@ -133,7 +133,7 @@ class Job:
 
     def loses_process(self) -> None:
         """It was with a process that has died before it began it, and is where it was before: with nobody."""
-        if self.handed_to < MOST_HANDED and not self.announced:
+        if self.handed_to < MAX_DISPATCHES and not self.announced:
             assert self.runs <= self.failed, "less if a try has failed before it began, with its process"
             self.process = None
             SEEN["put back"] += 1

@@ -11,7 +11,7 @@ from simulated_client import Connection, success, task_of
 from simulated_process import Memory, Process, Run
 
 from scaler_notebook import DisconnectedError
-from scaler_notebook.engines.local.ipc.messages import Ended, Input
+from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.engines.local.scheduler.core.slot_lending import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.messages import (
@@ -89,11 +89,11 @@ class Engine:
             case ClientContext():
                 self.contexts.pop(owner, None)
                 self.contexts[owner] = message
-                self.core.move(owner, message)
+                self.core.set_context(owner, message)
             case ObjectCreate():
                 sent = self.memory.taken(message.content)
                 self.core.create(owner, message.object_id, sent)
-                self.memory.free(sent)  # the client's own
+                self.memory.release_payload(sent)  # the client's own
                 self.objects[message.object_id] = owner
             case ObjectDelete():
                 self.core.delete(owner, message.object_ids)
@@ -169,11 +169,11 @@ class Engine:
 
     # ------------------------------------------------------------------ side effects
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         return self.memory.taken(self.memory.content(payload))
 
-    def free(self, payload: Payload) -> None:
-        self.memory.free(payload)
+    def release_payload(self, payload: Payload) -> None:
+        self.memory.release_payload(payload)
 
     def add_processes(self, extra: int) -> None:
         assert extra == len(self.lent), "a process for each slot that is lent"
@@ -195,7 +195,7 @@ class Engine:
             job.told(owner, message, self.clock.now)
             if isinstance(message, TaskResult):
                 given = self.memory.content(message.payload)
-                self.memory.free(message.payload)  # it is the client's now
+                self.memory.release_payload(message.payload)  # it is the client's now
                 message = replace(message, payload=given)
         self.connections[owner].to_client.append(message)
 
@@ -291,7 +291,7 @@ class Engine:
         for pid in self.core.fresh:
             if not self.processes[pid].dead:
                 self.processes[pid].importing = True
-                self.core.hold_back(pid)
+                self.core.reserve(pid)
 
     def read(self, process: Process) -> None:
         """Take what it has written."""
@@ -344,7 +344,7 @@ class Engine:
     def hears_nonsense(self, process: Process, end: TaskEnd, back: int) -> None:
         """The end of a run that is over, and the death of nobody, change nothing."""
         before = self.acts
-        ended = Ended(process.seq - back, end, self.memory.taken(success("late")))
+        ended = RunFinished(process.seq - back, end, self.memory.taken(success("late")))
         self.core.process_ended_run(process.pid, ended)
         self.core.process_died(0, "it died", False)
         assert self.acts == before

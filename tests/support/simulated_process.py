@@ -8,7 +8,7 @@ from itertools import count
 from contract_rules import Job
 from simulated_client import Connection, success
 
-from scaler_notebook.engines.local.ipc.messages import Ended
+from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef
 from scaler_notebook.task.task_end import TaskEnd
@@ -36,7 +36,7 @@ class Memory:
         """As whoever is given it sees it."""
         return replace(payload, buffers=tuple(self.open[descriptor] for descriptor in descriptors(payload)))
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         for descriptor in descriptors(payload):
             del self.open[descriptor]
 
@@ -64,7 +64,7 @@ class Process:
     run: Run | None = None
     asked: int = 0  # the run that its page of shared memory names
     begun: int = 0  # the run that it says there to have begun
-    written: list[Ended] = field(default_factory=list)  # into its socket, and not read yet
+    written: list[RunFinished] = field(default_factory=list)  # into its socket, and not read yet
     dead: bool = False
     # the scheduler
     ready: bool = False
@@ -115,7 +115,7 @@ class Process:
     def _write(self, end: TaskEnd) -> None:
         assert self.run is not None
         payload = {TaskEnd.SUCCESS: success(self.run.job.task_id), TaskEnd.FAILED: FAILURE}.get(end, Payload(b""))
-        self.written.append(Ended(self.run.seq, end, payload))
+        self.written.append(RunFinished(self.run.seq, end, payload))
         self.run = None
 
     def die(self) -> None:

@@ -17,8 +17,8 @@ class UnusedEffects:
     def surplus(self) -> int:
         raise AssertionError("no task has waited for tasks of its own")
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         return payload
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         assert not payload.buffers, "nothing here lies in shared memory"

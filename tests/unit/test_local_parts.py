@@ -22,9 +22,9 @@ from waits import SAFETY
 
 from scaler_notebook.engines.local import resource_limits
 from scaler_notebook.engines.local.ipc import framing
-from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, Ready
+from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Ready
 from scaler_notebook.engines.local.scheduler.processes import process_tree, reaper
-from scaler_notebook.engines.local.scheduler.processes.fork_server import Ends, Spawn
+from scaler_notebook.engines.local.scheduler.processes.fork_server import ProcessDescriptors, Spawn
 from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, ProcessPool
 from scaler_notebook.engines.local.scheduler.processes.task_process import TaskProcess
 from scaler_notebook.protocol import payloads
@@ -211,7 +211,7 @@ class Stillborn:
         self.socks: list[socket.socket] = []
         self.lack: OSError | None = None  # what the system is short of
 
-    def start(self, ends: Ends) -> None:
+    def start(self, ends: ProcessDescriptors) -> None:
         if self.lack is not None:
             raise self.lack
         self.socks.append(socket.socket(fileno=os.dup(ends.sock)))
@@ -229,7 +229,7 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
         pool = ProcessPool(1, starter, selector)  # no event may come of it
         pool.fill()
         pool.reap()
-        framing.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
+        framing.send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(4_000_000)]))
         for key, _ in selector.select(SAFETY):
             key.data()
         assert len(starter.socks) == 2, "it was not replaced"
@@ -247,7 +247,7 @@ def test_a_lack_that_passes_is_waited_for(number: int) -> None:
         pool = ProcessPool(1, starter, selector)
         pool.events = cast(Any, SimpleNamespace(ready=told.append))
         pool.fill()
-        framing.send_blocking(starter.socks[0], INNER_CODEC.encode([Ready(4_000_000)]))
+        framing.send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(4_000_000)]))
         for key, _ in selector.select(SAFETY):
             key.data()
         assert told == [4_000_000]

@@ -59,7 +59,7 @@ def push(data: bytes, steps: Iterator[int], receive: Callable[[], object], sock:
 
 
 def packed(batches: Sequence[Batch]) -> bytes:
-    return b"".join(bytes(view) for batch in batches for view in framing.pack(batch))
+    return b"".join(bytes(view) for batch in batches for view in framing.encode_batch(batch))
 
 
 SIZES = st.one_of(
@@ -171,8 +171,8 @@ def test_an_outbox_says_that_its_peer_is_gone() -> None:
 
 
 def test_a_large_frame_is_not_copied_to_be_sent() -> None:
-    data = bytearray(b"x" * framing.SMALL)
-    _, *views = framing.pack([data, b"", memoryview(data)])
+    data = bytearray(b"x" * framing.SMALL_BATCH)
+    _, *views = framing.encode_batch([data, b"", memoryview(data)])
     data[0:1] = b"y"  # a bytearray that is exported cannot be resized, but it can be written
     assert [bytes(view[:1]) for view in views] == [b"y", b"y"]
 

@@ -15,8 +15,8 @@ import zmq
 from waits import SAFETY
 
 from scaler_notebook.client.agent.client_agent import Agent
-from scaler_notebook.engines.local.client import engine
-from scaler_notebook.engines.local.client.engine import SchedulerConnection
+from scaler_notebook.engines.local.client import scheduler_connection
+from scaler_notebook.engines.local.client.scheduler_connection import SchedulerConnection
 from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol.messages import (
     ClientMessage,
@@ -77,10 +77,10 @@ class Connection(SchedulerConnection):
     def _endpoint(self) -> tuple[str, Keys | None]:
         return self._address, None
 
-    def _end_of_life(self) -> int:
+    def _end_descriptor(self) -> int:
         return self._read
 
-    def _lost_words(self) -> str:
+    def _loss_message(self) -> str:
         return "lost"
 
     def close(self) -> None:
@@ -98,8 +98,9 @@ def endpoint() -> Iterator[str]:
 class Lending(Connection):
     """All that it is sent was lent, and is given back."""
 
-    def _received(self, message: EngineMessage) -> EngineMessage | None:
-        self._returned.append(1)
+    def _prepare(self, message: EngineMessage) -> EngineMessage | None:
+        assert self._results is not None
+        self._results._received.append(1)
         return message
 
 
@@ -107,7 +108,7 @@ class Lending(Connection):
 def test_what_we_say_is_sent_while_the_engine_talks_faster_than_we_listen(
     endpoint: str, kind: type[Connection], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine, "TURN", 0.0)
+    monkeypatch.setattr(scheduler_connection, "DRAIN_TIME", 0.0)
     other, heard, enough = Chatterbox(endpoint), itertools.count(1), threading.Event()
 
     def deliver(messages: Sequence[EngineMessage]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, InnerMessage, Input
+from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Input, WorkerMessage
 from scaler_notebook.protocol import wire
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import (
@@ -32,7 +32,7 @@ from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, INLINE_PIC
 CODECS: dict[str, tuple[Codec[Any], tuple[type, ...]]] = {
     "client": (CLIENT_CODEC, get_args(ClientMessage)),
     "engine": (ENGINE_CODEC, get_args(EngineMessage)),
-    "inner": (INNER_CODEC, get_args(InnerMessage)),
+    "inner": (WORKER_CODEC, get_args(WorkerMessage)),
 }
 CLASSES = [(codec, cls) for codec, classes in CODECS.values() for cls in classes]
 NAMES = [cls.__name__ for _, cls in CLASSES]

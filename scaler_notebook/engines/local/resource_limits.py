@@ -1,7 +1,7 @@
-"""What this process may use of the machine: cores, memory and processes, as control groups and affinity say.
+"""What this process may use of the machine: cores, memory and processes, by control groups and affinity.
 
-One rule for all: the lowest limit counts, from our own control group upwards (versions 1 and 2). Where a container
-shows us no more than its part of the tree, the top of that is ours.
+The lowest limit counts, from the process's own control group up to the root (versions 1 and 2). Where a container shows
+only a part of the tree of groups, the top of that part is taken for the process's own group.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psutil
 
-NO_LIMIT = 2**60  # bytes; version 1 writes a number beyond it for none
+NO_LIMIT = 2**60  # bytes; control groups of version 1 have a larger number where there is no limit
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -23,14 +23,14 @@ THREAD_VARIABLES = (
 
 
 class Kills(NamedTuple):
-    """How often the kernel's out-of-memory killer has struck.
+    """A count of the out-of-memory killer's kills.
 
     Parameters
     ----------
     number
-        Since whenever; what counts is whether it changes.
+        The count, which begins at an unknown time: only a change has a meaning.
     ours
-        Are they kills in our control group alone? Otherwise they are those of the whole machine.
+        Is this the count of this process's control group? Otherwise it is the whole machine's.
     """
 
     number: int
@@ -38,12 +38,14 @@ class Kills(NamedTuple):
 
 
 class ControlGroup:
-    """The control groups of this process; processes that it starts are in them too.
+    """The control groups of this process, which the processes that it starts share.
 
     Parameters
     ----------
-    proc, mount
-        Where the kernel shows its files; for tests.
+    proc
+        The ``/proc`` file system; another one in tests.
+    mount
+        Where control groups are mounted; another directory in tests.
     """
 
     def __init__(self, proc: Path = Path("/proc"), mount: Path = Path("/sys/fs/cgroup")) -> None:
@@ -54,26 +56,26 @@ class ControlGroup:
 
     @property
     def memory_limit(self) -> int | None:
-        """Bytes, the lowest limit from the group upwards; None if there is none."""
+        """The lowest limit of memory, in bytes; None if there is none."""
         names = ("memory.max", "memory.limit_in_bytes")
         limits = [_number(level / name) for level in self._memory_levels for name in names]
         return min((limit for limit in limits if limit is not None and limit < NO_LIMIT), default=None)
 
     @property
     def cpu_quota(self) -> float | None:
-        """Cores, the lowest quota from the group upwards; None if there is none."""
+        """The lowest quota of CPU time, in cores; None if there is none."""
         return min((quota for level in self._cpu_levels for quota in _quotas(level)), default=None)
 
     @property
     def processes_left(self) -> int | None:
-        """How many processes may still be started, by the lowest limit from the group upwards; None if none is set."""
+        """How many processes may still be started, by the lowest limit; None if there is none."""
         found = [(_number(level / "pids.max"), _number(level / "pids.current")) for level in self._pids_levels]
         return min((most - now for most, now in found if most is not None and now is not None), default=None)
 
     @property
     def kills(self) -> Kills | None:
-        """Kills for want of memory; None if the system does not count."""
-        for level in self._memory_levels[:1]:  # a victim is counted in its own group, whose limit ever was reached
+        """The kills for want of memory so far; None if the system does not count."""
+        for level in self._memory_levels[:1]:  # a victim counts in its own group, whichever group's limit was reached
             for name in ("memory.events", "memory.oom_control"):
                 count = _field(level / name, "oom_kill")
                 if count is not None:
@@ -83,26 +85,46 @@ class ControlGroup:
 
 
 def available_memory() -> int:
-    """Give the bytes that this process and its like may use in all."""
+    """Return the bytes of memory that all processes in this process's control groups may use in all."""
     total: int = psutil.virtual_memory().total
     return min(total, ControlGroup().memory_limit or total)
 
 
 def available_cores(group: ControlGroup | None = None) -> int:
-    """Give the cores that this process may use, by its affinity and the CPU quota of its control groups."""
+    """Return how many cores this process may use, by its affinity and the CPU quota of its control groups.
+
+    Parameters
+    ----------
+    group
+        The control groups; None for this process's.
+    """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = (group if group is not None else ControlGroup()).cpu_quota
     return max(1, min(affinity, round(quota) if quota is not None else affinity))
 
 
 def thread_environment(workers: int) -> dict[str, str]:
-    """Give the variables that share the cores between ``workers`` processes, where the user has not set them."""
+    """Return the environment variables by which native libraries share the cores; none that the user has set.
+
+    Parameters
+    ----------
+    workers
+        How many processes share the cores.
+    """
     threads = str(max(1, available_cores() // workers))
     return {name: threads for name in THREAD_VARIABLES if name not in os.environ}
 
 
 def _levels(proc: Path, mount: Path, controller: str) -> Iterator[Path]:
-    """Yield the directory of our group of this controller, then those above it."""
+    """Yield the directory of this process's group of a controller, then those of the groups above.
+
+    Parameters
+    ----------
+    proc, mount
+        As for :class:`ControlGroup`.
+    controller
+        ``memory``, ``cpu`` or ``pids``.
+    """
     try:
         lines = (proc / "self/cgroup").read_text().splitlines()
     except OSError:
@@ -111,10 +133,10 @@ def _levels(proc: Path, mount: Path, controller: str) -> Iterator[Path]:
     names = next((names for names in of if controller in names.split(",")), None)
     if names is None:
         top, path = mount, of.get("", "/")
-    else:  # version 1; the link of the controller's own name is not everywhere
+    else:  # version 1; not every system has a link with the controller's own name
         top, path = next((mount / each for each in (controller, names) if (mount / each).is_dir()), mount), of[names]
     directory = top / path.strip("/")
-    if not directory.is_dir():  # the path is the host's, and we see no more of it than our container
+    if not directory.is_dir():  # the path is the host's, of which a container shows only a part
         directory = top
     while True:
         yield directory
@@ -124,7 +146,10 @@ def _levels(proc: Path, mount: Path, controller: str) -> Iterator[Path]:
 
 
 def _quotas(directory: Path) -> Iterator[float]:
-    """Yield quotas in cores: version 2 has ``cpu.max`` ("max 100000" or "150000 100000"), version 1 two files."""
+    """Yield the CPU quota of a group in cores, if there is one.
+
+    Version 2 has a file ``cpu.max`` ("max 100000" or "150000 100000", in microseconds), version 1 has two files.
+    """
     try:
         quota, period = (directory / "cpu.max").read_text().split()
         if quota != "max":
@@ -137,6 +162,7 @@ def _quotas(directory: Path) -> Iterator[float]:
 
 
 def _number(file: Path) -> int | None:
+    """Return the number in a file; None if there is no file or no number."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):  # "max"
@@ -144,6 +170,7 @@ def _number(file: Path) -> int | None:
 
 
 def _field(file: Path, name: str) -> int | None:
+    """Return the number behind a name, in a file with a name and a number per line; None if there is none."""
     try:
         for line in file.read_text().splitlines():
             key, _, value = line.partition(" ")

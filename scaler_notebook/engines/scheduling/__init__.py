@@ -1,1 +1,1 @@
-"""What the scheduler of any engine needs; knows no engine."""
+"""Scheduling without an engine: dependencies, retries, timers."""

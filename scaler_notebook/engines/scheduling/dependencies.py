@@ -1,7 +1,7 @@
-"""What tasks are given beside their arguments: objects that clients have sent, and values of other tasks.
+"""Dependencies of tasks: objects that clients have sent, and values of other tasks.
 
-A task names its dependencies by id. It waits for those that are still to come; once it has them they are retained for
-it until it is over, whatever becomes of the client's interest in them.
+A task names its dependencies by id, and waits for those that have not arrived. A dependency is retained until every
+task that names it is over, even if the client has deleted the object meanwhile.
 """
 
 from collections import deque
@@ -13,10 +13,10 @@ from scaler_notebook.protocol.messages import Payload, Task
 
 
 class PayloadStore(Protocol):
-    """Holds the memory behind payloads."""
+    """Owns the memory behind payloads."""
 
-    def retain(self, payload: Payload) -> Payload:
-        """Give the same content, independent of whoever sent it.
+    def retain_payload(self, payload: Payload) -> Payload:
+        """Return a payload with the same content, independent of the process that has sent it.
 
         Raises
         ------
@@ -24,22 +24,22 @@ class PayloadStore(Protocol):
             That process is gone, or there is no memory left.
         """
 
-    def free(self, payload: Payload) -> None:
-        """Free what :meth:`retain` gave."""
+    def release_payload(self, payload: Payload) -> None:
+        """Free a payload that :meth:`retain_payload` gave."""
 
 
 class Dependant(Protocol):
-    """What the tracker knows of a task."""
+    """A task, as far as the tracker knows it."""
 
-    missing: int  # dependencies that it waits for
+    missing: int  # how many dependencies the task waits for
 
     @property
     def task(self) -> Task:
-        """As its client has sent it."""
+        """The task as the client has sent it."""
 
     @property
     def owner(self) -> bytes:
-        """The client whose objects and tasks it may name."""
+        """The client whose objects and tasks the task may name."""
 
 
 R = TypeVar("R", bound=Dependant)
@@ -47,11 +47,27 @@ R = TypeVar("R", bound=Dependant)
 
 @dataclass(slots=True)
 class _Value(Generic[R]):
+    """An object, or the value of a task.
+
+    Parameters
+    ----------
+    owner
+        The client.
+    payload
+        The content; None if the task has not ended.
+    named
+        May the client name the value in tasks that it has not submitted yet?
+    claims
+        How many unfinished tasks name the value.
+    waiting
+        By id, the unfinished tasks that wait for the value.
+    """
+
     owner: bytes
-    payload: Payload | None  # None: its task has not ended
-    named: bool = False  # by the client, for tasks that are still to come
-    claims: int = 0  # unfinished tasks that name it
-    waiting: dict[str, R] = field(default_factory=dict)  # of those, the ones that wait for it
+    payload: Payload | None
+    named: bool = False
+    claims: int = 0
+    waiting: dict[str, R] = field(default_factory=dict)
 
 
 class DependencyTracker(Generic[R]):
@@ -76,18 +92,27 @@ class DependencyTracker(Generic[R]):
     # ------------------------------------------------------------------ objects of clients
 
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
-        """Retain a client's object. An id that is in use keeps the content that it has.
+        """Retain a client's object. If the id is in use, nothing changes.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        object_id
+            The id by which tasks name the object.
+        content
+            The object, pickled.
 
         Raises
         ------
         OSError
-            As :meth:`PayloadStore.retain`.
+            As :meth:`PayloadStore.retain_payload`.
         """
         if object_id not in self._values:
-            self._values[object_id] = _Value(owner, self._store.retain(content), named=True)
+            self._values[object_id] = _Value(owner, self._store.retain_payload(content), named=True)
 
     def delete(self, owner: bytes, object_ids: Iterable[str]) -> None:
-        """Release objects that their client will not name again."""
+        """Release objects that their client will not name again; ids of other clients' objects are ignored."""
         for object_id in object_ids:
             value = self._values.get(object_id)
             if value is not None and value.owner == owner:
@@ -101,19 +126,19 @@ class DependencyTracker(Generic[R]):
     # ------------------------------------------------------------------ tasks
 
     def add(self, record: R, unfinished: Iterable[str]) -> list[str]:
-        """Retain a new task's dependencies, and count in ``record.missing`` those that are still to come.
+        """Retain a new task's dependencies, and count in ``record.missing`` those that have not arrived.
 
         Parameters
         ----------
         record
             The task.
         unfinished
-            Of its dependencies, the tasks of the same client that are not over.
+            The dependencies that are unfinished tasks of the same client.
 
         Returns
         -------
         list of str
-            The dependencies that are neither here nor to come; if there are any, nothing is retained.
+            The dependencies that are unknown, or another client's; if there are any, nothing is retained.
         """
         names = dict.fromkeys(record.task.inputs)
         known = {name: self._values.get(name) or _Value(record.owner, None) for name in names}
@@ -130,7 +155,7 @@ class DependencyTracker(Generic[R]):
         return []
 
     def values_of(self, record: R) -> dict[str, Payload]:
-        """The values that a task depends on, by id; all of them have come."""
+        """Return the values that a task depends on, by id; all of them must have arrived."""
         given = {}
         for name in record.task.inputs:
             payload = self._values[name].payload
@@ -150,7 +175,15 @@ class DependencyTracker(Generic[R]):
     # ------------------------------------------------------------------ values of tasks
 
     def expect(self, owner: bytes, task_id: str) -> None:
-        """Note that tasks which are still to come will name the value of this one, which begins its life."""
+        """Note that the value of a new task will be named by tasks that are not submitted yet.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        task_id
+            The new task.
+        """
         self._values[task_id] = _Value(owner, None, named=True)
 
     def wanted(self, name: str) -> bool:
@@ -158,27 +191,32 @@ class DependencyTracker(Generic[R]):
         return name in self._values
 
     def arrive(self, task_id: str, payload: Payload) -> list[R]:
-        """Retain the value of a task that has ended well, and give the tasks that have all their dependencies now.
+        """Retain the value of a task that has succeeded.
+
+        Returns
+        -------
+        list
+            The tasks of which this was the last missing dependency.
 
         Raises
         ------
         OSError
-            As :meth:`PayloadStore.retain`.
+            As :meth:`PayloadStore.retain_payload`.
         """
         value = self._values.get(task_id)
         if value is None:
             return []
-        value.payload = self._store.retain(payload)
+        value.payload = self._store.retain_payload(payload)
         waiting, value.waiting = value.waiting, {}
         for record in waiting.values():
             record.missing -= 1
         return [record for record in waiting.values() if not record.missing]
 
     def fail(self, task_id: str) -> list[R]:
-        """Give all tasks that wait for the value of a task which will not come: its dependants, theirs, and so on.
+        """Return all dependants of a task whose value will not arrive, direct and indirect.
 
-        Each stands behind the one that it depends on. They are to be released by :meth:`release`, as every task.
-        Iterative, not recursive: a chain of dependencies may be longer than the recursion limit.
+        Each stands behind the one that it depends on. The caller releases each by :meth:`release`. Iterative, not
+        recursive: a chain of dependencies may be longer than the recursion limit.
         """
         dependants: dict[str, R] = {}
         failed = deque([task_id])
@@ -196,7 +234,8 @@ class DependencyTracker(Generic[R]):
         return list(dependants.values())
 
     def _drop_unused(self, name: str, value: _Value[R]) -> None:
+        """Free a value that no task names, and that the client will not name."""
         if not value.named and not value.claims:
             del self._values[name]
             if value.payload is not None:
-                self._store.free(value.payload)
+                self._store.release_payload(value.payload)

@@ -1,4 +1,4 @@
-"""A heap from which any entry can be removed at once."""
+"""A heap from which any entry can be removed without a search."""
 
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
@@ -7,14 +7,14 @@ from typing import Generic, TypeAlias, TypeVar
 K = TypeVar("K", bound=Hashable)
 Place: TypeAlias = tuple[float, int, K]  # rank, number, name; the smallest is first
 
-SPARE_MARKS = 64  # entries in the heap of names that were removed; beyond that they are at most half of the heap
+SPARE_MARKS = 64  # entries of removed names that the heap may have; more than that are at most half of the heap
 
 
 class IndexedHeap(Generic[K]):
-    """Names in the order of their places.
+    """Names in the order of rank and number.
 
-    The place of a name that was removed stays in the heap until it comes to the top, or until most of the heap is such
-    places: so a removal costs no search.
+    A removed name's entry stays in the heap until the entry comes to the top, or until most entries are of removed
+    names. Therefore a removal costs no search.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,17 @@ class IndexedHeap(Generic[K]):
         return f"<IndexedHeap {sorted(self._places.values())}>"
 
     def add(self, name: K, rank: float, number: int) -> None:
-        """Add a name that is not in the heap: behind smaller ranks, and behind equal ranks of smaller numbers."""
+        """Add a name that is not in the heap.
+
+        Parameters
+        ----------
+        name
+            The name.
+        rank
+            Smaller ranks come first.
+        number
+            Among names of one rank, smaller numbers come first.
+        """
         place = self._places[name] = rank, number, name
         heappush(self._heap, place)
 
@@ -44,7 +54,7 @@ class IndexedHeap(Generic[K]):
 
     @property
     def first(self) -> Place[K] | None:
-        """The place of the name that is next; None if the heap is empty."""
+        """Rank, number and name of the first entry; None if the heap is empty."""
         heap = self._heap
         while heap:
             if self._places.get(heap[0][2]) is heap[0]:

@@ -1,10 +1,10 @@
-"""How long a task waits between two tries."""
+"""The pauses between the tries of a task."""
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 10.0  # seconds; each is twice the one before
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 10.0  # seconds; each pause is twice the one before
 
 
 def backoff(failed: int) -> float:
-    """Give the pause before the next try, in seconds.
+    """Return the pause before the next try of a task, in seconds.
 
     Parameters
     ----------

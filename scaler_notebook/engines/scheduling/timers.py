@@ -1,4 +1,4 @@
-"""What is to happen later: one heap of timers, and the clock that they are measured by."""
+"""Timers in one heap, and the clock by which they are due."""
 
 import itertools
 from collections.abc import Hashable
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Tells the time. The standard module :mod:`time` is a clock; tests hand in one that they set."""
+    """A source of the time. The standard module :mod:`time` is a clock; tests have one that they set."""
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards, for timers."""
+        """Return seconds that never go backwards, for timers."""
 
     def time(self) -> float:
-        """Seconds since the epoch, for people."""
+        """Return seconds since the epoch, for people."""
 
 
 class Timers(Generic[K, T]):
@@ -35,14 +35,24 @@ class Timers(Generic[K, T]):
         return f"<Timers {self._due}>"
 
     def set(self, key: K, when: float, event: T) -> None:
-        """Have ``event`` come at ``when``, in monotonic seconds, in place of an event that has this key."""
+        """Set a timer, in place of one that has the same key.
+
+        Parameters
+        ----------
+        key
+            The key by which the timer can be cancelled.
+        when
+            When the event is due, in monotonic seconds.
+        event
+            What :meth:`pop_due` returns then.
+        """
         if key in self._events:
             self._due.remove(key)
         self._events[key] = event
         self._due.add(key, when, next(self._numbers))
 
     def cancel(self, key: K) -> bool:
-        """Drop the event of this key; gives whether there was one."""
+        """Cancel the timer of this key; False if there is none."""
         if key not in self._events:
             return False
         del self._events[key]
@@ -50,7 +60,7 @@ class Timers(Generic[K, T]):
         return True
 
     def pop_due(self, now: float) -> T | None:
-        """Take the earliest event out, if that is due at ``now``; None if no event is."""
+        """Remove and return the earliest event that is due at ``now``, in monotonic seconds; None if no event is."""
         first = self._due.first
         if first is None or first[0] > now:
             return None
@@ -59,6 +69,6 @@ class Timers(Generic[K, T]):
 
     @property
     def next(self) -> float | None:
-        """When the earliest event is due, in monotonic seconds; None if there is none."""
+        """When the earliest event is due, in monotonic seconds; None if there is no event."""
         first = self._due.first
         return first[0] if first is not None else None

@@ -186,8 +186,8 @@ class ThreadEngine(MemoryEngine):
 class _NoMemory:
     """A payload store that does nothing: payloads are ordinary objects of this process."""
 
-    def retain(self, payload: Payload) -> Payload:
+    def retain_payload(self, payload: Payload) -> Payload:
         return payload
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         """Leave the memory to garbage collection."""

@@ -1,7 +1,8 @@
-"""What an embedded engine's address may be, and the claim to one that the user has chosen.
+"""The addresses of embedded engines: which are valid, and how an engine claims one that the user has chosen.
 
-A Unix socket always lies in its engine's private directory. Where the user wants it elsewhere there is a symbolic link
-to it: which is made in one step or not at all, says whose it is, and dangles when its engine is gone.
+The Unix socket of an engine always lies in the engine's private directory. For a path that the user has chosen there
+is a symbolic link to the socket: the link is made atomically, shows which engine has the path, and dangles when that
+engine is gone.
 """
 
 import contextlib
@@ -25,19 +26,21 @@ ADVICE = "`scaler-notebook status` lists yours, `scaler-notebook stop` ends them
 
 
 def checked(address: str, serve: bool = False) -> str:
-    """An address as engines write it: ``tcp://127.0.0.1:PORT`` or ``ipc:///PATH``.
+    """Check an address, and return it in normal form: ``tcp://127.0.0.1:PORT`` or ``ipc:///PATH``.
 
     Parameters
     ----------
+    address
+        What the user has given.
     serve
-        It is where an engine is to be, not where one is: port 0, or none, stands for any that is free.
+        Is the address for an engine that is to be started? Then port 0, or no port, stands for any free port.
 
     Raises
     ------
     TypeError
-        It is no text.
+        ``address`` is no text.
     ValueError
-        It is no address of an embedded engine.
+        ``address`` is no address of an embedded engine.
     """
     if not isinstance(address, str):
         raise TypeError(f"an address is a text, {FORMS}, not a {type(address).__name__}")
@@ -67,39 +70,43 @@ def checked(address: str, serve: bool = False) -> str:
 
 
 def port_of(address: str) -> int:
-    """Of a checked TCP address; 0 of any other."""
+    """Return the port of a TCP address that :func:`checked` gave; 0 for any other address."""
     return int(address.rpartition(":")[2]) if address.startswith("tcp:") else 0
 
 
 def path_of(address: str) -> str:
-    """Of a checked Unix socket's address; empty of any other."""
+    """Return the path of an ``ipc://`` address that :func:`checked` gave; empty for any other address."""
     return address.removeprefix("ipc://") if address.startswith("ipc:") else ""
 
 
 def claim(path: str, socket: str, base: Path) -> None:
-    """Make ``path`` a link to an engine's socket, in place of one whose engine is gone.
+    """Make a link to an engine's socket, in place of a link whose engine is gone.
 
     Parameters
     ----------
+    path
+        Where the link is to be.
+    socket
+        The path of the socket.
     base
-        The user's directory for engines: two of the user's processes claim one after the other.
+        The user's directory for engines, which is locked meanwhile: several processes may claim the same path.
 
     Raises
     ------
     EngineStartError
-        Something else is there, which is left alone; or the link cannot be made.
+        There is something else at ``path``, which is left alone; or the link cannot be made.
     """
     with _locked(base):
         try:
-            former = os.readlink(path) if os.path.lexists(path) else None  # EINVAL: no link
-            if former is not None and not _is_engines(former):
+            former = os.readlink(path) if os.path.lexists(path) else None  # raises EINVAL for a file
+            if former is not None and not _is_engine_socket(former):
                 raise OSError(errno.EINVAL, former)
             if former is not None and is_taken(Path(former).parent):
                 raise EngineStartError(f"the address ipc://{path} is in use by another engine of yours; {ADVICE}")
             if former is not None:
                 os.unlink(path)
             os.symlink(socket, path)
-        except EngineStartError:  # an OSError too
+        except EngineStartError:  # which is an OSError, too
             raise
         except OSError as error:
             why = "a file is there already" if error.errno == errno.EINVAL else error.strerror
@@ -109,12 +116,14 @@ def claim(path: str, socket: str, base: Path) -> None:
             ) from error
 
 
-def _is_engines(target: str) -> bool:
+def _is_engine_socket(target: str) -> bool:
+    """Is this path the socket of an engine of this user, running or not?"""
     return target.endswith(f"/{SOCKET}") and f"/scaler_notebook-{os.getuid()}/" in target
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
+    """Hold the file lock of a directory within the ``with`` block."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Another client of an embedded engine that runs already on this machine: another notebook's, or a script's."""
+"""The engine of a client that attaches to a scheduler which another process of the user has started."""
 
 import os
 import select
@@ -15,51 +15,54 @@ from scaler_notebook.protocol.messages import PYTHON, ClientDisconnect, ClientHe
 from scaler_notebook.task.current_task import current_task
 
 from .addresses import checked
-from .connection_file import Connection, find
-from .engine import SchedulerConnection
+from .connection_file import ConnectionInfo, find
 from .request import ask
+from .scheduler_connection import SchedulerConnection
 
-ANSWER_TIMEOUT = 5.0  # seconds; an engine that lives answers in a millisecond
-BEATS = 4  # it is asked at least so often before it counts as lost
+ANSWER_TIMEOUT = 5.0  # seconds; a scheduler that runs answers within a millisecond
+MIN_HEARTBEATS = 4  # requests without an answer before an engine counts as lost
 
 
 class AttachedEngine(SchedulerConnection):
-    """Implements :class:`~scaler_notebook.engines.base.Engine`; the engine goes on when this client leaves.
+    """An engine that somebody else has started, and that goes on when this client leaves.
+
+    Implements :class:`~scaler_notebook.engines.base.Engine`.
 
     Parameters
     ----------
     address
-        As :attr:`~scaler_notebook.client.executor.NotebookExecutor.address` of the executor that started it, or of a
-        :class:`~scaler_notebook.client.cluster.LocalCluster`.
+        The engine's address, as :attr:`~scaler_notebook.client.executor.NotebookExecutor.address` of the executor that
+        started the engine, or of a :class:`~scaler_notebook.client.cluster.LocalCluster`, gives it.
     heartbeat
-        After how many seconds it is asked for a sign of life again.
+        Seconds between two requests for a sign of life.
     silence
-        After how many seconds without one it counts as lost; None: when it has ended, and not before.
+        Seconds without a sign of life after which the engine counts as lost. None: only the end of the scheduler's
+        process counts.
 
     Raises
     ------
     TypeError, ValueError
-        It is no address of an embedded engine.
+        ``address`` is no address of an embedded engine.
     """
 
     def __init__(self, address: str, heartbeat: float = 1.0, silence: float | None = None) -> None:
         super().__init__()
         self._silence = silence
-        self._beat_every = heartbeat if silence is None else min(heartbeat, silence / BEATS)
-        self._silent = 0.0  # seconds that the engine has said nothing while we listened
-        self._beaten: float | None = None  # when it was asked last
+        self._interval = heartbeat if silence is None else min(heartbeat, silence / MIN_HEARTBEATS)  # seconds
+        self._silent = 0.0  # seconds without a message from the engine, while this process listened
+        self._asked_at: float | None = None  # when the last heartbeat was asked for, in monotonic seconds
         self.address = checked(address)
         self.slots = 0
         self.capabilities: dict[str, int] = {}
         self.limits_memory = True
-        self._connection: Connection | None = None
+        self._connection: ConnectionInfo | None = None
         self._watch: ProcessWatch | None = None
 
     def start(self) -> None:
         connection = find(self.address)
         try:
             watch = ProcessWatch(connection.pid) if connection is not None else None
-        except ProcessLookupError:  # it has ended since
+        except ProcessLookupError:  # the scheduler has ended since
             watch = None
         if connection is None or watch is None:
             raise EngineStartError(
@@ -75,8 +78,8 @@ class AttachedEngine(SchedulerConnection):
         self._connection, self._watch = connection, watch
         self.slots, self.capabilities = hello.slots, as_dict(hello.capabilities)
 
-    def _ask(self, connection: Connection) -> EngineHello:
-        """What it has, which shows that it lives."""
+    def _ask(self, connection: ConnectionInfo) -> EngineHello:
+        """Ask the engine for its slots and capabilities; an answer shows that the scheduler runs."""
         hello = ask(connection, ClientHello(os.getpid(), 0, process_namespace()), EngineHello, ANSWER_TIMEOUT)
         if hello is not None:
             return hello
@@ -86,7 +89,7 @@ class AttachedEngine(SchedulerConnection):
             "another engine."
         )
 
-    def _check_python(self, connection: Connection, hello: EngineHello) -> None:
+    def _check_python(self, connection: ConnectionInfo, hello: EngineHello) -> None:
         if hello.python != PYTHON:
             raise EngineStartError(
                 f"the engine at {self.address} (process {connection.pid}) runs Python {hello.python} and this process "
@@ -98,29 +101,29 @@ class AttachedEngine(SchedulerConnection):
         super().connect(loop, deliver, lost)
         self.send([ClientHello(os.getpid(), current_task().process, process_namespace())])
         if self._silence is not None:
-            self._beat(loop, self._silence)
+            self._check_heartbeat(loop, self._silence)
 
-    def _beat(self, loop: AbstractEventLoop, silence: float) -> None:
-        """Ask for a sign of life, unless there has been none for too long.
+    def _check_heartbeat(self, loop: AbstractEventLoop, silence: float) -> None:
+        """Ask for a sign of life, again and again, until there has been none for ``silence`` seconds.
 
-        Time in which this process did not come to listen (it was stopped, or computed) is not the engine's silence.
+        Time in which this process could not listen, because it was stopped or computed, does not count.
         """
         self._drain()
         if self._socket is None:
             return
         now = time.monotonic()
-        if self._heard:
-            self._heard, self._silent = False, 0.0
-        elif self._beaten is not None:
-            self._silent += min(now - self._beaten, 2 * self._beat_every)
+        if self._has_received:
+            self._has_received, self._silent = False, 0.0
+        elif self._asked_at is not None:
+            self._silent += min(now - self._asked_at, 2 * self._interval)
         if self._silent > silence:
-            self._fail(EngineLostError(self._silence_words(silence)))
+            self._fail(EngineLostError(self._silence_message(silence)))
             return
-        self._beaten = now
+        self._asked_at = now
         self.send([EngineStatusRequest()])
-        loop.call_later(self._beat_every, self._beat, loop, silence)
+        loop.call_later(self._interval, self._check_heartbeat, loop, silence)
 
-    def _silence_words(self, silence: float) -> str:
+    def _silence_message(self, silence: float) -> str:
         assert self._connection is not None
         return (
             f"the engine at {self.address} (process {self._connection.pid}) has given no sign of life for {silence:g} "
@@ -131,11 +134,11 @@ class AttachedEngine(SchedulerConnection):
         assert self._connection is not None
         return self._connection.endpoint, self._connection.keys
 
-    def _end_of_life(self) -> int:
+    def _end_descriptor(self) -> int:
         assert self._watch is not None
         return self._watch.descriptor
 
-    def _lost_words(self) -> str:
+    def _loss_message(self) -> str:
         assert self._connection is not None
         return (
             f"the engine at {self.address} (process {self._connection.pid}) has ended, and all tasks with it: it was "
@@ -144,7 +147,7 @@ class AttachedEngine(SchedulerConnection):
 
     def close(self) -> None:
         if self._socket is not None and self._watch is not None and self._watch.is_over:
-            self._socket.linger = 0  # nobody is there to hear our last words
+            self._socket.linger = 0  # no process is left to receive what is queued
         self.send([ClientDisconnect()])
         super().close()
         watch, self._watch = self._watch, None
@@ -156,12 +159,17 @@ class AttachedEngine(SchedulerConnection):
 
 
 class ProcessWatch:
-    """A descriptor that becomes readable when a process, child of ours or not, has ended.
+    """A descriptor that becomes readable when a process has ended, be the process a child of this one or not.
+
+    Parameters
+    ----------
+    pid
+        The number of the process.
 
     Raises
     ------
     ProcessLookupError
-        It has ended already.
+        The process has ended already.
     """
 
     def __init__(self, pid: int) -> None:
@@ -171,16 +179,17 @@ class ProcessWatch:
             self.descriptor = os.pidfd_open(pid)
             return
         self.descriptor, self._write = os.pipe()
-        self._thread = threading.Thread(target=self._look, args=(pid,), name="scaler_notebook watch", daemon=True)
+        self._thread = threading.Thread(target=self._poll, args=(pid,), name="scaler_notebook watch", daemon=True)
         self._thread.start()
 
     @property
     def is_over(self) -> bool:
-        """Has it ended?"""
+        """Has the process ended?"""
         return bool(select.select([self.descriptor], [], [], 0)[0])
 
-    def _look(self, pid: int) -> None:
-        while not self._over.wait(1.0):  # where no descriptor tells, somebody has to look
+    def _poll(self, pid: int) -> None:
+        """Close the pipe when the process has ended: the thread of a system without ``pidfd_open``."""
+        while not self._over.wait(1.0):
             try:
                 os.kill(pid, 0)
             except ProcessLookupError:
@@ -188,6 +197,7 @@ class ProcessWatch:
         os.close(self._write)
 
     def close(self) -> None:
+        """Close the descriptor."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

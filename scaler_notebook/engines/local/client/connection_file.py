@@ -1,7 +1,7 @@
-"""How an engine's address alone is enough for its owner, and useless to others: a file that only the owner can read.
+"""The connection file of an engine: how to reach the engine, readable for its user alone.
 
-It lies in the engine's own private directory and goes with it, so that what it says is true as long as it is there, or
-until its scheduler is killed.
+By this file the engine's address is enough for the user's other processes, and useless to other users. The file lies in
+the engine's private directory and is removed with the directory; it is out of date only if the scheduler was killed.
 """
 
 import contextlib
@@ -20,29 +20,35 @@ from scaler_notebook.engines.local.ipc.transport import Keys
 
 NAME = "connection.json"
 HAS_BOOT_CLOCK = Path("/proc/self/stat").exists() and hasattr(time, "CLOCK_BOOTTIME")
-STARTTIME = 19  # of the fields of /proc/PID/stat that follow the process's name, see proc(5)
+STARTTIME = 19  # index among the fields of /proc/PID/stat that follow the process's name, see proc(5)
 
 Owner: TypeAlias = Literal["notebook", "script", "cluster"]
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """How to reach an engine, and whose it is.
+class ConnectionInfo:
+    """How to reach an engine, and which process owns the engine.
 
     Parameters
     ----------
     address
-        What a user gives to reach it.
+        What a user gives to reach the engine.
     endpoint
-        Where its socket is: the same, unless the user chose a path for it.
+        The address of the scheduler's socket: the same as ``address``, unless the user has chosen one.
     pid
-        Of its scheduler.
+        The process id of the scheduler.
+    keys
+        The keys to the socket; None if the socket needs none.
     started
-        When that was started, as :func:`start_of` says it: its number may be another's by now.
-    owner, owner_pid, title
-        The process that it ends with, what that is, and the notebook's or script's name ("" where nobody knows).
+        When the scheduler was started, as :func:`start_of` gives it: ``pid`` may be another process's by now.
+    owner
+        What kind of process the engine ends with.
+    owner_pid
+        The id of that process.
+    title
+        The name of the notebook or script; empty if unknown.
     protected
-        Does it refuse to be shut down by a client?
+        Does the engine refuse to be shut down by a client?
     """
 
     address: str
@@ -57,12 +63,20 @@ class Connection:
 
     @property
     def lives(self) -> bool:
-        """Is its scheduler there? A zombie is not."""
+        """Does the scheduler run? A zombie does not."""
         return process_lives(self.pid, self.started)
 
 
 def process_lives(pid: int, started: float) -> bool:
-    """Is there a process of this number that was started then (:func:`start_of`), and is no zombie?"""
+    """Does the process with this number that was started at that time run? A zombie does not.
+
+    Parameters
+    ----------
+    pid
+        The number.
+    started
+        The time, as :func:`start_of` gives it.
+    """
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and start_of(pid) == started
     except psutil.Error:
@@ -70,10 +84,10 @@ def process_lives(pid: int, started: float) -> bool:
 
 
 def start_of(pid: int) -> float:
-    """When a process was started, in seconds on a clock that nobody sets; 0 if the process has ended.
+    """Return when a process was started, in seconds; 0 if the process has ended.
 
-    The seconds are those since the machine's boot where the system tells them so, and since the epoch elsewhere. On
-    Linux the start since the epoch changes with each correction of the wall clock.
+    On Linux the seconds count from the machine's boot, because there the start time since the epoch changes with each
+    correction of the wall clock. Elsewhere they count from the epoch.
     """
     try:
         if HAS_BOOT_CLOCK:
@@ -85,20 +99,28 @@ def start_of(pid: int) -> float:
 
 
 def seconds_since(started: float) -> float:
-    """Seconds that have passed since a start that :func:`start_of` gave."""
+    """Return the seconds that have passed since a start time that :func:`start_of` gave."""
     return (time.clock_gettime(time.CLOCK_BOOTTIME) if HAS_BOOT_CLOCK else time.time()) - started
 
 
 def owner_of_this_process() -> tuple[Owner, str]:
-    """What this process is, and its title."""
+    """Return what kind of process this one is, and the name of the notebook or script, empty if unknown."""
     if "ipykernel.kernelapp" in sys.modules:
         return "notebook", os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
     script = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "")
     return "script", script.parent.name if script.name == "__main__.py" else script.name
 
 
-def write(directory: Path, connection: Connection) -> None:
-    """Tell the user's other processes of an engine: all at once, for they may be looking."""
+def write(directory: Path, connection: ConnectionInfo) -> None:
+    """Write the connection file of an engine, atomically: other processes may be reading.
+
+    Parameters
+    ----------
+    directory
+        The engine's private directory.
+    connection
+        How to reach the engine.
+    """
     draft = directory / f"{NAME}.new"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as file:
@@ -106,17 +128,17 @@ def write(directory: Path, connection: Connection) -> None:
     draft.rename(directory / NAME)
 
 
-def read(directory: Path) -> Connection | None:
-    """What is written there; None if nothing of ours is, or it is going away."""
+def read(directory: Path) -> ConnectionInfo | None:
+    """Read the connection file in an engine's directory; None if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads((directory / NAME).read_text())
         found["keys"] = Keys(**found["keys"]) if found["keys"] is not None else None
-        return Connection(**found)
+        return ConnectionInfo(**found)
     return None
 
 
-def engines() -> list[Connection]:
-    """The engines of this user on this machine, the oldest first; each lives, or did a moment ago."""
+def engines() -> list[ConnectionInfo]:
+    """Return the engines of this user that run on this machine, the oldest first."""
     found = [
         connection
         for directory in runtime_directory.engine_directories()
@@ -125,13 +147,13 @@ def engines() -> list[Connection]:
     return sorted((connection for connection in found if connection.lives), key=lambda found: found.started)
 
 
-def find(address: str) -> Connection | None:
-    """The engine of this user at a checked address, if its scheduler lives."""
+def find(address: str) -> ConnectionInfo | None:
+    """Return this user's running engine at an address that :func:`~.addresses.checked` gave; None if there is none."""
     return next((connection for connection in engines() if connection.address == address), None)
 
 
 def is_taken(directory: Path) -> bool:
-    """Has the engine of this directory not ended? It lives, or its owner does and starts it."""
+    """Does the engine of this directory run, or is its owner about to start the scheduler?"""
     connection = read(directory)
     if connection is not None:
         return connection.lives

@@ -1,91 +1,49 @@
-"""Starts the scheduler process, and holds its lifeline: the pipe by which it is told what to be."""
+"""The scheduler process of a client: how it is started, watched and ended."""
 
-import contextlib
 import json
 import os
 import select
 import signal
 import subprocess
-import sys
-import tempfile
-import time
-import weakref
 from collections.abc import Mapping
-from io import FileIO
-from pathlib import Path
 
-from scaler_notebook import forks
-from scaler_notebook.engines.local.ipc.runtime_directory import SOCKET, mark, private_base, remove, sweep
+from scaler_notebook.engines.local.ipc.runtime_directory import private_base, remove_stale
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.engines.local.ipc.transport import Keys, needs_keys
-from scaler_notebook.engines.local.resource_limits import thread_environment
 from scaler_notebook.protocol.errors import EngineStartError
 from scaler_notebook.task import top_level
 from scaler_notebook.task.modules.installation import installed_first
 from scaler_notebook.task.modules.search_path import search_path
 
 from . import addresses, connection_file
-from .connection_file import Connection, Owner
+from .boot import boot_scheduler
+from .connection_file import ConnectionInfo, Owner
+from .engine_directory import EngineDirectory
+from .scheduler_pipes import SchedulerPipes
 
-START_TIMEOUT = 30.0  # seconds until a scheduler that says nothing is given up; it takes 0.2 on an idle machine
-LOG_TAIL = 2000  # characters of the scheduler's log that an error quotes
-
-# Nothing of the user's runs in the scheduler, so no __main__ guard is needed; our package is found where we found it.
-# No module of the user's is taken for one of Python's, either: the directory of the kernel is not on the path at first.
-# But the user's sitecustomize has run: its prints, and what it has started, have the standard streams for themselves.
-BOOT = """
-import sys
-sys.path[:] = filter(None, sys.path)
-import json, os
-lifeline = int(sys.argv.pop())
-for stream in filter(None, (sys.stdout, sys.stderr)):
-    stream.flush()
-os.dup2(lifeline, 0)
-os.close(lifeline)
-line = b""
-while not line.endswith(b"\\n"):
-    data = os.read(0, 65536)
-    if not data:
-        os._exit(0)
-    line += data
-path, config = json.loads(line)
-sys.path[:] = path
-os.set_inheritable(config["hello"], False)
-from scaler_notebook.engines.local.scheduler.main import main
-main(config)
-"""
-
-
-_started: "weakref.WeakSet[SchedulerProcess]" = weakref.WeakSet()
-
-
-@forks.after_fork_in_child
-def _forget() -> None:
-    """A lifeline that a child still held would keep the parent from cutting it."""
-    for scheduler in _started:
-        scheduler.let_go()
+START_TIMEOUT = 30.0  # seconds until a scheduler that sends nothing is given up; on an idle machine it takes 0.2
 
 
 class SchedulerProcess:
-    """One scheduler of this kernel.
+    """One scheduler process of this kernel.
 
     Parameters
     ----------
     slots
         How many tasks run at the same time.
     capabilities
-        What they share.
-    max_runs
-        How many tasks a process runs before another takes its place; None: as many as come.
+        How much there is of each capability in all, to be shared by the tasks that run.
     spares
-        How many more processes wait to take the place of one that was stopped.
+        How many more task processes wait to take the place of one that was stopped.
+    max_runs
+        How many tasks a task process runs before another process takes its place; None for any number.
     address
-        A checked one (:func:`scaler_notebook.engines.local.client.addresses.checked`), where it is to be; by default
-        wherever this machine has a place.
+        The address to be reached at, as :func:`~.addresses.checked` gives it; by default a Unix socket in the engine's
+        private directory or, where there are none, any free port.
     owner
-        What the user's other processes are told of who has it; by default what this process is.
+        What the connection file says of the process that the engine ends with; by default what this process is.
     protected
-        Does it refuse to be shut down by a client?
+        Does the scheduler refuse to be shut down by a client?
     """
 
     def __init__(
@@ -103,48 +61,47 @@ class SchedulerProcess:
         self.capabilities = dict(capabilities)
         self.max_runs = max_runs
         self.spares = spares
-        self.address = ""  # until it is started
-        self.endpoint = ""
+        self.address = ""  # until :meth:`start`
+        self.endpoint = ""  # likewise
         self.keys = Keys.new() if needs_keys() else None
-        self._wanted = address
+        self._requested_address = address
         self._owner = owner
         self._protected = protected
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: FileIO | None = None
-        self._hello: FileIO | None = None  # what it says once; open for as long as it lives
-        self._directory: Path | None = None
-        self._started_by = 0  # a process id: what is forked of that process has a copy of this, and no engine
+        self._pipes: SchedulerPipes | None = None
+        self._directory: EngineDirectory | None = None
+        self._started_by = 0  # a process id: a fork of that process has a copy of this object, and no scheduler
+
+    # ------------------------------------------------------------------ start
 
     def start(self) -> None:
-        """Start it and wait for its address.
+        """Start the process, and wait until the scheduler can be reached.
 
         Raises
         ------
         EngineStartError
-            It did not start; nothing of it is left.
+            The scheduler did not start; nothing of it is left.
         RuntimeError
             A module is being imported in a process of an engine; see :mod:`scaler_notebook.task.top_level`.
         """
         top_level.refuse_at_top_level()
         top_level.refuse_to_nest_deeper()
         self._started_by = os.getpid()
-        _started.add(self)
         try:
             base = private_base()
-            sweep(base)
-            if self._wanted and connection_file.find(self._wanted) is not None:
+            remove_stale(base)
+            if self._requested_address and connection_file.find(self._requested_address) is not None:
                 raise EngineStartError(
-                    f"the address {self._wanted} is in use by another engine of yours; {addresses.ADVICE}"
+                    f"the address {self._requested_address} is in use by another engine of yours; {addresses.ADVICE}"
                 )
-            self._directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
-            mark(self._directory)
-            if self._path:
-                addresses.claim(self._path, str(self._directory / SOCKET), base)
-            self._process = self._spawn(self._directory)
-            self.endpoint = self._handshake()
-            if self._path:
-                self.address = self._wanted
-            connection_file.write(self._directory, self._connection(self._process.pid))
+            self._directory = EngineDirectory(base, self._link)
+            self._directory.prepare()
+            self._pipes = SchedulerPipes()
+            self._process = self._boot(self._directory, self._pipes)
+            self.endpoint = self._receive_hello(self._pipes)
+            if self._link:
+                self.address = self._requested_address
+            connection_file.write(self._directory.path, self._connection_info(self._process.pid))
         except EngineStartError:
             self._clean_up()
             raise
@@ -159,131 +116,134 @@ class SchedulerProcess:
             raise
 
     @property
-    def _path(self) -> str:
-        """The one that the user chose for its socket, if any."""
-        return addresses.path_of(self._wanted)
+    def _link(self) -> str:
+        """The path that the user has chosen for the socket; empty for none."""
+        return addresses.path_of(self._requested_address)
 
-    def _connection(self, pid: int) -> Connection:
+    def _connection_info(self, pid: int) -> ConnectionInfo:
         owner, title = connection_file.owner_of_this_process()
         started = connection_file.start_of(pid)
         whose = self._owner or owner, os.getpid(), title
-        return Connection(self.address, self.endpoint, pid, self.keys, started, *whose, self._protected)
+        return ConnectionInfo(self.address, self.endpoint, pid, self.keys, started, *whose, self._protected)
 
-    def _spawn(self, directory: Path) -> "subprocess.Popen[bytes]":
-        lifeline, self._lifeline = _pipe()
-        with lifeline:
-            self._hello, hello = _pipe()
-            with hello, open(directory / "log", "wb") as log:
-                config = self._config(directory, hello.fileno())
-                process = self._run(lifeline.fileno(), hello.fileno(), log.fileno())
-        told = json.dumps([installed_first(search_path()), config]).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError):  # it has ended already: the handshake finds out
-            while told:
-                told = told[self._lifeline.write(told) :]
+    def _boot(self, directory: EngineDirectory, pipes: SchedulerPipes) -> "subprocess.Popen[bytes]":
+        lifeline, hello = pipes.scheduler_ends
+        try:
+            with open(directory.log, "wb") as log:
+                process = boot_scheduler(lifeline, hello, log.fileno(), self.slots)
+        finally:
+            pipes.close_scheduler_ends()
+        pipes.write(json.dumps([installed_first(search_path()), self._config(directory, hello)]).encode() + b"\n")
         return process
 
-    def _config(self, directory: Path, hello: int) -> Config:
+    def _config(self, directory: EngineDirectory, hello: int) -> Config:
+        port = addresses.port_of(self._requested_address)
         return {
-            "directory": str(directory),
+            "directory": str(directory.path),
             "slots": self.slots,
             "spares": self.spares,
             "capabilities": self.capabilities,
             "max_runs": self.max_runs,
             "kernel": os.getpid(),
             "keys": self.keys.as_dict() if self.keys is not None else None,
-            "port": addresses.port_of(self._wanted) if self._wanted.startswith("tcp:") else None,
-            "link": self._path,
+            "port": port if self._requested_address.startswith("tcp:") else None,
+            "link": self._link,
             "protected": self._protected,
             "hello": hello,
         }
 
-    def _run(self, lifeline: int, hello: int, log: int) -> "subprocess.Popen[bytes]":
-        nested = {top_level.VARIABLE: str(top_level.depth() + 1)}
-        return subprocess.Popen(
-            [sys.executable, "-c", BOOT, str(lifeline)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(lifeline, hello),
-            env={**os.environ, **thread_environment(max(1, self.slots)), **nested},
-            start_new_session=True,  # Jupyter interrupts the kernel's whole process group
-        )
-
-    def _handshake(self) -> str:
-        said = self.end_of_life()
-        line = b""
-        deadline = time.monotonic() + START_TIMEOUT
-        while not line.endswith(b"\n"):
-            ready, _, _ = select.select([said], [], [], max(0.0, deadline - time.monotonic()))
-            data = os.read(said, 65536) if ready else b""
-            if not data:
-                what = "ended at once" if ready else f"said nothing for {START_TIMEOUT:.0f} s"
-                raise EngineStartError(f"the scheduler process {what}.{self.log_tail()}")
-            line += data
-        hello = json.loads(line)
+    def _receive_hello(self, pipes: SchedulerPipes) -> str:
+        """Wait for the scheduler's hello, which has the engine's address, and return the address of the socket."""
+        try:
+            hello = json.loads(pipes.read_hello(START_TIMEOUT))
+        except EOFError:
+            raise EngineStartError(f"the scheduler process ended at once.{self.log_tail()}") from None
+        except TimeoutError:
+            words = f"said nothing for {START_TIMEOUT:.0f} s"
+            raise EngineStartError(f"the scheduler process {words}.{self.log_tail()}") from None
         if "error" in hello:
             raise EngineStartError(f"the engine could not start: {hello['error']}")
         self.address = str(hello["address"])
         return str(hello["endpoint"])
 
+    # ------------------------------------------------------------------ the running process
+
     @property
     def pid(self) -> int:
-        """The scheduler's process id."""
+        """The process id of the scheduler; 0 before :meth:`start` and after :meth:`join`."""
         return self._process.pid if self._process is not None else 0
 
     @property
-    def runs(self) -> bool:
-        """Is its process there?"""
-        if self._started_by != os.getpid():  # nor is it ours to wait for, then
+    def is_running(self) -> bool:
+        """Does the scheduler run?"""
+        if self._started_by != os.getpid():  # a fork, of whose parent the process is the child
             return bool(self.address) and connection_file.find(self.address) is not None
         return self._process is not None and self._process.poll() is None
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until it ends by itself, or by a client; False after ``timeout`` seconds. :meth:`join` cleans up."""
+        """Wait until the process ends, by itself or because a client has shut it down. :meth:`join` cleans up.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None for any time.
+
+        Returns
+        -------
+        bool
+            Has the process ended?
+        """
         process = self._process
         if process is None or process.poll() is not None:
             return True
-        ended, _, _ = select.select([self.end_of_life()], [], [], timeout)
+        ended, _, _ = select.select([self.end_descriptor()], [], [], timeout)
         if ended:
-            process.wait()  # its end of the pipe is closed some moments before it is gone
+            process.wait()  # the pipe closes some moments before the process is gone
         return bool(ended)
 
     def problem(self) -> str:
-        """Why its process ended, if not as it should; empty otherwise, while it runs, and after :meth:`join`."""
+        """Return why the process ended with an error; empty if it did not, while it runs, and after :meth:`join`."""
         if self._process is None or not self._process.poll():
             return ""
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         return f"the scheduler process {how}.{self.log_tail()}"
 
-    def end_of_life(self) -> int:
-        """A descriptor that becomes readable, at its end, when the scheduler process ends."""
-        assert self._hello is not None
-        return self._hello.fileno()
+    def end_descriptor(self) -> int:
+        """Return a descriptor that becomes readable, at the end of its stream, when the process ends."""
+        assert self._pipes is not None
+        return self._pipes.end_descriptor()
 
     def log_tail(self) -> str:
-        """The last lines of its log, ready to be put behind an error; empty if there are none."""
-        with contextlib.suppress(OSError):
-            if self._directory is not None:
-                text = (self._directory / "log").read_text(errors="replace").strip()[-LOG_TAIL:]
-                return f" Its log ends:\n{text}" if text else ""
-        return ""
+        """Return the last lines of the scheduler's log, ready to be put behind an error; empty if there are none."""
+        return self._directory.log_tail() if self._directory is not None else ""
+
+    # ------------------------------------------------------------------ end
+
+    def kill(self) -> None:
+        """Kill the process by SIGKILL and wait for its end; its task processes die with it. :meth:`join` cleans up."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def cut_lifeline(self) -> None:
-        """Let it end, with everything it runs. Returns at once; any thread, any number of times."""
-        if self._lifeline is not None:
-            with contextlib.suppress(OSError):
-                self._lifeline.close()
-
-    def let_go(self) -> None:
-        """In a forked child: close what leads to the parent's scheduler."""
-        for pipe in (self._lifeline, self._hello):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        """Let the process end, with every task process. Returns at once; any thread, any number of times."""
+        if self._pipes is not None:
+            self._pipes.cut_lifeline()
 
     def join(self, timeout: float) -> bool:
-        """Wait for its end; kill it after ``timeout`` seconds. False if it had to be killed."""
+        """Wait for the end of the process, and clean up.
+
+        Parameters
+        ----------
+        timeout
+            Seconds after which the process is killed.
+
+        Returns
+        -------
+        bool
+            Has the process ended by itself?
+        """
         if self._process is None:
             return True
         in_time = True
@@ -300,18 +260,12 @@ class SchedulerProcess:
         if self._started_by != os.getpid():
             return
         if process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(0.5 if process.poll() is None else 0)
-            if process.poll() is None:
+            except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._hello is not None:
-            self._hello.close()
+        if self._pipes is not None:
+            self._pipes.close_hello()
         if self._directory is not None:
-            remove(self._directory, self._path)
-
-
-def _pipe() -> tuple[FileIO, FileIO]:
-    """The end to read from, and the end to write to."""
-    ear, mouth = os.pipe()
-    return FileIO(ear), FileIO(mouth, "wb")
+            self._directory.remove()

@@ -1,4 +1,4 @@
-"""One question to an engine, without being a client of it: a message there, and the answer to it back."""
+"""One request to an engine, and the answer, without the life of a client."""
 
 import contextlib
 import time
@@ -11,20 +11,29 @@ from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
-from .connection_file import Connection
+from .connection_file import ConnectionInfo
 
 M = TypeVar("M", bound=EngineMessage)
 
 
-def ask(connection: Connection, question: ClientMessage, kind: type[M], timeout: float) -> M | None:
-    """The engine's answer.
+def ask(connection: ConnectionInfo, question: ClientMessage, kind: type[M], timeout: float) -> M | None:
+    """Send a message to an engine, and return the answer.
 
     Parameters
     ----------
+    connection
+        How to reach the engine.
+    question
+        The message.
     kind
-        The message that is one.
+        The class of the answer; other messages of the engine are ignored.
     timeout
-        Seconds; after them None: it does not answer.
+        Seconds to wait for the answer.
+
+    Returns
+    -------
+    M or None
+        The answer; None if the engine has not answered in time.
     """
     deadline = time.monotonic() + timeout
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:

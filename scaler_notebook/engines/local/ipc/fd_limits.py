@@ -1,7 +1,7 @@
-"""How many files a process may have open, and the mode of new ones: for the user's code, what the user had.
+"""Limits that a process inherits and passes on: open files, the umask, and the score of the out-of-memory killer.
 
-Our own code may have as many open as there are: a large result on its way takes a descriptor for each of its arrays, in
-the process that made it and in the scheduler.
+The user's code gets the limits that the user had. The scheduler, and a task process while it writes a result, may have
+as many files open as the hard limit allows: a large result takes one descriptor for each of its arrays.
 """
 
 import contextlib
@@ -13,11 +13,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-USERS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # at the import: before the scheduler raises its own
+USER_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[
+    0
+]  # descriptors; read before the scheduler raises its own limit
 
 
-def _umask() -> int:
-    """The mode of new files; asking the system call would change it for a moment, for other threads too."""
+def _read_umask() -> int:
+    """Return the umask, where possible without the system call, which changes the umask for all threads meanwhile."""
     with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
         return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
     mask = os.umask(0o077)
@@ -25,53 +27,64 @@ def _umask() -> int:
     return mask
 
 
-LEFT_TO_THE_USER = 64  # descriptors, at least
-OUT_OF_MEMORY_FIRST = 500  # of 1000; it counts as if the process took half of the machine's memory more than it does
-UMASK = _umask()  # likewise: the scheduler's files are nobody else's
+MIN_LEFT_TO_USER = 64  # descriptors
+OOM_SCORE = 500  # of 1000: the process counts as if it used half of the machine's memory more than it does
+USER_UMASK = _read_umask()  # read before the scheduler makes its files private
 
 
 def set_open_files(limit: int | None = None) -> None:
-    """Set the soft limit, by default to the hard one. Where the system refuses, the limit stays."""
+    """Set the soft limit of open files; where the system refuses, the limit stays.
+
+    Parameters
+    ----------
+    limit
+        Descriptors; None for the hard limit.
+    """
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if limit is None else limit, hard))
 
 
-def be_first_out_of_memory() -> None:
-    """Have the system take this process, and what it starts, before the kernel and the scheduler; the largest first."""
+def raise_oom_score() -> None:
+    """Have the out-of-memory killer prefer this process, and what it starts, to the kernel and the scheduler."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OUT_OF_MEMORY_FIRST))
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
-_moving = threading.RLock()  # of two threads that lift the limit, one would put back what the other has lifted
+_limit_lock = threading.RLock()  # of two threads that raise the limit, one could restore what the other has raised
 
 
-def out_of_the_users_way(descriptor: int) -> int:
-    """Move a descriptor of a client's to where those of the user's own files do not come, and close the old one.
+def move_above_soft_limit(descriptor: int) -> int:
+    """Duplicate a descriptor above the soft limit, where the user's own files are never opened, and close the old one.
 
-    That is above the soft limit, where the hard one is higher. Elsewhere a part of the descriptors is left to the user.
+    Where the soft limit is the hard limit, the descriptor stays, unless the user would be left with too few.
+
+    Returns
+    -------
+    int
+        The descriptor to use.
 
     Raises
     ------
     OSError
-        There is no such place; the descriptor is closed.
+        No descriptor is left; ``descriptor`` is closed.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard > soft:
         try:
-            with _moving, lifted():
+            with _limit_lock, raised_limit():
                 return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, soft)
         finally:
             os.close(descriptor)
-    if descriptor >= soft - max(LEFT_TO_THE_USER, soft // 4):
+    if descriptor >= soft - max(MIN_LEFT_TO_USER, soft // 4):
         os.close(descriptor)
         raise OSError(errno.EMFILE, "the descriptors that are left are the user's")
     return descriptor
 
 
 @contextlib.contextmanager
-def lifted() -> Iterator[None]:
-    """Within ``with``, as many as the system allows; what was opened then stays usable."""
+def raised_limit() -> Iterator[None]:
+    """Raise the soft limit to the hard one within the ``with`` block; what is opened there stays usable afterwards."""
     before, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     set_open_files()
     try:

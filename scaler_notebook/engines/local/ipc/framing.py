@@ -1,7 +1,7 @@
 """Batches of frames over a stream socket: ``u32 count, count × u64 size, the frames``.
 
-A large frame is received into a buffer of its own, which is then the memory of the array that is unpickled over it:
-no copy, and writable.
+A large frame is received into a buffer of its own. The array that is unpickled from the frame uses that buffer as its
+memory, so nothing is copied, and the array is writable.
 """
 
 import socket
@@ -17,22 +17,31 @@ from scaler_notebook.protocol.messages import Buffer
 COUNT = struct.Struct("<I")
 MAX_FRAMES = 1_000_000
 MAX_BATCH = 1 << 40  # bytes; a length beyond this is a broken stream, not a request for memory
-CHUNK = 256 * 1024  # bytes a read
-SMALL = 32 * 1024  # bytes
-IOV = 512  # buffers per sendmsg; the kernel's limit is 1,024
+CHUNK = 256 * 1024  # bytes per read
+SMALL_BATCH = 32 * 1024  # bytes; up to this size one joined write is quicker than a gathered one
+IOV = 512  # buffers per ``sendmsg``; the kernel's limit is 1,024
 
 
-def pack(frames: Sequence[Buffer]) -> list[memoryview]:
-    """The bytes of one batch, without copying what is large of it."""
+def encode_batch(frames: Sequence[Buffer]) -> list[memoryview]:
+    """Return the bytes of one batch, in parts; a batch above :data:`SMALL_BATCH` is not copied."""
     views = [memoryview(frame).cast("B") for frame in frames]
     sizes = struct.pack(f"<I{len(views)}Q", len(views), *(view.nbytes for view in views))
     parts = [memoryview(sizes), *(view for view in views if view.nbytes)]
-    # One small write is quicker than a gathered one.
-    return parts if sum(part.nbytes for part in parts) > SMALL else [memoryview(b"".join(parts))]
+    return parts if sum(part.nbytes for part in parts) > SMALL_BATCH else [memoryview(b"".join(parts))]
 
 
 @dataclass(slots=True)
-class _Large:
+class _LargeFrame:
+    """A frame that is received in place.
+
+    Parameters
+    ----------
+    size
+        Bytes that the frame has when it is complete.
+    filled
+        Bytes that have been received.
+    """
+
     size: int
     filled: int
 
@@ -42,13 +51,24 @@ class Assembler:
 
     def __init__(self) -> None:
         self._pending = bytearray()  # bytes that belong to no frame yet
-        self._sizes: deque[int] = deque()  # of the frames that this batch still lacks
+        self._sizes: deque[int] = deque()  # bytes of each frame that the current batch lacks
         self._frames: list[Buffer] = []
-        self.drained = False  # the last read took all there was: another one now would only be refused
-        self._large: _Large | None = None  # the last frame, while it is received in place
+        self.drained = False  # has the last read emptied the socket?
+        self._large: _LargeFrame | None = None  # the last of ``_frames``, while that is received in place
 
     def read(self, sock: socket.socket) -> bool:
-        """Read once. False at the end of the stream; BlockingIOError passes through."""
+        """Read once from a socket.
+
+        Returns
+        -------
+        bool
+            False at the end of the stream.
+
+        Raises
+        ------
+        BlockingIOError
+            A non-blocking socket has nothing to read.
+        """
         if self._large is not None:
             return self._read_large(sock, self._large)
         data = sock.recv(CHUNK)
@@ -56,12 +76,12 @@ class Assembler:
         self._pending += data
         return bool(data)
 
-    def _read_large(self, sock: socket.socket, large: "_Large") -> bool:
+    def _read_large(self, sock: socket.socket, large: _LargeFrame) -> bool:
         self.drained = False
         frame = self._frames[-1]
         assert isinstance(frame, bytearray)
         if large.filled == len(frame):
-            # By doubling: a length is believed only as far as bytes have come.
+            # The buffer doubles as bytes come: a large size is a claim of the peer, and no reason to allocate it.
             frame += bytes(min(len(frame), large.size - len(frame)))
         with memoryview(frame) as view:
             count = sock.recv_into(view[large.filled :])
@@ -71,24 +91,25 @@ class Assembler:
         return count > 0
 
     def batches(self) -> Iterator[list[Buffer]]:
-        """The batches that are complete.
+        """Yield the batches that are complete.
 
         Raises
         ------
         ProtocolError
-            If the stream is not what :func:`pack` makes.
+            The stream is not what :func:`encode_batch` makes.
         """
         while self._large is None:
-            if not self._sizes and not self._frames and not self._head():
+            if not self._sizes and not self._frames and not self._read_header():
                 return
-            self._fill()
+            self._cut_frames()
             if self._large is None and not self._sizes:
                 frames, self._frames = self._frames, []
                 yield frames
             elif self._large is None:
                 return
 
-    def _head(self) -> bool:
+    def _read_header(self) -> bool:
+        """Cut the sizes of the next batch off the pending bytes; False if they are not there yet."""
         if len(self._pending) < COUNT.size:
             return False
         (count,) = COUNT.unpack_from(self._pending)
@@ -104,7 +125,8 @@ class Assembler:
         self._sizes.extend(sizes)
         return True
 
-    def _fill(self) -> None:
+    def _cut_frames(self) -> None:
+        """Cut frames off the pending bytes, and begin to receive a large one in place."""
         while self._sizes:
             size = self._sizes[0]
             if len(self._pending) >= size:
@@ -116,14 +138,20 @@ class Assembler:
                 self._frames.append(self._pending + bytes(min(size, CHUNK) - have))
                 self._pending = bytearray()
                 self._sizes.popleft()
-                self._large = _Large(size, have)
+                self._large = _LargeFrame(size, have)
                 return
             else:
                 return
 
 
 class Outbox:
-    """What a non-blocking socket has not taken yet."""
+    """The batches that a socket has not taken yet.
+
+    Parameters
+    ----------
+    sock
+        The socket, usually a non-blocking one.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -131,10 +159,21 @@ class Outbox:
 
     def put(self, frames: Sequence[Buffer]) -> None:
         """Queue one batch."""
-        self._waiting.extend(pack(frames))
+        self._waiting.extend(encode_batch(frames))
 
     def flush(self) -> bool:
-        """Send what the socket takes now; True when nothing is left. OSError if the peer is gone."""
+        """Send as much as the socket takes now.
+
+        Returns
+        -------
+        bool
+            Is everything sent?
+
+        Raises
+        ------
+        OSError
+            The peer is gone.
+        """
         while self._waiting:
             try:
                 if len(self._waiting) == 1:

@@ -1,7 +1,7 @@
 """The messages between the scheduler and one task process. They never leave the machine.
 
-The client's :class:`~scaler_notebook.protocol.messages.ClientContext` is passed on before the first run that it is
-for.
+A client's :class:`~scaler_notebook.protocol.messages.ClientContext` is forwarded to a task process before the first run
+in that context.
 """
 
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from scaler_notebook.task.task_end import TaskEnd
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Scheduler → task process, before its first run: where clients reach the engine."""
+class EngineAddress:
+    """Scheduler → task process, before the first run: where clients reach the engine."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input of a task, by the id that its arguments have for it."""
+    """The value of a dependency of a task, under the id by which the task's arguments refer to it."""
 
     name: str
     value: Payload
@@ -29,73 +29,119 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Scheduler → task process. ``seq`` counts the runs of one process; interrupts name it."""
+    """Scheduler → task process: run a task.
+
+    Parameters
+    ----------
+    seq
+        The number of this run among the runs of the process; an interrupt names the run by this number.
+    task_id, name
+        As the task's own code sees them.
+    function, arguments
+        Pickled.
+    last
+        Is this the last try of the task?
+    inputs
+        The values that the task depends on.
+    retry_on
+        As in :class:`~scaler_notebook.protocol.messages.TaskOptions`.
+    """
 
     seq: int
     task_id: str
-    name: str  # as the task's own code is told it
+    name: str
     function: Payload
     arguments: Payload
-    last: bool  # if it fails, it is not tried again
+    last: bool
     inputs: tuple[Input, ...] = ()
-    retry_on: bytes = b""  # as in TaskOptions
+    retry_on: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Warm:
-    """Scheduler → task process that waits for its first task: import what others had to, then say ``Ready`` again.
+class Prewarm:
+    """Scheduler → task process that waits for its first task: import these modules, then send ``Ready`` again.
 
-    While it imports, any further message (one without modules, say) has it stop at the next module.
+    A further message while the process imports, usually a ``Prewarm`` without modules, has the process stop at the next
+    module.
     """
 
     modules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Scheduler → task process: the large buffers of its last result are taken over, it may free its own."""
+class ResultReceived:
+    """Scheduler → task process: the scheduler has opened the segments of the last result, which can be closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Task process → scheduler, at its start and after ``Warm``: it can take a task."""
+    """Task process → scheduler, at the start and after a ``Prewarm``: the process can take a task."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """Task process → scheduler, once a run; ``spent`` says that the process is to run no other task.
+class RunFinished:
+    """Task process → scheduler, at the end of each run.
 
-    If the summary says that a preview follows, so does a :class:`Previewed`.
+    Parameters
+    ----------
+    seq
+        The number of the run.
+    end
+        How the run ended.
+    payload
+        The value or the failure, pickled.
+    figures
+        What the run has cost.
+    modules
+        The installed modules that this run was the first to import.
+    own
+        The user's modules that this run was the first to import, in a row: name, location, and stamp of the file of
+        each.
+    spent
+        Must the process run no other task?
+    summary
+        The result in a line. If the summary says that a preview follows, a :class:`ResultPreview` follows.
     """
 
     seq: int
     end: TaskEnd
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
-    modules: tuple[str, ...] = ()  # installed ones that this run had to import
-    own: tuple[str, ...] = ()  # of each of the user's that it had to import, in turn: name, location, stamp of the file
+    modules: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
     spent: bool = False
     summary: ResultSummary = field(default_factory=ResultSummary)
 
 
 @dataclass(frozen=True, slots=True)
-class Previewed:
-    """Task process → scheduler: what the result of a run looks like, as JSON of a MIME bundle."""
+class ResultPreview:
+    """Task process → scheduler: the preview of a run's result, a MIME bundle as JSON."""
 
     seq: int
     bundle: Payload
 
 
 def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
-    """What decides which file a name is imported from: the path, and the directory if that is on it."""
+    """Return what decides which file a name is imported from: ``sys.path``, and the directory if that is on it."""
     return context.path, context.directory if "" in context.path else ""
 
 
-PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process remembers
+PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process caches
 
-InnerMessage: TypeAlias = ClientContext | Home | Run | Warm | Ready | Ended | Taken | Previewed
-INNER_CODEC: Codec[InnerMessage] = Codec(
-    {1: Run, 2: Ready, 3: Ended, 4: ClientContext, 5: Warm, 6: Home, 7: Taken, 8: Previewed}
+WorkerMessage: TypeAlias = (
+    ClientContext | EngineAddress | Run | Prewarm | Ready | RunFinished | ResultReceived | ResultPreview
+)
+WORKER_CODEC: Codec[WorkerMessage] = Codec(
+    {
+        1: Run,
+        2: Ready,
+        3: RunFinished,
+        4: ClientContext,
+        5: Prewarm,
+        6: EngineAddress,
+        7: ResultReceived,
+        8: ResultPreview,
+    }
 )

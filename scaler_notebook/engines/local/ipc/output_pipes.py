@@ -1,14 +1,15 @@
 """One stream of a task process, stdout or stderr, as the scheduler reads it: a pipe with marks in it.
 
-A pipe, not a file: what opens ``/dev/stdout`` in a subprocess (``>``, ``tee``, ``-o``) opens the same pipe once more,
-and truncates nothing. What a killed process wrote is still in it. A task that writes faster than we read waits for us,
-so we look the more often, the more there is.
+A pipe, not a file: a subprocess that opens ``/dev/stdout`` (``>``, ``tee``, ``-o``) opens the same pipe once more, and
+truncates nothing. What a killed process has written is still in the pipe. A task that writes faster than the scheduler
+reads has to wait; therefore the scheduler reads the more often, the more there is.
 
-A mark is put into both pipes by who notes something in the records
-(:mod:`scaler_notebook.engines.local.worker.streams`): by it the scheduler knows what was written before, on either
-stream. A mark is written by one ``write``, shorter than ``PIPE_BUF``: it is whole, and stands where the writer was.
+The task process puts a mark into both pipes for each record that it writes
+(:mod:`scaler_notebook.engines.local.worker.streams`); a mark separates what was written before the record, on either
+stream, from what was written after. A mark is written by one ``write`` and is shorter than ``PIPE_BUF``, so no other
+writer's text is within a mark.
 
-A flood keeps its head and its tail; what lies between is read, counted, and forgotten.
+Of a flood the head and the tail are kept; what lies between is read, counted, and dropped.
 """
 
 import codecs
@@ -22,81 +23,81 @@ from collections import deque
 
 from scaler_notebook.quantities import format_bytes
 
-HEAD = 8 * 1024 * 1024  # bytes forwarded as they come, a stream and task
-TAIL = 1024 * 1024  # bytes of what follows that are forwarded when the task ends
+HEAD = 8 * 1024 * 1024  # bytes of a task's stream that are forwarded as they come
+TAIL = 1024 * 1024  # bytes, the last of those behind the head, that are forwarded when the task ends
 READ = 256 * 1024  # bytes per read
-LONGEST_LINE = 4096  # bytes that a tail loses at most to begin with a whole line
-CAPACITY = 64 * 1024  # bytes that a writer can be ahead of us, where the system does not say how many
-F_GETPIPE_SZ = 1032  # linux/fcntl.h; fewer than usual where the user has very many pipes
+LONGEST_LINE = 4096  # bytes that a tail is cut by at most, so as to begin with a whole line
+CAPACITY = 64 * 1024  # bytes that a pipe holds, where the system does not tell
+F_GETPIPE_SZ = 1032  # linux/fcntl.h
 
-MARK = b"\x1b_scaler mark \xff\x00"  # then its number; a program's own string of terminals begins like that
+MARK = b"\x1b_scaler mark \xff\x00"  # followed by the number; terminals take it for a private string
 NUMBER = struct.Struct("<Q")
 MARK_SIZE = len(MARK) + NUMBER.size
 
 
-def mark(number: int) -> bytes:
-    """As it stands in a pipe."""
+def encode_mark(number: int) -> bytes:
+    """Return the bytes of a mark in a pipe."""
     return MARK + NUMBER.pack(number)
 
 
 class OutputPipe:
-    """The scheduler's end of one stream, what has been read of it, and what of that is to be sent."""
+    """The scheduler's end of one stream, and what was read from the stream and is not forwarded yet."""
 
     def __init__(self) -> None:
-        self.fd, self.theirs = os.pipe()
-        os.set_blocking(self.fd, False)
-        self.capacity = CAPACITY  # in bytes
+        self.read_fd, self.write_fd = os.pipe()
+        os.set_blocking(self.read_fd, False)
+        self.capacity = CAPACITY  # bytes
         with contextlib.suppress(OSError):
-            self.capacity = fcntl.fcntl(self.theirs, F_GETPIPE_SZ)
+            self.capacity = fcntl.fcntl(self.write_fd, F_GETPIPE_SZ)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._waiting: deque[bytes | int] = deque()  # text and marks of the head, in order
-        self._marks: set[int] = set()  # those in it
-        self._passed: set[int] = set()  # those that a look has stopped at
-        self._torn = b""  # what may be the beginning of a mark
-        self._head = 0  # bytes, of text
+        self._marks: set[int] = set()  # the marks in ``_waiting``
+        self._passed: set[int] = set()  # marks at which :meth:`take_rest` has stopped once
+        self._torn = b""  # the end of what was read, if that may be the beginning of a mark
+        self._head = 0  # bytes of text
         self._tail: deque[bytes] = deque()
-        self._kept = self._dropped = 0  # bytes, of what follows the head
+        self._kept = self._dropped = 0  # bytes behind the head
         self._in_line = False
         self._decoder.reset()
         self._is_clean = True
 
-    def hand_over(self) -> None:
-        """The process has its end: here it is closed."""
-        if self.theirs >= 0:
-            os.close(self.theirs)
-            self.theirs = -1
+    def close_write_end(self) -> None:
+        """Close the end to write to, once the task process has inherited that end."""
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
 
     def close(self) -> None:
-        """Nothing more is read."""
-        self.hand_over()
-        os.close(self.fd)
+        """Close both ends."""
+        self.close_write_end()
+        os.close(self.read_fd)
 
     @property
-    def waits(self) -> bool:
-        """Is there something that was read and not taken?"""
+    def has_text(self) -> bool:
+        """Was something read that is not taken yet?"""
         return bool(self._waiting or self._tail)
 
     # ------------------------------------------------------------------ reading
 
     def read(self) -> int:
-        """Read all that is there now; gives how many bytes that was."""
-        there = left = _available(self.fd)
+        """Read all that is in the pipe now, and return how many bytes that was."""
+        there = left = _available(self.read_fd)
         if not there:
             return 0
         self._is_clean = False
         while left > 0:
             try:
-                data = os.read(self.fd, min(READ, left))
+                data = os.read(self.read_fd, min(READ, left))
             except BlockingIOError:
                 break
-            if not data:  # nobody has the other end any more
+            if not data:  # no process has the other end open
                 break
             left -= len(data)
             self._feed(data)
-        if self._torn:  # a mark comes whole
+        if self._torn:  # a mark is written as a whole, so this is text
             torn, self._torn = self._torn, b""
             self._add(torn)
         return there
@@ -112,7 +113,7 @@ class OutputPipe:
             (number,) = NUMBER.unpack_from(data, at + len(MARK))
             self._waiting.append(number)
             self._marks.add(number)
-        end = _beginning_of_a_mark(data, start)
+        end = _find_partial_mark(data, start)
         self._torn = data[end:]
         self._add(data[start:end])
 
@@ -131,8 +132,8 @@ class OutputPipe:
 
     # ------------------------------------------------------------------ taking
 
-    def before(self, number: int) -> str:
-        """What was written before this mark; if it is not there, before the next one."""
+    def take_before(self, number: int) -> str:
+        """Take what was written before a mark or, if that mark is not there, before the next one."""
         is_there, parts = number in self._marks, []
         while self._waiting:
             piece = self._waiting[0]
@@ -147,8 +148,8 @@ class OutputPipe:
                 self._waiting.popleft()
         return self._text(parts)
 
-    def rest(self) -> str:
-        """What was written before a mark that nobody has told of yet. A second look at such a mark passes it."""
+    def take_rest(self) -> str:
+        """Take what was written before the next mark; the second call passes a mark whose record has not come."""
         parts = []
         while self._waiting:
             piece = self._waiting[0]
@@ -162,8 +163,8 @@ class OutputPipe:
         self._passed = set(self._marks)
         return self._text(parts)
 
-    def end(self) -> str:
-        """All that is left, when the task has ended: of a flood its tail, and how much lies before that."""
+    def take_end(self) -> str:
+        """Take all that is left, when the task has ended: of a flood the tail, and how much was dropped before."""
         parts = [piece for piece in self._waiting if isinstance(piece, bytes)]
         self._waiting.clear()
         self._marks.clear()
@@ -184,10 +185,10 @@ class OutputPipe:
         self._kept = self._dropped = 0
         return text + self._text([tail])
 
-    def start_over(self) -> None:
-        """Forget what was written; the next task begins."""
+    def reset(self) -> None:
+        """Discard what was written; the next task begins."""
         if self.read() or not self._is_clean:
-            self._forget()
+            self._clear()
 
     def _drop_mark(self) -> None:
         number = self._waiting.popleft()
@@ -202,16 +203,30 @@ class OutputPipe:
         return self._decoder.decode(data)
 
 
-_number = array("i", [0])
+_count = array("i", [0])
 
 
 def _available(fd: int) -> int:
-    fcntl.ioctl(fd, termios.FIONREAD, _number)
-    return _number[0]
+    """Return how many bytes there are to read."""
+    fcntl.ioctl(fd, termios.FIONREAD, _count)
+    return _count[0]
 
 
-def _beginning_of_a_mark(data: bytes, start: int) -> int:
-    """Where the beginning of a mark stands that the data end with; their end if there is none."""
+def _find_partial_mark(data: bytes, start: int) -> int:
+    """Find the beginning of a mark that is cut off by the end of the data.
+
+    Parameters
+    ----------
+    data
+        What was read.
+    start
+        Where to begin; everything before was handled.
+
+    Returns
+    -------
+    int
+        Where the beginning of the mark stands; the length of the data if there is none.
+    """
     at = data.find(MARK[:1], max(start, len(data) - len(MARK) + 1))
     while at >= 0:
         if MARK.startswith(data[at:]):

@@ -1,4 +1,4 @@
-"""Where engines are: the user's private directory, in which each has its own, named after the process that owns it."""
+"""The user's private directory, in which each engine has a directory named after the process that owns the engine."""
 
 import contextlib
 import os
@@ -11,23 +11,24 @@ from pathlib import Path
 
 from scaler_notebook.protocol.errors import EngineStartError
 
-NAMESPACE = "namespace"  # name of a file in the engine's directory
-SOCKET = "scheduler"  # its name in the engine's directory
+NAMESPACE = "namespace"  # name of a file in an engine's directory: the process namespace of the owner
+SOCKET = "scheduler"  # name of the Unix socket in an engine's directory
 MAX_SOCKET_PATH = 100  # bytes; the system's limit is 107 on Linux, 103 on macOS
-LAST_RESORT = "/tmp"  # where TMPDIR is too long for a socket
+STALE_AFTER = 60.0  # seconds since a directory was changed; a younger one may belong to an engine that starts
+LAST_RESORT = "/tmp"  # used where TMPDIR is too long for a socket
 
 
 def process_namespace() -> int:
-    """Where numbers of processes mean what they mean here: containers may share a directory. 0 where there is one."""
+    """Return the number of this process's PID namespace, in which containers differ; 0 if unknown."""
     with contextlib.suppress(OSError):
         return os.stat("/proc/self/ns/pid").st_ino
     return 0
 
 
 def _candidates() -> list[Path]:
-    """The user's directories, the first of them the one to use; one may belong to somebody else.
+    """Return where the user's private directory may be, the preferred path first.
 
-    The last one lies where nobody else can have made a directory of its name.
+    Another user may have made one of them; not the last, which lies in the user's home directory.
     """
     parents = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT, os.path.expanduser("~/.cache")]
     named = [Path(parent) / f"scaler_notebook-{os.getuid()}" for parent in filter(None, parents)]
@@ -35,24 +36,26 @@ def _candidates() -> list[Path]:
 
 
 def _suits_a_socket(base: Path) -> bool:
+    """Is this path short enough for an engine's socket below it?"""
     try:
-        return len(str(base).encode()) <= MAX_SOCKET_PATH - 40  # for what each engine adds
-    except UnicodeEncodeError:  # a name that is no UTF-8 is no address of ZeroMQ's
+        return len(str(base).encode()) <= MAX_SOCKET_PATH - 40  # for the engine's directory and the socket's name
+    except UnicodeEncodeError:  # ZeroMQ's addresses are UTF-8
         return False
 
 
 def _is_private(base: Path) -> bool:
+    """Is this a directory of this user, and no link to one?"""
     info = base.lstat()
     return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid()
 
 
 def private_base() -> Path:
-    """The directory that only this user can enter, in which every engine has its own.
+    """Return the user's private directory, and make it if there is none.
 
     Raises
     ------
     EngineStartError
-        It cannot be made, or it belongs to somebody else.
+        No such directory can be made, or all belong to other users.
     """
     problem = "no directory for temporary files"
     for base in _candidates():
@@ -72,9 +75,9 @@ def private_base() -> Path:
 
 
 def engine_directories() -> Iterator[Path]:
-    """Of all engines of this user, those that have ended without a chance to clean up included.
+    """Yield the directories of all engines of this user, also of engines that were killed.
 
-    A server that the system started and a terminal differ in their variables: so it looks wherever engines may be.
+    Every candidate is searched, because the environment variables of a service and of a terminal differ.
     """
     runtime = Path(f"/run/user/{os.getuid()}") / f"scaler_notebook-{os.getuid()}"
     for base in dict.fromkeys([*_candidates(), runtime]):
@@ -83,33 +86,42 @@ def engine_directories() -> Iterator[Path]:
                 yield from sorted(base.iterdir())
 
 
-def remove(directory: Path, link: str) -> None:
-    """An engine's directory, and the link that leads to its socket if it is still its own."""
+def remove_engine(directory: Path, link: str) -> None:
+    """Remove an engine's directory, and the link to the engine's socket.
+
+    Parameters
+    ----------
+    directory
+        The directory.
+    link
+        The path of the link, which is left alone if it leads elsewhere by now; empty for none.
+    """
     with contextlib.suppress(OSError):
         if link and os.readlink(link) == str(directory / SOCKET):
             os.unlink(link)
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def mark(directory: Path) -> None:
-    """Write down in an engine's new directory where the number in its name is that of a process."""
+def write_namespace(directory: Path) -> None:
+    """Note in an engine's new directory which PID namespace the number in the directory's name belongs to."""
     (directory / NAMESPACE).write_text(str(process_namespace()))
 
 
 def _namespace_of(directory: Path) -> int:
+    """Return what :func:`write_namespace` noted; this process's namespace if there is nothing."""
     try:
         return int((directory / NAMESPACE).read_text())
     except (OSError, ValueError):
         return process_namespace()
 
 
-def sweep(base: Path) -> None:
-    """Remove what engines left whose machine or whose every process was killed: the name holds the kernel's pid."""
+def remove_stale(base: Path) -> None:
+    """Remove the directories of engines whose owner no longer exists, and that had no chance to clean up."""
     for directory in base.iterdir():
         pid, _, _ = directory.name.partition("-")
         if _namespace_of(directory) != process_namespace():
-            continue  # of a container that shares the directory, and has processes of its own
+            continue  # the number is that of a process in another container
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
             with contextlib.suppress(OSError):
-                if time.time() - directory.stat().st_mtime > 60:
+                if time.time() - directory.stat().st_mtime > STALE_AFTER:
                     shutil.rmtree(directory, ignore_errors=True)

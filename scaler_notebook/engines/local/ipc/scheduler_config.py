@@ -1,19 +1,19 @@
-"""What a client tells the scheduler that it starts, in one line of JSON."""
+"""The configuration of a scheduler, which the client that starts the scheduler sends as JSON."""
 
 from typing import TypedDict
 
 
 class Config(TypedDict):
-    """What the launcher writes, as JSON."""
+    """The configuration of a scheduler."""
 
-    directory: str  # private, ours to remove
-    slots: int
-    spares: int
-    capabilities: dict[str, int]
-    max_runs: int | None  # of one process
-    kernel: int  # process id
-    keys: dict[str, str] | None  # of a TCP socket
-    port: int | None  # that its address names; 0 for any; None if it names none
-    link: str  # a path that leads to the Unix socket, ours to remove; empty for none
-    protected: bool  # no client may end it
-    hello: int  # descriptor for our first words; its end is what the kernel watches to see ours
+    directory: str  # the engine's private directory, which the scheduler removes at its end
+    slots: int  # how many tasks run at the same time
+    spares: int  # how many more task processes there are
+    capabilities: dict[str, int]  # how much there is of each in all
+    max_runs: int | None  # how many tasks a task process runs; None for any number
+    kernel: int  # process id of the client that starts the scheduler
+    keys: dict[str, str] | None  # to a TCP socket; None for a Unix socket
+    port: int | None  # the port in the engine's address; 0 for any free one; None if the address has none
+    link: str  # a path that leads to the Unix socket, which the scheduler removes at its end; empty for none
+    protected: bool  # may no client shut the engine down?
+    hello: int  # the descriptor for the hello; the client takes the end of that pipe for the end of the scheduler

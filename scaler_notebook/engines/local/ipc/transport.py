@@ -1,13 +1,12 @@
 """How clients reach a scheduler: a Unix socket that only the user can reach, or loopback TCP that is encrypted.
 
-An engine "at a TCP port of this machine" has the port for a name, and keeps it from others; nothing listens there.
-Clients find its Unix socket by that name (:mod:`scaler_notebook.engines.local.client.connection_file`), and nobody else
-can even knock.
+An engine "at a TCP port of this machine" has the port as a name and reserves the port, but nothing listens there:
+clients look the Unix socket up by that name (:mod:`scaler_notebook.engines.local.client.connection_file`), so no other
+user can connect.
 
-Where there are no Unix sockets, anybody on the machine could connect to the port. So the scheduler proves who it is by
-its CURVE key, and accepts one client key alone. Both pairs are made for one scheduler and travel to it through the pipe
-that is its stdin; the one file that has them (:mod:`scaler_notebook.engines.local.client.connection_file`) only the
-user can read.
+Where there are no Unix sockets, anybody on the machine could connect to the port. There the scheduler proves its
+identity by a CURVE key, and accepts one client key alone. Both pairs are made for one scheduler and sent through the
+pipe that is the scheduler's stdin; the one file that has them, the connection file, only the user can read.
 """
 
 import errno
@@ -21,7 +20,7 @@ from scaler_notebook.protocol.errors import EngineStartError
 
 from .runtime_directory import SOCKET
 
-VARIABLE = "SCALER_NOTEBOOK_TRANSPORT"  # "ipc" or "tcp"; for tests, and for systems on which the guess is wrong
+VARIABLE = "SCALER_NOTEBOOK_TRANSPORT"  # "ipc" or "tcp"; for tests, and where :func:`needs_keys` guesses wrongly
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,48 +34,50 @@ class Keys:
 
     @classmethod
     def new(cls) -> "Keys":
-        """Pairs that nobody else has."""
+        """Generate two pairs."""
         texts = [key.decode() for pair in (zmq.curve_keypair(), zmq.curve_keypair()) for key in pair]
         return cls(*texts)
 
     def as_dict(self) -> dict[str, str]:
-        """For the scheduler's configuration."""
+        """Return the keys in the form of the scheduler's configuration."""
         return asdict(self)
 
 
 def needs_keys() -> bool:
-    """Must clients come by TCP here?"""
+    """Must clients connect by TCP on this system, and so need keys?"""
     default = "ipc" if hasattr(socket, "AF_UNIX") and zmq.has("ipc") else "tcp"
     return os.environ.get(VARIABLE, default) == "tcp"
 
 
 def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: int = 0) -> str:
-    """Open the scheduler's end; gives the address that clients connect to.
+    """Bind the scheduler's socket, and return the address that clients connect to.
 
     Parameters
     ----------
+    clients
+        The socket.
     directory
-        Where the socket is made, unless there are keys.
+        The directory for a Unix socket.
     keys
-        Of a TCP socket.
+        The keys to a TCP socket; None for a Unix socket.
     port
-        Of a TCP socket; 0 for any that is free.
+        The port of a TCP socket; 0 for any free one.
 
     Raises
     ------
     EngineStartError
-        The port cannot be had.
+        The port is not available.
     """
     if keys is None:
         address = f"ipc://{directory}/{SOCKET}"
         clients.bind(address)
         return address
-    from zmq.auth.thread import ThreadAuthenticator  # with asyncio; who needs no keys starts 20 ms sooner
+    from zmq.auth.thread import ThreadAuthenticator  # imported here: asyncio, which only this needs, takes 20 ms
 
-    # Before the socket is bound: from then on it decides who may come in.
+    # Started before the socket is bound: no client may connect without authentication.
     authenticator = ThreadAuthenticator(clients.context)
     authenticator.start()
-    authenticator.configure_curve_callback(credentials_provider=_Only(keys.client_public))
+    authenticator.configure_curve_callback(credentials_provider=_SingleKey(keys.client_public))
     clients.curve_server = True
     clients.curve_publickey = keys.server_public.encode()
     clients.curve_secretkey = keys.server_secret.encode()
@@ -86,39 +87,51 @@ def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: 
     try:
         clients.bind(address)
     except zmq.ZMQError as error:
-        raise _no_port(port, error) from error
+        raise _port_error(port, error) from error
     return address
 
 
-def reserve(port: int) -> socket.socket:
-    """A TCP port of this machine for a name: nobody else gets it while the socket is open, and nothing listens.
+def reserve_port(port: int) -> socket.socket:
+    """Reserve a TCP port of this machine: no other program gets the port while the returned socket is open.
+
+    Nothing listens on the port.
 
     Parameters
     ----------
     port
-        0 for any that is free.
+        The number; 0 for any free port.
 
     Raises
     ------
     EngineStartError
-        The port cannot be had.
+        The port is not available.
     """
-    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        held.bind(("127.0.0.1", port))
+        reserved.bind(("127.0.0.1", port))
     except OSError as error:
-        held.close()
-        raise _no_port(port, error) from error
-    return held
+        reserved.close()
+        raise _port_error(port, error) from error
+    return reserved
 
 
-def _no_port(port: int, error: OSError | zmq.ZMQError) -> EngineStartError:
+def _port_error(port: int, error: OSError | zmq.ZMQError) -> EngineStartError:
     why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error)
     return EngineStartError(f"the port {port} cannot be had: {why}. Choose another, or port 0 for any")
 
 
 def connect(client: "zmq.Socket[bytes]", address: str, keys: Keys | None) -> None:
-    """Open a client's end."""
+    """Connect a client's socket to a scheduler.
+
+    Parameters
+    ----------
+    client
+        The socket.
+    address
+        The address that :func:`bind` gave.
+    keys
+        The keys to a TCP socket; None for a Unix socket.
+    """
     if keys is not None:
         client.curve_serverkey = keys.server_public.encode()
         client.curve_publickey = keys.client_public.encode()
@@ -126,11 +139,18 @@ def connect(client: "zmq.Socket[bytes]", address: str, keys: Keys | None) -> Non
     client.connect(address)
 
 
-class _Only:
-    """Lets one key in."""
+class _SingleKey:
+    """The credentials provider of zmq's authenticator that accepts one client key.
+
+    Parameters
+    ----------
+    key
+        The public key, as Z85 text.
+    """
 
     def __init__(self, key: str) -> None:
         self._key = zmq.utils.z85.decode(key.encode())
 
     def callback(self, domain: str, key: bytes) -> bool:
+        """Is this the key? Called by zmq, with the key in binary or as Z85 text."""
         return key in (self._key, zmq.utils.z85.encode(self._key))

@@ -1,7 +1,8 @@
 """Receiving batches from a zmq socket, cheaply.
 
-zmq's descriptor is edge-triggered: after it became readable, and after every send, everything that has arrived must be
-taken, or nothing ever wakes us again. Asking for the socket's events is a third of the cost of a refused receive.
+zmq's descriptor is edge-triggered: once the descriptor is readable, and after every send, everything that has arrived
+must be received, or the descriptor never becomes readable again. To ask for the socket's events costs a third of a
+receive that is refused.
 """
 
 from collections.abc import Iterator
@@ -11,28 +12,30 @@ import zmq
 from scaler_notebook.protocol.messages import Buffer
 
 
-def received(
+def receive_batches(
     socket: "zmq.Socket[bytes]", plain: int, writable: bool, peers: "dict[bytes, int] | None" = None
 ) -> Iterator[list[Buffer]]:
-    """Every multipart message that has arrived.
+    """Yield every multipart message that has arrived.
 
     Parameters
     ----------
+    socket
+        The socket.
     plain
-        How many leading frames are small: they are received as ``bytes``, which is quicker than without a copy.
+        How many leading frames are small. They are received as ``bytes``, which is quicker for them than zero-copy.
     writable
-        Have each frame behind those in memory of its own, for arrays that will be unpickled over it; otherwise it
-        stays in zmq's.
+        Is each other frame received into memory of its own, for arrays that will be unpickled from it? Otherwise the
+        memory is zmq's.
     peers
-        Of a ROUTER: for each client the process that it is, as the system says it (0 where it does not). A client that
-        is not there yet is added.
+        For a ROUTER: the process id of each client as the system reports it, 0 if unknown. Clients that are missing
+        are added.
     """
     while int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
         first = socket.recv(zmq.NOBLOCK)
         frames: list[Buffer] = [first]
         if peers is not None and first not in peers and socket.getsockopt(zmq.RCVMORE):
             frame = socket.recv(zmq.NOBLOCK, copy=False)
-            peers[first] = _process(frame)
+            peers[first] = _peer_pid(frame)
             frames.append(frame.bytes)
         while socket.getsockopt(zmq.RCVMORE):
             if len(frames) < plain:
@@ -43,8 +46,8 @@ def received(
         yield frames
 
 
-def _process(frame: zmq.Frame) -> int:
-    """Who sent it, if it came over a Unix socket: zmq has that from the system (``SO_PEERCRED``)."""
+def _peer_pid(frame: zmq.Frame) -> int:
+    """Return the id of the process that sent a frame over a Unix socket, by ``SO_PEERCRED``; 0 if unknown."""
     try:
         words = str(frame.get("Peer-Address")).split(":")  # localhost:UID:GID:PID
         return int(words[3]) if len(words) == 4 else 0

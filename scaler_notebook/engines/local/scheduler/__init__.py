@@ -1,1 +1,1 @@
-"""The scheduler process: which task runs where and when, and what becomes of it."""
+"""The scheduler process, which decides when and in which task process each task runs."""

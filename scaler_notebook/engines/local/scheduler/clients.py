@@ -1,4 +1,4 @@
-"""The scheduler's clients: their socket, what they ask for, what they are told, and what they leave behind.
+"""The scheduler's clients: their socket, requests and answers, leases of memory, and end.
 
 Imported after the fork server has started and not before: libzmq's threads do not survive a fork.
 """
@@ -13,10 +13,10 @@ from functools import partial
 
 import zmq
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import close_all, free
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys, bind
-from scaler_notebook.engines.local.ipc.zmq_frames import received
+from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
 from scaler_notebook.protocol import capabilities, failures
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
 from scaler_notebook.protocol.messages import (
@@ -50,14 +50,15 @@ from .client_processes import ClientProcesses
 from .core.core import Core
 from .processes import process_tree
 
-MOST_DEPARTED = 10_000  # clients that have gone and are remembered
-TURN = 0.01  # seconds for what clients say, and then it is the turn of tasks
+MAX_DEPARTED = 10_000  # clients that are gone and remembered
+# Longest time, in seconds, that one loop iteration receives from clients, so that task processes are not starved.
+RECEIVE_TIME = 0.01
 
 log = logging.getLogger(__name__)
 
 
 def _check_buffers(*payloads: Payload) -> None:
-    """Raise a ProtocolError where a client names memory of the scheduler: that is another client's."""
+    """Raise a ProtocolError if a payload names memory of the scheduler, which is another client's."""
     for payload in payloads:
         for buffer in payload.buffers:
             if isinstance(buffer, SegmentRef) and buffer.pid == os.getpid():
@@ -70,15 +71,17 @@ class Clients:
     Parameters
     ----------
     core
-        What they ask for goes there.
+        Decides about requests.
     hello
-        What those who attach are told of it.
+        The answer to a client that attaches.
     selector
         The scheduler's; a key's data is called without arguments when its file is ready.
     directory
-        Where the socket is made, unless there are keys.
-    keys, port
-        Of a TCP socket.
+        The directory for a Unix socket.
+    keys
+        The keys to a TCP socket; None for a Unix socket.
+    port
+        The port of a TCP socket; 0 for any free one.
     """
 
     def __init__(
@@ -90,67 +93,77 @@ class Clients:
         keys: Keys | None,
         port: int = 0,
     ) -> None:
-        self.on_shutdown: Callable[[], None] | None = None  # what a client's ClientShutdown does; None: it is refused
-        self.waiting = False  # there may be more that nothing wakes us for
+        self.on_shutdown: Callable[[], None] | None = None  # called for ClientShutdown; None: that is refused
+        self.has_more = False  # may there be messages for which the descriptor does not become readable?
         self._core = core
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
         self._selector = selector
         self._outgoing: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
-        self._peers: dict[bytes, int] = {}  # of each client its process, as the system says it; 0 if it does not
+        self._peers: dict[bytes, int] = {}  # the process of each client as the system reports it, 0 if unknown
         self._processes = ClientProcesses(selector, self._gone)
-        self._homes: dict[bytes, int] = {}  # of each client that attached, the task process or other that it is in
-        self._leased: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
-        self._departed: dict[bytes, None] = {}  # what they had sent may still be on its way; the latest
+        self._host_processes: dict[bytes, int] = {}  # of each client that attached, the process that it runs in
+        self._leased: dict[int, bytes] = {}  # by descriptor of a result: the client that has not mapped it yet
+        self._departed: dict[bytes, None] = {}  # the last clients to go: their messages may still be on the way
         self._context = zmq.Context()
         self._socket = socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
-        socket.sndhwm = socket.rcvhwm = 0  # a bound would drop confirmations; memory is bounded by the tasks
+        socket.sndhwm = socket.rcvhwm = 0  # a bound would drop confirmations; the number of tasks bounds the memory
         self.address = bind(socket, directory, keys, port)
         selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, lambda: None)
 
     def close(self) -> None:
-        """Receive and send nothing more."""
+        """Close the socket."""
         self._socket.close()
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`check_processes` must be called, in monotonic seconds; None: it need not be."""
+        """When :meth:`check_processes` must be called, in monotonic seconds; None if it need not be."""
         return self._processes.deadline
 
     def check_processes(self) -> None:
-        """Look for clients that have died without a word."""
+        """Find clients whose process has ended without a message."""
         self._processes.check()
 
     # ------------------------------------------------------------------ messages
 
     def send(self, owner: bytes, message: EngineMessage) -> None:
-        """Send a message with the next :meth:`exchange`; the client has a lease of the memory behind a result."""
+        """Send a message with the next :meth:`exchange`.
+
+        The client gets a lease of the segments of a result.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        message
+            The message.
+        """
         if isinstance(message, TaskResult) and message.payload.buffers:
             if owner in self._departed:
-                free(message.payload)
+                close_segments(message.payload)
                 return
             leased = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
             self._leased.update(dict.fromkeys(leased, owner))
         self._outgoing[owner].append(message)
 
     def exchange(self) -> None:
-        """Take what has arrived and send what is to be told, until there is neither, or for long enough.
+        """Receive and send messages until there are none, or for :data:`RECEIVE_TIME` seconds.
 
-        ``waiting`` says whether to come back without being woken.
+        If ``has_more`` is set afterwards, this must be called again, whether the descriptor is readable or not.
         """
-        # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
-        end = time.monotonic() + TURN
+        # zmq's descriptor is edge-triggered: for what arrives during a send it does not become readable again.
+        end = time.monotonic() + RECEIVE_TIME
         while self._receive(end) or self._outgoing:
             self._flush()
-            if self.waiting:
+            if self.has_more:
                 break
 
     def _receive(self, end: float) -> bool:
-        """Take what clients sent; True if there was anything."""
-        got = self.waiting = False
-        for frame, *frames in received(self._socket, plain=2, writable=False, peers=self._peers):
+        """Receive and handle messages until ``end``, in monotonic seconds; True if there was one."""
+        got = self.has_more = False
+        for frame, *frames in receive_batches(self._socket, plain=2, writable=False, peers=self._peers):
             got = True
             owner = bytes(frame)
             try:
@@ -161,19 +174,22 @@ class Clients:
             for message in messages:
                 try:
                     self._serve(owner, message)
-                except Exception as error:  # a bug of ours is this message's trouble, and nobody else's
+                except Exception as error:  # a bug of ours: the other messages are handled all the same
                     log.exception("a client's %s could not be handled", type(message).__name__)
                     if isinstance(message, Task):
                         self._malformed(owner, message.task_id, error)
-                    elif isinstance(message, TaskCancel):  # it goes on, as far as anybody knows; and may be asked again
+                    elif isinstance(
+                        message, TaskCancel
+                    ):  # the task goes on, as far as is known, and can be asked again
                         still = TaskCancelConfirmType.CANCEL_FAILED
                         self.send(owner, TaskCancelConfirm(message.task_id, still, message.force))
             if time.monotonic() > end:
-                self.waiting = True
+                self.has_more = True
                 break
         return got
 
     def _serve(self, owner: bytes, message: ClientMessage) -> None:
+        """Handle a message of a client."""
         match message:
             case ClientHello():
                 self._departed.pop(owner, None)
@@ -186,15 +202,15 @@ class Clients:
             case TaskCancel():
                 self._core.cancel(owner, message)
             case ClientContext():
-                self._core.move(owner, message)
+                self._core.set_context(owner, message)
             case BuffersReceived():
-                self._take_back(owner, message.descriptors)
+                self._end_leases(owner, message.descriptors)
             case ObjectCreate():
                 self._create(owner, message)
             case ObjectDelete():
                 self._core.delete(owner, message.object_ids)
             case TaskWaits():
-                home = self._homes.get(owner, 0)
+                home = self._host_processes.get(owner, 0)
                 self._core.task_waits(home, message.task_id, message.waits)
             case ClientWithdraw():
                 self._core.withdraw(owner)
@@ -212,7 +228,7 @@ class Clients:
         for owner, messages in mail.items():
             try:
                 self._send_now(owner, messages)
-            except Exception:  # one message that cannot be sent must not take the others along
+            except Exception:  # one message cannot be encoded: the others are sent all the same
                 for message in messages:
                     try:
                         self._send_now(owner, [message])
@@ -235,54 +251,54 @@ class Clients:
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
             return
-        self._core.submit(owner, task, self._homes.get(owner, 0))
+        self._core.submit(owner, task, self._host_processes.get(owner, 0))
 
     def _create(self, owner: bytes, message: ObjectCreate) -> None:
         try:
             _check_buffers(message.content)
             self._core.create(owner, message.object_id, message.content)
-        except (OSError, ProtocolError) as error:  # who names it hears that it is missing
+        except (OSError, ProtocolError) as error:  # a task that names it gets a missing object
             log.error("the object %s could not be kept: %s", message.object_id, error)
         self.send(owner, ObjectCreated(message.object_id))
 
     def _malformed(self, owner: bytes, task_id: str, error: Exception) -> None:
         log.error("a client sent a malformed message about task %r: %s", task_id, error)
-        # What is about a task of the sender's own that is held here goes on: its result is still to come.
+        # A task of the sender's that is known here goes on, and its result is still to come.
         if task_id and self._core.owner(task_id) != owner:
             problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
             self.send(owner, failures.internal_failure(task_id, problem))
 
-    # ------------------------------------------------------------------ their end
+    # ------------------------------------------------------------------ the end of a client
 
     def _watch(self, owner: bytes, client: ClientHello) -> None:
-        """Watch the process of a client that attached: what it leaves behind ends with that."""
+        """Watch the process of a client that attaches: the client is gone when that process ends."""
         peer = self._peers.get(owner, 0)
         pid = peer or client.pid
         home = client.home or pid
         if not peer or home == peer or process_tree.is_within(peer, home):
-            self._homes[owner] = home
+            self._host_processes[owner] = home
         try:
             self._processes.add(owner, pid)
         except ProcessLookupError:
-            if client.namespace in (0, process_namespace()):  # it was killed before its hello was read
+            if client.namespace in (0, process_namespace()):  # killed before the hello was read
                 self._gone(owner)
 
     def _gone(self, owner: bytes) -> None:
         self._departed[owner] = None
-        while len(self._departed) > MOST_DEPARTED:
+        while len(self._departed) > MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
-        self._homes.pop(owner, None)
+        self._host_processes.pop(owner, None)
         self._peers.pop(owner, None)
         self._processes.remove(owner)
         self._core.client_gone(owner)
         self._receivers.pop(owner, None)
-        self._take_back(owner, [descriptor for descriptor, client in self._leased.items() if client == owner])
+        self._end_leases(owner, [descriptor for descriptor, client in self._leased.items() if client == owner])
 
-    # ------------------------------------------------------------------ large results
+    # ------------------------------------------------------------------ leases of large results
 
-    def _take_back(self, owner: bytes, descriptors: Iterable[int]) -> None:
-        """End a client's leases of these descriptors; those that are leased to another client stay."""
+    def _end_leases(self, owner: bytes, descriptors: Iterable[int]) -> None:
+        """End a client's leases of descriptors; what is leased to another client stays open."""
         known = [descriptor for descriptor in descriptors if self._leased.get(descriptor) == owner]
         for descriptor in known:
             del self._leased[descriptor]
-        close_all(known)
+        close_descriptors(known)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import duplicated, free
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments, duplicate_segments
 from scaler_notebook.engines.local.ipc.messages import Input
 from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
 
@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 
 
 class EngineEffects:
-    """Implements :class:`~.core.effects.Effects`: a bug of ours in one effect ends no other task.
+    """The side effects, on clients and task processes; an exception in one effect ends no other task.
+
+    Implements :class:`~.core.effects.Effects`.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ class EngineEffects:
         inputs: tuple[Input, ...],
     ) -> None:
         try:
-            self._pool.start_output_over(process)
-            self._pool.move(process, context)
+            self._pool.reset_output(process)
+            self._pool.set_context(process, context)
             self._pool.run(process, seq, task, last, inputs)
         except Exception:  # a bug of ours: another process gets the task
             log.exception("a task could not be handed to process %d", process)
@@ -53,7 +55,7 @@ class EngineEffects:
     def interrupt(self, process: int, seq: int) -> None:
         try:
             self._pool.interrupt(process, seq)
-        except Exception:  # it is asked again, and killed after the grace period
+        except Exception:  # the core interrupts once more, and kills the process after the grace period
             log.exception("process %d could not be interrupted", process)
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
@@ -69,8 +71,8 @@ class EngineEffects:
     def surplus(self) -> int:
         return self._pool.surplus
 
-    def retain(self, payload: Payload) -> Payload:
-        return duplicated(payload)
+    def retain_payload(self, payload: Payload) -> Payload:
+        return duplicate_segments(payload)
 
-    def free(self, payload: Payload) -> None:
-        free(payload)
+    def release_payload(self, payload: Payload) -> None:
+        close_segments(payload)

@@ -1,4 +1,4 @@
-"""The scheduler's loop: clients' messages, processes' messages, timers, and the end of the kernel."""
+"""The scheduler's loop: messages of clients and task processes, timers, and the end of the kernel."""
 
 import contextlib
 import logging
@@ -27,8 +27,8 @@ from .processes.process_pool import ProcessPool
 if TYPE_CHECKING:
     from .clients import Clients
 
-TRY_AGAIN = 0.05  # seconds, after a bug of ours
-END_PATIENCE = 2.0  # seconds that killed processes get to vanish at the end
+RETRY_DELAY = 0.05  # seconds between two iterations after an exception that is a bug of ours
+END_PATIENCE = 2.0  # seconds that killed processes may take to be gone, at the end
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class EventLoop:
     Parameters
     ----------
     config
-        What the client that starts this scheduler wants.
+        The configuration that the client has sent.
     starter
         How task processes are started.
     """
@@ -63,10 +63,16 @@ class EventLoop:
     # ------------------------------------------------------------------ start and end
 
     def start(self) -> tuple[str, str]:
-        """Start task processes, open the clients' socket; gives the engine's address, and where its socket is."""
+        """Start task processes, and open the clients' socket.
+
+        Returns
+        -------
+        tuple of str and str
+            The engine's address, and the address of the socket.
+        """
         self._pool.fill()
         # After the fork server and not before: libzmq's threads do not survive a fork.
-        from scaler_notebook.engines.local.ipc.transport import Keys, reserve
+        from scaler_notebook.engines.local.ipc.transport import Keys, reserve_port
 
         from .clients import Clients
 
@@ -79,7 +85,7 @@ class EventLoop:
         self._pool.events = ProcessEvents(self._core, self._pool, self._output, self._prewarming)
         address = endpoint = self._clients.address
         if config["port"] is not None and keys is None:
-            self._port = reserve(config["port"])
+            self._port = reserve_port(config["port"])
             address = f"tcp://127.0.0.1:{self._port.getsockname()[1]}"
         self._pool.home = address
         self._clients.on_shutdown = None if config["protected"] else self._finish
@@ -88,7 +94,7 @@ class EventLoop:
         return address, endpoint
 
     def _watch_kernel(self) -> None:
-        # The pipe alone is not enough: a subprocess of the user's may have inherited its other end.
+        # The lifeline alone is not enough: a subprocess of the user's may have inherited the other end.
         self._selector.register(0, selectors.EVENT_READ, self._finish)
         with contextlib.suppress(OSError, AttributeError):
             kernel = os.pidfd_open(self._config["kernel"])
@@ -117,12 +123,12 @@ class EventLoop:
         self._over = True
 
     def end(self) -> None:
-        """Kill every process and wait for its end."""
+        """Kill every process, and wait until all are gone."""
         self._pool.kill_all()
         deadline = time.monotonic() + END_PATIENCE
         with contextlib.suppress(ChildProcessError):
             while time.monotonic() < deadline:
-                for pid in process_tree.descendants(os.getpid()):  # orphans of earlier tasks are ours too
+                for pid in process_tree.descendants(os.getpid()):  # orphans of earlier tasks included
                     process_tree.kill(pid)
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
@@ -145,24 +151,25 @@ class EventLoop:
                 call(self._pool.fill)
             call(self._core.tick)
             call(self._output.look)
-            call(self._prewarming.spread, self._core, self._pool)
+            call(self._prewarming.prewarm_idle, self._core, self._pool)
             call(self._clients.check_processes)
             call(self._clients.exchange)
 
     def _reap(self) -> None:
         self._pool.reap()
-        self._reap_due = False  # not before: a process that has ended is waited for, and sends no other signal
+        self._reap_due = False  # only now: after an exception the reaping is repeated, as no other signal will come
 
     def _wait(self) -> float | None:
+        """Return the seconds to wait for; an exception in one part is no reason to stop."""
         try:
             return self._timeout()
         except Exception:
             log.exception("the next moment at which something is due is not known")
-            return TRY_AGAIN
+            return RETRY_DELAY
 
     def _timeout(self) -> float | None:
-        """Give the seconds until something is due; None if nothing is."""
-        if self._clients.waiting:
+        """Return the seconds until something is due; None if nothing is."""
+        if self._clients.has_more:
             return 0.0
         now = time.monotonic()
         due = [
@@ -171,7 +178,7 @@ class EventLoop:
             self._output.deadline,
             self._pool.fill_at,
             self._clients.deadline,
-            now + TRY_AGAIN if self._reap_due else None,
+            now + RETRY_DELAY if self._reap_due else None,
         ]
         if (vanishing := self._pool.vanishing) is not None:
             due.append(now + vanishing)

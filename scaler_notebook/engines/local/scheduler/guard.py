@@ -1,4 +1,4 @@
-"""What keeps a bug of ours, met while one client or task is served, from all the others."""
+"""The guard that keeps an exception in the service of one client or task from all others."""
 
 import logging
 import traceback
@@ -10,18 +10,18 @@ log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Makes calls, and logs the exception of each place in the code once."""
+    """Calls functions, and logs each exception, once for each line of code that raises one."""
 
     def __init__(self) -> None:
         self._logged: set[tuple[object, ...]] = set()
 
     def call(self, function: Callable[..., object], *args: object) -> None:
-        """Call ``function(*args)``.
+        """Call ``function(*args)``, and suppress the exception if there is one.
 
         Raises
         ------
         CannotStart
-            The engine has to end. Every other exception is logged and suppressed.
+            The engine has to end.
         """
         try:
             function(*args)

@@ -1,21 +1,21 @@
-"""A log that one peer cannot fill: a message that comes over and over is logged less and less often."""
+"""A filter against a peer that fills the log: of a repeated message fewer and fewer records are logged."""
 
 import logging
 from collections import Counter
 
-IN_FULL = 500  # times that one message is logged, whatever its details
-SLOWER = 1_000  # after that, one in so many is
+IN_FULL = 500  # records of one message format that are logged, whatever their arguments
+SLOWER = 1_000  # of the records after these, one in so many is logged
 
 
 class LogThrottle(logging.Filter):
-    """Lets the first :data:`IN_FULL` records of each message pass, then one of :data:`SLOWER`, with their number."""
+    """Lets the first :data:`IN_FULL` records of each message format pass, then one in :data:`SLOWER`, with a count."""
 
     def __init__(self) -> None:
         super().__init__()
         self._times: Counter[object] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Is this one logged?"""
+        """Is this record logged?"""
         self._times[record.msg] += 1
         times = self._times[record.msg]
         if times <= IN_FULL:

@@ -1,7 +1,7 @@
-"""The scheduler process: one selectors loop between the clients' zmq socket and the task processes' raw sockets.
+"""The entry point of the scheduler process.
 
-Started by :mod:`scaler_notebook.engines.local.client.launcher`, which writes one line of configuration to a pipe (here
-descriptor 0) and keeps it open: its end is the end of the kernel, and of everything here.
+:mod:`scaler_notebook.engines.local.client.launcher` starts the process, and writes one line of configuration to a pipe,
+descriptor 0 here. The end of that pipe is the end of the kernel, and so of the scheduler.
 """
 
 import json
@@ -12,25 +12,31 @@ import sys
 from pathlib import Path
 
 from scaler_notebook.engines.local.ipc import fd_limits
-from scaler_notebook.engines.local.ipc.runtime_directory import remove
+from scaler_notebook.engines.local.ipc.runtime_directory import remove_engine
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.protocol.errors import EngineError
 
 from .event_loop import EventLoop
 from .log_throttle import LogThrottle
-from .processes.fork_server import best_starter
+from .processes.fork_server import choose_starter
 
 log = logging.getLogger(__name__)
 
 
-def _begin_with_default_signals() -> None:
-    """A mask, and a SIGCHLD that is ignored, are inherited from the kernel; with either no death would be noticed."""
+def _reset_signals() -> None:
+    """Unblock all signals, and stop ignoring SIGCHLD: with what a kernel may pass on, no process would be reaped."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def main(config: Config) -> None:
-    """Entry point of the scheduler process; never returns."""
+    """Run the scheduler; never returns.
+
+    Parameters
+    ----------
+    config
+        The configuration that the client has sent.
+    """
     os.umask(0o077)
     fd_limits.set_open_files()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
@@ -38,20 +44,20 @@ def main(config: Config) -> None:
         handler.addFilter(LogThrottle())
     status = 1
     try:
-        _begin_with_default_signals()
-        starter = best_starter(config["hello"])
+        _reset_signals()
+        starter = choose_starter(config["hello"])
         loop = EventLoop(config, starter)
         try:
             hello = dict(zip(("address", "endpoint"), loop.start(), strict=True))
         except Exception as error:
             hello = {"error": str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"}
-            loop.end()  # first: a client that hears of the error finds nothing left
+            loop.end()  # before the hello: when the client is told of the error, nothing is left
             raise
         finally:
             os.write(config["hello"], json.dumps(hello).encode() + b"\n")
         try:
             loop.run()
-            remove(Path(config["directory"]), config["link"])  # after a crash its log is still wanted
+            remove_engine(Path(config["directory"]), config["link"])  # not after a crash: the log is still needed
             status = 0
         finally:
             loop.end()

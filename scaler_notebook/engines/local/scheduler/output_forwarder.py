@@ -1,4 +1,4 @@
-"""What running tasks write, display and report, on its way to their clients; and the memory that they have."""
+"""The output and the progress of running tasks, forwarded to clients; and the limits of tasks' memory."""
 
 import math
 import time
@@ -11,20 +11,20 @@ from .guard import Guard
 from .processes import exit_cause, process_tree
 from .processes.process_pool import ProcessPool
 
-INTERVAL = 0.05  # seconds between two looks, at most
+INTERVAL = 0.05  # seconds between two reads, at most
 
 
 class OutputForwarder:
-    """Looks at the output and the memory of running tasks, the more often the more they write.
+    """Reads the output of running tasks, the more often the more they write, and checks their memory.
 
     Parameters
     ----------
     core
-        Which process runs which client's task.
+        Knows which process runs which client's task.
     pool
         The processes.
     guard
-        Keeps what goes wrong with one task from the others.
+        Keeps an exception about one task from the others.
     send
         Sends a message to a client.
     """
@@ -45,20 +45,20 @@ class OutputForwarder:
         now = time.monotonic()
         if now < self._next_look:
             return
-        self._next_look = now + INTERVAL  # whatever comes of this one
+        self._next_look = now + INTERVAL  # set first, in case of an exception below
         self._pool.drain()
         if now >= self._next_memory_look:
             self._next_memory_look = now + INTERVAL
             self._look_at_memory()
         running = self._core.running
         for pid in running:
-            if self._core.is_announced(pid):  # a task that says something is known to run
+            if self._core.is_announced(pid):  # the client gets TaskStarted before any output
                 self._guard.call(self.forward, pid)
         self._next_look = now + min(INTERVAL, self._pool.pace(running) if running else math.inf)
 
     def _look_at_memory(self) -> None:
         for pid, limit in self._core.limited:
-            # What is shared with a fork counts once; that takes longer to find out.
+            # The second figure counts what forks share once, and takes longer to find out.
             if process_tree.resident(pid) > limit and (size := process_tree.resident(pid, shared_once=True)) > limit:
                 self._pool.kill(pid, why=exit_cause.over_limit(size, limit), out_of_memory=True)
 
@@ -68,9 +68,9 @@ class OutputForwarder:
         Parameters
         ----------
         pid
-            The number of the process; if it holds no task, nothing is sent.
+            The number of the process; if the process holds no task, nothing is sent.
         over
-            Has the task ended, or is it dead?
+            Has the task ended, or its process died?
         """
         held = self._core.holder(pid)
         if held is None:

@@ -1,10 +1,10 @@
-"""What task processes tell the scheduler, on its way to the core."""
+"""The messages and the ends of task processes, passed on to the core."""
 
 import logging
 from dataclasses import replace
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import reopened
-from scaler_notebook.engines.local.ipc.messages import Ended, Previewed, Taken
+from scaler_notebook.engines.local.ipc.memory.shared_memory import reopen_segments
+from scaler_notebook.engines.local.ipc.messages import ResultPreview, ResultReceived, RunFinished
 from scaler_notebook.task.task_end import TaskEnd
 
 from .core.core import Core
@@ -17,18 +17,20 @@ log = logging.getLogger(__name__)
 
 
 class ProcessEvents:
-    """Implements :class:`~.processes.process_pool.PoolEvents`.
+    """Handles what task processes send, and their ends.
+
+    Implements :class:`~.processes.process_pool.PoolEvents`.
 
     Parameters
     ----------
     core
         Decides what follows.
     pool
-        The processes that speak.
+        The task processes.
     output
-        Sends the last words of a task before its result.
+        Forwards the last output of a task before the result.
     prewarming
-        Learns what runs have imported.
+        Records what runs have imported.
     """
 
     def __init__(self, core: Core, pool: ProcessPool, output: OutputForwarder, prewarming: Prewarming) -> None:
@@ -38,26 +40,30 @@ class ProcessEvents:
         self._prewarming.ready(pid)
         self._core.process_ready(pid)
 
-    def ended_run(self, pid: int, ended: Ended) -> None:
+    def ended_run(self, pid: int, ended: RunFinished) -> None:
         held = self._core.holder(pid)
         if held is None:
             return
         try:
-            ended = replace(ended, payload=reopened(ended.payload))
+            ended = replace(ended, payload=reopen_segments(ended.payload))
         except OSError as error:
             log.error("the result of process %d could not be taken over: %s", pid, error)
-            self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely
+            self._pool.kill(
+                pid, why=f"its result could not be taken over ({error})"
+            )  # most likely the process has died
             return
         if ended.payload.buffers:
-            self._pool.send(pid, Taken())
+            self._pool.send(pid, ResultReceived())
         try:
-            self._output.forward(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until its kill
+            self._output.forward(
+                pid, over=ended.end is not TaskEnd.STOPPED
+            )  # a stopped task may write on until its kill
             self._prewarming.learn(pid, held[1], ended.modules)
-        except Exception:  # a bug of ours: the task has its result all the same
+        except Exception:  # a bug of ours: the result is sent all the same
             log.exception("output of process %d may be lost", pid)
         self._core.process_ended_run(pid, ended)
 
-    def previewed(self, pid: int, previewed: Previewed) -> None:
+    def previewed(self, pid: int, previewed: ResultPreview) -> None:
         self._core.process_previewed(pid, previewed.seq, previewed.bundle)
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:

@@ -1,14 +1,14 @@
 """What a task process writes and displays: two pipes and a file in memory, which the scheduler reads.
 
-The pipes are its stdout and stderr (:mod:`scaler_notebook.engines.local.ipc.output_pipes`). The file has records
-(:mod:`scaler_notebook.engines.local.worker.streams` makes them): displays, and where Python's output turned from one
-stream to the other. Each has put a mark into both pipes before; so text and displays are forwarded in the order in
-which they were made. Text of C code and of subprocesses stands where the marks around it, or two looks of the
-scheduler, say that it was written.
+The pipes are the process's stdout and stderr (:mod:`scaler_notebook.engines.local.ipc.output_pipes`). The file has
+records (:mod:`scaler_notebook.engines.local.worker.streams` writes them): displays, and the moments at which Python's
+output changed from one stream to the other. Each record has a mark in both pipes, so text and displays are forwarded in
+the order in which they were made. Text of C code and of subprocesses is placed by the marks around that text, or by the
+order of two reads.
 
-Displays that were replaced before we looked are never read (:mod:`scaler_notebook.task.display.display_buffer`), and
-what was read is given back to the system while the task goes on (``fallocate``'s PUNCH_HOLE; where there is none, when
-the task ends).
+Displays that were replaced before the scheduler read them are never read
+(:mod:`scaler_notebook.task.display.display_buffer`). The memory of what was read is freed while the task goes on, by
+``fallocate``'s PUNCH_HOLE; where there is none, when the task ends.
 """
 
 import ctypes
@@ -26,13 +26,13 @@ from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD, Reco
 from scaler_notebook.protocol.messages import LogStream, Payload, TaskDisplay, TaskLog
 from scaler_notebook.task.display.display_buffer import RATE, Body, BufferedDisplay, DisplayBuffer
 
-FREE = 64 * 1024  # bytes; less is not worth a system call
-LONGEST_PACE, SHORTEST_PACE = 0.05, 0.0005  # seconds between two looks, as little or much is written
+MIN_HOLE = 64 * 1024  # bytes; less is not worth a system call
+LONGEST_PACE, SHORTEST_PACE = 0.05, 0.0005  # seconds between two reads, as little or much is written
 
 
 @functools.cache
 def _puncher() -> Callable[[int, int, int], None] | None:
-    """``punch(fd, offset, length)``, where there is such a thing."""
+    """Return ``punch(fd, offset, length)``, which frees a part of a file; None where the system cannot do so."""
     libc = ctypes.CDLL(None)
     fallocate = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
     if fallocate is None:
@@ -43,7 +43,7 @@ def _puncher() -> Callable[[int, int, int], None] | None:
 
 
 class GrowingFile:
-    """A file that others append to, and that is freed from its beginning."""
+    """A file that other processes append to, and whose beginning is freed once that was read."""
 
     def __init__(self) -> None:
         self.fd = anonymous_file("output")
@@ -53,74 +53,75 @@ class GrowingFile:
 
     @property
     def size(self) -> int:
-        """In bytes; what was freed counts."""
+        """The bytes that were written, what was freed included."""
         return os.fstat(self.fd).st_size
 
-    def free(self, end: int) -> None:
-        """Nobody reads what lies before ``end`` any more."""
+    def punch_before(self, end: int) -> None:
+        """Free the memory of what lies before the offset ``end``."""
         end -= end % mmap.PAGESIZE
         punch = _puncher()
-        if end - self._freed >= FREE and punch is not None:
+        if end - self._freed >= MIN_HOLE and punch is not None:
             punch(self.fd, self._freed, end - self._freed)
             self._freed = end
 
-    def start_over(self) -> None:
-        """Forget what was written; the next task begins at zero."""
+    def reset(self) -> None:
+        """Discard what was written; the next task writes from the beginning."""
         if self.read or self.size:
             os.ftruncate(self.fd, 0)
             self.read = self._freed = 0
 
     def close(self) -> None:
-        """Free the memory, once the process has closed its side too."""
+        """Close the descriptors; the memory is free once the task process has closed its own."""
         os.close(self.fd)
 
 
-class Record(NamedTuple):
-    """One of the third file's."""
+class OutputRecord(NamedTuple):
+    """One record of a task process, without its contents."""
 
     kind: RecordKind
-    at: int  # where its parts are
-    lengths: list[int]  # of display id, bundle and metadata
-    mark: int  # in both pipes, where they were when it was written
+    at: int  # offset of the contents in the file
+    lengths: list[int]  # bytes of the display id, the bundle and the metadata
+    mark: int  # number of the mark in both pipes
 
 
 class RecordFile(GrowingFile):
-    """Where a task process notes what it displays, and which stream it writes to."""
+    """The records of a task process: what the process displays, and which stream Python code writes to."""
 
     def __init__(self) -> None:
         super().__init__()
         self._torn = False
 
-    def news(self) -> list[Record]:
-        """The records that are complete and not read yet."""
+    def read_new(self) -> list[OutputRecord]:
+        """Read the records that are complete and were not read yet."""
         size = self.size
         return list(self._up_to(size)) if size > self.read else []
 
-    def _up_to(self, size: int) -> Iterator[Record]:
+    def _up_to(self, size: int) -> Iterator[OutputRecord]:
+        """Yield the complete records before the offset ``size``."""
         while not self._torn and self.read + RECORD.size <= size:
             index, *lengths, mark = RECORD.unpack(os.pread(self.fd, RECORD.size, self.read))
             if index >= len(KINDS):
-                # A fork of the task was killed while it wrote a display, or code of the task wrote nonsense to a file
-                # that is not its own. The text is not affected; its order is as the looks see it, from here on.
+                # A fork of the task was killed while it wrote a display, or the task wrote nonsense to this file. From
+                # here on there are no records; text is forwarded in the order in which it is read.
                 self._torn = True
                 return
             end = self.read + RECORD.size + sum(lengths)
             if end > size:
                 return
-            yield Record(KINDS[index], self.read + RECORD.size, lengths, mark)
+            yield OutputRecord(KINDS[index], self.read + RECORD.size, lengths, mark)
             self.read = end
 
-    def part(self, record: Record, number: int) -> bytes:
-        """Of a record that was not freed: its display id, its bundle, or its metadata."""
+    def part(self, record: OutputRecord, number: int) -> bytes:
+        """Read the display id (0), the bundle (1) or the metadata (2) of a record that was not freed."""
         return os.pread(self.fd, record.lengths[number], record.at + sum(record.lengths[:number]))
 
-    def start_over(self) -> None:
-        super().start_over()
+    def reset(self) -> None:
+        super().reset()
         self._torn = False
 
 
 class TaskOutput:
-    """The two pipes and the file of one task process, and what is to be sent of them."""
+    """The two pipes and the records of one task process, and what is to be forwarded from them."""
 
     def __init__(self) -> None:
         self._pipes: dict[LogStream, OutputPipe] = {}
@@ -131,37 +132,44 @@ class TaskOutput:
             for pipe in self._pipes.values():
                 pipe.close()
             raise
-        self._screen = DisplayBuffer()
-        self._turned_to = LogStream.STDOUT
-        self._due = 0.0  # when something may be sent again
-        self.pace = LONGEST_PACE  # seconds until it is to be looked at again
+        self._displays = DisplayBuffer()
+        self._python_stream = LogStream.STDOUT  # the one that Python code writes to
+        self._due = 0.0  # when something may be forwarded again, in monotonic seconds
+        self.pace = LONGEST_PACE  # seconds until the next read is due
 
     @property
     def fds(self) -> tuple[int, int, int]:
-        """The process's ends of stdout and stderr, and the records."""
+        """The descriptors that the task process inherits: to write to stdout and to stderr, and of the records."""
         out, err = self._pipes.values()
-        return out.theirs, err.theirs, self._records.fd
+        return out.write_fd, err.write_fd, self._records.fd
 
-    def hand_over(self) -> None:
-        """The process has its ends."""
+    def close_write_ends(self) -> None:
+        """Close the ends to write to, once the task process has inherited those."""
         for pipe in self._pipes.values():
-            pipe.hand_over()
+            pipe.close_write_end()
 
-    def news(self, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
-        """What was written and displayed since the last call, in order. ``over``: the task has ended, or is dead.
+    def new_messages(self, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
+        """Yield what was written and displayed since the last call, in order.
 
-        After much that was displayed nothing comes for a while: see
+        After large displays nothing comes for a while, see
         :data:`~scaler_notebook.task.display.display_buffer.RATE`.
+
+        Parameters
+        ----------
+        task_id
+            The task.
+        over
+            Has the task ended, or its process died?
         """
-        records = self._records.news()  # before the pipes: then the marks of all of these are there
+        records = self._records.read_new()  # before the pipes: a record's mark is written before the record
         most = max([pipe.read() / pipe.capacity for pipe in self._pipes.values()])
         self.pace = _next_pace(self.pace, most)
-        if most or records or any(pipe.waits for pipe in self._pipes.values()):  # not so: most tasks, at most looks
-            self._look(records, over)
+        if most or records or any(pipe.has_text for pipe in self._pipes.values()):  # false for most reads
+            self._take(records, over)
         now = time.monotonic()
         if now < self._due and not over:
             return
-        for piece in self._screen.take():
+        for piece in self._displays.take():
             if isinstance(piece, BufferedDisplay):
                 self._due = max(self._due, now) + piece.size / RATE
                 bundle, metadata = Payload(piece.bundle), Payload(piece.metadata)
@@ -169,58 +177,74 @@ class TaskOutput:
             else:
                 yield TaskLog(task_id, *piece)
 
-    def _look(self, records: list[Record], over: bool) -> None:
+    def _take(self, records: list[OutputRecord], over: bool) -> None:
+        """Put new displays and text on the screen, in order."""
         for record in records:
-            self._write(partial(OutputPipe.before, number=record.mark))
+            self._write(partial(OutputPipe.take_before, number=record.mark))
             if isinstance(record.kind, LogStream):
-                self._turned_to = record.kind
+                self._python_stream = record.kind
             else:
                 display_id = self._records.part(record, 0).decode(errors="replace")
                 body = partial(self._body, record)
-                self._screen.display(record.kind, display_id, sum(record.lengths[1:]), body)
-        self._write(OutputPipe.rest)
+                self._displays.display(record.kind, display_id, sum(record.lengths[1:]), body)
+        self._write(OutputPipe.take_rest)
         if over:
-            self._write(OutputPipe.end)
-        self._screen.read_bodies()
-        self._records.free(self._records.read)
+            self._write(OutputPipe.take_end)
+        self._displays.read_bodies()
+        self._records.punch_before(self._records.read)
 
-    def _write(self, taken: Callable[[OutputPipe], str]) -> None:
-        """Python writes to the stream that it has turned to; what has come on the other since is not Python's."""
-        for stream in sorted(LogStream, key=lambda stream: stream is not self._turned_to):
-            text = taken(self._pipes[stream])
+    def _write(self, take: Callable[[OutputPipe], str]) -> None:
+        """Put text of both streams on the screen, first that of the stream that Python code writes to.
+
+        Parameters
+        ----------
+        take
+            Takes the text from a pipe.
+        """
+        for stream in sorted(LogStream, key=lambda stream: stream is not self._python_stream):
+            text = take(self._pipes[stream])
             if text:
-                self._screen.write(stream, text)
+                self._displays.write(stream, text)
 
-    def _body(self, record: Record) -> Body:
+    def _body(self, record: OutputRecord) -> Body:
+        """Read the bundle and the metadata of a display."""
         return self._records.part(record, 1), self._records.part(record, 2)
 
-    def last_words(self) -> str:
-        """Of a process that runs no task: its stderr."""
+    def take_stderr(self) -> str:
+        """Take the stderr of a process that runs no task."""
         pipe = self._pipes[LogStream.STDERR]
         pipe.read()
-        return pipe.end()
+        return pipe.take_end()
 
     def discard(self) -> None:
-        """Nobody is to see what was written so far."""
+        """Discard what was written so far."""
         for pipe in self._pipes.values():
-            pipe.start_over()
+            pipe.reset()
 
-    def start_over(self) -> None:
-        """Between two tasks: what comes now belongs to the next."""
+    def reset(self) -> None:
+        """Discard everything, between two tasks: what is written from now on is the next task's."""
         self.discard()
-        self._records.start_over()
-        self._screen.reset()
-        self._turned_to, self._due, self.pace = LogStream.STDOUT, 0.0, LONGEST_PACE
+        self._records.reset()
+        self._displays.reset()
+        self._python_stream, self._due, self.pace = LogStream.STDOUT, 0.0, LONGEST_PACE
 
     def close(self) -> None:
-        """Free the memory, once the process has closed its side too."""
+        """Close the descriptors; the memory is free once the task process has closed its own."""
         for pipe in self._pipes.values():
             pipe.close()
         self._records.close()
 
 
 def _next_pace(pace: float, full: float) -> float:
-    """The fuller a pipe is found (1: it was full), the sooner the next look: a writer that finds it full waits."""
+    """Return the seconds until the next read: fewer for a fuller pipe, because a writer to a full pipe waits.
+
+    Parameters
+    ----------
+    pace
+        The seconds between the last two reads.
+    full
+        How full the fuller pipe was found, from 0 to 1.
+    """
     if full > 1 / 4:
         return max(SHORTEST_PACE, pace / 4)
     return min(LONGEST_PACE, pace * 2) if full < 1 / 16 else pace

@@ -1,1 +1,1 @@
-"""The task process: it receives tasks, runs one at a time, and reports."""
+"""The task process, which runs one task at a time."""

@@ -1,4 +1,4 @@
-"""What a task process has imported since its start."""
+"""Which modules a task process has imported since its start."""
 
 import os
 import sys
@@ -8,44 +8,44 @@ from typing import NamedTuple
 
 from scaler_notebook.task.modules.installation import file_stamp, is_installed, own_location
 
-CHANGED = "changed"  # the stamp of no file
+CHANGED = "changed"  # a stamp that no file has
 
 
-class News(NamedTuple):
-    """What was imported.
+class NewImports(NamedTuple):
+    """The modules that were imported since the last look.
 
     Parameters
     ----------
     installed
-        The names of installed modules, in the order of their imports.
+        The names of installed modules, in the order in which they were imported.
     own
-        Of each of the user's modules, one after the other, its name, its location and the stamp of its file; empty for
-        a namespace package.
+        The user's modules in a row: name, location, and stamp of the file of each. The stamp of a namespace package is
+        empty.
     """
 
     installed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
 
 
-class Imported:
-    """Notices what is imported, and has modules forgotten that must not be seen by the tasks to come."""
+class ImportTracker:
+    """Finds out what was imported, and forgets modules that later tasks must not meet."""
 
     def __init__(self) -> None:
         self._at_start = {name.partition(".")[0] for name in sys.modules}
         self._known = {name: id(module) for name, module in sys.modules.items()}
         self._count = len(self._known)
 
-    def news(self, since: float = 0.0) -> News:
-        """What was imported since the last call.
+    def take_new(self, since: float = 0.0) -> NewImports:
+        """Return what was imported since the last call.
 
         Parameters
         ----------
         since
-            Seconds since the epoch. What was written to a file after that may be newer than what was imported of it:
-            the stamp is :data:`CHANGED`.
+            When the imports may have begun, in seconds since the epoch; 0 if no file can have changed meanwhile. A file
+            that was written later may differ from what was imported: its stamp is :data:`CHANGED`.
         """
         if len(sys.modules) == self._count:
-            return News()
+            return NewImports()
         installed: list[str] = []
         own: list[str] = []
         modules = sys.modules.copy()
@@ -58,24 +58,24 @@ class Imported:
                 installed.append(name)
         self._known = {name: id(module) for name, module in modules.items()}
         self._count = len(modules)
-        return News(tuple(installed), tuple(own))
+        return NewImports(tuple(installed), tuple(own))
 
     def forget(self, names: Iterable[str]) -> None:
-        """Have these modules, and all that is in them, be imported anew by whoever asks for them next."""
+        """Forget modules, with all submodules, so that the next import of one runs its file again."""
         for gone in names:
             for name in [name for name in sys.modules if name == gone or name.startswith(f"{gone}.")]:
                 del sys.modules[name]
             self._count = -1
 
-    def forget_hidden(self) -> None:
-        """Forget modules that were imported from the installation, where ``sys.path`` has one of the user's first."""
+    def forget_shadowed(self) -> None:
+        """Forget installed modules that a module of the user's with the same name now shadows on ``sys.path``."""
         imported = {name.partition(".")[0] for name in self._known} - self._at_start
         if imported:
-            self.forget([name for name in _in_front(imported) if not own_location(sys.modules.get(name))])
+            self.forget([name for name in _shadowing(imported) if not own_location(sys.modules.get(name))])
 
 
-def _in_front(names: set[str]) -> Iterator[str]:
-    """Which of these modules lie in a directory of the user's that comes before the installation."""
+def _shadowing(names: set[str]) -> Iterator[str]:
+    """Yield those of these names that the user's directories before the installation on ``sys.path`` have."""
     for entry in sys.path:
         if is_installed(entry):
             break
@@ -90,6 +90,7 @@ def _in_front(names: set[str]) -> Iterator[str]:
 
 
 def _stamp(where: str, since: float) -> str:
+    """Return the stamp of a file; :data:`CHANGED` if it was written after ``since``, ``gone`` if there is none."""
     try:
         return CHANGED if since and os.stat(where).st_mtime >= since else file_stamp(where)
     except OSError:

@@ -1,4 +1,4 @@
-"""The process that runs tasks, one at a time, on its main thread."""
+"""The task process: its entry point, and the worker that serves the scheduler on the main thread."""
 
 import importlib
 import logging
@@ -17,17 +17,17 @@ from pathlib import Path
 
 from scaler_notebook.engines.local.ipc import fd_limits
 from scaler_notebook.engines.local.ipc.framing import Assembler, send_blocking
-from scaler_notebook.engines.local.ipc.memory.shared_memory import close_all, mapped, written
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, map_segments, write_buffers
 from scaler_notebook.engines.local.ipc.messages import (
-    INNER_CODEC,
     PROCESS_CAPACITY,
-    Ended,
-    Home,
-    Previewed,
+    WORKER_CODEC,
+    EngineAddress,
+    Prewarm,
     Ready,
+    ResultPreview,
+    ResultReceived,
     Run,
-    Taken,
-    Warm,
+    RunFinished,
     where_modules_are_found,
 )
 from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES
@@ -48,48 +48,49 @@ from scaler_notebook.task.progress import watch_for_tqdm
 from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 from scaler_notebook.task.task_end import TaskEnd
 
-from .import_tracker import Imported
-from .prewarm_imports import Prewarming
+from .import_tracker import ImportTracker
+from .prewarm_imports import PrewarmImporter
 from .streams import TaskStreams
 
 OWN_FILES = (str(Path(__file__).parents[3]) + os.sep,)
 
 
 def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
-    """Serve runs until the scheduler goes away; never returns.
+    """Run tasks until the scheduler goes away; never returns.
 
     Parameters
     ----------
     sock
         A blocking stream socket to the scheduler.
     page_fd
-        The shared page of :class:`~scaler_notebook.task.interruption.interrupts.CancelPage`; closed here once mapped.
+        The descriptor of the page that the scheduler shares
+        (:class:`~scaler_notebook.task.interruption.cancel_page.CancelPage`); closed here.
     records_fd
-        The file for what :class:`~.streams.TaskStreams` notes.
+        The descriptor of the file for the records of :class:`~.streams.TaskStreams`.
     """
     status = 1
     try:
         page = CancelPage(page_fd)
         os.close(page_fd)
-        _settle_in()
+        _reset_inherited_state()
         streams = TaskStreams(records_fd)
         streams.begin()
         watch_for_tqdm()
         displays.watch_for_ipython()
-        _Server(sock, page, streams).serve()
+        _Worker(sock, page, streams).serve()
         status = 0
     except (ConnectionError, ProtocolError):
-        pass  # the scheduler is gone, or we are of no use to it: either way it sees our end
+        pass  # the scheduler is gone, or has no use for this process, and sees the process end
     finally:
-        os._exit(status)  # no atexit handler and no thread of a task may keep us
+        os._exit(status)  # not ``sys.exit``: a task's atexit handlers and threads must not delay the end
 
 
-def _settle_in() -> None:
-    """Be nobody's copy: an own random state, an own ``__main__``, no handlers of the scheduler's log."""
+def _reset_inherited_state() -> None:
+    """Reset what a forked process has from the scheduler: random state, ``__main__``, log handlers, signals."""
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
-    # Whatever pickles by reference to __main__ must fail to be found here, not find our start-up module.
+    # What was pickled by reference to __main__ must not be found in the start-up module of this process.
     sys.modules["__main__"] = types.ModuleType("__main__")
     logging.root.handlers.clear()
     logging.root.setLevel(logging.WARNING)
@@ -97,91 +98,112 @@ def _settle_in() -> None:
     importlib.invalidate_caches()
 
 
-class _Server(Transport):
+class _Worker(Transport):
+    """Receives messages of the scheduler, and runs tasks.
+
+    Parameters
+    ----------
+    sock
+        A blocking stream socket to the scheduler.
+    page
+        The page of memory that the scheduler shares.
+    streams
+        The task's output.
+    """
+
     def __init__(self, sock: socket.socket, page: CancelPage, streams: TaskStreams) -> None:
         self._sock = sock
         self._page = page
         self._interrupts = Interrupts(page)
         self._streams = streams
         self._receiver = Receiver(PROCESS_CAPACITY)
-        self._lent: list[int] = []
-        self._directory = ""  # of the kernel
-        self._home = ""  # address of the engine
+        self._leases: list[int] = []  # descriptors of the last result, until the scheduler has opened the segments
+        self._directory = ""  # the kernel's working directory
+        self._engine_address = ""
         self._depth = str(top_level.depth())
         self._initializer = Initializer()
         self._runner = TaskRunner(self, OWN_FILES, f"in process {os.getpid()}")
-        self._threads = {os.fsencode(n): os.environb[os.fsencode(n)] for n in THREAD_VARIABLES if n in os.environ}
+        self._thread_variables = {
+            os.fsencode(n): os.environb[os.fsencode(n)] for n in THREAD_VARIABLES if n in os.environ
+        }
         self._left_running = LeftoverDetector()
         self._state = ProcessState(accept=self._left_running.accept)
         self._modules = NotebookModules()
-        self._imported = Imported()
+        self._imports = ImportTracker()
         self._shows_results = False
         self._preview_budget = PreviewBudget()
-        self._search: tuple[object, ...] = ()  # the path on which modules were found, and where its first part leads
+        self._import_path: tuple[object, ...] = ()  # as :func:`where_modules_are_found` gives it
 
     def serve(self) -> None:
+        """Handle the scheduler's messages until the connection is closed."""
         self._interrupts.install()
-        send_blocking(self._sock, INNER_CODEC.encode([Ready(os.getpid())]))
+        send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
         assembler = Assembler()
         while assembler.read(self._sock):
             for frames in assembler.batches():
-                self._act_upon(frames)
-                del frames  # while it waits, a process holds nothing of what it has run
+                self._handle(frames)
+                del frames  # a process that waits retains nothing of the last task
 
-    def _act_upon(self, frames: list[Buffer]) -> None:
-        for message in INNER_CODEC.decode(frames):
+    def _handle(self, frames: list[Buffer]) -> None:
+        for message in WORKER_CODEC.decode(frames):
             match message:
                 case Run():
                     self._run(message)
-                case Taken():
-                    self._free_lent()
+                case ResultReceived():
+                    self._end_leases()
                 case ClientContext():
-                    self._move(message)
-                case Warm():
-                    self._warm(message)
-                case Home():
-                    self._home = message.address
+                    self._set_context(message)
+                case Prewarm():
+                    self._prewarm(message)
+                case EngineAddress():
+                    self._engine_address = message.address
 
-    def _free_lent(self) -> None:
-        close_all(self._lent)
-        self._lent = []
+    def _end_leases(self) -> None:
+        close_descriptors(self._leases)
+        self._leases = []
 
-    def _move(self, context: ClientContext) -> None:
-        """Take on the kernel's surroundings; the directory at each run, for a task may change it."""
+    def _set_context(self, context: ClientContext) -> None:
+        """Take on the client's settings and modules; each run sets the working directory, as tasks may change it."""
         self._directory, self._initializer = context.directory, context.initializer
         self._shows_results = context.shows_results
         process.current_process().authkey = context.authkey
         wanted = dict(os.fsencode(setting).partition(b"=")[::2] for setting in context.environment)
         wanted[os.fsencode(top_level.VARIABLE)] = os.fsencode(self._depth)
-        given = {settings.ENVIRONMENT: {**self._threads, **wanted}, settings.PATH: list(context.path)}
+        given = {settings.ENVIRONMENT: {**self._thread_variables, **wanted}, settings.PATH: list(context.path)}
         self._state.switch_client(context.initializer.client, {**settings.decode(context.settings), **given})
         importlib.invalidate_caches()
-        self._imported.forget(self._modules.adopt(context.modules))
-        search = where_modules_are_found(context)
-        if search != self._search:
-            self._search = search
+        self._imports.forget(self._modules.adopt(context.modules))
+        import_path = where_modules_are_found(context)
+        if import_path != self._import_path:
+            self._import_path = import_path
             with suppress(OSError):
                 os.chdir(context.directory)
-            self._imported.forget_hidden()
+            self._imports.forget_shadowed()
 
-    def _warm(self, warm: Warm) -> None:
-        """Import until there is something better to do."""
-        if not warm.modules:
+    def _prewarm(self, prewarm: Prewarm) -> None:
+        """Import modules until there is a message, then tell the scheduler that the process can take a task.
+
+        Raises
+        ------
+        ConnectionError
+            The process cannot be used for a task, and is to end.
+        """
+        if not prewarm.modules:
             return
-        with Prewarming() as prewarming:
-            for name in warm.modules:
+        with PrewarmImporter() as importer:
+            for name in prewarm.modules:
                 if select.select([self._sock], [], [], 0)[0]:
                     break
-                prewarming.import_module(name)
-        if prewarming.spoilt or self._imported.news().own:
+                importer.import_module(name)
+        if importer.is_tainted or self._imports.take_new().own:
             raise ConnectionError("of no use to a task: what was imported would be something else there")
-        send_blocking(self._sock, INNER_CODEC.encode([Ready(os.getpid())]))
+        send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
 
     def _run(self, run: Run) -> None:
         self._interrupts.install()
-        self._free_lent()
+        self._end_leases()
         armed = self._interrupts.new_run(run.seq)
-        # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
+        # Out of reach of interrupts: one in the middle would leave the two ends with different caches.
         complete = self._receiver.complete
         call = TaskCall(
             run.task_id,
@@ -194,25 +216,31 @@ class _Server(Transport):
         self._streams.begin()
         reporter = partial(self._page.progress.write, run.seq)
         task = CurrentTask(
-            run.task_id, run.name, armed.stop_requested, armed.shield, reporter, self._streams.display, self._home
+            run.task_id,
+            run.name,
+            armed.stop_requested,
+            armed.shield,
+            reporter,
+            self._streams.display,
+            self._engine_address,
         )
         guard = partial(self._guard, armed)
         finished, figures = self._runner.run(call, task, self._initializer, guard)
         if finished.end is TaskEnd.FAILED and finished.failure is not None and not run.last:
-            with suppress(Exception):  # its output alone will tell of it
+            with suppress(Exception):  # a try that is not the last sends no failure, so its output has the traceback
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
         spent = self._clean_up()
-        news = self._imported.news(figures.started)
+        new = self._imports.take_new(figures.started)
         summary = finished.summary.unaccompanied() if spent else finished.summary
-        ended = Ended(run.seq, finished.end, finished.payload, figures, news.installed, news.own, spent, summary)
-        send_blocking(self._sock, INNER_CODEC.encode([ended]))
+        ended = RunFinished(run.seq, finished.end, finished.payload, figures, new.installed, new.own, spent, summary)
+        send_blocking(self._sock, WORKER_CODEC.encode([ended]))
         if summary.preview is PreviewKind.FOLLOWS:
             with self._streams.silent():
                 bundle = Payload(self._preview_budget.make(finished.value))
-            send_blocking(self._sock, INNER_CODEC.encode([Previewed(run.seq, bundle)]))
+            send_blocking(self._sock, WORKER_CODEC.encode([ResultPreview(run.seq, bundle)]))
 
     def _clean_up(self) -> bool:
-        """What the task has left must not meet the next one; True if it would, here."""
+        """Undo what the task has changed in this process; True if the process must run no other task."""
         left = self._left_running.find()
         for words, found in (("and ended with its process", left.blocking), ("and goes on", left.detached)):
             if found:
@@ -224,7 +252,17 @@ class _Server(Transport):
     def _guard(
         self, armed: ArmedRun, body: Callable[[], TryResult], failed: Callable[[BaseException], TryResult]
     ) -> TryResult:
-        """Have the scheduler's interrupts reach the run, which begins in the kernel's directory."""
+        """Run the body of a task in the kernel's directory, within reach of the scheduler's interrupts.
+
+        Parameters
+        ----------
+        armed
+            The run that interrupts may name.
+        body
+            Runs the task.
+        failed
+            Makes the result of what the task has raised.
+        """
 
         def in_directory() -> TryResult:
             if self._directory and self._directory != _working_directory():
@@ -233,16 +271,16 @@ class _Server(Transport):
 
         return self._interrupts.run(armed, in_directory, lambda: TryResult(TaskEnd.STOPPED), failed)
 
-    # ------------------------------------------------------------------ what the runner asks for
+    # ------------------------------------------------------------------ Transport
 
     def open_payload(self, payload: Payload) -> Payload:
-        return mapped(payload)
+        return map_segments(payload)
 
     def export_payload(self, payload: Payload) -> Payload:
-        """Put large buffers where they outlive us; the scheduler has opened them when it sends more."""
+        """Write large buffers to segments, which are leased until the scheduler has opened them."""
         if payload.buffers:
-            with fd_limits.lifted():
-                payload, self._lent = written(payload)
+            with fd_limits.raised_limit():
+                payload, self._leases = write_buffers(payload)
         return payload
 
     def may_preview(self) -> bool:
@@ -257,6 +295,7 @@ class _Server(Transport):
 
 
 def _working_directory() -> str:
+    """Return the working directory; empty if that was removed."""
     try:
         return os.getcwd()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Importing ahead of need: what is installed, and nothing of the user's."""
+"""Imports ahead of need, of installed modules alone."""
 
 import importlib
 import sys
@@ -11,14 +11,18 @@ from types import ModuleType
 from scaler_notebook.task.modules.installation import is_installed, own_directories
 
 
-class Prewarming(MetaPathFinder):
-    """Within it (``with``) a module of the user's cannot be imported; it is first among the finders."""
+class PrewarmImporter(MetaPathFinder):
+    """Imports installed modules, and lets no module of the user's be imported within its ``with`` block.
+
+    A task may have other modules of the user's than the scheduler knows of. There the importer is the first finder on
+    ``sys.meta_path``.
+    """
 
     def __init__(self) -> None:
-        self.spoilt = False  # an installed module has met one of the user's, and is not what it would be in a task
-        self._begun = False  # the current import has begun to run a module
+        self.is_tainted = False  # has a module tried to import the user's, and so become another than in a task?
+        self._has_run_code = False  # has the current import run a module?
 
-    def __enter__(self) -> "Prewarming":
+    def __enter__(self) -> "PrewarmImporter":
         sys.meta_path.insert(0, self)
         return self
 
@@ -26,28 +30,35 @@ class Prewarming(MetaPathFinder):
         sys.meta_path.remove(self)
 
     def import_module(self, name: str) -> None:
-        """Import a module if it is found in the installation; what it raises is the business of who needs it."""
-        self._begun = False
+        """Import a module if it is installed. What the module raises, the task that needs it will see."""
+        self._has_run_code = False
         with suppress(Exception):
             importlib.import_module(name)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Have the other finders find a module; raise ImportError if it is the user's."""
+        """Let the other finders find a module.
+
+        Raises
+        ------
+        ImportError
+            The module is the user's.
+        """
         try:
             for finder in [finder for finder in sys.meta_path if finder is not self]:
                 spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
                 if spec is not None:
                     if _is_own(spec):
                         raise ImportError(f"{name} is the user's", name=name)
-                    self._begun = True
+                    self._has_run_code = True
                     return spec
         except ImportError:
-            self.spoilt = self.spoilt or self._begun
+            self.is_tainted = self.is_tainted or self._has_run_code
             raise
         return None
 
 
 def _is_own(spec: ModuleSpec) -> bool:
+    """Is this a module of the user's?"""
     if spec.has_location and spec.origin:
         return not is_installed(spec.origin)
     return bool(own_directories(spec.submodule_search_locations or ()))

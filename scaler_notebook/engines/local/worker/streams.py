@@ -1,9 +1,9 @@
-"""The task process's side of its output: ``sys.stdout`` and ``sys.stderr``, and the records that keep them in order.
+"""The task process's side of a task's output: ``sys.stdout`` and ``sys.stderr``, and records that keep them in order.
 
-A record is one ``os.write`` to a file in memory that everybody appends to, after a mark in each of the two pipes.
-Threads and forks of the task cannot mix theirs: such a write is under the file's lock, or the pipe's. A signal does not
-cut it short: a file in memory heeds only the fatal ones, and what is shorter than ``PIPE_BUF`` is written to a pipe
-whole or not at all; Python runs its handler, which may raise a cancel's KeyboardInterrupt, when the call has returned.
+A record is one ``os.write`` to a file in memory, opened to append, after a mark in each of the two pipes. Records of
+several threads or forks of the task cannot mix: each write is atomic. A signal does not cut a write short: writes to a
+file in memory are interrupted by fatal signals only, and what is shorter than ``PIPE_BUF`` is written to a pipe as a
+whole or not at all. Python runs a signal handler, which may raise a cancel's KeyboardInterrupt, after the call.
 """
 
 import contextlib
@@ -14,67 +14,72 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from scaler_notebook.engines.local.ipc.output_pipes import mark
+from scaler_notebook.engines.local.ipc.output_pipes import encode_mark
 from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD, RecordKind
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
 
 SETTINGS = False, "utf-8", "backslashreplace", True, False  # closed, encoding, errors, by line, unbuffered
-PID_SHIFT = 40  # of a mark's number: below the process's, so many are its own
-MOST_TURNS = 20_000  # a task; beyond it the order is as the scheduler's looks see it
+PID_SHIFT = 40  # a mark's number is the process id, shifted by so many bits, plus a count
+MAX_SWITCHES = (
+    20_000  # changes of the stream in a task; beyond that, text is in the order in which the scheduler reads it
+)
 
 
 class TaskStreams:
-    """The two streams of Python code, and what it displays.
+    """The two streams of a task's Python code, and the records of displays.
 
     Parameters
     ----------
     records
-        Descriptor of the file for records; subprocesses do not inherit it, forks do.
+        Descriptor of the file for records, which forks inherit and subprocesses do not.
     """
 
     def __init__(self, records: int) -> None:
         os.set_inheritable(records, False)
         self._records = records
         self._file = _identity(records)
-        self._turns = 0
-        self._torn: set[LogStream] = set()  # streams that could not be written to
-        self.last: LogStream | None = None  # where Python code has written last
+        self._switches = 0
+        self._broken: set[LogStream] = set()  # streams whose descriptor a task has closed
+        self.last: LogStream | None = None  # the stream that Python code has written to last
         self._streams = {stream: _Stream(fd, self, stream) for fd, stream in enumerate(LogStream, 1)}
         self._flush_c = _line_buffered_c()
-        self._files = [os.dup(fd) for fd in range(3)]  # those that a task may close, or put others in the place of
+        self._files = [os.dup(fd) for fd in range(3)]  # copies, in case a task closes or replaces one
         self._pipes = [_identity(fd) for fd in self._files]
         self._marks = itertools.count()
         self._is_silent = False
 
     def begin(self) -> None:
-        """Before a task: the streams are ours and open, whatever the last one has done to them."""
-        self._turns, self.last = 0, None
+        """Restore the streams, before a task, whatever the last task has done to them."""
+        self._switches, self.last = 0, None
         for fd, file in enumerate(self._files):
-            os.dup2(file, fd)  # always: to compare takes longer
+            os.dup2(file, fd)  # unconditionally, which is quicker than a comparison
         for fd in (1, 2):
-            os.set_blocking(fd, True)  # a subprocess, too, can have set that of the pipe
+            os.set_blocking(fd, True)  # a property of the pipe, which a subprocess may have changed, too
         for fd, stream in enumerate(LogStream, 1):
-            if stream in self._torn or not self._streams[stream].is_as_it_was:
+            if stream in self._broken or not self._streams[stream].is_unmodified:
                 self._streams[stream] = _Stream(fd, self, stream)
         sys.stdout, sys.stderr = self._streams.values()
-        self._torn.clear()
+        self._broken.clear()
 
     def flush(self) -> None:
-        """Everything that was printed is in the files; C's, too."""
+        """Flush the streams of Python and of C."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # the task may have closed or replaced it
                 stream.flush()
         for each, ours in self._streams.items():
             try:
                 ours.flush()
-            except (ValueError, OSError):  # its descriptor is closed: the text must not be found in the next output
-                ours.give_up()
-                self._torn.add(each)
+            except (
+                ValueError,
+                OSError,
+            ):  # the descriptor is closed: the text must not appear in the next task's output
+                ours.discard()
+                self._broken.add(each)
         self._flush_c()
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Between two tasks: what is written within it is nobody's."""
+        """Discard what is written within the ``with`` block, between two tasks."""
         streams, self._is_silent = (sys.stdout, sys.stderr), True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
@@ -92,38 +97,58 @@ class TaskStreams:
             os.close(nowhere)
             self._is_silent = False
 
-    def turn_to(self, stream: LogStream) -> None:
-        """Python code is about to write to ``stream``, after it has written to the other."""
+    def switch_to(self, stream: LogStream) -> None:
+        """Note that Python code is about to write to ``stream``, having written to the other one last."""
         other = LogStream.STDERR if stream is LogStream.STDOUT else LogStream.STDOUT
         try:  # text matters more than its order
             self._streams[other].flush()
-            if self._turns < MOST_TURNS:
-                self._turns += 1
-                self._note(stream)
+            if self._switches < MAX_SWITCHES:
+                self._switches += 1
+                self._write_record(stream)
         except (ValueError, OSError):  # closed; no space
             pass
         self.last = stream
 
     def display(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
-        """Note a display, after all that was printed before it."""
-        self.flush()
-        self._note(kind, display_id.encode(errors="replace"), bundle, metadata)
+        """Write a record of a display, after all that was printed before.
 
-    def _note(self, kind: RecordKind, *body: bytes) -> None:
+        Parameters
+        ----------
+        kind
+            Is the display shown, updated or cleared?
+        display_id
+            The id by which the display can be updated; empty for none.
+        bundle, metadata
+            JSON.
+        """
+        self.flush()
+        self._write_record(kind, display_id.encode(errors="replace"), bundle, metadata)
+
+    def _write_record(self, kind: RecordKind, *body: bytes) -> None:
         if self._is_silent or _identity(self._records) != self._file:
-            return  # closed by the task's code (a fork that becomes a daemon does that); the number is another file's
-        number = os.getpid() << PID_SHIFT | next(self._marks)  # forks count on by themselves
+            return  # the task has closed the descriptor (a fork that becomes a daemon does), and may have reused it
+        number = os.getpid() << PID_SHIFT | next(self._marks)  # unique: forks have other process ids
         for fd, pipe in zip(self._files[1:], self._pipes[1:], strict=True):
             if _identity(fd) == pipe:
                 with contextlib.suppress(OSError):
-                    os.write(fd, mark(number))
+                    os.write(fd, encode_mark(number))
         lengths = [len(part) for part in body] or [0, 0, 0]
         header = RECORD.pack(KINDS.index(kind), *lengths, number)
         os.write(self._records, b"".join([header, *body]))
 
 
 class _Stream(io.TextIOWrapper):
-    """Line-buffered, as on a terminal; notes when the writer turns to it."""
+    """A line-buffered text stream, as on a terminal, that notes when Python code changes to it.
+
+    Parameters
+    ----------
+    fd
+        The descriptor to write to.
+    streams
+        All streams of the task.
+    stream
+        Which of them this is.
+    """
 
     def __init__(self, fd: int, streams: TaskStreams, stream: LogStream) -> None:
         self._file = io.FileIO(fd, "w", closefd=False)
@@ -135,23 +160,25 @@ class _Stream(io.TextIOWrapper):
         self._attributes = len(vars(self))
 
     @property
-    def is_as_it_was(self) -> bool:
-        """Is it open, with its own settings and methods?"""
+    def is_unmodified(self) -> bool:
+        """Is the stream open, and has no task changed its settings or methods?"""
         settings = self.closed, self.encoding, self.errors, self.line_buffering, self.write_through
         return settings == SETTINGS and len(vars(self)) == self._attributes
 
-    def give_up(self) -> None:
-        """Write nothing any more, not even what it holds; the descriptor is left as it is."""
+    def discard(self) -> None:
+        """Discard what is buffered, and write nothing any more; the descriptor stays as it is."""
         with contextlib.suppress(Exception):
             self._file.close()
 
     def write(self, text: str) -> int:
+        """Write text, after a record if the other stream was written to last."""
         if self._all.last is not self._this:
-            self._all.turn_to(self._this)
+            self._all.switch_to(self._this)
         return super().write(text)
 
 
 def _identity(fd: int) -> tuple[int, int] | None:
+    """Return device and inode of an open file; None if the descriptor is closed."""
     try:
         found = os.fstat(fd)
     except OSError:
@@ -160,12 +187,12 @@ def _identity(fd: int) -> tuple[int, int] | None:
 
 
 def _line_buffered_c() -> Callable[[], object]:
-    """C's printf is fully buffered on a file; by line, its text is there while the task runs. Gives what flushes it."""
+    """Make C's stdout line-buffered, as it is on a terminal alone, and return what flushes it."""
     try:
         libc = ctypes.CDLL(None)
         stdout = ctypes.c_void_p.in_dll(libc, "stdout")
         libc.setvbuf(stdout, None, 1, 0)
     except Exception:
         return lambda: None
-    # This stream alone: fflush(NULL) waits for whoever reads from a pipe in C.
+    # This stream alone: fflush(NULL) would wait for a thread that reads from a pipe in C.
     return lambda: libc.fflush(stdout)

@@ -189,11 +189,11 @@ class ObjectStore:
             self._loop.call_later(DELETE_AFTER, self._delete_all)
         self._garbage.append(object_id)
 
-    def retain(self, payload: Payload) -> Payload:
-        """Return the payload, whose object stays in the storage until :meth:`free`."""
+    def retain_payload(self, payload: Payload) -> Payload:
+        """Return the payload, whose object stays in the storage until :meth:`release_payload`."""
         return payload
 
-    def free(self, payload: Payload) -> None:
+    def release_payload(self, payload: Payload) -> None:
         """Delete the object that a payload names."""
         self.delete(bytes(payload.data))
 

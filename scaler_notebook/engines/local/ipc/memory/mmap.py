@@ -1,7 +1,7 @@
-"""Addresses and mappings, as the C library has them.
+"""Memory mappings and addresses, by the C library.
 
-Python's own ``mmap`` keeps a descriptor open for as long as the mapping lives (until 3.13, where it can be told not
-to); with an array behind each, a notebook would soon have none left.
+Python's own ``mmap`` keeps a descriptor open for as long as the mapping lives (from Python 3.13 on that can be turned
+off). With a mapping behind each array, a notebook would soon have no descriptors left.
 """
 
 import ctypes
@@ -25,27 +25,39 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _libc.memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
-def mapping(fd: int, size: int) -> "ctypes.Array[ctypes.c_char]":
-    """A private, writable mapping of a file, which needs the descriptor no more; OSError if there is no room.
+def map_privately(fd: int, size: int) -> "ctypes.Array[ctypes.c_char]":
+    """Map a file, private and writable.
 
-    It is unmapped when the last view of what is returned is gone.
+    The mapping is undone when the last view of the returned array is gone. The descriptor may be closed at once.
+
+    Parameters
+    ----------
+    fd
+        The descriptor of the file.
+    size
+        Bytes to map, from the beginning of the file.
+
+    Raises
+    ------
+    OSError
+        There is no room.
     """
     where = _libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
     if where == FAILED:
         raise OSError(ctypes.get_errno(), f"a buffer of {size} bytes cannot be mapped")
     array = (ctypes.c_char * size).from_address(where)
-    # Not at exit: other finalizers may still look into it, and the system unmaps it anyhow.
+    # Not at exit: other finalizers may still read the array, and the system undoes the mapping anyhow.
     weakref.finalize(array, _libc.munmap, where, size).atexit = False
     return array
 
 
 def equal(one: int, other: int, size: int) -> bool:
-    """Are the bytes at two addresses the same?"""
+    """Are ``size`` bytes at two addresses the same?"""
     return bool(_libc.memcmp(one, other, size) == 0)
 
 
 class _PyBuffer(ctypes.Structure):
-    """CPython's ``Py_buffer`` (PEP 3118): the only way to the address of memory that is read-only."""
+    """CPython's ``Py_buffer`` (PEP 3118), which alone gives the address of read-only memory."""
 
     _fields_ = (
         ("buf", ctypes.c_void_p),
@@ -63,7 +75,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def address(buffer: Any) -> int:
-    """Where the memory of an object with a buffer begins."""
+    """Return the address of the memory of an object that supports the buffer protocol."""
     view = _PyBuffer()
     api = ctypes.pythonapi
     api.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)

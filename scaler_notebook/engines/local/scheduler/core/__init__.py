@@ -1,1 +1,1 @@
-"""The decisions of the scheduler, without its sockets and processes."""
+"""The scheduler's decisions, without its sockets and processes."""

@@ -1,13 +1,14 @@
 """The scheduler's decisions, without its sockets: which task runs when and where, and what follows from each event.
 
-:mod:`.transitions` has what an event does to a task, :mod:`.slot_lending` what is special about tasks within tasks.
+What an event does to a task is in :mod:`.transitions`, what is special about tasks within tasks in
+:mod:`.slot_lending`.
 """
 
 import itertools
 import time
 from collections.abc import Mapping
 
-from scaler_notebook.engines.local.ipc.messages import Ended
+from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.engines.scheduling.timers import Clock
 from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.messages import (
@@ -30,38 +31,38 @@ from . import events
 from .effects import Effects
 from .records import TaskRecord
 from .resources import UNBOUNDED
-from .slot_lending import MOST_LENT, SlotLending
+from .slot_lending import MAX_LENT, SlotLending
 from .state import SchedulerState
-from .states import Stage
+from .states import TaskStage
 from .transitions import Transitions, start_due
 
-MOST_HANDED = 3  # processes that die before they begin a task, and then the task itself may be what kills them
+MAX_DISPATCHES = 3  # of a task whose processes die before they begin it: then the task itself may be the cause
 RESULTS = {
     TaskEnd.SUCCESS: TaskResultType.SUCCESS,
     TaskEnd.FAILED: TaskResultType.FAILED,
     TaskEnd.FAILED_FOR_GOOD: TaskResultType.FAILED,
     TaskEnd.UNPREPARED: TaskResultType.FAILED_INITIALIZER,
 }
-NOT_STARTED = Stage.WAITING, Stage.QUEUED, Stage.BACKING_OFF
+NOT_STARTED = TaskStage.WAITING, TaskStage.QUEUED, TaskStage.BACKING_OFF
 
 
 class Core:
-    """The tasks and processes of one scheduler: what its clients, its processes and its clock tell it.
+    """The tasks and processes of one scheduler, with a method for each event.
 
     Parameters
     ----------
     slots
         How many tasks run at the same time; more processes than that are spares.
     effects
-        What performs the side effects that the core decides on.
+        Performs the side effects that the core decides on.
     capabilities
-        How much there is of each in all, for the tasks that need some.
+        How much there is of each capability in all, to be shared by the tasks that run.
     memory
-        Bytes, for the tasks that say how much they take.
+        Bytes, to be shared by the tasks that say how much memory they take.
     max_runs
-        How many runs a process is given before another takes its place; None: as many as come.
+        How many tasks a process runs before another process takes its place; None for any number.
     clock
-        What tells the time.
+        The source of the time.
     """
 
     def __init__(
@@ -79,12 +80,12 @@ class Core:
         self._clock = clock
         self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
         self._numbers = itertools.count()
-        self._previewing: dict[int, tuple[int, bytes, str]] = {}  # by process: its run, whose task that was, and which
+        self._previewing: dict[int, tuple[int, bytes, str]] = {}  # by process: run, client, and task id
 
     # ------------------------------------------------------------------ clients
 
     def submit(self, owner: bytes, task: Task, process: int = 0) -> None:
-        """Run a task of a client: at once if a slot is free. A task whose id is in use is ignored.
+        """Queue a task of a client, and start it if a slot is free. A task whose id is in use is ignored.
 
         Parameters
         ----------
@@ -110,28 +111,29 @@ class Core:
             self._lending.nest(record, state.workers.held.get(process))
         state.records[task_id] = record
         if record.missing:
-            record.stage = Stage.WAITING
+            record.stage = TaskStage.WAITING
         else:
             state.queue.add(record)
         self.dispatch()
 
     def _unfinished(self, owner: bytes, names: tuple[str, ...]) -> list[str]:
+        """Return which of these names are unfinished tasks of the client."""
         records = self.state.records
         return [name for name in names if (found := records.get(name)) is not None and found.owner == owner]
 
     def task_waits(self, process: int, task_id: str, waits: bool) -> None:
-        """Lend the slot of a task that waits for tasks of its own, and its resources, to others; or end that.
+        """Lend the slot and the resources of a task that waits for tasks of its own to other tasks, or end that.
 
-        The task goes on as soon as it can, without waiting for a slot: for a while one task more may run.
+        When its wait is over, the task goes on at once: for a while one task more than there are slots may run.
 
         Parameters
         ----------
         process
-            The number of the process that says so.
+            The number of the process that the task runs in.
         task_id
-            The task; if the process does not hold that one, nothing happens.
+            The task; if the process does not hold that task, nothing happens.
         waits
-            Does the wait begin?
+            Does the wait begin? Otherwise it is over.
         """
         record = self.state.workers.held.get(process)
         if record is not None and record.task.task_id == task_id and (process in self.state.lent) != waits:
@@ -146,21 +148,30 @@ class Core:
         return self.state.dependencies.wanted(object_id)
 
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
-        """Retain a client's object, for its tasks to name.
+        """Retain a client's object, for the client's tasks to name.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        object_id
+            The id by which tasks name the object.
+        content
+            The object, pickled.
 
         Raises
         ------
         OSError
-            Its memory cannot be had.
+            The memory of the object is not available.
         """
         self.state.dependencies.create(owner, object_id, content)
 
     def delete(self, owner: bytes, object_ids: tuple[str, ...]) -> None:
-        """Release objects that their client will not name again."""
+        """Release objects that the client will not name again."""
         self.state.dependencies.delete(owner, object_ids)
 
-    def move(self, owner: bytes, context: ClientContext) -> None:
-        """Have what the client submits from now on run in ``context``."""
+    def set_context(self, owner: bytes, context: ClientContext) -> None:
+        """Let what the client submits from now on run in this context."""
         self.state.contexts.pop(owner, None)
         self.state.contexts[owner] = context
 
@@ -168,28 +179,28 @@ class Core:
         """Cancel a task of this client. An unknown or foreign id is answered CancelNotFound."""
         record = self.state.records.get(request.task_id)
         if record is None or record.owner != owner:
-            record = TaskRecord(Task(request.task_id, Payload(b""), Payload(b"")), owner, stage=Stage.OVER)
+            record = TaskRecord(Task(request.task_id, Payload(b""), Payload(b"")), owner, stage=TaskStage.OVER)
         record.force = record.force or request.force
         event = events.CancelForced(request.grace) if request.force else events.CancelAsked(request.grace)
         self.transitions.handle(record, event)
-        self.dispatch()  # it may have stood before others that wait for the same capability
+        self.dispatch()  # other tasks may have waited behind this one for the same capability
 
     def withdraw(self, owner: bytes) -> None:
-        """Take back what has never started of a client's tasks."""
+        """Cancel the tasks of a client that have never started."""
         for record in [each for each in self.state.records.values() if each.owner == owner and not each.failed]:
-            if record.stage in (Stage.QUEUED, Stage.WAITING):
+            if record.stage in (TaskStage.QUEUED, TaskStage.WAITING):
                 self.transitions.handle(record, events.CancelForced(0.0))
         self.dispatch()
 
     def client_gone(self, owner: bytes) -> None:
-        """End a client's tasks, for which nobody waits any more, and what those have submitted.
+        """End the tasks of a client that is gone, and the tasks that these have submitted.
 
-        A client within a task goes with its process. What a task has left running when it ended goes on.
+        Tasks which a finished task had submitted, and did not wait for, go on.
         """
         self.state.contexts.pop(owner, None)
         for record in [each for each in self.state.records.values() if owner in (each.owner, each.root)]:
             left = record.root != owner and record.parent is None
-            if not left and record.stage is not Stage.OVER:
+            if not left and record.stage is not TaskStage.OVER:
                 self.transitions.handle(record, events.ClientGone())
         self.state.dependencies.client_gone(owner)
         self.dispatch()
@@ -197,20 +208,20 @@ class Core:
     # ------------------------------------------------------------------ processes
 
     def process_ready(self, process: int) -> None:
-        """Give tasks to a process that is new, or was held back."""
+        """Give tasks to a process that is new, or was reserved."""
         self.state.workers.add(process)
         self.dispatch()
 
-    def hold_back(self, process: int) -> None:
-        """Give an idle process no task until it is ready again."""
-        self.state.workers.hold_back(process)
+    def reserve(self, process: int) -> None:
+        """Give an idle process no task until :meth:`process_ready`."""
+        self.state.workers.reserve(process)
 
-    def process_ended_run(self, process: int, ended: Ended) -> None:
-        """End the run of a process; what is said of another run than the current one is ignored."""
+    def process_ended_run(self, process: int, ended: RunFinished) -> None:
+        """End the run of a process; a message about another run than the current one is ignored."""
         workers = self.state.workers
         record = workers.held.get(process)
         if record is None or workers.seq(process) != ended.seq:
-            self._effects.free(ended.payload)
+            self._effects.release_payload(ended.payload)
             return
         if ended.spent:
             workers.spend(process)
@@ -220,14 +231,15 @@ class Core:
             self._result(process, record, ended)
         self.dispatch()
 
-    def _result(self, process: int, record: TaskRecord, ended: Ended) -> None:
+    def _result(self, process: int, record: TaskRecord, ended: RunFinished) -> None:
+        """Handle a run that ended with a value or a failure."""
         task_id = record.task.task_id
         result = TaskResult(task_id, RESULTS[ended.end], ended.payload, ended.figures, summary=ended.summary)
         if ended.summary.preview is PreviewKind.FOLLOWS:
             self._previewing[process] = ended.seq, record.owner, task_id
         again = ended.end is TaskEnd.FAILED and record.tries_left
         if (again or record.failed) and self.state.timers.cancel(start_due(process)):
-            self.transitions.handle(record, events.StartDue())  # each of several tries is heard of
+            self.transitions.handle(record, events.StartDue())  # a client gets TaskStarted for each of several tries
         self.transitions.handle(record, events.RunFailed(result) if again else events.RunEnded(result))
         if process in self._previewing:
             self.state.workers.use_last(process)
@@ -241,20 +253,20 @@ class Core:
     def process_died(
         self, process: int, how: str, begun: bool, process_exit: ProcessExit = NO_PROCESS_EXIT, peak: int = 0
     ) -> None:
-        """Forget a process that is reaped, with all that it had started; its task ends, or is tried again.
+        """Forget a process that is reaped; its task ends, or is tried again.
 
         Parameters
         ----------
         process
             The number of the process.
         how
-            It died, in words for a person.
+            How the process died, in words.
         begun
-            Did it begin its last run? If not, that task has lost nothing, and its client has not heard that it started.
+            Had the process begun its last run? If not, the task can be queued again.
         process_exit
-            How it died, in figures.
+            How the process died, in figures.
         peak
-            The bytes of resident memory that it had at most.
+            The most resident memory that the process had, in bytes; 0 if unknown.
         """
         if not self.state.workers.remove(process):
             return
@@ -262,13 +274,14 @@ class Core:
         record = self.state.workers.held.get(process)
         if record is not None:
             unannounced = self.state.timers.cancel(start_due(process))
-            before = unannounced and not begun and record.handed < MOST_HANDED
+            before = unannounced and not begun and record.dispatches < MAX_DISPATCHES
             if unannounced and not before:
                 self.transitions.handle(record, events.StartDue())
             self.transitions.handle(record, self._death(record, how, before, process_exit, peak))
         self.dispatch()
 
     def _death(self, record: TaskRecord, how: str, before: bool, process_exit: ProcessExit, peak: int) -> events.Event:
+        """Return the event that the death of its process is to a task."""
         if before:
             return events.ProcessDiedBefore()
         if record.outlives:
@@ -278,7 +291,15 @@ class Core:
         return events.ProcessDied(TaskResult(record.task.task_id, outcome, payload, figures, process_exit=process_exit))
 
     def give_up(self, process: int, how: str) -> None:
-        """End the task of a process whose death could not be handled in full, whatever else is left undone."""
+        """End the task of a process whose death could not be handled, after an exception that is a bug of ours.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        how
+            How the process died, in words.
+        """
         state = self.state
         record = state.workers.held.pop(process, None)
         was_lent = process in state.lent
@@ -288,7 +309,7 @@ class Core:
         self._previewing.pop(process, None)
         if record is None or state.records.pop(record.task.task_id, None) is None:
             return
-        record.stage = Stage.OVER
+        record.stage = TaskStage.OVER
         died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
         self._effects.send(record.owner, died)
         if record.needs and not was_lent:
@@ -306,7 +327,7 @@ class Core:
             record = state.records[task_id]
             suiting = (each for each in reversed(idle) if self._effects.suits(each, record.context))
             if (process := next(suiting, 0)) == 0:
-                self._effects.kill(idle.pop())  # another takes its place
+                self._effects.kill(idle.pop())  # another process takes its place
                 continue
             idle.remove(process)
             self.transitions.handle(record, events.Dispatched(process))
@@ -315,20 +336,22 @@ class Core:
     # ------------------------------------------------------------------ tasks within tasks
 
     def _lend_slot_of(self, record: TaskRecord) -> None:
+        """Lend the slot of a waiting task; if too many are lent, fail the tasks that it waits for."""
         if self._lending.lend(record):
             return
-        # There is no process for what it has submitted: an error that says so, where it would wait for ever.
+        # Without a process for what the task has submitted, the task would wait for ever.
         problem = RecursionError(
-            f"{MOST_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
+            f"{MAX_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
             "no more: nest less deeply, or submit the inner calls as a graph"
         )
         for child in list(record.children.values()):
-            if child.stage in NOT_STARTED:  # and has not ended as a dependant of another
+            if child.stage in NOT_STARTED:  # it may have ended meanwhile, as a dependant of another child
                 failure = failures.internal_failure(child.task.task_id, problem)
                 self.transitions.handle(child, events.NestedTooDeeply(failure))
                 self.transitions.fail_dependants(child, failure)
 
     def _break_standstill(self) -> None:
+        """Lend the slot of the task that most likely waits without saying so."""
         suspect = self._lending.deepest_suspect()
         if suspect is not None:
             self._lend_slot_of(suspect)
@@ -336,7 +359,7 @@ class Core:
     # ------------------------------------------------------------------ time
 
     def tick(self) -> None:
-        """Do what is due: announce tasks that run for a while, ask again, end grace periods and back-offs."""
+        """Handle the timers that are due: announcements, repeated interrupts, ends of grace periods and back-offs."""
         timers, now = self.state.timers, self._clock.monotonic()
         if (due := timers.pop_due(now)) is None:
             return
@@ -346,7 +369,7 @@ class Core:
         self.dispatch()
 
     def next_deadline(self) -> float | None:
-        """Give when :meth:`tick` has something to do, in monotonic seconds; None: never."""
+        """Return when :meth:`tick` has something to do, in monotonic seconds; None: never."""
         return self.state.timers.next
 
     # ------------------------------------------------------------------ queries
@@ -378,13 +401,13 @@ class Core:
 
     @property
     def short_of(self) -> int:
-        """How many processes tasks wait for that have a slot."""
+        """How many processes are missing for queued tasks that have a slot."""
         state = self.state
         free = state.slots + len(state.lent) - len(state.workers.held)
         return max(0, min(len(state.queue), free)) if self.has_queue else 0
 
     def status(self) -> EngineStatus:
-        """Give what there is, and what it does."""
+        """Return the slots, the length of the queue, and the processes with their tasks."""
         state, held = self.state, self.state.workers.held
         processes = tuple(state.workers)
         tasks = tuple(held[process].task.task_id if process in held else "" for process in processes)
@@ -392,15 +415,15 @@ class Core:
 
     @property
     def contexts(self) -> dict[bytes, ClientContext]:
-        """Where each client runs its tasks; the client that moved last is last."""
+        """The context of each client's tasks; the client whose context was set last is last."""
         return self.state.contexts
 
     def owner(self, task_id: str) -> bytes | None:
-        """Give the client whose queued or running task has this id; None if there is no such task."""
+        """Return the client of an unfinished task; None if there is no such task."""
         record = self.state.records.get(task_id)
         return record.owner if record is not None else None
 
     def holder(self, process: int) -> tuple[str, bytes] | None:
-        """Give ``(task id, client)`` of the task that a process holds; None if it holds none."""
+        """Return ``(task id, client)`` of the task that a process holds; None if it holds none."""
         record = self.state.workers.held.get(process)
         return (record.task.task_id, record.owner) if record is not None else None

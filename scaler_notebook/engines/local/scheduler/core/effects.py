@@ -1,4 +1,4 @@
-"""What the scheduler's core may have the world do."""
+"""The side effects that the scheduler's core decides on."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,7 +17,7 @@ class Effects(Protocol):
         """Send a message to a client."""
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
-        """May a task that was submitted in ``context`` run there? Not if it would meet modules of other tasks."""
+        """Can a task of this context run in a process? Not if the process has imported other modules of the user's."""
 
     def run_task(
         self,
@@ -35,31 +35,39 @@ class Effects(Protocol):
         process
             The number of the process.
         seq
-            How many runs the process has been given, this one included.
+            The number of the run, among the runs of the process.
         task
             The task.
         context
-            What surrounded the task's submit.
+            The client's settings and modules when the task was submitted; None for none.
         last
-            Is this the last try? Else the traceback of a failure is part of the task's output.
+            Is this the last try? The traceback of another try's failure is part of the task's output.
         inputs
             The values that the task depends on.
         """
 
     def interrupt(self, process: int, seq: int) -> None:
-        """Ask the run ``seq`` of a process to stop."""
+        """Ask the run with number ``seq`` of a process to stop."""
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
-        """Kill a process and all that it started; it is gone when ``others``, which are killed too, are gone."""
+        """Kill a process and all descendants.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        others
+            Processes that are killed, too: only when they are gone, the process counts as gone.
+        """
 
     def add_processes(self, extra: int) -> None:
-        """Have ``extra`` processes beyond slots and spares: as many tasks wait for tasks of their own."""
+        """Set how many processes there are beyond slots and spares: one for each slot that is lent."""
 
     def surplus(self) -> int:
-        """Give how many processes there are beyond all those."""
+        """Return how many processes there are beyond slots, spares and extra ones."""
 
-    def retain(self, payload: Payload) -> Payload:
-        """Give the same content, independent of whoever sent it.
+    def retain_payload(self, payload: Payload) -> Payload:
+        """Return a payload with the same content, independent of the process that has sent it.
 
         Raises
         ------
@@ -67,5 +75,5 @@ class Effects(Protocol):
             That process is gone, or there is no memory left.
         """
 
-    def free(self, payload: Payload) -> None:
-        """Free a payload that :meth:`retain` gave, or that came with a result which no client is sent."""
+    def release_payload(self, payload: Payload) -> None:
+        """Free a payload that :meth:`retain_payload` gave, or the payload of a result that no client is sent."""

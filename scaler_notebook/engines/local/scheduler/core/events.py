@@ -1,4 +1,4 @@
-"""What can happen to a task in the scheduler, with what each event brings along."""
+"""The events of a task in the scheduler, each with the data that its handling needs."""
 
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -18,7 +18,7 @@ class InputFailed:
     """A task that this one depends on, however far up, has failed."""
 
     words: ClassVar[str] = "an input failed"
-    result: TaskResult  # the failure, with the task that it is of as ``origin``
+    result: TaskResult  # the failure, with the id of the task that failed as ``origin``
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class NestedTooDeeply:
     """There is no process left for a task that another one has submitted, and waits for."""
 
     words: ClassVar[str] = "nested too deeply"
-    result: TaskResult  # the failure that says so
+    result: TaskResult  # the failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True)
 class StartDue:
-    """A task has run for a while, or its process died, which decides between *stopped* and *never started*."""
+    """TaskStarted is due: the task has run for a while, or its process has died."""
 
     words: ClassVar[str] = "TaskStarted due"
 
@@ -62,7 +62,7 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class CancelForced:
-    """The client has a task stopped, whatever that takes."""
+    """The client asks a task to stop, and has its process killed if the task does not."""
 
     words: ClassVar[str] = "TaskCancel(force)"
     grace: float  # seconds
@@ -73,7 +73,7 @@ class HalfGrace:
     """Half of the grace period of a cancel request is over."""
 
     words: ClassVar[str] = "half of the grace period"
-    end: float  # of the whole, in monotonic seconds
+    end: float  # of the whole grace period, in monotonic seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class GraceOver:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run ended by itself, with a value or an exception, whatever was asked of it."""
+    """A run ended by itself, with a value or an exception, whether it was asked to stop or not."""
 
     words: ClassVar[str] = "run ended"
     result: TaskResult
@@ -101,17 +101,17 @@ class RunFailed:
 
 @dataclass(frozen=True, slots=True)
 class RunStopped:
-    """A run was stopped by an interrupt, perhaps that of a request which has been refused since."""
+    """A run was stopped by an interrupt; the request may have been refused meanwhile."""
 
     words: ClassVar[str] = "run stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessDied:
-    """The process of a task is reaped, and all that the process had started is gone."""
+    """The process of a task is reaped, and all its descendants are gone."""
 
     words: ClassVar[str] = "process reaped"
-    result: TaskResult  # the failure that says how it died
+    result: TaskResult  # the failure, which has the exit cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +119,12 @@ class ProcessDiedTrying:
     """The process of a task is reaped, and the task may be tried again after such a death."""
 
     words: ClassVar[str] = "process reaped, tries left"
-    how: str  # it died, in words for a person
+    how: str  # how the process died, in words
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessDiedBefore:
-    """The process of a task is reaped and had not begun the run: it died of the task before."""
+    """The process of a task is reaped, and had not begun the run."""
 
     words: ClassVar[str] = "process reaped, run not begun"
 
@@ -138,7 +138,7 @@ class BackoffOver:
 
 @dataclass(frozen=True, slots=True)
 class ClientGone:
-    """The client of a task has gone, or the task that has submitted this one."""
+    """The client of a task is gone, or the task that has submitted this one is over."""
 
     words: ClassVar[str] = "client gone"
 

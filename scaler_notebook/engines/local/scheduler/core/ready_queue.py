@@ -1,4 +1,4 @@
-"""Which queued task is next: by priority, then in the order of submission, as far as what tasks need is free."""
+"""The ready queue: tasks by priority, then in the order of submission, as far as what they need is free."""
 
 from scaler_notebook.engines.scheduling.indexed_heap import IndexedHeap
 
@@ -9,18 +9,18 @@ from .resources import Needs, Resources
 class ReadyQueue:
     """The tasks that could run, in a heap for each set of needs; most tasks need nothing.
 
-    No task overtakes one that waits for a capability which both need: so a task that needs much runs in the end. All
-    other tasks overtake.
+    A task does not overtake another that waits for a capability which both need, so a task that needs much is not
+    starved. Any other task may overtake.
 
     Parameters
     ----------
     resources
-        What is free for tasks.
+        The capabilities and the memory that are free.
     """
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._plain: IndexedHeap[str] = IndexedHeap()  # of tasks that need nothing; always there
+        self._plain: IndexedHeap[str] = IndexedHeap()  # the tasks that need nothing
         self._heaps: dict[Needs, IndexedHeap[str]] = {(): self._plain}
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class ReadyQueue:
         return f"<ReadyQueue {self._heaps}>"
 
     def add(self, record: TaskRecord) -> None:
-        """Queue a task; one that was here before gets its old place."""
+        """Queue a task; one that was queued before gets its old place again."""
         needs = record.needs
         if needs not in self._heaps:
             self._heaps[needs] = IndexedHeap()

@@ -4,37 +4,39 @@ from dataclasses import dataclass, field
 
 from scaler_notebook.protocol.messages import Capability, ClientContext, Task
 
-from .states import Stage
+from .states import TaskStage
 
 
 @dataclass(slots=True, eq=False)
 class TaskRecord:
-    """One task, from its arrival to its last message."""
+    """The scheduler's record of one task, from its submission to its last message."""
 
     task: Task
-    owner: bytes  # the client that has submitted it
+    owner: bytes  # the client
     context: ClientContext | None = None
-    needs: tuple[Capability, ...] = ()  # without which it cannot run
-    number: int = 0  # in the order of submission, those that tasks wait for before all others
-    priority: int = 0  # its own, or its parent's if that is higher
-    stage: Stage = Stage.QUEUED
-    process: int = 0
-    handed: int = 0  # how often, in this try
-    failed: int = 0  # tries
+    needs: tuple[Capability, ...] = ()  # capabilities and memory
+    number: int = 0  # order of submission; tasks that running tasks wait for come before all others
+    priority: int = 0  # the higher one of the task's own and its parent's
+    stage: TaskStage = TaskStage.QUEUED
+    process: int = 0  # number of the last process
+    dispatches: int = 0  # in this try
+    failed: int = 0  # tries that have failed
     started: float = 0.0  # seconds since the epoch
-    force: bool = False  # of the strongest request so far, for the answer; the table has stages for it
-    missing: int = 0  # values that it waits for
-    root: bytes = b""  # the client that is within no task, and has submitted it or what submitted it
-    parent: "TaskRecord | None" = None  # as long as that runs
-    depth: int = 0  # of nesting
-    children: "dict[str, TaskRecord]" = field(default_factory=dict)  # unfinished tasks that it has submitted
+    force: bool = False  # was any cancel request with force? Needed for the answer; the table has stages for that
+    missing: int = 0  # dependencies that have not arrived
+    root: bytes = b""  # the client, within no task, that has submitted the task or, indirectly, its parent
+    parent: "TaskRecord | None" = None  # the task that has submitted this one, as long as that runs
+    depth: int = 0  # of nesting; 0 for a task without a parent
+    children: "dict[str, TaskRecord]" = field(
+        default_factory=dict
+    )  # by id, unfinished tasks that this one has submitted
 
     @property
     def tries_left(self) -> bool:
-        """May it fail once more?"""
+        """May the task fail once more, and then be tried again?"""
         return self.failed < self.task.options.retries
 
     @property
     def outlives(self) -> bool:
-        """May its process die once more?"""
+        """May the task's process die, and the task then be tried again?"""
         return self.tries_left and self.task.options.retry_worker_died

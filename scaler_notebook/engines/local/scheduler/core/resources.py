@@ -1,4 +1,4 @@
-"""What tasks need beside a slot, and how much of that is free: capabilities, and memory."""
+"""Capabilities and memory: what tasks need beside a slot, and how much is free."""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -7,8 +7,8 @@ from scaler_notebook.protocol.messages import Capability, TaskOptions
 
 Needs: TypeAlias = tuple[Capability, ...]
 
-MEMORY = ""  # the name under which memory is shared as a capability; none of a user's has this name
-PARTS = 100  # that memory is counted in: a heap for each number of bytes would be far too many
+MEMORY = ""  # the name of memory as a capability; a user's capability has another name
+PARTS = 100  # units of all memory: each number of bytes would make a heap of the ready queue
 UNBOUNDED = 2**60  # bytes
 
 
@@ -18,9 +18,9 @@ class Resources:
     Parameters
     ----------
     capabilities
-        How much there is of each in all, to be shared by the tasks that run.
+        How much there is of each capability in all, to be shared by the tasks that run.
     memory
-        Bytes, to be shared by the tasks that say how much they take.
+        Bytes, to be shared by the tasks that say how much memory they take.
     """
 
     def __init__(self, capabilities: Mapping[str, int], memory: int = UNBOUNDED) -> None:
@@ -31,9 +31,9 @@ class Resources:
         return f"<Resources {self._free}>"
 
     def needs(self, options: TaskOptions) -> Needs:
-        """Give what a task waits for.
+        """Return what a task needs: its capabilities, and its share of memory.
 
-        A task that says it takes more memory than there is waits for all that there is, and so runs in the end.
+        A task that takes more memory than there is needs all of it.
         """
         if options.memory <= 0:
             return options.capabilities
@@ -45,11 +45,11 @@ class Resources:
         return all(self._free[wanted.name] >= wanted.amount for wanted in needs)
 
     def take(self, needs: Needs) -> None:
-        """Give a task that begins to run what it needs."""
+        """Take from the free resources what a task needs that begins to run."""
         for capability in needs:
             self._free[capability.name] -= capability.amount
 
     def give_back(self, needs: Needs) -> None:
-        """Take back what a task had that runs no more."""
+        """Add to the free resources what a task had that runs no more."""
         for capability in needs:
             self._free[capability.name] += capability.amount

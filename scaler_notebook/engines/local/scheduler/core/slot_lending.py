@@ -1,8 +1,8 @@
-"""Tasks that submit tasks, and wait for them: slots that are lent, and processes that are needed meanwhile.
+"""Slot lending: a task that waits for tasks which it has submitted lends them its slot.
 
-A task that waits for tasks of its own says so, and lends them its slot. One that waits in another way (on a lock that a
-callback releases, with the standard library's ``wait``) does not say so: when nothing moves any more, and every task
-that runs has submitted others, the deepest of them is taken to wait.
+As a rule the client in the task tells the scheduler that the task waits. A task that waits in another way (on a lock
+that a callback releases, or with the standard library's ``wait``) is found at a standstill: if nothing moves any more,
+and every running task has submitted others, the most deeply nested one is taken to wait.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from .effects import Effects
 from .records import TaskRecord
 from .state import SchedulerState, TimerKey
 
-MOST_LENT = 256  # tasks that wait for tasks of theirs, each in a process that can do nothing else meanwhile
-SURPLUS_KEPT = 2.0  # seconds that processes which nested tasks needed are kept for the next ones
-STANDSTILL = 0.5  # seconds without a move after which a task is taken to wait that has not said so
-DEEPEST_FIRST = 1 << 40  # more than the tasks of one client; what others wait for comes before what nobody waits for
+MAX_LENT = 256  # slots; each lent slot takes a process that can do nothing else meanwhile
+SURPLUS_RETAINED = 2.0  # seconds that extra processes are retained for the next nested tasks
+STANDSTILL = 0.5  # seconds without a move that are a standstill
+DEEPEST_FIRST = 1 << 40  # more than any task's number, so that nested tasks come before all others of their priority
 
 SURPLUS_OVER: TimerKey = "surplus", 0
 STANDSTILL_OVER: TimerKey = "standstill", 0
@@ -28,11 +28,11 @@ class SlotLending:
     Parameters
     ----------
     state
-        What the core knows.
+        The core's state; changed here.
     effects
-        How processes are added and killed.
+        Adds and kills processes.
     clock
-        By which surplus processes and standstills are timed.
+        The source of the time.
     break_standstill
         Called when nothing has moved for :data:`STANDSTILL` seconds.
     """
@@ -47,7 +47,16 @@ class SlotLending:
         self._extra = 0  # processes beyond slots and spares that were asked for
 
     def nest(self, record: TaskRecord, parent: TaskRecord | None) -> None:
-        """Note that a running task has submitted ``record``, for which it will most likely wait."""
+        """Make a task the child of the running task that has submitted it.
+
+        Parameters
+        ----------
+        record
+            The new task.
+        parent
+            The task of the process that the client is in; None if there is none. Nothing happens if that is not the one
+            that the new task names.
+        """
         if parent is None or parent.task.task_id != record.task.parent:
             return
         record.parent, record.root, record.depth = parent, parent.root, parent.depth + 1
@@ -56,8 +65,8 @@ class SlotLending:
         parent.children[record.task.task_id] = record
 
     def lend(self, record: TaskRecord) -> bool:
-        """Give the slot of a task that waits to others; False if too many tasks wait already."""
-        if len(self._state.lent) >= MOST_LENT:
+        """Lend the slot and the resources of a task that waits; False if too many slots are lent already."""
+        if len(self._state.lent) >= MAX_LENT:
             return False
         self._state.lent.add(record.process)
         if record.needs:
@@ -65,17 +74,17 @@ class SlotLending:
         return True
 
     def take_back(self, record: TaskRecord) -> None:
-        """Give a task that waits no more its slot again; for a while one task more than there are slots may run."""
+        """End the loan of a task's slot, even if the slot is in use: then one task more than there are slots runs."""
         self._state.lent.discard(record.process)
         if record.needs:
             self._state.resources.take(record.needs)
 
     def adjust_processes(self) -> int:
-        """Have the processes that lent slots need; gives how many slots are lent."""
+        """Add a process for each slot that is lent, and return how many slots are lent."""
         lent = len(self._state.lent)
         if lent != self._extra:
             if lent < self._extra:
-                self._state.timers.set(SURPLUS_OVER, self._clock.monotonic() + SURPLUS_KEPT, self._end_surplus)
+                self._state.timers.set(SURPLUS_OVER, self._clock.monotonic() + SURPLUS_RETAINED, self._end_surplus)
             self._extra = lent
             self._effects.add_processes(lent)
         return lent
@@ -83,13 +92,13 @@ class SlotLending:
     def _end_surplus(self) -> None:
         workers = self._state.workers
         for process in workers.idle[: self._effects.surplus()]:
-            workers.hold_back(process)
+            workers.reserve(process)
             self._effects.kill(process)
 
-    # ------------------------------------------------------------------ tasks that wait and do not say so
+    # ------------------------------------------------------------------ standstills
 
     def watch_for_standstill(self) -> None:
-        """Begin or end the wait for a move, after everything that can move has moved."""
+        """Set or cancel the timer of a standstill; to be called when all tasks are dispatched that can be."""
         timers = self._state.timers
         if not self._state.workers.held or not self._suspects():
             timers.cancel(STANDSTILL_OVER)
@@ -97,11 +106,11 @@ class SlotLending:
             timers.set(STANDSTILL_OVER, self._clock.monotonic() + STANDSTILL, self._break_standstill)
 
     def deepest_suspect(self) -> TaskRecord | None:
-        """Give the task that most likely waits for others without a word; None if something can move."""
+        """Return the running task that is nested most deeply; None if there is no standstill."""
         return max(self._suspects(), key=lambda record: record.depth, default=None)
 
     def _suspects(self) -> list[TaskRecord]:
-        """Give what runs, if all of it has submitted tasks and some task waits for a slot; nothing otherwise."""
+        """Return the running tasks, if each has submitted others and a task waits for a slot; otherwise none."""
         if not self._state.queue:
             return []
         suspects = []

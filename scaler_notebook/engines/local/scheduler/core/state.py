@@ -1,4 +1,4 @@
-"""Everything that the scheduler's core knows."""
+"""The state of the scheduler's core."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -12,35 +12,35 @@ from .records import TaskRecord
 from .resources import Resources
 from .workers import Workers
 
-TimerKey: TypeAlias = tuple[str, int | str]  # what comes, and the process or the task that it is about
+TimerKey: TypeAlias = tuple[str, int | str]  # kind of the timer, and the number of a process or the id of a task
 
 
 class SchedulerState:
-    """The tasks, the processes and the clients of one scheduler, and what is to happen later.
+    """The tasks, processes, clients and timers of one scheduler.
 
     Parameters
     ----------
     slots
         How many tasks run at the same time; more processes than that are spares.
     capabilities
-        How much there is of each in all, for the tasks that need some.
+        How much there is of each capability in all, to be shared by the tasks that run.
     memory
-        Bytes, for the tasks that say how much they take.
+        Bytes, to be shared by the tasks that say how much memory they take.
     max_runs
-        How many runs a process is given before another takes its place; None: as many as come.
+        How many tasks a process runs before another process takes its place; None for any number.
     store
-        Where the values that tasks depend on are retained.
+        Retains the values that tasks depend on.
     """
 
     def __init__(
         self, slots: int, capabilities: Mapping[str, int], memory: int, max_runs: int | None, store: PayloadStore
     ) -> None:
         self.slots = slots
-        self.records: dict[str, TaskRecord] = {}  # by id, the tasks that are not over
-        self.contexts: dict[bytes, ClientContext] = {}  # of each client; of the one that has moved last, last
+        self.records: dict[str, TaskRecord] = {}  # by id, the unfinished tasks
+        self.contexts: dict[bytes, ClientContext] = {}  # by client; the one that was set last is last
         self.resources = Resources(capabilities, memory)
         self.queue = ReadyQueue(self.resources)
         self.workers = Workers(max_runs)
-        self.lent: set[int] = set()  # processes whose tasks wait for tasks of their own, and need no slot meanwhile
+        self.lent: set[int] = set()  # processes whose tasks have lent their slots
         self.dependencies: DependencyTracker[TaskRecord] = DependencyTracker(store)
         self.timers: Timers[TimerKey, Callable[[], None]] = Timers()

@@ -1,4 +1,4 @@
-"""The stages of a task in the scheduler's hands, and the one table that moves it between them.
+"""The stages of a task in the scheduler, and the one table of the transitions between them.
 
     WAITING      ┌──────────────────────┐
       ▼          │                      ▼
@@ -7,12 +7,12 @@
       │          ▼  └────────┴──────────┴──────────┴──► OVER  try runs twice. RUNNING and ASKED lead to ENDING too,
     BACKING_OFF                                               WAITING, QUEUED and BACKING_OFF to OVER.
 
-A task that waits, is queued or backs off is confirmed at once: it is in nobody's hands but ours. A task that runs is
-confirmed only when the process that ran it is reaped, also when the interrupt sufficed. A run that ends by itself has
-its result sent, whatever was asked of it; only one that failed by an error to retry, was asked nothing and has tries
-left is tried again.
+The cancel of a task that waits, is queued or backs off is confirmed at once, as no process has the task. The cancel of
+a running task is confirmed only when the task's process is reaped, even if the interrupt sufficed. If a run ends by
+itself, the result is sent, whether a cancel was requested or not; only a run that failed by an error to retry, was not
+asked to stop and has tries left is tried again.
 
-``TABLE`` is the specification of what each of :mod:`.events` does, and :mod:`.transitions` carries its actions out.
+``TABLE`` specifies what each of :mod:`.events` does; :mod:`.transitions` performs the actions.
 ``docs/states.md`` draws it.
 """
 
@@ -23,60 +23,60 @@ from scaler_notebook.protocol.state_table import TransitionTable
 from . import events
 
 
-class Stage(Enum):
-    """Where a task is."""
+class TaskStage(Enum):
+    """The stage of a task."""
 
     WAITING = "waiting for inputs"
     QUEUED = "queued"
-    BACKING_OFF = "backing off"  # its last try failed; it is queued again after a while
+    BACKING_OFF = "backing off"  # between two tries
     RUNNING = "running"
     ASKED = "asked"  # interrupted, by a request without force; the grace period runs
     WARNED = "warned"  # interrupted, by a request with force; the grace period runs
     ENDING = "ending"  # its process is being killed
-    OVER = "over"  # its last message is sent; its record is gone
+    OVER = "over"  # the last message is sent, and there is no record any more
 
-    __hash__ = object.__hash__  # a look-up for each event of each task: Enum's own hash is a call of Python code
+    __hash__ = object.__hash__  # for speed: Enum's own hash is written in Python
 
 
-class Action(Enum):
-    """What the scheduler does about an event, and the stage that this leads to; without one the task stays."""
+class TaskAction(Enum):
+    """What the scheduler does about an event, with the stage that follows; without one the stage stays the same."""
 
-    to: tuple[Stage, ...]
+    to: tuple[TaskStage, ...]
 
-    def __new__(cls, text: str, *to: Stage) -> "Action":
+    def __new__(cls, text: str, *to: TaskStage) -> "TaskAction":
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action
 
-    QUEUE = "queue", Stage.QUEUED  # in the order of submission: one that comes again gets its old place
-    PASS_ON = "send TaskResult(Failed)", Stage.OVER  # an input's, as its own, or the one that says why it never runs
-    WITHDRAW = "withdraw, confirm Canceled", Stage.OVER  # unasked
-    RUN = "run", Stage.RUNNING  # handed to the process
-    ANNOUNCE = "send TaskStarted"  # once; not for a task that ends before it is due
-    TAKE_BACK = "take back, confirm Canceled", Stage.OVER
-    ASK = "interrupt, in the end refuse", Stage.ASKED  # a grace period begins
-    WARN = "interrupt, in the end kill", Stage.WARNED  # a grace period begins, whatever was left of another
-    ASK_AGAIN = "interrupt again"  # the first one may have met code that swallows it
-    REFUSE = "answer CancelFailed", Stage.RUNNING
-    KILL = "kill", Stage.ENDING  # the process, and all that it started
-    DELIVER = "send TaskResult", Stage.OVER  # the process is free
-    DELIVER_LAST = "send the last TaskResult", Stage.OVER  # written before the kill; its process takes no other task
-    PUT_BACK = "put back, in its old place", Stage.QUEUED  # before all of its priority that came later
-    BACK_OFF = "back off", Stage.BACKING_OFF  # the process is free
-    OUTLIVE = "back off, without the process", Stage.BACKING_OFF
-    FAIL = "send TaskResult(FailedWorkerDied)", Stage.OVER
-    CONFIRM = "confirm Canceled", Stage.OVER
-    NOT_FOUND = "answer CancelNotFound"  # to a client that has no such task here it is over
-    FORGET = "forget", Stage.OVER  # nobody waits for it
+    QUEUE = "queue", TaskStage.QUEUED  # in the order of submission
+    PASS_ON = "send TaskResult(Failed)", TaskStage.OVER  # that of an input, or the one that says why it never runs
+    WITHDRAW = "withdraw, confirm Canceled", TaskStage.OVER  # without a request
+    RUN = "run", TaskStage.RUNNING  # handed to a process
+    ANNOUNCE = "send TaskStarted"  # once a try; not for a task that ends before the announcement is due
+    TAKE_BACK = "take back, confirm Canceled", TaskStage.OVER
+    ASK = "interrupt, in the end refuse", TaskStage.ASKED  # a grace period begins
+    WARN = "interrupt, in the end kill", TaskStage.WARNED  # a new grace period begins
+    ASK_AGAIN = "interrupt again"  # code of the task may have swallowed the first one
+    REFUSE = "answer CancelFailed", TaskStage.RUNNING
+    KILL = "kill", TaskStage.ENDING  # the process, and all descendants
+    DELIVER = "send TaskResult", TaskStage.OVER  # the process is free
+    DELIVER_LAST = "send the last TaskResult", TaskStage.OVER  # sent before the kill; the process takes no other task
+    PUT_BACK = "put back, in its old place", TaskStage.QUEUED
+    BACK_OFF = "back off", TaskStage.BACKING_OFF  # the process is free
+    OUTLIVE = "back off, without the process", TaskStage.BACKING_OFF
+    FAIL = "send TaskResult(FailedWorkerDied)", TaskStage.OVER
+    CONFIRM = "confirm Canceled", TaskStage.OVER
+    NOT_FOUND = "answer CancelNotFound"  # the task is unknown, over, or another client's
+    FORGET = "forget", TaskStage.OVER  # the client is gone
     IGNORE = "ignore"
     NOT_PERMITTED = "not permitted"  # a bug of ours, logged
 
 
-def _table() -> TransitionTable[Stage, type[events.Event], Action]:
-    s, e, a = Stage, events, Action
+def _table() -> TransitionTable[TaskStage, type[events.Event], TaskAction]:
+    s, e, a = TaskStage, events, TaskAction
     no = a.NOT_PERMITTED
     columns = (s.WAITING, s.QUEUED, s.BACKING_OFF, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
-    rows: dict[type[events.Event], tuple[Action, ...]] = {
+    rows: dict[type[events.Event], tuple[TaskAction, ...]] = {
         e.InputsThere: (a.QUEUE, no, no, no, no, no, no, no),
         e.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no),
         e.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no),

@@ -1,7 +1,7 @@
-"""Where an event meets a task: the table's decisions carried out, and the state that they change.
+"""The transitions of tasks: the actions of the table, performed on the state.
 
-:data:`.states.TABLE` says what an event does to a task; :meth:`Transitions.handle` does it, and decides nothing.
-:class:`~.core.Core` says what has happened.
+:class:`~.core.Core` finds out what has happened, :data:`.states.TABLE` says what an event does to a task, and
+:meth:`Transitions.handle` does that, without a decision of its own.
 """
 
 import logging
@@ -28,38 +28,40 @@ from .effects import Effects
 from .events import Event
 from .records import TaskRecord
 from .state import SchedulerState, TimerKey
-from .states import TABLE, Action, Stage
+from .states import TABLE, TaskAction, TaskStage
 
-ANNOUNCE_AFTER = 0.003  # seconds; TaskStarted for a task that ends sooner would only be noise on the wire
+ANNOUNCE_AFTER = 0.003  # seconds; a TaskStarted for a task that ends sooner would be a wasted message
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
 log = logging.getLogger(__name__)
 
 
 def start_due(process: int) -> TimerKey:
-    """Give the timer that announces the task of a process."""
+    """Return the key of the timer that announces the task of a process."""
     return "start", process
 
 
 def _grace(process: int) -> TimerKey:
+    """Return the key of the timer of a grace period."""
     return "grace", process
 
 
 def _back_off(task_id: str) -> TimerKey:
+    """Return the key of the timer of a task's back-off."""
     return "back-off", task_id
 
 
 class Transitions:
-    """What each event does to the tasks of one scheduler.
+    """Handles the events of the tasks of one scheduler.
 
     Parameters
     ----------
     state
-        What the core knows; changed here.
+        The core's state; changed here.
     effects
-        What performs the side effects.
+        Performs the side effects.
     clock
-        By which timers are set.
+        The source of the time.
     """
 
     def __init__(self, state: SchedulerState, effects: Effects, clock: Clock) -> None:
@@ -68,71 +70,71 @@ class Transitions:
         self._clock = clock
 
     def handle(self, record: TaskRecord, event: Event) -> None:
-        """Do what the table says about an event of a task."""
+        """Perform what the table says about an event of a task."""
         before = record.stage
         action = TABLE[before, type(event)]
         if action.to:
             (record.stage,) = action.to
-        match action, event:  # the usual ones first
-            case Action.RUN, events.Dispatched():
+        match action, event:  # the most frequent actions first
+            case TaskAction.RUN, events.Dispatched():
                 self._run(record, event.process)
-            case Action.DELIVER, events.RunEnded() | events.RunFailed():
+            case TaskAction.DELIVER, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
                 self._replace_if_spent(record.process)
-            case Action.DELIVER_LAST, events.RunEnded() | events.RunFailed():
+            case TaskAction.DELIVER_LAST, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
-            case Action.IGNORE, _:
+            case TaskAction.IGNORE, _:
                 pass
-            case Action.ANNOUNCE, _:
+            case TaskAction.ANNOUNCE, _:
                 task_id, processor = record.task.task_id, str(record.process)
                 self._effects.send(record.owner, TaskStarted(task_id, processor, record.started, record.failed + 1))
-            case Action.QUEUE, _:
+            case TaskAction.QUEUE, _:
                 self._state.queue.add(record)
-            case Action.PUT_BACK, _:
+            case TaskAction.PUT_BACK, _:
                 self._leave_process(record)
                 self._state.queue.add(record)
-            case Action.BACK_OFF, events.RunFailed():
-                self._effects.free(event.result.payload)
+            case TaskAction.BACK_OFF, events.RunFailed():
+                self._effects.release_payload(event.result.payload)
                 self._begin_backoff(record)
                 self._replace_if_spent(record.process)
-            case Action.OUTLIVE, events.ProcessDiedTrying():
+            case TaskAction.OUTLIVE, events.ProcessDiedTrying():
                 self._effects.send(record.owner, TaskLog(record.task.task_id, LogStream.STDERR, f"{event.how}\n"))
                 self._begin_backoff(record)
-            case Action.FAIL, events.ProcessDied():
+            case TaskAction.FAIL, events.ProcessDied():
                 self._finish(record, event.result)
                 self.fail_dependants(record, event.result)
-            case Action.TAKE_BACK, _:
+            case TaskAction.TAKE_BACK, _:
                 self._unqueue(record)
                 self._answer(record, TaskCancelConfirmType.CANCELED)
                 self._cancel_dependants(record)
-            case Action.FORGET, _:
+            case TaskAction.FORGET, _:
                 self._unqueue(record)
-            case Action.PASS_ON, events.InputFailed() | events.NestedTooDeeply():
+            case TaskAction.PASS_ON, events.InputFailed() | events.NestedTooDeeply():
                 self._unqueue(record)
-                payload = self._effects.retain(event.result.payload)
+                payload = self._effects.retain_payload(event.result.payload)
                 self._effects.send(record.owner, replace(event.result, task_id=record.task.task_id, payload=payload))
-            case Action.WITHDRAW, events.InputCancelled():
+            case TaskAction.WITHDRAW, events.InputCancelled():
                 self._unqueue(record)
                 canceled = TaskCancelConfirmType.CANCELED
                 told = TaskCancelConfirm(record.task.task_id, canceled, record.force, event.origin)
                 self._effects.send(record.owner, told)
-            case ((Action.ASK | Action.WARN), (events.CancelAsked() | events.CancelForced())):
+            case ((TaskAction.ASK | TaskAction.WARN), (events.CancelAsked() | events.CancelForced())):
                 self._begin_grace(record, event.grace)
-            case Action.ASK_AGAIN, events.HalfGrace():
+            case TaskAction.ASK_AGAIN, events.HalfGrace():
                 self._interrupt(record)
                 self._state.timers.set(
                     _grace(record.process), event.end, partial(self.handle, record, events.GraceOver())
                 )
-            case Action.REFUSE, _:
+            case TaskAction.REFUSE, _:
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
-            case Action.KILL, _:
+            case TaskAction.KILL, _:
                 self._state.timers.cancel(_grace(record.process))
                 self._effects.kill(record.process, *self.abandon_children(record))
-            case Action.CONFIRM, _:
+            case TaskAction.CONFIRM, _:
                 canceled = TaskCancelConfirmType.CANCELED
                 self._finish(record, TaskCancelConfirm(record.task.task_id, canceled, record.force))
                 self._cancel_dependants(record)
-            case Action.NOT_FOUND, _:
+            case TaskAction.NOT_FOUND, _:
                 self._answer(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
             case _:
                 log.error("%s: %s is not permitted: it is %s", record.task.task_id, event.words, before.value)
@@ -142,7 +144,7 @@ class Transitions:
     def _run(self, record: TaskRecord, process: int) -> None:
         state, task = self._state, record.task
         record.process, record.started = process, self._clock.time()
-        record.handed += 1
+        record.dispatches += 1
         state.queue.remove(record)
         if record.needs:
             state.resources.take(record.needs)
@@ -169,36 +171,46 @@ class Transitions:
 
     def _begin_backoff(self, record: TaskRecord) -> None:
         self._leave_process(record)
-        record.failed, record.handed = record.failed + 1, 0
+        record.failed, record.dispatches = record.failed + 1, 0
         over = partial(self.handle, record, events.BackoffOver())
         self._state.timers.set(_back_off(record.task.task_id), self._clock.monotonic() + backoff(record.failed), over)
 
     # ------------------------------------------------------------------ the end of a task
 
-    def _deliver(self, record: TaskRecord, before: Stage, result: TaskResult) -> None:
-        """Send the result of a run that ended by itself; a client that asked for its end has it as cancelled."""
-        for child in record.children.values():  # the task has not waited for these, and leaves them to run on
+    def _deliver(self, record: TaskRecord, before: TaskStage, result: TaskResult) -> None:
+        """Send the result of a run that ended by itself.
+
+        Parameters
+        ----------
+        record
+            The task.
+        before
+            The stage in which the run ended: after a cancel request, dependants are cancelled.
+        result
+            The result.
+        """
+        for child in record.children.values():  # not waited for: these go on without a parent
             child.parent = None
         record.children.clear()
-        failure: TaskResult | None = None  # what dependants are told, after the task's own client
+        failure: TaskResult | None = None  # for dependants; sent after the task's own result
         wanted = self._state.dependencies.wanted(record.task.task_id)
-        if wanted and before is Stage.RUNNING:
+        if wanted and before is TaskStage.RUNNING:
             if result.outcome is TaskResultType.SUCCESS:
                 failure = self._hand_on(record, result.payload)
             else:
-                failure = replace(result, payload=self._effects.retain(result.payload))
+                failure = replace(result, payload=self._effects.retain_payload(result.payload))
         if record.task.omit_value and result.outcome is TaskResultType.SUCCESS:
-            self._effects.free(result.payload)
+            self._effects.release_payload(result.payload)
             result = replace(result, payload=Payload(b""))
         self._finish(record, result)
         if failure is not None:
             self.fail_dependants(record, failure)
-            self._effects.free(failure.payload)
-        elif wanted and before is not Stage.RUNNING:
+            self._effects.release_payload(failure.payload)
+        elif wanted and before is not TaskStage.RUNNING:
             self._cancel_dependants(record)
 
     def _hand_on(self, record: TaskRecord, value: Payload) -> TaskResult | None:
-        """Give a task's value to its dependants; gives the failure to tell them if the value could not be retained."""
+        """Give a task's value to its dependants; returns the failure for them if the value could not be retained."""
         task_id = record.task.task_id
         try:
             ready = self._state.dependencies.arrive(task_id, value)
@@ -216,6 +228,7 @@ class Transitions:
         self._effects.send(record.owner, last)
 
     def _unqueue(self, record: TaskRecord) -> None:
+        """Forget a task that waits, is queued or backs off."""
         if record in self._state.queue:
             self._state.queue.remove(record)
         else:
@@ -223,6 +236,7 @@ class Transitions:
         self._forget(record)
 
     def _forget(self, record: TaskRecord) -> None:
+        """Remove the record of a task, and release the task's dependencies."""
         del self._state.records[record.task.task_id]
         if record.task.inputs:
             self._state.dependencies.release(record)
@@ -231,7 +245,7 @@ class Transitions:
             record.parent = None
 
     def _leave_process(self, record: TaskRecord) -> None:
-        """Free a task's slot, its share of the resources and its process; end what it has submitted, and waited for."""
+        """Free a task's slot, its share of the resources and its process, and end what the task has submitted."""
         state, process = self._state, record.process
         if record.children:
             self.abandon_children(record)
@@ -243,28 +257,43 @@ class Transitions:
         self.cancel_timers(process)
 
     def _replace_if_spent(self, process: int) -> None:
+        """Make a process idle or, if it must run no other task, kill it."""
         if not self._state.workers.release(process):
-            self._effects.kill(process)  # another takes its place
+            self._effects.kill(process)
 
     def cancel_timers(self, process: int) -> None:
-        """Drop what was to happen to the task that a process holds."""
+        """Cancel the timers of the task that a process holds."""
         self._state.timers.cancel(start_due(process))
         self._state.timers.cancel(_grace(process))
 
     # ------------------------------------------------------------------ what ends with a task
 
     def abandon_children(self, record: TaskRecord) -> tuple[tuple[int, ...], ...]:
-        """End what a task has submitted; gives the processes that run some of that, to be killed with it."""
+        """End the tasks that a task has submitted.
+
+        Returns
+        -------
+        tuple of tuple of int
+            The arguments by which :meth:`~.effects.Effects.kill` is told which processes are killed, too.
+        """
         children = list(record.children.values())
         held = self._state.workers.held
         processes = tuple(child.process for child in children if held.get(child.process) is child)
         for child in children:
-            if child.stage is not Stage.OVER:
+            if child.stage is not TaskStage.OVER:
                 self.handle(child, events.ClientGone())
         return (processes,) if processes else ()
 
     def fail_dependants(self, record: TaskRecord, result: TaskResult) -> None:
-        """Fail the tasks that depend on ``record``, and those that depend on them, with its failure."""
+        """Fail all dependants of a task, direct and indirect.
+
+        Parameters
+        ----------
+        record
+            The task.
+        result
+            The task's failure, which becomes theirs.
+        """
         task_id = record.task.task_id
         if self._state.dependencies.wanted(task_id):
             failed = events.InputFailed(
@@ -280,6 +309,7 @@ class Transitions:
                 self.handle(dependant, failed)
 
     def _cancel_dependants(self, record: TaskRecord) -> None:
+        """Cancel all dependants of a task, direct and indirect."""
         cancelled = events.InputCancelled(record.task.task_id)
         for dependant in self._state.dependencies.fail(record.task.task_id):
             self.handle(dependant, cancelled)

@@ -1,4 +1,4 @@
-"""The task processes as the core knows them: which are idle, and which task each one holds."""
+"""The task processes as the core sees them: which are idle, and which task each of the others holds."""
 
 import math
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ class Workers:
     Parameters
     ----------
     max_runs
-        How many runs a process is given before another takes its place; None: as many as come.
+        How many tasks a process runs before another process takes its place; None for any number.
     """
 
     def __init__(self, max_runs: int | None) -> None:
         self._max_runs = math.inf if max_runs is None else max_runs
-        self._runs: dict[int, int] = {}  # how many each was given so far
-        self._spent: set[int] = set()  # those that are to be given no other task
+        self._runs: dict[int, int] = {}  # by process: how many it has been given
+        self._spent: set[int] = set()  # processes that must be given no other task
         self._idle: list[int] = []  # the last one is used first: its caches are warm
-        self.held: dict[int, TaskRecord] = {}  # the task of each that runs one
+        self.held: dict[int, TaskRecord] = {}  # by process
 
     def __contains__(self, process: int) -> bool:
         return process in self._runs
@@ -33,52 +33,52 @@ class Workers:
 
     @property
     def idle(self) -> list[int]:
-        """Those that wait for a task, the next one to use last."""
+        """The processes that wait for a task; the last one is used next."""
         return self._idle
 
     @property
     def fresh(self) -> list[int]:
-        """Those that wait for their first task."""
+        """The processes that wait for their first task."""
         return [process for process in self._idle if not self._runs[process]]
 
     def seq(self, process: int) -> int:
-        """Give the number of the last run of a process."""
+        """Return the number of a process's last run."""
         return self._runs[process]
 
     def add(self, process: int) -> None:
-        """Have a process that is new, or was held back, wait for tasks; behind all others, for its caches are cold."""
+        """Add a process that is new, or was reserved, to the idle ones; as its caches are cold, it is used last."""
         self._runs.setdefault(process, 0)
         self._idle.insert(0, process)
 
-    def hold_back(self, process: int) -> None:
-        """Give an idle process no task until :meth:`add`."""
+    def reserve(self, process: int) -> None:
+        """Take a process off the idle ones, until :meth:`add`."""
         self._idle.remove(process)
 
     def begin(self, process: int, record: TaskRecord) -> int:
-        """Have a process that is not idle any more hold a task; gives the number of the run."""
+        """Let a process, which the caller has taken off the idle ones, hold a task; returns the number of the run."""
         self.held[process] = record
         self._runs[process] = seq = self._runs[process] + 1
         return seq
 
     def release(self, process: int) -> bool:
-        """Have a process that holds no task any more wait for the next one; False if it is to be replaced."""
+        """Add a process that holds no task any more to the idle ones; False if it must run no other task."""
         if self._runs[process] < self._max_runs and process not in self._spent:
             self._idle.append(process)
             return True
         return False
 
     def use_last(self, process: int) -> None:
-        """Give an idle process, which is busy with something else, its next task after all others."""
+        """Let all other idle processes be used before this one, which still makes a preview."""
         if process in self._idle:
             self._idle.remove(process)
             self._idle.insert(0, process)
 
     def spend(self, process: int) -> None:
-        """Give a process no task after the one that it holds."""
+        """Mark a process that must run no other task than the one that it holds."""
         self._spent.add(process)
 
     def remove(self, process: int) -> bool:
-        """Forget a process that has died, but not the task that it holds; False if there is none of this number."""
+        """Forget a process that has died, but not the task that it holds; False if there is no such process."""
         if self._runs.pop(process, None) is None:
             return False
         self._spent.discard(process)

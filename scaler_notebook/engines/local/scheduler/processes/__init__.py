@@ -1,1 +1,1 @@
-"""The scheduler's processes: how task processes are started, kept, measured and ended."""
+"""The task processes of a scheduler: how they are started, fed, measured, killed and reaped."""

@@ -1,4 +1,4 @@
-"""Why a task process died, as far as its wait status and the system's memory figures tell."""
+"""Why a task process died, by its wait status and the system's memory figures."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
 from scaler_notebook.protocol.messages import ProcessExit
 from scaler_notebook.quantities import format_bytes
 
-NEARLY_FULL = 0.05  # of all memory, and less than that was left: a guess needs a bound
+NEARLY_FULL = 0.05  # of all memory: if less was left, a SIGKILL is taken for the out-of-memory killer's
 
 HINTS = {
     signal.SIGABRT: " (native code gave up: an assertion, or memory that it did not get)",
@@ -26,7 +26,17 @@ ADVICE = (
 
 
 class ExitCause(NamedTuple):
-    """A death in words, and as figures. ``peak`` is in bytes, 0 if unknown."""
+    """Why a process died.
+
+    Parameters
+    ----------
+    words
+        The cause in words.
+    death
+        The cause in figures.
+    peak
+        The most resident memory that the process had, in bytes; 0 if unknown.
+    """
 
     words: str
     death: ProcessExit
@@ -37,12 +47,12 @@ UNKNOWN = ExitCause("it ended, and a bug in its scheduler keeps us from saying w
 
 
 class CauseFinder:
-    """Tells causes of death; looks at memory at its start and after each death by SIGKILL.
+    """Finds exit causes; to recognize the out-of-memory killer, it reads the count of kills again at each SIGKILL.
 
     Parameters
     ----------
     group
-        Ours.
+        The control groups of the task processes; None for this process's.
     """
 
     def __init__(self, group: ControlGroup | None = None) -> None:
@@ -50,18 +60,18 @@ class CauseFinder:
         self._kills = self._group.kills
 
     def cause(self, status: int, peak: int = 0, why: str = "", for_memory: bool = False) -> ExitCause:
-        """Of a process that was waited for.
+        """Find the exit cause of a process that was waited for.
 
         Parameters
         ----------
         status
             As ``os.wait`` gives it.
         peak
-            Bytes: the most resident memory that it had.
+            The most resident memory that the process had, in bytes; 0 if unknown.
         why
-            We have killed it ourselves, and this is why.
+            Why the scheduler has killed the process; empty if it has not.
         for_memory
-            It was because it had too much of that.
+            Was the process killed because it exceeded its limit of memory?
         """
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
@@ -71,6 +81,7 @@ class CauseFinder:
         return ExitCause(words, ProcessExit(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
 
     def _killed(self, number: int, peak: int, why: str) -> tuple[str, bool]:
+        """Return what a death by a signal means, and whether memory was the cause."""
         if number != signal.SIGKILL:
             with contextlib.suppress(ValueError):
                 return f"it was killed by {signal.Signals(number).name}{HINTS.get(signal.Signals(number), '')}", False
@@ -101,7 +112,15 @@ class CauseFinder:
 
 
 def over_limit(size: int, limit: int) -> str:
-    """Why a task is killed that has more than its limit of memory; both in bytes."""
+    """Return why a task is killed that exceeds its limit of memory.
+
+    Parameters
+    ----------
+    size
+        The bytes that the task has.
+    limit
+        The bytes that it may have.
+    """
     return (
         f"it had {format_bytes(size)} of memory, and its memory_limit is {format_bytes(limit)}. Have it "
         "hold less at a time, or give it a higher limit"
@@ -109,11 +128,17 @@ def over_limit(size: int, limit: int) -> str:
 
 
 def _new(before: Kills | None, now: Kills | None) -> Kills | None:
+    """Return the second count if it is higher than the first; None if it is not, or either is unknown."""
     return now if now is not None and before is not None and now.number > before.number else None
 
 
 def _was_nearly_full(peak: int, limit: int | None) -> bool:
-    """Was there hardly any memory left before this process gave back its own?"""
+    """Was there hardly any memory left before a process with this peak of memory ended?"""
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available - peak
     return bool(free < NEARLY_FULL * total or (limit is not None and peak > (1 - NEARLY_FULL) * limit))
+
+
+def _size(size: int) -> str:
+    """Return a number of bytes in words."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,7 +1,7 @@
-"""Starting task processes: forked from a small preloaded server where the platform allows it, else a new interpreter.
+"""How task processes are started: forked from a small preloaded server on Linux, else as new interpreters.
 
-The fork server forks twice, and the scheduler is a subreaper (Linux): each task process is the scheduler's own child,
-waited for by it, alive when the fork server dies, and killed by the system when the scheduler dies.
+The fork server forks twice, and the scheduler is a subreaper. So each task process is a child of the scheduler, which
+waits for it; it outlives the fork server, and is killed by the system when the scheduler dies.
 """
 
 import contextlib
@@ -20,61 +20,81 @@ PR_SET_PDEATHSIG = 1
 ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the scheduler's child
 
 
-class Ends(NamedTuple):
-    """The file descriptors of a task process: its socket, its ask page, its files of output."""
+class ProcessDescriptors(NamedTuple):
+    """The file descriptors that a task process inherits."""
 
-    sock: int
-    page: int
+    sock: int  # to the scheduler
+    page: int  # of the :class:`~scaler_notebook.task.interruption.cancel_page.CancelPage`
     stdout: int
     stderr: int
-    records: int
+    records: int  # of displays
 
 
 class Starter(Protocol):
-    """One way to start task processes. The caller closes its copies of the descriptors afterwards."""
+    """One way to start task processes."""
 
-    pid: int  # of the process that it starts them from; 0 for none but this one
+    pid: int  # the process that forks task processes; 0 if that is the scheduler
 
-    def start(self, ends: Ends) -> None:
-        """Start one; it announces itself by ``Ready`` on its socket. OSError if it cannot be started."""
+    def start(self, ends: ProcessDescriptors) -> None:
+        """Start a task process, which sends ``Ready`` on its socket.
+
+        Parameters
+        ----------
+        ends
+            What the process inherits. The caller closes its own copies afterwards.
+
+        Raises
+        ------
+        OSError
+            No process can be started.
+        """
 
     def close(self) -> None:
-        """End the starter; the processes that it started stay."""
+        """End the starter; the processes that were started go on."""
 
 
-def best_starter(end_of_life: int) -> Starter:
-    """A fork server on Linux, new interpreters elsewhere. Call it before any thread exists in this process.
+def choose_starter(hello: int) -> Starter:
+    """Return a fork server on Linux, elsewhere what starts new interpreters.
+
+    To be called before any thread exists in this process.
 
     Parameters
     ----------
-    end_of_life
-        The descriptor whose end tells the kernel of the scheduler's; no other process may keep it open.
+    hello
+        The descriptor of the hello pipe, which no other process may keep open: the kernel takes the end of that pipe
+        for the end of the scheduler.
     """
     if sys.platform == "linux" and os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
         with contextlib.suppress(OSError):
             become_subreaper()
-            return ForkServer(end_of_life)
+            return ForkServer(hello)
     return Spawn()
 
 
 class ForkServer:
-    """A child of the scheduler that has our imports done, no thread, and forks on demand."""
+    """A child of the scheduler that has imported what a task process needs, has no thread, and forks on demand.
 
-    def __init__(self, end_of_life: int) -> None:
+    Parameters
+    ----------
+    hello
+        As for :func:`choose_starter`.
+    """
+
+    def __init__(self, hello: int) -> None:
         ours, theirs = socket.socketpair()
         scheduler = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 ours.close()
-                os.close(end_of_life)
+                os.close(hello)
                 _serve_forks(theirs, scheduler)
             finally:
                 os._exit(0)
         theirs.close()
         self._sock = ours
 
-    def start(self, ends: Ends) -> None:
+    def start(self, ends: ProcessDescriptors) -> None:
         socket.send_fds(self._sock, [b"+"], list(ends))
 
     def close(self) -> None:
@@ -84,7 +104,15 @@ class ForkServer:
 
 
 def _serve_forks(sock: socket.socket, scheduler: int) -> None:
-    """The fork server's life: it ends with its socket, that is, with the scheduler."""
+    """Fork task processes on demand, until the socket is closed, which is the end of the scheduler.
+
+    Parameters
+    ----------
+    sock
+        The socket on which the scheduler sends descriptors.
+    scheduler
+        The process id of the scheduler.
+    """
     os.setsid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != scheduler:
@@ -96,26 +124,26 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
     from scaler_notebook.engines.local.worker import main as task_process
 
     while True:
-        command, fds, _, _ = socket.recv_fds(sock, 1, len(Ends._fields))
+        command, fds, _, _ = socket.recv_fds(sock, 1, len(ProcessDescriptors._fields))
         if not command:
             return
-        ends = Ends(*fds)
-        middle = _forked(scheduler)
-        if middle == 0:
+        ends = ProcessDescriptors(*fds)
+        intermediate = _fork_with_retry(scheduler)
+        if intermediate == 0:
             try:
-                between = os.getpid()
-                if _forked(scheduler) == 0:
+                parent = os.getpid()
+                if _fork_with_retry(scheduler) == 0:
                     sock.close()
-                    _become_task_process(ends, scheduler, between, task_process.main)
+                    _become_task_process(ends, scheduler, parent, task_process.main)
             finally:
                 os._exit(0)
         for fd in ends:
             os.close(fd)
-        os.waitpid(middle, 0)
+        os.waitpid(intermediate, 0)
 
 
-def _forked(scheduler: int) -> int:
-    """:func:`os.fork`, tried until the system has room for a process again, or the scheduler is gone."""
+def _fork_with_retry(scheduler: int) -> int:
+    """Fork; while the system has no room for a process, try again, and exit when the scheduler is gone."""
     pause = 0.01
     while True:
         try:
@@ -129,22 +157,46 @@ def _forked(scheduler: int) -> int:
             os._exit(0)
 
 
-def _become_task_process(ends: Ends, scheduler: int, between: int, main: "object") -> None:
+def _become_task_process(ends: ProcessDescriptors, scheduler: int, intermediate: int, main: "object") -> None:
+    """Wait until the scheduler has adopted this process, then run tasks; returns if the scheduler has died.
+
+    Parameters
+    ----------
+    ends
+        What the process inherits.
+    scheduler
+        The process id of the scheduler.
+    intermediate
+        The process id of the parent, which ends at once.
+    main
+        The entry point of a task process.
+    """
     deadline = time.monotonic() + ADOPTION_TIMEOUT
-    while (parent := os.getppid()) != scheduler:  # until the process between us has gone
-        if parent != between or time.monotonic() > deadline:  # another than the scheduler: that has died
+    while (parent := os.getppid()) != scheduler:
+        if parent != intermediate or time.monotonic() > deadline:  # adopted by another process: the scheduler has died
             return
         time.sleep(0.0002)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != scheduler:  # it died before the line above took effect
+    if os.getppid() != scheduler:  # the scheduler died before the line above took effect
         return
     os.setsid()
-    _run_on(ends, main, fd_limits.USERS, fd_limits.UMASK)
+    _run_task_process(ends, main, fd_limits.USER_LIMIT, fd_limits.USER_UMASK)
 
 
-def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
+def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int, umask: int) -> None:
+    """Give the process its streams and the user's limits, and run tasks.
+
+    Parameters
+    ----------
+    ends
+        What the process inherits.
+    main
+        The entry point of a task process.
+    open_files, umask
+        The user's limits, see :mod:`scaler_notebook.engines.local.ipc.fd_limits`.
+    """
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.flush()  # what a sitecustomize has printed is no output of a task
+        stream.flush()  # what a sitecustomize has printed must not become a task's output
     os.dup2(ends.stdout, 1)
     os.dup2(ends.stderr, 2)
     os.close(ends.stdout)
@@ -153,19 +205,19 @@ def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
         become_subreaper()
     fd_limits.set_open_files(open_files)
     os.umask(umask)
-    fd_limits.be_first_out_of_memory()
+    fd_limits.raise_oom_score()
     assert callable(main)
     main(socket.socket(fileno=ends.sock), ends.page, ends.records)
 
 
 class Spawn:
-    """A new interpreter per task process: slower, and everywhere."""
+    """Starts a new interpreter for each task process: slower than a fork, but possible on every system."""
 
     pid = 0
 
-    def start(self, ends: Ends) -> None:
-        call = f"spawned({tuple(ends)!r}, {fd_limits.USERS}, {fd_limits.UMASK})"
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import spawned; {call}"
+    def start(self, ends: ProcessDescriptors) -> None:
+        call = f"run_spawned({tuple(ends)!r}, {fd_limits.USER_LIMIT}, {fd_limits.USER_UMASK})"
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import run_spawned; {call}"
         process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
@@ -174,16 +226,24 @@ class Spawn:
             pass_fds=ends,
             start_new_session=True,
         )
-        # The scheduler waits for it. Of an object that is dropped while its process runs, subprocess's next start may
-        # do so, and the scheduler would never hear of that death.
+        # With a return code set, ``subprocess`` does not wait for the process at a later start, which it else does for
+        # an object that was dropped; the scheduler would never notice the end.
         process.returncode = 0
 
     def close(self) -> None:
         pass
 
 
-def spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:
-    """Entry point of a spawned task process; ``open_files`` is how many its user may have open, under ``umask``."""
+def run_spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:
+    """Run the task process of a new interpreter.
+
+    Parameters
+    ----------
+    fds
+        The :class:`ProcessDescriptors`.
+    open_files, umask
+        The user's limits, see :mod:`scaler_notebook.engines.local.ipc.fd_limits`.
+    """
     from scaler_notebook.engines.local.worker import main as task_process
 
     if sys.platform == "linux":
@@ -191,4 +251,4 @@ def spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) ->
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != scheduler:
             return
-    _run_on(Ends(*fds), task_process.main, open_files, umask)
+    _run_task_process(ProcessDescriptors(*fds), task_process.main, open_files, umask)

@@ -1,4 +1,4 @@
-"""The scheduler's side of the user's modules: which of them a task process has imported, and for whom it is fit."""
+"""Which of the user's modules a task process has imported, and which clients' tasks can run there."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from scaler_notebook.task.modules.installation import file_stamp
 
 
 class ImportedModules:
-    """What one task process has imported of the user's modules: such a process keeps what it found first."""
+    """The user's modules that one task process has imported; a process never imports another file of the same name."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, str]] = {}  # by name: location, and the stamp of its file
@@ -19,15 +19,22 @@ class ImportedModules:
         return bool(self._found)
 
     def add(self, own: tuple[str, ...]) -> None:
-        """Note what a run has imported, as :class:`~scaler_notebook.engines.local.ipc.messages.Ended` has it."""
+        """Add what a run has imported, as in :attr:`~scaler_notebook.engines.local.ipc.messages.RunFinished.own`."""
         for name, where, stamp in zip(own[::3], own[1::3], own[2::3], strict=False):
             self._found[name] = where, stamp
 
     def suit(self, last: ClientContext | None, context: ClientContext | None) -> bool:
-        """Would a process that was in the context ``last`` import in ``context`` the very modules that it has?
+        """Would a task of a context, in a fresh process, import the same modules that this process has?
 
-        A module that the client has itself must be of the same file, as that was when the client imported it. What the
-        client does not have would be looked for: in the same places, and in a file that was not edited since.
+        A module that the client itself has imported must be of the same file, unchanged since the client's import. Any
+        other module must be found in the same places, in a file that was not edited since.
+
+        Parameters
+        ----------
+        last
+            The context that the process is in; None for none.
+        context
+            The context of the task; None for none.
         """
         if last is None or context is None:
             return True
@@ -44,12 +51,18 @@ class ImportedModules:
 
 @lru_cache(16)
 def versions(modules: str) -> dict[str, tuple[str, str]]:
-    """By name, where a client has its modules, and the stamps of their files; from :attr:`ClientContext.modules`."""
+    """Return, by name, location and file stamp of each module that a client has imported.
+
+    Parameters
+    ----------
+    modules
+        As in :attr:`~scaler_notebook.protocol.messages.ClientContext.modules`.
+    """
     try:
         found = json.loads(modules) if modules else {}
         return {
             name: (file or os.pathsep.join(directories), stamp)
             for name, (_, file, stamp, _, *directories) in found.items()
         }
-    except (ValueError, AttributeError, TypeError):  # a client may say what it likes
+    except (ValueError, AttributeError, TypeError):  # a client may send anything
         return {}

@@ -1,4 +1,4 @@
-"""The task processes of a scheduler: as many as there are slots, and spares that wait to take a place."""
+"""The task processes of a scheduler: one for each slot, and spares that take the place of one that ends."""
 
 import errno
 import logging
@@ -8,7 +8,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from scaler_notebook.engines.local.ipc.messages import Ended, Home, InnerMessage, Input, Previewed, Ready
+from scaler_notebook.engines.local.ipc.messages import (
+    EngineAddress,
+    Input,
+    Ready,
+    ResultPreview,
+    RunFinished,
+    WorkerMessage,
+)
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 
@@ -17,31 +24,41 @@ from .fork_server import Spawn, Starter
 from .reaper import Reaper
 from .task_process import TaskProcess
 
-MAX_FAILED_STARTS = 5  # in a row, of the first processes: then something is wrong that another try does not mend
-LACKS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOSPC}  # they pass
+MAX_FAILED_STARTS = 5  # in a row, before any process was ready: then the engine gives up
+TRANSIENT_ERRORS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOSPC}
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds between two tries to start a process
 
 log = logging.getLogger(__name__)
 
 
 class CannotStart(Exception):
-    """No task process can be started, and another try would not change that: the engine ends."""
+    """No task process can be started, and another try would not help: the engine ends."""
 
 
 class PoolEvents(Protocol):
-    """What task processes tell their scheduler."""
+    """Handles the messages and the ends of task processes."""
 
     def ready(self, pid: int) -> None:
-        """A process can take tasks."""
+        """Handle that a process can take tasks."""
 
-    def previewed(self, pid: int, previewed: Previewed) -> None:
-        """A process has made a preview of the result of a run."""
+    def previewed(self, pid: int, previewed: ResultPreview) -> None:
+        """Handle the preview of a result that a process has made."""
 
-    def ended_run(self, pid: int, ended: Ended) -> None:
-        """A process has ended a run."""
+    def ended_run(self, pid: int, ended: RunFinished) -> None:
+        """Handle the end of a run."""
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
-        """A process, and all that it had started, is gone and reaped; had it begun its last run?"""
+        """Handle that a process is reaped, and that all which it had started is gone.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        cause
+            Why the process died.
+        begun
+            Had the process begun its last run?
+        """
 
 
 class ProcessPool:
@@ -50,7 +67,7 @@ class ProcessPool:
     Parameters
     ----------
     size
-        How many processes to keep, spares included.
+        How many processes there are to be, spares included.
     starter
         How they are started.
     selector
@@ -68,14 +85,14 @@ class ProcessPool:
         self._processes: dict[int, TaskProcess] = {}
         self._reaper = Reaper(self._processes, self._read, self._gone)
         self._failed_starts = 0  # in a row
-        self._was_ready = False  # has any of them ever been?
+        self._was_ready = False  # has any process ever been ready?
         self._fill_at: float | None = None
         self._pause = 0.0  # seconds before the last try
 
     # ------------------------------------------------------------------ how many there are
 
     def fill(self) -> None:
-        """Start what is missing; later, where the system is short of what that takes and has not always been.
+        """Start the processes that are missing, or try again later if the system lacks resources for a while.
 
         Raises
         ------
@@ -89,7 +106,7 @@ class ProcessPool:
             try:
                 self._starting.add(TaskProcess(self._starter, self._selector, self._serve))
             except OSError as error:
-                if error.errno in LACKS and self._was_ready:
+                if error.errno in TRANSIENT_ERRORS and self._was_ready:
                     self._fill_later(f"no task process can be started just now ({error})")
                     return
                 if isinstance(self._starter, Spawn):
@@ -105,11 +122,11 @@ class ProcessPool:
 
     @property
     def fill_at(self) -> float | None:
-        """When :meth:`fill` must be called again, in monotonic seconds."""
+        """When :meth:`fill` must be called again, in monotonic seconds; None if it need not be."""
         return self._fill_at
 
     def resize(self, size: int) -> None:
-        """Keep ``size`` processes; those that are too many stay until they are killed."""
+        """Set how many processes there are to be; surplus processes stay until they are killed."""
         self._size = size
         self.fill()
 
@@ -121,24 +138,24 @@ class ProcessPool:
     # ------------------------------------------------------------------ runs
 
     def run(self, pid: int, seq: int, task: Task, last: bool, inputs: tuple[Input, ...]) -> None:
-        """Hand a process its next run: see :meth:`TaskProcess.run`."""
+        """Give a process its next run, see :meth:`TaskProcess.run`."""
         self._processes[pid].run(seq, task, last, inputs)
 
-    def send(self, pid: int, message: InnerMessage) -> None:
+    def send(self, pid: int, message: WorkerMessage) -> None:
         """Queue a message for a process."""
         self._processes[pid].send(message)
 
     def suits(self, pid: int, context: ClientContext | None) -> bool:
-        """Could a task of this context run in this process?"""
+        """Can a task of this context run in this process?"""
         return self._processes[pid].suits(context)
 
-    def move(self, pid: int, context: ClientContext | None) -> None:
-        """Have a process run what comes next in ``context``."""
-        self._processes[pid].move(context)
+    def set_context(self, pid: int, context: ClientContext | None) -> None:
+        """Let the next runs of a process have this context."""
+        self._processes[pid].set_context(context)
 
-    def warm(self, pid: int, modules: tuple[str, ...]) -> None:
-        """Have a process import these modules and be ready again; without modules: have it stop importing."""
-        self._processes[pid].warm(modules)
+    def prewarm(self, pid: int, modules: tuple[str, ...]) -> None:
+        """Let a process import modules and then be ready again; without modules, let it stop importing."""
+        self._processes[pid].prewarm(modules)
 
     @property
     def importing(self) -> bool:
@@ -157,43 +174,54 @@ class ProcessPool:
         self._processes[pid].kill(found, why, out_of_memory)
 
     def kill_all(self) -> None:
-        """End everything, at the scheduler's end."""
+        """Kill every process, at the end of the scheduler."""
         self._size = 0
         for pid in list(self._processes):
             self.kill(pid)
         for process in self._starting:
-            process.sock.close()  # the process finds its socket closed and ends, or dies with us
+            process.sock.close()  # the process ends when it finds its socket closed, or is killed with the scheduler
         self._starter.close()
 
     # ------------------------------------------------------------------ output
 
     def new_output(self, pid: int, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
-        """Yield what a process wrote and displayed since the last call; ``over``: its task has ended, or is dead."""
-        return self._processes[pid].output.news(task_id, over)
+        """Yield what a process wrote and displayed since the last call.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        task_id
+            The task that the process runs.
+        over
+            Has the task ended, or the process died?
+        """
+        return self._processes[pid].output.new_messages(task_id, over)
 
     def new_progress(self, pid: int) -> tuple[float, float, str] | None:
-        """Give ``(done, total, note)`` if the run of a process has reported since the last call."""
+        """Return ``(done, total, note)`` if the run of a process has reported progress since the last call."""
         return self._processes[pid].new_progress()
 
     def pace(self, pids: Iterable[int]) -> float:
-        """Give the seconds until the output of these processes is to be looked at again."""
+        """Return the seconds until the output of these processes is to be read again."""
         return min((self._processes[pid].output.pace for pid in pids), default=math.inf)
 
     def drain(self) -> None:
-        """Discard what processes print that import ahead of need: a full pipe must not keep them waiting."""
+        """Discard what importing processes print, so that none has to wait because its pipe is full."""
         for process in self._processes.values():
             if process.importing:
                 process.output.discard()
 
-    def start_output_over(self, pid: int) -> None:
-        """Begin a new output between two tasks: what comes now belongs to the next."""
-        self._processes[pid].output.start_over()
+    def reset_output(self, pid: int) -> None:
+        """Discard the output of a process between two tasks."""
+        self._processes[pid].output.reset()
 
-    # ------------------------------------------------------------------ what processes say
+    # ------------------------------------------------------------------ messages of processes
 
     def _serve(self, process: TaskProcess) -> None:
+        """Write and read as much as there is; kill a process that has closed its socket."""
         if process.sock.fileno() < 0:
-            return  # reaped by an event of the same round
+            return  # reaped in the same iteration of the loop
         if process.unsent:
             process.flush()
         try:
@@ -210,10 +238,10 @@ class ProcessPool:
             if process in self._starting:
                 self._failed_to_start(process)
             elif process.pid in self._processes:
-                self.kill(process.pid, why="its task had closed the connection to it")  # of no use any more
+                self.kill(process.pid, why="its task had closed the connection to it")
 
     def _read(self, process: TaskProcess) -> bool:
-        """Read all there is; False at the end of the stream."""
+        """Handle all messages that there are; False if there can be no more."""
         try:
             for message in process.received():
                 self._receive(process, message)
@@ -221,20 +249,20 @@ class ProcessPool:
             log.error("task process %d wrote nonsense to our socket: %s", process.pid, error)
         except (EOFError, OSError):
             pass
-        except Exception:  # a bug of ours: the task fails with the process, and nobody waits for it
+        except Exception:  # a bug of ours: the process is killed, so that the task ends
             log.exception("what task process %d said could not be handled", process.pid)
         else:
             return True
         return False
 
-    def _receive(self, process: TaskProcess, message: InnerMessage) -> None:
+    def _receive(self, process: TaskProcess, message: WorkerMessage) -> None:
         if isinstance(message, Ready):
             self._ready(process, message.pid)
-        elif isinstance(message, Ended):
+        elif isinstance(message, RunFinished):
             if message.own:
                 process.modules.add(message.own)
             self.events.ended_run(process.pid, message)
-        elif isinstance(message, Previewed):
+        elif isinstance(message, ResultPreview):
             self.events.previewed(process.pid, message)
 
     def _ready(self, process: TaskProcess, pid: int) -> None:
@@ -245,30 +273,30 @@ class ProcessPool:
             self._starting.discard(process)
             self._processes[pid] = process
             self._failed_starts, self._pause, self._was_ready = 0, 0.0, True
-            process.send(Home(self.home))
+            process.send(EngineAddress(self.home))
             if not self._starting:
                 self._reaper.end_orphans((*self._processes, self._starter.pid))
         elif not process.importing or pid != process.pid:
-            raise ProtocolError("it claims to be ready, and was not asked")  # a task has found our socket
+            raise ProtocolError("it claims to be ready, and was not asked")  # sent by a task that has found the socket
         process.importing = False
-        if not process.killed_for:  # else it was too late with that, and is dying
+        if not process.killed_for:  # a process that is being killed takes no task
             self.events.ready(pid)
 
-    # ------------------------------------------------------------------ their end
+    # ------------------------------------------------------------------ ends of processes
 
     def reap(self) -> None:
-        """Wait, without blocking, for processes that have ended, and end what they have left running."""
+        """Reap, without blocking, processes that have ended, and kill what they have left running."""
         self._reaper.reap(bool(self._starting), self._starter.pid)
 
     @property
     def vanishing(self) -> float | None:
-        """Seconds until :meth:`reap` must be called again, because something was killed and is not gone yet."""
+        """Seconds until :meth:`reap` must be called again, because what was killed is not gone yet; None: never."""
         return self._reaper.vanishing
 
     def _failed_to_start(self, process: TaskProcess) -> None:
         self._starting.discard(process)
         self._failed_starts += 1
-        text = process.output.last_words().strip()
+        text = process.output.take_stderr().strip()
         process.close()
         log.error("a task process ended before it was ready: %s", text or "it wrote nothing")
         if self._failed_starts >= MAX_FAILED_STARTS:
@@ -283,7 +311,7 @@ class ProcessPool:
         try:
             try:
                 self.events.died(*end)
-            except Exception:  # once more, for its task would never end; what was done is not done again
+            except Exception:  # once more, or the task would never end; what was done is not done again
                 log.exception("the end of process %d could not be told in full", process.pid)
                 self.events.died(*end)
         finally:

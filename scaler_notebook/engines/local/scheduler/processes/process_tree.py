@@ -1,4 +1,4 @@
-"""A task process with all that it started: finding, killing, and knowing when they are gone."""
+"""Process trees: a process and its descendants, to be found, frozen, measured and killed."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ import psutil
 
 from scaler_notebook.task.isolation import orphans
 
-MOST_ROUNDS = 1_000  # of looking for what a process has started; a round takes a tenth of a millisecond
-QUIET_ROUNDS = 4  # that find nothing new: one alone can miss what comes while the kernel lists (``proc(5)``)
-FLAGS, PF_EXITING = 5, 0x4  # the kernel's flags of a process in /proc/PID/stat, counted from its state
+MAX_ROUNDS = 1_000  # of listing descendants, for :func:`freeze`; a round takes a tenth of a millisecond
+QUIET_ROUNDS = 4  # in a row that find nothing new; one can miss a process that starts meanwhile, see proc(5)
+FLAGS, PF_EXITING = 5, 0x4  # index of the kernel's flags in /proc/PID/stat, counted from the state
 
 
 def descendants(pid: int) -> list[int]:
-    """Processes that ``pid`` started, and those that they started, also in other sessions."""
+    """Return all processes that ``pid`` started, directly and indirectly, in whatever session they are."""
     if sys.platform != "linux":
         with contextlib.suppress(psutil.Error):
             return [child.pid for child in psutil.Process(pid).children(recursive=True)]
@@ -30,22 +30,23 @@ def descendants(pid: int) -> list[int]:
 
 
 def is_within(pid: int, ancestor: int) -> bool:
-    """Has that process started this one, or what started it?"""
+    """Is process ``pid`` a descendant of process ``ancestor``?"""
     with contextlib.suppress(psutil.Error):
         return any(parent.pid == ancestor for parent in psutil.Process(pid).parents())
     return False
 
 
 def freeze(pid: int) -> list[int]:
-    """Stop a process and all that it started, for the kill that follows; gives the latter.
+    """Stop a process and all descendants by SIGSTOP, and return the descendants.
 
-    What is stopped starts nothing. Who forks and ends while we look is caught in a later round: its child is another's
-    then, ``pid``'s at the latest (:mod:`scaler_notebook.task.isolation.orphans`).
+    A stopped process starts no other, so a kill afterwards misses none. If a process forks and ends during the search,
+    its child is found in a later round: the child is then adopted by an ancestor, which is ``pid`` at the latest
+    (:mod:`scaler_notebook.task.isolation.orphans`).
     """
     _signal(pid, signal.SIGSTOP)
     found: dict[int, None] = {}
     quiet = 0
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         new = [each for each in descendants(pid) if each not in found]
         for each in new:
             _signal(each, signal.SIGSTOP)
@@ -57,24 +58,28 @@ def freeze(pid: int) -> list[int]:
 
 
 def resident(pid: int, shared_once: bool = False) -> int:
-    """Bytes of memory that a process and all that it started have in use.
+    """Return the bytes of memory that a process and all descendants use.
 
     Parameters
     ----------
+    pid
+        The process.
     shared_once
-        What several processes share is divided between them, where the system tells; otherwise it counts in each.
+        Is memory that processes share divided among them, where the system can tell? Otherwise it counts in each.
     """
     size = _proportional if shared_once else _resident
     return sum(map(size, (pid, *descendants(pid))))
 
 
 def _resident(pid: int) -> int:
+    """Return the bytes that a process uses, shared memory included; 0 if the process is gone."""
     with contextlib.suppress(psutil.Error, OSError):
         return int(psutil.Process(pid).memory_info().rss)
     return 0
 
 
 def _proportional(pid: int) -> int:
+    """Return the bytes that a process uses, with its share of shared memory."""
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/smaps_rollup") as file:
         for line in file:
             if line.startswith("Pss:"):
@@ -83,23 +88,24 @@ def _proportional(pid: int) -> int:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL, if it is still there."""
+    """Send SIGKILL to a process, if it exists."""
     _signal(pid, signal.SIGKILL)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, if it exists and belongs to this user."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL to every process of a group, if there is one left."""
+    """Send SIGKILL to every process of a group, if there is one."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def group_exists(leader: int) -> bool:
-    """Is a process of the group left, be it a zombie?"""
+    """Has a process group any process, zombies included?"""
     try:
         os.killpg(leader, 0)
     except ProcessLookupError:
@@ -110,7 +116,7 @@ def group_exists(leader: int) -> bool:
 
 
 def exists(pid: int) -> bool:
-    """Is there such a process, be it a zombie?"""
+    """Is there a process with this number, zombies included?"""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -121,7 +127,7 @@ def exists(pid: int) -> bool:
 
 
 def is_ending(pid: int) -> bool:
-    """Is it dead, or past the point where it could be saved? Known on Linux alone; elsewhere, and if unsure: True."""
+    """Is a process dead, or certain to die? Where the system does not tell (Linux alone does), the answer is True."""
     if sys.platform != "linux":
         with contextlib.suppress(psutil.Error):
             return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

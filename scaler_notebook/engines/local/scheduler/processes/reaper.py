@@ -1,4 +1,4 @@
-"""The ends of task processes: each is waited for, and all that it has left running ends too."""
+"""The reaper, which waits for task processes that have ended, and kills what they have left running."""
 
 import contextlib
 import logging
@@ -13,8 +13,8 @@ from . import process_tree
 from .exit_cause import UNKNOWN, CauseFinder
 from .task_process import TaskProcess
 
-# Seconds that a killed child of a task may take to vanish before its task is confirmed all the same. It runs no code
-# any more; but on a starved machine it takes its time, and one that hangs in a dead file system never goes.
+# Seconds that killed descendants of a task may take to be gone before the task is confirmed all the same. They run no
+# more code, but on a starved machine they go slowly, and one that waits for a dead file system never goes.
 LINGER = 5.0
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,9 @@ class Reaper:
     processes
         The task processes that are ready, by number.
     last_messages
-        Called with a process that was waited for: reads what it had sent before its end.
+        Called with a process that was waited for, to read what the process had sent before its end.
     gone
-        Called with a process of which nothing is left.
+        Called with a process that is gone, with all descendants.
     """
 
     def __init__(
@@ -41,23 +41,23 @@ class Reaper:
     ) -> None:
         self._processes, self._last_messages, self._gone = processes, last_messages, gone
         self._causes = CauseFinder()
-        self._vanishing: list[TaskProcess] = []  # reaped, but something that they started is not gone yet
-        self._left_orphans = False  # may a process that has died have left some?
-        self._unknown: set[int] = set()  # reaped numbers: orphans of tasks, or a process whose Ready is not read yet
+        self._vanishing: list[TaskProcess] = []  # reaped processes whose descendants are not all gone
+        self._left_orphans = False  # may a process that has died have left orphans?
+        self._unknown: set[int] = set()  # reaped numbers of orphans, or of a process whose Ready is not read yet
 
     def has_reaped(self, pid: int) -> bool:
         """Was a process of this number waited for before its Ready was read?"""
         return pid in self._unknown
 
     def reap(self, starting: bool, starter: int) -> None:
-        """Wait, without blocking, for whatever has ended: task processes, and orphans that they have left.
+        """Reap, without blocking, whatever has ended: task processes, and orphans that they have left.
 
         Parameters
         ----------
         starting
-            Are there processes whose Ready is still to come?
+            Are there processes whose Ready has not come?
         starter
-            The number of the process that they are started from.
+            The number of the process that task processes are forked from; 0 for none.
         """
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -78,13 +78,14 @@ class Reaper:
                 self._gone(process)
 
     def end_orphans(self, ours: Container[int]) -> None:
-        """End what tasks left running whose process has died (why: :mod:`scaler_notebook.task.isolation.orphans`).
+        """Kill what dead task processes have left running; see :mod:`scaler_notebook.task.isolation.orphans`.
+
+        Not to be called while a process starts, because the number of that child is not known yet.
 
         Parameters
         ----------
         ours
-            The numbers of children that are no orphans. Not to be called while a process starts: that is a child whose
-            number is not known.
+            The numbers of the children that are no orphans.
         """
         if not self._left_orphans:
             return
@@ -96,14 +97,14 @@ class Reaper:
 
     @property
     def vanishing(self) -> float | None:
-        """Seconds until :meth:`reap` must be called again, because something was killed and is not gone yet."""
+        """Seconds until :meth:`reap` must be called again, because what was killed is not gone yet; None: never."""
         if not self._vanishing:
             return None
         waited = time.monotonic() - min(process.reaped_at for process in self._vanishing)
         return min(max(0.001, waited / 10), 0.1)
 
     def _ended(self, process: TaskProcess, status: int, peak: int) -> None:
-        """Handle an end; what goes wrong with that keeps nobody waiting for the task."""
+        """Handle the end of a process; an exception must not keep the task from ending."""
         try:
             self._find_cause(process, status, peak)
         except Exception:
@@ -114,11 +115,12 @@ class Reaper:
                 self._vanishing.append(process)
 
     def _find_cause(self, process: TaskProcess, status: int, peak: int) -> None:
+        """Set the exit cause, read the last messages, and kill what is left of the process group."""
         cause = self._causes.cause(status, peak, process.killed_for, process.out_of_memory)
         where = "in the initializer: " if process.page.preparing else ""
         process.cause = cause._replace(words=f"{where}{cause.words}")
         process.reaped_at = time.monotonic()
-        self._last_messages(process)  # a result that it had written counts
+        self._last_messages(process)  # a result that was sent before the end counts
         process_tree.kill_group(process.pid)
         self._left_orphans = True
         if process.gone:

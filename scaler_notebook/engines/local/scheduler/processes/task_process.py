@@ -8,7 +8,14 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from scaler_notebook.engines.local.ipc.framing import Assembler, Outbox
-from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, PROCESS_CAPACITY, InnerMessage, Input, Run, Warm
+from scaler_notebook.engines.local.ipc.messages import (
+    PROCESS_CAPACITY,
+    WORKER_CODEC,
+    Input,
+    Prewarm,
+    Run,
+    WorkerMessage,
+)
 from scaler_notebook.engines.local.ipc.output_records import anonymous_file
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import ClientContext, Task
@@ -17,7 +24,7 @@ from scaler_notebook.task.interruption.cancel_page import CancelPage
 
 from . import process_tree
 from .exit_cause import ExitCause
-from .fork_server import Ends, Starter
+from .fork_server import ProcessDescriptors, Starter
 from .imported_modules import ImportedModules
 
 PAGE_BYTES = 4096
@@ -46,15 +53,15 @@ class TaskProcess:
     ) -> None:
         self.pid = 0  # until its Ready
         self.context: ClientContext | None = None
-        self.modules = ImportedModules()  # of the user's, that the process has imported
-        self.importing = False  # ahead of need
-        self.seq = 0  # of its last run
-        self.cause: ExitCause | None = None  # once it is reaped
-        self.killed_for = ""  # why the scheduler killed it
-        self.out_of_memory = False  # was it killed for that?
+        self.modules = ImportedModules()
+        self.importing = False  # does the process import modules ahead of need?
+        self.seq = 0  # number of the last run
+        self.cause: ExitCause | None = None  # set when the process is reaped
+        self.killed_for = ""  # why the scheduler has killed the process; empty if it has not
+        self.out_of_memory = False  # was the process killed because it exceeded its limit of memory?
         self.reaped_at = 0.0  # monotonic seconds
-        self._lingering: list[int] = []  # descendants that were killed with it
-        self._others: list[TaskProcess] = []  # that ran what its task had submitted, and were killed with it
+        self._lingering: list[int] = []  # descendants that were killed with the process
+        self._others: list[TaskProcess] = []  # killed with the process, whose task had submitted their tasks
         self._selector = selector
         self._serve = lambda: serve(self)
         self.unsent = False  # is there more to write than the socket takes?
@@ -81,14 +88,14 @@ class TaskProcess:
             opened.callback(self.output.close)
             self.sock.setblocking(False)
             self._outbox = Outbox(self.sock)
-            starter.start(Ends(theirs.fileno(), page, *self.output.fds))
-            self.output.hand_over()
+            starter.start(ProcessDescriptors(theirs.fileno(), page, *self.output.fds))
+            self.output.close_write_ends()
         finally:
             os.close(page)
             theirs.close()
 
     def close(self) -> None:
-        """Free everything but the process itself."""
+        """Close the socket, the page and the output."""
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(self.sock)
         self.sock.close()
@@ -97,21 +104,21 @@ class TaskProcess:
 
     # ------------------------------------------------------------------ messages
 
-    def send(self, message: InnerMessage) -> None:
-        """Queue a message for the process."""
-        self._outbox.put(INNER_CODEC.encode([message]))
+    def send(self, message: WorkerMessage) -> None:
+        """Queue a message for the process, and write what there is room for."""
+        self._outbox.put(WORKER_CODEC.encode([message]))
         self.flush()
 
     def flush(self) -> None:
-        """Write as much of what is queued as there is room for; the rest when the selector says that there is more."""
-        with contextlib.suppress(OSError):  # the process is dying: SIGCHLD tells the rest
+        """Write what there is room for; the selector calls ``serve`` when there is room for the rest."""
+        with contextlib.suppress(OSError):  # the process is dying, and will be reaped
             unsent = not self._outbox.flush()
             if unsent != self.unsent:
                 self.unsent = unsent
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
                 self._selector.modify(self.sock, events, self._serve)
 
-    def received(self) -> Iterator[InnerMessage]:
+    def received(self) -> Iterator[WorkerMessage]:
         """Yield what the process has sent, until there is no more for now.
 
         Raises
@@ -124,7 +131,7 @@ class TaskProcess:
         with contextlib.suppress(BlockingIOError):
             while self._assembler.read(self.sock):
                 for frames in self._assembler.batches():
-                    yield from INNER_CODEC.decode(frames)
+                    yield from WORKER_CODEC.decode(frames)
                 if self._assembler.drained:
                     return
             raise EOFError
@@ -132,17 +139,17 @@ class TaskProcess:
     # ------------------------------------------------------------------ runs
 
     def suits(self, context: ClientContext | None) -> bool:
-        """Could a task of this context run here? Not if it would meet modules of the user's that are not its own."""
+        """Can a task of this context run here, or has the process imported other modules of the user's?"""
         return not self.modules or self.modules.suit(self.context, context)
 
-    def move(self, context: ClientContext | None) -> None:
-        """Run what comes next in ``context``."""
+    def set_context(self, context: ClientContext | None) -> None:
+        """Let the next runs have this context."""
         if context is not None and self.context is not context:
             self.context = context
             self.send(context)
 
     def run(self, seq: int, task: Task, last: bool, inputs: tuple[Input, ...]) -> None:
-        """Hand over the next run.
+        """Send the process its next run.
 
         Parameters
         ----------
@@ -161,44 +168,46 @@ class TaskProcess:
         given = tuple(Input(each.name, shorten(each.value)) for each in inputs)
         self.send(Run(seq, task.task_id, options.name, function, arguments, last, given, options.retry_on))
 
-    def warm(self, modules: tuple[str, ...]) -> None:
-        """Import these modules and be ready again; without modules: stop importing."""
+    def prewarm(self, modules: tuple[str, ...]) -> None:
+        """Let the process import modules and then be ready again; without modules, let it stop importing."""
         if modules:
             self.importing = True
-        self.send(Warm(modules))
+        self.send(Prewarm(modules))
 
     def new_progress(self) -> tuple[float, float, str] | None:
-        """Give ``(done, total, note)`` if the run has reported since the last call."""
+        """Return ``(done, total, note)`` if the run has reported progress since the last call."""
         report = self.page.progress.read_new()
         return report[1:] if report is not None and report[0] == self.seq else None
 
-    # ------------------------------------------------------------------ its end
+    # ------------------------------------------------------------------ the end of the process
 
     def interrupt(self, seq: int) -> None:
         """Ask a run to stop."""
         if self.cause is not None:
-            return  # its number may be another process's by now
+            return  # reaped: the number may be another process's by now
         self.page.request_stop(seq)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGINT)
 
     def kill(self, others: "Sequence[TaskProcess]", why: str, out_of_memory: bool) -> None:
-        """Kill the process and all that it started; when they and ``others`` are gone, it has died.
+        """Kill the process and all descendants. The process counts as gone when these, and ``others``, are gone.
 
         Parameters
         ----------
         others
-            Processes that are killed too, by somebody else.
-        why, out_of_memory
-            The reason, unless the process was dying already.
+            Processes that the caller kills, too.
+        why
+            The reason, which is noted unless the process was dying already.
+        out_of_memory
+            Is the reason that the process has exceeded its limit of memory?
         """
         self._others += others
         if self.cause is not None:
-            return  # its number may be another process's by now
-        if not self.killed_for and not process_tree.is_ending(self.pid):  # its socket closes before its death is seen
+            return  # reaped: the number may be another process's by now
+        if not self.killed_for and not process_tree.is_ending(self.pid):  # the socket closes before the end is noticed
             self.killed_for, self.out_of_memory = why, out_of_memory
         descendants = process_tree.freeze(self.pid)
-        self._lingering += descendants  # a second call may find them orphaned, and no longer its own
+        self._lingering += descendants  # noted: at a second call they may be orphans, and no longer descendants
         process_tree.kill_group(self.pid)
         for descendant in descendants:
             process_tree.kill(descendant)
@@ -210,7 +219,7 @@ class TaskProcess:
 
     @property
     def gone(self) -> bool:
-        """Is nothing left of the process and of what it started?"""
+        """Is nothing left of the process, its descendants, and the processes that were killed with it?"""
         if process_tree.group_exists(self.pid) or any(process_tree.exists(pid) for pid in self._lingering):
             return False
         return all(other.cause is not None and other.gone for other in self._others)

@@ -1,0 +1,197 @@
+"""A client's connection to a scheduler: a zmq socket on the agent's loop, and a watch on the scheduler's life."""
+
+import logging
+import math
+import time
+from abc import ABC, abstractmethod
+from asyncio import AbstractEventLoop
+from collections.abc import Sequence
+from dataclasses import replace
+
+import zmq
+
+from scaler_notebook.engines.base import Deliver, Lost
+from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
+from scaler_notebook.engines.local.ipc.transport import Keys, connect
+from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
+from scaler_notebook.protocol import failures
+from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
+from scaler_notebook.protocol.messages import (
+    BuffersReceived,
+    ClientMessage,
+    EngineMessage,
+    ObjectCreated,
+    Payload,
+    Task,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskResult,
+)
+from scaler_notebook.protocol.payload_cache import Sender, shortened
+from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+
+from .object_transfers import ObjectTransfers
+from .result_mapper import ResultMapper
+from .segments import ClientSegments
+
+# Longest time, in seconds, that one loop iteration drains the socket, so that outgoing cancels are not starved.
+DRAIN_TIME = 0.01
+LINGER = 500  # milliseconds that a closed socket takes to send its last messages, to a process on this machine
+
+log = logging.getLogger(__name__)
+
+
+class SchedulerConnection(ABC):
+    """A client's connection to a scheduler; a subclass says which scheduler that is.
+
+    With a subclass's ``start``, ``slots`` and so on this is an :class:`~scaler_notebook.engines.base.Engine`.
+    """
+
+    def __init__(self) -> None:
+        self._socket: zmq.Socket[bytes] | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._results: ResultMapper | None = None  # from :meth:`connect` on
+        self._sender = Sender()
+        self._segments = ClientSegments()
+        self._objects = ObjectTransfers(self._segments)
+        self._drain_is_scheduled = False
+        self._has_received = False  # set by every message, cleared by a subclass that watches for silence
+
+    @abstractmethod
+    def _endpoint(self) -> tuple[str, Keys | None]:
+        """Return the address of the scheduler's socket, and the keys to the socket if it needs any."""
+
+    @abstractmethod
+    def _end_descriptor(self) -> int:
+        """Return a descriptor that becomes readable when the scheduler ends."""
+
+    @abstractmethod
+    def _loss_message(self) -> str:
+        """Return what to tell the user when the scheduler has ended: what has happened, and what to do."""
+
+    def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        self._loop, self._deliver, self._lost = loop, deliver, lost
+        self._results = ResultMapper(loop, self._deliver_late)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = LINGER
+        self._socket.sndhwm = self._socket.rcvhwm = 0  # a bound would block; how much is submitted is the user's choice
+        connect(self._socket, *self._endpoint())
+        self._fd = int(self._socket.getsockopt(zmq.FD))
+        self._end = self._end_descriptor()
+        loop.add_reader(self._fd, self._drain)
+        loop.add_reader(self._end, self._ended)
+
+    # ------------------------------------------------------------------ buffers of tasks and objects
+
+    def adopt(self, task: Task) -> tuple[Task, Task | None]:
+        if not task.function.buffers and not task.arguments.buffers:
+            return task, task
+        task = self._segments.adopt(task)
+        try:
+            retry = replace(task, function=map_segments(task.function), arguments=map_segments(task.arguments))
+            return task, retry
+        except (OSError, MemoryError):  # no room for both; or closed meanwhile: then the task fails, and says so
+            return task, None
+
+    def adopt_object(self, object_id: str, content: Payload) -> Payload:
+        return self._objects.adopt(object_id, content)
+
+    def disown(self, name: str) -> None:
+        self._segments.release(name)
+        self._objects.disown(name)
+
+    # ------------------------------------------------------------------ sending
+
+    def send(self, messages: Sequence[ClientMessage]) -> None:
+        if self._socket is None:
+            return
+        self._objects.release_disowned()
+        self._send(self._socket, messages)
+        self._drain()  # the descriptor is edge-triggered: what arrived during the send wakes nobody
+
+    def _send(self, socket: "zmq.Socket[bytes]", messages: Sequence[ClientMessage]) -> None:
+        sender = self._sender
+        try:
+            frames = CLIENT_CODEC.encode([shortened(m, sender) if isinstance(m, Task) else m for m in messages])
+        except Exception:
+            # The old sender takes payloads for sent that were not. With a new one, the scheduler's end forgets what it
+            # has been sent before.
+            self._sender = Sender()
+            raise
+        socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
+
+    # ------------------------------------------------------------------ receiving
+
+    def _drain(self, everything: bool = False) -> None:
+        """Deliver what has arrived, for at most :data:`DRAIN_TIME` seconds unless ``everything`` is asked for."""
+        if self._socket is None or self._loop is None or self._results is None:
+            return
+        end = math.inf if everything else time.monotonic() + DRAIN_TIME
+        for frames in receive_batches(self._socket, plain=1, writable=True):
+            self._has_received = True
+            try:
+                messages = ENGINE_CODEC.decode(frames, self._malformed)
+            except ProtocolError as error:
+                self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
+                return
+            self._deliver([m for m in map(self._prepare, messages) if m is not None])
+            if self._socket is None:
+                return
+            if time.monotonic() > end:
+                self._schedule_drain(self._loop)
+                break
+        if received := self._results.take_received():
+            self._send(self._socket, [BuffersReceived(received)])
+            self._schedule_drain(self._loop)
+
+    def _schedule_drain(self, loop: AbstractEventLoop) -> None:
+        """Drain the socket once more in a later iteration of the loop; several calls before that are one."""
+        if not self._drain_is_scheduled:
+            self._drain_is_scheduled = True
+            loop.call_soon(self._drain_as_scheduled)
+
+    def _drain_as_scheduled(self) -> None:
+        self._drain_is_scheduled = False
+        self._drain()
+
+    def _malformed(self, task_id: str, error: ProtocolError) -> None:
+        log.error("the engine sent a malformed message about task %r: %s", task_id, error)
+        problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
+        self._deliver([failures.internal_failure(task_id, problem)])
+
+    def _prepare(self, message: EngineMessage) -> EngineMessage | None:
+        """Release what a message ends the need for, and return the message to deliver; None if that comes later."""
+        if isinstance(message, TaskResult):
+            self._segments.release(message.task_id)
+            return self._results.map(message) if self._results is not None else message
+        if isinstance(message, TaskCancelConfirm) and message.answer is not TaskCancelConfirmType.CANCEL_FAILED:
+            self._segments.release(message.task_id)
+        elif isinstance(message, ObjectCreated):
+            self._objects.arrived(message.object_id)
+        return message
+
+    def _deliver_late(self, result: TaskResult) -> None:
+        self._deliver([result])
+        self._drain()  # sends BuffersReceived
+
+    # ------------------------------------------------------------------ the end
+
+    def _ended(self) -> None:
+        self._drain(everything=True)
+        self._fail(EngineLostError(self._loss_message()))
+
+    def _fail(self, error: EngineLostError) -> None:
+        if self._socket is not None:
+            self.close()
+            self._lost(error)
+
+    def close(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None and self._loop is not None and self._results is not None:
+            self._results.close()
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_reader(self._end)
+            socket.close()
+            self._context.term()
+            self._segments.close()

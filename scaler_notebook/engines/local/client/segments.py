@@ -1,0 +1,177 @@
+"""The client's segments: large arguments of tasks, each written to shared memory once.
+
+A later submit of the same array compares the array with what was written, which takes a fraction of the time of
+writing, and writes again only if they differ.
+"""
+
+import os
+import threading
+from collections import OrderedDict, deque
+from dataclasses import replace
+from typing import TypeAlias
+
+from scaler_notebook.engines.local.ipc import fd_limits
+from scaler_notebook.engines.local.ipc.memory import mmap
+from scaler_notebook.engines.local.ipc.memory.shared_memory import SMALLEST, available, write_segment
+from scaler_notebook.protocol.messages import Buffer, Payload, SegmentRef, Task
+
+MAX_IDLE = 128 * 1024 * 1024  # bytes of segments that no task uses, retained in case their arrays are submitted again
+CLOSE_PATIENCE = 1.0  # seconds that :meth:`ClientSegments.close` waits for a submit on another thread
+
+Source: TypeAlias = tuple[int, int]  # address and size, in bytes, of the memory that a segment was written from
+
+
+class _Segment:
+    """One segment, open for as long as tasks need it.
+
+    Parameters
+    ----------
+    buffer
+        The contents.
+    source
+        Where the contents come from.
+    """
+
+    def __init__(self, buffer: Buffer, source: Source) -> None:
+        self.source = source
+        self.size = source[1]
+        self.users: set[str] = set()  # ids of unfinished tasks
+        self.fd = fd_limits.move_above_soft_limit(write_segment(buffer))
+
+    def ref(self) -> SegmentRef:
+        """Return the reference by which other processes open the segment."""
+        return SegmentRef(os.getpid(), self.fd, self.size)
+
+    def matches(self, address: int) -> bool:
+        """Does the memory at ``address`` have the same bytes as the segment?"""
+        if self.fd < 0:
+            return False
+        written = mmap.map_privately(self.fd, self.size)  # named: the mapping must outlive the comparison
+        return mmap.equal(address, mmap.address(written), self.size)
+
+    def close(self) -> None:
+        """Close the descriptor; any number of times."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):  # absent where ``__init__`` has raised
+            self.close()
+
+
+class ClientSegments:
+    """All segments of one client, shared by the tasks that are given the same array."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.RLock()  # reentrant: a signal handler of the user's may submit within a submit
+        self._current: dict[Source, _Segment] = {}  # the last one written for each source
+        self._idle: OrderedDict[Source, _Segment] = OrderedDict()  # current ones that no task uses, oldest first
+        self._used: dict[str, list[_Segment]] = {}  # by task id
+        self._over: deque[str] = deque()  # ids of tasks that are over, and whose segments are not released yet
+
+    def adopt(self, task: Task) -> Task:
+        """Return a task with its large buffers in segments and its small ones copied.
+
+        The segments are retained until :meth:`release`. Any thread may call this.
+
+        Raises
+        ------
+        MemoryError
+            There is no room for a buffer.
+        """
+        if not task.function.buffers and not task.arguments.buffers:
+            return task
+        with self._mutex:  # held while memory is copied: another submit would only compete for the same bandwidth
+            try:
+                self._release_all_over()
+                function = self._adopt_payload(task.function, task.task_id)
+                return replace(task, function=function, arguments=self._adopt_payload(task.arguments, task.task_id))
+            except BaseException:
+                self._over.append(task.task_id)
+                raise
+
+    def _adopt_payload(self, payload: Payload, user: str) -> Payload:
+        return replace(payload, buffers=tuple(self._adopt_buffer(buffer, user) for buffer in payload.buffers))
+
+    def _adopt_buffer(self, buffer: Buffer | SegmentRef, user: str) -> Buffer | SegmentRef:
+        if isinstance(buffer, SegmentRef):
+            return buffer
+        size = memoryview(buffer).nbytes
+        if size < SMALLEST or not available():
+            return bytearray(buffer)
+        source = (mmap.address(buffer), size)
+        used = self._used.setdefault(user, [])
+        segment = self._current.get(source)
+        if segment is not None:
+            used.append(segment)
+            segment.users.add(user)  # before the comparison: a segment with a user is not closed meanwhile
+            self._idle.pop(source, None)
+            if segment.matches(source[0]):
+                return segment.ref()
+            segment.users.discard(user)
+        try:
+            new = _Segment(buffer, source)
+        except OSError:  # no descriptors left: the buffer travels through the socket, which is slower
+            if segment is not None and not segment.users:
+                self._retain_or_close(segment)
+            return bytearray(buffer)
+        if segment is not None:
+            self._retire(segment)
+        used.append(new)
+        new.users.add(user)
+        self._current[source] = new
+        return new.ref()
+
+    def release(self, user: str) -> None:
+        """Release the segments of a task that is over. Any thread may call this; never blocks."""
+        if user in self._used:
+            self._over.append(user)
+            if self._mutex.acquire(blocking=False):  # otherwise the thread that has the lock, or the next one, does it
+                try:
+                    self._release_all_over()
+                finally:
+                    self._mutex.release()
+
+    def _release_all_over(self) -> None:
+        while self._over:
+            user = self._over.popleft()
+            try:
+                for segment in self._used.get(user, ()):
+                    segment.users.discard(user)
+                    if not segment.users:
+                        self._retain_or_close(segment)
+                self._used.pop(user, None)
+            except BaseException:  # an interrupt: what is left is released by the next call
+                self._over.appendleft(user)
+                raise
+
+    def _retain_or_close(self, segment: _Segment) -> None:
+        """Retain a segment that no task uses if it is its source's current one, else close it."""
+        if self._current.get(segment.source) is not segment:
+            segment.close()
+            return
+        self._idle[segment.source] = segment
+        while sum(each.size for each in self._idle.values()) > MAX_IDLE:
+            self._retire(next(iter(self._idle.values())))
+
+    def _retire(self, segment: _Segment) -> None:
+        """Give a segment to no other task; close it now or, if tasks use it, with the last of them."""
+        self._idle.pop(segment.source, None)
+        if not segment.users:
+            segment.close()
+        if self._current.get(segment.source) is segment:
+            del self._current[segment.source]
+
+    def close(self) -> None:
+        """Close every segment; processes that have mapped one keep their mapping."""
+        acquired = self._mutex.acquire(timeout=CLOSE_PATIENCE)
+        try:
+            for segment in {*self._current.values(), *(s for used in self._used.values() for s in used)}:
+                segment.close()
+            self._current.clear()
+            self._idle.clear()
+            self._used.clear()
+        finally:
+            if acquired:
+                self._mutex.release()
