@@ -5,14 +5,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
 # A test waits for two fifths of its time: three processes keep two cores busy.
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --max-worker-restart=0 --durations=25
+PYTEST_OPTIONS := --numprocesses=3 --max-worker-restart=0 --durations=25
+PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+COVERAGE := $(BIN)/python -m coverage
 UNIT := tests/unit tests/model
+TESTS ?= tests
 
 # Each engine is a few new interpreters, which would compile the package again: 0.35 s of CPU a start, not 0.25.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab check test test-all test-newest test-lowest lock style install browser clean
+.PHONY: help demo lab check test test-all test-newest test-lowest coverage lock style install browser clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +45,12 @@ test-newest: ## What `make test` runs, with the newest versions of all that we n
 test-lowest: browser ## The same with the lowest versions that we allow, on Python 3.10
 	$(MAKE) VENV=.venv-lowest VERSIONS=lowest PYTHON="$$(tools/find_python.sh 3.10)" install
 	.venv-lowest/bin/python -m pytest --numprocesses=3 --max-worker-restart=0 -m "not matrix"
+
+coverage: $(INSTALLED) browser ## Count the lines that tests run, in every process; TESTS=FILES for some of them
+	@rm -rf output/coverage
+	@$(COVERAGE) run -m pytest $(PYTEST_OPTIONS) -m "not matrix" $(TESTS); tests=$$?; \
+	$(COVERAGE) combine --quiet; rm -f output/coverage/data.*; \
+	$(COVERAGE) html --quiet && $(COVERAGE) report && exit $$tests
 
 lock: ## Write the newest versions that pyproject.toml allows to locks/
 	@tools/lock.sh $(PYTHON)
