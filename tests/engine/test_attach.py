@@ -21,7 +21,7 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import Client, EngineLostError, EngineStartError, NotebookExecutor
 from scaler_notebook.engines.local.client import attached, connection_file
-from scaler_notebook.engines.local.client.launcher import private_base
+from scaler_notebook.engines.local.ipc.runtime_directory import private_base
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
 
 

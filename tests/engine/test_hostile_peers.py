@@ -281,13 +281,14 @@ def test_memory_that_is_none(
 def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
     executor: NotebookExecutor, bystander: Bystander, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    map_it = engine.mapped
+    map_it = vars(engine)["mapped"]
 
     def mapped(payload: Payload) -> Payload:
         if any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
             stranger.say(BuffersReceived(tuple(range(300))))  # while the result is lent, and not mapped yet
             stranger.wait_until_read()
-        return map_it(payload)
+        found: Payload = map_it(payload)
+        return found
 
     monkeypatch.setattr(engine, "mapped", mapped)
     assert executor.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000

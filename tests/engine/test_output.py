@@ -342,6 +342,7 @@ def in_words(future: ScalerFuture[Any]) -> list[tuple[str, str]]:
 
 def write_at_random(seed: int, steps: int) -> list[tuple[str, str]]:
     """Writes, and gives what it wrote as ``outputs`` should have it."""
+    done: list[Any]
     chosen, done = random.Random(seed), []
     for step in range(steps):
         kind = chosen.choice(["stdout", "stderr", "display"])

@@ -23,12 +23,13 @@ from scaler_notebook.testing import memory_executor
 def test_a_result_for_which_there_is_no_room_is_taken_when_there_is(
     problem: Exception, executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short, map_it = iter([problem] * 2), engine.mapped
+    short, map_it = iter([problem] * 2), vars(engine)["mapped"]
 
     def mapped(payload: Payload) -> Payload:
         if (error := next(short, None)) is not None:
             raise error
-        return map_it(payload)
+        found: Payload = map_it(payload)
+        return found
 
     monkeypatch.setattr(engine, "ROOM_AGAIN", (0.01,) * 3)
     monkeypatch.setattr(engine, "mapped", mapped)
@@ -99,10 +100,9 @@ def test_an_object_that_nobody_sent_loses_no_other_message(
     executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     session: Any = executor_of_two._session
-    decode = engine.ENGINE_CODEC.decode
-    monkeypatch.setattr(
-        engine.ENGINE_CODEC, "decode", lambda *args: [ObjectCreated("nobody's"), *decode(*args)], raising=False
-    )
+    codec: Any = vars(engine)["ENGINE_CODEC"]
+    decode = codec.decode
+    monkeypatch.setattr(codec, "decode", lambda *args: [ObjectCreated("nobody's"), *decode(*args)], raising=False)
     assert executor_of_two.submit(abs, -1).result(SAFETY) == 1
     assert session.alive
     with caplog.at_level(logging.ERROR):

@@ -5,6 +5,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from unused_effects import UnusedEffects
@@ -17,7 +18,6 @@ from scaler_notebook.engines.local.scheduler.transitions import ANNOUNCE_AFTER
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
-    EngineMessage,
     Payload,
     Task,
     TaskCancel,
@@ -53,7 +53,7 @@ class Recorder(UnusedEffects):
         self.done: list[str] = []
         self.unfit: set[int] = set()  # processes for no task
 
-    def tell(self, owner: bytes, message: EngineMessage) -> None:
+    def tell(self, owner: bytes, message: Any) -> None:
         match message:
             case TaskStarted():
                 word = f"started on {message.processor}" + (f", try {message.attempt}" if message.attempt > 1 else "")
@@ -884,7 +884,7 @@ def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:
 
 
 def test_a_result_is_passed_on_as_it_came() -> None:
-    told: list[EngineMessage] = []
+    told: list[Any] = []
     hands = Recorder()
     hands.tell = lambda owner, message: told.append(message)  # type: ignore[method-assign]
     core = Core(1, hands, {})

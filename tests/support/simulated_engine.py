@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from contract_rules import FORGOTTEN, SEEN, Job
 from simulated_client import Connection, success, task_of
@@ -100,9 +101,9 @@ class Engine:
                 self.contexts[owner] = message
                 self.core.move(owner, message)
             case ObjectCreate():
-                sent = self.memory.taken(message.content)
-                self.core.create(owner, message.object_id, sent)
-                self.memory.free(sent)  # the client's own
+                content = self.memory.taken(message.content)
+                self.core.create(owner, message.object_id, content)
+                self.memory.free(content)  # the client's own
                 self.objects[message.object_id] = owner
             case ObjectDelete():
                 self.core.delete(owner, message.object_ids)
@@ -195,7 +196,7 @@ class Engine:
 
     def tell(self, owner: bytes, message: EngineMessage) -> None:
         self.acts += 1
-        job = self.jobs.get(message.task_id)
+        job = self.jobs.get(cast(Any, message).task_id)
         if isinstance(message, TaskCancelConfirm) and message.answer is TaskCancelConfirmType.CANCEL_NOT_FOUND:
             assert job is None or job.last or job.owner != owner, "CancelNotFound: the engine does not know it"
             SEEN["no such task"] += 1

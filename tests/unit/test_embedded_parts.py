@@ -23,7 +23,6 @@ from waits import SAFETY
 from scaler_notebook.engines.local import cpu_limits
 from scaler_notebook.engines.local.ipc import framing
 from scaler_notebook.engines.local.ipc.messages import INNER_CODEC, Ready
-from scaler_notebook.engines.local.scheduler.processes import process_pool as pool_module
 from scaler_notebook.engines.local.scheduler.processes import process_tree
 from scaler_notebook.engines.local.scheduler.processes.fork_server import Ends, Spawn
 from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, Pool
@@ -171,6 +170,8 @@ def test_what_a_killed_process_had_started_is_remembered_when_it_is_killed_again
 class Stillborn:
     """Starts nothing; the test speaks for the process."""
 
+    pid = 0
+
     def __init__(self) -> None:
         self.socks: list[socket.socket] = []
         self.lack: OSError | None = None  # what the system is short of
@@ -187,7 +188,7 @@ class Stillborn:
 
 def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = [(4_000_000, 9, None), (0, 0, None)]
-    monkeypatch.setattr(pool_module.os, "wait4", lambda pid, options: statuses.pop(0))
+    monkeypatch.setattr(os, "wait4", lambda pid, options: statuses.pop(0))
     starter = Stillborn()
     with selectors.DefaultSelector() as selector:
         pool = Pool(1, starter, selector, cast(Any, None))  # no event may come of it
@@ -207,7 +208,8 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
 def test_a_lack_that_passes_is_waited_for(number: int) -> None:
     """A limit on processes, memory, descriptors: what runs goes on, and what is missing is started when it can be."""
-    starter, told = Stillborn(), []
+    told: list[int] = []
+    starter = Stillborn()
     with selectors.DefaultSelector() as selector:
         pool = Pool(1, starter, selector, cast(Any, SimpleNamespace(ready=told.append)))
         pool.fill()
