@@ -5,15 +5,18 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
 # A test waits for two fifths of its time: three processes keep two cores busy.
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --max-worker-restart=0 --durations=25
+PYTEST_OPTIONS := --numprocesses=3 --max-worker-restart=0 --durations=25
+PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+COVERAGE := $(BIN)/python -m coverage
 UNIT := tests/unit tests/model
 DOCS_VENV := $(VENV)-docs
+TESTS ?= tests
 
 # Each engine is a few new interpreters, which would compile the package again: 0.35 s of CPU a start, not 0.25.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest docs lock style install browser clean
+.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest coverage docs lock style install browser clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +50,12 @@ test-lowest: browser ## The same with the lowest versions that we allow, on Pyth
 
 docs: $(DOCS_VENV)/.installed ## Build the documentation as a site, in output/docs; a warning is an error
 	$(DOCS_VENV)/bin/python -m sphinx -b html -E -a -W --keep-going -q -d output/doctrees docs output/docs
+
+coverage: $(INSTALLED) browser ## Count the lines that tests run, in every process; TESTS=FILES for some of them
+	@rm -rf output/coverage
+	@$(COVERAGE) run -m pytest $(PYTEST_OPTIONS) -m "not matrix" $(TESTS); tests=$$?; \
+	$(COVERAGE) combine --quiet; rm -f output/coverage/data.*; \
+	$(COVERAGE) html --quiet && $(COVERAGE) report && exit $$tests
 
 lock: ## Write the newest versions that pyproject.toml allows to locks/
 	@tools/lock.sh $(PYTHON)

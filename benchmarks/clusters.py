@@ -117,8 +117,8 @@ def main() -> None:
                         time.sleep(BEGIN)  # the workers' new processes start
     print("| case | ours | Scaler's client | ratio |\n| --- | --- | --- | --- |")
     for case in CASES:
-        ours, theirs = (1e3 * statistics.median(seconds[case, kind]) for kind in ("ours", "Scaler's"))
-        print(f"| {case} | {ours:,.1f} ms | {theirs:,.1f} ms | {ours / theirs:.2f} |")
+        mine, other = (1e3 * statistics.median(seconds[case, kind]) for kind in ("ours", "Scaler's"))
+        print(f"| {case} | {mine:,.1f} ms | {other:,.1f} ms | {mine / other:.2f} |")
 
 
 if __name__ == "__main__":

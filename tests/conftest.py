@@ -241,7 +241,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         end_what_is_shared()
     finally:
         faulthandler.cancel_dump_traceback_later()
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     excused = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
     unexplained = [report.nodeid for report in skipped if report.nodeid.split("::")[-1].split("[")[0] not in excused]

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Page, expect
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
@@ -42,7 +42,7 @@ def take(page: Page, selector: str, path: Path) -> None:
     boxes = [box for each in page.locator(selector).all() if (box := each.bounding_box())]
     left, top = min(box["x"] for box in boxes), min(box["y"] for box in boxes)
     right, bottom = max(box["x"] + box["width"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
-    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    clip: FloatRect = {"x": left, "y": top, "width": right - left, "height": bottom - top}
     page.screenshot(path=path, clip=clip)
     Image.open(path).convert("RGB").quantize(224).save(path, optimize=True)  # a third of the size
 

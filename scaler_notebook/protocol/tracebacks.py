@@ -4,13 +4,19 @@ A traceback needs frames, and frames come from running code. So each frame is ma
 the file, the name and the position of the original (``code.replace``, as in tblib; but with the columns, which Python
 underlines and IPython highlights). Source lines are looked up where the traceback is read, because the notebook's cells
 are in the kernel's ``linecache`` and nowhere else. Frames have no variables, so tracebacks keep nothing alive.
+
+How code says its positions depends on Python's version. On one that is not known here the compiler makes each stub:
+file, line and name are right, and columns are left out.
 """
 
+import ast
 import itertools
 import linecache
+import sys
 from collections import OrderedDict
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
 MAX_FRAMES = 100  # of one traceback; the middle of a longer one is omitted
@@ -19,7 +25,7 @@ MOST_SOURCES = 1000  # cached source texts that belong to no file on disk; the o
 # A call: IPython highlights a place only if the instruction there fits the source, and most places are calls.
 STUB = compile("stop()", "", "exec")
 STOP = iter(()).__next__  # fails in C: no frame of its own
-HAS_COLUMNS = hasattr(STUB, "co_positions")  # Python 3.11
+NEWEST_KNOWN = 3, 13  # the newest Python on which the line tables below were seen to be read as they are meant
 
 
 class FrameRecord(NamedTuple):
@@ -76,7 +82,7 @@ def frame_records(traceback: TracebackType | None, own_files: tuple[str, ...] = 
 def _frame_record(traceback: TracebackType) -> FrameRecord:
     code: Any = traceback.tb_frame.f_code
     columns: tuple[int | None, ...] = ()
-    if HAS_COLUMNS and traceback.tb_lasti >= 0:
+    if line_table is _line_table and traceback.tb_lasti >= 0:
         line, *columns_found = next(itertools.islice(code.co_positions(), traceback.tb_lasti // 2, None))
         columns = tuple(columns_found) if line == traceback.tb_lineno else ()
     return FrameRecord(code.co_filename, traceback.tb_lineno or 1, code.co_name, code.co_firstlineno, *columns)
@@ -86,24 +92,57 @@ def rebuilt(frames: Sequence[FrameRecord]) -> TracebackType | None:
     """Return a traceback of these frames."""
     result: TracebackType | None = None
     for record in reversed(frames):
-        # Any: typeshed does not know how the fields depend on Python's version.
-        fields: dict[str, Any] = {
-            "co_filename": record.file,
-            "co_name": record.name,
-            "co_firstlineno": record.first_line,
-        }
-        if HAS_COLUMNS:
-            fields |= {"co_qualname": record.name, "co_linetable": _line_table(record)}
-        else:
-            fields["co_linetable"] = _line_table_of_310(record)
+        raised: TracebackType | None = None
         try:
-            exec(STUB.replace(**fields), {"stop": STOP, "__file__": record.file, "__name__": "?"})
+            stub = _compiled(record) if line_table is None else _stub(record, line_table(record))
+            exec(stub, {"stop": STOP, "__file__": record.file, "__name__": "?"})
         except StopIteration as stopped:
             raised = stopped.__traceback__
+        except Exception:
+            if line_table is not None:
+                raise
         frame = raised.tb_next if raised is not None else None
         if frame is not None:
             frame.tb_next, result = result, frame
     return result
+
+
+def _stub(record: FrameRecord, table: bytes) -> CodeType:
+    # Any: typeshed does not know how the fields depend on Python's version.
+    fields: dict[str, Any] = {"co_filename": record.file, "co_name": record.name, "co_firstlineno": record.first_line}
+    if hasattr(STUB, "co_qualname"):  # Python 3.11
+        fields["co_qualname"] = record.name
+    return STUB.replace(**fields, co_linetable=table)
+
+
+def _compiled(record: FrameRecord) -> CodeType:
+    """Compile a stub at the line of ``record``: without columns, if this Python's own compiler allows that."""
+    stub: CodeType | None = None
+    for column, end in ((-1, -1), (0, 0)):  # -1: not known
+        tree = ast.parse("stop()")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.stmt | ast.expr):
+                node.lineno = node.end_lineno = record.line
+                node.col_offset, node.end_col_offset = column, end
+        with suppress(ValueError):
+            stub = compile(tree, "", "exec")
+            break
+    if stub is None:
+        raise ValueError(record)
+    return stub.replace(co_filename=record.file, co_name=record.name)
+
+
+def line_table_of(python: tuple[int, int]) -> Callable[[FrameRecord], bytes] | None:
+    """Return the function that writes a stub's ``co_linetable`` for a version of Python; None if the form is not known.
+
+    Parameters
+    ----------
+    python
+        The major and the minor version.
+    """
+    if python == (3, 10):
+        return _line_table_of_310
+    return _line_table if (3, 11) <= python <= NEWEST_KNOWN else None
 
 
 def _line_table(record: FrameRecord) -> bytes:
@@ -149,6 +188,8 @@ def _line_table_of_310(record: FrameRecord) -> bytes:
         left -= step
     return table + bytes([len(STUB.co_code), left & 255])
 
+
+line_table = line_table_of(sys.version_info[:2])
 
 _sources: "OrderedDict[str, None]" = OrderedDict()
 

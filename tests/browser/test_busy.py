@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 import pytest
 from kernel_environments import VERSIONS, kernel_name, kernel_specs
@@ -150,7 +149,7 @@ def test_a_click_during_our_waits(notebook: LabNotebook) -> None:
 REST = {"awaiting": pytest.mark.matrix, "waiting": pytest.mark.matrix}
 
 
-def kinds(*names: str) -> Any:
+def kinds(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("doing", [pytest.param(name, marks=REST.get(name, ())) for name in names])
 
 

@@ -537,10 +537,11 @@ def test_it_needs_no_jupyter() -> None:
 
 
 def test_every_option_has_a_help_text() -> None:
+    commands: Any
     (commands,) = [action for action in parser()._actions if action.choices]
     assert list(commands.choices or ()) == ["cluster", "status", "stop", "doctor"]
     for name, command in (commands.choices or {}).items():
-        text = command.format_help()  # type: ignore[union-attr]
+        text = command.format_help()
         assert "Exit status" in text, name
-        assert all(action.help for action in command._actions), name  # type: ignore[union-attr]
+        assert all(action.help for action in command._actions), name
         assert "--report" not in text

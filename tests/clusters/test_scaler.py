@@ -47,7 +47,8 @@ GONE = 3.0  # seconds after SIGTERM until Scaler's worker kills a process
 
 @pytest.fixture
 def address() -> str:
-    return shared().address
+    address: str = shared().address
+    return address
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
         future = executor.submit(missing)
         error = future.exception(SAFETY)
         assert isinstance(error, ModuleNotFoundError)
-        assert "has no module 'waits': install it there" in error.__notes__[-1]
+        assert "has no module 'waits': install it there" in vars(error)["__notes__"][-1]
         child = executor.submit(lambda: Client().submit(abs, -7).result())
         assert child.result(SAFETY) == 7
 
@@ -135,6 +136,7 @@ def test_a_failure_comes_whole(executor: NotebookExecutor) -> None:
     error = future.exception(SAFETY)
     assert isinstance(error, ValueError)
     assert isinstance(error.__cause__, KeyError)
+    assert future.failure is not None
     assert "in fails" in future.failure.traceback
     assert "scaler/worker" not in future.failure.traceback
     assert "remote.py" not in future.failure.traceback
@@ -192,7 +194,7 @@ def test_graphs_objects_and_futures_stay_at_the_cluster(client: Client) -> None:
 
 def test_progress_and_displays_while_it_runs(executor: NotebookExecutor) -> None:
     def task() -> None:
-        bar = progress(total=10, note="steps")
+        bar: Any = progress(total=10, note="steps")
         bar.update(3)
         print("before")
         publish({"text/plain": "shown"})

@@ -623,7 +623,7 @@ def test_a_retry_that_cannot_be_says_why(board: Any, still: StillPublisher) -> N
 
 
 def board_row(kind: str = "running", **changes: Any) -> BoardRow:
-    row = BoardRow("fit(1)", KINDS.index(kind), "77", 100.0, 101.0, None, "", False)  # type: ignore[arg-type]
+    row = BoardRow("fit(1)", KINDS.index(kind), "77", 100.0, 101.0, None, "", False)
     return row._replace(**changes)
 
 

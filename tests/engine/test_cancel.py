@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from waits import SAFETY, until, until_running, until_written
@@ -329,7 +329,7 @@ def test_cancel_on_the_agents_thread_asks_and_returns() -> None:
 
         def cancel_it(changed: Any) -> None:
             if changed.state is TaskState.RUNNING:
-                answers.append((changed.cancel(), changed.state is TaskState.CANCELLING))
+                answers.append((changed.cancel(), cast(TaskState, changed.state) is TaskState.CANCELLING))
 
         future.watch(cancel_it)
         executor.engine.start_task(future)  # returns when the agent's thread has handled it
@@ -339,7 +339,7 @@ def test_cancel_on_the_agents_thread_asks_and_returns() -> None:
 
 
 def test_a_result_is_never_unpickled_on_the_agents_thread(executor: NotebookExecutor) -> None:
-    future = executor.submit(Confiding)
+    future: ScalerFuture[Any] = executor.submit(Confiding)
     assert list(as_completed([future], SAFETY)) == [future]
     assert future.result(0).thread is threading.current_thread()
 

@@ -245,7 +245,8 @@ def test_without_an_address_outside_of_a_task() -> None:
 def test_without_an_address_and_as_an_argument_within_a_task(client: Client) -> None:
     def nested(x: int) -> int:
         with Client() as inner:
-            return inner.submit(double, x).result()
+            found: int = inner.submit(double, x).result()
+            return found
 
     def fibonacci(client: Client, n: int) -> int:
         if n < 2:

@@ -234,7 +234,7 @@ def test_of_many_that_want_one_path_one_gets_it(tmp_path: Path) -> None:
 def test_names_and_orders_of_scaler_are_understood() -> None:
     assert scaler_notebook.SchedulerClusterCombo is LocalCluster
     address = f"tcp://127.0.0.1:{free_port()}"
-    with LocalCluster(1, address) as cluster:  # type: ignore[arg-type]
+    with LocalCluster(1, address) as cluster:
         assert (cluster.address, cluster.n_workers) == (address, 1)
     with LocalCluster(1) as cluster:
         assert cluster.n_workers == 1

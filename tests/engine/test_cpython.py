@@ -63,7 +63,7 @@ def directory_of_cpythons_tests() -> str:
 
 def outcomes(directory: str, group: str) -> dict[str, str]:
     """What became of each test of a group."""
-    command = [sys.executable, TOP / "tests" / "support" / "cpython_adapter.py", directory, group]
+    command: list[str | Path] = [sys.executable, TOP / "tests" / "support" / "cpython_adapter.py", directory, group]
     run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     assert run.returncode == 0, run.stderr
     outcomes: dict[str, str] = json.loads(run.stdout)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import shared_things
@@ -566,7 +566,7 @@ class Bench:
         os.ftruncate(file, 4096)
         return file
 
-    def run(self, body: Callable[[ArmedRun], Any]) -> str:
+    def run(self, body: Callable[..., Any]) -> str:
         """How a new run of ``body`` ends."""
         self.seq += 1
         run = self.interrupts.new_run(self.seq)
@@ -680,6 +680,7 @@ def test_an_ask_at_every_bytecode_is_kept_or_comes_at_once() -> None:
 def at_every_bytecode_beside_a_thread() -> None:
     """The thread has a shield, too, and ends it last."""
     bench = Bench()
+    thread = threading.Thread()
 
     def other(run: ArmedRun) -> None:
         with run.shield(), whole("of the thread"):
@@ -719,7 +720,7 @@ def within_the_handler() -> None:
     """The same signal once more, before every bytecode of the handler: one of the two acts upon the ask."""
     bench = Bench()
     forwarded: list[int] = []
-    os.killpg = lambda group, number: forwarded.append(number)  # type: ignore[assignment]
+    os.killpg = lambda group, number: forwarded.append(number)
     handler = {function.__code__ for function in (Interrupts._on_sigint, ArmedRun.defer, ArmedRun.claim)}
 
     def ask_twice(steps: Iterator[int], step: int) -> None:
@@ -816,7 +817,7 @@ def into_a_loop() -> None:
     bench = Bench()
     log: list[str] = []
     forwarded: list[int] = []
-    os.killpg = lambda group, number: forwarded.append(number)  # type: ignore[assignment]
+    os.killpg = lambda group, number: forwarded.append(number)
 
     async def begin(run: ArmedRun) -> None:
         bench.ask()
@@ -895,7 +896,7 @@ def at_random() -> None:
         end = bench.run(body)
         assert end == "stopped", end
         assert inside == []
-        assert bench.run(lambda run: sum(range(1000))) == 499500
+        assert cast(Any, bench.run(lambda run: sum(range(1000)))) == 499500
     asker.end()
     print("done")
 

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,8 @@ def test_a_killed_kernel_leaves_no_process(extra: str, shared_processes: Callabl
     finally:
         kernel.kill()
         kernel.wait(SAFETY)
-        kernel.stdout.close()
+        if kernel.stdout is not None:
+            kernel.stdout.close()
     deadline = time.monotonic() + 5
     while left := our_processes() - before - shared_processes():
         assert time.monotonic() < deadline, f"still there after 5 s: {left}"
@@ -172,7 +174,7 @@ def test_a_scheduler_that_cannot_start_is_one_clear_error(tmp_path: Path, monkey
 def test_no_place_for_the_socket_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scaler_notebook.engines.local.ipc import runtime_directory
 
-    monkeypatch.setattr(runtime_directory.tempfile, "gettempdir", lambda: "/proc")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/proc")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")
     monkeypatch.setattr(runtime_directory, "LAST_RESORT", "/proc")
     monkeypatch.setenv("HOME", "/proc")
@@ -181,11 +183,9 @@ def test_no_place_for_the_socket_is_one_clear_error(tmp_path: Path, monkeypatch:
 
 
 def test_no_memory_for_a_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scaler_notebook.engines.local.client import launcher
-
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(launcher.subprocess, "Popen", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(EngineStartError, match=r"Cannot allocate memory.*This machine refuses it"):
         NotebookExecutor(n_workers=1).submit(abs, 1)

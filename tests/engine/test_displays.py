@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from waits import SAFETY, until, until_written
 
-from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture
+from scaler_notebook import CancelReason, NotebookExecutor
 from scaler_notebook.client.task_state.output import Display
 from scaler_notebook.protocol.messages import LogStream
 from scaler_notebook.task.display.display_publisher import WIDGET_VIEW, clear, publish
@@ -255,7 +255,7 @@ def test_an_animation_keeps_nobody_waiting(executor: NotebookExecutor, animation
 
     seen: list[int] = []
 
-    def look(future: ScalerFuture[Any]) -> None:
+    def look(future: Any) -> None:
         seen.extend(int(display.bundle["text/plain"].split()[0]) for display in future.displays)
 
     future = executor.submit(task)

@@ -97,7 +97,7 @@ def test_map_with_a_buffer_reads_endless_iterables_as_results_are_taken(executor
             read.append(n)
             yield n
 
-    results = executor.map(pow, numbers(), itertools.repeat(2), buffersize=3)
+    results: Any = executor.map(pow, numbers(), itertools.repeat(2), buffersize=3)
     assert read == [0, 1, 2]
     assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
     assert read == list(range(8))
@@ -131,7 +131,7 @@ def test_iterables_without_an_end_need_a_buffer(executor: NotebookExecutor) -> N
 
 
 def test_map_that_is_left_cancels_the_rest(executor: NotebookExecutor) -> None:
-    results = executor.map(time.sleep, [0, 60, 60, 60])
+    results: Any = executor.map(time.sleep, [0, 60, 60, 60])
     assert next(results) is None
     started = time.monotonic()
     results.close()
@@ -274,7 +274,7 @@ def test_an_argument_that_cannot_be_pickled_is_named(executor: NotebookExecutor)
     with pytest.raises(TaskSerializationError, match=r"argument 2 of print cannot be pickled because of .*\.lock"):
         executor.submit(print, 1, Unpicklable())
     with pytest.raises(TaskSerializationError, match=r"argument 'sep' of print"):
-        executor.submit(print, 1, sep=threading.Lock())
+        executor.submit(print, 1, sep=threading.Lock())  # type: ignore[arg-type]
 
 
 def test_a_function_that_cannot_be_pickled_is_named(executor: NotebookExecutor) -> None:

@@ -77,7 +77,7 @@ def in_context() -> None:
     try:
         caused()
     except ValueError:
-        {}["in context"]
+        dict[str, str]()["in context"]
 
 
 def recursive(depth: int = 20) -> None:
@@ -191,7 +191,7 @@ def test_an_exception_that_cannot_travel_is_replaced_by_its_words() -> None:
 
 class NoNotes(Exception):
     @property
-    def __notes__(self) -> list[str]:
+    def __notes__(self) -> list[str]:  # type: ignore[override, unused-ignore]
         raise RuntimeError("no notes")
 
 
@@ -385,7 +385,7 @@ def test_a_group_of_very_many_is_bounded() -> None:
 
 
 def test_notes_are_there_once_also_where_the_exception_forgets_them() -> None:
-    error = Forgetful("words")
+    error: Any = Forgetful("words")
     error.__notes__ = ["one", "two"]
     back = travelled(error)
     if sys.version_info >= (3, 11):
@@ -430,7 +430,7 @@ def in_context_of(value: int) -> float:
     try:
         return fails(value)
     except ZeroDivisionError:
-        return float({}["in context"])
+        return float(dict[str, str]()["in context"])
 
 
 def test_the_traceback_names_task_and_process_and_no_code_of_ours(executor: NotebookExecutor) -> None:

@@ -430,7 +430,8 @@ def test_the_scheduler_is_killed_with_cancels_pending(frozen_first: bool, frozen
     with engine(3, LONG) as executor:
         running, asked, forced = (executor.submit(stubborn_tasks.refuses) for _ in range(3))
         queued = [executor.submit(stubborn_tasks.rest) for _ in range(20)]
-        for future in (running, asked, forced, *queued):
+        everybody: list[ScalerFuture[Any]] = [running, asked, forced, *queued]
+        for future in everybody:
             ends.follow(future)
         pids = [process_of(future) for future in (running, asked, forced)]
         scheduler = scheduler_of(executor).pid
@@ -439,7 +440,7 @@ def test_the_scheduler_is_killed_with_cancels_pending(frozen_first: bool, frozen
         if frozen_first:
             frozen(scheduler)
         answers: list[bool] = []
-        cancelled = [asked, forced, *queued[::4], *queued[1::4]]
+        cancelled: list[ScalerFuture[Any]] = [asked, forced, *queued[::4], *queued[1::4]]
         for future, force in zip(cancelled, [False, True] + 5 * [False] + 5 * [True], strict=True):
             future.request_cancel(force)
         waiters = [threading.Thread(target=lambda f=f: answers.append(f.cancel(SAFETY, False))) for f in cancelled[:3]]
@@ -449,7 +450,6 @@ def test_the_scheduler_is_killed_with_cancels_pending(frozen_first: bool, frozen
             for future in (asked, forced):
                 until_written(future, "refused")
         kill(scheduler)
-        everybody = [running, asked, forced, *queued]
         assert wait(everybody, 2.0).not_done == set()
         for waiter in waiters:
             waiter.join(SAFETY)
@@ -480,19 +480,20 @@ def test_a_frozen_scheduler_answers_late_and_its_answers_count(frozen: Any, tmp_
         scheduler = scheduler_of(executor).pid
         frozen(scheduler)
         briefs = [ending, *queued, executor.submit(stubborn_tasks.brief, str(path), 3)]
-        for future in (running, *briefs):
+        everybody: list[ScalerFuture[Any]] = [running, *briefs]
+        for future in everybody:
             ends.follow(future)
         (tmp_path / "enough").touch()
         eventually(lambda: traces(path)[1][0] == 1, "the second task has come to its end")
         started = time.monotonic()
-        for future, force in zip((running, *briefs), [True, False, True, False, True], strict=True):
+        for future, force in zip(everybody, [True, False, True, False, True], strict=True):
             assert future.cancel(timeout=0.05, force=force) is False
             assert future.state is TaskState.CANCELLING
             assert future.running()
         assert executor.cancel_all(timeout=0.05) is False
         assert time.monotonic() - started < SAFETY, "cancel() waited longer than it was told to"
         thaw(scheduler)
-        for future in (running, *briefs):
+        for future in everybody:
             until(future, future.cancelled, "be cancelled by the late answer")
         assert outcome(running) == "stopped"
         assert outcome(ending) == "finished first"

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from waits import SAFETY, until_running
 
-from scaler_notebook import Client, DisconnectedError, LocalCluster, NotebookExecutor, as_completed, wait
+from scaler_notebook import Client, DisconnectedError, LocalCluster, NotebookExecutor, ScalerFuture, as_completed, wait
 
 SCRIPT = """
 import concurrent.futures, multiprocessing, os, subprocess, sys, time
@@ -92,7 +92,12 @@ OFTEN = ("sys.exit", "an exit in with", "Process")
 def test_a_child_ends_beside_a_running_task(how: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("HOW", HOW[how]))
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", script]  # Python 3.12 warns of forks
+    command: list[str | Path] = [
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        script,
+    ]  # Python 3.12 warns of forks
     done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
 
@@ -193,8 +198,9 @@ def test_callbacks_are_the_parents(executor: NotebookExecutor) -> None:
 
 
 def test_an_iteration_over_futures_goes_on_in_a_child(executor: NotebookExecutor) -> None:
-    futures = [executor.submit(abs, -1), executor.submit(time.sleep, 60)]
-    for kind in (as_completed, concurrent.futures.as_completed):
+    futures: list[ScalerFuture[Any]] = [executor.submit(abs, -1), executor.submit(time.sleep, 60)]
+    kinds: list[Any] = [as_completed, concurrent.futures.as_completed]
+    for kind in kinds:
         ended = kind(futures)
         assert next(ended).result() == 1
         with pytest.raises(DisconnectedError):

@@ -35,7 +35,7 @@ from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.client.connection_file import find
 from scaler_notebook.engines.local.ipc import messages
 from scaler_notebook.engines.local.ipc.framing import encode_batch
-from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, open_segment
+from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, map_segments, open_segment
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
 from scaler_notebook.engines.testing import scripted
@@ -280,13 +280,14 @@ def test_memory_that_is_none(
 def test_what_is_lent_to_one_client_is_not_taken_back_by_another(
     executor: NotebookExecutor, bystander: Bystander, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    map_it = result_mapper.map_segments
+    map_it = map_segments
 
     def mapped(payload: Payload) -> Payload:
         if any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
             stranger.say(BuffersReceived(tuple(range(300))))  # while the result is lent, and not mapped yet
             stranger.wait_until_read()
-        return map_it(payload)
+        found: Payload = map_it(payload)
+        return found
 
     monkeypatch.setattr(result_mapper, "map_segments", mapped)
     assert executor.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000

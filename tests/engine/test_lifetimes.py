@@ -50,8 +50,8 @@ def give_what_cannot_be_pickled(array: Any) -> Any:
 def nested(array: Any) -> float:
     executor = NotebookExecutor()
     reference = executor.send_object(array)
-    futures = [executor.submit(give, array), executor.submit(take, reference)]
-    both = executor.submit(lambda a, b: float(a.sum() + b), *futures)
+    futures: list[Any] = [executor.submit(give, array), executor.submit(take, reference)]
+    both: ScalerFuture[Any] = executor.submit(lambda a, b: float(a.sum() + b), *futures)  # type: ignore[misc]
     value: float = both.result()
     executor.clear()
     return value
@@ -244,7 +244,7 @@ def test_nothing_is_held_after_every_path(path: Path_, monkeypatch: pytest.Monke
     monkeypatch.setattr(segments, "MAX_IDLE", 0)  # nothing in case it comes again
     with NotebookExecutor(n_workers=2, grace=0.2) as executor:
         assert executor.submit(abs, -1).result(SAFETY) == 1
-        scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr,attr-defined]
+        scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr]
         array = np.ones(SIZE)
         what: Any = path(executor, array)
         kept: list[ScalerFuture[Any]] = (
@@ -254,7 +254,7 @@ def test_nothing_is_held_after_every_path(path: Path_, monkeypatch: pytest.Monke
             kept = [what]
         for future in kept:
             future.exception(SAFETY) if not future.cancelled() else None
-        references = [weakref.ref(array), *map(weakref.ref, kept)]
+        references: list[Any] = [weakref.ref(array), *map(weakref.ref, kept)]
         del array, what, kept
         future = executor.submit(abs, -1)
         deadline = time.monotonic() + SAFETY

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waits import SAFETY, until_running
@@ -59,7 +60,7 @@ def test_so_it_has_when_the_fork_server_is_gone(executor: NotebookExecutor) -> N
 
 
 def test_a_result_may_hold_more_arrays_than_that(executor: NotebookExecutor) -> None:
-    def buffers() -> list[pickle.PickleBuffer]:  # each a file of its own on its way
+    def buffers() -> list[Any]:  # each a file of its own on its way
         return [pickle.PickleBuffer(bytes([number]) * (SMALLEST + 1)) for number in range(LIMIT + 10)]
 
     assert [buffer[0] for buffer in executor.submit(buffers).result(SAFETY)] == list(range(LIMIT + 10))

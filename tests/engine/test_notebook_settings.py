@@ -143,7 +143,7 @@ def test_a_library_that_the_process_imports_later_has_them_then() -> None:
         import pandas
 
         shown = pandas.get_option("display.max_rows"), matplotlib.rcParams["lines.linewidth"]
-        kinds = {each[2].__name__ for each in warnings.filters}
+        kinds = {str(getattr(each[2], "__name__", "")) for each in warnings.filters}
         return loaded, numpy.geterr()["divide"], *shown, "PerformanceWarning" in kinds
 
     np.seterr(divide="raise")

@@ -189,7 +189,14 @@ def test_a_name_is_fit_for_browsers() -> None:
 def test_the_highest_priority_runs_first_and_equal_ones_in_order(alone: NotebookExecutor, tmp_path: Path) -> None:
     blocker = alone.submit(time.sleep, 60)
     until_running(blocker)
-    order = {"normal": 0, "low": -5, "high": 7, "also normal": 0, "also high": np.int64(7), "highest": 2**63 - 1}
+    order: dict[str, Any] = {
+        "normal": 0,
+        "low": -5,
+        "high": 7,
+        "also normal": 0,
+        "also high": np.int64(7),
+        "highest": 2**63 - 1,
+    }
     tasks = [alone.submit_verbose(append, (tmp_path / "order", n), priority=p) for n, p in order.items()]
     tasks.append(alone.submit(append, tmp_path / "order", "plain"))
     assert blocker.cancel(SAFETY)
@@ -621,7 +628,7 @@ def lacking(executor: NotebookExecutor, needs: dict[str, int]) -> str:
         executor.submit_verbose(abs, (-1,), capabilities=needs)
     ((name, amount),) = needs.items()
     error = caught.value
-    assert (error.capability, error.wanted, error.there) == (name, amount, executor.capabilities.get(name, 0))
+    assert (error.capability, error.wanted, error.there) == (name, amount, (executor.capabilities or {}).get(name, 0))
     assert isinstance(error, ValueError)
     assert executor.unfinished() == []
     return str(error)

@@ -172,7 +172,7 @@ def test_what_will_be_dropped_is_not_kept(pipe: OutputPipe, monkeypatch: pytest.
     seen = fill(pipe, b"x" * 1_000_000)
     assert len(seen) == 100_000
     assert sum(map(len, pipe._tail)) < 50_000 + output_pipes.LONGEST_LINE + output_pipes.CAPACITY
-    assert pipe.end().endswith("[… 850.0 kB of output dropped …]\n" + "x" * 50_000)
+    assert pipe.take_end().endswith("[… 850.0 kB of output dropped …]\n" + "x" * 50_000)
 
 
 # ---------------------------------------------------------------------- the records
@@ -342,6 +342,7 @@ def in_words(future: ScalerFuture[Any]) -> list[tuple[str, str]]:
 
 def write_at_random(seed: int, steps: int) -> list[tuple[str, str]]:
     """Writes, and gives what it wrote as ``outputs`` should have it."""
+    done: list[Any]
     chosen, done = random.Random(seed), []
     for step in range(steps):
         kind = chosen.choice(["stdout", "stderr", "display"])

@@ -74,7 +74,7 @@ def test_processes_that_run_no_task_import_no_module_of_the_users(tmp_path: Path
     def imports() -> int:
         import colorsys  # noqa: F401
 
-        import own_module  # type: ignore[import-not-found]  # noqa: F401
+        import own_module  # noqa: F401
 
         return os.getpid()
 
@@ -196,7 +196,7 @@ def test_after_a_change_of_directory_a_task_has_what_the_notebook_imports_then(n
     new_executor.start()
     assert new_executor.submit(lambda: importlib.import_module("own_module").WHO).result(SAFETY) == 1
     os.chdir("../b")
-    import own_module  # type: ignore[import-not-found]
+    import own_module
 
     assert own_module.WHO == 2
     assert new_executor.submit(lambda: own_module.WHO).result(SAFETY) == 2

@@ -46,7 +46,9 @@ PROXIES: dict[str, Callable[[NotebookExecutor, Any, str], ScalerFuture[Any]]] = 
     "of a closure": lambda ex, proxy, ready: ex.submit(lambda: appends_later(proxy, ready)),
     "of a method": lambda ex, proxy, ready: ex.submit(proxy.append, 1),
     "with a future beside it": lambda ex, proxy, ready: ex.submit(
-        lambda to, at: appends_later(to, at), proxy, ex.submit(str, ready)
+        lambda to, at: appends_later(to, at),  # type: ignore[arg-type]
+        proxy,
+        ex.submit(str, ready),
     ),
     "of a reference": lambda ex, proxy, ready: ex.submit(appends_later, ex.send_object(proxy), ready),
     "of a graph": lambda ex, proxy, ready: ex.get(

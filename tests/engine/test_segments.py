@@ -17,7 +17,6 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, ProcessorDiedError
 from scaler_notebook.engines.local.client.segments import MAX_IDLE, ClientSegments
-from scaler_notebook.engines.local.ipc.memory import shared_memory
 from scaler_notebook.engines.local.ipc.memory.shared_memory import SMALLEST, VARIABLE, map_segments
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef, Task
@@ -117,7 +116,7 @@ def test_without_descriptors_buffers_travel_as_frames(monkeypatch: pytest.Monkey
     def refuse(*_: Any) -> int:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(shared_memory.os, "memfd_create", refuse)
+    monkeypatch.setattr(os, "memfd_create", refuse)
     task = ClientSegments().adopt(task_of("a", np.ones(LARGE)))
     assert payloads.load(task.arguments).sum() == LARGE
 
@@ -190,7 +189,7 @@ def test_the_columns_of_a_frame_travel_out_of_band_and_arrive_writable(new_execu
     frame = pd.DataFrame({"a": np.arange(LARGE * 1.0), "b": np.arange(LARGE)})
     payload = payloads.dump(frame)
     assert len(payload.data) < 10_000
-    assert sum(memoryview(buffer).nbytes for buffer in payload.buffers) == 2 * 8 * LARGE  # type: ignore[arg-type]
+    assert sum(memoryview(buffer).nbytes for buffer in payload.buffers) == 2 * 8 * LARGE  # type: ignore[arg-type, misc]
 
     def more(frame: pd.DataFrame) -> pd.DataFrame:
         frame["a"] += 1

@@ -14,8 +14,10 @@ from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, TaskState, wait
 from scaler_notebook.client.session_log import event_log
-from scaler_notebook.engines.local.client import result_mapper, scheduler_connection
+from scaler_notebook.engines.local.client import result_mapper
+from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.protocol.messages import ObjectCreated, Payload
+from scaler_notebook.protocol.wire import ENGINE_CODEC
 from scaler_notebook.testing import memory_executor
 
 
@@ -23,12 +25,13 @@ from scaler_notebook.testing import memory_executor
 def test_a_result_for_which_there_is_no_room_is_taken_when_there_is(
     problem: Exception, executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short, map_it = iter([problem] * 2), result_mapper.map_segments
+    short, map_it = iter([problem] * 2), map_segments
 
     def mapped(payload: Payload) -> Payload:
         if (error := next(short, None)) is not None:
             raise error
-        return map_it(payload)
+        found: Payload = map_it(payload)
+        return found
 
     monkeypatch.setattr(result_mapper, "RETRY_DELAYS", (0.01,) * 3)
     monkeypatch.setattr(result_mapper, "map_segments", mapped)
@@ -99,7 +102,7 @@ def test_an_object_that_nobody_sent_loses_no_other_message(
     executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     session: Any = executor_of_two._session
-    codec = scheduler_connection.ENGINE_CODEC
+    codec = ENGINE_CODEC
     decode = codec.decode
     monkeypatch.setattr(codec, "decode", lambda *args: [ObjectCreated("nobody's"), *decode(*args)], raising=False)
     assert executor_of_two.submit(abs, -1).result(SAFETY) == 1

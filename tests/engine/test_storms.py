@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import stubborn_tasks
@@ -53,8 +53,8 @@ def test_a_thousand_queued_never_start_and_the_busy_go_on(
             assert wait(queued, SAFETY).not_done == set()
         assert Counter(map(outcome, queued)) == {"never started": 1000}
         assert not any(future.done() for future in busy)
-        for future in busy:
-            assert future.cancel(SAFETY)
+        for each in busy:
+            assert each.cancel(SAFETY)
         assert guest.submit(os.getpid).result(SAFETY) not in pids
     assert path.read_text() == ""
     ends.check()
@@ -177,7 +177,7 @@ class Storm:
         future: ScalerFuture[Any]
         if rng.random() < 0.2:
             self.values[number] = data = bytes([number % 256]) * LARGE
-            future = self._executor.submit(stubborn_tasks.echo, *arguments, pickle.PickleBuffer(data))
+            future = self._executor.submit(stubborn_tasks.echo, *arguments, cast(Any, pickle.PickleBuffer(data)))
         else:
             self.values[number] = number
             task = rng.choice(

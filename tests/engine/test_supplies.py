@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 from waits import SAFETY
@@ -24,7 +25,7 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 
-def missed(future: ScalerFuture[object], *needed: ScalerFuture[object]) -> TaskResult:
+def missed(future: ScalerFuture[Any], *needed: ScalerFuture[Any]) -> TaskResult:
     """The engine does not have what the task needs."""
     lost = Payload("\n".join(each.task_id for each in needed).encode())
     return TaskResult(future.task_id, TaskResultType.MISSING_OBJECTS, lost)

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from waits import SAFETY
 
-from scaler_notebook import EngineStartError, LocalCluster, NotebookExecutor
+from scaler_notebook import EngineStartError, LocalCluster, NotebookExecutor, ScalerFuture
 from scaler_notebook.engines.local.client.connection_file import engines
 from scaler_notebook.task import top_level
 
@@ -97,7 +98,7 @@ def test_every_way_of_an_import_is_seen(
     monkeypatch.setenv("SCALER_NOTEBOOK_START_METHOD", method)
     module = imported(BEGIN.replace("KERNEL", str(os.getpid())) + "if not ours: executor.submit(works)")
     with NotebookExecutor(n_workers=1) as executor:
-        ways = [
+        ways: list[ScalerFuture[Any]] = [
             executor.submit(imports_by_name),
             executor.submit(importlib.import_module, "used_at_top_level"),
             executor.submit(imports_by_path, str(tmp_path / "used_at_top_level.py")),

@@ -70,7 +70,7 @@ def test_the_right_keys_get_in(over_tcp: NotebookExecutor) -> None:
         friend.linger = 0
         connect(friend, address, keys)
         friend.send_multipart(CLIENT_CODEC.encode([task]))
-        assert friend.poll(SAFETY * 1000)
+        assert friend.poll(int(SAFETY * 1000))
 
 
 def test_nothing_listens_at_the_port_that_an_address_names() -> None:

@@ -131,6 +131,7 @@ class Contract(RuleBasedStateMachine):
     def a_task_waits(self, pick: int, waits: bool) -> None:
         """Or goes on."""
         process = picked(pick, self._working())
+        assert process.run is not None
         self.world.client_in(process).post(TaskWaits(process.run.job.task_id, waits))
 
     @precondition(lambda self: self.world.jobs)

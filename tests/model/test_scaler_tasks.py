@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import note
@@ -611,7 +611,7 @@ def test_what_waits_for_a_task_ends_as_that_does(world: World, how: str, told: s
         world.settle()
         interrupted(world, "a", obeys=True)
     assert [world.told[each].end for each in "bc"] == [told, told]
-    assert {message.origin for each in "bc" for message in world.told[each].said} == {"a"}
+    assert {cast(Any, message).origin for each in "bc" for message in world.told[each].said} == {"a"}
 
 
 def test_a_task_is_cancelled_while_it_waits(world: World) -> None:
@@ -628,7 +628,7 @@ def test_a_task_is_cancelled_while_it_waits(world: World) -> None:
 def test_missing_inputs_are_named(world: World) -> None:
     world.submit("a", inputs=["x", "y"])
     assert world.words("a") == ["MissingObjects"]
-    assert bytes(world.told["a"].said[0].payload.data) == b"x\ny"
+    assert bytes(cast(Any, world.told["a"].said[0]).payload.data) == b"x\ny"
 
 
 # ---------------------------------------------------------------------- what is not as it should be
@@ -684,7 +684,7 @@ def test_a_result_that_is_none_fails_its_task_alone(two: World, content: bytes |
 class AnySequence(RuleBasedStateMachine):
     """What can happen; :class:`World` holds what is told to the contract."""
 
-    scheduler = Scheduler
+    scheduler: type[Scheduler] = Scheduler
 
     def __init__(self) -> None:
         super().__init__()
@@ -1020,7 +1020,7 @@ class AnySequenceCompared(AnySequence):
         try:
             super().teardown()
         finally:
-            self.world.scheduler.installed.loop.close()
+            cast(Compared, self.world.scheduler).installed.loop.close()
 
 
 def test_the_simulated_scheduler_decides_as_the_installed_one(caplog: pytest.LogCaptureFixture) -> None:

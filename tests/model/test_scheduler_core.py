@@ -5,7 +5,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from fake_clock import FakeClock
@@ -20,7 +20,6 @@ from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AF
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
-    EngineMessage,
     Payload,
     Task,
     TaskCancel,
@@ -56,7 +55,7 @@ class Recorder(UnusedEffects):
         self.done: list[str] = []
         self.unfit: set[int] = set()  # processes for no task
 
-    def send(self, owner: bytes, message: EngineMessage) -> None:
+    def send(self, owner: bytes, message: Any) -> None:
         match message:
             case TaskStarted():
                 word = f"started on {message.processor}" + (f", try {message.attempt}" if message.attempt > 1 else "")
@@ -248,7 +247,9 @@ EVENTS: tuple[type[events.Event], ...] = get_args(events.Event)
 def made(event: type[events.Event]) -> events.Event:
     """One with something in each field."""
     values = {"result": TaskResult("t", TaskResultType.FAILED, EMPTY), "process": 1, "origin": "x", "how": "it died"}
-    return event(**{field.name: values.get(field.name, 1.0) for field in fields(event)})
+    kind: Any = event
+    made: events.Event = kind(**{field.name: values.get(field.name, 1.0) for field in fields(event)})
+    return made
 
 
 TRYING = {way for way in WAYS if "backing off" in way}
@@ -900,7 +901,7 @@ def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:
 
 
 def test_a_result_is_passed_on_as_it_came() -> None:
-    told: list[EngineMessage] = []
+    told: list[Any] = []
     hands = Recorder()
     hands.send = lambda owner, message: told.append(message)  # type: ignore[method-assign]
     clock = FakeClock(EPOCH)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, TimeoutError
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from future_observers import Followers, check_derived
 
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from simulated_client import Connection
     from simulated_process import Process
 
-A, C, S = TaskCancelConfirmType, CancelReason, TaskState
+A: TypeAlias = TaskCancelConfirmType
+C: TypeAlias = CancelReason
+S: TypeAlias = TaskState
 FORGOTTEN = "forgotten"  # the engine has nobody left to tell
 
 SEEN: Counter[str] = Counter()  # what has happened in all the lives together, so that a run can show its worth

@@ -181,7 +181,7 @@ def install(directory: str) -> None:
     """Have the standard's names mean ours, here or in a script that a test runs."""
     sys.path[:] = [directory, *(entry for entry in sys.path if entry != directory)]
     concurrent.futures.NotebookPool = NotebookPool  # type: ignore[attr-defined]  # scripts import it from there
-    concurrent.futures.ProcessPoolExecutor = type("ProcessPoolExecutor", (NotebookPool,), {})  # type: ignore[misc]
+    concurrent.futures.ProcessPoolExecutor = type("ProcessPoolExecutor", (NotebookPool,), {})  # type: ignore[misc, assignment]
     # That a process died is a BrokenExecutor here; there, the name says whose process it was.
     concurrent.futures.process.BrokenProcessPool = BrokenExecutor  # type: ignore[misc, assignment]
 
@@ -199,10 +199,10 @@ class Suite:
     def __init__(self, directory: str) -> None:
         install(directory)
         whole = importlib.import_module("test.test_concurrent_futures")
-        self.modules = [whole]
-        for module in pkgutil.iter_modules(getattr(whole, "__path__", ())):
-            if module.name != "__main__":
-                self.modules.append(importlib.import_module(f"{whole.__name__}.{module.name}"))
+        self.modules: list[Any] = [whole]
+        for found in pkgutil.iter_modules(getattr(whole, "__path__", ())):
+            if found.name != "__main__":
+                self.modules.append(importlib.import_module(f"{whole.__name__}.{found.name}"))
         self._directory = directory
         for module in self.modules:
             if hasattr(module, "assert_python_ok"):
@@ -233,7 +233,7 @@ class Suite:
     def mixin(self) -> type:
         """What gives a test its executor."""
 
-        class Mixin(self["ExecutorMixin"]):  # type: ignore[misc]
+        class Mixin(self["ExecutorMixin"]):  # type: ignore[misc, name-defined, valid-type]
             executor_type = NotebookPool
             ctx = "spawn"
 
@@ -246,7 +246,7 @@ class Suite:
     def base(self) -> type:
         """What proves that a test leaves nothing behind."""
 
-        class Base(self["BaseTestCase"]):  # type: ignore[misc]
+        class Base(self["BaseTestCase"]):  # type: ignore[misc, name-defined, valid-type]
             def tearDown(self) -> None:
                 for pool in list(NotebookPool.alive):
                     pool.shutdown()  # one of a test that has failed
@@ -277,7 +277,7 @@ def waits(suite: Suite) -> list[type[unittest.TestCase]]:
 def own_waits(suite: Suite) -> list[type[unittest.TestCase]]:
     """The same with our ``wait`` and ``as_completed`` in place of the standard's, for its futures and for ours."""
     concurrent.futures.wait = scaler_notebook.wait
-    concurrent.futures.as_completed = scaler_notebook.as_completed
+    concurrent.futures.as_completed = scaler_notebook.as_completed  # type: ignore[assignment]
     return waits(suite)
 
 
@@ -288,7 +288,7 @@ def crashes(suite: Suite) -> list[type[unittest.TestCase]]:
 def initializer(suite: Suite) -> list[type[unittest.TestCase]]:
     """Their processes log what an initializer raised; ours bring it along."""
 
-    class Failing(suite["FailingInitializerMixin"]):  # type: ignore[misc]
+    class Failing(suite["FailingInitializerMixin"]):  # type: ignore[misc, name-defined, valid-type]
         executor_type = NotebookPool
 
         @contextlib.contextmanager
@@ -353,7 +353,7 @@ class Results(unittest.TestResult):
     def addFailure(self, test: Any, problem: Any) -> None:
         self._note(test, "".join(traceback.format_exception(*problem)))
 
-    addError = addFailure
+    addError = addFailure  # type: ignore[assignment]
 
     def addSubTest(self, test: Any, subtest: Any, problem: Any) -> None:
         if problem is not None:

@@ -196,7 +196,8 @@ class EmbeddedDirector(Director):
     def _wait_until_begun(self) -> float:
         """Gives the time of it."""
         assert select.select([self._begun], [], [], SAFETY)[0], "the task never began"
-        when, self._parent = self._begun.read(100).split()
+        words: list[bytes] = self._begun.read(100).split()
+        when, self._parent = words
         return float(when)
 
     def _continue(self) -> None:

@@ -35,7 +35,7 @@ def engine(workers: int, grace: float = 0.3) -> Iterator[NotebookExecutor]:
 # ---------------------------------------------------------------- processes
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
+def eventually(condition: Callable[..., bool], what: str) -> None:
     """Wait for what only the system can tell, by looking again and again."""
     deadline = time.monotonic() + SAFETY
     while not condition():

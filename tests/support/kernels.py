@@ -137,7 +137,7 @@ def run_notebook(kernel: Kernel, cells: list[str]) -> Any:
     manager.session.session = uuid.uuid4().hex  # a kernel would take a second client of one session for the first
     manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
     try:
-        runner = nbclient.NotebookClient(notebook, km=manager, timeout=60)
+        runner: Any = nbclient.NotebookClient(notebook, km=manager, timeout=60)
         runner.execute()
         runner.kc.stop_channels()
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from waits import SAFETY
 
@@ -53,7 +53,7 @@ class Wire:
             finally:
                 for message in messages:
                     if not isinstance(message, EngineHello):
-                        self._note(message.task_id, self._letter(message))
+                        self._note(cast(Any, message).task_id, self._letter(message))
 
         def sent(session: Session, request: TaskCancel) -> None:
             self.before_cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from contract_rules import SEEN, Job, forged, harmless
 
@@ -83,7 +83,7 @@ class Connection:
         frames = [Frame(frame) for frame in ENGINE_CODEC.encode(batch)]
         messages = ENGINE_CODEC.decode(frames)
         for message in messages:
-            job = self.jobs.get(message.task_id)
+            job = self.jobs.get(cast(Any, message).task_id)
             if job is not None:
                 job.hears(message)
         self.manager.receive(messages)

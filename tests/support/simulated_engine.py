@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 from contract_rules import FORGOTTEN, SEEN, Job
 from fake_clock import FakeClock
@@ -91,9 +92,9 @@ class Engine:
                 self.contexts[owner] = message
                 self.core.set_context(owner, message)
             case ObjectCreate():
-                sent = self.memory.taken(message.content)
-                self.core.create(owner, message.object_id, sent)
-                self.memory.release_payload(sent)  # the client's own
+                content = self.memory.taken(message.content)
+                self.core.create(owner, message.object_id, content)
+                self.memory.release_payload(content)  # the client's own
                 self.objects[message.object_id] = owner
             case ObjectDelete():
                 self.core.delete(owner, message.object_ids)
@@ -186,7 +187,7 @@ class Engine:
 
     def send(self, owner: bytes, message: EngineMessage) -> None:
         self.acts += 1
-        job = self.jobs.get(message.task_id)
+        job = self.jobs.get(cast(Any, message).task_id)
         if isinstance(message, TaskCancelConfirm) and message.answer is TaskCancelConfirmType.CANCEL_NOT_FOUND:
             assert job is None or job.last or job.owner != owner, "CancelNotFound: the engine does not know it"
             SEEN["no such task"] += 1

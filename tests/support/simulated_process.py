@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any, cast
 
 from contract_rules import Job
 from simulated_client import Connection, success
@@ -25,7 +26,7 @@ class Memory:
 
     def taken(self, payload: Payload) -> Payload:
         """What somebody else holds, as ours."""
-        return replace(payload, buffers=tuple(self._segment(bytes(buffer)) for buffer in payload.buffers))
+        return replace(payload, buffers=tuple(self._segment(bytes(cast(Any, buffer))) for buffer in payload.buffers))
 
     def _segment(self, content: bytes) -> SegmentRef:
         descriptor = next(self._descriptors)

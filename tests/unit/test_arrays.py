@@ -36,7 +36,7 @@ def travelled(value: Any) -> tuple[Any, Payload]:
 def out_of_band(payload: Payload) -> int:
     """How many bytes are; what stays in the pickle is little."""
     assert len(payload.data) < SMALL
-    return sum(memoryview(buffer).nbytes for buffer in payload.buffers)  # type: ignore[arg-type]
+    return sum(memoryview(buffer).nbytes for buffer in payload.buffers)  # type: ignore[arg-type, misc]
 
 
 @pytest.mark.parametrize("dtype", TYPES)

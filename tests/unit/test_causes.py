@@ -12,7 +12,7 @@ import pytest
 
 from scaler_notebook.engines.local import resource_limits
 from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
-from scaler_notebook.engines.local.scheduler.processes import exit_cause, process_tree
+from scaler_notebook.engines.local.scheduler.processes import process_tree
 from scaler_notebook.engines.local.scheduler.processes.exit_cause import CauseFinder
 from scaler_notebook.protocol.messages import ProcessExit
 
@@ -203,7 +203,7 @@ def test_where_nobody_counts_it_is_a_guess_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peak: int, available: int, limit: int | None, guess: bool
 ) -> None:
     files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.max": f"{limit}\n"}
-    monkeypatch.setattr(exit_cause.psutil, "virtual_memory", lambda: Memory(10 * GB, available))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(10 * GB, available))
     cause = CauseFinder(laid_out(tmp_path, files)).cause(status_of("kill -KILL $$"), peak)
     assert cause.words.startswith("probably out of memory: it was killed by SIGKILL while") == guess
     assert cause.death.out_of_memory == guess

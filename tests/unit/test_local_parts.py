@@ -23,7 +23,7 @@ from waits import SAFETY
 from scaler_notebook.engines.local import resource_limits
 from scaler_notebook.engines.local.ipc import framing
 from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Ready
-from scaler_notebook.engines.local.scheduler.processes import process_tree, reaper
+from scaler_notebook.engines.local.scheduler.processes import process_tree
 from scaler_notebook.engines.local.scheduler.processes.fork_server import ProcessDescriptors, Spawn
 from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, ProcessPool
 from scaler_notebook.engines.local.scheduler.processes.task_process import TaskProcess
@@ -223,7 +223,7 @@ class Stillborn:
 
 def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = [(4_000_000, 9, None), (0, 0, None)]
-    monkeypatch.setattr(reaper.os, "wait4", lambda pid, options: statuses.pop(0))
+    monkeypatch.setattr(os, "wait4", lambda pid, options: statuses.pop(0))
     starter = Stillborn()
     with selectors.DefaultSelector() as selector:
         pool = ProcessPool(1, starter, selector)  # no event may come of it
@@ -242,7 +242,8 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
 def test_a_lack_that_passes_is_waited_for(number: int) -> None:
     """A limit on processes, memory, descriptors: what runs goes on, and what is missing is started when it can be."""
-    starter, told = Stillborn(), []
+    told: list[int] = []
+    starter = Stillborn()
     with selectors.DefaultSelector() as selector:
         pool = ProcessPool(1, starter, selector)
         pool.events = cast(Any, SimpleNamespace(ready=told.append))

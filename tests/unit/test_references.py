@@ -125,8 +125,8 @@ def test_nothing_else_is_refused(what: str) -> None:
     with notebook(DEFINED) as names:
         value = eval(FINE[what], names)
         payload = payloads.dump(value)
-        assert references.names_of_main(payload.data) == ()
-        assert payload.data.count(b"__main__")
+        assert references.names_of_main(bytes(payload.data)) == ()
+        assert bytes(payload.data).count(b"__main__")
         assert type(payloads.load(payload)) is type(value)
 
 
@@ -162,5 +162,5 @@ def test_out_of_band_buffers_are_not_touched() -> None:
         a.buffer = pickle.PickleBuffer(buffer)
         payload = payloads.dump(a)
         assert len(payload.buffers) == 1
-        assert references.names_of_main(payload.data, payload.buffers) == ()
+        assert references.names_of_main(bytes(payload.data), payload.buffers) == ()
         assert defined(names)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -56,13 +56,13 @@ def test_what_is_packed_comes_out(header: bytes, data: bytes, buffers: list[byte
     assert pickle.loads(packed) == bytes(content(packed)), "Scaler's workers unpickle what they fetch"
     for blob in (content(packed), pickle.loads(packed)):
         found, payload = unpack(blob)
-        assert (found, payload.data, [*map(bytes, payload.buffers)]) == (header, data, buffers)
+        assert (found, payload.data, [*map(bytes, cast(Any, payload.buffers))]) == (header, data, buffers)
 
 
 def test_buffers_of_any_form_come_out_as_bytes_that_may_be_written_to() -> None:
     whole = memoryview(bytes(range(24))).cast("B", (4, 6))
-    _, payload = unpack(content(pack(Payload(b"", (whole, memoryview(bytearray(8)).cast("d"))))))
-    first, second = payload.buffers
+    _, payload = unpack(content(pack(Payload(b"", cast(Any, (whole, memoryview(bytearray(8)).cast("d")))))))
+    first, second = cast(Any, payload.buffers)
     assert bytes(first) == bytes(range(24))
     second[0] = 7
     assert bytes(second) == b"\7" + bytes(7)
@@ -139,7 +139,7 @@ def test_what_is_the_same_is_stored_once_and_nothing_else_is(wanted: list[tuple[
         for (payload, header), object_id in zip(wanted, ids, strict=True):
             assert await objects.get(object_id) == (
                 header,
-                Payload(payload.data, tuple(map(bytearray, payload.buffers))),
+                Payload(payload.data, tuple(map(bytearray, cast(Any, payload.buffers)))),
             )
         assert len(stored.objects) == len(set(wanted))
 
@@ -311,8 +311,8 @@ def test_a_failure_runs_no_foreign_code(data: bytes) -> None:
         b"garbage",
         pickle.dumps("no error"),
         pickle.dumps(TaskFailedError),
-        pickle.dumps(TaskFailedError(7, "words")),
-    ],  # type: ignore[arg-type]
+        pickle.dumps(TaskFailedError(7, "words")),  # type: ignore[arg-type]
+    ],
 )
 def test_what_is_no_failure_is_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError, match="the cluster tells of a failure"):
@@ -475,9 +475,8 @@ class Speech:
         self.said: list[tuple[str, str]] = []
         self.start_call, self.pace = Delay(1.0), Delay(3600.0)
         out, err = Heard("out", self.said), Heard("err", self.said)
-        self.writer = output.OutputWriter(
-            out, err, lambda: inband_events.StartedEvent(7, "there"), self.start_call, self.pace
-        )  # type: ignore[arg-type]
+        delays: Any = self.start_call, self.pace
+        self.writer = output.OutputWriter(out, err, lambda: inband_events.StartedEvent(7, "there"), *delays)
         self.writer.begin()
 
     def heard(self) -> list[Any]:
@@ -621,7 +620,8 @@ class Letters:
 
 
 def test_a_mailbox_is_good_for_one_letter_and_has_another_name_for_the_next() -> None:
-    storage, said = Letters(), []
+    said: list[tuple[str, ...]] = []
+    storage = Letters()
     asked = threading.Semaphore(0)
 
     def ask(name: str) -> None:

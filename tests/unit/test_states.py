@@ -637,11 +637,11 @@ def test_nothing_foreign_is_called_with_the_lock_held(who: str) -> None:
         seen.append(unlocked(life.future))
 
     class Handler(logging.Handler):
-        emit = look
+        emit = look  # type: ignore[assignment]
 
     logger, handler = logging.getLogger("scaler_notebook"), Handler()
     if who == "session":
-        life.session.send_cancel = look  # type: ignore[method-assign]
+        life.session.send_cancel = look  # type: ignore[assignment, method-assign]
     elif who == "watcher":
         life.future.watch(look)
     elif who == "callback":

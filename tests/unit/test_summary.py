@@ -58,13 +58,13 @@ def _hostile(name: str, armed: list[bool]) -> Any:
         return lambda *args: _never() if armed else default(*args)
 
     class Sly(type):
-        __name__ = property(once_armed(lambda _: "Mine"))  # type: ignore[assignment]
-        __module__ = property(once_armed(lambda _: "numpy"))  # type: ignore[assignment]
+        __name__ = property(once_armed(lambda _: "Mine"))
+        __module__ = property(once_armed(lambda _: "numpy"))
         __hash__ = once_armed(object.__hash__)
         __instancecheck__ = __subclasscheck__ = once_armed(lambda *_: False)
 
     class Mine(metaclass=Sly):
-        __repr__ = __str__ = __bool__ = _never  # type: ignore[assignment]
+        __repr__ = __str__ = __bool__ = _never
         __getattribute__ = once_armed(object.__getattribute__)
 
     class MyList(list):  # type: ignore[type-arg]

@@ -43,7 +43,7 @@ class Chatterbox:
         self._thread.start()
 
     def _listen(self, seconds: float) -> bytes:
-        if not self._socket.poll(seconds * 1000):
+        if not self._socket.poll(int(seconds * 1000)):
             return b""
         owner, *frames = self._socket.recv_multipart()
         self.heard += CLIENT_CODEC.decode(frames, lambda task_id, error: None)

@@ -147,7 +147,7 @@ def test_buffers_travel_as_they_are_and_in_order(size: int) -> None:
 def spoiled(kind: Any) -> list[Any]:
     """Values that a field of this type must not take."""
     if kind is Payload:
-        counts = [[b"x", count, b"", []] for count in (-1, True, False, 1.0, None, 1, 2**63)]
+        counts: list[Any] = [[b"x", count, b"", []] for count in (-1, True, False, 1.0, None, 1, 2**63)]
         first = ["x", 1, True, None, [], msgpack.ExtType(1, b"")]
         pickles = [[pickle, 0, b"", []] for pickle in first] + [[None, 1, b"", []]]
         pickles += [[b"x", 0, key, []] for key in ("k", None, 1)]
@@ -161,7 +161,8 @@ def spoiled(kind: Any) -> list[Any]:
             [0, 1, 2.0, 3],
             [True, 1, 2, 3],
         ]
-        pickles += [[b"x", 0, b"", segments] for segments in [*([one] for one in bad), None, {}, [None], ["abcd"]]]
+        strange: list[Any] = [*([one] for one in bad), None, {}, [None], ["abcd"]]
+        pickles += [[b"x", 0, b"", segments] for segments in strange]
         return [*counts, *pickles, [b"x"], [b"x", 0, 0], [], b"x", None, 0, {}]
     if dataclasses.is_dataclass(kind):
         return [None, 0, "x", [], [None] * 99, {}]
