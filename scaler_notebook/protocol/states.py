@@ -99,6 +99,7 @@ class FutureAction(Enum):
 
 
 def _table() -> dict[tuple[TaskState, FutureEvent], FutureAction]:
+    """Return the transition table."""
     s, e, a = TaskState, FutureEvent, FutureAction
     columns = (s.SUBMITTED, s.RUNNING, s.CANCELLING, s.FINISHED, s.CANCELLED)
     rows = {

@@ -440,6 +440,13 @@ class MemoryEngine:
     # ------------------------------------------------------------------ on any thread
 
     def _post(self, step: Step) -> threading.Event:
+        """Queue a step for the agent's thread, and return an event that is set when the step is done.
+
+        Raises
+        ------
+        RuntimeError
+            No client is connected.
+        """
         done = threading.Event()
         with self._mutex:  # the loop is closed only after close() has been here
             if self._loop is None:

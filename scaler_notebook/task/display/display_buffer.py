@@ -46,6 +46,8 @@ class _Pending:
 
 
 class _DisplayBody:
+    """The body of a display, read at most once."""
+
     __slots__ = ("body", "read")
 
     def __init__(self, read: Callable[[], Body]) -> None:
@@ -115,6 +117,7 @@ class DisplayBuffer:
         self._add(kind, display_id, read)
 
     def _add(self, kind: DisplayKind, display_id: str, read: Callable[[], Body]) -> None:
+        """Append a display, or replace the body of the displays of its id."""
         self._clear_if_due()
         content = self._contents.get(display_id)
         if content is None:

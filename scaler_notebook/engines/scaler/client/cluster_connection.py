@@ -235,6 +235,17 @@ class ClusterConnection:
         return flags
 
     async def _put_as(self, object_id: Any, content: bytes, kind: Any = None) -> Any:
+        """Store an object under an id, and register it with the scheduler.
+
+        Parameters
+        ----------
+        object_id
+            The id.
+        content
+            The content.
+        kind
+            Scaler's type of the object; None for an ordinary one.
+        """
         await self._storage_ready.wait()
         await self._storage.set_object(object_id, content)
         metadata = self.messages.ObjectMetadata
@@ -304,6 +315,13 @@ class ClusterConnection:
             self._outbox.task_done()
 
     async def _send_heartbeats(self) -> None:
+        """Send heartbeats until the cluster has not answered for too long.
+
+        Raises
+        ------
+        EngineLostError
+            The cluster does not answer.
+        """
         self._last_echo = time.monotonic()
         while True:
             nothing = self.messages.Resource(cpu=0, rss=0)

@@ -158,6 +158,7 @@ class ClusterTasks:
                 self._handle(record, ScalerEvent.NOT_FOUND)
 
     def _on_output(self, record: ScalerTaskRecord, message: Any) -> None:
+        """Handle a piece of output: an in-band event of the task, or text."""
         task_id = record.task.task_id
         try:
             event = inband_events.decode(message.content)
@@ -187,6 +188,17 @@ class ClusterTasks:
     # ------------------------------------------------------------------ the table
 
     def _handle(self, record: ScalerTaskRecord, event: ScalerEvent, what: Any = None) -> None:
+        """Perform the action of the table for an event.
+
+        Parameters
+        ----------
+        record
+            The task.
+        event
+            The event.
+        what
+            The message for the client, or the start event, where the event brings one.
+        """
         action = TABLE.get((record.stage, event), ScalerAction.NOT_PERMITTED)
         if action.to:
             record.stage = action.to[0]
@@ -280,6 +292,7 @@ class ClusterTasks:
             self._objects.delete(object_id)
 
     async def _send_task(self, record: ScalerTaskRecord) -> None:
+        """Store what a task needs, and send the task."""
         task, options = record.task, record.task.options
         given = self._dependencies.values_of(record)
         stored = await self._objects.store(record.stored, task, record.initializer, list(given))
@@ -296,6 +309,7 @@ class ClusterTasks:
         self._handle(record, ScalerEvent.SENT)
 
     async def _fetch(self, record: ScalerTaskRecord) -> None:
+        """Fetch the end of a try, and handle it as a result or as a failure with tries left."""
         try:
             end = await fetch_result(record.task, record.result, record.ended, self._objects, self._connection)
         except EngineLostError:
@@ -334,6 +348,7 @@ class ClusterTasks:
     # ------------------------------------------------------------------ its end
 
     def _finish(self, record: ScalerTaskRecord, end: TaskResult | TaskCancelConfirm) -> None:
+        """Forget a task that is over, report its end, and end its dependants if there is no value."""
         self._forget(record)
         self._publish(end)
         if isinstance(end, TaskResult) and end.outcome is TaskResultType.SUCCESS:

@@ -113,6 +113,7 @@ class ScalerAction(Enum):
 
 
 def _table() -> dict[tuple[ScalerStage, ScalerEvent], ScalerAction]:
+    """Return the transition table."""
     s, e, a = ScalerStage, ScalerEvent, ScalerAction
     no, ig = a.NOT_PERMITTED, a.IGNORE
     columns = (
