@@ -84,7 +84,15 @@ def succeeded(task_id: str, value: Any) -> TaskResult:
 
 
 def failed(task_id: str, error: BaseException) -> TaskResult:
-    """Return the message that a task raised ``error``."""
+    """Return the message that a task raised an exception.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    error
+        The exception.
+    """
     return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.capture(error, OWN_FILES)))
 
 

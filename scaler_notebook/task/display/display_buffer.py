@@ -76,7 +76,15 @@ class DisplayBuffer:
         self._displayed = 0  # bytes
 
     def write(self, stream: LogStream, text: str) -> None:
-        """Add text that the task has written."""
+        """Add text that the task has written.
+
+        Parameters
+        ----------
+        stream
+            The stream that the task wrote to.
+        text
+            The text.
+        """
         self._clear_if_due()
         self._pieces.append((stream, text))
 
