@@ -319,11 +319,11 @@ class ClusterTasks:
             ids = (bytes(each) for each in record.result.results)
             end = FetchedResult(failures.internal_failure(record.task.task_id, problem), next(ids, b""))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
-        again = record.task.options.retry_worker_died if died else end.to_retry
-        again = again and not record.cancel_requested and record.failed < record.task.options.retries
-        if not record.started and (again or died or record.failed):  # the try ended before it reported its start
+        try_again = record.task.options.retry_worker_died if died else end.to_retry
+        try_again = try_again and not record.cancel_requested and record.failed < record.task.options.retries
+        if not record.started and (try_again or died or record.failed):  # the try ended before it reported its start
             self._presume_started(record)
-        if again:
+        if try_again:
             if end.words:
                 self._publish(TaskLog(record.task.task_id, LogStream.STDERR, f"{end.words}\n"))
             self._handle(record, ScalerEvent.FAILED)
@@ -355,14 +355,14 @@ class ClusterTasks:
             return
         origin = end.origin or end.task_id
         canceled = TaskCancelConfirmType.CANCELED
-        told = (
+        passed_on = (
             replace(end, origin=origin)
             if isinstance(end, TaskResult)
             else TaskCancelConfirm("", canceled, True, origin)
         )
         for dependant in self._dependencies.fail(end.task_id):
             self._forget(dependant)
-            self._publish(replace(told, task_id=dependant.task.task_id))
+            self._publish(replace(passed_on, task_id=dependant.task.task_id))
 
     def _forget(self, record: ScalerTaskRecord) -> None:
         record.stage = ScalerStage.OVER
