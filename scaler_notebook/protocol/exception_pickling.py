@@ -199,7 +199,7 @@ class _UnpicklableFilter(PartFilter):
         return self._known[id(value)][1]
 
     def filter_part(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
-        """Return the part as it is pickled, as :meth:`PartFilter.filter_part` describes."""
+        """Return the part, a placeholder or nothing, as :meth:`PartFilter.filter_part` describes."""
         if self.travels(value):
             return (value,)
         self.left_out[f"{owner.__name__}{what} (a {_name(type(value))})"] = None

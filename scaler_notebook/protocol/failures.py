@@ -101,6 +101,7 @@ def capture(error: BaseException, own_files: tuple[str, ...], where: str = "", c
 
 
 def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[ExceptionLink, ...]:
+    """Return the links of an exception, its causes, contexts and group members, up to the limits."""
     shortcut = _shortcut(error)
     found = [error]
     numbers = {id(error): 0}
@@ -168,6 +169,7 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
 
 
 def _link(error: BaseException, own_files: tuple[str, ...]) -> ExceptionLink:
+    """Return one exception as a link, without references to others."""
     headline = _headline(error)
     notes = tuple(map(str, _notes(error)))
     try:
@@ -342,6 +344,19 @@ def _group_in_words(link: ExceptionLink, errors: list[BaseException | None]) -> 
 def _attach(
     error: BaseException, link: ExceptionLink, errors: list[BaseException | None], boundary: tuple[FrameRecord, ...]
 ) -> None:
+    """Set the traceback, cause, context and notes of a restored exception.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    link
+        The link that the exception was made from.
+    errors
+        The restored exceptions by the index of their link.
+    boundary
+        The extra frame in front of the traceback; empty for none.
+    """
     # Past the exception's own __setattr__: an exception may be a frozen dataclass.
     attach = BaseException.__setattr__
     traceback = tracebacks.rebuilt((*boundary, *link.frames))

@@ -124,7 +124,15 @@ class Receiver:
 
 
 def shortened(task: Task, sender: Sender) -> Task:
-    """Return the task with references in place of the function and arguments that were sent before."""
+    """Return a task with references in place of the function and arguments that were sent before.
+
+    Parameters
+    ----------
+    task
+        The task as it was submitted.
+    sender
+        The sending end of the connection.
+    """
     function, arguments = sender.shorten(task.function), sender.shorten(task.arguments)
     if function is task.function and arguments is task.arguments:
         return task
@@ -132,7 +140,14 @@ def shortened(task: Task, sender: Sender) -> Task:
 
 
 def completed(task: Task, receiver: Receiver) -> Task:
-    """Return the task as it was submitted, with no references.
+    """Return a task as it was submitted, with no references.
+
+    Parameters
+    ----------
+    task
+        The task as it was received.
+    receiver
+        The receiving end of the connection.
 
     Raises
     ------

@@ -129,6 +129,7 @@ def serialization_error(what: str, value: Any, cause: BaseException) -> TaskSeri
 
 
 def _innermost(path: str, value: Any) -> tuple[str, Any]:
+    """Return the path and the object of the innermost part of a value that cannot be pickled."""
     budget = MAX_SEARCH
     seen: set[int] = set()
     while True:
@@ -145,6 +146,7 @@ def _innermost(path: str, value: Any) -> tuple[str, Any]:
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a value that are pickled with it, each with its step of the path."""
     if isinstance(value, dict):
         yield from ((f"[{key!r:.40}]", child) for key, child in value.items())
     elif isinstance(value, list | tuple | set | frozenset):

@@ -85,11 +85,7 @@ class FutureAction(Enum):
     WITHDRAW = "withdraw", TaskState.CANCELLED  # unasked: the engine withdrew the task
     CONFIRM = "confirm", TaskState.CANCELLED  # stopped or never started
     NOT_FOUND = "not found", TaskState.CANCELLED
-    REFUSE = (
-        "refuse",
-        TaskState.RUNNING,
-        TaskState.SUBMITTED,
-    )  # mark the future refused; ignored if weaker than the request
+    REFUSE = "refuse", TaskState.RUNNING, TaskState.SUBMITTED  # ignored if weaker than the request
     FINISH = "finish", TaskState.FINISHED
     TOO_LATE = "too late", TaskState.CANCELLED  # finished first or failed first; release the payload
     LOSE = "lose", TaskState.FINISHED  # with EngineLostError

@@ -41,6 +41,8 @@ def _as_it_is(value: Any, frames: list[Buffer]) -> Any:
 
 
 def _plain(kind: type) -> tuple[Encoder, Decoder]:
+    """Return encoder and decoder of a type that msgpack knows."""
+
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         # By exact type: msgpack distinguishes bool from int, which isinstance does not.
         if type(value) is not kind:
@@ -53,6 +55,7 @@ def _plain(kind: type) -> tuple[Encoder, Decoder]:
 
 
 def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
+    """Return encoder and decoder of an enum."""
     by_value = {member.value: member for member in kind}
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
@@ -73,6 +76,8 @@ def _shown(value: Any) -> str:
 
 
 def _array(kind: type) -> tuple[Encoder, Decoder]:
+    """Return encoder and decoder of a tuple of items of one type that msgpack knows."""
+
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         if type(value) is not list or not all(type(item) is kind for item in value):
             raise ProtocolError(f"expected an array of {kind.__name__}")
@@ -82,6 +87,7 @@ def _array(kind: type) -> tuple[Encoder, Decoder]:
 
 
 def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
+    """Encode a payload, and append its frames."""
     inline = len(payload.data) <= INLINE_PICKLE
     before = len(frames)
     if not inline:
@@ -96,6 +102,7 @@ def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
 
 
 def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
+    """Decode a payload, and take its frames."""
     match value:
         # By exact type: a bool would pass for an int.
         case [bytes() | None as data, count, bytes() as key, list() as segments] if (
@@ -110,6 +117,7 @@ def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
 
 
 def _with_segments(frames: list[Buffer], segments: list[Any]) -> tuple[Buffer | SegmentRef, ...]:
+    """Return frames and references to segments in the order of the payload's buffers."""
     buffers: list[Buffer | SegmentRef] = list(frames)
     for segment in segments:
         match segment:
@@ -126,6 +134,7 @@ def _with_segments(frames: list[Buffer], segments: list[Any]) -> tuple[Buffer | 
 
 
 def _record(kind: type) -> tuple[Encoder, Decoder]:
+    """Return encoder and decoder of a dataclass."""
     names = [f.name for f in dataclasses.fields(kind)]
     hints = get_type_hints(kind)
     coders = [_coder(hints[name]) for name in names]
@@ -150,6 +159,7 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
 
 
 def _records(kind: type) -> tuple[Encoder, Decoder]:
+    """Return encoder and decoder of a tuple of instances of a dataclass."""
     encode_one, decode_one = _record(kind)
 
     def encode(value: tuple[Any, ...], frames: list[Buffer]) -> Any:
@@ -164,6 +174,7 @@ def _records(kind: type) -> tuple[Encoder, Decoder]:
 
 
 def _coder(kind: Any) -> tuple[Encoder, Decoder]:
+    """Return encoder and decoder for the annotation of a field."""
     if kind is Payload:
         return _encode_payload, _decode_payload
     if kind in (tuple[str, ...], tuple[int, ...]):

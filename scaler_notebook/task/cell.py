@@ -140,6 +140,15 @@ def _show(value: Any, namespace: dict[str, Any]) -> None:
 
 
 def _collect_names(source: CompiledCell, assigned: dict[str, Any]) -> AssignedNames:
+    """Return the assigned names that come back, and print which of them cannot.
+
+    Raises
+    ------
+    NameError
+        A wanted name was not assigned.
+    TaskSerializationError
+        A wanted value cannot be pickled.
+    """
     if source.wanted is not None:
         missing = [name for name in source.wanted if name not in assigned]
         if missing:

@@ -16,6 +16,8 @@ from scaler_notebook.protocol.pickling import unpickling
 
 
 class _Given:
+    """The inputs of one task, each unpickled when it is first used."""
+
     def __init__(self, inputs: Mapping[str, Payload]) -> None:
         self._inputs = inputs
         self._loaded: dict[str, Any] = {}

@@ -73,6 +73,7 @@ def watch_for_tqdm() -> None:
 
 
 def _redirect(tqdm: Any) -> None:
+    """Replace the methods of tqdm that print a bar."""
     display, close = tqdm.display, tqdm.close
 
     def shows_here(bar: Any) -> bool:
@@ -98,6 +99,8 @@ def _redirect(tqdm: Any) -> None:
 
 
 class _Nowhere:
+    """A file that discards what is written."""
+
     def write(self, text: str) -> int:
         return len(text)
 

@@ -238,6 +238,7 @@ class TaskRunner:
         return LoadedCall(target, args, kwargs)
 
     def _failed(self, call: TaskCall, initializer: Initializer, error: BaseException) -> TryResult:
+        """Make the result of a try from an exception of the task or the initializer."""
         if os.getpid() != self._pid:
             traceback.print_exception(error)
             self._leave_fork(True)
@@ -268,6 +269,7 @@ def _summary(value: Any) -> ResultSummary:
 
 
 def _is_to_retry(retry_on: bytes, error: BaseException) -> bool:
+    """Return whether a task may be tried again after an exception."""
     if not retry_on:
         return True
     try:  # a class that travelled by value is the same object in the task's own code

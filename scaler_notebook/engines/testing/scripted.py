@@ -84,7 +84,15 @@ def succeeded(task_id: str, value: Any) -> TaskResult:
 
 
 def failed(task_id: str, error: BaseException) -> TaskResult:
-    """Return the message that a task raised ``error``."""
+    """Return the message that a task raised an exception.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    error
+        The exception.
+    """
     return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.capture(error, OWN_FILES)))
 
 
@@ -440,6 +448,13 @@ class MemoryEngine:
     # ------------------------------------------------------------------ on any thread
 
     def _post(self, step: Step) -> threading.Event:
+        """Queue a step for the agent's thread, and return an event that is set when the step is done.
+
+        Raises
+        ------
+        RuntimeError
+            No client is connected.
+        """
         done = threading.Event()
         with self._mutex:  # the loop is closed only after close() has been here
             if self._loop is None:

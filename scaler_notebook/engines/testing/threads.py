@@ -101,6 +101,7 @@ class ThreadEngine(MemoryEngine):
                 self._waiting.clear()
 
     def _accept(self, record: ThreadTaskRecord) -> None:
+        """Queue a task, or let it wait for its inputs."""
         task = record.task
         unfinished = self._queue.keys() | self._waiting.keys() | self._threads.keys()
         lost = self._dependencies.add(record, unfinished.intersection(task.inputs))
@@ -114,6 +115,7 @@ class ThreadEngine(MemoryEngine):
         self._dispatch()
 
     def _answer(self, task_id: str) -> None:
+        """Answer a cancel request: take a queued task back, refuse for a running one."""
         if task_id in self._threads:
             self._threads[task_id][1].set()
             self.refuse(task_id)
@@ -134,6 +136,7 @@ class ThreadEngine(MemoryEngine):
             self.tell(replace(end, task_id=record.task.task_id))
 
     def _dispatch(self) -> None:
+        """Start queued tasks on threads while there are slots."""
         while self._queue and len(self._threads) < self.slots:
             task_id, record = self._queue.popitem(last=False)
             self.start_task(task_id)
@@ -145,6 +148,7 @@ class ThreadEngine(MemoryEngine):
             thread.start()
 
     def _run(self, record: ThreadTaskRecord, cancel_requested: threading.Event) -> None:
+        """Run a task on the calling thread, and report the end on the agent's thread."""
         task = record.task
 
         def report(done: float, total: float, note: str) -> None:

@@ -120,6 +120,7 @@ def _empty(kind: type[BaseException], *made_of: Any) -> BaseException:
 
 
 def _fill(error: BaseException, parts: tuple[Any, Any, Any]) -> None:
+    """Set the parts of an empty exception. Called by pickles."""
     args, attributes, kept = parts
     if args is not None:
         _OWN["args"].__set__(error, args)

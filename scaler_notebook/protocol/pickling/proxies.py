@@ -37,6 +37,8 @@ def proxies_in(value: Any, pickled: Payload) -> tuple[Any, ...]:
 
 
 class _ProxyFinder(pickler.Pickler):
+    """A pickler that collects the proxies which it meets."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.found: list[Any] = []

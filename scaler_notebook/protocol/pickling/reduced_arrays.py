@@ -49,6 +49,7 @@ def _tensor(tensor: Any) -> Any:
 
 
 def _make_tensor(buffer: Any, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...], requires_grad: bool) -> Any:
+    """Make a tensor over a buffer, without a copy unless the buffer is read-only. Called by pickles."""
     import torch  # type: ignore[import-not-found, unused-ignore]
 
     view = memoryview(buffer)

@@ -97,6 +97,7 @@ def _arguments(cls: Any, member: Any) -> tuple[Any, ...]:
 def _make_class(
     metaclass: Any, name: str, bases: Any, where: dict[str, Any], base: Any, skeleton: Any, tracker_id: str
 ) -> Any:
+    """Make an enum with its members, without what may refer to the class. Called by pickles."""
     plain, skeletons, names, stored = skeleton
     if (found := class_ids.known(tracker_id)) is not None:
         _set_class(found, (plain, [attributes for _, attributes in skeletons]))

@@ -64,6 +64,7 @@ def _variable(var: Any) -> Any:
 def _make_variable(
     kind: Any, name: str, constraints: tuple[Any, ...], options: dict[str, Any], module: str | None, tracker_id: str
 ) -> Any:
+    """Make a type variable. Called by pickles."""
     later: dict[str, Any] = {}
     if "default" in options and kind.__module__ == "typing" and sys.version_info < (3, 13):
         later["__default__"] = options.pop("default")  # an attribute that typing_extensions sets
@@ -143,6 +144,7 @@ def _make_ctype(kind: Any, name: str, bases: tuple[Any, ...], given: dict[str, A
 
 
 def _set_ctype(cls: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
+    """Set the attributes and the layout of a type of ctypes. Called by pickles."""
     if class_ids.is_ours(cls):
         return
     attributes, slots, layout = state

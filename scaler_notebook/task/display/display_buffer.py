@@ -47,6 +47,8 @@ class _Pending:
 
 
 class _DisplayBody:
+    """The body of a display, read at most once."""
+
     __slots__ = ("body", "read")
 
     def __init__(self, read: Callable[[], Body]) -> None:
@@ -75,7 +77,15 @@ class DisplayBuffer:
         self._displayed = 0  # bytes
 
     def write(self, stream: LogStream, text: str) -> None:
-        """Add text that the task has written."""
+        """Add text that the task has written.
+
+        Parameters
+        ----------
+        stream
+            The stream that the task wrote to.
+        text
+            The text.
+        """
         self._clear_if_due()
         self._pieces.append((stream, text))
 
@@ -116,6 +126,7 @@ class DisplayBuffer:
         self._add(kind, display_id, read)
 
     def _add(self, kind: DisplayKind, display_id: str, read: Callable[[], Body]) -> None:
+        """Append a display, or replace the body of the displays of its id."""
         self._clear_if_due()
         content = self._contents.get(display_id)
         if content is None:

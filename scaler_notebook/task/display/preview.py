@@ -87,6 +87,7 @@ class Representations:
         return self.bundle
 
     def _add(self, mime: str, maker: "Callable[[Any], Any]") -> None:
+        """Make the representation of one MIME type, and add it unless it is too large."""
         try:
             data = maker(self._value)
         except (KeyboardInterrupt, _TimeIsOver):

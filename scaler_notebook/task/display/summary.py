@@ -105,6 +105,7 @@ def _holds_text(value: Any) -> bool:
 
 
 def _shape(value: Any) -> list[str]:
+    """Return the words for the shape and dtype of a value of a known library."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     size = getattr(value, "size", None)  # a picture's width and height
     words = []
@@ -131,6 +132,7 @@ def _attribute(kind: type, name: str) -> str:
 
 
 def _is_atom(value: Any) -> bool:
+    """Return whether a value is of a type whose ``repr`` is short and runs no code of the user's."""
     kind = type(value)
     if type(kind) is not type:
         return False

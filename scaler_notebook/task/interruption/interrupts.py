@@ -212,6 +212,7 @@ class Interrupts:
             time.sleep(0.001)
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
+        """Handle SIGINT: interrupt the armed run if the page names it, and the request was not acted upon."""
         run, word = self._run, self._page.word
         if run is None or word >> 8 != run.seq:
             return  # stale; Python retries the interrupted system call (PEP 475)
@@ -255,6 +256,7 @@ class Interrupts:
             task.cancel()
 
     def _on_unraisable(self, unraisable: Any) -> None:
+        """Repeat an interrupt that Python has swallowed; leave any other error to Python's own hook."""
         run = self._run
         if unraisable.exc_type is not KeyboardInterrupt or run is None or not run.claims:
             sys.__unraisablehook__(unraisable)

@@ -106,6 +106,7 @@ class LeftoverDetector:
                 yield f"thread {thread.name!r}" if thread is not None else f"thread {ident}"
 
     def _note_starts(self) -> None:
+        """Wrap ``Thread.start`` to note which threads the user's code starts."""
         start, started = threading.Thread.start, self._started
 
         @functools.wraps(start)

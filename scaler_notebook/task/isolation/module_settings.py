@@ -21,6 +21,7 @@ def _decimal(decimal: Any) -> list[Setting]:
 
 
 def _locale(locale: Any) -> list[Setting]:
+    """Return the setting for the locale."""
     set_locale = locale.setlocale
 
     def read() -> str:
@@ -123,6 +124,7 @@ def _pandas(pandas: Any) -> list[Setting]:
 
 
 def _matplotlib(matplotlib: Any) -> list[Setting]:
+    """Return the setting for the parameters of matplotlib, including the backend."""
     parameters = matplotlib.rcParams
 
     def write(wanted: Mapping[str, Any]) -> None:

@@ -40,6 +40,8 @@ def note_calls(
 def _noted(
     function: Callable[..., Any], before: Callable[[], object] | None, after: Callable[[], object] | None
 ) -> Callable[..., Any]:
+    """Return a wrapper of a function that calls ``before`` and ``after`` around each call."""
+
     @functools.wraps(function)
     def noted(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True

@@ -131,6 +131,7 @@ class ProcessState:
         self.restore()
 
     def _wanted_value(self, index: int) -> Any:
+        """Return the value that a setting shall have, from the process, the client, imports and the initializer."""
         setting, settled = self._settings[index], self._settled[index]
         given = self._given_value(setting.name)
         if given is None or setting.name == ENVIRONMENT:

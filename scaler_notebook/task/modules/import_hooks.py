@@ -29,6 +29,8 @@ def after_import(name: str, act: Act) -> None:
 
 
 class _ImportHookFinder(MetaPathFinder):
+    """A finder that gives a module's loader an action to perform after loading."""
+
     def __init__(self, name: str, act: Act) -> None:
         self._name = name
         self._act = act
@@ -44,6 +46,8 @@ class _ImportHookFinder(MetaPathFinder):
 
 
 class _ImportHookLoader(Loader):
+    """A loader that performs an action on the module that it has loaded."""
+
     def __init__(self, loader: Loader, act: Act) -> None:
         self._loader = loader
         self._act = act

@@ -9,6 +9,7 @@ from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, m
 from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import SegmentRef, TaskResult
+from scaler_notebook.quantities import format_bytes
 
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between the tries to map a result for which there was no room
 
@@ -88,7 +89,7 @@ def _no_room(result: TaskResult, error: BaseException) -> MemoryError:
     """Return the failure of a task whose result this process has no room for."""
     size = sum(buffer.size for buffer in result.payload.buffers if isinstance(buffer, SegmentRef))
     return MemoryError(
-        f"the task has ended, and its result of {size / 1e6:,.0f} MB could not be taken over by this process "
+        f"the task has ended, and its result of {format_bytes(size)} could not be taken over by this process "
         f"({type(error).__name__}: {error}): its descriptors (ulimit -n), its address space (ulimit -v) or the memory "
         "are used up. Close files or let go of results, and submit it again; or have the task return less."
     )

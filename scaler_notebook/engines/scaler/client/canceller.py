@@ -34,12 +34,8 @@ class Canceller:
         handle: Callable[[ScalerTaskRecord, ScalerEvent], None],
         run_in_background: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._connection, self._loop, self._handle, self._run_in_background = (
-            connection,
-            loop,
-            handle,
-            run_in_background,
-        )
+        self._connection, self._loop = connection, loop
+        self._handle, self._run_in_background = handle, run_in_background
 
     def recall(self, record: ScalerTaskRecord) -> None:
         """Cancel a task if it waits in a queue, repeatedly, and begin a grace period."""

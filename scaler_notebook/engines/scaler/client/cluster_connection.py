@@ -235,6 +235,17 @@ class ClusterConnection:
         return flags
 
     async def _put_as(self, object_id: Any, content: bytes, kind: Any = None) -> Any:
+        """Store an object under an id, and register it with the scheduler.
+
+        Parameters
+        ----------
+        object_id
+            The id.
+        content
+            The content.
+        kind
+            Scaler's type of the object; None for an ordinary one.
+        """
         await self._storage_ready.wait()
         await self._storage.set_object(object_id, content)
         metadata = self.messages.ObjectMetadata
@@ -283,17 +294,17 @@ class ClusterConnection:
             with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
                 loop.call_soon_threadsafe(_resolve, answer[0], problem)
 
-        begun = _ymq.ConnectorSocket.connect(notify, context, self.client.decode(), repr(address))
+        connecting = _ymq.ConnectorSocket.connect(notify, context, self.client.decode(), repr(address))
         try:
             await answer[0]
         except BaseException:
-            begun.shutdown()  # otherwise the socket goes on trying to connect
-            del begun, context  # the error's traceback holds this frame, and would hold threads and pipes
+            connecting.shutdown()  # otherwise the socket goes on trying to connect
+            del connecting, context  # the error's traceback holds this frame, and would hold threads and pipes
             raise
         finally:
             answer.clear()
         connector._address = address
-        connector._socket = ConnectorSocket(begun)
+        connector._socket = ConnectorSocket(connecting)
         if isinstance(connected := getattr(connector, "_connected_event", None), asyncio.Event):  # the storage's
             connected.set()
 
@@ -304,6 +315,13 @@ class ClusterConnection:
             self._outbox.task_done()
 
     async def _send_heartbeats(self) -> None:
+        """Send heartbeats until the cluster has not answered for too long.
+
+        Raises
+        ------
+        EngineLostError
+            The cluster does not answer.
+        """
         self._last_echo = time.monotonic()
         while True:
             nothing = self.messages.Resource(cpu=0, rss=0)
@@ -318,8 +336,10 @@ class ClusterConnection:
     async def _on_echo(self, message: Any) -> None:
         self._last_echo = time.monotonic()
         if not self._storage_ready.is_set():
-            told = message.objectStorageAddress
-            address = self._storage_address or self._new_address.from_string(f"{told.scheme}://{told.host}:{told.port}")
+            known = message.objectStorageAddress
+            address = self._storage_address or self._new_address.from_string(
+                f"{known.scheme}://{known.host}:{known.port}"
+            )
             await self._connect(self._storage, address)
             self._storage_ready.set()
 

@@ -158,6 +158,7 @@ class ClusterTasks:
                 self._handle(record, ScalerEvent.NOT_FOUND)
 
     def _on_output(self, record: ScalerTaskRecord, message: Any) -> None:
+        """Handle a piece of output: an in-band event of the task, or text."""
         task_id = record.task.task_id
         try:
             event = inband_events.decode(message.content)
@@ -187,6 +188,17 @@ class ClusterTasks:
     # ------------------------------------------------------------------ the table
 
     def _handle(self, record: ScalerTaskRecord, event: ScalerEvent, what: Any = None) -> None:
+        """Perform the action of the table for an event.
+
+        Parameters
+        ----------
+        record
+            The task.
+        event
+            The event.
+        what
+            The message for the client, or the start event, where the event brings one.
+        """
         action = TABLE.get((record.stage, event), ScalerAction.NOT_PERMITTED)
         if action.to:
             record.stage = action.to[0]
@@ -280,6 +292,7 @@ class ClusterTasks:
             self._objects.delete(object_id)
 
     async def _send_task(self, record: ScalerTaskRecord) -> None:
+        """Store what a task needs, and send the task."""
         task, options = record.task, record.task.options
         given = self._dependencies.values_of(record)
         stored = await self._objects.store(record.stored, task, record.initializer, list(given))
@@ -296,6 +309,7 @@ class ClusterTasks:
         self._handle(record, ScalerEvent.SENT)
 
     async def _fetch(self, record: ScalerTaskRecord) -> None:
+        """Fetch the end of a try, and handle it as a result or as a failure with tries left."""
         try:
             end = await fetch_result(record.task, record.result, record.ended, self._objects, self._connection)
         except EngineLostError:
@@ -305,11 +319,11 @@ class ClusterTasks:
             ids = (bytes(each) for each in record.result.results)
             end = FetchedResult(failures.internal_failure(record.task.task_id, problem), next(ids, b""))
         died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
-        again = record.task.options.retry_worker_died if died else end.to_retry
-        again = again and not record.cancel_requested and record.failed < record.task.options.retries
-        if not record.started and (again or died or record.failed):  # the try ended before it reported its start
+        try_again = record.task.options.retry_worker_died if died else end.to_retry
+        try_again = try_again and not record.cancel_requested and record.failed < record.task.options.retries
+        if not record.started and (try_again or died or record.failed):  # the try ended before it reported its start
             self._presume_started(record)
-        if again:
+        if try_again:
             if end.words:
                 self._publish(TaskLog(record.task.task_id, LogStream.STDERR, f"{end.words}\n"))
             self._handle(record, ScalerEvent.FAILED)
@@ -334,20 +348,21 @@ class ClusterTasks:
     # ------------------------------------------------------------------ its end
 
     def _finish(self, record: ScalerTaskRecord, end: TaskResult | TaskCancelConfirm) -> None:
+        """Forget a task that is over, report its end, and end its dependants if there is no value."""
         self._forget(record)
         self._publish(end)
         if isinstance(end, TaskResult) and end.outcome is TaskResultType.SUCCESS:
             return
         origin = end.origin or end.task_id
         canceled = TaskCancelConfirmType.CANCELED
-        told = (
+        passed_on = (
             replace(end, origin=origin)
             if isinstance(end, TaskResult)
             else TaskCancelConfirm("", canceled, True, origin)
         )
         for dependant in self._dependencies.fail(end.task_id):
             self._forget(dependant)
-            self._publish(replace(told, task_id=dependant.task.task_id))
+            self._publish(replace(passed_on, task_id=dependant.task.task_id))
 
     def _forget(self, record: ScalerTaskRecord) -> None:
         record.stage = ScalerStage.OVER

@@ -100,6 +100,7 @@ class ScalerEngine:
         self._serving = loop.create_task(self._serve())
 
     async def _serve(self) -> None:
+        """Serve the connection, and report the cluster lost if the connection breaks."""
         try:
             await run_all(self._connection.serve(self._receive), self._work())
         except asyncio.CancelledError:

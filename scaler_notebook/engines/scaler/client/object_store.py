@@ -21,6 +21,8 @@ DELETE_AFTER = 0.1  # seconds, so that deletions share a message
 
 @dataclass(slots=True)
 class _Shared:
+    """An object that several tasks may use."""
+
     object_id: bytes
     size: int
     users: int = 0
@@ -203,6 +205,7 @@ class ObjectStore:
 
 
 def _digest(payload: Payload, header: bytes) -> bytes:
+    """Return a key for the content of a payload and its header."""
     sizes = [len(payload.data)]
     for buffer in payload.buffers:
         assert not isinstance(buffer, SegmentRef)

@@ -183,6 +183,13 @@ class _RestrictedUnpickler(pickle.Unpickler):
     """An unpickler that loads :class:`TaskFailedError` and Scaler's own errors, and runs no other code."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return a class that may be loaded.
+
+        Raises
+        ------
+        UnpicklingError
+            The name is of anything else.
+        """
         if (module, name) == (TaskFailedError.__module__, TaskFailedError.__name__):
             return TaskFailedError
         if module in ("tblib", "tblib.pickling_support"):  # Scaler's workers pickle errors with it, tracebacks and all

@@ -113,6 +113,7 @@ def decode(text: str) -> InbandEvent | None:
 
 
 def _check(event: InbandEvent) -> None:
+    """Raise unless the fields of an event have the annotated types and meaningful values."""
     for each in fields(event):
         value = getattr(event, each.name)
         if each.type is float and isinstance(value, int):

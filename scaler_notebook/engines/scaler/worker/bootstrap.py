@@ -41,7 +41,15 @@ class Shipped(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a module of the package among the sources."""
+        """Find a module of the package among the sources.
+
+        Parameters
+        ----------
+        fullname
+            The name of the module.
+        path, target
+            Unused.
+        """
         if fullname.partition(".")[0] != PACKAGE or (file := self._path(fullname)) not in self.sources:
             return None
         spec = importlib.util.spec_from_loader(

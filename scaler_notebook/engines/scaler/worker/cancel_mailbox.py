@@ -38,6 +38,7 @@ class CancelMailbox:
         self.name = os.urandom(32).hex()
 
     def _wait(self) -> None:
+        """Wait for requests, one after the other, each under a new id."""
         from scaler.utility.identifiers import ObjectID
 
         try:

@@ -32,6 +32,7 @@ class DelayedCall:
             self._call = None
 
     def _watch(self) -> None:
+        """Wait for scheduled calls, and make each after the delay unless it was replaced or cancelled."""
         while True:
             with self._changed:
                 while self._call is None:

@@ -248,6 +248,7 @@ class _Process(Transport):
     # ------------------------------------------------------------------ its surroundings
 
     def _new_mailbox(self) -> CancelMailbox | None:
+        """Return a mailbox for cancel requests; None where the process cannot be interrupted or has no storage."""
         if self._processor is None or threading.current_thread() is not threading.main_thread():
             return None
         from scaler.io.network_backends import get_network_backend_from_env

@@ -137,8 +137,3 @@ def _was_nearly_full(peak: int, limit: int | None) -> bool:
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available - peak
     return bool(free < NEARLY_FULL * total or (limit is not None and peak > (1 - NEARLY_FULL) * limit))
-
-
-def _size(size: int) -> str:
-    """Return a number of bytes in words."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
