@@ -7,12 +7,13 @@ LAB_FLAGS := $(if $(filter 0,$(shell id -u)),--allow-root --no-browser)
 # A test waits for two fifths of its time: three processes keep two cores busy.
 PYTEST := $(BIN)/python -m pytest --numprocesses=3 --max-worker-restart=0 --durations=25
 UNIT := tests/unit tests/model
+DOCS_VENV := $(VENV)-docs
 
 # Each engine is a few new interpreters, which would compile the package again: 0.35 s of CPU a start, not 0.25.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest lock style install browser clean
+.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest docs lock style install browser clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,7 @@ test-all: style browser ## Every test, long properties and matrices; then with t
 	$(PYTEST) --hypothesis-profile=long --timeout=1200
 	$(MAKE) test-newest
 	$(MAKE) test-lowest
+	$(MAKE) docs
 
 test-newest: ## What `make test` runs, with the newest versions of all that we need
 	@rm -f .venv-newest/.installed
@@ -42,6 +44,9 @@ test-newest: ## What `make test` runs, with the newest versions of all that we n
 test-lowest: browser ## The same with the lowest versions that we allow, on Python 3.10
 	$(MAKE) VENV=.venv-lowest VERSIONS=lowest PYTHON="$$(tools/find_python.sh 3.10)" install
 	.venv-lowest/bin/python -m pytest --numprocesses=3 --max-worker-restart=0 -m "not matrix"
+
+docs: $(DOCS_VENV)/.installed ## Build the documentation as a site, in output/docs; a warning is an error
+	$(DOCS_VENV)/bin/python -m sphinx -b html -E -a -W --keep-going -q -d output/doctrees docs output/docs
 
 lock: ## Write the newest versions that pyproject.toml allows to locks/
 	@tools/lock.sh $(PYTHON)
@@ -58,6 +63,7 @@ style: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports --no-logo
+	@tools/check_frontend.sh
 
 install: $(INSTALLED)
 
@@ -68,6 +74,10 @@ $(INSTALLED): pyproject.toml tools/install.sh tools/venv.sh $(wildcard locks/*.t
 	@tools/install.sh $(PYTHON) $(VENV) $(VERSIONS)
 	@touch $@
 
+$(DOCS_VENV)/.installed: pyproject.toml tools/install.sh tools/venv.sh locks/build.txt locks/docs.txt
+	@tools/install.sh $(PYTHON) $(DOCS_VENV) docs
+	@touch $@
+
 clean: ## Remove everything that these commands made, the virtual environments included
-	rm -rf .venv .venv-* .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,10 +36,10 @@ def measured(imports: tuple[str, ...]) -> dict[str, float]:
         importlib.import_module(name)
     kind: Any = sys.modules["scaler_notebook.engines.local.worker.main"]._Server
     (server,) = (each for each in gc.get_objects() if type(each) is kind)
-    assert server._state.put_back()
+    assert server._state.restore()
     return {
-        "settings are compared": least(server._state.put_back),
-        "what runs is looked for": least(server._left_running.names),
+        "settings are compared": least(server._state.restore),
+        "what runs is looked for": least(server._left_running.find),
         "streams are given out": least(server._streams.begin),
     }
 

@@ -25,7 +25,7 @@ def page() -> str:
     for title, module, first in (
         ("A task as its future sees it", states, states.TaskState.SUBMITTED),
         ("A task in the scheduler", stages, stages.Stage.QUEUED),
-        ("A task at a cluster of Scaler's, as its client sees it", scaler_stages, scaler_stages.Stage.WAITING),
+        ("A task at a cluster of Scaler's, as its client sees it", scaler_stages, scaler_stages.ScalerStage.WAITING),
     ):
         path = module.__name__.replace(".", "/") + ".py"
         parts += [f"## {title}\n\n[`{path}`](../{path}) has the table, and what each state and action means.\n"]

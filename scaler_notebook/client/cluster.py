@@ -1,7 +1,6 @@
 """``LocalCluster``: a local engine at an address that you choose, for clients in any of your processes."""
 
 import atexit
-import difflib
 import os
 import threading
 import weakref
@@ -12,6 +11,7 @@ from typing import Any
 from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.launcher import SchedulerProcess
 from scaler_notebook.engines.local.resource_limits import available_cores
+from scaler_notebook.suggestions import did_you_mean
 
 from .agent.connection import END_PATIENCE, open_connections
 from .submission.options import MAX_AMOUNT, checked_capabilities
@@ -99,8 +99,7 @@ class LocalCluster:
     ) -> None:
         for name in scaler_options:
             if name not in IGNORED:
-                near = difflib.get_close_matches(name, [*OWN, *IGNORED], 1)
-                hint = f"; did you mean {near[0]}?" if near else f". It has {', '.join(OWN)}"
+                hint = did_you_mean(name, [*OWN, *IGNORED]) or f". It has {', '.join(OWN)}"
                 raise TypeError(f"LocalCluster has no parameter {name!r}{hint}")
         if isinstance(address, int) and not isinstance(n_workers, int):
             address, n_workers = n_workers, address

@@ -4,16 +4,16 @@
 follows names the nodes whose values it gets; anything else is a value.
 """
 
-import difflib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, TaskOptions, TaskResult, TaskResultType
-from scaler_notebook.protocol.states import CancelReason, Event
+from scaler_notebook.protocol.states import CancelReason, FutureEvent
+from scaler_notebook.suggestions import did_you_mean
 
 from .agent.session import Session
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
@@ -151,7 +151,7 @@ def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
         raise KeyError(f"asked for more than once: {', '.join(map(repr, twice))}")
     for key in wanted:
         if key not in graph:
-            raise KeyError(f"{key!r:.60} is asked for and not in the graph{_nearest(key, graph)}")
+            raise KeyError(f"{key!r:.60} is asked for and not in the graph{did_you_mean(key, graph, repr)}")
     return wanted
 
 
@@ -174,21 +174,7 @@ def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
                 f"{type(name).__name__}); give that value a key of its own"
             )
         if name not in graph:
-            raise KeyError(f"node {key!r} needs {name!r}, which is not in the graph{_nearest(name, graph)}")
-
-
-def _nearest(name: object, graph: Collection[str]) -> str:
-    """Return ``; did you mean 'a'?``, or nothing where no key is near.
-
-    Parameters
-    ----------
-    name
-        What was given as a key.
-    graph
-        The graph.
-    """
-    near = difflib.get_close_matches(name, graph, 1) if isinstance(name, str) else []
-    return f"; did you mean {near[0]!r}?" if near else ""
+            raise KeyError(f"node {key!r} needs {name!r}, which is not in the graph{did_you_mean(name, graph, repr)}")
 
 
 def submit_graph(
@@ -241,7 +227,7 @@ def submit_graph(
     session.submit(tasks, release=[futures[key].task_id for key in calls if key in needed])
     for key, value in at_once.items():
         future = futures[key]
-        future.handle(Event.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
+        future.handle(FutureEvent.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
     _cancel_dependants_of_late_results(nodes, futures)
     places = {key: place for place, key in enumerate(calls)}
     edges = [

@@ -1,1 +1,1 @@
-"""What runs tasks. One small interface (:mod:`.base`); ``local`` is the default engine."""
+"""The engines that run tasks, each behind the interface :class:`~.base.Engine`."""

@@ -1,4 +1,4 @@
-"""What an engine is to the agent: somewhere to send messages, and a stream of messages back."""
+"""The interface of an engine, as the agent uses it: messages are sent, and a stream of messages comes back."""
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
@@ -13,56 +13,90 @@ Lost = Callable[[BaseException], None]
 class Engine(Protocol):
     """One client's connection to something that runs tasks.
 
-    ``start`` is called once, on any thread, and may block for seconds; everything else is called on the agent's
-    thread and must not block.
+    ``start`` is called once, on any thread, and may block for seconds. Everything else is called on the agent's thread
+    and must not block, unless its own description names another thread.
     """
 
     def start(self) -> None:
-        """Make the engine ready to be connected to.
+        """Start the engine, or check that it can be connected to.
 
         Raises
         ------
         EngineStartError
-            It cannot be had; nothing is left running.
+            There is no such engine; nothing is left running.
         """
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
-        """Connect from the agent's loop. ``lost`` is called at most once, after the last ``deliver``."""
+        """Connect from the agent's event loop.
+
+        Parameters
+        ----------
+        loop
+            The agent's loop.
+        deliver
+            Called on the loop with each batch of messages from the engine.
+        lost
+            Called at most once, after the last ``deliver``, with the reason why the engine is gone.
+        """
 
     def adopt(self, task: Task) -> tuple[Task, Task | None]:
-        """Take a task's buffers over, on the thread that submits it: what changes in them later is not seen.
+        """Take over a task's buffers, on the thread that submits the task: later changes of their content are not seen.
 
-        Gives the task to send, and the same for another try, which lives as long as somebody holds it (None if there
-        can be none). What the engine itself keeps is freed when the task's last message has come, or by :meth:`close`.
+        The engine frees what it holds when the task's last message has come, or at :meth:`close`.
+
+        Returns
+        -------
+        tuple of Task and (Task or None)
+            The task to send, and the task to send for another try, which stays valid while somebody holds it; None if
+            there can be no other try.
         """
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
-        """The same for an object, on any thread: what to send of it."""
+        """Take over an object's buffers, on any thread, and return the content to send.
+
+        Parameters
+        ----------
+        object_id
+            The id of the object.
+        content
+            The pickled value.
+        """
 
     def disown(self, name: str) -> None:
-        """Free what was taken over for a task or an object, by its id: it is not going to be sent."""
+        """Free what was taken over for a task or object that will not be sent, by its id."""
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
-        """Queue a batch for the engine, in order."""
+        """Queue a batch of messages for the engine, in order."""
 
     def close(self) -> None:
-        """Disconnect; an engine that this client started ends with everything it runs. Idempotent."""
+        """Disconnect. An engine that this client started ends with everything that it runs. Idempotent."""
 
     def join(self, timeout: float) -> bool:
-        """Wait, on any thread, until what :meth:`close` ended is gone; False if that took longer."""
+        """Wait, on any thread, until the connection and any engine ended by :meth:`close` are gone.
+
+        Parameters
+        ----------
+        timeout
+            The longest time to wait, in seconds.
+
+        Returns
+        -------
+        bool
+            False if the end took longer.
+        """
 
     @property
     def address(self) -> str:
-        """Where another client reaches it, once it is started."""
+        """The address by which other clients reach the engine, once it is started."""
 
     @property
     def slots(self) -> int:
-        """How many tasks run at the same time; 0 if it does not tell."""
+        """The number of tasks that run at the same time; 0 if the engine does not tell."""
 
     @property
     def limits_memory(self) -> bool:
-        """Does it enforce a task's ``memory_limit``?"""
+        """Whether the engine enforces a task's ``memory_limit``."""
 
     @property
     def capabilities(self) -> Mapping[str, int] | None:
-        """What tasks may need, once it is started: how much of each there is in all; None if it does not tell."""
+        """The amount of each capability in all, once the engine is started; None if the engine does not tell."""

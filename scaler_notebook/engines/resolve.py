@@ -1,4 +1,4 @@
-"""Which engine an address is of."""
+"""The choice of an engine by its address."""
 
 from .base import Engine
 from .local.client.attached import AttachedEngine
@@ -11,22 +11,24 @@ CLUSTER_SILENCE = 60.0  # seconds
 def engine_at(
     address: str, heartbeat: float = 1.0, silence: float | None = None, storage_address: str | None = None
 ) -> Engine:
-    """The engine that runs at an address, not started: to be connected to.
+    """Return the engine that runs at an address, not started, for a client to connect to.
 
     Parameters
     ----------
+    address
+        The address, of an engine on this machine or of an OpenGRIS Scaler cluster.
     heartbeat
-        After how many seconds it is asked for a sign of life again.
+        Seconds between two questions for a sign of life.
     silence
-        After how many seconds without one it counts as lost. None: a cluster after a minute, and an engine on this
-        machine, whose death is seen at once, never.
+        Seconds without a sign of life after which the engine counts as lost. None: a minute for a cluster, and never
+        for an engine on this machine, whose death is seen at once.
     storage_address
-        Of a cluster, as :class:`~.scaler.client.engine.ScalerEngine` has it.
+        The object storage of a cluster, as :class:`~.scaler.client.engine.ScalerEngine` has it.
 
     Raises
     ------
     TypeError, ValueError
-        It is no address of an engine.
+        The address is not that of an engine.
     """
     if isinstance(address, str) and is_cluster(address):
         return ScalerEngine(address, heartbeat, CLUSTER_SILENCE if silence is None else silence, storage_address)

@@ -1,1 +1,4 @@
-"""Message types, their msgpack form and the state table. Knows nothing of sockets, processes or notebooks."""
+"""Messages between client and engine, their msgpack form, and the future's state table.
+
+Nothing here knows of sockets, processes or notebooks.
+"""

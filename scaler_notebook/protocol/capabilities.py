@@ -1,4 +1,4 @@
-"""What an engine's workers have, and whether that is what a task needs."""
+"""The capabilities that an engine's workers have, and the check of what a task needs against them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,27 +6,33 @@ from .errors import CapabilityError, ProtocolError
 from .messages import Capability
 
 
-def check(needs: Sequence[Capability], there: Mapping[str, int]) -> None:
-    """Could a task that needs these ever run?
+def check(needs: Sequence[Capability], available: Mapping[str, int]) -> None:
+    """Raise unless tasks with these needs can run on the engine.
 
     Parameters
     ----------
-    there
-        What the engine has in all.
+    needs
+        What the task needs.
+    available
+        How much of each capability the engine has in all, by name.
 
     Raises
     ------
     CapabilityError
-        The engine lacks one, or has less of it.
+        The engine lacks a capability, or has less of it than the task needs.
     ProtocolError
-        They are not what a client of ours asks for.
+        A capability is named twice, or an amount is not positive: no client of this package asks for that.
     """
     if len(as_dict(needs)) < len(needs) or any(wanted.amount < 1 for wanted in needs):
         raise ProtocolError("a capability that is named twice, or of which nothing is needed")
     for wanted in needs:
-        amount = there.get(wanted.name, 0)
+        amount = available.get(wanted.name, 0)
         if amount < wanted.amount:
-            has = f"{amount} of it" if wanted.name in there else f"none ({', '.join(sorted(there)) or 'no capability'})"
+            has = (
+                f"{amount} of it"
+                if wanted.name in available
+                else f"none ({', '.join(sorted(available)) or 'no capability'})"
+            )
             raise CapabilityError(
                 f"the task needs {wanted.amount} of the capability {wanted.name!r}, and its engine has {has}. Give the "
                 f"executor what it is to have: NotebookExecutor(capabilities={{{wanted.name!r}: {wanted.amount}}})",
@@ -37,10 +43,10 @@ def check(needs: Sequence[Capability], there: Mapping[str, int]) -> None:
 
 
 def as_dict(capabilities: Sequence[Capability]) -> dict[str, int]:
-    """By name."""
+    """Return the amounts of capabilities by name."""
     return {capability.name: capability.amount for capability in capabilities}
 
 
 def as_tuple(capabilities: Mapping[str, int]) -> tuple[Capability, ...]:
-    """Sorted by name, so that equal ones are equal."""
+    """Return capabilities sorted by name, so that equal sets of them compare equal."""
     return tuple(Capability(name, amount) for name, amount in sorted(capabilities.items()))

@@ -1,6 +1,6 @@
-"""What can go wrong, each type saying whose fault it is.
+"""The exception types, each of which says whose fault an error is.
 
-A task's own exception is raised as itself; the types here are for everything that is not the task's fault.
+A task's own exception is raised as itself. The types here are for everything that is not the task's fault.
 """
 
 from concurrent.futures import BrokenExecutor, CancelledError
@@ -10,14 +10,14 @@ from .states import CancelReason
 
 
 class ProtocolError(Exception):
-    """A peer sent something that the protocol does not allow: a bug in that peer, or not a peer of ours at all.
+    """A peer sent something that the protocol does not allow: a bug in that peer, or a foreign program.
 
-    The message is dropped and its sender alone is affected.
+    The message is dropped, and nobody but its sender is affected.
     """
 
 
 class EngineError(ConnectionError):
-    """What has to do with the engine, not with a task."""
+    """Base class of errors that concern the engine and not a task."""
 
 
 class EngineStartError(EngineError):
@@ -31,12 +31,12 @@ class DisconnectedError(EngineError):
 class EngineLostError(DisconnectedError):
     """The engine went away while it had tasks; nobody knows how far they got.
 
-    A :class:`DisconnectedError`, as it is to clients of OpenGRIS Scaler.
+    A :class:`DisconnectedError`, because clients of OpenGRIS Scaler treat a lost engine so.
     """
 
 
 class EngineTimeoutError(EngineLostError, TimeoutError):
-    """The lost engine of a ``Client``: a TimeoutError too, which is what the client of OpenGRIS Scaler raises."""
+    """The engine of a ``Client`` is lost: a TimeoutError too, which the client of OpenGRIS Scaler raises."""
 
 
 class WorkerDiedError(BrokenExecutor):
@@ -49,13 +49,13 @@ class ProcessorDiedError(WorkerDiedError):
     Parameters
     ----------
     message
-        What a person reads: the likely cause, and what to do.
+        The text for a person: the likely cause, and what to do.
     exit_code
-        What it exited with; None if a signal killed it.
+        The exit status of the process; None if a signal killed the process.
     signal
-        The number of that signal; None if it exited.
+        The number of the signal; None if the process exited.
     out_of_memory
-        Was it killed because no memory was left? The message says "probably" where that is a guess.
+        Whether the process was killed because no memory was left. The message says "probably" where that is a guess.
     """
 
     def __init__(
@@ -71,11 +71,21 @@ class ProcessorDiedError(WorkerDiedError):
 
 
 class InitializerError(BrokenExecutor):
-    """The executor's initializer raised, which is the cause of this error: the executor takes no more tasks."""
+    """The executor's initializer raised the cause of this error: the executor takes no more tasks."""
 
 
 class CapabilityError(ValueError):
-    """A task needs a capability that its engine does not have, or more of it than there is; nothing was submitted."""
+    """A task needs a capability that its engine does not have, or more of it than there is; nothing was submitted.
+
+    Parameters
+    ----------
+    message
+        The text for a person.
+    capability
+        The name of the capability.
+    wanted, there
+        The amount that the task needs, and the amount that the engine has in all.
+    """
 
     def __init__(self, message: str, capability: str, wanted: int, there: int) -> None:
         super().__init__(message, capability, wanted, there)
@@ -88,9 +98,14 @@ class CapabilityError(ValueError):
 
 
 class MissingObjects(LookupError):
-    """A task names objects that its engine does not have: they were cleared, or are another client's.
+    """A task names objects that its engine does not have: they were cleared, or belong to another client.
 
-    ``objects`` has their ids. Send them again with ``send_object``.
+    Parameters
+    ----------
+    message
+        The text for a person.
+    objects
+        The ids of the objects. Send the objects again with ``send_object``.
     """
 
     def __init__(self, message: str, objects: tuple[str, ...] = ()) -> None:
@@ -106,7 +121,15 @@ class TaskSerializationError(TypeError, PicklingError):
 
 
 class TaskCancelledError(CancelledError):
-    """Somebody cancelled the task whose result was asked for; ``reason`` says how it ended."""
+    """The task whose result was asked for is cancelled.
+
+    Parameters
+    ----------
+    message
+        The text for a person.
+    reason
+        How the task ended.
+    """
 
     def __init__(self, message: str, reason: CancelReason) -> None:
         super().__init__(message, reason)

@@ -1,4 +1,4 @@
-"""An exception as bytes: as it pickles itself, or else as its parts, without those that do not travel."""
+"""Pickling of exceptions: as their class defines it, or by parts, without the parts that cannot be pickled."""
 
 import io
 from collections.abc import Callable
@@ -9,26 +9,28 @@ from typing import Any
 from . import payloads
 from .messages import Buffer, Payload
 from .pickling import pickler
-from .pickling.exception_parts import Everything, is_builtin, pickles_itself, reduced
+from .pickling.exception_parts import PartFilter, is_builtin, pickles_itself, reduced
 
-MAX_TEXT = 1000  # characters of what stands for a value
-MAX_NAMED = 10  # values left out that are named
+MAX_TEXT = 1000  # characters of a placeholder
+MAX_NAMED = 10  # omitted values that are named in the note
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
 
 
-class CannotTravel(Exception):
-    """Nothing but the words of an exception can travel; says why."""
+class ExceptionPicklingError(Exception):
+    """No more than the text of an exception can be sent; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """An exception that loads.
+class PickledException:
+    """A pickled exception that is known to load.
 
     Parameters
     ----------
+    payload
+        The pickle.
     left_out
-        Names of the values in it that do not travel, e.g. ``Refused.lock (a _thread.lock)``.
+        Names of the values in the exception that cannot be sent, e.g. ``Refused.lock (a _thread.lock)``.
     """
 
     payload: Payload
@@ -36,7 +38,7 @@ class Packed:
 
     @property
     def note(self) -> str:
-        """What a person reads of what was left out; empty for nothing."""
+        """The note about omitted values, for a person; empty if none were omitted."""
         if not self.left_out:
             return ""
         more = len(self.left_out) - MAX_NAMED
@@ -44,8 +46,16 @@ class Packed:
         return f"[left out, for it cannot leave the process of the task: {', '.join(names)}]"
 
 
-class LeftOut:
-    """Stands for a value that cannot travel, and prints as that did."""
+class Placeholder:
+    """An object in the place of a value that cannot be pickled; it prints as the value did.
+
+    Parameters
+    ----------
+    text
+        The ``str`` of the value.
+    representation
+        The ``repr`` of the value.
+    """
 
     def __init__(self, text: str, representation: str) -> None:
         self._text = text
@@ -58,22 +68,26 @@ class LeftOut:
         return self._text
 
 
-def pack(error: BaseException) -> Packed:
-    """Pickle an exception without what hangs on it; what comes back has been loaded here once.
+def pickle_exception(error: BaseException) -> PickledException:
+    """Pickle an exception without its traceback, cause and context, and load the pickle once as a check.
 
-    An exception whose class says how it pickles is pickled so, unless that fails, or changes its text and its parts do
-    not. What does not travel is left out of the attributes; an argument is replaced by what prints like it, and so is
-    an attribute that the exception's text needs.
+    An exception whose class defines how it is pickled is pickled so, unless that fails, or changes the exception's text
+    while pickling by parts does not. Values that cannot be pickled are omitted from the attributes; an argument is
+    replaced by a :class:`Placeholder`, and so is an attribute that the exception's text needs.
 
     Raises
     ------
-    CannotTravel
-        Its class does not pickle, or does not load.
+    ExceptionPicklingError
+        The exception's class cannot be pickled or cannot be loaded.
     """
-    ways: list[Callable[[BaseException], Packed]] = [_in_parts, _sifted, partial(_sifted, stand_ins=True)]
-    ways.insert(0 if pickles_itself(type(error)) else len(ways), _by_itself)
+    ways: list[Callable[[BaseException], PickledException]] = [
+        _in_parts,
+        _without_unpicklable,
+        partial(_without_unpicklable, stand_ins=True),
+    ]
+    ways.insert(0 if pickles_itself(type(error)) else len(ways), _as_class_defines)
     problem, pickles = "", False
-    loads: Packed | None = None
+    loads: PickledException | None = None
     for way in ways:
         packed = None
         try:
@@ -87,46 +101,50 @@ def pack(error: BaseException) -> Packed:
             continue
         if _reads_alike(error, back) or type(back) is not type(error):
             return packed
-        if loads is None and way is not _sifted:
+        if loads is None and way is not _without_unpicklable:
             loads = packed
     if loads is not None:
         return loads
-    raise CannotTravel(f"could be pickled, but not loaded: {problem}" if pickles else f"cannot be pickled: {problem}")
+    raise ExceptionPicklingError(
+        f"could be pickled, but not loaded: {problem}" if pickles else f"cannot be pickled: {problem}"
+    )
 
 
-def in_words(headline: str, why: CannotTravel) -> RuntimeError:
-    """What stands for an exception that cannot travel.
+def as_runtime_error(headline: str, why: ExceptionPicklingError) -> RuntimeError:
+    """Return the RuntimeError that is sent in the place of an exception that cannot be pickled.
 
     Parameters
     ----------
     headline
-        Its last lines, as Python prints them.
+        The exception's last lines, as Python prints them.
+    why
+        Why the exception cannot be pickled.
     """
     return RuntimeError(f"{headline.strip()} (the exception itself {why})")
 
 
-def _by_itself(error: BaseException) -> Packed:
-    return Packed(payloads.dump(error))
+def _as_class_defines(error: BaseException) -> PickledException:
+    return PickledException(payloads.dump(error))
 
 
-def _in_parts(error: BaseException) -> Packed:
-    return Packed(_dump(error, error, Everything()))
+def _in_parts(error: BaseException) -> PickledException:
+    return PickledException(_dump(error, error, PartFilter()))
 
 
-def _sifted(error: BaseException, stand_ins: bool = False) -> Packed:
-    sieve = _Sieve(stand_ins)
-    payload = _dump(error, error, sieve)
-    return Packed(payload, tuple(sieve.left_out))
+def _without_unpicklable(error: BaseException, stand_ins: bool = False) -> PickledException:
+    part_filter = _UnpicklableFilter(stand_ins)
+    payload = _dump(error, error, part_filter)
+    return PickledException(payload, tuple(part_filter.left_out))
 
 
-def _arrives_by_itself(error: BaseException) -> bool:
-    """Does it pickle as its class says, without a change?"""
+def _survives_pickling(error: BaseException) -> bool:
+    """Return whether an exception, pickled as its class defines, comes back unchanged."""
     kind = type(error)
     if is_builtin(kind) or not pickles_itself(kind):
         return is_builtin(kind)
     try:
         back = payloads.load(payloads.dump(error))
-    except BaseException:  # as above
+    except BaseException:  # a __reduce__ may raise anything
         return False
     return isinstance(back, BaseException) and (type(back) is not kind or _reads_alike(error, back))
 
@@ -150,74 +168,82 @@ def _name(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-class _Sieve(Everything):
-    """Finds what does not travel in the exceptions of one pickle.
+class _UnpicklableFilter(PartFilter):
+    """A filter that finds the parts of exceptions that cannot be pickled, for the exceptions of one pickle.
 
     Parameters
     ----------
     stand_ins
-        Replace attributes that do not travel by what prints like them; otherwise they are not there.
+        Replace attributes that cannot be pickled by placeholders; otherwise omit them.
     """
 
     def __init__(self, stand_ins: bool = False) -> None:
         self.left_out: dict[str, None] = {}  # in order, each once
         self._stand_ins = stand_ins
-        self._known: dict[int, tuple[Any, bool]] = {}  # with the value, so that no other gets its id
+        self._known: dict[int, tuple[Any, bool]] = {}  # the value is held, so that no other object gets its id
 
     def expect(self, value: Any) -> None:
-        """Take it for what travels, while its parts are looked at: one of them may refer to it."""
+        """Treat a value as picklable while its parts are looked at: one of them may refer to the value."""
         self._known[id(value)] = value, True
 
     def travels(self, value: Any) -> bool:
-        """Does it pickle, and load?"""
+        """Return whether a value can be pickled and loaded."""
         if type(value) in _ATOMS:
             return True
         if id(value) not in self._known:
             self.expect(value)
             try:
                 payloads.load(_dump(value, None, self))
-            except BaseException:  # as above
+            except BaseException:  # a __reduce__ may raise anything
                 self._known[id(value)] = value, False
         return self._known[id(value)][1]
 
-    def sift(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
+    def filter_part(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
+        """Return the part as it is pickled, as :meth:`PartFilter.filter_part` describes."""
         if self.travels(value):
             return (value,)
         self.left_out[f"{owner.__name__}{what} (a {_name(type(value))})"] = None
-        return (LeftOut(_text(value), _text(value, repr)),) if needed or self._stand_ins else ()
+        return (Placeholder(_text(value), _text(value, repr)),) if needed or self._stand_ins else ()
 
     def member(self, error: BaseException) -> BaseException:
+        """Return the member of a group as it is pickled: itself, or a RuntimeError with its text."""
         if self.travels(error):
             return error
         headline = f"{_name(type(error))}: {_text(error)}"
-        return in_words(headline, CannotTravel("cannot be pickled or loaded"))
+        return as_runtime_error(headline, ExceptionPicklingError("cannot be pickled or loaded"))
 
 
 class _Pickler(pickler.Pickler):
-    """Pickles exceptions in parts that a sieve lets through.
+    """A pickler that takes exceptions apart and passes their parts through a filter.
 
     Parameters
     ----------
+    file
+        Receives the pickle.
+    buffers
+        Receives the out-of-band buffers.
     first
-        An exception that is taken apart although its class says how it pickles; None for none.
-    sieve
-        Finds what does not travel.
+        An exception that is taken apart even if its class defines how it is pickled; None for none.
+    part_filter
+        Finds the parts that cannot be pickled.
     """
 
-    def __init__(self, file: io.BytesIO, buffers: list[Buffer], first: BaseException | None, sieve: Everything) -> None:
+    def __init__(
+        self, file: io.BytesIO, buffers: list[Buffer], first: BaseException | None, part_filter: PartFilter
+    ) -> None:
         super().__init__(file, pickler.PROTOCOL, buffer_callback=payloads.out_of_band(buffers))
         self._first = first
-        self._sieve = sieve
+        self._sieve = part_filter
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce an exception to its parts, and leave everything else to the usual pickler."""
-        if issubclass(type(obj), BaseException) and (obj is self._first or not _arrives_by_itself(obj)):
+        if issubclass(type(obj), BaseException) and (obj is self._first or not _survives_pickling(obj)):
             return reduced(obj, self._sieve)
         return super().reducer_override(obj)
 
 
-def _dump(value: Any, first: BaseException | None, sieve: Everything) -> Payload:
+def _dump(value: Any, first: BaseException | None, part_filter: PartFilter) -> Payload:
     buffers: list[Buffer] = []
     with io.BytesIO() as file:
-        _Pickler(file, buffers, first, sieve).dump(value)
+        _Pickler(file, buffers, first, part_filter).dump(value)
         return Payload(file.getvalue(), tuple(buffers))

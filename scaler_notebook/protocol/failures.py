@@ -1,7 +1,7 @@
-"""An exception on its way from a task to its future: itself, and all that hangs on it, its chain and tracebacks.
+"""The exception of a task on the way to the task's future: with its chain, its notes and its tracebacks.
 
-Each exception of the chain travels by itself, so that one that cannot (it does not pickle, or its class is not there)
-is replaced by its words, and no other is affected.
+Each exception of the chain is pickled separately. One that cannot be pickled or loaded is replaced by its text, and no
+other is affected.
 """
 
 import traceback
@@ -13,31 +13,41 @@ from typing import Any
 from . import exception_pickling, payloads, tracebacks
 from .errors import ProtocolError
 from .messages import Payload, TaskResult, TaskResultType
-from .tracebacks import Place
+from .tracebacks import FrameRecord
 
 Frame = tuple[str, int, str]  # file name, line number, function
 
-MAX_CHAIN = 50  # exceptions that follow from each other; of a longer chain the middle is left out
-MAX_EXCEPTIONS = 100  # in all, members of groups included; what is beyond comes without tracebacks, or not at all
+MAX_CHAIN = 50  # exceptions that follow from each other; the middle of a longer chain is omitted
+MAX_EXCEPTIONS = 100  # in all, members of groups included; others come without tracebacks, or not at all
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """One exception. Others are named by their number; -1 is none.
+class ExceptionLink:
+    """One exception of a chain; refers to others by their index in :attr:`RemoteFailure.links`, -1 for none.
 
     Parameters
     ----------
     exception
-        It is pickled apart, for it may not load.
+        The exception, pickled separately because it may not load.
     headline
-        Its last lines, as Python prints them, notes included.
+        The last lines, as Python prints them, notes included.
+    frames
+        The frames of the traceback, outermost first.
+    notes
+        The notes (PEP 678).
+    cause, context
+        The indexes of ``__cause__`` and ``__context__``.
+    suppress_context
+        The value of ``__suppress_context__``.
+    members
+        The indexes of the members, if the exception is a group.
     drawn
-        A group with its members as Python draws it, for those who read the text alone.
+        The text of a group with its members, as Python draws them; empty for any other exception.
     """
 
     exception: Payload
     headline: str
-    frames: tuple[Place, ...]
+    frames: tuple[FrameRecord, ...]
     notes: tuple[str, ...] = ()
     cause: int = -1
     context: int = -1
@@ -48,17 +58,20 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFailure:
-    """A task's exception, the first of its links.
+    """The exception of a task, which is the first link, and the exceptions that it is chained to.
 
     Parameters
     ----------
+    links
+        The exceptions.
     where
-        What the frame before the task's own reads like, e.g. ``task 3f2a1b-4 in process 12345``; empty for none.
+        The text of an extra frame in front of the task's frames, e.g. ``task 3f2a1b-4 in process 12345``; empty for
+        none.
     call
-        What stands there, e.g. ``fit(model, X)``.
+        The source line that this extra frame shows, e.g. ``fit(model, X)``.
     """
 
-    links: tuple[Link, ...]
+    links: tuple[ExceptionLink, ...]
     where: str = ""
     call: str = ""
 
@@ -66,28 +79,28 @@ class RemoteFailure:
 # ---------------------------------------------------------------------- in the task
 
 
-def describe(error: BaseException, own_files: tuple[str, ...], where: str = "", call: str = "") -> RemoteFailure:
-    """Take an exception apart for its journey.
+def capture(error: BaseException, own_files: tuple[str, ...], where: str = "", call: str = "") -> RemoteFailure:
+    """Take an exception apart for sending.
 
     Parameters
     ----------
     error
-        The exception, its ``__traceback__`` in place.
+        The exception, with its ``__traceback__``.
     own_files
-        Prefixes of file names of ours; such frames before the task's first one are left out.
+        Prefixes of this package's file names; frames of such files are omitted before the task's first frame.
     where, call
-        Those of :class:`RemoteFailure`.
+        The extra frame, as in :class:`RemoteFailure`.
     """
     try:
         return RemoteFailure(_links(error, own_files), where, call)
     except Exception as problem:  # raised by the exception's own code: a property, __getattribute__
         words = f"{type(error).__name__} (the exception itself cannot be described: {type(problem).__name__})"
-        frames = tracebacks.places(vars(BaseException)["__traceback__"].__get__(error), own_files)
-        link = Link(payloads.dump(RuntimeError(words)), f"RuntimeError: {words}\n", frames)
+        frames = tracebacks.frame_records(vars(BaseException)["__traceback__"].__get__(error), own_files)
+        link = ExceptionLink(payloads.dump(RuntimeError(words)), f"RuntimeError: {words}\n", frames)
         return RemoteFailure((link,), where, call)
 
 
-def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[Link, ...]:
+def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[ExceptionLink, ...]:
     shortcut = _shortcut(error)
     found = [error]
     numbers = {id(error): 0}
@@ -103,7 +116,7 @@ def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[Link, ...]
         return numbers[id(other)]
 
     links = []
-    for one in found:  # which grows
+    for one in found:  # number() appends to the list
         cause, context, skipped = one.__cause__, one.__context__, 0
         if one is shortcut[0]:
             before, after, skipped = shortcut[1:]
@@ -123,14 +136,20 @@ def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[Link, ...]
 
 
 def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException | None, BaseException | None, int]:
-    """In too long a chain: whose successor is replaced, that successor, what stands in its place, how many are not."""
+    """Find what is omitted of a chain that is too long.
+
+    Returns
+    -------
+    tuple
+        The exception whose successor is replaced, that successor, the exception in its place, and how many are omitted.
+    """
     chain: list[BaseException] = []
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         chain.append(current)
-        # "is None" throughout: an exception may be false, by a __len__ or a __bool__ of its own.
+        # "is None" throughout: an exception may define __len__ or __bool__, and be false.
         current = current.__cause__ if current.__cause__ is not None else current.__context__
     if len(chain) <= MAX_CHAIN:
         return None, None, None, 0
@@ -141,27 +160,27 @@ def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException
 def _members(error: BaseException) -> tuple[BaseException, ...]:
     try:
         members = getattr(error, "exceptions", None)  # of an ExceptionGroup
-    except Exception:  # a property of something else
+    except Exception:  # another class's property of that name raises
         return ()
     if isinstance(members, tuple) and all(isinstance(member, BaseException) for member in members):
         return members
     return ()
 
 
-def _link(error: BaseException, own_files: tuple[str, ...]) -> Link:
+def _link(error: BaseException, own_files: tuple[str, ...]) -> ExceptionLink:
     headline = _headline(error)
     notes = tuple(map(str, _notes(error)))
     try:
-        packed = exception_pickling.pack(error)
+        packed = exception_pickling.pickle_exception(error)
         payload = packed.payload
         if packed.note:
             headline, notes = f"{headline}{packed.note}\n", (*notes, packed.note)
-    except exception_pickling.CannotTravel as why:
-        payload = payloads.dump(None if _members(error) else exception_pickling.in_words(headline, why))
-    return Link(
+    except exception_pickling.ExceptionPicklingError as why:
+        payload = payloads.dump(None if _members(error) else exception_pickling.as_runtime_error(headline, why))
+    return ExceptionLink(
         payload,
         headline,
-        tracebacks.places(error.__traceback__, own_files),
+        tracebacks.frame_records(error.__traceback__, own_files),
         notes=notes,
         drawn="".join(traceback.format_exception(type(error), error, error.__traceback__, chain=False))
         if _members(error)
@@ -184,30 +203,44 @@ def _notes(error: BaseException) -> tuple[object, ...]:
     return tuple(notes) if isinstance(notes, list | tuple) else ()
 
 
-def our_fault(task_id: str, error: BaseException) -> TaskResult:
-    """The result of a task that failed because a message about it was malformed: no fault of the task's."""
-    payload = payloads.dump(describe(error, ()))
+def internal_failure(task_id: str, error: BaseException) -> TaskResult:
+    """Return the result of a task that failed without a fault of its own, e.g. because of a malformed message.
+
+    Parameters
+    ----------
+    task_id
+        The task's id.
+    error
+        The exception that the future raises.
+    """
+    payload = payloads.dump(capture(error, ()))
     return TaskResult(task_id, TaskResultType.FAILED, payload)
 
 
 # ---------------------------------------------------------------------- in words
 
 
-def words(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
-    """``(last line, whole traceback, frames)`` of a failed task; the exception itself is not loaded.
+def summarize(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
+    """Return the last line, the whole traceback, and the frames of a failed task, without loading its exception.
 
     Raises
     ------
     ProtocolError
-        If the payload holds something else.
+        The payload holds something else.
     """
     failure = _failure(payload)
     first = failure.links[0]
     return first.headline.strip(), render(failure), tuple(frame[:3] for frame in first.frames)
 
 
-def call(payload: Payload) -> str:
-    """The call that failed, as a person reads it; raises as :func:`words` does."""
+def call_text(payload: Payload) -> str:
+    """Return the text of the call that failed.
+
+    Raises
+    ------
+    ProtocolError
+        The payload holds something else.
+    """
     return _failure(payload).call
 
 
@@ -219,7 +252,7 @@ def _failure(payload: Payload) -> RemoteFailure:
 
 
 def render(failure: RemoteFailure) -> str:
-    """The traceback as Python prints it."""
+    """Return the traceback as Python prints it."""
     parts: deque[str] = deque()
     seen: set[int] = set()
     number = 0
@@ -236,7 +269,7 @@ def render(failure: RemoteFailure) -> str:
     return "".join(parts)
 
 
-def _lines(link: Link) -> Iterator[str]:
+def _lines(link: ExceptionLink) -> Iterator[str]:
     if link.drawn:
         yield link.drawn
         return
@@ -250,27 +283,27 @@ def _lines(link: Link) -> Iterator[str]:
 
 
 def restore(payload: Payload) -> BaseException:
-    """The exception of a failed task as it was there: its chain, its notes, its group, and a traceback of its frames.
+    """Return the exception of a failed task as it was in the task: with its chain, notes, group members and traceback.
 
     Raises
     ------
     ProtocolError
-        If the payload holds something else.
+        The payload holds something else.
     """
     failure = _failure(payload)
     links = failure.links
     errors: list[BaseException | None] = [_loaded(link) for link in links]
-    for link, error in zip(links, errors, strict=True):  # a group's own members, not copies of them
+    for link, error in zip(links, errors, strict=True):  # use a group's own members, not copies
         for member, number in zip(_members(error) if error is not None else (), link.members, strict=False):
             if number >= 0:
                 errors[number] = member
     for number in reversed(range(len(links))):  # members before their groups
         if errors[number] is None:
             errors[number] = _group_in_words(links[number], errors)
-    boundary: tuple[Place, ...] = ()
+    boundary: tuple[FrameRecord, ...] = ()
     if failure.where:
-        boundary = (Place(f"<{failure.where}>", 1, "<module>", 1),)
-        tracebacks.give_source(boundary[0].file, failure.call)
+        boundary = (FrameRecord(f"<{failure.where}>", 1, "<module>", 1),)
+        tracebacks.cache_source(boundary[0].file, failure.call)
     in_group = {number for link in links for number in link.members}
     for number, link in enumerate(links):
         error = errors[number]
@@ -280,8 +313,8 @@ def restore(payload: Payload) -> BaseException:
     return errors[0]
 
 
-def _loaded(link: Link) -> BaseException | None:
-    """None for a group that is to be made of its members."""
+def _loaded(link: ExceptionLink) -> BaseException | None:
+    """Load the exception of a link; None for a group that has to be made from its members."""
     try:
         error = payloads.load(link.exception)
     except Exception as problem:  # its class does not exist on this side
@@ -295,19 +328,21 @@ def _loaded(link: Link) -> BaseException | None:
     return error
 
 
-def _group_in_words(link: Link, errors: list[BaseException | None]) -> BaseException:
+def _group_in_words(link: ExceptionLink, errors: list[BaseException | None]) -> BaseException:
     text = f"{link.headline.strip()} (the exception itself cannot be pickled or loaded)"
     members = [errors[number] for number in link.members if number >= 0]
     try:
         kind: Any = BaseExceptionGroup  # type: ignore[name-defined, unused-ignore]  # Python 3.11
         group: BaseException = kind(text, [member for member in members if member is not None])
-    except (NameError, ValueError):  # there is none left
+    except (NameError, ValueError):  # Python 3.10, or no member is left
         return RuntimeError(text)
     return group
 
 
-def _attach(error: BaseException, link: Link, errors: list[BaseException | None], boundary: tuple[Place, ...]) -> None:
-    # Past a __setattr__ of its own: a frozen dataclass may be an exception.
+def _attach(
+    error: BaseException, link: ExceptionLink, errors: list[BaseException | None], boundary: tuple[FrameRecord, ...]
+) -> None:
+    # Past the exception's own __setattr__: an exception may be a frozen dataclass.
     attach = BaseException.__setattr__
     traceback = tracebacks.rebuilt((*boundary, *link.frames))
     attach(error, "__traceback__", traceback)
@@ -321,8 +356,8 @@ def _attach(error: BaseException, link: Link, errors: list[BaseException | None]
         attach(error, "__notes__", [*present, *missing])
 
 
-def _in_words(error: BaseException, link: Link) -> bool:
-    """Is it a substitute, which says its notes itself?"""
+def _in_words(error: BaseException, link: ExceptionLink) -> bool:
+    """Return whether an exception is a substitute, whose text has the notes already."""
     try:
         return link.headline.strip() in str(error)
     except Exception:  # its own __str__ raises

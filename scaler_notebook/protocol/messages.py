@@ -1,4 +1,4 @@
-"""The messages between a client and an engine. Names are OpenGRIS Scaler's where it has one.
+"""The messages between a client and an engine, with the names of OpenGRIS Scaler's protocol where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
 ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``, ``ClientShutdown``,
@@ -14,14 +14,14 @@ import sys
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from .records import NO_DEATH as NO_DEATH
+from .records import NO_PROCESS_EXIT as NO_PROCESS_EXIT
 from .records import Buffer as Buffer
 from .records import Capability as Capability
-from .records import Death as Death
 from .records import DisplayKind as DisplayKind
 from .records import LogStream as LogStream
 from .records import Payload as Payload
 from .records import PreviewKind as PreviewKind
+from .records import ProcessExit as ProcessExit
 from .records import ResultSummary as ResultSummary
 from .records import SegmentRef as SegmentRef
 from .records import TaskCancelConfirmType as TaskCancelConfirmType
@@ -29,22 +29,30 @@ from .records import TaskFigures as TaskFigures
 from .records import TaskOptions as TaskOptions
 from .records import TaskResultType as TaskResultType
 
-PYTHON = "{}.{}".format(*sys.version_info)  # of this process
+PYTHON = "{}.{}".format(*sys.version_info)  # this process's version
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Run ``function(*args, **kwargs)``; ``arguments`` is the pickle of ``(args, kwargs)``.
+    """Run ``function(*args, **kwargs)``.
 
     Parameters
     ----------
+    task_id
+        The id of the task.
+    function
+        The pickled function.
+    arguments
+        The pickle of ``(args, kwargs)``.
+    options
+        The options of the task.
     inputs
-        Ids of the objects and of the client's other tasks whose values the arguments refer to. It waits until those
-        tasks have ended; if one fails or is cancelled, so is this one.
-    keep
-        Its value may be named as an input until ``ObjectDelete``, by tasks that are still to be sent.
-    stays
-        The value is for such tasks alone: its ``TaskResult`` has none.
+        Ids of the objects and of the client's other tasks whose values the arguments refer to. The task waits until
+        those tasks have ended; if one fails or is cancelled, so is this task.
+    retain
+        Retain the value until ``ObjectDelete``: tasks that are still to be sent may name it as an input.
+    omit_value
+        Send a ``TaskResult`` without the value, which is for such tasks alone.
     parent
         The task whose code submits this one; empty for none.
     """
@@ -54,14 +62,24 @@ class Task:
     arguments: Payload
     options: TaskOptions = field(default_factory=TaskOptions)
     inputs: tuple[str, ...] = ()
-    keep: bool = False
-    stays: bool = False
+    retain: bool = False
+    omit_value: bool = False
     parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectCreate:
-    """A value that the client's tasks may name as an input, until ``ObjectDelete``; answered by ``ObjectCreated``."""
+    """Store a value that the client's tasks may name as an input, until ``ObjectDelete``.
+
+    Answered by ``ObjectCreated``.
+
+    Parameters
+    ----------
+    object_id
+        The id of the object.
+    content
+        The pickled value.
+    """
 
     object_id: str
     content: Payload
@@ -69,21 +87,29 @@ class ObjectCreate:
 
 @dataclass(frozen=True, slots=True)
 class ObjectCreated:
-    """The engine has the object; its content need not be kept open for it."""
+    """The engine has the object; the client need not keep the content's buffers open."""
 
     object_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectDelete:
-    """The client names these no more; tasks that have named them still get them."""
+    """Release objects that the client will not name again; tasks that have named them still get them."""
 
     object_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskWaits:
-    """From a client within a task: the task waits for other tasks, and lends them its slot; or it goes on."""
+    """A task waits for other tasks and lends them its slot, or goes on. Sent by a client within the task.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    waits
+        Whether the task waits.
+    """
 
     task_id: str
     waits: bool
@@ -91,9 +117,18 @@ class TaskWaits:
 
 @dataclass(frozen=True, slots=True)
 class Initializer:
-    """What a task process calls once, before the first task of ``client`` that it runs; without a client, nothing.
+    """A call that a task process makes once, before the first task that it runs for a client.
 
-    ``arguments`` is the pickle of ``(args, kwargs)``, and ``name`` the call as a person reads it.
+    Parameters
+    ----------
+    client
+        The client; empty for no call at all.
+    name
+        The call as a person reads it.
+    function
+        The pickled function.
+    arguments
+        The pickle of ``(args, kwargs)``.
     """
 
     client: str = ""
@@ -104,28 +139,29 @@ class Initializer:
 
 @dataclass(frozen=True, slots=True)
 class ClientContext:
-    """Where the client's later tasks run: what the kernel's own code would see.
+    """The surroundings of the client's later tasks: what the kernel's own code would see.
 
     Parameters
     ----------
     directory
         The working directory; empty if it is gone.
     path
-        ``sys.path``; entries that are relative are absolute, but for the empty one.
+        ``sys.path``, with relative entries made absolute, except for the empty one.
     environment
-        ``NAME=value``, all of them.
+        ``NAME=value`` for each environment variable.
     modules
-        As JSON, the user's modules that the client has imported, by name: ``[reason, file, stamp, sum, directory, …]``.
-        The reason is why a task cannot import it, or empty. The file is empty where there is none; its stamp and the
-        sum of its bytes are those of when the client imported it. The directories are a package's.
+        The user's modules that the client has imported, as JSON: ``[reason, file, stamp, sum, directory, …]`` by name.
+        The reason says why a task cannot import the module, or is empty. The file is empty where there is none; the
+        stamp and the checksum of the file are those of the time when the client imported it. The directories are a
+        package's.
     initializer
-        What comes before the first of them in each process.
+        The call before the client's first task in each process.
     authkey
-        What a manager of :mod:`multiprocessing` (and a proxy of it, in an argument) knows the client's processes by.
+        The key by which a manager of :mod:`multiprocessing` recognizes the client's processes.
     settings
         Warnings filters, options of libraries and the like, as :mod:`.settings` encodes them.
     shows_results
-        Does somebody look at results there? Then previews of them are made, where that costs little.
+        Whether somebody looks at results at the client. Then previews are made where that costs little.
     """
 
     directory: str
@@ -140,7 +176,17 @@ class ClientContext:
 
 @dataclass(frozen=True, slots=True)
 class TaskCancel:
-    """Stop a task; after ``grace`` seconds of asking, kill it (``force``) or answer ``CancelFailed``."""
+    """Stop a task.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    force
+        After the grace period, kill the task (true) or answer ``CancelFailed`` (false).
+    grace
+        The grace period in seconds.
+    """
 
     task_id: str
     force: bool
@@ -149,16 +195,21 @@ class TaskCancel:
 
 @dataclass(frozen=True, slots=True)
 class ClientWithdraw:
-    """Take back what has not started of the client's tasks: each is confirmed, ``Canceled``; what runs goes on."""
+    """Take back the client's tasks that have not started: each is confirmed ``Canceled``. Running tasks go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientHello:
-    """The first message of a client that attaches to a running engine; the engine answers ``EngineHello``.
+    """The first message of a client that attaches to a running engine. Answered by ``EngineHello``.
 
-    ``pid`` is the client's process: when it ends, what the client left unfinished is cancelled. ``home`` is the process
-    that runs the task within which the client is, if it is within one: ``pid``, or what that is a fork of.
-    ``namespace`` is the one in which those numbers mean something (Linux's, of processes); 0 where there are none.
+    Parameters
+    ----------
+    pid
+        The client's process. When it ends, the client's unfinished tasks are cancelled.
+    home
+        For a client within a task, the process that runs the task: ``pid``, or an ancestor of ``pid``. Else 0.
+    namespace
+        The Linux namespace in which the process ids are valid; 0 where there are no namespaces.
     """
 
     pid: int
@@ -168,9 +219,16 @@ class ClientHello:
 
 @dataclass(frozen=True, slots=True)
 class EngineHello:
-    """The engine is there, runs ``slots`` tasks at the same time, and shares these capabilities between them.
+    """The first message of a running engine to a client that attaches.
 
-    ``python`` is the version that its tasks run on: functions come to it as code of that version.
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    capabilities
+        What the engine's tasks share.
+    python
+        The Python version of the task processes, to which functions are sent as code of that version.
     """
 
     slots: int
@@ -180,23 +238,23 @@ class EngineHello:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatusRequest:
-    """Answer with ``EngineStatus``."""
+    """Ask for an ``EngineStatus``."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """What the engine does now, for all of its clients.
+    """The activity of the engine, for all of its clients together.
 
     Parameters
     ----------
     slots
         How many tasks run at the same time.
     queued
-        How many wait.
+        How many tasks wait.
     processes
-        The process ids of its task processes, spares included.
+        The process ids of the task processes, spares included.
     tasks
-        What each of them runs: a task's id, or nothing.
+        For each of these processes, the id of the task that it runs, or nothing.
     """
 
     slots: int
@@ -207,33 +265,48 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class BuffersReceived:
-    """The client has mapped these descriptors of the engine's; the engine need not keep them open."""
+    """The client has mapped these descriptors of the engine, which need not keep them open."""
 
     descriptors: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ClientDisconnect:
-    """The client goes; what it left unfinished is cancelled."""
+    """The client leaves; its unfinished tasks are cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientShutdown:
-    """End the engine with everything it runs, for all of its clients; it answers ``ClientShutdownResponse``."""
+    """End the engine with everything that it runs, for all of its clients. Answered by ``ClientShutdownResponse``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientShutdownResponse:
-    """``accepted``: the engine ends now. Otherwise it is protected, and goes on."""
+    """The answer to ``ClientShutdown``.
+
+    Parameters
+    ----------
+    accepted
+        Whether the engine ends now. Otherwise it is protected, and goes on.
+    """
 
     accepted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
-    """The task runs since ``time`` (seconds since the epoch) on ``processor`` (a process id, as text).
+    """A try of a task has started. Sent once for each try.
 
-    Sent once for each try; the first ``attempt`` is 1.
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    processor
+        The process that runs the task, as text.
+    time
+        Seconds since the epoch.
+    attempt
+        The number of the try; the first is 1.
     """
 
     task_id: str
@@ -244,9 +317,18 @@ class TaskStarted:
 
 @dataclass(frozen=True, slots=True)
 class TaskCancelConfirm:
-    """The one true answer to the strongest ``TaskCancel`` outstanding; ``force`` is the strength it answers.
+    """The one true answer to the strongest ``TaskCancel`` that is not answered.
 
-    ``origin`` is the task whose cancel has taken this one along, unasked, because it was an input of it.
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    answer
+        What became of the request.
+    force
+        The strength of the request that is answered.
+    origin
+        The input whose cancel has taken this task along, if nobody asked to cancel this one; else empty.
     """
 
     task_id: str
@@ -257,13 +339,26 @@ class TaskCancelConfirm:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """How a task ended.
+    """The end of a task.
 
-    ``payload`` is the pickled value (``SUCCESS``), a pickled
-    :class:`~scaler_notebook.protocol.failures.RemoteFailure` (``FAILED``, ``FAILED_INITIALIZER``), or the UTF-8 text
-    that says how the process died (``FAILED_WORKER_DIED``; ``death`` has the figures then), or the ids of the inputs
-    that are not there, one a line (``MISSING_OBJECTS``). ``origin`` is the task whose failure this is, if it is that of
-    an input. ``summary`` is that of a value.
+    Parameters
+    ----------
+    task_id
+        The task's id.
+    outcome
+        Whether the task succeeded, and why not.
+    payload
+        Depends on ``outcome``. ``SUCCESS``: the pickled value. ``FAILED``, ``FAILED_INITIALIZER``: a pickled
+        :class:`~scaler_notebook.protocol.failures.RemoteFailure`. ``FAILED_WORKER_DIED``: UTF-8 text that says how the
+        process died. ``MISSING_OBJECTS``: the ids of the missing inputs, one a line.
+    figures
+        What the run cost.
+    origin
+        The task whose failure this result passes on, if the task ended because an input of it failed; else empty.
+    process_exit
+        How the process died, for ``FAILED_WORKER_DIED``.
+    summary
+        The summary of the value, for ``SUCCESS``.
     """
 
     task_id: str
@@ -271,15 +366,25 @@ class TaskResult:
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
     origin: str = ""
-    death: Death = NO_DEATH
+    process_exit: ProcessExit = NO_PROCESS_EXIT
     summary: ResultSummary = field(default_factory=ResultSummary)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskLog:
-    """Text that the task wrote, in the order in which it wrote and displayed.
+    """Text that the task wrote, in the order in which the task wrote and displayed.
 
-    What Python code writes is in true order; what comes from C code and subprocesses is as far as the engine can tell.
+    The order of text from Python code is true. The place of text from C code and subprocesses is as good as the engine
+    can tell.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    stream
+        The stream that the task wrote to.
+    text
+        The text.
     """
 
     task_id: str
@@ -289,7 +394,19 @@ class TaskLog:
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress:
-    """``done`` of ``total`` units (``total`` < 0: unknown)."""
+    """The progress of a task.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    done
+        How many steps are done.
+    total
+        How many steps there are; negative if unknown.
+    note
+        A few words for a person.
+    """
 
     task_id: str
     done: float
@@ -299,9 +416,19 @@ class TaskProgress:
 
 @dataclass(frozen=True, slots=True)
 class TaskDisplay:
-    """A rich display that the task made: a MIME bundle and its metadata, both as JSON objects.
+    """A rich display that the task made.
 
-    Bytes in a bundle (images) are base64 text, as in a notebook's file. ``display_id`` is IPython's, "" for none.
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    bundle, metadata
+        The MIME bundle and its metadata, both as JSON objects. Bytes in a bundle (images) are base64 text, as in a
+        notebook's file.
+    kind
+        Whether the display is new, an update, or clears what was shown before.
+    display_id
+        IPython's id of the display; empty for none.
     """
 
     task_id: str
@@ -313,7 +440,15 @@ class TaskDisplay:
 
 @dataclass(frozen=True, slots=True)
 class TaskPreview:
-    """What the task's result looks like, after its ``TaskResult``: a MIME bundle as in ``TaskDisplay``."""
+    """A preview of a task's result, sent after the ``TaskResult``.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    bundle
+        A MIME bundle, as in ``TaskDisplay``.
+    """
 
     task_id: str
     bundle: Payload

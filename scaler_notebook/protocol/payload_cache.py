@@ -1,10 +1,10 @@
-"""Functions and small arguments travel once over a connection, and are referred to by their content's address after.
+"""Sending functions and small arguments once for each connection, and referring to them by their content after that.
 
-The content is pickled anew at every submit, so nothing that goes into it (a changed global, a mutated argument, a
-redefined helper) is ever served stale: other content has another address.
+The content is pickled anew at every submit, so nothing in it (a changed global, a mutated argument, a redefined helper)
+is ever served stale: other content has another key.
 
-Both ends of a connection remember the same payloads without telling each other: messages arrive in the order in which
-they were sent, and both apply the same rule of what to forget.
+Both ends of a connection remember the same payloads without telling each other, because messages arrive in the order
+of sending and both ends forget by the same rule.
 """
 
 import hashlib
@@ -22,65 +22,100 @@ LARGEST = 1024 * 1024  # bytes; more takes longer to hash than to send
 CAPACITY = 64 * 1024 * 1024  # bytes that either end of a connection remembers
 
 
-class _Memory(Generic[T]):
-    """By key, what was sent; the same keys at both ends, for both forget by the same sizes in the same order."""
+class _RecentPayloads(Generic[T]):
+    """The payloads that were sent, by key, least recently used first.
+
+    Both ends hold the same keys, because both forget by the same sizes in the same order.
+
+    Parameters
+    ----------
+    capacity
+        The sum of sizes, in bytes, beyond which the least recently used payloads are forgotten.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._size = 0
-        self._kept: OrderedDict[bytes, tuple[int, T]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[int, T]] = OrderedDict()
 
     def recall(self, key: bytes) -> T | None:
-        found = self._kept.get(key)
+        """Return what is remembered under a key, and mark the key as used; None if nothing is."""
+        found = self._entries.get(key)
         if found is None:
             return None
-        self._kept.move_to_end(key)
+        self._entries.move_to_end(key)
         return found[1]
 
-    def keep(self, key: bytes, size: int, what: T) -> None:
-        self._kept[key] = (size, what)
+    def remember(self, key: bytes, size: int, what: T) -> None:
+        """Remember a value under a key, and forget the oldest ones beyond the capacity.
+
+        Parameters
+        ----------
+        key
+            The content address.
+        size
+            The size in bytes.
+        what
+            The value.
+        """
+        self._entries[key] = (size, what)
         self._size += size
         while self._size > self._capacity:
-            _, (forgotten, _) = self._kept.popitem(last=False)
+            _, (forgotten, _) = self._entries.popitem(last=False)
             self._size -= forgotten
 
 
 class Sender:
-    """The end that shortens what the other end has."""
+    """The sending end, which replaces payloads that the other end has by references.
+
+    Parameters
+    ----------
+    capacity
+        Bytes that are remembered.
+    """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._memory: _Memory[bool] = _Memory(capacity)
+        self._memory: _RecentPayloads[bool] = _RecentPayloads(capacity)
 
     def shorten(self, payload: Payload) -> Payload:
-        """The payload, or a reference to it if it was sent before. In the order of sending, and only what is sent."""
+        """Return the payload, or a reference to the payload if it was sent before.
+
+        Call this in the order of sending, and only for payloads that are sent.
+        """
         if payload.buffers or not SMALLEST <= len(payload.data) <= LARGEST:
             return payload
         key = payload.key or hashlib.blake2b(payload.data, digest_size=16).digest()
         if self._memory.recall(key):
             return Payload(b"", (), key)
-        self._memory.keep(key, len(payload.data), True)
+        self._memory.remember(key, len(payload.data), True)
         return replace(payload, key=key)
 
 
 class Receiver:
-    """The end that completes it."""
+    """The receiving end, which replaces references by the payloads that they refer to.
+
+    Parameters
+    ----------
+    capacity
+        Bytes that are remembered.
+    """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._memory: _Memory[Payload] = _Memory(capacity)
+        self._memory: _RecentPayloads[Payload] = _RecentPayloads(capacity)
 
     def complete(self, payload: Payload) -> Payload:
-        """The payload itself, whether it came or was referred to.
+        """Return the payload, whether it came itself or as a reference.
 
         Raises
         ------
         ProtocolError
-            It refers to what never came.
+            The reference is to a payload that never came.
         """
         if not payload.key:
             return payload
         if payload.data:
             if self._memory.recall(payload.key) is None:
-                self._memory.keep(payload.key, len(payload.data), payload)
+                self._memory.remember(payload.key, len(payload.data), payload)
             return payload
         known = self._memory.recall(payload.key)
         if known is None:
@@ -89,7 +124,7 @@ class Receiver:
 
 
 def shortened(task: Task, sender: Sender) -> Task:
-    """A task whose function and arguments are sent at most once."""
+    """Return the task with references in place of the function and arguments that were sent before."""
     function, arguments = sender.shorten(task.function), sender.shorten(task.arguments)
     if function is task.function and arguments is task.arguments:
         return task
@@ -97,7 +132,13 @@ def shortened(task: Task, sender: Sender) -> Task:
 
 
 def completed(task: Task, receiver: Receiver) -> Task:
-    """The task as it was submitted; raises as :meth:`Receiver.complete` does."""
+    """Return the task as it was submitted, with no references.
+
+    Raises
+    ------
+    ProtocolError
+        A reference is to a payload that never came.
+    """
     if not task.function.key and not task.arguments.key:
         return task
     return replace(task, function=receiver.complete(task.function), arguments=receiver.complete(task.arguments))

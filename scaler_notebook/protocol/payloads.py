@@ -1,4 +1,4 @@
-"""Python values as payloads and back: pickle protocol 5, large buffers out of band."""
+"""Conversion of Python values to payloads and back: pickle protocol 5, with large buffers out of band."""
 
 import contextlib
 import functools
@@ -15,23 +15,23 @@ from .errors import TaskSerializationError
 from .messages import Buffer, Payload, SegmentRef
 from .pickling import pickler, reduced_arrays, references
 
-OUT_OF_BAND = 16 * 1024  # bytes; below this a frame of its own costs more than the copy into the pickle
-MAX_SEARCH = 10_000  # objects looked at when an error is explained, so that a huge argument cannot hang it
+OUT_OF_BAND = 16 * 1024  # bytes; for less, a frame of its own costs more than the copy into the pickle
+MAX_SEARCH = 10_000  # objects looked at to explain an error, so that a huge argument does not take for ever
 
 
 def dump(value: Any) -> Payload:
-    """Pickle ``value``: what the notebook defined by value, what modules define by reference.
+    """Pickle a value: definitions of the notebook by value, definitions of modules by reference.
 
     Modules that were given to ``cloudpickle.register_pickle_by_value`` count as the notebook.
 
-    The C pickler pickles a function or an instance of a class of ``__main__`` without error, by reference, and the
-    task process then finds nothing under that name. So a pickle in which such a name occurs at all is made again by
-    cloudpickle; a false alarm costs some microseconds and no more.
+    The C pickler pickles a function or an instance of a class of ``__main__`` without error, by reference, and the task
+    process then finds nothing under that name. So a pickle that contains such a name anywhere is made again by
+    cloudpickle. A false alarm costs some microseconds.
 
     Raises
     ------
     PicklingError
-        The pickle still names something in ``__main__``, so it could not be loaded.
+        The pickle still refers to something in ``__main__``, so it could not be loaded.
     Exception
         Whatever the value's own pickling raises.
     """
@@ -52,7 +52,13 @@ def dump(value: Any) -> Payload:
 
 
 def out_of_band(buffers: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
-    """A ``buffer_callback`` for a pickler that puts large buffers into this list."""
+    """Return a ``buffer_callback`` for a pickler that moves large buffers into a list.
+
+    Parameters
+    ----------
+    buffers
+        Receives the buffers, in order.
+    """
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         try:
@@ -68,7 +74,18 @@ def out_of_band(buffers: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
 
 
 def _plain(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], bool]) -> bytes:
-    """What the standard pickler makes of a value, with the data of such libraries out of band as keep it in band."""
+    """Pickle a value with the standard pickler.
+
+    The data of libraries that pickle their arrays in band goes out of band all the same
+    (:mod:`.pickling.reduced_arrays`).
+
+    Parameters
+    ----------
+    value
+        The value.
+    buffer_callback
+        As for ``pickle.dumps``.
+    """
     if (table := reduced_arrays.dispatch_table()) is None:
         return pickle.dumps(value, pickler.PROTOCOL, buffer_callback=buffer_callback)
     with io.BytesIO() as file:
@@ -79,28 +96,28 @@ def _plain(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], bool]) -
 
 
 def load(payload: Payload) -> Any:
-    """The value of a payload. Runs code that the payload names: only for payloads of an authenticated peer."""
+    """Return the value of a payload. This runs code that the payload names, so its sender must be authenticated."""
     return pickle.loads(payload.data, buffers=payload.buffers)
 
 
 def copied(payload: Payload) -> Payload:
-    """A payload that no longer looks into the memory of the value it was made of."""
+    """Return a payload that no longer refers to the memory of the value that it was made from."""
     if not payload.buffers:
         return payload
     return replace(payload, buffers=tuple(b if isinstance(b, SegmentRef) else bytearray(b) for b in payload.buffers))
 
 
 def serialization_error(what: str, value: Any, cause: BaseException) -> TaskSerializationError:
-    """The error for a value that :func:`dump` refused, naming the innermost attribute that cannot be pickled.
+    """Return the error for a value that :func:`dump` refused, with the innermost attribute that cannot be pickled.
 
     Parameters
     ----------
     what
         The value as its owner reads it, e.g. ``argument 'model' of fit``.
     value
-        The value itself.
+        The value.
     cause
-        What :func:`dump` raised.
+        The exception that :func:`dump` raised.
     """
     path, culprit = _innermost(what, value)
     where = f"{what} cannot be pickled" if path == what else f"{what} cannot be pickled because of {path}"

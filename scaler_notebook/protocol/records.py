@@ -1,4 +1,4 @@
-"""What messages are made of: values and their buffers, options, figures, and the words that both sides use."""
+"""The parts of messages: values and their buffers, options, figures, and enums that both sides use."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,61 +8,71 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class TaskCancelConfirmType(Enum):
-    """An engine's answer to ``TaskCancel``."""
+    """The answers of an engine to ``TaskCancel``."""
 
-    CANCELED = "Canceled"  # really stopped, or never started: whoever held the task says so
-    CANCEL_FAILED = "CancelFailed"  # it still runs
-    CANCEL_NOT_FOUND = "CancelNotFound"  # the engine does not know it
+    CANCELED = "Canceled"  # really stopped, or never started: sent by whoever held the task
+    CANCEL_FAILED = "CancelFailed"  # the task still runs
+    CANCEL_NOT_FOUND = "CancelNotFound"  # the engine does not know the task
 
 
 class TaskResultType(Enum):
-    """How a task ended by itself."""
+    """The ways in which a task ends by itself."""
 
     SUCCESS = "Success"
     FAILED = "Failed"
     FAILED_WORKER_DIED = "FailedWorkerDied"
-    MISSING_OBJECTS = "MissingObjects"  # it never ran: an input of it is not there
-    FAILED_INITIALIZER = "FailedInitializer"  # what its client has called first in each process has raised
+    MISSING_OBJECTS = "MissingObjects"  # the task never ran, because an input is missing
+    FAILED_INITIALIZER = "FailedInitializer"  # the client's initializer raised
 
 
 class LogStream(Enum):
-    """Where a task wrote."""
+    """The streams that a task writes to."""
 
     STDOUT = "stdout"
     STDERR = "stderr"
 
 
 class DisplayKind(Enum):
-    """What a ``TaskDisplay`` does to what its task has shown so far."""
+    """The effects of a ``TaskDisplay`` on the output that its task has shown so far."""
 
     SHOW = "show"
-    UPDATE = "update"  # every display of the same ``display_id``, in its place
-    CLEAR = "clear"  # text and displays
-    CLEAR_ON_NEXT = "clear on next"  # the same, when something new comes
+    UPDATE = "update"  # replace every display of the same ``display_id`` where it is
+    CLEAR = "clear"  # remove text and displays
+    CLEAR_ON_NEXT = "clear on next"  # the same, as soon as something new comes
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRef:
-    """A large buffer that stays where it is: a file in memory that process ``pid`` has open as ``descriptor``."""
+    """A reference to a large buffer in shared memory: a memory file that a process has open.
+
+    Parameters
+    ----------
+    pid
+        The process.
+    descriptor
+        The number of the file descriptor in that process.
+    size
+        The size in bytes.
+    """
 
     pid: int
     descriptor: int
-    size: int  # bytes
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A pickle (protocol 5) and its out-of-band buffers, which travel beside the message and are never copied into it.
+    """A pickle (protocol 5) with out-of-band buffers, which travel beside the message and are never copied into it.
 
     Parameters
     ----------
     data
-        The pickle itself.
+        The pickle.
     buffers
-        What ``pickle``'s ``buffer_callback`` gave, in order, each contiguous; or where it lies.
+        The buffers that ``pickle``'s ``buffer_callback`` received, in order, each contiguous; or references to them.
     key
-        Its content address, if it may be sent once and referred to after; without data it *is* such a reference
-        (:mod:`scaler_notebook.protocol.payload_cache`).
+        The content address, if the payload may be sent once and referred to after that. A payload with a key and
+        without data *is* such a reference (:mod:`scaler_notebook.protocol.payload_cache`).
     """
 
     data: Buffer
@@ -71,14 +81,22 @@ class Payload:
 
     @property
     def nbytes(self) -> int:
-        """Size of the pickle and its buffers, in bytes."""
+        """The size of the pickle and the buffers, in bytes."""
         sizes = (b.size if isinstance(b, SegmentRef) else memoryview(b).nbytes for b in self.buffers)
         return len(self.data) + sum(sizes)
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """Something that workers have, e.g. a GPU, and how much of it."""
+    """An amount of something that workers have, e.g. GPUs.
+
+    Parameters
+    ----------
+    name
+        The name of the capability.
+    amount
+        How much of it.
+    """
 
     name: str
     amount: int
@@ -86,28 +104,29 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """What a task asks of the engine beside being run.
+    """The options of a task, for the engine.
 
     Parameters
     ----------
     name
-        What a person reads: the call, e.g. ``fit(model, X, y)``, or what it was named.
+        The text for a person: the call, e.g. ``fit(model, X, y)``, or the name that the user chose.
     priority
-        Of two that are queued the one with the higher priority runs first, of equal ones the one submitted first.
+        Of two queued tasks, the one with the higher priority runs first; of equal ones, the one submitted first.
     retries
-        How often it is tried again after it has failed, or its process has died.
+        How often the task is tried again after it has failed, or after its process has died.
     timeout
-        Seconds from the submission until its client cancels it, and 0 if it never does; an engine need not look.
+        Seconds from the submission until the client cancels the task, 0 for never. Engines need not look at it.
     capabilities
-        What it needs, sorted by name; the tasks that run at the same time share what the engine has.
+        What the task needs, sorted by name. Tasks that run at the same time share the engine's capabilities.
     retry_on
-        The pickled tuple of the exception classes after which it is tried again; empty: after any.
-    retry_deaths
-        Is it tried again when its process has died?
+        The pickled tuple of the exception classes after which the task is tried again; empty for any.
+    retry_worker_died
+        Whether the task is tried again when its process has died.
     memory
-        Bytes that it says it will take, and 0 if it says nothing: tasks that would not fit run one after the other.
+        Bytes that the task is expected to need, 0 for unknown. Tasks that would not fit together run one after the
+        other.
     memory_limit
-        Bytes; when it has more, its process is killed. 0: there is no limit.
+        Bytes; the process of a task that has more is killed. 0 for no limit.
     """
 
     name: str = ""
@@ -116,17 +135,25 @@ class TaskOptions:
     timeout: float = 0.0
     capabilities: tuple[Capability, ...] = ()
     retry_on: bytes = b""
-    retry_deaths: bool = True
+    retry_worker_died: bool = True
     memory: int = 0
     memory_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFigures:
-    """What the run cost: times in seconds since the epoch, CPU in seconds, peak resident memory in bytes.
+    """The cost of one run of a task.
 
-    0 for what is not known, of CPU -1. ``processor`` is that of ``TaskStarted``, which is not sent for a task that ends
-    at once.
+    Parameters
+    ----------
+    started, ended
+        Seconds since the epoch, 0 if unknown.
+    cpu
+        CPU time in seconds, -1 if unknown.
+    peak_rss
+        The peak of resident memory in bytes, 0 if unknown.
+    processor
+        As in ``TaskStarted``, which is not sent for a task that ends at once.
     """
 
     started: float = 0.0
@@ -137,35 +164,47 @@ class TaskFigures:
 
 
 class PreviewKind(Enum):
-    """What there is to be seen of a result beyond its summary."""
+    """The kinds of preview that a result has beyond its summary."""
 
-    NONE = "none"  # the summary says all
-    FOLLOWS = "follows"  # in a ``TaskPreview``, unless the process ends before
-    ON_REQUEST = "on request"  # a task makes it, when somebody looks
+    NONE = "none"  # the summary is complete
+    FOLLOWS = "follows"  # sent in a ``TaskPreview``, unless the process ends before
+    ON_REQUEST = "on request"  # made by another task, when somebody looks
 
 
 @dataclass(frozen=True, slots=True)
 class ResultSummary:
-    """A result in a line, made without running any code of its own: plain data as such, else type and shape.
+    """A result in one line, made without running any code of the value: plain data as it is, else type and shape.
 
-    ``text`` is empty where there is nothing to be shown, or nobody has made one.
+    Parameters
+    ----------
+    text
+        The line; empty where there is nothing to show, or no summary was made.
+    preview
+        Which preview there is.
     """
 
     text: str = ""
     preview: PreviewKind = PreviewKind.ON_REQUEST
 
     def unaccompanied(self) -> "ResultSummary":
-        """The same, where no preview follows by itself."""
+        """Return the summary for an engine that sends no preview by itself."""
         if self.preview is PreviewKind.FOLLOWS:
             return ResultSummary(self.text, PreviewKind.ON_REQUEST)
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """How a task's process died: by an exit with ``exit_code`` (-1: it did not), or by ``signal`` (0: by none).
+class ProcessExit:
+    """The way in which a task's process died.
 
-    ``out_of_memory``: the system killed it because no memory was left, or that is what it looks like.
+    Parameters
+    ----------
+    exit_code
+        The exit status; -1 if the process did not exit.
+    signal
+        The signal that killed the process; 0 for none.
+    out_of_memory
+        Whether the system killed the process because no memory was left, or probably did.
     """
 
     exit_code: int = -1
@@ -173,4 +212,4 @@ class Death:
     out_of_memory: bool = False
 
 
-NO_DEATH = Death()
+NO_PROCESS_EXIT = ProcessExit()

@@ -1,7 +1,7 @@
-"""The notebook's settings on their way to its tasks: warnings filters, levels and limits, options of libraries.
+"""The notebook's settings on the way to its tasks: warnings filters, levels and limits, options of libraries.
 
-They are one pickle of plain values by name, so that nothing is imported where it is read. What needs a module to be
-loaded is a pickle within that, and filters name the classes that they are for.
+Settings travel as one pickle of plain values by name, so that nothing is imported where they are read. A value that
+needs a module is a pickle within that pickle, and filters refer to their warning classes by name.
 """
 
 import pickle
@@ -17,14 +17,14 @@ ENVIRONMENT, PATH = "environment", "path"
 FILTERS, RECURSION, LOG_LEVEL = "warnings filters", "recursion limit", "log level"
 NUMPY_ERRORS, PANDAS_OPTIONS, MATPLOTLIB_PARAMETERS = "numpy errors", "pandas options", "matplotlib parameters"
 
-# What of matplotlib's parameters is about where figures are shown, and that is another place for a task.
-OF_THE_PLACE = ("backend", "backend_fallback", "interactive", "toolbar", "webagg.")
+# Parameters of matplotlib about where figures are shown, which differs between a notebook and a task.
+DISPLAY_PARAMETERS = ("backend", "backend_fallback", "interactive", "toolbar", "webagg.")
 
 Pattern: TypeAlias = str | tuple[str, int] | None
 
 
 class Filter(NamedTuple):
-    """One of ``warnings.filters``; ``category`` is the module and the name of a class."""
+    """One entry of ``warnings.filters``, with the warning class as the names of module and class."""
 
     action: str
     message: Pattern
@@ -34,7 +34,7 @@ class Filter(NamedTuple):
 
 
 def encode_filters(filters: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Those of ``warnings.filters`` whose class can be found by its name."""
+    """Encode the entries of ``warnings.filters`` whose class can be found by name."""
     found = []
     for action, message, category, module, line in filters:
         name = category.__module__, category.__qualname__
@@ -44,7 +44,13 @@ def encode_filters(filters: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 
 def decode_filters(encoded: Iterable[tuple[Any, ...]]) -> tuple[list[Any], set[str]]:
-    """``warnings.filters``, and the names of the modules that must be imported before the others can be made."""
+    """Decode entries of ``warnings.filters``.
+
+    Returns
+    -------
+    tuple
+        The entries, and the names of modules that have to be imported before the remaining entries can be decoded.
+    """
     filters, missing = [], set()
     for action, message, category, module, line in encoded:
         found = _class(*category)
@@ -71,7 +77,15 @@ def _decoded(pattern: Pattern) -> Any:
 
 
 def encode(plain: Mapping[str, Any], of_modules: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Settings by name: of plain values, and of values of any kind, by names of theirs; what cannot be is left out."""
+    """Encode settings. Values that cannot be pickled are omitted.
+
+    Parameters
+    ----------
+    plain
+        Plain values, by the name of the setting.
+    of_modules
+        Mappings of values of any type, by the name of the setting.
+    """
     return pickle.dumps({**plain, **{name: _pickled(values) for name, values in of_modules.items()}}, 4)
 
 
@@ -87,7 +101,7 @@ def _pickled(values: Mapping[str, Any]) -> bytes:
 
 
 def decode(encoded: bytes) -> dict[str, Any]:
-    """What :func:`encode` has made; values of modules are still pickled."""
-    with suppress(Exception):  # another version's
+    """Decode what :func:`encode` has made. The mappings of ``of_modules`` are still pickled."""
+    with suppress(Exception):  # made by another version
         return dict(pickle.loads(encoded))
     return {}

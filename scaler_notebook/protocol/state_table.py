@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 
 class ActionLike(Protocol):
-    """What a table has in its cells: a member of an enum."""
+    """The content of a table's cell: a member of an enum."""
 
     @property
     def to(self) -> tuple[Any, ...]:
@@ -27,7 +27,7 @@ A = TypeVar("A", bound=ActionLike)
 
 
 class TransitionTable(Mapping[tuple[S, E], A], Generic[S, E, A]):
-    """What each event does in each state; every combination has its action.
+    """A table of what each event does in each state; every combination has its action.
 
     Parameters
     ----------

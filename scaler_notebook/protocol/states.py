@@ -1,11 +1,11 @@
-"""The future's states and the one table that moves it between them.
+"""The future's states and the transition table that moves a future between them.
 
     SUBMITTED ──► RUNNING ──► FINISHED ──► CANCELLED     SUBMITTED and RUNNING come back when the engine refuses,
         ▲            ▲                         ▲         FINISHED never: a result after a request is CANCELLED.
         └────────────┴──► CANCELLING ──────────┘         SUBMITTED leads to FINISHED too: a short task is not announced.
 
-``TABLE`` is the specification; :mod:`scaler_notebook.client.task_state.lifecycle` carries its actions out and decides
-nothing. ``docs/states.md`` draws it.
+``TABLE`` is the specification. :mod:`scaler_notebook.client.task_state.lifecycle` performs the actions and decides
+nothing. ``docs/states.md`` draws the table.
 """
 
 from enum import Enum
@@ -14,13 +14,13 @@ from .state_table import TransitionTable
 
 
 class TaskState(Enum):
-    """What a future knows of its task. The standard library's own state is derived from this, never the reverse."""
+    """The states of a future, from which the standard library's own state is derived, never the reverse."""
 
-    SUBMITTED = "submitted"  # the engine has it, or is about to; a person reads "queued"
+    SUBMITTED = "submitted"  # the engine has the task, or is about to; a person reads "queued"
     RUNNING = "running"
-    CANCELLING = "cancelling"  # TaskCancel is under way, unanswered
+    CANCELLING = "cancelling"  # TaskCancel is sent and not answered
     FINISHED = "finished"  # a value or an exception is on this machine
-    CANCELLED = "cancelled"  # see CancelReason
+    CANCELLED = "cancelled"  # CancelReason says why
 
     @property
     def terminal(self) -> bool:
@@ -29,21 +29,21 @@ class TaskState(Enum):
 
 
 class CancelReason(Enum):
-    """How a cancelled task ended; the value is what a person reads."""
+    """The reasons for which a task counts as cancelled; the value is what a person reads."""
 
-    STOPPED = "stopped"  # it ran, and its process is gone
+    STOPPED = "stopped"  # the task ran, and its process is gone
     NEVER_STARTED = "never started"
-    FINISHED_FIRST = "finished first"  # its result was on its way; dropped
+    FINISHED_FIRST = "finished first"  # the result was on its way, and is dropped
     FAILED_FIRST = "failed first"
-    NOT_FOUND = "not found"  # the engine did not know it
-    DISCARDED = "discarded"  # cancelled after it had finished
-    TIMED_OUT = "timed out"  # the deadline asked, and it had not finished before; its trace says how it ended
+    NOT_FOUND = "not found"  # the engine did not know the task
+    DISCARDED = "discarded"  # cancelled after the task had finished
+    TIMED_OUT = "timed out"  # the deadline requested the cancel; the trace says how the task ended
     PARENT_CANCELLED = "parent cancelled"
-    DISCONNECTED = "disconnected"  # the engine went while the cancel was under way
+    DISCONNECTED = "disconnected"  # the engine was lost before the cancel was answered
 
 
-class Event(Enum):
-    """What can happen to a future."""
+class FutureEvent(Enum):
+    """The events that can happen to a future."""
 
     STARTED = "TaskStarted"
     CANCEL_REQUESTED = "request_cancel()"
@@ -55,38 +55,51 @@ class Event(Enum):
     ENGINE_LOST = "engine lost"
 
 
-class Action(Enum):
-    """What the future does about an event, and the states that this may lead to; without one it stays."""
+class FutureAction(Enum):
+    """The actions of a future on an event, with the states that each may lead to."""
 
     to: tuple[TaskState, ...]
 
-    def __new__(cls, text: str, *to: TaskState) -> "Action":
+    def __new__(cls, text: str, *to: TaskState) -> "FutureAction":
+        """Make an action.
+
+        Parameters
+        ----------
+        text
+            The value: the action in words.
+        *to
+            The states that the action may lead to.
+        """
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action
 
     START = "start", TaskState.RUNNING
-    # Of a further try; while a cancel is under way, of any: decides "stopped" or "never started", and where a refusal
-    # returns to.
+    # Note the start of a further try, or that of any try while a cancel is under way: it decides between "stopped" and
+    # "never started", and where a refusal leads.
     REMEMBER_START = "remember start"
-    REQUEST = "request", TaskState.CANCELLING  # TaskCancel is sent once
-    TIME_OUT = "request, timed out", TaskState.CANCELLING  # the same; unless it is refused, this is the reason
-    UPGRADE = "upgrade"  # TaskCancel is sent again if the new request is stronger
-    DISCARD = "discard", TaskState.CANCELLED  # value dropped, waiters were told already
+    REQUEST = "request", TaskState.CANCELLING  # send TaskCancel once
+    TIME_OUT = "request, timed out", TaskState.CANCELLING  # the same, and the reason is TIMED_OUT unless refused
+    UPGRADE = "upgrade"  # send TaskCancel again if the new request is stronger
+    DISCARD = "discard", TaskState.CANCELLED  # drop the value; waiters were notified before
     WITHDRAW = "withdraw", TaskState.CANCELLED  # unasked: the engine withdrew the task
     CONFIRM = "confirm", TaskState.CANCELLED  # stopped or never started
     NOT_FOUND = "not found", TaskState.CANCELLED
-    REFUSE = "refuse", TaskState.RUNNING, TaskState.SUBMITTED  # marked refused; ignored if weaker than what was asked
+    REFUSE = (
+        "refuse",
+        TaskState.RUNNING,
+        TaskState.SUBMITTED,
+    )  # mark the future refused; ignored if weaker than the request
     FINISH = "finish", TaskState.FINISHED
-    TOO_LATE = "too late", TaskState.CANCELLED  # finished first or failed first; payload freed
+    TOO_LATE = "too late", TaskState.CANCELLED  # finished first or failed first; release the payload
     LOSE = "lose", TaskState.FINISHED  # with EngineLostError
     DISCONNECT = "disconnect", TaskState.CANCELLED
     IGNORE = "ignore"  # a payload that came is dropped
     NOT_PERMITTED = "not permitted"  # a protocol error, logged
 
 
-def _table() -> TransitionTable[TaskState, Event, Action]:
-    s, e, a = TaskState, Event, Action
+def _table() -> TransitionTable[TaskState, FutureEvent, FutureAction]:
+    s, e, a = TaskState, FutureEvent, FutureAction
     columns = (s.SUBMITTED, s.RUNNING, s.CANCELLING, s.FINISHED, s.CANCELLED)
     rows = {
         e.STARTED: (a.START, a.REMEMBER_START, a.REMEMBER_START, a.IGNORE, a.IGNORE),

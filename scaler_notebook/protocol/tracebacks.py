@@ -1,9 +1,9 @@
-"""Tracebacks as data, and real ones made of them again: what prints, colours or walks tracebacks sees no difference.
+"""Tracebacks as data, and real tracebacks made from that data, which print, colour and walk like the originals.
 
-A traceback needs frames, and frames come from running code. So each is rebuilt by a stub that fails at once and carries
+A traceback needs frames, and frames come from running code. So each frame is made by a stub that fails at once and has
 the file, the name and the position of the original (``code.replace``, as in tblib; but with the columns, which Python
-underlines and IPython highlights). Source lines are looked up where the traceback is read: the notebook's cells are in
-the kernel's ``linecache`` and nowhere else. There are no variables in it, and it keeps nothing alive.
+underlines and IPython highlights). Source lines are looked up where the traceback is read, because the notebook's cells
+are in the kernel's ``linecache`` and nowhere else. Frames have no variables, so tracebacks keep nothing alive.
 """
 
 import itertools
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
-MAX_FRAMES = 100  # of one traceback; of a longer one the middle is left out
-MOST_SOURCES = 1000  # of files that are none, the latest
+MAX_FRAMES = 100  # of one traceback; the middle of a longer one is omitted
+MOST_SOURCES = 1000  # cached source texts that belong to no file on disk; the oldest are dropped
 
 # A call: IPython highlights a place only if the instruction there fits the source, and most places are calls.
 STUB = compile("stop()", "", "exec")
@@ -22,10 +22,23 @@ STOP = iter(()).__next__  # fails in C: no frame of its own
 HAS_COLUMNS = hasattr(STUB, "co_positions")  # Python 3.11
 
 
-class Place(NamedTuple):
-    """One frame. Lines are counted from one, columns in bytes from zero; None if Python does not know them.
+class FrameRecord(NamedTuple):
+    """One frame of a traceback.
 
-    ``first_line`` is that of the function: IPython counts from there.
+    Parameters
+    ----------
+    file
+        The file name of the code.
+    line
+        The line, counted from one.
+    name
+        The name of the function.
+    first_line
+        The first line of the function; IPython counts from there.
+    end_line
+        The last line of the expression; None if Python does not know it.
+    column, end_column
+        The columns in bytes, counted from zero; None if Python does not know them.
     """
 
     file: str
@@ -37,13 +50,15 @@ class Place(NamedTuple):
     end_column: int | None = None
 
 
-def places(traceback: TracebackType | None, own_files: tuple[str, ...] = ()) -> tuple[Place, ...]:
-    """The frames of a traceback, outermost first.
+def frame_records(traceback: TracebackType | None, own_files: tuple[str, ...] = ()) -> tuple[FrameRecord, ...]:
+    """Return the frames of a traceback, outermost first.
 
     Parameters
     ----------
+    traceback
+        The traceback; None has no frames.
     own_files
-        Prefixes of file names of ours; such frames before the first of another's are left out.
+        Prefixes of this package's file names; frames of such files are omitted before the first other frame.
     """
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(own_files):
         traceback = traceback.tb_next
@@ -52,33 +67,37 @@ def places(traceback: TracebackType | None, own_files: tuple[str, ...] = ()) -> 
         found.append(traceback)
         traceback = traceback.tb_next
     if len(found) <= MAX_FRAMES:
-        return tuple(map(_place, found))
+        return tuple(map(_frame_record, found))
     half = MAX_FRAMES // 2
-    left_out = Place(f"<{len(found) - 2 * half} frames left out>", 1, "...", 1)
-    return (*map(_place, found[:half]), left_out, *map(_place, found[-half:]))
+    left_out = FrameRecord(f"<{len(found) - 2 * half} frames left out>", 1, "...", 1)
+    return (*map(_frame_record, found[:half]), left_out, *map(_frame_record, found[-half:]))
 
 
-def _place(traceback: TracebackType) -> Place:
+def _frame_record(traceback: TracebackType) -> FrameRecord:
     code: Any = traceback.tb_frame.f_code
     columns: tuple[int | None, ...] = ()
     if HAS_COLUMNS and traceback.tb_lasti >= 0:
         line, *columns_found = next(itertools.islice(code.co_positions(), traceback.tb_lasti // 2, None))
         columns = tuple(columns_found) if line == traceback.tb_lineno else ()
-    return Place(code.co_filename, traceback.tb_lineno or 1, code.co_name, code.co_firstlineno, *columns)
+    return FrameRecord(code.co_filename, traceback.tb_lineno or 1, code.co_name, code.co_firstlineno, *columns)
 
 
-def rebuilt(frames: Sequence[Place]) -> TracebackType | None:
-    """A traceback of these frames."""
+def rebuilt(frames: Sequence[FrameRecord]) -> TracebackType | None:
+    """Return a traceback of these frames."""
     result: TracebackType | None = None
-    for place in reversed(frames):
+    for record in reversed(frames):
         # Any: typeshed does not know how the fields depend on Python's version.
-        fields: dict[str, Any] = {"co_filename": place.file, "co_name": place.name, "co_firstlineno": place.first_line}
+        fields: dict[str, Any] = {
+            "co_filename": record.file,
+            "co_name": record.name,
+            "co_firstlineno": record.first_line,
+        }
         if HAS_COLUMNS:
-            fields |= {"co_qualname": place.name, "co_linetable": _line_table(place)}
+            fields |= {"co_qualname": record.name, "co_linetable": _line_table(record)}
         else:
-            fields["co_linetable"] = _line_table_of_310(place)
+            fields["co_linetable"] = _line_table_of_310(record)
         try:
-            exec(STUB.replace(**fields), {"stop": STOP, "__file__": place.file, "__name__": "?"})
+            exec(STUB.replace(**fields), {"stop": STOP, "__file__": record.file, "__name__": "?"})
         except StopIteration as stopped:
             raised = stopped.__traceback__
         frame = raised.tb_next if raised is not None else None
@@ -87,20 +106,25 @@ def rebuilt(frames: Sequence[Place]) -> TracebackType | None:
     return result
 
 
-def _line_table(place: Place) -> bytes:
-    """The stub's ``co_linetable``: every instruction stands at that place (CPython's Objects/locations.md)."""
+def _line_table(record: FrameRecord) -> bytes:
+    """Return a ``co_linetable`` in which every instruction of the stub has this position.
+
+    The format is described in CPython's Objects/locations.md.
+    """
     no_columns, with_columns = 13, 14
-    from_first = place.line - place.first_line
+    from_first = record.line - record.first_line
     entry = _number(from_first << 1 if from_first >= 0 else -from_first << 1 | 1)
     kind = no_columns
-    if place.end_line is not None and place.column is not None and place.end_column is not None:
+    if record.end_line is not None and record.column is not None and record.end_column is not None:
         kind = with_columns
-        entry += b"".join(map(_number, (max(0, place.end_line - place.line), place.column + 1, place.end_column + 1)))
+        entry += b"".join(
+            map(_number, (max(0, record.end_line - record.line), record.column + 1, record.end_column + 1))
+        )
     table, left = b"", len(STUB.co_code) // 2
     while left > 0:
         units = min(left, 8)
         table += bytes([0x80 | kind << 3 | units - 1]) + entry
-        entry = b"\0" + entry[len(_number(abs(from_first) << 1)) :]  # the others are no lines further
+        entry = b"\0" + entry[len(_number(abs(from_first) << 1)) :]  # later entries add no lines
         left -= units
     return table
 
@@ -113,9 +137,12 @@ def _number(value: int) -> bytes:
     return bytes([*digits, value])
 
 
-def _line_table_of_310(place: Place) -> bytes:
-    """Pairs of bytes: how many bytes of code, after how many lines (CPython 3.10's Objects/lnotab_notes.txt)."""
-    left, table = place.line - place.first_line, b""
+def _line_table_of_310(record: FrameRecord) -> bytes:
+    """Return a ``co_linetable`` for Python 3.10: pairs of how many bytes of code follow after how many lines.
+
+    The format is described in CPython 3.10's Objects/lnotab_notes.txt.
+    """
+    left, table = record.line - record.first_line, b""
     while not -127 <= left <= 127:
         step = 127 if left > 0 else -127
         table += bytes([0, step & 255])
@@ -126,8 +153,16 @@ def _line_table_of_310(place: Place) -> bytes:
 _sources: "OrderedDict[str, None]" = OrderedDict()
 
 
-def give_source(file: str, text: str) -> None:
-    """Let a file that is none, such as ``<task … in process …>`` or a notebook's cell, read ``text`` in tracebacks."""
+def cache_source(file: str, text: str) -> None:
+    """Let tracebacks show source lines of a file that does not exist on disk.
+
+    Parameters
+    ----------
+    file
+        The name, such as ``<task … in process …>`` or that of a notebook's cell.
+    text
+        The source text.
+    """
     linecache.cache[file] = len(text), None, [f"{line}\n" for line in text.splitlines()], file
     _sources[file] = None
     for old in list(_sources)[:-MOST_SOURCES]:

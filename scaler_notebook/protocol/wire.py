@@ -1,12 +1,12 @@
 """Messages as frames: one msgpack header for a batch of messages, then their large buffers as they are.
 
-A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each
-``[code, field, field, …]``; enums travel as their values, a nested record as an array, a :class:`Payload` as
-``[pickle or None, number of frames, key, segments]``: its pickle stands in the header when it is small, otherwise it is
-the first of its frames; ``segments`` are the buffers that do not travel, each with its place among them. Frames are
-taken in order, so that no index can point outside or twice at one buffer.
+A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each ``[code, field, field, …]``.
+Enums travel as their values, nested records as arrays, and a :class:`Payload` as ``[pickle or None, number of frames,
+key, segments]``: a small pickle stands in the header, a large one is the first of the payload's frames. ``segments``
+are the buffers in shared memory, each with its position among the buffers. Frames are taken in order, so that no index
+can point outside or twice at one buffer.
 
-Everything that arrives is checked against the annotations of the message classes, and bounded; whatever does not
+Everything that arrives is checked against the annotations of the message classes, and bounded. Anything that does not
 fit raises :class:`ProtocolError`, and nothing else.
 """
 
@@ -23,16 +23,16 @@ from . import messages
 from .errors import ProtocolError
 from .messages import Buffer, Payload, SegmentRef
 
-INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which spares a copy into the header
+INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which saves a copy into the header
 MAX_HEADER = 256 * 1024 * 1024  # bytes
 MAX_MESSAGES = 1_000_000  # in one batch; frames of one message
 MAX_FIELD = 64 * 1024 * 1024  # bytes of one text or pickle within a header
 UNICODE_ERRORS = "surrogatepass"  # paths and variables that are no UTF-8 hold lone surrogates
-MAX_DEPTH_ITEMS = 64  # fields of one message; none of ours has more than ten
+MAX_DEPTH_ITEMS = 64  # fields of one message; no message class has more than ten
 
 T = TypeVar("T")
 Encoder = Callable[[Any, list[Buffer]], Any]
-Bad = Callable[[str, ProtocolError], None]
+OnMalformed = Callable[[str, ProtocolError], None]
 Decoder = Callable[[Any, Iterator[Buffer]], Any]
 
 
@@ -42,7 +42,7 @@ def _as_it_is(value: Any, frames: list[Buffer]) -> Any:
 
 def _plain(kind: type) -> tuple[Encoder, Decoder]:
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
-        # bool is an int to isinstance, and msgpack keeps them apart: so do we.
+        # By exact type: msgpack distinguishes bool from int, which isinstance does not.
         if type(value) is not kind:
             if kind is float and type(value) is int:
                 return float(value)
@@ -68,7 +68,7 @@ def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
 
 
 def _shown(value: Any) -> str:
-    """A value for an error message; what nests may nest too deeply for ``repr``."""
+    """Format a value for an error message; a nested value may nest too deeply for ``repr``."""
     return f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else f"a {type(value).__name__}"
 
 
@@ -129,16 +129,16 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     names = [f.name for f in dataclasses.fields(kind)]
     hints = get_type_hints(kind)
     coders = [_coder(hints[name]) for name in names]
-    # Fields that msgpack takes as they are cost no call each: most are such, and there are many in a batch.
+    # Fields that msgpack encodes unchanged, which are most, cost no call each.
     read = attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
-    encoders = [(place, encode) for place, (encode, _) in enumerate(coders) if encode is not _as_it_is]
+    encoders = [(position, encode) for position, (encode, _) in enumerate(coders) if encode is not _as_it_is]
     decoders = [coder[1] for coder in coders]
     size = len(decoders)
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
         fields = list(read(value))
-        for place, encoder in encoders:
-            fields[place] = encoder(fields[place], frames)
+        for position, encoder in encoders:
+            fields[position] = encoder(fields[position], frames)
         return fields
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
@@ -180,22 +180,22 @@ def _coder(kind: Any) -> tuple[Encoder, Decoder]:
 
 
 class Codec(Generic[T]):
-    """Turns messages of the given classes into frames and back.
+    """A converter of messages of given classes to frames and back.
 
     Parameters
     ----------
     classes
-        Message classes by their code on the wire; a code is never given a second meaning.
+        The message classes by their code on the wire; a code is never given a second meaning.
     """
 
     def __init__(self, classes: dict[int, type[T]]) -> None:
         self._encoders = {cls: (code, _record(cls)[0]) for code, cls in classes.items()}
-        # Kept: a new packer allocates its whole buffer for each batch.
+        # One packer for all batches: a new one would allocate its whole buffer again.
         self._pack = msgpack.Packer(autoreset=True, unicode_errors=UNICODE_ERRORS).pack
         self._decoders = {code: _record(cls)[1] for code, cls in classes.items()}
 
     def encode(self, batch: Iterable[T]) -> list[Buffer]:
-        """The frames of a batch of messages."""
+        """Return the frames of a batch of messages."""
         frames: list[Buffer] = [b""]
         header = []
         for message in batch:
@@ -206,19 +206,22 @@ class Codec(Generic[T]):
         frames[0] = self._pack(header)
         return frames
 
-    def decode(self, frames: Sequence[Buffer], bad: Bad | None = None) -> list[T]:
-        """The messages of a batch.
+    def decode(self, frames: Sequence[Buffer], on_malformed: OnMalformed | None = None) -> list[T]:
+        """Return the messages of a batch.
 
         Parameters
         ----------
-        bad
-            Told of each message that is malformed, by the task id that it seems to carry ("" if none), while the
-            others are kept. Without it one malformed message spoils the batch.
+        frames
+            The frames, as :meth:`encode` makes them.
+        on_malformed
+            Called for each malformed message as ``on_malformed(task_id, error)``, with the task id that the message
+            seems to have ("" for none); the other messages are returned. Without it one malformed message spoils the
+            batch.
 
         Raises
         ------
         ProtocolError
-            If the frames are anything but what :meth:`encode` makes.
+            The frames are anything but what :meth:`encode` makes.
         """
         if not frames or len(frames[0]) > MAX_HEADER:
             raise ProtocolError("no header" if not frames else f"a header of {len(frames[0])} bytes")
@@ -247,11 +250,11 @@ class Codec(Generic[T]):
             try:
                 batch.append(self._decode_one(item, rest))
             except ProtocolError as error:
-                if bad is None:
+                if on_malformed is None:
                     raise
-                # Nobody knows how many frames were its: what needs some of those behind it is malformed too.
+                # How many frames the message had is unknown, so later messages that need frames are malformed too.
                 spoiled, rest = True, iter(())
-                bad(task_id, error)
+                on_malformed(task_id, error)
         if not spoiled and next(rest, None) is not None:
             raise ProtocolError("frames that belong to no message")
         return batch

@@ -1,1 +1,1 @@
-"""What runs around a task and within one, the same on every engine."""
+"""The code that runs around a task and within a task, the same on every engine."""

@@ -1,7 +1,7 @@
-"""What an initializer leaves for the tasks that follow: names and attributes of the notebook's that it has bound.
+"""Names and attributes of the notebook that an initializer has bound, for the tasks that follow.
 
 ``global MODEL; MODEL = load(path)`` is the commonest initializer of process pools. The functions of each task come with
-the notebook's own values of the names that they use; what the initializer has bound wins over these.
+the notebook's own values of the names that they use; values that the initializer has bound take precedence.
 """
 
 import contextlib
@@ -10,33 +10,33 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from scaler_notebook.protocol.pickling.arrival import Arrival
+from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
 
-CONTAINERS = (dict, list, set, deque)  # filled in place, they count as bound: ``MODELS["first"] = load(path)``
-OTHERS = (FunctionType, ModuleType, type)  # not looked into; what of classes has changed is noted by itself
+CONTAINERS = (dict, list, set, deque)  # count as bound when they are filled in place: ``MODELS["first"] = load(path)``
+OTHERS = (FunctionType, ModuleType, type)  # not looked into; changes of classes are recorded separately
 
 
 class Bindings:
-    """Of one client, in one process."""
+    """The names and attributes that one client's initializer has bound in this process."""
 
     def __init__(self) -> None:
         self._bound: dict[str, dict[str, Any]] = {}  # by module
-        self._attributes: list[tuple[type, str, Any]] = []  # of the notebook's classes
+        self._attributes: list[tuple[type, str, Any]] = []  # class, name and value
 
     @contextlib.contextmanager
-    def noted(self, arrival: Arrival) -> Iterator[None]:
-        """A stretch after which the names that it has bound, in what has arrived, are kept."""
+    def recording(self, context: UnpicklingContext) -> Iterator[None]:
+        """Record, within ``with``, the names bound in a call's namespaces, and the attributes of its classes."""
         before = {
             module: {name: (value, _content(value)) for name, value in names.items()}
-            for module, names in arrival.namespaces().items()
+            for module, names in context.namespaces().items()
         }
-        classes = [(cls, dict(vars(cls))) for cls in arrival.classes()]
+        classes = [(cls, dict(vars(cls))) for cls in context.classes()]
         yield
         for cls, attributes in classes:
             changed = [name for name, value in vars(cls).items() if attributes.get(name, classes) is not value]
             self._attributes += [(cls, name, vars(cls)[name]) for name in changed]
         nothing = object(), None
-        for module, names in arrival.namespaces().items():
+        for module, names in context.namespaces().items():
             known = before.get(module, {})
             self._bound[module] = {
                 name: value
@@ -44,16 +44,16 @@ class Bindings:
                 if not name.startswith("__") and _differs(value, *known.get(name, nothing))
             }
 
-    def put_into(self, arrival: Arrival) -> None:
-        """Have the functions of a call find these names, whatever the notebook has under them."""
+    def apply_to(self, context: UnpicklingContext) -> None:
+        """Let the functions of a call find the recorded values, whatever the notebook has under the same names."""
         for module, names in self._bound.items():
-            arrival.namespace(module).update(names)
+            context.namespace(module).update(names)
         for cls, name, value in self._attributes:
             type.__setattr__(cls, name, value)
 
 
 def _content(value: Any) -> list[int] | None:
-    """What an object has in it, for a comparison; None for what is not looked into."""
+    """Return the ids of an object's items, for a comparison; None for objects that are not looked into."""
     if not isinstance(value, CONTAINERS):
         value = None if isinstance(value, OTHERS) else getattr(value, "__dict__", None)
     if isinstance(value, dict):

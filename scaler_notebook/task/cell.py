@@ -1,4 +1,4 @@
-"""A cell in its task process: the notebook's names around it, its code, and what it leaves."""
+"""A cell in its task process: the notebook's names around it, its code, and the names that it leaves."""
 
 import asyncio
 import builtins
@@ -12,35 +12,38 @@ from typing import Any
 
 from scaler_notebook.protocol import payloads
 
-VALUE = "__scaler_notebook_value__"  # of the last expression
+VALUE = "__scaler_notebook_value__"  # the name to which the value of the last expression is assigned
 
 
-class CellNames(dict[str, Any]):
-    """What a cell has assigned, by name. Shows the names alone: the values may be large."""
+class AssignedNames(dict[str, Any]):
+    """The values that a cell has assigned, by name.
+
+    The ``repr`` shows the names alone, because the values may be large.
+    """
 
     def __repr__(self) -> str:
         return f"<names of a cell: {', '.join(self) or 'none'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CellNames, (dict(self),)
+        return AssignedNames, (dict(self),)
 
 
 @dataclass(frozen=True)
-class Source:
+class CompiledCell:
     """A compiled cell.
 
     Parameters
     ----------
     code
-        Of the whole cell; its last expression, if its value is to be shown, is assigned to :data:`VALUE`.
+        The code of the whole cell. If the value of the last expression is to be shown, it is assigned to :data:`VALUE`.
     assigns
-        The names that it may assign.
+        The names that the cell may assign.
     wanted
-        Those that must come back, with an error if one cannot; None: what can, of all that it assigned.
+        The names that must come back, with an error if one cannot. None: of all assigned names, those that can.
     everything
-        Modules come back too, and what a ``from … import *`` has brought.
+        Whether modules come back too, and the names of a ``from … import *``.
     uses_shell
-        It has magics, or calls ``display`` or ``get_ipython``.
+        Whether the cell has magics, or calls ``display`` or ``get_ipython``.
     """
 
     code: types.CodeType
@@ -50,17 +53,17 @@ class Source:
     uses_shell: bool = False
 
 
-class Environment:
-    """The notebook's names, as a function to call with the cell: equal environments travel once.
+class CellEnvironment:
+    """The notebook's names, as a function that is called with the cell. Equal environments travel once.
 
     Parameters
     ----------
     values
-        By name.
+        The values by name.
     namespace
-        The notebook's. It does not travel; but all functions of one pickle that were defined in it share one namespace
-        in the task. A function of it that travels along leads to that one, and there the cell runs: what the cell
-        assigns, the notebook's functions see.
+        The notebook's namespace, which does not travel. But all functions of one pickle that were defined in a
+        namespace share one in the task. The environment holds such a function, and so finds the namespace in which the
+        cell has to run for the notebook's functions to see what the cell assigns.
     """
 
     def __init__(self, values: Mapping[str, Any], namespace: dict[str, Any]) -> None:
@@ -71,11 +74,19 @@ class Environment:
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """The notebook's; in the task, the one that its functions share there."""
+        """The notebook's namespace; in the task, the one that the notebook's functions share there."""
         return self._guide.__globals__
 
-    def anew(self, copied: Callable[[Any], Any], salt: str) -> "Environment":
-        """One that equals none before; what cannot be copied stays itself."""
+    def copy_with_salt(self, copied: Callable[[Any], Any], salt: str) -> "CellEnvironment":
+        """Return a copy that equals no earlier environment. Values that cannot be copied stay themselves.
+
+        Parameters
+        ----------
+        copied
+            Copies a value.
+        salt
+            A text that no other environment has.
+        """
 
         def copy(value: Any) -> Any:
             try:
@@ -83,11 +94,11 @@ class Environment:
             except Exception:
                 return value
 
-        found = Environment({name: copy(value) for name, value in self.values.items()}, self.namespace)
+        found = CellEnvironment({name: copy(value) for name, value in self.values.items()}, self.namespace)
         found.salt = salt
         return found
 
-    def __call__(self, source: Source) -> CellNames:
+    def __call__(self, source: CompiledCell) -> AssignedNames:
         """Run the cell, in the task process."""
         namespace = self.namespace
         namespace.update(self.values, __name__="__main__", __builtins__=builtins)
@@ -101,7 +112,7 @@ class Environment:
         if value is not None:
             _show(value, namespace)
         assigned = [*source.assigns, *(sorted(set(namespace) - before) if source.everything else ())]
-        return _leave(source, {name: namespace[name] for name in dict.fromkeys(assigned) if name in namespace})
+        return _collect_names(source, {name: namespace[name] for name in dict.fromkeys(assigned) if name in namespace})
 
 
 async def _awaited(coroutine: Any) -> None:
@@ -117,7 +128,7 @@ def _shell(namespace: dict[str, Any]) -> Any:
 
 
 def _show(value: Any, namespace: dict[str, Any]) -> None:
-    """As the notebook would show the value of a cell's last expression."""
+    """Show the value of the cell's last expression, as the notebook would."""
     from .display.display_publisher import publish
 
     bundle, metadata = _shell(namespace).display_formatter.format(value)
@@ -128,7 +139,7 @@ def _show(value: Any, namespace: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------- what comes back
 
 
-def _leave(source: Source, assigned: dict[str, Any]) -> CellNames:
+def _collect_names(source: CompiledCell, assigned: dict[str, Any]) -> AssignedNames:
     if source.wanted is not None:
         missing = [name for name in source.wanted if name not in assigned]
         if missing:
@@ -137,8 +148,8 @@ def _leave(source: Source, assigned: dict[str, Any]) -> CellNames:
             problem = _unpicklable(assigned[name])
             if problem is not None:
                 raise payloads.serialization_error(f"the variable {name!r}", assigned[name], problem) from problem
-        return CellNames({name: assigned[name] for name in source.wanted})
-    kept = CellNames()
+        return AssignedNames({name: assigned[name] for name in source.wanted})
+    kept = AssignedNames()
     for name, value in assigned.items():
         if name.startswith("_") or (isinstance(value, types.ModuleType) and not source.everything):
             continue
@@ -155,7 +166,10 @@ DATA = ("numpy", "pandas", "pyarrow", "polars", "scipy")
 
 
 def _unpicklable(value: Any) -> Exception | None:
-    """Why it cannot come back. What is data by its type is not pickled twice to find out."""
+    """Return why a value cannot come back; None if it can.
+
+    Values that are data by their type are not pickled an extra time to find out.
+    """
     if isinstance(value, PLAIN) or type(value).__module__.partition(".")[0] in DATA:
         return None
     try:

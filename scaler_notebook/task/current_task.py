@@ -1,6 +1,6 @@
-"""What a task knows of itself: who it is, whether it has been asked to stop, and which of its stretches are whole.
+"""The current task, as the task's own code sees it: id and name, cancel requests, shields, progress.
 
-Engines say which task is current: for the whole process where a task has one to itself, else for its thread.
+An engine sets which task is current: for the whole process where a task has the process to itself, else for a thread.
 """
 
 import math
@@ -14,39 +14,39 @@ from typing import Any, TypeAlias
 
 from scaler_notebook.protocol.messages import DisplayKind
 
-Publisher: TypeAlias = Callable[[DisplayKind, str, bytes, bytes], object]  # display id, bundle and metadata as JSON
+Publisher: TypeAlias = Callable[[DisplayKind, str, bytes, bytes], object]  # kind, display id, bundle, metadata as JSON
 
 
 class CurrentTask:
-    """A task as its own code sees it; :func:`current_task` gives it.
+    """A task as its own code sees it; :func:`current_task` returns one.
 
-    Any thread of the task may use it, and processes that it forks. It stays that of this task: to be handed to threads
-    of a pool that is older than the task, where :func:`current_task` itself knows of none. Pickled, it becomes the
-    current task of wherever it is loaded.
+    Any thread of the task may use the object, and any process that the task forks. The object always stands for this
+    task: hand it to threads of a pool that is older than the task, where :func:`current_task` itself finds no task.
+    Pickled, it becomes the current task of wherever it is loaded.
 
     Parameters
     ----------
     task_id
-        As its future has it; empty outside of a task.
+        The id, as the task's future has it; empty outside of a task.
     name
         The call as a person reads it, e.g. ``fit(model, X)``; empty outside of a task.
-    asked
-        What :meth:`cancelled` gives.
+    is_cancelled
+        Answers :meth:`cancelled`.
     shield
-        What :meth:`shielded` gives.
+        Makes the context manager for :meth:`shielded`.
     reporter
-        Takes what :meth:`report` is told.
+        Receives the progress that :meth:`report` is given.
     publisher
-        Takes what :mod:`.display.displays` is told.
+        Receives the displays of :mod:`.display.display_publisher`.
     engine
-        The address of the engine that runs it, for what it submits itself; empty where there is none to be reached.
+        The address of the engine that runs the task, for tasks that the task submits; empty where none can be reached.
     """
 
     def __init__(
         self,
         task_id: str = "",
         name: str = "",
-        asked: Callable[[], bool] = lambda: False,
+        is_cancelled: Callable[[], bool] = lambda: False,
         shield: Callable[[], AbstractContextManager[None]] = nullcontext,
         reporter: Callable[[float, float, str], object] = lambda *_: None,
         publisher: Publisher = lambda *_: None,
@@ -54,45 +54,57 @@ class CurrentTask:
     ) -> None:
         self.task_id = task_id
         self.name = name
-        self._asked = asked
+        self._is_cancelled = is_cancelled
         self._shield = shield
         self._reporter = reporter
         self.publisher = publisher
         self.engine = engine
-        self.process = os.getpid() if engine else 0  # which runs it; forks of that have another id
+        self.process = os.getpid() if engine else 0  # the process that runs the task; its forks have other ids
 
     def cancelled(self) -> bool:
-        """Has this task been asked to stop? Once True it stays so, also after the engine has given up asking.
+        """Return whether this task has been asked to stop.
 
-        Cheap enough for an inner loop. Code on the task's main thread is interrupted at the same time; this is for
-        what an interrupt does not reach: other threads, forked processes, shielded stretches, callbacks from C, code
-        that swallows a KeyboardInterrupt.
+        Once True it stays so, also after the engine has given up asking. Cheap enough for an inner loop. Code on the
+        task's main thread is interrupted at the same time; this method is for code that an interrupt does not reach:
+        other threads, forked processes, shielded stretches, callbacks from C, and code that swallows a
+        KeyboardInterrupt.
         """
-        return self._asked()
+        return self._is_cancelled()
 
     def shielded(self) -> AbstractContextManager[None]:
-        """For ``with``: a stretch that is not interrupted, such as the writing of a checkpoint.
+        """Return a context manager for a stretch that is not interrupted, such as the writing of a checkpoint.
 
-        An ask that comes meanwhile waits for the end of the stretch, and of every other one that is open then, on
-        whatever thread: only there comes the KeyboardInterrupt, the cancel of an asyncio loop's tasks, and the SIGINT
-        to the task's subprocesses. A stretch that another thread began when the interrupt was on its way is waited
-        for, too. They may nest. The grace period is not longer for it: what is open at its end is killed (force), or
-        the cancel is refused (no force) and the task stops at the end of the stretch.
+        A cancel request that comes meanwhile waits for the end of the stretch, and of every other stretch that is open
+        then, on whatever thread. Only then come the KeyboardInterrupt, the cancel of an asyncio loop's tasks, and the
+        SIGINT to the task's subprocesses. A stretch that another thread began when the interrupt was on its way is
+        waited for, too. Stretches may nest. The grace period is not longer for a shield: a task with a stretch that is
+        still open at the end of the grace period is killed (force), or the cancel is refused (no force) and the task
+        stops at the end of the stretch.
 
-        It holds within the process that enters it: not in those that it forks, which are killed with the task.
+        A shield holds within the process that enters it, not in processes that it forks, which are killed with the
+        task.
         """
         return self._shield()
 
     def report(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Say how far the task is: ``done`` of ``total`` steps (None: nobody knows), and a few words.
+        """Report the progress of the task.
 
-        Cheap enough for an inner loop; what is shown is the last word, some twenty times a second.
-        :class:`~scaler_notebook.progress` calls it for a loop.
+        Cheap enough for an inner loop; what is shown is the last report, some twenty times a second.
+        :class:`~scaler_notebook.progress` calls this method for a loop.
+
+        Parameters
+        ----------
+        done
+            How many steps are done.
+        total
+            How many steps there are; None if unknown.
+        note
+            A few words for a person.
 
         Raises
         ------
         TypeError, ValueError
-            What is no number.
+            A value is not a number.
         """
         done, total = float(done), -1.0 if total is None else float(total)
         self._reporter(done if math.isfinite(done) else 0.0, total if math.isfinite(total) else -1.0, str(note))
@@ -106,12 +118,14 @@ class CurrentTask:
 
 _NONE = CurrentTask()
 _of_context: ContextVar[CurrentTask | None] = ContextVar("scaler_notebook.current_task")
-# Of this process, with the threads that it did not start. One tuple: an older thread may be reading it.
+# The task of this process, and the threads that are older. One tuple, so that other threads read a consistent pair.
 _of_process: tuple[CurrentTask, weakref.WeakSet[threading.Thread]] = _NONE, weakref.WeakSet()
 
 
 def current_task() -> CurrentTask:
-    """The task that this code is part of, to cooperate with its cancel::
+    """Return the task that this code is part of, to cooperate with a cancel.
+
+    ::
 
         def fit(model, batches):
             task = current_task()
@@ -120,10 +134,11 @@ def current_task() -> CurrentTask:
                 with task.shielded():  # the file is complete, or was not begun
                     model.save("checkpoint")
 
-    Outside of a task (in the notebook, in a script, in a thread that has outlived its task) it gives one that is inert:
-    without id and name, never cancelled, and its shields do nothing. So the same function can be called directly.
+    Outside of a task (in the notebook, in a script, in a thread that has outlived its task) the result is inert: it has
+    no id and no name, is never cancelled, and its shields do nothing. So the same function can be called directly.
 
-    With ``memory_executor(auto=True)`` only the task's own thread has it, and shields do nothing: nothing interrupts.
+    With ``memory_executor(auto=True)`` only the task's own thread has a current task, and shields do nothing, because
+    nothing interrupts.
     """
     task = _of_context.get(None)
     if task is not None:
@@ -133,7 +148,7 @@ def current_task() -> CurrentTask:
 
 
 def begin(task: CurrentTask) -> None:
-    """For an engine: ``task`` is that of the main thread, and of every thread that is started from now on."""
+    """Set the task of the main thread, and of every thread that is started from now on. For engines."""
     global _of_process
     older = weakref.WeakSet(threading.enumerate())
     older.discard(threading.main_thread())
@@ -141,16 +156,16 @@ def begin(task: CurrentTask) -> None:
 
 
 def end() -> None:
-    """For an engine: the task of this process is over."""
+    """Unset the task of this process. For engines."""
     global _of_process
     _of_process = _NONE, weakref.WeakSet()
 
 
-def begin_here(task: CurrentTask) -> None:
-    """For an engine: ``task`` is that of the calling thread."""
+def begin_on_thread(task: CurrentTask) -> None:
+    """Set the task of the calling thread. For engines."""
     _of_context.set(task)
 
 
-def end_here() -> None:
-    """For an engine: the task of the calling thread is over."""
+def end_on_thread() -> None:
+    """Unset the task of the calling thread. For engines."""
     _of_context.set(None)

@@ -1,7 +1,8 @@
 """The inputs of a task, as its arguments find them while they are unpickled.
 
-An argument that stands for an object or for another task's value is pickled as a call of :func:`take` with its id.
-Engines say what the current task was given: for the whole process where a task has one to itself, else for its thread.
+An argument that stands for an object or for another task's value is pickled as a call of :func:`take` with its id. An
+engine sets the inputs of the current task: for the whole process where a task has the process to itself, else for a
+thread.
 """
 
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import MissingObjects
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.pickling import arrival
+from scaler_notebook.protocol.pickling import unpickling
 
 
 class _Given:
@@ -23,7 +24,7 @@ class _Given:
         if name not in self._loaded:
             if name not in self._inputs:
                 raise MissingObjects(f"the object {name} is not among this task's inputs", (name,))
-            with arrival.loading_an_input():
+            with unpickling.loading_input():
                 self._loaded[name] = payloads.load(self._inputs[name])
         return self._loaded[name]
 
@@ -34,29 +35,29 @@ _of_thread = threading.local()
 
 
 def begin(inputs: Mapping[str, Payload]) -> None:
-    """For an engine: the task that this process runs next has these."""
+    """Set the inputs of the task that this process runs next, by id. For engines."""
     global _of_process
     _of_process = _Given(inputs) if inputs else _NOTHING
 
 
-def begin_here(inputs: Mapping[str, Payload]) -> None:
-    """For an engine: the task that the calling thread runs has these."""
+def begin_on_thread(inputs: Mapping[str, Payload]) -> None:
+    """Set the inputs of the task that the calling thread runs, by id. For engines."""
     _of_thread.given = _Given(inputs)
 
 
 def end() -> None:
-    """For an engine: the values are the task's alone, and go with it."""
+    """Drop the inputs, whose values belong to the task alone. For engines."""
     begin({})
     _of_thread.given = None
 
 
 def take(name: str) -> Any:
-    """The value of an input: the same object each time within one task, a new one in the next.
+    """Return the value of an input: the same object each time within one task, and a new one in the next task.
 
     Raises
     ------
     MissingObjects
-        The current task was not given it; a reference to it was pickled by other means than as an argument.
+        The current task was not given this input: a reference was pickled by other means than as an argument.
     """
     given = getattr(_of_thread, "given", None) or _of_process
     return given.take(name)

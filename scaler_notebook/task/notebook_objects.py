@@ -1,6 +1,6 @@
-"""Objects of the notebook's process that functions refer to, and that are the task's own where the function runs.
+"""Reducers for objects of the notebook's process that functions refer to, and of which a task has its own.
 
-``get_ipython()``, ``!command``, ``%magic`` and ``exit`` in a function of a notebook all reach the kernel's shell; a
+``get_ipython()``, ``!command``, ``%magic`` and ``exit`` in a function of a notebook all refer to the kernel's shell; a
 default ``file=sys.stdout`` is the kernel's stream.
 """
 
@@ -13,13 +13,13 @@ STREAMS = ("stdout", "stderr", "stdin")
 
 
 def reduce(obj: Any) -> Any:
-    """How pickle is to write such an object: as a call that gives the task's own; NotImplemented for any other."""
+    """Reduce such an object to a call that returns the task's own; return NotImplemented for any other object."""
     for name in STREAMS:
         if obj is getattr(sys, name) or obj is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
     if "IPython" not in sys.modules:
         return NotImplemented
-    if _is_a(obj, "ipykernel.iostream", "OutStream"):  # one that was the kernel's before something replaced it
+    if _is_a(obj, "ipykernel.iostream", "OutStream"):  # the kernel's stream, which something has replaced in sys
         return getattr, (sys, obj.name if obj.name in STREAMS else "stdout")
     if _is_a(obj, "IPython.core.interactiveshell", "InteractiveShell"):
         return displays.task_shell, ()

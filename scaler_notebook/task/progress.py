@@ -1,4 +1,4 @@
-"""Progress from inside a task: ``for x in progress(items)``, and tqdm's bars, which report the same way."""
+"""Progress from inside a task: ``for x in progress(items)``, and tqdm's bars, which report in the same way."""
 
 import sys
 import time
@@ -10,26 +10,28 @@ from .modules.import_hooks import after_import
 
 T = TypeVar("T")
 
-SLOW = 0.005  # seconds that a step takes whose end is always reported: the next one may take minutes
-INTERVAL = 0.02  # seconds between two reports of one loop; what is shown changes less often still
+SLOW = 0.005  # seconds; the end of a step that takes longer is always reported, because the next may take minutes
+INTERVAL = 0.02  # seconds between two reports of one loop
 
 
 class progress(Generic[T]):  # used like a function, as tqdm is
-    """Iterate, and show in the task's card how far that is::
+    """Iterate, and show the progress in the task's card.
+
+    ::
 
         for batch in progress(batches, note="training"):
             model.step(batch)
 
-    For work that is no loop: ``bar = progress(total=100); bar.update(3)``. Outside of a task it is silent.
+    For work that is not a loop: ``bar = progress(total=100); bar.update(3)``. Outside of a task nothing is shown.
 
     Parameters
     ----------
     iterable
-        What to iterate over.
+        The items.
     total
         How many steps there are; by default the iterable's length, if it has one.
     note
-        A few words beside the bar; may be set while it runs.
+        A few words beside the bar; may be set while the loop runs.
     """
 
     def __init__(self, iterable: Iterable[T] | None = None, total: float | None = None, note: str = "") -> None:
@@ -53,7 +55,7 @@ class progress(Generic[T]):  # used like a function, as tqdm is
             self._report()
 
     def update(self, steps: float = 1) -> None:
-        """So many steps further."""
+        """Advance by a number of steps."""
         self.done += steps
         now = time.monotonic()
         slow, self._updated = now - self._updated >= SLOW, now
@@ -66,7 +68,7 @@ class progress(Generic[T]):  # used like a function, as tqdm is
 
 
 def watch_for_tqdm() -> None:
-    """In a task process: tqdm's outermost bar moves the card's, and is not printed, once it is imported."""
+    """Let tqdm's outermost bar move the card's bar instead of being printed, in this task process."""
     after_import("tqdm.std", lambda module: _redirect(module.tqdm))
 
 
@@ -74,7 +76,7 @@ def _redirect(tqdm: Any) -> None:
     display, close = tqdm.display, tqdm.close
 
     def shows_here(bar: Any) -> bool:
-        """Was it going to paint where the task's output goes? A bar with a file of its own is the user's affair."""
+        """Return whether a bar would be printed to the task's output; a bar with a file of its own is left alone."""
         return bool(current_task().task_id) and getattr(bar.fp, "_wrapped", bar.fp) in (sys.stdout, sys.stderr)
 
     def display_here(bar: Any, msg: str | None = None, pos: int | None = None) -> Any:

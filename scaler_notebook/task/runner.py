@@ -1,9 +1,9 @@
-"""How a task is run, the same on every engine.
+"""Running of a task, the same on every engine.
 
-A process (of the engine on threads: a thread) that runs tasks has one :class:`TaskRunner`. It calls the client's
-initializer before the client's first task, gives the task its inputs, says which task is current, calls the function,
-shows the figures that are left open, describes a failure, and measures what all that has cost. What differs between
-engines is handed in: where payloads lie (:class:`Transport`), and what interrupts a task (a :data:`Guard`).
+A process (a thread, for the engine on threads) that runs tasks has one :class:`TaskRunner`. The runner calls the
+client's initializer before the client's first task, gives the task its inputs, sets the current task, calls the
+function, shows the figures that are left open, captures a failure, and measures the resources. The parts that differ
+between engines are handed in: where payloads are (:class:`Transport`), and what interrupts a task (a :data:`Guard`).
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.failures import RemoteFailure
 from scaler_notebook.protocol.messages import Initializer, Payload, PreviewKind, ResultSummary, TaskFigures
-from scaler_notebook.protocol.pickling.arrival import MAIN, Arrival
+from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 
 from . import current_task, inputs, top_level
 from .bindings import Bindings
@@ -31,15 +31,17 @@ from .task_end import TaskEnd
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TaskCall:
     """One try of a task.
 
     Parameters
     ----------
     task_id, name
-        As :class:`~.current_task.CurrentTask` has them.
-    function, arguments
-        Pickled; the latter is ``(args, kwargs)``.
+        As in :class:`~.current_task.CurrentTask`.
+    function
+        The pickled function.
+    arguments
+        The pickle of ``(args, kwargs)``.
     inputs
         The values that the arguments refer to, by id.
     retry_on
@@ -54,8 +56,8 @@ class Call:
     retry_on: bytes = b""
 
 
-class Finished(NamedTuple):
-    """How a try ended: with the value (pickled, in a line, and as it is), or with a failure (pickled, and as it is)."""
+class TryResult(NamedTuple):
+    """The end of a try: with a value (pickled, summarized, and itself), or with a failure (pickled, and itself)."""
 
     end: TaskEnd
     payload: Payload = Payload(b"")
@@ -72,109 +74,119 @@ class LoadedCall(NamedTuple):
     kwargs: dict[str, Any]
 
 
-Failed: TypeAlias = Callable[[BaseException], Finished]
-Guard: TypeAlias = Callable[[Callable[[], Finished], Failed], Finished]
+OnFailure: TypeAlias = Callable[[BaseException], TryResult]
+Guard: TypeAlias = Callable[[Callable[[], TryResult], OnFailure], TryResult]
 
 
-def unguarded(body: Callable[[], Finished], failed: Failed) -> Finished:
-    """The :data:`Guard` of an engine that interrupts nothing: call ``body``, and ``failed`` with what it raises."""
+def unguarded(body: Callable[[], TryResult], failed: OnFailure) -> TryResult:
+    """Run the body without interrupts. This is the :data:`Guard` of an engine that interrupts nothing.
+
+    Parameters
+    ----------
+    body
+        The run of a task.
+    failed
+        Makes a result from an exception that the body raises.
+    """
     try:
         return body()
-    except BaseException as error:  # SystemExit too: it is the task's, not the thread's
+    except BaseException as error:  # SystemExit too: it ends the task, not the thread
         return failed(error)
 
 
 class Transport:
-    """What about a run is the engine's own. As it stands, that of an engine whose payloads are in this process."""
+    """An engine's own part of a run; as it stands, that of an engine whose payloads are all in this process."""
 
-    def opened(self, payload: Payload) -> Payload:
-        """The payload, with buffers that can be read here."""
+    def open_payload(self, payload: Payload) -> Payload:
+        """Return a payload with buffers that can be read in this process."""
         return payload
 
-    def lent(self, payload: Payload) -> Payload:
-        """The payload of a result, with buffers that outlive this process."""
+    def export_payload(self, payload: Payload) -> Payload:
+        """Return the payload of a result with buffers that outlive this process."""
         return payload
 
-    def previews(self) -> bool:
-        """May a preview follow a result, of a value of a cheap type?"""
+    def may_preview(self) -> bool:
+        """Return whether a preview may follow the result, if the value's type is cheap to preview."""
         return False
 
-    def preparing(self, begins: bool) -> None:
-        """The client's initializer begins, or has returned."""
+    def mark_preparing(self, begins: bool) -> None:
+        """Note that the client's initializer begins, or has returned."""
 
-    def explain(self, error: BaseException) -> None:
-        """Add to an exception what only the engine knows of the place where it was raised."""
+    def annotate(self, error: BaseException) -> None:
+        """Add to an exception what only the engine knows about the place where it was raised."""
 
     def flush(self) -> None:
         """Send what the task has written."""
 
 
 class TaskRunner:
-    """Runs one task after the other.
+    """A runner of one task after the other.
 
     Parameters
     ----------
     transport
         The engine's own part.
     own_files
-        Prefixes of file names of ours, whose frames are no business of the user's.
-    place
-        Where tasks run here, as tracebacks say it, e.g. ``in process 123``; empty for none.
-    of_thread
-        A task has its thread to itself and not its process.
+        Prefixes of this package's file names, whose frames are not shown to the user.
+    location
+        Where tasks run, for tracebacks, e.g. ``in process 123``; empty for none.
+    per_thread
+        Whether a task has a thread to itself and not the process.
     """
 
     def __init__(
-        self, transport: Transport, own_files: tuple[str, ...], place: str = "", of_thread: bool = False
+        self, transport: Transport, own_files: tuple[str, ...], location: str = "", per_thread: bool = False
     ) -> None:
         self._transport = transport
         self._own_files = own_files
-        self._place = place
-        self._of_thread = of_thread
-        self._bindings = {"": Bindings()}  # of the clients whose initializer has run
+        self._location = location
+        self._per_thread = per_thread
+        self._bindings = {"": Bindings()}  # by client, once the client's initializer has run
         self._preparing = False
         self._pid = os.getpid()
-        if not of_thread:
-            top_level.this_process_runs_tasks()
+        if not per_thread:
+            top_level.mark_task_process()
 
     def run(
-        self, call: Call, task: CurrentTask, initializer: Initializer, guard: Guard = unguarded
-    ) -> tuple[Finished, TaskFigures]:
+        self, call: TaskCall, task: CurrentTask, initializer: Initializer, guard: Guard = unguarded
+    ) -> tuple[TryResult, TaskFigures]:
         """Run a task to its end.
 
         Parameters
         ----------
+        call
+            The function, its arguments and inputs.
         task
-            What the task's own code sees of itself.
+            The task as its own code sees it.
         initializer
-            What the task's client has called first.
+            The call that the task's client wants before its first task.
         guard
-            Called with the body of the run, and with what describes an exception; gives what one of them gave, or what
-            an interrupt has made of it.
+            Called with the body of the run, and with a function that makes a result from an exception. Returns the
+            result of one of them, or makes a result from an interrupt.
 
         Returns
         -------
-        Finished, TaskFigures
-            How the try ended, and what it has cost. In a process that the task has forked it does not return.
+        TryResult, TaskFigures
+            How the try ended, and what it cost. In a process that the task has forked this method does not return.
         """
         measurement, main = Measurement(), sys.modules[MAIN]
-        (current_task.begin_here if self._of_thread else current_task.begin)(task)
+        (current_task.begin_on_thread if self._per_thread else current_task.begin)(task)
         finished = None
         try:
             finished = guard(partial(self._body, call, initializer), partial(self._failed, call, initializer))
         finally:
-            if os.getpid() != self._pid:  # the task has let its child return: that is not the task
+            if os.getpid() != self._pid:  # a forked child has returned from the task's function
                 self._leave_fork(finished is None or finished.end is not TaskEnd.SUCCESS)
-            (current_task.end_here if self._of_thread else current_task.end)()
+            (current_task.end_on_thread if self._per_thread else current_task.end)()
             inputs.end()
             sys.modules[MAIN] = main
         return finished, measurement.figures()
 
-    def _body(self, call: Call, initializer: Initializer) -> Finished:
-        """Unpickling and pickling run the user's code too: they are part of the task, and can be interrupted."""
-        opened = self._transport.opened
-        begin_inputs = inputs.begin_here if self._of_thread else inputs.begin
-        begin_inputs({name: opened(value) for name, value in call.inputs.items()})
+    def _body(self, call: TaskCall, initializer: Initializer) -> TryResult:
+        """Run the task, with unpickling and pickling: they run the user's code too, and can be interrupted."""
+        open_payload = self._transport.open_payload
+        begin_inputs = inputs.begin_on_thread if self._per_thread else inputs.begin
+        begin_inputs({name: open_payload(value) for name, value in call.inputs.items()})
         bindings = self._prepare(initializer)
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
         try:
@@ -184,64 +196,64 @@ class TaskRunner:
             except Exception as error:
                 raise payloads.serialization_error(f"the result of {call.name}", value, error) from error
         finally:
-            if not self._of_thread:  # else they are the kernel's
+            if not self._per_thread:  # otherwise the open figures are the kernel's
                 displays.flush_figures()
         summary = _summary(value)
-        if summary.preview is not PreviewKind.FOLLOWS or not self._transport.previews():
-            summary, value = summary.unaccompanied(), None  # its end is the task's, not that of whoever runs it
-        return Finished(TaskEnd.SUCCESS, self._transport.lent(payload), None, summary, value)
+        if summary.preview is not PreviewKind.FOLLOWS or not self._transport.may_preview():
+            summary, value = summary.unaccompanied(), None  # so that the value's end is part of the task
+        return TryResult(TaskEnd.SUCCESS, self._transport.export_payload(payload), None, summary, value)
 
     def _prepare(self, initializer: Initializer) -> Bindings:
-        """Call the client's initializer, if it has not been; gives what it has bound."""
+        """Call the client's initializer, unless that was done before, and return the names that it has bound."""
         bindings = self._bindings.get(initializer.client)
         if bindings is None:
             self._preparing = True
-            self._transport.preparing(True)
-            bindings, arrival = Bindings(), Arrival()
-            function, args, kwargs = self._load(initializer.function, initializer.arguments, arrival)
-            with bindings.noted(arrival):
+            self._transport.mark_preparing(True)
+            bindings, context = Bindings(), UnpicklingContext()
+            function, args, kwargs = self._load(initializer.function, initializer.arguments, context)
+            with bindings.recording(context):
                 function(*args, **kwargs)
             self._bindings[initializer.client] = bindings
             self._preparing = False
-            self._transport.preparing(False)
+            self._transport.mark_preparing(False)
         return bindings
 
     def _loaded(self, function: Payload, arguments: Payload, bindings: Bindings) -> LoadedCall:
-        if self._of_thread:  # the classes of this process are the notebook's own
-            opened = self._transport.opened
-            args, kwargs = payloads.load(opened(arguments))
-            return LoadedCall(payloads.load(opened(function)), args, kwargs)
-        arrival = Arrival()
-        call = self._load(function, arguments, arrival)
-        bindings.put_into(arrival)
+        if self._per_thread:  # the notebook's classes and names are in this process
+            open_payload = self._transport.open_payload
+            args, kwargs = payloads.load(open_payload(arguments))
+            return LoadedCall(payloads.load(open_payload(function)), args, kwargs)
+        context = UnpicklingContext()
+        call = self._load(function, arguments, context)
+        bindings.apply_to(context)
         return call
 
-    def _load(self, function: Payload, arguments: Payload, arrival: Arrival) -> LoadedCall:
-        """A function and its arguments, with a ``__main__`` of their own around them."""
-        opened = self._transport.opened
-        sys.modules[MAIN] = arrival.main
-        with arrival.loading():
-            target = payloads.load(opened(function))
-            args, kwargs = payloads.load(opened(arguments))
+    def _load(self, function: Payload, arguments: Payload, context: UnpicklingContext) -> LoadedCall:
+        """Unpickle a function and its arguments, with a ``__main__`` of their own."""
+        open_payload = self._transport.open_payload
+        sys.modules[MAIN] = context.main
+        with context.loading():
+            target = payloads.load(open_payload(function))
+            args, kwargs = payloads.load(open_payload(arguments))
         return LoadedCall(target, args, kwargs)
 
-    def _failed(self, call: Call, initializer: Initializer, error: BaseException) -> Finished:
+    def _failed(self, call: TaskCall, initializer: Initializer, error: BaseException) -> TryResult:
         if os.getpid() != self._pid:
             traceback.print_exception(error)
             self._leave_fork(True)
         with suppress(Exception):
-            self._transport.explain(error)
+            self._transport.annotate(error)
         if self._preparing:
             self._preparing = False
-            self._transport.preparing(False)
-            failure = failures.describe(error, self._own_files, self._where("initializer"), initializer.name)
-            return Finished(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
-        failure = failures.describe(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
+            self._transport.mark_preparing(False)
+            failure = failures.capture(error, self._own_files, self._where("initializer"), initializer.name)
+            return TryResult(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
+        failure = failures.capture(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
         end = TaskEnd.FAILED if _is_to_retry(call.retry_on, error) else TaskEnd.FAILED_FOR_GOOD
-        return Finished(end, payloads.dump(failure), failure)
+        return TryResult(end, payloads.dump(failure), failure)
 
     def _where(self, what: str) -> str:
-        return f"{what} {self._place}" if self._place else ""
+        return f"{what} {self._location}" if self._location else ""
 
     def _leave_fork(self, failed: bool) -> None:
         self._transport.flush()
@@ -251,14 +263,14 @@ class TaskRunner:
 def _summary(value: Any) -> ResultSummary:
     try:
         return summary(value)
-    except Exception:  # a library's own trouble, or that of an array of objects: it is no trouble of the task's
+    except Exception:  # raised by a library, or by objects in an array; the task has succeeded all the same
         return ResultSummary(type.__getattribute__(type(value), "__name__"))
 
 
 def _is_to_retry(retry_on: bytes, error: BaseException) -> bool:
     if not retry_on:
         return True
-    try:  # a class that travelled by value is the one that the task's own code has
+    try:  # a class that travelled by value is the same object in the task's own code
         return isinstance(error, pickle.loads(retry_on))
     except Exception as problem:
         with suppress(Exception):

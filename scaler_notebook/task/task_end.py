@@ -1,13 +1,13 @@
-"""How one try of a task ended, as the process that ran the task saw it."""
+"""The ways in which one try of a task ends, as the process that ran the task sees them."""
 
 from enum import Enum
 
 
 class TaskEnd(Enum):
-    """What became of a try; engines send it by its value."""
+    """The end of a try; engines send it by its value."""
 
     SUCCESS = "success"
     FAILED = "failed"
-    FAILED_FOR_GOOD = "failed for good"  # by an error after which it is not tried again
+    FAILED_FOR_GOOD = "failed for good"  # by an error after which the task is not tried again
     STOPPED = "stopped"  # by the interrupt that the scheduler asked for
-    UNPREPARED = "unprepared"  # what its client has called first has raised
+    UNPREPARED = "unprepared"  # the client's initializer raised

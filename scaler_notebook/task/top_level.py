@@ -1,9 +1,9 @@
-"""Engines that would be started without end: by a module that uses one when it is imported, in the processes of each.
+"""Refusal of engines that modules would start without end when they are imported by task processes.
 
-A module whose functions are tasks is imported where they run. What its top level does is done there again, so an
-executor that is used there would start an engine whose own processes import the module, and so on. As
-:mod:`multiprocessing` does, the first of these imports is refused in words. What the refusal does not see (a thread
-that the import has started, a script that a task runs) is bounded by how deep engines may nest.
+A module whose functions are tasks is imported where they run, which runs the module's top level again. An executor that
+is used there would start an engine whose own processes import the module, and so on. As :mod:`multiprocessing` does,
+the first of these imports is refused with an explanation. Cases that the refusal does not see (a thread that the import
+has started, a script that a task runs) are bounded by how deep engines may nest.
 """
 
 import os
@@ -12,27 +12,33 @@ from types import FrameType
 
 from scaler_notebook.protocol.errors import EngineStartError
 
-VARIABLE = "SCALER_NOTEBOOK_DEPTH"  # in how many engines, one within a task of the other, a process is
-DEEPEST = 4
+VARIABLE = "SCALER_NOTEBOOK_DEPTH"  # the environment variable with the result of depth()
+MAX_DEPTH = 4
 
 _runs_tasks = False
 
 
-def this_process_runs_tasks() -> None:
-    """For what runs tasks: engines are no business of an import from now on."""
+def mark_task_process() -> None:
+    """Mark this process as one that runs tasks: from now on an import must not start an engine."""
     global _runs_tasks
     _runs_tasks = True
 
 
 def depth() -> int:
-    """In how many engines, one within a task of the other, this process is."""
+    """Return in how many engines this process runs, each started within a task of the one before."""
     found = os.environ.get(VARIABLE, "")
     return int(found) if found.isdecimal() else 0
 
 
 def refuse_to_nest_deeper() -> None:
-    """Raise an EngineStartError if this process is in as many engines as there may be."""
-    if depth() >= DEEPEST:
+    """Raise if this process runs in as many nested engines as there may be.
+
+    Raises
+    ------
+    EngineStartError
+        Engines are nested too deeply.
+    """
+    if depth() >= MAX_DEPTH:
         raise EngineStartError(
             f"engines nest {depth()} deep here, each started within a task of another, and no deeper: is one started "
             "by a module that its own tasks import? Within a task NotebookExecutor(), without arguments, uses the "
@@ -41,12 +47,12 @@ def refuse_to_nest_deeper() -> None:
 
 
 def refuse_at_top_level() -> None:
-    """Raise a RuntimeError if a module is being imported that uses an engine, and this process is not the user's own.
+    """Raise if a module that is being imported uses an engine, and this process is not the user's own.
 
     Raises
     ------
     RuntimeError
-        As :mod:`multiprocessing` says it.
+        With the explanation that :mod:`multiprocessing` gives.
     """
     process = sys.modules.get("multiprocessing.process")
     begins = process is not None and getattr(process.current_process(), "_inheriting", False)
@@ -65,7 +71,7 @@ def refuse_at_top_level() -> None:
 
 
 def _being_imported(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of a module's top level, of those within which the given frame is, that is being imported."""
+    """Return the innermost frame, from the given one outwards, of a module that is being imported; else None."""
     while frame is not None:
         caller = frame.f_back
         if frame.f_code.co_name == "<module>" and caller is not None:

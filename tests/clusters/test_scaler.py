@@ -39,7 +39,7 @@ from scaler_notebook import (
     progress,
     wait,
 )
-from scaler_notebook.engines.scaler.client.link import Link, all_of
+from scaler_notebook.engines.scaler.client.cluster_connection import ClusterConnection, run_all
 from scaler_notebook.task.display.display_publisher import publish
 
 GONE = 3.0  # seconds after SIGTERM until Scaler's worker kills a process
@@ -622,17 +622,17 @@ def count_objects(address: str) -> int:
     """What the storage of a cluster holds."""
 
     async def ask() -> int:
-        link = Link(address.replace("scaler", "tcp"), address)
+        connection = ClusterConnection(address.replace("scaler", "tcp"), address)
         found: list[int] = []
 
         async def look() -> None:
-            assert await link.ready(SAFETY)
-            found.append((await link._storage.info_get_total()).object_count)
-            await link.leave()
+            assert await connection.ready(SAFETY)
+            found.append((await connection._storage.info_get_total()).object_count)
+            await connection.leave()
             raise EOFError
 
         with pytest.raises(EOFError):
-            await all_of(link.serve(lambda message: None), look())
+            await run_all(connection.serve(lambda message: None), look())
         return found[0]
 
     return asyncio.run(ask())
@@ -658,10 +658,10 @@ def test_nothing_is_kept_that_nobody_needs() -> None:
             session = client._session
             assert session is not None
             engine: Any = session._engine
-            nobody = engine._link.post("ab" * 32, b"to a task that is no more")
+            nobody = engine._connection.post("ab" * 32, b"to a task that is no more")
             asyncio.run_coroutine_threadsafe(nobody, engine._loop).result(SAFETY)
             tasks = engine._tasks
-            assert (len(tasks._inputs), tasks._entries, tasks._named) == (0, {}, {})
+            assert (len(tasks._dependencies), tasks._records, tasks._by_name) == (0, {}, {})
         deadline = time.monotonic() + SAFETY
         while count_objects(cluster.address) > before:
             assert time.monotonic() < deadline, "it keeps what a client left that has gone"
@@ -698,7 +698,7 @@ def test_without_scalers_package_it_says_what_to_install(address: str, monkeypat
     monkeypatch.setitem(sys.modules, "scaler.config.types.address", None)
     with pytest.raises(EngineStartError, match=r"this speaks with opengris-scaler 2\.9 and its like"):
         NotebookExecutor(address).start()
-    monkeypatch.setattr("scaler_notebook.engines.scaler.client.link.version", _not_installed)
+    monkeypatch.setattr("scaler_notebook.engines.scaler.client.cluster_connection.version", _not_installed)
     with pytest.raises(EngineStartError, match=r"pip install 'scaler-notebook\[scaler\]'"):
         NotebookExecutor(address).start()
 

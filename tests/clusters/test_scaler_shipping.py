@@ -92,7 +92,7 @@ def variant(words: str) -> bytes:
     files = {
         str(file.relative_to(code_shipping.HOME)): file.read_bytes()
         for file in code_shipping.HOME.rglob("*.py")
-        if not str(file.relative_to(code_shipping.HOME)).startswith(code_shipping.LEFT_HERE)
+        if not str(file.relative_to(code_shipping.HOME)).startswith(code_shipping.NOT_SHIPPED)
     }
     files["engines/scaler/worker/runner.py"] += f"\nWORDS = {words!r}\n".encode()
     return pickle.dumps(code_shipping._Runner({name: zlib.compress(text) for name, text in files.items()}, words), 4)
@@ -133,4 +133,4 @@ def test_what_a_worker_has_no_use_for_stays_here() -> None:
     travels = code_shipping.runner()
     assert b"engines/scaler/worker/runner.py" in travels
     assert str(code_shipping.HOME).encode() not in travels
-    assert not any(left.encode() in travels for left in code_shipping.LEFT_HERE)
+    assert not any(left.encode() in travels for left in code_shipping.NOT_SHIPPED)

@@ -16,26 +16,26 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import TABLE, Action, Event, TaskState
+from scaler_notebook.protocol.states import TABLE, FutureAction, FutureEvent, TaskState
 
 ROOT = Path(__file__).parents[2]
 
-DATA: dict[Event, Any] = {
-    Event.STARTED: TaskStarted("t", "1", 1.0),
-    Event.CANCEL_REQUESTED: None,
-    Event.DEADLINE: None,
-    Event.CONFIRM_CANCELED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCELED, True),
-    Event.CONFIRM_NOT_FOUND: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_NOT_FOUND, True),
-    Event.CONFIRM_FAILED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_FAILED, True),
-    Event.RESULT: TaskResult("t", TaskResultType.SUCCESS, payloads.dump(42)),
-    Event.ENGINE_LOST: EngineLostError("gone"),
+DATA: dict[FutureEvent, Any] = {
+    FutureEvent.STARTED: TaskStarted("t", "1", 1.0),
+    FutureEvent.CANCEL_REQUESTED: None,
+    FutureEvent.DEADLINE: None,
+    FutureEvent.CONFIRM_CANCELED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCELED, True),
+    FutureEvent.CONFIRM_NOT_FOUND: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_NOT_FOUND, True),
+    FutureEvent.CONFIRM_FAILED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_FAILED, True),
+    FutureEvent.RESULT: TaskResult("t", TaskResultType.SUCCESS, payloads.dump(42)),
+    FutureEvent.ENGINE_LOST: EngineLostError("gone"),
 }
-WAYS: dict[TaskState, list[tuple[Event, ...]]] = {
+WAYS: dict[TaskState, list[tuple[FutureEvent, ...]]] = {
     TaskState.SUBMITTED: [()],
-    TaskState.RUNNING: [(Event.STARTED,)],
-    TaskState.CANCELLING: [(Event.CANCEL_REQUESTED,), (Event.STARTED, Event.CANCEL_REQUESTED)],
-    TaskState.FINISHED: [(Event.RESULT,)],
-    TaskState.CANCELLED: [(Event.CANCEL_REQUESTED, Event.CONFIRM_CANCELED)],
+    TaskState.RUNNING: [(FutureEvent.STARTED,)],
+    TaskState.CANCELLING: [(FutureEvent.CANCEL_REQUESTED,), (FutureEvent.STARTED, FutureEvent.CANCEL_REQUESTED)],
+    TaskState.FINISHED: [(FutureEvent.RESULT,)],
+    TaskState.CANCELLED: [(FutureEvent.CANCEL_REQUESTED, FutureEvent.CONFIRM_CANCELED)],
 }
 
 
@@ -45,7 +45,7 @@ def test_the_page_is_what_the_tables_say() -> None:
 
 
 @pytest.mark.parametrize(("state", "event"), TABLE)
-def test_every_arrow_of_a_future_is_true(state: TaskState, event: Event) -> None:
+def test_every_arrow_of_a_future_is_true(state: TaskState, event: FutureEvent) -> None:
     """For the scheduler's, ``test_scheduler_core`` carries every cell out."""
     reached = set()
     for way in WAYS[state]:
@@ -59,5 +59,5 @@ def test_every_arrow_of_a_future_is_true(state: TaskState, event: Event) -> None
 
 
 def test_every_action_of_a_future_is_in_its_table() -> None:
-    assert list(TABLE) == [(state, event) for event in Event for state in TaskState]
-    assert set(TABLE.values()) == set(Action)
+    assert list(TABLE) == [(state, event) for event in FutureEvent for state in TaskState]
+    assert set(TABLE.values()) == set(FutureAction)

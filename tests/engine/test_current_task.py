@@ -28,7 +28,7 @@ from waits import SAFETY, until, until_written
 import scaler_notebook
 from scaler_notebook import CancelReason, CurrentTask, NotebookExecutor, ScalerFuture, TaskState, current_task
 from scaler_notebook.engines.local.ipc.output_records import anonymous_file
-from scaler_notebook.task.interruption.ask_page import AskPage
+from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
 from scaler_notebook.testing import memory_executor
 
@@ -555,7 +555,7 @@ class Bench:
     """Interrupts, without the processes around them."""
 
     def __init__(self) -> None:
-        self.page = AskPage(self._file())
+        self.page = CancelPage(self._file())
         self.interrupts = Interrupts(self.page)
         self.interrupts.install()
         self.seq = 0
@@ -570,14 +570,14 @@ class Bench:
         """How a new run of ``body`` ends."""
         self.seq += 1
         run = self.interrupts.new_run(self.seq)
-        assert not run.asked(), "it sees an ask that was meant for another"
+        assert not run.stop_requested(), "it sees an ask that was meant for another"
         return self.interrupts.run(
             run, lambda: body(run) or "finished", lambda: "stopped", lambda e: f"failed: {type(e).__name__}: {e}"
         )
 
     def ask(self) -> None:
         """Ask the current run to stop, and give the handler its turn."""
-        self.page.ask(self.seq)
+        self.page.request_stop(self.seq)
         signal.raise_signal(signal.SIGINT)
 
 
@@ -694,7 +694,7 @@ def at_every_bytecode_beside_a_thread() -> None:
         ask_at(bench, run, step, once)
         assert inside == ["of the thread"]
         os.write(go, b".")
-        if run.asked():
+        if run.stop_requested():
             time.sleep(SAFETY)
             raise AssertionError("the end of the thread's shield did not ask")
 
@@ -720,7 +720,7 @@ def within_the_handler() -> None:
     bench = Bench()
     forwarded: list[int] = []
     os.killpg = lambda group, number: forwarded.append(number)  # type: ignore[assignment]
-    handler = {function.__code__ for function in (Interrupts._on_sigint, ArmedRun.keep, ArmedRun.claim)}
+    handler = {function.__code__ for function in (Interrupts._on_sigint, ArmedRun.defer, ArmedRun.claim)}
 
     def ask_twice(steps: Iterator[int], step: int) -> None:
         def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -768,8 +768,8 @@ def a_signal_that_is_late() -> None:
 
     def body(run: ArmedRun) -> None:
         with run.shield():
-            bench.page.ask(bench.seq)
-            assert run.asked()
+            bench.page.request_stop(bench.seq)
+            assert run.stop_requested()
         raise AssertionError("it goes on behind its shield")
 
     for _ in range(3):
@@ -794,7 +794,7 @@ def runs_apart() -> None:
 
     for _ in range(3):
         assert bench.run(swallows) == "finished"
-    assert [run.asked() for run in runs] == [True, True, True], "the page names the last alone"
+    assert [run.stop_requested() for run in runs] == [True, True, True], "the page names the last alone"
 
     loop = asyncio.new_event_loop()
     assert bench.run(lambda run: loop.run_until_complete(returns_at_once(bench))) == "finished"
@@ -846,7 +846,7 @@ def test_a_loops_tasks_are_not_cancelled_in_a_shield_entered_since() -> None:
     alone(into_a_loop)
 
 
-def asks_at_random(page: AskPage, told: int, target: int) -> None:
+def asks_at_random(page: CancelPage, told: int, target: int) -> None:
     """Asks each run that it is told of, at some moment."""
     rng = random.Random(1)
     os.setsid()  # the target signals its group
@@ -854,7 +854,7 @@ def asks_at_random(page: AskPage, told: int, target: int) -> None:
         end = time.perf_counter() + rng.random() * 0.0003
         while time.perf_counter() < end:
             pass
-        page.ask(int.from_bytes(data, "little"))
+        page.request_stop(int.from_bytes(data, "little"))
         os.kill(target, signal.SIGINT)
         if rng.random() < 0.5:
             os.kill(target, signal.SIGINT)  # late, or twice
@@ -915,7 +915,7 @@ def at_random_with_threads() -> None:
         while True:
             with run.shield(), whole("of a thread"):
                 enters += 1
-            if run.asked():
+            if run.stop_requested():
                 time.sleep(0.0005)  # else one of three is always in a shield
 
     def body(run: ArmedRun) -> None:

@@ -52,7 +52,7 @@ def raised(function: Callable[[], Any]) -> BaseException:
 
 
 def travelled(error: BaseException, own_files: tuple[str, ...] = ()) -> BaseException:
-    return failures.restore(payloads.dump(failures.describe(error, own_files)))
+    return failures.restore(payloads.dump(failures.capture(error, own_files)))
 
 
 def plain() -> None:
@@ -113,9 +113,9 @@ def test_an_exception_prints_as_it_would_have_there(function: Callable[[], None]
     markers = r"(?m)^ +[~^]+\n"
     text = re.sub(markers, "", printed)
     headline = "".join(traceback.format_exception_only(error)).strip()
-    payload = payloads.dump(failures.describe(error, ()))
-    assert failures.words(payload)[:2] == (headline, text)
-    assert failures.words(payload)[2][-1][2] in text
+    payload = payloads.dump(failures.capture(error, ()))
+    assert failures.summarize(payload)[:2] == (headline, text)
+    assert failures.summarize(payload)[2][-1][2] in text
 
 
 @pytest.mark.parametrize("function", RAISERS, ids=[function.__name__ for function in RAISERS])
@@ -141,7 +141,7 @@ def test_a_cause_that_is_false_is_a_cause_all_the_same() -> None:
     def function() -> None:
         raise ValueError("outer") from Empty("inner")
 
-    text = failures.render(failures.describe(raised(function), ()))
+    text = failures.render(failures.capture(raised(function), ()))
     assert "Empty: inner" in text
     assert "direct cause" in text
 
@@ -150,7 +150,7 @@ def test_a_chain_in_a_circle_ends() -> None:
     error = raised(plain)
     error.__cause__ = other = ValueError("other")
     other.__cause__ = error
-    assert failures.render(failures.describe(error, ())).count("KeyError: 'plain'") == 1
+    assert failures.render(failures.capture(error, ())).count("KeyError: 'plain'") == 1
     back = travelled(error)
     assert back.__cause__ is not None
     assert back.__cause__.__cause__ is back
@@ -164,17 +164,17 @@ def test_own_frames_before_the_tasks_first_are_left_out_and_later_ones_are_not()
     error = raised(lambda: own["call"](theirs["fit"]))
     error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # ours to raise it: not the task's
     error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-    (link,) = failures.describe(error, ("/own/package/",)).links
+    (link,) = failures.capture(error, ("/own/package/",)).links
     assert tuple(frame[:3] for frame in link.frames) == (
         ("/theirs/fit.py", 2, "fit"),
         ("/own/package/call.py", 2, "call"),
         ("/theirs/fit.py", 4, "step"),
     )
-    (link,) = failures.describe(error, ("/else/",)).links
+    (link,) = failures.capture(error, ("/else/",)).links
     assert len(link.frames) == 4
-    (link,) = failures.describe(error, ("/own/", "/theirs/")).links
+    (link,) = failures.capture(error, ("/own/", "/theirs/")).links
     assert link.frames == ()
-    assert failures.render(failures.describe(error, ("/own/", "/theirs/"))) == "ZeroDivisionError: division by zero\n"
+    assert failures.render(failures.capture(error, ("/own/", "/theirs/"))) == "ZeroDivisionError: division by zero\n"
 
 
 def test_an_exception_that_cannot_travel_is_replaced_by_its_words() -> None:
@@ -185,8 +185,8 @@ def test_an_exception_that_cannot_travel_is_replaced_by_its_words() -> None:
     assert type(back) is RuntimeError
     assert "Stuck: stuck" in str(back)
     assert "in function" in "".join(traceback.format_tb(back.__traceback__))
-    payload = payloads.dump(failures.describe(raised(function), ()))
-    assert failures.words(payload)[1].endswith("Stuck: stuck\n")
+    payload = payloads.dump(failures.capture(raised(function), ()))
+    assert failures.summarize(payload)[1].endswith("Stuck: stuck\n")
 
 
 class NoNotes(Exception):
@@ -234,19 +234,19 @@ def test_an_exception_whose_class_is_not_here_is_replaced_by_its_words(monkeypat
     module = types.ModuleType("a_module_of_the_task")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec("class Theirs(Exception): pass", module.__dict__)
-    payload = payloads.dump(failures.describe(module.Theirs("far away"), ()))
+    payload = payloads.dump(failures.capture(module.Theirs("far away"), ()))
     monkeypatch.delitem(sys.modules, module.__name__)
     back = failures.restore(payload)
     assert type(back) is RuntimeError
     assert "a_module_of_the_task.Theirs: far away" in str(back)
-    assert failures.words(payload)[0] == "a_module_of_the_task.Theirs: far away"
+    assert failures.summarize(payload)[0] == "a_module_of_the_task.Theirs: far away"
 
 
 def test_a_payload_that_holds_no_failure_is_a_protocol_error() -> None:
-    for read in (failures.restore, failures.words):
+    for read in (failures.restore, failures.summarize):
         with pytest.raises(ProtocolError):
             read(payloads.dump({"exception": 1}))
-    described = failures.describe(ValueError("kept"), ())
+    described = failures.capture(ValueError("kept"), ())
     for links in ((replace(described.links[0], exception=payloads.dump(7)),), ()):
         with pytest.raises(ProtocolError):
             failures.restore(payloads.dump(failures.RemoteFailure(links)))
@@ -287,7 +287,7 @@ def test_a_long_chain_is_cut_in_the_middle() -> None:
     printed = "".join(traceback.format_exception(back))
     if sys.version_info >= (3, 11):
         assert "[… 1950 exceptions of this chain are left out …]" in printed
-    assert "[… 1950 exceptions of this chain are left out …]" in failures.render(failures.describe(chain_of(2000), ()))
+    assert "[… 1950 exceptions of this chain are left out …]" in failures.render(failures.capture(chain_of(2000), ()))
 
 
 def test_a_deep_recursion_keeps_its_first_and_last_frames() -> None:
@@ -356,7 +356,7 @@ def test_a_group_travels_with_its_members() -> None:
     back = travelled(error)
     printed = "".join(traceback.format_exception(error))
     assert "".join(traceback.format_exception(back)) == printed
-    text = failures.words(payloads.dump(failures.describe(error, ())))[1]
+    text = failures.summarize(payloads.dump(failures.capture(error, ())))[1]
     assert "| KeyError: 'plain'" in text
     assert "ExceptionGroup: inner" in text
     assert text.startswith("OSError: cause\n\nThe above exception was the direct cause")
@@ -378,7 +378,7 @@ def test_a_group_with_a_member_that_cannot_travel_keeps_the_others() -> None:
 @needs_groups
 def test_a_group_of_very_many_is_bounded() -> None:
     error = ExceptionGroup("many", [ValueError(str(n)) for n in range(1000)])
-    failure = failures.describe(error, ())
+    failure = failures.capture(error, ())
     assert len(failure.links) == failures.MAX_EXCEPTIONS
     back: Any = failures.restore(payloads.dump(failure))
     assert [str(member) for member in back.exceptions] == [str(n) for n in range(1000)]

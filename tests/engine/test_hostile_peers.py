@@ -298,7 +298,7 @@ def test_a_task_that_takes_the_place_of_somebody_elses_object(
 ) -> None:
     reference = executor.send_object([1, 2, 3])
     assert executor.submit(len, reference).result(SAFETY) == 3, "the object is there first"
-    waits = replace(a_task(reference.object_id, time.sleep, 0), keep=True)
+    waits = replace(a_task(reference.object_id, time.sleep, 0), retain=True)
     stranger.say(waits)
     stranger.wait_until_read()
     bystander.check()

@@ -42,7 +42,7 @@ from scaler_notebook import (
 )
 from scaler_notebook.engines.local.resource_limits import available_memory
 from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 from scaler_notebook.testing import memory_executor
 
 
@@ -248,7 +248,7 @@ def swallows_interrupts() -> None:
 def test_a_task_that_does_not_obey_is_killed_after_the_grace_period(alone: NotebookExecutor) -> None:
     future = alone.submit_verbose(swallows_interrupts, timeout=LONG)
     until_written(future, "begun")
-    future.handle(Event.DEADLINE)
+    future.handle(FutureEvent.DEADLINE)
     assert timed_out(future)
     assert "swallowed" in future.logs.stdout
     assert "grace 0.3 s" in future.trace()[-2].detail
@@ -514,7 +514,7 @@ def test_a_timeout_is_for_all_tries_together(alone: NotebookExecutor, tmp_path: 
     future = alone.submit_verbose(tries, (tmp_path / "trace", way), retries=1000, timeout=LONG)
     until(future, lambda: future.tries == 3, "be tried a third time")
     assert len(future._watchers) == 1, "its deadline stands"
-    future.handle(Event.DEADLINE)
+    future.handle(FutureEvent.DEADLINE)
     assert timed_out(future)
     assert not future._watchers
     before = count(tmp_path / "trace")

@@ -244,7 +244,7 @@ def test_displays_beyond_the_bound_are_replaced_by_words_and_then_by_nothing(
     files: TaskOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(display_buffer, "MAX_DISPLAYS", 10_000)
-    monkeypatch.setattr(display_buffer, "LAST_WORDS", 5_000)
+    monkeypatch.setattr(display_buffer, "NOTE_RESERVE", 5_000)
     display(files, "small")
     display(files, "x" * 20_000)
     display(files, "small again")

@@ -194,15 +194,15 @@ def page() -> Iterator[mmap.mmap]:
 
 def test_each_report_is_news_once(page: mmap.mmap) -> None:
     ours, theirs = ProgressSlot(page), ProgressSlot(page)
-    assert theirs.news() is None
+    assert theirs.read_new() is None
     ours.write(1, 2.0, 3.0, "ä" * 600)  # longer than there is room
-    report = theirs.news()
+    report = theirs.read_new()
     assert report is not None
     assert report[:3] == (1, 2.0, 3.0)
     assert report[3].rstrip("\ufffd") == "ä" * 500
-    assert theirs.news() is None
+    assert theirs.read_new() is None
     ours.write(1, 2.0, 3.0, "")
-    assert theirs.news() == (1, 2.0, 3.0, "")
+    assert theirs.read_new() == (1, 2.0, 3.0, "")
     ours.close()
     theirs.close()
 
@@ -213,10 +213,10 @@ def test_no_bytes_harm_the_reader(junk: bytes) -> None:
     with mmap.mmap(-1, 4096) as page:
         slot = ProgressSlot(page)
         page[OFFSET : OFFSET + len(junk)] = junk
-        slot.news()
+        slot.read_new()
         for _ in range(2):  # a version that wraps around hides one report
             slot.write(1, 1, 1, "well")
-        assert slot.news() == (1, 1, 1, "well")
+        assert slot.read_new() == (1, 1, 1, "well")
         slot.close()
 
 
@@ -224,7 +224,7 @@ def test_a_writer_that_was_killed_in_the_middle_is_not_believed(page: mmap.mmap)
     slot = ProgressSlot(page)
     slot.write(1, 1, 2, "first")
     page[OFFSET] = page[OFFSET] | 1
-    assert slot.news() is None
+    assert slot.read_new() is None
     slot.write(1, 2, 2, "second")
-    assert slot.news() == (1, 2, 2, "second")
+    assert slot.read_new() == (1, 2, 2, "second")
     slot.close()

@@ -127,9 +127,9 @@ def test_how_deep_engines_nest_is_bounded(monkeypatch: pytest.MonkeyPatch, new_e
 
     assert new_executor.submit(depth).result(SAFETY) == "1"
     assert new_executor.submit(nested).result(SAFETY) == "2"
-    monkeypatch.setenv(top_level.VARIABLE, str(top_level.DEEPEST))
+    monkeypatch.setenv(top_level.VARIABLE, str(top_level.MAX_DEPTH))
     for start in (NotebookExecutor(n_workers=1).start, LocalCluster):
-        with pytest.raises(EngineStartError, match=f"nest {top_level.DEEPEST} deep"):
+        with pytest.raises(EngineStartError, match=f"nest {top_level.MAX_DEPTH} deep"):
             start()
 
 

@@ -30,7 +30,7 @@ from scaler.utility.identifiers import ClientID, TaskID, WorkerID
 from simulated_cluster import QUEUE, SEEN, Process, Scheduler, Worker, World
 
 from scaler_notebook.engines.scaler.client.canceller import AGAIN, AGAIN_AT_MOST, RECALL_AT_LEAST
-from scaler_notebook.engines.scaler.client.states import Stage
+from scaler_notebook.engines.scaler.client.states import ScalerStage
 from scaler_notebook.engines.scaler.wire.task_names import task_of
 from scaler_notebook.task.task_end import TaskEnd
 
@@ -85,7 +85,7 @@ def interrupted(world: World, task_id: str, obeys: bool) -> None:
 
 def cancels(world: World) -> list[bool]:
     """The forces of the cancels that are on their way to the scheduler."""
-    return [message.flags.force for message in world.link.sent if type(message).__name__ == "TaskCancel"]
+    return [message.flags.force for message in world.connection.sent if type(message).__name__ == "TaskCancel"]
 
 
 # ---------------------------------------------------------------------- the contract's orders
@@ -123,14 +123,14 @@ def test_a_task_obeys_the_letter_and_its_process_is_ended(world: World, force: b
 @pytest.mark.parametrize("lost", [1, 3])
 def test_a_letter_that_is_lost_is_written_again(world: World, monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
     submitted(world, "a")
-    post, written = world.link.post, []
+    post, written = world.connection.post, []
 
     async def lossy(name: str, content: bytes) -> None:
         written.append(name)
         if len(written) > lost:
             await post(name, content)
 
-    monkeypatch.setattr(world.link, "post", lossy)
+    monkeypatch.setattr(world.connection, "post", lossy)
     world.cancel("a", force=False, grace=5.0)
     world.passes(0.9)  # the letters go after 0, 0.1, 0.3 and 0.7 s
     assert len(written) == lost + 1, "it is written until it is read, and no longer"
@@ -148,7 +148,7 @@ def test_no_letter_is_written_once_the_cancel_is_answered(
     async def lost(name: str, content: bytes) -> None:
         written.append(name)
 
-    monkeypatch.setattr(world.link, "post", lost)
+    monkeypatch.setattr(world.connection, "post", lost)
     world.cancel("a", force=False, grace=0.5 if end == "refused" else 5.0)
     world.passes(0.6)
     if end == "ended":
@@ -486,8 +486,8 @@ def test_the_mailbox_moves_with_each_letter(world: World) -> None:
     world.passes(0.1)
     world.cancel("a", force=False)
     world.settle()
-    assert len({name for name, _ in world.link.posted}) == 2
-    assert {letter for _, letter in world.link.posted} == {world.process("a").name}
+    assert len({name for name, _ in world.connection.posted}) == 2
+    assert {letter for _, letter in world.connection.posted} == {world.process("a").name}
     interrupted(world, "a", obeys=True)
 
 
@@ -497,7 +497,7 @@ def test_who_has_no_mailbox_is_refused_or_ended_at_once(world: World) -> None:
         world.settle("a task says that it has started")
         process = world.process(task_id)
         process.announced = True
-        world.cluster._write(process, '\x1b]scaler_notebook;["Started", {"pid": 1, "host": "there"}]\x07')
+        world.cluster._write(process, '\x1b]scaler_notebook;["StartedEvent", {"pid": 1, "host": "there"}]\x07')
         world.settle()
         world.cancel(task_id, force, grace=5.0)
         world.settle()
@@ -514,7 +514,7 @@ def test_tries_and_pauses(world: World) -> None:
     submitted(world, "a", retries=3)
     for pause in (0.1, 0.2, 0.4):
         ends(world, "a", TaskEnd.FAILED.value)
-        assert world.tasks._entries["a"].stage is Stage.BACKING_OFF
+        assert world.tasks._records["a"].stage is ScalerStage.BACKING_OFF
         world.passes(pause - 0.01)
         assert not world.cluster.running("a")
         world.passes(0.01)
@@ -530,9 +530,9 @@ def test_a_failure_for_good_is_not_tried_again(world: World) -> None:
     assert world.words("a") == ["started", "Failed"]
 
 
-@pytest.mark.parametrize(("retry_deaths", "told"), [(True, ""), (False, "FailedWorkerDied")])
-def test_whether_a_death_is_tried_again(world: World, retry_deaths: bool, told: str) -> None:
-    submitted(world, "a", retries=1, retry_deaths=retry_deaths)
+@pytest.mark.parametrize(("retry_worker_died", "told"), [(True, ""), (False, "FailedWorkerDied")])
+def test_whether_a_death_is_tried_again(world: World, retry_worker_died: bool, told: str) -> None:
+    submitted(world, "a", retries=1, retry_worker_died=retry_worker_died)
     world.cluster.die(world.process("a"))
     world.settle()
     assert world.told["a"].end == told
@@ -637,12 +637,12 @@ def test_missing_inputs_are_named(world: World) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '["Ended", {"ended": "no end"}]',
-        json.dumps(["Ended", {"ended": '{"how": 1, "started": "x", "ended": [], "cpu": 0, "peak_rss": 0}'}]),
-        '["Display", {"kind": "no kind", "display_id": "", "bundle": "{}", "metadata": "{}"}]',
-        '["Display", {"kind": "display_data", "display_id": "", "bundle": 1, "metadata": "{}"}]',
-        '["Started", {"pid": 1, "host": "there", "mailbox": 7}]',
-        '["Progress", {"done": "x", "total": [], "note": null}]',
+        '["EndedEvent", {"ended": "no end"}]',
+        json.dumps(["EndedEvent", {"ended": '{"how": 1, "started": "x", "ended": [], "cpu": 0, "peak_rss": 0}'}]),
+        '["DisplayEvent", {"kind": "no kind", "display_id": "", "bundle": "{}", "metadata": "{}"}]',
+        '["DisplayEvent", {"kind": "display_data", "display_id": "", "bundle": 1, "metadata": "{}"}]',
+        '["StartedEvent", {"pid": 1, "host": "there", "mailbox": 7}]',
+        '["ProgressEvent", {"done": "x", "total": [], "note": null}]',
         '["Nothing", {}]',
         "[" * 100_000,
     ],
@@ -653,7 +653,7 @@ def test_a_sign_that_is_none_harms_nobody(world: World, text: str, caplog: pytes
     world.cluster.write(world.process("a"), f"\x1b]scaler_notebook;{text}\x07")
     world.settle()
     ends(world, "a")
-    if "Ended" in text:
+    if "EndedEvent" in text:
         assert "cannot be read" in caplog.text
         assert world.words("a") == ["started", "Success"]
     else:
@@ -736,7 +736,7 @@ class AnySequence(RuleBasedStateMachine):
     def cancel(self, pick: int, force: bool, grace: float, heard: bool) -> None:
         """And the scheduler hears it, or not yet."""
         self.world.cancel(picked(pick, self._tasks()), force, grace)
-        while heard and self.world.link.sent:
+        while heard and self.world.connection.sent:
             self.world.cluster.hear_client()
 
     @rule()

@@ -458,7 +458,7 @@ def test_a_death_announces_what_was_not_announced_yet(cancel: bool, last: str) -
 def test_what_is_not_to_be_tried_again_ends_with_tries_left(way: str) -> None:
     scene = Scene()
     scene.ready()
-    once = replace(task("t"), options=TaskOptions(retries=3, retry_deaths=False))
+    once = replace(task("t"), options=TaskOptions(retries=3, retry_worker_died=False))
     scene.core.submit(b"me", once)
     if way == "dies":
         scene.died()

@@ -33,7 +33,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 from scaler_notebook.task.task_end import TaskEnd
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ class Job:
         must_send = self.ended is None and True not in self.unanswered
         self.deadline_asked = self.deadline_asked or (first and must_send)
         SEEN["a deadline upgrades"] += must_send and not first
-        self.future.handle(Event.DEADLINE)
+        self.future.handle(FutureEvent.DEADLINE)
         assert self.requests - before == must_send, "the deadline asks by force, and keeps a result"
 
     def hears(self, message: EngineMessage) -> None:

@@ -18,11 +18,11 @@ from scaler_notebook.protocol.messages import Payload
 SERVER = """
 import pickle, sys
 from scaler_notebook.protocol import payloads
-from scaler_notebook.protocol.pickling.arrival import Arrival
+from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
 def run(payload, expression, again):
-    arrival = Arrival()
-    sys.modules["__main__"] = arrival.main
-    with arrival.loading():
+    context = UnpicklingContext()
+    sys.modules["__main__"] = context.main
+    with context.loading():
         value = payloads.load(payload)
     if again:
         return payloads.copied(payloads.dump(value))

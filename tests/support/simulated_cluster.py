@@ -23,10 +23,10 @@ from scaler.utility.exceptions import ProcessorDiedError
 from scaler.utility.exitcode import describe_exitcode
 from scaler.utility.identifiers import ClientID, ObjectID, TaskID
 
+from scaler_notebook.engines.scaler.client.cluster_tasks import ClusterTasks
 from scaler_notebook.engines.scaler.client.object_store import DELETE_AFTER
-from scaler_notebook.engines.scaler.client.tasks import Tasks
 from scaler_notebook.engines.scaler.wire import inband_events
-from scaler_notebook.engines.scaler.wire.envelope import Ended, Failed, Head
+from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFailedError, TaskHeader
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
 from scaler_notebook.engines.scaler.wire.task_names import task_of
 from scaler_notebook.protocol import failures, payloads
@@ -46,7 +46,7 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.task.task_end import TaskEnd
 
 QUEUE = 2  # tasks that a worker holds at most
-FAILURE = payloads.dump(failures.describe(KeyError("mine"), ()))
+FAILURE = payloads.dump(failures.capture(KeyError("mine"), ()))
 ANSWERS = capnp.TaskCancelConfirmType
 RESULTS = capnp.TaskResultType
 INSTRUCTIONS = capnp.ObjectInstruction.ObjectInstructionType
@@ -153,8 +153,8 @@ class Storage:
             del self.objects[object_id]
 
 
-class SimulatedLink:
-    """In place of a :class:`~scaler_notebook.engines.scaler.client.link.Link`."""
+class SimulatedConnection:
+    """In place of a :class:`~scaler_notebook.engines.scaler.client.cluster_connection.ClusterConnection`."""
 
     def __init__(self, storage: Storage) -> None:
         self.messages = capnp
@@ -259,7 +259,7 @@ class Scheduler:
             return
         if isinstance(message, capnp.TaskResult):
             if standing in (Standing.RUNNING, Standing.BALANCE_CANCELING):
-                self._over(name, message)
+                self._finish(name, message)
             elif standing is Standing.CANCELING:
                 SEEN["a result that Scaler drops"] += 1
             return
@@ -276,7 +276,7 @@ class Scheduler:
         if answer == ANSWERS.cancelFailed:
             self.standing[name] = Standing.RUNNING
         elif standing is Standing.CANCELING:
-            self._over(name, message)
+            self._finish(name, message)
         else:
             SEEN["balanced away"] += 1
             del self.holder[name]
@@ -302,7 +302,7 @@ class Scheduler:
             del self.holder[name]
         for name in lost:
             if self.standing[name] is Standing.CANCELING:
-                self._over(name, _confirm(name, ANSWERS.canceled))
+                self._finish(name, _confirm(name, ANSWERS.canceled))
             else:
                 SEEN["rerouted"] += 1
                 self._dispatch(name)
@@ -314,7 +314,7 @@ class Scheduler:
                 self.to_client.append(_confirm(name, ANSWERS.cancelNotFound))
             case Standing.INACTIVE:
                 self._unassigned.remove(name)
-                self._over(name, _confirm(name, ANSWERS.canceled))
+                self._finish(name, _confirm(name, ANSWERS.canceled))
             case Standing.RUNNING:
                 self.standing[name] = Standing.CANCELING
                 self.holder[name].inbox.append(message)
@@ -323,7 +323,7 @@ class Scheduler:
             case Standing.CANCELING:
                 SEEN["a cancel that Scaler drops"] += 1
 
-    def _over(self, name: bytes, message: Any) -> None:
+    def _finish(self, name: bytes, message: Any) -> None:
         del self.standing[name], self._tasks[name]
         self.holder.pop(name, None)
         self.to_client.append(message)
@@ -473,7 +473,7 @@ class Cluster:
     def __init__(self, loop: asyncio.AbstractEventLoop, workers: int, scheduler: type[Scheduler]) -> None:
         self.storage = Storage(loop)
         self.scheduler = scheduler(self.storage)
-        self.link = SimulatedLink(self.storage)
+        self.connection = SimulatedConnection(self.storage)
         self._numbers = itertools.count(1)
         self.processes: list[Process] = []
         self.begun: Counter[str] = Counter()  # how often the code of a task has
@@ -520,7 +520,7 @@ class Cluster:
     def moves(self) -> list[Move]:
         """What can go on by itself, a task's own code apart."""
         moves: list[Move] = []
-        if self.link.sent:
+        if self.connection.sent:
             moves.append(("the scheduler hears the client", self.hear_client))
         if self.storage.answerable():
             moves.append(("the storage answers", self.storage.answer))
@@ -531,7 +531,7 @@ class Cluster:
         return moves
 
     def hear_client(self) -> None:
-        self.scheduler.hear_client(self.link.sent.popleft())
+        self.scheduler.hear_client(self.connection.sent.popleft())
 
     def hear_worker(self, worker: Worker) -> None:
         self.scheduler.hear_worker(worker, worker.outbox.popleft())
@@ -551,11 +551,11 @@ class Cluster:
         """Its first words."""
         if not process.announced:
             process.announced = True
-            self.tell(process, inband_events.Started(process.number, "there", process.mailbox.hex()))
+            self.tell(process, inband_events.StartedEvent(process.number, "there", process.mailbox.hex()))
 
-    def tell(self, process: Process, sign: inband_events.Sign) -> None:
-        """One sign."""
-        self._write(process, inband_events.encode(sign))
+    def tell(self, process: Process, event: inband_events.InbandEvent) -> None:
+        """One event."""
+        self._write(process, inband_events.encode(event))
 
     def write(self, process: Process, text: str) -> None:
         """The task prints."""
@@ -571,7 +571,7 @@ class Cluster:
         letter = self.storage.objects.pop(process.mailbox)
         process.mailbox = (int.from_bytes(process.mailbox, "big") + 2**128).to_bytes(32, "big")
         if process.announced and not process.stopped:
-            self.tell(process, inband_events.Mailbox(process.mailbox.hex()))
+            self.tell(process, inband_events.MailboxEvent(process.mailbox.hex()))
         if process.works and letter == process.name:
             process.asked = True
 
@@ -581,19 +581,22 @@ class Cluster:
         if obeys:
             process.stopped = True
             self.announce(process)
-            self.tell(process, inband_events.Stopped())
+            self.tell(process, inband_events.StoppedEvent())
 
     def end(self, process: Process, how: str) -> None:
         """The task's code ends by itself."""
-        ended = Ended(how, 1.0, 2.0, 0.5, 1024)
-        head = Head.decode(unpack(content(self.storage.objects[bytes(process.task.functionArgs[0].data)]))[0])
+        ended = ResultHeader(how, 1.0, 2.0, 0.5, 1024)
+        head = TaskHeader.decode(unpack(content(self.storage.objects[bytes(process.task.functionArgs[0].data)]))[0])
         if how == TaskEnd.SUCCESS.value:
-            if head.stays:
+            if head.omit_value:
                 self.announce(process)
-                self.tell(process, inband_events.Ended(ended.encode().decode()))
+                self.tell(process, inband_events.EndedEvent(ended.encode().decode()))
             kind, value = RESULTS.success, pack(Payload(b"value of " + process.name), ended.encode())
         else:
-            kind, value = RESULTS.failed, pickle.dumps(Failed(pack(FAILURE, ended.encode()), "KeyError: 'mine'"))
+            kind, value = (
+                RESULTS.failed,
+                pickle.dumps(TaskFailedError(pack(FAILURE, ended.encode()), "KeyError: 'mine'")),
+            )
         process.said += self.result(process.name, kind, value)
         process.begun = False
 
@@ -603,11 +606,11 @@ class Cluster:
 
     def result(self, name: bytes, kind: Any, value: bytes) -> list[Any]:
         """Store what a task has come to, and say so."""
-        object_id = ObjectID.generate_object_id(self.link.client)
+        object_id = ObjectID.generate_object_id(self.connection.client)
         self.storage.objects[object_id] = value
         created = capnp.ObjectInstruction(
             instructionType=INSTRUCTIONS.create,
-            objectUser=self.link.client,
+            objectUser=self.connection.client,
             objectMetadata=capnp.ObjectMetadata(objectIds=[object_id]),
         )
         return [created, capnp.TaskResult(taskId=TaskID(name), resultType=kind, metadata=b"", results=[object_id])]
@@ -640,8 +643,12 @@ class World:
     def __init__(self, workers: int = 1, scheduler: type[Scheduler] = Scheduler) -> None:
         self.loop = SteppedLoop()
         self.cluster = Cluster(self.loop, workers, scheduler)
-        self.link, self.storage, self.scheduler = self.cluster.link, self.cluster.storage, self.cluster.scheduler
-        self.tasks = Tasks(self.link, self.loop, self._say)  # type: ignore[arg-type]
+        self.connection, self.storage, self.scheduler = (
+            self.cluster.connection,
+            self.cluster.storage,
+            self.cluster.scheduler,
+        )
+        self.tasks = ClusterTasks(self.connection, self.loop, self._say)  # type: ignore[arg-type]
         self.told: dict[str, Told] = {}
         self.created: list[str] = []
         self.objects: list[str] = []  # that the client may name, tasks' values included
@@ -650,7 +657,7 @@ class World:
         self.settle()
 
     async def _serve(self) -> None:
-        await self.link.put_code(b"serializer", b"runner")
+        await self.connection.put_code(b"serializer", b"runner")
         await self.tasks.send_all()
 
     def close(self) -> None:
@@ -802,9 +809,9 @@ class World:
         for task_id, told in self.told.items():
             if told.end:
                 assert not self.cluster.running(task_id), "it does not go on after its end was told"
-                assert task_id not in self.tasks._entries
+                assert task_id not in self.tasks._records
             else:
-                assert task_id in self.tasks._entries
+                assert task_id in self.tasks._records
 
     # ------------------------------------------------------------------ the end
 
@@ -831,7 +838,7 @@ class World:
     def check_empty(self) -> None:
         """Nothing is held, here or there, but what later tasks may share."""
         tasks = self.tasks
-        held = (tasks._entries, tasks._named, tasks._begun, self.loop.timers(), tasks._leaving.qsize())
+        held = (tasks._records, tasks._by_name, tasks._background, self.loop.timers(), tasks._outgoing.qsize())
         assert not any(held), f"after the end nothing is held: {held}"
         assert len(tasks._dependencies) == 0, tasks._dependencies
         assert tasks.queued == 0
@@ -841,9 +848,9 @@ class World:
         kept = {bytes(each.object_id) for each in shared.values()} | set(
             map(bytes, tasks._objects._initializers.values())
         )
-        kept |= {bytes(self.link._runner), bytes(ObjectID.generate_serializer_object_id(self.link.client))}
+        kept |= {bytes(self.connection._runner), bytes(ObjectID.generate_serializer_object_id(self.connection.client))}
         # a result that Scaler dropped is unknown here, and a letter that nobody takes goes with its client
-        left = self.storage.objects.keys() - kept - self.link.letters
+        left = self.storage.objects.keys() - kept - self.connection.letters
         assert not left & (self.known | self.storage.tracked - self.unknown()), f"objects that nobody needs: {left}"
         assert kept <= self.storage.objects.keys()
 

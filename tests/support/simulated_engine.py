@@ -131,7 +131,7 @@ class Engine:
             assert not there >= set(task.inputs), "its inputs are there, or to come"
         else:
             assert there | claimed >= set(task.inputs), "nobody has such an input"
-            if task.keep:
+            if task.retain:
                 self.objects[job.task_id] = job.owner
 
     @property

@@ -13,7 +13,7 @@ from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef
 from scaler_notebook.task.task_end import TaskEnd
 
-FAILURE = replace(payloads.dump(failures.describe(KeyError("mine"), ())), buffers=(b"a buffer",))
+FAILURE = replace(payloads.dump(failures.capture(KeyError("mine"), ())), buffers=(b"a buffer",))
 
 
 class Memory:

@@ -14,7 +14,7 @@ from scaler_notebook.engines.local import resource_limits
 from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
 from scaler_notebook.engines.local.scheduler.processes import exit_cause, process_tree
 from scaler_notebook.engines.local.scheduler.processes.exit_cause import CauseFinder
-from scaler_notebook.protocol.messages import Death
+from scaler_notebook.protocol.messages import ProcessExit
 
 GB = 1_000_000_000
 NONE = "9223372036854771712\n"  # what version 1 writes for no limit
@@ -135,16 +135,18 @@ def status_of(script: str) -> int:
 @pytest.mark.parametrize(
     ("script", "words", "death"),
     [
-        ("exit 0", ["by itself", "status 0 "], Death(0, 0)),
-        ("exit 3", ["by itself", "status 3 "], Death(3, 0)),
-        ("kill -SEGV $$", ["SIGSEGV", "native code"], Death(-1, signal.SIGSEGV)),
-        ("kill -ABRT $$", ["SIGABRT", "memory that it did not get"], Death(-1, signal.SIGABRT)),
-        ("kill -TERM $$", ["killed by SIGTERM"], Death(-1, signal.SIGTERM)),
-        (f"kill -{signal.SIGRTMIN + 3} $$", [f"signal {signal.SIGRTMIN + 3}"], Death(-1, signal.SIGRTMIN + 3)),
-        ("kill -KILL $$", ["by SIGKILL, from outside", "memory was not short"], Death(-1, signal.SIGKILL)),
+        ("exit 0", ["by itself", "status 0 "], ProcessExit(0, 0)),
+        ("exit 3", ["by itself", "status 3 "], ProcessExit(3, 0)),
+        ("kill -SEGV $$", ["SIGSEGV", "native code"], ProcessExit(-1, signal.SIGSEGV)),
+        ("kill -ABRT $$", ["SIGABRT", "memory that it did not get"], ProcessExit(-1, signal.SIGABRT)),
+        ("kill -TERM $$", ["killed by SIGTERM"], ProcessExit(-1, signal.SIGTERM)),
+        (f"kill -{signal.SIGRTMIN + 3} $$", [f"signal {signal.SIGRTMIN + 3}"], ProcessExit(-1, signal.SIGRTMIN + 3)),
+        ("kill -KILL $$", ["by SIGKILL, from outside", "memory was not short"], ProcessExit(-1, signal.SIGKILL)),
     ],
 )
-def test_the_cause_of_a_death_is_told_in_words(tmp_path: Path, script: str, words: list[str], death: Death) -> None:
+def test_the_cause_of_a_death_is_told_in_words(
+    tmp_path: Path, script: str, words: list[str], death: ProcessExit
+) -> None:
     cause = CauseFinder(laid_out(tmp_path, {})).cause(status_of(script), peak=0)
     assert all(word in cause.words for word in words), cause.words
     assert cause.death == death
@@ -167,7 +169,7 @@ def test_a_kill_that_the_kernel_has_counted_is_out_of_memory_once(tmp_path: Path
     assert cause.words.startswith(words)
     assert "(it had at most 1.8 GB, the limit of its control group is 2.0 GB)" in cause.words
     assert "resources={'memory': bytes}" in cause.words
-    assert cause.death == Death(signal=signal.SIGKILL, out_of_memory=True)
+    assert cause.death == ProcessExit(signal=signal.SIGKILL, out_of_memory=True)
     again = finder.cause(killed, peak=0)
     assert "from outside" in again.words, "that one was counted before"
     assert not again.death.out_of_memory

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scaler_notebook.client.task_state.output import Output
 from scaler_notebook.protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay
-from scaler_notebook.task.display.display_buffer import Body, Display, Screen
+from scaler_notebook.task.display.display_buffer import Body, BufferedDisplay, DisplayBuffer
 
 SHOW, UPDATE, CLEAR, CLEAR_ON_NEXT = DisplayKind
 Step = tuple[Any, str]  # a stream and text, a kind and a display id, or a look
@@ -38,16 +38,16 @@ class Everything:
         self.output.add_display(TaskDisplay("t", bundle, metadata, kind, display_id))
 
 
-def sent(screen: Screen, to: Output) -> int:
+def sent(screen: DisplayBuffer, to: Output) -> int:
     """Take what there is; gives how many displays that was."""
     pieces = screen.take()
     for piece in pieces:
-        if isinstance(piece, Display):
+        if isinstance(piece, BufferedDisplay):
             bundle, metadata = Payload(piece.bundle), Payload(piece.metadata)
             to.add_display(TaskDisplay("t", bundle, metadata, piece.kind, piece.display_id))
         else:
             to.add(*piece)
-    return sum(isinstance(piece, Display) for piece in pieces)
+    return sum(isinstance(piece, BufferedDisplay) for piece in pieces)
 
 
 writes = st.tuples(st.sampled_from(list(LogStream)), st.text("ab\n", min_size=1, max_size=3))
@@ -58,7 +58,7 @@ steps = st.lists(st.one_of(writes, displays, st.just(("look", ""))), max_size=40
 
 @given(steps, st.booleans())
 def test_the_same_is_shown_at_every_look_and_no_text_is_lost(steps: list[Step], settles: bool) -> None:
-    screen, some, every = Screen(), Output(), Everything()
+    screen, some, every = DisplayBuffer(), Output(), Everything()
     for number, (what, text) in enumerate([*steps, ("look", "")]):
         match what:
             case LogStream():
@@ -72,11 +72,11 @@ def test_the_same_is_shown_at_every_look_and_no_text_is_lost(steps: list[Step], 
                 assert some.pieces() == every.output.pieces()
                 assert some.logs() == every.output.logs()
         if settles:
-            screen.settle()
+            screen.read_bodies()
 
 
 def test_of_an_animation_one_frame_is_read_and_sent() -> None:
-    screen, shown, read = Screen(), Output(), []
+    screen, shown, read = DisplayBuffer(), Output(), []
 
     def reads(number: int) -> Body:
         read.append(number)

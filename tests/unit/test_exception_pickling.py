@@ -21,7 +21,7 @@ import pytest
 
 from scaler_notebook.protocol import exception_pickling, failures, payloads
 from scaler_notebook.protocol.payloads import OUT_OF_BAND
-from scaler_notebook.protocol.pickling import arrival
+from scaler_notebook.protocol.pickling import unpickling
 from scaler_notebook.protocol.pickling.exception_parts import pickles_itself
 
 BaseExceptionGroup: Any = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
@@ -32,7 +32,7 @@ def travelled(error: BaseException) -> Any:
     try:
         raise error
     except BaseException as caught:
-        return failures.restore(payloads.dump(failures.describe(caught, ())))
+        return failures.restore(payloads.dump(failures.capture(caught, ())))
 
 
 def state(error: Any) -> dict[str, Any]:
@@ -416,7 +416,7 @@ def test_an_attribute_that_does_not_travel_is_left_out_and_named(what: str, kind
     note = f"{kind.__name__}.value (a "
     if sys.version_info >= (3, 11):
         assert note in back.__notes__[0]
-    assert note in failures.words(payloads.dump(failures.describe(error, ())))[0]
+    assert note in failures.summarize(payloads.dump(failures.capture(error, ())))[0]
     if what == "file":
         value.close()
 
@@ -515,7 +515,7 @@ def test_one_whose_text_cannot_be_had_arrives_too() -> None:
 
 def test_a_large_attribute_travels_beside_the_pickle() -> None:
     error = Holds(np.arange(OUT_OF_BAND), "ever")
-    packed = exception_pickling.pack(error)
+    packed = exception_pickling.pickle_exception(error)
     assert len(packed.payload.data) < OUT_OF_BAND
     assert (travelled(error).value == error.value).all()
 
@@ -542,8 +542,8 @@ def test_a_class_that_cannot_be_loaded_is_named_in_words(monkeypatch: pytest.Mon
     def make_class(*parts: Any) -> type:
         raise TypeError(parts)
 
-    make_class.__module__, make_class.__qualname__ = arrival.__name__, "make_class"
-    monkeypatch.setattr(arrival, "make_class", make_class)
+    make_class.__module__, make_class.__qualname__ = unpickling.__name__, "make_class"
+    monkeypatch.setattr(unpickling, "make_class", make_class)
     back = travelled(Local("words"))
     assert type(back) is RuntimeError
     assert "Local: words (the exception itself could be pickled, but not loaded: TypeError: " in str(back)
@@ -606,6 +606,6 @@ def test_what_cannot_be_loaded_here_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     module = types.ModuleType("a_module_of_the_task")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec("class Theirs(Exception):\n    def __init__(self, a, b): self.a = a", module.__dict__)
-    payload = payloads.dump(failures.describe(module.Theirs("far", "away"), ()))
+    payload = payloads.dump(failures.capture(module.Theirs("far", "away"), ()))
     monkeypatch.delitem(sys.modules, module.__name__)
     assert "the exception itself cannot be loaded here: No module named" in str(failures.restore(payload))

@@ -25,15 +25,21 @@ from scaler.utility.exceptions import ProcessorDiedError, SchedulerError, Worker
 from scaler.utility.exitcode import describe_exitcode
 from waits import SAFETY
 
-from scaler_notebook.engines.scaler.client.object_store import MOST_IDLE, OVERHEAD, Objects
-from scaler_notebook.engines.scaler.client.results import end_of
-from scaler_notebook.engines.scaler.client.states import TABLE, Action, Event, Stage
+from scaler_notebook.engines.scaler.client.object_store import MOST_IDLE, OVERHEAD, ObjectStore
+from scaler_notebook.engines.scaler.client.results import fetch_result
+from scaler_notebook.engines.scaler.client.states import TABLE, ScalerAction, ScalerEvent, ScalerStage
 from scaler_notebook.engines.scaler.wire import inband_events
-from scaler_notebook.engines.scaler.wire.envelope import CLOCKS_DIFFER, Ended, Failed, Head, failure
+from scaler_notebook.engines.scaler.wire.envelope import (
+    CLOCKS_DIFFER,
+    ResultHeader,
+    TaskFailedError,
+    TaskHeader,
+    failure,
+)
 from scaler_notebook.engines.scaler.wire.packing import COUNT, MAGIC, SIZE, content, pack, unpack
 from scaler_notebook.engines.scaler.wire.task_names import name_of, task_of
 from scaler_notebook.engines.scaler.worker import output
-from scaler_notebook.engines.scaler.worker.mailbox import Mailbox
+from scaler_notebook.engines.scaler.worker.cancel_mailbox import CancelMailbox
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import DisplayKind, Payload, Task, TaskResultType
@@ -101,7 +107,7 @@ def test_header_and_pickle_are_always_there(sizes: list[int]) -> None:
 
 
 class Stored:
-    """In place of a link: a storage that answers at once."""
+    """In place of a connection: a storage that answers at once."""
 
     def __init__(self) -> None:
         self.objects: dict[bytes, bytes] = {}
@@ -128,7 +134,7 @@ PAYLOADS = st.builds(Payload, st.binary(max_size=3), st.lists(st.binary(max_size
 def test_what_is_the_same_is_stored_once_and_nothing_else_is(wanted: list[tuple[Payload, bytes]]) -> None:
     async def acquire() -> None:
         stored = Stored()
-        objects = Objects(stored, asyncio.get_running_loop())  # type: ignore[arg-type]
+        objects = ObjectStore(stored, asyncio.get_running_loop())  # type: ignore[arg-type]
         ids = [(await objects.acquire(payload, header))[1] for payload, header in wanted]
         for (payload, header), object_id in zip(wanted, ids, strict=True):
             assert await objects.get(object_id) == (
@@ -143,7 +149,7 @@ def test_what_is_the_same_is_stored_once_and_nothing_else_is(wanted: list[tuple[
 def test_what_nobody_uses_is_kept_for_a_while_the_oldest_the_shortest() -> None:
     async def use() -> None:
         stored, loop = Stored(), asyncio.get_running_loop()
-        objects = Objects(stored, loop)  # type: ignore[arg-type]
+        objects = ObjectStore(stored, loop)  # type: ignore[arg-type]
         third = MOST_IDLE // 3 - OVERHEAD
         keys = [await objects.acquire(Payload(bytes([n]) * third)) for n in range(4)]
         for key, _ in keys[:2]:
@@ -162,26 +168,26 @@ def test_what_nobody_uses_is_kept_for_a_while_the_oldest_the_shortest() -> None:
 # ---------------------------------------------------------------------- signs
 
 MAILBOX = "ab" * 32
-SIGNS: list[inband_events.Sign] = [
-    inband_events.Started(7, "there"),
-    inband_events.Started(7, "there", MAILBOX),
-    inband_events.Mailbox(MAILBOX),
-    inband_events.Stopped(),
-    inband_events.Ended("{}"),
-    inband_events.Progress(1, 2.5, "half ü \x07\n"),
-    inband_events.Display(DisplayKind.SHOW.value, "id", '{"text/plain": "x"}', "{}"),
+EVENTS: list[inband_events.InbandEvent] = [
+    inband_events.StartedEvent(7, "there"),
+    inband_events.StartedEvent(7, "there", MAILBOX),
+    inband_events.MailboxEvent(MAILBOX),
+    inband_events.StoppedEvent(),
+    inband_events.EndedEvent("{}"),
+    inband_events.ProgressEvent(1, 2.5, "half ü \x07\n"),
+    inband_events.DisplayEvent(DisplayKind.SHOW.value, "id", '{"text/plain": "x"}', "{}"),
 ]
 
 
-@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: type(sign).__name__)
-def test_a_sign_is_read_as_it_was_written(sign: inband_events.Sign) -> None:
-    assert inband_events.decode(inband_events.encode(sign)) == sign
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_a_sign_is_read_as_it_was_written(event: inband_events.InbandEvent) -> None:
+    assert inband_events.decode(inband_events.encode(event)) == event
 
 
 @given(st.text())
 def test_output_is_no_sign(text: str) -> None:
     assert text.startswith(inband_events.BEGIN) or inband_events.decode(text) is None
-    assert inband_events.decode(f"x{text}{inband_events.encode(inband_events.Stopped())}") is None
+    assert inband_events.decode(f"x{text}{inband_events.encode(inband_events.StoppedEvent())}") is None
 
 
 JSON = st.recursive(
@@ -191,9 +197,9 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from([type(sign).__name__ for sign in SIGNS]), st.data())
+@given(st.sampled_from([type(event).__name__ for event in EVENTS]), st.data())
 def test_what_looks_like_a_sign_is_one_or_a_protocol_error(kind: str, data: st.DataObject) -> None:
-    [*fields] = next(type(sign) for sign in SIGNS if type(sign).__name__ == kind).__dataclass_fields__
+    [*fields] = next(type(event) for event in EVENTS if type(event).__name__ == kind).__dataclass_fields__
     values = {name: data.draw(JSON) for name in fields}
     for what in ([kind, values], [kind, data.draw(JSON)], data.draw(JSON)):
         harmless(inband_events.decode, f"{inband_events.BEGIN}{json.dumps(what)}{inband_events.END}")
@@ -203,13 +209,13 @@ def test_what_looks_like_a_sign_is_one_or_a_protocol_error(kind: str, data: st.D
     "text",
     [
         "no JSON",
-        '["Started", {}]',
-        '["Started", {"pid": 1, "host": 2}]',
-        '["Started", {"pid": 1, "host": "there", "mailbox": "zz"}]',
-        '["Mailbox", {"mailbox": "abcd"}]',
-        '["Progress", {"done": 1%s, "total": 2, "note": ""}]' % ("0" * 400),
-        '["Progress", {"done": 1, "total": null, "note": ""}]',
-        '["Display", {"kind": "none", "display_id": "", "bundle": "", "metadata": ""}]',
+        '["StartedEvent", {}]',
+        '["StartedEvent", {"pid": 1, "host": 2}]',
+        '["StartedEvent", {"pid": 1, "host": "there", "mailbox": "zz"}]',
+        '["MailboxEvent", {"mailbox": "abcd"}]',
+        '["ProgressEvent", {"done": 1%s, "total": 2, "note": ""}]' % ("0" * 400),
+        '["ProgressEvent", {"done": 1, "total": null, "note": ""}]',
+        '["DisplayEvent", {"kind": "none", "display_id": "", "bundle": "", "metadata": ""}]',
         '["_KINDS", {}]',
         "[" * 100_000,
     ],
@@ -223,16 +229,16 @@ def test_what_is_no_sign_is_refused(text: str) -> None:
 
 
 def test_a_head_is_read_as_it_was_written() -> None:
-    head = Head("f(x)", ["a", "b"], "00ff", True, "me", "prepare()")
-    assert Head.decode(head.encode()) == head
+    head = TaskHeader("f(x)", ["a", "b"], "00ff", True, "me", "prepare()")
+    assert TaskHeader.decode(head.encode()) == head
     with pytest.raises(ProtocolError):
-        Head("f(x)", [b"a"]).encode()  # type: ignore[list-item]
+        TaskHeader("f(x)", [b"a"]).encode()  # type: ignore[list-item]
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(("how", "started", "ended", "cpu", "peak_rss"), JSON)) | JSON)
 def test_an_end_is_read_or_refused(values: Any) -> None:
     try:
-        ended = Ended.decode(json.dumps(values))
+        ended = ResultHeader.decode(json.dumps(values))
     except ProtocolError:
         return
     ended.figures()
@@ -241,18 +247,18 @@ def test_an_end_is_read_or_refused(values: Any) -> None:
 @pytest.mark.parametrize("field", ["how", "started", "ended", "cpu", "peak_rss"])
 def test_an_end_of_wrong_types_is_refused(field: str) -> None:
     values: dict[str, Any] = {"how": "success", "started": 1.0, "ended": 2.0, "cpu": 0.5, "peak_rss": 7}
-    Ended.decode(json.dumps(values))
+    ResultHeader.decode(json.dumps(values))
     values[field] = ["x"]
     with pytest.raises(ProtocolError):
-        Ended.decode(json.dumps(values))
+        ResultHeader.decode(json.dumps(values))
 
 
 def test_figures_are_by_this_machines_clock() -> None:
     now = time.time()
-    right = Ended("success", now - 2.0, now, 0.5, 7)
-    assert Ended.decode(right.encode()) == right
+    right = ResultHeader("success", now - 2.0, now, 0.5, 7)
+    assert ResultHeader.decode(right.encode()) == right
     assert right.figures().ended == now
-    ahead = Ended("success", now + 98.0, now + 100.0, 0.5, 7).figures()
+    ahead = ResultHeader("success", now + 98.0, now + 100.0, 0.5, 7).figures()
     assert ahead.ended - ahead.started == pytest.approx(2.0)
     assert ahead.ended <= time.time() + CLOCKS_DIFFER
 
@@ -300,7 +306,13 @@ def test_a_failure_runs_no_foreign_code(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"garbage", pickle.dumps("no error"), pickle.dumps(Failed), pickle.dumps(Failed(7, "words"))],  # type: ignore[arg-type]
+    [
+        b"",
+        b"garbage",
+        pickle.dumps("no error"),
+        pickle.dumps(TaskFailedError),
+        pickle.dumps(TaskFailedError(7, "words")),
+    ],  # type: ignore[arg-type]
 )
 def test_what_is_no_failure_is_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError, match="the cluster tells of a failure"):
@@ -320,7 +332,7 @@ import tblib.pickling_support
 tblib.pickling_support.install()
 from scaler.utility.serialization import serialize_failure
 from scaler.utility.exceptions import ProcessorDiedError
-from scaler_notebook.engines.scaler.wire.envelope import Failed
+from scaler_notebook.engines.scaler.wire.envelope import TaskFailedError
 def raised(error):
     try:
         try:
@@ -331,12 +343,13 @@ def raised(error):
         return serialize_failure(problem)
 class Local(Exception): pass
 missing = ModuleNotFoundError("No module named 'x'", name="x")
-for error in Failed(b"blob", "words"), ProcessorDiedError("exitcode=-9"), RuntimeError("no"), missing, Local("mine"):
+failed = TaskFailedError(b"blob", "words")
+for error in failed, ProcessorDiedError("exitcode=-9"), RuntimeError("no"), missing, Local("mine"):
     print(raised(error).hex())
 """
     failed, *others, local = (bytes.fromhex(line) for line in python(code).split())
     error = failure(failed)
-    assert isinstance(error, Failed)
+    assert isinstance(error, TaskFailedError)
     assert (error.blob, str(error)) == (b"blob", "words")
     expected = ProcessorDiedError("exitcode=-9"), RuntimeError("no"), ModuleNotFoundError("No module named 'x'")
     assert [repr(failure(other)) for other in others] == [*map(repr, expected)]
@@ -350,15 +363,15 @@ RESULTS = capnp.TaskResultType
 TASK = Task("t1", Payload(b""), Payload(b""))
 
 
-def end(kind: Any, stored: bytes | None, ended: Ended | None = None, task: Task = TASK) -> Any:
+def end(kind: Any, stored: bytes | None, ended: ResultHeader | None = None, task: Task = TASK) -> Any:
     """What is told of a result; the storage has this under its id."""
 
     async def tell() -> Any:
-        link = Stored()
-        ids = [await link.put(stored)] if stored is not None else []
+        connection = Stored()
+        ids = [await connection.put(stored)] if stored is not None else []
         result = SimpleNamespace(resultType=kind, results=ids)
-        objects = Objects(link, asyncio.get_running_loop())  # type: ignore[arg-type]
-        return await end_of(task, result, ended, objects, link)  # type: ignore[arg-type]
+        objects = ObjectStore(connection, asyncio.get_running_loop())  # type: ignore[arg-type]
+        return await fetch_result(task, result, ended, objects, connection)  # type: ignore[arg-type]
 
     return asyncio.run(tell())
 
@@ -382,7 +395,7 @@ def test_how_a_process_died_is_told(
     told = end(RESULTS.failed, stored).message
     assert told.outcome is TaskResultType.FAILED_WORKER_DIED
     assert words in bytes(told.payload.data).decode()
-    assert (told.death.exit_code, told.death.signal) == death
+    assert (told.process_exit.exit_code, told.process_exit.signal) == death
 
 
 def test_an_error_of_scalers_own_is_told_as_such() -> None:
@@ -401,16 +414,16 @@ def test_an_error_of_scalers_own_is_told_as_such() -> None:
     ],
 )
 def test_how_a_task_failed_is_told(how: str, outcome: TaskResultType, again: bool) -> None:
-    blob = pack(Payload(b"described"), Ended(how, 1.0, 2.0, 0.5, 7).encode())
-    told = end(RESULTS.failed, pickle.dumps(Failed(blob, "words")))
+    blob = pack(Payload(b"described"), ResultHeader(how, 1.0, 2.0, 0.5, 7).encode())
+    told = end(RESULTS.failed, pickle.dumps(TaskFailedError(blob, "words")))
     assert (told.message.outcome, told.to_retry, told.words) == (outcome, again, "words")
     assert told.message.payload.data == b"described"
     assert told.message.figures.cpu == 0.5
 
 
 def test_a_value_that_stays_is_not_fetched() -> None:
-    ended = Ended(TaskEnd.SUCCESS.value, 1.0, 2.0, 0.5, 7)
-    task = Task("t1", Payload(b""), Payload(b""), stays=True)
+    ended = ResultHeader(TaskEnd.SUCCESS.value, 1.0, 2.0, 0.5, 7)
+    task = Task("t1", Payload(b""), Payload(b""), omit_value=True)
     told = end(RESULTS.success, b"nothing of ours", ended, task)
     assert (told.message.payload.data, told.message.figures.peak_rss) == (b"", 7)
     assert end(RESULTS.success, pack(Payload(b"x"), ended.encode())).message.payload.data == b"x"
@@ -421,20 +434,20 @@ def test_the_name_at_the_cluster_tells_the_task() -> None:
     assert task_of(name_of("t1").decode()) == "t1"
 
 
-# ---------------------------------------------------------------------- voice
+# ---------------------------------------------------------------------- output
 
 
 class Delay:
-    """In place of an alarm: rings when it is told to."""
+    """In place of a delayed call: rings when it is told to."""
 
     def __init__(self, delay: float) -> None:
         self.delay = delay
         self.call: Callable[[], object] | None = None
 
-    def set(self, call: Callable[[], object]) -> None:
+    def schedule(self, call: Callable[[], object]) -> None:
         self.call = call
 
-    def clear(self) -> None:
+    def cancel(self) -> None:
         self.call = None
 
     def ring(self) -> None:
@@ -456,70 +469,72 @@ class Heard(io.StringIO):
 
 
 class Speech:
-    """A voice, and what was heard of it; the pace is so slow that it only speaks when it is told to."""
+    """An output writer, and what it has written; its pace is so slow that it only writes when it is told to."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, str]] = []
-        self.alarm, self.pace = Delay(1.0), Delay(3600.0)
+        self.start_call, self.pace = Delay(1.0), Delay(3600.0)
         out, err = Heard("out", self.said), Heard("err", self.said)
-        self.voice = output.Voice(out, err, lambda: inband_events.Started(7, "there"), self.alarm, self.pace)  # type: ignore[arg-type]
-        self.voice.begin()
+        self.writer = output.OutputWriter(
+            out, err, lambda: inband_events.StartedEvent(7, "there"), self.start_call, self.pace
+        )  # type: ignore[arg-type]
+        self.writer.begin()
 
     def heard(self) -> list[Any]:
-        """In short; a sign by its kind."""
+        """In short; an event by its kind."""
         read = [(name, inband_events.decode(text), text) for name, text in self.said]
-        return [type(sign).__name__ if sign is not None else (name, text) for name, sign, text in read]
+        return [type(event).__name__ if event is not None else (name, text) for name, event, text in read]
 
 
 def test_the_start_is_said_before_anything_else_once() -> None:
     speech = Speech()
-    speech.voice.stdout.write("one\n")
-    speech.voice.stderr.write("two\n")
-    speech.voice.close()
-    assert speech.heard() == ["Started", ("out", "one\n"), ("err", "two\n")]
+    speech.writer.stdout.write("one\n")
+    speech.writer.stderr.write("two\n")
+    speech.writer.close()
+    assert speech.heard() == ["StartedEvent", ("out", "one\n"), ("err", "two\n")]
 
 
 def test_the_start_is_said_after_a_while_or_not_at_all() -> None:
     silent, short = Speech(), Speech()
-    silent.alarm.ring()
-    assert silent.heard() == ["Started"]
-    short.voice.close()
-    assert short.alarm.call is None
+    silent.start_call.ring()
+    assert silent.heard() == ["StartedEvent"]
+    short.writer.close()
+    assert short.start_call.call is None
     assert short.heard() == []
 
 
 def test_what_comes_fast_goes_together_and_in_order() -> None:
     speech = Speech()
-    speech.voice.tell(inband_events.Stopped())  # has spoken just now
+    speech.writer.send_event(inband_events.StoppedEvent())  # has spoken just now
     for text in ("a", "b"):
-        speech.voice.stdout.write(text)
-    speech.voice.stderr.write("c")
-    speech.voice.stdout.write("d")
+        speech.writer.stdout.write(text)
+    speech.writer.stderr.write("c")
+    speech.writer.stdout.write("d")
     for done in (1, 2):
-        speech.voice.report(done, 2, "")
-    assert speech.heard() == ["Started", "Stopped"]
+        speech.writer.report(done, 2, "")
+    assert speech.heard() == ["StartedEvent", "StoppedEvent"]
     speech.pace.ring()
-    assert speech.heard()[2:] == [("out", "ab"), ("err", "c"), ("out", "d"), "Progress"]
-    assert inband_events.decode(speech.said[-1][1]) == inband_events.Progress(2, 2, ""), "the last report"
+    assert speech.heard()[2:] == [("out", "ab"), ("err", "c"), ("out", "d"), "ProgressEvent"]
+    assert inband_events.decode(speech.said[-1][1]) == inband_events.ProgressEvent(2, 2, ""), "the last report"
 
 
 def test_after_its_end_it_is_silent() -> None:
     speech = Speech()
-    speech.voice.close()
-    speech.voice.stdout.write("late\n")
-    speech.voice.report(1, 2, "")
-    speech.voice.tell(inband_events.Stopped())
-    speech.voice._say_started()
+    speech.writer.close()
+    speech.writer.stdout.write("late\n")
+    speech.writer.report(1, 2, "")
+    speech.writer.send_event(inband_events.StoppedEvent())
+    speech.writer._send_started()
     assert speech.said == []
 
 
 def test_of_a_flood_head_and_tail_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "MOST", 10)
-    monkeypatch.setattr(output, "TAIL", 4)
+    monkeypatch.setattr(output, "MAX_OUTPUT", 10)
+    monkeypatch.setattr(output, "MAX_TAIL", 4)
     speech = Speech()
     for number in range(10):
-        speech.voice.stdout.write(f"{number}{number}")
-    speech.voice.close()
+        speech.writer.stdout.write(f"{number}{number}")
+    speech.writer.close()
     words = "".join(text for _, text in speech.said[1:])
     assert words.startswith("0011223344\n[… ")
     assert words.endswith(" dropped …]\n8899")
@@ -527,30 +542,30 @@ def test_of_a_flood_head_and_tail_are_heard(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_has_no_form_on_the_wire_is_replaced() -> None:
     speech = Speech()
-    speech.voice.stdout.write("\ud800\n")
-    speech.voice.close()
+    speech.writer.stdout.write("\ud800\n")
+    speech.writer.close()
     assert speech.heard()[1] == ("out", "?\n")
 
 
 def test_threads_write_whole_pieces() -> None:
     speech = Speech()
-    speech.voice.tell(inband_events.Stopped())
+    speech.writer.send_event(inband_events.StoppedEvent())
 
     def write(letter: str) -> None:
         for _ in range(200):
-            speech.voice.stdout.write(f"{letter * 10}\n")
+            speech.writer.stdout.write(f"{letter * 10}\n")
 
     threads = [threading.Thread(target=write, args=(letter,)) for letter in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(SAFETY)
-    speech.voice.close()
+    speech.writer.close()
     lines = "".join(text for name, text in speech.said[2:]).splitlines()
     assert sorted(lines) == sorted(letter * 10 for letter in "abcd" for _ in range(200))
 
 
-def test_an_alarm_rings_once_for_what_was_set_last() -> None:
+def test_a_delayed_call_is_made_once_and_is_the_last_that_was_scheduled() -> None:
     """In a process of its own, for its thread ends with that."""
     code = """
 import threading
@@ -558,27 +573,27 @@ from types import SimpleNamespace
 from scaler_notebook.engines.scaler.worker import delayed_call as module
 sleeps, wakes, rang, said = threading.Semaphore(0), threading.Semaphore(0), threading.Semaphore(0), []
 module.time = SimpleNamespace(sleep=lambda delay: (sleeps.release(), wakes.acquire()))
-alarm = module.Alarm(0.01)
+delayed = module.DelayedCall(0.01)
 def ringing(words):
     return lambda: (said.append(words), rang.release())
 def asleep():
     assert sleeps.acquire(timeout=20)
-alarm.set(ringing("cleared"))
+delayed.schedule(ringing("cleared"))
 asleep()
-alarm.clear()
+delayed.cancel()
 wakes.release()
-alarm.set(ringing("replaced"))
+delayed.schedule(ringing("replaced"))
 asleep()
-alarm.set(ringing("first"))
+delayed.schedule(ringing("first"))
 wakes.release()
 asleep()
 wakes.release()
 assert rang.acquire(timeout=20)
-alarm.set(ringing("second"))
+delayed.schedule(ringing("second"))
 asleep()
 wakes.release()
 assert rang.acquire(timeout=5)
-print(said, [thread.name for thread in threading.enumerate()].count("scaler_notebook alarm"))
+print(said, [thread.name for thread in threading.enumerate()].count("scaler_notebook delayed call"))
 """
     assert python(code) == "['first', 'second'] 1\n"
 
@@ -616,7 +631,7 @@ def test_a_mailbox_is_good_for_one_letter_and_has_another_name_for_the_next() ->
     def moved() -> None:
         said.append(("moved", mailbox.name))
 
-    mailbox = Mailbox(storage, ask, moved)
+    mailbox = CancelMailbox(storage, ask, moved)
     first = mailbox.name
     assert len(bytes.fromhex(first)) == 32
     for letter in (b"t1/1", b"t2/2"):
@@ -635,30 +650,30 @@ def test_a_mailbox_is_good_for_one_letter_and_has_another_name_for_the_next() ->
 
 # ---------------------------------------------------------------------- the stages
 
-STAGES = [stage for stage in Stage if stage is not Stage.OVER]
+STAGES = [stage for stage in ScalerStage if stage is not ScalerStage.OVER]
 
 
 def test_every_stage_knows_every_event() -> None:
-    assert TABLE.keys() == set(itertools.product(STAGES, Event))
+    assert TABLE.keys() == set(itertools.product(STAGES, ScalerEvent))
 
 
 def test_every_action_is_used_and_every_event_and_stage_has_a_use() -> None:
-    idle = {Action.NOT_PERMITTED, Action.IGNORE}
-    assert set(TABLE.values()) == set(Action)
-    assert {event for (_, event), action in TABLE.items() if action not in idle} == set(Event)
+    idle = {ScalerAction.NOT_PERMITTED, ScalerAction.IGNORE}
+    assert set(TABLE.values()) == set(ScalerAction)
+    assert {event for (_, event), action in TABLE.items() if action not in idle} == set(ScalerEvent)
     assert {stage for (stage, _), action in TABLE.items() if action not in idle} == set(STAGES)
 
 
 def test_every_stage_is_reached_from_the_first_and_reaches_the_last() -> None:
     follows = {(stage, to) for (stage, _), action in TABLE.items() for to in action.to}
-    reached, ends = {Stage.WAITING}, {Stage.OVER}
-    for _ in Stage:
+    reached, ends = {ScalerStage.WAITING}, {ScalerStage.OVER}
+    for _ in ScalerStage:
         reached |= {to for stage, to in follows if stage in reached}
         ends |= {stage for stage, to in follows if to in ends}
-    assert reached == set(Stage)
-    assert ends == set(Stage)
+    assert reached == set(ScalerStage)
+    assert ends == set(ScalerStage)
 
 
-@pytest.mark.parametrize("event", [Event.CANCEL, Event.CANCEL_FORCE])
-def test_a_request_is_permitted_in_every_stage(event: Event) -> None:
-    assert Action.NOT_PERMITTED not in {TABLE[stage, event] for stage in STAGES}
+@pytest.mark.parametrize("event", [ScalerEvent.CANCEL, ScalerEvent.CANCEL_FORCE])
+def test_a_request_is_permitted_in_every_stage(event: ScalerEvent) -> None:
+    assert ScalerAction.NOT_PERMITTED not in {TABLE[stage, event] for stage in STAGES}

@@ -34,7 +34,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import TABLE, Action, CancelReason, Event, TaskState
+from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, FutureEvent, TaskState
 
 PATIENCE = 5.0  # seconds that any wait of these tests may take
 LOST = EngineLostError("gone")
@@ -43,16 +43,16 @@ SUBMITTED, RUNS, CANCELLING, DONE, CANCELLED = TaskState
 COLUMNS = (SUBMITTED, RUNS, CANCELLING, DONE, CANCELLED)
 
 # The contract's table. "–" there is "ignore" here: an engine that is lost changes nothing of what has ended.
-A = Action
+A = FutureAction
 CONTRACT = {
-    Event.STARTED: (A.START, A.REMEMBER_START, A.REMEMBER_START, A.IGNORE, A.IGNORE),
-    Event.CANCEL_REQUESTED: (A.REQUEST, A.REQUEST, A.UPGRADE, A.DISCARD, A.IGNORE),
-    Event.DEADLINE: (A.TIME_OUT, A.TIME_OUT, A.UPGRADE, A.IGNORE, A.IGNORE),
-    Event.CONFIRM_CANCELED: (A.WITHDRAW, A.WITHDRAW, A.CONFIRM, A.IGNORE, A.IGNORE),
-    Event.CONFIRM_NOT_FOUND: (A.NOT_PERMITTED, A.NOT_PERMITTED, A.NOT_FOUND, A.IGNORE, A.IGNORE),
-    Event.CONFIRM_FAILED: (A.IGNORE, A.IGNORE, A.REFUSE, A.IGNORE, A.IGNORE),
-    Event.RESULT: (A.FINISH, A.FINISH, A.TOO_LATE, A.NOT_PERMITTED, A.IGNORE),
-    Event.ENGINE_LOST: (A.LOSE, A.LOSE, A.DISCONNECT, A.IGNORE, A.IGNORE),
+    FutureEvent.STARTED: (A.START, A.REMEMBER_START, A.REMEMBER_START, A.IGNORE, A.IGNORE),
+    FutureEvent.CANCEL_REQUESTED: (A.REQUEST, A.REQUEST, A.UPGRADE, A.DISCARD, A.IGNORE),
+    FutureEvent.DEADLINE: (A.TIME_OUT, A.TIME_OUT, A.UPGRADE, A.IGNORE, A.IGNORE),
+    FutureEvent.CONFIRM_CANCELED: (A.WITHDRAW, A.WITHDRAW, A.CONFIRM, A.IGNORE, A.IGNORE),
+    FutureEvent.CONFIRM_NOT_FOUND: (A.NOT_PERMITTED, A.NOT_PERMITTED, A.NOT_FOUND, A.IGNORE, A.IGNORE),
+    FutureEvent.CONFIRM_FAILED: (A.IGNORE, A.IGNORE, A.REFUSE, A.IGNORE, A.IGNORE),
+    FutureEvent.RESULT: (A.FINISH, A.FINISH, A.TOO_LATE, A.NOT_PERMITTED, A.IGNORE),
+    FutureEvent.ENGINE_LOST: (A.LOSE, A.LOSE, A.DISCONNECT, A.IGNORE, A.IGNORE),
 }
 
 
@@ -144,7 +144,7 @@ def failed() -> TaskResult:
     try:
         raise KeyError("mine")
     except KeyError as error:
-        return TaskResult("t", TaskResultType.FAILED, payloads.dump(failures.describe(error, ())))
+        return TaskResult("t", TaskResultType.FAILED, payloads.dump(failures.capture(error, ())))
 
 
 MESSAGES: dict[str, Callable[[], EngineMessage]] = {
@@ -157,12 +157,12 @@ MESSAGES: dict[str, Callable[[], EngineMessage]] = {
     "N": lambda: confirm(TaskCancelConfirmType.CANCEL_NOT_FOUND),
 }
 LETTERED = {
-    "S": Event.STARTED,
-    "RXD": Event.RESULT,
-    "A": Event.CONFIRM_CANCELED,
-    "F": Event.CONFIRM_FAILED,
-    "N": Event.CONFIRM_NOT_FOUND,
-    "L": Event.ENGINE_LOST,
+    "S": FutureEvent.STARTED,
+    "RXD": FutureEvent.RESULT,
+    "A": FutureEvent.CONFIRM_CANCELED,
+    "F": FutureEvent.CONFIRM_FAILED,
+    "N": FutureEvent.CONFIRM_NOT_FOUND,
+    "L": FutureEvent.ENGINE_LOST,
 }
 EVENTS = {letter: event for letters, event in LETTERED.items() for letter in letters}
 
@@ -183,7 +183,7 @@ class Life:
             if letter == "C":
                 self.future.request_cancel()
             elif letter == "T":
-                self.future.handle(Event.DEADLINE)
+                self.future.handle(FutureEvent.DEADLINE)
             elif letter == "L":
                 self.manager.fail_all(LOST)
             else:
@@ -193,9 +193,9 @@ class Life:
     def force(self, letter: str) -> bool:
         """What the manager would not let through to a future that has ended."""
         if letter == "C":
-            return self.future.handle(Event.CANCEL_REQUESTED)
+            return self.future.handle(FutureEvent.CANCEL_REQUESTED)
         if letter == "T":
-            return self.future.handle(Event.DEADLINE)
+            return self.future.handle(FutureEvent.DEADLINE)
         message: Any = MESSAGES[letter]() if letter in MESSAGES else None
         return self.future.handle(EVENTS[letter], message if message is not None else LOST)
 
@@ -324,7 +324,7 @@ def expected_outcome(end: TaskState | CancelReason, order: str) -> Any:
 def test_the_table_is_the_contracts() -> None:
     expected = {(state, event): row[i] for event, row in CONTRACT.items() for i, state in enumerate(COLUMNS)}
     assert dict(TABLE) == expected
-    assert set(TABLE) == {(state, event) for state in TaskState for event in Event}
+    assert set(TABLE) == {(state, event) for state in TaskState for event in FutureEvent}
 
 
 @pytest.mark.parametrize(("before", "letter"), OUTCOMES)
@@ -456,7 +456,7 @@ def test_a_later_try_is_noted_once_in_order_and_moves_nothing(before: str) -> No
     life = Life().play(before)
     future, state = life.future, RUNS if before == "" else life.future.state
     for attempt, changes in ((2, True), (1, False), (2, False), (5, True), (4, False)):
-        assert future.handle(Event.STARTED, TaskStarted("t", str(attempt), 6.0 + attempt, attempt)) is changes
+        assert future.handle(FutureEvent.STARTED, TaskStarted("t", str(attempt), 6.0 + attempt, attempt)) is changes
     assert (future.state, future.tries, future.processor, future.started_at) == (state, 5, "5", 11.0)
     assert "process 5, try 5" in str(future.trace())
 
@@ -582,7 +582,9 @@ def test_the_payload_of_a_result_that_nobody_wants_is_freed(before: str) -> None
     life = Life().play(before)
     buffer = Frame(b"x")
     gone = weakref.ref(buffer)
-    life.future.handle(Event.RESULT, TaskResult("t", TaskResultType.SUCCESS, Payload(payloads.dump(1).data, (buffer,))))
+    life.future.handle(
+        FutureEvent.RESULT, TaskResult("t", TaskResultType.SUCCESS, Payload(payloads.dump(1).data, (buffer,)))
+    )
     del buffer
     assert gone() is None
     assert life.future.result_bytes == 0

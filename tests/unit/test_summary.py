@@ -14,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler_notebook.protocol.messages import PreviewKind
-from scaler_notebook.task.display.preview import MAX_RICH, MAX_TEXT, Allowance, Forms, of_known_type
+from scaler_notebook.task.display.preview import (
+    MAX_RICH,
+    MAX_TEXT,
+    PreviewBudget,
+    Representations,
+    bundle_of_known_type,
+)
 from scaler_notebook.task.display.summary import summary
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.binary(max_size=9)
@@ -123,28 +129,31 @@ def test_a_preview_is_bounded_and_says_what_went_wrong() -> None:
     def raises(_: Any) -> NoReturn:
         raise SystemExit("no")
 
-    made = Forms(1).make({"text/plain": raises, "text/html": lambda _: "x" * (MAX_RICH + 1), "image/png": raises})
+    made = Representations(1).make(
+        {"text/plain": raises, "text/html": lambda _: "x" * (MAX_RICH + 1), "image/png": raises}
+    )
     assert list(made) == ["text/plain"]
     assert "whose repr raised SystemExit('no')" in made["text/plain"]
-    assert len(Forms(1).make({"text/plain": lambda _: "x" * 10**6})["text/plain"]) == MAX_TEXT
+    assert len(Representations(1).make({"text/plain": lambda _: "x" * 10**6})["text/plain"]) == MAX_TEXT
 
 
 def test_a_frame_shows_its_head_and_a_picture_its_thumbnail() -> None:
-    frame = of_known_type(pd.DataFrame({"a": range(1_000_000)}))
+    frame = bundle_of_known_type(pd.DataFrame({"a": range(1_000_000)}))
     assert "1000000 rows" in frame["text/html"]
-    image = pytest.importorskip("PIL.Image").new("CMYK", (4_000, 2_000))
-    assert of_known_type(image)["image/png"].startswith(b"\x89PNG")
+    image = pytest.importorskip("PIL.Image").new("CMYK", (900, 450))
+    assert bundle_of_known_type(image)["image/png"].startswith(b"\x89PNG")
 
 
 def test_previews_that_nobody_asked_for_take_a_small_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("scaler_notebook.task.display.preview.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(
-        "scaler_notebook.task.display.preview.of_known_type", lambda value: clock.__setitem__(0, clock[0] + 0.3) or {}
+        "scaler_notebook.task.display.preview.bundle_of_known_type",
+        lambda value: clock.__setitem__(0, clock[0] + 0.3) or {},
     )
-    allowance, made = Allowance(), 0
+    allowance, made = PreviewBudget(), 0
     while clock[0] < 100:
-        if allowance.is_left():
+        if allowance.allows_another():
             allowance.make(1)
             made += 1
         else:
@@ -155,6 +164,6 @@ def test_previews_that_nobody_asked_for_take_a_small_part_of_the_time(monkeypatc
 def test_the_signal_handler_and_the_timer_of_the_process_are_put_back() -> None:
 
     before, (left, _) = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
-    Forms(1).make({"text/plain": repr})
+    Representations(1).make({"text/plain": repr})
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == pytest.approx(left, abs=1)

@@ -34,7 +34,7 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskResultType,
 )
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 
 from .client_agent import Agent
 from .future_manager import FutureManager
@@ -56,7 +56,7 @@ def open_connections() -> "list[EngineConnection]":
 _inherited: "list[EngineConnection]" = []  # held: their finalizers would end the parent's
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     """In a forked child: leave the parent's connections to the parent."""
     inherited = list(_open)
@@ -242,7 +242,7 @@ class EngineConnection:
         end = self._end or disconnected_error()
         self._manager.fail_all(end)
         for future in self._agent.outgoing.futures():
-            future.handle(Event.ENGINE_LOST, end)
+            future.handle(FutureEvent.ENGINE_LOST, end)
 
     def forget(self) -> None:
         """In a forked child: leave the connection to the parent, and end futures with an error that says so."""

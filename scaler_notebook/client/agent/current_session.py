@@ -13,7 +13,7 @@ from .session import Session
 _instances: "weakref.WeakSet[CurrentSession]" = weakref.WeakSet()
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _replace_locks() -> None:
     """In a forked child: replace the locks, which other threads of the parent may have held."""
     for current in _instances:

@@ -29,14 +29,14 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 
 log = logging.getLogger(__name__)
 
 CONFIRMS = {
-    TaskCancelConfirmType.CANCELED: Event.CONFIRM_CANCELED,
-    TaskCancelConfirmType.CANCEL_FAILED: Event.CONFIRM_FAILED,
-    TaskCancelConfirmType.CANCEL_NOT_FOUND: Event.CONFIRM_NOT_FOUND,
+    TaskCancelConfirmType.CANCELED: FutureEvent.CONFIRM_CANCELED,
+    TaskCancelConfirmType.CANCEL_FAILED: FutureEvent.CONFIRM_FAILED,
+    TaskCancelConfirmType.CANCEL_NOT_FOUND: FutureEvent.CONFIRM_NOT_FOUND,
 }
 
 
@@ -81,7 +81,7 @@ class FutureManager:
                     problem = (
                         f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
                     )
-                    future.handle(Event.ENGINE_LOST, ProtocolError(problem))
+                    future.handle(FutureEvent.ENGINE_LOST, ProtocolError(problem))
             if future.done():
                 self._futures.pop(message.task_id, None)
                 if isinstance(message, TaskResult) and message.summary.preview is PreviewKind.FOLLOWS:
@@ -122,9 +122,9 @@ class FutureManager:
         """
         match message:
             case TaskStarted():
-                future.handle(Event.STARTED, message)
+                future.handle(FutureEvent.STARTED, message)
             case TaskResult():
-                future.handle(Event.RESULT, message)
+                future.handle(FutureEvent.RESULT, message)
             case TaskCancelConfirm():
                 future.handle(CONFIRMS[message.answer], message)
             case TaskLog():
@@ -150,7 +150,7 @@ class FutureManager:
         """
         future = self._futures.pop(task_id, None)
         if future is not None:
-            future.handle(Event.ENGINE_LOST, error)
+            future.handle(FutureEvent.ENGINE_LOST, error)
 
     def forget(self, error: BaseException) -> None:
         """In a forked child: end the futures, which are the parent's, with an error that says so."""
@@ -168,4 +168,4 @@ class FutureManager:
         """
         while self._futures:
             _, future = self._futures.popitem()
-            future.handle(Event.ENGINE_LOST, why)
+            future.handle(FutureEvent.ENGINE_LOST, why)

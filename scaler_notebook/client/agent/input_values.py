@@ -73,7 +73,7 @@ class InputValues:
             # A value that was unpickled here is pickled again, which runs code of the user's.
             contents = {each.task_id: each.content() for each in ended if last is None and not each.retained_by_engine}
         except Exception as error:
-            last = failures.our_fault(task.task_id, error)
+            last = failures.internal_failure(task.task_id, error)
         if last is not None:
             self._manager.dispatch(future, last)
             return False
@@ -174,7 +174,7 @@ def _result_of_failed_input(task: Task, needed: ScalerFuture[object]) -> TaskRes
         return TaskResult(
             task.task_id,
             TaskResultType.FAILED,
-            failures.our_fault("", error).payload,
+            failures.internal_failure("", error).payload,
             origin=needed.origin or needed.task_id,
         )
     return None

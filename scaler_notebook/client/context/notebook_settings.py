@@ -85,7 +85,7 @@ def _changed_parameters() -> dict[str, Any] | None:
     return {
         name: value
         for name, value in dict.items(matplotlib.rcParams)
-        if not name.startswith(settings.OF_THE_PLACE) and _differs(value, dict.get(defaults, name))
+        if not name.startswith(settings.DISPLAY_PARAMETERS) and _differs(value, dict.get(defaults, name))
     }
 
 

@@ -286,5 +286,5 @@ def _is_in_archive(name: str, where: str) -> bool:
 
 USER_MODULES = UserModules()  # of this process
 USER_MODULES.refresh()
-forks.in_child(USER_MODULES.start_over)
+forks.after_fork_in_child(USER_MODULES.start_over)
 watch_imports()

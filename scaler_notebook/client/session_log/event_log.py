@@ -24,7 +24,7 @@ _refused: set[str] = set()  # paths whose failure was logged already
 log = logging.getLogger(__name__)
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     global _writing
     _writing = threading.RLock()

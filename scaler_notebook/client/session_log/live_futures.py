@@ -28,7 +28,7 @@ _changing = threading.Lock()
 _pending: "weakref.WeakSet[PendingFutures]" = weakref.WeakSet()  # queues of futures that are not registered yet
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     """In a forked child: drop the subscribers, which are the parent's views, and free the futures' locks."""
     global _subscribers, _changing

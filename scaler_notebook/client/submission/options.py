@@ -1,6 +1,5 @@
 """The options of a task as a user gives them, checked at the call: a mistake is met where it was made."""
 
-import difflib
 import functools
 import inspect
 import math
@@ -14,6 +13,7 @@ from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.errors import ProcessorDiedError
 from scaler_notebook.protocol.messages import Initializer, TaskOptions
 from scaler_notebook.protocol.pickling import pickler
+from scaler_notebook.suggestions import did_you_mean
 
 from .call_pickling import pickle_call
 from .call_text import call_text, for_browsers, shorten
@@ -39,7 +39,7 @@ def names_options(method: F) -> F:
         __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
         for name in options:
             if name not in known:
-                others = nearest(name, known) or f": there are {', '.join(known)}{passes_on}"
+                others = did_you_mean(name, known, repr) or f": there are {', '.join(known)}{passes_on}"
                 raise TypeError(f"{shown}() has no option {name!r}{others}")
         return method(*args, **options)
 
@@ -172,10 +172,10 @@ def _checked_memory(resources: Mapping[str, float] | None) -> int:
         if not isinstance(name, str):
             raise TypeError(f"the name of a resource is a text, not {_shown(name)}")
         if name not in RESOURCES:
+            hint = did_you_mean(name, RESOURCES, repr) or ", only memory"
             raise ValueError(
-                f"there is no resource {name!r}{nearest(name, RESOURCES) or ', only memory'}. Cores are shared out by "
-                "the executor's n_workers; anything else that tasks share is a capability, e.g. "
-                "capabilities={'gpu': 1}"
+                f"there is no resource {name!r}{hint}. Cores are shared out by the executor's n_workers; anything else "
+                "that tasks share is a capability, e.g. capabilities={'gpu': 1}"
             )
     return _checked_bytes("memory", resources["memory"]) if "memory" in resources else 0
 
@@ -195,20 +195,6 @@ def _checked_bytes(option: str, amount: float) -> int:
     if not 1 <= size <= MAX_BYTES:
         raise ValueError(f"{option} is in bytes, at least 1 and at most 2**63 - 1, not {_shown(amount)}")
     return size
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``; did you mean 'retries'?``, or nothing where no known name is near.
-
-    Parameters
-    ----------
-    name
-        The name that was given.
-    names
-        The known names.
-    """
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def checked_count(option: str, value: int | None) -> int | None:

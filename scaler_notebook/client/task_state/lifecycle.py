@@ -28,7 +28,7 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 from scaler_notebook.protocol.messages import TaskResultType as Result
-from scaler_notebook.protocol.states import TABLE, Action, CancelReason, Event, TaskState
+from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, FutureEvent, TaskState
 
 from .outcome import Outcome
 from .output import Display
@@ -82,7 +82,7 @@ class TaskLifecycle(TaskSnapshot):
 
     def handle(
         self,
-        event: Event,
+        event: FutureEvent,
         what: Message | BaseException | None = None,
         *,
         force: bool = True,
@@ -131,7 +131,7 @@ class TaskLifecycle(TaskSnapshot):
     def _apply(
         self,
         effects: "_Effects",
-        event: Event,
+        event: FutureEvent,
         what: Message | BaseException | None,
         force: bool,
         grace: float | None,
@@ -148,20 +148,20 @@ class TaskLifecycle(TaskSnapshot):
         """
         before = self._task_state
         action = TABLE[before, event]
-        if event is Event.CANCEL_REQUESTED or event is Event.DEADLINE:
-            if action is Action.IGNORE or (action is Action.DISCARD and keep_result):
+        if event is FutureEvent.CANCEL_REQUESTED or event is FutureEvent.DEADLINE:
+            if action is FutureAction.IGNORE or (action is FutureAction.DISCARD and keep_result):
                 return
-            if action is not Action.DISCARD:
+            if action is not FutureAction.DISCARD:
                 if self._asked is not None and (self._asked or not force):
                     return  # no stronger than the request under way
                 effects.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
-        if action is Action.NOT_PERMITTED:
+        if action is FutureAction.NOT_PERMITTED:
             effects.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
         effects.changed = self._carry_out(action, what, force)
         self._output.over = self._task_state.terminal
         self._moments.append((time.time(), event, effects.changed, _trace_form(effects.request or what)))
 
-    def _carry_out(self, action: Action, what: Message | BaseException | None, force: bool) -> bool:
+    def _carry_out(self, action: FutureAction, what: Message | BaseException | None, force: bool) -> bool:
         """Carry out an action; return False if nothing changes. With the lock held.
 
         Parameters
@@ -174,52 +174,52 @@ class TaskLifecycle(TaskSnapshot):
             Of a request: whether the task's process is killed after the grace period.
         """
         match action:
-            case Action.START | Action.REMEMBER_START:
+            case FutureAction.START | FutureAction.REMEMBER_START:
                 assert isinstance(what, TaskStarted)
                 if what.attempt <= self.tries:
                     return False  # a repeated or late message
                 self._started, self.tries = True, what.attempt
                 self.started_at, self.processor = what.time, what.processor
-                if action is Action.START:
+                if action is FutureAction.START:
                     self._task_state = TaskState.RUNNING
-            case Action.REQUEST | Action.TIME_OUT:
+            case FutureAction.REQUEST | FutureAction.TIME_OUT:
                 self._task_state, self._asked, self._refused = TaskState.CANCELLING, force, False
-                self._timed_out = action is Action.TIME_OUT
-            case Action.UPGRADE:
+                self._timed_out = action is FutureAction.TIME_OUT
+            case FutureAction.UPGRADE:
                 self._asked = True
-            case Action.DISCARD:
+            case FutureAction.DISCARD:
                 self._cancelled(CancelReason.DISCARDED)
-            case Action.WITHDRAW if isinstance(what, TaskCancelConfirm) and what.origin:
+            case FutureAction.WITHDRAW if isinstance(what, TaskCancelConfirm) and what.origin:
                 self.origin = what.origin
                 self._cancelled(CancelReason.PARENT_CANCELLED)
-            case Action.WITHDRAW | Action.CONFIRM:
+            case FutureAction.WITHDRAW | FutureAction.CONFIRM:
                 self._cancelled_in_time(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
-            case Action.NOT_FOUND:
+            case FutureAction.NOT_FOUND:
                 self._cancelled(CancelReason.NOT_FOUND)
-            case Action.REFUSE:
+            case FutureAction.REFUSE:
                 assert isinstance(what, TaskCancelConfirm)
                 if self._asked and not what.force:
                     return False  # weaker than the strongest request outstanding
                 self._asked, self._refused, self._timed_out = None, True, False
                 self._task_state = TaskState.RUNNING if self._started else TaskState.SUBMITTED
-            case Action.FINISH:
+            case FutureAction.FINISH:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
                 self.origin = what.origin
-                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name, what.death))
-            case Action.TOO_LATE:
+                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name, what.process_exit))
+            case FutureAction.TOO_LATE:
                 assert isinstance(what, TaskResult)
                 self._take_figures(what)
                 success = what.outcome is Result.SUCCESS
                 self._cancelled_in_time(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
-            case Action.LOSE if isinstance(what, TaskResult):  # another task's result, which has ended all
+            case FutureAction.LOSE if isinstance(what, TaskResult):  # another task's result, which has ended all
                 self._finished(Outcome(what.outcome, what.payload, self.call))
-            case Action.LOSE:
+            case FutureAction.LOSE:
                 assert isinstance(what, BaseException)
                 self._finished(Outcome.of(what))
-            case Action.DISCONNECT:
+            case FutureAction.DISCONNECT:
                 self._cancelled(CancelReason.DISCONNECTED)
-            case Action.IGNORE | Action.NOT_PERMITTED:
+            case FutureAction.IGNORE | FutureAction.NOT_PERMITTED:
                 return False
             case _:
                 assert_never(action)

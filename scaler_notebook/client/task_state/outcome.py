@@ -9,7 +9,7 @@ from typing_extensions import assert_never
 
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
-from scaler_notebook.protocol.messages import NO_DEATH, Death, Payload, TaskResultType
+from scaler_notebook.protocol.messages import NO_PROCESS_EXIT, Payload, ProcessExit, TaskResultType
 
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text
 
@@ -64,7 +64,7 @@ class Outcome:
     )
 
     def __init__(
-        self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
+        self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: ProcessExit = NO_PROCESS_EXIT
     ) -> None:
         self._kind = kind
         self._payload: Payload | None = payload
@@ -167,9 +167,11 @@ def _words(kind: TaskResultType, payload: Payload) -> Failure:
         The exception's pickle and text.
     """
     try:
-        failure = Failure(*failures.words(payload))
+        failure = Failure(*failures.summarize(payload))
         if kind is TaskResultType.FAILED_INITIALIZER:
-            return replace(failure, headline=f"InitializerError: {_broken(failures.call(payload), failure.headline)}")
+            return replace(
+                failure, headline=f"InitializerError: {_broken(failures.call_text(payload), failure.headline)}"
+            )
         return failure
     except Exception as problem:  # a query never raises; result() raises the same
         headline = f"{type(problem).__name__}: {problem}"
@@ -213,7 +215,9 @@ def _broken(initializer: str, headline: str) -> str:
     )
 
 
-def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -> tuple[Any, BaseException | None]:
+def _unpickle(
+    kind: TaskResultType, payload: Payload, call: str, death: ProcessExit
+) -> tuple[Any, BaseException | None]:
     """Return ``(value, None)`` or ``(None, exception)`` from a payload; never raises for what the payload holds.
 
     Parameters
@@ -234,7 +238,7 @@ def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -
             case TaskResultType.FAILED:
                 return None, failures.restore(payload)
             case TaskResultType.FAILED_INITIALIZER:
-                broken = InitializerError(_broken(failures.call(payload), failures.words(payload)[0]))
+                broken = InitializerError(_broken(failures.call_text(payload), failures.summarize(payload)[0]))
                 broken.__cause__ = failures.restore(payload)
                 return None, broken
             case TaskResultType.FAILED_WORKER_DIED:

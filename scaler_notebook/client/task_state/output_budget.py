@@ -34,7 +34,7 @@ class OutputBudget:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._reset()
-        forks.in_child(self._reset)
+        forks.after_fork_in_child(self._reset)
 
     def _reset(self) -> None:
         """Forget all outputs: also in a forked child, where another thread may have held the mutex."""

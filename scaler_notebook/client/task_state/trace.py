@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias, overload
 
 from scaler_notebook.protocol.messages import TaskCancel, TaskCancelConfirm, TaskResultType, TaskStarted
-from scaler_notebook.protocol.states import Event
+from scaler_notebook.protocol.states import FutureEvent
 
 What: TypeAlias = TaskStarted | TaskCancel | TaskCancelConfirm | TaskResultType | str | None
-Moment: TypeAlias = tuple[float, Event, bool, What]  # the bool says whether anything changed
+Moment: TypeAlias = tuple[float, FutureEvent, bool, What]  # the bool says whether anything changed
 
 WIDTH = 24  # characters of the time line
 
@@ -90,7 +90,7 @@ def _entry(moment: Moment) -> TraceEntry:
                 details.append(f"try {what.attempt}")
         case TaskCancel():
             sender, message, details = "client", "TaskCancel", [f"force={what.force}", f"grace {what.grace:g} s"]
-            if event is Event.DEADLINE:
+            if event is FutureEvent.DEADLINE:
                 details.append("timed out")
         case TaskCancelConfirm():
             details = [what.answer.value, f"force={what.force}"]

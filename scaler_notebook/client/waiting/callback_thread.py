@@ -22,7 +22,7 @@ class CallThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._reset()
-        forks.in_child(self._reset)  # posted calls are the parent's to make
+        forks.after_fork_in_child(self._reset)  # posted calls are the parent's to make
 
     def _reset(self) -> None:
         """Begin with no call and no thread: also in a forked child."""

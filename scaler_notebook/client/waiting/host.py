@@ -134,7 +134,7 @@ class PlainHost:
 _host: Host = PlainHost()
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     """In a forked child: wait as a script does, for the kernel and the terminal are the parent's."""
     install_host(PlainHost())

@@ -1,1 +1,1 @@
-"""OpenGRIS Scaler clusters, spoken to in their own protocol: tasks run on their workers, as they are."""
+"""The engine for clusters of OpenGRIS Scaler."""

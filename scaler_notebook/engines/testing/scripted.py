@@ -1,7 +1,7 @@
-"""An engine within this process, for tests: it runs nothing, and is told what happens to each task.
+"""An engine within this process, for tests: it runs nothing, and a test says what happens to each task.
 
-Every message goes through the wire's codec, and every answer through the agent's own loop: what is exercised is all of
-the client, as with an engine in other processes.
+Every message goes through the codec of the wire, and every answer through the agent's own loop. So a test exercises the
+whole client, as with an engine in other processes.
 """
 
 import json
@@ -37,56 +37,88 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.task.display.summary import summary
 
-PATIENCE = 5.0  # seconds that anything here waits unless told otherwise; all of it takes microseconds
+PATIENCE = 5.0  # seconds; the default of every timeout here; everything takes microseconds
 OWN_FILES = (str(Path(__file__).parents[2]),)
 
 M = TypeVar("M", bound=ClientMessage)
 Step = Callable[[], None]
 
 
-class Named(Protocol):
+class HasTaskId(Protocol):
     """A future, or a message about a task."""
 
     @property
-    def task_id(self) -> str: ...
+    def task_id(self) -> str:
+        """The id of the task."""
 
 
-Which: TypeAlias = str | Named
+TaskReference: TypeAlias = str | HasTaskId
 
 
-def task_id_of(which: Which) -> str:
-    """The id of a task that is named by its future, by a message, or by the id itself."""
+def task_id_of(which: TaskReference) -> str:
+    """Return the id of a task that is named by its future, by a message, or by the id itself."""
     return which if isinstance(which, str) else which.task_id
 
 
 def started(task_id: str) -> TaskStarted:
-    """The task runs."""
+    """Return the message that a task has started."""
     return TaskStarted(task_id, "memory", time.time())
 
 
 def succeeded(task_id: str, value: Any) -> TaskResult:
-    """It returned ``value``. Raises what pickling the value raises."""
+    """Return the message that a task returned ``value``.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    value
+        The value.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling the value raises.
+    """
     return TaskResult(task_id, TaskResultType.SUCCESS, payloads.dump(value), summary=summary(value).unaccompanied())
 
 
 def failed(task_id: str, error: BaseException) -> TaskResult:
-    """It raised ``error``."""
-    return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.describe(error, OWN_FILES)))
+    """Return the message that a task raised ``error``."""
+    return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.capture(error, OWN_FILES)))
 
 
 def displayed(task_id: str, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> TaskDisplay:
-    """It displays a MIME bundle."""
+    """Return the message that a task displays a MIME bundle.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    bundle
+        The data by MIME type.
+    metadata
+        The metadata of the bundle.
+    """
     data, about = (json.dumps(dict(part or {})).encode() for part in (bundle, metadata))
     return TaskDisplay(task_id, Payload(data), Payload(about))
 
 
 def worker_died(task_id: str, how: str) -> TaskResult:
-    """The process that ran it died; ``how`` is the beginning of the error's message."""
+    """Return the message that the process of a task died.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    how
+        The beginning of the error's message.
+    """
     return TaskResult(task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
 
 
-class Sent:
-    """What the client has sent, in order."""
+class SentMessages:
+    """The messages that the client has sent, in order."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -94,24 +126,31 @@ class Sent:
         self._untaken: list[ClientMessage] = []
 
     def add(self, message: ClientMessage) -> None:
-        """For the engine."""
+        """Add a message. For the engine."""
         with self._condition:
             self._all.append(message)
             self._untaken.append(message)
             self._condition.notify_all()
 
     def all(self, kind: type[M]) -> list[M]:
-        """Every message of a class that has arrived so far."""
+        """Return every message of a class that has arrived so far."""
         with self._condition:
             return [message for message in self._all if isinstance(message, kind)]
 
     def next(self, kind: type[M], timeout: float = PATIENCE) -> M:
-        """The oldest message of a class that this method has not given yet; waits for it.
+        """Return the oldest message of a class that this method has not returned before; wait for it if need be.
+
+        Parameters
+        ----------
+        kind
+            The class.
+        timeout
+            Seconds.
 
         Raises
         ------
         TimeoutError
-            None came within ``timeout`` seconds.
+            No such message came in time.
         """
 
         def position() -> int:
@@ -128,25 +167,25 @@ class Sent:
 
 
 class MemoryEngine:
-    """Runs nothing by itself: whoever holds it says what happens to which task, and sees what the client sends.
+    """An engine that runs nothing by itself: a test says what happens to which task, and sees what the client sends.
 
-    Tasks are named by their future, by any message about them, or by id. A method returns when the client has
-    handled what it was told (at once if it is called on the agent's own thread), so that a test can look right away.
+    Tasks are named by their future, by any message about them, or by id. A method returns when the client has handled
+    the message (at once if it is called on the agent's own thread), so that a test can look right away.
 
     Parameters
     ----------
     slots
-        How many tasks it claims to run at the same time.
+        How many tasks the engine claims to run at the same time.
     capabilities
-        What it claims to have for them.
+        The capabilities that the engine claims to have.
 
     Raises
     ------
     RuntimeError
-        From every method that tells the client something: no client is connected. One is from its first submit on,
-        until it or the engine ends.
+        From every method that sends a message: no client is connected. One is from its first submit on, until it or the
+        engine ends.
     TimeoutError
-        From the same: the agent's thread is stuck.
+        From the same methods: the agent's thread is stuck.
     """
 
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
@@ -154,40 +193,63 @@ class MemoryEngine:
         self.capabilities = capabilities or {}
         self.limits_memory = False
         self.address = "memory"
-        self.sent = Sent()
+        self.sent = SentMessages()
         self.used = False  # a client has connected; an engine serves one
         self._mutex = threading.Lock()
         self._loop: AbstractEventLoop | None = None
         self._steps: deque[tuple[Step, threading.Event]] = deque()
-        self._asked: dict[str, bool] = {}  # the strongest cancel of a task that was not answered
+        self._cancel_requests: dict[str, bool] = {}  # the strongest unanswered request of each task
 
     # ------------------------------------------------------------------ what the agent calls
 
     def start(self) -> None:
-        pass
+        """Do nothing."""
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        """Connect from the agent's event loop.
+
+        Parameters
+        ----------
+        loop
+            The agent's loop.
+        deliver
+            Called with each batch of messages.
+        lost
+            Called with the reason when the engine ends.
+        """
         self.used = True
         self._thread = threading.current_thread()
         self._deliver, self._lost = deliver, lost
         self._loop = loop
 
     def adopt(self, task: Task) -> tuple[Task, Task]:
+        """Copy a task's buffers, and return the task to send, which also serves for another try."""
         task = replace(task, function=payloads.copied(task.function), arguments=payloads.copied(task.arguments))
         return task, task
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
+        """Copy an object's buffers, and return the content to send.
+
+        Parameters
+        ----------
+        object_id
+            The id of the object.
+        content
+            The pickled value.
+        """
         return payloads.copied(content)
 
     def disown(self, name: str) -> None:
-        """Nothing is kept."""
+        """Do nothing: copies are freed with the messages that hold them."""
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
+        """Take a batch of messages from the client."""
         if self._loop is not None:
             for message in CLIENT_CODEC.decode(_copied(CLIENT_CODEC.encode(messages))):
                 self._receive(message)
 
     def close(self) -> None:
+        """Disconnect."""
         with self._mutex:
             self._loop = None
             steps, self._steps = self._steps, deque()
@@ -195,63 +257,137 @@ class MemoryEngine:
             done.set()
 
     def join(self, timeout: float) -> bool:
+        """Return True: nothing is left to wait for."""
         return True
 
     # ------------------------------------------------------------------ what happens to a task
 
-    def start_task(self, which: Which) -> None:
-        """It runs."""
+    def start_task(self, which: TaskReference) -> None:
+        """Start a task."""
         self.tell(started(task_id_of(which)))
 
-    def finish(self, which: Which, value: Any = None) -> None:
-        """It returned ``value``, which is pickled as a task's result is; raises what that raises."""
+    def finish(self, which: TaskReference, value: Any = None) -> None:
+        """End a task with a value.
+
+        Parameters
+        ----------
+        which
+            The task.
+        value
+            The value, which is pickled as a task's result is.
+
+        Raises
+        ------
+        Exception
+            Whatever pickling the value raises.
+        """
         self.tell(succeeded(task_id_of(which), value))
 
-    def fail(self, which: Which, error: BaseException) -> None:
-        """It raised ``error``."""
+    def fail(self, which: TaskReference, error: BaseException) -> None:
+        """End a task with an exception.
+
+        Parameters
+        ----------
+        which
+            The task.
+        error
+            The exception.
+        """
         self.tell(failed(task_id_of(which), error))
 
-    def worker_died(self, which: Which, how: str = "task process 0 died: killed by SIGKILL") -> None:
-        """The process that ran it died."""
+    def worker_died(self, which: TaskReference, how: str = "task process 0 died: killed by SIGKILL") -> None:
+        """End a task by the death of its process.
+
+        Parameters
+        ----------
+        which
+            The task.
+        how
+            The beginning of the error's message.
+        """
         self.tell(worker_died(task_id_of(which), how))
 
-    def log(self, which: Which, text: str, stream: LogStream = LogStream.STDOUT) -> None:
-        """It wrote ``text``."""
+    def log(self, which: TaskReference, text: str, stream: LogStream = LogStream.STDOUT) -> None:
+        """Write text as a task.
+
+        Parameters
+        ----------
+        which
+            The task.
+        text
+            The text.
+        stream
+            The stream.
+        """
         self.tell(TaskLog(task_id_of(which), stream, text))
 
-    def display(self, which: Which, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """It displays a MIME bundle."""
+    def display(
+        self, which: TaskReference, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Display a MIME bundle as a task.
+
+        Parameters
+        ----------
+        which
+            The task.
+        bundle
+            The data by MIME type.
+        metadata
+            The metadata of the bundle.
+        """
         self.tell(displayed(task_id_of(which), bundle, metadata))
 
-    def progress(self, which: Which, done: float, total: float = -1.0, note: str = "") -> None:
-        """It says how far it is."""
+    def progress(self, which: TaskReference, done: float, total: float = -1.0, note: str = "") -> None:
+        """Report progress as a task.
+
+        Parameters
+        ----------
+        which
+            The task.
+        done
+            How many steps are done.
+        total
+            How many steps there are; negative if unknown.
+        note
+            A few words for a person.
+        """
         self.tell(TaskProgress(task_id_of(which), done, total, note))
 
     def confirm(
         self,
-        which: Which,
+        which: TaskReference,
         answer: TaskCancelConfirmType = TaskCancelConfirmType.CANCELED,
         force: bool | None = None,
     ) -> None:
-        """Answer its ``TaskCancel``, or withdraw the task unasked.
+        """Answer a task's ``TaskCancel``, or withdraw the task unasked.
 
         Parameters
         ----------
+        which
+            The task.
         answer
             What became of the request.
         force
-            The strength that is answered; by default that of the strongest request outstanding.
+            The strength that is answered; by default that of the strongest unanswered request.
         """
         task_id = task_id_of(which)
 
         def answer_it() -> None:  # on the agent's thread: a request that was made before has arrived
-            asked = self._asked.pop(task_id, True)
-            self._arrive(_frames(TaskCancelConfirm(task_id, answer, asked if force is None else force)))
+            strongest = self._cancel_requests.pop(task_id, True)
+            self._arrive(_frames(TaskCancelConfirm(task_id, answer, strongest if force is None else force)))
 
         self._do(answer_it)
 
-    def refuse(self, which: Which, force: bool | None = None) -> None:
-        """Answer its ``TaskCancel``: it still runs."""
+    def refuse(self, which: TaskReference, force: bool | None = None) -> None:
+        """Answer a task's ``TaskCancel`` with ``CancelFailed``: the task still runs.
+
+        Parameters
+        ----------
+        which
+            The task.
+        force
+            The strength that is answered; by default that of the strongest unanswered request.
+        """
         self.confirm(which, TaskCancelConfirmType.CANCEL_FAILED, force)
 
     def tell(self, *messages: EngineMessage) -> None:
@@ -259,18 +395,18 @@ class MemoryEngine:
         self.tell_frames(_frames(*messages))
 
     def tell_frames(self, frames: Sequence[Buffer]) -> None:
-        """Send what may be no message at all."""
+        """Send frames that need not be a message."""
         self._do(lambda: self._arrive(frames))
 
     def die(self, error: BaseException | None = None) -> None:
-        """The engine is lost; by default with an :class:`~scaler_notebook.EngineLostError`."""
+        """Lose the engine, by default with an :class:`~scaler_notebook.EngineLostError`."""
         self._do(lambda: self._end(error or EngineLostError("the engine died")))
 
     # ------------------------------------------------------------------ on the agent's thread
 
     def _receive(self, message: ClientMessage) -> None:
         if isinstance(message, TaskCancel):
-            self._asked[message.task_id] = message.force or self._asked.get(message.task_id, False)
+            self._cancel_requests[message.task_id] = message.force or self._cancel_requests.get(message.task_id, False)
         self.sent.add(message)
 
     def _arrive(self, frames: Sequence[Buffer]) -> None:
@@ -285,7 +421,7 @@ class MemoryEngine:
 
     def _malformed(self, task_id: str, error: ProtocolError) -> None:
         problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
-        self._deliver([failures.our_fault(task_id, problem)])
+        self._deliver([failures.internal_failure(task_id, problem)])
 
     def _end(self, error: BaseException) -> None:
         if self._loop is not None:
@@ -325,5 +461,5 @@ def _frames(*messages: EngineMessage) -> list[Buffer]:
 
 
 def _copied(frames: Sequence[Buffer]) -> list[Buffer]:
-    """As if they had been sent: in memory of their own, which can be written to."""
+    """Return copies of frames, which can be written to, as if the frames had been sent."""
     return [bytearray(frame) for frame in frames]

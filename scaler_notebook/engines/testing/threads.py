@@ -28,43 +28,52 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
 )
 from scaler_notebook.task.current_task import CurrentTask
-from scaler_notebook.task.runner import Call, TaskRunner, Transport
+from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport
 
 from .scripted import OWN_FILES, MemoryEngine
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class ThreadTaskRecord:
     """One task, from its arrival to its end."""
 
     task: Task
     owner: bytes = b""  # there is one client
-    missing: int = 0  # dependencies that it waits for
+    missing: int = 0  # dependencies that the task waits for
 
 
 class ThreadEngine(MemoryEngine):
-    """Runs what is submitted, quick to start, and no more than that.
+    """An engine that runs tasks on threads: quick to start, and limited.
 
-    What it cannot do: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
+    The engine cannot: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
     and the answer is ``CancelFailed`` at once, whatever the strength; queued tasks are taken back), keep a task's
     output with the task, run Python code on two cores, or heed priorities, retries, capabilities and hints.
+
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    capabilities
+        The capabilities that the engine claims to have.
     """
 
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         super().__init__(slots, capabilities)
-        self._queue: OrderedDict[str, Record] = OrderedDict()
-        self._waiting: dict[str, Record] = {}  # for their inputs
-        self._dependencies: DependencyTracker[Record] = DependencyTracker(_NoMemory())
-        self._runner = TaskRunner(Transport(), OWN_FILES, of_thread=True)
-        # Of running tasks, each with what its code sees of a cancel; changed on the agent's thread alone.
+        self._queue: OrderedDict[str, ThreadTaskRecord] = OrderedDict()
+        self._waiting: dict[str, ThreadTaskRecord] = {}  # tasks that wait for inputs
+        self._dependencies: DependencyTracker[ThreadTaskRecord] = DependencyTracker(_NoMemory())
+        self._runner = TaskRunner(Transport(), OWN_FILES, per_thread=True)
+        # Running tasks, each with the event by which its code sees a cancel; changed on the agent's thread alone.
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
     def close(self) -> None:
+        """Disconnect, and drop the tasks that have not started."""
         super().close()
         self._queue.clear()
         self._waiting.clear()
 
     def join(self, timeout: float) -> bool:
+        """Wait until the running tasks have ended; return False if that took longer than ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         threads = [thread for thread, _ in list(self._threads.values())]
         for thread in threads:
@@ -75,7 +84,7 @@ class ThreadEngine(MemoryEngine):
         super()._receive(message)
         match message:
             case Task():
-                self._accept(Record(message))
+                self._accept(ThreadTaskRecord(message))
             case ObjectCreate():
                 self._dependencies.create(b"", message.object_id, message.content)
             case ObjectDelete():
@@ -91,7 +100,7 @@ class ThreadEngine(MemoryEngine):
                 self._queue.clear()
                 self._waiting.clear()
 
-    def _accept(self, record: Record) -> None:
+    def _accept(self, record: ThreadTaskRecord) -> None:
         task = record.task
         unfinished = self._queue.keys() | self._waiting.keys() | self._threads.keys()
         lost = self._dependencies.add(record, unfinished.intersection(task.inputs))
@@ -99,7 +108,7 @@ class ThreadEngine(MemoryEngine):
             text = Payload("\n".join(lost).encode())
             self.tell(TaskResult(task.task_id, TaskResultType.MISSING_OBJECTS, text))
             return
-        if task.keep:
+        if task.retain:
             self._dependencies.expect(b"", task.task_id)
         (self._waiting if record.missing else self._queue)[task.task_id] = record
         self._dispatch()
@@ -118,7 +127,7 @@ class ThreadEngine(MemoryEngine):
             self.confirm(task_id, TaskCancelConfirmType.CANCEL_NOT_FOUND)
 
     def _fail_dependants(self, end: TaskResult | TaskCancelConfirm) -> None:
-        """What needs the value of a task that has ended so ends so too."""
+        """End the tasks that depend on a task that has ended without a value, in the same way."""
         for record in self._dependencies.fail(end.task_id):
             del self._waiting[record.task.task_id]
             self._dependencies.release(record)
@@ -130,12 +139,12 @@ class ThreadEngine(MemoryEngine):
             self.start_task(task_id)
             name = f"scaler_notebook task {task_id}"
             # A daemon: a task that never ends must not keep the process from ending.
-            asked = threading.Event()
-            thread = threading.Thread(target=self._run, args=(record, asked), name=name, daemon=True)
-            self._threads[task_id] = thread, asked
+            cancel_requested = threading.Event()
+            thread = threading.Thread(target=self._run, args=(record, cancel_requested), name=name, daemon=True)
+            self._threads[task_id] = thread, cancel_requested
             thread.start()
 
-    def _run(self, record: Record, asked: threading.Event) -> None:
+    def _run(self, record: ThreadTaskRecord, cancel_requested: threading.Event) -> None:
         task = record.task
 
         def report(done: float, total: float, note: str) -> None:
@@ -148,9 +157,9 @@ class ThreadEngine(MemoryEngine):
                 self._post(lambda: self.tell(message))
 
         name = task.options.name
-        this_task = CurrentTask(task.task_id, name, asked.is_set, reporter=report, publisher=publish)
+        this_task = CurrentTask(task.task_id, name, cancel_requested.is_set, reporter=report, publisher=publish)
         given = self._dependencies.values_of(record)
-        call = Call(task.task_id, name, task.function, task.arguments, given)
+        call = TaskCall(task.task_id, name, task.function, task.arguments, given)
         finished, _ = self._runner.run(call, this_task, Initializer())
         outcome = TaskResultType.FAILED if finished.failure is not None else TaskResultType.SUCCESS
         result = TaskResult(task.task_id, outcome, finished.payload, summary=finished.summary.unaccompanied())
@@ -158,27 +167,27 @@ class ThreadEngine(MemoryEngine):
         def over() -> None:
             del self._threads[task.task_id]
             self._dependencies.release(record)
-            self._hand_on(result, task.stays)
+            self._finish(result, task.omit_value)
             self._dispatch()
 
         with contextlib.suppress(RuntimeError):  # the client has gone
             self._post(over)
 
-    def _hand_on(self, result: TaskResult, stays: bool) -> None:
+    def _finish(self, result: TaskResult, omit_value: bool) -> None:
         if result.outcome is not TaskResultType.SUCCESS:
             self.tell(result)
             self._fail_dependants(replace(result, origin=result.task_id))
             return
         for record in self._dependencies.arrive(result.task_id, result.payload):
             self._queue[record.task.task_id] = self._waiting.pop(record.task.task_id)
-        self.tell(replace(result, payload=Payload(b"")) if stays else result)
+        self.tell(replace(result, payload=Payload(b"")) if omit_value else result)
 
 
 class _NoMemory:
-    """What keeps the memory behind payloads where it is nobody else's."""
+    """A payload store that does nothing: payloads are ordinary objects of this process."""
 
     def retain(self, payload: Payload) -> Payload:
         return payload
 
     def free(self, payload: Payload) -> None:
-        """Garbage collection does."""
+        """Leave the memory to garbage collection."""

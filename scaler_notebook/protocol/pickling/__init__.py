@@ -1,1 +1,1 @@
-"""How values are pickled: what the standard pickler cannot take apart, and what arrives."""
+"""Pickling of objects that the standard pickler cannot take apart, and unpickling where a task runs."""

@@ -1,7 +1,7 @@
-"""Classes by their ids, and which of them came here by value.
+"""The ids of classes that travel by value, and the classes that came to this process in that way.
 
-A class that came is as its last sender had it. One that this process has defined itself, and that comes back, is the
-process's own: what others know of its state is older.
+A class that came has the state that its last sender gave it. A class that this process has defined, and that comes
+back, keeps the process's own state: what others know of it is older.
 """
 
 import weakref
@@ -13,17 +13,27 @@ _arrived: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def class_id(cls: Any) -> str:
-    """The id under which a class is found again in each process that has it."""
+    """Return the id under which every process that has a class finds it again."""
     return str(cloudpickle._get_or_create_tracker_id(cls))
 
 
 def known(tracker_id: str) -> Any:
-    """The class with an id; None if this process has none."""
+    """Return the class with an id; None if this process has none."""
     return cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)
 
 
 def register(cls: Any, tracker_id: str) -> Any:
-    """Note a class that was made of what came; give that with the same id which another thread has made meanwhile."""
+    """Register a class that was made from a pickle, and return the registered class of that id.
+
+    Another thread may have made and registered the same class meanwhile; then that one is returned.
+
+    Parameters
+    ----------
+    cls
+        The class that was made.
+    tracker_id
+        The id of the class.
+    """
     found = cloudpickle._lookup_class_or_track(tracker_id, cls)
     if found is cls:
         _arrived.add(cls)
@@ -31,5 +41,5 @@ def register(cls: Any, tracker_id: str) -> Any:
 
 
 def is_ours(cls: Any) -> bool:
-    """Has this process defined a class itself?"""
+    """Return whether this process has defined a class itself."""
     return cls not in _arrived

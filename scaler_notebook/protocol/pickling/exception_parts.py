@@ -1,8 +1,8 @@
-"""What an exception is made of, and the exception made again of that, without any code of its class.
+"""Taking exceptions apart, and making them again from the parts without running any code of their class.
 
 Python pickles most exceptions as the call ``type(*args)``. Where a class has an ``__init__`` of its own, that call may
-fail when it is loaded, or make another exception, with a text that has been formatted twice. Here an empty exception is
-made, and given ``args``, its attributes, its slots and what C code keeps of it.
+fail when it is loaded, or make another exception, with a text that was formatted twice. Here an empty exception is
+made, and then given ``args``, attributes, slots and what C code stores in it.
 """
 
 import builtins
@@ -11,77 +11,91 @@ from collections.abc import Iterator, Sequence
 from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-_OWN = vars(BaseException)  # past whatever a class has under these names
+_OWN = vars(BaseException)  # past attributes of a class that have the same names
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
 _NOT_STATE = {"args", "__dict__", "__weakref__", "__traceback__", "__context__", "__cause__", "__suppress_context__"}
-# An AttributeError's object may be anything, and huge: Python does not pickle it either.
+# The object of an AttributeError may be anything, and huge: Python does not pickle it either.
 _NOT_SENT = {(AttributeError, "obj"), (_GROUP, "message"), (_GROUP, "exceptions")}
 
 
-class Everything:
-    """Lets every part of an exception through; what is derived from it may not."""
+class PartFilter:
+    """A filter that lets every part of an exception through; subclasses may not."""
 
     def expect(self, error: BaseException) -> None:
-        """Be told of an exception whose parts are asked for next: one of them may refer to it."""
+        """Note an exception whose parts are filtered next: one of the parts may refer to the exception."""
 
-    def sift(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
-        """What is pickled as this part: the value, what stands for it, or nothing.
+    def filter_part(self, owner: type, what: str, value: Any, needed: bool = False) -> tuple[Any, ...]:
+        """Return what is pickled for a part: the value, a substitute, or nothing, as a tuple of one or no item.
 
         Parameters
         ----------
         owner
-            The exception's class.
+            The class of the exception.
         what
             The part as a person reads it, e.g. ``.args[0]``.
+        value
+            The value of the part.
         needed
-            There has to be something.
+            Whether something has to be returned.
         """
         return (value,)
 
     def member(self, error: BaseException) -> BaseException:
-        """What is pickled as this member of a group."""
+        """Return what is pickled for a member of a group."""
         return error
 
 
 def pickles_itself(kind: type) -> bool:
-    """Is this class of exceptions Python's own, or does it say how it pickles?"""
+    """Return whether a class of exceptions is Python's own, or defines how it is pickled."""
     if is_builtin(kind) or kind in copyreg.dispatch_table:
         return True
     own = (vars(each) for each in kind.__mro__ if each is not object and not is_builtin(each))
     return any("__reduce__" in names or "__reduce_ex__" in names for names in own)
 
 
-def reduced(error: BaseException, sieve: Everything) -> tuple[Any, ...]:
-    """How :mod:`pickle` makes it, as ``__reduce__`` says it: an empty one first, for its parts may refer to it."""
+def reduced(error: BaseException, part_filter: PartFilter) -> tuple[Any, ...]:
+    """Return how :mod:`pickle` makes an exception, in the form of ``__reduce__``.
+
+    The exception is made empty first, because its parts may refer to it.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    part_filter
+        Filters the parts.
+    """
     kind = type(error)
-    sieve.expect(error)
+    part_filter.expect(error)
     args: tuple[Any, ...] | None = _OWN["args"].__get__(error)
     made_of: tuple[Any, ...] = ()
     if _GROUP is not None and issubclass(kind, _GROUP):
         message, members = (vars(_GROUP)[name].__get__(error) for name in ("message", "exceptions"))
-        made_of = message, [sieve.member(member) for member in members]
+        made_of = message, [part_filter.member(member) for member in members]
         if args is not None and len(args) == 2 and isinstance(args[1], Sequence) and tuple(args[1]) == members:
-            args = None  # they are what it is made of
+            args = None  # the constructor sets them
     if args is not None:
-        args = tuple(sieve.sift(kind, f".args[{n}]", arg, needed=True)[0] for n, arg in enumerate(args))
+        args = tuple(part_filter.filter_part(kind, f".args[{n}]", arg, needed=True)[0] for n, arg in enumerate(args))
     attributes = {
         name: sifted
         for name, value in _OWN["__dict__"].__get__(error).items()
-        for sifted in sieve.sift(kind, f".{name}", value)
+        for sifted in part_filter.filter_part(kind, f".{name}", value)
     }
     kept = [
-        (owner, name, sifted) for owner, name, value in _kept(error) for sifted in sieve.sift(kind, f".{name}", value)
+        (owner, name, sifted)
+        for owner, name, value in _slot_values(error)
+        for sifted in part_filter.filter_part(kind, f".{name}", value)
     ]
     return _empty, (kind, *made_of), (args, attributes, kept), None, None, _fill
 
 
 def is_builtin(kind: type) -> bool:
-    """Is it one of Python's own exceptions?"""
+    """Return whether a class is one of Python's own exceptions."""
     return getattr(builtins, kind.__name__, None) is kind
 
 
-def _kept(error: BaseException) -> Iterator[tuple[type, str, Any]]:
-    """What is in slots and in C structures: the class that has it, its name, its value."""
+def _slot_values(error: BaseException) -> Iterator[tuple[type, str, Any]]:
+    """Yield what an exception has in slots and C structures: the class that defines the member, its name, its value."""
     for owner in type(error).__mro__:
         builtin = is_builtin(owner)
         kinds = (MemberDescriptorType, GetSetDescriptorType) if builtin else (MemberDescriptorType,)
@@ -90,14 +104,14 @@ def _kept(error: BaseException) -> Iterator[tuple[type, str, Any]]:
                 continue
             try:
                 value = member.__get__(error, type(error))
-            except Exception:  # it has none
+            except Exception:  # the member has no value
                 continue
             if value is not None or not builtin:  # as None, some builtin ones would print differently
                 yield owner, name, value
 
 
 def _empty(kind: type[BaseException], *made_of: Any) -> BaseException:
-    """An exception of a class, by the constructor of the builtin class below it."""
+    """Make an exception of a class by the constructor of the nearest builtin base class."""
     base: Any = kind
     while not isinstance(vars(base).get("__new__"), BuiltinFunctionType):
         base = base.__base__
@@ -113,5 +127,5 @@ def _fill(error: BaseException, parts: tuple[Any, Any, Any]) -> None:
     for owner, name, value in kept:
         try:
             vars(owner)[name].__set__(error, value)
-        except (AttributeError, TypeError):  # it can be read only
+        except (AttributeError, TypeError):  # the member is read-only
             continue

@@ -1,4 +1,4 @@
-"""Which objects a task process finds by name, in a module."""
+"""The test whether a task process finds an object by name in a module."""
 
 import sys
 from typing import Any
@@ -7,7 +7,15 @@ import cloudpickle
 
 
 def importable(obj: Any, name: str | None) -> bool:
-    """Is an object found under its name, in a module that is not the notebook and does not travel by value?"""
+    """Return whether an object is found by name in a module that is not the notebook and does not travel by value.
+
+    Parameters
+    ----------
+    obj
+        The object; its ``__module__`` names the module.
+    name
+        The qualified name; None is never found.
+    """
     module = getattr(obj, "__module__", None)
     if not isinstance(module, str) or module == "__main__" or not isinstance(name, str):
         return False

@@ -1,4 +1,4 @@
-"""The pickler for what the standard one cannot pickle: cloudpickle's, and what of a call has to survive the way."""
+"""The pickler for objects that the standard pickler cannot pickle: cloudpickle's, extended for the call of a task."""
 
 import io
 import linecache
@@ -12,7 +12,7 @@ import cloudpickle
 
 from scaler_notebook.protocol import tracebacks
 
-from . import arrival, class_ids, exception_parts, reducers
+from . import class_ids, exception_parts, reducers, unpickling
 
 PROTOCOL = 5
 
@@ -27,18 +27,30 @@ _PARAMETERS = tuple(
 )
 
 
-MOST_SOURCE = 100_000  # characters; the functions of a longer cell travel without their lines
+MOST_SOURCE = 100_000  # characters; the functions of a longer cell travel without source lines
 
-_COMMON = frozenset({FunctionType, BuiltinFunctionType, type})  # of many there are, and nobody has an own way for them
+_COMMON = frozenset({FunctionType, BuiltinFunctionType, type})  # frequent types, for which more_reducers is not asked
 
-more_reducers: list[Callable[[Any], Any]] = []  # each gives NotImplemented, or what ``__reduce__`` would
+more_reducers: list[Callable[[Any], Any]] = []  # each returns NotImplemented, or what ``__reduce__`` would
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle's pickler, but code keeps the names of its files, and exceptions need no ``__init__`` that fits.
+    """A cloudpickle pickler that preserves file names of code, and pickles exceptions by parts.
 
-    cloudpickle 3.1.3 and newer write ``<dynamic-code>`` for these names, so that equal functions of several files
-    pickle alike. Tracebacks, warnings, debuggers and ``inspect.getsource`` find the user's lines by them.
+    cloudpickle 3.1.3 and newer write ``<dynamic-code>`` for the file names, so that equal functions of several files
+    pickle alike. Tracebacks, warnings, debuggers and ``inspect.getsource`` find the user's lines by the file names.
+
+    Exceptions are pickled without calling their ``__init__`` when they are loaded, because the signature need not match
+    ``args``.
+
+    Parameters
+    ----------
+    file
+        Receives the pickle.
+    protocol
+        The pickle protocol.
+    buffer_callback
+        As for ``pickle.Pickler``.
     """
 
     def __init__(self, file: IO[bytes], protocol: int, buffer_callback: Any = None) -> None:
@@ -46,10 +58,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._sources: dict[str, str] = {}  # by file: one text each, which a pickle then holds once
 
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce code and exceptions to what they were made of, functions and classes to what they become in a task.
-
-        cloudpickle says what functions and classes are made of; :mod:`.arrival` makes them.
-        """
+        """Reduce code and exceptions to their parts, and functions and classes to calls of :mod:`.unpickling`."""
         kind = type(obj)
         if kind is CodeType:
             parameters = tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
@@ -57,7 +66,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return (make_code, (source, parameters)) if source else (CodeType, parameters)
         if kind not in _COMMON:
             if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
-                return exception_parts.reduced(obj, exception_parts.Everything())
+                return exception_parts.reduced(obj, exception_parts.PartFilter())
             for reduce in more_reducers:
                 if (own := reduce(obj)) is not NotImplemented:
                     return own
@@ -68,18 +77,18 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if not isinstance(reduced, tuple) or len(reduced) != 6:
             return reduced
         maker, arguments, state, _, _, setter = reduced
-        found = arrival.home_of(obj)
+        found = unpickling.module_binding(obj)
         home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
         if isinstance(obj, type) and by_cloudpickle:
-            arrival.is_here(obj)
+            unpickling.mark_complete(obj)
             made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
-            return arrival.make_class, made_of, (setter, state), None, None, arrival.set_class_state
+            return unpickling.make_class, made_of, (setter, state), None, None, unpickling.set_class_state
         if home is not None:
-            return arrival.make, (home, maker, arguments), state, None, None, setter
+            return unpickling.make, (home, maker, arguments), state, None, None, setter
         return reduced
 
     def _source(self, file: str) -> str:
-        """The text of a file that is none, such as a cell of a notebook; empty for any other."""
+        """Return the source text of a file that is not on disk, such as a notebook's cell; empty for other files."""
         found = self._sources.get(file)
         if found is None:
             entry = linecache.cache.get(file, ())
@@ -88,25 +97,36 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         return found
 
     def _function_getnewargs(self, func: Any) -> Any:
-        """What a function that travels by value is made of; those of a module share its namespace where they arrive."""
+        """Return what a function that travels by value is made from.
+
+        The functions of a module share the module's namespace where they arrive.
+        """
         names = func.__globals__
         if id(names) not in self.globals_ref:
             module = names.get("__name__")
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
-                self.globals_ref[id(names)] = arrival.Namespace(_unshared(module))
+                self.globals_ref[id(names)] = unpickling.Namespace(_unshared(module))
         return super()._function_getnewargs(func)
 
 
 def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:
-    """A code object whose lines ``inspect.getsource``, warnings and debuggers find here, too."""
+    """Make a code object, and cache its source for ``inspect.getsource``, warnings and debuggers. Called by pickles.
+
+    Parameters
+    ----------
+    source
+        The text of the code's file.
+    parameters
+        The arguments of ``CodeType``.
+    """
     code = CodeType(*parameters)
     if code.co_filename not in linecache.cache:
-        tracebacks.give_source(code.co_filename, source)
+        tracebacks.cache_source(code.co_filename, source)
     return code
 
 
 def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
-    """Pickle a value: what the notebook defined by value, what modules define by reference.
+    """Pickle a value: definitions of the notebook by value, definitions of modules by reference.
 
     Parameters
     ----------
@@ -126,10 +146,10 @@ def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | No
 
 
 def _unshared(part: Any) -> Any:
-    """A copy of a text or a tuple that is equal to the original but another object; anything else as it is.
+    """Return a text or tuple as an equal but different object; return anything else as it is.
 
-    A pickle refers to an object that comes again in it. Which equal texts are one object depends on where they came
-    from, and a function has to give the same bytes each time, for it travels once for each content.
+    A pickle refers back to an object that occurs again. Which equal texts are one object depends on where they came
+    from, but a function has to give the same bytes each time, because it travels once for each content.
     """
     if isinstance(part, str):
         return "".join(part) if len(part) > 1 else part

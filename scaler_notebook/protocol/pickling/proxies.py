@@ -1,6 +1,7 @@
 """Proxies of a :mod:`multiprocessing` manager, which keeps an object for as long as some process has a proxy of it.
 
-On its way to a task a proxy is bytes, and nobody's: who sends one has to keep it until the other end has its own.
+A pickled proxy on its way to a task does not count for the manager. So the sender has to hold its proxy until the
+receiver has one of its own.
 """
 
 import contextlib
@@ -17,24 +18,25 @@ _MARK = MANAGERS.encode()
 
 
 def proxies_in(value: Any, pickled: Payload) -> tuple[Any, ...]:
-    """The proxies in a value, however deep.
+    """Return the proxies that a value contains, however deep.
 
     Parameters
     ----------
     value
-        What was pickled.
+        The value.
     pickled
-        Its pickle; one that names nothing of the managers has no proxies, which takes no time to see.
+        The pickle of the value. A pickle that does not name the managers' module contains no proxies, which is quick to
+        see.
     """
     if _MARK not in bytes(pickled.data) or MANAGERS not in sys.modules:
         return ()
-    finder = _Finder(io.BytesIO(), pickler.PROTOCOL, buffer_callback=lambda _: False)
-    with contextlib.suppress(Exception):  # it was pickled before
+    finder = _ProxyFinder(io.BytesIO(), pickler.PROTOCOL, buffer_callback=lambda _: False)
+    with contextlib.suppress(Exception):  # a pickling error was reported when the value was pickled
         finder.dump(value)
     return tuple(finder.found)
 
 
-class _Finder(pickler.Pickler):
+class _ProxyFinder(pickler.Pickler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.found: list[Any] = []

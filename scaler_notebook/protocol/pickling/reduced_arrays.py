@@ -1,6 +1,6 @@
-"""Tensors of torch and frames of polars, with their data in buffers that travel out of band; functions of numpy's.
+"""Reducers for tensors of torch and frames of polars, with their data out of band, and for functions of numpy.
 
-Both libraries pickle their data into the pickle itself. Nothing here imports a library: types are known by name, and a
+Both libraries put the data into the pickle itself. Nothing here imports a library: types are known by name, and a
 process that gets no such object loads none.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def dispatch_table() -> dict[type, Callable[[Any], Any]] | None:
-    """The table of reducers for a plain pickler; None as long as no library is loaded that needs one."""
+    """Return the table of reducers for a plain pickler; None as long as no library is loaded that needs one."""
     loaded = [name for name in _LIBRARIES if name in sys.modules]
     if not loaded:
         return None
@@ -26,7 +26,7 @@ def dispatch_table() -> dict[type, Callable[[Any], Any]] | None:
 
 
 def _tensor(tensor: Any) -> Any:
-    """A dense tensor in main memory; a view without gaps keeps its strides, any other becomes contiguous."""
+    """Reduce a dense tensor in main memory; a view without gaps keeps its strides, any other becomes contiguous."""
     torch = sys.modules["torch"]
     if (
         tensor.layout is not torch.strided
@@ -62,7 +62,7 @@ def _make_tensor(buffer: Any, dtype: str, shape: tuple[int, ...], strides: tuple
 
 
 def _frame(frame: Any) -> Any:
-    """A frame or a series of polars: the bytes that it is pickled as, which are Arrow's."""
+    """Reduce a frame or series of polars to the bytes that it is pickled as, which are Arrow's."""
     state = frame.__getstate__()
     if not isinstance(state, bytes):
         return frame.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
@@ -76,7 +76,10 @@ def _make_frame(cls: Any, buffer: Any) -> Any:
 
 
 def _vectorized(ufunc: Any) -> Any:
-    """What ``numpy.frompyfunc`` makes, and a called ``numpy.vectorize`` holds; it pickles by a name that is nowhere."""
+    """Reduce a function of ``numpy.frompyfunc``, which numpy pickles by a name that does not exist.
+
+    A ``numpy.vectorize`` that was called holds such a function, too.
+    """
     if not ufunc.__name__.endswith(" (vectorized)"):
         return NotImplemented
     function = gc.get_referents(ufunc)[0]
@@ -96,6 +99,6 @@ REDUCERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("polars.series.series", "Series"): _frame,
     ("numpy", "ufunc"): _vectorized,
 }
-# Those whose types the plain pickler is told of, for it would not complain.
+# The libraries whose types the plain pickler gets reducers for: it would pickle them in band without an error.
 _IN_BAND = {module: name for module, name in REDUCERS if not module.startswith("numpy")}
 _LIBRARIES = {module.partition(".")[0] for module in _IN_BAND}

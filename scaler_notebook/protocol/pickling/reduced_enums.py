@@ -1,8 +1,8 @@
-"""Enums of the notebook, by value: made again member by member, without the code that made them.
+"""Reducers for enums of the notebook, by value, without the code that made them.
 
 cloudpickle calls ``Enum`` with the members' values, before the class has its methods. So attributes that ``__init__``
-or ``__new__`` gave are missing, and so are aliases. Here the class is made empty, then it gets members, which are found
-by name, and at last all that may refer to the class in turn: values, methods, whatever else a member has.
+or ``__new__`` set are missing, and so are aliases. Here the class is made empty, then it gets members, which are found
+by name, and at last everything that may refer to the class: values, methods, whatever else a member has.
 """
 
 import copyreg
@@ -13,15 +13,15 @@ from typing import Any
 from . import class_ids
 from .importable import importable
 
-# Of the class or of a member: what cannot refer to the class, and is there from the start.
+# Types of attributes that cannot refer to the class, and so can be set from the start.
 _PLAIN = (int, str, float, bytes, bool, type(None), *([enum.FlagBoundary] if hasattr(enum, "FlagBoundary") else ()))
-# Attributes that are made anew; copyreg keeps ``__slotnames__`` in a class that it has looked at.
+# Attributes that Python makes by itself; copyreg stores ``__slotnames__`` in a class that it has looked at.
 _OF_ANY_CLASS = ("__dict__", "__weakref__", "__module__", "__qualname__", "__slotnames__")
 _MADE = (*_OF_ANY_CLASS, "_member_map_", "_value2member_map_", "_member_type_")
 
 
 def reduce_class(cls: Any) -> Any:
-    """Reduce an enum to its skeleton and, once that exists, the rest."""
+    """Reduce an enum to an empty class with members and, once that exists, the rest."""
     if importable(cls, cls.__qualname__) or cls.__module__ == "enum":
         return NotImplemented
     members = _members(cls)
@@ -54,7 +54,7 @@ def reduce_class(cls: Any) -> Any:
 
 
 def reduce_member(member: Any) -> Any:
-    """Reduce a member to its class and its name, a combination of flags to its value."""
+    """Reduce a member to the class and the member's name, and a combination of flags to the class and its value."""
     cls = type(member)
     if importable(cls, cls.__qualname__):
         return NotImplemented
@@ -69,7 +69,7 @@ def _member(cls: Any, name: str) -> Any:
 
 
 def _members(cls: Any) -> list[Enum]:
-    """Each member once, in the order of definition."""
+    """Return each member once, in the order of definition."""
     return list({id(member): member for member in cls._member_map_.values()}.values())
 
 
@@ -84,7 +84,7 @@ def _attributes(member: Any) -> dict[str, Any]:
 
 
 def _arguments(cls: Any, member: Any) -> tuple[Any, ...]:
-    """What the type that the enum is mixed with needs, e.g. the number of a member of an ``IntEnum``."""
+    """Return the arguments for the type that the enum is mixed with, e.g. the number of a member of an ``IntEnum``."""
     base = cls._member_type_
     if base.__new__ is object.__new__:
         return ()
@@ -133,9 +133,9 @@ def _set_attributes(member: Any, attributes: dict[str, Any]) -> None:
 
 
 def _index_values(cls: Any) -> None:
-    """So that ``cls(value)`` finds the members that have their values already."""
+    """Let ``cls(value)`` find the members that have their values already."""
     for member in _members(cls):
         try:
             cls._value2member_map_.setdefault(vars(member)["_value_"], member)
-        except (KeyError, TypeError):  # not there yet, or not hashable: then Enum compares them one by one
+        except (KeyError, TypeError):  # no value yet, or not hashable: then Enum compares values one by one
             continue

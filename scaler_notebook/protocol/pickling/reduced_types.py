@@ -1,4 +1,4 @@
-"""Types of ``typing`` and ``ctypes`` that a notebook defines, by value."""
+"""Reducers for types of ``typing`` and ``ctypes`` that a notebook defines, by value."""
 
 import _ctypes
 import ctypes
@@ -13,13 +13,13 @@ from cloudpickle import cloudpickle
 from . import class_ids
 from .importable import importable
 
-# The metaclasses of ctypes, which are not found by their names; and how each is found.
+# The metaclasses of ctypes, which are not found by name; each is found as the type of an example.
 _POINTER, _ARRAY, _FUNCTION = type(ctypes._Pointer), type(ctypes.Array), type(ctypes.CFUNCTYPE(None))
 _EXAMPLES = (ctypes.Structure, ctypes.Union, ctypes.c_int, ctypes._Pointer, ctypes.Array, ctypes._CFuncPtr)  # type: ignore[attr-defined, unused-ignore]
 METACLASSES = {type(cls): (type, (cls,)) for cls in _EXAMPLES}
 CTYPES = (*METACLASSES,)
 _FIELD = type(type("_", (ctypes.Structure,), {"_fields_": [("x", ctypes.c_int)]}).x)  # type: ignore[attr-defined]
-_AT_ONCE = ("_type_", "_length_", "_flags_", "_restype_", "_argtypes_")  # without which there is no class
+_AT_ONCE = ("_type_", "_length_", "_flags_", "_restype_", "_argtypes_")  # needed to make the class
 _LAYOUT = ("_pack_", "_align_", "_layout_", "_anonymous_", "_fields_")  # in the order in which they have to be set
 
 
@@ -42,7 +42,7 @@ def _make_new_type(name: str, supertype: Any, names: dict[str, str], tracker_id:
 
 
 def _variable(var: Any) -> Any:
-    """A ``TypeVar``, ``ParamSpec`` or ``TypeVarTuple``, whichever of the two modules of typing it is from."""
+    """Reduce a ``TypeVar``, ``ParamSpec`` or ``TypeVarTuple`` of ``typing`` or ``typing_extensions``."""
     if importable(var, var.__name__):
         return NotImplemented
     options = {}
@@ -66,7 +66,7 @@ def _make_variable(
 ) -> Any:
     later: dict[str, Any] = {}
     if "default" in options and kind.__module__ == "typing" and sys.version_info < (3, 13):
-        later["__default__"] = options.pop("default")  # an attribute that typing_extensions gives
+        later["__default__"] = options.pop("default")  # an attribute that typing_extensions sets
     made = kind(name, *constraints, **options)
     for attribute, value in {**later, "__module__": module}.items():
         setattr(made, attribute, value)
@@ -74,12 +74,12 @@ def _make_variable(
 
 
 def _alias(alias: Any) -> Any:
-    """A ``type X = ...``, whose value may name it."""
+    """Reduce a ``type X = ...``, whose value may refer to the alias itself."""
     if importable(alias, alias.__name__):
         return NotImplemented
     if alias.__type_params__:
         return _make_alias, (alias.__name__, alias.__value__, alias.__type_params__)
-    scope: dict[str, Any] = {}  # one object in both, here and there
+    scope: dict[str, Any] = {}  # one object in both the arguments and the state
     return _make_lazy_alias, (alias.__name__, alias.__module__, scope), (scope, alias.__value__), None, None, _set_alias
 
 
@@ -148,8 +148,8 @@ def _set_ctype(cls: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, 
     attributes, slots, layout = state
     replaced = [vars(cls).get(name) for name in attributes]
     cloudpickle._class_setstate(cls, (attributes, slots))
-    # A union does not tell Python's cache of methods of a new attribute (CPython up to 3.12), which then refers to what
-    # is freed. To set its module does.
+    # Setting an attribute of a union does not clear Python's method cache (CPython up to 3.12), which then refers to
+    # freed memory. Setting the module clears it.
     vars(type)["__module__"].__set__(cls, cls.__module__)
     del replaced
     if "_fields_" not in vars(cls):

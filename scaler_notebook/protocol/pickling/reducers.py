@@ -1,8 +1,8 @@
-"""Objects that the picklers know by their name in ``__main__`` only, or not at all: how each is taken apart.
+"""Reducers for objects that picklers know only by their name in ``__main__``, or not at all.
 
-The kernel's ``__main__`` is not the task's, so what a notebook defines has to travel by value. cloudpickle does so with
-functions and classes; this module does so with the rest: caches, dispatching functions, enums, types of ``typing`` and
-``ctypes``, and other objects of the standard library. What modules define keeps travelling by reference.
+The kernel's ``__main__`` is not the task's, so definitions of a notebook have to travel by value. cloudpickle does so
+with functions and classes. This module does so with the rest: caches, dispatching functions, enums, types of ``typing``
+and ``ctypes``, and other objects of the standard library. Definitions of modules keep travelling by reference.
 """
 
 import contextvars
@@ -30,7 +30,7 @@ _NO_VALUE = "no value"
 
 
 def reduce(obj: Any) -> Any:
-    """How to take an object apart: what a ``__reduce__`` returns, or ``NotImplemented`` for what others know better."""
+    """Return how to take an object apart, as ``__reduce__`` would; ``NotImplemented`` if other picklers do better."""
     kind = type(obj)
     if kind is FunctionType:
         return _dispatching(obj) if obj.__code__ is _DISPATCHING else NotImplemented
@@ -41,7 +41,7 @@ def reduce(obj: Any) -> Any:
     module = getattr(kind, "__module__", None)
     if reducer := _REDUCERS_BY_NAME.get((module, kind.__name__)):
         return reducer(obj)
-    for kinds, reducer in _FAMILIES:
+    for kinds, reducer in _BASE_CLASSES:
         if issubclass(kind, kinds):  # not isinstance, which asks a proxy for what it stands for
             return reducer(obj)
     if issubclass(type(kind), EnumMeta):
@@ -59,10 +59,10 @@ def _reduction(cls: Any) -> tuple[Any, Any]:
 
 
 def _cached(wrapper: Any) -> Any:
-    """A function under ``cache`` or ``lru_cache``; it arrives with its cache empty."""
+    """Reduce a function under ``cache`` or ``lru_cache``, without the cached values."""
     if importable(wrapper, getattr(wrapper, "__qualname__", None)):
         return NotImplemented
-    # ``__wrapped__`` may be another one, put there by ``functools.wraps``. The collector knows what is called: the
+    # ``__wrapped__`` may have been set by ``functools.wraps``. The garbage collector knows what is called: the
     # object before the mark that parts positional from keyword arguments in the keys.
     parts = gc.get_referents(wrapper)
     function = parts[max(i for i, part in enumerate(parts) if type(part) is object) - 1]
@@ -78,7 +78,7 @@ def _make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
 
 
 def _dispatching(wrapper: Any) -> Any:
-    """A function under ``singledispatch``: the default one at once, the others once the function itself exists."""
+    """Reduce a function under ``singledispatch``: the default at once, the others once the function itself exists."""
     if importable(wrapper, wrapper.__qualname__):
         return NotImplemented
     default = wrapper.registry[object]
@@ -96,7 +96,7 @@ def _set_dispatching(wrapper: Any, state: tuple[list[tuple[type, Any]], dict[str
 
 
 def _cached_property(prop: Any) -> Any:
-    """A ``cached_property``: before Python 3.12 it has a lock."""
+    """Reduce a ``cached_property``, which has a lock before Python 3.12."""
     state = vars(prop).copy()
     return _make_cached_property, (type(prop), state.pop("lock", None) is not None), state
 
@@ -144,7 +144,7 @@ def _attributes(obj: Any) -> dict[str, Any] | None:
 
 
 def _context_variable(var: contextvars.ContextVar[Any]) -> Any:
-    """A context variable, with its default and the value it has here."""
+    """Reduce a context variable, with its default and its current value."""
     try:
         default = contextvars.Context().run(var.get)
         defaults: tuple[Any, ...] = (default,)
@@ -164,9 +164,9 @@ def _set_context_variable(var: contextvars.ContextVar[Any], state: tuple[Any, ..
 
 
 def _with_its_own_reduction(obj: Any) -> Any:
-    """An object of a notebook's class that says itself how it is reduced.
+    """Reduce an object of a notebook's class that defines its own reduction.
 
-    Some say a name, for they are the only one of their class; such an object travels as any other of its class would.
+    Some reduce to a name, because they are the only instance of their class; such an object travels as any other would.
     """
     reduced = obj.__reduce_ex__(5)
     if not isinstance(reduced, str):
@@ -178,7 +178,7 @@ def _with_its_own_reduction(obj: Any) -> Any:
 
 
 def _singleton(obj: Any) -> Any:
-    """A mark of ``dataclasses``, which its code compares by identity."""
+    """Reduce a marker of ``dataclasses``, which is compared by identity, to its name."""
     return _SINGLETONS.get(id(obj), NotImplemented)
 
 
@@ -191,7 +191,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     **{type(getattr(dataclasses, name)): _singleton for name in _SINGLETONS.values()},
 }
 _REDUCERS_BY_NAME: dict[tuple[Any, str], Callable[[Any], Any]] = {**reduced_types.REDUCERS, **reduced_arrays.REDUCERS}
-_FAMILIES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+_BASE_CLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (EnumMeta, reduced_enums.reduce_class),
     (reduced_types.CTYPES, reduced_types.reduce_ctype),
     (functools.cached_property, _cached_property),

@@ -1,4 +1,4 @@
-"""Which names of ``__main__`` a pickle refers to, found without running what the pickle says."""
+"""The names of ``__main__`` that a pickle refers to, found without running what the pickle says."""
 
 import functools
 import io
@@ -6,14 +6,21 @@ import pickle
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-SMALL = 16 * 1024  # bytes; what was found in a pickle up to this size is remembered, for functions come again and again
+SMALL = 16 * 1024  # bytes; the names in a pickle up to this size are cached, because functions come again and again
 
 
 def names_of_main(data: bytes, buffers: Sequence[Any] = ()) -> tuple[str, ...]:
-    """The names that a pickle looks up in ``__main__`` when it is loaded.
+    """Return the names that a pickle looks up in ``__main__`` when it is loaded.
 
-    A text that says ``__main__``, such as a function's ``__module__``, looks nothing up. A pickle that cannot be read
-    in this way gives no names.
+    A text ``__main__``, such as a function's ``__module__``, looks nothing up. A pickle that cannot be read gives no
+    names.
+
+    Parameters
+    ----------
+    data
+        The pickle.
+    buffers
+        The out-of-band buffers.
     """
     if b"__main__" not in data:
         return ()
@@ -36,7 +43,7 @@ _remembered = functools.lru_cache(maxsize=256)(_names)
 
 
 class _MetaAnything(type):
-    """The class of :class:`_Anything`: to call that, to fill it or to go through it has no effect."""
+    """The metaclass of :class:`_Anything`: calling, filling or iterating over that class has no effect."""
 
     def __call__(cls, *_: Any, **__: Any) -> Any:
         return cls
@@ -49,7 +56,7 @@ class _MetaAnything(type):
 
 
 class _Anything(metaclass=_MetaAnything):
-    """Stands for all that a pickle names, and for all that it makes of these; some of it has to be a class."""
+    """A stand-in for all that a pickle names, and for all that is made from that; some of it has to be a class."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return cls
@@ -58,12 +65,12 @@ class _Anything(metaclass=_MetaAnything):
 
 
 class _Reader(pickle.Unpickler):
-    """Goes through a pickle and notes what it names in ``__main__``."""
+    """An unpickler that notes which names a pickle looks up in ``__main__``."""
 
     names: dict[str, None]
 
     def find_class(self, module: str, name: str) -> Any:
-        """Nothing that is named is looked up, so nothing is imported and no code but ours runs."""
+        """Note a name of ``__main__``. Nothing is looked up, so nothing is imported and no other code runs."""
         if module == "__main__":
             self.names[name] = None
         return _Anything

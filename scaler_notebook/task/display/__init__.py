@@ -1,1 +1,1 @@
-"""What a task shows: displays, its IPython shell, and previews of its result."""
+"""The displays of a task, its IPython shell, and previews of its result."""

@@ -1,8 +1,9 @@
-"""Rich displays from inside a task: what ``display(obj)``, ``plt.show()`` and their like come to.
+"""Rich displays from inside a task: the effect of ``display(obj)``, ``plt.show()`` and their like.
 
 IPython's ``display`` publishes only where an ``InteractiveShell`` exists, and prints otherwise (IPython's
-``core/display_functions.py``). So in a task process the first who asks for a shell, or displays, gets one made
-(:mod:`.ipython_shell`), whose publisher is :func:`publish`. A task that never imports IPython pays nothing.
+``core/display_functions.py``). So in a task process a shell is made when code first asks for one, or displays
+(:mod:`.ipython_shell`); its publisher is :func:`~.display_publisher.publish`. A task that never imports IPython pays
+nothing.
 """
 
 import builtins
@@ -14,7 +15,7 @@ import threading
 import traceback
 from typing import Any
 
-from scaler_notebook.task.isolation.process_state import keeping
+from scaler_notebook.task.isolation.process_state import lasting_changes
 from scaler_notebook.task.modules.import_hooks import after_import
 
 _making = threading.RLock()
@@ -22,12 +23,12 @@ _shell_is_being_made = False
 
 
 def task_shell() -> Any:
-    """The shell of this task process, made if need be: for ``get_ipython()``, magics, and how values are displayed.
+    """Return the shell of this task process, made if need be: for ``get_ipython()``, magics, and the display of values.
 
     Raises
     ------
     ImportError
-        There is no IPython.
+        IPython is not installed.
     """
     global _shell_is_being_made
     with _making:
@@ -35,14 +36,14 @@ def task_shell() -> Any:
 
         _shell_is_being_made = True
         try:
-            with keeping():
+            with lasting_changes():
                 return make()
         finally:
             _shell_is_being_made = False
 
 
 def watch_for_ipython() -> None:
-    """In a task process: have IPython's displays published. A notebook's code calls ``display`` without an import."""
+    """Have IPython's displays published in this task process, and provide the builtin ``display`` of notebooks."""
     if not hasattr(builtins, "display"):
         builtins.display = _display  # type: ignore[attr-defined]
     after_import("IPython.core.getipython", _shell_on_demand)
@@ -59,7 +60,7 @@ def _display(*objects: Any, **options: Any) -> Any:
 
 
 def _shell_first(module: Any) -> None:
-    """These print, or make a shell of another kind, where there is none."""
+    """Make these functions make a shell first: without one they print, or make a shell of another kind."""
 
     def wrapped(function: Any) -> Any:
         @functools.wraps(function)
@@ -76,7 +77,7 @@ def _shell_first(module: Any) -> None:
 
 
 def _shell_on_demand(module: Any) -> None:
-    """Libraries decide by ``get_ipython()``, when they are imported, whether they are in a notebook."""
+    """Let ``get_ipython()`` make the shell: by it libraries decide, on import, whether they are in a notebook."""
     original = module.get_ipython
 
     @functools.wraps(original)
@@ -87,20 +88,20 @@ def _shell_on_demand(module: Any) -> None:
 
 
 def prefer_inline_figures() -> None:
-    """Where no notebook has set matplotlib's backend: that of notebooks, unless somebody has chosen another.
+    """Choose the matplotlib backend of notebooks, unless one is chosen already.
 
-    Without a backend that displays, ``plt.show()`` does nothing. The process of a kernel has this setting from
-    ipykernel, and so have task processes that share the kernel's environment.
+    Without a backend that displays, ``plt.show()`` does nothing. The process of a kernel gets this setting from
+    ipykernel, and so do task processes that share the kernel's environment.
     """
     if "matplotlib" not in sys.modules and importlib.util.find_spec("matplotlib_inline") is not None:
         os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 
 
 def flush_figures() -> None:
-    """At the end of a task: show the figures that it left open, and close them, as a notebook does after a cell.
+    """Show and close the figures that a task has left open, as a notebook does after a cell.
 
-    That is what ``matplotlib_inline.backend_inline.flush_figures`` does, which is asked whether it is due; what goes
-    wrong with a figure is printed and fails no task.
+    ``matplotlib_inline.backend_inline.flush_figures`` does the same; here its own state says whether that is due, and
+    an error in drawing is printed and fails no task.
     """
     inline = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is None or not getattr(getattr(inline, "show", None), "_draw_called", False):

@@ -1,7 +1,7 @@
-"""A result as a person looks at it, made in a process that runs tasks: its text, its HTML, its picture.
+"""Previews of results, made in a process that runs tasks: text, HTML, pictures.
 
-Making one may run the user's code (a ``repr``), which may be slow, fail, or never end. So it is made after the value
-has been sent, never in the kernel, and within :data:`SECONDS`; what was made by then is what there is.
+Making a preview may run the user's code (a ``repr``), which may be slow, fail, or never end. So a preview is made after
+the value has been sent, never in the kernel, and within :data:`SECONDS`; parts that are made by then are used.
 """
 
 import contextlib
@@ -19,22 +19,22 @@ from . import displays
 from .display_publisher import as_json, publish
 from .summary import known
 
-SECONDS = 0.5
+SECONDS = 0.5  # for all parts of one preview
 MAX_TEXT = 2_000  # characters
-MAX_RICH = 1_000_000  # characters of one form of it, an image's base64 included
-MAX_PIXELS = 800  # of a picture, in either direction
-SEVERAL = "*/*"  # forms of several MIME types at once
-SHARE = 0.1  # of its time that a process spends on previews at most
-ALLOWANCE = 0.5  # seconds of them that it may spend before that counts
+MAX_RICH = 1_000_000  # characters or bytes of the data of one MIME type
+MAX_PIXELS = 800  # width and height of a picture
+SEVERAL = "*/*"  # data of several MIME types at once
+SHARE = 0.1  # the fraction of its time that a process spends on previews at most
+FREE_SECONDS = 0.5  # seconds that a process may spend on previews before SHARE counts
 
 
 class _TimeIsOver(BaseException):
-    """Raised in the user's code, which should not take it for an error of its own."""
+    """The time for a preview is over. A BaseException, so that the user's code does not handle it as an error."""
 
 
 @contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise :class:`_TimeIsOver` within it after so many seconds, and again; on a main thread alone."""
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`_TimeIsOver`, within ``with``, after so many seconds, and again. Only on a main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -49,25 +49,37 @@ def limited(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        is_over = True  # one store: what rings from here on is nobody's
+        is_over = True  # one store; a signal after that has no effect
         signal.setitimer(signal.ITIMER_REAL, *timer)
-        signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)  # None: some library's in C
+        signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)  # None: a handler set in C
 
 
-class Forms:
-    """The forms of one value, by MIME type, as far as they were made."""
+class Representations:
+    """The representations of one value by MIME type, as far as they were made.
+
+    Parameters
+    ----------
+    value
+        The value.
+    """
 
     def __init__(self, value: Any) -> None:
         self._value = value
         self.bundle: dict[str, Any] = {}
 
     def make(self, makers: "Mapping[str, Callable[[Any], Any]]") -> dict[str, Any]:
-        """Make one after the other; what fails, or is too large, is left out, and what is too slow ends it.
+        """Make representations one after the other, and return the bundle.
 
-        Of the text something is left in each case. A maker under :data:`SEVERAL` gives forms by MIME type.
+        A maker that fails, or makes too much, is skipped; one that takes too long ends the method. The bundle has text
+        in each case. A maker under :data:`SEVERAL` returns data by MIME type.
+
+        Parameters
+        ----------
+        makers
+            Functions of the value, by MIME type.
         """
         try:
-            with limited(SECONDS):
+            with time_limit(SECONDS):
                 for mime, maker in makers.items():
                     self._add(mime, maker)
         except _TimeIsOver:
@@ -79,7 +91,7 @@ class Forms:
             data = maker(self._value)
         except (KeyboardInterrupt, _TimeIsOver):
             raise
-        except BaseException as error:  # SystemExit too: it ends nothing but this
+        except BaseException as error:  # SystemExit too, which must not end the process
             if mime == "text/plain":
                 self.bundle[mime] = f"<{type(self._value).__name__}, whose repr raised {_words(error)}>"
             return
@@ -107,8 +119,8 @@ def _words(error: BaseException) -> str:
         return type(error).__name__
 
 
-def of_known_type(value: Any) -> dict[str, Any]:
-    """The MIME bundle of a value whose type :mod:`.summary` calls cheap; the value's own text where it has one."""
+def bundle_of_known_type(value: Any) -> dict[str, Any]:
+    """Return the MIME bundle of a value whose type :mod:`.summary` knows; other values have their text."""
     library, name = known(type(value)), type(value).__name__
     if library in ("pandas", "polars") and name == "DataFrame":
         makers: dict[str, Callable[[Any], Any]] = {"text/plain": repr, "text/html": lambda frame: frame._repr_html_()}
@@ -118,7 +130,7 @@ def of_known_type(value: Any) -> dict[str, Any]:
         makers = {"text/plain": repr, "image/png": _drawn}
     else:
         makers = {"text/plain": repr}
-    return Forms(value).make(makers)
+    return Representations(value).make(makers)
 
 
 def _thumbnail(image: Any) -> bytes:
@@ -138,24 +150,25 @@ def _drawn(figure: Any) -> bytes:
 
 
 def show(value: Any) -> None:
-    """The task that makes the preview of a value on request: it displays the preview, and returns nothing.
+    """Display the preview of a value: the function of the task that makes a preview on request.
 
-    What the value itself declares (``_repr_html_`` and its like) and what libraries have registered with IPython in
-    this process counts, as in a notebook; not what was registered in the notebook alone, and no ``_ipython_display_``.
+    Methods of the value (``_repr_html_`` and its like) and formatters that libraries have registered with IPython in
+    this process count, as in a notebook. Not used are formatters that were registered in the notebook alone, and
+    ``_ipython_display_``.
     """
     makers: dict[str, Callable[[Any], Any]] = {"text/plain": repr}
-    forms = Forms(value)
+    forms = Representations(value)
     with contextlib.suppress(ImportError):
         formatter = displays.task_shell().display_formatter
-        makers |= {mime: _asked(each) for mime, each in formatter.formatters.items() if mime != "text/plain"}
-        makers[SEVERAL] = _asked(formatter.mimebundle_formatter)
+        makers |= {mime: _maker_of(each) for mime, each in formatter.formatters.items() if mime != "text/plain"}
+        makers[SEVERAL] = _maker_of(formatter.mimebundle_formatter)
     if known(type(value)) == "matplotlib":
         makers["image/png"] = _drawn
     publish(forms.make(makers))
 
 
-def _asked(formatter: Any) -> "Callable[[Any], Any]":
-    """What a formatter of IPython's gives for a value; unlike its own call, no failure is printed."""
+def _maker_of(formatter: Any) -> "Callable[[Any], Any]":
+    """Return a maker that applies a formatter of IPython; unlike the formatter's own call, it prints no failure."""
 
     def ask(value: Any) -> Any:
         try:
@@ -170,23 +183,23 @@ def _asked(formatter: Any) -> "Callable[[Any], Any]":
     return ask
 
 
-class Allowance:
-    """How much of its time a process spends on previews that nobody has asked for."""
+class PreviewBudget:
+    """The time that a process may spend on previews that nobody has asked for."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._spent = 0.0
 
-    def is_left(self) -> bool:
-        """May it make another one?"""
-        return self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self._began)
+    def allows_another(self) -> bool:
+        """Return whether another preview may be made."""
+        return self._spent <= FREE_SECONDS + SHARE * (time.monotonic() - self._began)
 
     def make(self, value: Any) -> bytes:
-        """The MIME bundle of a value of a cheap type, as JSON."""
+        """Return the MIME bundle of a value of a cheap type, as JSON."""
         began = time.monotonic()
         try:
-            return as_json(of_known_type(value))
-        except Exception:  # without one its summary is there
+            return as_json(bundle_of_known_type(value))
+        except Exception:  # the summary has to do
             return b"{}"
         finally:
             self._spent += time.monotonic() - began

@@ -1,7 +1,7 @@
-"""What a person is told of a value at once: its text if it is plain data, else its type and shape.
+"""Summaries of results in one line: the text of plain data, else type and shape.
 
-None of the value's own code runs for that, nor any other code of the user's: a ``repr``, ``__len__`` or ``shape`` is
-asked only of types that come with Python, or from the libraries in :data:`LIBRARIES`.
+No code of the value and no other code of the user's runs: a ``repr``, ``__len__`` or ``shape`` is asked for only of
+types that come with Python, or from the libraries in :data:`LIBRARIES`.
 """
 
 import itertools
@@ -12,10 +12,10 @@ from typing import Any
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary
 
 MAX_TEXT = 2_000  # characters
-MAX_TYPE = 100  # characters of what an array holds
-MAX_BITS = 4_000  # of an integer that is written out: Python refuses, or takes long over, larger ones
+MAX_TYPE = 100  # characters of an array's dtype
+MAX_BITS = 4_000  # bits of an integer that is written in full; Python refuses larger ones, or takes long
 
-# Where a class of that name has a shape that costs nothing to ask. (A frame that is lazy has none.)
+# By library, classes whose shape costs nothing to ask for. (A lazy frame has none.)
 LIBRARIES = {
     "numpy": ("ndarray",),
     "pandas": ("DataFrame", "Series", "Index", "RangeIndex", "MultiIndex", "DatetimeIndex"),
@@ -27,7 +27,7 @@ LIBRARIES = {
     "PIL": ("Image",),
     "matplotlib": ("Figure",),
 }
-# Of those, what is previewed without being asked for: in milliseconds, whatever the size.
+# Classes that are previewed without being asked for, which takes milliseconds, whatever the size.
 CHEAP = {("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"), ("polars", "DataFrame")} | {
     ("polars", "Series"),
     ("PIL", "Image"),
@@ -46,11 +46,11 @@ _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}
 
 
 class _NotPlain(Exception):
-    """Some of it is of a type whose ``repr`` may be anybody's."""
+    """A part of the value has a type whose ``repr`` may be the user's code."""
 
 
 def summary(value: Any) -> ResultSummary:
-    """Of a result.
+    """Return the summary of a result.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def summary(value: Any) -> ResultSummary:
     if value is None:
         return ResultSummary("", PreviewKind.NONE)
     kind = type(value)
-    if type(kind) is not type and not known(kind):  # a metaclass may answer for it: how it is hashed, say
+    if type(kind) is not type and not known(kind):  # a metaclass may run the user's code, e.g. to hash the class
         return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
     if kind in _ATOMS:
         return ResultSummary(_atom(value), PreviewKind.NONE)
@@ -81,7 +81,7 @@ def summary(value: Any) -> ResultSummary:
 
 
 def known(kind: type) -> str:
-    """The library in :data:`LIBRARIES` that a class is from; empty if it is another's, or a class of that name."""
+    """Return the library in :data:`LIBRARIES` that a class is from; empty for any other class."""
     module, name = _attribute(kind, "__module__"), _name(kind)
     library = module.partition(".")[0]
     if name not in LIBRARIES.get(library, ()):
@@ -90,7 +90,7 @@ def known(kind: type) -> str:
 
 
 def _is_text_or_number(value: Any) -> bool:
-    """Does a look at it ask no object of the user's?"""
+    """Return whether an array or frame can be looked at without asking objects of the user's."""
     dtype = getattr(value, "dtype", None)
     dtypes = getattr(value, "dtypes", None)  # a frame's, by column
     kinds = [dtype] if dtype is not None else [*itertools.islice(dtypes, 200)] if isinstance(dtypes, Iterable) else []
@@ -98,7 +98,7 @@ def _is_text_or_number(value: Any) -> bool:
 
 
 def _holds_text(value: Any) -> bool:
-    """Are the objects at both ends, which are what a preview shows, plain?"""
+    """Return whether the objects at both ends, which are what a preview shows, are plain."""
     cut = getattr(value, "iloc", value)
     ends = [getattr(part, "values", part) for part in (cut[:60], cut[-60:])]
     return all(_is_atom(each) for part in ends for each in itertools.islice(part.flat, 10_000))
@@ -106,7 +106,7 @@ def _holds_text(value: Any) -> bool:
 
 def _shape(value: Any) -> list[str]:
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    size = getattr(value, "size", None)  # of a picture, in pixels
+    size = getattr(value, "size", None)  # a picture's width and height
     words = []
     if isinstance(shape, tuple) and all(type(each) is int for each in shape):
         words.append(" × ".join(f"{each:,}" for each in shape) if shape else "0-dimensional")
@@ -122,7 +122,7 @@ def _name(kind: type) -> str:
 
 
 def _attribute(kind: type, name: str) -> str:
-    """A class's own, past a metaclass that answers for it."""
+    """Return an attribute of a class, past a metaclass that might answer in its place."""
     try:
         found = type.__dict__[name].__get__(kind)
     except AttributeError:
@@ -145,18 +145,24 @@ def _is_atom(value: Any) -> bool:
 
 
 class _Writer:
-    """Writes plain data as ``repr`` does, up to :data:`MAX_TEXT` characters."""
+    """A writer of plain data as ``repr`` does, up to :data:`MAX_TEXT` characters."""
 
     def __init__(self) -> None:
         self._left = MAX_TEXT
         self._within: set[int] = set()
 
     def text(self, value: Any) -> str:
-        """All of it, or so much. Raises :class:`_NotPlain`."""
+        """Return the text of a value, or the part of it that fits.
+
+        Raises
+        ------
+        _NotPlain
+            A part of the value is not plain data.
+        """
         kind = type(value)
         if self._left <= 0:
             return "…"
-        self._left -= 4  # brackets and a comma, of each value, an empty one too: there may be very many
+        self._left -= 4  # brackets and a comma; counted for an empty value too, because there may be very many
         if type(kind) is not type:
             raise _NotPlain
         if _is_atom(value):

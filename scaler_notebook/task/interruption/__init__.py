@@ -1,1 +1,1 @@
-"""How a running task is asked to stop, and says how far it is: a page that two processes share."""
+"""The shared page by which a running task is asked to stop and reports its progress."""

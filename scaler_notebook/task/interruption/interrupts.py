@@ -1,22 +1,23 @@
-"""How a running task is asked to stop: the handshake between the scheduler and one task process.
+"""The handshake between the scheduler and one task process by which a running task is asked to stop.
 
 A page of shared memory holds the word ``seq << 8 | attempt``: the run that shall stop, and how many times that was
-asked. The scheduler writes the word, then sends SIGINT. The handler acts only if the word names the run that is
-armed right now, and once an attempt: a signal that comes late, or twice, or while our own code runs, does nothing.
-So no interrupt ever reaches the next task, and no signal mask is needed (it would only delay a signal into the next
-task).
+requested. The scheduler writes the word, then sends SIGINT. The handler acts only if the word names the run that is
+armed right now, and once for each attempt: a signal that comes late, or twice, or while this package's code runs, does
+nothing. So no interrupt ever reaches the next task, and no signal mask is needed (a mask would only delay a signal into
+the next task).
 
-The first ask is a KeyboardInterrupt in the task; inside a running asyncio loop it is a cancel of all its tasks, for
-an exception raised in the loop's own code can lose a handle and hang it. The second ask raises only where the first
-was such a cancel: it must not break into the clean-up of a task that obeys. An interrupt that Python itself swallows,
-in a ``__del__`` or a callback, is no answer of the task's: it comes again a moment later, a few times at most.
+The first request is a KeyboardInterrupt in the task. Inside a running asyncio loop it is a cancel of all the loop's
+tasks, because an exception raised in the loop's own code can lose a handle and hang the loop. The second request raises
+only where the first was such a cancel: it must not break into the clean-up of a task that obeys. An interrupt that
+Python itself swallows, in a ``__del__`` or a callback, is not refused by the task: it is repeated a moment later, a few
+times at most.
 
-While a shield is open the handler keeps the ask, and the end of the last shield sends the signal again: what an ask
-does is done in one place, on the main thread. The handler may run between any two bytecodes, also of a shield's and of
-its own, so nothing here takes a lock, and whatever decides is one step of the interpreter: a shield is open from the
-one store in ``__enter__`` to the one removal in ``__exit__``, and an ask is taken by the one call that claims it. The
-handler says that it keeps before it looks at the shields; a shield ends before it looks at what is kept: one of the two
-sees the other.
+While a shield is open the handler defers the request, and the end of the last shield sends the signal again: requests
+are acted upon in one place, on the main thread. The handler may run between any two bytecodes, also of a shield's and
+of its own, so nothing here takes a lock, and whatever decides is one step of the interpreter: a shield is open from the
+one store in ``__enter__`` to the one removal in ``__exit__``, and a request is taken by the one call that claims it.
+The handler sets ``deferred`` before it looks at the shields, and a shield ends before it looks at ``deferred``: one of
+the two sees the other.
 """
 
 import os
@@ -29,70 +30,86 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from .ask_page import AskPage
+from .cancel_page import CancelPage
 
 T = TypeVar("T")
 
-MOST_SWALLOWED = 5  # times that a run is interrupted once more because Python swallowed an interrupt
-SWALLOWED_AGAIN = 0.005  # seconds until then: out of the ``__del__``
+MAX_REPEATS = 5  # repetitions of swallowed interrupts in one run
+REPEAT_DELAY = 0.005  # seconds, in which the ``__del__`` ends
 
 
 class ArmedRun:
-    """One run, as far as it can be asked to stop. The next run has one of its own: what this one leaves is harmless.
+    """One run, as far as it can be asked to stop. The next run has an object of its own.
 
-    ``shields`` and ``asked()`` are for every thread; the rest is the main thread's.
+    ``shields`` and ``stop_requested()`` are for every thread; everything else is for the main thread.
+
+    Parameters
+    ----------
+    page
+        The page that the scheduler shares.
+    seq
+        The number of the run.
     """
 
-    def __init__(self, page: AskPage, seq: int) -> None:
+    def __init__(self, page: CancelPage, seq: int) -> None:
         self.seq = seq
-        self.claims: dict[int, object] = {}  # the words acted upon
-        self.swallowed: dict[int, object] = {}  # of these, the one to act upon once more
+        self.claims: dict[int, object] = {}  # the words that were acted upon
+        self.swallowed: dict[int, object] = {}  # of these, the one to act upon again
         self.times_swallowed = 0
-        self.forwarded = 0  # the last word that was passed on to the task's subprocesses
+        self.forwarded = 0  # the last word that was forwarded to the task's subprocesses
         self.raised = False  # a KeyboardInterrupt has reached the task's own code
-        self.kept = False  # an ask waits for the end of the shields
-        self.stopped = False  # its process is about to be killed
-        self.shields: dict[object, threading.Thread] = {}  # the open ones, and who opened them
+        self.deferred = False  # a request waits for the end of the shields
+        self.stopped = False  # the process is about to be killed
+        self.shields: dict[object, threading.Thread] = {}  # the open shields, and the threads that opened them
         self._page = page
         self._pid = os.getpid()
-        self._asked = False
+        self._stop_requested = False
 
-    def asked(self) -> bool:
-        """Was this run asked to stop, ever? Any thread, and processes forked by the run."""
+    def stop_requested(self) -> bool:
+        """Return whether this run was ever asked to stop. For any thread, and for processes that the run has forked."""
         if self._page.word >> 8 == self.seq:
-            self._asked = True  # the page forgets, when a later run is asked
-        return self._asked
+            self._stop_requested = True  # stored, because the page will name a later run
+        return self._stop_requested
 
     def shield(self) -> "Shield":
-        """A stretch that is not interrupted."""
+        """Return a context manager for a stretch that is not interrupted."""
         return Shield(self)
 
     def in_fork(self) -> bool:
-        """Is this a process that the task has forked? It hears of an ask by what is passed on to the group."""
+        """Return whether this process is a fork of the task's.
+
+        A fork notices a request by the signal that is forwarded to the process group.
+        """
         return os.getpid() != self._pid
 
     def due(self) -> bool:
-        """Is there an ask that nobody has acted upon? Its signal may be kept, or still on its way."""
+        """Return whether a request was not acted upon. Its signal may be deferred, or still on its way."""
         word = self._page.word
         unmet = word not in self.claims or word in self.swallowed
-        return self.kept or (word >> 8 == self.seq and unmet and not self.in_fork())
+        return self.deferred or (word >> 8 == self.seq and unmet and not self.in_fork())
 
-    def keep(self) -> bool:
-        """Leave the ask to the end of the shields; False if none is open."""
-        self.kept = True
+    def defer(self) -> bool:
+        """Leave the request to the end of the shields; return False if none is open."""
+        self.deferred = True
         if self.shields:
             return True
-        self.kept = False
+        self.deferred = False
         return False
 
     def claim(self, word: int) -> bool:
-        """Is it the caller who acts upon this word? Of handlers within handlers, one does."""
+        """Return whether the caller is the one to act upon a word. Of handlers within handlers, one is."""
         claim = object()
         return self.claims.setdefault(word, claim) is claim or self.swallowed.pop(word, None) is not None
 
 
 class Shield:
-    """A context manager, for any thread of the run, any number of times."""
+    """A context manager that defers interrupts, for any thread of the run, usable any number of times.
+
+    Parameters
+    ----------
+    run
+        The run.
+    """
 
     def __init__(self, run: ArmedRun) -> None:
         self._run = run
@@ -102,78 +119,93 @@ class Shield:
         token, thread = object(), threading.current_thread()
         self._tokens.append(token)
         self._run.shields[token] = thread
-        # One within another of the same thread lets that come to its end.
+        # A shield within another one of the same thread must let the outer one end.
         alone = thread is not threading.main_thread() and list(self._run.shields.values()).count(thread) == 1
         if alone and self._run.stopped:
             del self._run.shields[token]
-            threading.Event().wait()  # for the kill: what began now could not end
+            threading.Event().wait()  # for the kill: a stretch that began now could not end
 
     def __exit__(self, *problem: object) -> None:
         run = self._run
-        run.shields.pop(self._tokens.pop(), None)  # it may be missing: see Interrupts._forked
+        run.shields.pop(self._tokens.pop(), None)  # missing in a fork: see Interrupts._after_fork
         if not run.shields and run.due():
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
 
 class Interrupts:
-    """The task process's side: arms a run, and turns a valid ask into an interrupt of it.
+    """The task process's side: arms a run, and turns a valid request into an interrupt of the run.
 
     Parameters
     ----------
+    page
+        The page that the scheduler shares.
     to_group
-        Pass an interrupt on to the process group: the process leads one, with nobody but its subprocesses in it.
+        Forward an interrupt to the process group. The process must lead a group that has nobody but its subprocesses in
+        it.
     """
 
-    def __init__(self, page: AskPage, to_group: bool = True) -> None:
+    def __init__(self, page: CancelPage, to_group: bool = True) -> None:
         self._page = page
         self._to_group = to_group
-        self._run: ArmedRun | None = None  # the armed run; None while our own code runs
-        os.register_at_fork(after_in_child=self._forked)
+        self._run: ArmedRun | None = None  # the armed run; None while this package's code runs
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def install(self) -> None:
-        """Take SIGINT, again before every run: a task may have set a handler of its own."""
+        """Install the handler of SIGINT. Call before every run, because a task may have set a handler of its own."""
         if signal.getsignal(signal.SIGINT) != self._on_sigint:
             signal.signal(signal.SIGINT, self._on_sigint)
         sys.unraisablehook = self._on_unraisable
 
     def new_run(self, seq: int) -> ArmedRun:
-        """A run, yet to be armed; from here on it counts as begun."""
+        """Return a run that is not armed yet; from here on it counts as begun."""
         self._page.begun = seq
         return ArmedRun(self._page, seq)
 
     def run(
         self, run: ArmedRun, body: Callable[[], T], stopped: Callable[[], T], failed: Callable[[BaseException], T]
     ) -> T:
-        """Run ``body`` armed; ``stopped()`` if an ask ended it, ``failed(error)`` if it raised anything else.
+        """Run ``body`` armed.
 
         Every store of None to ``_run`` disarms before anything is sent. The outer ``except`` is for an interrupt
         between the end of the body and that store.
+
+        Parameters
+        ----------
+        run
+            The run.
+        body
+            The task.
+        stopped
+            Makes the result if a request has ended the body.
+        failed
+            Makes the result if the body has raised anything else.
         """
         try:
             try:
                 self._run = run
-                if run.asked():  # before we were armed
+                if run.stop_requested():  # before the run was armed
                     run.claim(self._page.word)
                     raise KeyboardInterrupt
                 result = body()
                 self._run = None
-                run.asked()  # to remember it
+                run.stop_requested()  # to store the request
                 return result
             except BaseException as error:
                 self._run = None
-                run.asked()
+                run.stop_requested()
                 if not _is_stop(run, error):
                     return failed(error)
         except KeyboardInterrupt:
             self._run = None
-        self._let_shields_end(run)
+        self._wait_for_shields(run)
         return stopped()
 
-    def _let_shields_end(self, run: ArmedRun) -> None:
-        """Other threads may have opened some while the interrupt was on its way; from here on they open none.
+    def _wait_for_shields(self, run: ArmedRun) -> None:
+        """Wait for shields that other threads opened while the interrupt was on its way; from here on they open none.
 
-        Those of the main thread and of dead ones were left open: nobody would end them. A look every millisecond, not
-        a condition: an interrupt may have hit the main thread with its lock in hand.
+        Shields of the main thread and of dead threads were left open, and nobody would end them. The wait is a look
+        every millisecond, not a condition: an interrupt may have hit the main thread while it held the condition's
+        lock.
         """
         run.stopped = True
         while any(t.is_alive() and t is not threading.main_thread() for t in list(run.shields.values())):
@@ -182,12 +214,12 @@ class Interrupts:
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
         run, word = self._run, self._page.word
         if run is None or word >> 8 != run.seq:
-            return  # stale; the interrupted system call is retried (PEP 475)
-        if run.keep() or not run.claim(word):
+            return  # stale; Python retries the interrupted system call (PEP 475)
+        if run.defer() or not run.claim(word):
             return
         if word != run.forwarded and not run.in_fork():
             run.forwarded = word
-            # The task's subprocesses get it as from a terminal; our own copy of this signal is stale by now.
+            # Subprocesses get the signal as from a terminal; this process's own copy is stale by now.
             if self._to_group:
                 os.killpg(0, signal.SIGINT)
         if run.raised:
@@ -201,12 +233,22 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _cancel_all(self, loop: Any, run: ArmedRun, word: int) -> None:
-        """In the loop, and perhaps a while after the signal."""
+        """Cancel all tasks of a loop. Called in the loop, perhaps a while after the signal.
+
+        Parameters
+        ----------
+        loop
+            The loop that was running when the signal came.
+        run
+            The run that was armed then.
+        word
+            The request.
+        """
         if run is not self._run:
-            return  # the loop has outlived it
+            return  # the loop has outlived the run
         if run.shields:
-            del run.claims[word]  # not acted upon after all
-            if not run.keep():  # they have just ended
+            del run.claims[word]  # the request is not acted upon after all
+            if not run.defer():  # the shields have just ended
                 self._on_sigint(signal.SIGINT, None)
             return
         for task in sys.modules["asyncio"].all_tasks(loop):
@@ -218,20 +260,20 @@ class Interrupts:
             sys.__unraisablehook__(unraisable)
             return
         run.raised = False
-        if run.times_swallowed < MOST_SWALLOWED and not run.in_fork():
+        if run.times_swallowed < MAX_REPEATS and not run.in_fork():
             run.times_swallowed += 1
             run.swallowed[self._page.word] = True
-            start_new_thread(self._interrupt_again, ())  # not by threading: its locks may be in our caller's hands
+            start_new_thread(self._interrupt_again, ())  # not by threading, whose locks the caller may hold
 
     def _interrupt_again(self) -> None:
-        time.sleep(SWALLOWED_AGAIN)
+        time.sleep(REPEAT_DELAY)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
 
-    def _forked(self) -> None:
-        """In a process that the task has forked: the stretches are the parent's, and end there."""
+    def _after_fork(self) -> None:
+        """Forget the open shields in a process that the task has forked: they are the parent's, and end there."""
         if self._run is not None:
             self._run.shields.clear()
-            self._run.kept = False
+            self._run.deferred = False
 
 
 def _is_stop(run: ArmedRun, error: BaseException) -> bool:

@@ -1,14 +1,14 @@
-"""How far a task says it is, in memory that its process shares with the scheduler.
+"""The progress of a task, in memory that the task process shares with the scheduler.
 
-No message and no system call: a task may report as often as it likes, from any of its threads and forks, and may be
-killed while it does. The scheduler looks a few times a second; that is what limits the rate.
+A report needs no message and no system call. So a task may report as often as it likes, from any of its threads and
+forks, and may be killed while it does. The scheduler looks a few times a second, which limits the rate.
 """
 
 import mmap
 import struct
 
-OFFSET = 64  # in the page; what asks the task to stop stands before it
-LAYOUT = struct.Struct("=Qddq")  # run, done, total, length of the note
+OFFSET = 64  # bytes; the words of CancelPage come before
+LAYOUT = struct.Struct("=Qddq")  # run, done, total, length of the note in bytes
 MAX_NOTE = 1000  # bytes
 LARGEST = 2**64 - 1
 
@@ -16,12 +16,14 @@ Report = tuple[int, float, float, str]  # run, done, total (negative: unknown), 
 
 
 class ProgressSlot:
-    """One writer at a time, one reader. A version that is odd, or changes during a look, means: not this time.
+    """A report in shared memory, for one writer at a time and one reader.
+
+    A version that is odd, or changes while it is read, means that the report cannot be read this time.
 
     Parameters
     ----------
     page
-        Shared by both sides; zeroes at first.
+        The page that both sides share; zeroes at first.
     """
 
     def __init__(self, page: mmap.mmap) -> None:
@@ -31,7 +33,19 @@ class ProgressSlot:
         self._last = 0
 
     def write(self, run: int, done: float, total: float, note: str) -> None:
-        """By the task process."""
+        """Write a report. For the task process.
+
+        Parameters
+        ----------
+        run
+            The number of the run.
+        done
+            How many steps are done.
+        total
+            How many steps there are; negative if unknown.
+        note
+            A few words for a person; cut after 1,000 bytes.
+        """
         text = note.encode(errors="replace")[:MAX_NOTE]
         version = self._version[0] | 1
         self._version[0] = version
@@ -40,8 +54,8 @@ class ProgressSlot:
         self._page[start : start + len(text)] = text
         self._version[0] = (version + 1) & LARGEST
 
-    def news(self) -> Report | None:
-        """By the scheduler: the last report, if it is not the one that was given last."""
+    def read_new(self) -> Report | None:
+        """Return the last report if it was not returned before; else None. For the scheduler."""
         version = self._version[0]
         if version & 1 or version == self._last:
             return None
@@ -54,5 +68,5 @@ class ProgressSlot:
         return run, done, total, text.decode(errors="replace")
 
     def close(self) -> None:
-        """Before the page is."""
+        """Release the memory. Call before the page is closed."""
         self._version.release()

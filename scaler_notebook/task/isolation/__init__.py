@@ -1,1 +1,1 @@
-"""What a task does stays in it: what it changed in its process is noticed, and put back."""
+"""Isolation of tasks that run one after the other in a process: settings are restored, leftovers are found."""

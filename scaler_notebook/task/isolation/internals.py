@@ -1,7 +1,7 @@
-"""The functions that everything is built on, which a task may have replaced: by a patch that it has not taken back.
+"""The functions that everything is built on, which a task may have replaced by a patch that it has not taken back.
 
-Those of ``builtins`` are put back. Of the others other modules may have taken copies by now, and what patches them
-(gevent, say) patches many that fit together: such a process is of no use to the next task.
+Names of ``builtins`` are restored. Copies of other functions may be in other modules by now, and libraries that patch
+them (gevent, say) patch many that fit together: such a process is of no use to the next task.
 """
 
 import builtins
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .process_settings import CannotPutBackError, CopiedMapping, Setting, merged_mapping
+from .process_settings import CannotRestoreError, CopiedMapping, Setting, merged_mapping
 
 _NAMES: dict[Any, str] = {
     pickle: "dump dumps load loads Pickler Unpickler",
@@ -32,13 +32,21 @@ _BUILTINS = vars(builtins)
 
 
 def _read_all(expressions: Iterable[str], names: Mapping[str, Any]) -> Callable[[], Any]:
-    """Gives what reads all these at once, as code of its own: the interpreter is some five times as quick with that."""
+    """Return a function that reads all expressions at once; as compiled code it is about five times as quick.
+
+    Parameters
+    ----------
+    expressions
+        Python expressions.
+    names
+        The names that the expressions use.
+    """
     read: Callable[[], Any] = eval(f"lambda: ({', '.join(expressions)},)", dict(names))
     return read
 
 
 def _cannot(wanted: Any) -> None:
-    raise CannotPutBackError
+    raise CannotRestoreError
 
 
 def _write_builtins(wanted: dict[str, Any]) -> None:
@@ -48,7 +56,7 @@ def _write_builtins(wanted: dict[str, Any]) -> None:
 
 
 def internals() -> list[Setting]:
-    """Those settings."""
+    """Return the settings that watch these functions."""
     names = [f"{module.__name__}.{name}" for module, names in _NAMES.items() for name in names.split()]
     read = _read_all(names, {module.__name__: module for module in _NAMES})
     return [

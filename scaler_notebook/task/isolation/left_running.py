@@ -1,8 +1,8 @@
-"""What a task has left running in its process when it ended: threads, and child processes that hold its output.
+"""Threads and processes that a task has left running in its process.
 
-Such a thing can print into the next task's output, and change what that sees; nothing can take it back. What an import
-or an initializer has started is no such thing, nor is a thread of a library's that waits for work, nor a process that a
-library keeps for later. A thread is the user's own if code of the user's has started it, or is what it runs.
+Such leftovers can print into the next task's output, and change what it sees; nothing can undo that. Not counted are
+what an import or an initializer has started, a library's threads that wait for work, and processes that a library
+retains for later. A thread is the user's own if the user's code has started it, or is what it runs.
 """
 
 import functools
@@ -25,48 +25,59 @@ from scaler_notebook.task.modules.installation import is_installed
 
 from . import orphans
 
-PATIENCE = 0.02  # seconds that what ends by itself gets to do so, rather than end a process that has models loaded
-LOOK_EVERY = 0.002  # seconds
+PATIENCE = 0.02  # seconds to wait for threads and processes that are about to end, before the process is replaced
+LOOK_EVERY = 0.002  # seconds between two looks
 LONGEST_COMMAND = 60  # characters of a command line that are shown
-KEPT_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # in a command line
+RETAINED_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # parts of command lines
 
 
-class Left(NamedTuple):
-    """In words: what the next task would meet, and child processes that reach nobody."""
+class Leftovers(NamedTuple):
+    """The descriptions of leftovers.
 
-    in_the_way: list[str]
-    aside: list[str]
+    Parameters
+    ----------
+    blocking
+        Threads, and processes that share the output: no other task may run beside them.
+    detached
+        Child processes that share nothing with the next task.
+    """
+
+    blocking: list[str]
+    detached: list[str]
 
 
-class LeftRunning:
-    """Looks for what tasks leave running in this process; what :meth:`accept` is told of may stay."""
+class LeftoverDetector:
+    """A detector of threads and processes that tasks leave running in this process."""
 
     def __init__(self) -> None:
-        self._started: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # by code of the user's
+        self._started: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # threads started by the user's code
         self._note_starts()
         self._outputs = {found for fd in (1, 2) if (found := _identity(f"/proc/self/fd/{fd}")) is not None}
         self._children = -1
         with suppress(OSError):
             self._children = os.open(f"/proc/self/task/{threading.get_native_id()}/children", os.O_RDONLY)
-        self._threads = set(sys._current_frames())  # that may stay
-        self._processes: set[int] = set()  # likewise
-        self._family = self._look_at_family()  # of which it is known what they are
+        self._threads = set(sys._current_frames())  # threads that may stay
+        self._processes: set[int] = set()  # processes that may stay
+        self._seen_children = self._child_fingerprint()  # as of the last full look
         self._before: tuple[set[int], object] = set(), None
 
     def accept(self, begins: bool) -> None:
-        """What is started from when this is called with True until it is called with False may stay."""
+        """Accept what is started from a call with True until the next call with False: it may stay."""
         if begins:
-            self._before = set(sys._current_frames()), self._look_at_family()
+            self._before = set(sys._current_frames()), self._child_fingerprint()
             return
-        threads, family = self._before
+        threads, fingerprint = self._before
         self._threads |= sys._current_frames().keys() - threads
-        if self._look_at_family() != family:
+        if self._child_fingerprint() != fingerprint:
             self._processes |= {*self._holders(), *orphans.children()}
 
-    def find(self) -> Left:
-        """What runs. What is in the way has to end: processes end here, threads with this process."""
-        if not count_threads() and self._look_at_family() == self._family:
-            return Left([], [])
+    def find(self) -> Leftovers:
+        """Find what the task has left running.
+
+        Blocking processes are killed here. Blocking threads end with this process, which the caller has to end.
+        """
+        if not count_threads() and self._child_fingerprint() == self._seen_children:
+            return Leftovers([], [])
         end = time.monotonic() + PATIENCE
         while True:
             threads, processes = [*self._running_threads()], self._new_holders()
@@ -74,16 +85,16 @@ class LeftRunning:
                 break
             time.sleep(LOOK_EVERY)
         self._processes = {pid for pid in self._processes if os.path.exists(f"/proc/{pid}")}
-        orphans.bury()
-        self._family = self._look_at_family()
+        orphans.reap_orphans()
+        self._seen_children = self._child_fingerprint()
         names = [_in_words(pid) for pid in processes]
-        for pid in processes:  # where orphans are not adopted, one of those would outlive this process
+        for pid in processes:  # where orphans are not adopted, a process would outlive this one
             with suppress(OSError):
                 os.kill(pid, 9)
-        aside = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
-        self._processes.update(aside)  # that is said once
-        words = [_in_words(pid) for pid in aside if not _is_kept_by_a_library(pid)]
-        return Left([*threads, *names], words)
+        detached = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
+        self._processes.update(detached)  # each is reported once
+        words = [_in_words(pid) for pid in detached if not _is_library_process(pid)]
+        return Leftovers([*threads, *names], words)
 
     # ------------------------------------------------------------------ threads
 
@@ -91,7 +102,7 @@ class LeftRunning:
         known = {thread.ident: thread for thread in threading.enumerate()}
         for ident, frame in sys._current_frames().items():
             thread = known.get(ident)
-            if ident not in self._threads and (thread in self._started or _works(frame)):
+            if ident not in self._threads and (thread in self._started or _runs_users_code(frame)):
                 yield f"thread {thread.name!r}" if thread is not None else f"thread {ident}"
 
     def _note_starts(self) -> None:
@@ -107,8 +118,8 @@ class LeftRunning:
 
     # ------------------------------------------------------------------ processes
 
-    def _look_at_family(self) -> object:
-        """Differs from before if the main thread has children that it had not, or some have been waited for."""
+    def _child_fingerprint(self) -> object:
+        """Return a value that changes when the main thread gets children, or when a child has been waited for."""
         try:
             children = os.pread(self._children, 256, 0)
         except OSError:  # not on this system, or closed by the task
@@ -116,13 +127,13 @@ class LeftRunning:
         return children, resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
     def _new_holders(self) -> list[int]:
-        if self._look_at_family() == self._family:
+        if self._child_fingerprint() == self._seen_children:
             return []
         found = [pid for pid in self._holders() if pid not in self._processes]
-        return [pid for pid in found if not _is_kept_by_a_library(pid)]
+        return [pid for pid in found if not _is_library_process(pid)]
 
     def _holders(self) -> Iterator[int]:
-        """The other processes whose stdout or stderr is ours; where that cannot be known, our children."""
+        """Yield the other processes that share this process's stdout or stderr; the children where that is unknown."""
         own = os.getpid()
         if not self._outputs:
             with suppress(psutil.Error):
@@ -135,8 +146,8 @@ class LeftRunning:
                 yield int(name)
 
 
-def _works(frame: FrameType) -> bool:
-    """Does a thread run code of the user's, or what the user has given a pool to do?"""
+def _runs_users_code(frame: FrameType) -> bool:
+    """Return whether a thread runs the user's code, or work that the user has given to a pool."""
     at: FrameType | None = frame
     while at is not None:
         of_a_pool = at.f_code.co_filename.endswith(os.path.join("futures", "thread.py"))
@@ -165,8 +176,8 @@ def _command_line(pid: int) -> bytes:
     return b""
 
 
-def _is_kept_by_a_library(pid: int) -> bool:
-    return any(word in _command_line(pid) for word in KEPT_BY_LIBRARIES)
+def _is_library_process(pid: int) -> bool:
+    return any(word in _command_line(pid) for word in RETAINED_BY_LIBRARIES)
 
 
 def _in_words(pid: int) -> str:

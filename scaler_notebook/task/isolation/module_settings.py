@@ -1,4 +1,4 @@
-"""The settings of modules that a task may import: a table by module, of what is put back once that is imported."""
+"""The settings of modules that a task may import, by module; each is restored once the module is imported."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from .process_settings import CopiedMapping, Setting
 
 
 def _decimal(decimal: Any) -> list[Setting]:
-    """The context: ``__reduce__`` gives all of it, the flags too."""
+    """Return the setting for the decimal context; ``__reduce__`` gives all of it, flags included."""
 
     def write(value: Any) -> None:
         kind, arguments = value
@@ -33,17 +33,17 @@ def _locale(locale: Any) -> list[Setting]:
 
 
 def _event_loops(events: Any) -> list[Setting]:
-    """The policy, and with it what it says of the main thread's event loop."""
+    """Return the setting for the event loop policy, which holds the main thread's event loop."""
     return [Setting("event loop policy", lambda: events._event_loop_policy, events.set_event_loop_policy)]
 
 
 def _tempfile(tempfile: Any) -> list[Setting]:
-    """The directory that it has found: the next task may have another TMPDIR."""
+    """Return the setting for the temporary directory that was found: the next task may have another TMPDIR."""
     return [Setting("temporary directory", lambda: tempfile.tempdir, lambda value: setattr(tempfile, "tempdir", value))]
 
 
 def _faulthandler(faulthandler: Any) -> list[Setting]:
-    """A pending ``dump_traceback_later``, which may end the process."""
+    """Return the setting for a pending ``dump_traceback_later``, which may end the process."""
     calls: list[None] = []
     note_calls((faulthandler,), ("dump_traceback_later",), after=lambda: calls.append(None))
 
@@ -78,7 +78,7 @@ def _numpy_random(random: Any) -> list[Setting]:
 
 
 class PandasOptions:
-    """The options of pandas, which to ask for one by one takes long: they are read again where something differs.
+    """The options of pandas. Asking for each takes long, so they are read again only where something differs.
 
     Parameters
     ----------
@@ -88,11 +88,11 @@ class PandasOptions:
 
     def __init__(self, config: Any) -> None:
         self._config = config
-        self._seen: dict[str, Any] = {}  # a copy of the mapping of mappings that they are kept in
+        self._seen: dict[str, Any] = {}  # a copy of the nested mapping in which pandas stores the options
         self._values: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
-        """All of them, by their names; not to be changed."""
+        """Return all options by name; not to be changed."""
         if self._seen != self._config._global_config:
             self._seen = _copy(self._config._global_config)
             self._values = {}
@@ -107,7 +107,7 @@ class PandasOptions:
                 self._values[f"{prefix}{name}"] = value
 
     def write(self, wanted: Mapping[str, Any]) -> None:
-        """Set those of these names."""
+        """Set options by name."""
         for name, value in self.read().items():
             if name in wanted and wanted[name] != value:
                 self._config.set_option(name, wanted[name])
@@ -132,14 +132,14 @@ def _matplotlib(matplotlib: Any) -> list[Setting]:
         if pyplot is not None and wanted.get("backend") != before:
             if isinstance(wanted["backend"], str):
                 pyplot.switch_backend(wanted["backend"])
-            else:  # nobody has chosen one: the next figure does
+            else:  # no backend was chosen: the next figure chooses one
                 pyplot._backend_mod = None
 
     return [Setting(MATPLOTLIB_PARAMETERS, CopiedMapping(parameters).read, write)]
 
 
 def _figures(helpers: Any) -> list[Setting]:
-    """The figures that ``pyplot`` draws on when it is not told which."""
+    """Return the setting for the open figures, of which ``pyplot`` draws on the last."""
     manager = helpers.Gcf
 
     def write(wanted: list[Any]) -> None:
@@ -149,7 +149,7 @@ def _figures(helpers: Any) -> list[Setting]:
     return [Setting("open figures", lambda: [*manager.figs], write)]
 
 
-# By the module that must have been imported: it is given that, and the values of then are put back.
+# By the module that must have been imported. Each function gets the module, and returns settings with current values.
 OF_MODULES: dict[str, Callable[[Any], list[Setting]]] = {
     "decimal": _decimal,
     "locale": _locale,

@@ -1,7 +1,7 @@
-"""What a task changes by calling a function, where comparing would be dear: the calls are noted.
+"""Detection of changes that a task makes by calling a function, where comparing values would take too long.
 
-The state of a random generator takes 20 microseconds to read, the limits of a process ten; whether a function was
-called is known for nothing. The functions are replaced where they are defined, before the user's code can import them.
+The state of a random generator takes 20 microseconds to read, the limits of a process ten; noting the call of a
+function costs nothing. The functions are replaced where they are defined, before the user's code can import them.
 """
 
 import functools
@@ -18,16 +18,16 @@ def note_calls(
     before: Callable[[], object] | None = None,
     after: Callable[[], object] | None = None,
 ) -> None:
-    """Have functions tell of their calls.
+    """Replace functions by wrappers that note their calls.
 
     Parameters
     ----------
     holders
-        The modules that have them. Names that the first one does not have are left out.
+        The modules that have the functions. Names that the first module does not have are skipped.
     names
-        The functions' names.
+        The names of the functions.
     before, after
-        Called before and after each of their calls.
+        Called before and after each call of one of the functions.
     """
     for name in names:
         if (function := getattr(holders[0], name, None)) is not None:
@@ -55,12 +55,12 @@ def _noted(
 
 
 class NotedValue:
-    """A value that changes by the calls of some functions alone: it is read again only after one.
+    """A value that changes only by the calls of some functions: it is read again only after a call.
 
     Parameters
     ----------
     read, write
-        The value itself.
+        Read and write the value.
     """
 
     def __init__(self, read: Callable[[], Any], write: Callable[[Any], object]) -> None:
@@ -70,49 +70,49 @@ class NotedValue:
         self._is_known = True
 
     def noted(self) -> None:
-        """One of the functions was called."""
+        """Note that one of the functions was called."""
         self._is_known = False
 
     def read(self) -> Any:
-        """The value now."""
+        """Return the current value."""
         if not self._is_known:
             self._value, self._is_known = self._read(), True
         return self._value
 
     def write(self, value: Any) -> None:
-        """Set it."""
+        """Write the value."""
         self._is_known = False
         self._write(value)
 
 
 class NotedSeeds:
-    """A random generator, whose setting is the number of times that it was seeded.
+    """A random generator, as a setting whose value is the number of times that the generator was seeded.
 
-    Where that is put back, the generator goes on from its state before the seeding.
+    When that number is restored, the generator goes on from its state before the seeding.
 
     Parameters
     ----------
     read, write
-        The generator's state.
+        Read and write the generator's state.
     """
 
     def __init__(self, read: Callable[[], Any], write: Callable[[Any], object]) -> None:
         self._read = read
         self._write = write
         self._seedings = 0
-        self._before: list[Any] = []  # the state before the first seeding that is neither put back nor accepted
+        self._before: list[Any] = []  # the state before the first seeding that is neither restored nor accepted
 
     def noted(self) -> None:
-        """It is about to be seeded."""
+        """Note that the generator is about to be seeded."""
         if not self._before:
             self._before.append(self._read())
         self._seedings += 1
 
     def setting(self, name: str) -> Setting:
-        """As a setting of the process."""
-        return Setting(name, lambda: self._seedings, self._put_back, self._accept)
+        """Return the generator as a setting of the process."""
+        return Setting(name, lambda: self._seedings, self._restore, self._accept)
 
-    def _put_back(self, seedings: int) -> None:
+    def _restore(self, seedings: int) -> None:
         self._seedings = seedings
         if self._before:
             self._write(self._before.pop())
@@ -123,7 +123,7 @@ class NotedSeeds:
 
 
 def random_seeds() -> Setting:
-    """That of :mod:`random`."""
+    """Return the setting for the generator of :mod:`random`."""
     seeds = NotedSeeds(random.getstate, random.setstate)
     note_calls((random,), ("seed", "setstate"), before=seeds.noted)
     return seeds.setting("random")
@@ -132,18 +132,18 @@ def random_seeds() -> Setting:
 def note_value(
     name: str, read: Callable[[], Any], write: Callable[[Any], object], holders: tuple[Any, ...], *functions: str
 ) -> Setting:
-    """A :class:`NotedValue` as a setting.
+    """Return a :class:`NotedValue` as a setting.
 
     Parameters
     ----------
     name
-        The setting's.
+        The name of the setting.
     read, write
-        The value itself.
+        Read and write the value.
     holders
-        The modules that have the functions: the one that users import, and the one whose name pickles have.
+        The modules that have the functions: the one that users import, and the one whose name is in pickles.
     functions
-        What changes the value.
+        The names of the functions that change the value.
     """
     value = NotedValue(read, write)
     note_calls(holders, functions, after=value.noted)

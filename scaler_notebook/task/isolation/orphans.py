@@ -1,7 +1,7 @@
 """Processes that lose their parent while a task runs: on Linux they become children of the task's process.
 
-So it is known whose a daemon is (``setsid … &``, a double fork): it is found among the descendants of the process that
-runs the task, as long as that lives.
+So it is known to which task a daemon belongs (``setsid … &``, a double fork): the daemon is found among the descendants
+of the process that runs the task, as long as that process lives.
 """
 
 import ctypes
@@ -17,7 +17,20 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def prctl(option: int, value: int) -> None:
-    """Linux's ``prctl``; OSError where it fails or does not exist."""
+    """Call Linux's ``prctl``.
+
+    Parameters
+    ----------
+    option
+        The number of the option.
+    value
+        The second argument.
+
+    Raises
+    ------
+    OSError
+        The call fails, or does not exist on this platform.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     call = getattr(libc, "prctl", None)
     if call is None:
@@ -26,8 +39,8 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def adopt() -> None:
-    """From now on orphans among this process's descendants become its children (``prctl(2)``, "subreaper").
+def become_subreaper() -> None:
+    """Let orphans among this process's descendants become its children (``prctl(2)``, "subreaper").
 
     Raises
     ------
@@ -37,8 +50,8 @@ def adopt() -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def bury() -> None:
-    """Wait for the children that are dead, and that nobody else waits for: nobody else does for an orphan."""
+def reap_orphans() -> None:
+    """Wait for children that have ended and for which nobody else waits, as nobody does for an orphan."""
     dead = [pid for pid in children() if _is_zombie(pid)]
     if not dead:
         return
@@ -50,7 +63,7 @@ def bury() -> None:
 
 
 def _waited_for() -> Iterator[int]:
-    """Processes of which somebody holds a handle, and may still ask how they ended."""
+    """Yield the processes of which some code holds a handle, and may still ask how they ended."""
     for handle in gc.get_objects():
         if issubclass(type(handle), subprocess.Popen) and handle.returncode is None:
             yield handle.pid
@@ -59,7 +72,7 @@ def _waited_for() -> Iterator[int]:
 
 
 def children(pid: int | None = None) -> list[int]:
-    """Of a process, by default of this one; none where that cannot be known."""
+    """Return the children of a process, by default of this one; none where that cannot be known."""
     # The kernel keeps the list per thread; psutil would read every process of the machine, which takes 10 ms.
     found: list[int] = []
     threads = f"/proc/{pid or 'self'}/task"

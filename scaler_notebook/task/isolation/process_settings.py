@@ -1,7 +1,7 @@
-"""The settings of a process that a task may change and that can be put back: a table of how each is read and set.
+"""The settings of a process that a task may change and that can be restored: how each is read and written.
 
-Every entry is cheap to read, for all of them are read after every task. What is dear to read is watched instead
-(:mod:`.noted_calls`). The settings of modules that few tasks use are in :data:`OF_MODULES`, and are read once that
+Every setting is quick to read, because all are read after every task. Values that take long to read are watched instead
+(:mod:`.noted_calls`). Settings of modules that few tasks use are in :mod:`.module_settings`, and are read once the
 module is imported.
 """
 
@@ -25,8 +25,8 @@ _environment: Any = os.environ
 _path = sys.path
 
 
-class CannotPutBackError(Exception):
-    """Raised by :attr:`Setting.write`, as other exceptions are: the process is of no use to the next task."""
+class CannotRestoreError(Exception):
+    """A setting cannot be restored: the process is of no use to the next task. Raised by :attr:`Setting.write`."""
 
 
 def _the_later(wanted: Any, before: Any, after: Any) -> Any:
@@ -39,14 +39,14 @@ class Setting(NamedTuple):
     Parameters
     ----------
     name
-        By which a client's own value of it is known.
+        The name by which a client's own value of the setting is known.
     read
-        Gives its value now, which later changes do not touch; values are compared with ``==``.
+        Returns the current value, which later changes do not touch; values are compared with ``==``.
     write
-        Sets it to a value that ``read`` has given. Called only if the value differs.
+        Sets a value that ``read`` has returned. Called only if the value differs.
     merge
-        ``merge(wanted, before, after)`` gives the value to be put back from now on, where an import (or an initializer)
-        has changed the value from ``before`` to ``after``, and ``wanted`` was to be put back up to then.
+        ``merge(wanted, before, after)`` returns the value to restore from now on, where an import (or an initializer)
+        has changed the value from ``before`` to ``after``, and ``wanted`` was to be restored up to then.
     """
 
     name: str
@@ -56,7 +56,13 @@ class Setting(NamedTuple):
 
 
 class CopiedMapping:
-    """Copies a large mapping, once for as long as it is the same: to compare its values takes a fifth of the time."""
+    """A large mapping that is copied only when it changes: comparing the values takes a fifth of the time of copying.
+
+    Parameters
+    ----------
+    mapping
+        The mapping.
+    """
 
     def __init__(self, mapping: dict[str, Any]) -> None:
         self._mapping = mapping
@@ -64,7 +70,7 @@ class CopiedMapping:
         self._copy: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
-        """A copy, not to be changed."""
+        """Return a copy, not to be changed."""
         values = [*dict.values(self._mapping)]
         if values != self._values:
             self._values, self._copy = values, dict(dict.items(self._mapping))
@@ -72,14 +78,32 @@ class CopiedMapping:
 
 
 def merged_mapping(wanted: Mapping[Any, Any], before: Mapping[Any, Any], after: Mapping[Any, Any]) -> dict[Any, Any]:
-    """``wanted`` with the items that differ between ``before`` and ``after`` as they are in ``after``."""
+    """Return ``wanted`` with the items that differ between ``before`` and ``after`` as they are in ``after``.
+
+    Parameters
+    ----------
+    wanted
+        The mapping to restore up to now.
+    before, after
+        The mapping before and after an import or initializer.
+    """
     merged = {name: value for name, value in wanted.items() if name in after or name not in before}
     merged.update((name, value) for name, value in after.items() if name not in before or before[name] != value)
     return merged
 
 
 def merged_list(wanted: Iterable[T], before: Iterable[T], after: Iterable[T]) -> list[T]:
-    """``wanted`` with the entries that are new in ``after``, first or last as they are there, without the removed."""
+    """Return ``wanted`` with entries added and removed as between ``before`` and ``after``.
+
+    Entries that are new in ``after`` come first or last, as they do there.
+
+    Parameters
+    ----------
+    wanted
+        The list to restore up to now.
+    before, after
+        The list before and after an import or initializer.
+    """
     wanted, before, after = list(wanted), list(before), list(after)
     common = next((place for place, entry in enumerate(after) if entry in before), 0)
     new = [[entry for entry in part if entry not in before and entry not in wanted] for part in _split(after, common)]
@@ -116,7 +140,7 @@ def _write_filters(filters: list[Any]) -> None:
 
 
 def _read_hooks() -> tuple[Any, ...]:
-    """What is one attribute or one call each: together they cost a third."""
+    """Return the values that are one attribute or one call each; reading them together takes a third of the time."""
     return (
         sys.gettrace(),
         sys.getprofile(),
@@ -196,7 +220,7 @@ def _read_new_handlers() -> list[Any]:
 
 
 def _write_new_handlers(references: list[Any]) -> None:
-    """Take the handlers that are not among these off the loggers that have them."""
+    """Remove the handlers that are not in this list from the loggers that have them."""
     known = {id(reference()) for reference in references}
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):

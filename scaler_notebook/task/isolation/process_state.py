@@ -1,8 +1,8 @@
-"""What a task leaves behind in its process does not meet the next one: settings are compared, and put back.
+"""Restoring of a process's settings after a task, so that the next task does not meet its changes.
 
-A process has one :class:`ProcessState`. It reads the settings when the process is settled, and after each task puts
-back those that differ. What an import changes stays, whichever task imports first: the next one does not import again.
-So does what a client's initializer changes, for the tasks of that client.
+A process has one :class:`ProcessState`. It reads the settings when it is made, and after each task restores those that
+differ. Changes by an import stay, whichever task imports first, because the next one does not import again. Changes by
+a client's initializer stay for the tasks of that client.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _current: "ProcessState | None" = None
 
 
 class ProcessState:
-    """The settings of this process, and what they are to be between two tasks.
+    """The settings of this process, and the values that they shall have between two tasks.
 
     Parameters
     ----------
@@ -43,15 +43,15 @@ class ProcessState:
         self._accept = accept
         self._settings = [*system(), *process_settings.ALWAYS, *internals(), random_seeds(), *more]
         self._reads: list[Callable[[], Any]] = []
-        self._settled: list[Any] = []  # by setting: the value that the process itself has
-        self._wanted: list[Any] = []  # by setting: the value that is put back
+        self._settled: list[Any] = []  # by setting: the value when the setting was first read
+        self._wanted: list[Any] = []  # by setting: the value to restore
         self._imported: list[list[tuple[Any, Any]]] = []  # by setting: its values before and after an import
-        self._initialized: dict[str, dict[int, tuple[Any, Any]]] = {}  # by client and setting: likewise
+        self._initialized: dict[str, dict[int, tuple[Any, Any]]] = {}  # the same for initializers, by client
         self._client = ""
         self._given: dict[str, Any] = {}
-        self._unknown: set[str] = set()  # modules that filters at the client are for, and that are not imported here
-        self._to_come = set(OF_MODULES)  # the modules that are not imported yet
-        self._is_keeping = False
+        self._unknown: set[str] = set()  # modules of the client's warning filters that are not imported here
+        self._not_imported = set(OF_MODULES)  # modules that are not imported yet
+        self._is_recording = False
         self._before: list[Any] = []
         self._before_initializer: list[Any] = []
         for setting in self._settings:
@@ -68,80 +68,86 @@ class ProcessState:
         self._imported.append([])
 
     def _look_for_modules(self) -> None:
-        """Begin with the settings of modules that have been imported; they become what they are at the client."""
-        for name in [name for name in self._to_come if name in sys.modules]:
-            self._to_come.discard(name)
-            with suppress(Exception):  # another version of it than we know
+        """Add the settings of modules that have been imported, and give them the client's values."""
+        for name in [name for name in self._not_imported if name in sys.modules]:
+            self._not_imported.discard(name)
+            with suppress(Exception):  # an unknown version of the module
                 for setting in OF_MODULES[name](sys.modules[name]):
                     self._begin(setting.read)
                     self._settings.append(setting)
-                    self._want_anew(len(self._reads) - 1)
+                    self._apply_wanted(len(self._reads) - 1)
 
-    def _want_anew(self, place: int) -> None:
-        """The value that this process is to have now."""
-        wanted = self._found(place)
-        if wanted != self._settings[place].read():
-            self._settings[place].write(wanted)
-        self._wanted[place] = wanted
+    def _apply_wanted(self, index: int) -> None:
+        """Write the value that a setting shall have now."""
+        wanted = self._wanted_value(index)
+        if wanted != self._settings[index].read():
+            self._settings[index].write(wanted)
+        self._wanted[index] = wanted
 
     # ------------------------------------------------------------------ between tasks
 
-    def put_back(self) -> bool:
-        """Set what differs to what it is to be. False if that cannot be done for all: no other task may run here."""
-        with suppress(Exception):  # the task has left nonsense in the place of something
+    def restore(self) -> bool:
+        """Restore the settings that differ.
+
+        Returns
+        -------
+        bool
+            False if that cannot be done for all settings: no other task may run in this process.
+        """
+        with suppress(Exception):  # the task may have replaced anything by anything
             if [read() for read in self._reads] == self._wanted:
                 return True
-        kept = [place for place in range(len(self._reads)) if not self._put_back_one(place)]
-        return not kept
+        failed = [index for index in range(len(self._reads)) if not self._restore_one(index)]
+        return not failed
 
-    def _put_back_one(self, place: int) -> bool:
+    def _restore_one(self, index: int) -> bool:
         try:
-            if self._reads[place]() != self._wanted[place]:
-                self._settings[place].write(self._wanted[place])
+            if self._reads[index]() != self._wanted[index]:
+                self._settings[index].write(self._wanted[index])
         except Exception:
             return False
         return True
 
-    def settle(self) -> None:
-        """The values of now are what is put back: whoever else has this process may have changed some."""
+    def adopt_current(self) -> None:
+        """Restore the current values from now on: somebody else who shares the process may have changed some."""
         self._look_for_modules()
         if len(values := self._read()) == len(self._wanted):
             self._wanted = values
 
-    def move(self, client: str, given: Mapping[str, Any]) -> None:
-        """What comes next is a task of this client.
+    def switch_client(self, client: str, given: Mapping[str, Any]) -> None:
+        """Prepare for a task of a client.
 
         Parameters
         ----------
         client
-            Whose initializer's changes hold from now on; empty for one that has none.
+            The client, whose initializer's changes hold from now on; empty for one without an initializer.
         given
-            By the names of settings: their values at the client, or those of a mapping that differ; bytes are a pickle.
+            The client's values by the names of settings, or, for mappings, the items that differ; bytes are a pickle.
         """
         self._client, self._given, self._unknown = client, dict(given), set()
         self._look_for_modules()
-        for place in range(len(self._settings)):
-            self._wanted[place] = self._found(place)
-        self.put_back()
+        for index in range(len(self._settings)):
+            self._wanted[index] = self._wanted_value(index)
+        self.restore()
 
-    def _found(self, place: int) -> Any:
-        setting, settled = self._settings[place], self._settled[place]
+    def _wanted_value(self, index: int) -> Any:
+        setting, settled = self._settings[index], self._settled[index]
         given = self._given_value(setting.name)
         if given is None or setting.name == ENVIRONMENT:
             value = settled
         else:
             value = {**settled, **given} if isinstance(settled, dict) else given
-        for change in self._imported[place]:
+        for change in self._imported[index]:
             value = setting.merge(value, *change)
-        if given is not None and setting.name == ENVIRONMENT:  # it knows the user's own variables better
+        if given is not None and setting.name == ENVIRONMENT:  # the client has the user's own variables
             value = {**{name: value[name] for name in value.keys() - settled.keys()}, **given}
-        if (own := self._initialized.get(self._client, {}).get(place)) is not None:
+        if (own := self._initialized.get(self._client, {}).get(index)) is not None:
             value = setting.merge(value, *own)
         return value
 
     def _given_value(self, name: str) -> Any:
         value = self._given.get(name)
-        if isinstance(value, bytes):  # pickled, for its module may be needed
+        if isinstance(value, bytes):  # pickled, because its module may be needed
             self._given[name] = value = _loaded(value)
         if name == FILTERS and value is not None:
             value, self._unknown = decode_filters(value)
@@ -149,8 +155,14 @@ class ProcessState:
 
     # ------------------------------------------------------------------ what stays
 
-    def initializer(self, begins: bool) -> None:
-        """The initializer of the client begins, or has ended; what it has changed stays, for the client's tasks."""
+    def record_initializer(self, begins: bool) -> None:
+        """Record what the client's initializer changes, which stays for the client's tasks.
+
+        Parameters
+        ----------
+        begins
+            True when the initializer begins, False when it has ended.
+        """
         if begins:
             self._accept(True)
             self._before_initializer = self._read()
@@ -158,79 +170,85 @@ class ProcessState:
         self._accept(False)
         changes = self._initialized.setdefault(self._client, {})
         before = self._before_initializer
-        for place, *change in self._changes([*before, *self._settled[len(before) :]]):
-            changes[place] = change[0], change[1]
-            self._wanted[place] = self._settings[place].merge(self._wanted[place], *change)
+        for index, *change in self._changes([*before, *self._settled[len(before) :]]):
+            changes[index] = change[0], change[1]
+            self._wanted[index] = self._settings[index].merge(self._wanted[index], *change)
 
-    def keep(self, begins: bool) -> None:
-        """What changes until this is called again stays, as what an import changes: it happens once."""
+    def record_lasting(self, begins: bool) -> None:
+        """Record changes that stay, such as those of an import, because they happen once.
+
+        Parameters
+        ----------
+        begins
+            True when recording begins, False when it ends.
+        """
         if begins:
-            self._is_keeping = True
+            self._is_recording = True
             self._accept(True)
             self._before = self._read()
             return
         try:
             self._accept(False)
-            for place, before, after in self._changes(self._before):
-                self._imported[place].append((before, after))
-                setting, former = self._settings[place], self._wanted[place]
-                self._wanted[place] = wanted = setting.merge(former, before, after)
+            for index, before, after in self._changes(self._before):
+                self._imported[index].append((before, after))
+                setting, former = self._settings[index], self._wanted[index]
+                self._wanted[index] = wanted = setting.merge(former, before, after)
                 if before == former and after != wanted:  # the task itself has not changed it
                     setting.write(wanted)
             if any(name in sys.modules for name in self._unknown):
-                self._want_anew(next(place for place, each in enumerate(self._settings) if each.name == FILTERS))
+                self._apply_wanted(next(index for index, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
         finally:
-            self._is_keeping = False
+            self._is_recording = False
 
     def _read(self) -> list[Any]:
-        with suppress(Exception):  # nonsense that the task has left in the place of something: see put_back
+        with suppress(Exception):  # as in restore
             return [read() for read in self._reads]
         return []
 
     def _changes(self, before: list[Any]) -> Iterator[tuple[int, Any, Any]]:
         now = self._read()
-        if before == now:  # as a list: its items are not compared where they are the same
+        if before == now:  # quick, because a list does not compare identical items
             return
-        for place, (value, later) in enumerate(zip(before, now, strict=False)):
+        for index, (value, later) in enumerate(zip(before, now, strict=False)):
             if value is not later and value != later:
-                yield place, value, later
+                yield index, value, later
 
     def _watch_imports(self) -> None:
-        """The import system looks this function up for whatever is not in ``sys.modules``."""
+        """Wrap the function that the import system calls for a module that is not in ``sys.modules``."""
         find_and_load = _bootstrap._find_and_load
         main_thread = get_ident()
 
         def _find_and_load(name: str, import_: Any) -> Any:
-            if self._is_keeping or get_ident() != main_thread:  # what other threads change is theirs
+            if self._is_recording or get_ident() != main_thread:  # settings are recorded on the main thread alone
                 return find_and_load(name, import_)
-            self.keep(True)
+            self.record_lasting(True)
             try:
                 return find_and_load(name, import_)
             finally:
-                self.keep(False)
+                self.record_lasting(False)
 
-        # Of the import system's own, too, for those who leave its frames out of a traceback.
+        # The file name is the import system's own, so that this frame too is left out of tracebacks.
         _find_and_load.__code__ = _find_and_load.__code__.replace(co_filename=find_and_load.__code__.co_filename)
         _bootstrap._find_and_load = _find_and_load
 
 
 @contextlib.contextmanager
-def keeping() -> Iterator[None]:
-    """Within it, what changes of this process's settings stays; for what is done once, while some task runs."""
+def lasting_changes() -> Iterator[None]:
+    """Let changes of this process's settings stay, within ``with``: for what is done once, while some task runs."""
     state = _current
-    if state is None or state._is_keeping:
+    if state is None or state._is_recording:
         yield
         return
-    state.keep(True)
+    state.record_lasting(True)
     try:
         yield
     finally:
-        state.keep(False)
+        state.record_lasting(False)
 
 
 def _loaded(pickled: bytes) -> Any:
     try:
         return pickle.loads(pickled)
-    except Exception:  # it is made of what this process does not have
+    except Exception:  # made of something that this process lacks
         return None

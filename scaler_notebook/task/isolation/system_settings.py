@@ -1,4 +1,4 @@
-"""The settings that the system keeps for a process: signals, limits and the like (see :mod:`.process_settings`)."""
+"""The settings that the system keeps for a process, such as signals and limits (see :mod:`.process_settings`)."""
 
 import importlib
 import os
@@ -10,14 +10,14 @@ from typing import Any
 from .noted_calls import note_value
 from .process_settings import Setting
 
-_signal: Any = importlib.import_module("_signal")  # what signal wraps: without its enums, at a third of the time
+_signal: Any = importlib.import_module("_signal")  # without the enums of signal, in a third of the time
 _TIMERS = signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF
 _LIMITS = sorted({value for name, value in vars(resource).items() if name.startswith("RLIMIT_")})
 _posix: Any = importlib.import_module(os.umask.__module__)
 _set_wakeup: Any = signal.set_wakeup_fd
-_umask, _get_limit, _set_limit = os.umask, resource.getrlimit, resource.setrlimit  # not as they are noted
+_umask, _get_limit, _set_limit = os.umask, resource.getrlimit, resource.setrlimit  # the functions without wrappers
 
-# SIGINT is taken anew before every task (task/interruption/interrupts.py); those of real time are nobody's.
+# SIGINT is set before every task (task/interruption/interrupts.py). Real-time signals are left alone.
 _OURS = {signal.SIGINT, signal.SIGKILL, signal.SIGSTOP}
 _NUMBERS = sorted(int(number) for number in signal.valid_signals() - _OURS if number < 32)
 
@@ -37,7 +37,7 @@ def _read_mask() -> Any:
 
 
 def _write_mask(blocked: set[int]) -> None:
-    """Unblock signals; those that have come meanwhile were the task's, and would end this process now."""
+    """Unblock signals. Pending ones were meant for the task and would end this process now, so they are consumed."""
     while pending := signal.sigpending() - blocked:
         signal.sigtimedwait(pending, 0)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -48,14 +48,14 @@ def _read_timers() -> list[bool]:
 
 
 def _write_timers(wanted: list[bool]) -> None:
-    """End those that are pending; :func:`signal.alarm` makes one, too."""
+    """End pending timers; :func:`signal.alarm` starts one, too."""
     for which, is_wanted in zip(_TIMERS, wanted, strict=True):
         if not is_wanted:
             signal.setitimer(which, 0)
 
 
 def _read_wakeup() -> int:
-    """The descriptor that is written to when a signal comes: of a loop that was not closed, say."""
+    """Return the descriptor that is written to when a signal comes, e.g. that of a loop that was not closed."""
     descriptor: int = _set_wakeup(-1)
     if descriptor != -1:
         _set_wakeup(descriptor, warn_on_full_buffer=False)
@@ -77,23 +77,29 @@ def _read_limits() -> list[tuple[int, int]]:
 
 
 def _write_limits(limits: list[tuple[int, int]]) -> None:
-    """A hard limit that was lowered cannot be raised again: OSError or ValueError."""
+    """Set resource limits.
+
+    Raises
+    ------
+    OSError, ValueError
+        A hard limit that was lowered cannot be raised again.
+    """
     for which, limit in zip(_LIMITS, limits, strict=True):
         if _get_limit(which) != limit:
             _set_limit(which, limit)
 
 
 def system() -> list[Setting]:
-    """The settings that the system keeps for this process."""
+    """Return the settings that the system keeps for this process."""
     changed_by, signals = note_value, (signal, _signal)
-    found = [  # timers first: what comes after them could let one end this process
+    found = [  # timers first: once handlers are restored, a timer could end this process
         changed_by("timers", _read_timers, _write_timers, signals, "alarm", "setitimer"),
         changed_by("handlers of signals", _read_handlers, _write_handlers, (signal,), "signal"),
         changed_by("blocked signals", _read_mask, _write_mask, (signal,), "pthread_sigmask"),
         changed_by("wakeup of signals", _read_wakeup, _write_wakeup, signals, "set_wakeup_fd"),
         changed_by("umask", _read_umask, _umask, (os, _posix), "umask"),
         changed_by("resource limits", _read_limits, _write_limits, (resource,), "setrlimit", "prlimit"),
-        # Without a privilege it goes one way only. Read each time: what psutil does is done in C.
+        # Without privileges niceness can only be raised. Read each time, because psutil changes it in C.
         Setting("niceness", partial(os.getpriority, os.PRIO_PROCESS, 0), partial(os.setpriority, os.PRIO_PROCESS, 0)),
     ]
     if hasattr(os, "sched_getaffinity"):

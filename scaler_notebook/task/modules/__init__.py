@@ -1,1 +1,1 @@
-"""The modules that a task imports: from which files they come, and what happens when they are imported."""
+"""The modules that a task imports: the files that they come from, and actions on their import."""

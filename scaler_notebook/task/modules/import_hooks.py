@@ -1,4 +1,4 @@
-"""Act on a module when it is imported: what a task never imports costs it nothing."""
+"""Actions on the import of a module, so that a module which a task never imports costs nothing."""
 
 import importlib.util
 import sys
@@ -12,15 +12,23 @@ Act = Callable[[Any], object]
 
 
 def after_import(name: str, act: Act) -> None:
-    """Call ``act(module)`` once the module of this name has been imported; at once if it was already."""
+    """Call ``act(module)`` once a module has been imported; at once if it was imported before.
+
+    Parameters
+    ----------
+    name
+        The name of the module.
+    act
+        The action.
+    """
     module = sys.modules.get(name)
     if module is not None:
         act(module)
     else:
-        sys.meta_path.insert(0, _Finder(name, act))
+        sys.meta_path.insert(0, _ImportHookFinder(name, act))
 
 
-class _Finder(MetaPathFinder):
+class _ImportHookFinder(MetaPathFinder):
     def __init__(self, name: str, act: Act) -> None:
         self._name = name
         self._act = act
@@ -31,16 +39,16 @@ class _Finder(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._act)
+            spec.loader = _ImportHookLoader(spec.loader, self._act)
         return spec
 
 
-class _Loader(Loader):
+class _ImportHookLoader(Loader):
     def __init__(self, loader: Loader, act: Act) -> None:
         self._loader = loader
         self._act = act
 
-    def __getattr__(self, name: str) -> Any:  # get_source and the like, for tracebacks
+    def __getattr__(self, name: str) -> Any:  # for get_source and the like, which tracebacks need
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:

@@ -1,4 +1,4 @@
-"""Which modules belong to the Python installation, and which are the user's own."""
+"""The distinction between modules of the Python installation and the user's own modules."""
 
 import os
 import site
@@ -23,7 +23,7 @@ _DIRECTORIES = _directories()
 
 
 def is_installed(path: str) -> bool:
-    """Is this file or directory a part of the standard library, of an installed package, or of ours?
+    """Return whether a file or directory is part of the standard library, an installed package, or this package.
 
     A project that is installed in editable mode stays where its author edits it, and is the user's.
     """
@@ -31,34 +31,34 @@ def is_installed(path: str) -> bool:
 
 
 def own_location(module: object) -> str:
-    """Where a module of the user's own lies: its file, or the directories of a namespace package.
+    """Return where a module of the user's own is: its file, or the directories of a namespace package.
 
-    Empty for what is installed or built in, and for what lies nowhere.
+    Empty for modules that are installed or built in, and for modules without a location.
     """
     try:
-        attributes = object.__getattribute__(module, "__dict__")  # a lazy module must not be woken
+        attributes = object.__getattribute__(module, "__dict__")  # a lazy module must not be loaded
         file = attributes.get("__file__")
         if isinstance(file, str):
             return "" if file.startswith((*_DIRECTORIES, "<")) else file
         return own_directories(attributes.get("__path__") or ())
-    except Exception:  # whatever was put into sys.modules
+    except Exception:  # sys.modules may contain any object
         return ""
 
 
 def own_directories(paths: Iterable[str]) -> str:
-    """The directories of a namespace package that has one of the user's, as one text; empty if it has none."""
+    """Return the directories of a namespace package as one text, if one of them is the user's; else an empty text."""
     listed = [path for path in paths if isinstance(path, str)]
     return os.pathsep.join(listed) if any(not is_installed(path) for path in listed) else ""
 
 
 def installed_first(path: Iterable[object]) -> list[str]:
-    """The entries of ``sys.path``, so that no file of the user's is found instead of one that is installed."""
+    """Return the entries of ``sys.path``, installed ones first, so that no user's file hides an installed module."""
     entries = [os.path.abspath(entry) for entry in path if isinstance(entry, str)]
     return sorted(entries, key=lambda entry: not is_installed(entry))
 
 
 def file_sum(file: str) -> int | None:
-    """A sum of a file's bytes, to tell whether it is the same; None if there is none."""
+    """Return a checksum of a file's content; None if there is no such file."""
     try:
         with open(file, "rb") as content:
             return crc32(content.read())
@@ -67,7 +67,7 @@ def file_sum(file: str) -> int | None:
 
 
 def file_stamp(file: str) -> str:
-    """What changes when a file is written; ``gone`` if there is none."""
+    """Return a text that changes when a file is written; ``gone`` if there is no such file."""
     try:
         status = os.stat(file)
     except OSError:

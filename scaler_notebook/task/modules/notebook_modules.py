@@ -1,4 +1,4 @@
-"""The user's modules in a process that runs tasks: they come from the files from which the notebook has them."""
+"""The user's modules in a task process, found in the files from which the notebook has imported them."""
 
 import json
 import sys
@@ -12,9 +12,9 @@ from .installation import file_stamp, file_sum, is_installed
 
 
 class NotebookModules(MetaPathFinder):
-    """Finds a module in the file from which the notebook has imported it, wherever ``sys.path`` would lead.
+    """A finder of modules in the files from which the notebook has imported them, wherever ``sys.path`` would lead.
 
-    The notebook may have imported the module before it changed its directory or its path, or by the path of a file.
+    The notebook may have imported a module before it changed its directory or its path, or by the path of a file.
     """
 
     def __init__(self) -> None:
@@ -23,12 +23,12 @@ class NotebookModules(MetaPathFinder):
         sys.meta_path.insert(0, self)
 
     def adopt(self, text: str) -> list[str]:
-        """Take on what :attr:`ClientContext.modules` says.
+        """Take over the modules that :attr:`ClientContext.modules` describes.
 
         Returns
         -------
-        list
-            The names of modules that are imported here from the installation, where the notebook has the user's own.
+        list of str
+            The modules that are imported here from the installation, where the notebook has the user's own.
         """
         if text == self._text:
             return []
@@ -38,7 +38,22 @@ class NotebookModules(MetaPathFinder):
         return [name for name, (_, file, *_) in self._known.items() if _is_other(name, file)]
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find a module that the notebook has; raise ImportError if a task cannot have it as the notebook does."""
+        """Find a module that the notebook has imported.
+
+        Parameters
+        ----------
+        name
+            The name of the module.
+        path
+            The search path of the parent package.
+        target
+            Unused.
+
+        Raises
+        ------
+        ImportError
+            A task cannot have the module as the notebook has it.
+        """
         found = self._known.get(name)
         if found is None:
             return None
@@ -52,7 +67,7 @@ class NotebookModules(MetaPathFinder):
             spec.submodule_search_locations = directories
             return spec
         return spec_from_file_location(name, file, submodule_search_locations=directories or None) or (
-            spec_from_file_location(name, file, loader=SourceFileLoader(name, file))  # whatever its name ends with
+            spec_from_file_location(name, file, loader=SourceFileLoader(name, file))  # the file may have any suffix
         )
 
 

@@ -190,7 +190,7 @@ class SchedulerConnection(ABC):
     def _malformed(self, task_id: str, error: ProtocolError) -> None:
         log.error("the engine sent a malformed message about task %r: %s", task_id, error)
         problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
-        self._deliver([failures.our_fault(task_id, problem)])
+        self._deliver([failures.internal_failure(task_id, problem)])
 
     def _received(self, message: EngineMessage) -> EngineMessage | None:
         """Make a result independent of the engine before anybody hears of it; None if that is not to be had yet."""
@@ -213,14 +213,14 @@ class SchedulerConnection(ABC):
         except (OSError, MemoryError) as error:
             if isinstance(error, BadSegment):
                 problem = f"its result is none that could be taken over ({error.strerror}): a bug in the engine"
-                return failures.our_fault(result.task_id, ProtocolError(problem))
+                return failures.internal_failure(result.task_id, ProtocolError(problem))
             if isinstance(error, FileNotFoundError | ProcessLookupError):
                 log.warning("the result of %s is lost with the scheduler: %s", result.task_id, error)
                 return None  # as its future is, in a moment
             if self._loop is not None and tried < len(ROOM_AGAIN):
                 self._loop.call_later(ROOM_AGAIN[tried], self._take_again, result, tried + 1)
                 return None
-            taken = failures.our_fault(result.task_id, no_room(result, error))
+            taken = failures.internal_failure(result.task_id, no_room(result, error))
         self._returned += lent
         return taken
 

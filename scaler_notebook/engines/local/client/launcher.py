@@ -59,7 +59,7 @@ main(config)
 _started: "weakref.WeakSet[SchedulerProcess]" = weakref.WeakSet()
 
 
-@forks.in_child
+@forks.after_fork_in_child
 def _forget() -> None:
     """A lifeline that a child still held would keep the parent from cutting it."""
     for scheduler in _started:

@@ -219,7 +219,7 @@ class Clients:
                     except Exception as error:
                         log.exception("%s could not be sent", type(message).__name__)
                         if isinstance(message, TaskResult):
-                            self._send_now(owner, [failures.our_fault(message.task_id, error)])
+                            self._send_now(owner, [failures.internal_failure(message.task_id, error)])
 
     def _send_now(self, owner: bytes, messages: list[EngineMessage]) -> None:
         frames = ENGINE_CODEC.encode(messages)
@@ -228,7 +228,7 @@ class Clients:
     def _submit(self, owner: bytes, task: Task) -> None:
         try:
             task = completed(task, self._receivers[owner])
-            if self._core.owner(task.task_id) is not None or (task.keep and self._core.is_named(task.task_id)):
+            if self._core.owner(task.task_id) is not None or (task.retain and self._core.is_named(task.task_id)):
                 raise ProtocolError("its id is in use")
             _check_buffers(task.function, task.arguments)
             capabilities.check(task.options.capabilities, self._capabilities)
@@ -250,7 +250,7 @@ class Clients:
         # What is about a task of the sender's own that is held here goes on: its result is still to come.
         if task_id and self._core.owner(task_id) != owner:
             problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
-            self.send(owner, failures.our_fault(task_id, problem))
+            self.send(owner, failures.internal_failure(task_id, problem))
 
     # ------------------------------------------------------------------ their end
 

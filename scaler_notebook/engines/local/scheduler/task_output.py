@@ -24,7 +24,7 @@ from typing import NamedTuple
 from scaler_notebook.engines.local.ipc.output_pipes import OutputPipe
 from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD, RecordKind, anonymous_file
 from scaler_notebook.protocol.messages import LogStream, Payload, TaskDisplay, TaskLog
-from scaler_notebook.task.display.display_buffer import RATE, Body, Display, Screen
+from scaler_notebook.task.display.display_buffer import RATE, Body, BufferedDisplay, DisplayBuffer
 
 FREE = 64 * 1024  # bytes; less is not worth a system call
 LONGEST_PACE, SHORTEST_PACE = 0.05, 0.0005  # seconds between two looks, as little or much is written
@@ -131,7 +131,7 @@ class TaskOutput:
             for pipe in self._pipes.values():
                 pipe.close()
             raise
-        self._screen = Screen()
+        self._screen = DisplayBuffer()
         self._turned_to = LogStream.STDOUT
         self._due = 0.0  # when something may be sent again
         self.pace = LONGEST_PACE  # seconds until it is to be looked at again
@@ -162,7 +162,7 @@ class TaskOutput:
         if now < self._due and not over:
             return
         for piece in self._screen.take():
-            if isinstance(piece, Display):
+            if isinstance(piece, BufferedDisplay):
                 self._due = max(self._due, now) + piece.size / RATE
                 bundle, metadata = Payload(piece.bundle), Payload(piece.metadata)
                 yield TaskDisplay(task_id, bundle, metadata, piece.kind, piece.display_id)
@@ -181,7 +181,7 @@ class TaskOutput:
         self._write(OutputPipe.rest)
         if over:
             self._write(OutputPipe.end)
-        self._screen.settle()
+        self._screen.read_bodies()
         self._records.free(self._records.read)
 
     def _write(self, taken: Callable[[OutputPipe], str]) -> None:
@@ -209,7 +209,7 @@ class TaskOutput:
         """Between two tasks: what comes now belongs to the next."""
         self.discard()
         self._records.start_over()
-        self._screen.start_over()
+        self._screen.reset()
         self._turned_to, self._due, self.pace = LogStream.STDOUT, 0.0, LONGEST_PACE
 
     def close(self) -> None:

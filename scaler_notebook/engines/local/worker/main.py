@@ -38,14 +38,14 @@ from scaler_notebook.protocol.payload_cache import Receiver
 from scaler_notebook.task import top_level
 from scaler_notebook.task.current_task import CurrentTask
 from scaler_notebook.task.display import displays
-from scaler_notebook.task.display.preview import Allowance
-from scaler_notebook.task.interruption.ask_page import AskPage
+from scaler_notebook.task.display.preview import PreviewBudget
+from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
-from scaler_notebook.task.isolation.left_running import LeftRunning
+from scaler_notebook.task.isolation.left_running import LeftoverDetector
 from scaler_notebook.task.isolation.process_state import ProcessState
 from scaler_notebook.task.modules.notebook_modules import NotebookModules
 from scaler_notebook.task.progress import watch_for_tqdm
-from scaler_notebook.task.runner import Call, Finished, TaskRunner, Transport
+from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 from scaler_notebook.task.task_end import TaskEnd
 
 from .import_tracker import Imported
@@ -63,13 +63,13 @@ def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
     sock
         A blocking stream socket to the scheduler.
     page_fd
-        The shared page of :class:`~scaler_notebook.task.interruption.interrupts.AskPage`; closed here once mapped.
+        The shared page of :class:`~scaler_notebook.task.interruption.interrupts.CancelPage`; closed here once mapped.
     records_fd
         The file for what :class:`~.streams.TaskStreams` notes.
     """
     status = 1
     try:
-        page = AskPage(page_fd)
+        page = CancelPage(page_fd)
         os.close(page_fd)
         _settle_in()
         streams = TaskStreams(records_fd)
@@ -98,7 +98,7 @@ def _settle_in() -> None:
 
 
 class _Server(Transport):
-    def __init__(self, sock: socket.socket, page: AskPage, streams: TaskStreams) -> None:
+    def __init__(self, sock: socket.socket, page: CancelPage, streams: TaskStreams) -> None:
         self._sock = sock
         self._page = page
         self._interrupts = Interrupts(page)
@@ -111,12 +111,12 @@ class _Server(Transport):
         self._initializer = Initializer()
         self._runner = TaskRunner(self, OWN_FILES, f"in process {os.getpid()}")
         self._threads = {os.fsencode(n): os.environb[os.fsencode(n)] for n in THREAD_VARIABLES if n in os.environ}
-        self._left_running = LeftRunning()
+        self._left_running = LeftoverDetector()
         self._state = ProcessState(accept=self._left_running.accept)
         self._modules = NotebookModules()
         self._imported = Imported()
         self._shows_results = False
-        self._previews = Allowance()
+        self._preview_budget = PreviewBudget()
         self._search: tuple[object, ...] = ()  # the path on which modules were found, and where its first part leads
 
     def serve(self) -> None:
@@ -154,7 +154,7 @@ class _Server(Transport):
         wanted = dict(os.fsencode(setting).partition(b"=")[::2] for setting in context.environment)
         wanted[os.fsencode(top_level.VARIABLE)] = os.fsencode(self._depth)
         given = {settings.ENVIRONMENT: {**self._threads, **wanted}, settings.PATH: list(context.path)}
-        self._state.move(context.initializer.client, {**settings.decode(context.settings), **given})
+        self._state.switch_client(context.initializer.client, {**settings.decode(context.settings), **given})
         importlib.invalidate_caches()
         self._imported.forget(self._modules.adopt(context.modules))
         search = where_modules_are_found(context)
@@ -183,7 +183,7 @@ class _Server(Transport):
         armed = self._interrupts.new_run(run.seq)
         # Here, not in the body: what an interrupt cut short would leave the two ends with different memories.
         complete = self._receiver.complete
-        call = Call(
+        call = TaskCall(
             run.task_id,
             run.name,
             complete(run.function),
@@ -194,7 +194,7 @@ class _Server(Transport):
         self._streams.begin()
         reporter = partial(self._page.progress.write, run.seq)
         task = CurrentTask(
-            run.task_id, run.name, armed.asked, armed.shield, reporter, self._streams.display, self._home
+            run.task_id, run.name, armed.stop_requested, armed.shield, reporter, self._streams.display, self._home
         )
         guard = partial(self._guard, armed)
         finished, figures = self._runner.run(call, task, self._initializer, guard)
@@ -208,49 +208,49 @@ class _Server(Transport):
         send_blocking(self._sock, INNER_CODEC.encode([ended]))
         if summary.preview is PreviewKind.FOLLOWS:
             with self._streams.silent():
-                bundle = Payload(self._previews.make(finished.value))
+                bundle = Payload(self._preview_budget.make(finished.value))
             send_blocking(self._sock, INNER_CODEC.encode([Previewed(run.seq, bundle)]))
 
     def _clean_up(self) -> bool:
         """What the task has left must not meet the next one; True if it would, here."""
         left = self._left_running.find()
-        for words, found in (("and ended with its process", left.in_the_way), ("and goes on", left.aside)):
+        for words, found in (("and ended with its process", left.blocking), ("and goes on", left.detached)):
             if found:
                 with suppress(Exception):
                     print(f"left running by the task, {words}: {', '.join(found)}", file=sys.stderr)
         self._streams.flush()
-        return not self._state.put_back() or bool(left.in_the_way)
+        return not self._state.restore() or bool(left.blocking)
 
     def _guard(
-        self, armed: ArmedRun, body: Callable[[], Finished], failed: Callable[[BaseException], Finished]
-    ) -> Finished:
+        self, armed: ArmedRun, body: Callable[[], TryResult], failed: Callable[[BaseException], TryResult]
+    ) -> TryResult:
         """Have the scheduler's interrupts reach the run, which begins in the kernel's directory."""
 
-        def in_directory() -> Finished:
+        def in_directory() -> TryResult:
             if self._directory and self._directory != _working_directory():
                 os.chdir(self._directory)
             return body()
 
-        return self._interrupts.run(armed, in_directory, lambda: Finished(TaskEnd.STOPPED), failed)
+        return self._interrupts.run(armed, in_directory, lambda: TryResult(TaskEnd.STOPPED), failed)
 
     # ------------------------------------------------------------------ what the runner asks for
 
-    def opened(self, payload: Payload) -> Payload:
+    def open_payload(self, payload: Payload) -> Payload:
         return mapped(payload)
 
-    def lent(self, payload: Payload) -> Payload:
+    def export_payload(self, payload: Payload) -> Payload:
         """Put large buffers where they outlive us; the scheduler has opened them when it sends more."""
         if payload.buffers:
             with fd_limits.lifted():
                 payload, self._lent = written(payload)
         return payload
 
-    def previews(self) -> bool:
-        return self._shows_results and self._previews.is_left()
+    def may_preview(self) -> bool:
+        return self._shows_results and self._preview_budget.allows_another()
 
-    def preparing(self, begins: bool) -> None:
+    def mark_preparing(self, begins: bool) -> None:
         self._page.preparing = begins
-        self._state.initializer(begins)
+        self._state.record_initializer(begins)
 
     def flush(self) -> None:
         self._streams.flush()

@@ -1,1 +1,1 @@
-"""The client's side of a Scaler cluster."""
+"""The kernel's side of a Scaler cluster: the connection, the tasks and their state table, the object store."""

@@ -1,86 +1,106 @@
-"""How a task at a cluster is asked to stop, and made to: letters, Scaler's cancels, and how long each may take."""
+"""The steps by which a task at a cluster is cancelled: cancel requests, Scaler's cancels, and grace periods."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from .link import Link
-from .states import Event
-from .task_entry import Entry
+from .cluster_connection import ClusterConnection
+from .states import ScalerEvent
+from .task_record import ScalerTaskRecord
 
-RECALL_AT_LEAST = 1.0  # seconds; that a task has not said by then that it runs means that its code does not
-AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is said again; each time twice as long
+RECALL_AT_LEAST = 1.0  # seconds; a task that has not reported its start by then is not running
+AGAIN, AGAIN_AT_MOST = 0.1, 2.0  # seconds until a cancel is sent again, first and longest; each time twice as long
 
 
-class Asking:
-    """On the agent's thread.
+class Canceller:
+    """The canceller of a client's tasks. Used on the agent's thread.
 
     Parameters
     ----------
+    connection
+        The connection to the cluster.
+    loop
+        The agent's event loop.
     handle
-        Told when a grace period is over.
-    begin
-        Takes what is to be done meanwhile.
+        Called as ``handle(record, event)`` when a grace period is over.
+    run_in_background
+        Runs a coroutine.
     """
 
     def __init__(
         self,
-        link: Link,
+        connection: ClusterConnection,
         loop: asyncio.AbstractEventLoop,
-        handle: Callable[[Entry, Event], None],
-        begin: Callable[[Coroutine[Any, Any, None]], None],
+        handle: Callable[[ScalerTaskRecord, ScalerEvent], None],
+        run_in_background: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._link, self._loop, self._handle, self._begin = link, loop, handle, begin
+        self._connection, self._loop, self._handle, self._run_in_background = (
+            connection,
+            loop,
+            handle,
+            run_in_background,
+        )
 
-    def recall(self, entry: Entry) -> None:
-        """Cancel it if it waits in a queue, again and again; a grace period begins."""
-        self.stop(entry)
-        self._cancel(entry, False, AGAIN)
-        self._grace(entry, max(entry.grace, RECALL_AT_LEAST))
+    def recall(self, record: ScalerTaskRecord) -> None:
+        """Cancel a task if it waits in a queue, repeatedly, and begin a grace period."""
+        self.cancel_timers(record)
+        self._cancel(record, False, AGAIN)
+        self._grace(record, max(record.grace, RECALL_AT_LEAST))
 
-    def withdraw(self, entry: Entry) -> None:
-        """Cancel it if it waits in a queue."""
-        self._cancel(entry, False)
+    def withdraw(self, record: ScalerTaskRecord) -> None:
+        """Cancel a task if it waits in a queue."""
+        self._cancel(record, False)
 
-    def ask(self, entry: Entry) -> None:
-        """Write a running task's name to the mailbox of its process, and begin the grace period.
+    def request_stop(self, record: ScalerTaskRecord) -> None:
+        """Store a running task's name in the mailbox of its process, and begin the grace period.
 
-        Without a mailbox nobody can be asked, and the grace period is over at once.
+        Without a mailbox the task cannot be asked, and the grace period is over at once.
         """
-        self.stop(entry)
-        if not entry.mailbox:
-            self._handle(entry, Event.GRACE_OVER)
+        self.cancel_timers(record)
+        if not record.mailbox:
+            self._handle(record, ScalerEvent.GRACE_OVER)
             return
-        self._post(entry, entry.mailbox, AGAIN)
-        self._grace(entry, entry.grace)
+        self._post(record, record.mailbox, AGAIN)
+        self._grace(record, record.grace)
 
-    def end(self, entry: Entry) -> None:
-        """End its process, again and again."""
-        self.stop(entry)
-        self._cancel(entry, True, AGAIN)
+    def force_end(self, record: ScalerTaskRecord) -> None:
+        """End a task's process, repeatedly."""
+        self.cancel_timers(record)
+        self._cancel(record, True, AGAIN)
 
-    def stop(self, entry: Entry) -> None:
-        """Whatever was to come later does not."""
-        for timer in entry.timers:
+    def cancel_timers(self, record: ScalerTaskRecord) -> None:
+        """Cancel the timers of a task."""
+        for timer in record.timers:
             timer.cancel()
-        entry.timers.clear()
+        record.timers.clear()
 
-    def _post(self, entry: Entry, mailbox: str, again: float) -> None:
-        """Write the letter, and again after ``again`` seconds, until the task names a new mailbox: it has read this.
+    def _post(self, record: ScalerTaskRecord, mailbox: str, again: float) -> None:
+        """Store the cancel request, repeatedly, until the task names a new mailbox: then it has read this one.
 
-        Letters have been lost on busy machines. One that comes twice does nothing: a mailbox is read once.
+        Requests have been lost on busy machines. A second request does nothing, because a mailbox is read once.
+
+        Parameters
+        ----------
+        record
+            The task.
+        mailbox
+            The mailbox of the first request.
+        again
+            Seconds until the request is repeated.
         """
-        if entry.mailbox != mailbox:
+        if record.mailbox != mailbox:
             return
-        self._begin(self._link.post(mailbox, entry.name))
-        entry.timers.append(self._loop.call_later(again, self._post, entry, mailbox, min(2 * again, AGAIN_AT_MOST)))
+        self._run_in_background(self._connection.post(mailbox, record.name))
+        record.timers.append(self._loop.call_later(again, self._post, record, mailbox, min(2 * again, AGAIN_AT_MOST)))
 
-    def _grace(self, entry: Entry, seconds: float) -> None:
-        entry.timers.append(self._loop.call_later(seconds, self._handle, entry, Event.GRACE_OVER))
+    def _grace(self, record: ScalerTaskRecord, seconds: float) -> None:
+        record.timers.append(self._loop.call_later(seconds, self._handle, record, ScalerEvent.GRACE_OVER))
 
-    def _cancel(self, entry: Entry, force: bool, again: float = 0.0) -> None:
-        cancel = self._link.messages.TaskCancel
-        self._link.send(cancel(taskId=self._link.task_id(entry.name), flags=cancel.TaskCancelFlags(force=force)))
+    def _cancel(self, record: ScalerTaskRecord, force: bool, again: float = 0.0) -> None:
+        cancel = self._connection.messages.TaskCancel
+        self._connection.send(
+            cancel(taskId=self._connection.task_id(record.name), flags=cancel.TaskCancelFlags(force=force))
+        )
         if again:
             longer = min(2 * again, AGAIN_AT_MOST)
-            entry.timers.append(self._loop.call_later(again, self._cancel, entry, force, longer))
+            record.timers.append(self._loop.call_later(again, self._cancel, record, force, longer))

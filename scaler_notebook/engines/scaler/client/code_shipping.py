@@ -1,4 +1,4 @@
-"""What workers load before the first task of a client: our code, as source."""
+"""The code that workers load before the first task of a client: this package, as source."""
 
 import functools
 import hashlib
@@ -11,18 +11,19 @@ from typing import Any
 
 from scaler_notebook.engines.scaler.worker import bootstrap
 
-LEFT_HERE = ("notebook/", "cli/")  # what a task has no use for
+NOT_SHIPPED = ("notebook/", "cli/")  # tasks have no use for these
 HOME = Path(__file__).parents[3]
 
-# Scaler's ``Serializer``, of what both sides have. Workers load it anew for each task (2.9, ``object_cache.py``), so it
-# is small: our objects are pickled bytes already (:mod:`scaler_notebook.engines.scaler.wire.packing`).
+# Scaler's ``Serializer``, made of functions that both sides have. Workers load it for each task (2.9,
+# ``object_cache.py``), so it is small: objects are pickled bytes already (``wire/packing.py``).
 SERIALIZER = pickle.dumps(SimpleNamespace(serialize=bytes, deserialize=pickle.loads), 4)
 
 
 class _Bootstrap:
-    """Pickles as an expression that runs the bootstrap's source there, and is its ``runner``.
+    """An object that pickles as an expression that runs the bootstrap's source, and gives its ``runner``.
 
-    No code object travels: a worker of another Python version could not load it, and so could not say so.
+    No code object travels: a worker of another Python version could not load one, and so could not report the
+    difference.
     """
 
     def __init__(self, source: str) -> None:
@@ -37,7 +38,7 @@ class _Bootstrap:
 
 
 class _Runner:
-    """Pickles as what the bootstrap's ``runner`` gives for these sources."""
+    """An object that pickles as the call of the bootstrap's ``runner`` for these sources."""
 
     def __init__(self, sources: dict[str, bytes], digest: str) -> None:
         self._sources, self._digest = sources, digest
@@ -49,10 +50,10 @@ class _Runner:
 
 @functools.cache
 def runner() -> bytes:
-    """The function of every task, pickled; some 200 kB, which a worker process loads once."""
-    for finder in sys.meta_path:  # a task that is a client itself hands on what it was given
+    """Return the pickled function of every task: some 200 kB, which a worker process loads once."""
+    for finder in sys.meta_path:  # a task that is a client itself sends the sources that it was given
         if type(finder).__name__ == bootstrap.Shipped.__name__:
             return pickle.dumps(_Runner(finder.sources, finder.digest), 4)  # type: ignore[attr-defined]
     files = sorted(str(file.relative_to(HOME)) for file in HOME.rglob("*.py"))
-    sources = {file: zlib.compress((HOME / file).read_bytes()) for file in files if not file.startswith(LEFT_HERE)}
+    sources = {file: zlib.compress((HOME / file).read_bytes()) for file in files if not file.startswith(NOT_SHIPPED)}
     return pickle.dumps(_Runner(sources, hashlib.sha256(repr(sources).encode()).hexdigest()), 4)

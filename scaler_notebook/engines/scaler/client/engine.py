@@ -1,4 +1,4 @@
-"""An OpenGRIS Scaler cluster as an engine: its client, in the agent's loop."""
+"""An OpenGRIS Scaler cluster as an engine: a client of the cluster in the agent's event loop."""
 
 import asyncio
 import contextlib
@@ -29,33 +29,34 @@ from scaler_notebook.protocol.messages import (
 )
 
 from . import code_shipping
-from .link import Link, all_of
+from .cluster_connection import ClusterConnection, run_all
+from .cluster_tasks import ClusterTasks
 from .probe import probe
-from .tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT = 3.0  # seconds; a scheduler that lives answers in milliseconds, one that starts in half a second
+ANSWER_TIMEOUT = 3.0  # seconds; a running scheduler answers in milliseconds, one that is starting in half a second
 
 
 class ScalerEngine:
-    """Implements :class:`~scaler_notebook.engines.base.Engine`; the cluster goes on when this client leaves.
+    """The engine of a Scaler cluster, which goes on when this client leaves.
 
-    What it cannot do: say how many tasks run at the same time, and what capabilities there are (Scaler tells neither
-    to a client); give tasks the notebook's directory, path and environment; have two tasks with a memory hint wait
-    for each other. A task whose worker is lost, and not just its process, Scaler runs again, asked or not.
+    Implements :class:`~scaler_notebook.engines.base.Engine`. The engine cannot: say how many tasks run at the same
+    time, and what capabilities there are (Scaler tells neither to a client); give tasks the notebook's directory, path
+    and environment; have two tasks with a memory hint wait for each other. A task whose worker is lost, and not just
+    its process, Scaler runs again, asked or not.
 
     Parameters
     ----------
     address
         ``scaler://host:port`` of the cluster's scheduler.
     heartbeat, silence, storage
-        Those of :class:`~.link.Link`.
+        As for :class:`~.cluster_connection.ClusterConnection`.
 
     Raises
     ------
     ValueError
-        It is no such address.
+        The address is not that of a Scaler cluster.
     """
 
     slots = 0
@@ -69,20 +70,38 @@ class ScalerEngine:
         self._loop: AbstractEventLoop | None = None
 
     def start(self) -> None:
+        """Check that the cluster answers.
+
+        Raises
+        ------
+        EngineStartError
+            The cluster does not answer, or the package ``opengris-scaler`` is missing.
+        """
         probe(self._new_link(), ANSWER_TIMEOUT)
 
-    def _new_link(self) -> Link:
-        return Link(self._wire, self.address, **self._settings)  # type: ignore[arg-type]
+    def _new_link(self) -> ClusterConnection:
+        return ClusterConnection(self._wire, self.address, **self._settings)  # type: ignore[arg-type]
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        """Connect from the agent's event loop.
+
+        Parameters
+        ----------
+        loop
+            The agent's loop.
+        deliver
+            Called with each batch of messages.
+        lost
+            Called with the reason when the cluster is gone.
+        """
         self._loop, self._deliver, self._lost = loop, deliver, lost
-        self._link = self._new_link()
-        self._tasks = Tasks(self._link, loop, self._say)
+        self._connection = self._new_link()
+        self._tasks = ClusterTasks(self._connection, loop, self._publish)
         self._serving = loop.create_task(self._serve())
 
     async def _serve(self) -> None:
         try:
-            await all_of(self._link.serve(self._receive), self._work())
+            await run_all(self._connection.serve(self._receive), self._work())
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -94,20 +113,31 @@ class ScalerEngine:
             self._lost(error)
 
     async def _work(self) -> None:
-        await self._link.put_code(code_shipping.SERIALIZER, code_shipping.runner())
+        await self._connection.put_code(code_shipping.SERIALIZER, code_shipping.runner())
         await self._tasks.send_all()
 
     def adopt(self, task: Task) -> tuple[Task, Task]:
-        task = replace(task, function=_own(task.function), arguments=_own(task.arguments))
+        """Copy a task's buffers, and return the task to send, which also serves for other tries."""
+        task = replace(task, function=_copied(task.function), arguments=_copied(task.arguments))
         return task, task
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
-        return _own(content)
+        """Copy an object's buffers, and return the content to send.
+
+        Parameters
+        ----------
+        object_id
+            The id of the object.
+        content
+            The pickled value.
+        """
+        return _copied(content)
 
     def disown(self, name: str) -> None:
-        """Nothing is kept."""
+        """Do nothing: copies are freed with the messages that hold them."""
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
+        """Hand a batch of messages to the cluster, in order."""
         if self._loop is None:
             return
         for message in messages:
@@ -125,46 +155,47 @@ class ScalerEngine:
                 case ClientContext():
                     self._tasks.initializer = message.initializer
                 case EngineStatusRequest():
-                    self._say(EngineStatus(self.slots, self._tasks.queued))
+                    self._publish(EngineStatus(self.slots, self._tasks.queued))
                 case ClientShutdown():
-                    kind = self._link.messages.ClientDisconnect
-                    self._link.send(kind(disconnectType=kind.DisconnectType.shutdown))
+                    kind = self._connection.messages.ClientDisconnect
+                    self._connection.send(kind(disconnectType=kind.DisconnectType.shutdown))
 
     def close(self) -> None:
+        """Leave the cluster, which cancels this client's unfinished tasks. Idempotent."""
         loop, self._loop = self._loop, None
         if loop is None or loop.is_closed():
             return
-        leaving = loop.create_task(self._leave())  # the loop was stopped: what is to be said is said here
+        leaving = loop.create_task(self._leave())  # the agent has stopped the loop, so it is run here
         while not leaving.done():
-            with contextlib.suppress(Exception):  # a stop of it that was on its way is a RuntimeError
+            with contextlib.suppress(Exception):  # a stop of the loop that was on its way raises a RuntimeError
                 loop.run_until_complete(leaving)
 
     async def _leave(self) -> None:
         try:
-            await self._link.leave()
+            await self._connection.leave()
         finally:
             await self._tasks.close()
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
-            self._link.close()
+            self._connection.close()
 
     def join(self, timeout: float) -> bool:
+        """Return True: :meth:`close` has waited for the end of the connection."""
         return True
 
     def _receive(self, message: Any) -> None:
-        if isinstance(message, self._link.messages.ClientShutdownResponse):
-            self._say(ClientShutdownResponse(message.accepted))
+        if isinstance(message, self._connection.messages.ClientShutdownResponse):
+            self._publish(ClientShutdownResponse(message.accepted))
         else:
             try:
                 self._tasks.receive(message)
-            except Exception:  # one message that we do not understand must not take the others along
+            except Exception:  # one bad message must not affect the others
                 log.exception("a message of the cluster could not be handled")
 
-    def _say(self, message: EngineMessage) -> None:
+    def _publish(self, message: EngineMessage) -> None:
         if self._loop is not None:
             self._deliver([message])
 
 
-def _own(payload: Payload) -> Payload:
-    """Independent of the memory that it was made of."""
+def _copied(payload: Payload) -> Payload:
     return payloads.copied(payload)

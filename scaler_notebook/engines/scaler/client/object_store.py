@@ -1,4 +1,4 @@
-"""Objects in the cluster's storage, and until when each is needed."""
+"""The objects that this client has in the cluster's storage, and how long each is needed."""
 
 import asyncio
 import hashlib
@@ -6,17 +6,17 @@ import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from scaler_notebook.engines.scaler.wire.envelope import Head
+from scaler_notebook.engines.scaler.wire.envelope import TaskHeader
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
 from scaler_notebook.protocol.messages import Buffer, Initializer, Payload, SegmentRef, Task
 
-from .link import Link
+from .cluster_connection import ClusterConnection
 
-LARGE = 1_000_000  # bytes; packing more takes the agent's thread too long
-SHARED = 64 * 1024  # bytes of arguments; hashing more costs more than it saves
-OVERHEAD = 1024  # bytes that an object costs beside its content, about
-MOST_IDLE = 64 * 1024 * 1024  # bytes of shared objects that no task uses now and that are kept for the next
-DELETE_AFTER = 0.1  # seconds, so that what is deleted together travels together
+LARGE = 1_000_000  # bytes; larger payloads are packed on another thread than the agent's
+SHARED = 64 * 1024  # bytes of arguments; hashing larger ones costs more than it saves
+OVERHEAD = 1024  # bytes that an object costs beside its content, roughly
+MOST_IDLE = 64 * 1024 * 1024  # bytes of shared objects that are retained though no task uses them now
+DELETE_AFTER = 0.1  # seconds, so that deletions share a message
 
 
 @dataclass(slots=True)
@@ -27,44 +27,77 @@ class _Shared:
 
 
 @dataclass(slots=True)
-class Stored:
-    """What is stored for one task: the ids of its objects, and how they are let go of."""
+class StoredTask:
+    """The objects that are stored for one task.
+
+    Parameters
+    ----------
+    arguments, function
+        The ids of the objects.
+    keys
+        The keys of the shared ones among them.
+    private
+        The id of the one that is not shared; empty if all are.
+    """
 
     arguments: bytes = b""
     function: bytes = b""
-    keys: tuple[bytes, ...] = ()  # of those that are shared
-    private: bytes = b""  # the one that is not
+    keys: tuple[bytes, ...] = ()
+    private: bytes = b""
 
 
-class Objects:
-    """What this client has stored. Functions and small arguments are stored once, for all tasks that have the same.
+class ObjectStore:
+    """The objects that this client has stored. Equal functions and small arguments are stored once, for all tasks.
 
-    It is also who keeps the values of tasks for others
-    (:class:`~scaler_notebook.engines.scheduling.dependencies.Keeper`): a payload there is the id of an object.
+    The store is also where the values of tasks are retained for other tasks
+    (:class:`~scaler_notebook.engines.scheduling.dependencies.PayloadStore`): such a payload is the id of an object.
+
+    Parameters
+    ----------
+    connection
+        The connection to the cluster.
+    loop
+        The agent's event loop.
     """
 
-    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
-        self._link, self._loop = link, loop
+    def __init__(self, connection: ClusterConnection, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection, self._loop = connection, loop
         self._shared: dict[bytes, _Shared] = {}  # by content
-        self._idle: OrderedDict[bytes, _Shared] = OrderedDict()  # of these, the ones without users; the last at the end
+        self._idle: OrderedDict[bytes, _Shared] = OrderedDict()  # the shared objects without users, oldest first
         self._idle_size = 0
-        self._initializers: dict[str, bytes] = {}  # the stored ones, by their client
+        self._initializers: dict[str, bytes] = {}  # object ids, by client
         self._garbage: list[bytes] = []
 
     async def store(
-        self, stored: Stored, task: Task, initializer: Initializer, inputs: list[str]
+        self, stored: StoredTask, task: Task, initializer: Initializer, inputs: list[str]
     ) -> tuple[bytes, bytes, bytes]:
-        """Store what a task needs beside its inputs, unless that was done for an earlier try; gives the objects' ids.
+        """Store a task's arguments, function and initializer, unless that was done for an earlier try.
+
+        Parameters
+        ----------
+        stored
+            Receives the ids and keys of the objects.
+        task
+            The task.
+        initializer
+            The call before the client's first task in each process.
+        inputs
+            The ids of the task's inputs.
+
+        Returns
+        -------
+        tuple of bytes
+            The ids of the objects with the arguments, the function and the initializer.
 
         Raises
         ------
         ProtocolError
-            It cannot be sent.
+            The task cannot be sent.
         """
         if not stored.arguments:
             options = task.options
-            head = Head(
-                options.name, inputs, options.retry_on.hex(), task.stays, initializer.client, initializer.name
+            head = TaskHeader(
+                options.name, inputs, options.retry_on.hex(), task.omit_value, initializer.client, initializer.name
             ).encode()
             key, stored.function = await self.acquire(task.function)
             stored.keys += (key,)
@@ -78,8 +111,8 @@ class Objects:
             self._initializers[initializer.client] = await self.put(both)
         return stored.arguments, stored.function, self._initializers[initializer.client]
 
-    def let_go(self, stored: Stored) -> None:
-        """The task is over. Idempotent."""
+    def release_task(self, stored: StoredTask) -> None:
+        """Release the objects of a task that is over. Idempotent."""
         for key in stored.keys:
             self.release(key)
         if stored.private:
@@ -87,22 +120,46 @@ class Objects:
         stored.keys, stored.private = (), b""
 
     async def put(self, payload: Payload, header: bytes = b"") -> bytes:
-        """Store a payload; gives the object's id."""
+        """Store a payload, and return the object's id.
+
+        Parameters
+        ----------
+        payload
+            The payload.
+        header
+            The header in front of the payload.
+        """
         large = payload.nbytes > LARGE
         blob = await self._loop.run_in_executor(None, pack, payload, header) if large else pack(payload, header)
-        object_id: bytes = await self._link.put(blob)
+        object_id: bytes = await self._connection.put(blob)
         return object_id
 
     async def get(self, object_id: bytes) -> tuple[bytes, Payload]:
-        """Header and payload of an object. Raises a ProtocolError if it is none of ours."""
-        blob = await self._link.get(object_id)
+        """Return header and payload of an object.
+
+        Raises
+        ------
+        ProtocolError
+            The object was not stored by this package.
+        """
+        blob = await self._connection.get(object_id)
         packed = content(blob)
         return await self._loop.run_in_executor(None, unpack, packed) if len(blob) > LARGE else unpack(packed)
 
     async def acquire(self, payload: Payload, header: bytes = b"") -> tuple[bytes, bytes]:
-        """Have a payload stored until :meth:`release` of the key that is given first; the other is the object's id.
+        """Have a payload stored until :meth:`release`. One call at a time.
 
-        One call at a time.
+        Parameters
+        ----------
+        payload
+            The payload.
+        header
+            The header in front of the payload.
+
+        Returns
+        -------
+        tuple of bytes
+            The key for :meth:`release`, and the object's id.
         """
         key = _digest(payload, header)
         known = self._shared.get(key)
@@ -114,7 +171,7 @@ class Objects:
         return key, known.object_id
 
     def release(self, key: bytes) -> None:
-        """A task has no use for it any more."""
+        """Release a shared object that a task has acquired."""
         known = self._shared[key]
         known.users -= 1
         if not known.users:
@@ -127,20 +184,22 @@ class Objects:
             self.delete(oldest.object_id)
 
     def delete(self, object_id: bytes) -> None:
-        """It is needed no more."""
+        """Delete an object soon, together with others."""
         if not self._garbage:
             self._loop.call_later(DELETE_AFTER, self._delete_all)
         self._garbage.append(object_id)
 
     def retain(self, payload: Payload) -> Payload:
+        """Return the payload, whose object stays in the storage until :meth:`free`."""
         return payload
 
     def free(self, payload: Payload) -> None:
+        """Delete the object that a payload names."""
         self.delete(bytes(payload.data))
 
     def _delete_all(self) -> None:
         garbage, self._garbage = self._garbage, []
-        self._link.delete(garbage)
+        self._connection.delete(garbage)
 
 
 def _digest(payload: Payload, header: bytes) -> bytes:

@@ -1,17 +1,17 @@
-"""How a task ended, from what Scaler and the task itself have said of it."""
+"""The results of tasks at a cluster, made from what Scaler and the tasks themselves have reported."""
 
 import re
 import signal
 from dataclasses import dataclass
 from typing import Any
 
-from scaler_notebook.engines.scaler.wire.envelope import Ended, Failed, failure
+from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFailedError, failure
 from scaler_notebook.engines.scaler.wire.packing import content, unpack
 from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.messages import (
-    NO_DEATH,
-    Death,
+    NO_PROCESS_EXIT,
     Payload,
+    ProcessExit,
     ResultSummary,
     Task,
     TaskFigures,
@@ -20,22 +20,24 @@ from scaler_notebook.protocol.messages import (
 )
 from scaler_notebook.task.task_end import TaskEnd
 
-from .link import Link
-from .object_store import Objects
+from .cluster_connection import ClusterConnection
+from .object_store import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """What to tell the client.
+class FetchedResult:
+    """The end of a try, fetched from the cluster.
 
     Parameters
     ----------
+    message
+        The message for the client.
     object_id
-        Of the value, or failure, in the storage; empty for none.
+        The object in the storage that holds the value or failure; empty for none.
     to_retry
-        It failed by an error after which it may be tried again.
+        Whether the task failed by an error after which it may be tried again.
     words
-        Its last line, for the output of a task that is tried again.
+        The last line of the failure, for the output of a task that is tried again.
     """
 
     message: TaskResult
@@ -44,46 +46,68 @@ class End:
     words: str = ""
 
 
-async def end_of(task: Task, result: Any, ended: Ended | None, objects: Objects, link: Link) -> End:
-    """Fetch what ``result``, Scaler's, refers to; ``ended`` has come by itself, for a value that stays there.
+async def fetch_result(
+    task: Task, result: Any, ended: ResultHeader | None, objects: ObjectStore, connection: ClusterConnection
+) -> FetchedResult:
+    """Fetch the value or failure that a result of Scaler's refers to.
+
+    Parameters
+    ----------
+    task
+        The task.
+    result
+        Scaler's message.
+    ended
+        The header that the task has sent itself, if its value stays at the cluster.
+    objects
+        The client's objects.
+    connection
+        The connection to the cluster.
 
     Raises
     ------
     ProtocolError
-        It is none of ours.
+        The result was not made by this package.
     """
-    kinds = link.messages.TaskResultType
+    kinds = connection.messages.TaskResultType
     kind, ids = kinds(result.resultType.value), [bytes(each) for each in result.results]
     if kind == kinds.success:
-        header, payload = (b"", Payload(b"")) if task.stays else await objects.get(ids[0])
-        ended = ended if task.stays else Ended.decode(header)
+        header, payload = (b"", Payload(b"")) if task.omit_value else await objects.get(ids[0])
+        ended = ended if task.omit_value else ResultHeader.decode(header)
         figures, summary = (ended.figures(), ended.summary()) if ended is not None else (TaskFigures(), ResultSummary())
-        return End(TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures, summary=summary), ids[0])
-    error = failure(await link.get(ids[0])) if ids else None
+        return FetchedResult(
+            TaskResult(task.task_id, TaskResultType.SUCCESS, payload, figures, summary=summary), ids[0]
+        )
+    error = failure(await connection.get(ids[0])) if ids else None
     object_id = ids[0] if ids else b""
-    if isinstance(error, Failed):
+    if isinstance(error, TaskFailedError):
         header, payload = unpack(content(error.blob))
-        ended = Ended.decode(header)
+        ended = ResultHeader.decode(header)
         unprepared = ended.how == TaskEnd.UNPREPARED.value
         outcome = TaskResultType.FAILED_INITIALIZER if unprepared else TaskResultType.FAILED
         message = TaskResult(task.task_id, outcome, payload, ended.figures())
-        return End(message, object_id, ended.how == TaskEnd.FAILED.value, str(error))
+        return FetchedResult(message, object_id, ended.how == TaskEnd.FAILED.value, str(error))
     if kind == kinds.failedWorkerDied or type(error).__name__ in ("ProcessorDiedError", "WorkerDiedError"):
-        words, death = _death(str(error or ""))
+        words, cause = _process_exit(str(error or ""))
         text = Payload(words.encode())
-        return End(TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, text, death=death), object_id)
+        return FetchedResult(
+            TaskResult(task.task_id, TaskResultType.FAILED_WORKER_DIED, text, process_exit=cause), object_id
+        )
     trouble = RuntimeError(f"the cluster could not run it: {type(error).__name__}: {error}")
-    described = payloads.dump(failures.describe(trouble, ()))
-    return End(TaskResult(task.task_id, TaskResultType.FAILED, described), object_id)
+    described = payloads.dump(failures.capture(trouble, ()))
+    return FetchedResult(TaskResult(task.task_id, TaskResultType.FAILED, described), object_id)
 
 
-def _death(text: str) -> tuple[str, Death]:
-    """From Scaler's words (2.9, ``utility/exitcode.py``): ``… exitcode=-9 (SIGKILL)``."""
+def _process_exit(text: str) -> tuple[str, ProcessExit]:
+    """Return how a process died, in words and as a record, from Scaler's text ``… exitcode=-9 (SIGKILL)``.
+
+    The text is made by Scaler 2.9's ``utility/exitcode.py``.
+    """
     found = re.search(r"exitcode=(-?\d+)", text)
     code = int(found[1]) if found is not None else None
     if code is None:
-        return "the task's process at its worker died", NO_DEATH
+        return "the task's process at its worker died", NO_PROCESS_EXIT
     if code >= 0:
-        return f"the task's process at its worker died: it exited with code {code}", Death(exit_code=code)
+        return f"the task's process at its worker died: it exited with code {code}", ProcessExit(exit_code=code)
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"the task's process at its worker died: killed by {name}", Death(signal=-code)
+    return f"the task's process at its worker died: killed by {name}", ProcessExit(signal=-code)

@@ -1,15 +1,16 @@
-"""The stages of a task on its way through a Scaler cluster, as far as a client can know, and their one table.
+"""The stages of a task on its way through a Scaler cluster, as far as its client can know, and their transition table.
 
-Scaler's scheduler never says that a task has started, passes no refusal of a cancel on, and drops a cancel while
-another one is on its way to the worker (2.9, ``scheduler/controllers/task_controller.py``). So
+Scaler's scheduler (2.9, ``scheduler/controllers/task_controller.py``) never reports that a task has started, does not
+forward a refused cancel, and drops a cancel while another one is on its way to the worker. Therefore
 
-- the task itself says that it has started (:mod:`scaler_notebook.engines.scaler.wire.inband_events`);
-- of a task that is not known to have started a cancel asks without force first: Scaler confirms that only for what
-  waits in a queue, so *never started* is known and no guess. A refusal shows in the start, or in silence;
-- what the scheduler may have dropped is said again until there is an answer.
+- the task itself reports its start (:mod:`scaler_notebook.engines.scaler.wire.inband_events`);
+- a task that is not known to have started is first cancelled without force. Scaler confirms that only for a task that
+  waits in a queue, so *never started* is known and not guessed. A refusal shows as a reported start, or as silence;
+- a cancel that the scheduler may have dropped is sent again until it is answered.
 
-What runs is asked through its :mod:`scaler_notebook.engines.scaler.worker.mailbox`, and after its grace period Scaler's
-cancel with force ends its process.
+A running task is asked to stop by a cancel request to the mailbox of its process
+(:mod:`scaler_notebook.engines.scaler.worker.cancel_mailbox`). After the grace period Scaler's cancel with force ends
+that process.
 """
 
 from enum import Enum, unique
@@ -17,97 +18,115 @@ from enum import Enum, unique
 from scaler_notebook.protocol.state_table import TransitionTable
 
 
-class Stage(Enum):
-    """Where a task is."""
+class ScalerStage(Enum):
+    """The stages of a task."""
 
     WAITING = "waiting for inputs"
-    LEAVING = "on its way"  # its arguments are
-    THERE = "at the cluster"  # queued there, or about to start
+    SENDING = "sending"  # the arguments are being stored
+    AT_CLUSTER = "at the cluster"  # queued, or about to start
     BACKING_OFF = "backing off"
     RUNNING = "running"
-    RECALLED = "recalled"  # asked for what waits in a queue; the grace period runs
+    RECALLED = "recalled"  # a cancel for queued tasks is sent; the grace period runs
     RECALLED_FORCE = "recalled, force"
-    ASKED = "asked"  # by its mailbox; the grace period runs
-    WARNED = "warned"  # the same, by a request with force
+    CANCEL_REQUESTED = "cancel requested"  # a cancel request is in the mailbox; the grace period runs
+    CANCEL_REQUESTED_FORCE = "cancel requested, force"  # the same, for a request with force
     ENDING = "ending"  # Scaler's cancel with force is sent
-    COMING = "its result comes"
+    FETCHING = "fetching the result"
     OVER = "over"
 
 
-class Event(Enum):
-    """What can happen to a task."""
+class ScalerEvent(Enum):
+    """The events that can happen to a task."""
 
     INPUTS_THERE = "inputs there"
     INPUT_FAILED = "an input failed"
     INPUT_CANCELLED = "an input was cancelled"
     SENT = "sent"
     UNSENDABLE = "cannot be sent"
-    STARTED = "it says that it has started"  # more than once, if its worker is lost: Scaler runs it again
+    STARTED = "start reported"  # repeated if the worker is lost and Scaler runs the task again
     CANCEL = "TaskCancel"
     CANCEL_FORCE = "TaskCancel(force)"
-    GRACE_OVER = "end of the grace period"  # or there is no mailbox to ask by
-    STOPPED = "it says that it was stopped"
-    CANCELED = "Canceled"  # Scaler's own
+    GRACE_OVER = "end of the grace period"  # at once if there is no mailbox
+    STOPPED = "stop reported"
+    CANCELED = "Canceled"  # Scaler's TaskCancelConfirm
     NOT_FOUND = "CancelNotFound"
-    RESULT = "TaskResult"  # Scaler's own
+    RESULT = "TaskResult"  # Scaler's message
     FETCHED = "result fetched"
     FAILED = "failure fetched, tries left"
     BACKOFF_OVER = "end of the back-off"
 
 
 @unique
-class Action(Enum):
-    """What to do about an event, and the stage that this leads to; without one the task stays."""
+class ScalerAction(Enum):
+    """The actions on an event, each with the stage that it leads to; an action without a stage leads nowhere."""
 
-    to: tuple[Stage, ...]
+    to: tuple[ScalerStage, ...]
 
-    def __new__(cls, text: str, *to: Stage) -> "Action":
+    def __new__(cls, text: str, *to: ScalerStage) -> "ScalerAction":
+        """Make an action.
+
+        Parameters
+        ----------
+        text
+            The value: the action in words.
+        *to
+            The stage that the action leads to, if any.
+        """
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action
 
-    SEND = "send its arguments", Stage.LEAVING
-    PASS_ON = "send TaskResult(Failed)", Stage.OVER  # an input's, as its own
-    WITHDRAW = "confirm Canceled, unasked", Stage.OVER
-    NOTE = "the cluster has it", Stage.THERE
-    ANNOUNCE = "send TaskStarted", Stage.RUNNING
+    SEND = "send the arguments", ScalerStage.SENDING
+    PASS_ON = "send TaskResult(Failed)", ScalerStage.OVER  # the failure of an input, or of sending
+    WITHDRAW = "confirm Canceled, unasked", ScalerStage.OVER
+    NOTE = "note that the cluster has the task", ScalerStage.AT_CLUSTER
+    ANNOUNCE = "send TaskStarted", ScalerStage.RUNNING
     ANNOUNCE_LATE = "send TaskStarted only"
-    TAKE_BACK = "take back, confirm Canceled", Stage.OVER
-    RECALL = "cancel without force, again and again", Stage.RECALLED
-    RECALL_FORCE = "the same, in the end with force", Stage.RECALLED_FORCE
-    ASK = "ask by its mailbox, in the end refuse", Stage.ASKED
-    WARN = "ask by its mailbox, in the end end it", Stage.WARNED
-    ANNOUNCE_ASK = "send TaskStarted, ask, in the end refuse", Stage.ASKED
-    ANNOUNCE_WARN = "send TaskStarted, ask, in the end end it", Stage.WARNED
-    REFUSE_THERE = "answer CancelFailed", Stage.THERE
-    REFUSE = "answer CancelFailed; it runs", Stage.RUNNING
-    END = "cancel with force, again and again", Stage.ENDING
-    CONFIRM = "confirm Canceled", Stage.OVER
-    CONFIRM_ENDED = "confirm Canceled; if it has not said that it has started, it may have", Stage.OVER
-    NOT_FOUND = "answer CancelNotFound", Stage.OVER
-    LOSE = "send TaskResult(Failed): Scaler has dropped its result", Stage.OVER
-    FETCH = "fetch the result", Stage.COMING
-    DELIVER = "send TaskResult", Stage.OVER
-    BACK_OFF = "back off", Stage.BACKING_OFF
+    TAKE_BACK = "take back, confirm Canceled", ScalerStage.OVER
+    RECALL = "cancel without force, repeatedly", ScalerStage.RECALLED
+    RECALL_FORCE = "cancel without force, in the end with force", ScalerStage.RECALLED_FORCE
+    REQUEST_STOP = "send a cancel request; at the end of the grace period refuse", ScalerStage.CANCEL_REQUESTED
+    REQUEST_STOP_FORCE = (
+        "send a cancel request; at the end of the grace period cancel with force",
+        ScalerStage.CANCEL_REQUESTED_FORCE,
+    )
+    ANNOUNCE_REQUEST_STOP = (
+        "send TaskStarted and a cancel request; at the end of the grace period refuse",
+        ScalerStage.CANCEL_REQUESTED,
+    )
+    ANNOUNCE_REQUEST_STOP_FORCE = (
+        "send TaskStarted and a cancel request; at the end of the grace period cancel with force",
+        ScalerStage.CANCEL_REQUESTED_FORCE,
+    )
+    REFUSE_AT_CLUSTER = "answer CancelFailed", ScalerStage.AT_CLUSTER
+    REFUSE = "answer CancelFailed; the task runs", ScalerStage.RUNNING
+    END = "cancel with force, repeatedly", ScalerStage.ENDING
+    CONFIRM = "confirm Canceled", ScalerStage.OVER
+    CONFIRM_ENDED = "confirm Canceled; a start that was not reported is presumed", ScalerStage.OVER
+    NOT_FOUND = "answer CancelNotFound", ScalerStage.OVER
+    LOSE = "send TaskResult(Failed): Scaler has dropped the result", ScalerStage.OVER
+    FETCH = "fetch the result", ScalerStage.FETCHING
+    DELIVER = "send TaskResult", ScalerStage.OVER
+    BACK_OFF = "back off", ScalerStage.BACKING_OFF
     IGNORE = "ignore"
-    NOT_PERMITTED = "not permitted"  # a bug of ours, or of the cluster's; logged
+    NOT_PERMITTED = "not permitted"  # a bug of this package or of the cluster; logged
 
 
-def _table() -> TransitionTable[Stage, Event, Action]:
-    s, e, a = Stage, Event, Action
+def _table() -> TransitionTable[ScalerStage, ScalerEvent, ScalerAction]:
+    s, e, a = ScalerStage, ScalerEvent, ScalerAction
     no, ig = a.NOT_PERMITTED, a.IGNORE
     columns = (
         s.WAITING,
-        s.LEAVING,
-        s.THERE,
+        s.SENDING,
+        s.AT_CLUSTER,
         s.BACKING_OFF,
         s.RUNNING,
         s.RECALLED,
         s.RECALLED_FORCE,
-        s.ASKED,
-        s.WARNED,
+        s.CANCEL_REQUESTED,
+        s.CANCEL_REQUESTED_FORCE,
         s.ENDING,
-        s.COMING,
+        s.FETCHING,
     )
     tb, conf, fetch = a.TAKE_BACK, a.CONFIRM, a.FETCH
     rows = {
@@ -117,12 +136,24 @@ def _table() -> TransitionTable[Stage, Event, Action]:
         e.SENT: (no, a.NOTE, no, no, no, no, no, no, no, no, no),
         e.UNSENDABLE: (no, a.PASS_ON, no, no, no, no, no, no, no, no, no),
         e.STARTED: (
-            *(no, no, a.ANNOUNCE, no, a.ANNOUNCE, a.ANNOUNCE_ASK, a.ANNOUNCE_WARN),
-            *(a.ANNOUNCE_ASK, a.ANNOUNCE_WARN, a.ANNOUNCE_LATE, ig),
+            *(no, no, a.ANNOUNCE, no, a.ANNOUNCE, a.ANNOUNCE_REQUEST_STOP, a.ANNOUNCE_REQUEST_STOP_FORCE),
+            *(a.ANNOUNCE_REQUEST_STOP, a.ANNOUNCE_REQUEST_STOP_FORCE, a.ANNOUNCE_LATE, ig),
         ),
-        e.CANCEL: (tb, tb, a.RECALL, tb, a.ASK, ig, ig, ig, ig, ig, ig),
-        e.CANCEL_FORCE: (tb, tb, a.RECALL_FORCE, tb, a.WARN, a.RECALL_FORCE, ig, a.WARN, ig, ig, ig),
-        e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_THERE, a.END, a.REFUSE, a.END, no, no),
+        e.CANCEL: (tb, tb, a.RECALL, tb, a.REQUEST_STOP, ig, ig, ig, ig, ig, ig),
+        e.CANCEL_FORCE: (
+            tb,
+            tb,
+            a.RECALL_FORCE,
+            tb,
+            a.REQUEST_STOP_FORCE,
+            a.RECALL_FORCE,
+            ig,
+            a.REQUEST_STOP_FORCE,
+            ig,
+            ig,
+            ig,
+        ),
+        e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_AT_CLUSTER, a.END, a.REFUSE, a.END, no, no),
         e.STOPPED: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
         e.CANCELED: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, a.CONFIRM_ENDED, ig),
         e.NOT_FOUND: (no, no, a.LOSE, no, a.LOSE, *(a.NOT_FOUND,) * 5, ig),

@@ -1,1 +1,1 @@
-"""What the client of a Scaler cluster and the tasks on its workers share: addresses, envelopes, events."""
+"""Data that a cluster's client and the tasks on its workers exchange: addresses, headers, in-band events."""

@@ -1,4 +1,4 @@
-"""What the address of a Scaler cluster may be."""
+"""The addresses of Scaler clusters."""
 
 from urllib.parse import urlsplit
 
@@ -7,17 +7,17 @@ FORM = "scaler://HOST:PORT (scaler+tls:// where the scheduler listens on tls://)
 
 
 def is_cluster(address: str) -> bool:
-    """Is that, right or wrong, the address of one?"""
+    """Return whether an address, right or wrong, has the scheme of a Scaler cluster."""
     return address.partition("://")[0] in SCHEMES
 
 
 def parsed(address: str) -> str:
-    """As OpenGRIS writes it, ``tcp://host:port``.
+    """Return the address as OpenGRIS writes it, ``tcp://host:port``.
 
     Raises
     ------
     ValueError
-        It is none.
+        The address is not that of a Scaler cluster.
     """
     scheme = SCHEMES.get(address.partition("://")[0], "")
     try:

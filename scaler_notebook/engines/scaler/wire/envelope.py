@@ -1,4 +1,4 @@
-"""What goes to a worker beside a task's function and arguments, and how a failure comes back."""
+"""Headers that travel beside a task's arguments and results at a cluster, and the exception of a failed task."""
 
 import io
 import json
@@ -10,11 +10,11 @@ from typing import Any
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary, TaskFigures
 
-CLOCKS_DIFFER = 0.5  # seconds; what a worker's clock may be ahead of ours
+CLOCKS_DIFFER = 0.5  # seconds; a worker's clock that is further ahead of this machine's is corrected
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class TaskHeader:
     """The header of a task's packed arguments.
 
     Parameters
@@ -22,60 +22,102 @@ class Head:
     name
         The call as a person reads it.
     inputs
-        The ids of its inputs, in the order in which their objects are given.
+        The ids of the task's inputs, in the order of the objects that hold them.
     retry_on
         As in :class:`~scaler_notebook.protocol.messages.TaskOptions`, in hex.
-    stays
+    omit_value
         As in :class:`~scaler_notebook.protocol.messages.Task`.
     client, initializer
-        Those of :class:`~scaler_notebook.protocol.messages.Initializer`; the latter is its ``name``.
+        The fields ``client`` and ``name`` of :class:`~scaler_notebook.protocol.messages.Initializer`.
     """
 
     name: str
     inputs: list[str]
     retry_on: str = ""
-    stays: bool = False
+    omit_value: bool = False
     client: str = ""
     initializer: str = ""
 
     def encode(self) -> bytes:
-        """As bytes, for :meth:`decode`. Raises a ProtocolError if a field is of a wrong type."""
+        """Return the header as bytes.
+
+        Raises
+        ------
+        ProtocolError
+            A field is of a wrong type.
+        """
         try:
             return json.dumps(asdict(self)).encode()
         except (TypeError, ValueError) as error:
             raise ProtocolError(f"the task could not be sent to the cluster: {error}") from error
 
     @classmethod
-    def decode(cls, data: bytes) -> "Head":
-        """Raises a ``ValueError`` or ``TypeError`` if it is none."""
+    def decode(cls, data: bytes) -> "TaskHeader":
+        """Return the header that :meth:`encode` has made bytes of.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The bytes are no such header.
+        """
         return cls(**json.loads(data))
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The header of a packed value or failure: how the task ended, and its figures."""
+class ResultHeader:
+    """The header of a packed value or failure: how the task ended, and what the run cost.
+
+    Parameters
+    ----------
+    how
+        The value of a :class:`~scaler_notebook.task.task_end.TaskEnd`.
+    started, ended
+        Seconds since the epoch, by the worker's clock.
+    cpu
+        CPU time in seconds.
+    peak_rss
+        The peak of resident memory in bytes.
+    text, preview
+        The summary of the value.
+    """
 
     how: str
     started: float
     ended: float
     cpu: float
     peak_rss: int
-    text: str = ""  # of the value's summary
+    text: str = ""
     preview: str = PreviewKind.ON_REQUEST.value
 
     @classmethod
-    def of(cls, figures: TaskFigures, how: str, summary: ResultSummary) -> "Ended":
-        """Those of a run."""
+    def of(cls, figures: TaskFigures, how: str, summary: ResultSummary) -> "ResultHeader":
+        """Make the header of a run.
+
+        Parameters
+        ----------
+        figures
+            What the run cost.
+        how
+            How the run ended.
+        summary
+            The summary of the value.
+        """
         kind = summary.unaccompanied().preview.value
         return cls(how, figures.started, figures.ended, figures.cpu, figures.peak_rss, summary.text, kind)
 
     def encode(self) -> bytes:
-        """As bytes, for :meth:`decode`."""
+        """Return the header as bytes."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def decode(cls, data: bytes | str) -> "Ended":
-        """Raises a ProtocolError if it is none."""
+    def decode(cls, data: bytes | str) -> "ResultHeader":
+        """Return the header that :meth:`encode` has made bytes of.
+
+        Raises
+        ------
+        ProtocolError
+            The bytes are no such header.
+        """
         try:
             ended = cls(**json.loads(data))
             if not isinstance(ended.how, str):
@@ -87,23 +129,23 @@ class Ended:
             raise ProtocolError(f"the end of a task that cannot be read: {error}") from error
 
     def summary(self) -> ResultSummary:
-        """Of the value."""
+        """Return the summary of the value."""
         return ResultSummary(self.text, PreviewKind(self.preview))
 
     def figures(self) -> TaskFigures:
-        """By this machine's clock, if the worker's is evidently another."""
+        """Return what the run cost, with times by this machine's clock if the worker's clock is clearly ahead."""
         ahead = self.ended - time.time()
         shift = ahead if ahead > CLOCKS_DIFFER else 0.0
         return TaskFigures(self.started - shift, self.ended - shift, self.cpu, self.peak_rss)
 
 
-class Failed(Exception):
-    """Raised to Scaler's worker, which so sees a failed task; it pickles it, and the client gets it.
+class TaskFailedError(Exception):
+    """The failure of a task, raised to Scaler's worker. The worker pickles the exception, and the client gets it.
 
     Parameters
     ----------
     blob
-        The packed :class:`~scaler_notebook.protocol.failures.RemoteFailure`, with an :class:`Ended`.
+        The packed :class:`~scaler_notebook.protocol.failures.RemoteFailure`, with a :class:`ResultHeader`.
     words
         The last line of the failure, for the worker's log.
     """
@@ -125,7 +167,7 @@ def _with_arguments(kind: type[BaseException], args: tuple[Any, ...], *rest: Any
 
 
 class _Nothing:
-    """A traceback, and its frames: those of Scaler's own code are nobody's here."""
+    """A stand-in for tracebacks and frames, which are those of Scaler's own code and are dropped."""
 
     def __new__(cls, *parts: Any) -> "_Nothing":
         return super().__new__(cls)
@@ -137,12 +179,12 @@ class _Nothing:
 _instead_of_tblib = {"unpickle_exception_with_attrs": _with_attributes, "unpickle_exception": _with_arguments}
 
 
-class _Narrow(pickle.Unpickler):
-    """Loads :class:`Failed` and the errors of Scaler itself, and runs no other code."""
+class _RestrictedUnpickler(pickle.Unpickler):
+    """An unpickler that loads :class:`TaskFailedError` and Scaler's own errors, and runs no other code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == (Failed.__module__, Failed.__name__):
-            return Failed
+        if (module, name) == (TaskFailedError.__module__, TaskFailedError.__name__):
+            return TaskFailedError
         if module in ("tblib", "tblib.pickling_support"):  # Scaler's workers pickle errors with it, tracebacks and all
             return _instead_of_tblib.get(name, _Nothing)
         if module in ("scaler.utility.exceptions", "builtins"):
@@ -153,17 +195,19 @@ class _Narrow(pickle.Unpickler):
 
 
 def failure(data: bytes) -> BaseException:
-    """What a worker has pickled of a task that failed: :class:`Failed`, or an error of Scaler's own.
+    """Load the exception that a worker has pickled: a :class:`TaskFailedError`, or an error of Scaler's own.
 
     Raises
     ------
     ProtocolError
-        It is something else, whose code is not for us to run here.
+        The pickle is of something else, whose code must not run here.
     """
     try:
-        error = _Narrow(io.BytesIO(data)).load()
+        error = _RestrictedUnpickler(io.BytesIO(data)).load()
     except Exception as problem:
         raise ProtocolError(f"the cluster tells of a failure that cannot be read: {problem}") from problem
-    if not isinstance(error, BaseException) or (isinstance(error, Failed) and not isinstance(error.blob, bytes)):
+    if not isinstance(error, BaseException) or (
+        isinstance(error, TaskFailedError) and not isinstance(error.blob, bytes)
+    ):
         raise ProtocolError(f"the cluster tells of a failure that is a {type(error).__name__}")
     return error

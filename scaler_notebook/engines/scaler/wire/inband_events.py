@@ -1,8 +1,8 @@
-"""What a task on a worker tells its client while it runs, between the lines of its output.
+"""Events that a task on a worker sends to its client between the lines of its output.
 
-Scaler's workers tell a client of a task's end, and of what it prints when that was asked for (``stream_output``): each
-``write`` becomes one ``TaskLog``. So what else there is to say travels as a ``write`` of its own: an OSC sequence with
-JSON in it, which a terminal would not show.
+Scaler's workers tell a client that a task has ended, and what it prints where that was asked for (``stream_output``):
+each ``write`` becomes one ``TaskLog``. So anything else travels as a ``write`` of its own: an OSC sequence with JSON in
+it, which a terminal would not show.
 """
 
 import json
@@ -16,8 +16,18 @@ BEGIN, END = "\x1b]scaler_notebook;", "\x07"
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """Its code runs, in process ``pid`` of ``host``; it can be asked to stop by way of ``mailbox`` (hex, or empty)."""
+class StartedEvent:
+    """The task's code runs.
+
+    Parameters
+    ----------
+    pid
+        The process that runs the task.
+    host
+        The name of that process's machine.
+    mailbox
+        The mailbox for a cancel request (hex); empty if the task cannot be asked to stop.
+    """
 
     pid: int
     host: str
@@ -25,27 +35,27 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Mailbox:
-    """From now on it is asked to stop by way of this one."""
+class MailboxEvent:
+    """A new mailbox for cancel requests replaces the former one, which was read."""
 
     mailbox: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """It was asked to stop, and has: its process waits to be ended."""
+class StoppedEvent:
+    """The task was asked to stop, and has stopped; its process waits to be ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """It has ended well, and its value stays at the cluster: an :class:`~.envelope.Ended` as text."""
+class EndedEvent:
+    """The task has ended well, and its value stays at the cluster: a :class:`~.envelope.ResultHeader` as text."""
 
     ended: str
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """As :class:`~scaler_notebook.protocol.messages.TaskProgress`."""
+class ProgressEvent:
+    """The progress of the task, as in :class:`~scaler_notebook.protocol.messages.TaskProgress`."""
 
     done: float
     total: float
@@ -53,8 +63,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Display:
-    """As :class:`~scaler_notebook.protocol.messages.TaskDisplay`, bundle and metadata as JSON text."""
+class DisplayEvent:
+    """A display of the task, as in :class:`~scaler_notebook.protocol.messages.TaskDisplay`.
+
+    Parameters
+    ----------
+    kind
+        The value of a :class:`~scaler_notebook.protocol.messages.DisplayKind`.
+    display_id
+        IPython's id of the display; empty for none.
+    bundle, metadata
+        JSON texts.
+    """
 
     kind: str
     display_id: str
@@ -62,42 +82,44 @@ class Display:
     metadata: str
 
 
-Sign: TypeAlias = Started | Mailbox | Stopped | Ended | Progress | Display
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Started, Mailbox, Stopped, Ended, Progress, Display)}
+InbandEvent: TypeAlias = StartedEvent | MailboxEvent | StoppedEvent | EndedEvent | ProgressEvent | DisplayEvent
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (StartedEvent, MailboxEvent, StoppedEvent, EndedEvent, ProgressEvent, DisplayEvent)
+}
 
 
-def encode(sign: Sign) -> str:
-    """As text, to be written at once."""
-    return f"{BEGIN}{json.dumps([type(sign).__name__, asdict(sign)])}{END}"
+def encode(event: InbandEvent) -> str:
+    """Return an event as text, to be written in one piece."""
+    return f"{BEGIN}{json.dumps([type(event).__name__, asdict(event)])}{END}"
 
 
-def decode(text: str) -> Sign | None:
-    """The sign that a piece of output is; None if it is output.
+def decode(text: str) -> InbandEvent | None:
+    """Return the event that a piece of output is; None if it is ordinary output.
 
     Raises
     ------
     ProtocolError
-        It begins like a sign and is none.
+        The text begins like an event and is none.
     """
     if not text.startswith(BEGIN):
         return None
     try:
         name, values = json.loads(text.removeprefix(BEGIN).removesuffix(END))
-        sign: Sign = _KINDS[name](**values)
-        _check(sign)
+        event: InbandEvent = _KINDS[name](**values)
+        _check(event)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"a sign of a task that cannot be read: {error}") from error
-    return sign
+        raise ProtocolError(f"an in-band event of a task that cannot be read: {error}") from error
+    return event
 
 
-def _check(sign: Sign) -> None:
-    for each in fields(sign):
-        value = getattr(sign, each.name)
+def _check(event: InbandEvent) -> None:
+    for each in fields(event):
+        value = getattr(event, each.name)
         if each.type is float and isinstance(value, int):
-            float(value)  # a whole number, and no greater than there are floats
+            float(value)  # raises for an integer that is too large for a float
         elif not isinstance(value, each.type):  # type: ignore[arg-type]
             raise TypeError(f"{each.name} is a {type(value).__name__}")
-    if isinstance(sign, Started | Mailbox) and len(bytes.fromhex(sign.mailbox)) not in (0, 32):
-        raise ValueError(f"no mailbox: {sign.mailbox!r}")
-    if isinstance(sign, Display):
-        DisplayKind(sign.kind)
+    if isinstance(event, StartedEvent | MailboxEvent) and len(bytes.fromhex(event.mailbox)) not in (0, 32):
+        raise ValueError(f"no mailbox: {event.mailbox!r}")
+    if isinstance(event, DisplayEvent):
+        DisplayKind(event.kind)

@@ -1,8 +1,8 @@
-"""Payloads as single pieces of bytes: an object of Scaler's storage holds one.
+"""Packing of payloads into single byte strings, because an object of Scaler's storage holds one.
 
-A header travels in front, for what the worker has to know of a task. Layout: a magic word, the number of parts, the
-size of each in bytes (unsigned, 8 bytes, little-endian), then the parts: header, pickle, buffers. Around all of it
-stands what makes it the pickle of a ``bytes``, for Scaler's workers unpickle what they fetch.
+A header travels in front, for what the worker has to know about a task. Layout: a magic word, the number of parts, the
+size of each part in bytes (unsigned, 8 bytes, little-endian), then the parts: header, pickle, buffers. The whole is
+wrapped as the pickle of a ``bytes``, because Scaler's workers unpickle what they fetch.
 """
 
 import pickle
@@ -17,7 +17,15 @@ COUNT, SIZE = struct.Struct("<4sI"), struct.Struct("<Q")
 
 
 def pack(payload: Payload, header: bytes = b"") -> bytes:
-    """One piece of a payload whose buffers are all in this process: a pickled ``bytes`` for :func:`unpack`."""
+    """Pack a payload whose buffers are all in this process into a pickled ``bytes``.
+
+    Parameters
+    ----------
+    payload
+        The payload.
+    header
+        The header that travels in front.
+    """
     parts: list[Buffer] = [header, payload.data]
     for buffer in payload.buffers:
         assert not isinstance(buffer, SegmentRef)
@@ -28,17 +36,17 @@ def pack(payload: Payload, header: bytes = b"") -> bytes:
 
 
 def content(blob: Buffer) -> memoryview:
-    """What of :func:`pack`'s is not the pickle around it; what loading it would give, without the copy."""
+    """Return packed content without the pickle around it: the same as unpickling, without the copy."""
     return memoryview(blob).cast("B")[BYTES.size : -len(STOP)]
 
 
 def unpack(blob: Buffer) -> tuple[bytes, Payload]:
-    """Header and payload, of what was packed and unpickled. Buffers are copies, which may be written to.
+    """Return header and payload of packed content. Buffers are copies, which may be written to.
 
     Raises
     ------
     ProtocolError
-        It is nothing that :func:`pack` has made.
+        The content was not made by :func:`pack`.
     """
     view = memoryview(blob).cast("B")
     try:

@@ -1,4 +1,4 @@
-"""Scaler's own object for the process that runs a task: which task that is, and its connections."""
+"""Scaler's object for the process that runs a task: which task that is, and the process's connections."""
 
 import sys
 from typing import Any
@@ -7,9 +7,10 @@ _processor: Any = None
 
 
 def own_processor() -> Any:
-    """Scaler's object for this process, in a worker of its; None elsewhere, or where workers are of another kind.
+    """Return Scaler's object for this process; None outside of a Scaler worker, or in a worker of another kind.
 
-    Scaler itself knows it on the thread of a task alone; here every thread does, once a task of ours has asked.
+    Scaler itself finds the object on the thread of a task only. Here every thread does, once a task of this package has
+    asked.
     """
     global _processor
     if _processor is None and "scaler.worker.agent.processor.processor" in sys.modules:
@@ -18,7 +19,7 @@ def own_processor() -> Any:
 
 
 def current_name() -> str:
-    """The name of the task that this worker's process runs; empty if it does not say."""
+    """Return the name of the task that this worker's process runs; empty if unknown."""
     processor = own_processor()
     task = processor.current_task() if processor is not None else None
     return bytes(task.taskId).decode(errors="replace") if task is not None else ""

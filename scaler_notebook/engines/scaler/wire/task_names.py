@@ -1,13 +1,13 @@
-"""The names that the tries of tasks have at a cluster."""
+"""The names under which a cluster knows the tries of tasks."""
 
 import secrets
 
 
 def name_of(task_id: str) -> bytes:
-    """A new name at the cluster for a try of a task; no other has it."""
+    """Return a new, unique name for a try of a task."""
     return f"{task_id}/{secrets.token_hex(8)}".encode()
 
 
 def task_of(name: str) -> str:
-    """The task of a name."""
+    """Return the id of the task to which the name of a try belongs."""
     return name.partition("/")[0]

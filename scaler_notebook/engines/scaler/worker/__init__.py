@@ -1,1 +1,1 @@
-"""What runs on a worker of a Scaler cluster, around a task of ours."""
+"""The code that runs on a worker of a Scaler cluster around a task of this package."""

@@ -1,8 +1,8 @@
-"""Sent to workers as source, and run there before anything of ours is there: brings this package, or what is needed.
+"""Code that is sent to workers as source and runs there first: it makes this package importable.
 
-It knows nothing but the standard library, and no name of this package outside of the functions. A worker need not have
-``scaler_notebook`` installed: its modules come from the client, so both sides are of one version. What they import
-beside the standard library the task has to find there: cloudpickle always (Scaler needs it too).
+The module uses nothing but the standard library, and no name of this package outside of functions. A worker need not
+have ``scaler_notebook`` installed: the modules come from the client, so both sides are of one version. What they import
+beside the standard library has to be installed at the worker: cloudpickle always (Scaler needs it too).
 """
 
 import importlib
@@ -15,18 +15,18 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 
 PACKAGE = "scaler_notebook"
-ROOT = f"<{PACKAGE}>/"  # before the file names of modules that came from a client
+ROOT = f"<{PACKAGE}>/"  # the prefix of file names of modules that came from a client
 
 
 class Shipped(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Finds the modules of the package among sources that a client has sent.
+    """A finder and loader of the package's modules among sources that a client has sent.
 
     Parameters
     ----------
     sources
-        By path within the package, e.g. ``protocol/wire.py``.
+        The compressed sources by path within the package, e.g. ``protocol/wire.py``.
     digest
-        Of all of them.
+        A hash of all sources.
     """
 
     def __init__(self, sources: dict[str, bytes], digest: str) -> None:
@@ -41,6 +41,7 @@ class Shipped(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Find a module of the package among the sources."""
         if fullname.partition(".")[0] != PACKAGE or (file := self._path(fullname)) not in self.sources:
             return None
         spec = importlib.util.spec_from_loader(
@@ -51,29 +52,32 @@ class Shipped(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return spec
 
     def get_source(self, fullname: str) -> str:
+        """Return the source text of a module."""
         return zlib.decompress(self.sources[self._path(fullname)]).decode()
 
     def get_code(self, fullname: str) -> CodeType:
+        """Return the code of a module."""
         return compile(self.get_source(fullname), f"{ROOT}{self._path(fullname)}", "exec", dont_inherit=True)
 
     def is_package(self, fullname: str) -> bool:
+        """Return whether a module is a package."""
         return self._path(fullname).endswith("__init__.py")
 
 
 def runner(sources: dict[str, bytes], digest: str, version: tuple[int, int]) -> Callable[..., bytes]:
-    """``run`` of :mod:`scaler_notebook.engines.scaler.worker.runner`, in the client's version.
+    """Return ``run`` of :mod:`scaler_notebook.engines.scaler.worker.runner`, in the client's version.
 
     Parameters
     ----------
     sources, digest
-        Those of :class:`Shipped`.
+        As for :class:`Shipped`.
     version
-        Of the client's Python, ``(3, 12)``.
+        The client's Python version, e.g. ``(3, 12)``.
 
     Raises
     ------
     RuntimeError
-        Python is of another version here: code does not travel between versions.
+        This worker's Python is of another version: code does not travel between versions.
     """
     here = sys.version_info[:2]
     if here != version:
@@ -83,7 +87,7 @@ def runner(sources: dict[str, bytes], digest: str, version: tuple[int, int]) -> 
             "versions of Python. Use the same on both sides"
         )
     if not any(getattr(finder, "digest", "") == digest for finder in sys.meta_path):
-        # Another client's, of another version, or what is installed here: tasks get what their client has.
+        # Modules of another client, or those installed here, may be of another version: tasks get their client's.
         for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
             del sys.modules[name]
         sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != Shipped.__name__]

@@ -1,33 +1,33 @@
-"""Calls something after a while, any number of times, for the price of one thread."""
+"""A call that is made after a delay, and may be scheduled any number of times at the price of one thread."""
 
 import threading
 import time
 from collections.abc import Callable
 
 
-class Alarm:
-    """One call at a time waits in it.
+class DelayedCall:
+    """A slot for one call at a time, with a thread of its own.
 
     Parameters
     ----------
     delay
-        Seconds.
+        Seconds between scheduling and calling.
     """
 
     def __init__(self, delay: float) -> None:
         self.delay = delay
-        self._changed = threading.Condition(threading.RLock())  # an interrupt's handler may set it too
+        self._changed = threading.Condition(threading.RLock())  # a signal handler may schedule, too
         self._call: Callable[[], object] | None = None
-        threading.Thread(target=self._watch, name="scaler_notebook alarm", daemon=True).start()
+        threading.Thread(target=self._watch, name="scaler_notebook delayed call", daemon=True).start()
 
-    def set(self, call: Callable[[], object]) -> None:
-        """To be called, instead of what was to be called before."""
+    def schedule(self, call: Callable[[], object]) -> None:
+        """Have ``call()`` called after the delay, in place of a call that still waits."""
         with self._changed:
             self._call = call
             self._changed.notify()
 
-    def clear(self) -> None:
-        """It is not, any more; it may be on its way all the same."""
+    def cancel(self) -> None:
+        """Drop the call that waits; a call that has just become due may still be made."""
         with self._changed:
             self._call = None
 

@@ -11,12 +11,12 @@ from scaler_notebook.engines.local.ipc.messages import Ended
 from scaler_notebook.engines.scheduling.timers import Clock
 from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.messages import (
-    NO_DEATH,
+    NO_PROCESS_EXIT,
     ClientContext,
-    Death,
     EngineStatus,
     Payload,
     PreviewKind,
+    ProcessExit,
     Task,
     TaskCancel,
     TaskFigures,
@@ -104,7 +104,7 @@ class Core:
             text = Payload("\n".join(lost).encode())
             self._effects.send(owner, TaskResult(task_id, TaskResultType.MISSING_OBJECTS, text))
             return
-        if task.keep:
+        if task.retain:
             state.dependencies.expect(owner, task_id)
         if task.parent:
             self._lending.nest(record, state.workers.held.get(process))
@@ -238,7 +238,9 @@ class Core:
         if last == seq and owner in self.state.contexts:
             self._effects.send(owner, TaskPreview(task_id, bundle))
 
-    def process_died(self, process: int, how: str, begun: bool, death: Death = NO_DEATH, peak: int = 0) -> None:
+    def process_died(
+        self, process: int, how: str, begun: bool, process_exit: ProcessExit = NO_PROCESS_EXIT, peak: int = 0
+    ) -> None:
         """Forget a process that is reaped, with all that it had started; its task ends, or is tried again.
 
         Parameters
@@ -249,7 +251,7 @@ class Core:
             It died, in words for a person.
         begun
             Did it begin its last run? If not, that task has lost nothing, and its client has not heard that it started.
-        death
+        process_exit
             How it died, in figures.
         peak
             The bytes of resident memory that it had at most.
@@ -263,17 +265,17 @@ class Core:
             before = unannounced and not begun and record.handed < MOST_HANDED
             if unannounced and not before:
                 self.transitions.handle(record, events.StartDue())
-            self.transitions.handle(record, self._death(record, how, before, death, peak))
+            self.transitions.handle(record, self._death(record, how, before, process_exit, peak))
         self.dispatch()
 
-    def _death(self, record: TaskRecord, how: str, before: bool, death: Death, peak: int) -> events.Event:
+    def _death(self, record: TaskRecord, how: str, before: bool, process_exit: ProcessExit, peak: int) -> events.Event:
         if before:
             return events.ProcessDiedBefore()
         if record.outlives:
             return events.ProcessDiedTrying(how)
         figures = TaskFigures(record.started, self._clock.time(), peak_rss=peak, processor=str(record.process))
         payload, outcome = Payload(how.encode()), TaskResultType.FAILED_WORKER_DIED
-        return events.ProcessDied(TaskResult(record.task.task_id, outcome, payload, figures, death=death))
+        return events.ProcessDied(TaskResult(record.task.task_id, outcome, payload, figures, process_exit=process_exit))
 
     def give_up(self, process: int, how: str) -> None:
         """End the task of a process whose death could not be handled in full, whatever else is left undone."""
@@ -322,7 +324,7 @@ class Core:
         )
         for child in list(record.children.values()):
             if child.stage in NOT_STARTED:  # and has not ended as a dependant of another
-                failure = failures.our_fault(child.task.task_id, problem)
+                failure = failures.internal_failure(child.task.task_id, problem)
                 self.transitions.handle(child, events.NestedTooDeeply(failure))
                 self.transitions.fail_dependants(child, failure)
 

@@ -37,4 +37,4 @@ class TaskRecord:
     @property
     def outlives(self) -> bool:
         """May its process die once more?"""
-        return self.tries_left and self.task.options.retry_deaths
+        return self.tries_left and self.task.options.retry_worker_died

@@ -187,7 +187,7 @@ class Transitions:
                 failure = self._hand_on(record, result.payload)
             else:
                 failure = replace(result, payload=self._effects.retain(result.payload))
-        if record.task.stays and result.outcome is TaskResultType.SUCCESS:
+        if record.task.omit_value and result.outcome is TaskResultType.SUCCESS:
             self._effects.free(result.payload)
             result = replace(result, payload=Payload(b""))
         self._finish(record, result)
@@ -204,7 +204,7 @@ class Transitions:
             ready = self._state.dependencies.arrive(task_id, value)
         except OSError as error:
             problem = MemoryError(f"the value of {record.task.options.name} could not be kept for other tasks: {error}")
-            return failures.our_fault(task_id, problem)
+            return failures.internal_failure(task_id, problem)
         for dependant in ready:
             self.handle(dependant, events.InputsThere())
         return None
@@ -268,7 +268,13 @@ class Transitions:
         task_id = record.task.task_id
         if self._state.dependencies.wanted(task_id):
             failed = events.InputFailed(
-                TaskResult("", result.outcome, result.payload, origin=result.origin or task_id, death=result.death)
+                TaskResult(
+                    "",
+                    result.outcome,
+                    result.payload,
+                    origin=result.origin or task_id,
+                    process_exit=result.process_exit,
+                )
             )
             for dependant in self._state.dependencies.fail(task_id):
                 self.handle(dependant, failed)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psutil
 
 from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
-from scaler_notebook.protocol.messages import Death
+from scaler_notebook.protocol.messages import ProcessExit
 from scaler_notebook.quantities import format_bytes
 
 NEARLY_FULL = 0.05  # of all memory, and less than that was left: a guess needs a bound
@@ -29,11 +29,11 @@ class ExitCause(NamedTuple):
     """A death in words, and as figures. ``peak`` is in bytes, 0 if unknown."""
 
     words: str
-    death: Death
+    death: ProcessExit
     peak: int
 
 
-UNKNOWN = ExitCause("it ended, and a bug in its scheduler keeps us from saying why", Death(), 0)
+UNKNOWN = ExitCause("it ended, and a bug in its scheduler keeps us from saying why", ProcessExit(), 0)
 
 
 class CauseFinder:
@@ -66,9 +66,9 @@ class CauseFinder:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             words = f"it ended by itself with exit status {code} (os._exit, or a library that exits)"
-            return ExitCause(words, Death(exit_code=code), peak)
+            return ExitCause(words, ProcessExit(exit_code=code), peak)
         words, out_of_memory = self._killed(-code, peak, why)
-        return ExitCause(words, Death(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
+        return ExitCause(words, ProcessExit(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
 
     def _killed(self, number: int, peak: int, why: str) -> tuple[str, bool]:
         if number != signal.SIGKILL:

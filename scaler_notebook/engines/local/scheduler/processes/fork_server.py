@@ -14,7 +14,7 @@ import time
 from typing import NamedTuple, Protocol
 
 from scaler_notebook.engines.local.ipc import fd_limits
-from scaler_notebook.task.isolation.orphans import adopt, prctl
+from scaler_notebook.task.isolation.orphans import become_subreaper, prctl
 
 PR_SET_PDEATHSIG = 1
 ADOPTION_TIMEOUT = 5.0  # seconds that a forked process waits to become the scheduler's child
@@ -52,7 +52,7 @@ def best_starter(end_of_life: int) -> Starter:
     """
     if sys.platform == "linux" and os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
         with contextlib.suppress(OSError):
-            adopt()
+            become_subreaper()
             return ForkServer(end_of_life)
     return Spawn()
 
@@ -150,7 +150,7 @@ def _run_on(ends: Ends, main: "object", open_files: int, umask: int) -> None:
     os.close(ends.stdout)
     os.close(ends.stderr)
     with contextlib.suppress(OSError):
-        adopt()
+        become_subreaper()
     fd_limits.set_open_files(open_files)
     os.umask(umask)
     fd_limits.be_first_out_of_memory()

@@ -13,7 +13,7 @@ from scaler_notebook.engines.local.ipc.output_records import anonymous_file
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import ClientContext, Task
 from scaler_notebook.protocol.payload_cache import Sender
-from scaler_notebook.task.interruption.ask_page import AskPage
+from scaler_notebook.task.interruption.cancel_page import CancelPage
 
 from . import process_tree
 from .exit_cause import ExitCause
@@ -75,7 +75,7 @@ class TaskProcess:
             raise
         try:
             os.ftruncate(page, PAGE_BYTES)
-            self.page = AskPage(page)
+            self.page = CancelPage(page)
             opened.callback(self.page.close)
             self.output = TaskOutput()
             opened.callback(self.output.close)
@@ -169,7 +169,7 @@ class TaskProcess:
 
     def new_progress(self) -> tuple[float, float, str] | None:
         """Give ``(done, total, note)`` if the run has reported since the last call."""
-        report = self.page.progress.news()
+        report = self.page.progress.read_new()
         return report[1:] if report is not None and report[0] == self.seq else None
 
     # ------------------------------------------------------------------ its end
@@ -178,7 +178,7 @@ class TaskProcess:
         """Ask a run to stop."""
         if self.cause is not None:
             return  # its number may be another process's by now
-        self.page.ask(seq)
+        self.page.request_stop(seq)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGINT)
 

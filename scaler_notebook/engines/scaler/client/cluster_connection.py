@@ -1,8 +1,8 @@
-"""The wire to a cluster: Scaler's own connectors, to its scheduler and its object storage, on the agent's loop.
+"""The connection to a cluster: Scaler's own connectors to the scheduler and the object storage, on the agent's loop.
 
-The one module that knows what is in the package ``opengris-scaler``. It speaks the client's side of the protocol (2.9:
-``client/agent/client_agent.py``) and does not use ``scaler.Client``: that waits for each upload, unpickles what it gets
-as it likes, prints the output of all tasks in one heap, and cancels with force or not at all.
+This is the only module that knows the package ``opengris-scaler``. It speaks the client's side of the protocol (2.9:
+``client/agent/client_agent.py``) without ``scaler.Client``, which waits for each upload, unpickles results on its own,
+prints the output of all tasks together, and cancels either with force or not at all.
 """
 
 import asyncio
@@ -16,28 +16,31 @@ from typing import Any
 from scaler_notebook.engines.scaler.wire.processor import own_processor
 from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
 
-NEEDS = "pip install 'scaler-notebook[scaler]'"
-GOODBYE = 2.0  # seconds for the last words
+INSTALL_COMMAND = "pip install 'scaler-notebook[scaler]'"
+LEAVE_TIMEOUT = 2.0  # seconds to send the disconnect
 
 
-class Link:
-    """One client of a cluster. All on one event loop.
+class ClusterConnection:
+    """One client's connection to a cluster. Used on one event loop.
 
     Parameters
     ----------
     address
-        As OpenGRIS writes it, ``tcp://host:port``.
+        The scheduler's address as OpenGRIS writes it, ``tcp://host:port``.
     name
-        The address as our users write it, for messages.
+        The address as this package's users write it, for messages.
     storage
-        That of the object storage, where the one that the scheduler tells is of no use from here; None: that one.
-    heartbeat, silence
-        Seconds between two heartbeats, and without an answer until the cluster counts as lost.
+        The address of the object storage, where the one that the scheduler tells cannot be reached from here; else
+        None.
+    heartbeat
+        Seconds between two heartbeats.
+    silence
+        Seconds without an answer after which the cluster counts as lost.
 
     Raises
     ------
     EngineStartError
-        The package ``opengris-scaler`` is missing, or is another than this speaks with.
+        The package ``opengris-scaler`` is missing, or of an unsupported version.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class Link:
             from scaler.protocol import capnp
             from scaler.utility.identifiers import ClientID, ObjectID, TaskID
         except ImportError as error:
-            raise EngineStartError(f"{name} is an OpenGRIS Scaler cluster: {_what_is_wrong(error)}") from error
+            raise EngineStartError(f"{name} is an OpenGRIS Scaler cluster: {_describe_import_error(error)}") from error
         self.messages: Any = capnp
         self.object_id, self.task_id = ObjectID, TaskID
         self.client = ClientID.generate_client_id("scaler_notebook")
@@ -60,17 +63,22 @@ class Link:
         self._new_address: Any = AddressConfig
         self._heartbeat, self._silence = heartbeat, silence
         self._new_backend = get_network_backend_from_env
-        self._backend: Any = None  # has threads and pipes
+        self._backend: Any = None  # owns threads and pipes
         self._scheduler: Any = None
         self._storage: Any = None
-        self._heard = time.monotonic()
-        self._there = asyncio.Event()
+        self._last_echo = time.monotonic()
+        self._storage_ready = asyncio.Event()
         self._outbox: asyncio.Queue[Any] = asyncio.Queue()
 
     # ------------------------------------------------------------------ its life
 
     async def serve(self, receive: Callable[[Any], None]) -> None:
-        """Connect, and hand on what the scheduler says, until :meth:`close`.
+        """Connect, and pass the scheduler's messages on until :meth:`close`.
+
+        Parameters
+        ----------
+        receive
+            Called with each message.
 
         Raises
         ------
@@ -90,11 +98,11 @@ class Link:
         self._storage = self._backend.create_async_object_storage_connector(self.client)
         try:
             await self._connect(self._scheduler, self._address, ConnectorRemoteType.Binder)
-            await all_of(
-                _for_ever(self._scheduler.routine),
-                _for_ever(self._storage.routine),
+            await run_all(
+                _repeat(self._scheduler.routine),
+                _repeat(self._storage.routine),
                 self._send_all(),
-                self._beat(),
+                self._send_heartbeats(),
             )
         except EngineLostError:
             raise
@@ -107,26 +115,26 @@ class Link:
             self.close()
 
     async def ready(self, timeout: float) -> bool:
-        """Does the scheduler answer, within so many seconds?"""
+        """Return whether the scheduler answers within ``timeout`` seconds."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._there.wait(), timeout)
-        return self._there.is_set()
+            await asyncio.wait_for(self._storage_ready.wait(), timeout)
+        return self._storage_ready.is_set()
 
     async def leave(self) -> None:
-        """Say goodbye, which has the scheduler cancel what is unfinished, and wait until that is said."""
+        """Send the disconnect, and wait until it is sent. The scheduler then cancels this client's unfinished tasks."""
         self.send(
             self.messages.ClientDisconnect(disconnectType=self.messages.ClientDisconnect.DisconnectType.disconnect)
         )
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._outbox.join(), GOODBYE)
+            await asyncio.wait_for(self._outbox.join(), LEAVE_TIMEOUT)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the connectors. Idempotent."""
         connectors, self._scheduler, self._storage = (self._scheduler, self._storage), None, None
         for connector in connectors:
             if connector is not None:
                 connector.destroy()
-                connector._ymq_context = None  # its threads and pipes; 2.9 forgets where the connection broke
+                connector._ymq_context = None  # owns threads and pipes, which 2.9 leaks if the connection broke
         if self._backend is not None:
             self._backend.destroy()
         self._backend = None
@@ -134,13 +142,22 @@ class Link:
     # ------------------------------------------------------------------ what goes
 
     def send(self, message: Any) -> None:
-        """Send to the scheduler; in order, and never blocks."""
+        """Queue a message for the scheduler, in order, without blocking."""
         self._outbox.put_nowait(message)
 
     def send_task(self, name: bytes, objects: Sequence[bytes], priority: int, capabilities: Mapping[str, int]) -> None:
-        """Have a worker run a task, and send its output.
+        """Have a worker run a task, and stream its output.
 
-        ``objects`` are the arguments of :func:`scaler_notebook.engines.scaler.worker.runner.run`.
+        Parameters
+        ----------
+        name
+            The name of the try.
+        objects
+            The ids of the objects that are the arguments of :func:`scaler_notebook.engines.scaler.worker.runner.run`.
+        priority
+            The priority, not negative.
+        capabilities
+            What the task needs, by name.
         """
         task = self.messages.Task
         kind = task.Argument.ArgumentType.objectID
@@ -156,22 +173,44 @@ class Link:
         )
 
     async def put(self, content: bytes) -> Any:
-        """Store an object; gives its id."""
+        """Store an object, and return the object's id."""
         return await self._put_as(self.object_id.generate_object_id(self.client), content)
 
     async def put_code(self, serializer: bytes, runner: bytes) -> None:
-        """What workers load first of all that is this client's, and the function of every task."""
+        """Store the code that workers load first for this client.
+
+        Parameters
+        ----------
+        serializer
+            Scaler's ``Serializer``, pickled.
+        runner
+            The function of every task, pickled.
+        """
         kind = self.messages.ObjectMetadata.ObjectContentType.serializer
         await self._put_as(self.object_id.generate_serializer_object_id(self.client), serializer, kind)
         self._runner = await self.put(runner)
 
     async def post(self, name: str, content: bytes) -> None:
-        """Store an object under an id that somebody waits for (in hex); it goes when this client goes, or sooner."""
+        """Store an object under an id that a worker waits for. The object is deleted with this client at the latest.
+
+        Parameters
+        ----------
+        name
+            The id, in hex.
+        content
+            The content.
+        """
         await self._put_as(self.object_id(bytes.fromhex(name)), content)
 
     async def get(self, object_id: bytes) -> bytes:
-        """The content of an object; waits until it is there. Raises an EngineLostError if the storage is gone."""
-        await self._there.wait()
+        """Return the content of an object, as soon as it exists.
+
+        Raises
+        ------
+        EngineLostError
+            The storage is gone.
+        """
+        await self._storage_ready.wait()
         try:
             content: bytes = await self._storage.get_object(self.object_id(object_id))
         except Exception as error:
@@ -179,11 +218,14 @@ class Link:
         return content
 
     def delete(self, object_ids: Iterable[bytes]) -> None:
-        """These objects are needed no more, at the storage and in the workers' memory."""
+        """Delete objects from the storage and from the workers' memory."""
         self._instruct(self.messages.ObjectInstruction.ObjectInstructionType.delete, objectIds=list(object_ids))
 
     def _flags(self, priority: int) -> bytes:
-        """Scaler's options of a task. One that is submitted within a task goes before that, which lends its worker."""
+        """Return Scaler's options of a task.
+
+        A task that is submitted within a task gets a higher priority than that, which lends its worker.
+        """
         from scaler.utility.metadata.task_flags import TaskFlags, retrieve_task_flags_from_task
 
         processor = own_processor()
@@ -193,7 +235,7 @@ class Link:
         return flags
 
     async def _put_as(self, object_id: Any, content: bytes, kind: Any = None) -> Any:
-        await self._there.wait()
+        await self._storage_ready.wait()
         await self._storage.set_object(object_id, content)
         metadata = self.messages.ObjectMetadata
         self._instruct(
@@ -214,10 +256,19 @@ class Link:
     # ------------------------------------------------------------------ on the loop
 
     async def _connect(self, connector: Any, address: Any, *more: Any) -> None:
-        """Connect one of Scaler's connectors while the loop goes on.
+        """Connect one of Scaler's connectors without blocking the loop.
 
-        The own ``connect`` of those on YMQ (2.9) blocks its thread until the other side has introduced itself: for
-        ever where a scheduler that dies accepts the connection and says no more.
+        The ``connect`` of connectors on YMQ (2.9) blocks its thread until the other side has introduced itself: for
+        ever, if a dying scheduler accepts the connection and sends nothing.
+
+        Parameters
+        ----------
+        connector
+            The connector.
+        address
+            The address.
+        *more
+            Further arguments of the connector's own ``connect``.
         """
         context = getattr(connector, "_ymq_context", None)
         if context is None:  # on ZeroMQ, which connects in the background
@@ -226,18 +277,18 @@ class Link:
         from scaler.io.ymq import ConnectorSocket, _ymq
 
         loop = asyncio.get_running_loop()
-        answer: list[asyncio.Future[None]] = [loop.create_future()]  # a list, to be emptied: YMQ may keep ``tell``
+        answer: list[asyncio.Future[None]] = [loop.create_future()]  # a list, to be emptied: YMQ may hold ``notify``
 
-        def tell(problem: BaseException | None) -> None:
+        def notify(problem: BaseException | None) -> None:
             with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
-                loop.call_soon_threadsafe(_settle, answer[0], problem)
+                loop.call_soon_threadsafe(_resolve, answer[0], problem)
 
-        begun = _ymq.ConnectorSocket.connect(tell, context, self.client.decode(), repr(address))
+        begun = _ymq.ConnectorSocket.connect(notify, context, self.client.decode(), repr(address))
         try:
             await answer[0]
         except BaseException:
-            begun.shutdown()  # else it goes on trying, with all that it has open
-            del begun, context  # a future's error keeps this frame, and its threads and pipes would stay with it
+            begun.shutdown()  # otherwise the socket goes on trying to connect
+            del begun, context  # the error's traceback holds this frame, and would hold threads and pipes
             raise
         finally:
             answer.clear()
@@ -252,29 +303,29 @@ class Link:
             await self._scheduler.send(message, detached=False)
             self._outbox.task_done()
 
-    async def _beat(self) -> None:
-        self._heard = time.monotonic()
+    async def _send_heartbeats(self) -> None:
+        self._last_echo = time.monotonic()
         while True:
             nothing = self.messages.Resource(cpu=0, rss=0)
             self.send(
                 self.messages.ClientHeartbeat(resource=nothing, latencyMicroseconds=0, hostname=socket.gethostname())
             )
             await asyncio.sleep(self._heartbeat)
-            silent = time.monotonic() - self._heard
+            silent = time.monotonic() - self._last_echo
             if silent > self._silence:
                 raise EngineLostError(f"the cluster at {self.name} has not answered for {silent:.0f} s")
 
     async def _on_echo(self, message: Any) -> None:
-        self._heard = time.monotonic()
-        if not self._there.is_set():
+        self._last_echo = time.monotonic()
+        if not self._storage_ready.is_set():
             told = message.objectStorageAddress
             address = self._storage_address or self._new_address.from_string(f"{told.scheme}://{told.host}:{told.port}")
             await self._connect(self._storage, address)
-            self._there.set()
+            self._storage_ready.set()
 
 
-async def all_of(*work: Coroutine[Any, Any, None]) -> None:
-    """Run these together until one raises, which ends the others, and is raised."""
+async def run_all(*work: Coroutine[Any, Any, None]) -> None:
+    """Run coroutines together until one raises. That ends the others, and is raised."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)
@@ -284,7 +335,7 @@ async def all_of(*work: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _settle(future: "asyncio.Future[None]", problem: BaseException | None) -> None:
+def _resolve(future: "asyncio.Future[None]", problem: BaseException | None) -> None:
     if future.done():
         return
     if isinstance(problem, BaseException):
@@ -293,14 +344,14 @@ def _settle(future: "asyncio.Future[None]", problem: BaseException | None) -> No
         future.set_result(None)
 
 
-async def _for_ever(routine: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(routine: Callable[[], Awaitable[None]]) -> None:
     while True:
         await routine()
 
 
-def _what_is_wrong(error: ImportError) -> str:
+def _describe_import_error(error: ImportError) -> str:
     try:
         installed = version("opengris-scaler")
     except PackageNotFoundError:
-        return f"that takes the package opengris-scaler, {NEEDS}"
+        return f"that takes the package opengris-scaler, {INSTALL_COMMAND}"
     return f"this speaks with opengris-scaler 2.9 and its like, and {installed} is installed ({error})"

@@ -5,11 +5,16 @@ import mmap
 from .progress_slot import ProgressSlot
 
 
-class AskPage:
-    """The shared words; a store is atomic.
+class CancelPage:
+    """The shared page, an array of words; a store of a word is atomic.
 
-    The scheduler writes the first, and the task process, and what that forks, read it. The others go the other way:
+    The scheduler writes the first word, and the task process and its forks read it. The other words go the other way:
     which run was begun last, and whether its client's initializer runs.
+
+    Parameters
+    ----------
+    fd
+        The descriptor of a file of one page.
     """
 
     def __init__(self, fd: int) -> None:
@@ -17,15 +22,15 @@ class AskPage:
         self._words = memoryview(self._map).cast("Q")
         self.progress = ProgressSlot(self._map)
 
-    def ask(self, seq: int) -> None:
-        """Name the run that shall stop, one attempt further."""
+    def request_stop(self, seq: int) -> None:
+        """Ask a run to stop, with the next attempt number."""
         word = self._words[0]
         attempt = (word & 255) % 255 + 1 if word >> 8 == seq else 1
         self._words[0] = seq << 8 | attempt
 
     @property
     def word(self) -> int:
-        """``seq << 8 | attempt``; 0 before the first ask."""
+        """The request as ``seq << 8 | attempt``; 0 before the first request."""
         return self._words[0]
 
     @property
@@ -35,19 +40,21 @@ class AskPage:
 
     @begun.setter
     def begun(self, seq: int) -> None:
+        """Store the number of the run that begins."""
         self._words[1] = seq
 
     @property
     def preparing(self) -> bool:
-        """Has the last run got no further than its client's initializer?"""
+        """Whether the last run is still in its client's initializer."""
         return bool(self._words[2])
 
     @preparing.setter
     def preparing(self, value: bool) -> None:
+        """Store whether the initializer runs."""
         self._words[2] = value
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap the page."""
         self._words.release()
         self.progress.close()
         self._map.close()

@@ -1,0 +1,358 @@
+"""All tasks that a client has at a cluster, moved by the table of :mod:`.states`. Used on the agent's thread."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from scaler_notebook.engines.scaler.wire import inband_events
+from scaler_notebook.engines.scaler.wire.envelope import ResultHeader
+from scaler_notebook.engines.scaler.wire.task_names import name_of
+from scaler_notebook.engines.scheduling.dependencies import DependencyTracker
+from scaler_notebook.engines.scheduling.retry import backoff
+from scaler_notebook.protocol import failures
+from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
+from scaler_notebook.protocol.messages import (
+    DisplayKind,
+    EngineMessage,
+    Initializer,
+    LogStream,
+    ObjectCreated,
+    Payload,
+    Task,
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskDisplay,
+    TaskLog,
+    TaskProgress,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+)
+
+from .canceller import Canceller
+from .cluster_connection import ClusterConnection
+from .object_store import ObjectStore
+from .results import FetchedResult, fetch_result
+from .states import TABLE, ScalerAction, ScalerEvent, ScalerStage
+from .task_record import ScalerTaskRecord
+
+log = logging.getLogger(__name__)
+
+Publish = Callable[[EngineMessage], None]
+
+
+class ClusterTasks:
+    """The tasks of one client at a cluster.
+
+    Parameters
+    ----------
+    connection
+        The connection to the cluster.
+    loop
+        The agent's event loop.
+    publish
+        Called with each message for the client.
+    """
+
+    def __init__(self, connection: ClusterConnection, loop: asyncio.AbstractEventLoop, publish: Publish) -> None:
+        self._connection, self._loop, self._publish = connection, loop, publish
+        self._objects = ObjectStore(connection, loop)
+        self._dependencies: DependencyTracker[ScalerTaskRecord] = DependencyTracker(self._objects)
+        self._records: dict[str, ScalerTaskRecord] = {}
+        self._by_name: dict[bytes, ScalerTaskRecord] = {}  # by the name of the try
+        self._outgoing: asyncio.Queue[ScalerTaskRecord | tuple[str, Payload]] = asyncio.Queue()
+        self._background: set[asyncio.Task[None]] = set()
+        self._canceller = Canceller(connection, loop, self._handle, self._run_in_background)
+        self.initializer = Initializer()  # for tasks that are still to come
+
+    @property
+    def queued(self) -> int:
+        """The number of tasks that have not started, as far as known."""
+        return sum(not record.started for record in self._records.values())
+
+    async def close(self) -> None:
+        """End background work, without messages to the client."""
+        for record in self._records.values():
+            self._canceller.cancel_timers(record)
+        for work in self._background:
+            work.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    # ------------------------------------------------------------------ what the client says
+
+    def accept(self, task: Task) -> None:
+        """Accept a new task."""
+        record = ScalerTaskRecord(task, self.initializer)
+        lost = self._dependencies.add(record, self._records.keys() & set(task.inputs))
+        if lost:
+            text = Payload("\n".join(lost).encode())
+            self._publish(TaskResult(task.task_id, TaskResultType.MISSING_OBJECTS, text))
+            return
+        self._records[task.task_id] = record
+        if task.retain:
+            self._dependencies.expect(b"", task.task_id)
+        if not record.missing:
+            self._handle(record, ScalerEvent.INPUTS_THERE)
+
+    def cancel(self, request: TaskCancel) -> None:
+        """Cancel a task. An unknown id is answered ``CancelNotFound``."""
+        record = self._records.get(request.task_id)
+        if record is None:
+            answer = TaskCancelConfirmType.CANCEL_NOT_FOUND
+            self._publish(TaskCancelConfirm(request.task_id, answer, request.force))
+            return
+        record.cancel_requested, record.force, record.grace = True, request.force or record.force, request.grace
+        self._handle(record, ScalerEvent.CANCEL_FORCE if request.force else ScalerEvent.CANCEL)
+
+    def withdraw(self) -> None:
+        """Take back the tasks that have not started."""
+        for record in list(self._records.values()):
+            if record.stage is ScalerStage.AT_CLUSTER:
+                self._canceller.withdraw(record)  # Scaler refuses if the task has started meanwhile
+            elif record.stage in (ScalerStage.WAITING, ScalerStage.SENDING, ScalerStage.BACKING_OFF):
+                self._handle(record, ScalerEvent.CANCEL)
+
+    def create(self, object_id: str, content: Payload) -> None:
+        """Store an object that tasks may name. Tasks that are accepted later follow the object to the cluster in order.
+
+        Parameters
+        ----------
+        object_id
+            The id of the object.
+        content
+            The pickled value.
+        """
+        self._outgoing.put_nowait((object_id, content))
+        self._dependencies.expect(b"", object_id)
+
+    def delete(self, object_ids: tuple[str, ...]) -> None:
+        """Release objects that the client will not name again."""
+        self._dependencies.delete(b"", object_ids)
+
+    # ------------------------------------------------------------------ what the cluster says
+
+    def receive(self, message: Any) -> None:
+        """Handle a message of Scaler's about a task. A message about an unknown task is late, and ignored."""
+        record = self._by_name.get(bytes(message.taskId))
+        kinds = self._connection.messages
+        if record is None:
+            return
+        if isinstance(message, kinds.TaskLog):
+            try:
+                self._on_output(record, message)
+            except ProtocolError as error:
+                log.warning("%s: %s", record.task.task_id, error)
+        elif isinstance(message, kinds.TaskResult):
+            record.result = message
+            self._handle(record, ScalerEvent.RESULT)
+        elif isinstance(message, kinds.TaskCancelConfirm):
+            answers = kinds.TaskCancelConfirmType
+            answer = answers(message.cancelConfirmType.value)
+            if answer == answers.canceled:
+                self._handle(record, ScalerEvent.CANCELED)
+            elif answer == answers.cancelNotFound:
+                self._handle(record, ScalerEvent.NOT_FOUND)
+
+    def _on_output(self, record: ScalerTaskRecord, message: Any) -> None:
+        task_id = record.task.task_id
+        try:
+            event = inband_events.decode(message.content)
+        except ProtocolError:  # output of the task that only looks like an event
+            event = None
+        match event:
+            case None:
+                kinds = self._connection.messages.TaskLog.LogType
+                stream = LogStream.STDOUT if message.logType == kinds.stdout else LogStream.STDERR
+                self._publish(TaskLog(task_id, stream, message.content))
+            case inband_events.StartedEvent():
+                record.mailbox, record.started = event.mailbox, True
+                record.tries += 1
+                self._handle(record, ScalerEvent.STARTED, event)
+            case inband_events.MailboxEvent():
+                record.mailbox = event.mailbox
+            case inband_events.StoppedEvent():
+                self._handle(record, ScalerEvent.STOPPED)
+            case inband_events.EndedEvent():
+                record.ended = ResultHeader.decode(event.ended)
+            case inband_events.ProgressEvent():
+                self._publish(TaskProgress(task_id, event.done, event.total, event.note))
+            case inband_events.DisplayEvent():
+                bundle, metadata = Payload(event.bundle.encode()), Payload(event.metadata.encode())
+                self._publish(TaskDisplay(task_id, bundle, metadata, DisplayKind(event.kind), event.display_id))
+
+    # ------------------------------------------------------------------ the table
+
+    def _handle(self, record: ScalerTaskRecord, event: ScalerEvent, what: Any = None) -> None:
+        action = TABLE.get((record.stage, event), ScalerAction.NOT_PERMITTED)
+        if action.to:
+            record.stage = action.to[0]
+        match action:
+            case ScalerAction.SEND:
+                self._outgoing.put_nowait(record)
+            case (
+                ScalerAction.ANNOUNCE
+                | ScalerAction.ANNOUNCE_LATE
+                | ScalerAction.ANNOUNCE_REQUEST_STOP
+                | ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE
+            ):
+                self._announce(record, what)
+                if action in (ScalerAction.ANNOUNCE_REQUEST_STOP, ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE):
+                    self._canceller.request_stop(record)
+            case ScalerAction.RECALL | ScalerAction.RECALL_FORCE:
+                self._canceller.recall(record)
+            case ScalerAction.REQUEST_STOP | ScalerAction.REQUEST_STOP_FORCE:
+                self._canceller.request_stop(record)
+            case ScalerAction.REFUSE | ScalerAction.REFUSE_AT_CLUSTER:
+                self._canceller.cancel_timers(record)
+                record.cancel_requested = False
+                self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
+                record.force = False
+            case ScalerAction.END:
+                self._canceller.force_end(record)
+            case ScalerAction.FETCH:
+                self._canceller.cancel_timers(record)
+                self._run_in_background(self._fetch(record))
+            case ScalerAction.BACK_OFF:
+                self._back_off(record)
+            case ScalerAction.DELIVER | ScalerAction.PASS_ON:
+                self._finish(record, what)
+            case ScalerAction.TAKE_BACK | ScalerAction.CONFIRM | ScalerAction.CONFIRM_ENDED | ScalerAction.WITHDRAW:
+                if action is ScalerAction.CONFIRM_ENDED and not record.tries:
+                    self._presume_started(record)
+                kind = TaskCancelConfirmType.CANCELED
+                end = what if what is not None else TaskCancelConfirm(record.task.task_id, kind, record.force)
+                self._finish(record, end)
+            case ScalerAction.NOT_FOUND:
+                kind = TaskCancelConfirmType.CANCEL_NOT_FOUND
+                self._finish(record, TaskCancelConfirm(record.task.task_id, kind, record.force))
+            case ScalerAction.LOSE:
+                words = "Scaler has dropped its result: it ended while a cancel was on its way; retry() runs it again"
+                self._finish(record, failures.internal_failure(record.task.task_id, RuntimeError(words)))
+            case ScalerAction.NOT_PERMITTED:
+                log.warning("%s: %s while %s", record.task.task_id, event.value, record.stage.value)
+
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._on_background_done)
+
+    def _on_background_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("not done: %r", task.exception())  # the connection broke, which its server reports
+
+    def _announce(self, record: ScalerTaskRecord, event: inband_events.StartedEvent) -> None:
+        processor = f"{event.pid} on {event.host}"
+        self._publish(TaskStarted(record.task.task_id, processor, time.time(), record.tries))
+
+    def _presume_started(self, record: ScalerTaskRecord) -> None:
+        """Report the start of a task whose process has ended before it could report that itself."""
+        record.tries += 1
+        self._publish(TaskStarted(record.task.task_id, "a worker", time.time(), record.tries))
+
+    def _answer(self, record: ScalerTaskRecord, answer: TaskCancelConfirmType) -> None:
+        self._publish(TaskCancelConfirm(record.task.task_id, answer, record.force))
+
+    # ------------------------------------------------------------------ there and back
+
+    async def send_all(self) -> None:
+        """Store objects and send tasks, one after the other, for as long as the connection lives."""
+        while True:
+            what = await self._outgoing.get()
+            if isinstance(what, tuple):
+                await self._send_object(*what)
+            elif what.stage is ScalerStage.SENDING:
+                try:
+                    await self._send_task(what)
+                except ProtocolError as error:
+                    self._handle(what, ScalerEvent.UNSENDABLE, failures.internal_failure(what.task.task_id, error))
+
+    async def _send_object(self, name: str, content: Payload) -> None:
+        object_id = await self._objects.put(content)
+        self._publish(ObjectCreated(name))
+        if self._dependencies.wanted(name):
+            self._arrive(name, object_id)
+        else:
+            self._objects.delete(object_id)
+
+    async def _send_task(self, record: ScalerTaskRecord) -> None:
+        task, options = record.task, record.task.options
+        given = self._dependencies.values_of(record)
+        stored = await self._objects.store(record.stored, task, record.initializer, list(given))
+        if record.stage is not ScalerStage.SENDING:  # the task was taken back meanwhile
+            self._objects.release_task(record.stored)
+            return
+        objects = (*stored, *(bytes(value.data) for value in given.values()))
+        record.name = name_of(task.task_id)
+        record.ended = record.result = None
+        record.mailbox, record.started = "", False
+        self._by_name[record.name] = record
+        capabilities = {needed.name: needed.amount for needed in options.capabilities}
+        self._connection.send_task(record.name, objects, max(0, options.priority), capabilities)
+        self._handle(record, ScalerEvent.SENT)
+
+    async def _fetch(self, record: ScalerTaskRecord) -> None:
+        try:
+            end = await fetch_result(record.task, record.result, record.ended, self._objects, self._connection)
+        except EngineLostError:
+            return  # reported by the connection's server
+        except Exception as error:
+            problem = ProtocolError(f"the cluster sent a malformed result of this task ({error!r})")
+            ids = (bytes(each) for each in record.result.results)
+            end = FetchedResult(failures.internal_failure(record.task.task_id, problem), next(ids, b""))
+        died = end.message.outcome is TaskResultType.FAILED_WORKER_DIED
+        again = record.task.options.retry_worker_died if died else end.to_retry
+        again = again and not record.cancel_requested and record.failed < record.task.options.retries
+        if not record.started and (again or died or record.failed):  # the try ended before it reported its start
+            self._presume_started(record)
+        if again:
+            if end.words:
+                self._publish(TaskLog(record.task.task_id, LogStream.STDERR, f"{end.words}\n"))
+            self._handle(record, ScalerEvent.FAILED)
+        else:
+            self._handle(record, ScalerEvent.FETCHED, end.message)
+        if end.message.outcome is TaskResultType.SUCCESS and self._dependencies.wanted(record.task.task_id):
+            self._arrive(record.task.task_id, end.object_id)
+        elif end.object_id:
+            self._objects.delete(end.object_id)
+
+    def _back_off(self, record: ScalerTaskRecord) -> None:
+        del self._by_name[record.name]
+        record.failed += 1
+        record.timers.append(
+            self._loop.call_later(backoff(record.failed), self._handle, record, ScalerEvent.BACKOFF_OVER)
+        )
+
+    def _arrive(self, name: str, object_id: bytes) -> None:
+        for record in self._dependencies.arrive(name, Payload(object_id)):
+            self._handle(record, ScalerEvent.INPUTS_THERE)
+
+    # ------------------------------------------------------------------ its end
+
+    def _finish(self, record: ScalerTaskRecord, end: TaskResult | TaskCancelConfirm) -> None:
+        self._forget(record)
+        self._publish(end)
+        if isinstance(end, TaskResult) and end.outcome is TaskResultType.SUCCESS:
+            return
+        origin = end.origin or end.task_id
+        canceled = TaskCancelConfirmType.CANCELED
+        told = (
+            replace(end, origin=origin)
+            if isinstance(end, TaskResult)
+            else TaskCancelConfirm("", canceled, True, origin)
+        )
+        for dependant in self._dependencies.fail(end.task_id):
+            self._forget(dependant)
+            self._publish(replace(told, task_id=dependant.task.task_id))
+
+    def _forget(self, record: ScalerTaskRecord) -> None:
+        record.stage = ScalerStage.OVER
+        self._canceller.cancel_timers(record)
+        del self._records[record.task.task_id]
+        self._by_name.pop(record.name, None)
+        self._dependencies.release(record)
+        self._objects.release_task(record.stored)
