@@ -128,7 +128,7 @@ class Client(EngineClient):
 
     @property
     def capabilities(self) -> dict[str, int] | None:
-        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
+        """The amounts of what tasks may need, by name; None if the engine does not tell."""
         return self._running_session().capabilities
 
     @property

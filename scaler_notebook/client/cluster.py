@@ -138,7 +138,7 @@ class LocalCluster:
 
     @property
     def capabilities(self) -> dict[str, int]:
-        """What the cluster's tasks share, and how much of each there is in all."""
+        """The amounts of what the cluster's tasks share, by name."""
         return dict(self._capabilities)
 
     @property

@@ -67,7 +67,7 @@ class EngineClient(ABC):
     @property
     @abstractmethod
     def capabilities(self) -> dict[str, int] | None:
-        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
+        """The amounts of what tasks may need, by name; None if the engine does not tell."""
 
     @property
     def grace(self) -> float:
@@ -76,15 +76,17 @@ class EngineClient(ABC):
 
     @grace.setter
     def grace(self, seconds: float) -> None:
+        """Set the grace period."""
         self.policy.grace = seconds
 
     @property
     def on_interrupt(self) -> OnInterrupt:
-        """What the stop button does to the tasks that somebody waits for; may be set at any time."""
+        """The effect of the stop button on tasks that somebody waits for; may be set at any time."""
         return self.policy.on_interrupt
 
     @on_interrupt.setter
     def on_interrupt(self, choice: OnInterrupt) -> None:
+        """Set the effect of the stop button."""
         self.policy.on_interrupt = choice
 
     @property

@@ -131,7 +131,7 @@ class NotebookExecutor(EngineClient, Executor):
 
     @property
     def capabilities(self) -> dict[str, int] | None:
-        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
+        """The amounts of what tasks may need, by name; None if the engine does not tell."""
         return self._running_session().capabilities if self._address is not None else dict(self._capabilities)
 
     def _new_engine(self) -> Engine:

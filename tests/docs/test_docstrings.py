@@ -9,12 +9,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "scaler_notebook"
 CHECKED = (
+    "client",
     "engines/base.py",
     "engines/resolve.py",
     "engines/scaler",
     "engines/testing",
     "forks.py",
     "protocol",
+    "quantities.py",
     "task",
 )
 FILES = [

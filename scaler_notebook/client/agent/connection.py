@@ -133,7 +133,7 @@ class EngineConnection:
 
     @property
     def client(self) -> str:
-        """What the ids of this connection's tasks begin with."""
+        """The name that the ids of this connection's tasks begin with."""
         return self._client
 
     @property
@@ -143,7 +143,7 @@ class EngineConnection:
 
     @property
     def capabilities(self) -> dict[str, int] | None:
-        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
+        """The amounts of what tasks may need, by name; None if the engine does not tell."""
         there = self._engine.capabilities
         return dict(there) if there is not None else None
 

@@ -31,7 +31,7 @@ from .preview_requests import PreviewRequests
 
 
 class Submitter(Protocol):
-    """What submits further calls: a :class:`~scaler_notebook.client.engine_client.EngineClient`, for futures."""
+    """A submitter of further calls: the :class:`~scaler_notebook.client.engine_client.EngineClient` of a future."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
         """Submit ``fn(*args, **kwargs)``; return its future."""

@@ -1,1 +1,1 @@
-"""What the notebook has that its tasks should have: directory, environment, modules, settings."""
+"""The context of tasks: the notebook's directory, environment, modules and settings, which its tasks get."""

@@ -1,1 +1,1 @@
-"""What a submit returns, groups of those, and waiting for several."""
+"""Futures, groups of futures, and waits for several of them."""

@@ -31,17 +31,6 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
     Everything of :class:`concurrent.futures.Future` works, ``await`` too. What differs, deliberately: ``cancel()``
     waits until the engine confirms that the task has stopped, also stops a running one, and on a finished future
     discards the result and returns True.
-
-    Parameters
-    ----------
-    task_id
-        The task's id, unique among all clients.
-    call
-        The call as a person reads it.
-    session
-        What sends the future's requests to the engine; None for a future without an engine.
-    policy
-        How the task is cancelled; shared with the executor.
     """
 
     # ------------------------------------------------------------------ outcome

@@ -16,7 +16,7 @@ class PendingFutures(Protocol):
 
 
 class Subscriber(Protocol):
-    """What is notified of new futures."""
+    """A subscriber to new futures."""
 
     def add(self, future: ScalerFuture[Any]) -> None:
         """Take a new future. Called on the thread that submits: must not block."""

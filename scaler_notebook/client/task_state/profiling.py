@@ -47,7 +47,7 @@ class ProfileResult:
 
     @property
     def peak_memory(self) -> int | None:
-        """The same as ``memory_peak``."""
+        """The peak of resident memory in bytes: the same as ``memory_peak``."""
         return self.memory_peak
 
 

@@ -53,8 +53,14 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
 
     Parameters
     ----------
-    task_id, call, session, policy
-        As :class:`~scaler_notebook.client.futures.future.ScalerFuture` has them.
+    task_id
+        The task's id, unique among all clients.
+    call
+        The call as a person reads it.
+    session
+        What sends the future's requests to the engine; None for a future without an engine.
+    policy
+        How the task is cancelled; shared with the executor.
     """
 
     def __init__(
@@ -151,7 +157,7 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
 
     @property
     def logs(self) -> Logs:
-        """What the task wrote to stdout and stderr so far, its subprocesses included."""
+        """The text that the task wrote to stdout and stderr so far, its subprocesses included."""
         return self._output.logs()
 
     def texts(self, start: int) -> list[Text]:
@@ -160,7 +166,7 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
 
     @property
     def displays(self) -> tuple[Display, ...]:
-        """What the task displays, in order: ``display(obj)``, figures, plots."""
+        """The displays of the task, in order: ``display(obj)``, figures, plots."""
         return self._output.displays()
 
     @property
