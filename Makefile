@@ -10,12 +10,13 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 COVERAGE := $(BIN)/python -m coverage
 UNIT := tests/unit tests/model
 TESTS ?= tests
+DOCS_VENV := $(VENV)-docs
 
 # Each engine is a few new interpreters, which would compile the package again: 0.35 s of CPU a start, not 0.25.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab check test test-all test-newest test-lowest coverage lock style install browser clean
+.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest coverage docs lock style install browser clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,7 @@ test-all: style browser ## Every test, long properties and matrices; then with t
 	$(PYTEST) --hypothesis-profile=long --timeout=1200
 	$(MAKE) test-newest
 	$(MAKE) test-lowest
+	$(MAKE) docs
 
 test-newest: ## What `make test` runs, with the newest versions of all that we need
 	@rm -f .venv-newest/.installed
@@ -52,14 +54,25 @@ coverage: $(INSTALLED) browser ## Count the lines that tests run, in every proce
 	$(COVERAGE) combine --quiet; rm -f output/coverage/data.*; \
 	$(COVERAGE) html --quiet && $(COVERAGE) report && exit $$tests
 
+docs: $(DOCS_VENV)/.installed ## Build the documentation as a site, in output/docs; a warning is an error
+	$(DOCS_VENV)/bin/python -m sphinx -b html -E -a -W --keep-going -q -d output/doctrees docs output/docs
+
 lock: ## Write the newest versions that pyproject.toml allows to locks/
 	@tools/lock.sh $(PYTHON)
+
+bench-hot: $(INSTALLED) ## Measure the CPU time of a task, by process
+	$(BIN)/python -m benchmarks.hot_path $(FLAGS)
+
+bench-peers: ## Compare with loky, the standard pool, Ray and dask.distributed (FLAGS=--quick: does it run?)
+	@benchmarks/peers/setup.sh $(PYTHON) .venv-peers
+	.venv-peers/bin/python -m benchmarks.peers $(FLAGS)
 
 style: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports --no-logo
+	@tools/check_frontend.sh
 
 install: $(INSTALLED)
 
@@ -70,6 +83,10 @@ $(INSTALLED): pyproject.toml tools/install.sh tools/venv.sh $(wildcard locks/*.t
 	@tools/install.sh $(PYTHON) $(VENV) $(VERSIONS)
 	@touch $@
 
+$(DOCS_VENV)/.installed: pyproject.toml tools/install.sh tools/venv.sh locks/build.txt locks/docs.txt
+	@tools/install.sh $(PYTHON) $(DOCS_VENV) docs
+	@touch $@
+
 clean: ## Remove everything that these commands made, the virtual environments included
-	rm -rf .venv .venv-* .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .cpython-tests output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

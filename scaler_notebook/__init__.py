@@ -96,7 +96,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _activate_in_a_kernel() -> None:
-    """In a kernel, futures are displayed as cards from the import on; ``%load_ext`` adds the magics only."""
+    """Have futures displayed as cards from the import on, in a kernel; ``%load_ext`` adds the magics only."""
     if "ipykernel" in sys.modules and "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
         if hasattr(shell, "kernel"):

@@ -1,4 +1,4 @@
-"""For testing code that uses this package: executors without processes, and futures that are settled by hand.
+"""Test helpers for code that uses this package: executors without processes, and futures settled by hand.
 
 A test that says what happens to each task::
 
@@ -10,7 +10,7 @@ A test that says what happens to each task::
         ex.engine.confirm(future)
         assert future.cancel_reason is CancelReason.STOPPED
 
-A notebook's code without processes, really run, on threads::
+A notebook's code, run on threads of this process::
 
     with memory_executor(auto=True) as ex:
         assert ex.submit(sum, [1, 2]).result(5) == 3
@@ -28,12 +28,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from scaler_notebook.client.submission.call_text import call_text
+
 from .client.agent.connection import open_connections
 from .client.agent.exit_hooks import before_exit
 from .client.agent.future_manager import FutureManager
 from .client.executor import NotebookExecutor
 from .client.futures.future import ScalerFuture
-from .client.submission.call_text import describe_call
 from .client.task_state.lifecycle import TaskLifecycle
 from .engines.testing import scripted
 from .engines.testing.scripted import MemoryEngine
@@ -48,7 +49,13 @@ _numbers = itertools.count(1)
 
 
 class InMemoryExecutor(NotebookExecutor):
-    """A :class:`~scaler_notebook.NotebookExecutor` whose engine is in this process; see :func:`memory_executor`."""
+    """A :class:`~scaler_notebook.NotebookExecutor` whose engine is in this process; see :func:`memory_executor`.
+
+    Parameters
+    ----------
+    n_workers, auto, grace, capabilities
+        As for :func:`memory_executor`.
+    """
 
     def __init__(
         self,
@@ -64,10 +71,11 @@ class InMemoryExecutor(NotebookExecutor):
 
     @property
     def engine(self) -> MemoryEngine:
-        """The engine that has, or will get, this executor's tasks. One that died is replaced at the next submit."""
+        """The engine that has, or will get, this executor's tasks; one that died is replaced at the next submit."""
         return self._engine
 
     def _new_engine(self) -> MemoryEngine:
+        """Return the engine for the next connection: a new one if the present one was connected before."""
         if self._engine.used:
             self._engine = self._kind(self.n_workers, self.capabilities)
         return self._engine
@@ -75,7 +83,13 @@ class InMemoryExecutor(NotebookExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave ``with``. What a scripted engine has not ended never ends, so it is not waited for: it fails."""
+        """Leave ``with``. A task that a scripted engine has not ended never ends: it fails, and is not waited for.
+
+        Parameters
+        ----------
+        kind, error, traceback
+            The exception that ends the block, if any.
+        """
         if self._kind is MemoryEngine and self._session is not None:
             self._session.close()
         self.shutdown()
@@ -84,38 +98,50 @@ class InMemoryExecutor(NotebookExecutor):
 def memory_executor(
     n_workers: int = 2, *, auto: bool = False, grace: float = 1.0, capabilities: Mapping[str, int] | None = None
 ) -> InMemoryExecutor:
-    """An executor without processes.
+    """Create an executor without processes.
 
     Its ``engine`` shows what the executor has sent (``engine.sent.next(Task)``), and by default runs nothing: the
     test says what happens, by ``engine.start_task(future)``, ``finish(future, value)``, ``fail(future, error)``,
     ``confirm(future)``, ``refuse(future)``, ``log(future, text)``, ``worker_died(future)`` and ``die()``; see
-    :class:`MemoryEngine`. What has not ended when ``with`` is left fails with a
-    :class:`~scaler_notebook.DisconnectedError`; ``shutdown()`` waits for it.
+    :class:`MemoryEngine`. A task that has not ended when ``with`` is left fails with a
+    :class:`~scaler_notebook.DisconnectedError`; ``shutdown()`` waits for the end of all tasks.
 
     Parameters
     ----------
     n_workers
         How many tasks run at the same time.
     auto
-        Really run what is submitted, on threads of this process. A running task cannot be stopped there: ``cancel()``
+        Run what is submitted, on threads of this process. A running task cannot be stopped there: ``cancel()``
         returns False and the future says ``refused``. Queued tasks are taken back. What tasks print is not kept.
         Priorities, retries and shares of capabilities and memory are not heeded.
-    grace, capabilities
-        As for :class:`~scaler_notebook.NotebookExecutor`.
+    grace
+        Seconds between the interrupt of a cancel and what follows, as for :class:`~scaler_notebook.NotebookExecutor`.
+    capabilities
+        What the tasks share, by name, as for :class:`~scaler_notebook.NotebookExecutor`.
 
     Raises
     ------
     ValueError
-        A number of workers that is not positive, or a negative grace period.
+        The number of workers is not positive, or the grace period is negative.
     """
     return InMemoryExecutor(n_workers=n_workers, auto=auto, grace=grace, capabilities=capabilities)
 
 
 class DetachedFuture(ScalerFuture[Any]):
-    """A :class:`~scaler_notebook.ScalerFuture` without an executor: its methods say what its engine would.
+    """A :class:`~scaler_notebook.ScalerFuture` without an executor: its methods report what an engine would.
 
-    Each takes effect before it returns, on the thread that calls it, and as an engine's message would: by the state
-    table, so that what comes too late changes nothing. ``requests`` holds the cancels that were asked of it.
+    Each method takes effect before it returns, on the thread that calls it, and as an engine's message would: by the
+    state table, so that a message that comes too late changes nothing.
+
+    Parameters
+    ----------
+    call
+        The call as a person reads it.
+
+    Attributes
+    ----------
+    requests
+        The cancel requests that were made of this future.
     """
 
     def __init__(self, call: str = "f()") -> None:
@@ -125,62 +151,99 @@ class DetachedFuture(ScalerFuture[Any]):
         self._manager.add(self)
 
     def send_cancel(self, request: TaskCancel) -> None:
-        """What a client would send to the engine is kept in ``requests``."""
+        """Record a cancel request in ``requests``, where a client would send it to the engine."""
         self.requests.append(request)
 
     def resubmit(self, future: TaskLifecycle) -> "DetachedFuture":
-        """What it gives to ``retry()``: another of its kind."""
+        """Create the future that ``retry()`` returns: another detached future."""
         return DetachedFuture(future.call)
 
-    def follow(
+    def submit_with_value(
         self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> "DetachedFuture":
-        """What it gives to ``then()``: another of its kind."""
-        return DetachedFuture(describe_call(fn, (future, *args), kwargs))
+        """Create the future that ``then()`` returns: another detached future.
+
+        Parameters
+        ----------
+        future
+            The future whose ``then()`` was called.
+        fn
+            The function that would be called with the result.
+        args
+            Its further positional arguments.
+        kwargs
+            Its keyword arguments.
+        """
+        return DetachedFuture(call_text(fn, (future, *args), kwargs))
 
     def start(self) -> None:
-        """It runs."""
-        self._tell(scripted.started(self.task_id))
+        """Report that the task runs."""
+        self._deliver(scripted.started(self.task_id))
 
     def finish(self, value: Any = None) -> None:
-        """It returned ``value``, which is pickled as a task's result is; raises what that raises."""
-        self._tell(scripted.succeeded(self.task_id, value))
+        """Report that the task returned ``value``.
+
+        Parameters
+        ----------
+        value
+            The result, which is pickled as that of any task; an exception of its pickling is raised here.
+        """
+        self._deliver(scripted.succeeded(self.task_id, value))
 
     def fail(self, error: BaseException) -> None:
-        """It raised ``error``."""
-        self._tell(scripted.failed(self.task_id, error))
+        """Report that the task raised ``error``."""
+        self._deliver(scripted.failed(self.task_id, error))
 
     def worker_died(self, how: str = "task process 0 died: killed by SIGKILL") -> None:
-        """The process that ran it died."""
-        self._tell(scripted.worker_died(self.task_id, how))
+        """Report that the process that ran the task died, and how."""
+        self._deliver(scripted.worker_died(self.task_id, how))
 
     def log(self, text: str, stream: LogStream = LogStream.STDOUT) -> None:
-        """It wrote ``text``."""
-        self._tell(TaskLog(self.task_id, stream, text))
+        """Report that the task wrote ``text``.
+
+        Parameters
+        ----------
+        text
+            What was written.
+        stream
+            The stream that was written to.
+        """
+        self._deliver(TaskLog(self.task_id, stream, text))
 
     def display(self, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """It displays a MIME bundle."""
-        self._tell(scripted.displayed(self.task_id, bundle, metadata))
+        """Report that the task displayed a MIME bundle.
+
+        Parameters
+        ----------
+        bundle
+            The forms of the display, by MIME type.
+        metadata
+            What IPython knows about the forms, by MIME type.
+        """
+        self._deliver(scripted.displayed(self.task_id, bundle, metadata))
 
     def confirm(self, answer: TaskCancelConfirmType = TaskCancelConfirmType.CANCELED) -> None:
-        """The engine answers the cancel, or withdraws the task unasked."""
+        """Answer a cancel request with ``answer``; without a request, withdraw the task."""
         force = True if self._asked is None else self._asked
-        self._tell(TaskCancelConfirm(self.task_id, answer, force))
+        self._deliver(TaskCancelConfirm(self.task_id, answer, force))
 
     def refuse(self) -> None:
-        """The engine answers the cancel: it still runs."""
+        """Answer a cancel request: the task still runs."""
         self.confirm(TaskCancelConfirmType.CANCEL_FAILED)
 
     def lose_engine(self, error: BaseException | None = None) -> None:
-        """Its engine is lost."""
-        self._manager.lost(error or EngineLostError("the engine died"))
+        """Report that the engine is lost, by ``error``; by an :class:`EngineLostError` unless another is given."""
+        self._manager.fail_all(error or EngineLostError("the engine died"))
 
-    def _tell(self, message: EngineMessage) -> None:
+    def _deliver(self, message: EngineMessage) -> None:
+        """Deliver an engine's message, encoded and decoded as on the way from an engine."""
         self._manager.receive(ENGINE_CODEC.decode(ENGINE_CODEC.encode([message])))
 
 
 def detached_future(call: str = "f()") -> DetachedFuture:
-    """A future that nothing runs, settled by its own methods: ``start``, ``finish``, ``fail``, ``confirm``, ``refuse``.
+    """Create a future that nothing runs.
+
+    It is settled by its own methods: ``start``, ``finish``, ``fail``, ``confirm``, ``refuse``.
 
     Parameters
     ----------
@@ -191,11 +254,11 @@ def detached_future(call: str = "f()") -> DetachedFuture:
 
 
 def _close_scripted() -> None:
+    """Close the connections to scripted engines: their tasks would never end."""
     for connection in open_connections():
         if type(connection._engine) is MemoryEngine:
             connection.close()
 
 
-before_exit(
-    _close_scripted
-)  # so it runs before the executors' own, registered earlier, which waits for what never ends
+# The executors' own hook, registered earlier and so called later, would wait for tasks that never end.
+before_exit(_close_scripted)

@@ -17,3 +17,4 @@ lock() { # FILE WHAT...
 mkdir -p locks
 lock build --group build
 lock packages pyproject.toml --extra demo --extra test
+lock docs pyproject.toml --extra docs

@@ -1,4 +1,4 @@
-"""``scaler-notebook``: which commands there are, and their options."""
+"""``scaler-notebook``: the commands and their options."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from scaler_notebook import __version__
+from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.protocol.errors import EngineStartError
 
 from . import doctor, listing, serving
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        What stands after the command's name; by default this process's own.
+        The words after the command's name; by default those of this process.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        status: int = options.act(options)
+        status: int = options.handler(options)
         sys.stdout.flush()
         return status
     except EngineStartError as error:
@@ -74,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the whole command line."""
-    top = _Parser(
+    """Build the parser of the whole command line."""
+    top = _CommandParser(
         prog="scaler-notebook",
         description="Engines that run notebooks' tasks on this machine: start one to share, list, stop, check.",
         epilog=EXAMPLES,
@@ -93,11 +94,15 @@ def parser() -> argparse.ArgumentParser:
         "--address", metavar="ADDRESS", help="tcp://127.0.0.1:PORT or ipc:///PATH; any free TCP port otherwise"
     )
     cluster.add_argument(
-        "--workers", "-n", type=_workers, metavar="N", help="how many tasks run at the same time; the cores otherwise"
+        "--workers",
+        "-n",
+        type=_parse_workers,
+        metavar="N",
+        help="how many tasks run at the same time; the cores otherwise",
     )
     cluster.add_argument(
         "--capability",
-        type=_amount,
+        type=parse_capability,
         action="append",
         metavar="NAME=N",
         help="what its tasks share in all, e.g. gpu=2; may be given several times",
@@ -106,8 +111,10 @@ def parser() -> argparse.ArgumentParser:
     cluster.add_argument(
         "--detach", action="store_true", help="return when it is ready; it goes on without this terminal, until `stop`"
     )
-    cluster.add_argument("--report", action="store_true", help=argparse.SUPPRESS)  # of the process that is detached
-    cluster.set_defaults(act=serving.run)
+    cluster.add_argument(
+        "--report", action="store_true", help=argparse.SUPPRESS
+    )  # for the process that --detach starts
+    cluster.set_defaults(handler=serving.run)
 
     status = commands.add_parser(
         "status",
@@ -116,14 +123,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=STATUS,
     )
     status.add_argument("--json", action="store_true", help="as a JSON array of objects")
-    status.set_defaults(act=listing.status)
+    status.set_defaults(handler=listing.status)
 
     stop = commands.add_parser("stop", help="end clusters", description="End clusters, and what they run.", epilog=STOP)
     which = stop.add_mutually_exclusive_group(required=True)
     which.add_argument("ADDRESS", nargs="?", help="as `scaler-notebook status` shows it")
     which.add_argument("--all", action="store_true", help="every cluster of yours on this machine")
     stop.add_argument("--force", action="store_true", help="protected ones and notebooks' own engines too")
-    stop.set_defaults(act=listing.stop)
+    stop.set_defaults(handler=listing.stop)
 
     checks = commands.add_parser(
         "doctor",
@@ -131,12 +138,18 @@ def parser() -> argparse.ArgumentParser:
         description="Check Python, the kernel, front ends, widgets, the engine and the system's limits.",
         epilog=DOCTOR,
     )
-    checks.set_defaults(act=doctor.run)
+    checks.set_defaults(handler=doctor.run)
     return top
 
 
-class _Parser(argparse.ArgumentParser):
-    """Texts as they are written, and options in full."""
+class _CommandParser(argparse.ArgumentParser):
+    """A parser that shows texts as they are written, and takes no abbreviated options.
+
+    Parameters
+    ----------
+    settings
+        As for :class:`argparse.ArgumentParser`.
+    """
 
     def __init__(self, **settings: object) -> None:
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -144,14 +157,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**settings)  # type: ignore[arg-type]
 
 
-def _workers(text: str) -> int:
+def _parse_workers(text: str) -> int:
+    """Parse a number of workers. For argparse's ``type=``."""
     if not text.isdecimal() or not 1 <= int(text) <= serving.MAX_WORKERS:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to {serving.MAX_WORKERS}")
     return int(text)
-
-
-def _amount(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not name or not (number or "1").isdecimal() or not int(number or 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
-    return name, int(number or 1)

@@ -20,24 +20,24 @@ from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResp
 ANSWER_TIMEOUT = 2.0  # seconds; an engine that lives answers in a millisecond
 END_TIMEOUT = 5.0  # seconds until an engine that was asked to end must have ended
 
-NONE = "no engine of yours runs on this machine"
-HEADS = ("ADDRESS", "PID", "OWNER", "WORKERS", "RUNNING", "QUEUED", "UPTIME")
+NO_ENGINES = "no engine of yours runs on this machine"
+HEADINGS = ("ADDRESS", "PID", "OWNER", "WORKERS", "RUNNING", "QUEUED", "UPTIME")
 
 
 def status(options: argparse.Namespace) -> int:
-    """List them."""
-    found = _described(engines())
+    """List the user's engines on this machine."""
+    found = _ask_all(engines())
     if options.json:
         print(json.dumps(found, indent=2))
     elif found:
-        print("\n".join(_lines([HEADS, *map(_row, found)])))
+        print("\n".join(_table_lines([HEADINGS, *map(_table_row, found)])))
     else:
-        print(NONE)
+        print(NO_ENGINES)
     return 0
 
 
 def stop(options: argparse.Namespace) -> int:
-    """End one of them, or all clusters."""
+    """End the engine at an address, or all clusters."""
     there = engines()
     if options.all:
         wanted = [engine for engine in there if engine.owner == "cluster" or options.force]
@@ -47,17 +47,32 @@ def stop(options: argparse.Namespace) -> int:
         try:
             address = checked(options.ADDRESS)
         except ValueError as error:
-            return _complain(str(error))
+            return _report_error(str(error))
         wanted = [engine for engine in there if engine.address == address]
         if not wanted:
-            return _complain(f"no engine of yours runs at {address}; `scaler-notebook status` lists those that do")
+            return _report_error(f"no engine of yours runs at {address}; `scaler-notebook status` lists those that do")
     return max([_stop(engine, options.force) for engine in wanted], default=0)
 
 
 def _stop(engine: Connection, force: bool) -> int:
+    """End one engine and print what became of it.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    force
+        End a protected cluster or a notebook's own engine too, and kill an engine that does not end.
+
+    Returns
+    -------
+    int
+        The exit status: 0 if the engine has ended.
+    """
     if engine.owner != "cluster" and not force:
-        return _complain(
-            f"{engine.address} is the own engine of {_owner(engine)}, and ends with it; --force ends it all the same"
+        return _report_error(
+            f"{engine.address} is the own engine of {_owner_text(engine)}, and ends with it; --force "
+            "ends it all the same"
         )
     found = ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT)
     try:
@@ -67,45 +82,85 @@ def _stop(engine: Connection, force: bool) -> int:
     else:
         with contextlib.closing(watch):
             if force:
-                ended = any(_signalled(engine, watch, number) for number in (signal.SIGTERM, signal.SIGKILL))
+                ended = any(_signal_and_wait(engine, watch, number) for number in (signal.SIGTERM, signal.SIGKILL))
             else:
                 answer = ask(engine, ClientShutdown(), ClientShutdownResponse, ANSWER_TIMEOUT)
                 if answer is not None and not answer.accepted:
-                    return _complain(f"the cluster at {engine.address} is protected; --force ends it all the same")
-                ended = _over(watch, END_TIMEOUT if answer is not None else 0.1)
+                    return _report_error(f"the cluster at {engine.address} is protected; --force ends it all the same")
+                ended = _wait_for_end(watch, END_TIMEOUT if answer is not None else 0.1)
     if not ended:
         hint = "" if force else "; --force kills it"
-        return _complain(f"the engine at {engine.address} (process {engine.pid}) does not end: it hangs{hint}")
-    lost = _running(found) + found.queued if found is not None else 0
+        return _report_error(f"the engine at {engine.address} (process {engine.pid}) does not end: it hangs{hint}")
+    lost = _running_tasks(found) + found.queued if found is not None else 0
     tasks = f", and {lost} unfinished task{'s' if lost != 1 else ''} with it" if lost else ""
     print(f"ended {engine.address}{tasks}")
     return 0
 
 
-def _signalled(engine: Connection, watch: ProcessWatch, number: signal.Signals) -> bool:
-    if engine.lives:  # else its number may be another's by now
+def _signal_and_wait(engine: Connection, watch: ProcessWatch, number: signal.Signals) -> bool:
+    """Send a signal to an engine, and wait for its end.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    watch
+        A watch on its process.
+    number
+        The signal.
+
+    Returns
+    -------
+    bool
+        Whether the engine has ended in time.
+    """
+    if engine.lives:  # else another process may have its number by now
         with contextlib.suppress(ProcessLookupError):
             os.kill(engine.pid, number)
-    return _over(watch, END_TIMEOUT)
+    return _wait_for_end(watch, END_TIMEOUT)
 
 
-def _over(watch: ProcessWatch, timeout: float) -> bool:
+def _wait_for_end(watch: ProcessWatch, timeout: float) -> bool:
+    """Wait until a watched process has ended.
+
+    Parameters
+    ----------
+    watch
+        The watch on the process.
+    timeout
+        The longest wait, in seconds.
+
+    Returns
+    -------
+    bool
+        Whether the process has ended in time.
+    """
     return bool(select.select([watch.descriptor], [], [], timeout)[0])
 
 
-def _complain(text: str) -> int:
+def _report_error(text: str) -> int:
+    """Print an error message; gives the exit status of a failure."""
     print(f"scaler-notebook: {text}", file=sys.stderr)
     return 1
 
 
-def _described(found: Sequence[Connection]) -> list[dict[str, Any]]:
-    """For each engine what ``--json`` shows of it."""
+def _ask_all(found: Sequence[Connection]) -> list[dict[str, Any]]:
+    """Ask all engines for their status, at the same time, so that an engine that hangs delays no other's answer."""
     with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that hangs holds up nobody else
         answers = pool.map(lambda engine: ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT), found)
-        return [_description(*pair) for pair in zip(found, answers, strict=True)]
+        return [_status_fields(*pair) for pair in zip(found, answers, strict=True)]
 
 
-def _description(engine: Connection, answer: EngineStatus | None) -> dict[str, Any]:
+def _status_fields(engine: Connection, answer: EngineStatus | None) -> dict[str, Any]:
+    """Build the object that ``status --json`` prints for one engine.
+
+    Parameters
+    ----------
+    engine
+        The engine, by its connection file.
+    answer
+        What the engine says of itself; None if it does not answer.
+    """
     return {
         "address": engine.address,
         "pid": engine.pid,
@@ -114,34 +169,39 @@ def _description(engine: Connection, answer: EngineStatus | None) -> dict[str, A
         "title": engine.title,
         "protected": engine.protected,
         "workers": answer.slots if answer is not None else None,
-        "running": _running(answer) if answer is not None else None,
+        "running": _running_tasks(answer) if answer is not None else None,
         "queued": answer.queued if answer is not None else None,
         "uptime": round(seconds_since(engine.started), 1),
     }
 
 
-def _running(answer: EngineStatus) -> int:
+def _running_tasks(answer: EngineStatus) -> int:
+    """Count the tasks that an engine runs."""
     return sum(map(bool, answer.tasks))
 
 
-def _row(found: dict[str, Any]) -> tuple[str, ...]:
+def _table_row(found: dict[str, Any]) -> tuple[str, ...]:
+    """Build an engine's row of the table, from the object that ``status --json`` prints."""
     owner = " ".join(filter(None, (found["owner"], found["title"], f"({found['owner_pid']})")))
     protected = ", protected" if found["protected"] and found["owner"] == "cluster" else ""
     numbers = [found["workers"], found["running"], found["queued"]]
     counts = ["does not answer", "", ""] if found["workers"] is None else map(str, numbers)
-    return found["address"], str(found["pid"]), owner + protected, *counts, _duration(found["uptime"])
+    return found["address"], str(found["pid"]), owner + protected, *counts, _uptime_text(found["uptime"])
 
 
-def _owner(engine: Connection) -> str:
+def _owner_text(engine: Connection) -> str:
+    """Name the owner of an engine for a person."""
     return f"the {engine.owner} {engine.title or 'without a name'} (process {engine.owner_pid})"
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Write rows as lines, their columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _duration(seconds: float) -> str:
+def _uptime_text(seconds: float) -> str:
+    """Write a time in seconds for a person, in its two largest units."""
     minutes, hours = int(seconds // 60), int(seconds // 3600)
     if minutes < 1:
         return f"{seconds:.0f} s"

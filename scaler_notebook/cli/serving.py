@@ -18,8 +18,8 @@ __all__ = ["MAX_WORKERS", "run"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# The package is found where we found it, whatever the directory holds; and the detached process is called by its name.
-BOOT = """
+# The detached process imports this very package, whatever the working directory holds.
+BOOTSTRAP = """
 import sys
 sys.path[:] = filter(None, sys.path)
 import json
@@ -29,21 +29,21 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-class _Stopped(BaseException):
-    """A signal asked for the end."""
+class _StopSignal(BaseException):
+    """A signal has asked this process to end."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until a signal, a client or ``scaler-notebook stop`` ends it."""
+    """Serve until a signal, a client or ``scaler-notebook stop`` ends the cluster."""
     if options.detach:
         return _detach(options)
-    with _signals():
+    with _stop_on_signals():
         try:
-            with _cluster(options) as cluster:
+            with _start_cluster(options) as cluster:
                 _announce(cluster, options.report)
                 cluster.wait()
                 problem = cluster.problem
-        except _Stopped:
+        except _StopSignal:
             problem = ""
     with contextlib.suppress(OSError):  # the terminal may be gone
         print(f"scaler-notebook: {problem}" if problem else "ended", file=sys.stderr if problem else sys.stdout)
@@ -51,7 +51,14 @@ def run(options: argparse.Namespace) -> int:
     return 1 if problem else 0
 
 
-def _cluster(options: argparse.Namespace) -> LocalCluster:
+def _start_cluster(options: argparse.Namespace) -> LocalCluster:
+    """Start the cluster that a command line asks for.
+
+    Raises
+    ------
+    EngineStartError
+        The cluster could not be started, or a value of an option is wrong.
+    """
     try:
         return LocalCluster(
             options.address,
@@ -64,13 +71,17 @@ def _cluster(options: argparse.Namespace) -> LocalCluster:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Have them raise :class:`_Stopped`, once; those that the caller ignores (``nohup``) stay ignored."""
+def _stop_on_signals() -> Iterator[None]:
+    """Raise :class:`_StopSignal` at the first signal that asks for the end; later ones are ignored.
+
+    A signal that the caller ignores (``nohup``) stays ignored.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        """Raise, once."""
         for each in former:
             signal.signal(each, signal.SIG_IGN)
-        raise _Stopped
+        raise _StopSignal
 
     former = {each: signal.getsignal(each) for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN}
     for each in former:
@@ -83,6 +94,15 @@ def _signals() -> Iterator[None]:
 
 
 def _announce(cluster: LocalCluster, report: bool) -> None:
+    """Print where the cluster is.
+
+    Parameters
+    ----------
+    cluster
+        The cluster, which has started.
+    report
+        Print for the process that has detached this one, as JSON, and leave the terminal.
+    """
     if report:
         print(json.dumps({"address": cluster.address, "workers": cluster.n_workers}), flush=True)
         null = os.open(os.devnull, os.O_RDWR)
@@ -90,10 +110,19 @@ def _announce(cluster: LocalCluster, report: bool) -> None:
             os.dup2(null, stream)
         os.close(null)
         return
-    print(f"{_ready(cluster.address, cluster.n_workers)}\nCtrl-C ends it, with everything it runs", flush=True)
+    print(f"{_ready_text(cluster.address, cluster.n_workers)}\nCtrl-C ends it, with everything it runs", flush=True)
 
 
-def _ready(address: str, workers: int) -> str:
+def _ready_text(address: str, workers: int) -> str:
+    """Write for a person where an engine runs and how to use it.
+
+    Parameters
+    ----------
+    address
+        The address of the engine.
+    workers
+        How many tasks it runs at the same time.
+    """
     return (
         f"an engine with {workers} worker{'s' if workers != 1 else ''} runs at {address}\n"
         f'in a notebook: NotebookExecutor("{address}"), or %scaler connect {address}'
@@ -101,6 +130,13 @@ def _ready(address: str, workers: int) -> str:
 
 
 def _detach(options: argparse.Namespace) -> int:
+    """Start the cluster in a process of its own, without this terminal, and return when it is ready.
+
+    Returns
+    -------
+    int
+        The exit status: 0 if the cluster runs.
+    """
     arguments = ["cluster", "--report"]
     arguments += ["--address", options.address] if options.address is not None else []
     arguments += ["--workers", str(options.workers)] if options.workers is not None else []
@@ -108,7 +144,7 @@ def _detach(options: argparse.Namespace) -> int:
         arguments += ["--capability", f"{name}={amount}"]
     arguments += ["--protected"] if options.protected else []
     process = subprocess.Popen(
-        [sys.executable, "-c", BOOT, json.dumps(installed_first(sys.path)), *arguments],
+        [sys.executable, "-c", BOOTSTRAP, json.dumps(installed_first(sys.path)), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -123,6 +159,6 @@ def _detach(options: argparse.Namespace) -> int:
             print(process.stderr.read().strip() or "scaler-notebook: it ended at once", file=sys.stderr)
             return process.wait() or 1
     found = json.loads(line)
-    print(f"{_ready(found['address'], found['workers'])}\nscaler-notebook stop {found['address']} ends it")
-    process.returncode = 0  # it is meant to outlive us: nobody waits for it
+    print(f"{_ready_text(found['address'], found['workers'])}\nscaler-notebook stop {found['address']} ends it")
+    process.returncode = 0  # it outlives us: else subprocess would warn that it still runs
     return 0

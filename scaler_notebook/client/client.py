@@ -1,4 +1,4 @@
-"""``Client``: a drop-in for OpenGRIS Scaler's, over the same core as ``NotebookExecutor``."""
+"""``Client``: a drop-in for OpenGRIS Scaler's client, over the same core as ``NotebookExecutor``."""
 
 import inspect
 import sys
@@ -20,7 +20,8 @@ from .executor import NotebookExecutor, latest
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall
-from .submission.call_text import describe_call
+from .submission.call_text import call_text
+from .submission.iterables import refuse_endless
 from .submission.options import names_options
 from .submission.serializer import DefaultSerializer, Serialized, Serializer, with_serializer
 from .task_state.cancel_policy import OnInterrupt
@@ -33,26 +34,27 @@ from .waiting.host import current_host
 T = TypeVar("T")
 
 SHUTDOWN_TIMEOUT = 30.0  # seconds that an engine gets to end
-OLD_OPTION = "profiling"  # of submit, in older versions of Scaler
+OLD_OPTION = "profiling"  # an option of submit in older versions of Scaler
 
 
 class Client(EngineClient):
-    """Connects to an engine, submits to it, and cancels what is pending when it leaves.
+    """A client of an engine, which cancels what is pending when it leaves.
 
-    Where it and the standard library's executors differ it is Scaler's: ``map`` waits and gives a list, leaving
-    ``with`` disconnects, ``shutdown()`` ends the engine. ``docs/compatibility.md`` has every name and every difference.
+    Where OpenGRIS Scaler's client and the standard library's executors differ, this one does as Scaler's: ``map`` waits
+    and returns a list, leaving ``with`` disconnects, ``shutdown()`` ends the engine. ``docs/compatibility.md`` has
+    every name and every difference.
 
     Parameters
     ----------
     address
         Of a :class:`~scaler_notebook.LocalCluster` or of another executor of this user on this machine, or
-        ``scaler://host:port`` of a cluster of OpenGRIS Scaler. None: within a task the engine that runs it, in a
+        ``scaler://host:port`` of a cluster of OpenGRIS Scaler. None: within a task the engine that runs the task, in a
         notebook the one that the notebook uses already, or a new one.
     profiling
         Accepted for compatibility: every future has its ``profiling_info()``.
     timeout_seconds, heartbeat_interval_seconds
-        After how many seconds without an answer the engine counts as lost, and how often it is asked for one. The death
-        of an engine on this machine is seen at once in any case.
+        After how many seconds without an answer the engine counts as lost, and how many seconds apart it is asked for
+        one. The death of an engine on this machine is seen at once in any case.
     serializer
         For functions, arguments and results; :class:`~.submission.serializer.DefaultSerializer` unless told otherwise.
     stream_output
@@ -62,13 +64,13 @@ class Client(EngineClient):
         from here.
     security_config
         Accepted for compatibility: no client needs credentials.
-    on_interrupt, grace
+    grace, on_interrupt
         As :class:`~scaler_notebook.NotebookExecutor` has them.
 
     Raises
     ------
     ValueError
-        There is no address, and this is neither a task nor a notebook; or it is no address of an engine.
+        There is no address, and this is neither a task nor a notebook; or the address is none of an engine.
     EngineStartError
         Nobody answers there. (A ``ConnectionError``.)
     """
@@ -95,7 +97,7 @@ class Client(EngineClient):
         if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
             raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
         super().__init__(grace, on_interrupt)
-        # Who has the engine that this notebook uses; held, so that one which Client() made ends with the last client.
+        # The executor whose engine this client uses. Held, so that one of Client()'s making ends with the last client.
         self._host: NotebookExecutor | None = None
         self._made_host = False
         self._address = address if address is not None else self._found()
@@ -103,11 +105,12 @@ class Client(EngineClient):
         self._serializer = None if isinstance(serializer, DefaultSerializer) else serializer
         self._streams = stream_output
         self._cluster = heartbeat_interval_seconds, timeout_seconds, object_storage_address
-        self._new_engine()  # for its opinion of the address
+        self._new_engine()  # raises for an address that is none
         self.start()
 
     def _found(self) -> str:
-        address = nested.home()
+        """Return the address of the engine to use where none is given."""
+        address = nested.engine_address()
         if address:
             return address
         self._host = latest()
@@ -125,19 +128,27 @@ class Client(EngineClient):
 
     @property
     def capabilities(self) -> dict[str, int] | None:
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
         return self._running_session().capabilities
 
     @property
     def identity(self) -> str:
-        """The name that the ids of its tasks begin with; no other client has it."""
+        """The name that the ids of this client's tasks begin with; no other client has the same."""
         return self._running_session().client
 
     # ------------------------------------------------------------------ tasks
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ScalerFuture[T]:
-        """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
+        """Run ``fn(*args, **kwargs)`` on a worker process; return the future at once.
 
         ``profiling``, an option of older versions of Scaler, is ignored with a warning, unless the function takes it.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
 
         Raises
         ------
@@ -148,7 +159,7 @@ class Client(EngineClient):
         Exception
             As :meth:`NotebookExecutor.submit`.
         """
-        if OLD_OPTION in kwargs and not _takes(fn, OLD_OPTION):
+        if OLD_OPTION in kwargs and not _accepts(fn, OLD_OPTION):
             del kwargs[OLD_OPTION]
             words = f"submit() ignores {OLD_OPTION}: every future has its profiling_info(), without asking for it"
             warnings.warn(words, stacklevel=2)
@@ -163,14 +174,20 @@ class Client(EngineClient):
         reserialize: bool = False,
         **options: Any,
     ) -> ScalerFuture[T]:
-        """:meth:`submit` with options; those beyond Scaler's are :meth:`NotebookExecutor.submit_verbose`'s.
+        """Do as :meth:`submit`, with options; those beyond Scaler's are :meth:`NotebookExecutor.submit_verbose`'s.
 
         Parameters
         ----------
+        fn
+            What is called.
+        args, kwargs
+            A tuple (or list) of the positional arguments, and a dictionary of the others.
+        capabilities, options
+            As for :meth:`NotebookExecutor.submit_verbose`.
         reserialize
             Accepted for compatibility: a changed argument is never served stale.
         """
-        _check_fit(fn, tuple(args), dict(kwargs or {}))
+        _check_signature(fn, tuple(args), dict(kwargs or {}))
         return super().submit_verbose(fn, args, kwargs, capabilities=capabilities, **options)
 
     @names_options
@@ -181,7 +198,18 @@ class Client(EngineClient):
         capabilities: Mapping[str, int] | None = None,
         reserialize: bool = False,
     ) -> list[T]:
-        """Call ``fn`` with an item of each iterable, as often as the shortest has items; waits, and gives a list.
+        """Call ``fn`` with an item of each iterable, as often as the shortest has items; wait, and return a list.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        iterables
+            The arguments of the calls.
+        capabilities
+            Of every call, as for :meth:`submit_verbose`.
+        reserialize
+            Accepted for compatibility: a changed argument is never served stale.
 
         Raises
         ------
@@ -192,7 +220,7 @@ class Client(EngineClient):
         """
         if not iterables:
             raise TypeError("map needs at least one iterable")
-        self.check_ends(fn, iterables)
+        refuse_endless(fn, iterables)
         return self.starmap(fn, zip(*iterables, strict=False), capabilities)
 
     @names_options
@@ -203,32 +231,59 @@ class Client(EngineClient):
         capabilities: Mapping[str, int] | None = None,
         reserialize: bool = False,
     ) -> list[T]:
-        """:meth:`map` of one iterable whose items are the arguments of each call."""
+        """Do as :meth:`map` of one iterable whose items are the arguments of each call.
+
+        Parameters
+        ----------
+        fn, capabilities, reserialize
+            As for :meth:`map`.
+        iterable
+            The tuples of arguments.
+        """
         __tracebackhide__ = True
         calls = [tuple(args) for args in iterable]
         group = FutureGroup([self.submit_verbose(fn, args, {}, capabilities) for args in calls])
         try:
             return group.results()
         except KeyboardInterrupt:
-            raise  # the stop button: what becomes of them is the policy's business
+            raise  # the stop button: the policy decides what becomes of the tasks
         except BaseException:
             group.request_cancel()
             raise
 
     def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
+        """Send an object as :meth:`.EngineClient.send_object`, in the bytes of the client's serializer.
+
+        Parameters
+        ----------
+        obj
+            The object.
+        name
+            What a person reads of it; by default its type.
+        """
         if self._serializer is None:
             return super().send_object(obj, name)
         return super().send_object(Serialized(self._serializer, obj), name or type(obj).__name__)
 
     def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
+        """Return a pickled call, in the bytes of the client's serializer.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
+        """
         if self._serializer is not None:
             fn, args, kwargs = with_serializer(self._serializer, fn, args, kwargs)
         return super()._pickled(fn, args, kwargs)
 
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
+        """Return a new future, whose output is printed if ``stream_output`` says so."""
         future = super()._new_future(session, options)
         if self._streams:
-            future.watch(_Streamed())
+            future.watch(_OutputPrinter())
         return future
 
     # ------------------------------------------------------------------ its end
@@ -236,13 +291,18 @@ class Client(EngineClient):
     def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> None:
         """End the engine with everything that it runs, for all of its clients, and disconnect.
 
+        Parameters
+        ----------
+        timeout
+            Seconds that the engine gets to end.
+
         Raises
         ------
         ValueError
-            It is protected: a cluster that was told so, or the engine of an executor, which ends with that. This client
-            is disconnected all the same.
+            The engine is protected: a cluster that was told so, or the engine of an executor, which ends with that.
+            This client is disconnected all the same.
         TimeoutError
-            It has not ended within ``timeout`` seconds.
+            The engine has not ended within ``timeout`` seconds.
         """
         session, host = self._session, self._host
         try:
@@ -255,8 +315,10 @@ class Client(EngineClient):
             host.disconnect(timeout)
 
     def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
-        """Cancel what is unfinished and leave the engine, which goes on; one that ``Client()`` has started ends when no
-        client uses it any more. The parameter is that of :meth:`ScalerFuture.cancel`. Idempotent.
+        """Cancel what is unfinished and leave the engine, which goes on. Idempotent.
+
+        An engine that ``Client()`` has started ends when no client uses it any more. The parameter is that of
+        :meth:`ScalerFuture.cancel`.
         """
         super().disconnect(timeout)
         self._host = None
@@ -286,22 +348,39 @@ def _check_seconds(name: str, value: object) -> None:
         raise ValueError(f"{name} is a positive number of seconds, not {value!r:.60}")
 
 
-def _check_fit(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _check_signature(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise a TypeError if the arguments do not fit a function's signature, as far as that can be told.
+
+    Parameters
+    ----------
+    fn
+        The function.
+    args, kwargs
+        Its positional arguments, and the others by name.
+    """
     try:
         signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # it is no function, and said so later, or one that does not tell
+    except (TypeError, ValueError):  # no function, which is refused later, or one without a signature
         return
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{describe_call(fn, args, kwargs)}: {error}; it takes {signature}") from None
+        raise TypeError(f"{call_text(fn, args, kwargs)}: {error}; it takes {signature}") from None
 
 
-def _takes(fn: Callable[..., Any], name: str) -> bool:
-    """Does a function have a parameter of this name, or take any keyword?"""
+def _accepts(fn: Callable[..., Any], name: str) -> bool:
+    """Return whether a function has a parameter of this name, or takes any keyword.
+
+    Parameters
+    ----------
+    fn
+        The function.
+    name
+        The name of the parameter.
+    """
     try:
         parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):  # it does not tell: an unusual name is not its own
+    except (TypeError, ValueError):  # no signature: an unusual name is taken for an option
         return False
     return any(
         parameter.kind is parameter.VAR_KEYWORD
@@ -310,13 +389,14 @@ def _takes(fn: Callable[..., Any], name: str) -> bool:
     )
 
 
-class _Streamed:
-    """Prints what a task writes, on the callback thread."""
+class _OutputPrinter:
+    """A watcher that prints what a task writes, on the callback thread."""
 
     def __init__(self) -> None:
         self._printed = 0
 
     def __call__(self, future: TaskLifecycle) -> None:
+        """Print what is new of a task's output; called after each change."""
         texts = future.texts(self._printed)
         if texts:
             self._printed += len(texts)

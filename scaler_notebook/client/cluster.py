@@ -1,7 +1,6 @@
-"""``LocalCluster``: the embedded engine at an address that you choose, for clients in any of your processes."""
+"""``LocalCluster``: a local engine at an address that you choose, for clients in any of your processes."""
 
 import atexit
-import difflib
 import os
 import threading
 import weakref
@@ -11,13 +10,14 @@ from typing import Any
 
 from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.launcher import SchedulerProcess
-from scaler_notebook.engines.local.cpu_limits import available_cores
+from scaler_notebook.engines.local.resource_limits import available_cores
+from scaler_notebook.suggestions import did_you_mean
 
 from .agent.connection import END_PATIENCE, open_connections
 from .submission.options import MAX_AMOUNT, checked_capabilities
 from .waiting.host import current_host
 
-# What OpenGRIS Scaler's SchedulerClusterCombo takes beside: it tunes what there is not here.
+# Parameters of OpenGRIS Scaler's SchedulerClusterCombo that tune what this cluster does not have.
 IGNORED = frozenset(
     {
         "object_storage_address",
@@ -48,22 +48,22 @@ IGNORED = frozenset(
 )
 OWN = ("address", "n_workers", "per_worker_capabilities", "capabilities", "protected")
 UNLIMITED = -1  # Scaler's amount of a capability that is not counted
-MAX_WORKERS = 10_000  # beyond it somebody has mistaken the parameter
+MAX_WORKERS = 10_000  # more is a mistaken parameter
 DEFAULT = "tcp://127.0.0.1:0"
 
 
 class LocalCluster:
     """A scheduler and its task processes on this machine, without a client of its own.
 
-    It runs from its constructor on until :meth:`shutdown`, the end of ``with``, or the end of the process that made
-    it, whatever ended that. Whoever of the same user knows :attr:`address` can use it: ``NotebookExecutor(address)``;
-    to others the address is useless.
+    A cluster runs from its constructor on until :meth:`shutdown`, the end of ``with``, or the end of the process that
+    made it, whatever ended that. Whoever of the same user knows :attr:`address` can use the cluster:
+    ``NotebookExecutor(address)``; to others the address is useless.
 
     Parameters
     ----------
     address
-        Where it is to be: ``"tcp://127.0.0.1:8800"``, ``"ipc:///short/path"``; port 0, or none at all, is any free
-        port.
+        The address that the cluster is to have: ``"tcp://127.0.0.1:8800"``, ``"ipc:///short/path"``; port 0, or none at
+        all, is any free port.
     n_workers
         How many tasks run at the same time; by default the cores that this process may use. With 0 tasks wait: they
         can be cancelled, and never start.
@@ -84,7 +84,7 @@ class LocalCluster:
     TypeError, ValueError
         A parameter is not what it must be, or there is none of that name; the message says what to give.
     EngineStartError
-        The address is in use, or this machine refuses to start it. Nothing of it is left.
+        The address is in use, or this machine refuses to start the scheduler. Nothing of the cluster is left.
     """
 
     def __init__(
@@ -99,8 +99,7 @@ class LocalCluster:
     ) -> None:
         for name in scaler_options:
             if name not in IGNORED:
-                near = difflib.get_close_matches(name, [*OWN, *IGNORED], 1)
-                hint = f"; did you mean {near[0]}?" if near else f". It has {', '.join(OWN)}"
+                hint = did_you_mean(name, [*OWN, *IGNORED]) or f". It has {', '.join(OWN)}"
                 raise TypeError(f"LocalCluster has no parameter {name!r}{hint}")
         if isinstance(address, int) and not isinstance(n_workers, int):
             address, n_workers = n_workers, address
@@ -118,18 +117,18 @@ class LocalCluster:
             protected=bool(protected),
         )
         self._scheduler.start()
-        self._end = _End(self._scheduler)
-        _ends.add(self._end)
-        # Not at exit: :func:`_at_exit` lets a script's tasks finish first.
-        weakref.finalize(self, self._end).atexit = False
+        self._shutdown = _Shutdown(self._scheduler)
+        _shutdowns.add(self._shutdown)
+        # Not called at exit, where :func:`_at_exit` lets a script's tasks finish first.
+        weakref.finalize(self, self._shutdown).atexit = False
 
     @property
     def address(self) -> str:
-        """Where clients reach it, the port included; also when it has ended."""
+        """Where clients reach the cluster, the port included; also when it has ended."""
         return self._scheduler.address
 
     def get_address(self) -> str:
-        """:attr:`address`, by Scaler's name."""
+        """Return :attr:`address`, by Scaler's name."""
         return self.address
 
     @property
@@ -139,26 +138,26 @@ class LocalCluster:
 
     @property
     def capabilities(self) -> dict[str, int]:
-        """What its tasks share, and how much of each there is in all."""
+        """What the cluster's tasks share, and how much of each there is in all."""
         return dict(self._capabilities)
 
     @property
     def is_running(self) -> bool:
-        """Is its scheduler there?"""
+        """Whether the cluster's scheduler runs."""
         return self._scheduler.runs
 
     @property
     def scheduler_pid(self) -> int:
-        """The process id of its scheduler; 0 when it is shut down."""
+        """The process id of the cluster's scheduler; 0 when it is shut down."""
         return self._scheduler.pid
 
     @property
     def problem(self) -> str:
-        """Why it has ended, if nobody asked it to: with the end of its log; empty otherwise, and once shut down."""
+        """Why the cluster has ended unasked, with the end of its log; empty otherwise, and once it is shut down."""
         return self._scheduler.problem()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended by itself, or by a client.
+        """Wait until the cluster has ended by itself, or by a client.
 
         Parameters
         ----------
@@ -168,18 +167,11 @@ class LocalCluster:
         return self._scheduler.wait(timeout)
 
     def shutdown(self) -> None:
-        """End it with everything it runs; returns when nothing of it is left. Idempotent, any thread.
+        """End the cluster with everything it runs; returns when nothing of it is left. Idempotent, any thread.
 
-        Its clients' unfinished tasks fail with an :class:`~scaler_notebook.EngineLostError`, which names it.
+        Its clients' unfinished tasks fail with an :class:`~scaler_notebook.EngineLostError` that names the cluster.
         """
-        self._end()
-
-    def kill_scheduler(self) -> None:
-        """SIGKILL the scheduler, for tests of what then happens to clients; :meth:`shutdown` is still to be called.
-
-        Returns when it is dead. The system kills its task processes in the same moment.
-        """
-        self._scheduler.kill()
+        self._shutdown()
 
     def __enter__(self) -> "LocalCluster":
         return self
@@ -197,8 +189,8 @@ class LocalCluster:
 SchedulerClusterCombo = LocalCluster
 
 
-class _End:
-    """Ends a scheduler once, and knows nothing of its cluster, which may be garbage."""
+class _Shutdown:
+    """The shutdown of a scheduler, done once. Does not hold the cluster, which may be garbage."""
 
     def __init__(self, scheduler: SchedulerProcess) -> None:
         self._scheduler = scheduler
@@ -206,28 +198,31 @@ class _End:
         self._mutex = threading.Lock()
 
     def __call__(self) -> None:
+        """End the scheduler, and return when nothing of it is left."""
         if os.getpid() != self._owner:
             return  # a forked child has a copy of the object, and not of the cluster
         self._scheduler.cut_lifeline()
-        with self._mutex:  # who ends it too waits for the same end
+        with self._mutex:  # another caller waits for the same end
             self._scheduler.join(END_PATIENCE)
-        _ends.discard(self)
+        _shutdowns.discard(self)
 
 
-_ends: "set[_End]" = set()
+_shutdowns: "set[_Shutdown]" = set()
 
 
 @atexit.register
 def _at_exit() -> None:
-    # Hooks run in an order that nobody chose, so the executors' own may come after this one.
+    """End the clusters that are left, after a script's tasks have finished."""
+    # The executors' own hook, which waits for the tasks, may be called after this one.
     if current_host().waits_at_exit:
         for connection in open_connections():
             connection.finish()
-    for end in list(_ends):
+    for end in list(_shutdowns):
         end()
 
 
 def _checked_workers(n_workers: object) -> int:
+    """Return a number of workers; TypeError or ValueError if it is none."""
     if n_workers is None:
         return available_cores()
     if isinstance(n_workers, bool) or not isinstance(n_workers, int):
@@ -238,7 +233,17 @@ def _checked_workers(n_workers: object) -> int:
 
 
 def _in_all(per_worker: Mapping[str, int] | None, workers: int) -> dict[str, int]:
-    """What there is of each capability. Without workers as with one: tasks wait, and are not refused."""
+    """Return how much of each capability all workers have together.
+
+    Without workers as with one: tasks wait, and are not refused.
+
+    Parameters
+    ----------
+    per_worker
+        What each worker adds.
+    workers
+        How many workers there are.
+    """
     if not isinstance(per_worker, Mapping):
         return checked_capabilities(per_worker)
     amounts = checked_capabilities({name: MAX_AMOUNT if n == UNLIMITED else n for name, n in per_worker.items()})

@@ -1,37 +1,158 @@
-"""What every client of an engine has: calls go in, futures come out, and all of them can be stopped."""
+"""``EngineClient``: what every client of an engine does: submit calls, give futures, stop what was submitted."""
 
-import itertools
+import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import check
-from scaler_notebook.protocol.errors import MissingObjects
-from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook.protocol.errors import EngineLostError
+from scaler_notebook.protocol.messages import EngineStatus, Initializer, TaskOptions
 from scaler_notebook.protocol.pickling.proxies import proxies_in
+from scaler_notebook.task import top_level
 
 from . import task_graph as graphs
+from .agent.current_session import CurrentSession
 from .agent.session import Session
-from .connected import Connected
-from .context.own_modules import OWN_MODULES
+from .context.user_modules import USER_MODULES
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall, pickle_call
-from .submission.call_text import describe_call, function_name
+from .submission.call_text import call_text, function_name
+from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
+from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from .task_state.lifecycle import TaskLifecycle
-from .task_state.references import Noted, ObjectReference
+from .task_state.references import ObjectReference
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class EngineClient(Connected):
-    """Submits calls, graphs and objects to its engine; parameters are those of :class:`~.connected.Connected`."""
+class EngineClient(ABC):
+    """A client of an engine, which starts with the first task.
+
+    When the engine is lost, the next task starts another. In a forked child the client connects anew with the first
+    task there.
+
+    Parameters
+    ----------
+    grace, on_interrupt
+        As :class:`~.executor.NotebookExecutor` has them; None: as ``%scaler config`` says.
+    initializer
+        What comes before the first of the client's tasks in each process.
+    """
+
+    _lost_error = EngineLostError  # what futures end with when the engine is lost
+
+    def __init__(
+        self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
+    ) -> None:
+        self._initializer = initializer
+        self.policy = CancelPolicy(
+            DEFAULTS.grace if grace is None else grace,
+            DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
+        )
+        self._current = CurrentSession()
+
+    # ------------------------------------------------------------------ the engine
+
+    @abstractmethod
+    def _new_engine(self) -> Engine:
+        """Return the engine to use, not started yet."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> dict[str, int] | None:
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds between the interrupt and what follows; may be set at any time, for tasks submitted before too."""
+        return self.policy.grace
+
+    @grace.setter
+    def grace(self, seconds: float) -> None:
+        self.policy.grace = seconds
+
+    @property
+    def on_interrupt(self) -> OnInterrupt:
+        """What the stop button does to the tasks that somebody waits for; may be set at any time."""
+        return self.policy.on_interrupt
+
+    @on_interrupt.setter
+    def on_interrupt(self, choice: OnInterrupt) -> None:
+        self.policy.on_interrupt = choice
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Whether the executor takes no more tasks."""
+        return self._current.is_shut_down
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the executor has an engine now."""
+        return self._session is not None and self._session.alive
+
+    @property
+    def address(self) -> str:
+        """Where other processes of this user on this machine reach the engine; starts the engine if need be."""
+        return self._running_session().address
+
+    def start(self) -> None:
+        """Start the engine now, or connect to it; otherwise the first task does. Idempotent.
+
+        Raises
+        ------
+        EngineStartError
+            The engine cannot be had.
+        RuntimeError
+            The executor is shut down.
+        """
+        self._running_session()
+
+    def engine_status(self, timeout: float = 2.0) -> EngineStatus | None:
+        """Return what the engine does now, for all of its clients; starts the engine if need be.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; after them None: the engine does not answer.
+        """
+        return self._running_session().status(timeout)
+
+    @property
+    def _session(self) -> Session | None:
+        """The last session, alive or not; None before the first task."""
+        return self._current.session
+
+    def _running_session(self) -> Session:
+        """Return a session that is alive; starts the engine if need be."""
+        return self._current.running(self._open_session)
+
+    def _open_session(self) -> Session:
+        """Return a new session, which is open: the engine runs."""
+        top_level.refuse_at_top_level()
+        session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
+        # An executor that nobody holds takes no more tasks; its tasks run on.
+        weakref.finalize(self, session.finish_later).atexit = False
+        session.open()
+        return session
+
+    # ------------------------------------------------------------------ tasks
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
-        """Run ``fn(*args, **kwargs)`` on a worker process; gives its future at once.
+        """Run ``fn(*args, **kwargs)`` on a worker process; return the future at once.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
 
         Raises
         ------
@@ -42,9 +163,9 @@ class EngineClient(Connected):
         RuntimeError
             The executor is shut down.
         InitializerError
-            Its initializer has raised. (A ``BrokenExecutor``.)
+            The executor's initializer has raised. (A ``BrokenExecutor``.)
         """
-        return self._submit(fn, args, kwargs, TaskOptions(describe_call(fn, args, kwargs)))
+        return self._submit(fn, args, kwargs, TaskOptions(call_text(fn, args, kwargs)))
 
     @names_options
     def submit_verbose(
@@ -108,7 +229,7 @@ class EngineClient(Connected):
             The engine does not have what it needs, or has less of it. (A ``ValueError``.)
         """
         args, kwargs = checked_call(fn, args, kwargs)
-        call = describe_call(fn, args, kwargs)
+        call = call_text(fn, args, kwargs)
         options = task_options(
             call,
             name=name,
@@ -134,24 +255,33 @@ class EngineClient(Connected):
         task = future.task
         if task is None:
             raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
-        gone = [each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.stays]
+        gone = [
+            each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.retained_by_engine
+        ]
         if gone:
             raise RuntimeError(
                 f"{future.call} needs values that were kept for the rest of its graph alone: {', '.join(gone)}; "
                 "call get() again"
             )
-        OWN_MODULES.refresh()
+        USER_MODULES.refresh()
         return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs, future.proxies))
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
-        """Submit a call for each item (or tuple of items) now; gives their futures as a group.
+        """Submit a call for each item (or tuple of items) now; return the futures as a group.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        iterables
+            The arguments of the calls: the shortest iterable ends them.
 
         Raises
         ------
         ValueError
             The iterables have no end (:mod:`itertools`' ``count``, ``cycle`` and ``repeat``).
         """
-        self.check_ends(fn, iterables)
+        refuse_endless(fn, iterables)
         futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
         return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
 
@@ -177,10 +307,10 @@ class EngineClient(Connected):
         graph
             By name a value, an :class:`~.task_state.references.ObjectReference`, or a call.
         keys
-            What is wanted; nothing else of the graph is computed than what these need.
+            The names whose values are wanted; only these and the nodes that they need are computed.
         block
-            Wait, and give the values by key; if one fails, the rest is cancelled. Otherwise give the futures at once,
-            as :class:`~.task_graph.GraphFutures`.
+            Wait, and return the values by key; if one fails, the rest is cancelled. Otherwise return the futures at
+            once, as :class:`~.task_graph.GraphFutures`.
         priority, retries, capabilities
             Of every node, as for :meth:`submit_verbose`.
 
@@ -198,15 +328,15 @@ class EngineClient(Connected):
         __tracebackhide__ = True
         options = task_options("", priority=priority, retries=retries, capabilities=capabilities)
         self._check_needs(options)
-        nodes = graphs.culled(graph, keys := graphs.checked_keys(graph, keys))
+        nodes = graphs.cull(graph, keys := graphs.checked_keys(graph, keys))
         session = self._running_session()
-        futures = graphs.submitted(nodes, keys, session, partial(self._new_future, session), self._pickled, options)
+        futures = graphs.submit_graph(nodes, keys, session, partial(self._new_future, session), self._pickled, options)
         if not block:
             return futures
         try:
             return futures.results()
         except KeyboardInterrupt:
-            raise  # the stop button: what becomes of them is the policy's business
+            raise  # the stop button: the policy decides what becomes of the tasks
         except BaseException:
             futures.request_cancel()
             raise
@@ -214,45 +344,28 @@ class EngineClient(Connected):
     def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
         """Send an object to the engine once; the reference stands for it in the arguments of any number of tasks.
 
-        It is sent as it is now: what changes in it later is not seen. It is kept until :meth:`clear`, or the engine's
-        end.
+        The object is sent as it is now: later changes are not seen. The engine keeps it until :meth:`clear`, or the
+        engine's end.
 
         Parameters
         ----------
+        obj
+            The object.
         name
-            What a person reads of it.
+            What a person reads of it; by default its type.
 
         Raises
         ------
         TaskSerializationError
-            It cannot be pickled; the message names why.
+            The object cannot be pickled; the message names why.
         """
         name = name if name is not None else type(obj).__name__
-        OWN_MODULES.refresh()
+        USER_MODULES.refresh()
         try:
             content = payloads.dump(obj)
         except Exception as error:
             raise payloads.serialization_error(f"the object {name}", obj, error) from error
         return self._running_session().send_object(content, name, proxies_in(obj, content))
-
-    @staticmethod
-    def check_ends(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -> None:
-        """Raise a ValueError if none of them has an end."""
-        if iterables and all(map(_is_endless, iterables)):
-            raise ValueError(
-                f"{function_name(fn)} would be called for ever: the iterables have no end. Cut one of them with "
-                "itertools.islice, or take results as they come from NotebookExecutor.map(..., buffersize=100)"
-            )
-
-    def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
-        """Cancel every unfinished task by force, and forget every object that was sent, as Scaler's client does.
-
-        References to objects are good for nothing then (:class:`~scaler_notebook.MissingObjects`). It takes tasks on.
-        """
-        ended = self.cancel_all(timeout)
-        if self._session is not None:
-            self._session.clear_objects()
-        return ended
 
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
@@ -263,17 +376,27 @@ class EngineClient(Connected):
         return pickle_call(fn, args, kwargs)
 
     def _send(self, options: TaskOptions, call: PickledCall) -> ScalerFuture[Any]:
+        """Send a call, and return its future.
+
+        Parameters
+        ----------
+        options
+            The options of the task.
+        call
+            The pickled call.
+        """
         self._check_needs(options)
         session = self._running_session()
         if call.inputs:
-            _check_inputs(call.inputs, session, options.name)
+            session.check_inputs(call.inputs, options.name)
         future = self._new_future(session, options)
         session.submit([(future, session.task(future, call, options))])
         return future
 
     def _check_needs(self, options: TaskOptions) -> None:
+        """Raise a CapabilityError or a ValueError for options that the engine cannot meet."""
         there = self.capabilities if options.capabilities else None
-        if there is not None:  # where the engine does not tell, a task that nobody can run waits
+        if there is not None:  # else the engine does not tell: a task that no worker can run waits
             check(options.capabilities, there)
         if options.memory_limit and not self._running_session().limits_memory:
             raise ValueError(
@@ -283,28 +406,46 @@ class EngineClient(Connected):
     def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
         return ScalerFuture(session.new_id(), options.name, session, self.policy)
 
+    # ------------------------------------------------------------------ their end
 
-def _check_inputs(inputs: Noted, session: Session, call: str) -> None:
-    for name, what in inputs.items():
-        if isinstance(what, TaskLifecycle):
-            if not session.owns(what):
-                raise ValueError(
-                    f"an argument of {call} is the future {name}, of another client or of an engine that has ended: "
-                    "pass its result() instead"
-                )
-        elif not session.has_object(name):
-            raise MissingObjects(
-                f"an argument of {call} refers to {what!r}, which this client's engine does not have: it was cleared, "
-                "or it is another client's, or its engine has ended. Send it again with send_object()",
-                (name,),
-            )
+    def unfinished(self) -> list[ScalerFuture[Any]]:
+        """Return the futures of this executor that have not ended, in the order of submission."""
+        return self._session.unfinished() if self._session is not None else []
 
+    def cancel_all(
+        self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
+    ) -> bool:
+        """Cancel every unfinished task: all requests first, then one wait. True if all of them ended in time.
 
-def _is_endless(iterable: Iterable[Any]) -> bool:
-    if isinstance(iterable, itertools.repeat):
-        try:
-            iterable.__length_hint__()
-        except TypeError:  # what it says without a number of times; operator.length_hint says 0 then
-            return True
-        return False
-    return isinstance(iterable, itertools.count | itertools.cycle)
+        Parameters
+        ----------
+        timeout, force, grace
+            As for :meth:`ScalerFuture.cancel`.
+        """
+        return FutureGroup(self.unfinished()).cancel(timeout, force, grace)
+
+    def clear(self, timeout: float | None = CANCEL_TIMEOUT) -> bool:
+        """Cancel every unfinished task by force, and forget every object that was sent, as Scaler's client does.
+
+        References to objects are good for nothing then (:class:`~scaler_notebook.MissingObjects`). The executor takes
+        further tasks.
+        """
+        ended = self.cancel_all(timeout)
+        if self._session is not None:
+            self._session.clear_objects()
+        return ended
+
+    def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
+        """Cancel what is unfinished and leave the engine; one of the executor's own ends, one at an address stays.
+
+        What is not confirmed in time is cancelled all the same: *disconnected*. The executor takes no more tasks. Where
+        waiting would block a loop or a widget's callback, ``disconnect`` asks, and the rest happens later.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the confirmations; None waits for ever.
+        """
+        session = self._current.shut_down(disconnect=True)
+        if session is not None:
+            session.disconnect(timeout)

@@ -10,7 +10,7 @@ from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.client.attached import AttachedEngine
 from scaler_notebook.engines.local.client.engine import EmbeddedEngine
-from scaler_notebook.engines.local.cpu_limits import available_cores
+from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 
@@ -27,12 +27,12 @@ from .waiting.host import current_host
 
 T = TypeVar("T")
 
-_at_home: "dict[str, NotebookExecutor]" = {}  # in a task process: kept from one task to the next
+_at_home: "dict[str, NotebookExecutor]" = {}  # in a task process: retained from one task to the next
 _executors: "list[weakref.ref[NotebookExecutor]]" = []  # in the order in which they were made
 
 
 class NotebookExecutor(EngineClient, Executor):
-    """Runs calls on worker processes of this machine, or of a cluster.
+    """An executor that runs calls on worker processes of this machine, or of a cluster.
 
     The engine starts with the first task and ends with :meth:`shutdown`, with the kernel, or with the script (which
     waits for its tasks and their callbacks, as the standard pools do). No ``__main__`` guard is needed; functions,
@@ -53,9 +53,9 @@ class NotebookExecutor(EngineClient, Executor):
     initializer, initargs
         As the standard library's: ``initializer(*initargs)`` is called once in each task process, before the first
         task of this executor there, and is a part of that task: its output, its time, and a cancel that stops both.
-        Both are pickled now. When it raises, the executor is broken: what is unfinished ends with an
+        Both are pickled now. When the initializer raises, the executor is broken: what is unfinished ends with an
         :class:`InitializerError`, and so do later submits. When it ends its process, that task fails alone. At an
-        address the processes are others' too, and keep what it does to them.
+        address the processes are others' too, and keep what the initializer does to them.
     max_tasks_per_child
         How many tasks a process runs before another takes its place; by default as many as come. What a task has
         left running there (threads, processes) ends with it.
@@ -112,13 +112,14 @@ class NotebookExecutor(EngineClient, Executor):
             initargs = tuple(initargs)
         prepare = checked_initializer(initializer, initargs)
         super().__init__(grace, on_interrupt, prepare)
-        self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()  # kept as long as it is
+        # Proxies of managers keep the managers' objects alive, for as long as the executor lives.
+        self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()
         if address is None and workers is None and capabilities is None and max_tasks_per_child is None:
-            address = nested.home() or None
+            address = nested.engine_address() or None
         if address is not None:
             if not isinstance(address, str):
                 raise TypeError(f"address is a text, not {address!r:.60}; for workers, NotebookExecutor(n_workers=4)")
-            engine_at(address)  # for its opinion of the address: now, not at the first submit
+            engine_at(address)  # raises for an address that is none: now, not at the first submit
         self._address = address
         self._workers = workers if workers is not None else available_cores()
         _executors[:] = [*(known for known in _executors if known() is not None), weakref.ref(self)]
@@ -130,19 +131,22 @@ class NotebookExecutor(EngineClient, Executor):
 
     @property
     def capabilities(self) -> dict[str, int] | None:
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
         return self._running_session().capabilities if self._address is not None else dict(self._capabilities)
 
     def _new_engine(self) -> Engine:
+        """Return the engine to use, not started yet."""
         if self._address is not None:
             return engine_at(self._address)
         before = self._session
         if before is not None and before.is_inherited and connection_file.find(before.address) is not None:
-            return AttachedEngine(before.address)  # in a forked child: to its parent's, by a connection of its own
+            # In a forked child: the parent's engine, over a connection of the child's own.
+            return AttachedEngine(before.address)
         return EmbeddedEngine(self._workers, self._capabilities, self._max_runs)
 
     @property
     def is_attached(self) -> bool:
-        """Does it use somebody else's engine?"""
+        """Whether the executor uses somebody else's engine."""
         return self._address is not None
 
     @names_options
@@ -154,10 +158,14 @@ class NotebookExecutor(EngineClient, Executor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[T]:
-        """As the standard library's: tasks are submitted now, results come lazily and in order.
+        """Submit a call for each item now; yield the results in order, as the standard library's ``map`` does.
 
         Parameters
         ----------
+        fn
+            What is called.
+        iterables
+            The arguments of the calls: the shortest iterable ends them.
         timeout
             Seconds from this call until the last result.
         chunksize
@@ -199,21 +207,21 @@ class NotebookExecutor(EngineClient, Executor):
         cancel_futures
             Cancel what has not started yet.
         """
-        with self._starting:
-            self._shut_down = True
-        if cancel_futures and self._session is not None:
-            self._session.withdraw()
-        if self._session is not None:
-            if wait:
-                self._session.finish()
-            else:
-                self._session.finish_later()
+        session = self._current.shut_down()
+        if session is None:
+            return
+        if cancel_futures:
+            session.withdraw()
+        if wait:
+            session.finish()
+        else:
+            session.finish_later()
 
     def __reduce__(self) -> Any:
         return _attached, (self.address, self.policy.grace, self.policy.on_interrupt)
 
     def __repr__(self) -> str:
-        if self._shut_down:
+        if self.is_shut_down:
             state = "shut down"
         elif self._session is None:
             state = "not started"
@@ -224,30 +232,38 @@ class NotebookExecutor(EngineClient, Executor):
 
 
 def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> NotebookExecutor:
-    """What a pickled executor is elsewhere: one connection for all of them in a process."""
+    """Return what a pickled executor is elsewhere: one executor for all of an address in a process.
+
+    Parameters
+    ----------
+    address
+        The address of the engine.
+    grace, on_interrupt
+        As :class:`NotebookExecutor` has them.
+    """
     for known in _executors:
         executor = known()
         if executor is not None and executor._address == address and not executor.is_shut_down:
             return executor
     executor = NotebookExecutor(address, grace=grace, on_interrupt=on_interrupt)
-    if nested.home() == address:
+    if nested.engine_address() == address:
         _at_home[address] = executor
     return executor
 
 
 def latest() -> NotebookExecutor | None:
-    """The executor that was made last, of those that take tasks."""
+    """Return the executor that was made last, of those that take tasks; None if there is none."""
     made = (known() for known in reversed(_executors))
     return next((executor for executor in made if executor is not None and not executor.is_shut_down), None)
 
 
 def all_unfinished() -> list[ScalerFuture[Any]]:
-    """The unfinished futures of every executor of this process."""
+    """Return the unfinished futures of every executor of this process."""
     return [future for connection in open_connections() for future in connection.unfinished()]
 
 
 def _before_exit() -> None:
-    """A script waits for its tasks, and for what is called when they are done; a kernel does not."""
+    """Wait for a script's tasks, and for what is called when they are done; in a kernel do nothing."""
     if current_host().waits_at_exit:
         Exit.begun = True
         for connection in open_connections():
@@ -257,6 +273,7 @@ def _before_exit() -> None:
 
 @atexit.register
 def _at_exit() -> None:
+    """End the engines that are left."""
     for connection in open_connections():
         connection.close()
 

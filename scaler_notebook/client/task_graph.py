@@ -4,9 +4,8 @@
 follows names the nodes whose values it gets; anything else is a value.
 """
 
-import difflib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
@@ -14,18 +13,27 @@ from typing import Any, NamedTuple
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, TaskOptions, TaskResult, TaskResultType
 from scaler_notebook.protocol.states import CancelReason, Event
+from scaler_notebook.suggestions import did_you_mean
 
 from .agent.session import Session
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .submission.call_pickling import PickledCall
-from .submission.call_text import MAX_CALL, for_browsers, function_name
+from .submission.call_text import for_browsers, function_name, shorten
 from .task_state.lifecycle import TaskLifecycle
 from .task_state.references import ObjectReference
 
 
 class CallNode(NamedTuple):
-    """A node that is computed."""
+    """A node that is computed.
+
+    Parameters
+    ----------
+    function
+        What is called.
+    needs
+        The names of the nodes whose values are the arguments.
+    """
 
     function: Callable[..., Any]
     needs: tuple[str, ...]
@@ -37,10 +45,10 @@ class GraphFutures(dict[str, ScalerFuture[Any]]):
     Parameters
     ----------
     futures
-        By key.
+        The futures, by key.
     group
-        Those of every node that is computed for them, which the board shows with the edges between them. Of a node
-        that is no key the value stays with the engine: its future has no result to give.
+        The futures of every node that is computed for the keys, which the board shows with the edges between them. The
+        value of a node that is no key stays with the engine: its future has no result to give.
     """
 
     def __init__(self, futures: Mapping[str, ScalerFuture[Any]], group: FutureGroup[Any]) -> None:
@@ -48,25 +56,44 @@ class GraphFutures(dict[str, ScalerFuture[Any]]):
         self.group = group
 
     def results(self, timeout: float | None = None) -> dict[str, Any]:
-        """The values of the keys; waits, and raises, as :meth:`FutureGroup.results`."""
+        """Return the values of the keys; waits, and raises, as :meth:`FutureGroup.results`."""
         __tracebackhide__ = True
         return dict(zip(self, FutureGroup(self.values()).results(timeout), strict=True))
 
     def widget(self) -> Any:
-        """A live board of the graph, as :meth:`FutureGroup.widget`."""
+        """Return a live board of the graph, as :meth:`FutureGroup.widget`."""
         return self.group.widget()
 
     def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
-        """Ask for the end of the whole graph, what becomes ready later included, and return at once."""
+        """Ask for the end of the whole graph, what becomes ready later included, and return at once.
+
+        Parameters
+        ----------
+        force, grace
+            As for :meth:`ScalerFuture.request_cancel`.
+        """
         self.group.request_cancel(force, grace)
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
-        """Cancel what has not ended of the whole graph; parameters and result are :meth:`FutureGroup.cancel`'s."""
+        """Cancel what has not ended of the whole graph; parameters and result are those of :meth:`FutureGroup.cancel`.
+
+        Parameters
+        ----------
+        timeout, force, grace
+            As for :meth:`FutureGroup.cancel`.
+        """
         return self.group.cancel(timeout, force, grace)
 
 
-def culled(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """The part of a graph that the keys need, each node after those that it needs: calls as :class:`CallNode`.
+def cull(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return the part of a graph that the keys need, each node after those that it needs: calls as :class:`CallNode`.
+
+    Parameters
+    ----------
+    graph
+        Values and calls by name, as the user gave them.
+    keys
+        The names whose values are wanted, which are in the graph.
 
     Raises
     ------
@@ -95,14 +122,21 @@ def culled(graph: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
-    """The keys that are asked for, as a list.
+    """Return the keys that are asked for, as a list.
+
+    Parameters
+    ----------
+    graph
+        Values and calls by name, as the user gave them.
+    keys
+        The names whose values are wanted.
 
     Raises
     ------
     TypeError
         The graph is no dictionary with texts as keys, or ``keys`` is one text.
     KeyError
-        One is not in the graph, or asked for twice.
+        A key is not in the graph, or asked for twice.
     """
     if not isinstance(graph, Mapping):
         raise TypeError(f"a graph is a dictionary of values and calls by name, not a {type(graph).__name__}")
@@ -117,11 +151,22 @@ def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
         raise KeyError(f"asked for more than once: {', '.join(map(repr, twice))}")
     for key in wanted:
         if key not in graph:
-            raise KeyError(f"{key!r:.60} is asked for and not in the graph{_nearest(key, graph)}")
+            raise KeyError(f"{key!r:.60} is asked for and not in the graph{did_you_mean(key, graph, repr)}")
     return wanted
 
 
 def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
+    """Raise a TypeError or a KeyError if a call names what is no node of the graph.
+
+    Parameters
+    ----------
+    graph
+        Values and calls by name.
+    key
+        The name of the call's node, for messages.
+    node
+        The call.
+    """
     for name in node.needs:
         if not isinstance(name, str):
             raise TypeError(
@@ -129,37 +174,32 @@ def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
                 f"{type(name).__name__}); give that value a key of its own"
             )
         if name not in graph:
-            raise KeyError(f"node {key!r} needs {name!r}, which is not in the graph{_nearest(name, graph)}")
+            raise KeyError(f"node {key!r} needs {name!r}, which is not in the graph{did_you_mean(name, graph, repr)}")
 
 
-def _nearest(name: object, graph: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, graph, 1) if isinstance(name, str) else []
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def submitted(
+def submit_graph(
     nodes: Mapping[str, Any],
     keys: list[str],
     session: Session,
     new: Callable[[TaskOptions], ScalerFuture[Any]],
     pickled: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], PickledCall],
-    like: TaskOptions,
+    options_of_all: TaskOptions,
 ) -> GraphFutures:
     """Submit the nodes of a graph; nothing is sent before all of it is pickled.
 
     Parameters
     ----------
     nodes
-        As :func:`culled` gives them.
+        The nodes, as :func:`cull` returns them.
     keys
-        Those whose values are wanted here.
+        The names whose values come to this process.
     session
-        Where to.
+        The session that the tasks are sent over.
     new
         Makes a future of the session, from the options of its task.
     pickled
         Pickles a call.
-    like
+    options_of_all
         The options of every node, but for its name.
     """
     wanted = set(keys)
@@ -170,25 +210,25 @@ def submitted(
     for key, node in nodes.items():
         if not isinstance(node, CallNode) and key not in wanted:
             continue
-        options[key] = _named(like, _in_words(key, node))
+        options[key] = _named(options_of_all, _node_text(key, node))
         futures[key] = new(options[key])
         if isinstance(node, CallNode):
             values = tuple(futures[name] if isinstance(nodes[name], CallNode) else nodes[name] for name in node.needs)
             calls[key] = pickled(node.function, values, {})
         elif isinstance(node, ObjectReference):
-            calls[key] = pickled(_same, (node,), {})
+            calls[key] = pickled(_identity, (node,), {})
         else:
             at_once[key] = payloads.dump(node)
     needed = {name for node in nodes.values() if isinstance(node, CallNode) for name in node.needs}
-    tasks = [
-        (futures[key], session.task(futures[key], call, options[key], keep=key in needed, stays=key not in wanted))
-        for key, call in calls.items()
-    ]
-    session.submit(tasks, delete=[futures[key].task_id for key in calls if key in needed])
+    tasks = []
+    for key, call in calls.items():
+        task = session.task(futures[key], call, options[key], retain=key in needed, returns_value=key in wanted)
+        tasks.append((futures[key], task))
+    session.submit(tasks, release=[futures[key].task_id for key in calls if key in needed])
     for key, value in at_once.items():
         future = futures[key]
         future.handle(Event.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
-    _fall_together(nodes, futures)
+    _cancel_dependants_of_late_results(nodes, futures)
     places = {key: place for place, key in enumerate(calls)}
     edges = [
         (places[name], places[key])
@@ -201,8 +241,16 @@ def submitted(
     return GraphFutures({key: futures[key] for key in keys}, group)
 
 
-def _fall_together(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[Any]]) -> None:
-    """A node whose result came after its cancel is cancelled; the engine, though, may have handed its value on."""
+def _cancel_dependants_of_late_results(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[Any]]) -> None:
+    """Cancel what needs a node whose result came after its cancel: the engine may have handed that value on.
+
+    Parameters
+    ----------
+    nodes
+        The nodes by name.
+    futures
+        The futures by name.
+    """
     dependants: dict[str, list[ScalerFuture[Any]]] = {}
     for key, node in nodes.items():
         if isinstance(node, CallNode):
@@ -210,14 +258,17 @@ def _fall_together(nodes: Mapping[str, Any], futures: Mapping[str, ScalerFuture[
                 dependants.setdefault(name, []).append(futures[key])
     for name, theirs in dependants.items():
         if name in futures:
-            futures[name].watch(_Falling(theirs))
+            futures[name].watch(_CancelCascade(theirs))
 
 
-class _Falling:
+class _CancelCascade:
+    """A watcher of a node that cancels the dependants if the node's result came after its cancel."""
+
     def __init__(self, dependants: list[ScalerFuture[Any]]) -> None:
         self._dependants = dependants
 
     def __call__(self, changed: TaskLifecycle) -> None:
+        """Cancel the dependants if the node has ended so; called after each change."""
         if changed.done():
             changed.unwatch(self)
             if changed.cancel_reason is CancelReason.FINISHED_FIRST:
@@ -225,16 +276,34 @@ class _Falling:
                     dependant.request_cancel_unfinished()
 
 
-def _in_words(key: str, node: Any) -> str:
+def _node_text(key: str, node: Any) -> str:
+    """Return how a node reads for a person.
+
+    Parameters
+    ----------
+    key
+        The node's name.
+    node
+        A call, a reference or a value.
+    """
     if isinstance(node, CallNode):
         return f"{key} = {function_name(node.function)}({', '.join(node.needs)})"
     return f"{key} = {node.name}" if isinstance(node, ObjectReference) else key
 
 
 def _named(options: TaskOptions, name: str) -> TaskOptions:
-    text = for_browsers(name)
-    return replace(options, name=text if len(text) <= MAX_CALL else text[: MAX_CALL - 1] + "…")
+    """Return options with a name.
+
+    Parameters
+    ----------
+    options
+        The options.
+    name
+        The name, cut if it is too long.
+    """
+    return replace(options, name=shorten(for_browsers(name)))
 
 
-def _same(value: Any) -> Any:
+def _identity(value: Any) -> Any:
+    """Return the value: what a node that is a reference calls."""
     return value

@@ -1,1 +1,1 @@
-"""The only place where IPython, ipykernel, ipywidgets and anywidget are imported: kernel, views, magics."""
+"""The notebook's side: the kernel's event loop, the views and the magics. Jupyter is imported freely here alone."""

@@ -1,4 +1,4 @@
-"""What makes a process a kernel's: the one place where the host of the kernel and the views meet."""
+"""Activation of a kernel: the one place where the kernel's host and the views meet."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,29 @@ class LazyViews:
     """Implements :class:`.kernel.host.Views`. The views are imported with the first one: their widgets take 0.2 s."""
 
     def widget(self, shown: Any, host: KernelHost) -> Any:
+        """Create the widget of a future or a group.
+
+        Parameters
+        ----------
+        shown
+            The future or the group.
+        host
+            The host of the kernel.
+        """
         from . import widget_factory
 
-        return widget_factory.of(shown, host)
+        return widget_factory.make_widget(shown, host)
 
     def offer_cancel(self, futures: Sequence[Any], host: KernelHost) -> None:
+        """Show cards of futures whose tasks run on after the stop button.
+
+        Parameters
+        ----------
+        futures
+            The futures.
+        host
+            The host of the kernel.
+        """
         from .views.card import display
 
         display.offer_cancel(futures, host)
@@ -39,20 +57,24 @@ def activate(shell: Any) -> KernelHost:
         host = KernelHost(shell, LazyViews())
         kernel.register(host)
         install_host(host)
-        host.cell_begins()
-        shell.events.register("pre_run_cell", host.cell_begins)
-        shell.events.register("post_run_cell", host.cell_ends)
+        host.on_cell_start()
+        shell.events.register("pre_run_cell", host.on_cell_start)
+        shell.events.register("post_run_cell", host.on_cell_end)
         _register_views(shell)
     return host
 
 
 def _register_views(shell: Any) -> None:
+    """Have IPython display futures as cards, groups and graphs as boards."""
+
     def show(future: ScalerFuture[Any]) -> None:
+        """Display a card."""
         from .views.card import display
 
         display.show(future)
 
     def show_group(group: FutureGroup[Any]) -> None:
+        """Display a board."""
         from .views.board import display
 
         display.show(group)

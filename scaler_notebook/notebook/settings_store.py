@@ -1,4 +1,4 @@
-"""What ``%scaler config`` decides beside the policy of cancelling; read at the moment that it matters."""
+"""The settings of ``%scaler config`` other than the cancel policy. They are read when they are used."""
 
 import math
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from typing import Any
 
 @dataclass
 class Settings:
-    """Of this notebook session.
+    """The settings of this notebook session.
 
     Parameters
     ----------
     workers
-        Of the engine that the magics start; None: the cores that this process may use.
+        The number of workers of an engine that the magics start; None for the cores that this process may use.
     progress_after
-        Seconds that a ``%%scaler`` cell waits for its task before it shows a card: what ends sooner makes no noise.
+        Seconds that a ``%%scaler`` cell waits for its task before it shows a live card.
     output_lines
         How many of the last lines of a task's output a card holds.
 
     Raises
     ------
     ValueError
-        Also when a field is set: it is out of range.
+        A value is out of range; also when a field is set.
     """
 
     workers: int | None = None
@@ -29,6 +29,15 @@ class Settings:
     output_lines: int = 200
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field to a value that is within its range.
+
+        Parameters
+        ----------
+        name
+            The name of the field.
+        value
+            The new value.
+        """
         if name == "workers" and value is not None and value < 1:
             raise ValueError(f"at least one worker is needed, not {value}")
         if name == "progress_after" and not 0 <= value < math.inf:

@@ -1,4 +1,4 @@
-"""``widget()`` of a future and of a group: the views without a display of their own."""
+"""The widgets that ``widget()`` of a future and of a group returns: views without a display of their own."""
 
 from typing import Any
 
@@ -14,8 +14,16 @@ from .views.card.feed import CardFeed
 from .views.feed import ViewWidget
 
 
-def of(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> ViewWidget:
-    """The widget of a feed that lives until the widget is closed."""
+def make_widget(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> ViewWidget:
+    """Create a widget that shows a future or a group until the widget is closed.
+
+    Parameters
+    ----------
+    shown
+        The future or the group.
+    host
+        The host of the kernel.
+    """
     if isinstance(shown, FutureGroup):
         return BoardFeed(host, display.title_of(shown), TaskTable(shown), shown).widget
     assert isinstance(shown, ScalerFuture)

@@ -50,7 +50,6 @@ class Task:
     """
 
     task_id: str
-    client: str
     function: Payload
     arguments: Payload
     options: TaskOptions = field(default_factory=TaskOptions)
@@ -216,8 +215,6 @@ class BuffersReceived:
 @dataclass(frozen=True, slots=True)
 class ClientDisconnect:
     """The client goes; what it left unfinished is cancelled."""
-
-    client: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@
 nothing. ``docs/states.md`` draws it.
 """
 
-from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
+
+from .state_table import TransitionTable
 
 
 class TaskState(Enum):
@@ -66,8 +66,9 @@ class Action(Enum):
         return action
 
     START = "start", TaskState.RUNNING
-    START_AGAIN = "start again"  # the next try, if it is one
-    REMEMBER_START = "remember start"  # decides "stopped" or "never started", and where a refusal returns to
+    # Of a further try; while a cancel is under way, of any: decides "stopped" or "never started", and where a refusal
+    # returns to.
+    REMEMBER_START = "remember start"
     REQUEST = "request", TaskState.CANCELLING  # TaskCancel is sent once
     TIME_OUT = "request, timed out", TaskState.CANCELLING  # the same; unless it is refused, this is the reason
     UPGRADE = "upgrade"  # TaskCancel is sent again if the new request is stronger
@@ -80,25 +81,24 @@ class Action(Enum):
     TOO_LATE = "too late", TaskState.CANCELLED  # finished first or failed first; payload freed
     LOSE = "lose", TaskState.FINISHED  # with EngineLostError
     DISCONNECT = "disconnect", TaskState.CANCELLED
-    IGNORE = "ignore"
-    FREE = "free"  # the payload that came is freed
+    IGNORE = "ignore"  # a payload that came is dropped
     NOT_PERMITTED = "not permitted"  # a protocol error, logged
 
 
-def _table() -> dict[tuple[TaskState, Event], Action]:
+def _table() -> TransitionTable[TaskState, Event, Action]:
     s, e, a = TaskState, Event, Action
     columns = (s.SUBMITTED, s.RUNNING, s.CANCELLING, s.FINISHED, s.CANCELLED)
     rows = {
-        e.STARTED: (a.START, a.START_AGAIN, a.REMEMBER_START, a.IGNORE, a.IGNORE),
+        e.STARTED: (a.START, a.REMEMBER_START, a.REMEMBER_START, a.IGNORE, a.IGNORE),
         e.CANCEL_REQUESTED: (a.REQUEST, a.REQUEST, a.UPGRADE, a.DISCARD, a.IGNORE),
         e.DEADLINE: (a.TIME_OUT, a.TIME_OUT, a.UPGRADE, a.IGNORE, a.IGNORE),
         e.CONFIRM_CANCELED: (a.WITHDRAW, a.WITHDRAW, a.CONFIRM, a.IGNORE, a.IGNORE),
         e.CONFIRM_NOT_FOUND: (a.NOT_PERMITTED, a.NOT_PERMITTED, a.NOT_FOUND, a.IGNORE, a.IGNORE),
         e.CONFIRM_FAILED: (a.IGNORE, a.IGNORE, a.REFUSE, a.IGNORE, a.IGNORE),
-        e.RESULT: (a.FINISH, a.FINISH, a.TOO_LATE, a.NOT_PERMITTED, a.FREE),
+        e.RESULT: (a.FINISH, a.FINISH, a.TOO_LATE, a.NOT_PERMITTED, a.IGNORE),
         e.ENGINE_LOST: (a.LOSE, a.LOSE, a.DISCONNECT, a.IGNORE, a.IGNORE),
     }
-    return {(state, event): row[i] for event, row in rows.items() for i, state in enumerate(columns)}
+    return TransitionTable(columns, rows)
 
 
-TABLE: Mapping[tuple[TaskState, Event], Action] = MappingProxyType(_table())
+TABLE = _table()

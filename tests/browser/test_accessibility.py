@@ -17,9 +17,10 @@ import time
 from IPython.display import HTML
 from scaler_notebook import NotebookExecutor, progress
 ex = NotebookExecutor(n_workers=3, grace=0.3)
+CODES = [*range(31, 37), 90, 93, "38;5;16", "38;5;231"]
 def work(n):
     if n == 3: raise ValueError("model 3 does not converge")
-    print("\\n".join(f"\\x1b[3{i}mline {i}\\x1b[0m" for i in range(7)), flush=True)
+    print("\\n".join(f"\\x1b[{code}min {code}\\x1b[0m" for code in CODES), flush=True)
     if n < 3: return list(range(n))
     for i in progress(range(100), note="fitting"): time.sleep(600)
 def refuses():
@@ -28,7 +29,7 @@ def refuses():
         except KeyboardInterrupt: print("no", flush=True)
 done, failed, running, stopped, stubborn = [*(ex.submit(work, n) for n in (2, 3, 4, 5)), ex.submit(refuses)]
 queued = ex.map_async(work, range(6, 8))
-while "begun" not in stubborn.logs.stdout or "line 6" not in stopped.logs.stdout: time.sleep(0.02)
+while "begun" not in stubborn.logs.stdout or f"in {CODES[-1]}" not in stopped.logs.stdout: time.sleep(0.02)
 stubborn.cancel(force=False)
 stopped.cancel()
 """

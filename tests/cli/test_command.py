@@ -26,6 +26,8 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, LocalCluster, NotebookExecutor
 from scaler_notebook.cli import doctor, listing
+from scaler_notebook.cli.checks import machine, packages
+from scaler_notebook.cli.checks.finding import Finding
 from scaler_notebook.cli.command import main, parser
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.protocol.errors import EngineStartError
@@ -223,7 +225,8 @@ def test_options_reach_the_engine() -> None:
         (["cluster", "--workers", "0"], "'0' is no number of workers"),
         (["cluster", "--workers", "two"], "'two' is no number of workers"),
         (["cluster", "--capability", "gpu=some"], "'gpu=some' is not like gpu=1"),
-        (["cluster", "--capability", "gpu=0"], "'gpu=0' is not like gpu=1"),
+        (["cluster", "--capability", "gpu="], "'gpu=' is not like gpu=1"),
+        (["cluster", "--capability", "gpu=0"], "the amount of the capability 'gpu' is between 1 and 2**31 - 1, not 0"),
         (["cluster", "--detatch"], "--detatch"),
         (["stop"], "ADDRESS"),
         (["stop", "tcp://127.0.0.1:1", "--all"], "not allowed with"),
@@ -361,7 +364,7 @@ def test_one_that_hangs_is_shown_and_can_be_killed(
     [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min"), (7500, "2 h 5 min"), (200_000, "2 d 7 h")],
 )
 def test_times_read_well(seconds: float, text: str) -> None:
-    assert listing._duration(seconds) == text
+    assert listing._uptime_text(seconds) == text
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:
@@ -406,7 +409,7 @@ def test_two_notebooks_share_a_cluster_and_one_is_killed(shared_kernel: SharedKe
 # ---------------------------------------------------------------------- doctor
 
 
-def findings(check: Callable[[], Iterator[doctor.Finding]]) -> list[tuple[str, str]]:
+def findings(check: Callable[[], Iterator[Finding]]) -> list[tuple[str, str]]:
     return [(found.level, found.text) for found in check()]
 
 
@@ -434,8 +437,8 @@ def test_doctor_finds_this_environment_well() -> None:
     ],
 )
 def test_doctor_knows_kernels(version: str | None, level: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: version)
-    ((found, text),) = findings(doctor.kernel)
+    monkeypatch.setattr(packages, "_installed_version", lambda name: version)
+    ((found, text),) = findings(packages.check_kernel)
     assert found == level
     assert said in text
 
@@ -446,17 +449,17 @@ def test_doctor_knows_kernels(version: str | None, level: str, said: str, monkey
 def test_doctor_recommends_a_kernel_that_this_python_can_have(
     python: tuple[int, ...], advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: "7.3.0")
+    monkeypatch.setattr(packages, "_installed_version", lambda name: "7.3.0")
     monkeypatch.setattr(sys, "version_info", python)
-    (finding,) = doctor.kernel()
+    (finding,) = packages.check_kernel()
     assert finding.advice.endswith(advice)
     assert ("7.4 needs Python 3.11" in finding.text) == (python < (3, 11))
 
 
 @pytest.mark.parametrize(("version", "level"), [(None, "note"), ("1.9.2", "wrong"), ("2.9.0", "ok"), ("2.12", "ok")])
 def test_doctor_knows_what_speaks_to_clusters(version: str | None, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: version)
-    ((found, text),) = findings(doctor.clusters)
+    monkeypatch.setattr(packages, "_installed_version", lambda name: version)
+    ((found, text),) = findings(packages.check_clusters)
     assert (found, "opengris-scaler" in text) == (level, True)
 
 
@@ -464,11 +467,11 @@ def test_doctor_says_what_is_missing_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     versions = {"pyzmq": "25.1", "anywidget": None, "ipywidgets": "8.1.5", "jupyterlab": "4.0.1"}
-    real = doctor._version
+    real = packages._installed_version
     monkeypatch.setattr(
-        doctor, "_version", lambda name: versions.get(name, real(name)) if name in versions else real(name)
+        packages, "_installed_version", lambda name: versions.get(name, real(name)) if name in versions else real(name)
     )
-    monkeypatch.setattr(doctor, "_processes_left", lambda: 3)
+    monkeypatch.setattr(machine, "_processes_left", lambda: 3)
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert re.search(r"^wrong +Python +pyzmq 25.1\n +-> pip install --upgrade 'pyzmq>=26'", said, re.MULTILINE)
@@ -487,8 +490,8 @@ def test_doctor_goes_on_after_a_check_that_fails(
     def broken() -> None:
         raise RuntimeError("no such file")
 
-    monkeypatch.setattr(doctor, "private_base", refuse)
-    monkeypatch.setattr(doctor, "_processes_left", broken)
+    monkeypatch.setattr(machine, "private_base", refuse)
+    monkeypatch.setattr(machine, "_processes_left", broken)
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert re.search("^wrong +engine +no private directory", said, re.MULTILINE)
@@ -497,7 +500,7 @@ def test_doctor_goes_on_after_a_check_that_fails(
 
 def test_doctor_finds_an_engine_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    ((level, text),) = findings(doctor.engine)
+    ((level, text),) = findings(machine.check_engine)
     assert level == "wrong"
     assert "EngineStartError: the scheduler process could not be started" in text
 
@@ -507,9 +510,9 @@ def test_doctor_asks_for_what_the_package_asks_for() -> None:
     core = re.search(r"\ndependencies = \[(.*?)\]", project, re.DOTALL)
     assert core is not None
     wanted = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', core[1]))
-    assert wanted == {**doctor.NEEDED, **doctor.WIDGETS}
-    assert f'"ipykernel>={doctor.KERNEL},!=7.0.*"' in project
-    for name, (_, least) in doctor.FRONT_ENDS.items():
+    assert wanted == {**packages.NEEDED, **packages.WIDGETS}
+    assert f'"ipykernel>={packages.KERNEL},!=7.0.*"' in project
+    for name, (_, least) in packages.FRONT_ENDS.items():
         assert f'"{name}>={least}"' in project
 
 

@@ -54,7 +54,7 @@ assert "def run(" in "".join(linecache.getlines(remote.__file__, remote.__dict__
 """
     said = python(code, written(tmp_path / "runner", code_shipping.runner()), isolated=bare)
     root = f"{bootstrap.ROOT}engines/scaler"
-    assert said == f"{root}/remote.py {root}/packing.py ProtocolError\n"
+    assert said == f"{root}/worker/runner.py {root}/wire/packing.py ProtocolError\n"
 
 
 def test_the_serializer_needs_nothing_of_ours(bare: str, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def variant(words: str) -> bytes:
         for file in code_shipping.HOME.rglob("*.py")
         if not str(file.relative_to(code_shipping.HOME)).startswith(code_shipping.LEFT_HERE)
     }
-    files["engines/scaler/remote.py"] += f"\nWORDS = {words!r}\n".encode()
+    files["engines/scaler/worker/runner.py"] += f"\nWORDS = {words!r}\n".encode()
     return pickle.dumps(code_shipping._Runner({name: zlib.compress(text) for name, text in files.items()}, words), 4)
 
 
@@ -131,6 +131,6 @@ sys.stdout.buffer.write(shipping.runner().hex().encode())
 
 def test_what_a_worker_has_no_use_for_stays_here() -> None:
     travels = code_shipping.runner()
-    assert b"engines/scaler/remote.py" in travels
+    assert b"engines/scaler/worker/runner.py" in travels
     assert str(code_shipping.HOME).encode() not in travels
     assert not any(left.encode() in travels for left in code_shipping.LEFT_HERE)

@@ -83,6 +83,22 @@ def test_what_a_killed_guest_left_is_cancelled(executor: NotebookExecutor) -> No
     assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
+NO_PIDFD = "import os\nif hasattr(os, 'pidfd_open'): del os.pidfd_open\n"
+
+
+def test_a_killed_guest_is_noticed_where_nothing_tells_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems without descriptors of processes: the scheduler looks whether its clients are alive."""
+    (tmp_path / "sitecustomize.py").write_text(NO_PIDFD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with NotebookExecutor(n_workers=1) as executor:
+        guest = subprocess.Popen([sys.executable, "-c", GUEST, executor.address], stdout=subprocess.PIPE, text=True)
+        assert guest.stdout is not None
+        assert guest.stdout.readline() == "up\n"
+        guest.kill()
+        guest.communicate()
+        assert executor.submit(abs, -1).result(SAFETY) == 1, "the guest's tasks had the only slot and the queue"
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "tcp://10.0.0.1:8800", "nonsense"])
 def test_what_is_no_address_is_refused_at_once(address: str) -> None:
     with pytest.raises(ValueError, match=r"no address|not this machine"):
@@ -224,7 +240,7 @@ def test_what_a_dead_guest_did_not_take_is_freed(executor: NotebookExecutor) -> 
 
     guest = subprocess.Popen([sys.executable, "-c", UNREAD, executor.address], stdout=subprocess.PIPE, text=True)
     assert guest.stdout is not None
-    assert guest.stdout.readline() == "running\n"
+    assert guest.stdout.readline() == "up\n"
     deadline = time.monotonic() + SAFETY
     while large_files() == 0:
         assert time.monotonic() < deadline, "its result never came"

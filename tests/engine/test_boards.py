@@ -432,13 +432,13 @@ def test_the_roster_knows_who_lives_and_tells_of_new_ones_while_somebody_listens
             self.heard.append(future.task_id)
 
     first, second = Ears(), Ears()
-    live_futures.listen(first)
-    live_futures.listen(second)
+    live_futures.subscribe(first)
+    live_futures.subscribe(second)
     with memory_executor() as executor:
         one = executor.submit(abs, -1)
         assert one.task_id in [future.task_id for future in live_futures.living()], "it is on its way already"
         executor.engine.tell()  # nothing, behind what the agent has to do
-        live_futures.unlisten(first)
+        live_futures.unsubscribe(first)
         gone = weakref.ref(second)
         del second
         gc.collect()

@@ -131,4 +131,4 @@ if MAY_LIMIT:  # as root, where control groups can be written to; what kernels w
             assert (out_of_memory, exit_code, number) == ("True", "None", "9")
             assert 50_000_000 < int(peak) <= LIMIT
             assert "died: out of memory: the kernel killed it" in words
-            assert "the limit of its control group is 400 MB" in words
+            assert "the limit of its control group is 400.0 MB" in words

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_schedulers import kill_scheduler
 from waits import SAFETY, until_running
 
 from scaler_notebook import (
@@ -145,7 +146,7 @@ def test_shutdown_ends_the_cluster_unless_it_is_protected(cluster: LocalCluster)
 def test_the_schedulers_death_is_told_by_name(cluster: LocalCluster, client: Client) -> None:
     running = client.submit(time.sleep, 60)
     until_running(running)
-    cluster.kill_scheduler()
+    kill_scheduler(cluster)
     with pytest.raises(DisconnectedError, match="engine"):
         running.result(SAFETY)
 
@@ -155,7 +156,7 @@ def test_a_lost_engine_is_a_timeout_for_a_client_and_not_for_an_executor(cluster
         futures = [each.submit(time.sleep, 60) for each in (client, executor)]
         for future in futures:
             until_running(future)
-        cluster.kill_scheduler()
+        kill_scheduler(cluster)
         errors = [future.exception(SAFETY) for future in futures]
     assert [type(error).__mro__.count(EngineLostError) for error in errors] == [1, 1]
     assert [isinstance(error, TimeoutError) for error in errors] == [True, False]

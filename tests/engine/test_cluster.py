@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from killed_schedulers import kill_scheduler
 from waits import SAFETY, until_running
 
 import scaler_notebook
@@ -338,7 +339,7 @@ def test_a_killed_schedulers_clients_hear_of_it(kind: str, tmp_path: Path) -> No
         queued = client.submit(abs, -1)
         until_running(running)
         pid = cluster.scheduler_pid
-        cluster.kill_scheduler()
+        kill_scheduler(cluster)
         assert not cluster.is_running
         for future in (running, queued):
             with pytest.raises(EngineLostError, match=rf"{address} \(process {pid}\)"):
@@ -353,7 +354,7 @@ def test_a_killed_schedulers_clients_hear_of_it(kind: str, tmp_path: Path) -> No
 def test_the_former_ones_end_leaves_the_link_of_the_next_alone(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/engine"
     with LocalCluster(address, 1) as former:
-        former.kill_scheduler()
+        kill_scheduler(former)
         with LocalCluster(address, 1):
             former.shutdown()
             assert (tmp_path / "engine").is_socket()
@@ -440,7 +441,7 @@ def test_wait_until_it_ends(cluster: LocalCluster) -> None:
 
 
 def test_a_death_is_told_from_an_end(cluster: LocalCluster) -> None:
-    cluster.kill_scheduler()
+    kill_scheduler(cluster)
     assert "killed by SIGKILL" in cluster.problem
 
 
@@ -612,4 +613,4 @@ def test_nothing_is_kept_of_clusters_that_have_ended() -> None:
     for _ in range(3):
         with LocalCluster(n_workers=0):
             pass
-    assert not cluster_module._ends
+    assert not cluster_module._shutdowns

@@ -143,8 +143,8 @@ def test_a_cancel_of_somebody_elses_task(bystander: Bystander, stranger: Strange
     bystander.check()
 
 
-def test_a_goodbye_in_somebody_elses_name(bystander: Bystander, stranger: Stranger) -> None:
-    stranger.say(ClientDisconnect(bystander.running.task_id.partition("-")[0]))
+def test_the_goodbye_of_one_is_not_that_of_another(bystander: Bystander, stranger: Stranger) -> None:
+    stranger.say(ClientDisconnect())
     stranger.say(ClientHello(os.getpid()))  # who has said goodbye is not heard before
     stranger.wait_until_read()
     bystander.check()
@@ -220,6 +220,7 @@ def test_over_a_unix_socket_a_client_is_who_the_system_says(executor: NotebookEx
     assert status.queued == 2, "the stranger's goes on waiting, and no slot was lent"
     executor.cancel_all(SAFETY)
     assert queued.cancelled()
+    stranger.say(ClientDisconnect())  # and its task ends
 
 
 def test_clients_that_come_and_go_leave_nothing(executor: NotebookExecutor, bystander: Bystander) -> None:
@@ -229,7 +230,7 @@ def test_clients_that_come_and_go_leave_nothing(executor: NotebookExecutor, byst
         with contextlib.closing(Stranger(scheduler_of(executor).address)) as stranger:
             stranger.say(ClientHello(os.getpid(), 0, process_namespace()))
             stranger.wait_until_read()
-            stranger.say(ClientDisconnect("strange"))
+            stranger.say(ClientDisconnect())
     deadline = time.monotonic() + SAFETY
     while scheduler.num_fds() > before:
         assert time.monotonic() < deadline
@@ -269,10 +270,8 @@ def test_memory_that_is_none(
     for number, segment in enumerate(segments.values()):
         pickled = Payload(pickle.dumps(pickle.PickleBuffer(b""), 5, buffer_callback=lambda _: None), (segment,))
         function, arguments = payloads.dump(len), payloads.dump((b"",))
-        stranger.say(
-            ObjectCreate(f"strange-o{number}", pickled), Task(f"strange-{number}", "", function, replace(pickled))
-        )
-        stranger.say(Task(f"strange-o{number}", "", function, arguments))
+        stranger.say(ObjectCreate(f"strange-o{number}", pickled), Task(f"strange-{number}", function, replace(pickled)))
+        stranger.say(Task(f"strange-o{number}", function, arguments))
         stranger.wait_until_read()
     bystander.check()
     assert executor.submit(abs, -1).result(SAFETY) == 1

@@ -109,7 +109,7 @@ class Flood:
                 heard = ENGINE_CODEC.decode(socket.recv_multipart())
                 if any(isinstance(each, TaskCancelConfirm) and each.task_id == "nobody's" for each in heard):
                     break
-            socket.send_multipart(CLIENT_CODEC.encode([ClientDisconnect("")]))
+            socket.send_multipart(CLIENT_CODEC.encode([ClientDisconnect()]))
         finally:
             socket.close(linger=1000)
             context.term()

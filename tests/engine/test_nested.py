@@ -14,7 +14,7 @@ import pytest
 from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, current_task
-from scaler_notebook.engines.local.scheduler import nesting
+from scaler_notebook.engines.local.scheduler.core import slot_lending
 
 DEEP = 50
 PATIENCE = 60.0  # seconds, for what starts fifty processes
@@ -170,7 +170,7 @@ def test_what_a_task_leaves_behind_runs_on_and_ends_with_the_client(tmp_path: Pa
 def test_processes_that_nested_tasks_needed_end_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with NotebookExecutor(n_workers=1) as executor:
         assert executor.submit(depth, 5).result(PATIENCE) == 5
-        deadline = time.monotonic() + nesting.SURPLUS_KEPT + SAFETY
+        deadline = time.monotonic() + slot_lending.SURPLUS_KEPT + SAFETY
         status = executor.engine_status()
         while status is None or len(status.processes) > 2:
             assert time.monotonic() < deadline

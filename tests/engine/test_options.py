@@ -40,7 +40,7 @@ from scaler_notebook import (
     WorkerDiedError,
     wait,
 )
-from scaler_notebook.engines.local.memory_limits import available_memory
+from scaler_notebook.engines.local.resource_limits import available_memory
 from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
 from scaler_notebook.protocol.states import Event
 from scaler_notebook.testing import memory_executor
@@ -669,7 +669,7 @@ def test_a_client_that_asks_for_the_impossible_all_the_same_is_told(
     future: ScalerFuture[Any] = ScalerFuture("bad", "abs(-1)", session)
     assert whole.task is not None
     options = TaskOptions("abs(-1)", capabilities=needs)
-    session.submit([(future, Task("bad", "", whole.task.function, Payload(b""), options))])
+    session.submit([(future, Task("bad", whole.task.function, Payload(b""), options))])
     assert isinstance(future.exception(SAFETY), ProtocolError)
     assert with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 2}).result(SAFETY) == 1
 
@@ -707,7 +707,9 @@ def test_a_task_over_its_memory_limit_is_stopped_alone_and_says_so(executor: Not
     error = over.exception(SAFETY)
     assert isinstance(error, ProcessorDiedError)
     assert error.out_of_memory
-    assert re.search(r"it had (3|4|5)\d\d MB of memory, and its memory_limit is 300 MB\. Have it hold less", str(error))
+    assert re.search(
+        r"it had (3|4|5)\d\d\.\d MB of memory, and its memory_limit is 300\.0 MB\. Have it hold less", str(error)
+    )
     assert executor.submit_verbose(takes, (100_000_000,), memory_limit=1e9).result(SAFETY) == 100_000_000
     assert not other.done()
     other.cancel(SAFETY)

@@ -69,7 +69,7 @@ def test_a_task_that_writes_to_its_argument_is_alone_with_that(either_way: Noteb
 
 
 def task_of(task_id: str, array: Array) -> Task:
-    return Task(task_id, "", Payload(b""), payloads.dump(array))
+    return Task(task_id, Payload(b""), payloads.dump(array))
 
 
 def ref_of(task: Task) -> SegmentRef:

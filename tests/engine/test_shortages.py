@@ -47,7 +47,7 @@ def test_a_result_for_which_there_never_is_fails_and_says_what_to_do(
         short.setattr(engine, "mapped", mapped)
         error = executor_of_two.submit(np.ones, 1_000_000).exception(SAFETY)
     assert isinstance(error, MemoryError)
-    assert "its result of 8 MB could not be taken over by this process" in str(error)
+    assert "its result of 8.0 MB could not be taken over by this process" in str(error)
     assert "ulimit -v" in str(error)
     assert executor_of_two.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
 

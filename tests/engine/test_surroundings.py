@@ -15,7 +15,7 @@ import pytest
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.engines.local.cpu_limits import THREAD_VARIABLES, available_cores
+from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES, available_cores
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ def test_nobody_else_gets_in(over_tcp: NotebookExecutor, who: str) -> None:
         "foreign keys": strangers,
         "the right server key alone": Keys(keys.server_public, "", strangers.client_public, strangers.client_secret),
     }[who]
-    task = Task("stranger", "", payloads.dump(abs), payloads.dump(((-1,), {})))
+    task = Task("stranger", payloads.dump(abs), payloads.dump(((-1,), {})))
     with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
         stranger.linger = 0
         connect(stranger, address, theirs)
@@ -65,7 +65,7 @@ def test_nobody_else_gets_in(over_tcp: NotebookExecutor, who: str) -> None:
 def test_the_right_keys_get_in(over_tcp: NotebookExecutor) -> None:
     """Else the test above would prove nothing."""
     address, keys = scheduler_of(over_tcp)
-    task = Task("friend", "", payloads.dump(abs), payloads.dump(((-1,), {})))
+    task = Task("friend", payloads.dump(abs), payloads.dump(((-1,), {})))
     with zmq.Context() as context, context.socket(zmq.DEALER) as friend:
         friend.linger = 0
         connect(friend, address, keys)

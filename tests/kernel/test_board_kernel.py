@@ -103,7 +103,7 @@ def test_the_board_of_the_session_shows_what_is_submitted_later_and_elsewhere(k:
 
 
 def test_without_a_front_end_the_board_becomes_html_that_says_how_to_stop(k: Kernel) -> None:
-    patch(k, "scaler_notebook.notebook.views.board.display", READY_PATIENCE=0.2)
+    patch(k, "scaler_notebook.notebook.views.live_display", READY_PATIENCE=0.2)
     executed = k.run("group = ex.map_async(time.sleep, [60] * 3)\ngroup")
     comm = card_id(executed)
     k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)

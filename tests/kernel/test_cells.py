@@ -370,6 +370,8 @@ def test_needs(k: Kernel) -> None:
         ("%%scaler --timeout soon\nx = 1", "invalid float value: 'soon'"),
         ("%%scaler --timeout -1\nx = 1", "--timeout"),
         ("%%scaler --needs gpu=x\nx = 1", "is not like gpu=1"),
+        ("%%scaler --needs gpu=\nx = 1", "'gpu=' is not like gpu=1"),
+        ("%%scaler --needs gpu=0\nx = 1", "the amount of the capability 'gpu' is between 1 and 2**31 - 1, not 0"),
         ("%%scaler\n%%time\nx = 1", "%%time cannot stand in a %%scaler cell"),
         ("%%scaler\nlock.locked()", "TaskSerializationError: the variable 'lock' cannot be pickled"),
         ("%%scaler\nlist(numbers)", "the variable 'numbers' cannot be pickled (a builtins.generator)"),

@@ -275,7 +275,7 @@ def test_the_users_own_line_is_named_and_not_the_librarys(running_kernel: Kernel
 
 def test_without_a_front_end_the_card_becomes_text_that_says_how_to_stop(running_kernel: Kernel) -> None:
     k = running_kernel
-    patch(k, "scaler_notebook.notebook.views.card.display", READY_PATIENCE=0.2)
+    patch(k, "scaler_notebook.notebook.views.live_display", READY_PATIENCE=0.2)
     k.run("f = ex.submit(time.sleep, 60)\nf")
     bundle = wait_for_static(k, "running")
     assert "%scaler cancel" in bundle["text/html"]

@@ -250,7 +250,7 @@ def test_waits_nest(k: Kernel) -> None:
 
 def test_a_card_waits_for_a_front_end_that_the_kernel_cannot_hear(k: Kernel) -> None:
     """Static HTML takes the place of what no front end shows, not of what one shows while a cell is busy."""
-    patch(k, "scaler_notebook.notebook.views.card.display", READY_PATIENCE=0.3)
+    patch(k, "scaler_notebook.notebook.views.live_display", READY_PATIENCE=0.3)
     k.run("f = ex.submit(time.sleep, 60)")
     show = k.submit("display(f); await asyncio.sleep(1)")
     queued = [k.submit("time.sleep(1)"), k.submit("f")]  # what a page says to the first card comes after these

@@ -24,9 +24,9 @@ from simulated_client import value_of
 from simulated_process import Process
 from simulation import Simulation
 
-from scaler_notebook.engines.local.scheduler import transitions
-from scaler_notebook.engines.local.scheduler.nesting import STANDSTILL
-from scaler_notebook.engines.local.scheduler.transitions import ANNOUNCE_AFTER
+from scaler_notebook.engines.local.scheduler.core import transitions
+from scaler_notebook.engines.local.scheduler.core.slot_lending import STANDSTILL
+from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import ClientContext, ObjectDelete, TaskCancel, TaskOptions, TaskWaits
 from scaler_notebook.task.task_end import TaskEnd

@@ -4,17 +4,19 @@ import gc
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, get_args
 
 import pytest
+from fake_clock import FakeClock
 from unused_effects import UnusedEffects
 
 from scaler_notebook.engines.local.ipc.messages import Ended, Input
-from scaler_notebook.engines.local.scheduler.core import MOST_HANDED, RESULTS, Core
-from scaler_notebook.engines.local.scheduler.records import Record
-from scaler_notebook.engines.local.scheduler.states import TABLE, Action, Event, Stage
-from scaler_notebook.engines.local.scheduler.transitions import ANNOUNCE_AFTER
+from scaler_notebook.engines.local.scheduler.core import events
+from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED, RESULTS, Core
+from scaler_notebook.engines.local.scheduler.core.records import TaskRecord
+from scaler_notebook.engines.local.scheduler.core.states import TABLE, Action, Stage
+from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
@@ -33,14 +35,14 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.task.task_end import TaskEnd
 
 EMPTY = Payload(b"")
-CLOCK = 1000.0  # seconds since the epoch, as far as these tests go
+EPOCH = 1000.0  # seconds since the epoch, as far as these tests go
 GRACE = 1.0
 BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announced
 
 
 def task(task_id: str, priority: int = 0, retries: int = 0, needs: dict[str, int] | None = None) -> Task:
     options = TaskOptions(priority=priority, retries=retries, capabilities=as_tuple(needs or {}))
-    return Task(task_id, "client", EMPTY, EMPTY, options)
+    return Task(task_id, EMPTY, EMPTY, options)
 
 
 # ---------------------------------------------------------------------- the table
@@ -53,7 +55,7 @@ class Recorder(UnusedEffects):
         self.done: list[str] = []
         self.unfit: set[int] = set()  # processes for no task
 
-    def tell(self, owner: bytes, message: Any) -> None:
+    def send(self, owner: bytes, message: Any) -> None:
         match message:
             case TaskStarted():
                 word = f"started on {message.processor}" + (f", try {message.attempt}" if message.attempt > 1 else "")
@@ -87,8 +89,8 @@ class Scene:
         self.retries = retries
         self.waits = waits  # "t" for the task "x"
         self.hands = Recorder()
-        self.core = Core(1, self.hands, {})
-        self.now = 0.0
+        self.clock = FakeClock()
+        self.core = Core(1, self.hands, {}, clock=self.clock)
         self.announced = announced
 
     def start(self) -> None:
@@ -98,9 +100,9 @@ class Scene:
             self.after(ANNOUNCE_AFTER)
 
     @property
-    def record(self) -> Record:
+    def record(self) -> TaskRecord:
         """Of "t", while it is not over."""
-        return self.core._records["t"]
+        return self.core.state.records["t"]
 
     def told(self, step: "Step") -> list[str]:
         """What is done about a step."""
@@ -109,30 +111,30 @@ class Scene:
         return self.hands.done[before:]
 
     def ready(self, process: int = 1) -> None:
-        self.core.process_ready(process, self.now, CLOCK)
+        self.core.process_ready(process)
 
     def submit(self, task_id: str = "t", owner: bytes = b"me") -> None:
         new = task(task_id, retries=self.retries)
         if self.waits and task_id == "t":
             self.submit("x", owner)
             new = replace(new, inputs=("x",))
-        self.core.submit(owner, new, self.now, CLOCK)
+        self.core.submit(owner, new)
 
     def cancel(self, force: bool = True, owner: bytes = b"me", grace: float = GRACE, task_id: str = "t") -> None:
-        self.core.cancel(owner, TaskCancel(task_id, force, grace), self.now, CLOCK)
+        self.core.cancel(owner, TaskCancel(task_id, force, grace))
 
     def ended(self, end: TaskEnd = TaskEnd.SUCCESS, seq: int = 1, process: int = 1) -> None:
-        self.core.process_ended_run(process, Ended(seq, end, EMPTY), self.now, CLOCK)
+        self.core.process_ended_run(process, Ended(seq, end, EMPTY))
 
     def died(self, process: int = 1, begun: bool = True) -> None:
-        self.core.process_died(process, "it died", begun, self.now, CLOCK)
+        self.core.process_died(process, "it died", begun)
 
     def gone(self, owner: bytes = b"me") -> None:
-        self.core.client_gone(owner, self.now, CLOCK)
+        self.core.client_gone(owner)
 
     def after(self, seconds: float) -> None:
-        self.now += seconds
-        self.core.tick(self.now, CLOCK)
+        self.clock.now += seconds
+        self.core.tick()
 
 
 Step = Callable[[Scene], None]
@@ -214,31 +216,45 @@ WAYS: dict[str, tuple[Stage, str, Step]] = {
 
 
 def refuse_child(scene: Scene) -> None:
-    scene.core._handle(scene.record, Event.TOO_DEEP, result=TaskResult("t", TaskResultType.FAILED, EMPTY))
+    scene.core.transitions.handle(scene.record, events.NestedTooDeeply(TaskResult("t", TaskResultType.FAILED, EMPTY)))
 
 
-HAPPEN: dict[Event, Step] = {
+HAPPEN: dict[type[events.Event], Step] = {
     # Directly: what could run would run at once.
-    Event.INPUTS_THERE: lambda scene: scene.core._handle(scene.record, Event.INPUTS_THERE),
-    Event.INPUT_FAILED: steps(lambda scene: scene.ready(), fail),
-    Event.INPUT_CANCELLED: lambda scene: scene.cancel(task_id="x"),
-    Event.TOO_DEEP: refuse_child,
-    Event.DISPATCHED: lambda scene: scene.ready(),
-    Event.START_DUE: lambda scene: scene.after(ANNOUNCE_AFTER),
-    Event.CANCEL: ask,
-    Event.CANCEL_FORCE: warn,
-    Event.HALF_GRACE: lambda scene: scene.after(GRACE / 2),
-    Event.GRACE_OVER: lambda scene: scene.after(GRACE / 2),  # the half has passed
-    Event.ENDED: ended,
-    Event.FAILED: fail,
-    Event.STOPPED: stop,
-    Event.DIED: died,
-    Event.DIED_TRYING: died,
-    Event.DIED_BEFORE: lambda scene: scene.died(begun=False),
+    events.InputsThere: lambda scene: scene.core.transitions.handle(scene.record, events.InputsThere()),
+    events.InputFailed: steps(lambda scene: scene.ready(), fail),
+    events.InputCancelled: lambda scene: scene.cancel(task_id="x"),
+    events.NestedTooDeeply: refuse_child,
+    events.Dispatched: lambda scene: scene.ready(),
+    events.StartDue: lambda scene: scene.after(ANNOUNCE_AFTER),
+    events.CancelAsked: ask,
+    events.CancelForced: warn,
+    events.HalfGrace: lambda scene: scene.after(GRACE / 2),
+    events.GraceOver: lambda scene: scene.after(GRACE / 2),  # the half has passed
+    events.RunEnded: ended,
+    events.RunFailed: fail,
+    events.RunStopped: stop,
+    events.ProcessDied: died,
+    events.ProcessDiedTrying: died,
+    events.ProcessDiedBefore: lambda scene: scene.died(begun=False),
     # The process is held back, so that this alone is seen.
-    Event.BACKOFF_OVER: steps(lambda scene: scene.core.hold(1), lambda scene: scene.after(FIRST_BACKOFF)),
-    Event.CLIENT_GONE: gone,
+    events.BackoffOver: steps(lambda scene: scene.core.hold_back(1), lambda scene: scene.after(FIRST_BACKOFF)),
+    events.ClientGone: gone,
 }
+EVENTS: tuple[type[events.Event], ...] = get_args(events.Event)
+
+
+def made(event: type[events.Event]) -> events.Event:
+    """One with something in each field."""
+    values: dict[str, Any] = {
+        "result": TaskResult("t", TaskResultType.FAILED, EMPTY),
+        "process": 1,
+        "origin": "x",
+        "how": "it died",
+    }
+    return event(**{field.name: values.get(field.name, 1.0) for field in fields(event)})
+
+
 TRYING = {way for way in WAYS if "backing off" in way}
 
 I, Q, B, R, A, W, E, O = Stage  # noqa: E741
@@ -247,14 +263,14 @@ SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started o
 KILL: tuple[list[str], Stage] = (["kill 1"], E)
 TELL_START = {stage: ([STARTED], stage) for stage in (R, A, W, E)}
 # What is done, and the stage after it; {force} is the strength above. What is not listed is not permitted.
-CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
-    Event.INPUTS_THERE: {I: ([], Q)},
-    Event.INPUT_FAILED: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
-    Event.INPUT_CANCELLED: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
-    Event.TOO_DEEP: {stage: (["me: t Failed"], O) for stage in (I, Q, B)},
-    Event.DISPATCHED: {Q: (["run t on 1 as 1"], R)},
-    Event.START_DUE: TELL_START,
-    Event.CANCEL: {
+CELLS: dict[type[events.Event], dict[Stage, tuple[list[str], Stage]]] = {
+    events.InputsThere: {I: ([], Q)},
+    events.InputFailed: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
+    events.InputCancelled: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
+    events.NestedTooDeeply: {stage: (["me: t Failed"], O) for stage in (I, Q, B)},
+    events.Dispatched: {Q: (["run t on 1 as 1"], R)},
+    events.StartDue: TELL_START,
+    events.CancelAsked: {
         I: ([CANCELED], O),
         Q: ([CANCELED], O),
         B: ([CANCELED], O),
@@ -264,7 +280,7 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
         E: ([], E),
         O: ([f"me: t {NO}"], O),
     },
-    Event.CANCEL_FORCE: {
+    events.CancelForced: {
         I: ([f"{CANCELED} (force)"], O),
         Q: ([f"{CANCELED} (force)"], O),
         B: ([f"{CANCELED} (force)"], O),
@@ -274,28 +290,31 @@ CELLS: dict[Event, dict[Stage, tuple[list[str], Stage]]] = {
         E: ([], E),
         O: ([f"me: t {NO} (force)"], O),
     },
-    Event.HALF_GRACE: {A: (["interrupt 1 in 1"], A), W: (["interrupt 1 in 1"], W)},
-    Event.GRACE_OVER: {A: (["me: t CancelFailed"], R), W: KILL},
-    Event.ENDED: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
-    Event.FAILED: {R: ([], B), **{stage: (["me: t Failed"], O) for stage in (A, W, E)}},
-    Event.STOPPED: {R: KILL, A: KILL, W: KILL, E: ([], E)},
-    Event.DIED: {R: (["me: t FailedWorkerDied"], O), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
-    Event.DIED_TRYING: {
+    events.HalfGrace: {A: (["interrupt 1 in 1"], A), W: (["interrupt 1 in 1"], W)},
+    events.GraceOver: {A: (["me: t CancelFailed"], R), W: KILL},
+    events.RunEnded: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
+    events.RunFailed: {R: ([], B), **{stage: (["me: t Failed"], O) for stage in (A, W, E)}},
+    events.RunStopped: {R: KILL, A: KILL, W: KILL, E: ([], E)},
+    events.ProcessDied: {
+        R: (["me: t FailedWorkerDied"], O),
+        **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)},
+    },
+    events.ProcessDiedTrying: {
         R: (["me: t stderr: it died\n"], B),
         **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)},
     },
-    Event.BACKOFF_OVER: {B: ([], Q)},
-    Event.DIED_BEFORE: {R: ([], Q), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
-    Event.CLIENT_GONE: {I: ([], O), Q: ([], O), B: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
+    events.BackoffOver: {B: ([], Q)},
+    events.ProcessDiedBefore: {R: ([], Q), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
+    events.ClientGone: {I: ([], O), Q: ([], O), B: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
 }
 
 
-@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 @pytest.mark.parametrize("way", WAYS)
-def test_every_cell_is_carried_out(way: str, event: Event, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_cell_is_carried_out(way: str, event: type[events.Event], caplog: pytest.LogCaptureFixture) -> None:
     stage, force, arrive = WAYS[way]
-    retries = int(way in TRYING or (event in (Event.FAILED, Event.DIED_TRYING) and stage is not O))
-    scene = Scene(event not in (Event.START_DUE, Event.DIED_BEFORE), retries, way == WAITS)
+    retries = int(way in TRYING or (event in (events.RunFailed, events.ProcessDiedTrying) and stage is not O))
+    scene = Scene(event not in (events.StartDue, events.ProcessDiedBefore), retries, way == WAITS)
     scene.submit()
     record = scene.record
     arrive(scene)
@@ -303,39 +322,38 @@ def test_every_cell_is_carried_out(way: str, event: Event, caplog: pytest.LogCap
     action = TABLE[stage, event]
     if stage in CELLS[event]:
         expected, after = CELLS[event][stage]
-        if event is Event.GRACE_OVER:
+        if event is events.GraceOver:
             scene.after(GRACE / 2)
         assert scene.told(HAPPEN[event]) == [words.format(force=force) for words in expected]
     else:
         after = stage
         assert action is Action.NOT_PERMITTED
-        before = {name: repr(value) for name, value in vars(scene.core).items()}
-        assert scene.told(lambda scene: scene.core._handle(record, event)) == []
-        assert {name: repr(value) for name, value in vars(scene.core).items()} == before
+        before = {name: repr(value) for name, value in vars(scene.core.state).items()}
+        assert scene.told(lambda scene: scene.core.transitions.handle(record, made(event))) == []
+        assert {name: repr(value) for name, value in vars(scene.core.state).items()} == before
     assert record.stage is after
     assert action.to == (() if after is stage else (after,)), "the arrow"
     assert (action is Action.IGNORE) == (CELLS[event].get(stage) == ([], stage))
     assert [entry.levelname for entry in caplog.records] == ["ERROR"] * (action is Action.NOT_PERMITTED)
 
 
-def test_the_table_is_whole_and_every_action_is_in_it() -> None:
-    assert list(TABLE) == [(stage, event) for event in Event for stage in Stage]
-    assert set(TABLE.values()) == set(Action)
+def test_the_table_is_whole() -> None:
+    assert list(TABLE) == [(stage, event) for event in EVENTS for stage in Stage]
 
 
 def test_the_table_keeps_the_rules() -> None:
     moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
     assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
-    again = {(I, Event.INPUTS_THERE), (B, Event.BACKOFF_OVER), (R, Event.DIED_BEFORE)}
+    again = {(I, events.InputsThere), (B, events.BackoffOver), (R, events.ProcessDiedBefore)}
     assert {(stage, event) for stage, to, event in moves if to is Q} == again, "a try could run twice"
-    failing = {(R, Event.FAILED), (R, Event.DIED_TRYING)}
+    failing = {(R, events.RunFailed), (R, events.ProcessDiedTrying)}
     assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"
     assert {stage for stage, to, event in moves if to is R} == {Q, A}
     confirming = {Action.TAKE_BACK: {I, Q, B}, Action.CONFIRM: {A, W, E}}
     for (stage, event), action in TABLE.items():
         if action in confirming:
             assert stage in confirming[action]
-            reaped = event in (Event.DIED, Event.DIED_BEFORE, Event.DIED_TRYING)
+            reaped = event in (events.ProcessDied, events.ProcessDiedBefore, events.ProcessDiedTrying)
             assert reaped == (action is Action.CONFIRM), "confirmed before its process is reaped"
 
 
@@ -401,7 +419,7 @@ def test_the_payload_of_a_task_that_has_ended_is_freed(way: str) -> None:
     buffer = Frame(b"x")
     gone = weakref.ref(buffer)
     options = TaskOptions(retries=int(way in TRYING))
-    scene.core.submit(b"me", Task("t", "client", EMPTY, Payload(b"", (buffer,)), options), 0.0, CLOCK)
+    scene.core.submit(b"me", Task("t", EMPTY, Payload(b"", (buffer,)), options))
     del buffer
     WAYS[way][2](scene)
     gc.collect()
@@ -445,7 +463,7 @@ def test_what_is_not_to_be_tried_again_ends_with_tries_left(way: str) -> None:
     scene = Scene()
     scene.ready()
     once = replace(task("t"), options=TaskOptions(retries=3, retry_deaths=False))
-    scene.core.submit(b"me", once, 0.0, CLOCK)
+    scene.core.submit(b"me", once)
     if way == "dies":
         scene.died()
     else:
@@ -476,17 +494,17 @@ def test_tasks_that_were_put_back_keep_their_order() -> None:
     hands = Recorder()
     core = Core(2, hands, {})
     for name, priority in (("a", 0), ("b", 0), ("c", 0), ("urgent", 1)):
-        core.submit(b"me", task(name, priority), 0.0, CLOCK)
+        core.submit(b"me", task(name, priority))
     for process in (1, 2):
-        core.process_ready(process, 0.0, CLOCK)
+        core.process_ready(process)
     assert hands.done == ["run urgent on 1 as 1", "run a on 2 as 1"]
-    core.process_died(2, "it died", False, 0.0, CLOCK)
-    core.submit(b"me", task("last urgent", 1), 0.0, CLOCK)
-    core.process_died(1, "it died", False, 0.0, CLOCK)
+    core.process_died(2, "it died", False)
+    core.submit(b"me", task("last urgent", 1))
+    core.process_died(1, "it died", False)
     for process in (3, 4):
-        core.process_ready(process, 0.0, CLOCK)
+        core.process_ready(process)
     assert hands.done[2:] == ["run urgent on 3 as 1", "run last urgent on 4 as 1"]
-    core.process_ended_run(3, Ended(1, TaskEnd.SUCCESS, EMPTY), 0.0, CLOCK)
+    core.process_ended_run(3, Ended(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run a on 3 as 2"
 
 
@@ -520,7 +538,7 @@ def test_each_try_is_heard_of_and_the_last_one_is_the_result(died: bool) -> None
             scene.ready(process + 1)
         else:
             scene.ended(TaskEnd.FAILED, seq=attempt + 1)
-        assert scene.core.next_deadline() == (scene.now + pause if attempt < 2 else None)
+        assert scene.core.next_deadline() == (scene.clock.now + pause if attempt < 2 else None)
         scene.after(pause)
     seqs, last = ((1, 1, 1), "FailedWorkerDied") if died else ((1, 2, 3), "Failed")
     words = ["me: t stderr: it died\n"] * died
@@ -553,8 +571,8 @@ def test_the_back_off_is_bounded() -> None:
         scene.ended(TaskEnd.FAILED, seq=seq)
         deadline = scene.core.next_deadline()
         assert deadline is not None
-        pauses.append(round(deadline - scene.now, 6))
-        scene.after(deadline - scene.now)
+        pauses.append(round(deadline - scene.clock.now, 6))
+        scene.after(deadline - scene.clock.now)
     assert pauses[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_BACKOFF]
     assert set(pauses[8:]) == {LONGEST_BACKOFF}
 
@@ -581,15 +599,15 @@ def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: TaskEnd) ->
     hands = Recorder()
     core = Core(1, hands, {}, max_runs=2)
     for process in (1, 2):
-        core.process_ready(process, 0.0, CLOCK)
+        core.process_ready(process)
     for name in ("a", "b", "c"):
-        core.submit(b"me", task(name), 0.0, CLOCK)
+        core.submit(b"me", task(name))
     for seq in (1, 2):
-        core.process_ended_run(1, Ended(seq, end, EMPTY), 0.0, CLOCK)
+        core.process_ended_run(1, Ended(seq, end, EMPTY))
     said = RESULTS[end].value
     runs = ["run a on 1 as 1", f"me: a {said}", "run b on 1 as 2", f"me: b {said}", "kill 1", "run c on 2 as 1"]
     assert hands.done == runs, "its place is taken before it is gone"
-    core.process_died(1, "killed", True, 0.0, CLOCK)
+    core.process_died(1, "killed", True)
     assert hands.done == runs, "nobody hears of it"
     assert core.running == [2]
 
@@ -599,26 +617,26 @@ def test_a_process_that_is_spent_is_replaced(end: TaskEnd) -> None:
     hands = Recorder()
     core = Core(1, hands, {})
     for process in (1, 2):
-        core.process_ready(process, 0.0, CLOCK)
+        core.process_ready(process)
     for name in ("a", "b"):
-        core.submit(b"me", task(name), 0.0, CLOCK)
-    core.process_ended_run(1, Ended(1, end, EMPTY, spent=True), 0.0, CLOCK)
+        core.submit(b"me", task(name))
+    core.process_ended_run(1, Ended(1, end, EMPTY, spent=True))
     assert hands.done == ["run a on 1 as 1", f"me: a {RESULTS[end].value}", "kill 1", "run b on 2 as 1"]
-    core.process_died(1, "killed", True, 0.0, CLOCK)
-    core.process_ready(1, 0.0, CLOCK)  # the system gives its number to another
-    core.process_ended_run(2, Ended(1, end, EMPTY), 0.0, CLOCK)
+    core.process_died(1, "killed", True)
+    core.process_ready(1)  # the system gives its number to another
+    core.process_ended_run(2, Ended(1, end, EMPTY))
     assert hands.done[4:] == [f"me: b {RESULTS[end].value}"]
 
 
 def test_of_the_idle_processes_the_one_used_last_is_next_and_a_new_one_is_last() -> None:
     hands = Recorder()
     core = Core(2, hands, {})
-    core.process_ready(1, 0.0, CLOCK)
-    core.submit(b"me", task("a"), 0.0, CLOCK)
-    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, EMPTY), 0.0, CLOCK)
-    core.process_ready(2, 0.0, CLOCK)
-    core.submit(b"me", task("b"), 0.0, CLOCK)
-    core.submit(b"me", task("c"), 0.0, CLOCK)
+    core.process_ready(1)
+    core.submit(b"me", task("a"))
+    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, EMPTY))
+    core.process_ready(2)
+    core.submit(b"me", task("b"))
+    core.submit(b"me", task("c"))
     assert hands.done[2:] == ["run b on 1 as 2", "run c on 2 as 1"]
 
 
@@ -631,7 +649,7 @@ def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
     scene.submit("another's", b"you")
 
     def withdraw(scene: Scene) -> None:
-        scene.core.withdraw(b"me", scene.now, CLOCK)
+        scene.core.withdraw(b"me")
 
     assert scene.told(withdraw) == ["me: waits Canceled"]
     assert scene.record.stage is Stage.BACKING_OFF
@@ -651,16 +669,17 @@ class Shared:
 
     def __init__(self) -> None:
         self.hands = Recorder()
-        self.core = Core(4, self.hands, {"gpu": 2, "disk": 1})
+        self.clock = FakeClock()
+        self.core = Core(4, self.hands, {"gpu": 2, "disk": 1}, clock=self.clock)
         self.processes = itertools.count(1)
         for _ in range(4):
             self.ready()
 
     def ready(self) -> None:
-        self.core.process_ready(next(self.processes), 0.0, CLOCK)
+        self.core.process_ready(next(self.processes))
 
     def submit(self, name: str, needs: dict[str, int] | None = None, priority: int = 0, retries: int = 0) -> None:
-        self.core.submit(b"me", task(name, priority, retries, needs), 0.0, CLOCK)
+        self.core.submit(b"me", task(name, priority, retries, needs))
 
     @property
     def running(self) -> list[str]:
@@ -668,7 +687,7 @@ class Shared:
 
     def end(self, name: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         (process,) = (p for p in self.core.running if self.core.holder(p) == (name, b"me"))
-        self.core.process_ended_run(process, Ended(self.core._runs[process], end, EMPTY), 0.0, CLOCK)
+        self.core.process_ended_run(process, Ended(self.core.state.workers.seq(process), end, EMPTY))
 
 
 def test_what_needs_a_capability_waits_for_it_and_nothing_else_does() -> None:
@@ -707,7 +726,7 @@ def test_who_waited_behind_one_that_is_cancelled_runs() -> None:
     scene.submit("waits", {"gpu": 2, "disk": 1})
     scene.submit("behind", {"gpu": 1})
     assert scene.running == ["writes"]
-    scene.core.cancel(b"me", TaskCancel("waits", True), 0.0, CLOCK)
+    scene.core.cancel(b"me", TaskCancel("waits", True))
     assert scene.running == ["behind", "writes"]
 
 
@@ -715,7 +734,8 @@ def test_who_waited_behind_one_that_is_cancelled_runs() -> None:
 def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -> None:
     scene = Shared()
     scene.submit("holds", {"gpu": 2}, retries=int(way == "try again"))
-    scene.core.tick(0.0 if way == "die before" else ANNOUNCE_AFTER, CLOCK)
+    scene.clock.now = 0.0 if way == "die before" else ANNOUNCE_AFTER
+    scene.core.tick()
     (process,) = scene.core.running
     if way != "die before":
         scene.submit("waits", {"gpu": 1})
@@ -726,16 +746,16 @@ def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -
         case "fail" | "try again":
             scene.end("holds", TaskEnd.FAILED)
         case "stop":
-            scene.core.cancel(b"me", TaskCancel("holds", True, 0.0), 0.0, CLOCK)
+            scene.core.cancel(b"me", TaskCancel("holds", True, 0.0))
             scene.end("holds", TaskEnd.STOPPED)
         case "leave":
             scene.submit("another's waits")
-            scene.core.client_gone(b"me", 0.0, CLOCK)
+            scene.core.client_gone(b"me")
     if way == "leave":
         return
     if way in ("die", "die before", "stop"):
         assert scene.running == ["holds"], "its process is not reaped yet"
-        scene.core.process_died(process, "it died", way != "die before", 0.0, CLOCK)
+        scene.core.process_died(process, "it died", way != "die before")
     if way == "die before":
         assert scene.running == ["holds"], "in another process"
         scene.end("holds")
@@ -855,15 +875,15 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     hands = Recorder()
     core = Core(2, hands, {})
     for name in "abcd":
-        core.submit(b"me", task(name), 0.0, CLOCK)
+        core.submit(b"me", task(name))
     for process in (1, 2, 3):
-        core.process_ready(process, 0.0, CLOCK)
+        core.process_ready(process)
     assert hands.done == ["run a on 1 as 1", "run b on 2 as 1"]
     assert sorted(core.running) == [1, 2]
     assert core.holder(2) == ("b", b"me")
     assert core.holder(3) is None
     assert core.holder(9) is None
-    core.process_ended_run(2, Ended(1, TaskEnd.SUCCESS, EMPTY), 0.0, CLOCK)
+    core.process_ended_run(2, Ended(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
 
 
@@ -871,14 +891,14 @@ def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:
     hands = Recorder()
     core = Core(2, hands, {})
     for process in (1, 2, 3):
-        core.process_ready(process, 0.0, CLOCK)
+        core.process_ready(process)
     hands.unfit = {1, 2}
-    core.submit(b"me", task("a"), 0.0, CLOCK)
+    core.submit(b"me", task("a"))
     assert hands.done == ["run a on 3 as 1"]
-    core.submit(b"me", task("b"), 0.0, CLOCK)
+    core.submit(b"me", task("b"))
     assert hands.done[1:] == ["kill 1", "kill 2"]
     assert core.short_of == 1
-    core.process_ready(4, 0.0, CLOCK)
+    core.process_ready(4)
     assert hands.done[-1] == "run b on 4 as 1"
     assert core.short_of == 0
 
@@ -886,12 +906,14 @@ def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:
 def test_a_result_is_passed_on_as_it_came() -> None:
     told: list[Any] = []
     hands = Recorder()
-    hands.tell = lambda owner, message: told.append(message)  # type: ignore[method-assign]
-    core = Core(1, hands, {})
-    core.process_ready(1, 0.0, CLOCK)
-    core.submit(b"me", task("t"), 0.0, CLOCK)
-    core.tick(ANNOUNCE_AFTER, CLOCK)
+    hands.send = lambda owner, message: told.append(message)  # type: ignore[method-assign]
+    clock = FakeClock(EPOCH)
+    core = Core(1, hands, {}, clock=clock)
+    core.process_ready(1)
+    core.submit(b"me", task("t"))
+    clock.now = ANNOUNCE_AFTER
+    core.tick()
     payload, figures = Payload(b"value", (b"buffer",)), TaskFigures(1.0, 2.0, 3.0, 4)
-    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, payload, figures), 0.0, CLOCK)
-    assert told == [TaskStarted("t", "1", CLOCK), TaskResult("t", TaskResultType.SUCCESS, payload, figures)]
+    core.process_ended_run(1, Ended(1, TaskEnd.SUCCESS, payload, figures))
+    assert told == [TaskStarted("t", "1", EPOCH), TaskResult("t", TaskResultType.SUCCESS, payload, figures)]
     assert told[1].payload is payload

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from fake_clock import FakeClock
 
 from scaler_notebook.engines.local.ipc.messages import Ended, Input
-from scaler_notebook.engines.local.scheduler import nesting, transitions
-from scaler_notebook.engines.local.scheduler.core import Core
+from scaler_notebook.engines.local.scheduler.core import slot_lending, transitions
+from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     EngineMessage,
@@ -27,7 +28,6 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.task.task_end import TaskEnd
 
 EMPTY = Payload(b"")
-CLOCK = 1000.0
 ME, YOU = b"me", b"you"
 
 
@@ -60,7 +60,7 @@ class Memory:
             assert isinstance(buffer, SegmentRef)
             self.open.remove(buffer.descriptor)
 
-    def tell(self, owner: bytes, message: EngineMessage) -> None:
+    def send(self, owner: bytes, message: EngineMessage) -> None:
         if isinstance(message, TaskResult):
             self._final(message.task_id, message.outcome.value, message.origin)
             self.free(message.payload)  # it is the client's now
@@ -91,8 +91,8 @@ class Memory:
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         self.killed[process] = tuple(others)
 
-    def lend(self, slots: int) -> None:
-        self.more = slots
+    def add_processes(self, extra: int) -> None:
+        self.more = extra
 
     def surplus(self) -> int:
         return 0
@@ -101,7 +101,7 @@ class Memory:
 def task(task_id: str, inputs: Sequence[str] = (), keep: bool = False, parent: str = "", **options: Any) -> Task:
     needs = as_tuple(options.pop("capabilities", {}))
     wanted = TaskOptions(name=task_id, capabilities=needs, **options)
-    return Task(task_id, "", EMPTY, EMPTY, wanted, tuple(inputs), keep, keep, parent)
+    return Task(task_id, EMPTY, EMPTY, wanted, tuple(inputs), keep, keep, parent)
 
 
 class Scene:
@@ -109,15 +109,20 @@ class Scene:
 
     def __init__(self, slots: int = 1, processes: int = 4, **capabilities: int) -> None:
         self.hands = Memory()
-        self.core = Core(slots, self.hands, capabilities)
+        self.clock = FakeClock()
+        self.core = Core(slots, self.hands, capabilities, clock=self.clock)
         self.seqs: dict[int, int] = {}
         for process in range(1, processes + 1):
-            self.core.process_ready(process, 0.0, CLOCK)
+            self.core.process_ready(process)
 
     def submit(self, *args: Any, owner: bytes = ME, **kwargs: Any) -> None:
         parent = kwargs.get("parent", "")
         process = next((p for p, t in self.hands.runs.items() if t.task_id == parent), 0) if parent else 0
-        self.core.submit(owner, task(*args, **kwargs), 0.0, CLOCK, process)
+        self.core.submit(owner, task(*args, **kwargs), process)
+
+    def tick(self, now: float) -> None:
+        self.clock.now = now
+        self.core.tick()
 
     def process(self, task_id: str) -> int:
         return next(p for p, t in self.hands.runs.items() if t.task_id == task_id)
@@ -125,19 +130,19 @@ class Scene:
     def end(self, task_id: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         process = self.process(task_id)
         del self.hands.runs[process]
-        ended = Ended(self.core._runs[process], end, self.hands.new())
-        self.core.process_ended_run(process, ended, 0.0, CLOCK)
+        ended = Ended(self.core.state.workers.seq(process), end, self.hands.new())
+        self.core.process_ended_run(process, ended)
 
     def die(self, task_id: str) -> None:
         process = self.process(task_id)
         del self.hands.runs[process]
-        self.core.process_died(process, "it died", True, 0.0, CLOCK)
+        self.core.process_died(process, "it died", True)
 
     def cancel(self, task_id: str, owner: bytes = ME) -> None:
-        self.core.cancel(owner, TaskCancel(task_id, True), 0.0, CLOCK)
+        self.core.cancel(owner, TaskCancel(task_id, True))
 
     def waits(self, task_id: str, waits: bool = True) -> None:
-        self.core.task_waits(self.process(task_id), task_id, waits, 0.0, CLOCK)
+        self.core.task_waits(self.process(task_id), task_id, waits)
 
     @property
     def said(self) -> list[str]:
@@ -190,7 +195,7 @@ def test_a_value_is_kept_until_those_that_named_it_are_over() -> None:
     assert scene.said == ["run a", "a Success", "run b", "late MissingObjects"]
     scene.end("b")
     assert scene.hands.open == set()
-    assert len(scene.core._dependencies) == 0
+    assert len(scene.core.state.dependencies) == 0
 
 
 def test_a_kept_value_waits_for_tasks_that_are_still_to_come() -> None:
@@ -231,7 +236,7 @@ def test_what_needs_what_will_not_come_falls_with_it(how: str) -> None:
         scene.end("first")
     scene.end("other")
     assert scene.hands.open == set()
-    assert len(scene.core._dependencies) == 0
+    assert len(scene.core.state.dependencies) == 0
 
 
 def test_a_chain_may_be_as_long_as_it_likes() -> None:
@@ -253,9 +258,9 @@ def test_inputs_that_are_not_there_are_named_and_nothing_is_kept(names: list[str
     scene.submit("c", ["b"])
     assert scene.hands.finals["c"] == "MissingObjects"
     scene.end("a")
-    scene.core.client_gone(ME, 0.0, CLOCK)
-    scene.core.client_gone(YOU, 0.0, CLOCK)
-    assert len(scene.core._dependencies) == 0
+    scene.core.client_gone(ME)
+    scene.core.client_gone(YOU)
+    assert len(scene.core.state.dependencies) == 0
 
 
 # ---------------------------------------------------------------------- nested tasks
@@ -310,11 +315,11 @@ def test_only_the_task_itself_can_lend_its_slot_or_have_children() -> None:
     scene = Scene(slots=1)
     scene.submit("parent")
     another = scene.process("parent") % 4 + 1
-    scene.core.task_waits(another, "parent", True, 0.0, CLOCK)
-    scene.core.task_waits(scene.process("parent"), "another", True, 0.0, CLOCK)
+    scene.core.task_waits(another, "parent", True)
+    scene.core.task_waits(scene.process("parent"), "another", True)
     assert scene.hands.more == 0
-    scene.core.submit(ME, task("stranger", parent="parent"), 0.0, CLOCK, another)
-    assert scene.core._records["stranger"].parent is None
+    scene.core.submit(ME, task("stranger", parent="parent"), another)
+    assert scene.core.state.records["stranger"].parent is None
 
 
 @pytest.mark.parametrize("how", ["cancelled", "died"])
@@ -328,13 +333,13 @@ def test_what_a_task_has_submitted_ends_with_it(how: str) -> None:
     children = [scene.process(f"child{n}") for n in range(2)]
     if how == "cancelled":
         scene.cancel("parent")
-        scene.core.tick(100.0, CLOCK)
+        scene.tick(100.0)
         assert set(scene.hands.killed[scene.process("parent")]) == set(children)
     scene.die("parent")
     assert set(children) <= scene.hands.killed.keys()
     for n in range(2):
         scene.die(f"child{n}")
-    assert scene.core._records == {}
+    assert scene.core.state.records == {}
     assert scene.hands.finals["parent"] == ("Canceled" if how == "cancelled" else "FailedWorkerDied")
     assert "run grandchild" not in scene.said
 
@@ -345,7 +350,7 @@ def test_a_child_that_was_asked_to_stop_goes_with_its_parent(caplog: pytest.LogC
     scene.submit("child", parent="parent")
     scene.cancel("parent")
     scene.cancel("child")
-    scene.core.tick(100.0, CLOCK)
+    scene.tick(100.0)
     assert scene.hands.killed.keys() == {scene.process("parent"), scene.process("child")}
     assert caplog.records == []
 
@@ -355,14 +360,14 @@ def test_what_a_task_leaves_behind_runs_on_until_the_client_goes() -> None:
     scene.submit("parent")
     scene.submit("child", parent="parent", owner=b"within")
     scene.end("parent")
-    scene.core.client_gone(b"within", 0.0, CLOCK)  # its process is used by others, and dies with them
+    scene.core.client_gone(b"within")  # its process is used by others, and dies with them
     assert scene.process("child") not in scene.hands.killed
-    scene.core.client_gone(ME, 0.0, CLOCK)
+    scene.core.client_gone(ME)
     assert scene.process("child") in scene.hands.killed
 
 
 def test_nesting_that_needs_too_many_processes_fails_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nesting, "MOST_LENT", 2)
+    monkeypatch.setattr(slot_lending, "MOST_LENT", 2)
     scene = Scene(slots=1, processes=9)
     scene.submit("0")
     for n in range(1, 4):
@@ -385,11 +390,11 @@ def test_when_nothing_moves_the_deepest_is_taken_to_wait() -> None:
     assert scene.said == ["run parent", "run child"]
     deadline = scene.core.next_deadline()
     assert deadline is not None
-    scene.core.tick(nesting.STANDSTILL * 0.9, CLOCK)
+    scene.tick(slot_lending.STANDSTILL * 0.9)
     assert scene.said == []
-    scene.core.tick(nesting.STANDSTILL, CLOCK)
+    scene.tick(slot_lending.STANDSTILL)
     assert scene.said == ["run grandchild"]
-    scene.core.tick(2 * nesting.STANDSTILL, CLOCK)
+    scene.tick(2 * slot_lending.STANDSTILL)
     assert scene.said == [], "something runs"
     scene.end("grandchild")
     assert scene.said == ["grandchild Success", "run other"]

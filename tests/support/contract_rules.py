@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from future_observers import Followers, check_derived
 
 from scaler_notebook import CancelReason, MissingObjects, ProcessorDiedError, ScalerFuture, TaskState
-from scaler_notebook.engines.local.scheduler.core import MOST_HANDED
+from scaler_notebook.engines.local.scheduler.core.core import MOST_HANDED
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF
 from scaler_notebook.protocol.messages import (
     ClientContext,
@@ -73,7 +73,7 @@ class Job:
         self.number = number
         self.options = options
         self.inputs, self.keep, self.submitter = tuple(inputs), keep, parent
-        self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", courier=self)
+        self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", session=self)
         self.followers = Followers(self.future)
         self.grace = 1.0  # of the next request
         # what really happens
@@ -274,7 +274,7 @@ class Job:
     # ------------------------------------------------------------------ what its client does and hears
 
     def send_cancel(self, request: TaskCancel) -> None:
-        """The future's courier."""
+        """The future's session."""
         assert request.force not in self.unanswered, "At most one unanswered request per strength is on the wire"
         assert True not in self.unanswered, "a weaker request than the one under way is not sent"
         assert self.ended is None

@@ -15,8 +15,8 @@ from typing import Any
 from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).parents[2]
-FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*) *$")
-MADE = {"build", "dist", "output"}  # folders of what is made from the sources
+FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*|\{[\w-]+\}.*?) *$")  # in braces: a directive of the site's
+MADE = {"node_modules", "build", "dist", "output"}  # folders of what is made from the sources
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def blocks(page: str) -> Iterator[Block]:
             text = []
             while (following := next(lines)[1]).strip() != "```":
                 text.append(following.removeprefix(fence["indent"]))
-            yield Block(page, number + 1, fence["language"], "\n".join(text))
+            if not fence["language"].startswith("{"):
+                yield Block(page, number + 1, fence["language"], "\n".join(text))
         elif line.startswith("    ") and (begun is not None or not before):
             begun = begun or number
             inside.append(line.removeprefix("    "))

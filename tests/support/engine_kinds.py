@@ -24,7 +24,7 @@ from scaler_cluster import shared
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskState
-from scaler_notebook.engines.local.scheduler.transitions import ANNOUNCE_AFTER
+from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 VALUE = 42

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 import scaler_notebook
-from scaler_notebook.client.context.own_modules import OWN_MODULES
+from scaler_notebook.client.context.user_modules import USER_MODULES
 
 PACKAGE = str(Path(scaler_notebook.__file__).parent)
 
@@ -63,12 +63,12 @@ def everywhere(call: Callable[[], Any], event: str, step: int = 1, first: int = 
     number = first
     # A tracer comes where no signal does, between the end of a with block and the release of its lock; of this lock it
     # would be those of all later tests that wait.
-    OWN_MODULES.begin_again()
+    USER_MODULES.start_over()
     while True:
-        OWN_MODULES.refresh()  # a look at a thousand modules that was interrupted would be the path of the next call
+        USER_MODULES.refresh()  # a look at a thousand modules that was interrupted would be the path of the next call
         where, result = interrupted(call, number, event)
         if not where:
-            OWN_MODULES.begin_again()
+            USER_MODULES.start_over()
             return
         yield where, result
         number += step

@@ -25,6 +25,7 @@ from scaler_notebook.notebook.views.publisher import publisher
 EXTENSION = "scaler_notebook"
 VIEWS = (
     "scaler_notebook.notebook.views.feed",
+    "scaler_notebook.notebook.views.live_display",
     "scaler_notebook.notebook.views.card.display",
 )  # imported with the first view
 
@@ -80,13 +81,14 @@ class KernelState:
                 task.cancel()
 
     def _close_views(self) -> None:
-        feeds, display = (sys.modules.get(name) for name in VIEWS)
+        feeds, live_display, display = (sys.modules.get(name) for name in VIEWS)
         if feeds is not None:
             for each in [found for found in gc.get_objects() if isinstance(found, feeds.Feed)]:
                 each.close()
         if display is not None:
             display._live.clear()
-            display.last_words.clear()
+        if live_display is not None:
+            live_display.last_words.clear()
         with publisher._changed:
             publisher._later.clear()
             publisher._due.clear()
@@ -119,7 +121,7 @@ class KernelState:
             setattr(owner, name, value)
         for state, fresh in (
             (settings_store.settings, settings_store.Settings()),
-            (cancel_policy.DEFAULTS, cancel_policy.Policy()),
+            (cancel_policy.DEFAULTS, cancel_policy.CancelPolicy()),
         ):
             for name, value in vars(fresh).items():
                 setattr(state, name, value)

@@ -65,7 +65,7 @@ class Stranger:
 
 
 def a_task(task_id: str, function: Any, *args: Any) -> Task:
-    return Task(task_id, "stranger", payloads.dump(function), payloads.dump((args, {})))
+    return Task(task_id, payloads.dump(function), payloads.dump((args, {})))
 
 
 def waits_for(path: str) -> str:

@@ -103,7 +103,7 @@ class Connection:
         """The client's end is told that there is no engine any more."""
         for job in self.jobs.values():
             job.loses_engine(error)
-        self.manager.lost(error)
+        self.manager.fail_all(error)
 
     def check(self) -> None:
         for job in self.jobs.values():
@@ -114,7 +114,7 @@ class Connection:
 
 def task_of(job: Job) -> Task:
     function, arguments = FUNCTIONS[job.number % len(FUNCTIONS)], Payload(job.task_id.encode())
-    return Task(job.task_id, "", function, arguments, job.options, job.inputs, job.keep, job.keep, job.submitter)
+    return Task(job.task_id, function, arguments, job.options, job.inputs, job.keep, job.keep, job.submitter)
 
 
 def snapshot(job: Job) -> tuple[Any, ...]:

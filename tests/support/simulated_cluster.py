@@ -668,7 +668,7 @@ class World:
         stays = fields.pop("stays", False)
         arguments = Payload(fields.pop("arguments", b"arguments"))
         options = TaskOptions(name="work()", **fields)
-        task = Task(task_id, "", Payload(b"function"), arguments, options, tuple(inputs), keep, stays)
+        task = Task(task_id, Payload(b"function"), arguments, options, tuple(inputs), keep, stays)
         told = self.told[task_id] = Told(task)
         if keep:
             self.objects.append(task_id)

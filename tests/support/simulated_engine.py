@@ -1,19 +1,20 @@
-"""A simulated scheduler process: the real core, with hands that act on simulated task processes, and check."""
+"""A simulated scheduler process: the real core, with effects on simulated task processes, which check."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from contract_rules import FORGOTTEN, SEEN, Job
+from fake_clock import FakeClock
 from simulated_client import Connection, success, task_of
 from simulated_process import Memory, Process, Run
 
 from scaler_notebook import DisconnectedError
 from scaler_notebook.engines.local.ipc.messages import Ended, Input
-from scaler_notebook.engines.local.scheduler.core import Core
-from scaler_notebook.engines.local.scheduler.nesting import DEEPEST_FIRST, STANDSTILL
+from scaler_notebook.engines.local.scheduler.core.core import Core
+from scaler_notebook.engines.local.scheduler.core.slot_lending import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.messages import (
     ClientContext,
     ClientDisconnect,
@@ -34,24 +35,14 @@ from scaler_notebook.task.task_end import TaskEnd
 
 SLOTS, SPARES = 2, 1
 CAPABILITIES = {"gpu": 1, "disk": 2}
-EPOCH = 1_000_000.0  # seconds since the epoch when a simulation begins
-
-
-@dataclass
-class Clock:
-    now: float = 0.0  # monotonic, as far as the simulation goes
-
-    @property
-    def time(self) -> float:
-        return EPOCH + self.now
 
 
 class Engine:
-    """A scheduler process: the real core, with simulated hands."""
+    """A scheduler process: the real core, with simulated effects."""
 
-    def __init__(self, clock: Clock, first_pid: int) -> None:
+    def __init__(self, clock: FakeClock, first_pid: int) -> None:
         self.clock = clock
-        self.core = Core(SLOTS, self, CAPABILITIES)
+        self.core = Core(SLOTS, self, CAPABILITIES, clock=clock)
         self.connections: dict[bytes, Connection] = {}
         self.receivers: dict[bytes, Receiver] = {}
         self.contexts: dict[bytes, ClientContext] = {}
@@ -86,7 +77,7 @@ class Engine:
             self._receive(connection, message)
 
     def _receive(self, connection: Connection, message: ClientMessage) -> None:
-        owner, now = connection.owner, self.clock.now
+        owner = connection.owner
         match message:
             case Task():
                 job = connection.jobs[message.task_id]
@@ -112,7 +103,7 @@ class Engine:
                         del self.objects[name]
             case TaskWaits():
                 home = self.homes[owner]
-                self.core.task_waits(home.pid, message.task_id, message.waits, now, self.clock.time)
+                self.core.task_waits(home.pid, message.task_id, message.waits)
                 if home.holds is not None and home.holds.task_id == message.task_id:
                     assert (home.pid in self.lent) == message.waits, "a task that waits lends its slot"
             case ClientDisconnect():
@@ -136,7 +127,7 @@ class Engine:
         }
         self.jobs[job.task_id] = job
         job.needed = [own[name] for name in dict.fromkeys(task.inputs) if name in own]
-        self.core.submit(job.owner, task, self.clock.now, self.clock.time, home.pid if home is not None else 0)
+        self.core.submit(job.owner, task, home.pid if home is not None else 0)
         if job.last == "missing":
             assert not there >= set(task.inputs), "its inputs are there, or to come"
         else:
@@ -147,21 +138,21 @@ class Engine:
     @property
     def lent(self) -> set[int]:
         """The processes whose tasks wait for others."""
-        return self.core._lent
+        return self.core.state.lent
 
     def _cancel(self, owner: bytes, request: TaskCancel) -> None:
         job = self.jobs.get(request.task_id)
         queued = job is not None and job.owner == owner and not job.last and job.process is None
         if job is not None and job.owner == owner and not job.last:
             job.asked_to_stop(request, self.clock.now)
-        self.core.cancel(owner, request, self.clock.now, self.clock.time)
+        self.core.cancel(owner, request)
         if queued:
             assert job is not None
             assert job.last == "confirmed", "take the task back if it has not started"
 
     def submit_again(self, job: Job) -> None:
         """A task whose id is in use."""
-        self.core.submit(b"somebody", task_of(job), self.clock.now, self.clock.time)
+        self.core.submit(b"somebody", task_of(job))
 
     def client_gone(self, owner: bytes) -> None:
         theirs = [
@@ -172,12 +163,12 @@ class Engine:
         for job in theirs:
             job.is_orphaned()
         self.objects = {name: whose for name, whose in self.objects.items() if whose != owner}
-        self.core.client_gone(owner, self.clock.now, self.clock.time)
+        self.core.client_gone(owner)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
         assert all(job.process.killed for job in theirs if job.process is not None), "what it left is cancelled"
 
-    # ------------------------------------------------------------------ the core's hands
+    # ------------------------------------------------------------------ side effects
 
     def retain(self, payload: Payload) -> Payload:
         return self.memory.taken(self.memory.content(payload))
@@ -185,16 +176,16 @@ class Engine:
     def free(self, payload: Payload) -> None:
         self.memory.free(payload)
 
-    def lend(self, slots: int) -> None:
-        assert slots == len(self.lent), "a process for each slot that is lent"
-        self.more = slots
-        SEEN["lent"] += slots > 0
+    def add_processes(self, extra: int) -> None:
+        assert extra == len(self.lent), "a process for each slot that is lent"
+        self.more = extra
+        SEEN["lent"] += extra > 0
         self._fill()
 
     def surplus(self) -> int:
         return max(0, len(self.processes) - self.size)
 
-    def tell(self, owner: bytes, message: EngineMessage) -> None:
+    def send(self, owner: bytes, message: EngineMessage) -> None:
         self.acts += 1
         job = self.jobs.get(cast(Any, message).task_id)
         if isinstance(message, TaskCancelConfirm) and message.answer is TaskCancelConfirmType.CANCEL_NOT_FOUND:
@@ -294,14 +285,14 @@ class Engine:
     def ready(self, process: Process) -> None:
         """It is there, or has imported what it was to."""
         process.ready, process.importing = True, False
-        self.core.process_ready(process.pid, self.clock.now, self.clock.time)
+        self.core.process_ready(process.pid)
 
     def warm(self) -> None:
         """The processes that wait for their first task import modules, and take none meanwhile."""
         for pid in self.core.fresh:
             if not self.processes[pid].dead:
                 self.processes[pid].importing = True
-                self.core.hold(pid)
+                self.core.hold_back(pid)
 
     def read(self, process: Process) -> None:
         """Take what it has written."""
@@ -317,7 +308,7 @@ class Engine:
             if again:
                 job.abandons()
             ended = replace(ended, payload=self.memory.taken(ended.payload))
-            self.core.process_ended_run(process.pid, ended, self.clock.now, self.clock.time)
+            self.core.process_ended_run(process.pid, ended)
             if again:
                 job.backs_off(self.clock.now)
             elif ended.end is TaskEnd.STOPPED:
@@ -340,7 +331,7 @@ class Engine:
         is_put_back = job is not None and job.process is None and job.asked is None and not job.kill_is_due
         if job is not None:
             job.abandons()
-        self.core.process_died(process.pid, "it died", begun, self.clock.now, self.clock.time)
+        self.core.process_died(process.pid, "it died", begun)
         if job is not None and again:
             job.backs_off(self.clock.now)
         assert job is None or bool(job.last) != (is_put_back or again), "else it ends with its process"
@@ -355,8 +346,8 @@ class Engine:
         """The end of a run that is over, and the death of nobody, change nothing."""
         before = self.acts
         ended = Ended(process.seq - back, end, self.memory.taken(success("late")))
-        self.core.process_ended_run(process.pid, ended, self.clock.now, self.clock.time)
-        self.core.process_died(0, "it died", False, self.clock.now, self.clock.time)
+        self.core.process_ended_run(process.pid, ended)
+        self.core.process_died(0, "it died", False)
         assert self.acts == before
 
     # ------------------------------------------------------------------ time
@@ -366,7 +357,7 @@ class Engine:
             if job.rests is not None and job.rests <= self.clock.now:
                 job.rests = None
         before, stands = len(self.lent), self._stands_still()
-        self.core.tick(self.clock.now, self.clock.time)
+        self.core.tick()
         if len(self.lent) > before:
             assert stands, "something may still move"
             SEEN["taken to wait"] += 1
@@ -419,8 +410,8 @@ class Engine:
         """When everything has ended, and every client has gone."""
         for owner in list(self.receivers):
             self.client_gone(owner)
-        assert self.core._records == {}
-        assert len(self.core._dependencies) == 0, "what nobody can name any more is kept"
+        assert self.core.state.records == {}
+        assert len(self.core.state.dependencies) == 0, "what nobody can name any more is kept"
         assert self.memory.open == {}, "memory that nobody frees"
 
     def die(self) -> None:

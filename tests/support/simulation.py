@@ -12,9 +12,10 @@ from itertools import islice
 from typing import Any
 
 from contract_rules import FORGOTTEN, Job
+from fake_clock import FakeClock
 from future_observers import callbacks_done
 from simulated_client import Connection, value_of
-from simulated_engine import Clock, Engine
+from simulated_engine import Engine
 from simulated_process import Process
 
 from scaler_notebook import DisconnectedError, EngineLostError
@@ -28,7 +29,7 @@ class Simulation:
     """Two clients, one engine at a time."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.connections: list[Connection] = []
         self.jobs: list[Job] = []
         self._ends: list[Any] = []
@@ -61,7 +62,7 @@ class Simulation:
         """A client closes its connection, or its process dies; whoever uses it then has a new one."""
         gone, self.clients[client] = self.clients[client], self._connection()
         if leaves:
-            gone.post(ClientDisconnect(""))
+            gone.post(ClientDisconnect())
         else:
             gone.to_engine.clear()
             self.engine.client_gone(gone.owner)

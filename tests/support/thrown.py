@@ -32,7 +32,7 @@ try:
 except (OSError, KeyError):
     pass
 else:
-    if "embedded" in " ".join(sys.orig_argv):
+    if "engines.local.scheduler" in " ".join(sys.orig_argv):
         scheduler = os.getpid()
         patch(place, int(at))
 """
@@ -44,7 +44,7 @@ def throw(place: str, at: int, directory: Path, monkeypatch: pytest.MonkeyPatch)
     Parameters
     ----------
     place
-        ``MODULE:CLASS.METHOD`` of the embedded engine.
+        ``MODULE:CLASS.METHOD`` of the scheduler.
     """
     (directory / "sitecustomize.py").write_text(SITE)
     told = directory / "thrown"

@@ -1,4 +1,4 @@
-"""What a scheduler's hands do where nothing is nested and nothing lies in shared memory."""
+"""The side effects of a scheduler where nothing is nested and nothing lies in shared memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from scaler_notebook.protocol.messages import Payload
 
 
 class UnusedEffects:
-    """The part of :class:`scaler_notebook.engines.local.scheduler.records.Hands` that most tests are not about."""
+    """The part of the core's effects that most tests are not about.
 
-    def lend(self, slots: int) -> None:
+    All of them: :class:`scaler_notebook.engines.local.scheduler.core.effects.Effects`.
+    """
+
+    def add_processes(self, extra: int) -> None:
         raise AssertionError("no task waits for tasks of its own")
 
     def surplus(self) -> int:

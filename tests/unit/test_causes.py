@@ -10,10 +10,10 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from scaler_notebook.engines.local import memory_limits
-from scaler_notebook.engines.local.memory_limits import Kills, MemoryGroup
+from scaler_notebook.engines.local import resource_limits
+from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
 from scaler_notebook.engines.local.scheduler.processes import process_tree
-from scaler_notebook.engines.local.scheduler.processes.exit_cause import Coroner
+from scaler_notebook.engines.local.scheduler.processes.exit_cause import CauseFinder
 from scaler_notebook.protocol.messages import Death
 
 GB = 1_000_000_000
@@ -104,24 +104,24 @@ RECORDED = {
 }
 
 
-def laid_out(place: Path, files: dict[str, str]) -> MemoryGroup:
+def laid_out(place: Path, files: dict[str, str]) -> ControlGroup:
     """The group that these files describe."""
     for name, text in files.items():
         file = place / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    return MemoryGroup(place / "proc", place / "cgroup")
+    return ControlGroup(place / "proc", place / "cgroup")
 
 
 @pytest.mark.parametrize("case", RECORDED)
 def test_the_limit_and_the_kills_are_read_as_kernels_write_them(tmp_path: Path, case: str) -> None:
     files, limit, kills = RECORDED[case]
     group = laid_out(tmp_path, files)
-    assert (group.limit, group.kills) == (limit, kills)
+    assert (group.memory_limit, group.kills) == (limit, kills)
 
 
 def test_there_is_memory_for_us_here() -> None:
-    assert 0 < memory_limits.available_memory() <= psutil.virtual_memory().total
+    assert 0 < resource_limits.available_memory() <= psutil.virtual_memory().total
 
 
 # ---------------------------------------------------------------------- causes
@@ -145,7 +145,7 @@ def status_of(script: str) -> int:
     ],
 )
 def test_the_cause_of_a_death_is_told_in_words(tmp_path: Path, script: str, words: list[str], death: Death) -> None:
-    cause = Coroner(laid_out(tmp_path, {})).cause(status_of(script), peak=0)
+    cause = CauseFinder(laid_out(tmp_path, {})).cause(status_of(script), peak=0)
     assert all(word in cause.words for word in words), cause.words
     assert cause.death == death
     assert ("by itself" in cause.words) == ("exit" in script)
@@ -161,23 +161,23 @@ COUNTERS = {
 def test_a_kill_that_the_kernel_has_counted_is_out_of_memory_once(tmp_path: Path, case: str) -> None:
     file, text, words = COUNTERS[case]
     files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.max": "2000000000\n", file: text.format(5)}
-    coroner, killed = Coroner(laid_out(tmp_path, files)), status_of("kill -KILL $$")
+    finder, killed = CauseFinder(laid_out(tmp_path, files)), status_of("kill -KILL $$")
     (tmp_path / file).write_text(text.format(6))
-    cause = coroner.cause(killed, peak=1_800_000_000)
+    cause = finder.cause(killed, peak=1_800_000_000)
     assert cause.words.startswith(words)
     assert "(it had at most 1.8 GB, the limit of its control group is 2.0 GB)" in cause.words
     assert "resources={'memory': bytes}" in cause.words
     assert cause.death == Death(signal=signal.SIGKILL, out_of_memory=True)
-    again = coroner.cause(killed, peak=0)
+    again = finder.cause(killed, peak=0)
     assert "from outside" in again.words, "that one was counted before"
     assert not again.death.out_of_memory
 
 
 def test_who_was_killed_by_us_did_not_run_out_of_memory(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.events": EVENTS.format(5)}
-    coroner = Coroner(laid_out(tmp_path, files))
+    finder = CauseFinder(laid_out(tmp_path, files))
     (tmp_path / "cgroup/memory.events").write_text(EVENTS.format(6))
-    cause = coroner.cause(status_of("kill -KILL $$"), GB, "its task had closed the connection to it")
+    cause = finder.cause(status_of("kill -KILL $$"), GB, "its task had closed the connection to it")
     assert cause.words == "its scheduler killed it: its task had closed the connection to it"
     assert not cause.death.out_of_memory
 
@@ -202,7 +202,7 @@ def test_where_nobody_counts_it_is_a_guess_and_says_so(
 ) -> None:
     files = {"proc/self/cgroup": "0::/\n", "cgroup/memory.max": f"{limit}\n"}
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(10 * GB, available))
-    cause = Coroner(laid_out(tmp_path, files)).cause(status_of("kill -KILL $$"), peak)
+    cause = CauseFinder(laid_out(tmp_path, files)).cause(status_of("kill -KILL $$"), peak)
     assert cause.words.startswith("probably out of memory: it was killed by SIGKILL while") == guess
     assert cause.death.out_of_memory == guess
 

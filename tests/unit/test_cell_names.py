@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from scaler_notebook.notebook.magics.cells.names import analyse
+from scaler_notebook.notebook.magics.cells.names import analyse_names
 
 EXAMPLES: dict[str, tuple[str, str]] = {  # code → what it reads (builtins apart), what it assigns
     "df = load(); df.head()": ("load", "df"),
@@ -48,11 +48,11 @@ EXAMPLES: dict[str, tuple[str, str]] = {  # code → what it reads (builtins apa
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_names(code: str) -> None:
-    found = analyse(ast.parse(code))
+    found = analyse_names(ast.parse(code))
     reads, assigns = EXAMPLES[code]
     assert " ".join(name for name in found.reads if not hasattr(builtins, name)) == reads
     assert " ".join(found.assigns) == assigns
-    assert not found.is_open
+    assert not found.has_star_import
 
 
 MAGICS: dict[str, tuple[str, str]] = {  # cell → what it mentions, what it assigns
@@ -68,14 +68,14 @@ MAGICS: dict[str, tuple[str, str]] = {  # cell → what it mentions, what it ass
 
 @pytest.mark.parametrize("cell", MAGICS)
 def test_names_in_magics(cell: str) -> None:
-    found = analyse(ast.parse(TransformerManager().transform_cell(cell)))
+    found = analyse_names(ast.parse(TransformerManager().transform_cell(cell)))
     assert (" ".join(found.mentions), " ".join(found.assigns)) == MAGICS[cell]
     assert set(found.reads) == {"get_ipython"}
 
 
 def test_a_star_may_bring_anything() -> None:
-    found = analyse(ast.parse("from os import *\njoin(a)"))
-    assert found.is_open
+    found = analyse_names(ast.parse("from os import *\njoin(a)"))
+    assert found.has_star_import
     assert "join" in found.reads
 
 
@@ -103,7 +103,7 @@ LINES = st.one_of(
 def test_with_what_it_reads_a_cell_runs_as_in_the_notebook(lines: list[str], notebook: dict[str, int]) -> None:
     """Given those names alone, it leaves the same values, or fails for want of the same name."""
     code = "\n".join(lines)
-    found = analyse(ast.parse(code))
+    found = analyse_names(ast.parse(code))
 
     def run(namespace: dict[str, object]) -> tuple[str, dict[str, object]]:
         problem = ""

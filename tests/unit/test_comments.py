@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
 from scaler_notebook.notebook.magics.commands.cell import parser as parser_of_cells
-from scaler_notebook.notebook.magics.commands.comments import cut_from_expression, cut_from_words
+from scaler_notebook.notebook.magics.commands.comments import strip_expression_comment, strip_word_comment
 from scaler_notebook.notebook.magics.commands.table import COMMANDS
 
 COMMENTS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs", "Cc"])).map("#{}".format)
@@ -23,8 +23,8 @@ BARE = st.text(st.sampled_from("a#=-*"), min_size=1).filter(lambda word: not wor
 def test_words_end_where_a_word_would_begin_with_a_number_sign(words: list[str], comment: str) -> None:
     """Split by a parser that knows of no comments, it is what was there without one."""
     line = " ".join(words)
-    assert cut_from_words(line) == line
-    assert shlex.split(cut_from_words(f"{line} {comment}")) == shlex.split(line)
+    assert strip_word_comment(line) == line
+    assert shlex.split(strip_word_comment(f"{line} {comment}")) == shlex.split(line)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_words_end_where_a_word_would_begin_with_a_number_sign(words: list[str],
     ],
 )
 def test_words(line: str, kept: str) -> None:
-    assert cut_from_words(line) == kept
+    assert strip_word_comment(line) == kept
 
 
 STRINGS = [
@@ -68,8 +68,8 @@ EXPRESSIONS = st.recursive(
 
 @given(EXPRESSIONS, st.sampled_from(["", " ", "   ", "\t"]), COMMENTS)
 def test_an_expression_ends_where_python_sees_a_comment(expression: str, blank: str, comment: str) -> None:
-    assert cut_from_expression(expression) == expression
-    assert cut_from_expression(f"{expression}{blank}{comment}") == expression
+    assert strip_expression_comment(expression) == expression
+    assert strip_expression_comment(f"{expression}{blank}{comment}") == expression
     ast.parse(expression, mode="eval")  # what was generated is Python
 
 
@@ -86,12 +86,12 @@ def test_an_expression_ends_where_python_sees_a_comment(expression: str, blank: 
     ],
 )
 def test_expressions(text: str, kept: str) -> None:
-    assert cut_from_expression(text) == kept
+    assert strip_expression_comment(text) == kept
 
 
 @pytest.mark.parametrize("text", ["f('a # b)", 'f("""a # b', "f'a # b"])
 def test_in_a_string_that_nobody_closes_there_is_no_comment(text: str) -> None:
-    assert cut_from_expression(text) == text
+    assert strip_expression_comment(text) == text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from scaler_notebook.notebook.views import static_html
-from scaler_notebook.notebook.views.static_html import Row, html, look, text
+from scaler_notebook.notebook.views.badges import badge_of
+from scaler_notebook.notebook.views.row import Row, duration
+from scaler_notebook.notebook.views.rows import origin
+from scaler_notebook.notebook.views.static_html import html, text
 
 NOW = 1_700_000_000.0
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -103,7 +107,7 @@ def test_each_state_says_its_word(changes: dict[str, Any], badge: str, words: st
     assert page.by_class["scaler-badge"] == badge
     assert "path" in page.tags, "never colour alone"
     assert text(one, now=NOW).startswith(f"<ScalerFuture a1b2-3 {words} ")
-    assert look(one["state"], one["outcome"]).word == one["word"]
+    assert badge_of(one["state"], one["outcome"]).word == one["word"]
 
 
 def test_text_is_one_line_unless_there_is_an_end_to_tell() -> None:
@@ -151,7 +155,7 @@ def test_time_is_the_wait_while_queued_then_the_run_and_stops_at_the_end() -> No
     ],
 )
 def test_duration(seconds: float, settled: bool, words: str) -> None:
-    assert static_html.duration(seconds, settled=settled) == words
+    assert duration(seconds, settled=settled) == words
 
 
 def test_nothing_of_a_task_becomes_markup() -> None:
@@ -241,10 +245,25 @@ def test_short_output_is_not_folded_and_none_leaves_no_trace() -> None:
 
 
 def test_output_reads_as_in_a_terminal() -> None:
-    output = "loading\r 50%\r100%\r\n\x1b[1;31mred\x1b[0m \x1b[2K\x1b[38;5;31mplain\x07"
+    output = "loading\r 50%\r100%\r\n\x1b[1;31mred\x1b[0m \x1b[2K\x1b[48;5;31mplain\x07"
     source = html(row(output=output), now=NOW)
     assert Page(source).by_class["scaler-output"].strip() == "100%\nred plain"
     assert re.search(r'<span style="font-weight:700;color:[^"]+">red</span> plain', source)
+
+
+COLOURS = json.loads((Path(__file__).parents[1] / "support" / "terminal_colours.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", COLOURS, ids=[case["name"] for case in COLOURS])
+def test_a_terminals_colours(case: dict[str, Any]) -> None:
+    """A browser test has the live card draw the same table."""
+
+    def drawn(words: str, bold: bool, colour: str) -> str:
+        style = ("font-weight:700;" if bold else "") + (f"color:{colour}" if colour else "")
+        return f'<span style="{style}">{words}</span>' if style else words
+
+    expected = "\n".join("".join(drawn(*run) for run in line) for line in case["lines"])
+    assert f">\n{expected}</pre>" in static_html.terminal_block(case["text"])
 
 
 def test_the_error_comes_first_and_its_traceback_is_folded() -> None:
@@ -272,8 +291,16 @@ def test_without_styles_the_words_stay_apart() -> None:
 
 def test_the_live_card_draws_the_same_badges() -> None:
     folder = Path(static_html.__file__).parent
-    script, styles = (folder / "card" / "card.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
+    script, styles = (folder / "icons.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
     for changes, _, _ in WORDS:
-        badge = look(changes["state"], changes.get("outcome"))
+        badge = badge_of(changes["state"], changes.get("outcome"))
         assert f'"{badge.icon}"' in script
         assert f": {badge.hue};" in styles
+
+
+def test_the_place_of_an_error_is_in_the_users_own_code() -> None:
+    own = ("/home/somebody/fits.py", 3, "fit")
+    library = [(json.__file__, 5, "loads"), (pytest.__file__, 7, "raises"), (static_html.__file__, 9, "html")]
+    frozen = ("<frozen importlib._bootstrap>", 11, "_call")
+    assert origin([own, *library, frozen]) == "/home/somebody/fits.py, line 3, in fit"
+    assert origin([*library, frozen]) is None

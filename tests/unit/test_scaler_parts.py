@@ -347,7 +347,7 @@ for error in Failed(b"blob", "words"), ProcessorDiedError("exitcode=-9"), Runtim
 # ---------------------------------------------------------------------- ends
 
 RESULTS = capnp.TaskResultType
-TASK = Task("t1", "", Payload(b""), Payload(b""))
+TASK = Task("t1", Payload(b""), Payload(b""))
 
 
 def end(kind: Any, stored: bytes | None, ended: Ended | None = None, task: Task = TASK) -> Any:
@@ -410,7 +410,7 @@ def test_how_a_task_failed_is_told(how: str, outcome: TaskResultType, again: boo
 
 def test_a_value_that_stays_is_not_fetched() -> None:
     ended = Ended(TaskEnd.SUCCESS.value, 1.0, 2.0, 0.5, 7)
-    task = Task("t1", "", Payload(b""), Payload(b""), stays=True)
+    task = Task("t1", Payload(b""), Payload(b""), stays=True)
     told = end(RESULTS.success, b"nothing of ours", ended, task)
     assert (told.message.payload.data, told.message.figures.peak_rss) == (b"", 7)
     assert end(RESULTS.success, pack(Payload(b"x"), ended.encode())).message.payload.data == b"x"

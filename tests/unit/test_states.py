@@ -16,7 +16,7 @@ import pytest
 from scaler_notebook.client.agent.future_manager import FutureManager
 from scaler_notebook.client.futures import completion
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.cancel_policy import Policy
+from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.host import PlainHost, current_host, install_host
 from scaler_notebook.client.waiting.permission import AgentThread
@@ -45,13 +45,13 @@ COLUMNS = (SUBMITTED, RUNS, CANCELLING, DONE, CANCELLED)
 # The contract's table. "–" there is "ignore" here: an engine that is lost changes nothing of what has ended.
 A = Action
 CONTRACT = {
-    Event.STARTED: (A.START, A.START_AGAIN, A.REMEMBER_START, A.IGNORE, A.IGNORE),
+    Event.STARTED: (A.START, A.REMEMBER_START, A.REMEMBER_START, A.IGNORE, A.IGNORE),
     Event.CANCEL_REQUESTED: (A.REQUEST, A.REQUEST, A.UPGRADE, A.DISCARD, A.IGNORE),
     Event.DEADLINE: (A.TIME_OUT, A.TIME_OUT, A.UPGRADE, A.IGNORE, A.IGNORE),
     Event.CONFIRM_CANCELED: (A.WITHDRAW, A.WITHDRAW, A.CONFIRM, A.IGNORE, A.IGNORE),
     Event.CONFIRM_NOT_FOUND: (A.NOT_PERMITTED, A.NOT_PERMITTED, A.NOT_FOUND, A.IGNORE, A.IGNORE),
     Event.CONFIRM_FAILED: (A.IGNORE, A.IGNORE, A.REFUSE, A.IGNORE, A.IGNORE),
-    Event.RESULT: (A.FINISH, A.FINISH, A.TOO_LATE, A.NOT_PERMITTED, A.FREE),
+    Event.RESULT: (A.FINISH, A.FINISH, A.TOO_LATE, A.NOT_PERMITTED, A.IGNORE),
     Event.ENGINE_LOST: (A.LOSE, A.LOSE, A.DISCONNECT, A.IGNORE, A.IGNORE),
 }
 
@@ -116,7 +116,7 @@ ORDERS: dict[str, tuple[TaskState | CancelReason, int]] = {
 }
 
 
-class Courier:
+class FutureSession:
     """Keeps what is sent, and tells when."""
 
     def __init__(self) -> None:
@@ -171,9 +171,9 @@ class Life:
     """One future with its manager, and what can happen to it, by letter."""
 
     def __init__(self) -> None:
-        self.courier = Courier()
+        self.session = FutureSession()
         self.future: ScalerFuture[Any] = ScalerFuture(
-            task_id="t", call="f()", courier=self.courier, policy=Policy(grace=0.5)
+            task_id="t", call="f()", session=self.session, policy=CancelPolicy(grace=0.5)
         )
         self.manager = FutureManager()
         self.manager.add(self.future)
@@ -185,7 +185,7 @@ class Life:
             elif letter == "T":
                 self.future.handle(Event.DEADLINE)
             elif letter == "L":
-                self.manager.lost(LOST)
+                self.manager.fail_all(LOST)
             else:
                 self.manager.receive([MESSAGES[letter]()])
         return self
@@ -331,7 +331,7 @@ def test_the_table_is_the_contracts() -> None:
 def test_every_cell_of_the_table_is_carried_out(before: str, letter: str) -> None:
     life = Life().play(before)
     expected = OUTCOMES[before, letter]
-    snapshot, sent = life.snapshot(), len(life.courier.sent)
+    snapshot, sent = life.snapshot(), len(life.session.sent)
     changed = life.force(letter)
     if expected is STAY:
         assert not changed
@@ -342,7 +342,7 @@ def test_every_cell_of_the_table_is_carried_out(before: str, letter: str) -> Non
         assert seen is expected
         assert life.future.cancelled() == isinstance(expected, CancelReason)
     requests = int(letter in "CT" and before in ("", "S", "STF"))
-    assert len(life.courier.sent) == sent + requests
+    assert len(life.session.sent) == sent + requests
 
 
 # ---------------------------------------------------------------------- orders of messages
@@ -363,7 +363,7 @@ def test_every_valid_order_ends_as_the_contract_says(order: str) -> None:
             assert life.future.state is (RUNS if "S" in order[: order.index("F")] else SUBMITTED)
     end, requests = ORDERS[order]
     check_end(life.future, end, order)
-    assert life.courier.sent == [TaskCancel("t", True, 0.5)] * requests
+    assert life.session.sent == [TaskCancel("t", True, 0.5)] * requests
     assert life.manager.unfinished() == []
     callbacks_done()
     assert calls == ["scaler_notebook callbacks"]
@@ -379,7 +379,7 @@ def test_every_valid_order_ends_as_the_contract_says(order: str) -> None:
     assert life.future.cancelled()
     assert life.future.cancel_reason is (end if isinstance(end, CancelReason) else C.DISCARDED)
     callbacks_done()
-    assert (len(calls), told.calls, len(life.courier.sent)) == (1, [word], requests)
+    assert (len(calls), told.calls, len(life.session.sent)) == (1, [word], requests)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -433,7 +433,7 @@ def test_two_threads_that_cancel_send_one_request_and_both_get_the_answer(order:
             threads = []
     end, requests = ORDERS[order]
     check_end(life.future, end, order)
-    assert life.courier.forces == [True] * requests
+    assert life.session.forces == [True] * requests
 
 
 # ---------------------------------------------------------------------- requests
@@ -444,7 +444,7 @@ def test_a_deadline_makes_a_weaker_request_stronger_and_leaves_its_reason(answer
     life = Life().play("S")
     life.future.request_cancel(force=False)
     life.play("TT")
-    assert life.courier.forces == [False, True]
+    assert life.session.forces == [False, True]
     life.manager.receive([confirm(TaskCancelConfirmType.CANCEL_FAILED, force=False)])
     assert life.future.state is CANCELLING
     life.play(answer)
@@ -464,7 +464,7 @@ def test_a_later_try_is_noted_once_in_order_and_moves_nothing(before: str) -> No
 def test_a_deadline_keeps_what_is_there() -> None:
     life = Life().play("SRT")
     assert life.future.result(0) == 42
-    assert life.courier.sent == []
+    assert life.session.sent == []
 
 
 def test_a_request_is_upgraded_once_and_a_weaker_refusal_is_ignored() -> None:
@@ -472,7 +472,7 @@ def test_a_request_is_upgraded_once_and_a_weaker_refusal_is_ignored() -> None:
     future = life.future
     for force in (False, False, True, True, False):
         future.request_cancel(force)
-    assert life.courier.forces == [False, True]
+    assert life.session.forces == [False, True]
     snapshot = life.snapshot()
     life.manager.receive([confirm(TaskCancelConfirmType.CANCEL_FAILED, force=False)])
     assert life.snapshot() == snapshot
@@ -481,7 +481,7 @@ def test_a_request_is_upgraded_once_and_a_weaker_refusal_is_ignored() -> None:
     assert (future.state, future.refused) == (RUNS, True)
     future.request_cancel(False)
     assert (future.state, future.refused) == (CANCELLING, False)
-    assert life.courier.forces == [False, True, False]
+    assert life.session.forces == [False, True, False]
     life.manager.receive([confirm(TaskCancelConfirmType.CANCEL_FAILED, force=False)])
     assert (future.state, future.refused) == (RUNS, True)
 
@@ -516,7 +516,7 @@ def test_an_await_that_is_cancelled_requests_the_cancel() -> None:
             await asyncio.wait_for(life.future, 0.001)
 
     asyncio.run(main())
-    assert life.courier.forces == [True]
+    assert life.session.forces == [True]
     assert life.future.state is CANCELLING
 
 
@@ -526,7 +526,7 @@ def test_a_request_that_spares_results_discards_none() -> None:
     assert life.future.result(0) == 42
     life = Life().play("S")
     assert life.future.request_cancel_unfinished(force=False)
-    assert life.courier.forces == [False]
+    assert life.session.forces == [False]
 
 
 # ---------------------------------------------------------------------- the engine lost
@@ -597,7 +597,7 @@ def test_discarding_drops_the_value(looked_at: bool) -> None:
     assert life.future.cancel(PATIENCE) is True
     assert gone() is None
     assert (life.future.result_bytes, life.future._result, life.future._exception) == (0, None, None)
-    assert life.courier.sent == []
+    assert life.session.sent == []
 
 
 def test_the_result_is_right_however_it_is_read() -> None:
@@ -626,7 +626,7 @@ def unlocked(future: ScalerFuture[Any]) -> bool:
     return Background(take).outcome() is True
 
 
-@pytest.mark.parametrize("who", ["courier", "watcher", "callback", "log handler"])
+@pytest.mark.parametrize("who", ["session", "watcher", "callback", "log handler"])
 def test_nothing_foreign_is_called_with_the_lock_held(who: str) -> None:
     life = Life()
     seen: list[bool] = []
@@ -638,8 +638,8 @@ def test_nothing_foreign_is_called_with_the_lock_held(who: str) -> None:
         emit = look  # type: ignore[assignment]
 
     logger, handler = logging.getLogger("scaler_notebook"), Handler()
-    if who == "courier":
-        life.courier.send_cancel = look  # type: ignore[method-assign, assignment]
+    if who == "session":
+        life.session.send_cancel = look  # type: ignore[method-assign, assignment]
     elif who == "watcher":
         life.future.watch(look)
     elif who == "callback":

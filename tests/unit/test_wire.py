@@ -128,7 +128,7 @@ def test_buffers_travel_as_they_are_and_in_order(size: int) -> None:
     pickles = [bytes([i]) * size for i in range(2)]
     first = (b"a" * 7, bytearray(b"b" * 100_000))
     second = (memoryview(b"c" * 5), b"", b"d")
-    task = Task("t", "c", Payload(pickles[0], first), Payload(pickles[1], second))
+    task = Task("t", Payload(pickles[0], first), Payload(pickles[1], second))
     frames = CLIENT_CODEC.encode([task])
 
     own = [[pickle] if size > INLINE_PICKLE else [] for pickle in pickles]

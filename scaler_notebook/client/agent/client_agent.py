@@ -1,4 +1,4 @@
-"""One daemon thread with an asyncio loop of its own. It sends what any thread posts, and delivers what comes back.
+"""The client agent: a daemon thread with a loop of its own, which sends what any thread posts and delivers the answers.
 
 Correctness never depends on the kernel's loop: futures settle here while a cell computes, sleeps, or is stuck.
 """
@@ -15,7 +15,7 @@ from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.engines.base import Deliver, Engine, Lost
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 
-from .mailbox import Letter, Mailbox
+from .outgoing_queue import OutgoingBatch, OutgoingQueue
 
 Register = Callable[[Any], None]
 Unsendable = Callable[[ClientMessage, Exception], None]
@@ -24,20 +24,20 @@ log = logging.getLogger(__name__)
 
 
 class Agent:
-    """Connects an engine and serves it until :meth:`stop`, or until the engine is lost.
+    """The thread that connects an engine and serves it until :meth:`stop`, or until the engine is lost.
 
     Parameters
     ----------
     engine
-        Started, not yet connected.
+        The engine, started, not yet connected.
     register
-        Told of each future of a letter, on the agent's thread, before the letter's messages are sent.
+        Called with each future of a batch, on the agent's thread, before the batch's messages are sent.
     deliver
-        Takes batches of messages, on the agent's thread. Must not block, nor run the user's code.
+        Called with batches of the engine's messages, on the agent's thread. Must not block, nor run the user's code.
     lost
-        Told once if the engine goes away by itself, on the agent's thread.
+        Called once if the engine goes away by itself, on the agent's thread.
     unsendable
-        Told of a message that could not be sent, and why.
+        Called with a message that could not be sent, and with the error that says why.
     """
 
     def __init__(
@@ -48,58 +48,67 @@ class Agent:
         self._unsendable = unsendable
         self._deliver = deliver
         self._lost = lost
-        self.mailbox: Mailbox[Any] = Mailbox()
-        self._flushes = 0  # how often the mailbox has been emptied
-        self._rung_at = -1  # what that was when the loop was last woken to empty it
+        self.outgoing: OutgoingQueue[Any] = OutgoingQueue()
+        self._flushes = 0  # how often the queue has been emptied
+        self._woken_at = -1  # the number of flushes when the loop was last woken
         self._is_forgotten = False
-        self._loop: asyncio.SelectorEventLoop | None = None  # made on its own thread: no interrupt finds it half made
+        self._loop: asyncio.SelectorEventLoop | None = None  # made on its thread: no interrupt leaves it half made
         self._is_stopped = False
-        # Not an event: an interrupt of who waits for one can leave that locked, and this thread waiting to set it.
+        # Not an event: an interrupt of its waiter can leave an event locked, and the agent's thread waiting to set it.
         self._connected: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = AgentThread(target=self._run, name="scaler_notebook agent", daemon=True)
 
     def start(self) -> None:
-        """Start the thread and wait until it is connected. Raises what connecting raised."""
+        """Start the thread and wait until the engine is connected. Raises what connecting raised."""
         self._thread.start()
         problem = self._connected.get()
         if problem is not None:
             raise problem
 
     def post(self, message: ClientMessage) -> None:
-        """Send a message; from any thread, never blocks. Messages of one thread keep their order."""
-        self.hand_over(Letter(message))
+        """Send a message. Any thread may call this; it never blocks. Messages of one thread keep their order."""
+        self.enqueue(OutgoingBatch(message))
 
-    def hand_over(self, letter: Letter[Any]) -> None:
-        """Send what a letter says, and know its futures; from any thread, never blocks.
+    def enqueue(self, batch: OutgoingBatch[Any]) -> None:
+        """Send a batch's messages after its futures are registered. Any thread may call this; it never blocks.
 
-        An interrupt of this thread comes before it, and nothing of it has happened, or after it: then all of it will.
+        An interrupt of the calling thread comes either before the batch is queued, and nothing of it is sent, or after,
+        and all of it is.
         """
         try:
-            self.mailbox.put(letter)
-            self.ring()
+            self.outgoing.put(batch)
+            self.wake()
         except BaseException:  # an interrupt, or a signal handler of the user's that raises
-            self.ring()
+            self.wake()
             raise
 
-    def ring(self) -> None:
-        """Have the mailbox emptied; a burst of letters wakes the loop once.
+    def wake(self) -> None:
+        """Have the loop empty the queue; a burst of batches wakes the loop once.
 
-        The loop counts *before* it empties the mailbox: a letter that finds the count at which somebody has rung was
-        put in before that is answered.
+        The loop counts a flush *before* it empties the queue: a batch that finds the count at which the loop was last
+        woken was queued before that flush is done.
         """
         flushes = self._flushes
-        if self._rung_at != flushes and not self._is_forgotten:
-            self._call(self._flush)  # the loop begins with that
-            self._rung_at = flushes
+        if self._woken_at != flushes and not self._is_forgotten:
+            self._call(self._flush)  # the loop flushes first when it starts
+            self._woken_at = flushes
 
     def _call(self, act: Callable[[], object]) -> None:
-        """Have the loop call something soon; nothing happens where there is none yet, or none any more."""
+        """Have the loop call ``act`` soon; do nothing where there is no loop yet, or none any more."""
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # stopped: whoever stopped it has settled the futures
+            with contextlib.suppress(RuntimeError):  # stopped: its futures are settled by the one who stopped it
                 self._loop.call_soon_threadsafe(act)
 
     def call_at(self, when: float, act: Callable[[], object]) -> asyncio.TimerHandle:
-        """Have ``act`` called at ``when``, in monotonic seconds, unless the agent is stopped; on its thread alone."""
+        """Have the loop call something at a time, unless the agent is stopped before. On the agent's thread alone.
+
+        Parameters
+        ----------
+        when
+            The time, in monotonic seconds.
+        act
+            What is called.
+        """
         assert self._loop is not None
         return self._loop.call_at(when, act)
 
@@ -107,13 +116,13 @@ class Agent:
         """Disconnect and end the thread. Idempotent; returns when the thread has ended, unless called on it."""
         self._is_stopped = True
         self._call(self._end)
-        if self._thread.ident is None:  # it never came to that
+        if self._thread.ident is None:  # never started
             self._engine.close()
         elif threading.current_thread() is not self._thread:
             self._thread.join()
 
     def forget(self) -> None:
-        """In a forked child: the thread is the parent's, and so is the way to the engine; nothing is sent any more."""
+        """In a forked child: send nothing any more, for the thread and the connection are the parent's."""
         self._is_forgotten = True
 
     @property
@@ -122,34 +131,36 @@ class Agent:
         return self._thread
 
     def _flush(self) -> None:
+        """Register the futures of the queued batches, then send their messages."""
         self._flushes += 1
-        batch: list[ClientMessage] = []
-        for _ in range(len(self.mailbox)):  # for what comes meanwhile the loop is woken again
-            letter = self.mailbox.first()
-            for future in letter.futures:
+        messages: list[ClientMessage] = []
+        for _ in range(len(self.outgoing)):  # for batches that come meanwhile the loop is woken again
+            batch = self.outgoing.peek()
+            for future in batch.futures:
                 try:
                     self._register(future)
                 except Exception:  # a bug of ours must not take the others along
                     log.exception("%r could not be registered", future)
-            self.mailbox.drop_first()
-            batch += letter.messages
-        if not batch:
+            self.outgoing.pop()
+            messages += batch.messages
+        if not messages:
             return
         try:
-            self._engine.send(batch)
+            self._engine.send(messages)
         except Exception:  # one message that cannot be sent must not take the others along
-            for message in batch:
+            for message in messages:
                 try:
                     self._engine.send([message])
                 except Exception as error:
                     self._unsendable(message, error)
 
     def _run(self) -> None:
+        """Connect the engine, report that to :meth:`start`, and serve the engine until the loop is stopped."""
         try:
             # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
             self._loop = loop = asyncio.SelectorEventLoop()
             asyncio.set_event_loop(loop)
-            self._engine.connect(loop, self._receive, self._engine_lost)
+            self._engine.connect(loop, self._receive, self._on_engine_lost)
         except BaseException as error:
             self._engine.close()
             if self._loop is not None:
@@ -170,11 +181,13 @@ class Agent:
         self._loop.stop()
 
     def _receive(self, messages: Sequence[EngineMessage]) -> None:
+        """Deliver messages; log what that raises."""
         try:
             self._deliver(messages)
         except Exception:  # a bug of ours must not take the other futures along
             log.exception("a batch of messages could not be handled")
 
-    def _engine_lost(self, error: BaseException) -> None:
+    def _on_engine_lost(self, error: BaseException) -> None:
+        """Stop the loop, and report the loss."""
         self._end()
         self._lost(error)

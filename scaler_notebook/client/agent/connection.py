@@ -1,4 +1,4 @@
-"""A connection to an engine: the engine, the agent that serves it, what it says, and the end."""
+"""A connection to an engine: the engine, the agent that serves it, the answers that come back, and the end."""
 
 import itertools
 import logging
@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from scaler_notebook import forks
-from scaler_notebook.client.context.context_tracker import Surroundings
+from scaler_notebook.client.context.context_tracker import ContextTracker
 from scaler_notebook.client.futures.completion import wait as wait_for
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.waiting.host import current_host
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.engines.base import Engine
@@ -38,26 +38,27 @@ from scaler_notebook.protocol.states import Event
 
 from .client_agent import Agent
 from .future_manager import FutureManager
-from .input_values import Supplies
+from .input_values import InputValues
 
 log = logging.getLogger(__name__)
 
 PREVIEW_PATIENCE = 0.5  # seconds that an engine is kept for the previews which are being made
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
-_open: "set[Connection]" = set()  # strong: tasks run on when nobody holds their executor any more
+_open: "set[EngineConnection]" = set()  # strong: tasks run on when nobody holds their executor any more
 
 
-def open_connections() -> "list[Connection]":
-    """Those of this process that have an engine."""
+def open_connections() -> "list[EngineConnection]":
+    """Return the connections of this process that have an engine."""
     return list(_open)
 
 
-_inherited: "list[Connection]" = []  # in a forked child: kept, for their end would be heard by the parent's peers
+_inherited: "list[EngineConnection]" = []  # held: their finalizers would end the parent's
 
 
 @forks.in_child
 def _forget() -> None:
+    """In a forked child: leave the parent's connections to the parent."""
     inherited = list(_open)
     _open.clear()
     _inherited.extend(inherited)
@@ -65,17 +66,17 @@ def _forget() -> None:
         connection.forget()
 
 
-class Connection:
-    """Begins with :meth:`open`; ends by :meth:`close`, or when the engine is lost.
+class EngineConnection:
+    """A connection from :meth:`open` until :meth:`close`, or until the engine is lost.
 
     Parameters
     ----------
     engine
-        Not started yet.
+        The engine, not started yet.
     initializer
-        What comes before its first task in each process; when it raises, the connection ends.
+        What comes before the connection's first task in each process; when it raises, the connection ends.
     lost_error
-        What unfinished futures end with when the engine is lost, with the engine's own words.
+        The class of the error that unfinished futures end with when the engine is lost, with the engine's own words.
     """
 
     def __init__(
@@ -94,13 +95,13 @@ class Connection:
         self._engine_ended = False  # by itself, or by a client: not by :meth:`close`
         self._ending = threading.RLock()
         self._status: EngineStatus | None = None
-        self._asking: list[Signal] = []  # who waits for the next one
-        self._shutting: list[Signal] = []  # who waits for the engine's end, or its refusal to end
-        self._broken: TaskResult | None = None  # how it ended, if the initializer has ended it
-        self._end: BaseException | TaskResult | None = None  # what its unfinished futures end with, once it has ended
+        self._status_waiters: list[Signal] = []  # waits for the next status
+        self._shutdown_waiters: list[Signal] = []  # waits for the engine's end, or its refusal to end
+        self._broken: TaskResult | None = None  # the initializer's failure, if that has ended the connection
+        self._end: BaseException | TaskResult | None = None  # what futures end with from now on
         self._initializer = initializer
         self._agent = Agent(engine, self._register, self._deliver, self._lost, self._unsendable)
-        self._supplies = Supplies(self._manager, engine, self._agent)
+        self._input_values = InputValues(self._manager, engine, self._agent)
 
     def open(self) -> None:
         """Start the engine, or find it, and connect to it. Called once.
@@ -112,9 +113,9 @@ class Connection:
         """
         try:
             self._engine.start()
-            self._surroundings = Surroundings(self._adopted(self._initializer))
+            self._context = ContextTracker(self._adopt_initializer(self._initializer))
             _open.add(self)
-            self._alive = True  # before it is connected: then it may be lost at once
+            self._alive = True  # before the agent connects: the engine may be lost at once
             self._agent.start()
         except BaseException:
             self.close()
@@ -122,17 +123,17 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Can it take tasks?"""
+        """Whether the connection can take tasks."""
         return self._alive
 
     @property
     def is_inherited(self) -> bool:
-        """Is it the parent's, and this process a forked child? Then it takes no tasks, and ends with neither."""
+        """Whether the connection is the parent's, and this process a forked child, which can neither use nor end it."""
         return self._owner != os.getpid()
 
     @property
     def client(self) -> str:
-        """What the ids of its tasks begin with."""
+        """What the ids of this connection's tasks begin with."""
         return self._client
 
     @property
@@ -142,36 +143,36 @@ class Connection:
 
     @property
     def capabilities(self) -> dict[str, int] | None:
-        """What tasks may need; None if the engine does not tell."""
+        """What tasks may need, and how much of each there is in all; None if the engine does not tell."""
         there = self._engine.capabilities
         return dict(there) if there is not None else None
 
     @property
     def limits_memory(self) -> bool:
-        """Does the engine enforce a task's ``memory_limit``?"""
+        """Whether the engine enforces a task's ``memory_limit``."""
         return self._engine.limits_memory
 
     @property
     def address(self) -> str:
-        """Where the engine is."""
+        """The address of the engine."""
         return self._engine.address
 
     def withdraw(self) -> None:
-        """Have the engine take back what has not started, and it alone knows what has; never blocks."""
+        """Ask the engine to take back the tasks that have not started, which it alone knows; never blocks."""
         self._agent.post(ClientWithdraw())
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
-        """What has not ended, in the order of submission."""
-        self._agent.ring()  # whom a second interrupt of a submit may have kept from it
-        on_their_way = self._agent.mailbox.futures()  # first: from there they go to the manager
+        """Return the futures that have not ended, in the order of submission."""
+        self._agent.wake()  # in case a second interrupt of a submit came before its own wake
+        on_their_way = self._agent.outgoing.futures()  # read first: futures go from there to the manager
         known = {each.task_id: each for each in (*self._manager.unfinished(), *on_their_way)}
         return [each for each in known.values() if not each.done() and each.is_listed]
 
     def finish(self) -> None:
-        """Wait for what is unfinished, then close.
+        """Wait for the unfinished tasks, then close.
 
         An interrupt ends the wait. In a notebook the tasks run on, and the engine ends after them; a script that is
-        told to end a second time (the first time was its own wait) ends, and its tasks with it.
+        interrupted while it waits here ends, and its tasks with it.
         """
         if self.is_inherited:
             return
@@ -188,13 +189,19 @@ class Connection:
         self.close()
 
     def finish_later(self) -> None:
-        """:meth:`finish` on a thread of its own."""
+        """Do as :meth:`finish` does, on a thread of its own."""
         if self.is_inherited:
             return
         threading.Thread(target=self.finish, name="scaler_notebook finish", daemon=True).start()
 
     def disconnect(self, timeout: float | None) -> None:
-        """Cancel what is unfinished, wait ``timeout`` seconds for the confirmations, and close."""
+        """Cancel the unfinished tasks, wait for the confirmations, and close.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the confirmations; None: as long as it takes.
+        """
         unfinished = FutureGroup(self.unfinished())
         unfinished.request_cancel()
         if may_wait():
@@ -209,35 +216,36 @@ class Connection:
     def close(self) -> None:
         """End the engine with everything it runs; unfinished futures get a :class:`DisconnectedError`.
 
-        Returns when its processes are gone. Idempotent, any thread; what is the parent's, a forked child leaves alone.
+        Returns when the engine's processes are gone. Idempotent, any thread. A forked child leaves its parent's engine
+        alone.
         """
         if self.is_inherited:
             return
-        self._end = self._end or disconnected()
+        self._end = self._end or disconnected_error()
         self._alive = False
         self._agent.stop()
-        self._settle_the_rest()
-        self._release_shutting()
-        # Who closes too waits for the same end; who submits does not.
-        holding(self._ending, self._engine.join, END_PATIENCE)
+        self._end_unfinished()
+        self._wake_shutdown_waiters()
+        # Another caller of close waits for the same end; a submit does not.
+        call_locked(self._ending, self._engine.join, END_PATIENCE)
         _open.discard(self)
 
     def _register(self, future: ScalerFuture[Any]) -> None:
-        """A future is handed over, and its task about to be sent; on the agent's thread."""
+        """Take on a future whose task is about to be sent; on the agent's thread."""
         if not future.done():
             self._manager.add(future)
         if self._end is not None:
-            self._settle_the_rest()
+            self._end_unfinished()
 
-    def _settle_the_rest(self) -> None:
-        """No answer comes any more: end what is unfinished, and what the agent has not come to take."""
-        end = self._end or disconnected()
-        self._manager.lost(end)
-        for future in self._agent.mailbox.futures():
+    def _end_unfinished(self) -> None:
+        """End the unfinished futures, for no answer comes any more; those that are still queued included."""
+        end = self._end or disconnected_error()
+        self._manager.fail_all(end)
+        for future in self._agent.outgoing.futures():
             future.handle(Event.ENGINE_LOST, end)
 
     def forget(self) -> None:
-        """In a forked child: leave it to the parent."""
+        """In a forked child: leave the connection to the parent, and end futures with an error that says so."""
         self._alive = False
         self._agent.forget()
         error = DisconnectedError(
@@ -245,13 +253,19 @@ class Connection:
             "result comes there alone. Hand it over from there, or submit the task here"
         )
         self._manager.forget(error)
-        for future in self._agent.mailbox.futures():
+        for future in self._agent.outgoing.futures():
             future.forget(error)
 
     def status(self, timeout: float) -> EngineStatus | None:
-        """What the engine does; None if it does not answer within ``timeout`` seconds."""
+        """Return what the engine does now; None if it does not answer.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the answer.
+        """
         answered = Signal()
-        self._asking.append(answered)
+        self._status_waiters.append(answered)
         self._agent.post(EngineStatusRequest())
         current_host().wait(answered, timeout)
         return self._status if answered.is_set() else None
@@ -273,11 +287,11 @@ class Connection:
         DisconnectedError
             This session had left the engine, or lost it, before.
         TimeoutError
-            It has neither ended nor refused in time.
+            The engine has neither ended nor refused in time.
         """
         over = Signal()
-        self._shutting.append(over)
-        if not self._alive:  # before it is asked: then it may have ended by the time that we look
+        self._shutdown_waiters.append(over)
+        if not self._alive:  # checked before the request, after which the engine may end at once
             raise DisconnectedError(f"the connection to the engine at {self.address} has ended already")
         self._agent.post(ClientShutdown())
         if not current_host().wait(over, timeout):
@@ -291,61 +305,73 @@ class Connection:
             raise DisconnectedError(f"this client left the engine at {self.address}, and cannot tell whether it ended")
 
     def raise_if_broken(self) -> None:
-        """Raise the :class:`InitializerError` that has ended it, if one has."""
+        """Raise the :class:`InitializerError` that has ended the connection, if one has."""
         if self._broken is not None:
             Outcome(self._broken.outcome, self._broken.payload, "").value()
 
-    def _adopted(self, initializer: Initializer | None) -> Initializer:
-        """As ours, with its large arguments where the task processes find them, until the engine is closed."""
+    def _adopt_initializer(self, initializer: Initializer | None) -> Initializer:
+        """Return the initializer with this connection's name, its large arguments where task processes find them."""
         if initializer is None:
             return Initializer()
-        task, _ = self._engine.adopt(Task(f"{self._client}-0", "", initializer.function, initializer.arguments))
+        task, _ = self._engine.adopt(Task(f"{self._client}-0", initializer.function, initializer.arguments))
         return replace(initializer, client=self._client, function=task.function, arguments=task.arguments)
 
     def _deliver(self, messages: Sequence[EngineMessage]) -> None:
+        """Handle a batch of the engine's messages; on the agent's thread."""
         broken: TaskResult | None = None
         for message in messages:
             if isinstance(message, TaskResult) and message.outcome is TaskResultType.FAILED_INITIALIZER:
                 broken = broken or message
             elif isinstance(message, EngineStatus):
                 self._status = message
-                while self._asking:
-                    self._asking.pop().set()
+                while self._status_waiters:
+                    self._status_waiters.pop().set()
             elif isinstance(message, ClientShutdownResponse) and not message.accepted:
-                self._release_shutting()
+                self._wake_shutdown_waiters()
         if broken is not None and self._broken is None:
-            self._broken = self._end = broken  # before anybody hears of it
+            self._broken = self._end = broken  # before a future is settled: its callback may submit
             self._alive = False
         missed = [m for m in messages if isinstance(m, TaskResult) and m.outcome is TaskResultType.MISSING_OBJECTS]
-        if missed:  # after all others: what is missed may be among them
+        if missed:  # after all others, which may have what is missing
             self._manager.receive([message for message in messages if message not in missed])
-            messages = self._supplies.answered(missed)
+            messages = self._input_values.resend_missing(missed)
         self._manager.receive(messages)
         if broken is not None and self._broken is broken:
             self._lost(broken)
 
     def _unsendable(self, message: ClientMessage, error: Exception) -> None:
+        """End the future of a task that could not be sent to the engine.
+
+        Parameters
+        ----------
+        message
+            The message that could not be sent.
+        error
+            Why.
+        """
         log.error("%s could not be sent: %s", type(message).__name__, error)
         if isinstance(message, Task):
             problem = ProtocolError(f"the task could not be sent to the engine: {type(error).__name__}: {error}")
             self._manager.fail(message.task_id, problem)
 
-    def _release_shutting(self) -> None:
-        while self._shutting:
-            self._shutting.pop().set()
+    def _wake_shutdown_waiters(self) -> None:
+        """Wake the threads that wait for the engine's end, or for its refusal to end."""
+        while self._shutdown_waiters:
+            self._shutdown_waiters.pop().set()
 
     def _lost(self, why: BaseException | TaskResult) -> None:
+        """End the connection, for the engine is gone or the initializer has raised; on the agent's thread."""
         self._engine_ended = isinstance(why, BaseException)  # a broken initializer ends its own client alone
         if isinstance(why, EngineLostError) and not isinstance(why, self._lost_error):
             why = self._lost_error(*why.args)
         self._end = self._end or why
         self._alive = False
-        self._settle_the_rest()
-        self._release_shutting()
-        # Its process must be waited for, and not here: the agent's thread never blocks.
+        self._end_unfinished()
+        self._wake_shutdown_waiters()
+        # Closing waits for the engine's process; the agent's thread never blocks.
         threading.Thread(target=self.close, name="scaler_notebook end").start()
 
 
-def disconnected() -> DisconnectedError:
-    """What the futures of a connection that was closed end with."""
+def disconnected_error() -> DisconnectedError:
+    """Return the error that the futures of a closed connection end with."""
     return DisconnectedError("the executor was shut down before the task had ended; submit it again to a new one")

@@ -1,4 +1,4 @@
-"""A task that has not ended by its deadline is cancelled: by its client, whatever engine runs it."""
+"""Timeouts of tasks: the client cancels a task that has not ended by its deadline, whatever engine runs it."""
 
 from functools import partial
 from typing import Any
@@ -10,11 +10,20 @@ from scaler_notebook.protocol.states import Event
 from .client_agent import Agent
 
 
-def watch_over(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
-    """Have the agent request the cancel, by force, at ``when`` (monotonic seconds), unless the task has ended.
+def schedule_timeout(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
+    """Have the agent request a cancel by force when a task's deadline comes, unless the task has ended before.
 
-    On the agent's thread, as all that ends a task, but for the end of its session: and then there is no timer. The
-    timer goes with the task's end.
+    On the agent's thread, where tasks are ended, except at the end of the session: the agent's timers end with it. The
+    timer is cancelled when the task ends.
+
+    Parameters
+    ----------
+    future
+        The task's future.
+    when
+        The deadline, in monotonic seconds.
+    agent
+        The agent that keeps the timer.
     """
     timer = agent.call_at(when, partial(future.handle, Event.DEADLINE))
 

@@ -1,4 +1,4 @@
-"""What is done when the interpreter ends, and when: as the standard pools do it, before any handler of ``atexit``.
+"""Hooks for the end of the interpreter, called as the standard pools' are: before any handler of ``atexit``.
 
 So handlers of the user's find the tasks done, and what they remove (a temporary directory, say) is there until then.
 """
@@ -10,16 +10,16 @@ from collections.abc import Callable
 
 
 class Exit:
-    """Has the main thread of this process ended?"""
+    """The state of this process's end: ``begun`` is true once its main thread has ended."""
 
     begun = False
 
 
 def before_exit(call: Callable[[], object]) -> None:
-    """Have ``call()`` called once the main thread has ended; of several the one registered last comes first."""
-    register = getattr(threading, "_register_atexit", None)  # what concurrent.futures uses, too
+    """Register a hook that is called once the main thread has ended; the hook registered last is called first."""
+    register = getattr(threading, "_register_atexit", None)  # concurrent.futures uses the same
     if register is None:
         atexit.register(call)
     else:
-        with contextlib.suppress(RuntimeError):  # it ends already
+        with contextlib.suppress(RuntimeError):  # the interpreter ends already
             register(call)

@@ -1,4 +1,4 @@
-"""The future manager: which future a message belongs to, on the agent's thread."""
+"""The future manager: finds the future that each of the engine's messages belongs to, on the agent's thread."""
 
 import logging
 import weakref
@@ -41,31 +41,31 @@ CONFIRMS = {
 
 
 class FutureManager:
-    """The unfinished futures of one connection, by task id. It alone keeps them alive if nobody else does."""
+    """The unfinished futures of one connection, by task id. Nothing else keeps them alive if the user does not."""
 
     def __init__(self) -> None:
         self._futures: dict[str, ScalerFuture[Any]] = {}
-        # Ended ones of which a preview is on its way, and who waits until there is none.
+        # Ended futures whose previews are on their way, and the signals of those who wait for the previews.
         self._to_preview: weakref.WeakValueDictionary[str, ScalerFuture[Any]] = weakref.WeakValueDictionary()
         self._previewed: list[Signal] = []
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        """Before its task is posted: an answer finds it."""
+        """Add a future, before its task is posted: the task's first answer finds the future."""
         self._futures[future.task_id] = future
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
-        """A snapshot, in the order of submission."""
+        """Return the unfinished futures, in the order of submission."""
         return list(self._futures.values())
 
     def find(self, task_id: str) -> ScalerFuture[Any] | None:
-        """An unfinished future, by its task's id."""
+        """Return the unfinished future of a task; None if there is none."""
         return self._futures.get(task_id)
 
     def receive(self, messages: Sequence[EngineMessage]) -> None:
-        """Hand each message to its future; an id leaves the table only when that has ended it."""
+        """Dispatch each message to its future. A future leaves the table only when a message has ended it."""
         for message in messages:
             if isinstance(message, EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse):
-                continue  # to the connection, not to a task
+                continue  # addressed to the connection, not to a task
             if isinstance(message, TaskPreview):
                 self._preview(message)
                 continue
@@ -74,10 +74,10 @@ class FutureManager:
                 log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
                 continue
             try:
-                self.hand_over(future, message)
+                self.dispatch(future, message)
             except Exception as error:  # a bug of ours must not take the other messages along
                 log.exception("%s for %s could not be handled", type(message).__name__, message.task_id)
-                if isinstance(message, TaskResult | TaskCancelConfirm):  # no other word of its end comes
+                if isinstance(message, TaskResult | TaskCancelConfirm):  # no other message ends the task
                     problem = (
                         f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
                     )
@@ -88,6 +88,7 @@ class FutureManager:
                     self._to_preview[message.task_id] = future
 
     def _preview(self, message: TaskPreview) -> None:
+        """Give a preview to the ended future that waits for it."""
         future = self._to_preview.pop(message.task_id, None)
         if future is not None:
             future.add_preview(decoded(message.bundle))
@@ -96,15 +97,29 @@ class FutureManager:
                 self._previewed.pop().set()
 
     def wait_for_previews(self, timeout: float) -> None:
-        """Wait until those have come that follow the results which are here, at most ``timeout`` seconds."""
+        """Wait until the previews have come that follow results which are here.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most.
+        """
         come = Signal()
         self._previewed.append(come)
-        if self._to_preview:  # after that: the last may come meanwhile
+        if self._to_preview:  # checked after that: the last may come meanwhile
             current_host().wait(come, timeout)
 
     @staticmethod
-    def hand_over(future: ScalerFuture[Any], message: TaskMessage) -> None:
-        """What a message does to its future."""
+    def dispatch(future: ScalerFuture[Any], message: TaskMessage) -> None:
+        """Apply a message to its future.
+
+        Parameters
+        ----------
+        future
+            The future of the message's task.
+        message
+            The engine's message.
+        """
         match message:
             case TaskStarted():
                 future.handle(Event.STARTED, message)
@@ -124,19 +139,33 @@ class FutureManager:
                 assert_never(message)
 
     def fail(self, task_id: str, error: Exception) -> None:
-        """End one future: its task never reached the engine."""
+        """End one future whose task never reached the engine.
+
+        Parameters
+        ----------
+        task_id
+            The task's id.
+        error
+            The error that the future ends with.
+        """
         future = self._futures.pop(task_id, None)
         if future is not None:
             future.handle(Event.ENGINE_LOST, error)
 
     def forget(self, error: BaseException) -> None:
-        """In a forked child: the futures are the parent's, and ``error`` says so."""
+        """In a forked child: end the futures, which are the parent's, with an error that says so."""
         futures, self._futures = self._futures, {}
         for future in futures.values():
             future.forget(error)
 
-    def lost(self, why: BaseException | TaskResult) -> None:
-        """The engine is gone: every unfinished future ends, and says so; or as the one did that has ended all."""
+    def fail_all(self, why: BaseException | TaskResult) -> None:
+        """End every unfinished future, for the engine is gone or one task's result has ended all.
+
+        Parameters
+        ----------
+        why
+            The error that the futures end with, or the result that has ended all.
+        """
         while self._futures:
             _, future = self._futures.popitem()
             future.handle(Event.ENGINE_LOST, why)

@@ -1,9 +1,9 @@
-"""A task whose arguments hold futures: its engine is told whose values it needs, and given those that have come here.
+"""Tasks whose arguments hold futures: the engine is told whose values they need, and given those that are here already.
 
-A future that has not ended is named, and the engine hands its value on. One that has ended is an object that travels
-with the task. And one that ended while the task was on its way is missed by the engine, which says so: its value is
-here then, for the engine sent it first, and the task is sent again with it. (Not here yet is the value of one that was
-missing something itself: then the task waits here for its end.)
+A future that has not ended is named, and the engine hands its value on. The value of one that has ended is sent as an
+object along with the task. If a future ends while a task that names it is on its way, the engine misses the value and
+says so: the value is here by then, for the engine sent it first, and the task is sent again with it. (If that future
+was missing a value itself, the task waits here for its end.)
 """
 
 import threading
@@ -31,20 +31,20 @@ from scaler_notebook.protocol.states import TaskState
 
 from .client_agent import Agent
 from .future_manager import FutureManager
-from .mailbox import Letter
+from .outgoing_queue import OutgoingBatch
 
 
-class Supplies:
-    """Of one connection.
+class InputValues:
+    """The values of futures that one connection sends along with tasks.
 
     Parameters
     ----------
     manager
-        Has the futures of the tasks that were sent.
+        Knows the futures of the tasks that were sent.
     engine
-        What needs the values.
+        The engine that needs the values.
     agent
-        Sends.
+        Sends the messages.
     """
 
     def __init__(self, manager: FutureManager, engine: Engine, agent: Agent) -> None:
@@ -53,21 +53,29 @@ class Supplies:
         self._agent = agent
 
     def add_task(self, messages: list[ClientMessage], future: ScalerFuture[object], task: Task) -> bool:
-        """Add a task to messages, with the values of its inputs that have ended.
+        """Append a task to messages, between the values of its ended inputs and the message that releases these values.
 
-        False if one of them did not end well: that ends the future, and nothing is added. The future is not known to
-        anybody yet, or its task was sent before.
+        Return False if an input failed or was cancelled: that ends the task's future, and nothing is appended.
+
+        Parameters
+        ----------
+        messages
+            What is going to be sent; appended to.
+        future
+            The task's future. Nobody knows it yet, or its task was sent before.
+        task
+            The task.
         """
         ended = [i for i in future.inputs.values() if isinstance(i, ScalerFuture) and i.done()]
-        last = next((last for each in ended if (last := _fallen(task, each)) is not None), None)
+        last = next((last for each in ended if (last := _result_of_failed_input(task, each)) is not None), None)
         contents = {}
         try:
             # A value that was unpickled here is pickled again, which runs code of the user's.
-            contents = {each.task_id: each.content() for each in ended if last is None and not each.stays}
+            contents = {each.task_id: each.content() for each in ended if last is None and not each.retained_by_engine}
         except Exception as error:
             last = failures.our_fault(task.task_id, error)
         if last is not None:
-            self._manager.hand_over(future, last)
+            self._manager.dispatch(future, last)
             return False
         for object_id, content in contents.items():
             messages.append(ObjectCreate(object_id, self._engine.adopt_object(object_id, content)))
@@ -76,38 +84,57 @@ class Supplies:
             messages.append(ObjectDelete(tuple(contents)))
         return True
 
-    def _send_again(self, future: ScalerFuture[object], task: Task) -> None:
+    def _resend(self, future: ScalerFuture[object], task: Task) -> None:
+        """Send a task again, now that the values which it missed are here, unless it was cancelled meanwhile.
+
+        Parameters
+        ----------
+        future
+            The task's future.
+        task
+            The task.
+        """
         messages: list[ClientMessage] = []
         self.add_task(messages, future, task)
-        with future._lock:  # a cancel from here on is sent behind it; one before is answered already
+        with future._lock:  # a cancel after this follows the task; one before is answered already
             if future.state is TaskState.CANCELLING or future.done():
                 messages = [each for each in messages if each is not task]
-            self._agent.hand_over(Letter(*messages))
+            self._agent.enqueue(OutgoingBatch(*messages))
 
-    def answered(self, messages: Sequence[EngineMessage]) -> Sequence[EngineMessage]:
-        """Send again what lacks only values of this client's futures; gives the messages about all others.
+    def resend_missing(self, messages: Sequence[EngineMessage]) -> Sequence[EngineMessage]:
+        """Send again each task that lacks only values of this client's futures; return the messages of the others.
 
         On the agent's thread.
         """
-        return [message for message in messages if not self._sent_again(message)]
+        return [message for message in messages if not self._resend_if_missing(message)]
 
-    def _sent_again(self, message: EngineMessage) -> bool:
+    def _resend_if_missing(self, message: EngineMessage) -> bool:
+        """Send the task of a message again once its inputs have ended; False if the message says something else."""
         if not isinstance(message, TaskResult) or message.outcome is not TaskResultType.MISSING_OBJECTS:
             return False
         future = self._manager.find(message.task_id)
         if future is None or future.task is None:
             return False
         named = [future.inputs.get(name) for name in missing_objects(message.payload)]
-        lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.stays]
+        lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.retained_by_engine]
         if len(lacking) < len(named):
             return False
-        again = partial(self._send_again, future, future.task)
-        _Ends(lacking, partial(callback_thread.inputs.post, again))  # there, for it may run the user's code
+        again = partial(self._resend, future, future.task)
+        # On a thread of its own: pickling may run the user's code.
+        _WhenAllDone(lacking, partial(callback_thread.inputs.post, again))
         return True
 
 
-class _Ends:
-    """Calls ``then()`` once, when all of the futures have ended."""
+class _WhenAllDone:
+    """A watcher of several futures that calls ``then()`` once, when all of them have ended.
+
+    Parameters
+    ----------
+    futures
+        The futures.
+    then
+        Called on the thread that has ended the last future; must not block.
+    """
 
     def __init__(self, futures: Sequence[ScalerFuture[object]], then: Callable[[], object]) -> None:
         self._left = set(futures)
@@ -118,6 +145,7 @@ class _Ends:
             self(future)
 
     def __call__(self, future: TaskLifecycle) -> None:
+        """Note the end of a future; called after each change."""
         if not future.done():
             return
         future.unwatch(self)
@@ -128,8 +156,16 @@ class _Ends:
             self._then()
 
 
-def _fallen(task: Task, needed: ScalerFuture[object]) -> TaskResult | TaskCancelConfirm | None:
-    """The end of a task that needs a value which there is not."""
+def _result_of_failed_input(task: Task, needed: ScalerFuture[object]) -> TaskResult | TaskCancelConfirm | None:
+    """Return the message that ends a task whose input failed or was cancelled; None if the input has a value.
+
+    Parameters
+    ----------
+    task
+        The task that needs the value.
+    needed
+        The input's future, which has ended.
+    """
     if needed.cancelled():
         return TaskCancelConfirm(task.task_id, TaskCancelConfirmType.CANCELED, True, needed.origin or needed.task_id)
     if needed.failed:

@@ -1,4 +1,4 @@
-"""What the kernel's code sees around it, so that a task sees the same: directory, path, settings, modules."""
+"""The context of a client's tasks: what the kernel's code sees around it (directory, path, settings, modules)."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ from scaler_notebook.protocol.messages import ClientContext, Initializer
 from scaler_notebook.task.modules.search_path import search_path
 
 from .notebook_settings import NotebookSettings
-from .own_modules import OWN_MODULES
+from .user_modules import USER_MODULES
 
 Seen: TypeAlias = tuple[object, ...]
 
 
-class Surroundings:
-    """Notices, at a submit, what has changed since the last one.
+class ContextTracker:
+    """Notices, at a submit, what has changed of the context since it was last sent.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class Surroundings:
         self._seen: Seen = ()
         self._settings = NotebookSettings()
 
-    def changed(self) -> tuple[ClientContext | None, Seen]:
-        """The new surroundings, and what to give :meth:`told` once they are sent; None if they are those sent last.
+    def changes(self) -> tuple[ClientContext | None, Seen]:
+        """Return the new context, None if it is the one sent last, and what to give :meth:`mark_sent` after sending.
 
         Costs some microseconds.
         """
@@ -40,14 +40,14 @@ class Surroundings:
             directory = os.getcwd()
         except FileNotFoundError:
             directory = ""
-        modules = OWN_MODULES.text  # as of when the task was pickled
+        modules = USER_MODULES.text  # as of the time when the task was pickled
         # The mapping behind os.environ, where there is one: a copy of it costs a tenth of decoding everything.
         environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
         authkey = bytes(process.current_process().authkey)
         values = self._settings.values()
         shows = current_host().shows_results
         seen = (directory, sys.path, modules, environment, authkey, values, shows)
-        with suppress(Exception):  # of values that cannot be compared, arrays say
+        with suppress(Exception):  # values that cannot be compared, such as arrays
             if self._seen == seen:
                 return None, self._seen
         seen = (directory, list(sys.path), modules, dict(environment), authkey, values, shows)
@@ -57,20 +57,26 @@ class Surroundings:
         context = ClientContext(directory, _path(), variables, modules, initializer, authkey, settings, shows)
         return context, seen
 
-    def told(self, seen: Seen) -> None:
-        """These surroundings are on their way to the engine."""
+    def mark_sent(self, seen: Seen) -> None:
+        """Note that a context is on its way to the engine.
+
+        Parameters
+        ----------
+        seen
+            What :meth:`changes` has returned with the context.
+        """
         self._seen = seen
 
 
 def _path() -> tuple[str, ...]:
-    """``sys.path`` as imports see it: what is no text counts for nothing, and what is relative leads somewhere."""
+    """Return ``sys.path`` as imports see it: without entries that are no text, and with relative ones made absolute."""
     return tuple(map(_absolute, search_path()))
 
 
 def _absolute(entry: str) -> str:
-    """An entry of ``sys.path``; one that is relative leads to where it led when it was first used.
+    """Return an entry of ``sys.path`` as an absolute path; a relative one leads to where it led when it was first used.
 
-    The empty one alone is always the directory of now, in a task too.
+    The empty entry alone stays relative: it is the current directory, in a task too.
     """
     if not entry or os.path.isabs(entry):
         return entry

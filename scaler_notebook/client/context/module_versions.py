@@ -1,4 +1,4 @@
-"""Which version of a file the notebook has imported: what the file was when the import system found it."""
+"""The version of a file that the notebook has imported: its stamp and sum when the import system found it."""
 
 import ast
 import os
@@ -14,29 +14,37 @@ from scaler_notebook.task.modules.installation import file_stamp, file_sum, is_i
 
 Version: TypeAlias = tuple[str, int | None]  # the stamp of a file, and a sum of its bytes; None if it is not known
 
-_NOTE = "scaler_notebook_version"  # an attribute of specs: the import system keeps them with their modules
+_VERSION_ATTRIBUTE = "scaler_notebook_version"  # an attribute of specs: the import system keeps them with their modules
 
 
-class _Watch(MetaPathFinder):
+class _VersionFinder(MetaPathFinder):
     """Finds what ``PathFinder`` does, and notes the version of each file of the user's before it is executed."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.has_location and spec.origin and not is_installed(spec.origin):
-            setattr(spec, _NOTE, version(spec.origin))
+            setattr(spec, _VERSION_ATTRIBUTE, version(spec.origin))
         return spec
 
 
 def watch_imports() -> None:
     """Note the versions of modules that are imported from now on."""
     finders = sys.meta_path
-    if not any(type(finder) is _Watch for finder in finders):
-        finders.insert(finders.index(PathFinder) if PathFinder in finders else len(finders), _Watch())
+    if not any(type(finder) is _VersionFinder for finder in finders):
+        finders.insert(finders.index(PathFinder) if PathFinder in finders else len(finders), _VersionFinder())
 
 
 def version(file: str, spec: ModuleSpec | None = None) -> Version:
-    """The version of a file as it is, or, with the spec of its module, as it was imported."""
-    noted: Version | None = getattr(spec, _NOTE, None)
+    """Return the version of a file.
+
+    Parameters
+    ----------
+    file
+        The path of the file.
+    spec
+        The spec of the file's module, for the version that was imported; None: for the version that is there now.
+    """
+    noted: Version | None = getattr(spec, _VERSION_ATTRIBUTE, None)
     if noted is not None:
         return noted
     stamp = file_stamp(file)
@@ -46,7 +54,15 @@ def version(file: str, spec: ModuleSpec | None = None) -> Version:
 
 
 def imported_by(file: str, name: str) -> frozenset[str]:
-    """The names of all that the source of a module imports, and of what it may import as a part of that."""
+    """Return the names of the modules that a module's source imports, and of names in them, which may be modules too.
+
+    Parameters
+    ----------
+    file
+        The path of the source.
+    name
+        The name of the module.
+    """
     try:
         with open(file, "rb") as content:
             tree = ast.parse(content.read())
@@ -65,7 +81,15 @@ def imported_by(file: str, name: str) -> frozenset[str]:
 
 
 def _was_edited(file: str, spec: ModuleSpec) -> bool:
-    """Is a file newer than the module that nobody saw being imported? It is if the bytecode says so."""
+    """Whether a file was edited after its module was imported unnoticed, as far as its bytecode tells.
+
+    Parameters
+    ----------
+    file
+        The path of the file.
+    spec
+        The spec of the module.
+    """
     try:
         status = os.stat(file)
         if status.st_mtime < _started() or not spec.cached:
@@ -80,6 +104,7 @@ def _was_edited(file: str, spec: ModuleSpec) -> bool:
 
 @cache
 def _started() -> float:
+    """Return the time, in seconds since the epoch, at which this process started."""
     import psutil
 
     return psutil.Process().create_time()

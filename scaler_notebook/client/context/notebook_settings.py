@@ -1,6 +1,6 @@
-"""The settings of the notebook that its tasks have too, noticed when they change.
+"""The settings of the notebook that its tasks have too, and the check whether they have changed.
 
-:mod:`scaler_notebook.protocol.settings` has their form on the way.
+:mod:`scaler_notebook.protocol.settings` has their encoded form.
 """
 
 import logging
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class NotebookSettings:
-    """Reads this process's settings; what modules have, once those are imported."""
+    """Reader of this process's settings; those of a module are read once the module is imported."""
 
     def __init__(self) -> None:
         self._pandas: PandasOptions | None = None
 
     def values(self) -> list[Any]:
-        """What is compared to notice a change; takes a few microseconds."""
+        """Return values whose comparison shows whether a setting has changed; takes a few microseconds."""
         return [
             warnings.filters[:],
             sys.getrecursionlimit(),
@@ -32,7 +32,7 @@ class NotebookSettings:
         ]
 
     def encoded(self) -> bytes:
-        """The settings of now, for the tasks."""
+        """Return the current settings, encoded for the tasks."""
         plain = {
             settings.FILTERS: settings.encode_filters(warnings.filters),
             settings.RECURSION: sys.getrecursionlimit(),
@@ -51,10 +51,12 @@ class NotebookSettings:
 
     @staticmethod
     def _numpy_errors() -> dict[str, str] | None:
+        """Return numpy's error state; None if numpy is not imported."""
         numpy = _loaded("numpy")
         return numpy.geterr() if numpy is not None else None
 
     def _pandas_options(self) -> dict[str, Any] | None:
+        """Return pandas' options; None if pandas is not imported."""
         if self._pandas is None:
             if _loaded("pandas") is None or (config := sys.modules.get("pandas._config.config")) is None:
                 return None
@@ -63,18 +65,20 @@ class NotebookSettings:
 
     @staticmethod
     def _matplotlib_parameters() -> list[Any] | None:
+        """Return matplotlib's parameters; None if matplotlib is not imported."""
         matplotlib = _loaded("matplotlib")
         return [*dict.values(matplotlib.rcParams)] if matplotlib is not None else None
 
 
 def _read(of_module: Callable[[], T]) -> T | None:
-    """What a library has; None if another module, or a half of one, is there under its name."""
+    """Return what a function reads of a library; None if another, or half a, module has the library's name."""
     with suppress(Exception):
         return of_module()
     return None
 
 
 def _changed_parameters() -> dict[str, Any] | None:
+    """Return matplotlib's parameters that differ from its defaults; None if matplotlib is not imported."""
     if (matplotlib := _loaded("matplotlib")) is None:
         return None
     defaults = matplotlib.rcParamsDefault
@@ -86,13 +90,14 @@ def _changed_parameters() -> dict[str, Any] | None:
 
 
 def _loaded(name: str) -> Any:
-    """A module that has been imported to its end: another thread may be at it."""
+    """Return a module that is imported completely; None if it is not, for another thread may be importing it."""
     module = sys.modules.get(name)
     return None if module is None or getattr(module.__spec__, "_initializing", False) else module
 
 
 def _differs(value: Any, default: Any) -> bool:
+    """Return whether two values differ, also if they cannot be compared."""
     try:
         return bool(value != default)
-    except Exception:  # an array among them
+    except Exception:  # such as of an array
         return True

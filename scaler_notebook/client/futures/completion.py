@@ -1,4 +1,4 @@
-"""``wait`` and ``as_completed``: the standard library's, through our seam, so that a cell that waits stays alive."""
+"""``wait`` and ``as_completed``: the standard library's, with waits that keep a cell's kernel alive."""
 
 import time
 from collections import deque
@@ -8,20 +8,20 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, DoneAndNo
 from typing import Any, TypeVar
 
 from scaler_notebook.client.waiting.host import current_host
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.signal import Signal
 
-from .conditions import follow_policy, stoppable
+from .conditions import apply_interrupt_policy, apply_policy_on_interrupt
 from .future import ScalerFuture
 
-ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # one that is CANCELLED alone is yet to tell who waits for it
+ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # a future that is CANCELLED alone has yet to notify its waiters
 
 F = TypeVar("F", bound="Future[Any]")
 T = TypeVar("T")
 
 
 class _Waiter(_base._Waiter):
-    """What the standard library's futures tell at their end (``Future._waiters``). Its methods run under a lock."""
+    """A waiter that futures of the standard library notify at their end (``Future._waiters``), under their lock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,49 +42,57 @@ class _Waiter(_base._Waiter):
         self.signal.set()
 
 
-class _Watch:
-    """Watches a set of futures, the standard's own among them; gives each once, as it ends."""
+class _CompletionWatch:
+    """A watch over a set of futures, also of the standard library's, which gives each future once, as it ends."""
 
     def __init__(self, futures: "set[Future[Any]]") -> None:
         self._futures = futures
         self._waiter = _Waiter()
         self.done: list[Future[Any]] = []
         for future in futures:
-            holding(_lock_of(future), self._enter, future)
+            call_locked(_lock_of(future), self._enter, future)
 
     def _enter(self, future: "Future[Any]") -> None:
+        """Add the waiter to a future, or the future to the ended ones; with the future's lock."""
         if future._state in ENDED:
             self.done.append(future)
         else:
             future._waiters.append(self._waiter)
 
     def next(self, deadline: float | None) -> "list[Future[Any]]":
-        """Those that have ended since the last call; waits for at least one. Empty at the deadline."""
+        """Return the futures that have ended since the last call; wait for at least one.
+
+        Parameters
+        ----------
+        deadline
+            The time, in monotonic seconds, after which the list may be empty; None: wait for ever.
+        """
         waiter = self._waiter
         if not waiter.finished:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            with stoppable(lambda: self._futures):
+            with apply_policy_on_interrupt(lambda: self._futures):
                 current_host().wait(waiter.signal, remaining)
-        # A fresh signal before the deque is emptied: what ends meanwhile sets the new one.
+        # A new signal before the deque is emptied: a future that ends meanwhile sets the new one.
         waiter.signal = Signal()
         ended = []
         while waiter.finished:
             ended.append(waiter.finished.popleft())
         return ended
 
-    def popped(self, futures: "list[Future[Any]]") -> "Future[Any]":
-        """The last one of these, and nothing of ours keeps it alive."""
+    def pop(self, futures: "list[Future[Any]]") -> "Future[Any]":
+        """Remove the last future of a list and stop watching it; return it, kept alive by the caller alone."""
         future = futures.pop()
         self._futures.discard(future)
         self._leave(future)
         return future
 
     def close(self) -> None:
+        """Stop watching the futures."""
         for future in self._futures:
             self._leave(future)
 
     def _leave(self, future: "Future[Any]") -> None:
-        holding(_lock_of(future), self._remove, future)
+        call_locked(_lock_of(future), self._remove, future)
 
     def _remove(self, future: "Future[Any]") -> None:
         if self._waiter in future._waiters:
@@ -92,31 +100,49 @@ class _Watch:
 
 
 def _lock_of(future: "Future[Any]") -> Any:
-    """Give the lock of a future's condition (why: :mod:`scaler_notebook.client.waiting.locks`)."""
+    """Return the lock of a future's condition (why: :mod:`scaler_notebook.client.waiting.locks`)."""
     return getattr(future._condition, "_lock", future._condition)
 
 
 def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:
-    """Give futures as they end, those that have ended first.
+    """Yield futures as they end, beginning with those that have ended already.
+
+    Parameters
+    ----------
+    fs
+        The futures, of any kind of :mod:`concurrent.futures`.
+    timeout
+        Seconds from the call on; None waits for ever.
 
     Raises
     ------
     TimeoutError
-        Not all of them ended within ``timeout`` seconds of the call.
+        Not all of the futures ended within ``timeout`` seconds of the call.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     futures = set(fs)
     total = len(futures)
-    watch = _Watch(futures)  # type: ignore[arg-type]
+    watch = _CompletionWatch(futures)  # type: ignore[arg-type]
     return _as_completed(watch, total, deadline)
 
 
-def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator[Any]:
+def _as_completed(watch: _CompletionWatch, total: int, deadline: float | None) -> Iterator[Any]:
+    """Yield futures as they end.
+
+    Parameters
+    ----------
+    watch
+        The watch over the futures.
+    total
+        How many futures there are.
+    deadline
+        In monotonic seconds, when to raise a TimeoutError; None: never.
+    """
     try:
         left = total - len(watch.done)
         watch.done.reverse()
         while watch.done:
-            yield watch.popped(watch.done)
+            yield watch.pop(watch.done)
         while left:
             ended = watch.next(deadline)
             if not ended and deadline is not None and time.monotonic() >= deadline:
@@ -124,7 +150,7 @@ def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator
             left -= len(ended)
             ended.reverse()
             while ended:
-                yield watch.popped(ended)
+                yield watch.pop(ended)
     finally:
         watch.close()
 
@@ -132,19 +158,21 @@ def _as_completed(watch: _Watch, total: int, deadline: float | None) -> Iterator
 def wait(
     fs: Iterable["Future[Any]"], timeout: float | None = None, return_when: str = ALL_COMPLETED
 ) -> "DoneAndNotDoneFutures[Any]":
-    """Wait for futures; gives ``(done, not_done)``, two sets.
+    """Wait for futures; return ``(done, not_done)``, two sets.
 
     Parameters
     ----------
+    fs
+        The futures, of any kind of :mod:`concurrent.futures`.
     timeout
         Seconds; None waits for ever.
     return_when
         ``ALL_COMPLETED``, ``FIRST_COMPLETED`` or ``FIRST_EXCEPTION`` of :mod:`concurrent.futures`.
     """
-    checked_return_when(return_when)
+    check_return_when(return_when)
     deadline = None if timeout is None else time.monotonic() + timeout
     futures = set(fs)
-    watch = _Watch(futures)
+    watch = _CompletionWatch(futures)
     try:
         done = set(watch.done)
         fresh = watch.done
@@ -162,8 +190,8 @@ def wait(
         watch.close()
 
 
-def checked_return_when(return_when: str) -> None:
-    """Raise a ValueError if it is none of the standard library's three."""
+def check_return_when(return_when: str) -> None:
+    """Raise a ValueError for a ``return_when`` that is none of the standard library's three."""
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise ValueError(f"return_when is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION, not {return_when!r}")
 
@@ -179,10 +207,18 @@ def results_in_order(
     timeout: float | None,
     more: "Callable[[], ScalerFuture[T] | None]" = lambda: None,
 ) -> Iterator[T]:
-    """Results in the order of submission, ``timeout`` seconds from now at most; what is not read is cancelled.
+    """Yield results in the order of submission; cancel what is not read.
 
-    ``more()`` submits another, if there is one, whenever a result is about to be taken. The stop button is no loss of
-    interest: what becomes of the tasks then is their executor's policy.
+    An interrupt does not cancel: what becomes of the tasks then is their executor's policy.
+
+    Parameters
+    ----------
+    submitted
+        The futures.
+    timeout
+        Seconds from the call until the last result; None waits for ever.
+    more
+        Called whenever a result is about to be taken; submits another task and returns its future, or None.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     futures = deque(submitted)
@@ -205,9 +241,9 @@ def results_in_order(
                 del future
                 results = [value]
                 del value
-                yield results.pop()  # a result is kept by its reader alone
+                yield results.pop()  # its reader alone keeps a result alive
         except KeyboardInterrupt:
-            follow_policy(futures)
+            apply_interrupt_policy(futures)
             futures.clear()
             raise
         finally:

@@ -1,4 +1,4 @@
-"""Waiting until something is true of futures: the one loop-free wait behind ``result``, ``cancel`` and the groups'."""
+"""Waits until something is true of futures: the one wait behind ``result``, ``cancel`` and those of groups."""
 
 import asyncio
 import contextlib
@@ -14,20 +14,26 @@ from scaler_notebook.protocol.states import Event, TaskState
 Condition = Callable[[TaskLifecycle], bool]
 
 
-def answered(future: TaskLifecycle) -> bool:
-    """Is no cancel of it under way?"""
+def is_answered(future: TaskLifecycle) -> bool:
+    """Whether no cancel of a future is under way."""
     return future.state is not TaskState.CANCELLING
 
 
-def until(
+def wait_until(
     futures: Iterable[TaskLifecycle], condition: Condition, timeout: float | None, enough: Condition | None = None
 ) -> bool:
-    """Wait until ``condition`` was true of each, at most ``timeout`` seconds; False if it was not.
+    """Wait until ``condition`` was true of each future; return False if it was not, within the time.
 
     Parameters
     ----------
+    futures
+        The futures.
+    condition
+        Called with a future, after each of its changes, until it returns True once.
+    timeout
+        Seconds; None waits for ever.
     enough
-        The wait also ends when this is true of one of them.
+        The wait also ends when this is true of one of the futures.
 
     Raises
     ------
@@ -36,45 +42,63 @@ def until(
     """
     signal = Signal()
     futures = list(futures)
-    with stoppable(lambda: futures), _watched(futures, condition, enough, signal.set) as left:
+    with apply_policy_on_interrupt(lambda: futures), _watch_until(futures, condition, enough, signal.set) as left:
         if left:
             current_host().wait(signal, timeout)
         return not left
 
 
-async def until_async(
+async def wait_until_async(
     futures: Iterable[TaskLifecycle],
     condition: Condition,
     timeout: float | None = None,
     enough: Condition | None = None,
 ) -> bool:
-    """:func:`until` for coroutines. The stop button cancels the cell's coroutine; then the same policy holds."""
+    """Wait as :func:`wait_until` does, in a coroutine, which the stop button cancels: the same policy holds.
+
+    Parameters
+    ----------
+    futures, condition, timeout, enough
+        As for :func:`wait_until`.
+    """
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 
     def wake() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits us any more
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody awaits this any more
             loop.call_soon_threadsafe(woken.set)
 
-    with _watched(futures, condition, enough, wake) as left:
+    with _watch_until(futures, condition, enough, wake) as left:
         try:
             if left:
-                with current_host().lending():
+                with current_host().release_slot():
                     await asyncio.wait_for(woken.wait(), timeout)
         except asyncio.TimeoutError:
             pass
         except asyncio.CancelledError:
             if current_host().stopped():
-                follow_policy(left)
+                apply_interrupt_policy(left)
             raise
         return not left
 
 
 @contextlib.contextmanager
-def _watched(
-    futures: Iterable[TaskLifecycle], condition: Condition, enough: Condition | None, tell: Callable[[], None]
+def _watch_until(
+    futures: Iterable[TaskLifecycle], condition: Condition, enough: Condition | None, notify: Callable[[], None]
 ) -> Iterator[set[TaskLifecycle]]:
-    """Those of which ``condition`` has not been true yet; ``tell()`` is called when none is left, or one is enough."""
+    """Watch futures, and yield those whose ``condition`` has not been true yet: a set that shrinks.
+
+    Parameters
+    ----------
+    futures
+        The futures to watch.
+    condition
+        What has to be true of each of them once.
+    enough
+        What has to be true of one of them for the watch to be over early; None for nothing.
+    notify
+        Called when none is left, or one is enough, by the thread that changed the future; must not block.
+    """
     watched = list(futures)
     left = set(watched)
 
@@ -82,12 +106,12 @@ def _watched(
         if condition(future):
             left.discard(future)
         if not left or (enough is not None and enough(future)):
-            tell()
+            notify()
 
     try:
         for future in watched:
             future.watch(look)
-            look(future)  # it may have changed before it was watched
+            look(future)  # the future may have changed before it was watched
         yield left
     finally:
         for future in watched:
@@ -95,17 +119,17 @@ def _watched(
 
 
 @contextlib.contextmanager
-def stoppable(futures: Callable[[], Iterable["Future[Any]"]]) -> Iterator[None]:
-    """Around a wait for these: when the stop button ends it, their executors' policy says what becomes of them."""
+def apply_policy_on_interrupt(futures: Callable[[], Iterable["Future[Any]"]]) -> Iterator[None]:
+    """Apply the futures' policies when an interrupt ends the wait for them within the ``with`` block."""
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):  # the latter where a loop's callback waited
-        follow_policy(futures())
+        apply_interrupt_policy(futures())
         raise
 
 
-def follow_policy(futures: Iterable["Future[Any]"]) -> None:
-    """A wait for these was ended by the stop button: do with the unfinished what ``on_interrupt`` says."""
+def apply_interrupt_policy(futures: Iterable["Future[Any]"]) -> None:
+    """Do with unfinished futures what their ``on_interrupt`` says: the stop button has ended a wait for them."""
     unfinished = [future for future in futures if isinstance(future, TaskLifecycle) and not future.done()]
     for future in unfinished:
         if future.policy.on_interrupt == "cancel":

@@ -11,13 +11,13 @@ from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.task_state.profiling import ProfileResult, profile
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.host import current_host
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.permission import is_agents_thread, may_wait
 from scaler_notebook.protocol.errors import TaskCancelledError
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.states import Event
 
-from .conditions import answered, until, until_async
+from .conditions import is_answered, wait_until, wait_until_async
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -35,26 +35,32 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
     Parameters
     ----------
     task_id
-        Unique among all clients.
+        The task's id, unique among all clients.
     call
         The call as a person reads it.
-    courier
-        Takes requests to the engine; None for a future without one.
+    session
+        What sends the future's requests to the engine; None for a future without an engine.
     policy
-        How its tasks are cancelled; shared with the executor.
+        How the task is cancelled; shared with the executor.
     """
 
     # ------------------------------------------------------------------ outcome
 
     def result(self, timeout: float | None = None) -> T:
-        """The value; waits for it up to ``timeout`` seconds. A cell that waits stays alive: its widgets work.
+        """Return the value; wait for it. A cell that waits stays alive: its widgets work.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
 
         Raises
         ------
         TimeoutError
-            It did not finish in time; it goes on.
+            The task did not finish in time; it goes on.
         TaskCancelledError
-            It was cancelled; the message and ``reason`` say how it ended. (A ``concurrent.futures.CancelledError``.)
+            The task was cancelled; the message and ``reason`` say how it ended. (A
+            ``concurrent.futures.CancelledError``.)
         Exception
             What the task raised, with its traceback, causes and notes as they were there. The frame that is called
             ``<task … in process …>`` stands between this side's frames and the task's.
@@ -64,10 +70,16 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
             self._wait_for_end(timeout)
             return self._get()
         finally:
-            del self  # the traceback would keep it alive, and it the traceback
+            del self  # the future and the traceback would keep each other alive
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The task's exception, or None. Waits and raises as :meth:`result` does."""
+        """Return the task's exception, or None. Waits, and raises, as :meth:`result` does.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
+        """
         __tracebackhide__ = True
         self._wait_for_end(timeout)
         return self._ended().load()[1]
@@ -76,9 +88,13 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> T:
+        """Wait in a coroutine, and return the value; cancel the task if the coroutine is cancelled.
+
+        The stop button, too, cancels the coroutine: then the executor's policy decides.
+        """
         __tracebackhide__ = True
         try:
-            await until_async([self], TaskLifecycle.done)
+            await wait_until_async([self], TaskLifecycle.done)
         except asyncio.CancelledError:
             if not current_host().stopped():
                 self.request_cancel()
@@ -86,16 +102,18 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return self._get()
 
     def _wait_for_end(self, timeout: float | None) -> None:
+        """Wait until the task has ended; raise a TimeoutError if it has not in time."""
         __tracebackhide__ = True
-        if not until([self], TaskLifecycle.done, timeout):
+        if not wait_until([self], TaskLifecycle.done, timeout):
             raise TimeoutError(f"{self.call or self.task_id} is still {self.state.value} after {timeout} s")
 
     def _get(self) -> T:
+        """Return the value of a future that is done, or raise what :meth:`result` raises."""
         __tracebackhide__ = True
         outcome: Outcome | None = None
         try:
             outcome = self._ended()
-            if outcome.stays:
+            if outcome.retained_by_engine:
                 raise LookupError(
                     f"the value of {self.call or self.task_id} stayed with the engine: name its key in get"
                 )
@@ -105,6 +123,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
             del self, outcome
 
     def _ended(self) -> Outcome:
+        """Return the outcome of a future that is done; raise a TaskCancelledError if it was cancelled."""
         __tracebackhide__ = True
         outcome = self._outcome
         if outcome is None:
@@ -114,24 +133,24 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return outcome
 
     @property
-    def stays(self) -> bool:
-        """Was its value left with the engine, for the tasks that need it? Nobody can have it here then."""
+    def retained_by_engine(self) -> bool:
+        """Whether the value was left with the engine, for the tasks that need it: nobody can have it here then."""
         outcome = self._outcome
-        return outcome is not None and outcome.stays
+        return outcome is not None and outcome.retained_by_engine
 
     def content(self) -> Payload:
-        """The pickle of its value, to be sent to another task; it is done, and has one."""
+        """Return the pickle of the value, to be sent to another task; the future is done, and has a value."""
         return self._ended().content()
 
     # ------------------------------------------------------------------ cancel
 
     def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
-        """Ask the engine to stop the task, and return at once. On a finished future it discards the result.
+        """Ask the engine to stop the task, and return at once. On a finished future, discard the result.
 
         Parameters
         ----------
         force
-            After the grace period kill the process that runs it; otherwise the engine answers that it still runs.
+            After the grace period kill the process that runs the task; otherwise the engine answers that it still runs.
         grace
             Seconds that the task gets between the interrupt and that; by default its executor's.
 
@@ -143,19 +162,41 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         self._request(force, grace)
 
     def request_cancel_unfinished(self, force: bool = True, grace: float | None = None) -> bool:
-        """:meth:`request_cancel`, but never discards a result: for buttons and bulk cancels. False if it is done."""
+        """Do as :meth:`request_cancel`, but never discard a result: for buttons and bulk cancels. False if done.
+
+        Parameters
+        ----------
+        force, grace
+            As for :meth:`request_cancel`.
+        """
         return self._request(force, grace, keep_result=True) or not self.done()
 
     def _request(self, force: bool, grace: float | None, keep_result: bool = False) -> bool:
+        """Request a cancel; return whether anything has changed.
+
+        Parameters
+        ----------
+        force, grace
+            As for :meth:`request_cancel`.
+        keep_result
+            Whether a finished future is left as it is.
+        """
         grace = None if grace is None else checked_grace(grace)
         return self.handle(Event.CANCEL_REQUESTED, force=force, grace=grace, keep_result=keep_result)
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
-        """Ask the engine to stop the task and wait for its answer; what it returns is exactly ``cancelled()``.
+        """Ask the engine to stop the task and wait for its answer; what is returned is exactly ``cancelled()``.
 
-        False means that the task still runs (``refused``) or that no answer came within ``timeout`` seconds (the
-        state stays CANCELLING, and a late answer counts). Where waiting would block a loop or a widget's callback,
-        it asks and returns at once. ``force`` and ``grace`` are those of :meth:`request_cancel`.
+        False means that the task still runs (``refused``) or that no answer came in time (the state stays CANCELLING,
+        and a late answer counts). Where waiting would block a loop or a widget's callback, ``cancel`` asks and returns
+        at once.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the answer; None waits for ever.
+        force, grace
+            As for :meth:`request_cancel`.
         """
         self.request_cancel(force, grace)
         if may_wait():
@@ -163,64 +204,83 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         return self.cancelled()
 
     def wait_for_answer(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
-        """Wait until no cancel is under way any more, at most ``timeout`` seconds."""
-        until([self], answered, timeout)
+        """Wait until no cancel is under way any more.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None waits for ever.
+        """
+        wait_until([self], is_answered, timeout)
 
     async def cancel_async(
         self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
     ) -> bool:
-        """:meth:`cancel` for coroutines: waits without blocking the loop."""
+        """Do as :meth:`cancel`, in a coroutine: wait without blocking the loop.
+
+        Parameters
+        ----------
+        timeout, force, grace
+            As for :meth:`cancel`.
+        """
         self.request_cancel(force, grace)
-        await until_async([self], answered, timeout)
+        await wait_until_async([self], is_answered, timeout)
         return self.cancelled()
 
     def then(self, fn: Callable[..., U], /, *args: Any, **kwargs: Any) -> "ScalerFuture[U]":
-        """Submit ``fn(value, *args, **kwargs)``, to run when this one has ended; gives its future at once.
+        """Submit ``fn(value, *args, **kwargs)``, to run when this task has ended; return its future at once.
 
-        The value goes from task to task. If this one fails, so does the other, with the same exception; if it is
+        The value goes from task to task. If this task fails, so does the other, with the same exception; if it is
         cancelled, so is the other: *parent cancelled*.
+
+        Parameters
+        ----------
+        fn
+            What is called with the value.
+        args, kwargs
+            Its arguments after the value.
 
         Raises
         ------
         RuntimeError
-            Its executor is gone, or shut down.
+            The executor of this future is gone, or shut down.
         TaskSerializationError
             The function or an argument cannot be pickled.
         """
-        if self._courier is None:
+        if self._session is None:
             raise RuntimeError("this future belongs to no executor that could go on with its value")
-        future: ScalerFuture[U] = self._courier.follow(self, fn, args, kwargs)
+        future: ScalerFuture[U] = self._session.submit_with_value(self, fn, args, kwargs)
         return future
 
     def retry(self) -> "ScalerFuture[T]":
-        """Submit the same call again, with its arguments as they were at the first submit; gives a new future.
+        """Submit the same call again, with its arguments as they were at the first submit; return the new future.
 
         Raises
         ------
         RuntimeError
-            Its executor is gone, or shut down.
+            The executor of this future is gone, or shut down.
         EngineStartError
             The engine had ended, and another cannot be started.
         """
-        if self._courier is None:
+        if self._session is None:
             raise RuntimeError("this future belongs to no executor that could try again")
-        future: ScalerFuture[T] = self._courier.resubmit(self)
+        future: ScalerFuture[T] = self._session.resubmit(self)
         return future
 
     def profiling_info(self) -> ProfileResult:
-        """What its last try took: time, CPU, memory, bytes. There as soon as it is done; blocks never.
+        """Return what the last try took: time, CPU, memory, bytes. Available as soon as the task is done; never blocks.
 
         Raises
         ------
         ValueError
-            It is not done yet, or it never ran.
+            The task is not done yet, or it never ran.
         """
         return profile(self)
 
     # ------------------------------------------------------------------ widgets
 
     def widget(self) -> Any:
-        """A live card of it, for use inside ipywidgets layouts; it lives until its ``close()``.
+        """Return a live card of the future, for use inside ipywidgets layouts; it lives until its ``close()``.
 
         Raises
         ------
@@ -229,16 +289,16 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         """
         return current_host().widget(self)
 
-    # ------------------------------------------------------------------ who is told
+    # ------------------------------------------------------------------ callbacks
 
     def add_done_callback(self, fn: Callable[["ScalerFuture[T]"], object]) -> None:
-        """Call ``fn(future)`` on the callback thread once it is done; at once, in the caller, if it is done already.
+        """Call ``fn(future)`` on the callback thread once the task is done; at once, in the caller, if it is done now.
 
-        What the callback raises is logged. The agent's thread never runs it: added there, it goes to the callback
-        thread.
+        What the callback raises is logged. The agent's thread never runs a callback: added there, it goes to the
+        callback thread.
         """
         callback_thread.start()
-        if holding(self._lock, self._keep_callback, fn):
+        if call_locked(self._lock, self._keep_callback, fn):
             return
         if is_agents_thread():
             callback_thread.post(fn, self)
@@ -246,19 +306,19 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
             callback_thread.call_logged(fn, self)
 
     def _keep_callback(self, fn: Callable[[Any], object]) -> bool:
-        """For the end that is still to come; with the lock held."""
+        """Keep a callback for the end that is still to come; False if the task has ended. With the lock held."""
         if not self._task_state.terminal:
             self._done_callbacks.append(fn)
         return not self._task_state.terminal
 
     def on_update(self, fn: Callable[["ScalerFuture[T]"], object]) -> Callable[[], None]:
-        """Call ``fn(future)`` after each change of its state, output or refusal, in the kernel's event loop.
+        """Call ``fn(future)`` after each change of state, output or refusal, in the kernel's event loop.
 
-        Without a kernel it is called on the callback thread. Gives a function that ends the subscription.
+        Without a kernel ``fn`` is called on the callback thread. Returns a function that ends the subscription.
         """
 
-        def tell(future: TaskLifecycle) -> None:
+        def notify(future: TaskLifecycle) -> None:
             current_host().post(lambda: fn(self))
 
-        self.watch(tell)
-        return lambda: self.unwatch(tell)
+        self.watch(notify)
+        return lambda: self.unwatch(notify)

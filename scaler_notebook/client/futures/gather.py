@@ -7,8 +7,8 @@ from typing import Any
 
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 
-from .completion import checked_return_when, wait
-from .conditions import until_async
+from .completion import check_return_when, wait
+from .conditions import wait_until_async
 from .future import ScalerFuture
 from .group import FutureGroup
 
@@ -16,7 +16,7 @@ from .group import FutureGroup
 def gather(
     *futures: "Future[Any] | Iterable[Future[Any]]", timeout: float | None = None, return_exceptions: bool = False
 ) -> list[Any]:
-    """Wait for futures, and give their values in order, as :func:`asyncio.gather` does in coroutines.
+    """Wait for futures, and return their values in order, as :func:`asyncio.gather` does in coroutines.
 
     Parameters
     ----------
@@ -51,11 +51,17 @@ async def gather_async(
     timeout: float | None = None,
     return_exceptions: bool = False,
 ) -> list[Any]:
-    """:func:`gather` for coroutines, of this package's futures."""
+    """Do as :func:`gather`, in a coroutine, for this package's futures.
+
+    Parameters
+    ----------
+    futures, timeout, return_exceptions
+        As for :func:`gather`.
+    """
     __tracebackhide__ = True
     wanted = _ours(_listed(futures))
     enough = None if return_exceptions else _ended_badly
-    await until_async(wanted, TaskLifecycle.done, timeout, enough)
+    await wait_until_async(wanted, TaskLifecycle.done, timeout, enough)
     if not return_exceptions:
         for future in filter(_ended_badly, wanted):
             future.result(0)  # raises
@@ -68,22 +74,29 @@ async def gather_async(
 async def wait_async(
     fs: "Iterable[ScalerFuture[Any]]", timeout: float | None = None, return_when: str = ALL_COMPLETED
 ) -> "DoneAndNotDoneFutures[Any]":
-    """:func:`scaler_notebook.wait` for coroutines, of this package's futures."""
-    checked_return_when(return_when)
+    """Do as :func:`scaler_notebook.wait`, in a coroutine, for this package's futures.
+
+    Parameters
+    ----------
+    fs, timeout, return_when
+        As for :func:`scaler_notebook.wait`.
+    """
+    check_return_when(return_when)
     wanted = _ours(list(fs))
     enough = {ALL_COMPLETED: None, FIRST_COMPLETED: TaskLifecycle.done, FIRST_EXCEPTION: _failed}[return_when]
-    await until_async(wanted, TaskLifecycle.done, timeout, enough)
+    await wait_until_async(wanted, TaskLifecycle.done, timeout, enough)
     done: set[Future[Any]] = {future for future in wanted if future.done()}
     return DoneAndNotDoneFutures(done, {future for future in wanted if future not in done})
 
 
 async def as_completed_async(fs: "Iterable[ScalerFuture[Any]]") -> "AsyncIterator[ScalerFuture[Any]]":
-    """``async for`` over futures as they end. Leaving the loop leaves the others alone."""
+    """Yield futures as they end, for ``async for``. Leaving the loop leaves the others alone."""
     async for future in FutureGroup(_ours(list(dict.fromkeys(fs)))):
         yield future
 
 
 def _listed(futures: tuple[Any, ...]) -> list[Any]:
+    """Return the futures that were given as arguments or as one iterable; TypeError for what is no future."""
     if len(futures) == 1 and not isinstance(futures[0], Future):
         futures = tuple(futures[0])
     for future in futures:
@@ -93,6 +106,7 @@ def _listed(futures: tuple[Any, ...]) -> list[Any]:
 
 
 def _ours(futures: list[Any]) -> list[ScalerFuture[Any]]:
+    """Return the futures; TypeError for one that is none of this package's."""
     for future in futures:
         if not isinstance(future, ScalerFuture):
             raise TypeError(f"only ScalerFutures are waited for here, not a {type(future).__name__}")
@@ -100,6 +114,7 @@ def _ours(futures: list[Any]) -> list[ScalerFuture[Any]]:
 
 
 def _value(future: "Future[Any]") -> Any:
+    """Return the value of a future that is done, or what it raises."""
     try:
         return future.result(0)
     except BaseException as error:

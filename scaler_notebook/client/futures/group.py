@@ -12,35 +12,35 @@ from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.protocol.states import TaskState
 
 from . import completion
-from .conditions import answered, until, until_async
+from .conditions import is_answered, wait_until, wait_until_async
 from .future import CANCEL_TIMEOUT, ScalerFuture
 
 T = TypeVar("T")
 
 
 class GroupProgress(NamedTuple):
-    """``done`` of ``total`` tasks."""
+    """How far a group is: ``done`` of ``total`` tasks; a running task counts as the part that it reports."""
 
     done: float
     total: int
 
     @property
     def fraction(self) -> float:
-        """From 0 to 1; 1 for no tasks at all."""
+        """The part that is done, from 0 to 1; 1 for no tasks at all."""
         return self.done / self.total if self.total else 1.0
 
 
 class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
-    """A sequence of futures, in the order of submission. It can be awaited: that gives the list of results.
+    """A sequence of futures, in the order of submission. A group can be awaited, which gives the list of results.
 
     Parameters
     ----------
     futures
-        What belongs together.
+        The futures that belong together.
     name
         What a person reads, e.g. ``fit × 100``.
     edges
-        Pairs of places in the group: the second needs the value of the first.
+        Pairs of positions in the group: the second future needs the value of the first.
     """
 
     def __init__(
@@ -70,82 +70,105 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     # ------------------------------------------------------------------ queries: never block
 
     def counts(self) -> "Counter[TaskState]":
-        """How many futures are in which state."""
+        """Return how many futures are in which state."""
         return Counter(future.state for future in self._futures)
 
     @property
     def progress(self) -> GroupProgress:
-        """How far all of them are together: each counts 1, and one that runs what it says of its own progress."""
-        return GroupProgress(sum(map(_part, self._futures)), len(self._futures))
+        """How far all tasks are together: each counts 1, and one that runs counts as its own progress."""
+        return GroupProgress(sum(map(_done_part, self._futures)), len(self._futures))
 
     def done(self) -> bool:
-        """Have all of them ended?"""
+        """Return whether all futures have ended."""
         return all(future.done() for future in self._futures)
 
     def unfinished(self) -> "FutureGroup[T]":
-        """Those that have not ended."""
+        """Return the futures that have not ended."""
         return FutureGroup((future for future in self._futures if not future.done()), self.name)
 
     def failed(self) -> "FutureGroup[T]":
-        """Those that have finished with an exception."""
+        """Return the futures that have finished with an exception."""
         return FutureGroup((future for future in self._futures if future.failed), self.name)
 
     # ------------------------------------------------------------------ results
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all of them have ended, at most ``timeout`` seconds; False if they have not."""
-        return until(self._futures, TaskLifecycle.done, timeout)
+        """Wait until all futures have ended; return False if they have not in time.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
+        """
+        return wait_until(self._futures, TaskLifecycle.done, timeout)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
-        """:meth:`wait` for coroutines."""
-        return await until_async(self._futures, TaskLifecycle.done, timeout)
+        """Do as :meth:`wait`, in a coroutine.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
+        """
+        return await wait_until_async(self._futures, TaskLifecycle.done, timeout)
 
     def as_completed(self, timeout: float | None = None) -> Iterator[ScalerFuture[T]]:
-        """Give them as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
+        """Yield the futures as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
         return completion.as_completed(self._futures, timeout)
 
     async def __aiter__(self) -> AsyncIterator[ScalerFuture[T]]:
-        """``async for future in group``: each as it ends. Leaving the loop leaves the others alone."""
+        """Yield each future as it ends, for ``async for``. Leaving the loop leaves the others alone."""
         left = set(self._futures)
         while left:
-            await until_async(left, TaskLifecycle.done, enough=TaskLifecycle.done)
+            await wait_until_async(left, TaskLifecycle.done, enough=TaskLifecycle.done)
             for future in [future for future in self._futures if future in left and future.done()]:
                 left.remove(future)
                 yield future
 
     def results(self, timeout: float | None = None) -> list[T]:
-        """The values, in order; waits for all of them, or for the first failure. The others run on then.
+        """Return the values, in order; wait for all of them, or for the first failure. The others run on then.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
 
         Raises
         ------
         TimeoutError
-            Not all of them ended within ``timeout`` seconds.
+            Not all of the futures ended within ``timeout`` seconds.
         TaskCancelledError
             One was cancelled.
         Exception
             What the first failed one raised.
         """
         __tracebackhide__ = True  # as in ScalerFuture.result
-        until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
+        wait_until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
         if not self.done() and not any(map(_failed, self._futures)):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
         return self._values()
 
     def exceptions(self, timeout: float | None = None) -> list[BaseException | None]:
-        """What each raised, in order: None for a value, a :class:`TaskCancelledError` for what was cancelled.
+        """Return what each task raised, in order: None for a value, a :class:`TaskCancelledError` for a cancelled task.
 
         Waits for all of them, also after a failure.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
 
         Raises
         ------
         TimeoutError
-            Not all of them ended within ``timeout`` seconds.
+            Not all of the futures ended within ``timeout`` seconds.
         """
-        if not until(self._futures, TaskLifecycle.done, timeout):
+        if not wait_until(self._futures, TaskLifecycle.done, timeout):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
         return [_exception(future) for future in self._futures]
 
     def _values(self) -> list[T]:
+        """Return the values of futures that have ended; raise what the first failed one raised."""
         __tracebackhide__ = True
         for future in filter(_failed, self._futures):
             future.result(0)  # raises
@@ -155,9 +178,13 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> list[T]:
+        """Wait in a coroutine, and return the values; cancel the tasks if the coroutine is cancelled.
+
+        The stop button, too, cancels the coroutine: then the executor's policy decides.
+        """
         __tracebackhide__ = True
         try:
-            await until_async(self._futures, TaskLifecycle.done, enough=_failed)
+            await wait_until_async(self._futures, TaskLifecycle.done, enough=_failed)
         except asyncio.CancelledError:
             if not current_host().stopped():
                 self.request_cancel()
@@ -165,9 +192,14 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         return self._values()
 
     def retry(self, futures: Iterable[ScalerFuture[T]] | None = None) -> "FutureGroup[T]":
-        """Submit some of them again, by default those that failed; gives the new futures, which take their places here.
+        """Submit some of the calls again; return the new futures, which take the places of the old ones in this group.
 
         Raises what :meth:`ScalerFuture.retry` raises; those before the one that cannot be retried are submitted.
+
+        Parameters
+        ----------
+        futures
+            Those whose calls are submitted again; by default the failed ones.
         """
         new: dict[ScalerFuture[T], ScalerFuture[T]] = {}
         try:
@@ -180,7 +212,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     # ------------------------------------------------------------------ widgets
 
     def widget(self) -> Any:
-        """A live board of them, for use inside ipywidgets layouts; it lives until its ``close()``.
+        """Return a live board of the futures, for use inside ipywidgets layouts; it lives until its ``close()``.
 
         Raises
         ------
@@ -192,34 +224,52 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
     # ------------------------------------------------------------------ cancel
 
     def request_cancel(self, force: bool = True, grace: float | None = None) -> None:
-        """Ask for the end of what has not ended, and return at once; results are kept.
+        """Ask for the end of the tasks that have not ended, and return at once; results are kept.
 
-        ``force`` and ``grace`` are those of :meth:`ScalerFuture.request_cancel`.
+        Parameters
+        ----------
+        force, grace
+            As for :meth:`ScalerFuture.request_cancel`.
         """
-        # What runs is asked last: nothing that is queued gets its place before its own request has arrived.
+        # Running tasks are asked last: no queued task gets a slot before its own request has arrived.
         for future in sorted(self._futures, key=lambda future: future.state is TaskState.RUNNING):
             future.request_cancel_unfinished(force, grace)
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
-        """Cancel what has not ended: every request first, then one wait of ``timeout`` seconds for all the answers.
+        """Cancel the tasks that have not ended: every request first, then one wait for all the answers.
 
-        True if all have ended. Where waiting would block a loop or a widget's callback, it asks and returns at once.
+        Returns whether all have ended. Where waiting would block a loop or a widget's callback, ``cancel`` asks and
+        returns at once.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the answers; None waits for ever.
+        force, grace
+            As for :meth:`ScalerFuture.request_cancel`.
         """
         self.request_cancel(force, grace)
         if may_wait():
-            until(self._futures, answered, timeout)
+            wait_until(self._futures, is_answered, timeout)
         return self.done()
 
     async def cancel_async(
         self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
     ) -> bool:
-        """:meth:`cancel` for coroutines: waits without blocking the loop."""
+        """Do as :meth:`cancel`, in a coroutine: wait without blocking the loop.
+
+        Parameters
+        ----------
+        timeout, force, grace
+            As for :meth:`cancel`.
+        """
         self.request_cancel(force, grace)
-        await until_async(self._futures, answered, timeout)
+        await wait_until_async(self._futures, is_answered, timeout)
         return self.done()
 
 
-def _part(future: ScalerFuture[Any]) -> float:
+def _done_part(future: ScalerFuture[Any]) -> float:
+    """Return the part of a task that is done, from 0 to 1."""
     if future.done():
         return 1.0
     said = future.progress
@@ -227,6 +277,7 @@ def _part(future: ScalerFuture[Any]) -> float:
 
 
 def _exception(future: ScalerFuture[Any]) -> BaseException | None:
+    """Return what the task of a future that is done has raised, None for a value."""
     try:
         return future.exception(0)
     except CancelledError as cancelled:

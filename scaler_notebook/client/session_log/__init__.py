@@ -1,1 +1,1 @@
-"""What a session has submitted: live futures, ended ones, and the log of events."""
+"""The log of a session: the futures that live, records of the tasks that ended, and the file of events."""

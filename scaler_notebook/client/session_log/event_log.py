@@ -1,4 +1,4 @@
-"""A line per task event in a file, for those who want to follow from outside the kernel.
+"""The event log: a file with a line per task event, to follow a session from outside the kernel.
 
 Set ``SCALER_NOTEBOOK_LOG`` to a path before the kernel starts; each line is JSON with ``time`` (seconds since the
 epoch), ``event``, ``task``, ``call`` and ``detail``.
@@ -19,7 +19,7 @@ from scaler_notebook.protocol.states import CancelReason, TaskState
 VARIABLE = "SCALER_NOTEBOOK_LOG"
 
 _writing = threading.RLock()  # a signal handler of the user's may submit
-_refused: set[str] = set()  # paths of which it was said that nothing can be written there
+_refused: set[str] = set()  # paths whose failure was logged already
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +30,33 @@ def _forget() -> None:
     _writing = threading.RLock()
 
 
-def follow(future: ScalerFuture[Any]) -> None:
-    """Write down what happens to a new future, if the variable is set."""
+def log_events(future: ScalerFuture[Any]) -> None:
+    """Write the events of a new future to the log, if the variable is set."""
     path = os.environ.get(VARIABLE)
     if path:
-        scribe = _Scribe(path, future)
-        future.watch(scribe.look)
-        scribe.look(future)  # it may have been cancelled already
+        writer = _EventWriter(path, future)
+        future.watch(writer.look)
+        writer.look(future)  # the task may have been cancelled already
 
 
-class _Scribe:
+class _EventWriter:
+    """A watcher that writes a line for each change of one future's state.
+
+    Parameters
+    ----------
+    path
+        The path of the log.
+    future
+        The new future.
+    """
+
     def __init__(self, path: str, future: TaskLifecycle) -> None:
         self._path = path
         self._last = TaskState.SUBMITTED
         self._write(future, "submitted", "")
 
     def look(self, future: TaskLifecycle) -> None:
-        """After each change: write what is new."""
+        """Write a line if the state is a new one; called after each change."""
         state = future.state
         if state is self._last:
             return
@@ -67,18 +77,30 @@ class _Scribe:
                 self._write(future, "cancelled", _ending(future.cancel_reason))
 
     def _write(self, future: TaskLifecycle, event: str, detail: str) -> None:
+        """Append a line to the log; a failure is logged once for each path.
+
+        Parameters
+        ----------
+        future
+            The future.
+        event
+            The name of the event.
+        detail
+            What is to be said about it.
+        """
         line = {"time": time.time(), "event": event, "task": future.task_id, "call": future.call, "detail": detail}
         text = json.dumps(line, ensure_ascii=False) + "\n"
         try:
             with _writing, open(self._path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
-        except OSError as error:  # a full disk, a directory that is gone: the log is lost, and not the work
+        except OSError as error:  # a full disk, a directory that is gone: only the log is lost
             if self._path not in _refused:
                 _refused.add(self._path)
                 log.warning("%s: lines for %s are lost: %s", VARIABLE, self._path, error)
 
 
 def _ending(reason: CancelReason | None) -> str:
+    """Return how a cancelled task ended, in words."""
     if reason in (CancelReason.STOPPED, CancelReason.NEVER_STARTED):
         return f"{reason.value}, confirmed by TaskCancelConfirm(Canceled)"
     return reason.value if reason is not None else ""

@@ -1,4 +1,4 @@
-"""What the tasks of this process were and how they ended, also of those whose futures nobody holds any more.
+"""The history of a session: what its tasks were and how they ended, also those whose futures nobody holds any more.
 
 Bounded: the oldest records go, and before that their output.
 """
@@ -21,11 +21,11 @@ MAX_OUTPUT = 20_000  # characters that are kept of a task whose future is gone
 MAX_ALL_OUTPUT = 20_000_000  # characters of all of them
 
 
-LOST = Trace("", 0.0, ())  # of what nobody followed to its end
+LOST = Trace("", 0.0, ())  # of a task that never reached an engine
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class RecordSnapshot:
     """A task at one moment. Times are in seconds since the epoch."""
 
     state: TaskState
@@ -33,19 +33,19 @@ class Snapshot:
     started_at: float | None
     ended_at: float | None
     error: str | None  # the last line of its traceback
-    output: str  # the end of it
+    output: str  # the end of what it wrote
     trace: Trace
 
 
-class Record:
-    """One task of the session.
+class HistoryRecord:
+    """The record of one task of the session.
 
     Parameters
     ----------
     future
-        Not held: when nobody else does, what it said at its end stays.
+        The task's future. Not held: when nobody else does, what it was at its end stays in the record.
     grew
-        Told by how many characters what is kept has grown.
+        Called with the number of characters by which the retained output has grown.
     """
 
     __slots__ = ("__weakref__", "_end", "_future", "_grew", "call", "submitted_at", "task_id")
@@ -55,34 +55,36 @@ class Record:
         self.call = future.call
         self.submitted_at = future.submitted_at
         self._future = weakref.ref(future)
-        self._end: Snapshot | None = None
+        self._end: RecordSnapshot | None = None
         self._grew = grew
         future.watch(self._look)
 
     def future(self) -> ScalerFuture[Any] | None:
-        """Its future, if somebody holds it."""
+        """Return the task's future, if somebody holds it."""
         return self._future()
 
     @property
     def name(self) -> str:
-        """What was called: the call without its arguments."""
+        """The name of what was called: the call without its arguments."""
         return self.call.partition("(")[0].strip() or self.call
 
-    def now(self) -> Snapshot:
-        """How it stands, or how it ended."""
+    def now(self) -> RecordSnapshot:
+        """Return the state of the task now, or at its end."""
         future = self._future()
         if future is not None:
             return _snapshot(future)
-        return self._end or Snapshot(TaskState.SUBMITTED, None, None, None, "it never reached an engine", "", LOST)
+        return self._end or RecordSnapshot(
+            TaskState.SUBMITTED, None, None, None, "it never reached an engine", "", LOST
+        )
 
     @property
     def is_over(self) -> bool:
-        """Has it ended?"""
+        """Whether the task has ended."""
         return self._end is not None
 
     @property
     def words(self) -> str:
-        """Its state as a person reads it: ``cancelled: stopped``."""
+        """The state as a person reads it, e.g. ``cancelled: stopped``."""
         now = self.now()
         if now.state is TaskState.SUBMITTED:
             return "queued"
@@ -92,20 +94,21 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """How long it ran, or has been running; how long it waited, if it never started."""
+        """How long the task ran, or has been running; how long it waited, if it never started."""
         now = self.now()
         end = now.ended_at if now.ended_at is not None else time.time()
         return max(0.0, end - (now.started_at or self.submitted_at))
 
     def drop_output(self) -> int:
-        """Forget what it wrote; gives the number of characters."""
+        """Forget the task's output; return how many characters it had."""
         end = self._end
         if end is None:
             return 0
-        self._end = Snapshot(end.state, end.reason, end.started_at, end.ended_at, end.error, "", end.trace)
+        self._end = RecordSnapshot(end.state, end.reason, end.started_at, end.ended_at, end.error, "", end.trace)
         return len(end.output)
 
     def _look(self, future: TaskLifecycle) -> None:
+        """Record the end of the task; called after each change."""
         if future.done():
             before = len(self._end.output) if self._end is not None else 0
             self._end = _snapshot(future)
@@ -113,35 +116,36 @@ class Record:
 
 
 class History:
-    """The records of a session, the oldest first. Implements :class:`~.live_futures.Listener`."""
+    """The records of a session, the oldest first. Implements :class:`~.live_futures.Subscriber`."""
 
     def __init__(self) -> None:
-        self._records: dict[str, Record] = {}
-        self._kept = 0  # characters of output
+        self._records: dict[str, HistoryRecord] = {}
+        self._kept = 0  # characters of output that all records retain
 
-    def __iter__(self) -> Iterator[Record]:
-        """Those whose future was dropped before an engine had it (its submit has failed) are none."""
+    def __iter__(self) -> Iterator[HistoryRecord]:
+        """Iterate over the records, without those whose submit has failed before an engine had the task."""
         return iter([r for r in list(self._records.values()) if r.is_over or r.future() is not None])
 
     def __len__(self) -> int:
         return len(self._records)
 
     def begin(self) -> None:
-        """Keep records from now on, and of the tasks that there are."""
+        """Keep records from now on, also of the tasks that live now."""
         for future in live_futures.living():
             if future.task_id not in self._records:
                 self.add(future)
-        live_futures.unlisten(self)
-        live_futures.listen(self)
+        live_futures.unsubscribe(self)
+        live_futures.subscribe(self)
 
     def end(self) -> None:
-        """Forget them all, and keep no more."""
-        live_futures.unlisten(self)
+        """Forget all records, and keep no more."""
+        live_futures.unsubscribe(self)
         self._records.clear()
         self._kept = 0
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        self._records[future.task_id] = Record(future, self._grew)
+        """Keep a record of a new future; drop old ones if there are too many."""
+        self._records[future.task_id] = HistoryRecord(future, self._grew)
         while len(self._records) > MAX_RECORDS:
             oldest = next((r for r in self._records.values() if r.is_over), None)
             if oldest is None:
@@ -150,7 +154,7 @@ class History:
             del self._records[oldest.task_id]
 
     def _grew(self, characters: int) -> None:
-        """Somebody's last words are kept; make room if it is too much."""
+        """Count the retained characters; drop the output of old records if there are too many."""
         self._kept += characters
         if self._kept > MAX_ALL_OUTPUT:
             for record in self:
@@ -159,9 +163,10 @@ class History:
                     break
 
 
-def _snapshot(future: TaskLifecycle) -> Snapshot:
+def _snapshot(future: TaskLifecycle) -> RecordSnapshot:
+    """Return the state of a task now."""
     failure = future.failure
-    return Snapshot(
+    return RecordSnapshot(
         future.state,
         future.cancel_reason,
         future.started_at,

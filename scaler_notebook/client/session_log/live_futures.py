@@ -1,4 +1,4 @@
-"""Every future of this process, for views of the whole session."""
+"""Every live future of this process, for views of the whole session."""
 
 import threading
 import weakref
@@ -8,66 +8,66 @@ from scaler_notebook import forks
 from scaler_notebook.client.futures.future import ScalerFuture
 
 
-class Submitted(Protocol):
-    """Holds futures whose tasks have not reached the agent yet."""
+class PendingFutures(Protocol):
+    """A queue of futures whose tasks have not reached the agent yet."""
 
     def futures(self) -> list[ScalerFuture[Any]]:
-        """Those of now."""
+        """Return the futures in the queue now."""
 
 
-class Listener(Protocol):
-    """Wants to know of new futures."""
+class Subscriber(Protocol):
+    """What is notified of new futures."""
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        """There is a new one. On the thread that submits: it must not block."""
+        """Take a new future. Called on the thread that submits: must not block."""
 
 
 _living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
-_listeners: "tuple[weakref.ref[Listener], ...]" = ()
+_subscribers: "tuple[weakref.ref[Subscriber], ...]" = ()
 _changing = threading.Lock()
-_submitted: "weakref.WeakSet[Submitted]" = weakref.WeakSet()  # where futures are before they are here
+_pending: "weakref.WeakSet[PendingFutures]" = weakref.WeakSet()  # queues of futures that are not registered yet
 
 
 @forks.in_child
 def _forget() -> None:
-    """Views are the parent's, and so are the futures; but the child may still hold some, and ask them."""
-    global _listeners, _changing
-    _listeners, _changing = (), threading.Lock()
+    """In a forked child: drop the subscribers, which are the parent's views, and free the futures' locks."""
+    global _subscribers, _changing
+    _subscribers, _changing = (), threading.Lock()
     for future in living():
         future.forget_lock()
 
 
 def add(future: ScalerFuture[Any]) -> None:
-    """A future that was just made; before its task is sent."""
+    """Add a future that was just made, before its task is sent."""
     _living[future.task_id] = future
-    for reference in _listeners:
-        listener = reference()
-        if listener is not None:
-            listener.add(future)
+    for reference in _subscribers:
+        subscriber = reference()
+        if subscriber is not None:
+            subscriber.add(future)
 
 
 def living() -> list[ScalerFuture[Any]]:
-    """Those that run or that somebody holds, in the order of submission."""
+    """Return the futures that run or that somebody holds, in the order of submission."""
     known = [future for reference in _living.valuerefs() if (future := reference()) is not None]
-    on_their_way = [future for submitted in list(_submitted) for future in submitted.futures()]
+    on_their_way = [future for pending in list(_pending) for future in pending.futures()]
     ids = {future.task_id for future in known}
     return known + [future for future in on_their_way if future.is_listed and future.task_id not in ids]
 
 
-def follow(submitted: Submitted) -> None:
-    """Count what is on its way to an agent among the living, for as long as somebody else holds the mailbox."""
-    _submitted.add(submitted)
+def track(pending: PendingFutures) -> None:
+    """Count the futures of a queue among the living, for as long as somebody else holds the queue."""
+    _pending.add(pending)
 
 
-def listen(listener: Listener) -> None:
-    """Tell ``listener`` of new futures, for as long as somebody else holds it."""
-    global _listeners
+def subscribe(subscriber: Subscriber) -> None:
+    """Notify ``subscriber`` of new futures, for as long as somebody else holds it."""
+    global _subscribers
     with _changing:
-        _listeners = (*(r for r in _listeners if r() is not None), weakref.ref(listener))
+        _subscribers = (*(r for r in _subscribers if r() is not None), weakref.ref(subscriber))
 
 
-def unlisten(listener: Listener) -> None:
-    """End a :func:`listen`."""
-    global _listeners
+def unsubscribe(subscriber: Subscriber) -> None:
+    """End a subscription."""
+    global _subscribers
     with _changing:
-        _listeners = tuple(r for r in _listeners if r() not in (listener, None))
+        _subscribers = tuple(r for r in _subscribers if r() not in (subscriber, None))

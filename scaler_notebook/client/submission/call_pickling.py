@@ -1,12 +1,12 @@
-"""A call as pickles, with errors that name what cannot be one."""
+"""A call as pickles, with errors that name what cannot be pickled."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from scaler_notebook.client.context.own_modules import OWN_MODULES
-from scaler_notebook.client.task_state.references import Noted, noted
-from scaler_notebook.client.task_state.snapshot import TaskFacts
+from scaler_notebook.client.context.user_modules import USER_MODULES
+from scaler_notebook.client.task_state.references import TaskInputs, collect_inputs
+from scaler_notebook.client.task_state.snapshot import TaskSnapshot
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 from scaler_notebook.protocol.messages import Payload
@@ -22,27 +22,42 @@ pickler.more_reducers.append(notebook_objects.reduce)
 class PickledCall(NamedTuple):
     """A call, ready to be sent.
 
-    ``arguments`` is ``(args, kwargs)``, ``inputs`` what they refer to, by id; ``proxies`` are those of managers that
-    occur in the call, to be kept until its task has ended.
+    Parameters
+    ----------
+    function
+        The pickled function.
+    arguments
+        The pickled ``(args, kwargs)``.
+    inputs
+        The references and futures in the call, by id.
+    proxies
+        The proxies of managers in the call, to be held until its task has ended.
     """
 
     function: Payload
     arguments: Payload
-    inputs: Noted
+    inputs: TaskInputs
     proxies: tuple[Any, ...] = ()
 
 
 def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
-    """A call as pickles.
+    """Return a call as pickles.
+
+    Parameters
+    ----------
+    fn
+        What is called.
+    args, kwargs
+        Its positional arguments, and the others by name.
 
     Raises
     ------
     TaskSerializationError
-        The message names the function or the argument, and the attribute in it.
+        Something cannot be pickled; the message names the function or the argument, and the attribute in it.
     """
     name = function_name(fn)
-    OWN_MODULES.refresh()
-    with noted() as inputs:
+    USER_MODULES.refresh()
+    with collect_inputs() as inputs:
         try:
             function = payloads.dump(fn)
         except Exception as error:
@@ -54,9 +69,17 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         return PickledCall(function, arguments, inputs, proxies)
 
 
-def _refuse_futures(name: str, inputs: Noted) -> None:
-    """A function's code would find a value where it says ``future.result()``."""
-    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskFacts)]
+def _refuse_futures(name: str, inputs: TaskInputs) -> None:
+    """Raise a TaskSerializationError if a function refers to a future: its code would find a value there.
+
+    Parameters
+    ----------
+    name
+        The function's name, for the message.
+    inputs
+        The references and futures in the function, by id.
+    """
+    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskSnapshot)]
     if futures:
         raise TaskSerializationError(
             f"the function {name} cannot be pickled: it refers to the future of {futures[0]}. Pass the future as an "
@@ -65,6 +88,15 @@ def _refuse_futures(name: str, inputs: Noted) -> None:
 
 
 def _pickled_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+    """Return the pickled ``(args, kwargs)``; the error names the argument that cannot be pickled.
+
+    Parameters
+    ----------
+    name
+        The function's name, for messages.
+    args, kwargs
+        The positional arguments, and the others by name.
+    """
     try:
         return payloads.dump((args, kwargs))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How a call reads to a person: ``fit(DataFrame, alpha=0.5)``."""
+"""The call text of a task, how the call reads for a person: ``fit(DataFrame, alpha=0.5)``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,27 +8,52 @@ MAX_CALL = 200  # characters of the whole
 LITERALS = (int, float, bool, complex, str, bytes, type(None))
 
 
-def describe_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """The call, with literals as they are and everything else by its type: a ``repr`` may be slow, or the user's."""
-    parts = [_describe(arg) for arg in args]
-    parts += [f"{name}={_describe(value)}" for name, value in kwargs.items()]
-    text = for_browsers(f"{function_name(function)}({', '.join(parts)})")
-    return text if len(text) <= MAX_CALL else text[: MAX_CALL - 2] + "…)"
+def call_text(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Return a call as text, with literals as they are and every other argument by its type.
+
+    No ``repr`` of the user's runs for that, which may be slow.
+
+    Parameters
+    ----------
+    function
+        What is called.
+    args, kwargs
+        Its positional arguments, and the others by name.
+    """
+    parts = [_argument_text(arg) for arg in args]
+    parts += [f"{name}={_argument_text(value)}" for name, value in kwargs.items()]
+    return shorten(for_browsers(f"{function_name(function)}({', '.join(parts)})"), end="…)")
+
+
+def shorten(text: str, length: int = MAX_CALL, end: str = "…") -> str:
+    """Return a text, cut if it is too long.
+
+    Parameters
+    ----------
+    text
+        The text.
+    length
+        Characters that it may have.
+    end
+        What a text that was cut ends with, within its length.
+    """
+    return text if len(text) <= length else text[: length - len(end)] + end
 
 
 def for_browsers(text: str) -> str:
-    """The same without lone surrogates, which they do not take."""
+    """Return a text with its lone surrogates escaped, which browsers do not take."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """The name of a function, of a partial's function, or of a callable's class."""
+    """Return the name of a function, of a partial's function, or of a callable's class."""
     inner = getattr(function, "func", function)  # functools.partial
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
     return str(name).removeprefix("<locals>.").rpartition("<locals>.")[2]
 
 
-def _describe(value: Any) -> str:
+def _argument_text(value: Any) -> str:
+    """Return a literal as it is, or the type of any other argument."""
     if type(value) not in LITERALS:
         return type(value).__name__
     if isinstance(value, str | bytes) and len(value) > MAX_TEXT:

@@ -1,6 +1,5 @@
 """The options of a task as a user gives them, checked at the call: a mistake is met where it was made."""
 
-import difflib
 import functools
 import inspect
 import math
@@ -8,15 +7,16 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
-from scaler_notebook.client.context.own_modules import OWN_MODULES
+from scaler_notebook.client.context.user_modules import USER_MODULES
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.errors import ProcessorDiedError
 from scaler_notebook.protocol.messages import Initializer, TaskOptions
 from scaler_notebook.protocol.pickling import pickler
+from scaler_notebook.suggestions import did_you_mean
 
 from .call_pickling import pickle_call
-from .call_text import MAX_CALL, describe_call, for_browsers
+from .call_text import call_text, for_browsers, shorten
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def names_options(method: F) -> F:
-    """Have a method's TypeError for an option that it does not have say which one may have been meant."""
+    """Decorate a method so that its TypeError for an unknown option names the option that may have been meant."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
     known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
     shown = method.__qualname__.removesuffix(".__init__").rpartition(".")[2]
@@ -39,7 +39,7 @@ def names_options(method: F) -> F:
         __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
         for name in options:
             if name not in known:
-                others = nearest(name, known) or f": there are {', '.join(known)}{passes_on}"
+                others = did_you_mean(name, known, repr) or f": there are {', '.join(known)}{passes_on}"
                 raise TypeError(f"{shown}() has no option {name!r}{others}")
         return method(*args, **options)
 
@@ -49,7 +49,14 @@ def names_options(method: F) -> F:
 def checked_call(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """``args`` and ``kwargs`` as a call takes them.
+    """Return ``args`` and ``kwargs`` as a tuple and a dictionary.
+
+    Parameters
+    ----------
+    fn
+        What is called.
+    args, kwargs
+        Its arguments as the user gave them.
 
     Raises
     ------
@@ -78,17 +85,19 @@ def task_options(
     resources: Mapping[str, float] | None = None,
     memory_limit: float | None = None,
 ) -> TaskOptions:
-    """What goes to the engine.
+    """Return the checked options of a task, for its message to the engine.
 
     Parameters
     ----------
     call
         What is shown of a task without a name.
+    name, priority, retries, timeout, capabilities, retry_on, resources, memory_limit
+        As :meth:`~scaler_notebook.client.engine_client.EngineClient.submit_verbose` has them.
 
     Raises
     ------
     TypeError, ValueError
-        One of them is not what it must be.
+        An option is not what it must be.
     TaskSerializationError
         A class in ``retry_on`` cannot be pickled.
     """
@@ -108,7 +117,7 @@ def task_options(
 
 
 def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
-    """The same with plain integers; none at all for None.
+    """Return amounts by name with plain integers; an empty dictionary for None.
 
     Raises
     ------
@@ -132,7 +141,7 @@ def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, in
 
 
 def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
-    """The classes as a pickle, and whether the death of a process is one of them: its future has an error too."""
+    """Return the pickled classes, and whether the error of a process that died is one of them."""
     classes = (retry_on,) if isinstance(retry_on, type) else retry_on
     if not isinstance(classes, tuple | list):
         raise TypeError(
@@ -145,7 +154,7 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
             raise TypeError(f"retry_on has exception classes, e.g. ConnectionError, and {what} is none")
     if not classes:
         raise ValueError("retry_on is empty: nothing would be tried again. Leave it out, and everything is")
-    OWN_MODULES.refresh()
+    USER_MODULES.refresh()
     try:
         pickled = pickler.dumps(tuple(classes))
     except Exception as error:
@@ -154,6 +163,7 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
 
 
 def _checked_memory(resources: Mapping[str, float] | None) -> int:
+    """Return the bytes that ``resources`` announces; 0 for none."""
     if resources is None:
         return 0
     if not isinstance(resources, Mapping):
@@ -162,15 +172,24 @@ def _checked_memory(resources: Mapping[str, float] | None) -> int:
         if not isinstance(name, str):
             raise TypeError(f"the name of a resource is a text, not {_shown(name)}")
         if name not in RESOURCES:
+            hint = did_you_mean(name, RESOURCES, repr) or ", only memory"
             raise ValueError(
-                f"there is no resource {name!r}{nearest(name, RESOURCES) or ', only memory'}. Cores are shared out by "
-                "the executor's n_workers; anything else that tasks share is a capability, e.g. "
-                "capabilities={'gpu': 1}"
+                f"there is no resource {name!r}{hint}. Cores are shared out by the executor's n_workers; anything else "
+                "that tasks share is a capability, e.g. capabilities={'gpu': 1}"
             )
     return _checked_bytes("memory", resources["memory"]) if "memory" in resources else 0
 
 
 def _checked_bytes(option: str, amount: float) -> int:
+    """Return a positive number of bytes as an integer.
+
+    Parameters
+    ----------
+    option
+        The name of the option, for messages.
+    amount
+        The number that was given.
+    """
     whole = int(amount) if isinstance(amount, float) and amount.is_integer() else amount  # 2e9
     size = _integer(f"{option}, in bytes,", whole)  # type: ignore[arg-type]
     if not 1 <= size <= MAX_BYTES:
@@ -178,19 +197,20 @@ def _checked_bytes(option: str, amount: float) -> int:
     return size
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """``; did you mean 'retries'?``, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 def checked_count(option: str, value: int | None) -> int | None:
-    """A positive integer, or None.
+    """Return a positive integer, or None.
+
+    Parameters
+    ----------
+    option
+        The name of the option, for messages.
+    value
+        The value that was given.
 
     Raises
     ------
     TypeError, ValueError
-        It is something else.
+        The value is something else.
     """
     if value is None:
         return None
@@ -203,14 +223,21 @@ def checked_count(option: str, value: int | None) -> int | None:
 
 
 def checked_initializer(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> Initializer | None:
-    """As a message, pickled now: what becomes of its arguments later is not seen.
+    """Return an initializer as a message, pickled now: later changes of its arguments are not seen.
+
+    Parameters
+    ----------
+    initializer
+        What is called once in each process; None for nothing.
+    initargs
+        Its arguments.
 
     Raises
     ------
     TypeError
-        It cannot be called, or its arguments are no tuple of values.
+        The initializer cannot be called, or its arguments are no tuple of values.
     TaskSerializationError
-        It, or an argument, cannot be pickled.
+        The initializer, or an argument, cannot be pickled.
     """
     if not isinstance(initargs, Iterable) or isinstance(initargs, str | bytes):
         raise TypeError(f"initargs is a tuple of the initializer's arguments, not {_shown(initargs)}")
@@ -223,10 +250,11 @@ def checked_initializer(initializer: Callable[..., object] | None, initargs: Ite
     if call.inputs:
         raise TypeError("initargs hold futures or references of tasks; an initializer gets values that are there")
     function, arguments = payloads.copied(call.function), payloads.copied(call.arguments)
-    return Initializer("", describe_call(initializer, args, {}), function, arguments)
+    return Initializer("", call_text(initializer, args, {}), function, arguments)
 
 
 def _checked_timeout(timeout: float) -> float:
+    """Return a timeout in seconds, positive and finite."""
     try:
         seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)
     except (TypeError, ValueError, OverflowError):
@@ -239,21 +267,31 @@ def _checked_timeout(timeout: float) -> float:
 
 
 def _integer(option: str, value: int) -> int:
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have it
+    """Return an integer as a plain one; TypeError if it is none.
+
+    Parameters
+    ----------
+    option
+        The name of the option, for the message.
+    value
+        The value that was given.
+    """
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have __index__
         raise TypeError(f"{option} is an integer, not {_shown(value)}")
     return operator.index(value)
 
 
 def _checked_name(name: str) -> str:
+    """Return a task's name in one line, cut if it is too long."""
     if not isinstance(name, str):
         raise TypeError(f"name is a text, not {_shown(name)}")
     text = for_browsers(" ".join(name.split()))
     if not text:
         raise ValueError("name is a text with something in it; leave it out, and the call is shown")
-    return text if len(text) <= MAX_CALL else text[: MAX_CALL - 1] + "…"
+    return shorten(text)
 
 
 def _shown(value: Any) -> str:
-    """A value in an error message: by its type, and as it is if that is short and runs no code of the user's."""
+    """Return a value for an error message: by its type, and literally if that runs no code of the user's."""
     kind = type(value).__name__
     return f"{value!r:.60} (a {kind})" if type(value) in (int, float, bool, str, bytes) else f"a {kind}"

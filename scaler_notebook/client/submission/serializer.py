@@ -1,4 +1,4 @@
-"""A serializer of the user's own, for functions, arguments and results: OpenGRIS Scaler's interface."""
+"""Serializers of the user's own for functions, arguments and results, with OpenGRIS Scaler's interface."""
 
 import pickle
 from abc import ABC, abstractmethod
@@ -14,35 +14,37 @@ class Serializer(ABC):
     """How values become bytes, and bytes values again. Subclass it and give an instance to ``Client(serializer=…)``.
 
     ``serialize`` is called for the function of a task and for each of its arguments here, and for its result in the
-    task; ``deserialize`` the other way round. What it gives travels as it is.
+    task; ``deserialize`` the other way round. The bytes travel as they are.
     """
 
     @staticmethod
     @abstractmethod
     def serialize(obj: Any) -> bytes:
-        """The bytes of a function, an argument or a result."""
+        """Return the bytes of a function, an argument or a result."""
 
     @staticmethod
     @abstractmethod
     def deserialize(payload: bytes) -> Any:
-        """What :meth:`serialize` was given."""
+        """Return the value whose bytes :meth:`serialize` has returned."""
 
 
 class DefaultSerializer(Serializer):
-    """What is used when there is no other: pickle, and cloudpickle for what only that can."""
+    """The serializer where no other is given: pickle, and cloudpickle for what only that can."""
 
     @staticmethod
     def serialize(obj: Any) -> bytes:
+        """Return the pickle of a function, an argument or a result."""
         payload = payloads.dump(obj)
         return bytes(payload.data) if not payload.buffers else pickle.dumps(payloads.load(payload), 5)
 
     @staticmethod
     def deserialize(payload: bytes) -> Any:
+        """Return the value of a pickle."""
         return pickle.loads(payload)
 
 
 class Serialized:
-    """A value as its serializer has written it; unpickled, it is the value."""
+    """A value in its serializer's bytes; unpickled, it is the value."""
 
     def __init__(self, serializer: Serializer, value: Any) -> None:
         self._load = serializer.deserialize
@@ -55,7 +57,17 @@ class Serialized:
 def with_serializer(
     serializer: Serializer, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """A call that says the same in the serializer's bytes."""
+    """Return the same call with its function and arguments in a serializer's bytes; futures and references stay.
+
+    Parameters
+    ----------
+    serializer
+        The user's serializer.
+    fn
+        What is called.
+    args, kwargs
+        Its positional arguments, and the others by name.
+    """
 
     def written(value: Any) -> Any:
         return value if isinstance(value, ObjectReference | TaskLifecycle) else Serialized(serializer, value)
@@ -65,9 +77,11 @@ def with_serializer(
 
 
 class _Call:
+    """A function that puts its result into its serializer's bytes."""
+
     def __init__(self, serializer: Serializer, fn: Any) -> None:
         self._serializer = serializer
-        self._fn = fn  # in the task: the function itself
+        self._fn = fn  # unpickled in the task: the function itself
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return Serialized(self._serializer, self._fn(*args, **kwargs))

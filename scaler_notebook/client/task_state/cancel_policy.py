@@ -1,4 +1,4 @@
-"""What an executor's user has decided about cancelling: read at the moment that it matters, so it can be changed."""
+"""The cancel policy: what an executor's user has decided about cancelling, read when a cancel happens."""
 
 import math
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ OnInterrupt: TypeAlias = Literal["ask", "cancel", "leave"]
 
 
 @dataclass
-class Policy:
-    """Shared by an executor and its futures.
+class CancelPolicy:
+    """A cancel policy, shared by an executor and its futures.
 
     Parameters
     ----------
@@ -22,13 +22,14 @@ class Policy:
     Raises
     ------
     TypeError, ValueError
-        Also when a field is set: it is none of these.
+        A value is none of these; also when a field is set.
     """
 
     grace: float = 1.0
     on_interrupt: OnInterrupt = "ask"
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; TypeError or ValueError for a value that is none."""
         if name == "grace":
             checked_grace(value)
         if name == "on_interrupt" and value not in get_args(OnInterrupt):
@@ -37,7 +38,7 @@ class Policy:
 
 
 def checked_grace(grace: float) -> float:
-    """The same; TypeError or ValueError if it is no length of time."""
+    """Return a grace period; TypeError or ValueError if it is no length of time, in seconds."""
     if isinstance(grace, bool) or not isinstance(grace, SupportsFloat):
         raise TypeError(f"the grace period is a number of seconds, not {grace!r:.60}")
     if not 0 <= grace < math.inf:
@@ -45,4 +46,4 @@ def checked_grace(grace: float) -> float:
     return grace
 
 
-DEFAULTS = Policy()  # of the executors that are made from now on; ``%scaler config`` changes it
+DEFAULTS = CancelPolicy()  # of the executors that are made from now on; ``%scaler config`` changes it

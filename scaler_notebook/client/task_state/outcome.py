@@ -1,4 +1,4 @@
-"""How a task ended by itself: a value or an exception, unpickled on first use."""
+"""The outcome of a task that ended by itself: a value or an exception, unpickled on first use."""
 
 import contextlib
 from dataclasses import dataclass, replace
@@ -11,12 +11,22 @@ from scaler_notebook.protocol import failures, payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
 from scaler_notebook.protocol.messages import NO_DEATH, Death, Payload, TaskResultType
 
-RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # what comes is an exception and its words
+RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception in words: its last line, the whole traceback, and its frames, outermost first."""
+    """An exception in words.
+
+    Parameters
+    ----------
+    headline
+        The last line of its traceback.
+    traceback
+        The whole traceback.
+    frames
+        The frames of the traceback, outermost first.
+    """
 
     headline: str
     traceback: str
@@ -24,23 +34,34 @@ class Failure:
 
 
 class Outcome:
-    """What a finished future holds.
+    """The outcome that a finished future holds.
 
     Parameters
     ----------
     kind
         How the task ended.
     payload
-        What came with it.
+        The pickle, or text, that came with the end.
     call
         The call as a person reads it, for messages.
     origin
-        The task whose failure it is, as a person reads it; empty if it is its own.
+        The task whose failure this is, as a person reads it; empty if it is this task's own.
     death
-        Of its process, if that has died.
+        The exit cause of the task's process, if that has died.
     """
 
-    __slots__ = ("_call", "_death", "_failure", "_kind", "_loaded", "_loads", "_origin", "_payload", "_there", "stays")
+    __slots__ = (
+        "_call",
+        "_death",
+        "_failure",
+        "_kind",
+        "_loaded",
+        "_loads",
+        "_origin",
+        "_payload",
+        "_there",
+        "retained_by_engine",
+    )
 
     def __init__(
         self, kind: TaskResultType, payload: Payload, call: str, origin: str = "", death: Death = NO_DEATH
@@ -49,34 +70,34 @@ class Outcome:
         self._payload: Payload | None = payload
         self._call = call
         self._origin = origin
-        # A value that was left with the engine, for other tasks.
-        self.stays = kind is TaskResultType.SUCCESS and not payload.data
+        # Whether the value was left with the engine, for other tasks.
+        self.retained_by_engine = kind is TaskResultType.SUCCESS and not payload.data
         self._death = death
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._loads: list[Any] = []
         self._failure: Failure | None = None
-        # Traceback and context that the error came with.
+        # The traceback and the context that the error came with.
         self._there: tuple[TracebackType | None, BaseException | None] = None, None
 
     @classmethod
     def of(cls, error: BaseException | None) -> "Outcome":
-        """Of a task whose end nobody knows: the engine is lost, and ``error`` says so."""
+        """Return the outcome of a task whose end nobody knows: the engine is lost, and ``error`` says so."""
         outcome = cls(TaskResultType.FAILED, Payload(b""), "")
         outcome._loaded, outcome._payload = (None, error), None
         return outcome
 
     def load(self) -> tuple[Any, BaseException | None]:
-        """``(value, None)`` or ``(None, exception)``; unpickled on the thread that asks first, under no lock."""
+        """Return ``(value, None)`` or ``(None, exception)``; unpickled by the thread that asks first, under no lock."""
         payload = self._payload
         if self._loaded is None and payload is not None:
             loaded = _unpickle(self._kind, payload, self._call, self._death)
             if self._origin and loaded[1] is not None:
                 _add_note(loaded[1], f"It was raised by {self._origin}, whose value {self._call or 'this task'} needs.")
             if self._kind in RAISED:
-                self._failure = _words(self._kind, payload)  # while they are there
+                self._failure = _words(self._kind, payload)  # while the payload is there
             error = loaded[1]
             there = (error.__traceback__, error.__context__) if error is not None else (None, None)
-            self._loads.append((loaded, there))  # of two threads one is first, and whoever asks gets the same object
+            self._loads.append((loaded, there))  # of two threads the first wins: all callers get the same object
             loaded, self._there = self._loads[0]
             del self._loads[1:]
             self._loaded, self._payload = loaded, None
@@ -84,12 +105,12 @@ class Outcome:
         return self._loaded
 
     def value(self) -> Any:
-        """The value, or the exception raised: its traceback begins anew each time, and its context is the task's."""
+        """Return the value, or raise the exception, each time with the traceback and the context that it came with."""
         __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
         value, error = self.load()
         if error is None:
             return value
-        change = BaseException.__setattr__  # an exception may have one of its own
+        change = BaseException.__setattr__  # an exception may have a __setattr__ of its own
         traceback, context = self._there
         try:
             change(error, "__traceback__", traceback)
@@ -97,22 +118,22 @@ class Outcome:
             raise error
         finally:
             if context is not None:
-                change(error, "__context__", context)  # Python has put there what this side was handling, if anything
-            del error, traceback, context, self  # the traceback would keep them alive, and they the traceback
+                change(error, "__context__", context)  # instead of what this side was handling
+            del error, traceback, context, self  # these and the traceback would keep each other alive
 
     @property
     def failed(self) -> bool:
-        """Is it an exception? A value that cannot be loaded here is one too, once somebody has tried."""
+        """Whether the outcome is an exception. A value that cannot be loaded here counts, once somebody has tried."""
         return self._kind is not TaskResultType.SUCCESS or (self._loaded is not None and self._loaded[1] is not None)
 
     def content(self) -> Payload:
-        """The value's pickle, to be sent on. Raises what pickling it anew raises."""
+        """Return the pickle of the value, to be sent on. Raises what pickling the value anew raises."""
         payload = self._payload
         return payload if payload is not None else payloads.dump(self.load()[0])
 
     @property
     def nbytes(self) -> int:
-        """Size of a pickle that nobody has looked at yet; 0 afterwards."""
+        """The size, in bytes, of a pickle that nobody has looked at yet; 0 afterwards."""
         payload = self._payload
         return payload.nbytes if payload is not None else 0
 
@@ -124,34 +145,52 @@ class Outcome:
         return self._failure
 
     def _in_words(self) -> Failure:
+        """Return the exception in words; loads it only if it came without words."""
         payload = self._payload
         if payload is not None and self._kind in RAISED:
             return _words(self._kind, payload)
         error = self.load()[1]
-        if self._failure is not None:  # made by whoever has loaded it meanwhile
+        if self._failure is not None:  # another thread has loaded it meanwhile
             return self._failure
         headline = f"{type(error).__name__}: {error}"
         return Failure(headline, headline)
 
 
 def _words(kind: TaskResultType, payload: Payload) -> Failure:
+    """Return an exception in words, from its payload.
+
+    Parameters
+    ----------
+    kind
+        How the task ended.
+    payload
+        The exception's pickle and text.
+    """
     try:
         failure = Failure(*failures.words(payload))
         if kind is TaskResultType.FAILED_INITIALIZER:
             return replace(failure, headline=f"InitializerError: {_broken(failures.call(payload), failure.headline)}")
         return failure
-    except Exception as problem:  # a query never raises; who asks for the exception is told the same
+    except Exception as problem:  # a query never raises; result() raises the same
         headline = f"{type(problem).__name__}: {problem}"
         return Failure(headline, headline)
 
 
 def missing_objects(payload: Payload) -> tuple[str, ...]:
-    """The ids in the payload of a ``TaskResult(MISSING_OBJECTS)``."""
+    """Return the ids in the payload of a ``TaskResult(MISSING_OBJECTS)``."""
     return tuple(bytes(payload.data).decode(errors="replace").split("\n"))
 
 
 def _add_note(error: BaseException, note: str) -> None:
-    """As ``BaseException.add_note``, which Python has from 3.11 on."""
+    """Add a note to an exception, as ``BaseException.add_note`` does, which Python has from 3.11 on.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    note
+        The note.
+    """
     noted: Any = error
     with contextlib.suppress(Exception):  # an exception may have attributes of its own
         notes = getattr(noted, "__notes__", None)
@@ -159,6 +198,15 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 def _broken(initializer: str, headline: str) -> str:
+    """Return why an executor is broken: its initializer has raised.
+
+    Parameters
+    ----------
+    initializer
+        The initializer's call, as a person reads it.
+    headline
+        What it has raised.
+    """
     return (
         f"the initializer {initializer} raised {headline}. The executor takes no more tasks, and what it had not ended "
         "ends with this error: correct the initializer, and make a new executor."
@@ -166,6 +214,19 @@ def _broken(initializer: str, headline: str) -> str:
 
 
 def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -> tuple[Any, BaseException | None]:
+    """Return ``(value, None)`` or ``(None, exception)`` from a payload; never raises for what the payload holds.
+
+    Parameters
+    ----------
+    kind
+        How the task ended.
+    payload
+        What came with the end.
+    call
+        The call as a person reads it, for messages.
+    death
+        The exit cause of the task's process, if that has died.
+    """
     try:
         match kind:
             case TaskResultType.SUCCESS:
@@ -192,7 +253,7 @@ def _unpickle(kind: TaskResultType, payload: Payload, call: str, death: Death) -
                 )
             case _:
                 assert_never(kind)
-    except (Exception, SystemExit) as problem:  # a result is no order to end this process
+    except (Exception, SystemExit) as problem:  # a result must not end this process
         error = TaskSerializationError(
             f"the result of {call or 'the task'} arrived and cannot be loaded in this process: "
             f"{type(problem).__name__}: {problem}. Is the module that defines it importable here?"

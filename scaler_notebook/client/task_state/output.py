@@ -1,4 +1,4 @@
-"""What a task wrote and displayed, as it arrived."""
+"""The output of a task: what it wrote and displayed, as it arrived."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ Text: TypeAlias = tuple[LogStream, str]
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """What a task wrote so far. Prints as both streams, one after the other."""
+    """The text that a task has written so far. Printed, both streams follow one another."""
 
     stdout: str
     stderr: str
@@ -28,7 +28,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """Something that a task displays.
+    """A display of a task.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Display:
     metadata
         As in a notebook's file.
     display_id
-        What it can be updated by; empty if it cannot.
+        The id by which it can be updated; empty if it cannot.
     """
 
     bundle: Mapping[str, Any]
@@ -48,8 +48,8 @@ class Display:
 Piece: TypeAlias = Text | Display
 
 
-class _Content:
-    """A display that is decoded by whoever looks at it first: not on the agent's thread."""
+class _LazyDisplay:
+    """A display that is decoded by whoever looks at it first, and not on the agent's thread."""
 
     __slots__ = ("_what",)
 
@@ -57,58 +57,68 @@ class _Content:
         self._what: TaskDisplay | Display = message
 
     def display(self) -> Display:
+        """Return the decoded display."""
         what = self._what
         if isinstance(what, TaskDisplay):
             self._what = what = decoded(what.bundle, what.metadata, what.display_id)
         return what
 
 
-class _Arrived:
-    """A place among the output, whose content changes when its display is updated."""
+class _DisplaySlot:
+    """A position among the output, whose content changes when its display is updated."""
 
     __slots__ = ("content",)
 
-    def __init__(self, content: _Content) -> None:
+    def __init__(self, content: _LazyDisplay) -> None:
         self.content = content
 
     def display(self) -> Display:
+        """Return the decoded display that is in this position now."""
         return self.content.display()
 
 
 class Output:
-    """Grows while the task runs, by the agent's thread; read by any. How large it can get is the engine's to bound."""
+    """The output of one task, written by the agent's thread, read by any. The engine bounds how large it can get."""
 
     __slots__ = ("__weakref__", "_clear_on_next", "_places", "_shown", "_size", "_texts", "displayed", "over")
 
     def __init__(self) -> None:
-        self.over = False  # has its task ended?
-        self._size = 0  # of what it holds, in characters and bytes
-        self._texts: list[Text] = []  # all that it wrote
-        self._shown: list[Text | _Arrived] = []  # what a notebook would show of it
-        self._places: dict[str, list[_Arrived]] = {}  # of those, by display id
+        self.over = False  # whether the task has ended
+        self._size = 0  # of all that is kept, in characters and bytes
+        self._texts: list[Text] = []  # all text
+        self._shown: list[Text | _DisplaySlot] = []  # what a notebook would show
+        self._places: dict[str, list[_DisplaySlot]] = {}  # the slots among them, by display id
         self._clear_on_next = False
-        self.displayed = 0  # displays so far, whatever became of them
+        self.displayed = 0  # how many displays came, those that were cleared included
 
     def add(self, stream: LogStream, text: str) -> None:
-        """Keep what it wrote."""
+        """Keep text that the task has written.
+
+        Parameters
+        ----------
+        stream
+            The stream that the task has written to.
+        text
+            The text.
+        """
         self._clear_if_due()
         self._texts.append((stream, text))
         self._shown.append((stream, text))
-        self._grows(len(text))
+        self._account(len(text))
 
     def add_display(self, message: TaskDisplay) -> None:
-        """Keep what it displays, or do what the message says to what it has displayed."""
+        """Keep what the task displays, or do what the message says to earlier displays."""
         self.displayed += message.kind is DisplayKind.SHOW
         if message.kind is DisplayKind.SHOW:
-            self._grows(message.bundle.nbytes)
+            self._account(message.bundle.nbytes)
         match message.kind:
             case DisplayKind.SHOW | DisplayKind.UPDATE:
                 self._clear_if_due()
-                content = _Content(message)
-                for place in self._places.get(message.display_id, ()):  # all of an id change, as in a notebook
+                content = _LazyDisplay(message)
+                for place in self._places.get(message.display_id, ()):  # all displays of an id change, as in a notebook
                     place.content = content
                 if message.kind is DisplayKind.SHOW:
-                    self._shown.append(arrived := _Arrived(content))
+                    self._shown.append(arrived := _DisplaySlot(content))
                     if message.display_id:
                         self._places.setdefault(message.display_id, []).append(arrived)
             case DisplayKind.CLEAR:
@@ -116,15 +126,16 @@ class Output:
             case DisplayKind.CLEAR_ON_NEXT:
                 self._clear_on_next = True
 
-    def _grows(self, size: int) -> None:
+    def _account(self, size: int) -> None:
+        """Count characters or bytes that came, and tell the budget."""
         self._size += size
         output_budget.budget.add(self, size)
 
     def __del__(self) -> None:
-        output_budget.budget.forget(self, getattr(self, "_size", 0))  # an interrupt may have come before it had one
+        output_budget.budget.forget(self, getattr(self, "_size", 0))  # no size if an interrupt came within __init__
 
-    def cut(self, kept: int) -> int:
-        """Keep ``kept`` characters of text, half of them its begin and half its end; gives how much less there is.
+    def trim(self, kept: int) -> int:
+        """Keep ``kept`` characters of text, half from the begin and half from the end; return how many were dropped.
 
         Displays stay. On an agent's thread, once the task has ended.
         """
@@ -132,7 +143,7 @@ class Output:
         if before <= kept:
             return 0
         self._texts = _cut(self._texts, kept, before)
-        shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _Arrived))
+        shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _DisplaySlot))
         if shown > kept:
             self._shown = _cut(self._shown, kept, shown)
         less = before - sum(len(text) for _, text in self._texts)
@@ -140,37 +151,39 @@ class Output:
         return less
 
     def _clear_if_due(self) -> None:
+        """Clear what is shown, if the task has asked for that at its next output."""
         if self._clear_on_next:
             self._clear_on_next = False
             self._clear()
 
     def _clear(self) -> None:
+        """Clear what is shown."""
         self._shown, self._places = [], {}
 
     def logs(self) -> Logs:
-        """All that it wrote, by stream."""
+        """Return all text, by stream."""
         parts = list(self._texts)
         out, err = ("".join(text for stream, text in parts if stream is wanted) for wanted in LogStream)
         return Logs(out, err)
 
     def texts(self, start: int) -> list[Text]:
-        """What it wrote, in order, but for the first ``start`` pieces."""
+        """Return the text in order, as ``(stream, text)``, without the first ``start`` pieces."""
         return self._texts[start:]
 
     def displays(self) -> tuple[Display, ...]:
-        """Those that a notebook would show."""
-        return tuple(part.display() for part in list(self._shown) if isinstance(part, _Arrived))
+        """Return the displays that a notebook would show."""
+        return tuple(part.display() for part in list(self._shown) if isinstance(part, _DisplaySlot))
 
     def pieces(self) -> tuple[Piece, ...]:
-        """Text and displays that a notebook would show, in order; no text follows another of the same stream."""
+        """Return text and displays that a notebook would show, in order; no text follows another of the same stream."""
         return tuple(_joined(list(self._shown)))
 
     def tail(self, size: int) -> tuple[str, bool]:
-        """The last ``size`` characters of the text among :meth:`pieces`, and whether there were more."""
+        """Return the last ``size`` characters of the text among :meth:`pieces`, and whether there were more."""
         parts: list[str] = []
         length = 0
         for part in reversed(self._shown):
-            if isinstance(part, _Arrived):
+            if isinstance(part, _DisplaySlot):
                 continue
             parts.append(part[1])
             length += len(part[1])
@@ -179,16 +192,26 @@ class Output:
         return "".join(reversed(parts))[-size:], length > size
 
 
-P = TypeVar("P", Text, "Text | _Arrived")
+P = TypeVar("P", Text, "Text | _DisplaySlot")
 
 
 def _cut(parts: list[P], kept: int, size: int) -> list[P]:
-    """The parts with at most ``kept`` of their ``size`` characters of text, and a word where the others were."""
+    """Return the parts without the middle of their text, and with a note in its place.
+
+    Parameters
+    ----------
+    parts
+        Text and displays.
+    kept
+        How many characters of text are kept.
+    size
+        How many characters of text the parts have.
+    """
     note = f"\n[{size - kept:,} characters are not kept: what the tasks of this session have written is too much]\n"
     found: list[Any] = []
     seen, said = 0, False
     for part in parts:
-        if isinstance(part, _Arrived):
+        if isinstance(part, _DisplaySlot):
             found.append(part)
             continue
         stream, text = part
@@ -208,7 +231,17 @@ def _cut(parts: list[P], kept: int, size: int) -> list[P]:
 
 
 def decoded(bundle: Payload, metadata: Payload = NO_METADATA, display_id: str = "") -> Display:
-    """A display as it came from the engine; one that says so if that is no display."""
+    """Return a display as it came from the engine, or one that says why it cannot be read.
+
+    Parameters
+    ----------
+    bundle
+        The content by MIME type, as JSON.
+    metadata
+        The metadata, as JSON.
+    display_id
+        The id by which it can be updated; empty if it cannot.
+    """
     try:
         forms, more = (json.loads(bytes(payload.data)) for payload in (bundle, metadata))
         if not isinstance(forms, dict) or not isinstance(more, dict):
@@ -218,9 +251,10 @@ def decoded(bundle: Payload, metadata: Payload = NO_METADATA, display_id: str = 
     return Display(forms, more, display_id)
 
 
-def _joined(parts: list[Text | _Arrived]) -> Iterator[Piece]:
-    for stream, run in itertools.groupby(parts, lambda part: None if isinstance(part, _Arrived) else part[0]):
+def _joined(parts: list[Text | _DisplaySlot]) -> Iterator[Piece]:
+    """Yield the parts, with successive texts of one stream as one."""
+    for stream, run in itertools.groupby(parts, lambda part: None if isinstance(part, _DisplaySlot) else part[0]):
         if stream is None:
-            yield from (part.display() for part in run if isinstance(part, _Arrived))
+            yield from (part.display() for part in run if isinstance(part, _DisplaySlot))
         else:
-            yield stream, "".join(part[1] for part in run if not isinstance(part, _Arrived))
+            yield stream, "".join(part[1] for part in run if not isinstance(part, _DisplaySlot))

@@ -1,8 +1,8 @@
-"""What a task took, as :meth:`~scaler_notebook.client.futures.future.ScalerFuture.profiling_info` tells it."""
+"""The figures of a task, as :meth:`~scaler_notebook.client.futures.future.ScalerFuture.profiling_info` returns them."""
 
 from dataclasses import dataclass
 
-from scaler_notebook.client.waiting.locks import holding
+from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.protocol.messages import TaskFigures
 
 from .lifecycle import TaskLifecycle
@@ -51,23 +51,24 @@ class ProfileResult:
 
 
 def _figures(future: TaskLifecycle) -> tuple[TaskFigures, float | None, float | None]:
+    """Return the figures, the start and the end of a task that has ended; with the future's lock."""
     if not future.done():
         raise ValueError(f"{future.call or future.task_id} is {future.state.value}: its figures come with its end")
     return future.figures, future.started_at, future.ended_at
 
 
 def profile(future: TaskLifecycle) -> ProfileResult:
-    """The figures of a task that has ended.
+    """Return the figures of a task that has ended.
 
     Raises
     ------
     ValueError
-        It has not ended yet, or it never ran.
+        The task has not ended yet, or it never ran.
     """
-    figures, started, ended = holding(future._lock, _figures, future)  # the end of a task is more than one store
+    figures, started, ended = call_locked(future._lock, _figures, future)  # the end of a task is more than one store
     if started is None or ended is None:
         raise ValueError(f"{future.call or future.task_id} never ran, as far as is known here: there are no figures")
-    if figures.started:  # measured by its process; the other times are those of messages
+    if figures.started:  # measured by the process; the other times are those of messages
         started, ended = figures.started, figures.ended
     return ProfileResult(
         duration_s=max(0.0, ended - started),

@@ -1,7 +1,7 @@
-"""What stands for a value that is somewhere else: a reference to an object, or the future of another task.
+"""References and futures in a task's arguments: each stands for a value that is somewhere else.
 
 Within the arguments of a task, however deep, either is pickled as :func:`scaler_notebook.task.inputs.take` with its
-id, and noted as an input of the task.
+id, and collected as an input of the task.
 """
 
 import threading
@@ -14,14 +14,15 @@ from scaler_notebook.task import inputs
 _pickling = threading.local()
 
 
-class StandIn(Protocol):
-    """Something that is sent as the id of what it stands for."""
+class TaskInput(Protocol):
+    """Something that is sent as the id of the value that it stands for."""
 
     @property
-    def input_id(self) -> str: ...
+    def input_id(self) -> str:
+        """The id of the value."""
 
 
-Noted: TypeAlias = dict[str, StandIn]
+TaskInputs: TypeAlias = dict[str, TaskInput]
 
 
 class ObjectReference:
@@ -52,7 +53,7 @@ class ObjectReference:
 
     @property
     def input_id(self) -> str:
-        """Its id among the inputs of a task."""
+        """The reference's id among the inputs of a task."""
         return self.object_id
 
     def __repr__(self) -> str:
@@ -65,14 +66,17 @@ class ObjectReference:
         return hash(self.object_id)
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
-        return stand_in(self, f"the reference to {self.name}")
+        return reduce_as_input(self, f"the reference to {self.name}")
 
 
 @contextmanager
-def noted() -> Iterator[Noted]:
-    """Within it, on this thread, what is pickled may hold references and futures; gives those, by id."""
+def collect_inputs() -> Iterator[TaskInputs]:
+    """Yield a dictionary that collects, by id, the references and futures that are pickled within the ``with`` block.
+
+    For the current thread. Outside of such a block a reference or a future cannot be pickled.
+    """
     before = getattr(_pickling, "found", None)
-    found: Noted = {}
+    found: TaskInputs = {}
     _pickling.found = found
     try:
         yield found
@@ -80,15 +84,22 @@ def noted() -> Iterator[Noted]:
         _pickling.found = before
 
 
-def stand_in(what: StandIn, name: str) -> tuple[Callable[[str], Any], tuple[str]]:
-    """For ``__reduce__``: what is pickled in its place.
+def reduce_as_input(what: TaskInput, name: str) -> tuple[Callable[[str], Any], tuple[str]]:
+    """Return the ``__reduce__`` value of a reference or a future, and collect it as an input of the task.
+
+    Parameters
+    ----------
+    what
+        The reference or the future.
+    name
+        How a person reads it, for messages.
 
     Raises
     ------
     TypeError
         No task is being submitted on this thread.
     """
-    found: Noted | None = getattr(_pickling, "found", None)
+    found: TaskInputs | None = getattr(_pickling, "found", None)
     if found is None:
         raise TypeError(
             f"{name} can be pickled only within the arguments of a task; elsewhere (in a file, in a task's result) it "

@@ -1,4 +1,4 @@
-"""The messages of a task with their times, kept for each future and printed as a small time line."""
+"""The trace of a task: its messages with their times, kept for each future and printed as a small time line."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias, overload
@@ -7,24 +7,24 @@ from scaler_notebook.protocol.messages import TaskCancel, TaskCancelConfirm, Tas
 from scaler_notebook.protocol.states import Event
 
 What: TypeAlias = TaskStarted | TaskCancel | TaskCancelConfirm | TaskResultType | str | None
-Moment: TypeAlias = tuple[float, Event, bool, What]  # as a future notes it: the bool says whether it changed anything
+Moment: TypeAlias = tuple[float, Event, bool, What]  # the bool says whether anything changed
 
 WIDTH = 24  # characters of the time line
 
 
 class TraceEntry(NamedTuple):
-    """One message of a task, or something that happened to its future.
+    """A message of a task, or something that happened to its future.
 
     Parameters
     ----------
     time
-        Seconds since the epoch, when this process sent it or took it in.
+        Seconds since the epoch, when this process sent or received the message.
     sender
         ``"client"``, ``"engine"``, or ``""`` for what is no message (``engine lost``, ``discarded``).
     message
-        Its name, e.g. ``TaskCancelConfirm``.
+        The name of the message, e.g. ``TaskCancelConfirm``.
     detail
-        What it says, e.g. ``Canceled, force=True``; also if it came to nothing.
+        What the message says, e.g. ``Canceled, force=True``, and whether it was ignored.
     """
 
     time: float
@@ -34,9 +34,18 @@ class TraceEntry(NamedTuple):
 
 
 class Trace(Sequence[TraceEntry]):
-    """What :meth:`~scaler_notebook.ScalerFuture.trace` gives: a snapshot, in the order of the events.
+    """The messages of a task up to now, in their order: what :meth:`~scaler_notebook.ScalerFuture.trace` returns.
 
-    Its output is not part of it (``future.logs`` has that).
+    The task's output is not part of the trace (``future.logs`` has that).
+
+    Parameters
+    ----------
+    title
+        The first line of the printed form.
+    submitted_at
+        Seconds since the epoch, when the task was submitted.
+    moments
+        The events of the future, in their order.
     """
 
     def __init__(self, title: str, submitted_at: float, moments: Sequence[Moment]) -> None:
@@ -59,6 +68,7 @@ class Trace(Sequence[TraceEntry]):
     __repr__ = __str__
 
     def _lines(self) -> Iterator[str]:
+        """Yield the lines of the printed form, one for each message."""
         first, last = self._entries[0].time, self._entries[-1].time
         names = max(len(entry.message) for entry in self._entries)
         for entry in self._entries:
@@ -70,6 +80,7 @@ class Trace(Sequence[TraceEntry]):
 
 
 def _entry(moment: Moment) -> TraceEntry:
+    """Return an event as an entry of the trace."""
     time, event, changed, what = moment
     sender, message = "engine", event.value.partition("(")[0]
     match what:

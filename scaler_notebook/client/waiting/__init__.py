@@ -1,1 +1,1 @@
-"""How this process waits: the host, signals, and conditions of several futures."""
+"""How this process waits: the host, signals, locks, and the threads that run the user's callbacks."""

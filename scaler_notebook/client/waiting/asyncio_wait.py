@@ -14,7 +14,15 @@ from .signal import Signal
 
 
 def wait(condition: Signal, timeout: float | None) -> bool:
-    """Wait until ``condition`` is set; False after ``timeout`` seconds."""
+    """Wait until a signal is set; return False if it is not, within the time.
+
+    Parameters
+    ----------
+    condition
+        The signal.
+    timeout
+        Seconds; None waits for ever.
+    """
     loop = asyncio._get_running_loop()
     if loop is None:
         return condition.block(timeout)
@@ -25,6 +33,17 @@ def wait(condition: Signal, timeout: float | None) -> bool:
 
 
 def _wait_in(loop: asyncio.AbstractEventLoop, condition: Signal, timeout: float | None) -> bool:
+    """Wait as :func:`wait` does, while a re-entrant loop goes on.
+
+    Parameters
+    ----------
+    loop
+        The loop of this thread, which is running.
+    condition
+        The signal.
+    timeout
+        Seconds; None waits for ever.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     woken = loop.create_future()
 
@@ -45,7 +64,7 @@ def _wait_in(loop: asyncio.AbstractEventLoop, condition: Signal, timeout: float 
     except RuntimeError:
         if woken.done():
             raise
-        # Somebody stopped the loop: what was to run in it is over, but not what we wait for.
+        # The loop was stopped: what was to run in it is over, but the wait is not.
         return condition.block(None if deadline is None else max(0.0, deadline - time.monotonic()))
     finally:
         if timer is not None:
@@ -55,7 +74,10 @@ def _wait_in(loop: asyncio.AbstractEventLoop, condition: Signal, timeout: float 
 
 @contextlib.contextmanager
 def _ctrl_c_ends_it() -> Iterator[None]:
-    """``asyncio.run`` answers the first Ctrl-C by cancelling its main task, which sits in our wait and sees nothing."""
+    """Have Ctrl-C raise a KeyboardInterrupt within the ``with`` block, also under ``asyncio.run``.
+
+    ``asyncio.run`` answers the first Ctrl-C by cancelling its main task, which is in our wait and does not notice.
+    """
     handler = signal.getsignal(signal.SIGINT)
     runner = getattr(getattr(handler, "func", None), "__self__", None)
     if (

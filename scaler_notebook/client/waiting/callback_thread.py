@@ -11,31 +11,32 @@ log = logging.getLogger(__name__)
 
 
 class CallThread:
-    """Makes calls one after the other.
+    """A thread that makes calls one after the other.
 
     Parameters
     ----------
     name
-        Of the thread.
+        The name of the thread.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._begin_again()
-        forks.in_child(self._begin_again)  # what was posted is the parent's to call
+        self._reset()
+        forks.in_child(self._reset)  # posted calls are the parent's to make
 
-    def _begin_again(self) -> None:
+    def _reset(self) -> None:
+        """Begin with no call and no thread: also in a forked child."""
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
         self._starting = threading.RLock()  # a signal handler of the user's may post, too
         self._thread: threading.Thread | None = None
 
     def post(self, call: Callable[..., object], *args: object) -> None:
-        """Run ``call(*args)`` on the thread, after those posted before."""
+        """Run ``call(*args)`` on the thread, after the calls posted before."""
         self.start()
         self._calls.put((call, args))
 
     def start(self) -> None:
-        """Have the thread run: at the interpreter's end some versions of Python start none any more."""
+        """Start the thread unless it runs: at the interpreter's end some versions of Python start none any more."""
         if self._thread is None or not self._thread.is_alive():
             with self._starting:
                 if self._thread is None or not self._thread.is_alive():
@@ -51,24 +52,25 @@ class CallThread:
             over.get()
 
     def _run(self) -> None:
+        """Make the posted calls, and log what they raise."""
         while True:
             call, args = self._calls.get()
             try:
                 call(*args)
             except BaseException:  # SystemExit too: it would end this thread, and every later callback with it
                 _log(call, args)
-            del call, args  # a future, which may hold much
+            del call, args  # a future among them may hold much memory
 
 
 _done_callbacks = CallThread("scaler_notebook callbacks")
 post, start, drain = _done_callbacks.post, _done_callbacks.start, _done_callbacks.drain
 
-# Of its own: a done-callback may wait for a task whose inputs have to be sent again.
+# A second thread: a done-callback may wait for a task whose inputs have to be sent again.
 inputs = CallThread("scaler_notebook inputs")
 
 
 def call_logged(call: Callable[..., object], *args: object) -> None:
-    """Run ``call(*args)`` here and now, and log what it raises: an exit and an interrupt are the caller's."""
+    """Run ``call(*args)`` here and now, and log an exception; an exit and an interrupt are raised."""
     try:
         call(*args)
     except Exception:
@@ -76,4 +78,5 @@ def call_logged(call: Callable[..., object], *args: object) -> None:
 
 
 def _log(call: Callable[..., object], args: tuple[object, ...]) -> None:
+    """Log the exception of a call."""
     log.exception("exception calling callback for %r; the future is not affected", *(args or (call,)))

@@ -1,4 +1,4 @@
-"""The one seam through which every blocking wait of ours goes.
+"""The host of this process, which every blocking wait of this package goes through.
 
 A *host* says how this process waits: a plain script blocks; the notebook layer installs a host that keeps a kernel
 alive while a cell blocks (:mod:`scaler_notebook.notebook.kernel.host`).
@@ -16,79 +16,118 @@ from .signal import Signal
 
 
 class FutureLike(Protocol):
-    """What a host has to know of a future: whether it is done, and how to hear of that."""
+    """The part of a future that a host needs: whether it is done, and a callback for its end."""
 
     def done(self) -> bool:
-        """Has the task ended?"""
+        """Return whether the task has ended."""
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
-        """Have ``fn`` called with the future once that is done."""
+        """Have ``fn`` called with the future once the future is done."""
 
 
 class Host(Protocol):
     """How this process waits, and where its event loop is."""
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
-        """Wait until ``signal`` is set; False after ``timeout`` seconds."""
+        """Wait until a signal is set; return False if it is not, within the time.
 
-    def lending(self) -> AbstractContextManager[None]:
-        """Around a wait that does not go through :meth:`wait`, that of a coroutine."""
+        Parameters
+        ----------
+        signal
+            The signal.
+        timeout
+            Seconds; None waits for ever.
+        """
+
+    def release_slot(self) -> AbstractContextManager[None]:
+        """Release the current task's slot within the ``with`` block, for a wait other than by :meth:`wait`."""
 
     def is_cell(self, frame: FrameType) -> bool:
-        """Is this the frame that executes a notebook's cell? What it calls may wait, although a loop is running."""
+        """Return whether a frame executes a notebook's cell. What a cell calls may wait, although a loop is running."""
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run something of the user's: in the event loop where there is one, else on the callback thread."""
+        """Run a call of the user's: in the event loop where there is one, else on the callback thread."""
 
     def call_at_end(self, future: FutureLike, call: Callable[[], object]) -> None:
-        """Run something of the user's once a future is done: in a notebook before the line behind a wait for that."""
+        """Run a call of the user's once a future is done: in a notebook, before the line after a wait for the future.
+
+        Parameters
+        ----------
+        future
+            The future.
+        call
+            What is called.
+        """
 
     def stopped(self) -> bool:
-        """Is a notebook's stop button cancelling the cell that runs? It ends its awaits, and leaves the tasks alone."""
+        """Return whether the stop button is cancelling the running cell, which ends the cell's awaits and no tasks."""
 
     def offer_cancel(self, futures: Sequence[Any]) -> None:
-        """The stop button has ended a wait for these, and they run on: show how to stop them, where one can see it."""
+        """Show how to stop these futures' tasks, if anything can be shown: the stop button has ended a wait."""
 
     def widget(self, shown: Any) -> Any:
-        """A widget that shows a future or a group; RuntimeError where there are none."""
+        """Return a widget that shows a future or a group; RuntimeError where there are none."""
 
     @property
     def shows_results(self) -> bool:
-        """Do views show what tasks return? Then engines make previews of results."""
+        """Whether views show what tasks return: then engines make previews of results."""
 
     @property
     def waits_at_exit(self) -> bool:
-        """Do unfinished tasks hold up the end of this process (a script), or end with it (a kernel)?"""
+        """Whether unfinished tasks hold up the end of this process (a script), or end with it (a kernel)."""
 
 
 class PlainHost:
-    """A script or an interactive interpreter."""
+    """The host of a script or an interactive interpreter."""
 
     waits_at_exit = True
     shows_results = False
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
+        """Block this thread until a signal is set; return False if it is not, within the time.
+
+        Parameters
+        ----------
+        signal
+            The signal.
+        timeout
+            Seconds; None waits for ever.
+        """
         return asyncio_wait.wait(signal, timeout)
 
-    def lending(self) -> AbstractContextManager[None]:
+    def release_slot(self) -> AbstractContextManager[None]:
+        """Do nothing: this process is no task."""
         return nullcontext()
 
     def is_cell(self, frame: FrameType) -> bool:
+        """Return False: there are no cells."""
         return False
 
     def stopped(self) -> bool:
+        """Return False: there is no stop button."""
         return False
 
     def offer_cancel(self, futures: Sequence[Any]) -> None:
-        """A script's user sees nothing but its own output."""
+        """Do nothing: a script's user sees nothing but the script's own output."""
 
     def post(self, call: Callable[[], object]) -> None:
+        """Run a call of the user's on the callback thread."""
         callback_thread.post(call)
 
     def call_at_end(self, future: FutureLike, call: Callable[[], object]) -> None:
+        """Run a call of the user's once a future is done, on the callback thread.
+
+        Parameters
+        ----------
+        future
+            The future.
+        call
+            What is called.
+        """
         future.add_done_callback(lambda _: call())
 
     def widget(self, shown: Any) -> Any:
+        """Raise a RuntimeError: there are no widgets."""
         raise RuntimeError("widgets need a Jupyter kernel, and this process is none")
 
 
@@ -97,16 +136,16 @@ _host: Host = PlainHost()
 
 @forks.in_child
 def _forget() -> None:
-    """Neither the kernel's messages nor the terminal's line are a forked child's business."""
+    """In a forked child: wait as a script does, for the kernel and the terminal are the parent's."""
     install_host(PlainHost())
 
 
 def current_host() -> Host:
-    """The host in force."""
+    """Return the host in force."""
     return _host
 
 
 def install_host(new: Host) -> None:
-    """Replace the host; what waits already goes on as it began."""
+    """Replace the host; waits that have begun go on as they began."""
     global _host
     _host = new

@@ -1,4 +1,4 @@
-"""A lock that no interrupt of the user's thread leaves locked, with the agent's thread waiting for it for ever."""
+"""Calls under a lock that no interrupt leaves locked: a locked one would block the agent's thread for ever."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def holding(lock: threading.RLock, call: Callable[..., T], *args: Any) -> T:
-    """``call(*args)`` with a lock.
+def call_locked(lock: threading.RLock, call: Callable[..., T], *args: Any) -> T:
+    """Return ``call(*args)``, called with a lock held.
 
-    It is one line, so that nothing that interrupts between two lines comes between the end of the block and the
-    release: a tracer, as debuggers and tests have them. Signal handlers come between calls, and find it released. The
-    lock is one of C: an interrupt within ``Condition.__enter__``, which is Python code, would leave it locked.
+    The call and the release are one line, so that nothing that interrupts between two lines (a tracer, as debuggers and
+    tests have them) comes between the end of the block and the release. Signal handlers come between calls, and find
+    the lock released. The lock is one of C: an interrupt within ``Condition.__enter__``, which is Python code, would
+    leave it locked.
+
+    Parameters
+    ----------
+    lock
+        The lock.
+    call
+        What is called.
+    args
+        The arguments of the call.
     """
     with lock: return call(*args)  # fmt: skip  # noqa: E701

@@ -1,4 +1,4 @@
-"""Where a caller may block: not on a thread, or in a callback, that others wait for."""
+"""Permission to wait: a caller must not block a thread, or a callback, that others wait for."""
 
 import asyncio
 import sys
@@ -17,13 +17,16 @@ class AgentThread(threading.Thread):
 
 
 def is_agents_thread() -> bool:
-    """Is the caller on the thread of an agent?"""
+    """Return whether the caller is on the thread of an agent."""
     return isinstance(threading.current_thread(), AgentThread)
 
 
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    """Within it, on this thread, ``cancel()`` asks and returns: for those who call callbacks during a wait."""
+    """Forbid waits on this thread within the ``with`` block, so that ``cancel()`` asks and returns.
+
+    For those who call callbacks during a wait.
+    """
     before = getattr(_local, "refused", False)
     _local.refused = True
     try:
@@ -33,7 +36,7 @@ def no_waiting() -> Iterator[None]:
 
 
 def may_wait() -> bool:
-    """May the caller block? Not on the agent's thread, in a widget's callback, or in a callback of an event loop.
+    """Return whether the caller may block: not on the agent's thread, in a widget's callback, or in a loop's callback.
 
     "Is a loop running on this thread?" is the wrong question, for a cell always has one. What counts is whether
     code of a cell or a callback of the loop is nearer on the stack.

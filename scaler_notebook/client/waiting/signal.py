@@ -1,4 +1,4 @@
-"""A one-shot event that a thread waits for, or an event loop."""
+"""A one-shot event that a thread or an event loop waits for."""
 
 import math
 import threading
@@ -6,41 +6,46 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-# Seconds that the main thread waits at a stretch: an interrupt in the instant before a wait begins does not end that,
-# for Python runs handlers between two steps of its own and the system calls of a wait know of none.
+# Longest system call, in seconds, of a wait on the main thread. An interrupt in the instant before the call does not
+# end it, for Python runs signal handlers between bytecodes; the next call is not begun.
 SLICE = 0.5
 
 
 class Signal:
-    """A one-shot event that can also wake something other than a thread's lock."""
+    """A one-shot event that can wake a thread and call a hook."""
 
     def __init__(self) -> None:
         self._is_set = False
-        # A bare lock: ``threading.Event`` has a condition, which an interrupt of who waits can leave locked, with the
+        # A bare lock: ``threading.Event`` has a condition, which an interrupt of a waiter can leave locked, with the
         # agent's thread waiting for ever to set it.
         self._gate = threading.Lock()
         self._gate.acquire()
         self._hook: Callable[[], None] | None = None
 
     def set(self) -> None:
-        """Wake whoever waits; any thread, never blocks."""
+        """Set the signal and wake whoever waits; any thread, never blocks."""
         self._is_set = True
-        with suppress(RuntimeError):  # it is open, and somebody goes through just now
+        with suppress(RuntimeError):  # open already, or a waiter holds it for a moment
             self._gate.release()
         hook = self._hook
         if hook is not None:
             hook()
 
     def is_set(self) -> bool:
-        """Was it set?"""
+        """Return whether the signal was set."""
         return self._is_set
 
     def wake_by(self, hook: Callable[[], None]) -> None:
-        """Have ``hook`` called by :meth:`set`. Look at :meth:`is_set` afterwards: it may have been set before."""
+        """Have ``hook`` called by :meth:`set`. Check :meth:`is_set` afterwards: the signal may have been set before."""
         self._hook = hook
 
     def block(self, timeout: float | None) -> bool:
-        """Block this thread until the signal is set, at most ``timeout`` seconds; gives whether it is set.
+        """Block this thread until the signal is set; return whether it is set.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
 
         Raises
         ------
@@ -58,6 +63,7 @@ class Signal:
         return self._is_set
 
     def _acquire(self, seconds: float) -> None:
+        """Wait until the gate is open, at most ``seconds``, and leave it open."""
         if self._gate.acquire(timeout=seconds):
             with suppress(RuntimeError):
-                self._gate.release()  # for whoever else waits
+                self._gate.release()  # for the other waiters

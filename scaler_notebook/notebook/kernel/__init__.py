@@ -1,1 +1,1 @@
-"""The kernel's event loop: how waits keep it alive, and what of ipykernel that needs."""
+"""The kernel's event loop: how waits keep the kernel alive, and the parts of ipykernel that this needs."""

@@ -1,4 +1,4 @@
-"""The kernel as a host: where the user's callbacks run, and how a cell waits."""
+"""The host of a kernel: where the user's callbacks run, how a cell waits, and what the stop button does."""
 
 import asyncio
 import contextlib
@@ -25,13 +25,29 @@ log = logging.getLogger(__name__)
 
 
 class Views(Protocol):
-    """What a kernel's host needs of the views."""
+    """The views, as the kernel's host uses them."""
 
     def widget(self, shown: Any, host: "KernelHost") -> Any:
-        """A widget that shows a future or a group."""
+        """Create a widget that shows a future or a group.
+
+        Parameters
+        ----------
+        shown
+            The future or the group.
+        host
+            The host of the kernel.
+        """
 
     def offer_cancel(self, futures: Sequence[Any], host: "KernelHost") -> None:
-        """Show cards of futures whose tasks run on after the stop button, unless the cell shows them already."""
+        """Show cards of futures whose tasks run on after the stop button, unless the cell shows them already.
+
+        Parameters
+        ----------
+        futures
+            The futures.
+        host
+            The host of the kernel.
+        """
 
 
 class KernelHost:
@@ -42,7 +58,14 @@ class KernelHost:
     shell
         The kernel's ``InteractiveShell``.
     views
-        Where widgets and cards come from.
+        Creates the widgets and cards.
+
+    Attributes
+    ----------
+    our_comms
+        The comm ids of the widgets of our views: a wait handles their messages.
+    hears_since
+        When the main thread became free for messages, by ``time.monotonic``; infinity while it is busy.
     """
 
     waits_at_exit = False
@@ -53,23 +76,37 @@ class KernelHost:
         self._views = views
         self.kernel = shell.kernel
         self.our_comms: set[str] = set()
-        self.hears_since = math.inf  # when the main thread became free for messages (``time.monotonic``)
-        # A capture swaps the shell's publisher for its own; what we update later is no output of the captured code.
+        self.hears_since = math.inf
+        # ``%%capture`` replaces the shell's publisher; a view that we update later is no output of the captured code.
         self.display_pub = shell.display_pub
-        self._posted: deque[Callable[[], object]] = deque()
-        self._at_end: list[tuple[FutureLike, Callable[[], object]]] = []  # to be called when those are done
+        self._posted_calls: deque[Callable[[], object]] = deque()
+        self._end_calls: list[tuple[FutureLike, Callable[[], object]]] = []
         self._pump: Pump | None = None
         self._pump_tried = False
         self._stopped = False
-        self._stop_to_come = False  # was the button pressed, and has the loop not cancelled the cell yet?
-        self._begin_to_pump()
+        self._stop_pending = False  # the stop button was pressed, and the loop has not cancelled the cell yet
+        self._start_pump()
 
     # ------------------------------------------------------------------ waiting
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
+        """Wait for a signal. On the main thread, the kernel handles our views' messages meanwhile.
+
+        Parameters
+        ----------
+        signal
+            The signal.
+        timeout
+            The longest wait, in seconds; None for no limit.
+
+        Returns
+        -------
+        bool
+            Whether the signal is set.
+        """
         if threading.current_thread() is not threading.main_thread():
             return asyncio_wait.wait(signal, timeout)
-        self._begin_to_pump()
+        self._start_pump()
         if self._pump is not None and self._loop_runs():
             before, self.hears_since = self.hears_since, time.monotonic()
             try:
@@ -77,18 +114,20 @@ class KernelHost:
             finally:
                 self.hears_since = before
             if ended:
-                self._call_ended()
+                self._run_end_calls()
             return ended
-        return signal.block(timeout)  # not re-entrantly: that breaks a kernel's loop
+        return signal.block(timeout)  # a nested asyncio loop would break the kernel's
 
-    def lending(self) -> contextlib.AbstractContextManager[None]:
+    def release_slot(self) -> contextlib.AbstractContextManager[None]:
+        """Release nothing during a wait: a kernel has no slot of an engine."""
         return contextlib.nullcontext()
 
     def is_cell(self, frame: FrameType) -> bool:
+        """Is this the frame that executes a cell?"""
         return ipykernel_compat.is_cell(frame)
 
-    def _begin_to_pump(self) -> None:
-        """Once, as soon as the loop runs: IPython's configuration may load extensions before that."""
+    def _start_pump(self) -> None:
+        """Create the pump, once the loop runs: IPython's configuration may load extensions before that."""
         if self._pump_tried or not self._loop_runs():
             return
         self._pump_tried = True
@@ -103,51 +142,64 @@ class KernelHost:
                 stacklevel=2,
             )
         else:
-            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted, lambda: self._stop_to_come)
+            self._pump = Pump(shell, self.our_comms.__contains__, self._run_posted, lambda: self._stop_pending)
 
     def _loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the kernel's asyncio loop; None for a kernel that has none."""
         loop: asyncio.AbstractEventLoop | None = getattr(getattr(self.kernel, "io_loop", None), "asyncio_loop", None)
         return loop
 
     def _loop_runs(self) -> bool:
+        """Does the kernel's asyncio loop run?"""
         loop = self._loop()
         return loop is not None and loop.is_running()
 
     # ------------------------------------------------------------------ the user's callbacks
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run ``call`` in the kernel's event loop, or within our wait if a cell sits in one: whichever is first."""
+        """Run ``call`` in the kernel's event loop, or within our wait if a cell is in one: whichever comes first."""
         loop = self._loop()
         if loop is None:
             callback_thread.post(call)
             return
-        self._posted.append(call)
+        self._posted_calls.append(call)
         if self._pump is not None:
             self._pump.wake()
         with contextlib.suppress(RuntimeError):  # the loop is closed: the kernel is ending
             loop.call_soon_threadsafe(self._run_posted)
 
     def call_at_end(self, future: FutureLike, call: Callable[[], object]) -> None:
-        self._at_end.append((future, call))
-        future.add_done_callback(lambda _: self.post(self._call_ended))  # if nobody waits for it
+        """Run ``call`` on the main thread as soon as ``future`` is done, before a wait for the future returns.
 
-    def _call_ended(self) -> None:
-        """Make the calls of futures that are done; whoever waits for one hears of the end before its watchers do."""
-        for entry in [entry for entry in self._at_end if entry[0].done()]:
-            with contextlib.suppress(ValueError):  # a call has waited, and it was made meanwhile
-                self._at_end.remove(entry)
+        Parameters
+        ----------
+        future
+            The future.
+        call
+            The call; its exceptions are logged.
+        """
+        self._end_calls.append((future, call))
+        future.add_done_callback(lambda _: self.post(self._run_end_calls))  # if nobody waits for it
+
+    def _run_end_calls(self) -> None:
+        """Make the calls of the futures that are done."""
+        for entry in [entry for entry in self._end_calls if entry[0].done()]:
+            with contextlib.suppress(ValueError):  # an earlier call has called this method, which made this one
+                self._end_calls.remove(entry)
                 self._call(entry[1])
 
     def _run_posted(self) -> None:
-        while self._posted:
+        """Make the calls that were posted."""
+        while self._posted_calls:
             try:
-                call = self._posted.popleft()
+                call = self._posted_calls.popleft()
             except IndexError:
                 return
             self._call(call)
 
     @staticmethod
     def _call(call: Callable[[], object]) -> None:
+        """Make a call that must not wait; its exceptions are logged."""
         try:
             with no_waiting():
                 call()
@@ -157,10 +209,21 @@ class KernelHost:
     # ------------------------------------------------------------------ views
 
     def widget(self, shown: Any) -> Any:
+        """Create the widget of a future or a group."""
         return self._views.widget(shown, self)
 
     def display_in(self, parent: dict[str, Any], data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        """Display a bundle in the cell of the message ``parent``, whichever cell runs by now; any thread."""
+        """Display a bundle in the cell that a message belongs to, whichever cell runs by now; on any thread.
+
+        Parameters
+        ----------
+        parent
+            The message: the request of the cell.
+        data
+            The forms of the display, by MIME type.
+        metadata
+            What front ends are to know about the forms, by MIME type.
+        """
         content = {"data": data, "metadata": metadata, "transient": {}}
         publisher = self.display_pub
         publisher.session.send(publisher.pub_socket, "display_data", content, parent=parent, ident=publisher.topic)
@@ -168,35 +231,39 @@ class KernelHost:
     # ------------------------------------------------------------------ the stop button
 
     def offer_cancel(self, futures: Sequence[Any]) -> None:
+        """Show cards of futures whose tasks run on after the stop button."""
         self._views.offer_cancel(futures, self)
 
     def stopped(self) -> bool:
+        """Was the stop button pressed in this cell?"""
         return self._stopped
 
-    def cell_begins(self, info: object = None) -> None:
-        """See the stop button in an ``await`` cell too: ipykernel cancels the cell, and nothing says why."""
+    def on_cell_start(self, info: object = None) -> None:
+        """Watch for the stop button in an ``await`` cell too: ipykernel cancels such a cell without saying why."""
         self._stopped = False
         if threading.current_thread() is not threading.main_thread():
             return
         self.hears_since = math.inf
-        self._call_ended()  # this cell may read the names that an earlier one gives
-        self._begin_to_pump()
+        self._run_end_calls()  # this cell may read the names that an earlier one gives
+        self._start_pump()
         before = signal.getsignal(signal.SIGINT)
         if callable(before) and before is not signal.default_int_handler:
 
-            def pressed(number: int, frame: FrameType | None) -> None:
-                self._stopped = self._stop_to_come = True
+            def on_interrupt(number: int, frame: FrameType | None) -> None:
+                """Remember the stop button, and pass the signal on to ipykernel."""
+                self._stopped = self._stop_pending = True
                 before(number, frame)
-                # Behind what that has scheduled; and it wakes the loop, which ipykernel's handler lets sleep on.
-                self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._stop_has_come)
+                # Called after what ipykernel's handler has scheduled; wakes the loop, which that handler does not.
+                self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._clear_stop_pending)
 
-            signal.signal(signal.SIGINT, pressed)  # ipykernel puts back what was there before the cell
+            signal.signal(signal.SIGINT, on_interrupt)  # ipykernel puts back what was there before the cell
 
-    def _stop_has_come(self) -> None:
-        self._stop_to_come = False
+    def _clear_stop_pending(self) -> None:
+        """Note that the loop has run since the stop button was pressed, and so has cancelled the cell."""
+        self._stop_pending = False
 
-    def cell_ends(self, result: object) -> None:
-        """What is cancelled between two cells is cancelled by the user's code."""
+    def on_cell_end(self, result: object) -> None:
+        """Forget the stop button: a cancel between two cells is one by the user's code."""
         self._stopped = False
         if threading.current_thread() is threading.main_thread():
             self.hears_since = time.monotonic()
@@ -206,11 +273,11 @@ _kernel_host: KernelHost | None = None
 
 
 def kernel_host() -> KernelHost | None:
-    """The host of this kernel; None outside a kernel."""
+    """Return the host of this kernel; None outside a kernel."""
     return _kernel_host
 
 
 def register(host: KernelHost) -> None:
-    """Make ``host`` what :func:`kernel_host` returns in this process."""
+    """Make ``host`` the one that :func:`kernel_host` returns in this process."""
     global _kernel_host
     _kernel_host = host

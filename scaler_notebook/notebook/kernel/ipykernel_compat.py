@@ -1,7 +1,7 @@
-"""What we use of ipykernel beyond its public interface, in one place, checked before it is used.
+"""The internals of ipykernel that we use, in one place, checked before they are used.
 
-Seen to work on 6.29, 6.31, 7.3 and 7.4. In 6.x the main shell's socket belongs to the main thread. In 7.x a thread of
-its own reads the socket and hands the main shell its messages over an in-process pair.
+Tested on 6.29, 6.31, 7.3 and 7.4. In 6.x the main shell's socket belongs to the main thread. In 7.x a thread reads the
+socket, and hands the main shell its messages over an in-process socket pair.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 
 RawMessage = list[Any]  # zmq frames, as a ZMQStream gives them
-Take = Callable[[RawMessage], bool]
+MessageHandler = Callable[[RawMessage], bool]
 
 
 class UnknownKernel(Exception):
@@ -40,21 +40,23 @@ class MainShell:
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
-        self._unseen: dict[int, RawMessage] = {}  # by identity: read by the loop, neither begun nor offered to a wait
-        self._taken: set[int] = set()  # of those, what a wait has handled; their turn is still to come
-        self._passed_on: set[asyncio.Task[Any]] = set()  # a loop keeps no task alive
-        self._place: Callable[[RawMessage], Coroutine[Any, Any, None] | None]  # puts a message in the kernel's order
+        self._pending: dict[int, RawMessage] = {}  # by id(): read by the loop, neither begun nor offered to a wait
+        self._handled: set[int] = (
+            set()
+        )  # ids of messages that a wait has handled, whose turn in the loop is still to come
+        self._dispatch_tasks: set[asyncio.Task[Any]] = set()  # kept here because a loop holds its tasks weakly
+        self._enqueue: Callable[[RawMessage], Coroutine[Any, Any, None] | None]  # puts a message in the kernel's order
         try:
             channels = getattr(kernel, "shell_channel_thread", None)
             if channels is None:
                 self._stream = self._out = kernel.shell_stream
                 self._dispatch = kernel.dispatch_shell
-                self._place = partial(kernel.schedule_dispatch, self._begin)
+                self._enqueue = partial(kernel.schedule_dispatch, self._dispatch_unless_handled)
             else:
                 self._stream = channels.manager._shell_channel_to_main.to_stream
                 self._out = channels.manager.get_subshell_to_shell_channel_socket(None)
                 self._dispatch = self._stream._recv_callback
-                self._place = self._begin
+                self._enqueue = self._dispatch_unless_handled
             for owner, names in (
                 (self._stream, ("socket", "on_recv")),
                 (kernel, ("io_loop", "session", "log", "shell_handlers", "_publish_status")),
@@ -67,57 +69,66 @@ class MainShell:
             raise UnknownKernel(str(error)) from None
         if not inspect.iscoroutinefunction(self._dispatch):
             raise UnknownKernel(f"{self._dispatch!r} is no coroutine function")
-        # 7.3 has messages wait for an `await` cell where we cannot see them; here they wait where we can.
-        self._turn: AbstractAsyncContextManager[Any] = nullcontext() if handles_comms_during_await else asyncio.Lock()
+        # While an ``await`` cell runs, 7.3 keeps messages where we cannot see them; with this lock they wait here.
+        self._dispatch_lock: AbstractAsyncContextManager[Any] = (
+            nullcontext() if handles_comms_during_await else asyncio.Lock()
+        )
         self._stream.on_recv(self._on_message, copy=False)
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":
-        """To be polled for requests."""
+        """The socket on which requests arrive, for polling."""
         socket: zmq.Socket[bytes] = self._stream.socket
         return socket
 
-    def receive(self, take: Take) -> None:
-        """Offer ``take`` what has arrived; what it declines keeps its place among the kernel's own.
+    def receive(self, handler: MessageHandler) -> None:
+        """Offer every message that has arrived to ``handler``. A message that it declines keeps its place in the queue.
 
-        Not by the stream's ``flush``: nested in itself, it would spin for ever on a message that it does not read.
+        The messages are not read by the stream's ``flush``: nested in itself, that would spin for ever on a message
+        that it does not read.
+
+        Parameters
+        ----------
+        handler
+            Handles a message, or returns False.
         """
-        unseen, self._unseen = self._unseen, {}
-        self._taken.update(identity for identity, message in unseen.items() if take(message))
+        pending, self._pending = self._pending, {}
+        self._handled.update(identity for identity, message in pending.items() if handler(message))
         while True:
             try:
                 message = self._stream.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            if not take(message):
-                queued = self._place(message)
-                if queued is not None:
-                    task = self._kernel.io_loop.asyncio_loop.create_task(queued)
-                    self._passed_on.add(task)
-                    task.add_done_callback(self._passed_on.discard)
+            if not handler(message):
+                dispatch = self._enqueue(message)
+                if dispatch is not None:
+                    task = self._kernel.io_loop.asyncio_loop.create_task(dispatch)
+                    self._dispatch_tasks.add(task)
+                    task.add_done_callback(self._dispatch_tasks.discard)
 
-    def hand_back(self) -> None:
-        """Let the loop read again. Its descriptor tells of new messages once, and that may have been to us."""
+    def resume_reading(self) -> None:
+        """Let the loop read again: the socket announces a message once, and a wait may have used that up."""
         self._stream.on_recv(self._on_message, copy=False)
 
     def _on_message(self, message: RawMessage) -> Coroutine[Any, Any, None] | None:
-        """The stream's callback. The kernel's own would put what the loop read just before a cell out of our reach."""
-        self._unseen[id(message)] = message
-        return self._place(message)
+        """Enqueue a message that the loop has read, and keep it in reach of a wait that begins before its turn."""
+        self._pending[id(message)] = message
+        return self._enqueue(message)
 
-    async def _begin(self, message: RawMessage) -> None:
-        async with self._turn:
-            if id(message) in self._taken:
-                self._taken.discard(id(message))
+    async def _dispatch_unless_handled(self, message: RawMessage) -> None:
+        """Let the kernel handle a message when its turn comes, unless a wait has handled it."""
+        async with self._dispatch_lock:
+            if id(message) in self._handled:
+                self._handled.discard(id(message))
                 return
-            self._unseen.pop(id(message), None)
+            self._pending.pop(id(message), None)
             await self._dispatch(message)
 
     def peek(self, message: RawMessage) -> tuple[str, dict[str, Any]] | None:
-        """``(type, content)`` of a message; None if it is none.
+        """Read the type and the content of a message that may still be handled elsewhere; None if it is invalid.
 
-        The session keeps the signatures of what it has deserialised with its content, and refuses them a second
-        time: so the content is unpacked apart, and whoever handles the message later can still do so.
+        A session remembers the signature of a message that it has deserialised with its content, and refuses that
+        message a second time. So the content is unpacked apart.
         """
         session = self._kernel.session
         try:
@@ -133,8 +144,10 @@ class MainShell:
 
         Parameters
         ----------
+        message
+            The message.
         busy
-            Is another request under way, to which front ends must be led back?
+            Whether another request is under way, whose state front ends must see again afterwards.
         """
         kernel = self._kernel
         identities, frames = kernel.session.feed_identities(message, copy=False)
@@ -148,6 +161,15 @@ class MainShell:
                 kernel._publish_status("busy", "shell")
 
     def _handle(self, identities: Any, message: dict[str, Any]) -> None:
+        """Call the kernel's handler for a message, between the states *busy* and *idle*.
+
+        Parameters
+        ----------
+        identities
+            The sender of the message.
+        message
+            The message, deserialised.
+        """
         kernel = self._kernel
         self._set_parent(identities, message)
         kernel._publish_status("busy", "shell")
@@ -169,7 +191,16 @@ class MainShell:
                 self._stream.flush(zmq.POLLOUT)
 
     def _set_parent(self, identities: Any, message: dict[str, Any]) -> None:
-        with suppress(AttributeError):  # the last step is the publisher's, and that of a %%capture has no parent
+        """Make a message the parent of what is sent from here on.
+
+        Parameters
+        ----------
+        identities
+            The sender of the message.
+        message
+            The message, deserialised.
+        """
+        with suppress(AttributeError):  # raised in the last step, the publisher's: that of a %%capture has no parent
             self._kernel.set_parent(identities, message, channel="shell")
 
 
@@ -179,25 +210,24 @@ def is_cell(frame: FrameType) -> bool:
 
 
 def survives_interrupt(frame: FrameType) -> bool:
-    """Does this frame catch a KeyboardInterrupt and go on? One that reaches the loop would end the kernel."""
+    """Does this frame catch a KeyboardInterrupt and go on? An interrupt that reached the loop would end the kernel."""
     return is_cell(frame) or (
         frame.f_code.co_name == "dispatch_shell" and frame.f_globals.get("__name__") == "ipykernel.kernelbase"
     )
 
 
 def let_front_end_choose(comm: Any) -> None:
-    """After we opened ``comm`` or sent on it.
+    """Let the front end choose where messages on ``comm`` are handled, after we have opened it or sent on it.
 
-    ipykernel 7.4 has a comm's messages handled where something was last sent on it. A cell or a thread of ours sent
-    it, so the next click would go to the main shell, which may be busy; without that memory it goes where the front
-    end sends it.
+    ipykernel 7.4 has a comm's messages handled where something was last sent on the comm. A cell or a thread of ours
+    was there, so the next click would go to the main shell, which may be busy.
     """
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = None
 
 
 def cell_id(shell: Any) -> str | None:
-    """The id of the notebook's cell that runs, where the front end tells it."""
+    """Return the id of the notebook's cell that runs; None if the front end does not tell."""
     with suppress(Exception):
         found = shell.get_parent()["metadata"].get("cellId")
         return found if isinstance(found, str) else None
@@ -205,7 +235,7 @@ def cell_id(shell: Any) -> str | None:
 
 
 def parent(kernel: Any) -> dict[str, Any]:
-    """The request that is handled: what is displayed on its behalf lands in its cell."""
+    """Return the request that is being handled: what is displayed on its behalf appears in its cell."""
     with suppress(Exception):
         found = kernel.get_parent("shell")
         return found if isinstance(found, dict) else {}

@@ -1,1 +1,1 @@
-"""``%scaler`` and ``%%scaler``: the extension, the commands, the executor of the session, what they print."""
+"""``%scaler`` and ``%%scaler``: the extension, the commands, the session's executor, and what the commands print."""

@@ -1,6 +1,6 @@
-"""What Tab offers after ``%scaler``: commands, options, ids and names of tasks, settings.
+"""Tab completion after ``%scaler``: commands, options, ids and names of tasks, settings.
 
-A matcher among IPython's custom ones, which IPython 8 and 9 ask alike
+:func:`complete` is one of IPython's custom matchers, which IPython 8 and 9 call alike
 (https://ipython.readthedocs.io/en/stable/api/generated/IPython.core.completer.html).
 """
 
@@ -15,11 +15,11 @@ from scaler_notebook.client.session_log import history
 
 from .commands import COMMANDS, comments
 from .commands.cell import CELL_OPTIONS
-from .commands.engine import CHOICES
+from .commands.engine import SETTING_CHOICES
 
-LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?P<rest>[^\n]*)$")
-EXPRESSION = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+(?P<text>[^-].*)$")
-CELL = re.compile(r"^%%scaler\s(?P<rest>[^\n]*)$")
+COMMAND_LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?P<rest>[^\n]*)$")
+EXPRESSION_LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+(?P<text>[^-].*)$")
+CELL_LINE = re.compile(r"^%%scaler\s(?P<rest>[^\n]*)$")
 
 
 def install(shell: Any) -> None:
@@ -29,25 +29,45 @@ def install(shell: Any) -> None:
 
 
 def remove(shell: Any) -> None:
-    """The reverse."""
+    """Offer no more completions in this shell; idempotent."""
     if complete in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(complete)
 
 
 @context_matcher()  # type: ignore[untyped-decorator]
 def complete(context: Any) -> dict[str, Any]:
-    """IPython's protocol: completions for the word before the cursor, and whether others may add theirs."""
+    """Complete the word before the cursor, by IPython's protocol for matchers.
+
+    Parameters
+    ----------
+    context
+        IPython's ``CompletionContext``.
+
+    Returns
+    -------
+    dict[str, Any]
+        A ``SimpleMatcherResult``: the completions, and whether other matchers may add theirs.
+    """
     line = context.text_until_cursor.rpartition("\n")[2]
-    if (expression := EXPRESSION.search(line)) is not None:
-        fragment, offered = _python(expression["text"])
-        return _answer(fragment, offered)
+    if (expression := EXPRESSION_LINE.search(line)) is not None:
+        fragment, offered = _match_python(expression["text"])
+        return _matcher_result(fragment, offered)
     word = re.search(r"[^\s=]*$", line)
     fragment = word[0] if word is not None else ""
-    offered = [text for text in dict.fromkeys(_offered(line, fragment)) if text.startswith(fragment)]
-    return _answer(fragment, offered)
+    offered = [text for text in dict.fromkeys(_candidates(line, fragment)) if text.startswith(fragment)]
+    return _matcher_result(fragment, offered)
 
 
-def _answer(fragment: str, offered: list[str]) -> dict[str, Any]:
+def _matcher_result(fragment: str, offered: list[str]) -> dict[str, Any]:
+    """Build a ``SimpleMatcherResult``.
+
+    Parameters
+    ----------
+    fragment
+        The word before the cursor.
+    offered
+        The completions, in order.
+    """
     return {
         "completions": [SimpleCompletion(text=text, type="magic") for text in offered],
         "matched_fragment": fragment,
@@ -56,11 +76,22 @@ def _answer(fragment: str, offered: list[str]) -> dict[str, Any]:
     }
 
 
-def _python(expression: str) -> tuple[str, list[str]]:
-    """IPython would complete magics here; these are its own matches of the names that an expression may hold."""
+def _match_python(expression: str) -> tuple[str, list[str]]:
+    """Match the names that a Python expression may hold; IPython by itself would complete magics here.
+
+    Parameters
+    ----------
+    expression
+        The expression up to the cursor.
+
+    Returns
+    -------
+    tuple[str, list[str]]
+        The name before the cursor, and the completions.
+    """
     word = re.search(r"[A-Za-z_][\w.]*$", expression)
     shell = get_ipython()
-    if word is None or shell is None or comments.cut_from_expression(expression) != expression:
+    if word is None or shell is None or comments.strip_expression_comment(expression) != expression:
         return "", []
     text = word[0]
     completer = shell.Completer
@@ -69,10 +100,19 @@ def _python(expression: str) -> tuple[str, list[str]]:
     return text, [base + match if match.startswith(".") else match for match in found]
 
 
-def _offered(line: str, fragment: str) -> Iterable[str]:
-    cell = CELL.search(line)
-    found = cell or LINE.search(line)
-    if found is None or comments.cut_from_words(found["rest"]) != found["rest"]:
+def _candidates(line: str, fragment: str) -> Iterable[str]:
+    """Return the words that may stand at the cursor, whether they begin with the fragment or not.
+
+    Parameters
+    ----------
+    line
+        The line up to the cursor.
+    fragment
+        The word before the cursor.
+    """
+    cell = CELL_LINE.search(line)
+    found = cell or COMMAND_LINE.search(line)
+    if found is None or comments.strip_word_comment(found["rest"]) != found["rest"]:
         return ()
     if cell is not None:
         return CELL_OPTIONS if fragment.startswith("-") else ()
@@ -86,16 +126,19 @@ def _offered(line: str, fragment: str) -> Iterable[str]:
         return command.parser.options
     match command.argument:
         case "task":
-            return _tasks(unfinished=False)
+            return _task_words(unfinished=False)
         case "unfinished task":
-            return _tasks(unfinished=True)
+            return _task_words(unfinished=True)
         case "setting":
             setting = re.search(r"(\w+)=[^\s=]*$", rest)
-            return CHOICES.get(setting[1], ()) if setting is not None else [f"{name}=" for name in CHOICES]
+            return (
+                SETTING_CHOICES.get(setting[1], ()) if setting is not None else [f"{name}=" for name in SETTING_CHOICES]
+            )
     return ()
 
 
-def _tasks(unfinished: bool) -> list[str]:
+def _task_words(unfinished: bool) -> list[str]:
+    """Return the names and ids of this session's tasks, the latest first; only of unfinished ones if ``unfinished``."""
     records = [record for record in history.session if not (unfinished and record.is_over)]
     names = [record.name for record in reversed(records) if not re.search(r"[\s=]", record.name)]
     return [*names, *(record.task_id for record in reversed(records))]

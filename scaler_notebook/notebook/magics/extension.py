@@ -1,4 +1,4 @@
-"""``%load_ext scaler_notebook``."""
+"""The IPython extension: ``%load_ext scaler_notebook``."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .magics import ScalerMagics
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register the magics, and what futures look like: cards in a kernel, text in a terminal."""
+    """Register the magics, and how futures are displayed: as cards in a kernel, as text in a terminal."""
     if hasattr(shell, "kernel"):
         activate(shell)
     else:
@@ -21,9 +21,9 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Remove ``%scaler`` and end the engine that it started; executors that the user made are the user's."""
+    """Remove ``%scaler`` and end the engine that it started. The user's own executors stay."""
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("scaler", None)
     completion.remove(shell)
-    session_executor.end()
+    session_executor.shut_down()
     history.session.end()

@@ -1,4 +1,4 @@
-"""``%scaler`` and ``%%scaler``: IPython's side of them; :mod:`.commands` has what they do."""
+"""The classes and decorators that IPython wants of a magic; :mod:`.commands` has what ``%scaler`` does."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast

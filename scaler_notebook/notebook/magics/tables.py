@@ -1,4 +1,4 @@
-"""Small tables for magics, as text and as static HTML. Pure functions."""
+"""Small tables that magics display, as text and as static HTML. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,27 +9,53 @@ from typing import NamedTuple
 
 import psutil
 
-from scaler_notebook.client.session_log.history import Record, session
-from scaler_notebook.notebook.views import static_html
+from scaler_notebook.client.session_log.history import HistoryRecord, session
+from scaler_notebook.client.submission.call_text import shorten
+from scaler_notebook.notebook.views import static_html, terminal_text
+from scaler_notebook.notebook.views.row import duration
 from scaler_notebook.protocol.messages import EngineStatus
 
 MAX_CALL = 60
 
 
 class Table(NamedTuple):
-    """Headings and rows; a heading that begins with ``>`` is of a column of figures."""
+    """Headings and rows.
+
+    Parameters
+    ----------
+    headings
+        One for each column; ``>`` at the beginning aligns the column right, as for figures.
+    rows
+        A text for each column.
+    """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 def bundle(table: Table, notes: Sequence[str] = ()) -> dict[str, str]:
-    """For ``display(…, raw=True)``."""
+    """Build the MIME bundle of a table, for ``display(…, raw=True)``.
+
+    Parameters
+    ----------
+    table
+        The table.
+    notes
+        Lines below the table.
+    """
     return {"text/plain": text(table, notes), "text/html": html(table, notes)}
 
 
 def text(table: Table, notes: Sequence[str] = ()) -> str:
-    """Columns of characters."""
+    """Write a table as text, its columns aligned.
+
+    Parameters
+    ----------
+    table
+        The table.
+    notes
+        Lines below the table.
+    """
     headings = [heading.lstrip(">") for heading in table.headings]
     widths = [max(map(len, column)) for column in zip(headings, *table.rows, strict=True)]
     right = [heading.startswith(">") for heading in table.headings]
@@ -41,11 +67,30 @@ def text(table: Table, notes: Sequence[str] = ()) -> str:
 
 
 def html(table: Table, notes: Sequence[str] = ()) -> str:
-    """A card with a table in it."""
+    """Write a table as a card of static HTML.
+
+    Parameters
+    ----------
+    table
+        The table.
+    notes
+        Lines below the table.
+    """
     right = ["right" if heading.startswith(">") else "left" for heading in table.headings]
     style = "padding:1px 12px 1px 0;white-space:nowrap;text-align:"
 
     def line(tag: str, cells: Sequence[str], more: str = "") -> str:
+        """Write one row.
+
+        Parameters
+        ----------
+        tag
+            ``th`` or ``td``.
+        cells
+            A text for each column.
+        more
+            Further styles of each cell.
+        """
         found = (
             f'<{tag} style="{style}{side};{more}">{escape(cell)}</{tag}>'
             for cell, side in zip(cells, right, strict=True)
@@ -62,19 +107,17 @@ def html(table: Table, notes: Sequence[str] = ()) -> str:
     )
 
 
-def history(records: Sequence[Record]) -> Table:
-    """The tasks of a session."""
+def history_table(records: Sequence[HistoryRecord]) -> Table:
+    """List the tasks of a session."""
     return Table(
         ["task", "call", "state", "submitted", ">time", ">output"],
         [
             [
                 record.task_id,
-                static_html.shortened(" ".join(static_html.plain(record.call).split()), MAX_CALL),
-                static_html.shortened(
-                    record.words if now.error is None else f"failed: {static_html.plain(now.error)}", MAX_CALL
-                ),
+                shorten(terminal_text.one_line(record.call), MAX_CALL),
+                shorten(record.words if now.error is None else f"failed: {terminal_text.plain(now.error)}", MAX_CALL),
                 time.strftime("%H:%M:%S", time.localtime(record.submitted_at)),
-                static_html.duration(record.seconds, settled=record.is_over),
+                duration(record.seconds, settled=record.is_over),
                 f"{len(now.output):,}" if now.output else "",
             ]
             for record in records
@@ -83,18 +126,31 @@ def history(records: Sequence[Record]) -> Table:
     )
 
 
-def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
-    """The processes of an engine, and notes about the rest."""
+def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
+    """List the processes of an engine.
+
+    Parameters
+    ----------
+    engine
+        The engine, in words.
+    found
+        What the engine says of itself.
+
+    Returns
+    -------
+    tuple[Table, list[str]]
+        The table, and notes about the queue and the memory.
+    """
     calls = {record.task_id: record for record in session}
     rows, total = [], 0
     for pid, task in zip(found.processes, found.tasks, strict=True):
-        memory = _memory(pid)
+        memory = _resident_bytes(pid)
         total += memory
         record = calls.get(task)
-        shown = static_html.shortened(" ".join(static_html.plain(record.call).split()), MAX_CALL) if record else ""
-        seconds = static_html.duration(record.seconds, settled=False) if record else ""
+        shown = shorten(terminal_text.one_line(record.call), MAX_CALL) if record else ""
+        seconds = duration(record.seconds, settled=False) if record else ""
         rows.append([str(pid), f"{memory / 1e6:,.0f} MB" if memory else "", task or "idle", shown, seconds])
-    if not found.slots:  # a cluster, which tells its clients nothing but what becomes of their tasks
+    if not found.slots:  # a cluster: it reports only on its client's own tasks
         waiting = f"{found.queued} of this client's tasks are queued there, or on their way"
         return Table([], []), [engine, f"{waiting}; what else the cluster does, Scaler's own tools show (scaler_top)"]
     running = sum(map(bool, found.tasks))
@@ -106,7 +162,8 @@ def status(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
     return Table(["process", ">memory", "task", "call", ">time"], rows), notes
 
 
-def _memory(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process; 0 if it cannot be read."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

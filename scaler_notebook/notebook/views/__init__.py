@@ -1,1 +1,1 @@
-"""What a person sees of tasks: cards, boards, and their static forms."""
+"""The views of tasks: cards, boards, and their static forms."""

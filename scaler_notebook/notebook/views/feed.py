@@ -1,9 +1,9 @@
-"""One widget model and the messages that keep its views current, in their order.
+"""A feed: one widget model, and the messages that keep its views current, in order.
 
-A view says ``{"type": "ready", "view": NAME}`` when it listens and gets a snapshot; later messages carry what has
-changed. Each has a sequence number one higher than the last: a view that misses one asks ``{"type": "gap"}`` for a
-snapshot. One that is taken down says ``{"type": "left", "view": NAME}``; that of a page that was closed cannot. Nothing
-is sent when none is left.
+A view sends ``{"type": "ready", "view": NAME}`` when it listens, and gets a snapshot; later messages carry what has
+changed. Each message has a sequence number one higher than the last: a view that misses one sends ``{"type": "gap"}``
+to get a snapshot. A view that is taken down sends ``{"type": "left", "view": NAME}``; the view of a page that was
+closed cannot. Nothing is sent when no view is left.
 """
 
 import logging
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class ViewWidget(anywidget.AnyWidget):
-    """The widget of one feed: it has no state, and its front end is loaded once for all of a page.
+    """The widget of one feed. It has no state; its front end is loaded once for all widgets of a page.
 
     Parameters
     ----------
     module
-        The text of a front end's module, as anywidget has it in ``_esm``.
+        The text of the front end's module, as anywidget has it in ``_esm``.
     css
-        Its style sheet.
+        The style sheet.
     """
 
     _esm = Path(__file__).with_name("loader.js").read_text("utf-8")  # of a path, anywidget would keep every widget
@@ -52,14 +52,14 @@ class ViewWidget(anywidget.AnyWidget):
 
 
 class Feed(ABC):
-    """Implements :class:`~.publisher.View`: marked by whoever changes what it shows, sends on the publisher's thread.
+    """Implements :class:`~.publisher.View`: is marked when what it shows changes, and sends on the publisher's thread.
 
     Parameters
     ----------
     host
-        The kernel.
+        The host of the kernel.
     widget
-        Has no state of its own.
+        The widget; it has no state.
     """
 
     def __init__(self, host: KernelHost, widget: ViewWidget) -> None:
@@ -79,21 +79,21 @@ class Feed(ABC):
 
     @abstractmethod
     def snapshot(self) -> Content:
-        """All that a view needs; on the publisher's thread."""
+        """Build a message with all that a view needs; on the publisher's thread."""
 
     @abstractmethod
     def changes(self) -> Content | None:
-        """What has changed since the last message; on the publisher's thread."""
+        """Build a message with what has changed since the last one; None for nothing. On the publisher's thread."""
 
     @abstractmethod
     def act(self, content: Content) -> bool:
-        """Do what a view asks; False if that is nothing we know.
+        """Carry out what a view asks for; returns False for a message that is unknown.
 
         On the kernel's main thread or a subshell's: it must not wait. Nothing in ``content`` is checked yet.
         """
 
     def publish(self) -> None:
-        """Send what is due."""
+        """Send a snapshot or what has changed, whichever is due."""
         if self.widget.comm is None:  # somebody has closed the widget
             self.close()
         if not self.views or self.widget.comm is None:
@@ -106,16 +106,16 @@ class Feed(ABC):
             let_front_end_choose(self.widget.comm)
 
     def retire(self) -> None:
-        """End the model as soon as no view shows it.
+        """Close the model as soon as no view shows it.
 
-        A page that was loaded again, or Voilà's, does not put static HTML in its place: what it shows is all it has.
+        Until then it stays: a page that was loaded again, or Voilà's, does not put static HTML in a view's place.
         """
         self._retired = True
         if not self.views.keys() - {UNNAMED}:
             self.close()
 
     def close(self) -> None:
-        """End the model; its views go. Idempotent."""
+        """Close the model; its views go. Idempotent."""
         self._host.our_comms.discard(self._comm_id)
         publisher.forget(self)
         if self.widget.comm is not None:
@@ -123,6 +123,7 @@ class Feed(ABC):
             self.widget.close()
 
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
+        """Handle a message from a view."""
         match content:
             case {"type": "ready", **more}:
                 name = more.get("view")
@@ -147,5 +148,6 @@ class Feed(ABC):
                 log.warning("a view sent what is no message of ours, and more of it is ignored: %.200r", content)
 
     def _answer_gap(self) -> None:
+        """Send a snapshot."""
         self._snapshot_due = True
         publisher.mark(self)

@@ -1,4 +1,4 @@
-"""What a task displays, as HTML and as text for its card."""
+"""The HTML and the text of a task's displays, for its card."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ MAX_TEXT = 16_000  # characters of text between two displays
 
 
 def sendable(value: Any) -> Any:
-    """A message's content without lone surrogates, which no message of a kernel can carry."""
+    """Replace lone surrogates in a message's content, which no message of a kernel can carry."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -29,13 +29,13 @@ def sendable(value: Any) -> Any:
 
 
 def is_native(display: Display) -> bool:
-    """Can the front end alone show it: by a renderer of its own (plotly's, Vega's), or by running a script?"""
+    """Can the front end alone show a display: by a renderer of its own (plotly's, Vega's), or by running a script?"""
     renderer = any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
-    return renderer or "<script" in _text(display.bundle.get("text/html", ""))
+    return renderer or "<script" in _joined_text(display.bundle.get("text/html", ""))
 
 
 def html(pieces: Iterable[Piece]) -> str:
-    """Text and displays in their order; what the front end itself is to render is left out."""
+    """Convert text and displays to HTML, in order; displays that the front end itself is to render are left out."""
     parts = []
     for piece in pieces:
         if not isinstance(piece, Display):
@@ -43,31 +43,49 @@ def html(pieces: Iterable[Piece]) -> str:
             if text.strip():
                 parts.append(static_html.terminal_block(text))
         elif not is_native(piece):
-            parts.append(f'<div style="overflow:auto;max-height:600px">{_one(piece)}</div>')
+            parts.append(f'<div style="overflow:auto;max-height:600px">{_display_html(piece)}</div>')
     return "\n".join(parts)
 
 
 def has_form(display: Display) -> bool:
-    """Has it a form beside its text that :func:`html` shows?"""
+    """Does a display have a form beside its text that :func:`html` shows?"""
     return not is_native(display) and any(mime in display.bundle for mime in ("text/html", *IMAGES))
 
 
 def text(display: Display) -> str:
-    """Its plain form."""
-    return _text(display.bundle.get("text/plain", "")) or "[a display]"
+    """Return the plain text of a display."""
+    return _joined_text(display.bundle.get("text/plain", "")) or "[a display]"
 
 
-def _one(display: Display) -> str:
+def _display_html(display: Display) -> str:
+    """Convert a display to HTML, by the best of its forms."""
     bundle = display.bundle
     if "text/html" in bundle:
-        return _text(bundle["text/html"])
+        return _joined_text(bundle["text/html"])
     for mime in IMAGES:
         if mime in bundle:
-            return _image(mime, _text(bundle[mime]), display.metadata.get(mime), _text(bundle.get("text/plain", "")))
-    return static_html.terminal_block(_text(bundle.get("text/plain", "")) or "[a display without a form for this card]")
+            return _image_html(
+                mime, _joined_text(bundle[mime]), display.metadata.get(mime), _joined_text(bundle.get("text/plain", ""))
+            )
+    return static_html.terminal_block(
+        _joined_text(bundle.get("text/plain", "")) or "[a display without a form for this card]"
+    )
 
 
-def _image(mime: str, data: str, metadata: Any, words: str) -> str:
+def _image_html(mime: str, data: str, metadata: Any, words: str) -> str:
+    """Write an image as HTML.
+
+    Parameters
+    ----------
+    mime
+        The MIME type.
+    data
+        The image: base64, or the source of an SVG.
+    metadata
+        What IPython knows about the image: perhaps its width and height, in pixels.
+    words
+        The text for those who do not see the image.
+    """
     if mime == "image/svg+xml":
         data = base64.b64encode(data.encode(errors="replace")).decode()
     data = re.sub(r"\s", "", data)
@@ -78,6 +96,6 @@ def _image(mime: str, data: str, metadata: Any, words: str) -> str:
     return f'<img alt="{escape(words)}" style="max-width:100%"{size} src="data:{mime};base64,{escape(data)}">'
 
 
-def _text(data: Any) -> str:
-    """A notebook's file may have lines in a list."""
+def _joined_text(data: Any) -> str:
+    """Return a form as one text; a notebook's file may have a list of lines."""
     return "".join(map(str, data)) if isinstance(data, list) else str(data)

@@ -1,4 +1,7 @@
-"""When a view wants to know what a result looks like: no ``repr`` and no unpickling runs in the kernel for that."""
+"""Requests for previews of results: a view that shows a result needs one, and makes none in the kernel.
+
+No ``repr`` runs in the kernel for a view, and nothing is unpickled there.
+"""
 
 from functools import partial
 from typing import Any
@@ -8,13 +11,13 @@ from scaler_notebook.protocol.messages import PreviewKind
 
 from .publisher import publisher
 
-FOLLOWS_WITHIN = 1.0  # seconds in which a preview comes that was announced, unless its process has ended before
+FOLLOWS_WITHIN = 1.0  # seconds in which an announced preview comes, unless the task process has ended before
 
 
 def ask(future: ScalerFuture[Any]) -> None:
-    """A view shows this future, which has ended: have what is to be seen of its result made, if nobody has; once.
+    """Request the preview of a future's result, unless somebody has; the future's watchers are called when it is there.
 
-    Its watchers are told when the preview is there. On any thread; never blocks.
+    To be called when a view shows a future that has ended; on any thread, never blocks.
     """
     if not future.lacks_preview or future.preview_requested:
         return
@@ -26,5 +29,6 @@ def ask(future: ScalerFuture[Any]) -> None:
 
 
 def _request(future: ScalerFuture[Any]) -> None:
-    if future.lacks_preview and future.courier is not None:
-        future.courier.request_preview(future)
+    """Request a preview now, if it has not come by itself."""
+    if future.lacks_preview and future.session is not None:
+        future.session.request_preview(future)

@@ -1,8 +1,7 @@
-"""A future as its views see it."""
+"""Rows: a future as its views see it."""
 
 import linecache
 import sys
-import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,25 +11,28 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.protocol.failures import Frame
 from scaler_notebook.protocol.messages import PreviewKind, TaskResultType
 from scaler_notebook.protocol.states import TaskState
+from scaler_notebook.quantities import format_bytes
+from scaler_notebook.task.modules.installation import is_installed
 
 from . import mime
-from .static_html import Row, look
+from .badges import badge_of
+from .row import Row
 
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
 
 
 def row(future: ScalerFuture[Any]) -> Row:
-    """Read a future; runs none of the user's code, blocks never."""
+    """Read a future. None of the user's code runs for that, and nothing blocks."""
     state = future.state
     reason, failure = future.cancel_reason, future.failure
     outcome = None
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
     output, truncated = future.last_output(OUTPUT_TAIL)
-    result, rich, about = _result(future) if outcome is TaskResultType.SUCCESS else (None, None, None)
+    result, rich, about = _result_forms(future) if outcome is TaskResultType.SUCCESS else (None, None, None)
     displays = future.displays if future.displayed else ()
     if displays:
-        output, pieces = _apart(future.outputs())
+        output, pieces = _split_at_first_display(future.outputs())
         texts = [mime.text(display) for display in displays if not mime.is_native(display)]
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
         rich = mime.html(pieces) + (rich or "") or None
@@ -60,63 +62,64 @@ def row(future: ScalerFuture[Any]) -> Row:
     if progress is not None:
         total = progress.total if progress.total >= 0 else None
         shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
-    shown["word"] = look(shown["state"], shown["outcome"]).word
+    shown["word"] = badge_of(shown["state"], shown["outcome"]).word
     if future.tries > 1:
         shown["word"] += f", try {future.tries}"
     return shown
 
 
-def _result(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
-    """As text, as HTML, and what it is: type, shape, size."""
+def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
+    """Return the result as text, as HTML, and a line about it: type, shape, size. None where there is no such form."""
     summary, preview = future.summary, future.preview
     if not future.shows_result or not summary.text:
         return None, None, None
     if summary.preview is PreviewKind.NONE:
         return summary.text, None, None
-    about = f"{summary.text} · {in_bytes(future.bytes_received)}"
+    about = f"{summary.text} · {format_bytes(future.bytes_received)}"
     if preview is None:
         return None, None, about
     rich = mime.html([preview]) if mime.has_form(preview) else None
     return mime.text(preview), rich, about
 
 
-def in_bytes(size: int) -> str:
-    """A size for people: ``24.0 MB``."""
-    if size < 1000:
-        return f"{size} bytes"
-    for unit in ("kB", "MB"):
-        size_in, size = size / 1000, size // 1000
-        if size_in < 999.95:
-            return f"{size_in:.1f} {unit}"
-    return f"{size / 1000:.1f} GB"
-
-
 def with_origin(future: ScalerFuture[Any], words: str) -> str:
-    """How it ended, and which other task's end that was, if it was one's that it needed."""
+    """Add to the words about a task's end the name of the other task from which that end came, if any.
+
+    Parameters
+    ----------
+    future
+        The future of the task.
+    words
+        How the task ended.
+    """
     return f"{words} · from {future.origin_name}" if future.origin else words
 
 
-def _apart(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
-    """The text before the first display, and what follows, in order."""
+def _split_at_first_display(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
+    """Split a task's output.
+
+    Returns
+    -------
+    tuple[str, list[Piece]]
+        The text before the first display, and the pieces from there on.
+    """
     first = next(i for i, piece in enumerate(pieces) if isinstance(piece, Display))
     before = "".join(piece[1] for piece in pieces[:first] if not isinstance(piece, Display))
     return before[-OUTPUT_TAIL:], list(pieces[first:])
 
 
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-
-
 def origin(frames: Sequence[Frame]) -> str | None:
-    """The innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``."""
-    own = [frame for frame in frames if not frame[0].startswith((*_LIBRARIES, "<frozen"))]
+    """Name the innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``; None if there is none."""
+    own = [frame for frame in frames if not is_installed(frame[0]) and not frame[0].startswith("<frozen")]
     if not own:
         return None
     file, number, function = own[-1]
     source = linecache.getline(file, number).strip()
-    return f"{_place(file)}, line {number}, in {function}{f': {source}' if source else ''}"
+    return f"{_frame_location(file)}, line {number}, in {function}{f': {source}' if source else ''}"
 
 
-def _place(file: str) -> str:
+def _frame_location(file: str) -> str:
+    """Name the file or cell of a frame for a person."""
     ipython = sys.modules.get("IPython")
     shell: Any = ipython.get_ipython() if ipython is not None else None
     cell = shell.compile.format_code_name(file) if hasattr(shell, "compile") else None

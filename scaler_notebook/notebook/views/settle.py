@@ -1,4 +1,4 @@
-"""A moment for a task that ends at once, before it is shown: what is over needs no view that lives for a blink."""
+"""A short wait for a task that ends at once, so that no live view is made for it."""
 
 from typing import Any
 
@@ -8,20 +8,34 @@ from scaler_notebook.client.waiting.signal import Signal
 
 
 def settle(future: ScalerFuture[Any], patience: float) -> bool:
-    """Wait until it has ended, at most ``patience`` seconds; False if the stop button has ended this wait."""
+    """Wait until a future is done.
+
+    Parameters
+    ----------
+    future
+        The future.
+    patience
+        The longest wait, in seconds.
+
+    Returns
+    -------
+    bool
+        False if the stop button has ended the wait.
+    """
     over = Signal()
 
-    def look(_: object) -> None:
+    def on_change(_: object) -> None:
+        """End the wait if the future is done."""
         if future.done():
             over.set()
 
-    future.watch(look)
+    future.watch(on_change)
     try:
-        look(future)
+        on_change(future)
         if patience > 0:
             current_host().wait(over, patience)
         return True
     except KeyboardInterrupt:
         return False
     finally:
-        future.unwatch(look)
+        future.unwatch(on_change)

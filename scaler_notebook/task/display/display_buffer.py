@@ -11,8 +11,9 @@ from itertools import groupby
 from typing import NamedTuple, TypeAlias, cast
 
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
+from scaler_notebook.quantities import format_bytes
 
-MAX_DISPLAYS = 32 * 1024 * 1024  # bytes of displays that a task may have at one time
+MAX_DISPLAYS = 32_000_000  # bytes of displays that a task may have at one time
 DISPLAY_COST = 512  # bytes that a display counts beside its own, so that there are not too many small ones
 LAST_WORDS = 64 * 1024  # bytes beyond the bound for saying what is not shown; after that it is not said any more
 RATE = 64 * 1024 * 1024  # bytes of displays a second; a client takes several times as many
@@ -165,10 +166,6 @@ class Screen:
 
 
 def _not_shown(size: int) -> Body:
-    words = f"[a display of {words_of(size)} is not shown: a task's displays are kept up to {words_of(MAX_DISPLAYS)}]"
+    kept = format_bytes(MAX_DISPLAYS)
+    words = f"[a display of {format_bytes(size)} is not shown: a task's displays are kept up to {kept}]"
     return json.dumps({"text/plain": words}).encode(), b"{}"
-
-
-def words_of(size: int) -> str:
-    """So many bytes, for people."""
-    return f"{size >> 20:,} MB" if size >= 1 << 20 else f"{max(1, size >> 10)} KB"

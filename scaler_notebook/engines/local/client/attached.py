@@ -145,7 +145,7 @@ class AttachedEngine(SchedulerConnection):
     def close(self) -> None:
         if self._socket is not None and self._watch is not None and self._watch.is_over:
             self._socket.linger = 0  # nobody is there to hear our last words
-        self.send([ClientDisconnect("")])
+        self.send([ClientDisconnect()])
         super().close()
         watch, self._watch = self._watch, None
         if watch is not None:

@@ -32,6 +32,7 @@ from scaler_notebook.protocol.messages import (
 )
 from scaler_notebook.protocol.payload_cache import Sender, shortened
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+from scaler_notebook.quantities import format_bytes
 
 from .launcher import SchedulerProcess
 
@@ -46,7 +47,7 @@ def no_room(result: TaskResult, error: BaseException) -> MemoryError:
     """What a future fails with whose result has come to this machine, and cannot be had by this process."""
     size = sum(buffer.size for buffer in result.payload.buffers if isinstance(buffer, SegmentRef))
     return MemoryError(
-        f"the task has ended, and its result of {size / 1e6:,.0f} MB could not be taken over by this process "
+        f"the task has ended, and its result of {format_bytes(size)} could not be taken over by this process "
         f"({type(error).__name__}: {error}): its descriptors (ulimit -n), its address space (ulimit -v) or the memory "
         "are used up. Close files or let go of results, and submit it again; or have the task return less."
     )
@@ -114,7 +115,7 @@ class SchedulerConnection(ABC):
         # Under a key of its own each time: a value may be on its way to the engine more than once.
         key = f"{object_id} {next(self._numbers)}"
         self._adopted.append((object_id, key))
-        return self._segments.adopt(Task(key, "", Payload(b""), content)).arguments
+        return self._segments.adopt(Task(key, Payload(b""), content)).arguments
 
     def disown(self, name: str) -> None:
         self._segments.task_over(name)  # of a task; an object has keys

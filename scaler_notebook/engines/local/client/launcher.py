@@ -15,10 +15,10 @@ from io import FileIO
 from pathlib import Path
 
 from scaler_notebook import forks
-from scaler_notebook.engines.local.cpu_limits import thread_environment
 from scaler_notebook.engines.local.ipc.runtime_directory import SOCKET, mark, private_base, remove, sweep
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.engines.local.ipc.transport import Keys, needs_keys
+from scaler_notebook.engines.local.resource_limits import thread_environment
 from scaler_notebook.protocol.errors import EngineStartError
 from scaler_notebook.task import top_level
 from scaler_notebook.task.modules.installation import installed_first
@@ -255,12 +255,6 @@ class SchedulerProcess:
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         return f"the scheduler process {how}.{self.log_tail()}"
-
-    def kill(self) -> None:
-        """SIGKILL, and wait for its end; the tasks' processes die with it. :meth:`join` cleans up."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
     def end_of_life(self) -> int:
         """A descriptor that becomes readable, at its end, when the scheduler process ends."""

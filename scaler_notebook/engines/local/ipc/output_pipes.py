@@ -20,7 +20,7 @@ import termios
 from array import array
 from collections import deque
 
-from scaler_notebook.task.display.display_buffer import words_of
+from scaler_notebook.quantities import format_bytes
 
 HEAD = 8 * 1024 * 1024  # bytes forwarded as they come, a stream and task
 TAIL = 1024 * 1024  # bytes of what follows that are forwarded when the task ends
@@ -177,7 +177,7 @@ class OutputPipe:
             else:
                 start += next((i for i, byte in enumerate(tail[start : start + 4]) if byte & 0xC0 != 0x80), 0)
             newline = "\n" if self._in_line else ""
-            text += f"{newline}[… {words_of(self._dropped + start)} of output dropped …]\n"
+            text += f"{newline}[… {format_bytes(self._dropped + start)} of output dropped …]\n"
             self._decoder.reset()
             tail = tail[start:]
         self._tail.clear()

@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
 
 import zmq
 
@@ -47,7 +46,8 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.protocol.payload_cache import Receiver, completed
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
-from .core import Core
+from .client_processes import ClientProcesses
+from .core.core import Core
 from .processes import process_tree
 
 MOST_DEPARTED = 10_000  # clients that have gone and are remembered
@@ -62,13 +62,6 @@ def _check_buffers(*payloads: Payload) -> None:
         for buffer in payload.buffers:
             if isinstance(buffer, SegmentRef) and buffer.pid == os.getpid():
                 raise ProtocolError("it names memory of the scheduler")
-
-
-class _Guests(NamedTuple):
-    """A process that is watched, and the clients in it."""
-
-    descriptor: int
-    clients: set[bytes]
 
 
 class Clients:
@@ -103,13 +96,12 @@ class Clients:
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
         self._selector = selector
-        self._mail: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
+        self._outgoing: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._peers: dict[bytes, int] = {}  # of each client its process, as the system says it; 0 if it does not
-        self._guests: dict[int, _Guests] = {}  # by process: the clients in it that attached
-        self._processes: dict[bytes, int] = {}  # of each of those the process that is watched
-        self._homes: dict[bytes, int] = {}  # of each of those the process
-        self._lent: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
+        self._processes = ClientProcesses(selector, self._gone)
+        self._homes: dict[bytes, int] = {}  # of each client that attached, the task process or other that it is in
+        self._leased: dict[int, bytes] = {}  # descriptors of results that their client has not mapped yet
         self._departed: dict[bytes, None] = {}  # what they had sent may still be on its way; the latest
         self._context = zmq.Context()
         self._socket = socket = self._context.socket(zmq.ROUTER)
@@ -119,20 +111,29 @@ class Clients:
         selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, lambda: None)
 
     def close(self) -> None:
-        """Nothing more is received or sent."""
+        """Receive and send nothing more."""
         self._socket.close()
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`check_processes` must be called, in monotonic seconds; None: it need not be."""
+        return self._processes.deadline
+
+    def check_processes(self) -> None:
+        """Look for clients that have died without a word."""
+        self._processes.check()
 
     # ------------------------------------------------------------------ messages
 
-    def tell(self, owner: bytes, message: EngineMessage) -> None:
-        """Send a message, with the next :meth:`exchange`; the memory behind a result is lent to the client."""
+    def send(self, owner: bytes, message: EngineMessage) -> None:
+        """Send a message with the next :meth:`exchange`; the client has a lease of the memory behind a result."""
         if isinstance(message, TaskResult) and message.payload.buffers:
             if owner in self._departed:
                 free(message.payload)
                 return
-            lent = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
-            self._lent.update(dict.fromkeys(lent, owner))
-        self._mail[owner].append(message)
+            leased = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
+            self._leased.update(dict.fromkeys(leased, owner))
+        self._outgoing[owner].append(message)
 
     def exchange(self) -> None:
         """Take what has arrived and send what is to be told, until there is neither, or for long enough.
@@ -141,7 +142,7 @@ class Clients:
         """
         # zmq's descriptor is edge-triggered: what came while we sent would never wake us.
         end = time.monotonic() + TURN
-        while self._receive(end) or self._mail:
+        while self._receive(end) or self._outgoing:
             self._flush()
             if self.waiting:
                 break
@@ -157,34 +158,33 @@ class Clients:
             except ProtocolError as error:
                 log.error("a client sent what is no message of ours: %s", error)
                 continue
-            now, clock = time.monotonic(), time.time()
             for message in messages:
                 try:
-                    self._serve(owner, message, now, clock)
+                    self._serve(owner, message)
                 except Exception as error:  # a bug of ours is this message's trouble, and nobody else's
                     log.exception("a client's %s could not be handled", type(message).__name__)
                     if isinstance(message, Task):
                         self._malformed(owner, message.task_id, error)
                     elif isinstance(message, TaskCancel):  # it goes on, as far as anybody knows; and may be asked again
                         still = TaskCancelConfirmType.CANCEL_FAILED
-                        self.tell(owner, TaskCancelConfirm(message.task_id, still, message.force))
+                        self.send(owner, TaskCancelConfirm(message.task_id, still, message.force))
             if time.monotonic() > end:
                 self.waiting = True
                 break
         return got
 
-    def _serve(self, owner: bytes, message: ClientMessage, now: float, clock: float) -> None:
+    def _serve(self, owner: bytes, message: ClientMessage) -> None:
         match message:
             case ClientHello():
                 self._departed.pop(owner, None)
-                self.tell(owner, self._hello)
+                self.send(owner, self._hello)
                 self._watch(owner, message)
             case _ if owner in self._departed:
                 pass
             case Task():
-                self._submit(owner, message, now, clock)
+                self._submit(owner, message)
             case TaskCancel():
-                self._core.cancel(owner, message, now, clock)
+                self._core.cancel(owner, message)
             case ClientContext():
                 self._core.move(owner, message)
             case BuffersReceived():
@@ -195,37 +195,37 @@ class Clients:
                 self._core.delete(owner, message.object_ids)
             case TaskWaits():
                 home = self._homes.get(owner, 0)
-                self._core.task_waits(home, message.task_id, message.waits, now, clock)
+                self._core.task_waits(home, message.task_id, message.waits)
             case ClientWithdraw():
-                self._core.withdraw(owner, now, clock)
+                self._core.withdraw(owner)
             case EngineStatusRequest():
-                self.tell(owner, self._core.status())
+                self.send(owner, self._core.status())
             case ClientShutdown():
-                self.tell(owner, ClientShutdownResponse(self.on_shutdown is not None))
+                self.send(owner, ClientShutdownResponse(self.on_shutdown is not None))
                 if self.on_shutdown is not None:
                     self.on_shutdown()
             case ClientDisconnect():
                 self._gone(owner)
 
     def _flush(self) -> None:
-        mail, self._mail = self._mail, defaultdict(list)
+        mail, self._outgoing = self._outgoing, defaultdict(list)
         for owner, messages in mail.items():
             try:
-                self._send(owner, messages)
+                self._send_now(owner, messages)
             except Exception:  # one message that cannot be sent must not take the others along
                 for message in messages:
                     try:
-                        self._send(owner, [message])
+                        self._send_now(owner, [message])
                     except Exception as error:
                         log.exception("%s could not be sent", type(message).__name__)
                         if isinstance(message, TaskResult):
-                            self._send(owner, [failures.our_fault(message.task_id, error)])
+                            self._send_now(owner, [failures.our_fault(message.task_id, error)])
 
-    def _send(self, owner: bytes, messages: list[EngineMessage]) -> None:
+    def _send_now(self, owner: bytes, messages: list[EngineMessage]) -> None:
         frames = ENGINE_CODEC.encode(messages)
         self._socket.send_multipart([owner, *frames], zmq.NOBLOCK, copy=len(frames) == 1)
 
-    def _submit(self, owner: bytes, task: Task, now: float, clock: float) -> None:
+    def _submit(self, owner: bytes, task: Task) -> None:
         try:
             task = completed(task, self._receivers[owner])
             if self._core.owner(task.task_id) is not None or (task.keep and self._core.is_named(task.task_id)):
@@ -235,7 +235,7 @@ class Clients:
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
             return
-        self._core.submit(owner, task, now, clock, self._homes.get(owner, 0))
+        self._core.submit(owner, task, self._homes.get(owner, 0))
 
     def _create(self, owner: bytes, message: ObjectCreate) -> None:
         try:
@@ -243,41 +243,29 @@ class Clients:
             self._core.create(owner, message.object_id, message.content)
         except (OSError, ProtocolError) as error:  # who names it hears that it is missing
             log.error("the object %s could not be kept: %s", message.object_id, error)
-        self.tell(owner, ObjectCreated(message.object_id))
+        self.send(owner, ObjectCreated(message.object_id))
 
     def _malformed(self, owner: bytes, task_id: str, error: Exception) -> None:
         log.error("a client sent a malformed message about task %r: %s", task_id, error)
         # What is about a task of the sender's own that is held here goes on: its result is still to come.
         if task_id and self._core.owner(task_id) != owner:
             problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
-            self.tell(owner, failures.our_fault(task_id, problem))
+            self.send(owner, failures.our_fault(task_id, problem))
 
     # ------------------------------------------------------------------ their end
 
     def _watch(self, owner: bytes, client: ClientHello) -> None:
-        """What a client that attached leaves behind ends with its process, whatever ends that."""
+        """Watch the process of a client that attached: what it leaves behind ends with that."""
         peer = self._peers.get(owner, 0)
         pid = peer or client.pid
         home = client.home or pid
         if not peer or home == peer or process_tree.is_within(peer, home):
             self._homes[owner] = home
-        if (known := self._guests.get(pid)) is None:
-            try:
-                descriptor = os.pidfd_open(pid)
-            except ProcessLookupError:
-                if client.namespace in (0, process_namespace()):  # it was killed before its hello was read
-                    self._gone(owner)
-                return
-            except (OSError, OverflowError, AttributeError):  # no number of a process, or no such descriptors here
-                return
-            known = self._guests[pid] = _Guests(descriptor, set())
-            self._selector.register(descriptor, selectors.EVENT_READ, partial(self._process_ended, pid))
-        known.clients.add(owner)
-        self._processes[owner] = pid
-
-    def _process_ended(self, pid: int) -> None:
-        for guest in list(self._guests[pid].clients):
-            self._gone(guest)
+        try:
+            self._processes.add(owner, pid)
+        except ProcessLookupError:
+            if client.namespace in (0, process_namespace()):  # it was killed before its hello was read
+                self._gone(owner)
 
     def _gone(self, owner: bytes) -> None:
         self._departed[owner] = None
@@ -285,23 +273,16 @@ class Clients:
             del self._departed[next(iter(self._departed))]
         self._homes.pop(owner, None)
         self._peers.pop(owner, None)
-        pid = self._processes.pop(owner, 0)
-        guests = self._guests.get(pid)
-        if guests is not None:
-            guests.clients.discard(owner)
-            if not guests.clients:
-                del self._guests[pid]
-                self._selector.unregister(guests.descriptor)
-                os.close(guests.descriptor)
-        self._core.client_gone(owner, time.monotonic(), time.time())
+        self._processes.remove(owner)
+        self._core.client_gone(owner)
         self._receivers.pop(owner, None)
-        self._take_back(owner, [descriptor for descriptor, client in self._lent.items() if client == owner])
+        self._take_back(owner, [descriptor for descriptor, client in self._leased.items() if client == owner])
 
     # ------------------------------------------------------------------ large results
 
     def _take_back(self, owner: bytes, descriptors: Iterable[int]) -> None:
-        """A client needs these no more; what is lent to another stays."""
-        known = [descriptor for descriptor in descriptors if self._lent.get(descriptor) == owner]
+        """End a client's leases of these descriptors; those that are leased to another client stay."""
+        known = [descriptor for descriptor in descriptors if self._leased.get(descriptor) == owner]
         for descriptor in known:
-            del self._lent[descriptor]
+            del self._leased[descriptor]
         close_all(known)

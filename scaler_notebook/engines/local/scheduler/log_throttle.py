@@ -1,4 +1,4 @@
-"""A log that one peer cannot fill: what is said over and over is said less and less often."""
+"""A log that one peer cannot fill: a message that comes over and over is logged less and less often."""
 
 import logging
 from collections import Counter
@@ -7,7 +7,7 @@ IN_FULL = 500  # times that one message is logged, whatever its details
 SLOWER = 1_000  # after that, one in so many is
 
 
-class OftenSaid(logging.Filter):
+class LogThrottle(logging.Filter):
     """Lets the first :data:`IN_FULL` records of each message pass, then one of :data:`SLOWER`, with their number."""
 
     def __init__(self) -> None:

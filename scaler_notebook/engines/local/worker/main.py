@@ -15,7 +15,6 @@ from functools import partial
 from multiprocessing import process
 from pathlib import Path
 
-from scaler_notebook.engines.local.cpu_limits import THREAD_VARIABLES
 from scaler_notebook.engines.local.ipc import fd_limits
 from scaler_notebook.engines.local.ipc.framing import Assembler, send_blocking
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_all, mapped, written
@@ -31,6 +30,7 @@ from scaler_notebook.engines.local.ipc.messages import (
     Warm,
     where_modules_are_found,
 )
+from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES
 from scaler_notebook.protocol import failures, settings
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer, ClientContext, Initializer, Payload, PreviewKind

@@ -12,9 +12,9 @@ What runs is asked through its :mod:`scaler_notebook.engines.scaler.worker.mailb
 cancel with force ends its process.
 """
 
-from collections.abc import Mapping
 from enum import Enum, unique
-from types import MappingProxyType
+
+from scaler_notebook.protocol.state_table import TransitionTable
 
 
 class Stage(Enum):
@@ -93,7 +93,7 @@ class Action(Enum):
     NOT_PERMITTED = "not permitted"  # a bug of ours, or of the cluster's; logged
 
 
-def _table() -> dict[tuple[Stage, Event], Action]:
+def _table() -> TransitionTable[Stage, Event, Action]:
     s, e, a = Stage, Event, Action
     no, ig = a.NOT_PERMITTED, a.IGNORE
     columns = (
@@ -131,7 +131,7 @@ def _table() -> dict[tuple[Stage, Event], Action]:
         e.FAILED: (no, no, no, no, no, no, no, no, no, no, a.BACK_OFF),
         e.BACKOFF_OVER: (no, no, no, a.SEND, no, no, no, no, no, no, no),
     }
-    return {(stage, event): row[i] for event, row in rows.items() for i, stage in enumerate(columns)}
+    return TransitionTable(columns, rows)
 
 
-TABLE: Mapping[tuple[Stage, Event], Action] = MappingProxyType(_table())
+TABLE = _table()

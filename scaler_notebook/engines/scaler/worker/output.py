@@ -11,6 +11,7 @@ from typing import TextIO
 
 from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
+from scaler_notebook.quantities import format_bytes
 from scaler_notebook.task.display.display_buffer import RATE, Display, Screen, Text
 
 from .delayed_call import Alarm
@@ -119,7 +120,7 @@ class Voice:
                 return
             displayed = 0
             if last and self._tail:
-                words = f"\n[… {self._dropped / 2**20:.0f} MB of output dropped …]\n"
+                words = f"\n[… {format_bytes(self._dropped)} of output dropped …]\n"
                 for stream, text in [(self._tail[0][0], words)] * bool(self._dropped) + self._tail:
                     self._screen.write(stream, text)
                 self._tail, self._kept, self._dropped = [], 0, 0

@@ -256,7 +256,7 @@ def _mend_multiprocessing() -> None:
 
 def _leave() -> None:
     """End this process, with its subprocesses and what its task has submitted to clusters and engines."""
-    connection = sys.modules.get(f"{__package__.partition('.')[0]}.client.connection")
+    connection = sys.modules.get(f"{__package__.partition('.')[0]}.client.agent.connection")
     if connection is not None:
         closing = threading.Thread(target=lambda: [each.close() for each in connection.open_connections()], daemon=True)
         closing.start()

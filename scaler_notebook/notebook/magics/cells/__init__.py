@@ -1,1 +1,1 @@
-"""Cells that run as one task: what they read and assign, how they travel, what comes back."""
+"""Cells that run as one task: which names they read and assign, and how they are compiled."""

@@ -1,4 +1,4 @@
-"""A ``%%scaler`` cell on the notebook's side: compiled here, so that what is wrong with it is said at once."""
+"""The preparation of a ``%%scaler`` cell. It is compiled in the notebook, so that errors in it are raised at once."""
 
 import ast
 import builtins
@@ -8,61 +8,75 @@ from typing import Any, NamedTuple
 
 from IPython.core.error import UsageError
 
-from scaler_notebook.notebook.magics.commands.parsing import nearest
 from scaler_notebook.protocol import payloads
+from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.task.cell import VALUE, Environment, Source
 
 from . import names
 
-# IPython's own, which every namespace of its has; a task has those of its own process.
-IPYTHONS = ("get_ipython", "display", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
-LARGE = 200_000_000  # bytes of one variable, about which a word is said
+# Names that IPython puts into every namespace. They do not travel: a task has those of its own process.
+IPYTHON_NAMES = ("get_ipython", "display", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
+LARGE_VARIABLE = 200_000_000  # bytes; from that size on the user is told that a variable is copied
 
 
-class Prepared(NamedTuple):
-    """A cell that is ready to be sent."""
+class PreparedCell(NamedTuple):
+    """A cell that is ready to be submitted.
+
+    Parameters
+    ----------
+    environment
+        The variables that travel with the cell.
+    source
+        The compiled code, with the names that it assigns.
+    title
+        What a card shows of the cell.
+    large
+        The names of large variables, with their sizes in bytes.
+    """
 
     environment: Environment
     source: Source
     title: str
-    large: tuple[tuple[str, int], ...]  # variables and their sizes in bytes
+    large: tuple[tuple[str, int], ...]
 
 
-def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: tuple[str, ...] = ()) -> Prepared:
-    """Compile a cell and gather what it reads.
+def prepare_cell(
+    shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: tuple[str, ...] = ()
+) -> PreparedCell:
+    """Compile a cell and gather the variables that it reads.
 
     Parameters
     ----------
     shell
-        The notebook's.
+        The notebook's ``InteractiveShell``.
     head
         The first line of the cell, with the magic.
     body
-        The rest.
+        The other lines.
     given
         Names that travel although the code does not show that it reads them.
     out
-        Names that must come back; ``"*"``: all that the cell assigns.
+        Names that must come back; ``"*"`` for all that the cell assigns.
 
     Raises
     ------
     SyntaxError
-        With the cell's own line numbers.
+        The code is no Python; the error has the cell's own line numbers.
     NameError
-        It reads a name that neither the notebook nor the cell nor Python has.
+        The cell reads a name that neither the notebook nor the cell nor Python has.
     UsageError
-        There is nothing to run, or nothing of what ``out`` names.
+        There is nothing to run, or the cell does not assign a name in ``out``.
     TaskSerializationError
         A variable cannot be pickled; the message names it.
     """
     __tracebackhide__ = True
     raw = f"{head}\n{body}"
-    tree, file = _parse(shell, raw, body)
-    found = names.analyse(tree)
+    tree, file = _parse_cell(shell, raw, body)
+    found = names.analyse_names(tree)
     everything = "*" in out
     _check_out(out, found)
-    values = _values(shell, found, given)
-    code = _compile(shell, tree, file, _is_quiet(body))
+    values = _collect_values(shell, found, given)
+    code = _compile_cell(shell, tree, file, _is_quiet(body))
     source = Source(
         code,
         found.assigns,
@@ -70,11 +84,27 @@ def prepare(shell: Any, head: str, body: str, given: tuple[str, ...] = (), out: 
         everything,
         bool({"get_ipython", "display"} & set(found.reads)),
     )
-    large = tuple((name, size) for name, value in values.items() if (size := _size(value)) >= LARGE)
-    return Prepared(_environment(values, shell.user_ns), source, _title(body), large)
+    large = tuple((name, size) for name, value in values.items() if (size := _size_in_bytes(value)) >= LARGE_VARIABLE)
+    return PreparedCell(_build_environment(values, shell.user_ns), source, _title(body), large)
 
 
-def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
+def _parse_cell(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
+    """Parse a cell, with its own line numbers.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    raw
+        The whole cell.
+    body
+        The cell without its first line.
+
+    Returns
+    -------
+    tuple[ast.Module, str]
+        The tree, and the name under which tracebacks find the cell.
+    """
     __tracebackhide__ = True
     if body.lstrip().startswith("%%"):
         magic = body.split()[0]
@@ -82,8 +112,8 @@ def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
             f"{magic} cannot stand in a %%scaler cell: it would get the code as a text. Leave it out, or use a line "
             f"magic: {magic[1:]} …"
         )
-    file = shell.compile.cache(raw, _number(shell), raw)
-    # As many lines down as the cell's own numbers count before it: the magic's, and empty ones, which IPython drops.
+    file = shell.compile.cache(raw, _cell_number(shell), raw)
+    # IPython drops empty lines at the beginning. They and the magic's line count in the cell's line numbers.
     dropped = sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
     tree = ast.parse("\n" * (1 + dropped) + shell.transform_cell(body), file)
     if not tree.body:
@@ -91,15 +121,28 @@ def _parse(shell: Any, raw: str, body: str) -> tuple[ast.Module, str]:
     return tree, file
 
 
-def _number(shell: Any) -> int:
-    """Of the cell that runs. IPython counts on before it runs a cell or after it, as the version may be."""
+def _cell_number(shell: Any) -> int:
+    """Return the number of the running cell; IPython counts before or after a cell runs, depending on its version."""
     try:
         return max(1, len(shell.history_manager.input_hist_raw) - 1)
     except AttributeError:
         return int(shell.execution_count)
 
 
-def _compile(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
+def _compile_cell(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
+    """Compile a cell so that it keeps the value of its last expression.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    tree
+        The cell.
+    file
+        The name under which tracebacks find the cell.
+    quiet
+        Do not keep the last value.
+    """
     __tracebackhide__ = True
     last = tree.body[-1]
     if isinstance(last, ast.Expr) and not quiet:
@@ -110,46 +153,93 @@ def _compile(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
 
 
 def _is_quiet(body: str) -> bool:
-    """Does it end with a semicolon, which keeps a notebook from showing the last value?"""
+    """Does a cell end with a semicolon, which keeps a notebook from showing the last value?"""
     last = body.rstrip().rpartition("\n")[2]
     return last.partition("#")[0].rstrip().endswith(";") and "'" not in last.partition("#")[2]
 
 
-def _check_out(out: tuple[str, ...], found: names.CellNames) -> None:
+def _check_out(out: tuple[str, ...], found: names.NameUsage) -> None:
+    """Raise a UsageError for a name in ``out`` that the cell does not assign.
+
+    Parameters
+    ----------
+    out
+        Names that must come back.
+    found
+        The names that the cell reads and assigns.
+    """
     for name in out:
-        if name != "*" and name not in found.assigns and not found.is_open:
+        if name != "*" and name not in found.assigns and not found.has_star_import:
             assigned = f"It assigns {', '.join(found.assigns)}." if found.assigns else "It assigns nothing."
             raise UsageError(
-                f"--out {name}: the cell does not assign it{nearest(name, found.assigns) or '.'} {assigned}"
+                f"--out {name}: the cell does not assign it{did_you_mean(name, found.assigns) or '.'} {assigned}"
             )
 
 
-def _values(shell: Any, found: names.CellNames, given: tuple[str, ...]) -> dict[str, Any]:
+def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) -> dict[str, Any]:
+    """Collect the notebook's variables that travel with a cell.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    found
+        The names that the cell reads and assigns.
+    given
+        Names that travel although the code does not show that it reads them.
+
+    Raises
+    ------
+    NameError
+        A name is not defined.
+    """
     __tracebackhide__ = True
     namespace = shell.user_ns
     for name in given:
         if name not in namespace:
-            raise NameError(f"--in {name}: name {name!r} is not defined{nearest(name, namespace)}")
+            raise NameError(f"--in {name}: name {name!r} is not defined{did_you_mean(name, namespace)}")
     values = {}
     for name in (*found.reads, *given):
-        if name in namespace and not (name in IPYTHONS and _is_ipythons(shell, name)):
+        if name in namespace and not (name in IPYTHON_NAMES and _is_ipython_own(shell, name)):
             values[name] = namespace[name]
         elif name not in namespace and not (
-            name in found.assigns or found.is_open or hasattr(builtins, name) or name in IPYTHONS
+            name in found.assigns or found.has_star_import or hasattr(builtins, name) or name in IPYTHON_NAMES
         ):
             raise NameError(f"name {name!r} is not defined; nothing was submitted")
     for name in found.mentions:
-        if name in namespace and name not in IPYTHONS:
+        if name in namespace and name not in IPYTHON_NAMES:
             values.setdefault(name, namespace[name])
     return values
 
 
-def _is_ipythons(shell: Any, name: str) -> bool:
+def _is_ipython_own(shell: Any, name: str) -> bool:
+    """Does a name still have the value that IPython gave it?
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    name
+        The name.
+    """
     return shell.user_ns[name] is shell.user_ns_hidden.get(name, shell.user_ns[name])
 
 
-def _environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environment:
-    """Raises TaskSerializationError for what cannot travel, and says what else would do."""
+def _build_environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environment:
+    """Gather the values that travel with a cell.
+
+    Parameters
+    ----------
+    values
+        The variables, by name.
+    namespace
+        The notebook's namespace.
+
+    Raises
+    ------
+    TaskSerializationError
+        A variable is a generator or a coroutine; the message says what else would do.
+    """
     for name, value in values.items():
         if inspect.isgenerator(value) or inspect.iscoroutine(value):
             raise payloads.serialization_error(
@@ -159,14 +249,14 @@ def _environment(values: dict[str, Any], namespace: dict[str, Any]) -> Environme
 
 
 def _title(body: str) -> str:
-    """The first line of code."""
+    """Return the first line of code, with an ellipsis if there is more."""
     lines = [line.strip() for line in body.splitlines()]
     code = [line for line in lines if line and not line.startswith("#")]
     return code[0] + (" …" if len(code) > 1 else "")
 
 
-def _size(value: Any) -> int:
-    """Of what says so itself, in bytes; pandas' is without the texts that it refers to."""
+def _size_in_bytes(value: Any) -> int:
+    """Return the size of an array or a frame; 0 for other objects. Texts that a pandas frame refers to do not count."""
     usage = getattr(value, "memory_usage", None)
     try:
         if callable(usage) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""The commands of ``%scaler``: one table of them, each with its parser, so that help, completion and docs agree."""
+"""The commands of ``%scaler``: one table, each with its parser, so that help, completion and docs agree."""
 
 from .cell import run as run_cell
 from .table import COMMANDS, Command, run

@@ -1,4 +1,4 @@
-"""``%%scaler``: the rest of the cell as one task."""
+"""``%%scaler``: run the rest of the cell as one task."""
 
 import argparse
 import copy
@@ -9,16 +9,16 @@ from typing import Any
 from IPython.display import display
 
 from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.notebook.magics import session_executor
-from scaler_notebook.notebook.magics.cells.cell import Prepared, prepare
+from scaler_notebook.notebook.magics.cells.cell import PreparedCell, prepare_cell
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 from scaler_notebook.task.cell import Environment
 
-from .engine import amount
 from .parsing import HelpShown, MagicParser
 
 NOTES = """\
@@ -29,11 +29,24 @@ back keep the global names that they had in the task."""
 
 
 def parser() -> MagicParser:
-    """Of the line after ``%%scaler``."""
+    """Build the parser of the line after ``%%scaler``."""
     found = MagicParser("%%scaler", "Run the rest of the cell as one task; a card shows how it goes.", NOTES)
     add = found.add_argument
-    add("--in", dest="given", type=_names, default=(), metavar="A,B", help="names that travel too, unseen in the code")
-    add("--out", type=_names, default=(), metavar="A,B", help="names to put into the notebook; '*': all it assigns")
+    add(
+        "--in",
+        dest="given",
+        type=_parse_names,
+        default=(),
+        metavar="A,B",
+        help="names that travel too, unseen in the code",
+    )
+    add(
+        "--out",
+        type=_parse_names,
+        default=(),
+        metavar="A,B",
+        help="names to put into the notebook; '*': all it assigns",
+    )
     add("--name", help="what the card and the board show; otherwise the first line of code")
     add("--wait", action="store_true", help="wait for the end; an exception of the task is raised here")
     add("--timeout", type=float, metavar="S", help="cancel the task if it has not ended after so many seconds")
@@ -41,7 +54,7 @@ def parser() -> MagicParser:
     add("--priority", type=int, metavar="N", help="higher ones start first; 0 otherwise")
     add(
         "--needs",
-        type=amount,
+        type=parse_capability,
         action="append",
         metavar="NAME=N",
         help="e.g. gpu=1, of what %%scaler start --capability gave",
@@ -57,7 +70,21 @@ def parser() -> MagicParser:
 
 
 def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
-    """Submit a cell; gives its future, which is shown as a card.
+    """Submit a cell; its future is displayed as a card.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    line
+        The line after ``%%scaler``.
+    body
+        The other lines of the cell.
+
+    Returns
+    -------
+    ScalerFuture[Any] | None
+        The future; None with ``--wait`` and ``--help``.
 
     Raises
     ------
@@ -68,13 +95,13 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     """
     __tracebackhide__ = True
     try:
-        options = _options(line)
+        options = _parse_options(line)
     except HelpShown:
         return None
-    prepared = prepare(shell, f"%%scaler {line}".rstrip(), body, options.given, options.out)
+    prepared = prepare_cell(shell, f"%%scaler {line}".rstrip(), body, options.given, options.out)
     for name, size in prepared.large:
         print(f"{name} has {size / 1e9:.1f} GB: it is copied to where tasks read it; again only if it has changed")
-    future = _submit(prepared, options)
+    future = _submit_cell(prepared, options)
     future.shows_result = False
     patience = settings.progress_after if options.progress_after is None else options.progress_after
     undisturbed = settle(future, patience)
@@ -83,17 +110,18 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
             return future
         display(future)
         if not undisturbed:
-            raise KeyboardInterrupt  # it was meant for the whole wait
+            raise KeyboardInterrupt  # ``settle`` has caught it; with --wait it ends the cell
         future.result()
         return None
     finally:
         if options.out and future.done():
-            _put(shell, future)  # the next cell may read them, and runs before what is posted from here on
+            _push_result(shell, future)  # not posted: the next cell, which may read the names, could run before
         elif options.out:
-            current_host().call_at_end(future, partial(_put, shell, future))
+            current_host().call_at_end(future, partial(_push_result, shell, future))
 
 
-def _options(line: str) -> argparse.Namespace:
+def _parse_options(line: str) -> argparse.Namespace:
+    """Parse the line after ``%%scaler``, and check that numbers are not negative."""
     found = parser()
     options = found.parse(line)
     for name, least in (("timeout", 0.0), ("retries", 0), ("progress_after", 0.0)):
@@ -103,7 +131,8 @@ def _options(line: str) -> argparse.Namespace:
     return options
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _parse_names(text: str) -> tuple[str, ...]:
+    """Parse names that are separated by commas; ``*`` may be among them. For argparse's ``type=``."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in found:
         if name != "*" and not name.isidentifier():
@@ -111,7 +140,16 @@ def _names(text: str) -> tuple[str, ...]:
     return found
 
 
-def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any]:
+def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerFuture[Any]:
+    """Submit a cell; an error of pickling names the variable that is at fault.
+
+    Parameters
+    ----------
+    prepared
+        The cell.
+    options
+        The options of ``%%scaler``.
+    """
     __tracebackhide__ = True
     environment = prepared.environment
     if options.force_copy:
@@ -136,8 +174,17 @@ def _submit(prepared: Prepared, options: argparse.Namespace) -> ScalerFuture[Any
         raise
 
 
-def _put(shell: Any, future: ScalerFuture[Any]) -> None:
-    if future.cancelled() or future.exception(0) is not None:  # its own, or that of a result that cannot be loaded here
+def _push_result(shell: Any, future: ScalerFuture[Any]) -> None:
+    """Put the names that a cell has assigned into the notebook, if it ended well.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    future
+        The future of the cell, which is done.
+    """
+    if future.cancelled() or future.exception(0) is not None:  # also of a result that cannot be loaded here
         return
     shell.push(dict(future.result(0)), interactive=True)
 

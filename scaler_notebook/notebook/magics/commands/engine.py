@@ -1,4 +1,4 @@
-"""``start``, ``stop``, ``status``, ``connect`` and ``config``."""
+"""The commands about the engine: ``start``, ``stop``, ``status``, ``connect`` and ``config``."""
 
 import argparse
 from collections.abc import Callable
@@ -8,56 +8,64 @@ from IPython.core.error import UsageError
 from IPython.display import display
 
 from scaler_notebook.client.executor import NotebookExecutor, latest
-from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, OnInterrupt, Policy
+from scaler_notebook.client.submission.capability_argument import parse_capability
+from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from scaler_notebook.notebook.magics import session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
+from scaler_notebook.suggestions import did_you_mean
 
-from .parsing import nearest
 
-
-def start_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``start``."""
+def add_start_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``start`` to a parser."""
     parser.add_argument(
         "-n", "--workers", type=int, metavar="N", help="how many tasks run at the same time; the cores otherwise"
     )
 
     parser.add_argument(
         "--capability",
-        type=amount,
+        type=parse_capability,
         action="append",
         metavar="NAME=N",
         help="what the engine's tasks share, e.g. gpu=2: for %%scaler --needs and capabilities= of a submit",
     )
 
 
-def amount(text: str) -> tuple[str, int]:
-    """``gpu=2``; a name alone is one of it."""
-    name, _, number = text.partition("=")
-    if not name or not (number or "1").isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not like gpu=1")
-    return name, int(number or 1)
-
-
 def start(shell: Any, options: argparse.Namespace) -> None:
-    """The engine, now."""
+    """Start the engine now.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_start_options`.
+    """
     executor = latest()
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
         if options.workers not in (None, executor.n_workers) or options.capability:
             raise UsageError(f"the engine runs already, with {executor.n_workers} workers; %scaler stop ends it")
     elif executor is None or wanted:
-        executor = session_executor.begin(options.workers, dict(options.capability or ()))
+        executor = session_executor.create(options.workers, dict(options.capability or ()))
     executor.start()
-    print(f"{_engine(executor)}; %scaler status says what it does")
+    print(f"{_engine_text(executor)}; %scaler status says what it does")
 
 
-def stop_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``stop``."""
+def add_stop_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``stop`` to a parser."""
     parser.add_argument("--wait", action="store_true", help="let what is queued and running finish first")
 
 
 def stop(shell: Any, options: argparse.Namespace) -> None:
-    """Its end. The next task starts another engine."""
+    """End the engine. The next task starts another one.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_stop_options`.
+    """
     executor = latest()
     if executor is None or not executor.is_running:
         print("no engine runs")
@@ -73,24 +81,40 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
     print(f"{stopped}; {tasks} cancelled" if cancelled else stopped)
 
 
-def connect_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``connect``."""
+def add_connect_options(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of ``connect`` to a parser."""
     parser.add_argument(
         "ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one"
     )
 
 
 def connect(shell: Any, options: argparse.Namespace) -> None:
-    """An engine that runs already, for what is submitted from here on."""
+    """Use an engine that runs already for what is submitted from here on.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_connect_options`.
+    """
     try:
-        executor = session_executor.connect(_address(shell, options.ADDRESS))
+        executor = session_executor.connect(_resolve_address(shell, options.ADDRESS))
     except (ValueError, ConnectionError) as error:
         raise UsageError(str(error)) from None
-    print(f"{_engine(executor)}; what is submitted from here on runs there")
+    print(f"{_engine_text(executor)}; what is submitted from here on runs there")
 
 
-def _address(shell: Any, text: str) -> str:
-    """An address has a colon in it, and no name has."""
+def _resolve_address(shell: Any, text: str) -> str:
+    """Return an address, or the value of a variable or an attribute that holds one. Names have no colon, addresses do.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    text
+        What was typed.
+    """
     name, *attributes = text.split(".")
     if not all(map(str.isidentifier, (name, *attributes))) or name not in shell.user_ns:
         return text
@@ -101,27 +125,36 @@ def _address(shell: Any, text: str) -> str:
 
 
 def status(shell: Any, options: argparse.Namespace) -> None:
-    """Processes, memory, queue, and what runs."""
+    """Display the engine's processes, their memory, the queue, and what runs.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The command has none.
+    """
     executor = latest()
     if executor is None or not executor.is_running:
         print("no engine runs, and nothing is queued or running; the first task starts one, as does %scaler start")
         return
     found = executor.engine_status()
     if found is None:
-        print(f"{_engine(executor)}, and does not answer: it is very busy, or stopped")
+        print(f"{_engine_text(executor)}, and does not answer: it is very busy, or stopped")
         return
-    display(tables.bundle(*tables.status(_engine(executor), found)), raw=True)
+    display(tables.bundle(*tables.status_table(_engine_text(executor), found)), raw=True)
 
 
-def _engine(executor: NotebookExecutor) -> str:
+def _engine_text(executor: NotebookExecutor) -> str:
+    """Name an executor's engine for a person."""
     kind = f"an engine with {executor.n_workers} workers" if executor.n_workers else "a cluster"
     return f"{kind} runs at {executor.address}"
 
 
 # ---------------------------------------------------------------------- settings
 
-CHOICES: dict[str, tuple[str, ...]] = dict.fromkeys((*vars(DEFAULTS), *vars(settings)), ())
-CHOICES["on_interrupt"] = get_args(OnInterrupt)
+SETTING_CHOICES: dict[str, tuple[str, ...]] = dict.fromkeys((*vars(DEFAULTS), *vars(settings)), ())
+SETTING_CHOICES["on_interrupt"] = get_args(OnInterrupt)
 SETTINGS_HELP = "\n".join(
     [
         "Settings:",
@@ -136,13 +169,21 @@ SETTINGS_HELP = "\n".join(
 )
 
 
-def config_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``config``."""
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of ``config`` to a parser."""
     parser.add_argument("SETTING", nargs="*", metavar="NAME=VALUE", help="none: show them")
 
 
 def config(shell: Any, options: argparse.Namespace) -> None:
-    """For tasks from here on, of the session's executor and of those to come."""
+    """Show or change settings, for later tasks of the present executor and of executors to come.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_config_options`.
+    """
     executor = latest()
     policies = [DEFAULTS] if executor is None else [DEFAULTS, executor.policy]
     now = {**vars(policies[-1]), **vars(settings)}
@@ -152,27 +193,44 @@ def config(shell: Any, options: argparse.Namespace) -> None:
         name = name.replace("-", "_")
         if name not in now:
             raise UsageError(
-                f"%scaler config has no setting {name!r}{nearest(name, now) or '.'} It has {', '.join(now)}"
+                f"%scaler config has no setting {name!r}{did_you_mean(name, now) or '.'} It has {', '.join(now)}"
             )
         if not text:
-            raise UsageError(f"%scaler config: give {name} a value: {name}={_shown(now[name])}")
-        changes[name] = _checked(name, text, now)
+            raise UsageError(f"%scaler config: give {name} a value: {name}={_format_setting(now[name])}")
+        changes[name] = _parse_setting(name, text, now)
     for name, value in changes.items():
         for holder in (settings,) if name in vars(settings) else policies:
             setattr(holder, name, value)
-    print(" ".join(f"{name}={_shown(value)}" for name, value in {**now, **changes}.items()))
+    print(" ".join(f"{name}={_format_setting(value)}" for name, value in {**now, **changes}.items()))
 
 
-def _checked(name: str, text: str, now: dict[str, Any]) -> Any:
+def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
+    """Parse and check a new value.
+
+    Parameters
+    ----------
+    name
+        The name of the setting.
+    text
+        The value as typed.
+    now
+        All settings and their values.
+
+    Raises
+    ------
+    UsageError
+        The value is of another kind, or out of range.
+    """
     kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
     try:
         value = kinds.get(name, float)(text)
-        trial = type(settings)() if name in vars(settings) else Policy()
+        trial = type(settings)() if name in vars(settings) else CancelPolicy()
         setattr(trial, name, value)
     except ValueError as error:
         raise UsageError(f"%scaler config {name}={text}: {error}") from None
     return value
 
 
-def _shown(value: Any) -> str:
+def _format_setting(value: Any) -> str:
+    """Write a value as it could be typed; ``cores`` stands for the default number of workers."""
     return "cores" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

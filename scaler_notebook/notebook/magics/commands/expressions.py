@@ -1,4 +1,4 @@
-"""What a line of Python means as a task: a call whose parts are evaluated here, or an expression that runs there."""
+"""Expressions as tasks: a call whose parts are evaluated in the notebook, or an expression that runs in the task."""
 
 import ast
 import itertools
@@ -16,25 +16,35 @@ CAPTURE = "__scaler_notebook_call__"
 NAME_THEN_MORE = re.compile(r"([A-Za-z_][\w.]*)\s+(?!(?:if|for|and|or|is|in|not)\b)(?=[\w\[({'\"])")
 
 
-class Call(NamedTuple):
-    """What is to run."""
+class ParsedCall(NamedTuple):
+    """A call that is ready to be submitted."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
-def parsed(expression: str, namespace: dict[str, Any]) -> Call:
-    """Of a call, function and arguments evaluated in ``namespace``; of anything else, a function that evaluates it.
+def parse_call(expression: str, namespace: dict[str, Any]) -> ParsedCall:
+    """Turn an expression into a call.
+
+    Of an expression that is a call, function and arguments are evaluated here. Any other expression becomes a function
+    without arguments that evaluates it.
+
+    Parameters
+    ----------
+    expression
+        The text of the expression.
+    namespace
+        The notebook's namespace.
 
     Raises
     ------
     SyntaxError
-        It is no expression.
+        The text is no expression.
     NameError
-        It names something that does not exist: better now than on the worker.
+        The expression names something that does not exist: that is better known now than on the worker.
     Exception
-        What an argument raises.
+        An argument raises an exception.
     """
     __tracebackhide__ = True
     body = _parse(expression).body
@@ -42,20 +52,27 @@ def parsed(expression: str, namespace: dict[str, Any]) -> Call:
     if missing:
         raise NameError(f"name {missing[0]!r} is not defined; nothing was submitted")
     if isinstance(body, ast.Call):
-        return _evaluated([body.func, *body.args], body.keywords, namespace, expression)
-    function = eval(compile(f"lambda: (\n{expression}\n)", _file("\n" + expression), "eval"), namespace)
-    return Call(function, (), {})
+        return _evaluate([body.func, *body.args], body.keywords, namespace, expression)
+    function = eval(compile(f"lambda: (\n{expression}\n)", _register_source("\n" + expression), "eval"), namespace)
+    return ParsedCall(function, (), {})
 
 
-def map_parts(text: str, namespace: dict[str, Any]) -> Call:
-    """The function, and the iterables as ``args``.
+def parse_map(text: str, namespace: dict[str, Any]) -> ParsedCall:
+    """Evaluate the function and the iterables of ``%scaler map``; the iterables are the call's ``args``.
+
+    Parameters
+    ----------
+    text
+        The arguments as in a call, or a name and then the iterables.
+    namespace
+        The notebook's namespace.
 
     Raises
     ------
     UsageError
-        Something is missing.
+        The function or an iterable is missing.
     SyntaxError
-        It reads like no arguments of a call.
+        The text does not read like the arguments of a call.
     """
     __tracebackhide__ = True
     spaced = NAME_THEN_MORE.match(text)
@@ -67,25 +84,38 @@ def map_parts(text: str, namespace: dict[str, Any]) -> Call:
             "%scaler map takes a function and at least one iterable: %scaler map fit, alphas. "
             "For fixed arguments: %scaler map partial(fit, X), alphas"
         )
-    return _evaluated(body.args, [], namespace, f"{CAPTURE}({text})")
+    return _evaluate(body.args, [], namespace, f"{CAPTURE}({text})")
 
 
-def _evaluated(parts: list[ast.expr], keywords: list[ast.keyword], namespace: dict[str, Any], source: str) -> Call:
-    """Function and arguments, evaluated as those of a call are, stars included."""
+def _evaluate(parts: list[ast.expr], keywords: list[ast.keyword], namespace: dict[str, Any], source: str) -> ParsedCall:
+    """Evaluate a function and its arguments as Python does in a call, with ``*`` and ``**``.
+
+    Parameters
+    ----------
+    parts
+        The function and the positional arguments.
+    keywords
+        The keyword arguments.
+    namespace
+        The notebook's namespace.
+    source
+        The text that tracebacks show.
+    """
     __tracebackhide__ = True
     ours = ast.Call(ast.Name(CAPTURE, ast.Load()), parts, keywords)
-    code = compile(ast.fix_missing_locations(ast.Expression(ours)), _file(source), "eval")
-    return eval(code, namespace, {CAPTURE: lambda function, /, *args, **kwargs: Call(function, args, kwargs)})  # type: ignore[no-any-return]
+    code = compile(ast.fix_missing_locations(ast.Expression(ours)), _register_source(source), "eval")
+    return eval(code, namespace, {CAPTURE: lambda function, /, *args, **kwargs: ParsedCall(function, args, kwargs)})  # type: ignore[no-any-return]
 
 
-def _file(source: str) -> str:
-    """A name under which tracebacks find the source."""
+def _register_source(source: str) -> str:
+    """Register a source text; returns the file name under which tracebacks find it."""
     name = f"<%scaler {next(_numbers)}>"
     linecache.cache[name] = len(source), None, source.replace(f"{CAPTURE}(", " " * 8).splitlines(keepends=True), name
     return name
 
 
 def _parse(expression: str) -> ast.Expression:
+    """Parse an expression; the error for a statement says so."""
     __tracebackhide__ = True
     try:
         return ast.parse(expression, mode="eval")
@@ -98,6 +128,7 @@ def _parse(expression: str) -> ast.Expression:
 
 
 def _is_statement(text: str) -> bool:
+    """Is this text valid Python?"""
     try:
         ast.parse(text)
     except SyntaxError:
@@ -106,6 +137,7 @@ def _is_statement(text: str) -> bool:
 
 
 def _globals(expression: str) -> Iterator[str]:
+    """Yield the global names that an expression reads."""
     tables = [symtable.symtable(f"lambda: (\n{expression}\n)", "<expression>", "eval")]
     while tables:
         table = tables.pop()
@@ -114,6 +146,7 @@ def _globals(expression: str) -> Iterator[str]:
 
 
 def _builtins(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Return the builtins that code in a namespace sees."""
     found = namespace.get("__builtins__", __builtins__)
     names: dict[str, Any] = found if isinstance(found, dict) else vars(found)
     return names

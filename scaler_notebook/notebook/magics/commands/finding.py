@@ -1,4 +1,4 @@
-"""A task by what a person types: its id, the beginning of it, or the name of what was called."""
+"""Finding a task by what a person types: its id, the beginning of its id, or the name of what was called."""
 
 from typing import Any
 
@@ -6,17 +6,23 @@ from IPython.core.error import UsageError
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import history
+from scaler_notebook.suggestions import did_you_mean
 
-from .parsing import nearest
 
+def find_records(word: str, unfinished: bool = False) -> list[history.HistoryRecord]:
+    """Find the tasks that a word means, in the order of submission.
 
-def records(word: str, unfinished: bool = False) -> list[history.Record]:
-    """The tasks that ``word`` means, in the order of submission.
+    Parameters
+    ----------
+    word
+        An id, the beginning of one id, a name or a call.
+    unfinished
+        Find only tasks that have not ended.
 
     Raises
     ------
     UsageError
-        There is none, or none that is unfinished; the message says which there are.
+        No such task exists, or none that is unfinished; the message says which tasks there are.
     """
     candidates = [record for record in history.session if not (unfinished and record.is_over)]
     found = [record for record in candidates if record.task_id == word]
@@ -25,7 +31,7 @@ def records(word: str, unfinished: bool = False) -> list[history.Record]:
     found = found or (begun if len(begun) == 1 else [])
     if found:
         return found
-    over = records(word) if unfinished and candidates != list(history.session) and _exists(word) else []
+    over = find_records(word) if unfinished and candidates != list(history.session) and _exists(word) else []
     if over:
         raise UsageError(f"{over[-1].task_id} has ended already: {over[-1].words}")
     kind = "no unfinished task" if unfinished else "no task of this session is"
@@ -33,24 +39,24 @@ def records(word: str, unfinished: bool = False) -> list[history.Record]:
         raise UsageError(f"{kind} {word!r}: there is none")
     known = [name for record in candidates for name in (record.task_id, record.name)]
     some = ", ".join(f"{record.task_id} ({record.name})" for record in candidates[-5:])
-    hint = nearest(word, known) or "."
+    hint = did_you_mean(word, known) or "."
     raise UsageError(f"{kind} {word!r}{hint} The last ones are {some}; %scaler history lists all")
 
 
-def record(word: str) -> history.Record:
-    """The one task that ``word`` means; of several with that name, the last."""
-    return records(word)[-1]
+def find_record(word: str) -> history.HistoryRecord:
+    """Find the task that a word means; of several tasks of that name, the latest."""
+    return find_records(word)[-1]
 
 
-def future(word: str) -> ScalerFuture[Any]:
-    """The future of the one task.
+def find_future(word: str) -> ScalerFuture[Any]:
+    """Find the future of the task that a word means; of several tasks of that name, of the latest.
 
     Raises
     ------
     UsageError
-        As above, or nobody holds it any more: its result is gone.
+        No such task exists, or nobody holds its future any more, so that its result is gone.
     """
-    found = record(word)
+    found = find_record(word)
     alive = found.future()
     if alive is None:
         raise UsageError(
@@ -61,4 +67,5 @@ def future(word: str) -> ScalerFuture[Any]:
 
 
 def _exists(word: str) -> bool:
+    """Does any task of this session have this id, name or call?"""
     return any(word in (record.task_id, record.name, record.call) for record in history.session)

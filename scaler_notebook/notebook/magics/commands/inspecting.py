@@ -1,4 +1,4 @@
-"""``board``, ``history``, ``logs``, ``result`` and ``trace``: what became of the tasks."""
+"""The commands that show tasks: ``board``, ``history``, ``logs``, ``result`` and ``trace``."""
 
 import argparse
 import sys
@@ -11,58 +11,89 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.kernel.host import kernel_host
 from scaler_notebook.notebook.magics import tables
-from scaler_notebook.notebook.views import static_html
+from scaler_notebook.notebook.views import terminal_text
 
 from . import finding
 
-SHOWN = 50  # tasks that ``history`` lists, unless told otherwise
+DEFAULT_COUNT = 50  # tasks that ``history`` lists by default
 
 
-def one_task(parser: argparse.ArgumentParser) -> None:
-    """One task."""
-    parser.add_argument("TASK", help="id, or name of what was called (the last one)")
+def add_task_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of a command about one task to a parser."""
+    parser.add_argument("TASK", help="id, or name of what was called: of several, the latest")
 
 
 def board(shell: Any, options: argparse.Namespace) -> None:
-    """The board of the session; a terminal gets the history."""
+    """Display the board of the session; in a terminal, its history.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The command has none.
+    """
     if kernel_host() is None:
-        _list(SHOWN)
+        _show_history(DEFAULT_COUNT)
         return
     from scaler_notebook.notebook.views.board import display as board_display
 
     board_display.show_session()
 
 
-def history_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``history``."""
-    parser.add_argument("-n", type=int, default=SHOWN, metavar="TASKS", help=f"the last so many; {SHOWN} otherwise")
+def add_history_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``history`` to a parser."""
+    parser.add_argument(
+        "-n",
+        type=int,
+        default=DEFAULT_COUNT,
+        metavar="TASKS",
+        help=f"how many of the latest tasks; {DEFAULT_COUNT} otherwise",
+    )
 
 
 def history(shell: Any, options: argparse.Namespace) -> None:
-    """The tasks of the session."""
-    _list(options.n)
+    """Display the tasks of the session.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_history_options`.
+    """
+    _show_history(options.n)
 
 
-def _list(count: int) -> None:
+def _show_history(count: int) -> None:
+    """Display the latest ``count`` tasks of the session."""
     records = list(client_history.session)[-max(0, count) :]
     if not records:
         print("no task was submitted in this session")
         return
     left_out = len(client_history.session) - len(records)
-    table = tables.history(records)
+    table = tables.history_table(records)
     note = f"{left_out} earlier ones are left out; %scaler history -n {left_out + len(records)} shows all"
     display(tables.bundle(table, [note] if left_out else []), raw=True)
 
 
-def logs_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``logs``."""
-    one_task(parser)
+def add_logs_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``logs`` to a parser."""
+    add_task_argument(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the task ends, or the stop button")
 
 
 def logs(shell: Any, options: argparse.Namespace) -> None:
-    """What it has written; of one whose future is gone, the end of that."""
-    record = finding.record(options.TASK)
+    """Print the output of a task; if its future is gone, the end of the output, which is all that is left.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_logs_options`.
+    """
+    record = finding.find_record(options.TASK)
     future = record.future()
     if future is None:
         print(record.now().output, end="")
@@ -71,10 +102,11 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
     while True:
         changed = Signal()
 
-        def look(_: object, changed: Signal = changed) -> None:
+        def on_change(_: object, changed: Signal = changed) -> None:
+            """Wake the wait for more output."""
             changed.set()
 
-        future.watch(look)
+        future.watch(on_change)
         try:
             over = future.done()
             text = future.last_output(sys.maxsize)[0]
@@ -82,23 +114,39 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
             printed = len(text)
             if over or not options.follow:
                 return
-            current_host().wait(changed, None)  # the stop button ends this, and leaves the task alone
+            current_host().wait(changed, None)  # the stop button ends this wait, and leaves the task alone
         finally:
-            future.unwatch(look)
+            future.unwatch(on_change)
 
 
-def result_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``result``."""
-    one_task(parser)
+def add_result_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``result`` to a parser."""
+    add_task_argument(parser)
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait; for ever otherwise")
 
 
 def result(shell: Any, options: argparse.Namespace) -> Any:
-    """Its result, waited for."""
+    """Wait for a task and return its result.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_result_options`.
+    """
     __tracebackhide__ = True
-    return finding.future(options.TASK).result(options.timeout)
+    return finding.find_future(options.TASK).result(options.timeout)
 
 
 def trace(shell: Any, options: argparse.Namespace) -> Any:
-    """Its messages."""
-    print(static_html.plain(str(finding.record(options.TASK).now().trace)))
+    """Print the messages of a task.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_task_argument`.
+    """
+    print(terminal_text.plain(str(finding.find_record(options.TASK).now().trace)))

@@ -1,19 +1,19 @@
-"""argparse for magics: an error is IPython's ``UsageError``, which says what to type instead; help ends nothing."""
+"""argparse for magics: an error is IPython's ``UsageError``, which says what to type instead; help ends no process."""
 
 import argparse
-import difflib
 import re
 import shlex
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
+
+from scaler_notebook.suggestions import did_you_mean
 
 from . import comments
 
 
 class HelpShown(Exception):
-    """``--help`` was asked for and printed."""
+    """``--help`` was asked for, and the help was printed."""
 
 
 class MagicParser(argparse.ArgumentParser):
@@ -22,9 +22,9 @@ class MagicParser(argparse.ArgumentParser):
     Parameters
     ----------
     name
-        As it is typed, e.g. ``%scaler cancel``.
+        The command as it is typed, e.g. ``%scaler cancel``.
     summary
-        One line.
+        One line about the command.
     notes
         What else there is to know, shown below the options.
     """
@@ -40,50 +40,63 @@ class MagicParser(argparse.ArgumentParser):
 
     @property
     def options(self) -> list[str]:
-        """All that begin with a dash."""
+        """All options, with their dashes."""
         return [text for action in self._actions for text in action.option_strings]
 
     def parse(self, line: str) -> argparse.Namespace:
-        """The values of the options in a line, split as a shell would; variables of the notebook are not looked up.
+        """Parse a line, split into words as a shell would; variables of the notebook are not looked up.
 
         Raises
         ------
         UsageError
-            They are not what the command takes.
+            The words are not what the command takes.
         HelpShown
             Help was asked for.
         """
         try:
-            words = shlex.split(comments.cut_from_words(line))
+            words = shlex.split(comments.strip_word_comment(line))
         except ValueError as error:
             self.error(str(error).lower())
         options, rest = self.parse_known_args(words)
         if rest:
-            self.error(f"{rest[0]!r} is not understood{nearest(rest[0], self.options)}")
+            self.error(f"{rest[0]!r} is not understood{did_you_mean(rest[0], self.options)}")
         return options
 
     def error(self, message: str) -> NoReturn:
+        """Raise a UsageError with the usage of the command."""
         usage = re.sub(r"\s+", " ", self.format_usage()).strip()
         raise UsageError(f"{self.prog}: {message}.\n{usage}\n{self.prog} --help says more")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Raise :class:`HelpShown`, where argparse would end the process.
+
+        Parameters
+        ----------
+        status, message
+            As for :meth:`argparse.ArgumentParser.exit`.
+        """
         raise HelpShown
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Formats help alike for every width of terminal and version of Python.
+
+    A notebook has no terminal to ask for its width, and docs/magics.md shows the same text.
+
+    Parameters
+    ----------
+    prog
+        The command as it is typed.
+    settings
+        As for :class:`argparse.HelpFormatter`.
+    """
+
     def __init__(self, prog: str, **settings: Any) -> None:
-        # One width everywhere: a notebook has no terminal to ask, and the docs show the same text.
         super().__init__(prog, **{**settings, "width": 100, "max_help_position": 28})
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """As from Python 3.13 on, in every version: ``-n, --workers N``."""
+        """Write an option's names once, with its value at the end: ``-n, --workers N``, as Python 3.13 does."""
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
         values = self._format_args(action, self._get_default_metavar_for_optional(action))
         return f"{', '.join(action.option_strings)} {values}"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean …?`` if there is something close to ``word``."""
-    found = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""

@@ -1,4 +1,4 @@
-"""``cancel`` and ``retry``."""
+"""The commands that act on tasks: ``cancel`` and ``retry``."""
 
 import argparse
 from typing import Any
@@ -15,20 +15,28 @@ from scaler_notebook.notebook.views import rows, static_html
 from . import finding
 
 
-def cancel_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``cancel``."""
+def add_cancel_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cancel`` to a parser."""
     parser.add_argument("TASK", nargs="*", help="id, or name of what was called")
     parser.add_argument("--all", action="store_true", help="every unfinished task")
     parser.add_argument(
         "--force",
-        action=argparse.BooleanOptionalAction,  # without a default, which some versions would add to the help
+        action=argparse.BooleanOptionalAction,  # without ``default=``, which some versions of Python would show
         help="kill the process of a task that does not stop within the grace period; otherwise it runs on, and the "
         "answer says so",
     )
 
 
 def cancel(shell: Any, options: argparse.Namespace) -> None:
-    """Ask all first, then wait for the answers."""
+    """Ask all tasks to stop, then wait for the answers and print them.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_cancel_options`.
+    """
     if options.all == bool(options.TASK):
         raise UsageError("%scaler cancel takes an id, a name, or --all; %scaler status lists what runs")
     futures = all_unfinished() if options.all else _unfinished(options.TASK)
@@ -44,22 +52,31 @@ def cancel(shell: Any, options: argparse.Namespace) -> None:
 
 
 def _unfinished(words: list[str]) -> list[ScalerFuture[Any]]:
-    found = [record.future() for word in words for record in finding.records(word, unfinished=True)]
+    """Return the futures of the unfinished tasks that words mean, each once."""
+    found = [record.future() for word in words for record in finding.find_records(word, unfinished=True)]
     return list(dict.fromkeys(future for future in found if future is not None))
 
 
-def retry_options(parser: argparse.ArgumentParser) -> None:
-    """Of ``retry``."""
-    parser.add_argument("TASK", nargs="?", help="id, or name of what was called (the last one)")
+def add_retry_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``retry`` to a parser."""
+    parser.add_argument("TASK", nargs="?", help="id, or name of what was called: of several, the latest")
     parser.add_argument("--failed", action="store_true", help="every task of this session that failed")
 
 
 def retry(shell: Any, options: argparse.Namespace) -> Any:
-    """The new future of one, or a group of those of all that failed."""
+    """Submit a call again and return its future; with ``--failed``, all calls that failed, as a group.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_retry_options`.
+    """
     if options.failed == bool(options.TASK):
         raise UsageError("%scaler retry takes an id, a name, or --failed; %scaler history lists the tasks")
     if options.TASK:
-        return session_executor.current().resubmit(finding.future(options.TASK))
+        return session_executor.current().resubmit(finding.find_future(options.TASK))
     failed = [future for future in living() if future.failed]
     if not failed:
         print("nothing has failed")

@@ -1,4 +1,4 @@
-"""``submit`` and ``map``."""
+"""The commands that submit tasks: ``submit`` and ``map``."""
 
 import argparse
 from typing import Any
@@ -10,25 +10,41 @@ from scaler_notebook.notebook.magics import session_executor
 from . import expressions
 
 
-def expression(parser: argparse.ArgumentParser) -> None:
-    """For the help alone: :func:`submit` gets the text."""
+def add_expression_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of ``submit`` to a parser, for the help alone: :func:`submit` gets the text."""
     parser.add_argument("EXPRESSION", help="a call, or any other expression")
 
 
 def submit(shell: Any, text: str) -> ScalerFuture[Any]:
-    """Run an expression; its future."""
+    """Submit an expression and return its future.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    text
+        The expression.
+    """
     __tracebackhide__ = True
-    call = expressions.parsed(text, shell.user_ns)
+    call = expressions.parse_call(text, shell.user_ns)
     return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, name=text)
 
 
-def call_of_map(parser: argparse.ArgumentParser) -> None:
-    """For the help alone."""
+def add_map_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``map`` to a parser, for the help alone: :func:`map_` gets the text."""
     parser.add_argument("FUNCTION, ITERABLE, ...", help="what to call, and with what")
 
 
 def map_(shell: Any, text: str) -> FutureGroup[Any]:
-    """A call for each item; their futures."""
+    """Submit a call for each item and return the futures as a group.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    text
+        The function and the iterables.
+    """
     __tracebackhide__ = True
-    call = expressions.map_parts(text, shell.user_ns)
+    call = expressions.parse_map(text, shell.user_ns)
     return session_executor.current().map_async(call.function, *call.args)

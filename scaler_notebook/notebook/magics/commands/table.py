@@ -1,4 +1,4 @@
-"""What there is, in the order in which help shows it."""
+"""The table of the commands of ``%scaler``, in the order in which help shows them."""
 
 import argparse
 from collections.abc import Callable
@@ -7,10 +7,12 @@ from typing import Any, Literal, TypeAlias
 
 from IPython.core.error import UsageError
 
-from . import comments, engine, inspecting, stopping, submitting
-from .parsing import HelpShown, MagicParser, nearest
+from scaler_notebook.suggestions import did_you_mean
 
-Argument: TypeAlias = Literal["", "expression", "task", "unfinished task", "setting", "address"]
+from . import comments, engine, inspecting, stopping, submitting
+from .parsing import HelpShown, MagicParser
+
+ArgumentKind: TypeAlias = Literal["", "expression", "task", "unfinished task", "setting", "address"]
 
 
 @dataclass(frozen=True)
@@ -23,41 +25,49 @@ class Command:
         The word after ``%scaler``.
     summary
         One line for the list of commands.
-    act
-        Does it, given the shell and the parsed options (or the text of an expression).
-    options
-        Adds its options to a parser.
+    handler
+        Carries out the command, given the shell and the parsed options (or the text of an expression).
+    add_options
+        Adds the command's options to a parser.
     argument
-        What stands after the options, for completion; an ``expression`` is the rest of the line.
+        The kind of argument after the options, for completion; an ``expression`` is the rest of the line.
     notes
-        What else its help says.
+        What else the command's help says.
     """
 
     name: str
     summary: str
-    act: Callable[[Any, Any], Any]
-    options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
-    argument: Argument = ""
+    handler: Callable[[Any, Any], Any]
+    add_options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
+    argument: ArgumentKind = ""
     notes: str = ""
 
     @property
     def parser(self) -> MagicParser:
-        """Of what follows the name."""
+        """A parser of what follows the name."""
         parser = MagicParser(f"%scaler {self.name}", self.summary, self.notes)
-        self.options(parser)
+        self.add_options(parser)
         return parser
 
     def run(self, shell: Any, rest: str) -> Any:
-        """Parse the rest of the line and act."""
+        """Parse the rest of the line and carry out the command.
+
+        Parameters
+        ----------
+        shell
+            The notebook's ``InteractiveShell``.
+        rest
+            The line after the command's name.
+        """
         __tracebackhide__ = True
         parser = self.parser
         try:
-            expression = comments.cut_from_expression(rest) if self.argument == "expression" else None
+            expression = comments.strip_expression_comment(rest) if self.argument == "expression" else None
             if expression is None or expression in ("-h", "--help"):
-                return self.act(shell, parser.parse(rest))
+                return self.handler(shell, parser.parse(rest))
             if not expression:
                 parser.error("an expression is missing")
-            return self.act(shell, expression)
+            return self.handler(shell, expression)
         except HelpShown:
             return None
 
@@ -69,7 +79,7 @@ COMMANDS = {
             "submit",
             "Run an expression on a worker process; gives its future.",
             submitting.submit,
-            submitting.expression,
+            submitting.add_expression_argument,
             "expression",
             "Of a call, the function and its arguments are evaluated here and the call runs there:\n"
             "    fut = %scaler submit fit(X, alpha=0.5)\n"
@@ -81,7 +91,7 @@ COMMANDS = {
             "map",
             "Call a function with each item of one or more iterables; gives the futures as a group.",
             submitting.map_,
-            submitting.call_of_map,
+            submitting.add_map_arguments,
             "expression",
             "As arguments are written in a call, or a name and then the iterables:\n"
             "    group = %scaler map fit, alphas, betas\n"
@@ -92,7 +102,7 @@ COMMANDS = {
             "cancel",
             "Stop tasks.",
             stopping.cancel,
-            stopping.cancel_options,
+            stopping.add_cancel_options,
             "unfinished task",
             "A name stops all unfinished tasks of that name. The answer is the engine's: a task that is said to be\n"
             "cancelled is gone.",
@@ -101,7 +111,7 @@ COMMANDS = {
             "retry",
             "Submit calls again; gives the new future, or a group of them.",
             stopping.retry,
-            stopping.retry_options,
+            stopping.add_retry_options,
             "task",
         ),
         Command("board", "Show every task of this session, live.", inspecting.board),
@@ -109,31 +119,35 @@ COMMANDS = {
             "history",
             "List the tasks of this session: states, times, output.",
             inspecting.history,
-            inspecting.history_options,
+            inspecting.add_history_options,
         ),
-        Command("logs", "Print what a task has written.", inspecting.logs, inspecting.logs_options, "task"),
+        Command("logs", "Print what a task has written.", inspecting.logs, inspecting.add_logs_options, "task"),
         Command(
             "result",
             "Wait for a task and give its result, or raise its exception.",
             inspecting.result,
-            inspecting.result_options,
+            inspecting.add_result_options,
             "task",
         ),
         Command(
-            "trace", "Show the messages of a task with their times.", inspecting.trace, inspecting.one_task, "task"
+            "trace",
+            "Show the messages of a task with their times.",
+            inspecting.trace,
+            inspecting.add_task_argument,
+            "task",
         ),
         Command(
             "start",
             "Start the engine now; otherwise the first task does.",
             engine.start,
-            engine.start_options,
+            engine.add_start_options,
         ),
-        Command("stop", "End the engine, and what it runs.", engine.stop, engine.stop_options),
+        Command("stop", "End the engine, and what it runs.", engine.stop, engine.add_stop_options),
         Command(
             "connect",
             "Use an engine that runs already on this machine: a cluster, or another notebook's.",
             engine.connect,
-            engine.connect_options,
+            engine.add_connect_options,
             "address",
             "`executor.address` says where an executor's engine is, as does %scaler status. In a terminal,\n"
             "`scaler-notebook cluster` starts one to share, and `scaler-notebook status` lists what runs.",
@@ -142,7 +156,7 @@ COMMANDS = {
             "config",
             "Show or change the settings of this session.",
             engine.config,
-            engine.config_options,
+            engine.add_config_options,
             "setting",
             engine.SETTINGS_HELP,
         ),
@@ -151,23 +165,30 @@ COMMANDS = {
 
 
 def run(shell: Any, line: str) -> Any:
-    """Carry out what stands after ``%scaler``.
+    """Carry out a line that begins with ``%scaler``.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    line
+        The line after ``%scaler``.
 
     Raises
     ------
     UsageError
-        That is no command; the message says what to type instead.
+        There is no such command; the message says what to type instead.
     """
     __tracebackhide__ = True
     name, _, rest = line.strip().partition(" ")
     if name.startswith("#"):
         name = rest = ""
     if name in ("", "-h", "--help", "help"):
-        command = COMMANDS.get(comments.cut_from_words(rest).strip())
+        command = COMMANDS.get(comments.strip_word_comment(rest).strip())
         print(command.parser.format_help() if command is not None else overview(), end="")
         return None
     if name not in COMMANDS:
-        hint = nearest(name, COMMANDS)
+        hint = did_you_mean(name, COMMANDS)
         if not hint and name.isidentifier() is False:
             hint = f"; to run it: %scaler submit {line.strip()}"
         raise UsageError(f"%scaler has no command {name!r}{hint}\n{overview()}")
@@ -175,7 +196,7 @@ def run(shell: Any, line: str) -> Any:
 
 
 def overview() -> str:
-    """The list of commands."""
+    """Write the list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  %scaler {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(

@@ -1,113 +1,97 @@
-/**
- * The board of many tasks: counts, a table or a time line, the task that is open. The last part of a module that
- * boards.py puts together: card.js (its parts, and the card of the open task), board_rows.js, board_table.js,
- * board_timeline.js, board_graph.js, board_pane.js, and this.
- *
- * From the kernel:  {type: "rows", seq, now, strings, columns, progress, numbers | whole, title, epoch, edges,
- *                    details, answer}
- * To the kernel:    {type: "here"} from a front end that has the widget, shown or not,
- *                   {type: "ready", view} once a view listens, {type: "left", view} when none does any more,
- *                   {type: "gap"} when a message is missing,
- *                   {type: "cancel", rows, force}, {type: "retry", rows} with row numbers or "all",
- *                   {type: "open", row}, {type: "close", row}: whose details are wanted
- */
+/* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
-let pages = 0;
+import { button, h, setAttributes, setRole, setText } from "../dom.js";
+import { drawIcon, makeIcon } from "../icons.js";
+import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
+import { amount, duration, roughly } from "../quantities.js";
+import { makeGraph } from "./board_graph.js";
+import { makePane } from "./board_pane.js";
+import { CANCELLING, FAILED, KINDS, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf } from "./board_rows.js";
+import { makeStore, takeMessage } from "./board_store.js";
+import { makeTable } from "./board_table.js";
+import { makeTimeline } from "./board_timeline.js";
+
+/**
+ * @import { CancelRows, Channel, RetryRows, RowsMessage, Widget } from "../messages.js"
+ * @import { Store, Tab } from "./board_store.js"
+ */
 
 const LINGER_MS = 1000; // a view that is drawn again is not gone
 const GAP_MS = 2000; // between two questions for what is missing
 const SETTLE_MS = 1000; // between two looks for the order and the time left while rows change
 
-/** What all views of one board share, and keep when they are drawn again. */
-function makeStore() {
-  const store = {
-    page: `${Date.now().toString(36)}-${pages++}-${Math.random().toString(36).slice(2)}`,
-    rows: makeRows(),
-    seq: null,
-    skew: 0,
-    details: new Map(),
-    selected: new Set(),
-    current: null,
-    anchor: null,
-    look: { text: "", kind: null, sort: null, open: null, tab: "table", chosen: false, scrollTop: 0 },
-    asked: null,
-    late: false, // was there no answer?
-    answer: null,
-    views: new Set(),
-    focus: null, // what a view that is drawn again gives the keyboard back to
-    before: null, // what was so when somebody was last told
-    spoken: "",
-    listening: false, // does the kernel send to us?
-    now: () => Date.now() + store.skew * 1000 - store.rows.epoch * 1000,
-  };
-  return store;
-}
+/** @type {[name: Tab, title: string][]} */
+const TABS = [["graph", "Graph"], ["table", "Table"], ["timeline", "Time line"]];
 
-/** Take a message in; false if one before it is missing. */
-function takeMessage(store, message) {
-  if (!message.whole && message.seq !== store.seq + 1) return false;
-  store.seq = message.seq;
-  store.skew = message.now - Date.now() / 1000;
-  takeRows(store.rows, message);
-  for (const detail of message.details) store.details.set(detail.number, { ...detail, seq: message.seq, now: message.now });
-  if (message.answer) {
-    store.answer = message.answer;
-    store.asked = null;
-    store.late = false;
-  }
-  return true;
-}
-
+/**
+ * @param {number} n
+ * @param {string} one
+ */
 const plural = (n, one, many = `${one}s`) => `${amount(n)} ${n === 1 ? one : many}`;
 
-function buildBoard(table, timeline, graph, pane) {
-  const ui = {
-    title: h("span", "scaler-title"),
-    times: h("span", "scaler-times"),
-    retry: button("scaler-retry", "Submit again what failed"),
-    kill: button("scaler-kill", "End the processes of the tasks that went on after a cancel"),
-    cancel: button("scaler-cancel", "Ask everything that is unfinished to stop"),
-    bar: setRole(h("div", "scaler-bar"), "group", { "aria-label": "tasks by state" }),
-    chips: setRole(h("div", "scaler-chips"), "group", { "aria-label": "show only" }),
-    search: Object.assign(h("input", "scaler-search"), { type: "search", placeholder: "Filter", spellcheck: false }),
-    tabs: {},
-    said: h("span", "scaler-said", "waiting for the kernel…"),
-    cancelSelected: button("scaler-cancel-selected", "Ask the selected tasks to stop"),
-    pane: pane.node,
-    status: h("span", "scaler-spoken"),
-  };
-  ui.search.setAttribute("aria-label", "filter by call, process or note");
-  for (const [name, title] of [["graph", "Graph"], ["table", "Table"], ["timeline", "Time line"]])
-    ui.tabs[name] = Object.assign(h("button", "scaler-tab", title), { type: "button" });
-  const tabs = setRole(h("div", "scaler-tabs", ...Object.values(ui.tabs)), "group", { "aria-label": "show as" });
-  const actions = h("span", "scaler-actions", ui.retry, ui.kill, ui.cancel);
-  const top = h("div", "scaler-top", ui.title, ui.times, actions);
-  const tools = h("div", "scaler-tools", ui.chips, h("div", "scaler-filter", ui.search, tabs));
-  const foot = h("div", "scaler-foot", ui.said, ui.cancelSelected);
-  ui.parts = STORY.map((kind) => makePart(kind));
-  ui.bar.append(...ui.parts.map((part) => part.segment));
-  ui.chips.append(...ui.parts.map((part) => part.chip));
-  ui.body = h("div", "scaler-body", graph.node, table.node, timeline.node);
-  ui.root = h("div", "scaler-board", top, ui.bar, tools, ui.body, foot, ui.pane, ui.status);
+/**
+ * @param {HTMLElement[]} panels graph, table and time line
+ * @param {HTMLElement} pane
+ */
+function buildBoard(panels, pane) {
+  const title = h("span", "scaler-title");
+  const times = h("span", "scaler-times");
+  const retry = button("scaler-retry", "Submit again what failed");
+  const kill = button("scaler-kill", "End the processes of the tasks that went on after a cancel");
+  const cancel = button("scaler-cancel", "Ask everything that is unfinished to stop");
+  const top = h("div", "scaler-top", title, times, h("span", "scaler-actions", retry, kill, cancel));
+
+  const parts = STORY.map(makePart);
+  const bar = setRole(h("div", "scaler-bar"), "group", { "aria-label": "tasks by state" });
+  bar.append(...parts.map((part) => part.segment));
+  const chips = setRole(h("div", "scaler-chips"), "group", { "aria-label": "show only" });
+  chips.append(...parts.map((part) => part.chip));
+  const search = h("input", "scaler-search");
+  Object.assign(search, { type: "search", placeholder: "Filter", spellcheck: false });
+  search.setAttribute("aria-label", "filter by call, process or note");
+  const tabs = TABS.map(([name, words]) => {
+    const node = h("button", "scaler-tab", words);
+    node.type = "button";
+    return { name, node };
+  });
+  const tabBar = h("div", "scaler-tabs", ...tabs.map(({ node }) => node));
+  setRole(tabBar, "group", { "aria-label": "show as" });
+  const tools = h("div", "scaler-tools", chips, h("div", "scaler-filter", search, tabBar));
+
+  const said = h("span", "scaler-said", "waiting for the kernel…");
+  const cancelSelected = button("scaler-cancel-selected", "Ask the selected tasks to stop");
+  const foot = h("div", "scaler-foot", said, cancelSelected);
+  const status = h("span", "scaler-spoken");
+  const root = h("div", "scaler-board", top, bar, tools, h("div", "scaler-body", ...panels), foot, pane, status);
   // Its keys are not the notebook's.
-  setAttributes(ui.root, { role: "region", "data-lm-suppress-shortcuts": "true" });
-  setAttributes(ui.status, { role: "status", "aria-live": "polite" });
-  return ui;
+  setAttributes(root, { role: "region", "data-lm-suppress-shortcuts": "true" });
+  setAttributes(status, { role: "status", "aria-live": "polite" });
+  return { root, title, times, retry, kill, cancel, parts, search, tabs, said, cancelSelected, status };
 }
 
-/** A segment of the bar and the words below it: two handles of one filter. */
+/**
+ * A segment of the bar and the words below it: two handles of one filter.
+ *
+ * @param {number} kind
+ */
 function makePart(kind) {
-  const icon = document.createElementNS(SVG, "svg");
-  icon.append(document.createElementNS(SVG, "path"));
-  icon.firstChild.setAttribute("d", ICONS[KINDS[kind]]);
-  setAttributes(icon, { class: "scaler-icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
+  const icon = makeIcon();
+  drawIcon(icon, KINDS[kind]);
   const count = h("span", "scaler-count");
-  const chip = Object.assign(h("button", "scaler-chip", icon, count), { type: "button" });
+  const chip = h("button", "scaler-chip", icon, count);
+  chip.type = "button";
   const segment = h("span", "scaler-segment");
   chip.dataset.kind = segment.dataset.kind = KINDS[kind];
   return { kind, chip, segment, count };
 }
 
+/**
+ * Draw a board in an element, and keep it current; gives how to take it down.
+ *
+ * @param {Store} store
+ * @param {Channel} model
+ * @param {HTMLElement} el
+ */
 function renderBoard(store, model, el) {
   const { rows, look, selected } = store;
   const act = { open, cancel, selected: paintFoot };
@@ -116,7 +100,7 @@ function renderBoard(store, model, el) {
   const graph = makeGraph(store, act);
   const pane = makePane(store, { cancel, close, retry: (numbers) => ask({ type: "retry", rows: numbers }) });
   const panels = { table, timeline, graph };
-  const ui = buildBoard(table, timeline, graph, pane);
+  const ui = buildBoard([graph.node, table.node, timeline.node], pane.node);
   let [sums, arrangedAt, talliedAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity, -Infinity];
   let [frame, stale] = [0, false];
 
@@ -134,7 +118,8 @@ function renderBoard(store, model, el) {
   function paint() {
     stale = false;
     const at = performance.now();
-    sums = { ...tally(rows, store.now()), left: at - talliedAt < SETTLE_MS ? sums.left : tally(rows, store.now()).left };
+    const now = tally(rows, store.now());
+    sums = { ...now, left: at - talliedAt < SETTLE_MS ? sums.left : now.left };
     if (at - talliedAt >= SETTLE_MS) talliedAt = at;
     paintTop();
     announce();
@@ -152,6 +137,7 @@ function renderBoard(store, model, el) {
     pane.paint();
   }
 
+  /** @param {boolean} asked */
   function rearrange(asked) {
     arrangedAt = performance.now();
     table.rearrange(asked);
@@ -164,14 +150,14 @@ function renderBoard(store, model, el) {
       const n = sums.counts[kind];
       const share = rows.length ? (100 * n) / rows.length : 0;
       const title = `${amount(n)} of ${amount(rows.length)} ${wordOf(kind)} (${share.toFixed(share < 10 ? 1 : 0)} %)`;
-      segment.style.flexGrow = n;
+      segment.style.flexGrow = String(n);
       segment.hidden = chip.hidden = !n && look.kind !== kind;
       segment.title = chip.title = title;
       setText(count, `${amount(n)} ${wordOf(kind)}`);
-      chip.setAttribute("aria-pressed", look.kind === kind);
+      chip.setAttribute("aria-pressed", String(look.kind === kind));
       segment.classList.toggle("scaler-dim", look.kind !== null && look.kind !== kind);
     }
-    ui.tabs.graph.hidden = !rows.edges.length;
+    for (const { name, node } of ui.tabs) node.hidden = name === "graph" && !rows.edges.length;
     ui.cancel.hidden = !sums.unfinished;
     ui.kill.hidden = !sums.refused;
     ui.retry.hidden = !sums.retriable;
@@ -186,14 +172,15 @@ function renderBoard(store, model, el) {
 
   function paintTimes() {
     if (!rows.length) return setText(ui.times, "");
-    const parts = [duration(sums.unfinished ? sums.elapsed / 1000 : sums.elapsed / 1000, !sums.unfinished)];
+    const parts = [duration(sums.elapsed / 1000, !sums.unfinished)];
     if (sums.left !== null) parts.push(`about ${roughly(sums.left)} left`);
     setText(ui.times, parts.join(" · "));
   }
 
   function paintFoot() {
     const filtered = look.tab === "table" && table.shown() !== rows.length;
-    const counted = filtered ? `${amount(table.shown())} of ${plural(rows.length, "task")} shown` : plural(rows.length, "task");
+    const all = plural(rows.length, "task");
+    const counted = filtered ? `${amount(table.shown())} of ${all} shown` : all;
     const known = store.seq === null ? "waiting for the kernel…" : store.answer?.text ?? counted;
     setText(ui.said, store.late ? NO_ANSWER : known);
     let [running, refused] = [0, 0];
@@ -205,7 +192,7 @@ function renderBoard(store, model, el) {
     const force = running > 0 && refused === running;
     ui.cancelSelected.hidden = !selected.size || !running;
     ui.cancelSelected.disabled = Boolean(store.asked);
-    ui.cancelSelected.dataset.force = force;
+    ui.cancelSelected.dataset.force = String(force);
     setText(ui.cancelSelected, `${force ? "Kill" : "Cancel"} ${amount(running)} selected`);
   }
 
@@ -220,9 +207,11 @@ function renderBoard(store, model, el) {
     store.before = { answer: store.answer?.number ?? 0, failed: counts[FAILED], unfinished };
   }
 
+  /** @param {number[]} counts */
   const spokenCounts = (counts) =>
     STORY.filter((kind) => counts[kind]).map((kind) => `${counts[kind]} ${wordOf(kind)}`).join(", ");
 
+  /** @param {string} text */
   function say(text) {
     store.spoken = text;
     setText(ui.status, text);
@@ -230,6 +219,7 @@ function renderBoard(store, model, el) {
 
   // ------------------------------------------------------------------ the open task
 
+  /** @param {number} number */
   function open(number) {
     if (look.open === number) return;
     if (look.open !== null) model.send({ type: "close", row: look.open });
@@ -242,25 +232,33 @@ function renderBoard(store, model, el) {
     if (look.open === null) return;
     model.send({ type: "close", row: look.open });
     look.open = null;
-    (panels[look.tab].node.querySelector("[tabindex='0']") ?? table.node).focus({ preventScroll: true });
+    /** @type {HTMLElement | null} */
+    const inPanel = panels[look.tab].node.querySelector("[tabindex='0']");
+    (inPanel ?? table.node).focus({ preventScroll: true });
     tellAll();
   }
 
   // ------------------------------------------------------------------ asking
 
-  function ask(message) {
+  /** @param {CancelRows | RetryRows} request */
+  function ask(request) {
     store.asked = Date.now();
     store.answer = null;
     store.late = false;
-    model.send(message);
+    model.send(request);
     tellAll();
   }
 
+  /**
+   * @param {number[] | "all"} numbers
+   * @param {boolean} force
+   */
   function cancel(numbers, force) {
     ask({ type: "cancel", rows: numbers, force });
   }
 
-  const withFlag = (flag, kind) => {
+  const withFlag = (/** @type {number} */ flag, /** @type {number} */ kind) => {
+    /** @type {number[]} */
     const numbers = [];
     for (let i = 0; i < rows.length; i++) if (rows.kind[i] === kind && rows.flags[i] & flag) numbers.push(i);
     return numbers;
@@ -276,6 +274,7 @@ function renderBoard(store, model, el) {
 
   // ------------------------------------------------------------------ looking
 
+  /** @param {Partial<typeof look>} change */
   function filter(change) {
     Object.assign(look, change);
     store.answer = null;
@@ -284,20 +283,21 @@ function renderBoard(store, model, el) {
   }
 
   for (const { kind, chip, segment } of ui.parts)
-    chip.onclick = segment.onclick = () => filter({ kind: look.kind === kind ? null : kind, tab: look.tab });
+    chip.onclick = segment.onclick = () => filter({ kind: look.kind === kind ? null : kind });
   ui.search.oninput = () => filter({ text: ui.search.value });
 
+  /** @param {Tab} name */
   function showTab(name) {
     look.tab = name;
     look.chosen ||= rows.edges.length > 0;
-    for (const [each, node] of Object.entries(ui.tabs)) node.setAttribute("aria-pressed", each === name);
+    for (const { name: each, node } of ui.tabs) node.setAttribute("aria-pressed", String(each === name));
     for (const [each, { node }] of Object.entries(panels)) node.hidden = each !== name;
     laidAt = -Infinity;
     rearrange(true);
     paint();
   }
 
-  for (const [name, node] of Object.entries(ui.tabs)) node.onclick = () => showTab(name);
+  for (const { name, node } of ui.tabs) node.onclick = () => showTab(name);
 
   ui.root.onkeydown = (event) => {
     if (event.key === "Escape" && look.open !== null) close();
@@ -325,7 +325,9 @@ function renderBoard(store, model, el) {
     if (look.tab === "table") table.tick();
     else schedule();
   }, TICK_MS);
-  let [homes, height] = [[], 0];
+  /** @type {(HTMLElement | null | undefined)[]} */
+  let homes = [];
+  let height = 0;
   const resized = new ResizeObserver(([{ contentRect }]) => {
     schedule();
     if (!contentRect.height) return;
@@ -339,13 +341,17 @@ function renderBoard(store, model, el) {
   const scrollTop = look.scrollTop;
   showTab(look.tab);
   const focusable = { grid: table.node, search: ui.search };
-  for (const [name, node] of Object.entries(focusable)) {
-    node.addEventListener("focus", () => (store.focus = name));
-    node.addEventListener("blur", () => ui.root.isConnected && (store.focus = null));
+  for (const name of /** @type {const} */ (["grid", "search"])) {
+    focusable[name].addEventListener("focus", () => {
+      store.focus = name;
+    });
+    focusable[name].addEventListener("blur", () => {
+      if (ui.root.isConnected) store.focus = null;
+    });
   }
   requestAnimationFrame(() => {
     table.node.scrollTop = scrollTop; // once it has a size
-    focusable[store.focus]?.focus({ preventScroll: true });
+    if (store.focus) focusable[store.focus].focus({ preventScroll: true });
     say(store.spoken); // if the view before this one had no time to
   });
   store.views.add(schedule);
@@ -373,7 +379,12 @@ function renderBoard(store, model, el) {
   };
 }
 
-/** A front end that draws a view again must not let the page jump: its place keeps its height for a moment. */
+/**
+ * A front end that draws a view again must not let the page jump: its place keeps its height for a moment.
+ *
+ * @param {(HTMLElement | null | undefined)[]} homes the places of a view, the innermost first
+ * @param {number} height
+ */
 function holdHeight(homes, height) {
   const home = homes.find((node) => node?.isConnected);
   if (!home) return;
@@ -381,12 +392,18 @@ function holdHeight(homes, height) {
   setTimeout(() => (home.style.minHeight = ""), LINGER_MS);
 }
 
+/**
+ * What a front end makes for each model.
+ *
+ * @returns {Widget}
+ */
 export default () => {
   const store = makeStore();
   let gapAsked = -Infinity;
   return {
     initialize({ model }) {
-      const onMessage = (message) => {
+      const onMessage = (/** @type {unknown} */ received) => {
+        const message = /** @type {RowsMessage | null} */ (received);
         if (message?.type !== "rows") return;
         if (takeMessage(store, message)) {
           for (const view of store.views) view();

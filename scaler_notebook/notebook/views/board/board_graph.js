@@ -1,32 +1,56 @@
-/* The graph of a board: a box for each task, to the right of those whose values it needs. Continues board_timeline.js. */
+/* The graph of a board: a box for each task, to the right of those whose values it needs. */
+
+import { SVG, h, setAttributes, setRole, setText } from "../dom.js";
+import { drawIcon, makeIcon } from "../icons.js";
+import { amount } from "../quantities.js";
+import { KINDS, shareOf, textOf, wordOf } from "./board_rows.js";
+
+/**
+ * @import { Store } from "./board_store.js"
+ *
+ * @typedef {[from: number, to: number]} Edge
+ * @typedef {{x: number, y: number, layer: number, row: number}} Place
+ */
 
 const BOX = { height: 34, down: 12, margin: 8 };
 const WIDTHS = [112, 168]; // pixels of a box: as wide as there is room for
 const MOST_BOXES = 1000;
 const MAX_GRAPH_HEIGHT = 420;
 
-/** Where each box is: layers from left to right, within a layer by the middle of what it needs, then of what needs it. */
+/**
+ * Where each box is: layers from left to right, within a layer by the middle of what it needs, then of what needs it.
+ *
+ * @param {number} count of boxes
+ * @param {Edge[]} edges
+ * @param {number} room pixels from left to right
+ */
 function layOut(count, edges, room) {
-  const [needs, gives] = [Array.from({ length: count }, () => []), Array.from({ length: count }, () => [])];
+  const lists = () => Array.from({ length: count }, () => /** @type {number[]} */ ([]));
+  const [needs, gives] = [lists(), lists()];
   for (const [from, to] of edges) {
     needs[to].push(from);
     gives[from].push(to);
   }
-  const [layer, left] = [Array(count).fill(0), needs.map((list) => list.length)];
+  const layer = /** @type {number[]} */ (Array(count).fill(0));
+  const left = needs.map((list) => list.length);
   const queue = left.flatMap((n, i) => (n ? [] : [i]));
   for (const number of queue)
     for (const next of gives[number]) {
       layer[next] = Math.max(layer[next], layer[number] + 1);
       if (!--left[next]) queue.push(next);
     }
+  /** @type {number[][]} */
   const layers = [];
   for (let i = 0; i < count; i++) (layers[layer[i]] ??= []).push(i);
-  const place = Array(count);
-  const settle = (list) => list.forEach((number, i) => (place[number] = (i + 0.5) / list.length));
+  const place = /** @type {number[]} */ (Array(count));
+  const settle = (/** @type {number[]} */ list) =>
+    list.forEach((number, i) => (place[number] = (i + 0.5) / list.length));
   layers.forEach(settle);
-  const byMiddle = (list, neighbours) => {
-    const middle = new Map(list.map((number) => [number, mean(neighbours[number].map((n) => place[n]), place[number])]));
-    settle(list.sort((a, b) => middle.get(a) - middle.get(b) || a - b));
+  const byMiddle = (/** @type {number[]} */ list, /** @type {number[][]} */ neighbours) => {
+    /** @type {number[]} */
+    const middle = [];
+    for (const number of list) middle[number] = mean(neighbours[number].map((n) => place[n]), place[number]);
+    settle(list.sort((a, b) => middle[a] - middle[b] || a - b));
   };
   for (let sweep = 0; sweep < 2; sweep++) {
     layers.forEach((list) => byMiddle(list, needs));
@@ -37,7 +61,7 @@ function layOut(count, edges, room) {
   const wide = Math.round(Math.min(WIDTHS[1], Math.max(WIDTHS[0], share)));
   const tallest = Math.max(0, ...layers.map((list) => list.length));
   const step = BOX.height + BOX.down;
-  const boxes = Array(count);
+  const boxes = /** @type {Place[]} */ (Array(count));
   layers.forEach((list, x) => {
     const top = BOX.margin + ((tallest - list.length) * step) / 2;
     list.forEach((number, y) => {
@@ -48,16 +72,30 @@ function layOut(count, edges, room) {
   return { boxes, layers, wide, width, height: 2 * BOX.margin + tallest * step - BOX.down };
 }
 
-const mean = (values, otherwise) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : otherwise);
+/**
+ * @param {number[]} values
+ * @param {number} otherwise if there are none
+ */
+const mean = (values, otherwise) =>
+  values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : otherwise;
 
-/** `act.open(number)` is what a click on a box does. */
-function makeGraph(store, act) {
+/**
+ * @param {Store} store
+ * @param {{open: (number: number) => void}} act what a click on a box does
+ */
+export function makeGraph(store, act) {
   const { rows } = store;
   const lines = document.createElementNS(SVG, "svg");
   setAttributes(lines, { class: "scaler-edges", "aria-hidden": "true" });
   const plane = setRole(h("div", "scaler-plane"), "group", { "aria-label": "tasks, each behind those that it needs" });
   const node = h("div", "scaler-graph", plane);
-  let [drawn, room, layout, boxes, current] = [null, 0, null, [], 0];
+  /** @type {Edge[] | null} */
+  let drawn = null;
+  /** @type {ReturnType<typeof layOut> | null} */
+  let layout = null;
+  /** @type {ReturnType<typeof makeBox>[]} */
+  let boxes = [];
+  let [room, current] = [0, 0];
 
   function build() {
     [drawn, room] = [rows.edges, node.clientWidth];
@@ -68,32 +106,41 @@ function makeGraph(store, act) {
       return;
     }
     layout = layOut(count, drawn, room);
-    Object.assign(plane.style, { width: `${layout.width}px`, height: `${layout.height}px` });
+    const { boxes: places, wide, width, height } = layout;
+    Object.assign(plane.style, { width: `${width}px`, height: `${height}px` });
     node.style.maxHeight = `${MAX_GRAPH_HEIGHT}px`;
-    setAttributes(lines, { width: layout.width, height: layout.height });
-    lines.replaceChildren(...drawn.map(drawEdge));
-    boxes = layout.boxes.map(makeBox);
+    setAttributes(lines, { width, height });
+    lines.replaceChildren(...drawn.map(([from, to]) => drawEdge(places[from], places[to], wide)));
+    boxes = places.map((place, number) => makeBox(place, number, wide));
     current = Math.min(current, count - 1);
     plane.replaceChildren(lines, ...boxes.map((box) => box.button));
   }
 
-  function drawEdge([from, to]) {
-    const [a, b] = [layout.boxes[from], layout.boxes[to]];
-    const [x1, y1, x2, y2] = [a.x + layout.wide, a.y + BOX.height / 2, b.x, b.y + BOX.height / 2];
+  /**
+   * @param {Place} a
+   * @param {Place} b
+   * @param {number} wide
+   */
+  function drawEdge(a, b, wide) {
+    const [x1, y1, x2, y2] = [a.x + wide, a.y + BOX.height / 2, b.x, b.y + BOX.height / 2];
     const bend = Math.max(14, (x2 - x1) / 2);
     const path = document.createElementNS(SVG, "path");
     setAttributes(path, { d: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}` });
     return path;
   }
 
-  function makeBox({ x, y }, number) {
-    const icon = document.createElementNS(SVG, "svg");
-    icon.append(document.createElementNS(SVG, "path"));
-    setAttributes(icon, { class: "scaler-icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
+  /**
+   * @param {Place} place
+   * @param {number} number
+   * @param {number} wide
+   */
+  function makeBox({ x, y }, number, wide) {
+    const icon = makeIcon();
     const [name, call] = [h("span", "scaler-node-name"), h("span", "scaler-node-call")];
     const done = h("i", "scaler-node-done");
-    const button = Object.assign(h("button", "scaler-node", icon, h("span", "scaler-node-text", name, call), done), { type: "button" });
-    Object.assign(button.style, { left: `${x}px`, top: `${y}px`, width: `${layout.wide}px`, height: `${BOX.height}px` });
+    const button = h("button", "scaler-node", icon, h("span", "scaler-node-text", name, call), done);
+    button.type = "button";
+    Object.assign(button.style, { left: `${x}px`, top: `${y}px`, width: `${wide}px`, height: `${BOX.height}px` });
     button.onclick = () => {
       focusOn(number, false);
       act.open(number);
@@ -108,10 +155,10 @@ function makeGraph(store, act) {
     boxes.forEach((box, number) => {
       const kind = rows.kind[number];
       if (kind === undefined) return;
-      const progress = ended(kind) ? null : rows.progress.get(number);
-      const share = progress?.total > 0 ? Math.min(100, (100 * progress.done) / progress.total) : null;
+      const share = shareOf(rows, number);
       const dim = store.look.kind !== null && store.look.kind !== kind;
-      const seen = `${kind} ${share} ${dim} ${rows.note[number]} ${rows.call[number]} ${store.look.open === number} ${number === current}`;
+      const [open, reached] = [store.look.open === number, number === current];
+      const seen = [kind, share, dim, rows.note[number], rows.call[number], open, reached].join(" ");
       if (box.seen === seen) return;
       box.seen = seen;
       const call = textOf(rows, "call", number);
@@ -119,18 +166,19 @@ function makeGraph(store, act) {
       const note = textOf(rows, "note", number);
       setText(box.name, at < 0 ? call : call.slice(0, at));
       setText(box.call, at < 0 ? "" : call.slice(at + 3));
-      box.icon.firstChild.setAttribute("d", ICONS[KINDS[kind]]);
+      drawIcon(box.icon, KINDS[kind]);
       box.button.dataset.kind = KINDS[kind];
       box.button.title = [call, [wordOf(kind), note].filter(Boolean).join(": ")].join("\n");
       box.button.setAttribute("aria-label", `${call}: ${[wordOf(kind), note].filter(Boolean).join(", ")}`);
-      box.button.setAttribute("aria-pressed", store.look.open === number);
-      box.button.tabIndex = number === current ? 0 : -1;
+      box.button.setAttribute("aria-pressed", String(open));
+      box.button.tabIndex = reached ? 0 : -1;
       box.button.classList.toggle("scaler-dim", dim);
       box.done.hidden = share === null;
-      box.done.style.width = `${share ?? 0}%`;
+      box.done.style.width = `${100 * (share ?? 0)}%`;
     });
   }
 
+  /** @param {number} number */
   function focusOn(number, move = true) {
     current = number;
     paint();
@@ -139,21 +187,23 @@ function makeGraph(store, act) {
 
   node.onkeydown = (event) => {
     const here = layout?.boxes[current];
-    if (!here || !boxes.length) return;
-    const column = (layer) => layout.layers[layer];
-    const nearest = (layer) =>
-      column(layer)?.reduce((best, number) =>
-        Math.abs(layout.boxes[number].y - here.y) < Math.abs(layout.boxes[best].y - here.y) ? number : best);
+    if (!layout || !here || !boxes.length) return;
+    const { boxes: places, layers } = layout;
+    const distance = (/** @type {number} */ number) => Math.abs(places[number].y - here.y);
+    const nearest = (/** @type {number} */ layer) =>
+      layers[layer]?.reduce((best, number) => (distance(number) < distance(best) ? number : best));
+    /** @type {Record<string, number | undefined>} */
     const goals = {
-      ArrowUp: column(here.layer)[here.row - 1],
-      ArrowDown: column(here.layer)[here.row + 1],
+      ArrowUp: layers[here.layer][here.row - 1],
+      ArrowDown: layers[here.layer][here.row + 1],
       ArrowLeft: nearest(here.layer - 1),
       ArrowRight: nearest(here.layer + 1),
-      Home: column(0)[0],
-      End: layout.layers.at(-1).at(-1),
+      Home: layers[0][0],
+      End: layers.at(-1)?.at(-1),
     };
     if (!(event.key in goals)) return;
-    if (goals[event.key] !== undefined) focusOn(goals[event.key]);
+    const goal = goals[event.key];
+    if (goal !== undefined) focusOn(goal);
     event.preventDefault();
     event.stopPropagation();
   };

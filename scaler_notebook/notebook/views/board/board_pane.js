@@ -1,34 +1,61 @@
-/* The pane of a board: the card of the task that is open, with its messages. Continues board_graph.js. */
+/* The pane of a board: the card of the task that is open, with its messages. */
+
+import { render } from "../card/card.js";
+import { h, setText } from "../dom.js";
+import { CANCELLED, FAILED, RETRIED, textOf, wordOf } from "./board_rows.js";
+
+/**
+ * @import { Channel, RowMessage } from "../messages.js"
+ * @import { Store } from "./board_store.js"
+ *
+ * @typedef {object} PaneActions what its buttons do
+ * @property {(numbers: number[], force: boolean) => void} cancel
+ * @property {(numbers: number[]) => void} retry
+ * @property {() => void} close
+ */
+
+const GONE = "Nothing holds this future any more: its output and its result are gone.";
 
 /**
  * The card is card.js's, which is told what its own kernel side would tell it.
- * `act.cancel(numbers, force)`, `act.retry(numbers)` and `act.close()` are what its buttons do.
+ *
+ * @param {Store} store
+ * @param {PaneActions} act
  */
-function makePane(store, act) {
+export function makePane(store, act) {
   const { rows, look } = store;
   const node = h("div", "scaler-pane");
+  /** @type {ReturnType<typeof makeCard> | null} */
   let card = null;
 
+  /** @param {number} number */
   function makeCard(number) {
-    const face = { number, hear: null, seen: "", told: 0 };
-    const fake = {
-      on: (_, hear) => (face.hear = hear),
-      off: () => (face.hear = null),
-      send: ({ type, force }) => {
-        if (type === "cancel") act.cancel([number], force);
-        if (type === "retry") act.retry([number]);
+    /** @type {((message: RowMessage) => void) | null} */
+    let hear = null;
+    /** @type {Channel} */
+    const channel = {
+      on: (_, callback) => (hear = callback),
+      off: () => (hear = null),
+      send: (request) => {
+        if (request.type === "cancel") act.cancel([number], request.force);
+        if (request.type === "retry") act.retry([number]);
       },
     };
     const place = h("div", "scaler-opened-card");
-    const dismiss = Object.assign(h("button", "scaler-close", "×"), { type: "button", title: "Close", onclick: act.close });
+    const dismiss = Object.assign(h("button", "scaler-close", "×"), {
+      type: /** @type {const} */ ("button"),
+      title: "Close",
+      onclick: act.close,
+    });
     dismiss.setAttribute("aria-label", "close the details");
-    face.trace = h("pre", "scaler-block");
-    face.messages = h("details", "scaler-messages", h("summary", "", "messages"), face.trace);
-    face.gone = h("div", "scaler-gone");
-    face.end = render({ model: fake, el: place });
-    node.append(dismiss, place, face.gone, face.messages);
-    place.querySelector(".scaler-earlier").open = true;
-    return face;
+    const trace = h("pre", "scaler-block");
+    const messages = h("details", "scaler-messages", h("summary", "", "messages"), trace);
+    const gone = h("div", "scaler-gone");
+    const end = render({ model: channel, el: place });
+    node.append(dismiss, place, gone, messages);
+    place.querySelector(".scaler-earlier")?.setAttribute("open", "");
+    const tell = (/** @type {RowMessage} */ message) => hear?.(message);
+    return { number, trace, gone, tell, end, seen: "", told: 0 };
   }
 
   function paint() {
@@ -45,11 +72,10 @@ function makePane(store, act) {
     const retry = (kind === FAILED || kind === CANCELLED) && !(flags & RETRIED);
     if (!detail || card.seen === `${detail.seq} ${retry}`) return;
     card.seen = `${detail.seq} ${retry}`;
-    const text = "Nothing holds this future any more: its output and its result are gone.";
-    setText(card.gone, detail.row ? "" : `${textOf(rows, "call", look.open)}: ${wordOf(rows.kind[look.open])}. ${text}`);
+    setText(card.gone, detail.row ? "" : `${textOf(rows, "call", look.open)}: ${wordOf(kind)}. ${GONE}`);
     node.classList.toggle("scaler-is-gone", !detail.row);
     const { row, now } = detail;
-    if (row) card.hear?.({ type: "row", seq: ++card.told, now, row, retry, note: null });
+    if (row) card.tell({ type: "row", seq: ++card.told, now, row, retry, note: null });
     setText(card.trace, detail.trace);
   }
 

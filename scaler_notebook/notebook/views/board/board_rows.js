@@ -1,52 +1,149 @@
-/* The rows of a board, by column, and what is computed of all of them. Continues card.js. */
+/* The rows of a board, by column, and what is computed of all of them. */
 
-// In the order of board_rows.py, and of boards.py.
-const KINDS = ["queued", "running", "cancelling", "done", "failed", "cancelled"];
-const COLUMNS = ["call", "kind", "processor", "submitted", "started", "ended", "note", "flags"];
-const [QUEUED, RUNNING, CANCELLING, DONE, FAILED, CANCELLED] = KINDS.keys();
-const [REFUSED, RETRIED] = [1, 2];
+/** @import { Kind, Progress, RowsMessage } from "../messages.js" */
 
-const WORDS = { cancelling: "cancelling…" };
-const wordOf = (kind) => WORDS[KINDS[kind]] ?? KINDS[kind];
+/**
+ * Rows by column; `call`, `processor` and `note` are numbers of strings, times are milliseconds since `epoch`.
+ *
+ * @typedef {object} Rows
+ * @property {number} length
+ * @property {string} title
+ * @property {number} epoch seconds
+ * @property {string[]} strings
+ * @property {string[]} lowered the same in lower case
+ * @property {number[]} [ranks] of each string among all
+ * @property {Map<number, Progress>} progress
+ * @property {[from: number, to: number][]} edges
+ * @property {number[]} call
+ * @property {number[]} kind
+ * @property {number[]} processor
+ * @property {number[]} submitted
+ * @property {(number | null)[]} started
+ * @property {(number | null)[]} ended null while it is not over
+ * @property {number[]} note
+ * @property {number[]} flags
+ *
+ * @typedef {"call" | "processor" | "note"} TextColumn
+ * @typedef {TextColumn | "kind" | "started" | "time"} SortColumn
+ * @typedef {{by: SortColumn, descending: boolean}} Sort
+ * @typedef {{text: string, kind: number | null, sort: Sort | null}} Selection which rows, in which order
+ * @typedef {ReturnType<typeof tally>} Tally
+ */
+
+/** @type {Kind[]} in the order of table.py */
+export const KINDS = ["queued", "running", "cancelling", "done", "failed", "cancelled"];
+export const QUEUED = 0;
+export const RUNNING = 1;
+export const CANCELLING = 2;
+export const DONE = 3;
+export const FAILED = 4;
+export const CANCELLED = 5;
+
+export const REFUSED = 1; // flags
+export const RETRIED = 2;
+
+// In the order of feed.py.
+const COLUMNS = /** @type {const} */ (["call", "kind", "processor", "submitted", "started", "ended", "note", "flags"]);
+const TEXTS = /** @type {const} */ (["call", "processor", "note"]);
+
+/** @param {number} kind */
+export const wordOf = (kind) => (kind === CANCELLING ? "cancelling…" : KINDS[kind]);
 
 // Of the counts, and of a table that is sorted by state.
-const STORY = [DONE, FAILED, CANCELLED, CANCELLING, RUNNING, QUEUED];
+export const STORY = [DONE, FAILED, CANCELLED, CANCELLING, RUNNING, QUEUED];
 const INTEREST = [FAILED, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
 
-const ended = (kind) => kind >= DONE;
+/** @param {number} kind */
+export const ended = (kind) => kind >= DONE;
 
-function makeRows() {
-  const rows = { length: 0, title: "", epoch: 0, strings: [], lowered: [], progress: new Map(), edges: [] };
-  for (const name of COLUMNS) rows[name] = [];
-  return rows;
+/** @returns {Rows} */
+export function makeRows() {
+  return {
+    length: 0,
+    title: "",
+    epoch: 0,
+    strings: [],
+    lowered: [],
+    progress: new Map(),
+    edges: [],
+    call: [],
+    kind: [],
+    processor: [],
+    submitted: [],
+    started: [],
+    ended: [],
+    note: [],
+    flags: [],
+  };
 }
 
-/** Take in a message; `numbers` says which rows its columns are of, and is missing in a snapshot. */
-function takeRows(rows, { whole, title, epoch, edges, strings, columns, numbers, progress }) {
+/**
+ * Take in a message.
+ *
+ * @param {Rows} rows
+ * @param {RowsMessage} message
+ */
+export function takeRows(rows, { whole, title, epoch, edges, strings, columns, numbers, progress }) {
   if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [] });
   for (const text of strings) {
     rows.strings.push(text);
     rows.lowered.push(text.toLowerCase());
   }
   COLUMNS.forEach((name, c) => {
-    const [column, values] = [rows[name], columns[c] ?? []];
+    const column = /** @type {(number | null)[]} */ (rows[name]);
+    const values = columns[c] ?? [];
     for (let i = 0; i < values.length; i++) column[numbers ? numbers[i] : i] = values[i];
   });
   rows.length = rows.kind.length;
   for (const [number, done, total, note] of progress) rows.progress.set(number, { done, total, note });
 }
 
-const textOf = (rows, name, number) => rows.strings[rows[name][number]];
+/**
+ * @param {Rows} rows
+ * @param {TextColumn} name
+ * @param {number} number
+ */
+export const textOf = (rows, name, number) => rows.strings[rows[name][number]];
 
-/** Milliseconds that a task has run, or null. */
-function ranFor(rows, number, now) {
+/**
+ * When a task ended, or `now` if it has not.
+ *
+ * @param {Rows} rows
+ * @param {number} number
+ * @param {number} now
+ */
+export const endOf = (rows, number, now) => (ended(rows.kind[number]) ? rows.ended[number] ?? now : now);
+
+/**
+ * Milliseconds that a task has run, or null.
+ *
+ * @param {Rows} rows
+ * @param {number} number
+ * @param {number} now
+ */
+export function ranFor(rows, number, now) {
   const started = rows.started[number];
-  if (started === null) return null;
-  return Math.max(0, (ended(rows.kind[number]) ? rows.ended[number] ?? now : now) - started);
+  return started === null ? null : Math.max(0, endOf(rows, number, now) - started);
 }
 
-/** Counts by kind, and the pace; `now` in milliseconds since the epoch of the rows. */
-function tally(rows, now) {
+/**
+ * The part of a task that is done, from 0 to 1; null if that is not known, or if it has ended.
+ *
+ * @param {Rows} rows
+ * @param {number} number
+ */
+export function shareOf(rows, number) {
+  const progress = ended(rows.kind[number]) ? undefined : rows.progress.get(number);
+  return progress?.total && progress.total > 0 ? Math.min(1, Math.max(0, progress.done / progress.total)) : null;
+}
+
+/**
+ * Counts by kind, and the pace.
+ *
+ * @param {Rows} rows
+ * @param {number} now milliseconds since the epoch of the rows
+ */
+export function tally(rows, now) {
   const counts = KINDS.map(() => 0);
   let [refused, retriable, first, last] = [0, 0, Infinity, -Infinity];
   for (let i = 0; i < rows.length; i++) {
@@ -55,51 +152,59 @@ function tally(rows, now) {
     if (rows.flags[i] & REFUSED && kind === RUNNING) refused++;
     if (kind === FAILED && !(rows.flags[i] & RETRIED)) retriable++;
     if (rows.submitted[i] < first) first = rows.submitted[i];
-    if (rows.ended[i] > last) last = rows.ended[i];
+    last = Math.max(last, rows.ended[i] ?? -Infinity);
   }
   const unfinished = counts[QUEUED] + counts[RUNNING] + counts[CANCELLING];
   const elapsed = rows.length ? (unfinished ? now : last) - first : 0;
-  return { counts, refused, retriable, unfinished, elapsed, left: unfinished ? timeLeft(rows, unfinished, now, elapsed) : null };
+  const left = unfinished ? timeLeft(rows, unfinished, now, elapsed) : null;
+  return { counts, refused, retriable, unfinished, elapsed, left };
 }
 
-/** Milliseconds until all have ended at the pace of the last stretch; null if nobody can know. */
+/**
+ * Milliseconds until all have ended at the pace of the last stretch; null if nobody can know.
+ *
+ * @param {Rows} rows
+ * @param {number} unfinished
+ * @param {number} now
+ * @param {number} elapsed
+ */
 function timeLeft(rows, unfinished, now, elapsed) {
   const stretch = Math.min(elapsed, Math.max(5000, Math.min(60000, elapsed / 3)));
   let completed = 0;
   for (let i = 0; i < rows.length; i++) {
     const kind = rows.kind[i];
-    if ((kind === DONE || kind === FAILED) && rows.ended[i] > now - stretch) completed++;
+    if ((kind === DONE || kind === FAILED) && (rows.ended[i] ?? 0) > now - stretch) completed++;
   }
   return completed < 3 || elapsed < 1000 ? null : (unfinished * stretch) / completed;
 }
 
-/** `about 40 s left`: no more exact than it is true. */
-function roughly(milliseconds) {
-  const s = milliseconds / 1000;
-  if (s < 10) return `${Math.max(1, Math.round(s))} s`;
-  if (s < 90) return `${Math.round(s / 5) * 5} s`;
-  if (s < 5400) return `${Math.round(s / 60)} min`;
-  return `${(s / 3600).toFixed(1)} h`;
-}
-
 const collator = new Intl.Collator("en", { numeric: true });
 
-/** The rank of each string among all, made anew when there are more. */
+/**
+ * The rank of each string among all, made anew when there are more.
+ *
+ * @param {Rows} rows
+ */
 function ranks(rows) {
   if (rows.ranks?.length !== rows.strings.length) {
     const order = rows.strings.map((_, i) => i).sort((a, b) => collator.compare(rows.strings[a], rows.strings[b]));
-    rows.ranks = [];
-    order.forEach((string, rank) => (rows.ranks[string] = rank));
+    /** @type {number[]} */
+    const found = [];
+    order.forEach((string, rank) => (found[string] = rank));
+    rows.ranks = found;
   }
   return rows.ranks;
 }
 
-/** What a column is sorted by; null goes last, whatever the direction. */
+/**
+ * What a column is sorted by; null goes last, whatever the direction.
+ *
+ * @param {Rows} rows
+ * @param {SortColumn} name
+ * @param {number} now
+ * @returns {(number: number) => number | null}
+ */
 function sortKey(rows, name, now) {
-  const byText = (column) => {
-    const rank = ranks(rows);
-    return (i) => (rows.strings[rows[column][i]] ? rank[rows[column][i]] : null);
-  };
   switch (name) {
     case "kind":
       return (i) => INTEREST.indexOf(rows.kind[i]);
@@ -107,23 +212,33 @@ function sortKey(rows, name, now) {
       return (i) => rows.started[i];
     case "time":
       return (i) => ranFor(rows, i, now);
-    default:
-      return byText(name);
+    default: {
+      const rank = ranks(rows);
+      return (i) => (rows.strings[rows[name][i]] ? rank[rows[name][i]] : null);
+    }
   }
 }
 
-/** The numbers of the rows that are wanted, in the order that is wanted. */
-function arrange(rows, { text, kind, sort }, now) {
+/**
+ * The numbers of the rows that are wanted, in the order that is wanted.
+ *
+ * @param {Rows} rows
+ * @param {Selection} selection
+ * @param {number} now
+ */
+export function arrange(rows, { text, kind, sort }, now) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  /** @type {number[]} */
   const numbers = [];
   for (let i = 0; i < rows.length; i++) {
     if (kind !== null && rows.kind[i] !== kind) continue;
-    const fits = (word) => ["call", "processor", "note"].some((name) => rows.lowered[rows[name][i]].includes(word));
+    const fits = (/** @type {string} */ word) => TEXTS.some((name) => rows.lowered[rows[name][i]].includes(word));
     if (words.length && !words.every(fits)) continue;
     numbers.push(i);
   }
   if (sort) {
     const [key, way] = [sortKey(rows, sort.by, now), sort.descending ? -1 : 1];
+    /** @type {(number | null)[]} */
     const keys = [];
     for (const i of numbers) keys[i] = key(i);
     numbers.sort((a, b) => {

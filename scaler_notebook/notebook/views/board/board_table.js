@@ -1,10 +1,29 @@
-/* The table of a board: only the rows that can be seen are in the document. Continues board_rows.js. */
+/* The table of a board: only the rows that can be seen are in the document. */
+
+import { h, setAttributes, setRole, setText } from "../dom.js";
+import { drawIcon, makeIcon } from "../icons.js";
+import { amount, duration } from "../quantities.js";
+import {
+  CANCELLING, KINDS, REFUSED, RETRIED, RUNNING, arrange, ended, ranFor, shareOf, textOf, wordOf,
+} from "./board_rows.js";
+
+/**
+ * @import { Progress } from "../messages.js"
+ * @import { SortColumn } from "./board_rows.js"
+ * @import { Store } from "./board_store.js"
+ *
+ * @typedef {object} TableActions what a person can do
+ * @property {(number: number) => void} open
+ * @property {(numbers: number[], force: boolean) => void} cancel
+ * @property {() => void} selected other rows are selected than before
+ */
 
 const ROW_HEIGHT = 26;
 const MAX_SHOWN = 10;
 const SPARE_ROWS = 4; // beyond either edge
 const HOLD_MS = 3000; // after the pointer's last move, rows stay where they are under it
 
+/** @type {[by: SortColumn, title: string][]} */
 const HEADINGS = [
   ["kind", "State"],
   ["call", "Call"],
@@ -18,11 +37,15 @@ const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 
 let tables = 0;
 
+/** @param {Progress} progress */
+const progressWords = ({ done, total, note }) =>
+  amount(done) + (total && total > 0 ? ` / ${amount(total)}` : "") + (note ? ` · ${note}` : "");
+
 /**
- * `store` has the rows and how they are looked at; `act` has what a person can do: open(number), cancel(numbers, force),
- * selected().
+ * @param {Store} store
+ * @param {TableActions} act
  */
-function makeTable(store, act) {
+export function makeTable(store, act) {
   const { rows, look, selected } = store;
   const id = `scaler-table-${Date.now().toString(36)}-${tables++}`;
   const body = setRole(h("div", "scaler-rows"), "rowgroup");
@@ -34,17 +57,26 @@ function makeTable(store, act) {
     "aria-multiselectable": "true",
   });
   const headings = HEADINGS.map(([by, title]) => {
-    const node = Object.assign(h("button", "", title), { type: "button", onclick: () => sortBy(by) });
+    const node = h("button", "", title);
+    node.type = "button";
+    node.onclick = () => sortBy(by);
     const cell = setRole(h("div", `scaler-cell scaler-col-${by}`, node), "columnheader");
     head.append(cell);
     return { by, cell };
   });
+  /** @type {ReturnType<typeof makeLine>[]} */
   const lines = [];
-  let [order, moved] = [[], -Infinity];
+  /** @type {number[]} */
+  let order = [];
+  let moved = -Infinity;
 
   // ------------------------------------------------------------------ order
 
-  /** Find the order anew, unless somebody is about to click where a row is now. */
+  /**
+   * Find the order anew, unless somebody is about to click where a row is now.
+   *
+   * @param {boolean} asked by a person, at any rate
+   */
   function rearrange(asked) {
     const held = grid.matches(":hover") && performance.now() - moved < HOLD_MS;
     if (!asked && held && order.length) {
@@ -56,7 +88,7 @@ function makeTable(store, act) {
     }
     body.style.height = `${order.length * ROW_HEIGHT}px`;
     grid.style.height = `${(Math.min(MAX_SHOWN, Math.max(1, rows.length)) + 1) * ROW_HEIGHT + 2}px`;
-    grid.setAttribute("aria-rowcount", order.length + 1);
+    grid.setAttribute("aria-rowcount", String(order.length + 1));
     setText(empty, order.length ? "" : rows.length ? "no task fits" : "no tasks yet");
     for (const { by, cell } of headings) {
       const way = look.sort?.by !== by ? "none" : look.sort.descending ? "descending" : "ascending";
@@ -64,6 +96,7 @@ function makeTable(store, act) {
     }
   }
 
+  /** @param {SortColumn} by */
   function sortBy(by) {
     const { sort } = look;
     if (sort?.by !== by) look.sort = { by, descending: false };
@@ -75,31 +108,35 @@ function makeTable(store, act) {
   // ------------------------------------------------------------------ rows
 
   function makeLine() {
-    const line = {
-      number: -1,
-      icon: document.createElementNS(SVG, "svg"),
-      word: h("span", "scaler-word"),
-      cells: {},
-      cancel: Object.assign(h("button", "scaler-row-cancel"), { type: "button", tabIndex: -1 }),
+    const [icon, word] = [makeIcon(), h("span", "scaler-word")];
+    const cell = (/** @type {SortColumn} */ by, /** @type {Node[]} */ ...children) =>
+      setRole(h("div", `scaler-cell scaler-col-${by}`, ...children), "gridcell");
+    const cells = {
+      kind: cell("kind", icon, word),
+      call: cell("call"),
+      processor: cell("processor"),
+      started: cell("started"),
+      time: cell("time"),
+      note: cell("note"),
     };
-    line.icon.append(document.createElementNS(SVG, "path"));
-    setAttributes(line.icon, { class: "scaler-icon", viewBox: "0 0 16 16", "aria-hidden": "true" });
-    line.node = setRole(h("div", "scaler-line"), "row");
-    for (const [by] of HEADINGS) {
-      line.cells[by] = setRole(h("div", `scaler-cell scaler-col-${by}`), "gridcell");
-      line.node.append(line.cells[by]);
-    }
-    line.cells.kind.append(line.icon, line.word);
-    line.node.append(line.cancel);
-    line.cancel.onclick = (event) => {
+    const cancel = h("button", "scaler-row-cancel");
+    Object.assign(cancel, { type: "button", tabIndex: -1 });
+    const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), cancel), "row");
+    const line = { number: -1, icon, word, cells, cancel, node };
+    cancel.onclick = (event) => {
       event.stopPropagation();
-      act.cancel([line.number], line.cancel.dataset.force === "true");
+      act.cancel([line.number], cancel.dataset.force === "true");
     };
-    line.node.onclick = (event) => choose(line.number, event);
-    body.append(line.node);
+    node.onclick = (event) => choose(line.number, event);
+    body.append(node);
     return line;
   }
 
+  /**
+   * @param {ReturnType<typeof makeLine>} line
+   * @param {number} number of the row that it shows
+   * @param {number} position in the order
+   */
   function paintLine(line, number, position) {
     const [kind, flags] = [rows.kind[number], rows.flags[number]];
     const refused = Boolean(flags & REFUSED) && kind === RUNNING;
@@ -109,7 +146,7 @@ function makeTable(store, act) {
     line.node.style.transform = `translateY(${position * ROW_HEIGHT}px)`;
     if (line.node.dataset.kind !== KINDS[kind]) {
       line.node.dataset.kind = KINDS[kind];
-      line.icon.firstChild.setAttribute("d", ICONS[KINDS[kind]]);
+      drawIcon(line.icon, KINDS[kind]);
       setText(line.word, wordOf(kind));
     }
     setAttributes(line.node, { "aria-rowindex": position + 2, "aria-selected": selected.has(number) });
@@ -124,20 +161,24 @@ function makeTable(store, act) {
     const started = rows.started[number];
     paintCell(line.cells.started, started === null ? "" : clock.format(rows.epoch * 1000 + started));
     paintCell(line.cells.note, progress && !note ? progressWords(progress) : retried + note);
-    const share = progress?.total > 0 ? Math.min(1, Math.max(0, progress.done / progress.total)) : 0;
-    line.cells.note.style.setProperty("--scaler-share", `${share * 100}%`);
+    line.cells.note.style.setProperty("--scaler-share", `${(shareOf(rows, number) ?? 0) * 100}%`);
     line.cancel.hidden = ended(kind) || kind === CANCELLING;
-    line.cancel.dataset.force = refused;
+    line.cancel.dataset.force = String(refused);
     setText(line.cancel, refused ? "Kill" : "Cancel");
     paintTime(line);
   }
 
+  /**
+   * @param {HTMLElement} cell
+   * @param {string} text
+   */
   function paintCell(cell, text) {
     if (cell.textContent === text) return;
     cell.textContent = text;
     cell.title = text;
   }
 
+  /** @param {ReturnType<typeof makeLine>} line */
   function paintTime(line) {
     const ran = ranFor(rows, line.number, store.now());
     setText(line.cells.time, ran === null ? "" : duration(ran / 1000, ended(rows.kind[line.number])));
@@ -154,8 +195,8 @@ function makeTable(store, act) {
       if (position < last) paintLine(line, order[position], position);
       else line.node.hidden = true;
     }
-    const active = order.includes(store.current) ? `${id}-${store.current}` : null;
-    if (active) grid.setAttribute("aria-activedescendant", active);
+    if (store.current !== null && order.includes(store.current))
+      grid.setAttribute("aria-activedescendant", `${id}-${store.current}`);
     else grid.removeAttribute("aria-activedescendant");
   }
 
@@ -165,6 +206,10 @@ function makeTable(store, act) {
 
   // ------------------------------------------------------------------ choosing
 
+  /**
+   * @param {number} number
+   * @param {MouseEvent} event
+   */
   function choose(number, event) {
     if (event.shiftKey && store.anchor !== null) selectRange(store.anchor, number);
     else if (event.ctrlKey || event.metaKey) toggle(number);
@@ -179,11 +224,16 @@ function makeTable(store, act) {
     paint();
   }
 
+  /** @param {number} number */
   function toggle(number) {
     if (!selected.delete(number)) selected.add(number);
     store.anchor = number;
   }
 
+  /**
+   * @param {number} from
+   * @param {number} to
+   */
   function selectRange(from, to) {
     const [a, b] = [order.indexOf(from), order.indexOf(to)];
     if (a < 0 || b < 0) return;
@@ -191,30 +241,34 @@ function makeTable(store, act) {
     for (let p = Math.min(a, b); p <= Math.max(a, b); p++) selected.add(order[p]);
   }
 
+  /** @param {number} position */
   function reveal(position) {
     const [top, height] = [position * ROW_HEIGHT, grid.clientHeight - ROW_HEIGHT];
     if (top < grid.scrollTop) grid.scrollTop = top;
     else if (top + ROW_HEIGHT > grid.scrollTop + height) grid.scrollTop = top + ROW_HEIGHT - height;
   }
 
+  /** @param {KeyboardEvent} event */
   function onKey(event) {
     if (event.target !== grid || !order.length) return;
-    const here = order.indexOf(store.current);
+    const { current } = store;
+    const here = current === null ? -1 : order.indexOf(current);
     const page = Math.max(1, Math.floor(grid.clientHeight / ROW_HEIGHT) - 2);
+    /** @type {Record<string, number>} */
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (event.key in steps) {
       const step = steps[event.key];
       const to = Math.min(order.length - 1, Math.max(0, here < 0 && Number.isFinite(step) ? 0 : here + step));
       store.current = order[to];
-      if (event.shiftKey) selectRange(store.anchor ?? order[Math.max(0, here)], store.current);
+      if (event.shiftKey) selectRange(store.anchor ?? order[Math.max(0, here)], order[to]);
       else {
         selected.clear();
-        selected.add(store.current);
-        store.anchor = store.current;
+        selected.add(order[to]);
+        store.anchor = order[to];
       }
       reveal(to);
-    } else if (event.key === " " && here >= 0) toggle(store.current);
-    else if (event.key === "Enter" && here >= 0) act.open(store.current);
+    } else if (event.key === " " && here >= 0) toggle(order[here]);
+    else if (event.key === "Enter" && here >= 0) act.open(order[here]);
     else if (event.key === "Delete" && selected.size) act.cancel([...selected], false);
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) order.forEach((number) => selected.add(number));
     else if (event.key === "Escape" && selected.size && look.open === null) selected.clear();
@@ -232,15 +286,9 @@ function makeTable(store, act) {
     frame = requestAnimationFrame(paint);
   };
   grid.onkeydown = onKey;
-  grid.onpointermove = () => (moved = performance.now());
+  grid.onpointermove = () => {
+    moved = performance.now();
+  };
 
   return { node: grid, rearrange, paint, tick, shown: () => order.length, order: () => order };
-}
-
-const progressWords = ({ done, total, note }) =>
-  amount(done) + (total > 0 ? ` / ${amount(total)}` : "") + (note ? ` · ${note}` : "");
-
-function setRole(node, role, attributes = {}) {
-  setAttributes(node, { role, ...attributes });
-  return node;
 }

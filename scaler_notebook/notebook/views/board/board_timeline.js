@@ -1,4 +1,23 @@
-/* The time line of a board: a lane for each process that runs at a time, a bar for each task. Continues board_table.js. */
+/* The time line of a board: a lane for each process that runs at a time, a bar for each task. */
+
+import { h, setRole } from "../dom.js";
+import { duration, twoDigits } from "../quantities.js";
+import { KINDS, endOf, ended, ranFor, textOf, wordOf } from "./board_rows.js";
+
+/**
+ * @import { Rows } from "./board_rows.js"
+ * @import { Store } from "./board_store.js"
+ *
+ * @typedef {{name: string, from: number, until: number, tasks: number[]}} Process
+ * @typedef {{processes: Process[], tasks: number[], until: number}} Lane
+ *
+ * @typedef {object} Geometry where the time from `from` to `to` is drawn
+ * @property {number} laneHeight
+ * @property {number} from
+ * @property {number} to
+ * @property {number} pixels of a millisecond
+ * @property {(at: number) => number} x
+ */
 
 const AXIS_HEIGHT = 18;
 const LABEL_WIDTH = 58;
@@ -6,28 +25,40 @@ const MAX_LINE_HEIGHT = 300;
 const NEAR = 3; // pixels beside a bar that still mean it
 
 /**
- * Who ran where: `[{processes, tasks}]`, the tasks of a lane in the order of their start. A process that takes the
- * place of one that was ended goes on in its lane, so that there are as many lanes as tasks that ran at a time.
+ * @param {Rows} rows
+ * @param {number} number of a row that has started
+ */
+const startOf = (rows, number) => rows.started[number] ?? 0;
+
+/**
+ * Who ran where, the tasks of a lane in the order of their start. A process that takes the place of one that was ended
+ * goes on in its lane, so that there are as many lanes as tasks that ran at a time.
+ *
+ * @param {Rows} rows
+ * @param {number} now
  */
 function makeLanes(rows, now) {
+  /** @type {number[]} */
   const started = [];
   for (let i = 0; i < rows.length; i++) if (rows.started[i] !== null) started.push(i);
-  started.sort((a, b) => rows.started[a] - rows.started[b]);
+  started.sort((a, b) => startOf(rows, a) - startOf(rows, b));
+  /** @type {Map<string, Process>} */
   const processes = new Map();
   for (const number of started) {
     const name = textOf(rows, "processor", number);
     const key = name || `task ${number}`; // where it ran is not known: on its own
-    const until = ended(rows.kind[number]) ? rows.ended[number] : now;
+    const until = endOf(rows, number, now);
     const process = processes.get(key);
     if (process) {
       process.tasks.push(number);
       process.until = Math.max(process.until, until);
-    } else processes.set(key, { name, from: rows.started[number], until, tasks: [number] });
+    } else processes.set(key, { name, from: startOf(rows, number), until, tasks: [number] });
   }
+  /** @type {Lane[]} */
   const lanes = [];
   for (const process of processes.values()) {
-    let lane = lanes.find((lane) => lane.until <= process.from);
-    if (!lane) lanes.push((lane = { processes: [], tasks: [] }));
+    let lane = lanes.find((free) => free.until <= process.from);
+    if (!lane) lanes.push((lane = { processes: [], tasks: [], until: 0 }));
     lane.processes.push(process);
     lane.tasks = lane.tasks.concat(process.tasks);
     lane.until = process.until;
@@ -35,39 +66,67 @@ function makeLanes(rows, now) {
   return lanes;
 }
 
-/** Round steps of an axis of so many milliseconds. */
+/**
+ * The step of an axis, round.
+ *
+ * @param {number} span milliseconds of the axis
+ * @param {number} count of its steps, at most
+ */
 function stepOf(span, count) {
   const least = span / count;
   const rounds = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 3e4, 6e4, 12e4, 3e5, 6e5, 18e5, 36e5];
   return rounds.find((step) => step >= least) ?? Math.ceil(least / 36e5) * 36e5;
 }
 
+/**
+ * @param {number} milliseconds
+ * @param {number} step of the axis
+ */
 function sinceText(milliseconds, step) {
   if (step < 1000) return `${+(milliseconds / 1000).toFixed(3)} s`;
   const s = Math.round(milliseconds / 1000);
-  if (s < 60 || step < 1000) return `${s} s`;
-  const two = (n) => String(n).padStart(2, "0");
-  return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two(Math.floor((s % 3600) / 60))} h`;
+  if (s < 60) return `${s} s`;
+  const [minutes, hours] = [Math.floor(s / 60), Math.floor(s / 3600)];
+  return s < 3600 ? `${minutes}:${twoDigits(s % 60)}` : `${hours}:${twoDigits(minutes % 60)} h`;
 }
 
-/** `act.open(number)` is what a click on a bar does. */
-function makeTimeline(store, act) {
+/** @param {string} kind */
+function makeProbe(kind) {
+  const probe = h("i", "scaler-probe");
+  probe.dataset.kind = kind;
+  return probe;
+}
+
+/**
+ * @param {Store} store
+ * @param {{open: (number: number) => void}} act what a click on a bar does
+ */
+export function makeTimeline(store, act) {
   const { rows } = store;
   const canvas = setRole(h("canvas", "scaler-canvas"), "img", { tabindex: 0 });
   const tip = h("div", "scaler-tip");
-  const whole = Object.assign(h("button", "scaler-button scaler-whole", "Whole time"), { type: "button" });
+  const whole = Object.assign(h("button", "scaler-button scaler-whole", "Whole time"), {
+    type: /** @type {const} */ ("button"),
+  });
   const hint = h("span", "scaler-hint", "drag to look closer");
   const node = h("div", "scaler-timeline", canvas, tip, h("div", "scaler-legend", hint, whole));
-  const probes = KINDS.map((kind) => Object.assign(h("i", "scaler-probe")), 0);
-  KINDS.forEach((kind, i) => (probes[i].dataset.kind = kind));
+  const probes = KINDS.map(makeProbe);
   node.append(...probes);
-  let [lanes, zoom, drag, geometry] = [[], null, null, null];
+  /** @type {Lane[]} */
+  let lanes = [];
+  /** @type {[from: number, to: number] | null} */
+  let zoom = null;
+  /** @type {{from: number, to: number} | null} */
+  let drag = null; // pixels
+  /** @type {Geometry | null} */
+  let geometry = null;
 
+  /** @returns {[from: number, to: number]} */
   function range() {
     if (zoom) return zoom;
     let [from, to] = [Infinity, -Infinity];
     for (const lane of lanes) {
-      from = Math.min(from, rows.started[lane.tasks[0]]);
+      from = Math.min(from, startOf(rows, lane.tasks[0]));
       to = Math.max(to, lane.until);
     }
     return from < to ? [from, to] : [0, 1000];
@@ -86,12 +145,15 @@ function makeTimeline(store, act) {
     }
     const [from, to] = range();
     const pixels = (width - LABEL_WIDTH - 8) / (to - from);
-    geometry = { laneHeight, from, to, pixels, x: (at) => LABEL_WIDTH + (at - from) * pixels };
+    const x = (/** @type {number} */ at) => LABEL_WIDTH + (at - from) * pixels;
+    const drawn = { laneHeight, from, to, pixels, x };
+    geometry = drawn;
     const context = canvas.getContext("2d");
+    if (!context) return;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, height);
-    paintAxis(context, width, height);
-    paintBars(context, width);
+    paintAxis(context, drawn, width, height);
+    paintBars(context, drawn, width);
     if (drag) {
       context.fillStyle = getComputedStyle(node).color;
       context.globalAlpha = 0.15;
@@ -105,10 +167,15 @@ function makeTimeline(store, act) {
     canvas.setAttribute("aria-label", `${said}, ${lanes.length} at a time`);
   }
 
-  function paintAxis(context, width, height) {
-    const { from, to, x, laneHeight } = geometry;
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Geometry} drawn
+   * @param {number} width
+   * @param {number} height
+   */
+  function paintAxis(context, { from, to, x, laneHeight }, width, height) {
     const step = stepOf(to - from, Math.max(2, width / 110));
-    const zero = Math.min(...lanes.map((lane) => rows.started[lane.tasks[0]]));
+    const zero = Math.min(...lanes.map((lane) => startOf(rows, lane.tasks[0])));
     const style = getComputedStyle(node);
     context.fillStyle = context.strokeStyle = style.color;
     context.font = `11px ${style.fontFamily}`;
@@ -126,14 +193,18 @@ function makeTimeline(store, act) {
       context.globalAlpha = 0.06;
       if (i % 2 === 0) context.fillRect(LABEL_WIDTH, y, width - LABEL_WIDTH, laneHeight);
       context.globalAlpha = 0.7;
-      const name = lane.processes.at(-1).name;
+      const name = lane.processes.at(-1)?.name ?? "";
       if (laneHeight >= 11) context.fillText(name, LABEL_WIDTH - 6, y + laneHeight / 2 + 1);
     });
     context.globalAlpha = 1;
   }
 
-  function paintBars(context, width) {
-    const { from, to, x, laneHeight } = geometry;
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Geometry} drawn
+   * @param {number} width
+   */
+  function paintBars(context, { from, to, x, laneHeight }, width) {
     const now = store.now();
     const gap = laneHeight > 6 ? 2 : laneHeight > 3 ? 1 : 0;
     const colours = probes.map((probe) => getComputedStyle(probe).color);
@@ -146,7 +217,7 @@ function makeTimeline(store, act) {
       lanes.forEach((lane, i) => {
         for (const number of lane.tasks) {
           if (rows.kind[number] !== kind) continue;
-          const [start, end] = [rows.started[number], ended(kind) ? rows.ended[number] : now];
+          const [start, end] = [startOf(rows, number), endOf(rows, number, now)];
           if (end < from || start > to) continue;
           const [left, right] = [x(start), x(end)];
           const { open, kind: wanted } = store.look;
@@ -159,7 +230,11 @@ function makeTimeline(store, act) {
     context.restore();
   }
 
-  /** The task at a place on the canvas, or null. */
+  /**
+   * The task at a place on the canvas, or null.
+   *
+   * @param {MouseEvent} event
+   */
   function taskAt(event) {
     if (!geometry) return null;
     const box = canvas.getBoundingClientRect();
@@ -168,15 +243,18 @@ function makeTimeline(store, act) {
     if (!lane || left < LABEL_WIDTH) return null;
     const at = geometry.from + (left - LABEL_WIDTH) / geometry.pixels;
     const now = store.now();
-    let [best, distance] = [null, NEAR / geometry.pixels];
+    /** @type {number | null} */
+    let best = null;
+    let distance = NEAR / geometry.pixels;
     for (const number of lane.tasks) {
-      const [start, end] = [rows.started[number], ended(rows.kind[number]) ? rows.ended[number] : now];
+      const [start, end] = [startOf(rows, number), endOf(rows, number, now)];
       const away = Math.max(start - at, at - end, 0);
       if (away <= distance) [best, distance] = [number, away];
     }
     return best;
   }
 
+  /** @param {PointerEvent} event */
   function point(event) {
     const box = canvas.getBoundingClientRect();
     if (drag) {
@@ -190,7 +268,7 @@ function makeTimeline(store, act) {
     tip.hidden = number === null;
     if (number === null) return;
     const kind = rows.kind[number];
-    const ran = duration(ranFor(rows, number, store.now()) / 1000, ended(kind));
+    const ran = duration((ranFor(rows, number, store.now()) ?? 0) / 1000, ended(kind));
     const process = textOf(rows, "processor", number);
     const facts = [wordOf(kind), ran, process && `process ${process}`, textOf(rows, "note", number)];
     tip.replaceChildren(h("code", "", textOf(rows, "call", number)), h("div", "", facts.filter(Boolean).join(" · ")));
@@ -199,6 +277,10 @@ function makeTimeline(store, act) {
     Object.assign(tip.style, { left: `${Math.max(0, left)}px`, top: `${below}px` });
   }
 
+  /**
+   * @param {number} from
+   * @param {number} to
+   */
   function zoomTo(from, to) {
     zoom = to - from > 1 ? [from, to] : zoom;
     paint();
@@ -211,14 +293,17 @@ function makeTimeline(store, act) {
     canvas.setPointerCapture(event.pointerId);
   };
   canvas.onpointermove = point;
-  canvas.onpointerleave = () => (tip.hidden = true);
+  canvas.onpointerleave = () => {
+    tip.hidden = true;
+  };
   canvas.onpointerup = (event) => {
     const dragged = drag;
     drag = null;
-    if (!dragged) return;
+    if (!dragged || !geometry) return;
+    const { from, pixels } = geometry;
     const [a, b] = [Math.min(dragged.from, dragged.to), Math.max(dragged.from, dragged.to)];
     if (b - a > 4) {
-      const at = (left) => geometry.from + (left - LABEL_WIDTH) / geometry.pixels;
+      const at = (/** @type {number} */ left) => from + (left - LABEL_WIDTH) / pixels;
       zoomTo(at(a), at(b));
     } else {
       const number = taskAt(event);
@@ -226,20 +311,24 @@ function makeTimeline(store, act) {
       paint();
     }
   };
-  canvas.onpointercancel = () => (drag = null);
-  canvas.ondblclick = whole.onclick = () => {
+  canvas.onpointercancel = () => {
+    drag = null;
+  };
+  function showWhole() {
     zoom = null;
     paint();
-  };
+  }
+  canvas.ondblclick = whole.onclick = showWhole;
   canvas.onkeydown = (event) => {
     const [from, to] = range();
     const [span, middle] = [to - from, (from + to) / 2];
+    /** @type {Record<string, () => void>} */
     const moves = {
       ArrowLeft: () => zoomTo(from - span / 5, to - span / 5),
       ArrowRight: () => zoomTo(from + span / 5, to + span / 5),
       "+": () => zoomTo(middle - span / 4, middle + span / 4),
       "-": () => zoomTo(middle - span, middle + span),
-      0: whole.onclick,
+      0: showWhole,
     };
     if (!(event.key in moves)) return;
     moves[event.key]();

@@ -2,14 +2,11 @@
 
 import math
 import time
-import uuid
-from collections.abc import Callable
 from typing import Any
 
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
-from scaler_notebook.notebook.views.card.display import READY_PATIENCE, last_words, listen
-from scaler_notebook.notebook.views.mime import sendable
+from scaler_notebook.notebook.views.live_display import LiveDisplay, last_words, listen
 from scaler_notebook.notebook.views.publisher import publisher
 
 from . import static_html
@@ -22,7 +19,7 @@ SESSION_TITLE = "all tasks of this session"
 HOW_TO_STOP = "%scaler status lists what is unfinished, %scaler cancel --all stops it"
 
 
-class Board:
+class Board(LiveDisplay):
     """One display of a group or of the session; live until the kernel ends.
 
     Parameters
@@ -38,12 +35,10 @@ class Board:
     """
 
     def __init__(self, host: KernelHost, title: str, table: TaskTable, group: FutureGroup[Any] | None = None) -> None:
-        self._host = host
+        super().__init__(host)
         self._title = title
         self._table = table
-        self._display_id = uuid.uuid4().hex
         self._shown_at = -math.inf  # when the static forms were sent again, by the monotonic clock
-        self._fallback = False  # this front end shows no widgets
         self._said_version = -1  # of the table, where no widget lives
         self._scheduled = False
         self._bare = False  # was the widget left out?
@@ -51,8 +46,8 @@ class Board:
 
     def show(self) -> None:
         """Display it in the cell that runs."""
-        self._send(self._host.shell.display_pub.publish, update=False)
-        publisher.call_later(READY_PATIENCE, self._was_it_ready)
+        self.send(self._feed.widget, update=False)
+        self.expect_front_end()
         if self._table.settled:
             self._settled()
 
@@ -68,27 +63,25 @@ class Board:
                 return
             self._said_version = self._table.version
         self._shown_at = time.monotonic()
-        self._send(self._host.display_pub.publish, update=True)
+        # Who exports an executed notebook prefers the widget, which shows nothing without its kernel.
+        self._bare = self._fallback or (self._table.settled and not self._known())
+        self.send(None if self._bare else self._feed.widget, update=True)
 
-    def _send(self, send: Callable[..., None], update: bool) -> None:
+    def static_forms(self) -> dict[str, str]:
         rows: list[BoardRow] = self._table.rows(range(len(self._table)))
         counts = self._table.counts()
         remark = HOW_TO_STOP if not self._table.settled else None
-        bundle: dict[str, Any] = sendable(
-            {
-                "text/plain": static_html.text(self._title, counts, rows),
-                "text/html": static_html.html(self._title, counts, rows, remark=remark),
-            }
-        )
-        # Who exports an executed notebook prefers the widget, which shows nothing without its kernel.
-        self._bare = self._fallback or (update and self._table.settled and not self._known())
-        if not self._bare:
-            bundle["application/vnd.jupyter.widget-view+json"] = {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": self._feed.widget.model_id,
-            }
-        send(data=bundle, metadata={}, transient={"display_id": self._display_id}, update=update)
+        return {
+            "text/plain": static_html.text(self._title, counts, rows),
+            "text/html": static_html.html(self._title, counts, rows, remark=remark),
+        }
+
+    def is_unseen(self) -> bool:
+        return not self._feed.ready
+
+    def fall_back(self) -> None:
+        self._feed.release()
+        self._table.on_change = self._mark
 
     def _settled(self) -> None:
         """All have ended: the notebook that is saved shall say so. A front end draws the widget again for it."""
@@ -113,21 +106,6 @@ class Board:
 
     def _publish_scheduled(self) -> None:
         self._scheduled = False
-        self._mark()
-
-    # ------------------------------------------------------------------ no widgets here
-
-    def _was_it_ready(self) -> None:
-        """A front end that shows widgets has said ``ready`` once the kernel could hear it for long enough."""
-        if self._feed.ready:
-            return
-        left = self._host.hears_since + READY_PATIENCE - time.monotonic()
-        if left > 0:
-            publisher.call_later(min(left, READY_PATIENCE), self._was_it_ready)
-            return
-        self._fallback = True
-        self._feed.release()
-        self._table.on_change = self._mark
         self._mark()
 
     def _mark(self) -> None:

@@ -11,7 +11,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.notebook.kernel.host import KernelHost
-from scaler_notebook.notebook.views import preview, rows
+from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
 from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
 from scaler_notebook.notebook.views.publisher import publisher
@@ -21,19 +21,8 @@ from .table import CANCELLED, FAILED, BoardRow, TaskTable
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
-_HERE = Path(__file__).parent
-
-
-def _script() -> str:
-    """One module, for a front end loads each alone: the card's parts, for the open row, then the board's."""
-    parts = ("board_rows.js", "board_table.js", "board_timeline.js", "board_graph.js", "board_pane.js", "board.js")
-    return "\n".join(
-        [feed.SCRIPT[: feed.SCRIPT.rindex("export default")], *((_HERE / part).read_text("utf-8") for part in parts)]
-    )
-
-
-_SCRIPT = _script()
-_STYLE = feed.STYLE + (_HERE / "board.css").read_text("utf-8")
+_SCRIPT = modules.joined(Path(__file__).with_name("board.js"))
+_STYLE = feed.STYLE + Path(__file__).with_name("board.css").read_text("utf-8")  # the card's, for the row that is open
 
 
 class BoardWidget(ViewWidget):
@@ -44,23 +33,23 @@ class BoardWidget(ViewWidget):
 
 
 class BoardFeed(Feed):
-    """Keeps the views of one board current, and does what their buttons ask, until it is closed.
+    """Keeps the views of one board current, and carries out what their buttons ask for, until it is closed.
 
-    Rows go as columns, their strings by number: each is sent once, and again in a snapshot. Times are milliseconds
-    since ``epoch``.
+    Rows are sent as columns. Each text is sent once, and again in a snapshot; rows refer to texts by number. Times are
+    milliseconds since ``epoch``.
 
     Parameters
     ----------
     host
-        The kernel.
+        The host of the kernel.
     title
-        What a person reads.
+        The name of the group, or of the session.
     table
-        What it shows; closed with the feed.
+        The table that the board shows; closed with the feed.
     group
-        What it shows, if that is a group: what is retried takes its place there.
+        The group that the board shows, if any: a task that is retried takes its place there.
     settled
-        Called on the publisher's thread when there is news and all tasks have ended.
+        Called on the publisher's thread when something has changed and all tasks have ended.
     met
         Called when a front end says for the first time that it has the widget.
     """
@@ -100,7 +89,7 @@ class BoardFeed(Feed):
         self.release()
 
     def release(self) -> None:
-        """Close the widget, and leave the table to whoever wants it."""
+        """Close the widget, and leave the table open."""
         for number in list(self._open):
             self._close_row(number)
         super().close()
@@ -108,7 +97,7 @@ class BoardFeed(Feed):
     # ------------------------------------------------------------------ what is sent
 
     def publish(self) -> None:
-        """Take in what has changed, and send it if somebody looks."""
+        """Take in what has changed, and send it if a view listens."""
         self._table.take_in()
         super().publish()
         if self._table.settled and self._table.version > self._settled_version:
@@ -153,7 +142,7 @@ class BoardFeed(Feed):
         }
 
     def _shortened(self, row: BoardRow) -> tuple[int | None, ...]:
-        """In the order of COLUMNS in board_rows.js."""
+        """Return a row's columns, in the order of COLUMNS in board_rows.js."""
         return (
             self._number_of(row.call),
             row.kind,
@@ -203,7 +192,20 @@ class BoardFeed(Feed):
         return type(number) is int and 0 <= number < len(self._table)
 
     def _meant(self, asked: object, wanted: Callable[[BoardRow], bool]) -> list[int] | None:
-        """The rows that a message means: ``"all"`` that are wanted, or a list; None if it is no message of ours."""
+        """Return the rows that a message names.
+
+        Parameters
+        ----------
+        asked
+            ``"all"``, or a list of numbers; not checked yet.
+        wanted
+            Chooses among all rows.
+
+        Returns
+        -------
+        list[int] | None
+            The numbers of the rows; None for a message that is unknown.
+        """
         if asked == "all":
             self._table.take_in()
             return self._table.where(wanted)
@@ -239,7 +241,15 @@ class BoardFeed(Feed):
         self._say("; ".join(filter(None, [_tasks(again, "submitted again"), problem])))
 
     def _say(self, text: str, ended: int = 0) -> None:
-        """Answer a click: what is done about it, and that it came too late for some."""
+        """Answer a click.
+
+        Parameters
+        ----------
+        text
+            What is done about it.
+        ended
+            How many tasks had ended before.
+        """
         if ended:
             only = text.startswith("0 ")
             late = f"{ended} had already ended"
@@ -263,16 +273,16 @@ class BoardFeed(Feed):
 
 
 class Detail:
-    """A row that is open: its output, its error, its result and its messages.
+    """The details of a row that is open: output, error, result and messages.
 
     Parameters
     ----------
     number
-        Of the row.
+        The number of the row.
     future
-        What it shows; None if it is gone.
+        The future; None if it is gone.
     host
-        The kernel.
+        The host of the kernel.
     mark
         Called when there is something to send.
     """
@@ -289,7 +299,7 @@ class Detail:
             self._changed(future)
 
     def content(self) -> Content:
-        """All of it; on the publisher's thread."""
+        """Build the whole detail; on the publisher's thread."""
         self.due = False  # first: what changes while we look is sent again
         future = self._future
         if future is None:
@@ -301,7 +311,7 @@ class Detail:
         }
 
     def close(self) -> None:
-        """Watch no more."""
+        """Watch the future no more."""
         if self._future is not None:
             self._future.unwatch(self._changed)
 

@@ -1,67 +1,72 @@
-"""What a board says where no widget lives: the counts, and the rows that matter most, as plain text and as HTML.
+"""The static forms of a board: the counts, and the rows that matter most, as plain text and as HTML.
 
-Pure functions of a table's rows; the HTML is made as that of :mod:`scaler_notebook.notebook.views.static_html`.
+Pure functions of a table's rows; the HTML is styled like that of :mod:`scaler_notebook.notebook.views.static_html`.
 """
 
 import time
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from scaler_notebook.notebook.views.static_html import (
-    CARD,
-    LINE,
-    MONO,
-    MUTED,
-    Look,
-    badge,
-    duration,
-    look,
-    plain,
-    shortened,
-)
+from scaler_notebook.client.submission.call_text import shorten
+from scaler_notebook.notebook.views.badges import Badge, badge_html, badge_of
+from scaler_notebook.notebook.views.row import duration
+from scaler_notebook.notebook.views.static_html import CARD, LINE, MONO, MUTED
+from scaler_notebook.notebook.views.terminal_text import TEXT_WIDTH, one_line, plain
 
 from .table import KINDS, BoardRow, Kind
 
-FIRST_ROWS = 8  # that a static form shows
-CALL_WIDTH = 40  # characters of a call in its text
-ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # of the counts
-INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
+FIRST_ROWS = 8  # rows that a static form shows
+CALL_WIDTH = 40  # characters of a call in the plain text
+ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # the order of the counts
+INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # the order of the rows
 
-LOOKS: Mapping[Kind, Look] = {
-    "queued": look("submitted", None),
-    "running": look("running", None),
-    "cancelling": look("cancelling", None),
-    "done": look("finished", "success"),
-    "failed": look("finished", "failed"),
-    "cancelled": look("cancelled", None),
+BADGES: Mapping[Kind, Badge] = {
+    "queued": badge_of("submitted", None),
+    "running": badge_of("running", None),
+    "cancelling": badge_of("cancelling", None),
+    "done": badge_of("finished", "success"),
+    "failed": badge_of("finished", "failed"),
+    "cancelled": badge_of("cancelled", None),
 }
 
 
-def first(rows: Iterable[BoardRow]) -> list[BoardRow]:
-    """The rows that a static form shows: those of most interest, in their order."""
+def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
+    """Choose the rows that a static form shows: those of most interest, in their order."""
     rank = [INTEREST.index(kind) for kind in KINDS]
     return sorted(rows, key=lambda row: rank[row.kind])[:FIRST_ROWS]
 
 
-def words(counts: Mapping[Kind, int]) -> str:
-    """``128 done · 4 failed · 856 queued``."""
-    said = [f"{counts[kind]:,} {LOOKS[kind].word}" for kind in ORDER if counts.get(kind)]
-    return " · ".join(said).replace(",", "\u2009") or "no tasks yet"
+def counts_text(counts: Mapping[Kind, int]) -> str:
+    """Write the counts: ``128 done · 4 failed · 856 queued``."""
+    parts = [f"{counts[kind]:,} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
+    return " · ".join(parts).replace(",", "\u2009") or "no tasks yet"
 
 
 def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, now: float | None = None) -> str:
-    """The text/plain form: a line of counts, and one for each of the first rows."""
+    """Build the text/plain form: a line of counts, and one for each of the first rows.
+
+    Parameters
+    ----------
+    title
+        The name of the group, or of the session.
+    counts
+        The number of tasks of each kind.
+    rows
+        All rows.
+    now
+        The time until which an unfinished task counts, in Unix seconds; the present by default.
+    """
     now = time.time() if now is None else now
-    shown = first(rows)
-    lines = [f"{title}: {words(counts)}"]
+    shown = first_rows(rows)
+    lines = [f"{title}: {counts_text(counts)}"]
     for row in shown:
         facts = [
-            LOOKS[KINDS[row.kind]].word,
+            BADGES[KINDS[row.kind]].word,
             _elapsed(row, now),
-            shortened(_line(row.call), CALL_WIDTH),
-            _line(row.note),
+            shorten(one_line(row.call), CALL_WIDTH),
+            one_line(row.note),
         ]
-        lines.append(shortened("  ".join(["", *filter(None, facts)])))
+        lines.append(shorten("  ".join(["", *filter(None, facts)]), TEXT_WIDTH))
     left = sum(counts.values()) - len(shown)
     if left:
         lines.append(f"  … {left:,} more".replace(",", "\u2009"))
@@ -76,18 +81,32 @@ def html(
     remark: str | None = None,
     now: float | None = None,
 ) -> str:
-    """The text/html form: the board as it stands, without script; ``remark`` stands at its end."""
+    """Build the text/html form: the board as it stands, without script.
+
+    Parameters
+    ----------
+    title
+        The name of the group, or of the session.
+    counts
+        The number of tasks of each kind.
+    rows
+        All rows.
+    remark
+        A line at the end of the board, e.g. how to stop its tasks.
+    now
+        The time until which an unfinished task counts, in Unix seconds; the present by default.
+    """
     now = time.time() if now is None else now
-    shown = first(rows)
+    shown = first_rows(rows)
     total = sum(counts.values())
     parts = [
         f'<div style="display:flex;flex-wrap:wrap;gap:2px 12px"><b style="font-weight:600">{escape(title)}</b> '
-        f'<span style="{MUTED}">{escape(words(counts))}</span></div>'
+        f'<span style="{MUTED}">{escape(counts_text(counts))}</span></div>'
     ]
     if total:
-        parts.append(_bar(counts, total))
+        parts.append(_bar_html(counts, total))
     if shown:
-        parts.append(_table(shown, now))
+        parts.append(_table_html(shown, now))
     remarks = [f"{total - len(shown):,} more".replace(",", "\u2009")] if total > len(shown) else []
     if counts.keys() & {"queued", "running", "cancelling"}:
         remarks.append(f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
@@ -97,20 +116,34 @@ def html(
     return f'<div class="scaler-board-static" style="{CARD}">' + "\n".join(parts) + "</div>"
 
 
-def _line(source: str) -> str:
-    return " ".join(plain(source).split())
-
-
 def _elapsed(row: BoardRow, now: float) -> str:
+    """Write the time that a task has run; empty if it has not started.
+
+    Parameters
+    ----------
+    row
+        The task.
+    now
+        The time until which an unfinished task counts, in Unix seconds.
+    """
     if row.started is None:
         return ""
     return duration((row.ended if row.over and row.ended else now) - row.started, settled=row.over)
 
 
-def _bar(counts: Mapping[Kind, int], total: int) -> str:
+def _bar_html(counts: Mapping[Kind, int], total: int) -> str:
+    """Write the counts as a bar with a segment for each kind.
+
+    Parameters
+    ----------
+    counts
+        The number of tasks of each kind.
+    total
+        The number of all tasks.
+    """
     segments = (
-        f'<span title="{counts[kind]:,} {LOOKS[kind].word}" style="width:{counts[kind] / total:.3%};'
-        f'background:{LOOKS[kind].hue}"></span>'
+        f'<span title="{counts[kind]:,} {BADGES[kind].word}" style="width:{counts[kind] / total:.3%};'
+        f'background:{BADGES[kind].hue}"></span>'
         for kind in ORDER
         if counts.get(kind)
     )
@@ -118,12 +151,21 @@ def _bar(counts: Mapping[Kind, int], total: int) -> str:
     return f'<div style="{style}">{"".join(segments)}</div>'
 
 
-def _table(rows: Iterable[BoardRow], now: float) -> str:
+def _table_html(rows: Iterable[BoardRow], now: float) -> str:
+    """Write rows as a table.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    now
+        The time until which an unfinished task counts, in Unix seconds.
+    """
     cell = f"padding:1px 8px 1px 0;text-align:left;border:0;border-top:1px solid {LINE};background:none"
     code = f"{cell};font:12px/20px {MONO};overflow-wrap:anywhere"
     lines = "".join(
         f'<tr style="background:none"><td style="{cell}">'
-        f"{badge(LOOKS[KINDS[row.kind]], LOOKS[KINDS[row.kind]].word)}</td>"
+        f"{badge_html(BADGES[KINDS[row.kind]], BADGES[KINDS[row.kind]].word)}</td>"
         f'<td style="{code}">{escape(plain(row.call))}</td>'
         f'<td style="{cell};{MUTED};white-space:nowrap">{_elapsed(row, now)}</td>'
         f'<td style="{cell};{MUTED}">{escape(plain(row.note))}</td></tr>'

@@ -1,4 +1,4 @@
-"""Many futures as a board sees them: a table of short rows that knows what has changed."""
+"""The table behind a board: a short row for each of many futures, and which rows have changed."""
 
 import threading
 import weakref
@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", 
 ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled")))
 FAILED = KINDS.index("failed")
 CANCELLED = KINDS.index("cancelled")
-NOTE_TEXT = 160  # characters
+MAX_NOTE = 160  # characters of a row's note
 
 _KIND_OF_STATE = {
     TaskState.SUBMITTED: KINDS.index("queued"),
@@ -30,34 +30,34 @@ _KIND_OF_STATE = {
 
 
 class BoardRow(NamedTuple):
-    """One task; times are Unix seconds of the kernel's clock."""
+    """One task as a board shows it; times are Unix seconds of the kernel's clock."""
 
     call: str
-    kind: int  # of KINDS
+    kind: int  # an index of KINDS
     processor: str
     submitted: float
     started: float | None
     ended: float | None
-    note: str  # why it was cancelled, or its exception
+    note: str  # the reason of a cancel, or the exception
     refused: bool
-    progress: tuple[float, float | None, str] | None = None  # done, total if it is known, and a remark
-    retried: bool = False  # somebody has submitted it again, from a board
+    progress: tuple[float, float | None, str] | None = None  # done, total if known, and a remark
+    retried: bool = False  # was submitted again from a board
 
     @property
     def over(self) -> bool:
-        """Has it ended?"""
+        """Has the task ended?"""
         return self.kind in ENDED
 
 
-def read(future: ScalerFuture[Any]) -> BoardRow:
-    """A future's row; runs none of the user's code, blocks never."""
+def read_row(future: ScalerFuture[Any]) -> BoardRow:
+    """Read a future. None of the user's code runs for that, and nothing blocks."""
     kind, note = _KIND_OF_STATE[future.state], ""
     if future.failed:
         kind, failure = FAILED, future.failure
-        note = failure.headline[: 2 * NOTE_TEXT] if failure is not None else ""
-        note = " ".join(with_origin(future, note).split())[:NOTE_TEXT]
+        note = failure.headline[: 2 * MAX_NOTE] if failure is not None else ""
+        note = " ".join(with_origin(future, note).split())[:MAX_NOTE]
     elif future.cancel_reason is not None:
-        note = with_origin(future, future.cancel_reason.value)[:NOTE_TEXT]
+        note = with_origin(future, future.cancel_reason.value)[:MAX_NOTE]
     progress = future.progress
     return BoardRow(
         future.call,
@@ -73,15 +73,15 @@ def read(future: ScalerFuture[Any]) -> BoardRow:
 
 
 class TaskTable:
-    """Rows in the order in which their futures came; a row's number is its place, for ever.
+    """Rows in the order in which their futures came. A row's number is its place, and never changes.
 
-    It holds no future that has ended: what a row says stays when its future is gone. Changes are only noted where
-    they happen; whoever looks takes them in, on any thread.
+    The table holds no future that has ended: a row stays when its future is gone. A change is only noted where it
+    happens; :meth:`take_in` reads the future, on the thread that looks.
 
     Parameters
     ----------
     futures
-        What it begins with.
+        The first futures.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class TaskTable:
         self.on_change: Callable[[], None] = lambda: None
         self._new: deque[ScalerFuture[Any]] = deque(futures)
         self._dirty: dict[str, ScalerFuture[Any]] = {}
-        self._mutex = threading.Lock()  # of all below
+        self._mutex = threading.Lock()  # guards the attributes below
         self._numbers: dict[str, int] = {}
         self._futures: list[weakref.ref[ScalerFuture[Any]]] = []
         self._rows: list[BoardRow] = []
@@ -103,62 +103,74 @@ class TaskTable:
         self.take_in()
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        """One more; any thread. One that is there already stays where it is."""
+        """Add a future, on any thread. One that is in the table already stays where it is."""
         self._new.append(future)
         self.on_change()
 
     def _changed(self, future: TaskLifecycle) -> None:
+        """Note that a future has changed."""
         assert isinstance(future, ScalerFuture)
         self._dirty[future.task_id] = future
         self.on_change()
 
     def take_in(self) -> None:
-        """Read what has changed."""
+        """Read the futures that are new or have changed."""
         with self._mutex:
             for _ in range(len(self._new)):
                 self._append(self._new.popleft())
             for _ in range(len(self._dirty)):
                 task_id, future = self._dirty.popitem()
                 number = self._numbers[task_id]
-                self._put(number, read(future)._replace(retried=self._rows[number].retried))
+                self._replace_row(number, read_row(future)._replace(retried=self._rows[number].retried))
 
     def _append(self, future: ScalerFuture[Any]) -> None:
+        """Add a row, unless the future has one."""
         if future.task_id in self._numbers:
             return
         number = self._numbers[future.task_id] = len(self._rows)
-        future.watch(self._changed)  # first: what changes from here on is noted
-        row = read(future)
+        future.watch(self._changed)  # before it is read: a change in between would be lost
+        row = read_row(future)
         self._futures.append(weakref.ref(future))
         self._rows.append(row)
         self._counts[row.kind] += 1
-        self._note(number)
+        self._record_change(number)
 
-    def _put(self, number: int, row: BoardRow) -> None:
+    def _replace_row(self, number: int, row: BoardRow) -> None:
+        """Replace a row, if it differs.
+
+        Parameters
+        ----------
+        number
+            The number of the row.
+        row
+            The new row.
+        """
         before = self._rows[number]
         if row != before:
             self._rows[number] = row
             self._counts[before.kind] -= 1
             self._counts[row.kind] += 1
-            self._note(number)
+            self._record_change(number)
 
-    def _note(self, number: int) -> None:
+    def _record_change(self, number: int) -> None:
+        """Note that a row has changed."""
         self._changed_rows.add(number)
         self._version += 1
 
     def mark_retried(self, number: int) -> None:
-        """What failed there was submitted again."""
+        """Note that the task of a row was submitted again."""
         with self._mutex:
-            self._put(number, self._rows[number]._replace(retried=True))
+            self._replace_row(number, self._rows[number]._replace(retried=True))
         self.on_change()
 
     def changed(self) -> list[int]:
-        """The numbers of the rows that differ from what they were at the last call, in order."""
+        """Return the numbers of the rows that differ from what they were at the last call, in order."""
         with self._mutex:
             changed, self._changed_rows = self._changed_rows, set()
         return sorted(changed)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Watch no future any more."""
         with self._mutex:
             for reference in self._futures:
                 future = reference()
@@ -170,33 +182,34 @@ class TaskTable:
     # ------------------------------------------------------------------ what was taken in
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self._rows)
 
     def rows(self, numbers: Iterable[int]) -> list[BoardRow]:
-        """The rows of these numbers."""
+        """Return the rows of these numbers."""
         rows = self._rows
         return [rows[number] for number in numbers]
 
     def future(self, number: int) -> ScalerFuture[Any] | None:
-        """The future of a row, if anybody still holds it."""
+        """Return the future of a row; None if nobody holds it any more."""
         return self._futures[number]()
 
     def counts(self) -> dict[Kind, int]:
-        """How many there are of each kind, in the order of KINDS, without those of which there is none."""
+        """Return the number of tasks of each kind, in the order of KINDS; kinds without tasks are left out."""
         return {kind: self._counts[i] for i, kind in enumerate(KINDS) if self._counts[i]}
 
     @property
     def version(self) -> int:
-        """Grows with each change."""
+        """A number that grows with each change."""
         return self._version
 
     @property
     def settled(self) -> bool:
-        """Have all of them ended?"""
+        """Have all tasks ended?"""
         return sum(self._counts[kind] for kind in ENDED) == len(self._rows)
 
     def where(self, wanted: Callable[[BoardRow], bool]) -> list[int]:
-        """The numbers of the rows for which ``wanted(row)`` is true."""
+        """Return the numbers of the rows for which ``wanted(row)`` is true."""
         with self._mutex:
             return [number for number, row in enumerate(self._rows) if wanted(row)]
 
@@ -206,11 +219,11 @@ class SessionTable(TaskTable):
 
     def __init__(self) -> None:
         super().__init__(())
-        live_futures.listen(self)  # first: one that comes now comes twice
+        live_futures.subscribe(self)  # before the living are read: a future that comes in between would be lost
         self._new.extend(live_futures.living())
         self.take_in()
 
     def close(self) -> None:
-        """As for any table; and later futures are not added."""
-        live_futures.unlisten(self)
+        """Watch no future any more, and add no later ones."""
+        live_futures.unsubscribe(self)
         super().close()

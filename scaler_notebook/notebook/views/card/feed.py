@@ -9,7 +9,7 @@ from typing import Any
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.notebook.kernel.host import KernelHost
-from scaler_notebook.notebook.views import preview, rows
+from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
@@ -18,7 +18,7 @@ TOO_LATE = "It had already ended when the click arrived; how it ended stands."
 GONE = "Nothing holds this future any more: it cannot be submitted again."
 PREVIEW_PATIENCE = 2.0  # seconds for the preview of what was submitted again by a card that is retired
 
-SCRIPT = Path(__file__).with_name("card.js").read_text("utf-8")
+SCRIPT = modules.joined(Path(__file__).with_name("widget.js"))
 STYLE = Path(__file__).with_name("card.css").read_text("utf-8")
 
 
@@ -37,13 +37,13 @@ class CardFeed(Feed):
     Parameters
     ----------
     future
-        What it shows.
+        The future that the card shows.
     host
-        The kernel.
+        The host of the kernel.
     noted
         Called when there is a new note.
     earlier
-        What an earlier run of the same cell has left running.
+        Futures that an earlier run of the same cell has left running.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class CardFeed(Feed):
         return False
 
     def retire(self) -> None:
-        """What is still shown keeps no future alive, and so no result."""
+        """Close the model, and let go of the future: a view that is still shown keeps no result alive."""
         if self._shows is not None and not self._shows.done():
             return  # submitted again
         self._last = self.snapshot()

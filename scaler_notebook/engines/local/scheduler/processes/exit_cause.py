@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import psutil
 
-from scaler_notebook.engines.local.memory_limits import Kills, MemoryGroup
+from scaler_notebook.engines.local.resource_limits import ControlGroup, Kills
 from scaler_notebook.protocol.messages import Death
+from scaler_notebook.quantities import format_bytes
 
 NEARLY_FULL = 0.05  # of all memory, and less than that was left: a guess needs a bound
 
@@ -24,7 +25,7 @@ ADVICE = (
 )
 
 
-class Cause(NamedTuple):
+class ExitCause(NamedTuple):
     """A death in words, and as figures. ``peak`` is in bytes, 0 if unknown."""
 
     words: str
@@ -32,10 +33,10 @@ class Cause(NamedTuple):
     peak: int
 
 
-UNKNOWN = Cause("it ended, and a bug in its scheduler keeps us from saying why", Death(), 0)
+UNKNOWN = ExitCause("it ended, and a bug in its scheduler keeps us from saying why", Death(), 0)
 
 
-class Coroner:
+class CauseFinder:
     """Tells causes of death; looks at memory at its start and after each death by SIGKILL.
 
     Parameters
@@ -44,11 +45,11 @@ class Coroner:
         Ours.
     """
 
-    def __init__(self, group: MemoryGroup | None = None) -> None:
-        self._group = group if group is not None else MemoryGroup()
+    def __init__(self, group: ControlGroup | None = None) -> None:
+        self._group = group if group is not None else ControlGroup()
         self._kills = self._group.kills
 
-    def cause(self, status: int, peak: int = 0, why: str = "", for_memory: bool = False) -> Cause:
+    def cause(self, status: int, peak: int = 0, why: str = "", for_memory: bool = False) -> ExitCause:
         """Of a process that was waited for.
 
         Parameters
@@ -65,9 +66,9 @@ class Coroner:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             words = f"it ended by itself with exit status {code} (os._exit, or a library that exits)"
-            return Cause(words, Death(exit_code=code), peak)
+            return ExitCause(words, Death(exit_code=code), peak)
         words, out_of_memory = self._killed(-code, peak, why)
-        return Cause(words, Death(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
+        return ExitCause(words, Death(signal=-code, out_of_memory=out_of_memory or for_memory), peak)
 
     def _killed(self, number: int, peak: int, why: str) -> tuple[str, bool]:
         if number != signal.SIGKILL:
@@ -77,9 +78,9 @@ class Coroner:
         before, self._kills = self._kills, self._group.kills
         if why:
             return f"its scheduler killed it: {why}", False
-        limit, new = self._group.limit, _new(before, self._kills)
+        limit, new = self._group.memory_limit, _new(before, self._kills)
         known = ", ".join(
-            f"{what} {_size(size)}"
+            f"{what} {format_bytes(size)}"
             for what, size in (("it had at most", peak), ("the limit of its control group is", limit or 0))
             if size
         )
@@ -102,8 +103,8 @@ class Coroner:
 def over_limit(size: int, limit: int) -> str:
     """Why a task is killed that has more than its limit of memory; both in bytes."""
     return (
-        f"it had {_size(size)} of memory, and its memory_limit is {_size(limit)}. Have it hold less at a time, or give "
-        "it a higher limit"
+        f"it had {format_bytes(size)} of memory, and its memory_limit is {format_bytes(limit)}. Have it "
+        "hold less at a time, or give it a higher limit"
     )
 
 
@@ -116,7 +117,3 @@ def _was_nearly_full(peak: int, limit: int | None) -> bool:
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available - peak
     return bool(free < NEARLY_FULL * total or (limit is not None and peak > (1 - NEARLY_FULL) * limit))
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -9,7 +9,7 @@ from scaler_notebook.protocol.messages import ClientContext
 from scaler_notebook.task.modules.installation import file_stamp
 
 
-class OwnModules:
+class ImportedModules:
     """What one task process has imported of the user's modules: such a process keeps what it found first."""
 
     def __init__(self) -> None:

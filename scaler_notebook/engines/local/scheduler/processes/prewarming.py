@@ -1,4 +1,4 @@
-"""Spares that are warm: a process that waits imports what others had to import for their tasks.
+"""Imports ahead of need: a process that waits for its first task imports what others had to import for theirs.
 
 A process whose task was stopped is always replaced; without this the next task would pay for every import again.
 """
@@ -6,9 +6,9 @@ A process whose task was stopped is always replaced; without this the next task 
 import logging
 import time
 
-from scaler_notebook.engines.local.scheduler.core import Core
+from scaler_notebook.engines.local.scheduler.core.core import Core
 
-from .process_pool import Pool
+from .process_pool import ProcessPool
 
 MAX_MODULES = 5_000  # names of one client; what its tasks import beyond it stays cold
 # Seconds that an import which has begun may hold a process while a task waits for one. Starting another takes less.
@@ -17,7 +17,7 @@ PATIENCE = 0.01
 log = logging.getLogger(__name__)
 
 
-class Warmth:
+class Prewarming:
     """What the tasks of each client have imported of what is installed, and which processes have been told."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Warmth:
             for name in modules[: MAX_MODULES - len(known)]:
                 known.setdefault(name)
 
-    def spread(self, core: Core, pool: Pool) -> None:
+    def spread(self, core: Core, pool: ProcessPool) -> None:
         """Have processes that wait for their first task import; have as many stop as tasks wait for a process."""
         if self._importing:
             self._give_up(pool, core.short_of)
@@ -51,7 +51,7 @@ class Warmth:
             if whose == owner and told < len(modules):
                 self._told[pid] = owner, len(modules)
                 self._importing[pid] = 0.0
-                core.hold(pid)
+                core.hold_back(pid)
                 pool.move(pid, context)
                 pool.warm(pid, tuple(modules)[told:])
 
@@ -60,7 +60,7 @@ class Warmth:
         """When :meth:`spread` has a process to kill, in monotonic seconds."""
         return min((due for due in self._importing.values() if due), default=None)
 
-    def _give_up(self, pool: Pool, count: int) -> None:
+    def _give_up(self, pool: ProcessPool, count: int) -> None:
         """Free this many of the processes that import: each ends at its next module, or is replaced."""
         now = time.monotonic()
         for place, (pid, due) in enumerate(list(self._importing.items())):

@@ -1,0 +1,116 @@
+"""Previews on request: a task makes one, so that the ``repr`` of a value runs in a task process and not in this one."""
+
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.submission.call_pickling import PickledCall, pickle_call
+from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
+from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.snapshot import FutureSession
+from scaler_notebook.client.waiting import callback_thread
+from scaler_notebook.protocol.messages import Task, TaskOptions
+from scaler_notebook.protocol.states import Event, TaskState
+from scaler_notebook.task.display import preview
+
+SECONDS = 5.0  # for a task that makes a preview, the value's unpickling included; then it is killed
+GRACE = 0.2  # its grace period in seconds
+MAX_BYTES = 64 * 1024 * 1024  # no preview is requested of a larger value
+PRIORITY = 2**31  # the highest that tasks have: a person is waiting for it
+
+
+class PreviewSession(FutureSession, Protocol):
+    """The session whose tasks make the previews."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can take tasks."""
+
+    def new_id(self, kind: str = "") -> str:
+        """Return a new id."""
+
+    def task(self, future: ScalerFuture[Any], call: PickledCall, options: TaskOptions) -> Task:
+        """Return a call as a task, as :meth:`.Session.task`.
+
+        Parameters
+        ----------
+        future, call, options
+            The task's future, the pickled call, and the options.
+        """
+
+    def submit(self, tasks: list[tuple[ScalerFuture[Any], Task]]) -> None:
+        """Send tasks."""
+
+    def call_at(self, when: float, act: Callable[[], object]) -> object:
+        """Have something called on the agent's thread, as :meth:`.Session.call_at`.
+
+        Parameters
+        ----------
+        when
+            The time, in monotonic seconds.
+        act
+            What is called.
+        """
+
+
+class PreviewRequests:
+    """The previews that one session has made by tasks.
+
+    Parameters
+    ----------
+    session
+        The session.
+    """
+
+    def __init__(self, session: PreviewSession) -> None:
+        self._session = session
+
+    def request(self, future: ScalerFuture[Any]) -> None:
+        """Have a preview of a future's value made and added to the future.
+
+        A value that was unpickled here is pickled anew for that, on the thread on which inputs are.
+        """
+        if self._session.alive and future.bytes_received <= MAX_BYTES:
+            callback_thread.inputs.post(self._submit, future)
+
+    def _submit(self, future: ScalerFuture[Any]) -> None:
+        """Submit a task that makes a preview, unless one was made meanwhile; on the thread that pickles inputs."""
+        session = self._session
+        if not session.alive or not future.lacks_preview:
+            return
+        options = TaskOptions(f"a preview of {future.call or future.task_id}", priority=PRIORITY)
+        asked: ScalerFuture[None] = ScalerFuture(session.new_id("p"), options.name, session, CancelPolicy(GRACE))
+        asked.is_listed = False
+        asked.watch(_PreviewWatcher(future, session.call_at))
+        session.submit([(asked, session.task(asked, pickle_call(preview.show, (future,), {}), options))])
+
+
+class _PreviewWatcher:
+    """A watcher of a task that makes a preview: hands the preview to its future, and bounds the task's time.
+
+    Parameters
+    ----------
+    future
+        The future whose value is previewed; not held.
+    call_at
+        Has something called at a time in monotonic seconds.
+    """
+
+    def __init__(self, future: ScalerFuture[Any], call_at: Callable[[float, Callable[[], object]], object]) -> None:
+        self._future = weakref.ref(future)
+        self._call_at = call_at
+        self._is_timed = False
+
+    def __call__(self, asked: TaskLifecycle) -> None:
+        """Hand over the preview, if the task has ended, or start its time, if it runs; called after each change."""
+        future = self._future()
+        if asked.done():
+            if future is not None and asked.displayed:
+                future.add_preview(asked.displays[-1])  # the value's own displays come before it
+        elif asked.state is TaskState.RUNNING and not self._is_timed:  # the message came on the agent's thread
+            self._is_timed = True
+            stop = partial(asked.handle, Event.CANCEL_REQUESTED, keep_result=True)
+            self._call_at(time.monotonic() + SECONDS, stop)

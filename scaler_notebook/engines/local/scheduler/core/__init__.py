@@ -1,0 +1,1 @@
+"""The decisions of the scheduler, without its sockets and processes."""

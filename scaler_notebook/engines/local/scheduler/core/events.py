@@ -1,0 +1,165 @@
+"""What can happen to a task in the scheduler, with what each event brings along."""
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from scaler_notebook.protocol.messages import TaskResult
+
+
+@dataclass(frozen=True, slots=True)
+class InputsThere:
+    """The last of the values that a task depends on has come."""
+
+    words: ClassVar[str] = "inputs there"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFailed:
+    """A task that this one depends on, however far up, has failed."""
+
+    words: ClassVar[str] = "an input failed"
+    result: TaskResult  # the failure, with the task that it is of as ``origin``
+
+
+@dataclass(frozen=True, slots=True)
+class InputCancelled:
+    """A task that this one depends on, however far up, was cancelled."""
+
+    words: ClassVar[str] = "an input was cancelled"
+    origin: str  # the id of the task that was cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class NestedTooDeeply:
+    """There is no process left for a task that another one has submitted, and waits for."""
+
+    words: ClassVar[str] = "nested too deeply"
+    result: TaskResult  # the failure that says so
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A slot and a process are free for a queued task."""
+
+    words: ClassVar[str] = "dispatched"
+    process: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartDue:
+    """A task has run for a while, or its process died, which decides between *stopped* and *never started*."""
+
+    words: ClassVar[str] = "TaskStarted due"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """The client asks a task to stop."""
+
+    words: ClassVar[str] = "TaskCancel"
+    grace: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CancelForced:
+    """The client has a task stopped, whatever that takes."""
+
+    words: ClassVar[str] = "TaskCancel(force)"
+    grace: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class HalfGrace:
+    """Half of the grace period of a cancel request is over."""
+
+    words: ClassVar[str] = "half of the grace period"
+    end: float  # of the whole, in monotonic seconds
+
+
+@dataclass(frozen=True, slots=True)
+class GraceOver:
+    """The grace period of a cancel request is over."""
+
+    words: ClassVar[str] = "end of the grace period"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run ended by itself, with a value or an exception, whatever was asked of it."""
+
+    words: ClassVar[str] = "run ended"
+    result: TaskResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """A run ended with an exception to retry, and the task has tries left."""
+
+    words: ClassVar[str] = "run failed, tries left"
+    result: TaskResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """A run was stopped by an interrupt, perhaps that of a request which has been refused since."""
+
+    words: ClassVar[str] = "run stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDied:
+    """The process of a task is reaped, and all that the process had started is gone."""
+
+    words: ClassVar[str] = "process reaped"
+    result: TaskResult  # the failure that says how it died
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDiedTrying:
+    """The process of a task is reaped, and the task may be tried again after such a death."""
+
+    words: ClassVar[str] = "process reaped, tries left"
+    how: str  # it died, in words for a person
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDiedBefore:
+    """The process of a task is reaped and had not begun the run: it died of the task before."""
+
+    words: ClassVar[str] = "process reaped, run not begun"
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffOver:
+    """The pause before the next try of a task is over."""
+
+    words: ClassVar[str] = "end of the back-off"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientGone:
+    """The client of a task has gone, or the task that has submitted this one."""
+
+    words: ClassVar[str] = "client gone"
+
+
+Event: TypeAlias = (
+    InputsThere
+    | InputFailed
+    | InputCancelled
+    | NestedTooDeeply
+    | Dispatched
+    | StartDue
+    | CancelAsked
+    | CancelForced
+    | HalfGrace
+    | GraceOver
+    | RunEnded
+    | RunFailed
+    | RunStopped
+    | ProcessDied
+    | ProcessDiedTrying
+    | ProcessDiedBefore
+    | BackoffOver
+    | ClientGone
+)

@@ -1,0 +1,179 @@
+"""The scheduler's loop: clients' messages, processes' messages, timers, and the end of the kernel."""
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from scaler_notebook.engines.local.ipc.scheduler_config import Config
+from scaler_notebook.engines.local.resource_limits import available_memory
+from scaler_notebook.protocol.capabilities import as_tuple
+from scaler_notebook.protocol.messages import EngineHello
+
+from .core.core import Core
+from .engine_effects import EngineEffects
+from .guard import Guard
+from .output_forwarder import OutputForwarder
+from .process_events import ProcessEvents
+from .processes import process_tree
+from .processes.fork_server import Starter
+from .processes.prewarming import Prewarming
+from .processes.process_pool import ProcessPool
+
+if TYPE_CHECKING:
+    from .clients import Clients
+
+TRY_AGAIN = 0.05  # seconds, after a bug of ours
+END_PATIENCE = 2.0  # seconds that killed processes get to vanish at the end
+
+log = logging.getLogger(__name__)
+
+
+class EventLoop:
+    """Serves clients and task processes until the kernel is gone.
+
+    Parameters
+    ----------
+    config
+        What the client that starts this scheduler wants.
+    starter
+        How task processes are started.
+    """
+
+    def __init__(self, config: Config, starter: Starter) -> None:
+        self._config = config
+        self._selector = selectors.DefaultSelector()
+        self._guard = Guard()
+        size = config["slots"] + config["spares"]
+        self._pool = ProcessPool(size, starter, self._selector)
+        self._effects = EngineEffects(self._pool, size)
+        self._core = Core(
+            config["slots"], self._effects, config["capabilities"], available_memory(), config["max_runs"]
+        )
+        self._prewarming = Prewarming()
+        self._over = False
+        self._reap_due = True  # may a child have ended?
+        self._clients: Clients  # from :meth:`start` on
+        self._output: OutputForwarder  # likewise
+
+    # ------------------------------------------------------------------ start and end
+
+    def start(self) -> tuple[str, str]:
+        """Start task processes, open the clients' socket; gives the engine's address, and where its socket is."""
+        self._pool.fill()
+        # After the fork server and not before: libzmq's threads do not survive a fork.
+        from scaler_notebook.engines.local.ipc.transport import Keys, reserve
+
+        from .clients import Clients
+
+        config = self._config
+        keys = Keys(**config["keys"]) if config["keys"] is not None else None
+        hello = EngineHello(config["slots"], as_tuple(config["capabilities"]))
+        self._clients = Clients(self._core, hello, self._selector, config["directory"], keys, config["port"] or 0)
+        self._effects.send = self._clients.send
+        self._output = OutputForwarder(self._core, self._pool, self._guard, self._clients.send)
+        self._pool.events = ProcessEvents(self._core, self._pool, self._output, self._prewarming)
+        address = endpoint = self._clients.address
+        if config["port"] is not None and keys is None:
+            self._port = reserve(config["port"])
+            address = f"tcp://127.0.0.1:{self._port.getsockname()[1]}"
+        self._pool.home = address
+        self._clients.on_shutdown = None if config["protected"] else self._finish
+        self._watch_kernel()
+        self._watch_signals()
+        return address, endpoint
+
+    def _watch_kernel(self) -> None:
+        # The pipe alone is not enough: a subprocess of the user's may have inherited its other end.
+        self._selector.register(0, selectors.EVENT_READ, self._finish)
+        with contextlib.suppress(OSError, AttributeError):
+            kernel = os.pidfd_open(self._config["kernel"])
+            self._selector.register(kernel, selectors.EVENT_READ, self._finish)
+        if os.getppid() != self._config["kernel"]:
+            self._finish()
+
+    def _watch_signals(self) -> None:
+        self._woken, wake = socket.socketpair()
+        self._woken.setblocking(False)
+        wake.setblocking(False)
+        self._wake = wake
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self._finish())
+        self._selector.register(self._woken, selectors.EVENT_READ, self._signalled)
+
+    def _signalled(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._woken.recv(4096):
+                pass
+        self._reap_due = True
+
+    def _finish(self) -> None:
+        self._over = True
+
+    def end(self) -> None:
+        """Kill every process and wait for its end."""
+        self._pool.kill_all()
+        deadline = time.monotonic() + END_PATIENCE
+        with contextlib.suppress(ChildProcessError):
+            while time.monotonic() < deadline:
+                for pid in process_tree.descendants(os.getpid()):  # orphans of earlier tasks are ours too
+                    process_tree.kill(pid)
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+                time.sleep(0.001)
+        if hasattr(self, "_clients"):  # the loop has started
+            self._clients.close()
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """Serve until the kernel is gone."""
+        call = self._guard.call
+        self._reap_due = True
+        while not self._over:
+            for key, _ in self._selector.select(self._wait()):
+                call(key.data)
+            if self._reap_due or self._pool.vanishing is not None:
+                call(self._reap)
+            if self._pool.fill_at is not None:
+                call(self._pool.fill)
+            call(self._core.tick)
+            call(self._output.look)
+            call(self._prewarming.spread, self._core, self._pool)
+            call(self._clients.check_processes)
+            call(self._clients.exchange)
+
+    def _reap(self) -> None:
+        self._pool.reap()
+        self._reap_due = False  # not before: a process that has ended is waited for, and sends no other signal
+
+    def _wait(self) -> float | None:
+        try:
+            return self._timeout()
+        except Exception:
+            log.exception("the next moment at which something is due is not known")
+            return TRY_AGAIN
+
+    def _timeout(self) -> float | None:
+        """Give the seconds until something is due; None if nothing is."""
+        if self._clients.waiting:
+            return 0.0
+        now = time.monotonic()
+        due = [
+            self._core.next_deadline(),
+            self._prewarming.deadline,
+            self._output.deadline,
+            self._pool.fill_at,
+            self._clients.deadline,
+            now + TRY_AGAIN if self._reap_due else None,
+        ]
+        if (vanishing := self._pool.vanishing) is not None:
+            due.append(now + vanishing)
+        earliest = min((each for each in due if each is not None), default=None)
+        return max(0.0, earliest - now) if earliest is not None else None

@@ -1,0 +1,83 @@
+"""What running tasks write, display and report, on its way to their clients; and the memory that they have."""
+
+import math
+import time
+from collections.abc import Callable
+
+from scaler_notebook.protocol.messages import EngineMessage, TaskProgress
+
+from .core.core import Core
+from .guard import Guard
+from .processes import exit_cause, process_tree
+from .processes.process_pool import ProcessPool
+
+INTERVAL = 0.05  # seconds between two looks, at most
+
+
+class OutputForwarder:
+    """Looks at the output and the memory of running tasks, the more often the more they write.
+
+    Parameters
+    ----------
+    core
+        Which process runs which client's task.
+    pool
+        The processes.
+    guard
+        Keeps what goes wrong with one task from the others.
+    send
+        Sends a message to a client.
+    """
+
+    def __init__(
+        self, core: Core, pool: ProcessPool, guard: Guard, send: Callable[[bytes, EngineMessage], None]
+    ) -> None:
+        self._core, self._pool, self._guard, self._send = core, pool, guard, send
+        self._next_look = self._next_memory_look = 0.0
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`look` has something to do, in monotonic seconds; None while no process runs anything."""
+        return self._next_look if self._core.running or self._pool.importing else None
+
+    def look(self) -> None:
+        """Forward what tasks have written, and kill those that have too much memory, if it is time."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + INTERVAL  # whatever comes of this one
+        self._pool.drain()
+        if now >= self._next_memory_look:
+            self._next_memory_look = now + INTERVAL
+            self._look_at_memory()
+        running = self._core.running
+        for pid in running:
+            if self._core.is_announced(pid):  # a task that says something is known to run
+                self._guard.call(self.forward, pid)
+        self._next_look = now + min(INTERVAL, self._pool.pace(running) if running else math.inf)
+
+    def _look_at_memory(self) -> None:
+        for pid, limit in self._core.limited:
+            # What is shared with a fork counts once; that takes longer to find out.
+            if process_tree.resident(pid) > limit and (size := process_tree.resident(pid, shared_once=True)) > limit:
+                self._pool.kill(pid, why=exit_cause.over_limit(size, limit), out_of_memory=True)
+
+    def forward(self, pid: int, over: bool = False) -> None:
+        """Send a process's client what its task has written, displayed and reported since the last call.
+
+        Parameters
+        ----------
+        pid
+            The number of the process; if it holds no task, nothing is sent.
+        over
+            Has the task ended, or is it dead?
+        """
+        held = self._core.holder(pid)
+        if held is None:
+            return
+        task_id, owner = held
+        for message in self._pool.new_output(pid, task_id, over):
+            self._send(owner, message)
+        progress = self._pool.new_progress(pid)
+        if progress is not None:
+            self._send(owner, TaskProgress(task_id, *progress))

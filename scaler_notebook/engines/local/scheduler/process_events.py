@@ -1,0 +1,74 @@
+"""What task processes tell the scheduler, on its way to the core."""
+
+import logging
+from dataclasses import replace
+
+from scaler_notebook.engines.local.ipc.memory.shared_memory import reopened
+from scaler_notebook.engines.local.ipc.messages import Ended, Previewed, Taken
+from scaler_notebook.task.task_end import TaskEnd
+
+from .core.core import Core
+from .output_forwarder import OutputForwarder
+from .processes.exit_cause import ExitCause
+from .processes.prewarming import Prewarming
+from .processes.process_pool import ProcessPool
+
+log = logging.getLogger(__name__)
+
+
+class ProcessEvents:
+    """Implements :class:`~.processes.process_pool.PoolEvents`.
+
+    Parameters
+    ----------
+    core
+        Decides what follows.
+    pool
+        The processes that speak.
+    output
+        Sends the last words of a task before its result.
+    prewarming
+        Learns what runs have imported.
+    """
+
+    def __init__(self, core: Core, pool: ProcessPool, output: OutputForwarder, prewarming: Prewarming) -> None:
+        self._core, self._pool, self._output, self._prewarming = core, pool, output, prewarming
+
+    def ready(self, pid: int) -> None:
+        self._prewarming.ready(pid)
+        self._core.process_ready(pid)
+
+    def ended_run(self, pid: int, ended: Ended) -> None:
+        held = self._core.holder(pid)
+        if held is None:
+            return
+        try:
+            ended = replace(ended, payload=reopened(ended.payload))
+        except OSError as error:
+            log.error("the result of process %d could not be taken over: %s", pid, error)
+            self._pool.kill(pid, why=f"its result could not be taken over ({error})")  # dead already, most likely
+            return
+        if ended.payload.buffers:
+            self._pool.send(pid, Taken())
+        try:
+            self._output.forward(pid, over=ended.end is not TaskEnd.STOPPED)  # else it may write on until its kill
+            self._prewarming.learn(pid, held[1], ended.modules)
+        except Exception:  # a bug of ours: the task has its result all the same
+            log.exception("output of process %d may be lost", pid)
+        self._core.process_ended_run(pid, ended)
+
+    def previewed(self, pid: int, previewed: Previewed) -> None:
+        self._core.process_previewed(pid, previewed.seq, previewed.bundle)
+
+    def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
+        try:
+            self._output.forward(pid, over=True)
+            self._prewarming.died(pid)
+        except Exception:
+            log.exception("the last output of process %d may be lost", pid)
+        how = f"task process {pid} died: {cause.words}"
+        try:
+            self._core.process_died(pid, how, begun, cause.death, cause.peak)
+        except Exception:
+            log.exception("what follows from the death of process %d could not be done in full", pid)
+            self._core.give_up(pid, how)

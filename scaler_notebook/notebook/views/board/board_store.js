@@ -1,0 +1,70 @@
+/* What all views of one board share, and keep when they are drawn again. */
+
+import { makeRows, takeRows } from "./board_rows.js";
+
+/**
+ * @import { Answer, Detail, RowsMessage } from "../messages.js"
+ * @import { Selection } from "./board_rows.js"
+ *
+ * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number}} Look
+ * @typedef {"graph" | "table" | "timeline"} Tab
+ * @typedef {Detail & {seq: number, now: number}} DatedDetail
+ * @typedef {ReturnType<typeof makeStore>} Store
+ */
+
+let pages = 0;
+
+export function makeStore() {
+  const store = {
+    page: `${Date.now().toString(36)}-${pages++}-${Math.random().toString(36).slice(2)}`,
+    rows: makeRows(),
+    seq: /** @type {number | null} */ (null),
+    skew: 0,
+    details: /** @type {Map<number, DatedDetail>} */ (new Map()),
+    selected: /** @type {Set<number>} */ (new Set()),
+    current: /** @type {number | null} */ (null),
+    anchor: /** @type {number | null} */ (null),
+    look: /** @type {Look} */ ({
+      text: "",
+      kind: null,
+      sort: null,
+      open: null,
+      tab: "table",
+      chosen: false,
+      scrollTop: 0,
+    }),
+    asked: /** @type {number | null} */ (null), // when, by Date.now()
+    late: false, // was there no answer?
+    answer: /** @type {Answer | null} */ (null),
+    views: /** @type {Set<() => void>} */ (new Set()),
+    /** @type {"grid" | "search" | null} */
+    focus: null, // what a view that is drawn again gives the keyboard back to
+    /** @type {{answer: number, failed: number, unfinished: number} | null} */
+    before: null, // what was so when somebody was last told
+    spoken: "",
+    listening: false, // does the kernel send to us?
+    now: () => Date.now() + store.skew * 1000 - store.rows.epoch * 1000,
+  };
+  return store;
+}
+
+/**
+ * Take a message in; false if one before it is missing.
+ *
+ * @param {Store} store
+ * @param {RowsMessage} message
+ */
+export function takeMessage(store, message) {
+  if (!message.whole && (store.seq === null || message.seq !== store.seq + 1)) return false;
+  store.seq = message.seq;
+  store.skew = message.now - Date.now() / 1000;
+  takeRows(store.rows, message);
+  const { seq, now } = message;
+  for (const detail of message.details) store.details.set(detail.number, { ...detail, seq, now });
+  if (message.answer) {
+    store.answer = message.answer;
+    store.asked = null;
+    store.late = false;
+  }
+  return true;
+}

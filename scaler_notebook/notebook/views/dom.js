@@ -1,0 +1,74 @@
+/* Elements of the document, made and changed in few words. */
+
+export const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An element with its class and what is in it.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {string} className
+ * @param {(Node | string)[]} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function h(tag, className = "", ...children) {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.append(...children);
+  return node;
+}
+
+/**
+ * @param {string} name its class, beside that of all buttons
+ * @param {string} title
+ */
+export const button = (name, title) =>
+  Object.assign(h("button", `scaler-button ${name}`), { type: /** @type {const} */ ("button"), title });
+
+/**
+ * @param {Element} node
+ * @param {Record<string, string | number | boolean>} attributes
+ */
+export function setAttributes(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+}
+
+/**
+ * The node itself, with its role.
+ *
+ * @template {Element} Node
+ * @param {Node} node
+ * @param {string} role
+ * @param {Record<string, string | number | boolean>} attributes
+ */
+export function setRole(node, role, attributes = {}) {
+  setAttributes(node, { role, ...attributes });
+  return node;
+}
+
+/**
+ * Sets only what differs, so that ticks cost nothing and a selection in the text survives.
+ *
+ * @param {Node} node
+ * @param {string} text
+ */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * Put a text on the clipboard, also in a page that came without encryption.
+ *
+ * @param {string} text
+ */
+export async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const box = Object.assign(h("textarea"), { value: text });
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  document.body.append(box);
+  box.select();
+  const copied = document.execCommand("copy");
+  box.remove();
+  focused?.focus({ preventScroll: true });
+  if (!copied) throw new Error("this page may not use the clipboard");
+}

@@ -1,0 +1,15 @@
+"""Quantities as a person reads them."""
+
+_UNITS = ("kB", "MB", "GB", "TB")
+
+
+def format_bytes(size: float) -> str:
+    """Return a number of bytes with a decimal unit: ``512 bytes``, ``24.0 MB``, ``1.8 GB``."""
+    if size < 1000:
+        return f"{size:.0f} byte" if size == 1 else f"{size:.0f} bytes"
+    *smaller, largest = _UNITS
+    for unit in smaller:
+        size /= 1000
+        if size < 999.95:  # else one decimal would read 1000.0
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:,.1f} {largest}"

@@ -1,0 +1,53 @@
+"""The reference has every public name once, every state and reason, and the options of the command line."""
+
+import argparse
+import re
+from collections import Counter
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+import scaler_notebook
+from scaler_notebook import testing
+from scaler_notebook.cli.command import parser
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def described(page: Path) -> list[str]:
+    """The names whose docstrings a page shows."""
+    return re.findall(r"^\.\. auto\w+:: (\w+)(?:\(\))?$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", [scaler_notebook, testing], ids=["scaler_notebook", "testing"])
+def test_every_public_name_is_described_once(module: object) -> None:
+    own = {REFERENCE / "testing.md"}
+    pages = own if module is testing else set(REFERENCE.glob("*.md")) - own
+    found = Counter(name for page in pages for name in described(page))
+    assert found == Counter(module.__all__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [scaler_notebook.TaskState, scaler_notebook.CancelReason])
+def test_every_state_and_reason_is_in_its_table(kind: type[Enum]) -> None:
+    table = (
+        (REFERENCE / "futures.md")
+        .read_text(encoding="utf-8")
+        .partition(f"| `{kind.__name__}` |")[2]
+        .partition("\n\n")[0]
+    )
+    assert re.findall(r"`([A-Z_]+)`", table) == [member.name for member in kind]
+
+
+def test_the_command_line_has_the_options_that_the_page_says() -> None:
+    page = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    shown = [
+        option
+        for command in commands.choices.values()
+        for action in command._actions
+        if action.help is not argparse.SUPPRESS and action.dest != "help"
+        for option in action.option_strings
+    ]
+    assert set(re.findall(r"(?<=`)--?[a-z]+", page)) - {"--help"} == set(shown)
+    assert set(re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE)) == set(commands.choices)
