@@ -112,7 +112,15 @@ class DependencyTracker(Generic[R]):
             self._values[object_id] = _Value(owner, self._store.retain_payload(content), named=True)
 
     def delete(self, owner: bytes, object_ids: Iterable[str]) -> None:
-        """Release objects that their client will not name again; ids of other clients' objects are ignored."""
+        """Release objects that their client will not name again; ids of other clients' objects are ignored.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        object_ids
+            The ids of the objects.
+        """
         for object_id in object_ids:
             value = self._values.get(object_id)
             if value is not None and value.owner == owner:
@@ -192,6 +200,13 @@ class DependencyTracker(Generic[R]):
 
     def arrive(self, task_id: str, payload: Payload) -> list[R]:
         """Retain the value of a task that has succeeded.
+
+        Parameters
+        ----------
+        task_id
+            The task.
+        payload
+            The value, pickled.
 
         Returns
         -------

@@ -90,6 +90,7 @@ class AttachedEngine(SchedulerConnection):
         )
 
     def _check_python(self, connection: ConnectionInfo, hello: EngineHello) -> None:
+        """Raise EngineStartError if the engine runs another version of Python."""
         if hello.python != PYTHON:
             raise EngineStartError(
                 f"the engine at {self.address} (process {connection.pid}) runs Python {hello.python} and this process "
@@ -107,6 +108,13 @@ class AttachedEngine(SchedulerConnection):
         """Ask for a sign of life, again and again, until there has been none for ``silence`` seconds.
 
         Time in which this process could not listen, because it was stopped or computed, does not count.
+
+        Parameters
+        ----------
+        loop
+            The agent's loop.
+        silence
+            Seconds without a message after which the engine counts as lost.
         """
         self._drain()
         if self._socket is None:
@@ -124,6 +132,7 @@ class AttachedEngine(SchedulerConnection):
         loop.call_later(self._interval, self._check_heartbeat, loop, silence)
 
     def _silence_message(self, silence: float) -> str:
+        """Return what to tell the user of an engine that gives no sign of life."""
         assert self._connection is not None
         return (
             f"the engine at {self.address} (process {self._connection.pid}) has given no sign of life for {silence:g} "

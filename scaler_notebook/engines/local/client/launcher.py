@@ -121,12 +121,14 @@ class SchedulerProcess:
         return addresses.path_of(self._requested_address)
 
     def _connection_info(self, pid: int) -> ConnectionInfo:
+        """Return the contents of the connection file."""
         owner, title = connection_file.owner_of_this_process()
         started = connection_file.start_of(pid)
         whose = self._owner or owner, os.getpid(), title
         return ConnectionInfo(self.address, self.endpoint, pid, self.keys, started, *whose, self._protected)
 
     def _boot(self, directory: EngineDirectory, pipes: SchedulerPipes) -> "subprocess.Popen[bytes]":
+        """Start the process, and send the process its configuration."""
         lifeline, hello = pipes.scheduler_ends
         try:
             with open(directory.log, "wb") as log:
@@ -137,6 +139,7 @@ class SchedulerProcess:
         return process
 
     def _config(self, directory: EngineDirectory, hello: int) -> Config:
+        """Return the configuration of the scheduler."""
         port = addresses.port_of(self._requested_address)
         return {
             "directory": str(directory.path),
@@ -255,6 +258,7 @@ class SchedulerProcess:
         return in_time
 
     def _clean_up(self) -> None:
+        """End the process if it runs, close the pipes, and remove the directory; in a fork, cut the lifeline alone."""
         self.cut_lifeline()
         process, self._process = self._process, None
         if self._started_by != os.getpid():

@@ -38,7 +38,15 @@ class ObjectTransfers:
         self._transfers: dict[str, _Transfer] = {}  # by object id
 
     def adopt(self, object_id: str, content: Payload) -> Payload:
-        """Retain the large buffers of an object, and return what to send of it. Any thread may call this."""
+        """Retain the large buffers of an object, and return what to send of it. Any thread may call this.
+
+        Parameters
+        ----------
+        object_id
+            The id of the object.
+        content
+            The object, pickled.
+        """
         # A key of its own each time: several values of one id may be on their way at once.
         key = f"{object_id} {next(self._numbers)}"
         self._adopted.append((object_id, key))

@@ -69,6 +69,7 @@ class ResultMapper:
         return mapped
 
     def _retry(self, result: TaskResult, failed_tries: int) -> None:
+        """Try once more to map a result, and deliver the result if that ends the tries."""
         if self._is_closed:
             return
         mapped = self.map(result, failed_tries)

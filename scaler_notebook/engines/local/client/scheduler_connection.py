@@ -111,6 +111,7 @@ class SchedulerConnection(ABC):
         self._drain()  # the descriptor is edge-triggered: what arrived during the send wakes nobody
 
     def _send(self, socket: "zmq.Socket[bytes]", messages: Sequence[ClientMessage]) -> None:
+        """Encode and send a batch of messages."""
         sender = self._sender
         try:
             frames = CLIENT_CODEC.encode([shortened(m, sender) if isinstance(m, Task) else m for m in messages])
@@ -156,6 +157,7 @@ class SchedulerConnection(ABC):
         self._drain()
 
     def _malformed(self, task_id: str, error: ProtocolError) -> None:
+        """Fail the task that a malformed message is about."""
         log.error("the engine sent a malformed message about task %r: %s", task_id, error)
         problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
         self._deliver([failures.internal_failure(task_id, problem)])
@@ -172,16 +174,19 @@ class SchedulerConnection(ABC):
         return message
 
     def _deliver_late(self, result: TaskResult) -> None:
+        """Deliver a result that was mapped at a later try."""
         self._deliver([result])
         self._drain()  # sends BuffersReceived
 
     # ------------------------------------------------------------------ the end
 
     def _ended(self) -> None:
+        """Deliver what the scheduler sent before its end, then report the loss."""
         self._drain(everything=True)
         self._fail(EngineLostError(self._loss_message()))
 
     def _fail(self, error: EngineLostError) -> None:
+        """Close the connection, and report the loss of the engine once."""
         if self._socket is not None:
             self.close()
             self._lost(error)

@@ -95,6 +95,7 @@ class ClientSegments:
         return replace(payload, buffers=tuple(self._adopt_buffer(buffer, user) for buffer in payload.buffers))
 
     def _adopt_buffer(self, buffer: Buffer | SegmentRef, user: str) -> Buffer | SegmentRef:
+        """Return a reference to a segment with the contents of a large buffer, or a copy of a small one."""
         if isinstance(buffer, SegmentRef):
             return buffer
         size = memoryview(buffer).nbytes
@@ -134,6 +135,7 @@ class ClientSegments:
                     self._mutex.release()
 
     def _release_all_over(self) -> None:
+        """Release the segments of the tasks that are over. The lock must be held."""
         while self._over:
             user = self._over.popleft()
             try:

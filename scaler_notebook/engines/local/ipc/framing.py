@@ -77,6 +77,7 @@ class Assembler:
         return bool(data)
 
     def _read_large(self, sock: socket.socket, large: _LargeFrame) -> bool:
+        """Read once into the large frame."""
         self.drained = False
         frame = self._frames[-1]
         assert isinstance(frame, bytearray)
@@ -193,7 +194,15 @@ class Outbox:
 
 
 def send_blocking(sock: socket.socket, frames: Sequence[Buffer]) -> None:
-    """Send one batch on a blocking socket."""
+    """Send one batch on a blocking socket.
+
+    Parameters
+    ----------
+    sock
+        A blocking stream socket.
+    frames
+        The frames of the batch.
+    """
     outbox = Outbox(sock)
     outbox.put(frames)
     outbox.flush()

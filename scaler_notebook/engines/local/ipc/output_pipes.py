@@ -53,6 +53,7 @@ class OutputPipe:
         self._clear()
 
     def _clear(self) -> None:
+        """Set the state of a new task."""
         self._waiting: deque[bytes | int] = deque()  # text and marks of the head, in order
         self._marks: set[int] = set()  # the marks in ``_waiting``
         self._passed: set[int] = set()  # marks at which :meth:`take_rest` has stopped once
@@ -103,6 +104,7 @@ class OutputPipe:
         return there
 
     def _feed(self, data: bytes) -> None:
+        """Split what was read into text and marks."""
         data, self._torn, start = self._torn + data, b"", 0
         while (at := data.find(MARK, start)) >= 0:
             self._add(data[start:at])
@@ -118,6 +120,7 @@ class OutputPipe:
         self._add(data[start:end])
 
     def _add(self, text: bytes) -> None:
+        """Add text to the head or, once that is full, to the tail."""
         head = text[: HEAD - self._head]
         if head:
             self._head += len(head)
@@ -191,12 +194,14 @@ class OutputPipe:
             self._clear()
 
     def _drop_mark(self) -> None:
+        """Take a mark off the front of what was read."""
         number = self._waiting.popleft()
         assert isinstance(number, int)
         self._marks.discard(number)
         self._passed.discard(number)
 
     def _text(self, parts: list[bytes]) -> str:
+        """Decode text that is taken."""
         data = b"".join(parts)
         if data:
             self._in_line = data[-1:] != b"\n"

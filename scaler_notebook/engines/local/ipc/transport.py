@@ -116,6 +116,7 @@ def reserve_port(port: int) -> socket.socket:
 
 
 def _port_error(port: int, error: OSError | zmq.ZMQError) -> EngineStartError:
+    """Return the error of a port that is not available."""
     why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error)
     return EngineStartError(f"the port {port} cannot be had: {why}. Choose another, or port 0 for any")
 
@@ -152,5 +153,13 @@ class _SingleKey:
         self._key = zmq.utils.z85.decode(key.encode())
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Is this the key? Called by zmq, with the key in binary or as Z85 text."""
+        """Is this the key? Called by zmq, with the key in binary or as Z85 text.
+
+        Parameters
+        ----------
+        domain
+            The ZAP domain, which has no meaning here.
+        key
+            The public key of the client.
+        """
         return key in (self._key, zmq.utils.z85.encode(self._key))

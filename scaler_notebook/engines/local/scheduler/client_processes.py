@@ -95,6 +95,7 @@ class ClientProcesses:
                 self._ended(pid)
 
     def _ended(self, pid: int) -> None:
+        """Report the clients of a process that has ended."""
         for client in list(self._by_pid[pid].clients):
             self._gone(client)
 

@@ -224,6 +224,7 @@ class Clients:
                 self._gone(owner)
 
     def _flush(self) -> None:
+        """Send every queued message."""
         mail, self._outgoing = self._outgoing, defaultdict(list)
         for owner, messages in mail.items():
             try:
@@ -238,10 +239,12 @@ class Clients:
                             self._send_now(owner, [failures.internal_failure(message.task_id, error)])
 
     def _send_now(self, owner: bytes, messages: list[EngineMessage]) -> None:
+        """Send messages to a client in one batch."""
         frames = ENGINE_CODEC.encode(messages)
         self._socket.send_multipart([owner, *frames], zmq.NOBLOCK, copy=len(frames) == 1)
 
     def _submit(self, owner: bytes, task: Task) -> None:
+        """Check a task, and queue it; a task that is malformed fails."""
         try:
             task = completed(task, self._receivers[owner])
             if self._core.owner(task.task_id) is not None or (task.retain and self._core.is_named(task.task_id)):
@@ -254,6 +257,7 @@ class Clients:
         self._core.submit(owner, task, self._host_processes.get(owner, 0))
 
     def _create(self, owner: bytes, message: ObjectCreate) -> None:
+        """Retain an object of a client, and confirm that."""
         try:
             _check_buffers(message.content)
             self._core.create(owner, message.object_id, message.content)
@@ -262,6 +266,7 @@ class Clients:
         self.send(owner, ObjectCreated(message.object_id))
 
     def _malformed(self, owner: bytes, task_id: str, error: Exception) -> None:
+        """Fail the task that a malformed message is about, unless it is an unfinished task of the same client."""
         log.error("a client sent a malformed message about task %r: %s", task_id, error)
         # A task of the sender's that is known here goes on, and its result is still to come.
         if task_id and self._core.owner(task_id) != owner:
@@ -284,6 +289,7 @@ class Clients:
                 self._gone(owner)
 
     def _gone(self, owner: bytes) -> None:
+        """Forget a client, end its tasks and its leases."""
         self._departed[owner] = None
         while len(self._departed) > MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]

@@ -95,6 +95,7 @@ class EventLoop:
 
     def _watch_kernel(self) -> None:
         # The lifeline alone is not enough: a subprocess of the user's may have inherited the other end.
+        """Stop the loop when the kernel ends."""
         self._selector.register(0, selectors.EVENT_READ, self._finish)
         with contextlib.suppress(OSError, AttributeError):
             kernel = os.pidfd_open(self._config["kernel"])
@@ -103,6 +104,7 @@ class EventLoop:
             self._finish()
 
     def _watch_signals(self) -> None:
+        """Wake the loop at SIGCHLD, stop it at SIGTERM, and ignore SIGINT."""
         self._woken, wake = socket.socketpair()
         self._woken.setblocking(False)
         wake.setblocking(False)
@@ -114,12 +116,14 @@ class EventLoop:
         self._selector.register(self._woken, selectors.EVENT_READ, self._signalled)
 
     def _signalled(self) -> None:
+        """Empty the socket that signals write to, and reap in this iteration."""
         with contextlib.suppress(BlockingIOError):
             while self._woken.recv(4096):
                 pass
         self._reap_due = True
 
     def _finish(self) -> None:
+        """Stop the loop after this iteration."""
         self._over = True
 
     def end(self) -> None:
@@ -156,6 +160,7 @@ class EventLoop:
             call(self._clients.exchange)
 
     def _reap(self) -> None:
+        """Reap processes that have ended."""
         self._pool.reap()
         self._reap_due = False  # only now: after an exception the reaping is repeated, as no other signal will come
 

@@ -57,6 +57,7 @@ class OutputForwarder:
         self._next_look = now + min(INTERVAL, self._pool.pace(running) if running else math.inf)
 
     def _look_at_memory(self) -> None:
+        """Kill the processes whose tasks exceed their limit of memory."""
         for pid, limit in self._core.limited:
             # The second figure counts what forks share once, and takes longer to find out.
             if process_tree.resident(pid) > limit and (size := process_tree.resident(pid, shared_once=True)) > limit:

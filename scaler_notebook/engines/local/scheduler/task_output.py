@@ -112,7 +112,15 @@ class RecordFile(GrowingFile):
             self.read = end
 
     def part(self, record: OutputRecord, number: int) -> bytes:
-        """Read the display id (0), the bundle (1) or the metadata (2) of a record that was not freed."""
+        """Read the display id (0), the bundle (1) or the metadata (2) of a record that was not freed.
+
+        Parameters
+        ----------
+        record
+            The record.
+        number
+            Which part: 0, 1 or 2.
+        """
         return os.pread(self.fd, record.lengths[number], record.at + sum(record.lengths[:number]))
 
     def reset(self) -> None:

@@ -145,6 +145,7 @@ class _Worker(Transport):
                 del frames  # a process that waits retains nothing of the last task
 
     def _handle(self, frames: list[Buffer]) -> None:
+        """Handle a batch of messages."""
         for message in WORKER_CODEC.decode(frames):
             match message:
                 case Run():
@@ -159,6 +160,7 @@ class _Worker(Transport):
                     self._engine_address = message.address
 
     def _end_leases(self) -> None:
+        """Close the descriptors of the last result."""
         close_descriptors(self._leases)
         self._leases = []
 
@@ -200,6 +202,7 @@ class _Worker(Transport):
         send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
 
     def _run(self, run: Run) -> None:
+        """Run a task, and send the result."""
         self._interrupts.install()
         self._end_leases()
         armed = self._interrupts.new_run(run.seq)

@@ -38,6 +38,11 @@ class PrewarmImporter(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Let the other finders find a module.
 
+        Parameters
+        ----------
+        name, path, target
+            As :meth:`importlib.abc.MetaPathFinder.find_spec` has them.
+
         Raises
         ------
         ImportError

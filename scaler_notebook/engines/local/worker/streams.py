@@ -125,6 +125,7 @@ class TaskStreams:
         self._write_record(kind, display_id.encode(errors="replace"), bundle, metadata)
 
     def _write_record(self, kind: RecordKind, *body: bytes) -> None:
+        """Write a mark to both pipes and a record to the file, unless the task has closed the file."""
         if self._is_silent or _identity(self._records) != self._file:
             return  # the task has closed the descriptor (a fork that becomes a daemon does), and may have reused it
         number = os.getpid() << PID_SHIFT | next(self._marks)  # unique: forks have other process ids

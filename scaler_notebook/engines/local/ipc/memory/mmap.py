@@ -52,7 +52,15 @@ def map_privately(fd: int, size: int) -> "ctypes.Array[ctypes.c_char]":
 
 
 def equal(one: int, other: int, size: int) -> bool:
-    """Are ``size`` bytes at two addresses the same?"""
+    """Are ``size`` bytes at two addresses the same?
+
+    Parameters
+    ----------
+    one, other
+        The addresses.
+    size
+        How many bytes to compare.
+    """
     return bool(_libc.memcmp(one, other, size) == 0)
 
 

@@ -108,6 +108,7 @@ def map_segments(payload: Payload) -> Payload:
 
 
 def _map(ref: SegmentRef) -> Buffer:
+    """Map one segment."""
     fd = open_segment(ref)
     try:
         return memoryview(mmap.map_privately(fd, ref.size)).cast("B")
@@ -147,6 +148,7 @@ def duplicate_segments(payload: Payload) -> Payload:
 
 
 def _replace_refs(payload: Payload, change: Callable[[SegmentRef], SegmentRef]) -> Payload:
+    """Return a payload with changed references; if a change fails, the segments opened so far are closed."""
     if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
         return payload
     buffers: list[Buffer | SegmentRef] = []

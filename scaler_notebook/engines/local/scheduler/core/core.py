@@ -167,16 +167,40 @@ class Core:
         self.state.dependencies.create(owner, object_id, content)
 
     def delete(self, owner: bytes, object_ids: tuple[str, ...]) -> None:
-        """Release objects that the client will not name again."""
+        """Release objects that the client will not name again.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        object_ids
+            The ids of the objects; an id that is not of this client is ignored.
+        """
         self.state.dependencies.delete(owner, object_ids)
 
     def set_context(self, owner: bytes, context: ClientContext) -> None:
-        """Let what the client submits from now on run in this context."""
+        """Let what the client submits from now on run in this context.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        context
+            The client's settings and modules.
+        """
         self.state.contexts.pop(owner, None)
         self.state.contexts[owner] = context
 
     def cancel(self, owner: bytes, request: TaskCancel) -> None:
-        """Cancel a task of this client. An unknown or foreign id is answered CancelNotFound."""
+        """Cancel a task of this client. An unknown or foreign id is answered CancelNotFound.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        request
+            The request.
+        """
         record = self.state.records.get(request.task_id)
         if record is None or record.owner != owner:
             record = TaskRecord(Task(request.task_id, Payload(b""), Payload(b"")), owner, stage=TaskStage.OVER)
@@ -217,7 +241,15 @@ class Core:
         self.state.workers.reserve(process)
 
     def process_ended_run(self, process: int, ended: RunFinished) -> None:
-        """End the run of a process; a message about another run than the current one is ignored."""
+        """End the run of a process; a message about another run than the current one is ignored.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        ended
+            How the run ended.
+        """
         workers = self.state.workers
         record = workers.held.get(process)
         if record is None or workers.seq(process) != ended.seq:
@@ -245,7 +277,17 @@ class Core:
             self.state.workers.use_last(process)
 
     def process_previewed(self, process: int, seq: int, bundle: Payload) -> None:
-        """Send the preview of a process's last result to the client that has the result."""
+        """Send the preview of a process's last result to the client that has the result.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        seq
+            The number of the run, among the runs of the process.
+        bundle
+            The preview, a MIME bundle as JSON.
+        """
         last, owner, task_id = self._previewing.pop(process, (0, b"", ""))
         if last == seq and owner in self.state.contexts:
             self._effects.send(owner, TaskPreview(task_id, bundle))

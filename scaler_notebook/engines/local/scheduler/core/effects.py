@@ -14,10 +14,26 @@ class Effects(Protocol):
     """
 
     def send(self, owner: bytes, message: EngineMessage) -> None:
-        """Send a message to a client."""
+        """Send a message to a client.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        message
+            The message.
+        """
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
-        """Can a task of this context run in a process? Not if the process has imported other modules of the user's."""
+        """Can a task of this context run in a process? Not if the process has imported other modules of the user's.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        context
+            The client's settings and modules; None for none.
+        """
 
     def run_task(
         self,
@@ -47,7 +63,15 @@ class Effects(Protocol):
         """
 
     def interrupt(self, process: int, seq: int) -> None:
-        """Ask the run with number ``seq`` of a process to stop."""
+        """Ask the run with number ``seq`` of a process to stop.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        seq
+            The number of the run, among the runs of the process.
+        """
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         """Kill a process and all descendants.

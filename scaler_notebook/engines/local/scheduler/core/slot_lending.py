@@ -90,6 +90,7 @@ class SlotLending:
         return lent
 
     def _end_surplus(self) -> None:
+        """Kill idle processes that are more than needed."""
         workers = self._state.workers
         for process in workers.idle[: self._effects.surplus()]:
             workers.reserve(process)

@@ -73,6 +73,7 @@ class TaskAction(Enum):
 
 
 def _table() -> TransitionTable[TaskStage, type[events.Event], TaskAction]:
+    """Return the transition table: a row for each event, a column for each stage."""
     s, e, a = TaskStage, events, TaskAction
     no = a.NOT_PERMITTED
     columns = (s.WAITING, s.QUEUED, s.BACKING_OFF, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)

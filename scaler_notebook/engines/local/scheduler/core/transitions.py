@@ -70,7 +70,15 @@ class Transitions:
         self._clock = clock
 
     def handle(self, record: TaskRecord, event: Event) -> None:
-        """Perform what the table says about an event of a task."""
+        """Perform what the table says about an event of a task.
+
+        Parameters
+        ----------
+        record
+            The task.
+        event
+            What has happened to the task.
+        """
         before = record.stage
         action = TABLE[before, type(event)]
         if action.to:
@@ -142,6 +150,7 @@ class Transitions:
     # ------------------------------------------------------------------ runs and requests
 
     def _run(self, record: TaskRecord, process: int) -> None:
+        """Start a queued task in a process."""
         state, task = self._state, record.task
         record.process, record.started = process, self._clock.time()
         record.dispatches += 1
@@ -157,9 +166,11 @@ class Transitions:
         self._effects.run_task(process, seq, task, record.context, not record.tries_left, inputs)
 
     def _interrupt(self, record: TaskRecord) -> None:
+        """Interrupt the run of a task."""
         self._effects.interrupt(record.process, self._state.workers.seq(record.process))
 
     def _begin_grace(self, record: TaskRecord, grace: float) -> None:
+        """Interrupt the run of a task, and set the timer for a grace period of ``grace`` seconds."""
         self._interrupt(record)
         half = min(max(0.0, grace), LONGEST_GRACE) / 2
         now = self._clock.monotonic()
@@ -167,9 +178,11 @@ class Transitions:
         self._state.timers.set(_grace(record.process), now + half, half_over)
 
     def _answer(self, record: TaskRecord, answer: TaskCancelConfirmType) -> None:
+        """Answer a cancel request."""
         self._effects.send(record.owner, TaskCancelConfirm(record.task.task_id, answer, record.force))
 
     def _begin_backoff(self, record: TaskRecord) -> None:
+        """Free the process of a task, and set the timer for the next try."""
         self._leave_process(record)
         record.failed, record.dispatches = record.failed + 1, 0
         over = partial(self.handle, record, events.BackoffOver())

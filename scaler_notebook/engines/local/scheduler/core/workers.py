@@ -55,7 +55,15 @@ class Workers:
         self._idle.remove(process)
 
     def begin(self, process: int, record: TaskRecord) -> int:
-        """Let a process, which the caller has taken off the idle ones, hold a task; returns the number of the run."""
+        """Let a process, which the caller has taken off the idle ones, hold a task; returns the number of the run.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        record
+            The task.
+        """
         self.held[process] = record
         self._runs[process] = seq = self._runs[process] + 1
         return seq

@@ -42,10 +42,26 @@ class PoolEvents(Protocol):
         """Handle that a process can take tasks."""
 
     def previewed(self, pid: int, previewed: ResultPreview) -> None:
-        """Handle the preview of a result that a process has made."""
+        """Handle the preview of a result that a process has made.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        previewed
+            The preview.
+        """
 
     def ended_run(self, pid: int, ended: RunFinished) -> None:
-        """Handle the end of a run."""
+        """Handle the end of a run.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        ended
+            How the run ended.
+        """
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
         """Handle that a process is reaped, and that all which it had started is gone.
@@ -115,6 +131,7 @@ class ProcessPool:
                 self._starter = Spawn()
 
     def _fill_later(self, why: str) -> None:
+        """Set when to start processes again; each pause is twice the one before."""
         if not self._pause:
             log.warning("%s; it is tried again", why)
         self._pause = min(LONGEST_PAUSE, 2 * self._pause or FIRST_PAUSE)
@@ -138,23 +155,69 @@ class ProcessPool:
     # ------------------------------------------------------------------ runs
 
     def run(self, pid: int, seq: int, task: Task, last: bool, inputs: tuple[Input, ...]) -> None:
-        """Give a process its next run, see :meth:`TaskProcess.run`."""
+        """Give a process its next run, see :meth:`TaskProcess.run`.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        seq
+            The number of the run, among the runs of the process.
+        task
+            The task.
+        last
+            Is this the last try?
+        inputs
+            The values that the task depends on.
+        """
         self._processes[pid].run(seq, task, last, inputs)
 
     def send(self, pid: int, message: WorkerMessage) -> None:
-        """Queue a message for a process."""
+        """Queue a message for a process.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        message
+            The message.
+        """
         self._processes[pid].send(message)
 
     def suits(self, pid: int, context: ClientContext | None) -> bool:
-        """Can a task of this context run in this process?"""
+        """Can a task of this context run in this process?
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        context
+            The client's settings and modules; None for none.
+        """
         return self._processes[pid].suits(context)
 
     def set_context(self, pid: int, context: ClientContext | None) -> None:
-        """Let the next runs of a process have this context."""
+        """Let the next runs of a process have this context.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        context
+            The client's settings and modules; None for none.
+        """
         self._processes[pid].set_context(context)
 
     def prewarm(self, pid: int, modules: tuple[str, ...]) -> None:
-        """Let a process import modules and then be ready again; without modules, let it stop importing."""
+        """Let a process import modules and then be ready again; without modules, let it stop importing.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        modules
+            The names of the modules.
+        """
         self._processes[pid].prewarm(modules)
 
     @property
@@ -163,13 +226,33 @@ class ProcessPool:
         return any(process.importing for process in self._processes.values())
 
     def interrupt(self, pid: int, seq: int) -> None:
-        """Ask a run to stop."""
+        """Ask a run to stop.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        seq
+            The number of the run, among the runs of the process.
+        """
         self._processes[pid].interrupt(seq)
 
     def kill(
         self, pid: int, others: Sequence[int] = (), why: str = "it was to be stopped", out_of_memory: bool = False
     ) -> None:
-        """Kill a process and all that it started: see :meth:`TaskProcess.kill`."""
+        """Kill a process and all that it started: see :meth:`TaskProcess.kill`.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        others
+            Processes that the caller kills, too; numbers without a process are ignored.
+        why
+            The reason.
+        out_of_memory
+            Is the reason that the process has exceeded its limit of memory?
+        """
         found = [self._processes[other] for other in others if other in self._processes]
         self._processes[pid].kill(found, why, out_of_memory)
 
@@ -256,6 +339,7 @@ class ProcessPool:
         return False
 
     def _receive(self, process: TaskProcess, message: WorkerMessage) -> None:
+        """Handle one message of a process."""
         if isinstance(message, Ready):
             self._ready(process, message.pid)
         elif isinstance(message, RunFinished):
@@ -266,6 +350,7 @@ class ProcessPool:
             self.events.previewed(process.pid, message)
 
     def _ready(self, process: TaskProcess, pid: int) -> None:
+        """Handle that a process is ready, at its start or after a prewarm."""
         if process in self._starting:
             if self._reaper.has_reaped(pid):
                 raise ProtocolError("it is dead already")
@@ -294,6 +379,7 @@ class ProcessPool:
         return self._reaper.vanishing
 
     def _failed_to_start(self, process: TaskProcess) -> None:
+        """Handle the end of a process that was never ready, and start another."""
         self._starting.discard(process)
         self._failed_starts += 1
         text = process.output.take_stderr().strip()
@@ -306,6 +392,7 @@ class ProcessPool:
         self.fill()
 
     def _gone(self, process: TaskProcess) -> None:
+        """Report the end of a process, and start another."""
         assert process.cause is not None
         end = process.pid, process.cause, process.has_begun
         try:

@@ -30,7 +30,15 @@ def descendants(pid: int) -> list[int]:
 
 
 def is_within(pid: int, ancestor: int) -> bool:
-    """Is process ``pid`` a descendant of process ``ancestor``?"""
+    """Is process ``pid`` a descendant of process ``ancestor``?
+
+    Parameters
+    ----------
+    pid
+        The possible descendant.
+    ancestor
+        The possible ancestor.
+    """
     with contextlib.suppress(psutil.Error):
         return any(parent.pid == ancestor for parent in psutil.Process(pid).parents())
     return False

@@ -73,6 +73,7 @@ class TaskProcess:
             opened.pop_all()
 
     def _start(self, starter: Starter, opened: contextlib.ExitStack) -> None:
+        """Create what the process inherits, and start the process."""
         self.sock, theirs = socket.socketpair()
         opened.callback(self.sock.close)
         try:
