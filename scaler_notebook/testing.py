@@ -28,13 +28,12 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from scaler_notebook.client.submission.call_text import call_text
-
 from .client.agent.connection import open_connections
 from .client.agent.exit_hooks import before_exit
 from .client.agent.future_manager import FutureManager
 from .client.executor import NotebookExecutor
 from .client.futures.future import ScalerFuture
+from .client.submission.call_text import call_text
 from .client.task_state.lifecycle import TaskLifecycle
 from .engines.testing import scripted
 from .engines.testing.scripted import MemoryEngine

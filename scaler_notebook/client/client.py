@@ -252,7 +252,7 @@ class Client(EngineClient):
             raise
 
     def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
-        """Send an object as :meth:`.EngineClient.send_object`, in the bytes of the client's serializer.
+        """Send an object as :meth:`..EngineClient.send_object`, in the bytes of the client's serializer.
 
         Parameters
         ----------

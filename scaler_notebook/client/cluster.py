@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from scaler_notebook.engines.local.client.addresses import checked
-from scaler_notebook.engines.local.client.launcher import SchedulerProcess
+from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
 from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.suggestions import did_you_mean
 

@@ -349,8 +349,8 @@ class TaskResult:
         Whether the task succeeded, and why not.
     payload
         Depends on ``outcome``. ``SUCCESS``: the pickled value. ``FAILED``, ``FAILED_INITIALIZER``: a pickled
-        :class:`~scaler_notebook.protocol.failures.RemoteFailure`. ``FAILED_WORKER_DIED``: UTF-8 text that says how the
-        process died. ``MISSING_OBJECTS``: the ids of the missing inputs, one a line.
+        :class:`~scaler_notebook.protocol.exceptions.failures.RemoteFailure`. ``FAILED_WORKER_DIED``: UTF-8 text that
+        says how the process died. ``MISSING_OBJECTS``: the ids of the missing inputs, one a line.
     figures
         What the run cost.
     origin

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from scaler_notebook.protocol import failures, payloads
-from scaler_notebook.protocol.failures import RemoteFailure
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.exceptions import failures
+from scaler_notebook.protocol.exceptions.failures import RemoteFailure
 from scaler_notebook.protocol.messages import Initializer, Payload, PreviewKind, ResultSummary, TaskFigures
 from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 

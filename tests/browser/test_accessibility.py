@@ -35,7 +35,8 @@ stopped.cancel()
 """
 LIVE = "for future in (done, failed, running, stopped, stubborn, queued[1]): display(future.widget())"
 STATIC = """
-from scaler_notebook.notebook.views import rows, static_html as rendering
+from scaler_notebook.notebook.views import rows
+from scaler_notebook.notebook.views.static import static_html as rendering
 from scaler_notebook.notebook.views.board import static_html as b
 from scaler_notebook.notebook.views.board.table import TaskTable
 for future in (done, failed, running, stopped, stubborn, queued[1]): display(HTML(rendering.html(rows.row(future))))

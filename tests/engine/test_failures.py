@@ -29,8 +29,9 @@ from waits import SAFETY
 
 import scaler_notebook
 from scaler_notebook import NotebookExecutor, ProcessorDiedError
-from scaler_notebook.protocol import failures, payloads, tracebacks
+from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.exceptions import failures, tracebacks
 
 
 def stuck(lock: Any) -> Exception:

@@ -12,7 +12,7 @@ import zmq
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, TaskState
-from scaler_notebook.engines.local.client.launcher import SchedulerProcess
+from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
 from scaler_notebook.engines.local.ipc.transport import Keys, connect
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (

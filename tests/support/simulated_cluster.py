@@ -29,7 +29,8 @@ from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFailedError, TaskHeader
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
 from scaler_notebook.engines.scaler.wire.task_names import task_of
-from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     EngineMessage,
     ObjectCreated,

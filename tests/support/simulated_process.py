@@ -10,7 +10,8 @@ from contract_rules import Job
 from simulated_client import Connection, success
 
 from scaler_notebook.engines.local.ipc.messages import RunFinished
-from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import Payload, SegmentRef
 from scaler_notebook.task.task_end import TaskEnd
 

@@ -19,7 +19,8 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from scaler_notebook.protocol import exception_pickling, failures, payloads
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.exceptions import exception_pickling, failures
 from scaler_notebook.protocol.payloads import OUT_OF_BAND
 from scaler_notebook.protocol.pickling import unpickling
 from scaler_notebook.protocol.pickling.exception_parts import pickles_itself

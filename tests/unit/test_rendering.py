@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from scaler_notebook.notebook.views import static_html
-from scaler_notebook.notebook.views.badges import badge_of
 from scaler_notebook.notebook.views.row import Row, duration
 from scaler_notebook.notebook.views.rows import origin
-from scaler_notebook.notebook.views.static_html import html, text
+from scaler_notebook.notebook.views.static import static_html
+from scaler_notebook.notebook.views.static.badges import badge_of
+from scaler_notebook.notebook.views.static.static_html import html, text
 
 NOW = 1_700_000_000.0
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -290,7 +290,7 @@ def test_without_styles_the_words_stay_apart() -> None:
 
 
 def test_the_live_card_draws_the_same_badges() -> None:
-    folder = Path(static_html.__file__).parent
+    folder = Path(static_html.__file__).parents[1]
     script, styles = (folder / "icons.js").read_text("utf-8"), (folder / "card" / "card.css").read_text("utf-8")
     for changes, _, _ in WORDS:
         badge = badge_of(changes["state"], changes.get("outcome"))

@@ -22,8 +22,9 @@ from scaler_notebook.client.waiting.host import PlainHost, current_host, install
 from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.views import rows
-from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import EngineLostError, TaskCancelledError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     EngineMessage,
     Payload,

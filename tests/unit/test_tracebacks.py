@@ -8,8 +8,8 @@ from types import TracebackType
 
 import pytest
 
-from scaler_notebook.protocol import tracebacks
-from scaler_notebook.protocol.tracebacks import FrameRecord
+from scaler_notebook.protocol.exceptions import tracebacks
+from scaler_notebook.protocol.exceptions.tracebacks import FrameRecord
 
 UNKNOWN = (3, 99)
 

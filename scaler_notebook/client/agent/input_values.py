@@ -15,7 +15,7 @@ from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.client.task_state.outcome import missing_objects
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.engines.base import Engine
-from scaler_notebook.protocol import failures
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     ClientMessage,
     EngineMessage,

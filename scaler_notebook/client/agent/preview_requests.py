@@ -33,7 +33,7 @@ class PreviewSession(FutureSession, Protocol):
         """Return a new id."""
 
     def task(self, future: ScalerFuture[Any], call: PickledCall, options: TaskOptions) -> Task:
-        """Return a call as a task, as :meth:`.Session.task`.
+        """Return a call as a task, as :meth:`..Session.task`.
 
         Parameters
         ----------
@@ -45,7 +45,7 @@ class PreviewSession(FutureSession, Protocol):
         """Send tasks."""
 
     def call_at(self, when: float, act: Callable[[], object]) -> object:
-        """Have something called on the agent's thread, as :meth:`.Session.call_at`.
+        """Have something called on the agent's thread, as :meth:`..Session.call_at`.
 
         Parameters
         ----------

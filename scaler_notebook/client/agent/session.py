@@ -65,7 +65,7 @@ class Session(EngineConnection):
         self._previews = PreviewRequests(self)
 
     def open(self) -> None:
-        """Start the engine, or find it, and connect to it, as :meth:`.EngineConnection.open`."""
+        """Start the engine, or find it, and connect to it, as :meth:`..EngineConnection.open`."""
         live_futures.track(self._agent.outgoing)
         super().open()
         nested.install_task_host(self)

@@ -7,8 +7,9 @@ from typing import Any
 
 from typing_extensions import assert_never
 
-from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import NO_PROCESS_EXIT, Payload, ProcessExit, TaskResultType
 
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text

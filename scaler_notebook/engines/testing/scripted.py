@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from scaler_notebook.engines.base import Deliver, Lost
-from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     Buffer,
     ClientMessage,

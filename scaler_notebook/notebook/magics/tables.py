@@ -11,8 +11,8 @@ import psutil
 
 from scaler_notebook.client.session_log.history import HistoryRecord, session
 from scaler_notebook.client.submission.call_text import shorten
-from scaler_notebook.notebook.views import static_html, terminal_text
 from scaler_notebook.notebook.views.row import duration
+from scaler_notebook.notebook.views.static import static_html, terminal_text
 from scaler_notebook.protocol.messages import EngineStatus
 
 MAX_CALL = 60

@@ -17,9 +17,10 @@ from scaler_notebook.client.waiting import asyncio_wait
 from scaler_notebook.client.waiting.host import PlainHost, install_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.settings_store import settings
-from scaler_notebook.notebook.views import rows, static_html, terminal_text
+from scaler_notebook.notebook.views import rows
 from scaler_notebook.notebook.views.row import elapsed, progress_words
 from scaler_notebook.notebook.views.settle import settle
+from scaler_notebook.notebook.views.static import static_html, terminal_text
 from scaler_notebook.protocol.states import TaskState
 
 QUIET_PERIOD = 0.5  # seconds of a wait before the live line appears

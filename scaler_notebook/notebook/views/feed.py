@@ -19,8 +19,8 @@ import traitlets
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.kernel.ipykernel_compat import let_front_end_choose
 
-from .mime import sendable
 from .publisher import publisher
+from .static.mime import sendable
 
 Content: TypeAlias = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 from scaler_notebook.notebook.kernel.host import KernelHost
 
 from .feed import ViewWidget
-from .mime import sendable
 from .publisher import View, publisher
+from .static.mime import sendable
 
 READY_PATIENCE = 3.0  # seconds with an ear for it that a front end gets to show a widget, before HTML takes its place
 FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say

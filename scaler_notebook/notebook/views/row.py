@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from .terminal_text import one_line
+from .static.terminal_text import one_line
 
 State = Literal["submitted", "running", "cancelling", "finished", "cancelled"]
 Outcome = Literal["success", "failed"]

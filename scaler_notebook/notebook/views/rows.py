@@ -8,15 +8,15 @@ from typing import Any
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.output import Display, Piece
 from scaler_notebook.notebook.settings_store import settings
-from scaler_notebook.protocol.failures import Frame
+from scaler_notebook.protocol.exceptions.failures import Frame
 from scaler_notebook.protocol.messages import PreviewKind, TaskResultType
 from scaler_notebook.protocol.states import TaskState
 from scaler_notebook.quantities import format_bytes
 from scaler_notebook.task.modules.installation import is_installed
 
-from . import mime
-from .badges import badge_of
 from .row import Row
+from .static import mime
+from .static.badges import badge_of
 
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
 

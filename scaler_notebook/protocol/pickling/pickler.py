@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import cloudpickle
 
-from scaler_notebook.protocol import tracebacks
+from scaler_notebook.protocol.exceptions import tracebacks
 
 from . import class_ids, exception_parts, reducers, unpickling
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from scaler_notebook.engines.local.ipc.transport import Keys
 
-from .launcher import SchedulerProcess
+from .launching.launcher import SchedulerProcess
 from .scheduler_connection import SchedulerConnection
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, map_segments
-from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import SegmentRef, TaskResult
 from scaler_notebook.quantities import format_bytes
 

@@ -14,8 +14,8 @@ from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.engines.local.ipc.transport import Keys, connect
 from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
-from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     BuffersReceived,
     ClientMessage,

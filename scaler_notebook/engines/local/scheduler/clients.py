@@ -17,8 +17,9 @@ from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descrip
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys, bind
 from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
-from scaler_notebook.protocol import capabilities, failures
+from scaler_notebook.protocol import capabilities
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     BuffersReceived,
     ClientContext,

@@ -1,7 +1,7 @@
 """The entry point of the scheduler process.
 
-:mod:`scaler_notebook.engines.local.client.launcher` starts the process, and writes one line of configuration to a pipe,
-descriptor 0 here. The end of that pipe is the end of the kernel, and so of the scheduler.
+:mod:`scaler_notebook.engines.local.client.launching.launcher` starts the process, and writes one line of configuration
+to a pipe, descriptor 0 here. The end of that pipe is the end of the kernel, and so of the scheduler.
 """
 
 import json

@@ -31,8 +31,9 @@ from scaler_notebook.engines.local.ipc.messages import (
     where_modules_are_found,
 )
 from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES
-from scaler_notebook.protocol import failures, settings
+from scaler_notebook.protocol import settings
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import Buffer, ClientContext, Initializer, Payload, PreviewKind
 from scaler_notebook.protocol.payload_cache import Receiver
 from scaler_notebook.task import top_level

@@ -12,8 +12,8 @@ from scaler_notebook.engines.scaler.wire.envelope import ResultHeader
 from scaler_notebook.engines.scaler.wire.task_names import name_of
 from scaler_notebook.engines.scheduling.dependencies import DependencyTracker
 from scaler_notebook.engines.scheduling.retry import backoff
-from scaler_notebook.protocol import failures
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     DisplayKind,
     EngineMessage,

@@ -7,7 +7,8 @@ from typing import Any
 
 from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFailedError, failure
 from scaler_notebook.engines.scaler.wire.packing import content, unpack
-from scaler_notebook.protocol import failures, payloads
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     NO_PROCESS_EXIT,
     Payload,

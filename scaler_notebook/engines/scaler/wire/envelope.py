@@ -145,7 +145,7 @@ class TaskFailedError(Exception):
     Parameters
     ----------
     blob
-        The packed :class:`~scaler_notebook.protocol.failures.RemoteFailure`, with a :class:`ResultHeader`.
+        The packed :class:`~scaler_notebook.protocol.exceptions.failures.RemoteFailure`, with a :class:`ResultHeader`.
     words
         The last line of the failure, for the worker's log.
     """

@@ -11,7 +11,7 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.kernel.host import kernel_host
 from scaler_notebook.notebook.magics import tables
-from scaler_notebook.notebook.views import terminal_text
+from scaler_notebook.notebook.views.static import terminal_text
 
 from . import finding
 

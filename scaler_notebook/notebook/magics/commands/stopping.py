@@ -10,7 +10,8 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.session_log.live_futures import living
 from scaler_notebook.notebook.magics import session_executor
-from scaler_notebook.notebook.views import rows, static_html
+from scaler_notebook.notebook.views import rows
+from scaler_notebook.notebook.views.static import static_html
 
 from . import finding
 

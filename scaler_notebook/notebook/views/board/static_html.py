@@ -1,6 +1,7 @@
 """The static forms of a board: the counts, and the rows that matter most, as plain text and as HTML.
 
-Pure functions of a table's rows; the HTML is styled like that of :mod:`scaler_notebook.notebook.views.static_html`.
+Pure functions of a table's rows; the HTML is styled like that of
+:mod:`scaler_notebook.notebook.views.static.static_html`.
 """
 
 import time
@@ -8,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
-from scaler_notebook.notebook.views.badges import Badge, badge_html, badge_of
 from scaler_notebook.notebook.views.row import duration
-from scaler_notebook.notebook.views.static_html import CARD, LINE, MONO, MUTED
-from scaler_notebook.notebook.views.terminal_text import TEXT_WIDTH, one_line, plain
+from scaler_notebook.notebook.views.static.badges import Badge, badge_html, badge_of
+from scaler_notebook.notebook.views.static.static_html import CARD, LINE, MONO, MUTED
+from scaler_notebook.notebook.views.static.terminal_text import TEXT_WIDTH, one_line, plain
 
 from .table import KINDS, BoardRow, Kind
 

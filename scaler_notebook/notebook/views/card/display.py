@@ -7,9 +7,10 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.notebook.kernel import ipykernel_compat
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
-from scaler_notebook.notebook.views import mime, preview, rows, static_html
+from scaler_notebook.notebook.views import preview, rows
 from scaler_notebook.notebook.views.live_display import LiveDisplay, last_words, listen
 from scaler_notebook.notebook.views.publisher import publisher
+from scaler_notebook.notebook.views.static import mime, static_html
 
 from .feed import CardFeed
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.engines.scheduling.timers import Clock
-from scaler_notebook.protocol import failures
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     NO_PROCESS_EXIT,
     ClientContext,

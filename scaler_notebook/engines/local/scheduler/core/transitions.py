@@ -11,7 +11,7 @@ from functools import partial
 from scaler_notebook.engines.local.ipc.messages import Input
 from scaler_notebook.engines.scheduling.retry import backoff
 from scaler_notebook.engines.scheduling.timers import Clock
-from scaler_notebook.protocol import failures
+from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     LogStream,
     Payload,

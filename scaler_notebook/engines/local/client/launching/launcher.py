@@ -7,6 +7,8 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
+from scaler_notebook.engines.local.client import addresses, connection_file
+from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, Owner
 from scaler_notebook.engines.local.ipc.runtime_directory import private_base, remove_stale
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.engines.local.ipc.transport import Keys, needs_keys
@@ -15,9 +17,7 @@ from scaler_notebook.task import top_level
 from scaler_notebook.task.modules.installation import installed_first
 from scaler_notebook.task.modules.search_path import search_path
 
-from . import addresses, connection_file
 from .boot import boot_scheduler
-from .connection_file import ConnectionInfo, Owner
 from .engine_directory import EngineDirectory
 from .scheduler_pipes import SchedulerPipes
 
@@ -38,8 +38,8 @@ class SchedulerProcess:
     max_runs
         How many tasks a task process runs before another process takes its place; None for any number.
     address
-        The address to be reached at, as :func:`~.addresses.checked` gives it; by default a Unix socket in the engine's
-        private directory or, where there are none, any free port.
+        The address to be reached at, as :func:`~scaler_notebook.engines.local.client.addresses.checked` gives it; by
+        default a Unix socket in the engine's private directory or, where there are none, any free port.
     owner
         What the connection file says of the process that the engine ends with; by default what this process is.
     protected

@@ -10,9 +10,9 @@ import time
 from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
+from scaler_notebook.notebook.views.row import Row, RowProgress, elapsed, is_over, progress_words
 
 from .badges import badge_html, badge_of
-from .row import Row, RowProgress, elapsed, is_over, progress_words
 from .terminal_text import TEXT_WIDTH, html_lines, one_line, plain
 
 TAIL_LINES = 3

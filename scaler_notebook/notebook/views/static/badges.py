@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import NamedTuple
 
-from .row import Outcome, State
+from scaler_notebook.notebook.views.row import Outcome, State
 
 
 class Badge(NamedTuple):

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import exception_pickling, payloads, tracebacks
-from .errors import ProtocolError
-from .messages import Payload, TaskResult, TaskResultType
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.messages import Payload, TaskResult, TaskResultType
+
+from . import exception_pickling, tracebacks
 from .tracebacks import FrameRecord
 
 Frame = tuple[str, int, str]  # file name, line number, function

@@ -5,9 +5,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from scaler_notebook.engines.local.client import addresses
 from scaler_notebook.engines.local.ipc.runtime_directory import SOCKET, remove_engine, write_namespace
-
-from . import addresses
 
 LOG_TAIL = 2000  # characters of the scheduler's log that an error quotes
 

@@ -1,0 +1,1 @@
+"""Starting a scheduler: its process, its pipes, and its directory."""

@@ -1,0 +1,1 @@
+"""Exceptions on their way to another process: as data, as bytes, and with their tracebacks."""
