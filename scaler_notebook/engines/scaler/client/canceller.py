@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .cluster_connection import ClusterConnection
-from .states import ScalerEvent
+from .events import GracePeriodOver, ScalerEvent
 from .task_record import ScalerTaskRecord
 
 RECALL_AT_LEAST = 1.0  # seconds; a task that has not reported its start by then is not running
@@ -54,7 +54,7 @@ class Canceller:
         """
         self.cancel_timers(record)
         if not record.mailbox:
-            self._handle(record, ScalerEvent.GRACE_OVER)
+            self._handle(record, GracePeriodOver())
             return
         self._post(record, record.mailbox, AGAIN)
         self._grace(record, record.grace)
@@ -90,7 +90,7 @@ class Canceller:
         record.timers.append(self._loop.call_later(again, self._post, record, mailbox, min(2 * again, AGAIN_AT_MOST)))
 
     def _grace(self, record: ScalerTaskRecord, seconds: float) -> None:
-        record.timers.append(self._loop.call_later(seconds, self._handle, record, ScalerEvent.GRACE_OVER))
+        record.timers.append(self._loop.call_later(seconds, self._handle, record, GracePeriodOver()))
 
     def _cancel(self, record: ScalerTaskRecord, force: bool, again: float = 0.0) -> None:
         cancel = self._connection.messages.TaskCancel

@@ -33,11 +33,13 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 
+from . import events
 from .canceller import Canceller
 from .cluster_connection import ClusterConnection
+from .events import ScalerEvent
 from .object_store import ObjectStore
 from .results import FetchedResult, fetch_result
-from .states import TABLE, ScalerAction, ScalerEvent, ScalerStage
+from .states import TABLE, ScalerAction, ScalerStage
 from .task_record import ScalerTaskRecord
 
 log = logging.getLogger(__name__)
@@ -96,7 +98,7 @@ class ClusterTasks:
         if task.retain:
             self._dependencies.expect(b"", task.task_id)
         if not record.missing:
-            self._handle(record, ScalerEvent.INPUTS_THERE)
+            self._handle(record, events.InputsAvailable())
 
     def cancel(self, request: TaskCancel) -> None:
         """Cancel a task. An unknown id is answered ``CancelNotFound``."""
@@ -106,7 +108,7 @@ class ClusterTasks:
             self._publish(TaskCancelConfirm(request.task_id, answer, request.force))
             return
         record.cancel_requested, record.force, record.grace = True, request.force or record.force, request.grace
-        self._handle(record, ScalerEvent.CANCEL_FORCE if request.force else ScalerEvent.CANCEL)
+        self._handle(record, events.StopForced() if request.force else events.StopRequested())
 
     def withdraw(self) -> None:
         """Take back the tasks that have not started."""
@@ -114,7 +116,7 @@ class ClusterTasks:
             if record.stage is ScalerStage.AT_CLUSTER:
                 self._canceller.withdraw(record)  # Scaler refuses if the task has started meanwhile
             elif record.stage in (ScalerStage.WAITING, ScalerStage.SENDING, ScalerStage.BACKING_OFF):
-                self._handle(record, ScalerEvent.CANCEL)
+                self._handle(record, events.StopRequested())
 
     def create(self, object_id: str, content: Payload) -> None:
         """Store an object that tasks may name. Tasks that are accepted later follow the object to the cluster in order.
@@ -148,14 +150,14 @@ class ClusterTasks:
                 log.warning("%s: %s", record.task.task_id, error)
         elif isinstance(message, kinds.TaskResult):
             record.result = message
-            self._handle(record, ScalerEvent.RESULT)
+            self._handle(record, events.ResultAvailable())
         elif isinstance(message, kinds.TaskCancelConfirm):
             answers = kinds.TaskCancelConfirmType
             answer = answers(message.cancelConfirmType.value)
             if answer == answers.canceled:
-                self._handle(record, ScalerEvent.CANCELED)
+                self._handle(record, events.CancelConfirmed())
             elif answer == answers.cancelNotFound:
-                self._handle(record, ScalerEvent.NOT_FOUND)
+                self._handle(record, events.CancelNotFound())
 
     def _on_output(self, record: ScalerTaskRecord, message: Any) -> None:
         """Handle a piece of output: an in-band event of the task, or text."""
@@ -172,11 +174,11 @@ class ClusterTasks:
             case inband_events.StartedEvent():
                 record.mailbox, record.started = event.mailbox, True
                 record.tries += 1
-                self._handle(record, ScalerEvent.STARTED, event)
+                self._handle(record, events.StartReported(event))
             case inband_events.MailboxEvent():
                 record.mailbox = event.mailbox
             case inband_events.StoppedEvent():
-                self._handle(record, ScalerEvent.STOPPED)
+                self._handle(record, events.StopReported())
             case inband_events.EndedEvent():
                 record.ended = ResultHeader.decode(event.ended)
             case inband_events.ProgressEvent():
@@ -187,65 +189,65 @@ class ClusterTasks:
 
     # ------------------------------------------------------------------ the table
 
-    def _handle(self, record: ScalerTaskRecord, event: ScalerEvent, what: Any = None) -> None:
-        """Perform the action of the table for an event.
-
-        Parameters
-        ----------
-        record
-            The task.
-        event
-            The event.
-        what
-            The message for the client, or the start event, where the event brings one.
-        """
-        action = TABLE.get((record.stage, event), ScalerAction.NOT_PERMITTED)
+    def _handle(self, record: ScalerTaskRecord, event: ScalerEvent) -> None:
+        """Perform the action of the table for an event of a task."""
+        before = record.stage
+        action = TABLE.get((before, type(event)), ScalerAction.NOT_PERMITTED)
         if action.to:
             record.stage = action.to[0]
-        match action:
-            case ScalerAction.SEND:
+        match action, event:
+            case ScalerAction.SEND, _:
                 self._outgoing.put_nowait(record)
+            case ((ScalerAction.ANNOUNCE | ScalerAction.ANNOUNCE_LATE), events.StartReported()):
+                self._announce(record, event.start)
             case (
-                ScalerAction.ANNOUNCE
-                | ScalerAction.ANNOUNCE_LATE
-                | ScalerAction.ANNOUNCE_REQUEST_STOP
-                | ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE
+                (ScalerAction.ANNOUNCE_REQUEST_STOP | ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE),
+                events.StartReported(),
             ):
-                self._announce(record, what)
-                if action in (ScalerAction.ANNOUNCE_REQUEST_STOP, ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE):
-                    self._canceller.request_stop(record)
-            case ScalerAction.RECALL | ScalerAction.RECALL_FORCE:
-                self._canceller.recall(record)
-            case ScalerAction.REQUEST_STOP | ScalerAction.REQUEST_STOP_FORCE:
+                self._announce(record, event.start)
                 self._canceller.request_stop(record)
-            case ScalerAction.REFUSE | ScalerAction.REFUSE_AT_CLUSTER:
+            case ((ScalerAction.RECALL | ScalerAction.RECALL_FORCE), _):
+                self._canceller.recall(record)
+            case ((ScalerAction.REQUEST_STOP | ScalerAction.REQUEST_STOP_FORCE), _):
+                self._canceller.request_stop(record)
+            case ((ScalerAction.REFUSE | ScalerAction.REFUSE_AT_CLUSTER), _):
                 self._canceller.cancel_timers(record)
                 record.cancel_requested = False
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
                 record.force = False
-            case ScalerAction.END:
+            case ScalerAction.END, _:
                 self._canceller.force_end(record)
-            case ScalerAction.FETCH:
+            case ScalerAction.FETCH, _:
                 self._canceller.cancel_timers(record)
                 self._run_in_background(self._fetch(record))
-            case ScalerAction.BACK_OFF:
+            case ScalerAction.BACK_OFF, _:
                 self._back_off(record)
-            case ScalerAction.DELIVER | ScalerAction.PASS_ON:
-                self._finish(record, what)
-            case ScalerAction.TAKE_BACK | ScalerAction.CONFIRM | ScalerAction.CONFIRM_ENDED | ScalerAction.WITHDRAW:
-                if action is ScalerAction.CONFIRM_ENDED and not record.tries:
+            case ScalerAction.DELIVER, events.ResultFetched():
+                self._finish(record, event.result)
+            case ScalerAction.PASS_ON, events.Unsendable():
+                self._finish(record, event.result)
+            case ScalerAction.PASS_ON, events.DependencyFailed():
+                self._forget(record)
+                self._publish(replace(event.result, task_id=record.task.task_id))
+            case ScalerAction.WITHDRAW, events.DependencyCancelled():
+                self._forget(record)
+                canceled = TaskCancelConfirmType.CANCELED
+                self._publish(TaskCancelConfirm(record.task.task_id, canceled, True, event.origin))
+            case ((ScalerAction.TAKE_BACK | ScalerAction.CONFIRM | ScalerAction.WITHDRAW), _):
+                self._finish_cancelled(record, TaskCancelConfirmType.CANCELED)
+            case ScalerAction.CONFIRM_ENDED, _:
+                if not record.tries:
                     self._presume_started(record)
-                kind = TaskCancelConfirmType.CANCELED
-                end = what if what is not None else TaskCancelConfirm(record.task.task_id, kind, record.force)
-                self._finish(record, end)
-            case ScalerAction.NOT_FOUND:
-                kind = TaskCancelConfirmType.CANCEL_NOT_FOUND
-                self._finish(record, TaskCancelConfirm(record.task.task_id, kind, record.force))
-            case ScalerAction.LOSE:
+                self._finish_cancelled(record, TaskCancelConfirmType.CANCELED)
+            case ScalerAction.NOT_FOUND, _:
+                self._finish_cancelled(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
+            case ScalerAction.LOSE, _:
                 words = "Scaler has dropped its result: it ended while a cancel was on its way; retry() runs it again"
                 self._finish(record, failures.internal_failure(record.task.task_id, RuntimeError(words)))
-            case ScalerAction.NOT_PERMITTED:
-                log.warning("%s: %s while %s", record.task.task_id, event.value, record.stage.value)
+            case ((ScalerAction.NOTE | ScalerAction.IGNORE), _):
+                pass
+            case _:
+                log.warning("%s: %s while %s", record.task.task_id, event.words, before.value)
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -281,7 +283,7 @@ class ClusterTasks:
                 try:
                     await self._send_task(what)
                 except ProtocolError as error:
-                    self._handle(what, ScalerEvent.UNSENDABLE, failures.internal_failure(what.task.task_id, error))
+                    self._handle(what, events.Unsendable(failures.internal_failure(what.task.task_id, error)))
 
     async def _send_object(self, name: str, content: Payload) -> None:
         object_id = await self._objects.put(content)
@@ -306,7 +308,7 @@ class ClusterTasks:
         self._by_name[record.name] = record
         capabilities = {needed.name: needed.amount for needed in options.capabilities}
         self._connection.send_task(record.name, objects, max(0, options.priority), capabilities)
-        self._handle(record, ScalerEvent.SENT)
+        self._handle(record, events.Sent())
 
     async def _fetch(self, record: ScalerTaskRecord) -> None:
         """Fetch the end of a try, and handle it as a result or as a failure with tries left."""
@@ -326,9 +328,9 @@ class ClusterTasks:
         if try_again:
             if end.words:
                 self._publish(TaskLog(record.task.task_id, LogStream.STDERR, f"{end.words}\n"))
-            self._handle(record, ScalerEvent.FAILED)
+            self._handle(record, events.FailureFetched())
         else:
-            self._handle(record, ScalerEvent.FETCHED, end.message)
+            self._handle(record, events.ResultFetched(end.message))
         if end.message.outcome is TaskResultType.SUCCESS and self._dependencies.wanted(record.task.task_id):
             self._arrive(record.task.task_id, end.object_id)
         elif end.object_id:
@@ -337,32 +339,30 @@ class ClusterTasks:
     def _back_off(self, record: ScalerTaskRecord) -> None:
         del self._by_name[record.name]
         record.failed += 1
-        record.timers.append(
-            self._loop.call_later(backoff(record.failed), self._handle, record, ScalerEvent.BACKOFF_OVER)
-        )
+        record.timers.append(self._loop.call_later(backoff(record.failed), self._handle, record, events.PauseOver()))
 
     def _arrive(self, name: str, object_id: bytes) -> None:
         for record in self._dependencies.arrive(name, Payload(object_id)):
-            self._handle(record, ScalerEvent.INPUTS_THERE)
+            self._handle(record, events.InputsAvailable())
 
     # ------------------------------------------------------------------ its end
 
-    def _finish(self, record: ScalerTaskRecord, end: TaskResult | TaskCancelConfirm) -> None:
-        """Forget a task that is over, report its end, and end its dependants if there is no value."""
+    def _finish(self, record: ScalerTaskRecord, end: TaskResult) -> None:
+        """Forget a task that is over, report its result, and fail its dependants if there is no value."""
         self._forget(record)
         self._publish(end)
-        if isinstance(end, TaskResult) and end.outcome is TaskResultType.SUCCESS:
-            return
-        origin = end.origin or end.task_id
-        canceled = TaskCancelConfirmType.CANCELED
-        passed_on = (
-            replace(end, origin=origin)
-            if isinstance(end, TaskResult)
-            else TaskCancelConfirm("", canceled, True, origin)
-        )
-        for dependant in self._dependencies.fail(end.task_id):
-            self._forget(dependant)
-            self._publish(replace(passed_on, task_id=dependant.task.task_id))
+        if end.outcome is not TaskResultType.SUCCESS:
+            failed = events.DependencyFailed(replace(end, origin=end.origin or end.task_id))
+            for dependant in self._dependencies.fail(end.task_id):
+                self._handle(dependant, failed)
+
+    def _finish_cancelled(self, record: ScalerTaskRecord, answer: TaskCancelConfirmType) -> None:
+        """Forget a task that was cancelled, report that, and cancel its dependants."""
+        self._forget(record)
+        self._answer(record, answer)
+        cancelled = events.DependencyCancelled(record.task.task_id)
+        for dependant in self._dependencies.fail(record.task.task_id):
+            self._handle(dependant, cancelled)
 
     def _forget(self, record: ScalerTaskRecord) -> None:
         record.stage = ScalerStage.OVER

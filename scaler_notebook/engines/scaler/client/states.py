@@ -17,6 +17,9 @@ from enum import Enum, unique
 
 from scaler_notebook.protocol.state_table import TransitionTable
 
+from . import events
+from .events import ScalerEvent
+
 
 class ScalerStage(Enum):
     """The stages of a task."""
@@ -33,27 +36,6 @@ class ScalerStage(Enum):
     ENDING = "ending"  # Scaler's cancel with force is sent
     FETCHING = "fetching the result"
     OVER = "over"
-
-
-class ScalerEvent(Enum):
-    """The events that can happen to a task."""
-
-    INPUTS_THERE = "inputs there"
-    INPUT_FAILED = "an input failed"
-    INPUT_CANCELLED = "an input was cancelled"
-    SENT = "sent"
-    UNSENDABLE = "cannot be sent"
-    STARTED = "start reported"  # repeated if the worker is lost and Scaler runs the task again
-    CANCEL = "TaskCancel"
-    CANCEL_FORCE = "TaskCancel(force)"
-    GRACE_OVER = "end of the grace period"  # at once if there is no mailbox
-    STOPPED = "stop reported"
-    CANCELED = "Canceled"  # Scaler's TaskCancelConfirm
-    NOT_FOUND = "CancelNotFound"
-    RESULT = "TaskResult"  # Scaler's message
-    FETCHED = "result fetched"
-    FAILED = "failure fetched, tries left"
-    BACKOFF_OVER = "end of the back-off"
 
 
 @unique
@@ -112,8 +94,8 @@ class ScalerAction(Enum):
     NOT_PERMITTED = "not permitted"  # a bug of this package or of the cluster; logged
 
 
-def _table() -> TransitionTable[ScalerStage, ScalerEvent, ScalerAction]:
-    s, e, a = ScalerStage, ScalerEvent, ScalerAction
+def _table() -> TransitionTable[ScalerStage, type[ScalerEvent], ScalerAction]:
+    s, e, a = ScalerStage, events, ScalerAction
     no, ig = a.NOT_PERMITTED, a.IGNORE
     columns = (
         s.WAITING,
@@ -129,18 +111,18 @@ def _table() -> TransitionTable[ScalerStage, ScalerEvent, ScalerAction]:
         s.FETCHING,
     )
     tb, conf, fetch = a.TAKE_BACK, a.CONFIRM, a.FETCH
-    rows = {
-        e.INPUTS_THERE: (a.SEND, no, no, no, no, no, no, no, no, no, no),
-        e.INPUT_FAILED: (a.PASS_ON, no, no, no, no, no, no, no, no, no, no),
-        e.INPUT_CANCELLED: (a.WITHDRAW, no, no, no, no, no, no, no, no, no, no),
-        e.SENT: (no, a.NOTE, no, no, no, no, no, no, no, no, no),
-        e.UNSENDABLE: (no, a.PASS_ON, no, no, no, no, no, no, no, no, no),
-        e.STARTED: (
+    rows: dict[type[ScalerEvent], tuple[ScalerAction, ...]] = {
+        e.InputsAvailable: (a.SEND, no, no, no, no, no, no, no, no, no, no),
+        e.DependencyFailed: (a.PASS_ON, no, no, no, no, no, no, no, no, no, no),
+        e.DependencyCancelled: (a.WITHDRAW, no, no, no, no, no, no, no, no, no, no),
+        e.Sent: (no, a.NOTE, no, no, no, no, no, no, no, no, no),
+        e.Unsendable: (no, a.PASS_ON, no, no, no, no, no, no, no, no, no),
+        e.StartReported: (
             *(no, no, a.ANNOUNCE, no, a.ANNOUNCE, a.ANNOUNCE_REQUEST_STOP, a.ANNOUNCE_REQUEST_STOP_FORCE),
             *(a.ANNOUNCE_REQUEST_STOP, a.ANNOUNCE_REQUEST_STOP_FORCE, a.ANNOUNCE_LATE, ig),
         ),
-        e.CANCEL: (tb, tb, a.RECALL, tb, a.REQUEST_STOP, ig, ig, ig, ig, ig, ig),
-        e.CANCEL_FORCE: (
+        e.StopRequested: (tb, tb, a.RECALL, tb, a.REQUEST_STOP, ig, ig, ig, ig, ig, ig),
+        e.StopForced: (
             tb,
             tb,
             a.RECALL_FORCE,
@@ -153,14 +135,14 @@ def _table() -> TransitionTable[ScalerStage, ScalerEvent, ScalerAction]:
             ig,
             ig,
         ),
-        e.GRACE_OVER: (no, no, no, no, no, a.REFUSE_AT_CLUSTER, a.END, a.REFUSE, a.END, no, no),
-        e.STOPPED: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
-        e.CANCELED: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, a.CONFIRM_ENDED, ig),
-        e.NOT_FOUND: (no, no, a.LOSE, no, a.LOSE, *(a.NOT_FOUND,) * 5, ig),
-        e.RESULT: (no, no, fetch, no, fetch, fetch, fetch, fetch, fetch, fetch, no),
-        e.FETCHED: (no, no, no, no, no, no, no, no, no, no, a.DELIVER),
-        e.FAILED: (no, no, no, no, no, no, no, no, no, no, a.BACK_OFF),
-        e.BACKOFF_OVER: (no, no, no, a.SEND, no, no, no, no, no, no, no),
+        e.GracePeriodOver: (no, no, no, no, no, a.REFUSE_AT_CLUSTER, a.END, a.REFUSE, a.END, no, no),
+        e.StopReported: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
+        e.CancelConfirmed: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, a.CONFIRM_ENDED, ig),
+        e.CancelNotFound: (no, no, a.LOSE, no, a.LOSE, *(a.NOT_FOUND,) * 5, ig),
+        e.ResultAvailable: (no, no, fetch, no, fetch, fetch, fetch, fetch, fetch, fetch, no),
+        e.ResultFetched: (no, no, no, no, no, no, no, no, no, no, a.DELIVER),
+        e.FailureFetched: (no, no, no, no, no, no, no, no, no, no, a.BACK_OFF),
+        e.PauseOver: (no, no, no, a.SEND, no, no, no, no, no, no, no),
     }
     return TransitionTable(columns, rows)
 

@@ -1,4 +1,4 @@
-"""The events of a task in the scheduler, each with the data that its handling needs."""
+"""The events of a task in the scheduler, each with the data that it brings along."""
 
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
