@@ -11,8 +11,9 @@ from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.future_events import ResultArrived
 from scaler_notebook.protocol.messages import Payload, TaskOptions, TaskResult, TaskResultType
-from scaler_notebook.protocol.states import CancelReason, FutureEvent
+from scaler_notebook.protocol.states import CancelReason
 from scaler_notebook.suggestions import did_you_mean
 
 from .agent.session import Session
@@ -227,7 +228,7 @@ def submit_graph(
     session.submit(tasks, release=[futures[key].task_id for key in calls if key in needed])
     for key, value in at_once.items():
         future = futures[key]
-        future.handle(FutureEvent.RESULT, TaskResult(future.task_id, TaskResultType.SUCCESS, value))
+        future.handle(ResultArrived(TaskResult(future.task_id, TaskResultType.SUCCESS, value)))
     _cancel_dependants_of_late_results(nodes, futures)
     places = {key: place for place, key in enumerate(calls)}
     edges = [

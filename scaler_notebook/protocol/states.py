@@ -10,6 +10,8 @@ nothing. ``docs/states.md`` draws the table.
 
 from enum import Enum
 
+from . import future_events
+from .future_events import FutureEvent
 from .state_table import TransitionTable
 
 
@@ -40,19 +42,6 @@ class CancelReason(Enum):
     TIMED_OUT = "timed out"  # the deadline requested the cancel; the trace says how the task ended
     PARENT_CANCELLED = "parent cancelled"
     DISCONNECTED = "disconnected"  # the engine was lost before the cancel was answered
-
-
-class FutureEvent(Enum):
-    """The events that can happen to a future."""
-
-    STARTED = "TaskStarted"
-    CANCEL_REQUESTED = "request_cancel()"
-    DEADLINE = "end of its timeout"
-    CONFIRM_CANCELED = "TaskCancelConfirm(Canceled)"
-    CONFIRM_NOT_FOUND = "TaskCancelConfirm(CancelNotFound)"
-    CONFIRM_FAILED = "TaskCancelConfirm(CancelFailed)"
-    RESULT = "TaskResult"
-    ENGINE_LOST = "engine lost"
 
 
 class FutureAction(Enum):
@@ -94,18 +83,18 @@ class FutureAction(Enum):
     NOT_PERMITTED = "not permitted"  # a protocol error, logged
 
 
-def _table() -> TransitionTable[TaskState, FutureEvent, FutureAction]:
-    s, e, a = TaskState, FutureEvent, FutureAction
+def _table() -> TransitionTable[TaskState, type[FutureEvent], FutureAction]:
+    s, e, a = TaskState, future_events, FutureAction
     columns = (s.SUBMITTED, s.RUNNING, s.CANCELLING, s.FINISHED, s.CANCELLED)
-    rows = {
-        e.STARTED: (a.START, a.REMEMBER_START, a.REMEMBER_START, a.IGNORE, a.IGNORE),
-        e.CANCEL_REQUESTED: (a.REQUEST, a.REQUEST, a.UPGRADE, a.DISCARD, a.IGNORE),
-        e.DEADLINE: (a.TIME_OUT, a.TIME_OUT, a.UPGRADE, a.IGNORE, a.IGNORE),
-        e.CONFIRM_CANCELED: (a.WITHDRAW, a.WITHDRAW, a.CONFIRM, a.IGNORE, a.IGNORE),
-        e.CONFIRM_NOT_FOUND: (a.NOT_PERMITTED, a.NOT_PERMITTED, a.NOT_FOUND, a.IGNORE, a.IGNORE),
-        e.CONFIRM_FAILED: (a.IGNORE, a.IGNORE, a.REFUSE, a.IGNORE, a.IGNORE),
-        e.RESULT: (a.FINISH, a.FINISH, a.TOO_LATE, a.NOT_PERMITTED, a.IGNORE),
-        e.ENGINE_LOST: (a.LOSE, a.LOSE, a.DISCONNECT, a.IGNORE, a.IGNORE),
+    rows: dict[type[FutureEvent], tuple[FutureAction, ...]] = {
+        e.StartAnnounced: (a.START, a.REMEMBER_START, a.REMEMBER_START, a.IGNORE, a.IGNORE),
+        e.CancelRequested: (a.REQUEST, a.REQUEST, a.UPGRADE, a.DISCARD, a.IGNORE),
+        e.DeadlineReached: (a.TIME_OUT, a.TIME_OUT, a.UPGRADE, a.IGNORE, a.IGNORE),
+        e.CancelGranted: (a.WITHDRAW, a.WITHDRAW, a.CONFIRM, a.IGNORE, a.IGNORE),
+        e.TaskUnknown: (a.NOT_PERMITTED, a.NOT_PERMITTED, a.NOT_FOUND, a.IGNORE, a.IGNORE),
+        e.CancelRefused: (a.IGNORE, a.IGNORE, a.REFUSE, a.IGNORE, a.IGNORE),
+        e.ResultArrived: (a.FINISH, a.FINISH, a.TOO_LATE, a.NOT_PERMITTED, a.IGNORE),
+        e.EngineGone: (a.LOSE, a.LOSE, a.DISCONNECT, a.IGNORE, a.IGNORE),
     }
     return TransitionTable(columns, rows)
 

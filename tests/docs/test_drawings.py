@@ -2,13 +2,14 @@
 
 import runpy
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import pytest
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol import future_events, payloads
 from scaler_notebook.protocol.errors import EngineLostError
+from scaler_notebook.protocol.future_events import FutureEvent
 from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -16,26 +17,35 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import TABLE, FutureAction, FutureEvent, TaskState
+from scaler_notebook.protocol.states import TABLE, FutureAction, TaskState
 
 ROOT = Path(__file__).parents[2]
 
-DATA: dict[FutureEvent, Any] = {
-    FutureEvent.STARTED: TaskStarted("t", "1", 1.0),
-    FutureEvent.CANCEL_REQUESTED: None,
-    FutureEvent.DEADLINE: None,
-    FutureEvent.CONFIRM_CANCELED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCELED, True),
-    FutureEvent.CONFIRM_NOT_FOUND: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_NOT_FOUND, True),
-    FutureEvent.CONFIRM_FAILED: TaskCancelConfirm("t", TaskCancelConfirmType.CANCEL_FAILED, True),
-    FutureEvent.RESULT: TaskResult("t", TaskResultType.SUCCESS, payloads.dump(42)),
-    FutureEvent.ENGINE_LOST: EngineLostError("gone"),
+CONFIRM = TaskCancelConfirmType
+MADE: dict[type[FutureEvent], FutureEvent] = {
+    future_events.StartAnnounced: future_events.StartAnnounced(TaskStarted("t", "1", 1.0)),
+    future_events.CancelRequested: future_events.CancelRequested(),
+    future_events.DeadlineReached: future_events.DeadlineReached(),
+    future_events.CancelGranted: future_events.CancelGranted(TaskCancelConfirm("t", CONFIRM.CANCELED, True)),
+    future_events.TaskUnknown: future_events.TaskUnknown(TaskCancelConfirm("t", CONFIRM.CANCEL_NOT_FOUND, True)),
+    future_events.CancelRefused: future_events.CancelRefused(TaskCancelConfirm("t", CONFIRM.CANCEL_FAILED, True)),
+    future_events.ResultArrived: future_events.ResultArrived(
+        TaskResult("t", TaskResultType.SUCCESS, payloads.dump(42))
+    ),
+    future_events.EngineGone: future_events.EngineGone(EngineLostError("gone")),
 }
-WAYS: dict[TaskState, list[tuple[FutureEvent, ...]]] = {
+WAYS: dict[TaskState, list[tuple[type[FutureEvent], ...]]] = {
     TaskState.SUBMITTED: [()],
-    TaskState.RUNNING: [(FutureEvent.STARTED,)],
-    TaskState.CANCELLING: [(FutureEvent.CANCEL_REQUESTED,), (FutureEvent.STARTED, FutureEvent.CANCEL_REQUESTED)],
-    TaskState.FINISHED: [(FutureEvent.RESULT,)],
-    TaskState.CANCELLED: [(FutureEvent.CANCEL_REQUESTED, FutureEvent.CONFIRM_CANCELED)],
+    TaskState.RUNNING: [(future_events.StartAnnounced,)],
+    TaskState.CANCELLING: [
+        (future_events.CancelRequested,),
+        (future_events.StartAnnounced, future_events.CancelRequested),
+    ],
+        (future_events.CancelRequested,),
+        (future_events.StartAnnounced, future_events.CancelRequested),
+    ],
+    TaskState.FINISHED: [(future_events.ResultArrived,)],
+    TaskState.CANCELLED: [(future_events.CancelRequested, future_events.CancelGranted)],
 }
 
 
@@ -45,19 +55,19 @@ def test_the_page_is_what_the_tables_say() -> None:
 
 
 @pytest.mark.parametrize(("state", "event"), TABLE)
-def test_every_arrow_of_a_future_is_true(state: TaskState, event: FutureEvent) -> None:
+def test_every_arrow_of_a_future_is_true(state: TaskState, event: type[FutureEvent]) -> None:
     """For the scheduler's, ``test_scheduler_core`` carries every cell out."""
     reached = set()
     for way in WAYS[state]:
         future: ScalerFuture[int] = ScalerFuture(task_id="t", call="f()")
         for earlier in way:
-            future.handle(earlier, DATA[earlier])
+            future.handle(MADE[earlier])
         assert future.state is state
-        future.handle(event, DATA[event])
+        future.handle(MADE[event])
         reached.add(future.state)
     assert reached == set(TABLE[state, event].to or (state,))
 
 
 def test_every_action_of_a_future_is_in_its_table() -> None:
-    assert list(TABLE) == [(state, event) for event in FutureEvent for state in TaskState]
+    assert list(TABLE) == [(state, event) for event in get_args(FutureEvent) for state in TaskState]
     assert set(TABLE.values()) == set(FutureAction)

@@ -25,7 +25,7 @@ from picks import PICKS, picked
 from waits import SAFETY
 
 from scaler_notebook import CancelReason, NotebookExecutor, ProcessorDiedError, ScalerFuture, TaskState, wait
-from scaler_notebook.protocol.states import FutureEvent
+from scaler_notebook.protocol.future_events import DeadlineReached
 
 ROUNDS = 3  # what comes by chance may need a second one
 WORTH = {"stopped", "never started", "discarded", "finished", "timed out"}
@@ -147,7 +147,7 @@ class RealContract(RuleBasedStateMachine):
     def a_timeout_ends(self, pick: int) -> None:
         task = picked(pick, self.tasks)
         task.timed = True
-        task.cancel(True, lambda _: task.future.handle(FutureEvent.DEADLINE), discards=False)
+        task.cancel(True, lambda _: task.future.handle(DeadlineReached()), discards=False)
 
     @rule(force=st.booleans())
     def cancel_unfinished(self, force: bool) -> None:

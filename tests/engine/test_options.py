@@ -41,8 +41,8 @@ from scaler_notebook import (
     wait,
 )
 from scaler_notebook.engines.local.resource_limits import available_memory
+from scaler_notebook.protocol.future_events import DeadlineReached
 from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
-from scaler_notebook.protocol.states import FutureEvent
 from scaler_notebook.testing import memory_executor
 
 
@@ -255,7 +255,7 @@ def swallows_interrupts() -> None:
 def test_a_task_that_does_not_obey_is_killed_after_the_grace_period(alone: NotebookExecutor) -> None:
     future = alone.submit_verbose(swallows_interrupts, timeout=LONG)
     until_written(future, "begun")
-    future.handle(FutureEvent.DEADLINE)
+    future.handle(DeadlineReached())
     assert timed_out(future)
     assert "swallowed" in future.logs.stdout
     assert "grace 0.3 s" in future.trace()[-2].detail
@@ -521,7 +521,7 @@ def test_a_timeout_is_for_all_tries_together(alone: NotebookExecutor, tmp_path: 
     future = alone.submit_verbose(tries, (tmp_path / "trace", way), retries=1000, timeout=LONG)
     until(future, lambda: future.tries == 3, "be tried a third time")
     assert len(future._watchers) == 1, "its deadline stands"
-    future.handle(FutureEvent.DEADLINE)
+    future.handle(DeadlineReached())
     assert timed_out(future)
     assert not future._watchers
     before = count(tmp_path / "trace")

@@ -20,6 +20,7 @@ from future_observers import Followers, check_derived
 from scaler_notebook import CancelReason, MissingObjects, ProcessorDiedError, ScalerFuture, TaskState
 from scaler_notebook.engines.local.scheduler.core.core import MAX_DISPATCHES
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF
+from scaler_notebook.protocol.future_events import DeadlineReached
 from scaler_notebook.protocol.messages import (
     ClientContext,
     EngineMessage,
@@ -33,7 +34,6 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import FutureEvent
 from scaler_notebook.task.task_end import TaskEnd
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ class Job:
         must_send = self.ended is None and True not in self.unanswered
         self.deadline_asked = self.deadline_asked or (first and must_send)
         SEEN["a deadline upgrades"] += must_send and not first
-        self.future.handle(FutureEvent.DEADLINE)
+        self.future.handle(DeadlineReached())
         assert self.requests - before == must_send, "the deadline asks by force, and keeps a result"
 
     def hears(self, message: EngineMessage) -> None:

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, RUNNING, _Waiter
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -22,6 +22,7 @@ from scaler_notebook.client.waiting.host import PlainHost, current_host, install
 from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.views import rows
+from scaler_notebook.protocol import future_events as events
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import EngineLostError, TaskCancelledError
 from scaler_notebook.protocol.exceptions import failures
@@ -35,7 +36,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, FutureEvent, TaskState
+from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, TaskState
 
 PATIENCE = 5.0  # seconds that any wait of these tests may take
 LOST = EngineLostError("gone")
@@ -46,14 +47,14 @@ COLUMNS = (SUBMITTED, RUNS, CANCELLING, DONE, CANCELLED)
 # The contract's table. "–" there is "ignore" here: an engine that is lost changes nothing of what has ended.
 A = FutureAction
 CONTRACT = {
-    FutureEvent.STARTED: (A.START, A.REMEMBER_START, A.REMEMBER_START, A.IGNORE, A.IGNORE),
-    FutureEvent.CANCEL_REQUESTED: (A.REQUEST, A.REQUEST, A.UPGRADE, A.DISCARD, A.IGNORE),
-    FutureEvent.DEADLINE: (A.TIME_OUT, A.TIME_OUT, A.UPGRADE, A.IGNORE, A.IGNORE),
-    FutureEvent.CONFIRM_CANCELED: (A.WITHDRAW, A.WITHDRAW, A.CONFIRM, A.IGNORE, A.IGNORE),
-    FutureEvent.CONFIRM_NOT_FOUND: (A.NOT_PERMITTED, A.NOT_PERMITTED, A.NOT_FOUND, A.IGNORE, A.IGNORE),
-    FutureEvent.CONFIRM_FAILED: (A.IGNORE, A.IGNORE, A.REFUSE, A.IGNORE, A.IGNORE),
-    FutureEvent.RESULT: (A.FINISH, A.FINISH, A.TOO_LATE, A.NOT_PERMITTED, A.IGNORE),
-    FutureEvent.ENGINE_LOST: (A.LOSE, A.LOSE, A.DISCONNECT, A.IGNORE, A.IGNORE),
+    events.StartAnnounced: (A.START, A.REMEMBER_START, A.REMEMBER_START, A.IGNORE, A.IGNORE),
+    events.CancelRequested: (A.REQUEST, A.REQUEST, A.UPGRADE, A.DISCARD, A.IGNORE),
+    events.DeadlineReached: (A.TIME_OUT, A.TIME_OUT, A.UPGRADE, A.IGNORE, A.IGNORE),
+    events.CancelGranted: (A.WITHDRAW, A.WITHDRAW, A.CONFIRM, A.IGNORE, A.IGNORE),
+    events.TaskUnknown: (A.NOT_PERMITTED, A.NOT_PERMITTED, A.NOT_FOUND, A.IGNORE, A.IGNORE),
+    events.CancelRefused: (A.IGNORE, A.IGNORE, A.REFUSE, A.IGNORE, A.IGNORE),
+    events.ResultArrived: (A.FINISH, A.FINISH, A.TOO_LATE, A.NOT_PERMITTED, A.IGNORE),
+    events.EngineGone: (A.LOSE, A.LOSE, A.DISCONNECT, A.IGNORE, A.IGNORE),
 }
 
 
@@ -157,13 +158,13 @@ MESSAGES: dict[str, Callable[[], EngineMessage]] = {
     "F": lambda: confirm(TaskCancelConfirmType.CANCEL_FAILED),
     "N": lambda: confirm(TaskCancelConfirmType.CANCEL_NOT_FOUND),
 }
-LETTERED = {
-    "S": FutureEvent.STARTED,
-    "RXD": FutureEvent.RESULT,
-    "A": FutureEvent.CONFIRM_CANCELED,
-    "F": FutureEvent.CONFIRM_FAILED,
-    "N": FutureEvent.CONFIRM_NOT_FOUND,
-    "L": FutureEvent.ENGINE_LOST,
+LETTERED: dict[str, Any] = {
+    "S": events.StartAnnounced,
+    "RXD": events.ResultArrived,
+    "A": events.CancelGranted,
+    "F": events.CancelRefused,
+    "N": events.TaskUnknown,
+    "L": events.EngineGone,
 }
 EVENTS = {letter: event for letters, event in LETTERED.items() for letter in letters}
 
@@ -184,7 +185,7 @@ class Life:
             if letter == "C":
                 self.future.request_cancel()
             elif letter == "T":
-                self.future.handle(FutureEvent.DEADLINE)
+                self.future.handle(events.DeadlineReached())
             elif letter == "L":
                 self.manager.fail_all(LOST)
             else:
@@ -194,11 +195,10 @@ class Life:
     def force(self, letter: str) -> bool:
         """What the manager would not let through to a future that has ended."""
         if letter == "C":
-            return self.future.handle(FutureEvent.CANCEL_REQUESTED)
+            return self.future.handle(events.CancelRequested())
         if letter == "T":
-            return self.future.handle(FutureEvent.DEADLINE)
-        message: Any = MESSAGES[letter]() if letter in MESSAGES else None
-        return self.future.handle(EVENTS[letter], message if message is not None else LOST)
+            return self.future.handle(events.DeadlineReached())
+        return self.future.handle(EVENTS[letter](MESSAGES[letter]() if letter in MESSAGES else LOST))
 
     def snapshot(self) -> tuple[Any, ...]:
         future = self.future
@@ -325,7 +325,7 @@ def expected_outcome(end: TaskState | CancelReason, order: str) -> Any:
 def test_the_table_is_the_contracts() -> None:
     expected = {(state, event): row[i] for event, row in CONTRACT.items() for i, state in enumerate(COLUMNS)}
     assert dict(TABLE) == expected
-    assert set(TABLE) == {(state, event) for state in TaskState for event in FutureEvent}
+    assert set(TABLE) == {(state, event) for state in TaskState for event in get_args(events.FutureEvent)}
 
 
 @pytest.mark.parametrize(("before", "letter"), OUTCOMES)
@@ -457,7 +457,7 @@ def test_a_later_try_is_noted_once_in_order_and_moves_nothing(before: str) -> No
     life = Life().play(before)
     future, state = life.future, RUNS if before == "" else life.future.state
     for attempt, changes in ((2, True), (1, False), (2, False), (5, True), (4, False)):
-        assert future.handle(FutureEvent.STARTED, TaskStarted("t", str(attempt), 6.0 + attempt, attempt)) is changes
+        assert future.handle(events.StartAnnounced(TaskStarted("t", str(attempt), 6.0 + attempt, attempt))) is changes
     assert (future.state, future.tries, future.processor, future.started_at) == (state, 5, "5", 11.0)
     assert "process 5, try 5" in str(future.trace())
 
@@ -584,7 +584,7 @@ def test_the_payload_of_a_result_that_nobody_wants_is_freed(before: str) -> None
     buffer = Frame(b"x")
     gone = weakref.ref(buffer)
     life.future.handle(
-        FutureEvent.RESULT, TaskResult("t", TaskResultType.SUCCESS, Payload(payloads.dump(1).data, (buffer,)))
+        events.ResultArrived(TaskResult("t", TaskResultType.SUCCESS, Payload(payloads.dump(1).data, (buffer,))))
     )
     del buffer
     assert gone() is None

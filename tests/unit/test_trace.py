@@ -9,8 +9,8 @@ import pytest
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, NotebookExecutor
+from scaler_notebook.protocol.future_events import DeadlineReached
 from scaler_notebook.protocol.messages import TaskCancelConfirmType
-from scaler_notebook.protocol.states import FutureEvent
 from scaler_notebook.testing import DetachedFuture, detached_future
 
 
@@ -54,7 +54,7 @@ def test_what_came_to_nothing_says_so() -> None:
 
 def test_a_deadline_says_so() -> None:
     future = detached_future("fit(model)")
-    future.handle(FutureEvent.DEADLINE)
+    future.handle(DeadlineReached())
     future.finish("too late")
     assert said(future) == [
         "→ Task",

@@ -21,6 +21,7 @@ from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.errors import DisconnectedError, EngineLostError, ProtocolError
+from scaler_notebook.protocol.future_events import EngineGone
 from scaler_notebook.protocol.messages import (
     ClientMessage,
     ClientShutdown,
@@ -34,7 +35,6 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskResultType,
 )
-from scaler_notebook.protocol.states import FutureEvent
 
 from .client_agent import Agent
 from .future_manager import FutureManager
@@ -242,7 +242,7 @@ class EngineConnection:
         end = self._end or disconnected_error()
         self._manager.fail_all(end)
         for future in self._agent.outgoing.futures():
-            future.handle(FutureEvent.ENGINE_LOST, end)
+            future.handle(EngineGone(end))
 
     def forget(self) -> None:
         """In a forked child: leave the connection to the parent, and end futures with an error that says so."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
-from scaler_notebook.protocol.states import FutureEvent
+from scaler_notebook.protocol.future_events import DeadlineReached
 
 from .client_agent import Agent
 
@@ -25,7 +25,7 @@ def schedule_timeout(future: ScalerFuture[Any], when: float, agent: Agent) -> No
     agent
         The agent that keeps the timer.
     """
-    timer = agent.call_at(when, partial(future.handle, FutureEvent.DEADLINE))
+    timer = agent.call_at(when, partial(future.handle, DeadlineReached()))
 
     def look(changed: TaskLifecycle) -> None:
         if changed.done():

@@ -12,6 +12,14 @@ from scaler_notebook.client.task_state.output import decoded
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.future_events import (
+    CancelGranted,
+    CancelRefused,
+    EngineGone,
+    ResultArrived,
+    StartAnnounced,
+    TaskUnknown,
+)
 from scaler_notebook.protocol.messages import (
     ClientShutdownResponse,
     EngineHello,
@@ -29,14 +37,13 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskStarted,
 )
-from scaler_notebook.protocol.states import FutureEvent
 
 log = logging.getLogger(__name__)
 
 CONFIRMS = {
-    TaskCancelConfirmType.CANCELED: FutureEvent.CONFIRM_CANCELED,
-    TaskCancelConfirmType.CANCEL_FAILED: FutureEvent.CONFIRM_FAILED,
-    TaskCancelConfirmType.CANCEL_NOT_FOUND: FutureEvent.CONFIRM_NOT_FOUND,
+    TaskCancelConfirmType.CANCELED: CancelGranted,
+    TaskCancelConfirmType.CANCEL_FAILED: CancelRefused,
+    TaskCancelConfirmType.CANCEL_NOT_FOUND: TaskUnknown,
 }
 
 
@@ -81,7 +88,7 @@ class FutureManager:
                     problem = (
                         f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
                     )
-                    future.handle(FutureEvent.ENGINE_LOST, ProtocolError(problem))
+                    future.handle(EngineGone(ProtocolError(problem)))
             if future.done():
                 self._futures.pop(message.task_id, None)
                 if isinstance(message, TaskResult) and message.summary.preview is PreviewKind.FOLLOWS:
@@ -122,11 +129,11 @@ class FutureManager:
         """
         match message:
             case TaskStarted():
-                future.handle(FutureEvent.STARTED, message)
+                future.handle(StartAnnounced(message))
             case TaskResult():
-                future.handle(FutureEvent.RESULT, message)
+                future.handle(ResultArrived(message))
             case TaskCancelConfirm():
-                future.handle(CONFIRMS[message.answer], message)
+                future.handle(CONFIRMS[message.answer](message))
             case TaskLog():
                 future.add_log(message)
             case TaskProgress():
@@ -150,7 +157,7 @@ class FutureManager:
         """
         future = self._futures.pop(task_id, None)
         if future is not None:
-            future.handle(FutureEvent.ENGINE_LOST, error)
+            future.handle(EngineGone(error))
 
     def forget(self, error: BaseException) -> None:
         """In a forked child: end the futures, which are the parent's, with an error that says so."""
@@ -168,4 +175,4 @@ class FutureManager:
         """
         while self._futures:
             _, future = self._futures.popitem()
-            future.handle(FutureEvent.ENGINE_LOST, why)
+            future.handle(EngineGone(why))

@@ -12,8 +12,9 @@ from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.client.task_state.snapshot import FutureSession
 from scaler_notebook.client.waiting import callback_thread
+from scaler_notebook.protocol.future_events import CancelRequested
 from scaler_notebook.protocol.messages import Task, TaskOptions
-from scaler_notebook.protocol.states import FutureEvent, TaskState
+from scaler_notebook.protocol.states import TaskState
 from scaler_notebook.task.display import preview
 
 SECONDS = 5.0  # for a task that makes a preview, the value's unpickling included; then it is killed
@@ -112,5 +113,5 @@ class _PreviewWatcher:
                 future.add_preview(asked.displays[-1])  # the value's own displays come before it
         elif asked.state is TaskState.RUNNING and not self._is_timed:  # the message came on the agent's thread
             self._is_timed = True
-            stop = partial(asked.handle, FutureEvent.CANCEL_REQUESTED, keep_result=True)
+            stop = partial(asked.handle, CancelRequested(keep_result=True))
             self._call_at(time.monotonic() + SECONDS, stop)

@@ -9,7 +9,8 @@ from typing import Any
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
-from scaler_notebook.protocol.states import FutureEvent, TaskState
+from scaler_notebook.protocol.future_events import CancelRequested
+from scaler_notebook.protocol.states import TaskState
 
 Condition = Callable[[TaskLifecycle], bool]
 
@@ -133,7 +134,7 @@ def apply_interrupt_policy(futures: Iterable["Future[Any]"]) -> None:
     unfinished = [future for future in futures if isinstance(future, TaskLifecycle) and not future.done()]
     for future in unfinished:
         if future.policy.on_interrupt == "cancel":
-            future.handle(FutureEvent.CANCEL_REQUESTED, keep_result=True)
+            future.handle(CancelRequested(keep_result=True))
     asked = [future for future in unfinished if future.policy.on_interrupt == "ask"]
     if asked:
         current_host().offer_cancel(asked)

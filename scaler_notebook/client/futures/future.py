@@ -14,8 +14,8 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.permission import is_agents_thread, may_wait
 from scaler_notebook.protocol.errors import TaskCancelledError
+from scaler_notebook.protocol.future_events import CancelRequested
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.states import FutureEvent
 
 from .conditions import is_answered, wait_until, wait_until_async
 
@@ -171,7 +171,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
             Whether a finished future is left as it is.
         """
         grace = None if grace is None else checked_grace(grace)
-        return self.handle(FutureEvent.CANCEL_REQUESTED, force=force, grace=grace, keep_result=keep_result)
+        return self.handle(CancelRequested(force, grace, keep_result))
 
     def cancel(self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None) -> bool:
         """Ask the engine to stop the task and wait for its answer; what is returned is exactly ``cancelled()``.

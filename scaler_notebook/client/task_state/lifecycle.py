@@ -11,32 +11,37 @@ from collections.abc import Callable
 from concurrent.futures import InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from contextlib import suppress
-from typing import Any, TypeAlias
-
-from typing_extensions import assert_never
+from typing import Any
 
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.protocol.future_events import (
+    CancelGranted,
+    CancelRefused,
+    CancelRequested,
+    DeadlineReached,
+    EngineGone,
+    FutureEvent,
+    ResultArrived,
+    StartAnnounced,
+)
 from scaler_notebook.protocol.messages import (
     TaskCancel,
-    TaskCancelConfirm,
     TaskDisplay,
     TaskLog,
     TaskProgress,
     TaskResult,
-    TaskStarted,
 )
 from scaler_notebook.protocol.messages import TaskResultType as Result
-from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, FutureEvent, TaskState
+from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, TaskState
 
 from .outcome import Outcome
 from .output import Display
 from .snapshot import TaskSnapshot
-from .trace import What
+from .trace import trace_form
 
 Watcher = Callable[["TaskLifecycle"], None]
-Message: TypeAlias = TaskStarted | TaskCancelConfirm | TaskResult
 
 log = logging.getLogger(__name__)
 
@@ -80,33 +85,11 @@ class TaskLifecycle(TaskSnapshot):
 
     # ------------------------------------------------------------------ events
 
-    def handle(
-        self,
-        event: FutureEvent,
-        what: Message | BaseException | None = None,
-        *,
-        force: bool = True,
-        grace: float | None = None,
-        keep_result: bool = False,
-    ) -> bool:
-        """Apply an event by the state table; return False if nothing has changed.
-
-        Parameters
-        ----------
-        event
-            The event.
-        what
-            The engine's message; for ``ENGINE_LOST`` the error that says so, or the result that has ended all.
-        force
-            Of a request: whether the task's process is killed after the grace period.
-        grace
-            Of a request: the grace period in seconds; None: the policy's.
-        keep_result
-            Of a request: whether a task that has finished is left as it is.
-        """
+    def handle(self, event: FutureEvent) -> bool:
+        """Apply an event by the state table; return False if nothing has changed."""
         effects = _Effects()
         try:
-            call_locked(self._lock, self._apply, effects, event, what, force, grace, keep_result)
+            call_locked(self._lock, self._apply, effects, event)
             self._perform(effects)
         except BaseException:  # an interrupt: the effects belong to what has changed, all the same
             effects.changed = True
@@ -128,101 +111,73 @@ class TaskLifecycle(TaskSnapshot):
         if effects.changed:
             self._notify_watchers()
 
-    def _apply(
-        self,
-        effects: "_Effects",
-        event: FutureEvent,
-        what: Message | BaseException | None,
-        force: bool,
-        grace: float | None,
-        keep_result: bool,
-    ) -> None:
-        """Apply an event and note its side effects in ``effects``; with the lock held.
-
-        Parameters
-        ----------
-        effects
-            What is performed afterwards.
-        event, what, force, grace, keep_result
-            As for :meth:`handle`.
-        """
+    def _apply(self, effects: "_Effects", event: FutureEvent) -> None:
+        """Apply an event and note its side effects in ``effects``, to be performed afterwards; with the lock held."""
         before = self._task_state
-        action = TABLE[before, event]
-        if event is FutureEvent.CANCEL_REQUESTED or event is FutureEvent.DEADLINE:
-            if action is FutureAction.IGNORE or (action is FutureAction.DISCARD and keep_result):
+        action = TABLE[before, type(event)]
+        if isinstance(event, CancelRequested | DeadlineReached):
+            if action is FutureAction.IGNORE or (action is FutureAction.DISCARD and event.keep_result):
                 return
             if action is not FutureAction.DISCARD:
-                if self._asked is not None and (self._asked or not force):
+                if self._asked is not None and (self._asked or not event.force):
                     return  # no stronger than the request under way
-                effects.request = TaskCancel(self.task_id, force, self.policy.grace if grace is None else grace)
+                grace = self.policy.grace if event.grace is None else event.grace
+                effects.request = TaskCancel(self.task_id, event.force, grace)
         if action is FutureAction.NOT_PERMITTED:
-            effects.complaint = f"{self.task_id}: {event.value} is not permitted in state {before.value}"
-        effects.changed = self._carry_out(action, what, force)
+            effects.complaint = f"{self.task_id}: {event.words} is not permitted in state {before.value}"
+        effects.changed = self._carry_out(action, event)
         self._output.over = self._task_state.terminal
-        self._moments.append((time.time(), event, effects.changed, _trace_form(effects.request or what)))
+        self._moments.append((time.time(), type(event), effects.changed, effects.request or trace_form(event)))
 
-    def _carry_out(self, action: FutureAction, what: Message | BaseException | None, force: bool) -> bool:
-        """Carry out an action; return False if nothing changes. With the lock held.
-
-        Parameters
-        ----------
-        action
-            The state table's action.
-        what
-            The engine's message, or an error.
-        force
-            Of a request: whether the task's process is killed after the grace period.
-        """
-        match action:
-            case FutureAction.START | FutureAction.REMEMBER_START:
-                assert isinstance(what, TaskStarted)
-                if what.attempt <= self.tries:
+    def _carry_out(self, action: FutureAction, event: FutureEvent) -> bool:
+        """Carry out the table's action for an event; return False if nothing changes. With the lock held."""
+        match action, event:
+            case ((FutureAction.START | FutureAction.REMEMBER_START), StartAnnounced()):
+                started = event.message
+                if started.attempt <= self.tries:
                     return False  # a repeated or late message
-                self._started, self.tries = True, what.attempt
-                self.started_at, self.processor = what.time, what.processor
+                self._started, self.tries = True, started.attempt
+                self.started_at, self.processor = started.time, started.processor
                 if action is FutureAction.START:
                     self._task_state = TaskState.RUNNING
-            case FutureAction.REQUEST | FutureAction.TIME_OUT:
-                self._task_state, self._asked, self._refused = TaskState.CANCELLING, force, False
+            case FutureAction.FINISH, ResultArrived():
+                result = event.message
+                self._take_figures(result)
+                self.origin = result.origin
+                self._finished(
+                    Outcome(result.outcome, result.payload, self.call, self.origin_name, result.process_exit)
+                )
+            case ((FutureAction.REQUEST | FutureAction.TIME_OUT), (CancelRequested() | DeadlineReached())):
+                self._task_state, self._asked, self._refused = TaskState.CANCELLING, event.force, False
                 self._timed_out = action is FutureAction.TIME_OUT
-            case FutureAction.UPGRADE:
+            case FutureAction.UPGRADE, _:
                 self._asked = True
-            case FutureAction.DISCARD:
+            case FutureAction.DISCARD, _:
                 self._cancelled(CancelReason.DISCARDED)
-            case FutureAction.WITHDRAW if isinstance(what, TaskCancelConfirm) and what.origin:
-                self.origin = what.origin
+            case FutureAction.WITHDRAW, CancelGranted() if event.message.origin:
+                self.origin = event.message.origin
                 self._cancelled(CancelReason.PARENT_CANCELLED)
-            case FutureAction.WITHDRAW | FutureAction.CONFIRM:
+            case ((FutureAction.WITHDRAW | FutureAction.CONFIRM), _):
                 self._cancelled_in_time(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
-            case FutureAction.NOT_FOUND:
+            case FutureAction.NOT_FOUND, _:
                 self._cancelled(CancelReason.NOT_FOUND)
-            case FutureAction.REFUSE:
-                assert isinstance(what, TaskCancelConfirm)
-                if self._asked and not what.force:
+            case FutureAction.REFUSE, CancelRefused():
+                if self._asked and not event.message.force:
                     return False  # weaker than the strongest request outstanding
                 self._asked, self._refused, self._timed_out = None, True, False
                 self._task_state = TaskState.RUNNING if self._started else TaskState.SUBMITTED
-            case FutureAction.FINISH:
-                assert isinstance(what, TaskResult)
-                self._take_figures(what)
-                self.origin = what.origin
-                self._finished(Outcome(what.outcome, what.payload, self.call, self.origin_name, what.process_exit))
-            case FutureAction.TOO_LATE:
-                assert isinstance(what, TaskResult)
-                self._take_figures(what)
-                success = what.outcome is Result.SUCCESS
+            case FutureAction.TOO_LATE, ResultArrived():
+                self._take_figures(event.message)
+                success = event.message.outcome is Result.SUCCESS
                 self._cancelled_in_time(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
-            case FutureAction.LOSE if isinstance(what, TaskResult):  # another task's result, which has ended all
-                self._finished(Outcome(what.outcome, what.payload, self.call))
-            case FutureAction.LOSE:
-                assert isinstance(what, BaseException)
-                self._finished(Outcome.of(what))
-            case FutureAction.DISCONNECT:
+            case FutureAction.LOSE, EngineGone(TaskResult() as result):
+                self._finished(Outcome(result.outcome, result.payload, self.call))
+            case FutureAction.LOSE, EngineGone(BaseException() as error):
+                self._finished(Outcome.of(error))
+            case FutureAction.DISCONNECT, _:
                 self._cancelled(CancelReason.DISCONNECTED)
-            case FutureAction.IGNORE | FutureAction.NOT_PERMITTED:
+            case _:  # ignored, or not permitted
                 return False
-            case _:
-                assert_never(action)
         return True
 
     def add_log(self, message: TaskLog) -> None:
@@ -326,13 +281,3 @@ class TaskLifecycle(TaskSnapshot):
     def set_exception(self, exception: BaseException | None) -> None:
         """Raise an InvalidStateError: the engine alone settles the future."""
         raise InvalidStateError("a ScalerFuture is settled by its engine alone")
-
-
-def _trace_form(what: Message | TaskCancel | BaseException | None) -> What:
-    """Return what a trace keeps of a message or an error, without a result's payload and an error's frames."""
-    match what:
-        case TaskResult():
-            return what.outcome
-        case BaseException():
-            return f"{type(what).__name__}: {what}"
-    return what

@@ -3,11 +3,26 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias, overload
 
-from scaler_notebook.protocol.messages import TaskCancel, TaskCancelConfirm, TaskResultType, TaskStarted
-from scaler_notebook.protocol.states import FutureEvent
+from scaler_notebook.protocol.future_events import (
+    CancelGranted,
+    CancelRefused,
+    DeadlineReached,
+    EngineGone,
+    FutureEvent,
+    ResultArrived,
+    StartAnnounced,
+    TaskUnknown,
+)
+from scaler_notebook.protocol.messages import (
+    TaskCancel,
+    TaskCancelConfirm,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+)
 
 What: TypeAlias = TaskStarted | TaskCancel | TaskCancelConfirm | TaskResultType | str | None
-Moment: TypeAlias = tuple[float, FutureEvent, bool, What]  # the bool says whether anything changed
+Moment: TypeAlias = tuple[float, type[FutureEvent], bool, What]  # the bool says whether anything changed
 
 WIDTH = 24  # characters of the time line
 
@@ -79,10 +94,24 @@ class Trace(Sequence[TraceEntry]):
             yield f"  {since:9.3f} s  {line}  {arrow} {entry.message:{names}}  {entry.detail}".rstrip()
 
 
+def trace_form(event: FutureEvent) -> What:
+    """Return what a trace keeps of an event, without a result's payload and an error's frames."""
+    match event:
+        case StartAnnounced() | CancelGranted() | TaskUnknown() | CancelRefused():
+            return event.message
+        case ResultArrived():
+            return event.message.outcome
+        case EngineGone(TaskResult() as result):
+            return result.outcome
+        case EngineGone(cause):
+            return f"{type(cause).__name__}: {cause}"
+    return None
+
+
 def _entry(moment: Moment) -> TraceEntry:
     """Return an event as an entry of the trace."""
     time, event, changed, what = moment
-    sender, message = "engine", event.value.partition("(")[0]
+    sender, message = "engine", event.words.partition("(")[0]
     match what:
         case TaskStarted():
             details = [f"process {what.processor}"]
@@ -90,7 +119,7 @@ def _entry(moment: Moment) -> TraceEntry:
                 details.append(f"try {what.attempt}")
         case TaskCancel():
             sender, message, details = "client", "TaskCancel", [f"force={what.force}", f"grace {what.grace:g} s"]
-            if event is FutureEvent.DEADLINE:
+            if event is DeadlineReached:
                 details.append("timed out")
         case TaskCancelConfirm():
             details = [what.answer.value, f"force={what.force}"]
