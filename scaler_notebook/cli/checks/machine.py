@@ -1,4 +1,4 @@
-"""Checks of the machine: does an engine work here, and how much does the system let us have?"""
+"""Checks of the machine: whether an engine works here, and how much the system lets us have."""
 
 import os
 import platform
@@ -128,5 +128,5 @@ def _processes_left() -> int | None:
 
 
 def _is_of_this_user(uids: tuple[int, ...] | None) -> bool:
-    """Does a process with these user ids (real, effective, saved) belong to the user of this process?"""
+    """Return whether a process with these user ids (real, effective, saved) belongs to the user of this process."""
     return uids is not None and uids[0] == os.getuid()

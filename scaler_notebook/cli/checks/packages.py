@@ -1,4 +1,4 @@
-"""Checks of the packages: is what this package needs installed, in versions that work?"""
+"""Checks of the packages: whether what this package needs is installed, in versions that work."""
 
 import os
 import platform
@@ -121,7 +121,7 @@ def check_widgets() -> Iterator[Finding]:
 
 
 def _has_lab_extension(name: str) -> bool:
-    """Is a labextension of this name where JupyterLab looks for extensions?"""
+    """Return whether a labextension of this name is where JupyterLab looks for extensions."""
     homes = [os.environ.get("JUPYTER_PATH", ""), sys.prefix, "/usr/local", "/usr", os.path.expanduser("~/.local")]
     roots = [*homes[0].split(os.pathsep), *(f"{home}/share/jupyter" for home in homes[1:])]
     return any((Path(root) / "labextensions" / name / "package.json").exists() for root in roots if root)
@@ -141,7 +141,7 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 
 def _is_older(version: str | None, least: str) -> bool:
-    """Is a distribution missing, or older than this version?
+    """Return whether a distribution is missing, or older than this version.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: cores, memory and processes, by control groups and affinity.
+"""Limits on what this process may use of the machine: cores, memory and processes, by control groups and affinity.
 
 The lowest limit counts, from the process's own control group up to the root (versions 1 and 2). Where a container shows
 only a part of the tree of groups, the top of that part is taken for the process's own group.

@@ -195,7 +195,7 @@ class DependencyTracker(Generic[R]):
         self._values[task_id] = _Value(owner, None, named=True)
 
     def wanted(self, name: str) -> bool:
-        """Is an object or a value retained, or expected, under this id?"""
+        """Return whether an object or a value is retained, or expected, under this id."""
         return name in self._values
 
     def arrive(self, task_id: str, payload: Payload) -> list[R]:

@@ -123,7 +123,7 @@ class KernelHost:
         return contextlib.nullcontext()
 
     def is_cell(self, frame: FrameType) -> bool:
-        """Is this the frame that executes a cell?"""
+        """Return whether a frame executes a cell."""
         return ipykernel_compat.is_cell(frame)
 
     def _start_pump(self) -> None:
@@ -150,7 +150,7 @@ class KernelHost:
         return loop
 
     def _loop_runs(self) -> bool:
-        """Does the kernel's asyncio loop run?"""
+        """Return whether the kernel's asyncio loop runs."""
         loop = self._loop()
         return loop is not None and loop.is_running()
 
@@ -235,7 +235,7 @@ class KernelHost:
         self._views.offer_cancel(futures, self)
 
     def stopped(self) -> bool:
-        """Was the stop button pressed in this cell?"""
+        """Return whether the stop button was pressed in this cell."""
         return self._stopped
 
     def on_cell_start(self, info: object = None) -> None:

@@ -21,7 +21,7 @@ MessageHandler = Callable[[RawMessage], bool]
 
 
 class UnknownKernel(Exception):
-    """This kernel's internals are not those that we know."""
+    """The kernel's internals are not those that we know."""
 
 
 class MainShell:
@@ -205,12 +205,15 @@ class MainShell:
 
 
 def is_cell(frame: FrameType) -> bool:
-    """Is this the frame of IPython's that executes a cell?"""
+    """Return whether a frame is IPython's frame that executes a cell."""
     return frame.f_code.co_name == "run_code" and frame.f_globals.get("__name__") == "IPython.core.interactiveshell"
 
 
 def survives_interrupt(frame: FrameType) -> bool:
-    """Does this frame catch a KeyboardInterrupt and go on? An interrupt that reached the loop would end the kernel."""
+    """Return whether a frame catches a KeyboardInterrupt and goes on.
+
+    An interrupt that reached the loop would end the kernel.
+    """
     return is_cell(frame) or (
         frame.f_code.co_name == "dispatch_shell" and frame.f_globals.get("__name__") == "ipykernel.kernelbase"
     )

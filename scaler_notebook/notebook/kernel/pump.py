@@ -157,7 +157,7 @@ class Pump:
         return True
 
     def _is_wanted(self, kind: str, content: dict[str, Any]) -> bool:
-        """May a message be handled during a wait?
+        """Return whether a message may be handled during a wait.
 
         Parameters
         ----------

@@ -40,11 +40,11 @@ class LiveDisplay(ABC):
 
     @abstractmethod
     def static_forms(self) -> dict[str, str]:
-        """What is shown now, without a widget, by MIME type."""
+        """Return what is shown now, without a widget, by MIME type."""
 
     @abstractmethod
     def is_unseen(self) -> bool:
-        """Whether there is a live widget that no front end has shown yet."""
+        """Return whether there is a live widget that no front end has shown yet."""
 
     @abstractmethod
     def fall_back(self) -> None:
@@ -71,7 +71,10 @@ class LiveDisplay(ABC):
         publisher.call_later(READY_PATIENCE, self._fall_back_unless_ready)
 
     def _fall_back_unless_ready(self) -> None:
-        """A front end that shows widgets has said ``ready`` once the kernel could hear it for long enough."""
+        """Fall back to the static forms unless a front end has shown the widget, or still has time to.
+
+        A front end that shows widgets has said ``ready`` once the kernel could hear it for long enough.
+        """
         if not self.is_unseen():
             return
         left = self._host.hears_since + READY_PATIENCE - time.monotonic()

@@ -45,7 +45,7 @@ def joined(path: Path) -> str:
         return text
 
     def take(importer: Path, names: str, path: Path) -> str:
-        """What stands where a module was imported."""
+        """Return the code that stands where a module was imported."""
         if path not in functions:
             text = read(path)
             exports[path] = _EXPORT.findall(text)

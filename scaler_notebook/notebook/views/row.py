@@ -43,7 +43,7 @@ class Row(TypedDict):
 
 
 def is_over(row: Row) -> bool:
-    """Will nothing more happen to the task?"""
+    """Return whether nothing more will happen to the task."""
     return row["state"] in ("finished", "cancelled")
 
 

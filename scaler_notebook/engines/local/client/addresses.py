@@ -117,7 +117,7 @@ def claim(path: str, socket: str, base: Path) -> None:
 
 
 def _is_engine_socket(target: str) -> bool:
-    """Is this path the socket of an engine of this user, running or not?"""
+    """Return whether a path is the socket of an engine of this user, running or not."""
     return target.endswith(f"/{SOCKET}") and f"/scaler_notebook-{os.getuid()}/" in target
 
 

@@ -59,6 +59,7 @@ class AttachedEngine(SchedulerConnection):
         self._watch: ProcessWatch | None = None
 
     def start(self) -> None:
+        """Check that the engine runs and answers."""
         connection = find(self.address)
         try:
             watch = ProcessWatch(connection.pid) if connection is not None else None
@@ -99,6 +100,7 @@ class AttachedEngine(SchedulerConnection):
             )
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        """Connect from the agent's event loop, introduce this client, and watch for the engine's silence."""
         super().connect(loop, deliver, lost)
         self.send([ClientHello(os.getpid(), current_task().process, process_namespace())])
         if self._silence is not None:
@@ -155,6 +157,7 @@ class AttachedEngine(SchedulerConnection):
         )
 
     def close(self) -> None:
+        """Disconnect, and leave the engine running. Idempotent."""
         if self._socket is not None and self._watch is not None and self._watch.is_over:
             self._socket.linger = 0  # no process is left to receive what is queued
         self.send([ClientDisconnect()])
@@ -164,6 +167,7 @@ class AttachedEngine(SchedulerConnection):
             watch.close()
 
     def join(self, timeout: float) -> bool:
+        """Return True: nothing is left to wait for."""
         return True
 
 
@@ -193,7 +197,7 @@ class ProcessWatch:
 
     @property
     def is_over(self) -> bool:
-        """Has the process ended?"""
+        """Whether the process has ended."""
         return bool(select.select([self.descriptor], [], [], 0)[0])
 
     def _poll(self, pid: int) -> None:

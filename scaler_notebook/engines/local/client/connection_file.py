@@ -63,12 +63,12 @@ class ConnectionInfo:
 
     @property
     def lives(self) -> bool:
-        """Does the scheduler run? A zombie does not."""
+        """Whether the scheduler runs. A zombie does not."""
         return process_lives(self.pid, self.started)
 
 
 def process_lives(pid: int, started: float) -> bool:
-    """Does the process with this number that was started at that time run? A zombie does not.
+    """Return whether the process with this number that was started at that time runs. A zombie does not.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def find(address: str) -> ConnectionInfo | None:
 
 
 def is_taken(directory: Path) -> bool:
-    """Does the engine of this directory run, or is its owner about to start the scheduler?"""
+    """Return whether the engine of this directory runs, or its owner is about to start the scheduler."""
     connection = read(directory)
     if connection is not None:
         return connection.lives

@@ -32,9 +32,11 @@ class EmbeddedEngine(SchedulerConnection):
 
     @property
     def address(self) -> str:
+        """The address by which other clients reach the engine, once it is started."""
         return self.scheduler.address
 
     def start(self) -> None:
+        """Start the scheduler process."""
         self.scheduler.start()
 
     def _endpoint(self) -> tuple[str, Keys | None]:
@@ -50,8 +52,10 @@ class EmbeddedEngine(SchedulerConnection):
         )
 
     def close(self) -> None:
+        """Disconnect, and end the scheduler with everything that it runs. Idempotent."""
         self.scheduler.cut_lifeline()
         super().close()
 
     def join(self, timeout: float) -> bool:
+        """Wait until the scheduler is gone; after ``timeout`` seconds, kill the process and return False."""
         return self.scheduler.join(timeout)

@@ -70,6 +70,7 @@ class SchedulerConnection(ABC):
         """Return what to tell the user when the scheduler has ended: what has happened, and what to do."""
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+        """Connect to the scheduler's socket from the agent's event loop."""
         self._loop, self._deliver, self._lost = loop, deliver, lost
         self._results = ResultMapper(loop, self._deliver_late)
         self._context = zmq.Context()
@@ -85,6 +86,7 @@ class SchedulerConnection(ABC):
     # ------------------------------------------------------------------ buffers of tasks and objects
 
     def adopt(self, task: Task) -> tuple[Task, Task | None]:
+        """Take over a task's buffers, and return the task to send, and the one for another try, None without room."""
         if not task.function.buffers and not task.arguments.buffers:
             return task, task
         task = self._segments.adopt(task)
@@ -95,15 +97,18 @@ class SchedulerConnection(ABC):
             return task, None
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
+        """Take over an object's buffers, on any thread, and return the content to send."""
         return self._objects.adopt(object_id, content)
 
     def disown(self, name: str) -> None:
+        """Free what was taken over for a task or object that will not be sent, by its id."""
         self._segments.release(name)
         self._objects.disown(name)
 
     # ------------------------------------------------------------------ sending
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
+        """Queue a batch of messages for the scheduler, in order; do nothing without a connection."""
         if self._socket is None:
             return
         self._objects.release_disowned()
@@ -192,6 +197,7 @@ class SchedulerConnection(ABC):
             self._lost(error)
 
     def close(self) -> None:
+        """Disconnect, and free the segments of tasks. Idempotent."""
         socket, self._socket = self._socket, None
         if socket is not None and self._loop is not None and self._results is not None:
             self._results.close()

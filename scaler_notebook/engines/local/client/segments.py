@@ -43,7 +43,7 @@ class _Segment:
         return SegmentRef(os.getpid(), self.fd, self.size)
 
     def matches(self, address: int) -> bool:
-        """Does the memory at ``address`` have the same bytes as the segment?"""
+        """Return whether the memory at ``address`` has the same bytes as the segment."""
         if self.fd < 0:
             return False
         written = mmap.map_privately(self.fd, self.size)  # named: the mapping must outlive the comparison

@@ -1,1 +1,1 @@
-"""What the processes of a local engine share: messages, framing, transports, directories."""
+"""The parts that the processes of a local engine share: messages, framing, transports, directories."""

@@ -78,7 +78,7 @@ class OutputPipe:
 
     @property
     def has_text(self) -> bool:
-        """Was something read that is not taken yet?"""
+        """Whether something was read that is not taken yet."""
         return bool(self._waiting or self._tail)
 
     # ------------------------------------------------------------------ reading

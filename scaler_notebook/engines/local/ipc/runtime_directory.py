@@ -36,7 +36,7 @@ def _candidates() -> list[Path]:
 
 
 def _suits_a_socket(base: Path) -> bool:
-    """Is this path short enough for an engine's socket below it?"""
+    """Return whether a path is short enough for an engine's socket below it."""
     try:
         return len(str(base).encode()) <= MAX_SOCKET_PATH - 40  # for the engine's directory and the socket's name
     except UnicodeEncodeError:  # ZeroMQ's addresses are UTF-8
@@ -44,7 +44,7 @@ def _suits_a_socket(base: Path) -> bool:
 
 
 def _is_private(base: Path) -> bool:
-    """Is this a directory of this user, and no link to one?"""
+    """Return whether a path is a directory of this user, and no link to one."""
     info = base.lstat()
     return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid()
 

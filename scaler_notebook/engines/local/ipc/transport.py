@@ -44,7 +44,7 @@ class Keys:
 
 
 def needs_keys() -> bool:
-    """Must clients connect by TCP on this system, and so need keys?"""
+    """Return whether clients must connect by TCP on this system, and so need keys."""
     default = "ipc" if hasattr(socket, "AF_UNIX") and zmq.has("ipc") else "tcp"
     return os.environ.get(VARIABLE, default) == "tcp"
 
@@ -153,7 +153,7 @@ class _SingleKey:
         self._key = zmq.utils.z85.decode(key.encode())
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Is this the key? Called by zmq, with the key in binary or as Z85 text.
+        """Return whether this is the key. Called by zmq, with the key in binary or as Z85 text.
 
         Parameters
         ----------

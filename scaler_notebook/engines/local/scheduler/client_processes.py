@@ -126,7 +126,7 @@ def _watch(pid: int) -> _Watched | None:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Does a process run? A zombie does not."""
+    """Return whether a process runs. A zombie does not."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False

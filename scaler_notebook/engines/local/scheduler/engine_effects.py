@@ -33,6 +33,7 @@ class EngineEffects:
         self._size = size
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
+        """Return whether a task of a client with these settings and modules can run in a process."""
         return self._pool.suits(process, context)
 
     def run_task(
@@ -44,6 +45,7 @@ class EngineEffects:
         last: bool,
         inputs: tuple[Input, ...],
     ) -> None:
+        """Hand a task to an idle process; if that fails, kill the process."""
         try:
             self._pool.reset_output(process)
             self._pool.set_context(process, context)
@@ -53,12 +55,14 @@ class EngineEffects:
             self.kill(process)
 
     def interrupt(self, process: int, seq: int) -> None:
+        """Ask the run with number ``seq`` of a process to stop."""
         try:
             self._pool.interrupt(process, seq)
         except Exception:  # the core interrupts once more, and kills the process after the grace period
             log.exception("process %d could not be interrupted", process)
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
+        """Kill a process and all descendants, and the processes ``others`` with it."""
         try:
             self._pool.kill(process, others)
         except Exception:
@@ -66,13 +70,17 @@ class EngineEffects:
             process_tree.kill(process)
 
     def add_processes(self, extra: int) -> None:
+        """Set how many processes there are beyond slots and spares."""
         self._pool.resize(self._size + extra)
 
     def surplus(self) -> int:
+        """Return how many processes there are beyond slots, spares and extra ones."""
         return self._pool.surplus
 
     def retain_payload(self, payload: Payload) -> Payload:
+        """Return a payload with the same content, independent of the process that has sent it."""
         return duplicate_segments(payload)
 
     def release_payload(self, payload: Payload) -> None:
+        """Free a payload that :meth:`retain_payload` gave, or the payload of a result that no client is sent."""
         close_segments(payload)

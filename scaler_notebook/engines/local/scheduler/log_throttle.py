@@ -15,7 +15,7 @@ class LogThrottle(logging.Filter):
         self._times: Counter[object] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Is this record logged?"""
+        """Return whether a record is logged; add to one that stands for many how often the message has come."""
         self._times[record.msg] += 1
         times = self._times[record.msg]
         if times <= IN_FULL:

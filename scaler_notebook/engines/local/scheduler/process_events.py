@@ -37,10 +37,12 @@ class ProcessEvents:
         self._core, self._pool, self._output, self._prewarming = core, pool, output, prewarming
 
     def ready(self, pid: int) -> None:
+        """Handle that a process can take tasks."""
         self._prewarming.ready(pid)
         self._core.process_ready(pid)
 
     def ended_run(self, pid: int, ended: RunFinished) -> None:
+        """Handle the end of a run, and take over the segments of the run's result."""
         held = self._core.holder(pid)
         if held is None:
             return
@@ -64,9 +66,11 @@ class ProcessEvents:
         self._core.process_ended_run(pid, ended)
 
     def previewed(self, pid: int, previewed: ResultPreview) -> None:
+        """Handle the preview of a result that a process has made."""
         self._core.process_previewed(pid, previewed.seq, previewed.bundle)
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
+        """Handle that a process is reaped, and that all which it had started is gone."""
         try:
             self._output.forward(pid, over=True)
             self._prewarming.died(pid)

@@ -1,4 +1,4 @@
-"""What a task process writes and displays: two pipes and a file in memory, which the scheduler reads.
+"""The output of a task process, text and displays: two pipes and a file in memory, which the scheduler reads.
 
 The pipes are the process's stdout and stderr (:mod:`scaler_notebook.engines.local.ipc.output_pipes`). The file has
 records (:mod:`scaler_notebook.engines.local.worker.streams` writes them): displays, and the moments at which Python's
@@ -124,6 +124,7 @@ class RecordFile(GrowingFile):
         return os.pread(self.fd, record.lengths[number], record.at + sum(record.lengths[:number]))
 
     def reset(self) -> None:
+        """Discard the records that were written; the next task begins."""
         super().reset()
         self._torn = False
 

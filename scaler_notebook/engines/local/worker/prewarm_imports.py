@@ -63,7 +63,7 @@ class PrewarmImporter(MetaPathFinder):
 
 
 def _is_own(spec: ModuleSpec) -> bool:
-    """Is this a module of the user's?"""
+    """Return whether a module is the user's."""
     if spec.has_location and spec.origin:
         return not is_installed(spec.origin)
     return bool(own_directories(spec.submodule_search_locations or ()))

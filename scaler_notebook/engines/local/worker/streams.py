@@ -162,7 +162,7 @@ class _Stream(io.TextIOWrapper):
 
     @property
     def is_unmodified(self) -> bool:
-        """Is the stream open, and has no task changed its settings or methods?"""
+        """Whether the stream is open, and no task has changed its settings or methods."""
         settings = self.closed, self.encoding, self.errors, self.line_buffering, self.write_through
         return settings == SETTINGS and len(vars(self)) == self._attributes
 

@@ -153,7 +153,7 @@ def _compile_cell(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
 
 
 def _is_quiet(body: str) -> bool:
-    """Does a cell end with a semicolon, which keeps a notebook from showing the last value?"""
+    """Return whether a cell ends with a semicolon, which keeps a notebook from showing the last value."""
     last = body.rstrip().rpartition("\n")[2]
     return last.partition("#")[0].rstrip().endswith(";") and "'" not in last.partition("#")[2]
 
@@ -213,7 +213,7 @@ def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) 
 
 
 def _is_ipython_own(shell: Any, name: str) -> bool:
-    """Does a name still have the value that IPython gave it?
+    """Return whether a name still has the value that IPython gave it.
 
     Parameters
     ----------

@@ -234,7 +234,7 @@ def _analyse_text(code: str) -> NameUsage:
 
 
 def _is_from_import(node: ast.AST) -> bool:
-    """Is this node a ``from … import``?"""
+    """Return whether a node is a ``from … import``."""
     return isinstance(node, ast.ImportFrom)
 
 

@@ -128,7 +128,7 @@ def _parse(expression: str) -> ast.Expression:
 
 
 def _is_statement(text: str) -> bool:
-    """Is this text valid Python?"""
+    """Return whether a text is valid Python."""
     try:
         ast.parse(text)
     except SyntaxError:

@@ -67,5 +67,5 @@ def find_future(word: str) -> ScalerFuture[Any]:
 
 
 def _exists(word: str) -> bool:
-    """Does any task of this session have this id, name or call?"""
+    """Return whether any task of this session has this id, name or call."""
     return any(word in (record.task_id, record.name, record.call) for record in history.session)

@@ -1,4 +1,4 @@
-"""argparse for magics: an error is IPython's ``UsageError``, which says what to type instead; help ends no process."""
+"""Parsers for magics: an error is IPython's ``UsageError``, which says what to type instead; help ends no process."""
 
 import argparse
 import re

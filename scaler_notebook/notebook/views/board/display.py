@@ -1,4 +1,4 @@
-"""What a notebook shows for a group, and for the whole session: a live board with its static forms beside it."""
+"""The display of a group, and of the whole session: a live board with its static forms beside it."""
 
 import math
 import time
@@ -68,6 +68,7 @@ class Board(LiveDisplay):
         self.send(None if self._bare else self._feed.widget, update=True)
 
     def static_forms(self) -> dict[str, str]:
+        """Return the table of tasks as it is now, as text and as HTML, by MIME type."""
         rows: list[BoardRow] = self._table.rows(range(len(self._table)))
         counts = self._table.counts()
         remark = HOW_TO_STOP if not self._table.settled else None
@@ -77,9 +78,11 @@ class Board(LiveDisplay):
         }
 
     def is_unseen(self) -> bool:
+        """Return whether no front end has shown the live board yet."""
         return not self._feed.ready
 
     def fall_back(self) -> None:
+        """Close the widget: from here on only the static forms are seen."""
         self._feed.release()
         self._table.on_change = self._mark
 
@@ -113,7 +116,7 @@ class Board(LiveDisplay):
 
 
 def title_of(group: FutureGroup[Any]) -> str:
-    """What a person reads above the board of a group."""
+    """Return the title above the board of a group."""
     return group.name or f"{len(group)} tasks"
 
 

@@ -85,6 +85,7 @@ class BoardFeed(Feed):
         publisher.mark(self)
 
     def close(self) -> None:
+        """Close the table and the widget."""
         self._table.close()
         self.release()
 
@@ -105,6 +106,7 @@ class BoardFeed(Feed):
             self._settled()
 
     def snapshot(self) -> Content:
+        """Build a message with the whole board; on the publisher's thread."""
         self._strings = {}
         self._table.changed()
         numbers = range(len(self._table))
@@ -115,6 +117,7 @@ class BoardFeed(Feed):
         return {**self._content(numbers, details), **about}
 
     def changes(self) -> Content | None:
+        """Build a message with what has changed since the last one; None for nothing. On the publisher's thread."""
         numbers = self._table.changed()
         details = [detail for detail in list(self._open.values()) if detail.due]
         if not numbers and not details and self._answer is None:
@@ -163,6 +166,7 @@ class BoardFeed(Feed):
     # ------------------------------------------------------------------ what is asked
 
     def act(self, content: Content) -> bool:
+        """Carry out what a view asks for; return False for a message that is unknown."""
         match content:
             case {"type": "here"}:
                 if not self.met:

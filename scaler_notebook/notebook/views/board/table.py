@@ -45,7 +45,7 @@ class BoardRow(NamedTuple):
 
     @property
     def over(self) -> bool:
-        """Has the task ended?"""
+        """Whether the task has ended."""
         return self.kind in ENDED
 
 
@@ -205,7 +205,7 @@ class TaskTable:
 
     @property
     def settled(self) -> bool:
-        """Have all tasks ended?"""
+        """Whether all tasks have ended."""
         return sum(self._counts[kind] for kind in ENDED) == len(self._rows)
 
     def where(self, wanted: Callable[[BoardRow], bool]) -> list[int]:

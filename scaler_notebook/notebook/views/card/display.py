@@ -1,4 +1,4 @@
-"""What a notebook shows for a future: a live card while it runs, static HTML when it has ended."""
+"""The display of a future: a live card while the task runs, static HTML when the task has ended."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,7 @@ class Card(LiveDisplay):
         self._changed(self._future)
 
     def is_of_an_earlier_run(self, other: "Card") -> bool:
-        """Was it shown when the cell of the other ran before?"""
+        """Return whether this card was shown when the cell of the other card ran before."""
         return self.cell_id is not None and self.cell_id == other.cell_id and self.cell != other.cell
 
     def publish(self) -> None:
@@ -78,6 +78,7 @@ class Card(LiveDisplay):
             publisher.mark(self)
 
     def static_forms(self) -> dict[str, str]:
+        """Return the card as it is now, as text and as HTML, by MIME type."""
         row = rows.row(self._future)
         remark = self._feed.note if self._feed is not None else None
         if not self._future.done():
@@ -85,9 +86,11 @@ class Card(LiveDisplay):
         return {"text/plain": static_html.text(row), "text/html": static_html.html(row, remark=remark)}
 
     def is_unseen(self) -> bool:
+        """Return whether the task has not ended, and no front end has shown the live card yet."""
         return self._feed is not None and not self._feed.ready and not self._future.done()
 
     def fall_back(self) -> None:
+        """Forget the Cancel button: from here on only the static forms are seen."""
         _live.discard(self)
 
     def _retire_soon(self) -> None:
@@ -99,7 +102,7 @@ _live: "set[Card]" = set()  # cards with a Cancel button
 
 
 def offer_cancel(futures: Sequence[TaskLifecycle], host: KernelHost) -> None:
-    """The stop button has ended a wait for these, and they run on: show a card of each, unless this cell has one."""
+    """Show cards of futures whose tasks run on after the stop button, unless this cell has cards of them."""
     seen = {card.task_id for card in _live if card.cell == host.shell.execution_count}
     unseen = [future for future in futures if isinstance(future, ScalerFuture) and future.task_id not in seen]
     if len(unseen) <= MAX_OFFERED:

@@ -67,6 +67,7 @@ class CardFeed(Feed):
         self._changed(future)
 
     def snapshot(self) -> Content:
+        """Build a message with the whole card; on the publisher's thread."""
         if self._shows is None:
             return {**self._last, "note": self.note, "retry": self._can_be_retried()}
         row = rows.row(self._shows)
@@ -75,6 +76,7 @@ class CardFeed(Feed):
         return {"type": "row", "row": row, "note": self.note, "earlier": earlier, "retry": self._can_be_retried()}
 
     def changes(self) -> Content:
+        """Build a message with the whole card, but for figures that were sent; on the publisher's thread."""
         content = self.snapshot()
         row = content["row"]
         if row["rich"] is not None and row["rich"] == self._rich:
@@ -83,6 +85,7 @@ class CardFeed(Feed):
         return content
 
     def act(self, content: Content) -> bool:
+        """Carry out what a view asks for; return False for a message that is unknown."""
         match content:
             case {"type": "cancel", "force": bool(force)}:
                 if self._shows is None or not self._shows.request_cancel_unfinished(force):
@@ -111,6 +114,7 @@ class CardFeed(Feed):
         super().retire()
 
     def close(self) -> None:
+        """Let go of the future, and close the widget."""
         self._let_go()
         super().close()
 

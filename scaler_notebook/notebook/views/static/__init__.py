@@ -1,1 +1,1 @@
-"""What is shown where no widget lives: HTML and text of tasks, badges, and text that was written for a terminal."""
+"""Static forms, for where no widget lives: HTML and text of tasks, badges, and text that was written for a terminal."""

@@ -29,7 +29,7 @@ def sendable(value: Any) -> Any:
 
 
 def is_native(display: Display) -> bool:
-    """Can the front end alone show a display: by a renderer of its own (plotly's, Vega's), or by running a script?"""
+    """Return whether only the front end can show a display: by its own renderer (plotly's, Vega's), or by a script."""
     renderer = any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
     return renderer or "<script" in _joined_text(display.bundle.get("text/html", ""))
 
@@ -48,7 +48,7 @@ def html(pieces: Iterable[Piece]) -> str:
 
 
 def has_form(display: Display) -> bool:
-    """Does a display have a form beside its text that :func:`html` shows?"""
+    """Return whether a display has a form beside its text that :func:`html` shows."""
     return not is_native(display) and any(mime in display.bundle for mime in ("text/html", *IMAGES))
 
 

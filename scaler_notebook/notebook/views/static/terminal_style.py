@@ -23,7 +23,7 @@ class Style(NamedTuple):
 
 
 def restyled(codes: str, before: Style) -> Style:
-    """The style that follows on another.
+    """Return the style that follows on another.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def restyled(codes: str, before: Style) -> Style:
 
 
 def _named(number: int) -> str:
-    """The colour of a number from 0 to 15."""
+    """Return the colour of a number from 0 to 15."""
     if number == 8:
         return GREY
     hue = HUES[number >> 3][number & 7]
@@ -65,7 +65,7 @@ def _named(number: int) -> str:
 
 
 def _indexed(number: int) -> str:
-    """The colour of a number from 0 to 255: the named ones, a cube of 6 × 6 × 6, then greys."""
+    """Return the colour of a number from 0 to 255: the named ones, a cube of 6 × 6 × 6, then greys."""
     if number < 16:
         return _named(number)
     if number >= 232:
@@ -75,7 +75,7 @@ def _indexed(number: int) -> str:
 
 
 def _exact(parts: Iterable[int]) -> str:
-    """The colour of red, green and blue, each from 0 to 255."""
+    """Return the colour of red, green and blue, each from 0 to 255."""
     return _mixed("#" + "".join(f"{part:02x}" for part in parts), EXACT_SHARE)
 
 

@@ -178,7 +178,7 @@ class SchedulerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Does the scheduler run?"""
+        """Whether the scheduler runs."""
         if self._started_by != os.getpid():  # a fork, of whose parent the process is the child
             return bool(self.address) and connection_file.find(self.address) is not None
         return self._process is not None and self._process.poll() is None

@@ -52,7 +52,7 @@ def map_privately(fd: int, size: int) -> "ctypes.Array[ctypes.c_char]":
 
 
 def equal(one: int, other: int, size: int) -> bool:
-    """Are ``size`` bytes at two addresses the same?
+    """Return whether ``size`` bytes at two addresses are the same.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ VARIABLE = "SCALER_NOTEBOOK_SEGMENTS"  # "0" turns segments off, for tests
 
 
 def available() -> bool:
-    """Are there files in memory, and can other processes open them?"""
+    """Return whether there are files in memory, and other processes can open them."""
     return hasattr(os, "memfd_create") and os.path.exists("/proc/self/fd") and os.environ.get(VARIABLE) != "0"
 
 

@@ -144,7 +144,7 @@ class Core:
         self.dispatch()
 
     def is_named(self, object_id: str) -> bool:
-        """Is an object or a value retained, or expected, under this id?"""
+        """Return whether an object or a value is retained, or expected, under this id."""
         return self.state.dependencies.wanted(object_id)
 
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
@@ -417,7 +417,7 @@ class Core:
     # ------------------------------------------------------------------ queries
 
     def is_announced(self, process: int) -> bool:
-        """Has the client been told that the task of this process runs?"""
+        """Return whether the client has been told that the task of this process runs."""
         return start_due(process) not in self.state.timers
 
     @property
@@ -438,7 +438,7 @@ class Core:
 
     @property
     def has_queue(self) -> bool:
-        """Does a task wait for a slot or a process alone?"""
+        """Whether a task waits for a slot or a process alone."""
         return self.state.queue.next is not None
 
     @property

@@ -25,7 +25,7 @@ class Effects(Protocol):
         """
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
-        """Can a task of this context run in a process? Not if the process has imported other modules of the user's.
+        """Return whether a task of this context can run in a process: not if other modules of the user's were imported.
 
         Parameters
         ----------

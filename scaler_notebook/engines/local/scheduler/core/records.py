@@ -33,10 +33,10 @@ class TaskRecord:
 
     @property
     def tries_left(self) -> bool:
-        """May the task fail once more, and then be tried again?"""
+        """Whether the task may fail once more, and then be tried again."""
         return self.failed < self.task.options.retries
 
     @property
     def outlives(self) -> bool:
-        """May the task's process die, and the task then be tried again?"""
+        """Whether the task's process may die, and the task then be tried again."""
         return self.tries_left and self.task.options.retry_worker_died

@@ -41,7 +41,7 @@ class Resources:
         return Capability(MEMORY, parts), *options.capabilities
 
     def suffice(self, needs: Needs) -> bool:
-        """Is enough free for a task with these needs?"""
+        """Return whether enough is free for a task with these needs."""
         return all(self._free[wanted.name] >= wanted.amount for wanted in needs)
 
     def take(self, needs: Needs) -> None:

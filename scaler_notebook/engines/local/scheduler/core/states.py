@@ -39,11 +39,12 @@ class TaskStage(Enum):
 
 
 class TaskAction(Enum):
-    """What the scheduler does about an event, with the stage that follows; without one the stage stays the same."""
+    """An action of the scheduler about an event, with the stage that follows; without one the stage stays the same."""
 
     to: tuple[TaskStage, ...]
 
     def __new__(cls, text: str, *to: TaskStage) -> "TaskAction":
+        """Create an action from a text, which is its value, and the stage that follows, if one does."""
         action = object.__new__(cls)
         action._value_, action.to = text, to
         return action

@@ -133,7 +133,7 @@ def _new(before: Kills | None, now: Kills | None) -> Kills | None:
 
 
 def _was_nearly_full(peak: int, limit: int | None) -> bool:
-    """Was there hardly any memory left before a process with this peak of memory ended?"""
+    """Return whether hardly any memory was left before a process with this peak of memory ended."""
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available - peak
     return bool(free < NEARLY_FULL * total or (limit is not None and peak > (1 - NEARLY_FULL) * limit))

@@ -95,9 +95,11 @@ class ForkServer:
         self._sock = ours
 
     def start(self, ends: ProcessDescriptors) -> None:
+        """Have the fork server fork a task process, which sends ``Ready`` on its socket."""
         socket.send_fds(self._sock, [b"+"], list(ends))
 
     def close(self) -> None:
+        """End the fork server; the processes that were started go on."""
         self._sock.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -216,6 +218,7 @@ class Spawn:
     pid = 0
 
     def start(self, ends: ProcessDescriptors) -> None:
+        """Start a task process in a new interpreter, which sends ``Ready`` on its socket."""
         call = f"run_spawned({tuple(ends)!r}, {fd_limits.USER_LIMIT}, {fd_limits.USER_UMASK})"
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import run_spawned; {call}"
         process = subprocess.Popen(
@@ -231,7 +234,7 @@ class Spawn:
         process.returncode = 0
 
     def close(self) -> None:
-        pass
+        """Do nothing: there is no process beside the task processes."""
 
 
 def run_spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:

@@ -24,7 +24,7 @@ class ImportedModules:
             self._found[name] = where, stamp
 
     def suit(self, last: ClientContext | None, context: ClientContext | None) -> bool:
-        """Would a task of a context, in a fresh process, import the same modules that this process has?
+        """Return whether a task of a context, in a fresh process, would import the same modules that this process has.
 
         A module that the client itself has imported must be of the same file, unchanged since the client's import. Any
         other module must be found in the same places, in a file that was not edited since.

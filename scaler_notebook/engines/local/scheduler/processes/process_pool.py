@@ -185,7 +185,7 @@ class ProcessPool:
         self._processes[pid].send(message)
 
     def suits(self, pid: int, context: ClientContext | None) -> bool:
-        """Can a task of this context run in this process?
+        """Return whether a task of this context can run in this process.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class ProcessPool:
 
     @property
     def importing(self) -> bool:
-        """Does a process import modules ahead of need?"""
+        """Whether a process imports modules ahead of need."""
         return any(process.importing for process in self._processes.values())
 
     def interrupt(self, pid: int, seq: int) -> None:

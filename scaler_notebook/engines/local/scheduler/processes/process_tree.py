@@ -30,7 +30,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def is_within(pid: int, ancestor: int) -> bool:
-    """Is process ``pid`` a descendant of process ``ancestor``?
+    """Return whether process ``pid`` is a descendant of process ``ancestor``.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def kill_group(leader: int) -> None:
 
 
 def group_exists(leader: int) -> bool:
-    """Has a process group any process, zombies included?"""
+    """Return whether a process group has any process, zombies included."""
     try:
         os.killpg(leader, 0)
     except ProcessLookupError:
@@ -124,7 +124,7 @@ def group_exists(leader: int) -> bool:
 
 
 def exists(pid: int) -> bool:
-    """Is there a process with this number, zombies included?"""
+    """Return whether there is a process with this number, zombies included."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -135,7 +135,7 @@ def exists(pid: int) -> bool:
 
 
 def is_ending(pid: int) -> bool:
-    """Is a process dead, or certain to die? Where the system does not tell (Linux alone does), the answer is True."""
+    """Return whether a process is dead, or certain to die; True where the system does not tell (Linux alone does)."""
     if sys.platform != "linux":
         with contextlib.suppress(psutil.Error):
             return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

@@ -46,7 +46,7 @@ class Reaper:
         self._unknown: set[int] = set()  # reaped numbers of orphans, or of a process whose Ready is not read yet
 
     def has_reaped(self, pid: int) -> bool:
-        """Was a process of this number waited for before its Ready was read?"""
+        """Return whether a process of this number was waited for before its Ready was read."""
         return pid in self._unknown
 
     def reap(self, starting: bool, starter: int) -> None:

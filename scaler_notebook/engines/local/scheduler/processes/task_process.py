@@ -140,7 +140,7 @@ class TaskProcess:
     # ------------------------------------------------------------------ runs
 
     def suits(self, context: ClientContext | None) -> bool:
-        """Can a task of this context run here, or has the process imported other modules of the user's?"""
+        """Return whether a task of this context can run here: not if other modules of the user's were imported."""
         return not self.modules or self.modules.suit(self.context, context)
 
     def set_context(self, context: ClientContext | None) -> None:
@@ -215,12 +215,12 @@ class TaskProcess:
 
     @property
     def has_begun(self) -> bool:
-        """Has the process begun its last run?"""
+        """Whether the process has begun its last run."""
         return self.page.begun == self.seq
 
     @property
     def gone(self) -> bool:
-        """Is nothing left of the process, its descendants, and the processes that were killed with it?"""
+        """Whether nothing is left of the process, its descendants, and the processes that were killed with it."""
         if process_tree.group_exists(self.pid) or any(process_tree.exists(pid) for pid in self._lingering):
             return False
         return all(other.cause is not None and other.gone for other in self._others)
