@@ -41,9 +41,6 @@ WAYS: dict[TaskState, list[tuple[type[FutureEvent], ...]]] = {
         (future_events.CancelRequested,),
         (future_events.StartAnnounced, future_events.CancelRequested),
     ],
-        (future_events.CancelRequested,),
-        (future_events.StartAnnounced, future_events.CancelRequested),
-    ],
     TaskState.FINISHED: [(future_events.ResultArrived,)],
     TaskState.CANCELLED: [(future_events.CancelRequested, future_events.CancelGranted)],
 }

@@ -240,7 +240,7 @@ def test_what_a_dead_guest_did_not_take_is_freed(executor: NotebookExecutor) -> 
 
     guest = subprocess.Popen([sys.executable, "-c", UNREAD, executor.address], stdout=subprocess.PIPE, text=True)
     assert guest.stdout is not None
-    assert guest.stdout.readline() == "up\n"
+    assert guest.stdout.readline() == "running\n"
     deadline = time.monotonic() + SAFETY
     while large_files() == 0:
         assert time.monotonic() < deadline, "its result never came"

@@ -230,7 +230,7 @@ def test_displays_of_cancelled_tasks_are_whole(executor: NotebookExecutor) -> No
 
     for _ in range(10):
         future = executor.submit(task)
-        until(future, lambda future=future: bool(future.displays), "display")  # type: ignore[misc]
+        until(future, lambda future=future: bool(future.displays and future.logs.stdout), "display")  # type: ignore[misc]
         assert future.cancel(SAFETY)
         (shown,) = future.displays
         last = int(future.logs.stdout.splitlines()[-1])

@@ -2,7 +2,7 @@
 
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typing_extensions import assert_never
@@ -16,6 +16,7 @@ from scaler_notebook.protocol.future_events import (
     CancelGranted,
     CancelRefused,
     EngineGone,
+    FutureEvent,
     ResultArrived,
     StartAnnounced,
     TaskUnknown,
@@ -40,7 +41,7 @@ from scaler_notebook.protocol.messages import (
 
 log = logging.getLogger(__name__)
 
-CONFIRMS = {
+CONFIRMS: dict[TaskCancelConfirmType, Callable[[TaskCancelConfirm], FutureEvent]] = {
     TaskCancelConfirmType.CANCELED: CancelGranted,
     TaskCancelConfirmType.CANCEL_FAILED: CancelRefused,
     TaskCancelConfirmType.CANCEL_NOT_FOUND: TaskUnknown,

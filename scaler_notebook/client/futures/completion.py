@@ -11,8 +11,8 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.signal import Signal
 
-from .conditions import apply_interrupt_policy, apply_policy_on_interrupt
 from .future import ScalerFuture
+from .interrupt_policy import apply_interrupt_policy, apply_policy_on_interrupt
 
 ENDED = {CANCELLED_AND_NOTIFIED, FINISHED}  # a future that is CANCELLED alone has yet to notify its waiters
 

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from typing import Any
 
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
-from scaler_notebook.protocol.future_events import CancelRequested
 from scaler_notebook.protocol.states import TaskState
+
+from .interrupt_policy import apply_interrupt_policy, apply_policy_on_interrupt
 
 Condition = Callable[[TaskLifecycle], bool]
 
@@ -117,24 +116,3 @@ def _watch_until(
     finally:
         for future in watched:
             future.unwatch(look)
-
-
-@contextlib.contextmanager
-def apply_policy_on_interrupt(futures: Callable[[], Iterable["Future[Any]"]]) -> Iterator[None]:
-    """Apply the futures' policies when an interrupt ends the wait for them within the ``with`` block."""
-    try:
-        yield
-    except (KeyboardInterrupt, asyncio.CancelledError):  # the latter where a loop's callback waited
-        apply_interrupt_policy(futures())
-        raise
-
-
-def apply_interrupt_policy(futures: Iterable["Future[Any]"]) -> None:
-    """Do with unfinished futures what their ``on_interrupt`` says: the stop button has ended a wait for them."""
-    unfinished = [future for future in futures if isinstance(future, TaskLifecycle) and not future.done()]
-    for future in unfinished:
-        if future.policy.on_interrupt == "cancel":
-            future.handle(CancelRequested(keep_result=True))
-    asked = [future for future in unfinished if future.policy.on_interrupt == "ask"]
-    if asked:
-        current_host().offer_cancel(asked)

@@ -11,7 +11,9 @@ from .feed import ViewWidget
 from .publisher import View, publisher
 from .static.mime import sendable
 
-READY_PATIENCE = 3.0  # seconds with an ear for it that a front end gets to show a widget, before HTML takes its place
+# Seconds that a front end gets to show a widget before HTML takes its place; only those count in which the kernel
+# reads messages.
+READY_PATIENCE = 3.0
 FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -73,7 +75,7 @@ class LiveDisplay(ABC):
     def _fall_back_unless_ready(self) -> None:
         """Fall back to the static forms unless a front end has shown the widget, or still has time to.
 
-        A front end that shows widgets has said ``ready`` once the kernel could hear it for long enough.
+        A front end that shows widgets sends ``ready``: the kernel has read messages for long enough to know.
         """
         if not self.is_unseen():
             return

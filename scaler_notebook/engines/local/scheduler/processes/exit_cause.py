@@ -13,13 +13,13 @@ from scaler_notebook.quantities import format_bytes
 
 NEARLY_FULL = 0.05  # of all memory: if less was left, a SIGKILL is taken for the out-of-memory killer's
 
-HINTS = {
+SIGNAL_HINTS = {
     signal.SIGABRT: " (native code gave up: an assertion, or memory that it did not get)",
     signal.SIGBUS: " (a mapped file that shrank, or a full /dev/shm)",
     signal.SIGSEGV: " (a crash in native code)",
     signal.SIGXCPU: " (its limit of CPU time)",
 }
-ADVICE = (
+MEMORY_HINT = (
     "Have it hold less at a time, or fewer such tasks run at the same time: "
     "submit_verbose(..., resources={'memory': bytes}), or fewer workers"
 )
@@ -84,7 +84,10 @@ class CauseFinder:
         """Return what a death by a signal means, and whether memory was the cause."""
         if number != signal.SIGKILL:
             with contextlib.suppress(ValueError):
-                return f"it was killed by {signal.Signals(number).name}{HINTS.get(signal.Signals(number), '')}", False
+                return (
+                    f"it was killed by {signal.Signals(number).name}{SIGNAL_HINTS.get(signal.Signals(number), '')}",
+                    False,
+                )
             return f"it was killed by signal {number}", False
         before, self._kills = self._kills, self._group.kills
         if why:
@@ -97,15 +100,15 @@ class CauseFinder:
         )
         known = f" ({known})" if known else ""
         if new is not None and new.ours:
-            return f"out of memory: the kernel killed it, for no memory was left{known}. {ADVICE}", True
+            return f"out of memory: the kernel killed it, for no memory was left{known}. {MEMORY_HINT}", True
         if new is not None:
             return (
-                f"probably out of memory: the kernel killed for want of memory on this machine{known}. {ADVICE}",
+                f"probably out of memory: the kernel killed for want of memory on this machine{known}. {MEMORY_HINT}",
                 True,
             )
         if peak and _was_nearly_full(peak, limit):
             return (
-                f"probably out of memory: it was killed by SIGKILL while memory was nearly full{known}. {ADVICE}",
+                f"probably out of memory: it was killed by SIGKILL while memory was nearly full{known}. {MEMORY_HINT}",
                 True,
             )
         return "it was killed by SIGKILL, from outside; memory was not short, as far as can be seen", False
