@@ -183,7 +183,7 @@ def test_a_figure_that_cannot_be_drawn_fails_no_task(monkeypatch: pytest.MonkeyP
 
 def test_the_shell_is_one_for_all(executor: NotebookExecutor) -> None:
     def task() -> list[Any]:
-        from IPython import get_ipython
+        from IPython import get_ipython  # type: ignore[attr-defined, unused-ignore]
         from IPython.display import display
 
         before = set(threading.enumerate())

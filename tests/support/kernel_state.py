@@ -13,7 +13,7 @@ from typing import Any
 
 import comm
 import leaks
-from IPython import get_ipython
+from IPython import get_ipython  # type: ignore[attr-defined, unused-ignore]
 
 from scaler_notebook.client import executor
 from scaler_notebook.client.agent import connection
