@@ -239,14 +239,16 @@ def test_what_a_dead_guest_did_not_take_is_freed(executor: NotebookExecutor) -> 
         return count
 
     guest = subprocess.Popen([sys.executable, "-c", UNREAD, executor.address], stdout=subprocess.PIPE, text=True)
-    assert guest.stdout is not None
-    assert guest.stdout.readline() == "running\n"
-    deadline = time.monotonic() + SAFETY
-    while large_files() == 0:
-        assert time.monotonic() < deadline, "its result never came"
-        time.sleep(0.01)
-    guest.kill()
-    guest.communicate(timeout=SAFETY)
+    try:
+        assert guest.stdout is not None
+        assert guest.stdout.readline() == "running\n"
+        deadline = time.monotonic() + SAFETY
+        while large_files() == 0:
+            assert time.monotonic() < deadline, "its result never came"
+            time.sleep(0.01)
+    finally:  # whatever fails: it has stopped itself, and would stay for ever
+        guest.kill()
+        guest.communicate(timeout=SAFETY)
     while large_files():
         assert time.monotonic() < deadline, "its result is kept"
         time.sleep(0.01)

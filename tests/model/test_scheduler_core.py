@@ -17,6 +17,7 @@ from scaler_notebook.engines.local.scheduler.core.core import MAX_DISPATCHES, RE
 from scaler_notebook.engines.local.scheduler.core.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
+from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
@@ -221,16 +222,18 @@ def refuse_child(scene: Scene) -> None:
 
 HAPPEN: dict[type[events.Event], Step] = {
     # Directly: what could run would run at once.
-    events.InputsThere: lambda scene: scene.core.transitions.handle(scene.record, events.InputsThere()),
-    events.InputFailed: steps(lambda scene: scene.ready(), fail),
-    events.InputCancelled: lambda scene: scene.cancel(task_id="x"),
+    task_events.InputsAvailable: lambda scene: scene.core.transitions.handle(
+        scene.record, task_events.InputsAvailable()
+    ),
+    task_events.InputFailed: steps(lambda scene: scene.ready(), fail),
+    task_events.InputCancelled: lambda scene: scene.cancel(task_id="x"),
     events.NestedTooDeeply: refuse_child,
     events.Dispatched: lambda scene: scene.ready(),
     events.StartDue: lambda scene: scene.after(ANNOUNCE_AFTER),
     events.CancelAsked: ask,
     events.CancelForced: warn,
     events.HalfGrace: lambda scene: scene.after(GRACE / 2),
-    events.GraceOver: lambda scene: scene.after(GRACE / 2),  # the half has passed
+    task_events.GraceOver: lambda scene: scene.after(GRACE / 2),  # the half has passed
     events.RunEnded: ended,
     events.RunFailed: fail,
     events.RunStopped: stop,
@@ -238,7 +241,7 @@ HAPPEN: dict[type[events.Event], Step] = {
     events.ProcessDiedTrying: died,
     events.ProcessDiedBefore: lambda scene: scene.died(begun=False),
     # The process is held back, so that this alone is seen.
-    events.BackoffOver: steps(lambda scene: scene.core.reserve(1), lambda scene: scene.after(FIRST_BACKOFF)),
+    task_events.BackoffOver: steps(lambda scene: scene.core.reserve(1), lambda scene: scene.after(FIRST_BACKOFF)),
     events.ClientGone: gone,
 }
 EVENTS: tuple[type[events.Event], ...] = get_args(events.Event)
@@ -261,9 +264,9 @@ KILL: tuple[list[str], TaskStage] = (["kill 1"], E)
 TELL_START = {stage: ([STARTED], stage) for stage in (R, A, W, E)}
 # What is done, and the stage after it; {force} is the strength above. What is not listed is not permitted.
 CELLS: dict[type[events.Event], dict[TaskStage, tuple[list[str], TaskStage]]] = {
-    events.InputsThere: {I: ([], Q)},
-    events.InputFailed: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
-    events.InputCancelled: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
+    task_events.InputsAvailable: {I: ([], Q)},
+    task_events.InputFailed: {I: (["run x on 1 as 1", "me: x Failed", "me: t Failed"], O)},
+    task_events.InputCancelled: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
     events.NestedTooDeeply: {stage: (["me: t Failed"], O) for stage in (I, Q, B)},
     events.Dispatched: {Q: (["run t on 1 as 1"], R)},
     events.StartDue: TELL_START,
@@ -288,7 +291,7 @@ CELLS: dict[type[events.Event], dict[TaskStage, tuple[list[str], TaskStage]]] = 
         O: ([f"me: t {NO} (force)"], O),
     },
     events.HalfGrace: {A: (["interrupt 1 in 1"], A), W: (["interrupt 1 in 1"], W)},
-    events.GraceOver: {A: (["me: t CancelFailed"], R), W: KILL},
+    task_events.GraceOver: {A: (["me: t CancelFailed"], R), W: KILL},
     events.RunEnded: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
     events.RunFailed: {R: ([], B), **{stage: (["me: t Failed"], O) for stage in (A, W, E)}},
     events.RunStopped: {R: KILL, A: KILL, W: KILL, E: ([], E)},
@@ -300,7 +303,7 @@ CELLS: dict[type[events.Event], dict[TaskStage, tuple[list[str], TaskStage]]] = 
         R: (["me: t stderr: it died\n"], B),
         **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)},
     },
-    events.BackoffOver: {B: ([], Q)},
+    task_events.BackoffOver: {B: ([], Q)},
     events.ProcessDiedBefore: {R: ([], Q), **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)}},
     events.ClientGone: {I: ([], O), Q: ([], O), B: ([], O), R: KILL, A: KILL, W: KILL, E: ([], E)},
 }
@@ -319,7 +322,7 @@ def test_every_cell_is_carried_out(way: str, event: type[events.Event], caplog: 
     action = TABLE[stage, event]
     if stage in CELLS[event]:
         expected, after = CELLS[event][stage]
-        if event is events.GraceOver:
+        if event is task_events.GraceOver:
             scene.after(GRACE / 2)
         assert scene.told(HAPPEN[event]) == [words.format(force=force) for words in expected]
     else:
@@ -341,7 +344,7 @@ def test_the_table_is_whole() -> None:
 def test_the_table_keeps_the_rules() -> None:
     moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
     assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
-    again = {(I, events.InputsThere), (B, events.BackoffOver), (R, events.ProcessDiedBefore)}
+    again = {(I, task_events.InputsAvailable), (B, task_events.BackoffOver), (R, events.ProcessDiedBefore)}
     assert {(stage, event) for stage, to, event in moves if to is Q} == again, "a try could run twice"
     failing = {(R, events.RunFailed), (R, events.ProcessDiedTrying)}
     assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"

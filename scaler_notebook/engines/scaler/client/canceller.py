@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from scaler_notebook.engines.scheduling import task_events
+
 from .cluster_connection import ClusterConnection
-from .events import GracePeriodOver, ScalerEvent
+from .events import ScalerEvent
 from .task_record import ScalerTaskRecord
 
 RECALL_AT_LEAST = 1.0  # seconds; a task that has not reported its start by then is not running
@@ -54,7 +56,7 @@ class Canceller:
         """
         self.cancel_timers(record)
         if not record.mailbox:
-            self._handle(record, GracePeriodOver())
+            self._handle(record, task_events.GraceOver())
             return
         self._post(record, record.mailbox, AGAIN)
         self._grace(record, record.grace)
@@ -90,7 +92,7 @@ class Canceller:
         record.timers.append(self._loop.call_later(again, self._post, record, mailbox, min(2 * again, AGAIN_AT_MOST)))
 
     def _grace(self, record: ScalerTaskRecord, seconds: float) -> None:
-        record.timers.append(self._loop.call_later(seconds, self._handle, record, GracePeriodOver()))
+        record.timers.append(self._loop.call_later(seconds, self._handle, record, task_events.GraceOver()))
 
     def _cancel(self, record: ScalerTaskRecord, force: bool, again: float = 0.0) -> None:
         cancel = self._connection.messages.TaskCancel

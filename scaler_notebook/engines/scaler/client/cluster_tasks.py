@@ -10,6 +10,7 @@ from typing import Any
 from scaler_notebook.engines.scaler.wire import inband_events
 from scaler_notebook.engines.scaler.wire.envelope import ResultHeader
 from scaler_notebook.engines.scaler.wire.task_names import name_of
+from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.engines.scheduling.dependencies import DependencyTracker
 from scaler_notebook.engines.scheduling.retry import backoff
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
@@ -98,7 +99,7 @@ class ClusterTasks:
         if task.retain:
             self._dependencies.expect(b"", task.task_id)
         if not record.missing:
-            self._handle(record, events.InputsAvailable())
+            self._handle(record, task_events.InputsAvailable())
 
     def cancel(self, request: TaskCancel) -> None:
         """Cancel a task. An unknown id is answered ``CancelNotFound``."""
@@ -226,10 +227,10 @@ class ClusterTasks:
                 self._finish(record, event.result)
             case ScalerAction.PASS_ON, events.Unsendable():
                 self._finish(record, event.result)
-            case ScalerAction.PASS_ON, events.DependencyFailed():
+            case ScalerAction.PASS_ON, task_events.InputFailed():
                 self._forget(record)
                 self._publish(replace(event.result, task_id=record.task.task_id))
-            case ScalerAction.WITHDRAW, events.DependencyCancelled():
+            case ScalerAction.WITHDRAW, task_events.InputCancelled():
                 self._forget(record)
                 canceled = TaskCancelConfirmType.CANCELED
                 self._publish(TaskCancelConfirm(record.task.task_id, canceled, True, event.origin))
@@ -339,11 +340,13 @@ class ClusterTasks:
     def _back_off(self, record: ScalerTaskRecord) -> None:
         del self._by_name[record.name]
         record.failed += 1
-        record.timers.append(self._loop.call_later(backoff(record.failed), self._handle, record, events.PauseOver()))
+        record.timers.append(
+            self._loop.call_later(backoff(record.failed), self._handle, record, task_events.BackoffOver())
+        )
 
     def _arrive(self, name: str, object_id: bytes) -> None:
         for record in self._dependencies.arrive(name, Payload(object_id)):
-            self._handle(record, events.InputsAvailable())
+            self._handle(record, task_events.InputsAvailable())
 
     # ------------------------------------------------------------------ its end
 
@@ -352,7 +355,7 @@ class ClusterTasks:
         self._forget(record)
         self._publish(end)
         if end.outcome is not TaskResultType.SUCCESS:
-            failed = events.DependencyFailed(replace(end, origin=end.origin or end.task_id))
+            failed = task_events.InputFailed(replace(end, origin=end.origin or end.task_id))
             for dependant in self._dependencies.fail(end.task_id):
                 self._handle(dependant, failed)
 
@@ -360,7 +363,7 @@ class ClusterTasks:
         """Forget a task that was cancelled, report that, and cancel its dependants."""
         self._forget(record)
         self._answer(record, answer)
-        cancelled = events.DependencyCancelled(record.task.task_id)
+        cancelled = task_events.InputCancelled(record.task.task_id)
         for dependant in self._dependencies.fail(record.task.task_id):
             self._handle(dependant, cancelled)
 

@@ -4,30 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from scaler_notebook.engines.scaler.wire.inband_events import StartedEvent
+from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.protocol.messages import TaskResult
-
-
-@dataclass(frozen=True, slots=True)
-class InputsAvailable:
-    """The last of the values that a task depends on has come."""
-
-    words: ClassVar[str] = "inputs there"
-
-
-@dataclass(frozen=True, slots=True)
-class DependencyFailed:
-    """A task that this one depends on, however far up, has failed."""
-
-    words: ClassVar[str] = "an input failed"
-    result: TaskResult  # the failure, with the task that it is of as ``origin``
-
-
-@dataclass(frozen=True, slots=True)
-class DependencyCancelled:
-    """A task that this one depends on, however far up, was cancelled."""
-
-    words: ClassVar[str] = "an input was cancelled"
-    origin: str  # the id of the task that was cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +43,6 @@ class StopForced:
     """The client has the task stopped, whatever that takes."""
 
     words: ClassVar[str] = "TaskCancel(force)"
-
-
-@dataclass(frozen=True, slots=True)
-class GracePeriodOver:
-    """The grace period of a cancel request is over; at once if the task has no mailbox."""
-
-    words: ClassVar[str] = "end of the grace period"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,28 +88,21 @@ class FailureFetched:
     words: ClassVar[str] = "failure fetched, tries left"
 
 
-@dataclass(frozen=True, slots=True)
-class PauseOver:
-    """The pause before the next try is over."""
-
-    words: ClassVar[str] = "end of the back-off"
-
-
 ScalerEvent: TypeAlias = (
-    InputsAvailable
-    | DependencyFailed
-    | DependencyCancelled
+    task_events.InputsAvailable
+    | task_events.InputFailed
+    | task_events.InputCancelled
     | Sent
     | Unsendable
     | StartReported
     | StopRequested
     | StopForced
-    | GracePeriodOver
+    | task_events.GraceOver
     | StopReported
     | CancelConfirmed
     | CancelNotFound
     | ResultAvailable
     | ResultFetched
     | FailureFetched
-    | PauseOver
+    | task_events.BackoffOver
 )

@@ -15,6 +15,7 @@ that process.
 
 from enum import Enum, unique
 
+from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.protocol.state_table import TransitionTable
 
 from . import events
@@ -112,9 +113,9 @@ def _table() -> TransitionTable[ScalerStage, type[ScalerEvent], ScalerAction]:
     )
     tb, conf, fetch = a.TAKE_BACK, a.CONFIRM, a.FETCH
     rows: dict[type[ScalerEvent], tuple[ScalerAction, ...]] = {
-        e.InputsAvailable: (a.SEND, no, no, no, no, no, no, no, no, no, no),
-        e.DependencyFailed: (a.PASS_ON, no, no, no, no, no, no, no, no, no, no),
-        e.DependencyCancelled: (a.WITHDRAW, no, no, no, no, no, no, no, no, no, no),
+        task_events.InputsAvailable: (a.SEND, no, no, no, no, no, no, no, no, no, no),
+        task_events.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no, no, no, no),
+        task_events.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no, no, no, no),
         e.Sent: (no, a.NOTE, no, no, no, no, no, no, no, no, no),
         e.Unsendable: (no, a.PASS_ON, no, no, no, no, no, no, no, no, no),
         e.StartReported: (
@@ -135,14 +136,14 @@ def _table() -> TransitionTable[ScalerStage, type[ScalerEvent], ScalerAction]:
             ig,
             ig,
         ),
-        e.GracePeriodOver: (no, no, no, no, no, a.REFUSE_AT_CLUSTER, a.END, a.REFUSE, a.END, no, no),
+        task_events.GraceOver: (no, no, no, no, no, a.REFUSE_AT_CLUSTER, a.END, a.REFUSE, a.END, no, no),
         e.StopReported: (no, no, no, no, a.END, a.END, a.END, a.END, a.END, ig, ig),
         e.CancelConfirmed: (no, no, a.WITHDRAW, no, a.WITHDRAW, conf, conf, conf, conf, a.CONFIRM_ENDED, ig),
         e.CancelNotFound: (no, no, a.LOSE, no, a.LOSE, *(a.NOT_FOUND,) * 5, ig),
         e.ResultAvailable: (no, no, fetch, no, fetch, fetch, fetch, fetch, fetch, fetch, no),
         e.ResultFetched: (no, no, no, no, no, no, no, no, no, no, a.DELIVER),
         e.FailureFetched: (no, no, no, no, no, no, no, no, no, no, a.BACK_OFF),
-        e.PauseOver: (no, no, no, a.SEND, no, no, no, no, no, no, no),
+        task_events.BackoffOver: (no, no, no, a.SEND, no, no, no, no, no, no, no),
     }
     return TransitionTable(columns, rows)
 

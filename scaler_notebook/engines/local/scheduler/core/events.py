@@ -3,30 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.protocol.messages import TaskResult
-
-
-@dataclass(frozen=True, slots=True)
-class InputsThere:
-    """The last of the values that a task depends on has come."""
-
-    words: ClassVar[str] = "inputs there"
-
-
-@dataclass(frozen=True, slots=True)
-class InputFailed:
-    """A task that this one depends on, however far up, has failed."""
-
-    words: ClassVar[str] = "an input failed"
-    result: TaskResult  # the failure, with the id of the task that failed as ``origin``
-
-
-@dataclass(frozen=True, slots=True)
-class InputCancelled:
-    """A task that this one depends on, however far up, was cancelled."""
-
-    words: ClassVar[str] = "an input was cancelled"
-    origin: str  # the id of the task that was cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +55,6 @@ class HalfGrace:
 
 
 @dataclass(frozen=True, slots=True)
-class GraceOver:
-    """The grace period of a cancel request is over."""
-
-    words: ClassVar[str] = "end of the grace period"
-
-
-@dataclass(frozen=True, slots=True)
 class RunEnded:
     """A run ended by itself, with a value or an exception, whether it was asked to stop or not."""
 
@@ -130,13 +101,6 @@ class ProcessDiedBefore:
 
 
 @dataclass(frozen=True, slots=True)
-class BackoffOver:
-    """The pause before the next try of a task is over."""
-
-    words: ClassVar[str] = "end of the back-off"
-
-
-@dataclass(frozen=True, slots=True)
 class ClientGone:
     """The client of a task is gone, or the task that has submitted this one is over."""
 
@@ -144,22 +108,22 @@ class ClientGone:
 
 
 Event: TypeAlias = (
-    InputsThere
-    | InputFailed
-    | InputCancelled
+    task_events.InputsAvailable
+    | task_events.InputFailed
+    | task_events.InputCancelled
     | NestedTooDeeply
     | Dispatched
     | StartDue
     | CancelAsked
     | CancelForced
     | HalfGrace
-    | GraceOver
+    | task_events.GraceOver
     | RunEnded
     | RunFailed
     | RunStopped
     | ProcessDied
     | ProcessDiedTrying
     | ProcessDiedBefore
-    | BackoffOver
+    | task_events.BackoffOver
     | ClientGone
 )

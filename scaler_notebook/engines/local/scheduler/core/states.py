@@ -18,6 +18,7 @@ asked to stop and has tries left is tried again.
 
 from enum import Enum
 
+from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.protocol.state_table import TransitionTable
 
 from . import events
@@ -79,23 +80,23 @@ def _table() -> TransitionTable[TaskStage, type[events.Event], TaskAction]:
     no = a.NOT_PERMITTED
     columns = (s.WAITING, s.QUEUED, s.BACKING_OFF, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
     rows: dict[type[events.Event], tuple[TaskAction, ...]] = {
-        e.InputsThere: (a.QUEUE, no, no, no, no, no, no, no),
-        e.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no),
-        e.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no),
+        task_events.InputsAvailable: (a.QUEUE, no, no, no, no, no, no, no),
+        task_events.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no),
+        task_events.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no),
         e.NestedTooDeeply: (a.PASS_ON, a.PASS_ON, a.PASS_ON, no, no, no, no, no),
         e.Dispatched: (no, a.RUN, no, no, no, no, no, no),
         e.StartDue: (no, no, no, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, no),
         e.CancelAsked: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.ASK, a.IGNORE, a.IGNORE, a.IGNORE, a.NOT_FOUND),
         e.CancelForced: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.WARN, a.WARN, a.IGNORE, a.IGNORE, a.NOT_FOUND),
         e.HalfGrace: (no, no, no, no, a.ASK_AGAIN, a.ASK_AGAIN, no, no),
-        e.GraceOver: (no, no, no, no, a.REFUSE, a.KILL, no, no),
+        task_events.GraceOver: (no, no, no, no, a.REFUSE, a.KILL, no, no),
         e.RunEnded: (no, no, no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
         e.RunFailed: (no, no, no, a.BACK_OFF, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
         e.RunStopped: (no, no, no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
         e.ProcessDied: (no, no, no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
         e.ProcessDiedTrying: (no, no, no, a.OUTLIVE, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
         e.ProcessDiedBefore: (no, no, no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.BackoffOver: (no, no, a.QUEUE, no, no, no, no, no),
+        task_events.BackoffOver: (no, no, a.QUEUE, no, no, no, no, no),
         e.ClientGone: (a.FORGET, a.FORGET, a.FORGET, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
     }
     return TransitionTable(columns, rows)

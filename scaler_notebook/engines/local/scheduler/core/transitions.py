@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from scaler_notebook.engines.local.ipc.messages import Input
+from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.engines.scheduling.retry import backoff
 from scaler_notebook.engines.scheduling.timers import Clock
 from scaler_notebook.protocol.exceptions import failures
@@ -117,11 +118,11 @@ class Transitions:
                 self._cancel_dependants(record)
             case TaskAction.FORGET, _:
                 self._unqueue(record)
-            case TaskAction.PASS_ON, events.InputFailed() | events.NestedTooDeeply():
+            case TaskAction.PASS_ON, task_events.InputFailed() | events.NestedTooDeeply():
                 self._unqueue(record)
                 payload = self._effects.retain_payload(event.result.payload)
                 self._effects.send(record.owner, replace(event.result, task_id=record.task.task_id, payload=payload))
-            case TaskAction.WITHDRAW, events.InputCancelled():
+            case TaskAction.WITHDRAW, task_events.InputCancelled():
                 self._unqueue(record)
                 canceled = TaskCancelConfirmType.CANCELED
                 told = TaskCancelConfirm(record.task.task_id, canceled, record.force, event.origin)
@@ -131,7 +132,7 @@ class Transitions:
             case TaskAction.ASK_AGAIN, events.HalfGrace():
                 self._interrupt(record)
                 self._state.timers.set(
-                    _grace(record.process), event.end, partial(self.handle, record, events.GraceOver())
+                    _grace(record.process), event.end, partial(self.handle, record, task_events.GraceOver())
                 )
             case TaskAction.REFUSE, _:
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
@@ -185,7 +186,7 @@ class Transitions:
         """Free the process of a task, and set the timer for the next try."""
         self._leave_process(record)
         record.failed, record.dispatches = record.failed + 1, 0
-        over = partial(self.handle, record, events.BackoffOver())
+        over = partial(self.handle, record, task_events.BackoffOver())
         self._state.timers.set(_back_off(record.task.task_id), self._clock.monotonic() + backoff(record.failed), over)
 
     # ------------------------------------------------------------------ the end of a task
@@ -231,7 +232,7 @@ class Transitions:
             problem = MemoryError(f"the value of {record.task.options.name} could not be kept for other tasks: {error}")
             return failures.internal_failure(task_id, problem)
         for dependant in ready:
-            self.handle(dependant, events.InputsThere())
+            self.handle(dependant, task_events.InputsAvailable())
         return None
 
     def _finish(self, record: TaskRecord, last: TaskResult | TaskCancelConfirm) -> None:
@@ -309,7 +310,7 @@ class Transitions:
         """
         task_id = record.task.task_id
         if self._state.dependencies.wanted(task_id):
-            failed = events.InputFailed(
+            failed = task_events.InputFailed(
                 TaskResult(
                     "",
                     result.outcome,
@@ -323,6 +324,6 @@ class Transitions:
 
     def _cancel_dependants(self, record: TaskRecord) -> None:
         """Cancel all dependants of a task, direct and indirect."""
-        cancelled = events.InputCancelled(record.task.task_id)
+        cancelled = task_events.InputCancelled(record.task.task_id)
         for dependant in self._state.dependencies.fail(record.task.task_id):
             self.handle(dependant, cancelled)
