@@ -12,10 +12,12 @@ from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
 from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.suggestions import did_you_mean
+from scaler_notebook.task import top_level
 
 from .agent.connection import END_PATIENCE, open_connections
 from .submission.options import MAX_AMOUNT, checked_capabilities
 from .waiting.host import current_host
+from .waiting.uninterrupted import UninterruptedCall
 
 # Parameters of OpenGRIS Scaler's SchedulerClusterCombo that tune what this cluster does not have.
 IGNORED = frozenset(
@@ -116,9 +118,15 @@ class LocalCluster:
             owner="cluster",
             protected=bool(protected),
         )
-        self._scheduler.start()
+        top_level.refuse_at_top_level()
         self._shutdown = _Shutdown(self._scheduler)
-        _shutdowns.add(self._shutdown)
+        start = UninterruptedCall(self._scheduler.start, "scaler_notebook start")
+        try:
+            start.wait()
+            _shutdowns.add(self._shutdown)
+        except BaseException:
+            start.when_over(self._shutdown)
+            raise
         # Not called at exit, where :func:`_at_exit` lets a script's tasks finish first.
         weakref.finalize(self, self._shutdown).atexit = False
 

@@ -133,15 +133,14 @@ class EngineClient(ABC):
 
     def _running_session(self) -> Session:
         """Return a session that is alive; starts the engine if need be."""
-        return self._current.running(self._open_session)
+        return self._current.running(self._new_session)
 
-    def _open_session(self) -> Session:
-        """Return a new session, which is open: the engine runs."""
+    def _new_session(self) -> Session:
+        """Return a new session, which is not open yet."""
         top_level.refuse_at_top_level()
         session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
         # An executor that nobody holds takes no more tasks; its tasks run on.
         weakref.finalize(self, session.finish_later).atexit = False
-        session.open()
         return session
 
     # ------------------------------------------------------------------ tasks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import pytest
 from interruptions import everywhere
 from waits import SAFETY
 
-from scaler_notebook import NotebookExecutor, ObjectReference, ScalerFuture, as_completed, gather, wait
+from scaler_notebook import LocalCluster, NotebookExecutor, ObjectReference, ScalerFuture, as_completed, gather, wait
+from scaler_notebook.engines.local.client.launching import launcher
+from scaler_notebook.engines.local.client.launching.boot import boot_scheduler
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 ARRAY = np.ones(200_000)
@@ -156,6 +159,28 @@ def test_a_signal_handler_submits_wherever_a_submit_is(new_executor: NotebookExe
         signal.signal(signal.SIGALRM, before)
     assert handled
     assert {each.result(SAFETY) for each in (*submitted, *handled)} == {len(ARRAY)}
+
+
+@pytest.mark.parametrize(
+    "start", [NotebookExecutor.start, lambda _: LocalCluster(n_workers=1)], ids=["executor", "cluster"]
+)
+def test_an_interrupt_while_an_engine_starts_leaves_none(
+    start: Callable[[NotebookExecutor], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that comes when there is a process, and nobody has its number yet; the fixture of leaks sees it."""
+    main = threading.get_ident()
+
+    def interrupted(*args: int) -> subprocess.Popen[bytes]:
+        process = boot_scheduler(*args)
+        signal.pthread_kill(main, signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(launcher, "boot_scheduler", interrupted)
+    executor = NotebookExecutor(n_workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        start(executor)
+    assert not executor.is_running
+    executor.shutdown()
 
 
 def submit_for_ever(executor: NotebookExecutor, timer: threading.Timer) -> None:

@@ -19,6 +19,7 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.client.waiting.uninterrupted import UninterruptedCall
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.errors import DisconnectedError, EngineLostError, ProtocolError
 from scaler_notebook.protocol.future_events import EngineGone
@@ -100,6 +101,7 @@ class EngineConnection:
         self._broken: TaskResult | None = None  # the initializer's failure, if that has ended the connection
         self._end: BaseException | TaskResult | None = None  # what futures end with from now on
         self._initializer = initializer
+        self._start = UninterruptedCall(engine.start, "scaler_notebook start")
         self._agent = Agent(engine, self._register, self._deliver, self._lost, self._unsendable)
         self._input_values = InputValues(self._manager, engine, self._agent)
 
@@ -110,15 +112,17 @@ class EngineConnection:
         ------
         EngineStartError
             The engine cannot be had; nothing is left running.
+        KeyboardInterrupt
+            Ctrl-C; an engine that has begun to start ends as soon as it has started.
         """
         try:
-            self._engine.start()
+            self._start.wait()
             self._context = ContextTracker(self._adopt_initializer(self._initializer))
             _open.add(self)
             self._alive = True  # before the agent connects: the engine may be lost at once
             self._agent.start()
         except BaseException:
-            self.close()
+            self._start.when_over(self.close)
             raise
 
     @property
@@ -223,6 +227,7 @@ class EngineConnection:
             return
         self._end = self._end or disconnected_error()
         self._alive = False
+        self._start.join()
         self._agent.stop()
         self._end_unfinished()
         self._wake_shutdown_waiters()

@@ -34,13 +34,13 @@ class CurrentSession:
         """Make a new lock, which nobody holds."""
         self._starting, self._is_starting = threading.RLock(), False
 
-    def running(self, open_session: Callable[[], Session]) -> Session:
+    def running(self, new_session: Callable[[], Session]) -> Session:
         """Return a session that is alive.
 
         Parameters
         ----------
-        open_session
-            Makes a session and opens it; called where there is none that is alive.
+        new_session
+            Makes a session, which is not open yet; called where there is none that is alive.
 
         Raises
         ------
@@ -65,9 +65,10 @@ class CurrentSession:
                     "before"
                 )
             if self.session is None or not self.session.alive:
-                self._is_starting = True
                 try:
-                    self.session = open_session()
+                    self._is_starting = True
+                    self.session = new_session()  # known before it is open: no interrupt leaves one that nobody knows
+                    self.session.open()
                 finally:
                     self._is_starting = False
             return self.session

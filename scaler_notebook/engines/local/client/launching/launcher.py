@@ -81,10 +81,7 @@ class SchedulerProcess:
         ------
         EngineStartError
             The scheduler did not start; nothing of it is left.
-        RuntimeError
-            A module is being imported in a process of an engine; see :mod:`scaler_notebook.task.top_level`.
         """
-        top_level.refuse_at_top_level()
         top_level.refuse_to_nest_deeper()
         self._started_by = os.getpid()
         try:
