@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +15,6 @@ from interruptions import everywhere
 from waits import SAFETY
 
 from scaler_notebook import LocalCluster, NotebookExecutor, ObjectReference, ScalerFuture, as_completed, gather, wait
-from scaler_notebook.engines.local.client.launching import launcher
-from scaler_notebook.engines.local.client.launching.boot import boot_scheduler
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 ARRAY = np.ones(200_000)
@@ -167,15 +164,17 @@ def test_a_signal_handler_submits_wherever_a_submit_is(new_executor: NotebookExe
 def test_an_interrupt_while_an_engine_starts_leaves_none(
     start: Callable[[NotebookExecutor], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even one that comes when there is a process, and nobody has its number yet; the fixture of leaks sees it."""
-    main = threading.get_ident()
+    """Not even one that comes when a pipe is made, and nobody has its ends yet; the fixture of leaks sees to it."""
+    main, make_pipe = threading.get_ident(), os.pipe
+    interrupts = iter([signal.SIGINT])
 
-    def interrupted(*args: int) -> subprocess.Popen[bytes]:
-        process = boot_scheduler(*args)
-        signal.pthread_kill(main, signal.SIGINT)
-        return process
+    def interrupted() -> tuple[int, int]:
+        ends = make_pipe()
+        for number in interrupts:
+            signal.pthread_kill(main, number)
+        return ends
 
-    monkeypatch.setattr(launcher, "boot_scheduler", interrupted)
+    monkeypatch.setattr(os, "pipe", interrupted)
     executor = NotebookExecutor(n_workers=1)
     with pytest.raises(KeyboardInterrupt):
         start(executor)
