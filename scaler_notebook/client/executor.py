@@ -18,8 +18,9 @@ from .agent import nested
 from .agent.connection import open_connections
 from .agent.exit_hooks import Exit, before_exit
 from .engine_client import EngineClient
-from .futures.completion import results_in_order
 from .futures.future import ScalerFuture
+from .map_calls import MapCalls
+from .submission.iterables import refuse_endless
 from .submission.options import checked_capabilities, checked_count, checked_initializer, names_options
 from .task_state.cancel_policy import OnInterrupt
 from .waiting import callback_thread
@@ -169,7 +170,9 @@ class NotebookExecutor(EngineClient, Executor):
         timeout
             Seconds from this call until the last result.
         chunksize
-            Accepted for compatibility; every call is a task of its own, which can be seen and cancelled alone.
+            How many calls are one task. 1, unless told otherwise: then each call can be seen and cancelled alone. More
+            is quicker for short calls: the calls of a chunk have one row ``f × 100``, one cancel, one output, and one
+            clean-up after them. When one raises, the chunk fails with that exception, as the standard library's does.
         buffersize
             As from Python 3.14 on: at most so many tasks are there whose results were not taken; the iterables, which
             may be endless then, are read as results are. None: all are submitted now.
@@ -179,23 +182,13 @@ class NotebookExecutor(EngineClient, Executor):
         ValueError, TypeError
             A size that is no positive integer; iterables without an end and no ``buffersize``.
         """
-        if chunksize < 1:
-            raise ValueError(f"chunksize is at least 1, not {chunksize}")
+        _check_size("chunksize", chunksize)
         if buffersize is None:
-            return results_in_order(self.map_async(fn, *iterables), timeout)
-        if type(buffersize) is not int:
-            raise TypeError(f"buffersize is an integer or None, not {buffersize!r}")
-        if buffersize < 1:
-            raise ValueError(f"buffersize is at least 1, or None, not {buffersize}")
-        calls, executor = zip(*iterables, strict=False), weakref.ref(self)
-
-        def submitted() -> ScalerFuture[T] | None:
-            alive = executor()
-            args = next(calls, None) if alive is not None else None
-            return alive.submit(fn, *args) if alive is not None and args is not None else None
-
-        first = [future for _ in range(buffersize) if (future := submitted()) is not None]
-        return results_in_order(first, timeout, submitted)
+            refuse_endless(fn, iterables)
+        else:
+            _check_size("buffersize", buffersize)
+        calls = MapCalls(self, fn, zip(*iterables, strict=False), chunksize)
+        return calls.results(calls.submitted(buffersize), timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, let those there are finish, and end the engine.
@@ -229,6 +222,14 @@ class NotebookExecutor(EngineClient, Executor):
             state = f"{len(self.unfinished())} unfinished tasks"
         engine = f"{self._workers} workers" if self._address is None else f"at {self._address}"
         return f"<NotebookExecutor {engine}, {state}>"
+
+
+def _check_size(name: str, size: int) -> None:
+    """Raise a TypeError or a ValueError for a size that is no positive integer."""
+    if type(size) is not int:
+        raise TypeError(f"{name} is an integer, not {size!r:.60}")
+    if size < 1:
+        raise ValueError(f"{name} is at least 1, not {size}")
 
 
 def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> NotebookExecutor:

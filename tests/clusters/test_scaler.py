@@ -99,6 +99,7 @@ def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
         run = executor.submit(lambda: subprocess.run([sys.executable, "-c", plain], capture_output=True, text=True))
         assert run.result(SAFETY).stdout == "not there\n", "the test proves nothing"
         assert executor.submit(task, 5).result(SAFETY) == (10, "task(5)")
+        assert list(executor.map(abs, range(-5, 0), chunksize=2)) == [5, 4, 3, 2, 1]
         future = executor.submit(missing)
         error = future.exception(SAFETY)
         assert isinstance(error, ModuleNotFoundError)

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import functools
 import itertools
+import math
 import os
 import random
 import signal
@@ -113,11 +114,53 @@ def test_map_with_a_buffer_reads_endless_iterables_as_results_are_taken(executor
         ({"buffersize": 1.5}, TypeError),
         ({"buffersize": True}, TypeError),
         ({"chunksize": 0}, ValueError),
+        ({"chunksize": "2"}, TypeError),
     ],
 )
 def test_sizes_of_map_are_checked(executor: NotebookExecutor, options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         executor.map(abs, [1], **options)
+
+
+def test_a_chunk_of_map_is_one_task_with_one_row_and_results_come_item_by_item(executor: NotebookExecutor) -> None:
+    results: Any = executor.map(pow, range(8), [2] * 7, chunksize=3)
+    assert list(results) == [n * n for n in range(7)]
+    squares: Any = executor.map(lambda n: time.sleep(60 * n), [0, 0, 1, 1, 1], chunksize=2)
+    assert [future.call for future in executor.unfinished()][-2:] == ["<lambda> × 2", "<lambda> × 1"]
+    assert [next(squares), next(squares)] == [None, None]
+    squares.close()
+    assert wait(executor.unfinished(), SAFETY).not_done == set()
+
+
+def test_a_call_that_raises_ends_its_chunk(executor: NotebookExecutor) -> None:
+    results: Any = executor.map(int, ["0", "1", "2", "x", "4", "5"], chunksize=2)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="'x'"):
+        next(results)
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def test_chunks_with_a_buffer_are_read_as_results_are_taken(executor: NotebookExecutor) -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for n in itertools.count():
+            read.append(n)
+            yield n
+
+    results: Any = executor.map(abs, numbers(), chunksize=3, buffersize=2)
+    assert read == list(range(6))
+    assert [next(results) for _ in range(4)] == list(range(4))
+    assert read == list(range(12))
+    results.close()
+
+
+def test_a_chunk_takes_futures_and_counts_its_items(executor: NotebookExecutor) -> None:
+    inputs = [executor.submit(abs, -n) for n in range(5)]
+    assert list(executor.map(math.sqrt, inputs, chunksize=2)) == [math.sqrt(n) for n in range(5)]
+    add = functools.partial(pow, executor.submit(abs, -2))
+    assert list(executor.map(add, range(4), chunksize=4)) == [1, 2, 4, 8]
 
 
 def test_iterables_without_an_end_need_a_buffer(executor: NotebookExecutor) -> None:

@@ -291,7 +291,7 @@ def test_queued_tasks_on_threads_are_withdrawn_too(monkeypatch: pytest.MonkeyPat
 
 def test_map_submits_at_once_and_times_out(executor: NotebookExecutor) -> None:
     begun = time.monotonic()
-    results = executor.map(time.sleep, [0, 60, 60], timeout=0.3, chunksize=2)
+    results = executor.map(time.sleep, [0, 60, 60], timeout=0.3)
     assert len(executor.unfinished()) >= 2, "before a result is asked for"
     assert next(results) is None
     with pytest.raises(concurrent.futures.TimeoutError):

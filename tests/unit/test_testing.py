@@ -151,6 +151,7 @@ def exits() -> None:
 def test_on_threads_tasks_really_run() -> None:
     with memory_executor(auto=True) as executor:
         assert list(executor.map(abs, [-1, -2, -3], timeout=SAFETY)) == [1, 2, 3]
+        assert list(executor.map(abs, [-1, -2, -3], chunksize=2)) == [1, 2, 3]
         mutable = [3, 1, 2]
         assert executor.submit(sorted, mutable).result(SAFETY) == [1, 2, 3]
         assert isinstance(executor.submit(exits).exception(SAFETY), SystemExit)

@@ -15,7 +15,7 @@ class ScalerNotebook(Peer):
     title = "scaler_notebook"
     module = "scaler_notebook"
     distributions = ("scaler-notebook", "pyzmq", "msgpack", "cloudpickle")
-    map_note = "one task per item; chunksize is accepted and has no effect"
+    map_note = "one task per item; with chunksize one per chunk"
 
     def start(self) -> None:
         from scaler_notebook import NotebookExecutor

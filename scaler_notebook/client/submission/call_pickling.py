@@ -13,6 +13,7 @@ from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.pickling import pickler
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.task import notebook_objects
+from scaler_notebook.task.chunk import ChunkCall
 
 from .call_text import function_name
 
@@ -62,7 +63,7 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
             function = payloads.dump(fn)
         except Exception as error:
             raise payloads.serialization_error(f"the function {name}", fn, error) from error
-        if inputs and not isinstance(fn, partial):
+        if inputs and not isinstance(fn.func if isinstance(fn, ChunkCall) else fn, partial):
             _refuse_futures(name, inputs)
         arguments = _pickled_arguments(name, args, kwargs)
         proxies = proxies_in(fn, function) + proxies_in((args, kwargs), arguments)

@@ -46,8 +46,8 @@ def for_browsers(text: str) -> str:
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """Return the name of a function, of a partial's function, or of a callable's class."""
-    inner = getattr(function, "func", function)  # functools.partial
+    """Return the name of a function, of a partial's or a chunk's function, or of a callable's class."""
+    inner = getattr(function, "func", function)
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
     return str(name).removeprefix("<locals>.").rpartition("<locals>.")[2]
 

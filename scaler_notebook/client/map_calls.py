@@ -1,0 +1,92 @@
+"""The calls of one ``map``: a task for each, or for a chunk of them, submitted at once or as results are taken."""
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook.task.chunk import ChunkCall
+
+from .futures.completion import results_in_order
+from .futures.future import ScalerFuture
+from .submission.call_text import function_name, shorten
+
+if TYPE_CHECKING:
+    from .engine_client import EngineClient
+
+T = TypeVar("T")
+
+
+class MapCalls(Generic[T]):
+    """The calls of one ``map`` that were not submitted yet.
+
+    Parameters
+    ----------
+    client
+        Submits the calls; not kept alive.
+    fn
+        What is called.
+    items
+        The positional arguments of each call.
+    chunksize
+        How many calls are one task.
+    """
+
+    def __init__(
+        self, client: "EngineClient", fn: Callable[..., T], items: Iterator[tuple[Any, ...]], chunksize: int
+    ) -> None:
+        self._client = weakref.ref(client)
+        self._fn = fn
+        self._chunk = ChunkCall(fn)
+        self._items = items
+        self._chunksize = chunksize
+
+    def submitted(self, most: int | None) -> "list[ScalerFuture[Any]]":
+        """Submit tasks now, and return their futures.
+
+        Parameters
+        ----------
+        most
+            How many tasks; None for all.
+        """
+        futures: list[ScalerFuture[Any]] = []
+        while (most is None or len(futures) < most) and (future := self._submit_next()) is not None:
+            futures.append(future)
+        return futures
+
+    def results(self, submitted: "Iterable[ScalerFuture[Any]]", timeout: float | None) -> Iterator[T]:
+        """Return an iterator of the results in order, which submits another task whenever a result is taken.
+
+        Parameters
+        ----------
+        submitted
+            The futures of the tasks that are there.
+        timeout
+            Seconds from the call until the last result; None waits for ever.
+        """
+        results = results_in_order(submitted, timeout, self._submit_next)
+        return results if self._chunksize == 1 else _of_chunks(results)
+
+    def _submit_next(self) -> "ScalerFuture[Any] | None":
+        """Submit the next task; None if there is no more, or the client is gone."""
+        client = self._client()
+        if client is None:
+            return None
+        if self._chunksize == 1:
+            item = next(self._items, None)
+            return client.submit(self._fn, *item) if item is not None else None
+        items = list(itertools.islice(self._items, self._chunksize))
+        if not items:
+            return None
+        name = shorten(f"{function_name(self._fn)} × {len(items)}")
+        return client._submit(self._chunk, (items,), {}, TaskOptions(name))
+
+
+def _of_chunks(chunks: "Iterator[list[T]]") -> Iterator[T]:
+    """Yield the results of chunks one by one; the reader alone keeps each alive."""
+    __tracebackhide__ = True
+    for results in chunks:
+        results.reverse()
+        while results:
+            yield results.pop()
