@@ -1,6 +1,5 @@
 """The hint ``; did you mean …?`` at the end of an error message about a misspelt name."""
 
-import difflib
 from collections.abc import Callable, Iterable
 
 
@@ -21,5 +20,9 @@ def did_you_mean(word: object, known: Iterable[str], shown: Callable[[str], str]
     str
         ``; did you mean …?``; empty if no known name is close.
     """
-    close = difflib.get_close_matches(word, list(known), 1) if isinstance(word, str) else []
+    if not isinstance(word, str):
+        return ""
+    import difflib  # here, because only what is misspelt needs it
+
+    close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {shown(close[0])}?" if close else ""

@@ -2,7 +2,6 @@
 
 from .base import Engine
 from .local.client.attached import AttachedEngine
-from .scaler.client.engine import ScalerEngine
 from .scaler.wire.address import is_cluster
 
 CLUSTER_SILENCE = 60.0  # seconds
@@ -31,5 +30,7 @@ def engine_at(
         The address is not that of an engine.
     """
     if isinstance(address, str) and is_cluster(address):
+        from .scaler.client.engine import ScalerEngine  # here, so that the start of a local engine does not wait for it
+
         return ScalerEngine(address, heartbeat, CLUSTER_SILENCE if silence is None else silence, storage_address)
     return AttachedEngine(address, heartbeat, silence)

@@ -7,8 +7,6 @@ default ``file=sys.stdout`` is the kernel's stream.
 import sys
 from typing import Any
 
-from .display import displays
-
 STREAMS = ("stdout", "stderr", "stdin")
 
 
@@ -22,6 +20,8 @@ def reduce(obj: Any) -> Any:
     if _is_a(obj, "ipykernel.iostream", "OutStream"):  # the kernel's stream, which something has replaced in sys
         return getattr, (sys, obj.name if obj.name in STREAMS else "stdout")
     if _is_a(obj, "IPython.core.interactiveshell", "InteractiveShell"):
+        from .display import displays  # here, because few functions refer to the shell
+
         return displays.task_shell, ()
     if _is_a(obj, "IPython.core.autocall", "ExitAutocall"):
         return getattr, (sys, "exit")

@@ -196,3 +196,19 @@ def test_a_directory_whose_name_is_no_utf8_is_no_place_for_a_socket(
     with NotebookExecutor(n_workers=1) as executor:
         assert os.fsencode(executor.submit(os.getcwd).result(SAFETY)) == os.fsencode(base)
         assert executor.address.isascii()
+
+
+LATER = ("IPython", "numpy", "psutil", "difflib", "importlib.metadata", "scaler_notebook.engines.scaler.client")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="psutil stands in for /proc elsewhere")
+def test_a_first_task_waits_for_no_import_that_it_has_no_use_for() -> None:
+    script = f"""
+import sys
+from scaler_notebook import NotebookExecutor
+with NotebookExecutor(n_workers=1) as executor:
+    assert executor.submit(abs, -1).result() == 1
+print([name for name in {LATER} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SAFETY)
+    assert done.stdout.strip() == "[]", done.stderr

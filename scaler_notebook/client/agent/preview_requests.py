@@ -15,7 +15,6 @@ from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.protocol.future_events import CancelRequested
 from scaler_notebook.protocol.messages import Task, TaskOptions
 from scaler_notebook.protocol.states import TaskState
-from scaler_notebook.task.display import preview
 
 SECONDS = 5.0  # for a task that makes a preview, the value's unpickling included; then it is killed
 GRACE = 0.2  # its grace period in seconds
@@ -82,6 +81,8 @@ class PreviewRequests:
         session = self._session
         if not session.alive or not future.lacks_preview:
             return
+        from scaler_notebook.task.display import preview  # here, so that no first task waits for it
+
         options = TaskOptions(f"a preview of {future.call or future.task_id}", priority=PRIORITY)
         asked: ScalerFuture[None] = ScalerFuture(session.new_id("p"), options.name, session, CancelPolicy(GRACE))
         asked.is_listed = False

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 NO_LIMIT = 2**60  # bytes; control groups of version 1 have a larger number where there is no limit
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -86,6 +84,8 @@ class ControlGroup:
 
 def available_memory() -> int:
     """Return the bytes of memory that all processes in this process's control groups may use in all."""
+    import psutil  # here, because the kernel process, which reads limits too, does without
+
     total: int = psutil.virtual_memory().total
     return min(total, ControlGroup().memory_limit or total)
 

@@ -13,14 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import psutil
-
 from scaler_notebook.engines.local.ipc import runtime_directory
 from scaler_notebook.engines.local.ipc.transport import Keys
 
 NAME = "connection.json"
 HAS_BOOT_CLOCK = Path("/proc/self/stat").exists() and hasattr(time, "CLOCK_BOOTTIME")
-STARTTIME = 19  # index among the fields of /proc/PID/stat that follow the process's name, see proc(5)
+STATE, STARTTIME = 0, 19  # indexes among the fields of /proc/PID/stat that follow the process's name, see proc(5)
+ZOMBIE = "Z"
 
 Owner: TypeAlias = Literal["notebook", "script", "cluster"]
 
@@ -77,10 +76,8 @@ def process_lives(pid: int, started: float) -> bool:
     started
         The time, as :func:`start_of` gives it.
     """
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and start_of(pid) == started
-    except psutil.Error:
-        return False
+    state, found = _state_and_start(pid)
+    return state != ZOMBIE and found == started
 
 
 def start_of(pid: int) -> float:
@@ -89,13 +86,24 @@ def start_of(pid: int) -> float:
     On Linux the seconds count from the machine's boot, because there the start time since the epoch changes with each
     correction of the wall clock. Elsewhere they count from the epoch.
     """
-    try:
-        if HAS_BOOT_CLOCK:
+    return _state_and_start(pid)[1]
+
+
+def _state_and_start(pid: int) -> tuple[str, float]:
+    """Return the state of a process, and what :func:`start_of` says; a process that has ended counts as a zombie."""
+    if HAS_BOOT_CLOCK:
+        try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            return int(fields[STARTTIME]) / os.sysconf("SC_CLK_TCK")
-        return psutil.Process(pid).create_time()
+            return fields[STATE].decode(), int(fields[STARTTIME]) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            return ZOMBIE, 0.0
+    import psutil  # here, because Linux does without
+
+    try:
+        process = psutil.Process(pid)
+        return ZOMBIE if process.status() == psutil.STATUS_ZOMBIE else "", process.create_time()
     except (OSError, psutil.Error):
-        return 0.0
+        return ZOMBIE, 0.0
 
 
 def seconds_since(started: float) -> float:
@@ -158,4 +166,4 @@ def is_taken(directory: Path) -> bool:
     if connection is not None:
         return connection.lives
     owner, _, _ = directory.name.partition("-")
-    return directory.exists() and owner.isdecimal() and psutil.pid_exists(int(owner))
+    return directory.exists() and owner.isdecimal() and start_of(int(owner)) > 0.0
