@@ -96,6 +96,22 @@ def test_an_array_is_written_once_while_it_stays_the_same() -> None:
     store.close()
 
 
+def test_a_segment_is_mapped_for_comparisons_while_tasks_use_it_and_no_longer() -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("memfd:segment")
+
+    before, store, array = mapped(), ClientSegments(), np.ones(LARGE)
+    for name in "abc":
+        store.adopt(task_of(name, array))
+    assert mapped() == before + 1
+    for name in "abc":
+        store.release(name)
+    assert mapped() == before
+    store.adopt(task_of("d", array))
+    store.close()
+    assert mapped() == before
+
+
 def test_files_are_freed_when_their_tasks_are_over() -> None:
     before, store = memory_files(), ClientSegments()
     arrays = [np.full(MAX_IDLE // 8 // 2, float(n)) for n in range(4)]

@@ -37,6 +37,9 @@ class _Segment:
         self.size = source[1]
         self.users: set[str] = set()  # ids of unfinished tasks
         self.fd = fd_limits.move_above_soft_limit(write_segment(buffer))
+        # From the first comparison on, while tasks use the segment: most of a comparison's time is the first touch of
+        # a mapping's pages.
+        self._mapping: Buffer | None = None
 
     def ref(self) -> SegmentRef:
         """Return the reference by which other processes open the segment."""
@@ -46,11 +49,18 @@ class _Segment:
         """Return whether the memory at ``address`` has the same bytes as the segment."""
         if self.fd < 0:
             return False
-        written = mmap.map_privately(self.fd, self.size)  # named: the mapping must outlive the comparison
-        return mmap.equal(address, mmap.address(written), self.size)
+        mapping = self._mapping
+        if mapping is None:
+            mapping = self._mapping = memoryview(mmap.map_privately(self.fd, self.size))
+        return mmap.equal(address, mmap.address(mapping), self.size)
+
+    def unmap(self) -> None:
+        """Undo the mapping, until the next comparison."""
+        self._mapping = None
 
     def close(self) -> None:
-        """Close the descriptor; any number of times."""
+        """Close the descriptor, and undo the mapping; any number of times."""
+        self.unmap()
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -153,6 +163,7 @@ class ClientSegments:
         if self._current.get(segment.source) is not segment:
             segment.close()
             return
+        segment.unmap()  # the pages would count as this process's own, for no use
         self._idle[segment.source] = segment
         while sum(each.size for each in self._idle.values()) > MAX_IDLE:
             self._retire(next(iter(self._idle.values())))
