@@ -35,7 +35,7 @@ from .client.executor import NotebookExecutor
 from .client.futures.future import ScalerFuture
 from .client.submission.call_text import call_text
 from .client.task_state.lifecycle import TaskLifecycle
-from .engines.testing import scripted
+from .engines.testing import task_messages
 from .engines.testing.scripted import MemoryEngine
 from .engines.testing.threads import ThreadEngine
 from .protocol.errors import EngineLostError
@@ -177,7 +177,7 @@ class DetachedFuture(ScalerFuture[Any]):
 
     def start(self) -> None:
         """Report that the task runs."""
-        self._deliver(scripted.started(self.task_id))
+        self._deliver(task_messages.started(self.task_id))
 
     def finish(self, value: Any = None) -> None:
         """Report that the task returned ``value``.
@@ -187,15 +187,15 @@ class DetachedFuture(ScalerFuture[Any]):
         value
             The result, which is pickled as that of any task; an exception of its pickling is raised here.
         """
-        self._deliver(scripted.succeeded(self.task_id, value))
+        self._deliver(task_messages.succeeded(self.task_id, value))
 
     def fail(self, error: BaseException) -> None:
         """Report that the task raised ``error``."""
-        self._deliver(scripted.failed(self.task_id, error))
+        self._deliver(task_messages.failed(self.task_id, error))
 
     def worker_died(self, how: str = "task process 0 died: killed by SIGKILL") -> None:
         """Report that the process that ran the task died, and how."""
-        self._deliver(scripted.worker_died(self.task_id, how))
+        self._deliver(task_messages.worker_died(self.task_id, how))
 
     def log(self, text: str, stream: LogStream = LogStream.STDOUT) -> None:
         """Report that the task wrote ``text``.
@@ -219,7 +219,7 @@ class DetachedFuture(ScalerFuture[Any]):
         metadata
             What IPython knows about the forms, by MIME type.
         """
-        self._deliver(scripted.displayed(self.task_id, bundle, metadata))
+        self._deliver(task_messages.displayed(self.task_id, bundle, metadata))
 
     def confirm(self, answer: TaskCancelConfirmType = TaskCancelConfirmType.CANCELED) -> None:
         """Answer a cancel request with ``answer``; without a request, withdraw the task."""

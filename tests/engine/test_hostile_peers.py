@@ -38,7 +38,7 @@ from scaler_notebook.engines.local.ipc.framing import encode_batch
 from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, map_segments, open_segment
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
-from scaler_notebook.engines.testing import scripted
+from scaler_notebook.engines.testing import task_messages
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,
@@ -439,7 +439,7 @@ def test_a_payload_that_does_not_load_fails_its_own_future(
     with memory_executor() as executor:
         bad, good = executor.submit(abs, 1), executor.submit(abs, 2)
         executor.engine.tell(
-            TaskResult(bad.task_id, outcome, Payload(b"\xff no pickle")), scripted.succeeded(good.task_id, 2)
+            TaskResult(bad.task_id, outcome, Payload(b"\xff no pickle")), task_messages.succeeded(good.task_id, 2)
         )
         assert good.result(SAFETY) == 2
         assert bad.exception(SAFETY) is not None

@@ -21,7 +21,7 @@ from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState
 from scaler_notebook.client.waiting import host as waiting_host
-from scaler_notebook.engines.testing import scripted
+from scaler_notebook.engines.testing import task_messages
 from scaler_notebook.protocol.messages import EngineMessage, TaskCancelConfirm, TaskCancelConfirmType
 from scaler_notebook.testing import memory_executor
 
@@ -259,11 +259,11 @@ def ends_in(order: str) -> TaskState | CancelReason:
 def message(letter: str, task_id: str) -> EngineMessage:
     match letter:
         case "S":
-            return scripted.started(task_id)
+            return task_messages.started(task_id)
         case "R":
-            return scripted.succeeded(task_id, VALUE)
+            return task_messages.succeeded(task_id, VALUE)
         case "X":
-            return scripted.failed(task_id, KeyError("mine"))
+            return task_messages.failed(task_id, KeyError("mine"))
         case "A":
             return TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCELED, True)
         case _:

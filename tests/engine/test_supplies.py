@@ -11,7 +11,7 @@ from waits import SAFETY
 
 from scaler_notebook import CancelReason, ScalerFuture, TaskState
 from scaler_notebook.client.waiting import callback_thread
-from scaler_notebook.engines.testing.scripted import failed, succeeded
+from scaler_notebook.engines.testing.task_messages import failed, succeeded
 from scaler_notebook.protocol.messages import (
     ObjectCreate,
     ObjectDelete,

@@ -4,15 +4,12 @@ Every message goes through the codec of the wire, and every answer through the a
 whole client, as with an engine in other processes.
 """
 
-import json
 import threading
-import time
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any
 
 from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.protocol import payloads
@@ -28,151 +25,15 @@ from scaler_notebook.protocol.messages import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
-    TaskDisplay,
     TaskLog,
     TaskProgress,
-    TaskResult,
-    TaskResultType,
-    TaskStarted,
 )
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
-from scaler_notebook.task.display.summary import summary
 
-PATIENCE = 5.0  # seconds; the default of every timeout here; everything takes microseconds
-OWN_FILES = (str(Path(__file__).parents[2]),)
+from .sent_messages import PATIENCE, SentMessages
+from .task_messages import TaskReference, displayed, failed, started, succeeded, task_id_of, worker_died
 
-M = TypeVar("M", bound=ClientMessage)
 Step = Callable[[], None]
-
-
-class HasTaskId(Protocol):
-    """A future, or a message about a task."""
-
-    @property
-    def task_id(self) -> str:
-        """The id of the task."""
-
-
-TaskReference: TypeAlias = str | HasTaskId
-
-
-def task_id_of(which: TaskReference) -> str:
-    """Return the id of a task that is named by its future, by a message, or by the id itself."""
-    return which if isinstance(which, str) else which.task_id
-
-
-def started(task_id: str) -> TaskStarted:
-    """Return the message that a task has started."""
-    return TaskStarted(task_id, "memory", time.time())
-
-
-def succeeded(task_id: str, value: Any) -> TaskResult:
-    """Return the message that a task returned ``value``.
-
-    Parameters
-    ----------
-    task_id
-        The id of the task.
-    value
-        The value.
-
-    Raises
-    ------
-    Exception
-        Whatever pickling the value raises.
-    """
-    return TaskResult(task_id, TaskResultType.SUCCESS, payloads.dump(value), summary=summary(value).unaccompanied())
-
-
-def failed(task_id: str, error: BaseException) -> TaskResult:
-    """Return the message that a task raised an exception.
-
-    Parameters
-    ----------
-    task_id
-        The id of the task.
-    error
-        The exception.
-    """
-    return TaskResult(task_id, TaskResultType.FAILED, payloads.dump(failures.capture(error, OWN_FILES)))
-
-
-def displayed(task_id: str, bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> TaskDisplay:
-    """Return the message that a task displays a MIME bundle.
-
-    Parameters
-    ----------
-    task_id
-        The id of the task.
-    bundle
-        The data by MIME type.
-    metadata
-        The metadata of the bundle.
-    """
-    data, about = (json.dumps(dict(part or {})).encode() for part in (bundle, metadata))
-    return TaskDisplay(task_id, Payload(data), Payload(about))
-
-
-def worker_died(task_id: str, how: str) -> TaskResult:
-    """Return the message that the process of a task died.
-
-    Parameters
-    ----------
-    task_id
-        The id of the task.
-    how
-        The beginning of the error's message.
-    """
-    return TaskResult(task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
-
-
-class SentMessages:
-    """The messages that the client has sent, in order."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._all: list[ClientMessage] = []
-        self._untaken: list[ClientMessage] = []
-
-    def add(self, message: ClientMessage) -> None:
-        """Add a message. For the engine."""
-        with self._condition:
-            self._all.append(message)
-            self._untaken.append(message)
-            self._condition.notify_all()
-
-    def all(self, kind: type[M]) -> list[M]:
-        """Return every message of a class that has arrived so far."""
-        with self._condition:
-            return [message for message in self._all if isinstance(message, kind)]
-
-    def next(self, kind: type[M], timeout: float = PATIENCE) -> M:
-        """Return the oldest message of a class that this method has not returned before; wait for it if need be.
-
-        Parameters
-        ----------
-        kind
-            The class.
-        timeout
-            Seconds.
-
-        Raises
-        ------
-        TimeoutError
-            No such message came in time.
-        """
-
-        def position() -> int:
-            fits = (i for i, message in enumerate(self._untaken) if isinstance(message, kind))
-            return next(fits, -1)
-
-        with self._condition:
-            if not self._condition.wait_for(lambda: position() >= 0, timeout):
-                names = ", ".join(type(message).__name__ for message in self._all) or "nothing"
-                raise TimeoutError(f"the client sent no {kind.__name__} within {timeout} s; what it sent: {names}")
-            found = self._untaken.pop(position())
-        assert isinstance(found, kind)
-        return found
 
 
 class MemoryEngine:

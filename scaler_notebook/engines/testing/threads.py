@@ -30,7 +30,8 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.task.current_task import CurrentTask
 from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport
 
-from .scripted import OWN_FILES, MemoryEngine
+from .scripted import MemoryEngine
+from .task_messages import OWN_FILES
 
 
 @dataclass(slots=True, eq=False)
