@@ -34,7 +34,7 @@ test: style browser ## The same with the engine, kernels, a browser and a cluste
 	$(PYTEST) -m "not matrix"
 
 test-all: style browser ## Every test, long properties and matrices; then with the newest and the lowest versions
-	$(BIN)/python tests/support/kernel_environments.py
+	$(BIN)/python tests/support/notebooks/kernel_environments.py
 	$(PYTEST) --hypothesis-profile=long --timeout=1200
 	$(MAKE) test-newest
 	$(MAKE) test-lowest

@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pytest brings it
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOME = ROOT / ".venv-kernels"
 WITH_IPYTHON_8 = "6.29.5"
 MORE = {WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat")}

@@ -23,8 +23,10 @@ MARK = "SCALER_CLUSTER_OF_TESTS"
 IOContext()  # the first one of a process makes a pipe for signals (libuv's), which stays to the end
 
 START = 30.0  # seconds until its workers must be there
-FUNCTIONS = (Path(__file__).parent, Path(__file__).parents[1] / "clusters")  # where tests have those of their tasks
-NOWHERE = Path(__file__).parent / "without_package"  # first in a path, it hides this package
+SUPPORT = Path(__file__).parents[1]
+# Where tests have the functions of their tasks.
+FUNCTIONS = (*(SUPPORT / name for name in ("common", "engines", "tasks")), SUPPORT.parent / "clusters")
+NOWHERE = SUPPORT / "without_package"  # first in a path, it hides this package
 SCRIPT = NOWHERE / "start_scaler.py"  # its directory is in the path of all of the cluster
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*|\{[\w-]+\}.*?) *$")  # in braces: a directive of the site's
 MADE = {"node_modules", "build", "dist", "output"}  # folders of what is made from the sources
 

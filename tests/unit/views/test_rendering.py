@@ -251,7 +251,8 @@ def test_output_reads_as_in_a_terminal() -> None:
     assert re.search(r'<span style="font-weight:700;color:[^"]+">red</span> plain', source)
 
 
-COLOURS = json.loads((Path(__file__).parents[1] / "support" / "terminal_colours.json").read_text("utf-8"))
+NOTEBOOKS = Path(__file__).parents[2] / "support" / "notebooks"
+COLOURS = json.loads((NOTEBOOKS / "terminal_colours.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("case", COLOURS, ids=[case["name"] for case in COLOURS])

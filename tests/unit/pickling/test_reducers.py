@@ -13,7 +13,7 @@ from fresh_interpreter import FreshInterpreter, defined, notebook
 
 from scaler_notebook.protocol import payloads
 
-CELLS = Path(__file__).parents[1] / "support" / "travelling_cells.txt"
+CELLS = Path(__file__).parents[2] / "support" / "notebooks" / "travelling_cells.txt"
 
 
 def cells() -> Iterator[tuple[str, str, str]]:
