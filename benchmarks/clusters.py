@@ -17,8 +17,8 @@ from typing import Any
 
 import scaler
 
-TESTS = Path(__file__).parents[1] / "tests" / "support"
-sys.path.insert(0, str(TESTS))
+SUPPORT = Path(__file__).parents[1] / "tests" / "support"
+sys.path[:0] = [str(SUPPORT / name) for name in ("common", "engines")]
 
 from scaler_cluster import ScalerCluster  # noqa: E402
 

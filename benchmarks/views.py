@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1] / "tests" / "support"
-sys.path.insert(0, str(TESTS))
+SUPPORT = Path(__file__).parents[1] / "tests" / "support"
+sys.path[:0] = [str(SUPPORT / name) for name in ("common", "notebooks")]
 
 from lab import LabNotebook, browser  # noqa: E402
 from lab_server import LabServer  # noqa: E402
@@ -28,7 +28,6 @@ import ipywidgets
 from scaler_notebook import NotebookExecutor
 from scaler_notebook.notebook.views.board import display as board_display
 from scaler_notebook.notebook.views.publisher import publisher
-sys.path.insert(0, {str(TESTS)!r})
 sent = [0, 0]
 session = get_ipython().kernel.session
 send = session.send

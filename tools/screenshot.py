@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import FloatRect, Page, expect
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path[:0] = [str(ROOT / "tests" / "support" / name) for name in ("common", "notebooks")]
 
 from lab import LabNotebook, browser  # noqa: E402
 from lab_server import LabServer  # noqa: E402

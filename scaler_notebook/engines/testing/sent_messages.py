@@ -1,4 +1,4 @@
-"""What a client has sent to an engine of a test."""
+"""The messages that a client has sent to an engine of a test."""
 
 import threading
 from typing import TypeVar

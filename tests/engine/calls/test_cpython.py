@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[3]
+ADAPTER = TOP / "tests" / "support" / "tasks" / "cpython_adapter.py"
 TIMEOUT = 240  # seconds for one group; they take up to 25 on an idle machine
 
 ONE_TASK_FAILS = "what goes wrong in a task, or with its process, fails that task alone; the executor goes on"
@@ -63,7 +64,12 @@ def directory_of_cpythons_tests() -> str:
 
 def outcomes(directory: str, group: str) -> dict[str, str]:
     """What became of each test of a group."""
-    command: list[str | Path] = [sys.executable, TOP / "tests" / "support" / "cpython_adapter.py", directory, group]
+    command: list[str | Path] = [
+        sys.executable,
+        TOP / "tests" / "support" / "tasks" / "cpython_adapter.py",
+        directory,
+        group,
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     assert run.returncode == 0, run.stderr
     outcomes: dict[str, str] = json.loads(run.stdout)

@@ -9,13 +9,14 @@ from pathlib import Path
 from kernel_environments import kernel_of
 from kernels import Kernel
 
-SUPPORT = str(Path(__file__).parent)
+SUPPORT = Path(__file__).parents[1]
+WANTED = [str(SUPPORT / name) for name in ("common", "notebooks")]
 STATE = "__import__('kernel_state').state"
 BEGIN = f"""
 import sys
-sys.path.append({SUPPORT!r})
+sys.path += {WANTED!r}
 import kernel_state
-sys.path.pop()
+del sys.path[-{len(WANTED)}:]
 kernel_state.state = kernel_state.KernelState()
 """
 
