@@ -21,7 +21,7 @@ from lab_server import LabServer  # noqa: E402
 PLAIN_TASKS = 1_000  # the plain way is not waited for with more
 CLICKS = 10
 
-SETUP = f"""
+SETUP = """
 import json, sys, threading, time
 import ipywidgets
 %load_ext scaler_notebook
@@ -41,7 +41,7 @@ def counted(stream, msg_or_type, *args, **kwargs):
 session.send = counted
 
 def publisher_cpu():
-    path = f"/proc/self/task/{{publisher._thread.native_id}}/stat"
+    path = f"/proc/self/task/{publisher._thread.native_id}/stat"
     fields = open(path).read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
