@@ -118,8 +118,9 @@ class CurrentTask:
 
 _NONE = CurrentTask()
 _of_context: ContextVar[CurrentTask | None] = ContextVar("scaler_notebook.current_task")
+_NO_THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 # The task of this process, and the threads that are older. One tuple, so that other threads read a consistent pair.
-_of_process: tuple[CurrentTask, weakref.WeakSet[threading.Thread]] = _NONE, weakref.WeakSet()
+_of_process: tuple[CurrentTask, weakref.WeakSet[threading.Thread]] = _NONE, _NO_THREADS
 
 
 def current_task() -> CurrentTask:
@@ -150,15 +151,17 @@ def current_task() -> CurrentTask:
 def begin(task: CurrentTask) -> None:
     """Set the task of the main thread, and of every thread that is started from now on. For engines."""
     global _of_process
-    older = weakref.WeakSet(threading.enumerate())
-    older.discard(threading.main_thread())
+    older = _NO_THREADS
+    if threading.active_count() > 1:  # more than the main thread
+        older = weakref.WeakSet(threading.enumerate())
+        older.discard(threading.main_thread())
     _of_process = task, older
 
 
 def end() -> None:
     """Unset the task of this process. For engines."""
     global _of_process
-    _of_process = _NONE, weakref.WeakSet()
+    _of_process = _NONE, _NO_THREADS
 
 
 def begin_on_thread(task: CurrentTask) -> None:

@@ -49,7 +49,8 @@ def begin_on_thread(inputs: Mapping[str, Payload]) -> None:
 
 def end() -> None:
     """Drop the inputs, whose values belong to the task alone. For engines."""
-    begin({})
+    global _of_process
+    _of_process = _NOTHING
     _of_thread.given = None
 
 

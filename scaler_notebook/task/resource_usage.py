@@ -4,26 +4,70 @@ import os
 import resource
 import sys
 import time
-from contextlib import suppress
 
 from scaler_notebook.protocol.messages import TaskFigures
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of getrusage's ru_maxrss
-RESET_PEAK = "/proc/self/clear_refs", b"5"  # Linux: resets the peak of memory, for getrusage too; takes 5 µs
+RESET_PEAK = "/proc/self/clear_refs", b"5"  # Linux: resets the peak of memory, for getrusage too
+
+
+class PeakReset:
+    """The file that resets the peak of memory, kept open: opening takes several times as long as writing.
+
+    A task could close the descriptor and reuse its number, so each write is preceded by a look at what the descriptor
+    is. For one process and one thread: the file stands for the process that has opened it.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = -1
+        self._file = 0, 0  # device and inode
+        self._pid = 0
+
+    def reset(self) -> None:
+        """Begin to count the peak anew; where the system does not offer that, do nothing."""
+        try:
+            if not self._is_open():
+                self._open()
+            os.write(self._descriptor, RESET_PEAK[1])
+        except OSError:
+            pass
+
+    def _is_open(self) -> bool:
+        if self._pid != os.getpid():
+            return False
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return self._file == (found.st_dev, found.st_ino)
+
+    def _open(self) -> None:
+        self._descriptor = os.open(RESET_PEAK[0], os.O_WRONLY | os.O_CLOEXEC)
+        found = os.fstat(self._descriptor)
+        self._file, self._pid = (found.st_dev, found.st_ino), os.getpid()
+
+    def close(self) -> None:
+        """Close the file, if it is open; the next reset opens it again."""
+        if self._is_open():
+            os.close(self._descriptor)
 
 
 class Measurement:
-    """A measurement of this process's resources, from the constructor to :meth:`figures`."""
+    """A measurement of this process's resources, from the constructor to :meth:`figures`.
 
-    def __init__(self) -> None:
-        path, command = RESET_PEAK
-        # Opened each time: a task could close a descriptor that stays open, and reuse the number for a file.
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, command)
-            finally:
-                os.close(descriptor)
+    Parameters
+    ----------
+    peak
+        The file that resets the peak of memory; None for one that is open for this moment alone.
+    """
+
+    def __init__(self, peak: PeakReset | None = None) -> None:
+        if peak is not None:
+            peak.reset()
+        else:
+            once = PeakReset()
+            once.reset()
+            once.close()
         self._cpu = _cpu_seconds()
         self._started = time.time()
 

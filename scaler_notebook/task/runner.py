@@ -12,8 +12,8 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from scaler_notebook.protocol import payloads
@@ -27,12 +27,11 @@ from .bindings import Bindings
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
-from .resource_usage import Measurement
+from .resource_usage import Measurement, PeakReset
 from .task_end import TaskEnd
 
 
-@dataclass(frozen=True, slots=True)
-class TaskCall:
+class TaskCall(NamedTuple):
     """One try of a task.
 
     Parameters
@@ -53,7 +52,7 @@ class TaskCall:
     name: str
     function: Payload
     arguments: Payload
-    inputs: Mapping[str, Payload] = field(default_factory=dict)
+    inputs: Mapping[str, Payload] = MappingProxyType({})
     retry_on: bytes = b""
 
 
@@ -145,6 +144,7 @@ class TaskRunner:
         self._bindings = {"": Bindings()}  # by client, once the client's initializer has run
         self._preparing = False
         self._pid = os.getpid()
+        self._peak = None if per_thread else PeakReset()
         if not per_thread:
             top_level.mark_task_process()
 
@@ -170,7 +170,7 @@ class TaskRunner:
         TryResult, TaskFigures
             How the try ended, and what it cost. In a process that the task has forked this method does not return.
         """
-        measurement, main = Measurement(), sys.modules[MAIN]
+        measurement, main = Measurement(self._peak), sys.modules[MAIN]
         (current_task.begin_on_thread if self._per_thread else current_task.begin)(task)
         finished = None
         try:
@@ -187,7 +187,7 @@ class TaskRunner:
         """Run the task, with unpickling and pickling: they run the user's code too, and can be interrupted."""
         open_payload = self._transport.open_payload
         begin_inputs = inputs.begin_on_thread if self._per_thread else inputs.begin
-        begin_inputs({name: open_payload(value) for name, value in call.inputs.items()})
+        begin_inputs({name: open_payload(value) for name, value in call.inputs.items()} if call.inputs else {})
         bindings = self._prepare(initializer)
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
         try:
@@ -233,7 +233,7 @@ class TaskRunner:
         """Unpickle a function and its arguments, with a ``__main__`` of their own."""
         open_payload = self._transport.open_payload
         sys.modules[MAIN] = context.main
-        with context.loading():
+        with context:
             target = payloads.load(open_payload(function))
             args, kwargs = payloads.load(open_payload(arguments))
         return LoadedCall(target, args, kwargs)

@@ -30,7 +30,7 @@ _current = threading.local()  # ``context``: what this thread loads at the momen
 
 
 class UnpicklingContext:
-    """The namespaces and classes of one task's call while the task process unpickles it. Used by one thread."""
+    """The namespaces and classes of one task's call. Within ``with`` a thread unpickles a part of the call."""
 
     def __init__(self) -> None:
         self.main = types.ModuleType(MAIN)
@@ -38,14 +38,11 @@ class UnpicklingContext:
         self._restored: list[type] = []  # classes that have the state of the submit
         self._of_input = False
 
-    @contextlib.contextmanager
-    def loading(self) -> Iterator[None]:
-        """Unpickle, within ``with``, a part of the call on this thread."""
+    def __enter__(self) -> None:
         _current.context = self
-        try:
-            yield
-        finally:
-            _current.context = None
+
+    def __exit__(self, *problem: object) -> None:
+        _current.context = None
 
     def namespace(self, module: str) -> dict[str, Any]:
         """Return the namespace that the functions of a module share during the task."""

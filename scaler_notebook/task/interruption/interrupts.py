@@ -20,6 +20,7 @@ The handler sets ``deferred`` before it looks at the shields, and a shield ends 
 the two sees the other.
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ from typing import Any, TypeVar
 from .cancel_page import CancelPage
 
 T = TypeVar("T")
+
+_signal: Any = importlib.import_module("_signal")  # without the enums of signal, in a hundredth of the time
 
 MAX_REPEATS = 5  # repetitions of swallowed interrupts in one run
 REPEAT_DELAY = 0.005  # seconds, in which the ``__del__`` ends
@@ -152,7 +155,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Install the handler of SIGINT. Call before every run, because a task may have set a handler of its own."""
-        if signal.getsignal(signal.SIGINT) != self._on_sigint:
+        if _signal.getsignal(signal.SIGINT) != self._on_sigint:
             signal.signal(signal.SIGINT, self._on_sigint)
         sys.unraisablehook = self._on_unraisable
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import CancelReason, EngineLostError, NotebookExecutor, ProfileResult
 from scaler_notebook.task import resource_usage
+from scaler_notebook.task.resource_usage import PeakReset
 from scaler_notebook.testing import detached_future, memory_executor
 
 MB = 1_000_000
@@ -77,6 +80,45 @@ def test_where_the_count_cannot_begin_anew_the_peak_is_a_bound(monkeypatch: pyte
     assert figures.cpu >= 0
     assert figures.processor == str(os.getpid())
     assert 0 < figures.started <= figures.ended
+
+
+@pytest.fixture
+def peak() -> Iterator[PeakReset]:
+    kept = PeakReset()
+    kept.reset()
+    yield kept
+    kept.close()
+
+
+def test_the_file_that_resets_the_peak_is_opened_once(peak: PeakReset) -> None:
+    before = os.listdir("/proc/self/fd")
+    peak.reset()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_where_a_task_has_put_a_file_of_its_own_nothing_is_written_to_it(peak: PeakReset, tmp_path: Path) -> None:
+    path, number = tmp_path / "file", peak._descriptor
+    with path.open("wb") as file:
+        os.dup2(file.fileno(), number)
+    peak.reset()
+    assert peak._descriptor != number, "opened anew"
+    os.close(number)
+    assert path.read_bytes() == b""
+
+
+def test_where_a_task_has_closed_the_file_it_is_opened_anew(peak: PeakReset) -> None:
+    os.close(peak._descriptor)
+    touches(300 * MB)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert resource_usage.Measurement(peak).figures().peak_rss < before - 200 * MB
+    assert os.readlink(f"/proc/self/fd/{peak._descriptor}").endswith("clear_refs")
+
+
+def test_a_fork_resets_its_own_peak(peak: PeakReset) -> None:
+    if (child := os.fork()) == 0:
+        peak.reset()
+        os._exit(os.readlink(f"/proc/self/fd/{peak._descriptor}") != f"/proc/{os.getpid()}/clear_refs")
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("burner", [burns, burns_in_a_child, burns_in_a_thread])

@@ -22,7 +22,7 @@ from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
 def run(payload, expression, again):
     context = UnpicklingContext()
     sys.modules["__main__"] = context.main
-    with context.loading():
+    with context:
         value = payloads.load(payload)
     if again:
         return payloads.copied(payloads.dump(value))

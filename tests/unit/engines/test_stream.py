@@ -121,6 +121,27 @@ def test_the_memory_of_one_frame_is_not_that_of_another() -> None:
     assert (first, third) == (b"a" * 10, b"b" * 10)
 
 
+def test_what_was_received_stays_as_it_is_when_more_is_received() -> None:
+    assembler = Assembler()
+    received: list[list[Buffer]] = []
+    with pair() as (left, right):
+        for letter in b"abc":
+            left.send(packed([[bytes([letter]) * 1000, b""]]))
+            drain(right, assembler, received)
+    assert received == [[b"a" * 1000, b""], [b"b" * 1000, b""], [b"c" * 1000, b""]]
+
+
+@pytest.mark.parametrize("size", [0, 1, framing.SMALL_BATCH - 13, framing.SMALL_BATCH - 12, framing.SMALL_BATCH + 1])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_one_frame_of_any_kind_and_size_is_a_batch(kind: type, size: int) -> None:
+    received: list[list[Buffer]] = []
+    with pair() as (left, right):
+        left.setblocking(True)
+        framing.send_blocking(left, [kind(frame(size, 3))])
+        drain(right, Assembler(), received)
+    assert received == [[frame(size, 3)]]
+
+
 @pytest.mark.parametrize("cut", [2, 10, 40, CHUNK])
 def test_the_end_of_the_stream_within_a_batch_gives_nothing(cut: int) -> None:
     received: list[list[Buffer]] = []

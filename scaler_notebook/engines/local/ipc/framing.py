@@ -1,7 +1,8 @@
 """Batches of frames over a stream socket: ``u32 count, count × u64 size, the frames``.
 
 A large frame is received into a buffer of its own. The array that is unpickled from the frame uses that buffer as its
-memory, so nothing is copied, and the array is writable.
+memory, so nothing is copied, and the array is writable. Everything else is received into one buffer that an assembler
+keeps, and copied from there once.
 """
 
 import socket
@@ -15,6 +16,7 @@ from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer
 
 COUNT = struct.Struct("<I")
+HEAD_OF_ONE = struct.Struct("<IQ")  # of a batch of one frame, which most are
 MAX_FRAMES = 1_000_000
 MAX_BATCH = 1 << 40  # bytes; a length beyond this is a broken stream, not a request for memory
 CHUNK = 256 * 1024  # bytes per read
@@ -24,6 +26,8 @@ IOV = 512  # buffers per ``sendmsg``; the kernel's limit is 1,024
 
 def encode_batch(frames: Sequence[Buffer]) -> list[memoryview]:
     """Return the bytes of one batch, in parts; a batch above :data:`SMALL_BATCH` is not copied."""
+    if len(frames) == 1 and type(frames[0]) is bytes and len(frames[0]) < SMALL_BATCH - HEAD_OF_ONE.size:
+        return [memoryview(HEAD_OF_ONE.pack(1, len(frames[0])) + frames[0])]
     views = [memoryview(frame).cast("B") for frame in frames]
     sizes = struct.pack(f"<I{len(views)}Q", len(views), *(view.nbytes for view in views))
     parts = [memoryview(sizes), *(view for view in views if view.nbytes)]
@@ -50,6 +54,8 @@ class Assembler:
     """Turns what is read from a stream socket into batches of frames."""
 
     def __init__(self) -> None:
+        # Of this, only the pages that the largest read has touched are memory.
+        self._buffer = memoryview(bytearray(CHUNK))
         self._pending = bytearray()  # bytes that belong to no frame yet
         self._sizes: deque[int] = deque()  # bytes of each frame that the current batch lacks
         self._frames: list[Buffer] = []
@@ -71,10 +77,10 @@ class Assembler:
         """
         if self._large is not None:
             return self._read_large(sock, self._large)
-        data = sock.recv(CHUNK)
-        self.drained = 0 < len(data) < CHUNK
-        self._pending += data
-        return bool(data)
+        count = sock.recv_into(self._buffer)
+        self.drained = 0 < count < CHUNK
+        self._pending += self._buffer[:count]
+        return count > 0
 
     def _read_large(self, sock: socket.socket, large: _LargeFrame) -> bool:
         """Read once into the large frame."""
@@ -203,6 +209,10 @@ def send_blocking(sock: socket.socket, frames: Sequence[Buffer]) -> None:
     frames
         The frames of the batch.
     """
+    parts = encode_batch(frames)
+    if len(parts) == 1:
+        sock.sendall(parts[0])
+        return
     outbox = Outbox(sock)
     outbox.put(frames)
     outbox.flush()

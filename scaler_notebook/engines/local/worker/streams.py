@@ -39,9 +39,9 @@ class TaskStreams:
         self._records = records
         self._file = _identity(records)
         self._switches = 0
-        self._broken: set[LogStream] = set()  # streams whose descriptor a task has closed
+        self._broken: set[_Stream] = set()  # streams whose descriptor a task has closed
         self.last: LogStream | None = None  # the stream that Python code has written to last
-        self._streams = {stream: _Stream(fd, self, stream) for fd, stream in enumerate(LogStream, 1)}
+        self._stdout, self._stderr = self._new_stream(LogStream.STDOUT), self._new_stream(LogStream.STDERR)
         self._flush_c = _line_buffered_c()
         self._files = [os.dup(fd) for fd in range(3)]  # copies, in case a task closes or replaces one
         self._pipes = [_identity(fd) for fd in self._files]
@@ -55,18 +55,23 @@ class TaskStreams:
             os.dup2(file, fd)  # unconditionally, which is quicker than a comparison
         for fd in (1, 2):
             os.set_blocking(fd, True)  # a property of the pipe, which a subprocess may have changed, too
-        for fd, stream in enumerate(LogStream, 1):
-            if stream in self._broken or not self._streams[stream].is_unmodified:
-                self._streams[stream] = _Stream(fd, self, stream)
-        sys.stdout, sys.stderr = self._streams.values()
+        if self._stdout in self._broken or not self._stdout.is_unmodified:
+            self._stdout = self._new_stream(LogStream.STDOUT)
+        if self._stderr in self._broken or not self._stderr.is_unmodified:
+            self._stderr = self._new_stream(LogStream.STDERR)
+        sys.stdout, sys.stderr = self._stdout, self._stderr
         self._broken.clear()
+
+    def _new_stream(self, stream: LogStream) -> "_Stream":
+        return _Stream(1 if stream is LogStream.STDOUT else 2, self, stream)
 
     def flush(self) -> None:
         """Flush the streams of Python and of C."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # the task may have closed or replaced it
-                stream.flush()
-        for each, ours in self._streams.items():
+        if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):  # the task may have closed it, and has replaced one
+                    stream.flush()
+        for ours in (self._stdout, self._stderr):
             try:
                 ours.flush()
             except (
@@ -74,7 +79,7 @@ class TaskStreams:
                 OSError,
             ):  # the descriptor is closed: the text must not appear in the next task's output
                 ours.discard()
-                self._broken.add(each)
+                self._broken.add(ours)
         self._flush_c()
 
     @contextlib.contextmanager
@@ -89,7 +94,7 @@ class TaskStreams:
             yield
         finally:
             sys.stdout, sys.stderr = streams
-            for stream in self._streams.values():
+            for stream in (self._stdout, self._stderr):
                 with contextlib.suppress(ValueError, OSError):
                     stream.flush()
             for fd in (1, 2):
@@ -99,9 +104,9 @@ class TaskStreams:
 
     def switch_to(self, stream: LogStream) -> None:
         """Note that Python code is about to write to ``stream``, having written to the other one last."""
-        other = LogStream.STDERR if stream is LogStream.STDOUT else LogStream.STDOUT
+        other = self._stderr if stream is LogStream.STDOUT else self._stdout
         try:  # text matters more than its order
-            self._streams[other].flush()
+            other.flush()
             if self._switches < MAX_SWITCHES:
                 self._switches += 1
                 self._write_record(stream)
