@@ -35,7 +35,9 @@ from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.client.connection_file import find
 from scaler_notebook.engines.local.ipc import messages
 from scaler_notebook.engines.local.ipc.framing import encode_batch
-from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, map_segments, open_segment
+from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, map_segments, open_segment, write_segment
+from scaler_notebook.engines.local.ipc.memory.travelling import TRAVELS
+from scaler_notebook.engines.local.ipc.outbox import Outbox
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
 from scaler_notebook.engines.testing import task_messages
@@ -332,7 +334,7 @@ def stream(*frames: Buffer) -> bytes:
 WRITTEN: dict[str, bytes] = {
     "text": b"hello, is this stdout?\n",
     "zeros": bytes(1000),
-    "more than a tebibyte": struct.pack("<I2Q", 2, 1 << 40, 1),
+    "more than a tebibyte": struct.pack("<HI2Q", 0, 2, 1 << 40, 1),
     "no msgpack": stream(b"\xc1garbage"),
     "an unknown code": stream(msgpack.packb([[99]])),
     "frames of no message": stream(msgpack.packb([]), b"x", b"y"),
@@ -381,12 +383,52 @@ def test_a_task_that_reports_the_end_of_another_run_changes_nothing(
     bystander.check()
 
 
+def claims_segments(kind: str) -> None:
+    """Report the end of whatever run this is, with segments that are none."""
+    short, fifo = os.memfd_create("short"), os.pipe()[0]
+    size, scheduler = 1_000_000, os.getppid()
+    refs, sent = {
+        "the scheduler's": ([SegmentRef(scheduler, number, 1) for number in range(3, 40)], []),
+        "none came": ([SegmentRef(TRAVELS, number, size) for number in range(3)], []),
+        "one twice": ([SegmentRef(TRAVELS, 0, 1), SegmentRef(TRAVELS, 0, 1)], [write_segment(b"x")]),
+        "a short file": ([SegmentRef(TRAVELS, 0, size)], [short]),
+        "a pipe": ([SegmentRef(TRAVELS, 0, size)], [fifo]),
+        "more than are named": ([SegmentRef(TRAVELS, 0, size)], [short, fifo, short, fifo]),
+    }[kind]
+    for number in own_sockets():
+        outbox = Outbox(socket.socket(fileno=number))
+        for seq in range(1, 100):
+            ended = messages.RunFinished(seq, TaskEnd.SUCCESS, Payload(b"no pickle", tuple(refs)))
+            outbox.put(messages.WORKER_CODEC.encode([ended]), [os.dup(each) for each in sent])
+        outbox.flush()
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(
+    "kind", ["the scheduler's", "none came", "one twice", "a short file", "a pipe", "more than are named"]
+)
+def test_a_task_that_claims_segments_which_are_none_fails_alone(
+    kind: str, executor: NotebookExecutor, bystander: Bystander
+) -> None:
+    scheduler = psutil.Process(scheduler_of(executor).pid)
+    before = scheduler.num_fds()
+    culprit = executor.submit(claims_segments, kind)
+    with pytest.raises(ProcessorDiedError, match="could not be taken over"):
+        culprit.result(SAFETY)
+    bystander.check()
+    assert executor.submit(lambda: np.ones(100_000)).result(SAFETY).sum() == 100_000
+    deadline = time.monotonic() + SAFETY
+    while scheduler.num_fds() > before:  # the process that took the culprit's place is there at once, or soon
+        assert time.monotonic() < deadline, "descriptors that came with the message are still open"
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("promised", [1000, 1 << 39])
 def test_a_task_that_promises_more_than_it_sends_can_be_killed(
     executor: NotebookExecutor, bystander: Bystander, promised: int
 ) -> None:
     """What its process says afterwards is taken for what was promised, so that nobody can hear its end."""
-    culprit = executor.submit(writes, struct.pack("<IQ", 1, promised) + bytes(500))
+    culprit = executor.submit(writes, struct.pack("<HIQ", 0, 1, promised) + bytes(500))
     until_running(culprit)
     scripted = psutil.Process(scheduler_of(executor).pid).memory_info().rss
     assert scripted < 500e6, "it believed the promise"

@@ -21,8 +21,8 @@ import pytest
 from waits import SAFETY
 
 from scaler_notebook.engines.local import resource_limits
-from scaler_notebook.engines.local.ipc import framing
 from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Ready
+from scaler_notebook.engines.local.ipc.outbox import send_blocking
 from scaler_notebook.engines.local.scheduler.processes import process_tree
 from scaler_notebook.engines.local.scheduler.processes.fork_server import ProcessDescriptors, Spawn
 from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, ProcessPool
@@ -229,7 +229,7 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
         pool = ProcessPool(1, starter, selector)  # no event may come of it
         pool.fill()
         pool.reap()
-        framing.send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(4_000_000)]))
+        send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(4_000_000)]))
         for key, _ in selector.select(SAFETY):
             key.data()
         assert len(starter.socks) == 2, "it was not replaced"
@@ -248,7 +248,7 @@ def test_a_lack_that_passes_is_waited_for(number: int) -> None:
         pool = ProcessPool(1, starter, selector)
         pool.events = cast(Any, SimpleNamespace(ready=told.append))
         pool.fill()
-        framing.send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(4_000_000)]))
+        send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(4_000_000)]))
         for key, _ in selector.select(SAFETY):
             key.data()
         assert told == [4_000_000]

@@ -1,6 +1,8 @@
 """Batches of frames over a real socket: whole, in order, writable, and nothing but."""
 
 import contextlib
+import os
+import resource
 import socket
 import struct
 import threading
@@ -11,7 +13,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scaler_notebook.engines.local.ipc import framing
-from scaler_notebook.engines.local.ipc.framing import CHUNK, IOV, MAX_BATCH, MAX_FRAMES, Assembler, Outbox
+from scaler_notebook.engines.local.ipc.framing import (
+    CHUNK,
+    MAX_BATCH,
+    MAX_DESCRIPTORS,
+    MAX_FRAMES,
+    MAX_UNCLAIMED,
+    Assembler,
+)
+from scaler_notebook.engines.local.ipc.outbox import IOV, Outbox, send_blocking
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer
 
@@ -137,7 +147,7 @@ def test_one_frame_of_any_kind_and_size_is_a_batch(kind: type, size: int) -> Non
     received: list[list[Buffer]] = []
     with pair() as (left, right):
         left.setblocking(True)
-        framing.send_blocking(left, [kind(frame(size, 3))])
+        send_blocking(left, [kind(frame(size, 3))])
         drain(right, Assembler(), received)
     assert received == [[frame(size, 3)]]
 
@@ -227,7 +237,7 @@ def test_send_blocking_returns_when_the_peer_has_taken_everything() -> None:
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
-        framing.send_blocking(left, batch)
+        send_blocking(left, batch)
         left.shutdown(socket.SHUT_WR)
         reader.join(PATIENCE)
         assert not reader.is_alive()
@@ -248,14 +258,15 @@ def feed(data: bytes) -> list[list[Buffer]]:
 @pytest.mark.parametrize(
     "head",
     [
-        struct.pack("<I", 0),
-        struct.pack("<I", MAX_FRAMES + 1),
-        b"\xff\xff\xff\xff",
-        struct.pack("<IQ", 1, MAX_BATCH + 1),
-        struct.pack("<IQ", 1, 2**64 - 1),
-        struct.pack("<IQQ", 2, MAX_BATCH, 1),
-        struct.pack("<IQQ", 2, 2**63, 2**63),
-        packed([[b"fine"]]) + struct.pack("<I", 0),
+        struct.pack("<HI", 0, 0),
+        struct.pack("<HI", 0, MAX_FRAMES + 1),
+        struct.pack("<HI", MAX_DESCRIPTORS + 1, 1),
+        b"\xff\xff\xff\xff\xff\xff",
+        struct.pack("<HIQ", 0, 1, MAX_BATCH + 1),
+        struct.pack("<HIQ", 0, 1, 2**64 - 1),
+        struct.pack("<HIQQ", 0, 2, MAX_BATCH, 1),
+        struct.pack("<HIQQ", 0, 2, 2**63, 2**63),
+        packed([[b"fine"]]) + struct.pack("<HI", 0, 0),
     ],
     ids=lambda head: head.hex(),
 )
@@ -270,14 +281,16 @@ def test_random_bytes_are_batches_or_a_protocol_error(data: bytes) -> None:
         patch.setattr(framing, "MAX_BATCH", 1 << 20)  # what may be declared, lest the test itself asks for it
         with contextlib.suppress(ProtocolError):
             for batch in feed(data):
-                assert data.find(packed([[bytes(buffer) for buffer in batch]])) >= 0
+                assert data.find(packed([[bytes(buffer) for buffer in batch]])[2:]) >= 0, (
+                    "all but the number of descriptors, which did not come"
+                )
 
 
 def test_a_length_is_believed_only_as_far_as_bytes_come() -> None:
-    """A task can write to our socket what it likes: twelve bytes must not cost the memory that they announce."""
+    """A task can write to our socket what it likes: fourteen bytes must not cost the memory that they announce."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        theirs.sendall(struct.pack("<IQ", 1, 1 << 39) + b"x" * 1000)
+        theirs.sendall(struct.pack("<HIQ", 0, 1, 1 << 39) + b"x" * 1000)
         assembler = Assembler()
         assert assembler.read(ours)
         assert list(assembler.batches()) == []
@@ -285,3 +298,98 @@ def test_a_length_is_believed_only_as_far_as_bytes_come() -> None:
         assert assembler.read(ours)
         frame = assembler._frames[-1]
         assert len(frame) < 1 << 20
+
+
+def files(count: int) -> list[int]:
+    """Descriptors of new files, each of which has its number in it."""
+    made = [os.memfd_create("number", os.MFD_CLOEXEC) for _ in range(count)]
+    for number, descriptor in enumerate(made):
+        os.write(descriptor, bytes([number]))
+    return made
+
+
+def numbers(descriptors: list[int]) -> list[int]:
+    """The numbers in files; closes the descriptors."""
+    found = [os.pread(descriptor, 1, 0)[0] for descriptor in descriptors]
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return found
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_descriptors_come_with_their_batch_however_much_is_read_at_once() -> None:
+    before = open_descriptors()
+    with pair() as (left, right):
+        outbox, assembler = Outbox(left), Assembler()
+        made = files(6)
+        outbox.put([b"none"])
+        outbox.put([b"one"], made[:1])
+        outbox.put([frame(3 * CHUNK, 5), b"three"], made[1:4])
+        outbox.put([b"none", b"again"])
+        outbox.put([b"two"], made[4:])
+        found: list[tuple[bytes, list[int]]] = []
+        is_sent = False
+        while not is_sent or len(found) < 5:
+            is_sent = outbox.flush()
+            with contextlib.suppress(BlockingIOError):
+                assembler.read(right)
+            for batch in assembler.batches():
+                found.append((bytes(batch[-1]), numbers(assembler.take_descriptors())))
+        assert found == [(b"none", []), (b"one", [0]), (b"three", [1, 2, 3]), (b"again", []), (b"two", [4, 5])]
+        outbox.close()
+        assembler.close()
+    assert open_descriptors() == before
+
+
+def test_descriptors_that_nobody_takes_and_those_that_are_not_sent_are_closed() -> None:
+    before = open_descriptors()
+    with pair() as (left, right):
+        outbox, assembler = Outbox(left), Assembler()
+        for count in (2, 1, 1):
+            outbox.put([b"x"], files(count))
+        assert outbox.flush()
+        received: list[list[Buffer]] = []
+        drain(right, assembler, received)
+        assert len(received) == 3
+        outbox.put([b"never sent"], files(2))
+        outbox.close()
+        assembler.close()
+    assert open_descriptors() == before
+
+
+def test_where_descriptors_find_no_room_the_batches_come_all_the_same() -> None:
+    with pair() as (left, right):
+        outbox, assembler = Outbox(left), Assembler()
+        outbox.put([b"first"], files(3))
+        outbox.put([b"second"], files(1))
+        assert outbox.flush()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(right.fileno())  # the lowest number that is free
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        try:
+            assert assembler.read(right)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert [bytes(batch[0]) for batch in assembler.batches()] == [b"first"]
+        assert assembler.take_descriptors() == []
+        assert assembler.read(right)
+        assert [bytes(batch[0]) for batch in assembler.batches()] == [b"second"]
+        assert numbers(assembler.take_descriptors()) == [0]
+
+
+def test_descriptors_without_a_batch_are_a_protocol_error() -> None:
+    before = open_descriptors()
+    with pair() as (left, right):
+        assembler = Assembler()
+        for number in range(MAX_UNCLAIMED + 1):
+            [made] = files(1)
+            socket.send_fds(left, [b"\0"], [made])
+            os.close(made)
+            with contextlib.nullcontext() if number < MAX_UNCLAIMED else pytest.raises(ProtocolError, match="no batch"):
+                assembler.read(right)
+        assembler.close()
+    assert open_descriptors() == before

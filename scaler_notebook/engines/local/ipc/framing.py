@@ -1,35 +1,50 @@
-"""Batches of frames over a stream socket: ``u32 count, count × u64 size, the frames``.
+"""Batches of frames over a stream socket: ``u16 descriptors, u32 count, count × u64 size, the frames``.
 
 A large frame is received into a buffer of its own. The array that is unpickled from the frame uses that buffer as its
 memory, so nothing is copied, and the array is writable. Everything else is received into one buffer that an assembler
 keeps, and copied from there once.
+
+File descriptors travel with their batch (``SCM_RIGHTS``, see unix(7)): they are attached to its first byte, so that one
+read receives the descriptors of one batch at most.
 """
 
+import array
+import os
 import socket
 import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer
 
-COUNT = struct.Struct("<I")
-HEAD_OF_ONE = struct.Struct("<IQ")  # of a batch of one frame, which most are
+HEAD = struct.Struct("<HI")
+HEAD_OF_ONE = struct.Struct("<HIQ")  # of a batch of one frame, which most are
+MAX_DESCRIPTORS = 64  # of a batch; Linux takes 253 with one write
 MAX_FRAMES = 1_000_000
 MAX_BATCH = 1 << 40  # bytes; a length beyond this is a broken stream, not a request for memory
 CHUNK = 256 * 1024  # bytes per read
 SMALL_BATCH = 32 * 1024  # bytes; up to this size one joined write is quicker than a gathered one
-IOV = 512  # buffers per ``sendmsg``; the kernel's limit is 1,024
+MAX_UNCLAIMED = 8  # sets of descriptors that have come before their batches are complete
+ANCILLARY = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
-def encode_batch(frames: Sequence[Buffer]) -> list[memoryview]:
-    """Return the bytes of one batch, in parts; a batch above :data:`SMALL_BATCH` is not copied."""
+def encode_batch(frames: Sequence[Buffer], descriptors: int = 0) -> list[memoryview]:
+    """Return the bytes of one batch, in parts; a batch above :data:`SMALL_BATCH` is not copied.
+
+    Parameters
+    ----------
+    frames
+        The frames.
+    descriptors
+        How many descriptors travel with the batch.
+    """
     if len(frames) == 1 and type(frames[0]) is bytes and len(frames[0]) < SMALL_BATCH - HEAD_OF_ONE.size:
-        return [memoryview(HEAD_OF_ONE.pack(1, len(frames[0])) + frames[0])]
+        return [memoryview(HEAD_OF_ONE.pack(descriptors, 1, len(frames[0])) + frames[0])]
     views = [memoryview(frame).cast("B") for frame in frames]
-    sizes = struct.pack(f"<I{len(views)}Q", len(views), *(view.nbytes for view in views))
+    sizes = struct.pack(f"<HI{len(views)}Q", descriptors, len(views), *(view.nbytes for view in views))
     parts = [memoryview(sizes), *(view for view in views if view.nbytes)]
     return parts if sum(part.nbytes for part in parts) > SMALL_BATCH else [memoryview(b"".join(parts))]
 
@@ -61,6 +76,9 @@ class Assembler:
         self._frames: list[Buffer] = []
         self.drained = False  # has the last read emptied the socket?
         self._large: _LargeFrame | None = None  # the last of ``_frames``, while that is received in place
+        self._received: deque[list[int]] = deque()  # descriptors, by the batch that is not complete yet
+        self._expected = 0  # descriptors of the current batch
+        self._descriptors: list[int] = []  # those of the batch that was yielded last
 
     def read(self, sock: socket.socket) -> bool:
         """Read once from a socket.
@@ -77,10 +95,43 @@ class Assembler:
         """
         if self._large is not None:
             return self._read_large(sock, self._large)
-        count = sock.recv_into(self._buffer)
-        self.drained = 0 < count < CHUNK
+        count, ancillary, flags, _ = sock.recvmsg_into([self._buffer], ANCILLARY, RECEIVE_FLAGS)
+        if ancillary or flags & socket.MSG_CTRUNC:
+            self._receive_descriptors(ancillary)
+        self.drained = 0 < count < CHUNK and not ancillary
         self._pending += self._buffer[:count]
         return count > 0
+
+    def _receive_descriptors(self, ancillary: "list[tuple[int, int, bytes]]") -> None:
+        """Note the descriptors that a read has given: fewer than were sent where this process has no room for more.
+
+        Raises
+        ------
+        ProtocolError
+            They belong to no batch.
+        """
+        numbers = array.array("i")
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+        self._received.append(list(numbers))
+        if len(self._received) > MAX_UNCLAIMED:
+            raise ProtocolError("descriptors that belong to no batch")
+
+    def take_descriptors(self) -> list[int]:
+        """Return the descriptors of the batch that was yielded last, for the caller to close.
+
+        Those that nobody has taken before the next batch are closed.
+        """
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
+    def close(self) -> None:
+        """Close the descriptors that nobody has taken."""
+        for descriptor in (*self._descriptors, *(each for received in self._received for each in received)):
+            os.close(descriptor)
+        self._descriptors.clear()
+        self._received.clear()
 
     def _read_large(self, sock: socket.socket, large: _LargeFrame) -> bool:
         """Read once into the large frame."""
@@ -111,24 +162,28 @@ class Assembler:
             self._cut_frames()
             if self._large is None and not self._sizes:
                 frames, self._frames = self._frames, []
+                for descriptor in self.take_descriptors():
+                    os.close(descriptor)
+                self._descriptors = self._received.popleft() if self._expected and self._received else []
                 yield frames
             elif self._large is None:
                 return
 
     def _read_header(self) -> bool:
         """Cut the sizes of the next batch off the pending bytes; False if they are not there yet."""
-        if len(self._pending) < COUNT.size:
+        if len(self._pending) < HEAD.size:
             return False
-        (count,) = COUNT.unpack_from(self._pending)
-        if not 0 < count <= MAX_FRAMES:
-            raise ProtocolError(f"a batch of {count} frames")
-        end = COUNT.size + 8 * count
+        descriptors, count = HEAD.unpack_from(self._pending)
+        if not 0 < count <= MAX_FRAMES or descriptors > MAX_DESCRIPTORS:
+            raise ProtocolError(f"a batch of {count} frames and {descriptors} descriptors")
+        end = HEAD.size + 8 * count
         if len(self._pending) < end:
             return False
-        sizes = struct.unpack_from(f"<{count}Q", self._pending, COUNT.size)
+        sizes = struct.unpack_from(f"<{count}Q", self._pending, HEAD.size)
         if sum(sizes) > MAX_BATCH:
             raise ProtocolError(f"a batch of {sum(sizes)} bytes")
         del self._pending[:end]
+        self._expected = descriptors
         self._sizes.extend(sizes)
         return True
 
@@ -149,70 +204,3 @@ class Assembler:
                 return
             else:
                 return
-
-
-class Outbox:
-    """The batches that a socket has not taken yet.
-
-    Parameters
-    ----------
-    sock
-        The socket, usually a non-blocking one.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._waiting: deque[memoryview] = deque()
-
-    def put(self, frames: Sequence[Buffer]) -> None:
-        """Queue one batch."""
-        self._waiting.extend(encode_batch(frames))
-
-    def flush(self) -> bool:
-        """Send as much as the socket takes now.
-
-        Returns
-        -------
-        bool
-            Is everything sent?
-
-        Raises
-        ------
-        OSError
-            The peer is gone.
-        """
-        while self._waiting:
-            try:
-                if len(self._waiting) == 1:
-                    sent = self._sock.send(self._waiting[0])
-                else:
-                    sent = self._sock.sendmsg(list(islice(self._waiting, IOV)))
-            except BlockingIOError:
-                return False
-            while sent:
-                first = self._waiting[0]
-                if sent < first.nbytes:
-                    self._waiting[0] = first[sent:]
-                    break
-                sent -= first.nbytes
-                self._waiting.popleft()
-        return True
-
-
-def send_blocking(sock: socket.socket, frames: Sequence[Buffer]) -> None:
-    """Send one batch on a blocking socket.
-
-    Parameters
-    ----------
-    sock
-        A blocking stream socket.
-    frames
-        The frames of the batch.
-    """
-    parts = encode_batch(frames)
-    if len(parts) == 1:
-        sock.sendall(parts[0])
-        return
-    outbox = Outbox(sock)
-    outbox.put(frames)
-    outbox.flush()

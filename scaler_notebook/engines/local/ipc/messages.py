@@ -69,11 +69,6 @@ class Prewarm:
 
 
 @dataclass(frozen=True, slots=True)
-class ResultReceived:
-    """Scheduler → task process: the scheduler has opened the segments of the last result, which can be closed."""
-
-
-@dataclass(frozen=True, slots=True)
 class Ready:
     """Task process → scheduler, at the start and after a ``Prewarm``: the process can take a task."""
 
@@ -130,9 +125,7 @@ def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process caches
 
-WorkerMessage: TypeAlias = (
-    ClientContext | EngineAddress | Run | Prewarm | Ready | RunFinished | ResultReceived | ResultPreview
-)
+WorkerMessage: TypeAlias = ClientContext | EngineAddress | Run | Prewarm | Ready | RunFinished | ResultPreview
 WORKER_CODEC: Codec[WorkerMessage] = Codec(
     {
         1: Run,
@@ -141,7 +134,6 @@ WORKER_CODEC: Codec[WorkerMessage] = Codec(
         4: ClientContext,
         5: Prewarm,
         6: EngineAddress,
-        7: ResultReceived,
         8: ResultPreview,
     }
 )

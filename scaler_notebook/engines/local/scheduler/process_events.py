@@ -1,10 +1,9 @@
 """The messages and the ends of task processes, passed on to the core."""
 
 import logging
-from dataclasses import replace
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import reopen_segments
-from scaler_notebook.engines.local.ipc.messages import ResultPreview, ResultReceived, RunFinished
+from scaler_notebook.engines.local.ipc.memory.shared_memory import check_segments, close_segments
+from scaler_notebook.engines.local.ipc.messages import ResultPreview, RunFinished
 from scaler_notebook.task.task_end import TaskEnd
 
 from .core.core import Core
@@ -42,20 +41,20 @@ class ProcessEvents:
         self._core.process_ready(pid)
 
     def ended_run(self, pid: int, ended: RunFinished) -> None:
-        """Handle the end of a run, and take over the segments of the run's result."""
+        """Handle the end of a run; the segments of the run's result have come with the message."""
         held = self._core.holder(pid)
         if held is None:
+            close_segments(ended.payload)
             return
         try:
-            ended = replace(ended, payload=reopen_segments(ended.payload))
+            check_segments(ended.payload)
         except OSError as error:
+            close_segments(ended.payload)
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(
                 pid, why=f"its result could not be taken over ({error})"
             )  # most likely the process has died
             return
-        if ended.payload.buffers:
-            self._pool.send(pid, ResultReceived())
         try:
             self._output.forward(
                 pid, over=ended.end is not TaskEnd.STOPPED

@@ -16,7 +16,8 @@ from multiprocessing import process
 from pathlib import Path
 
 from scaler_notebook.engines.local.ipc import fd_limits
-from scaler_notebook.engines.local.ipc.framing import Assembler, send_blocking
+from scaler_notebook.engines.local.ipc.framing import MAX_DESCRIPTORS, Assembler
+from scaler_notebook.engines.local.ipc.memory import travelling
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, map_segments, write_buffers
 from scaler_notebook.engines.local.ipc.messages import (
     PROCESS_CAPACITY,
@@ -25,16 +26,16 @@ from scaler_notebook.engines.local.ipc.messages import (
     Prewarm,
     Ready,
     ResultPreview,
-    ResultReceived,
     Run,
     RunFinished,
     where_modules_are_found,
 )
+from scaler_notebook.engines.local.ipc.outbox import send_blocking
 from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES
 from scaler_notebook.protocol import settings
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.exceptions import failures
-from scaler_notebook.protocol.messages import Buffer, ClientContext, Initializer, Payload, PreviewKind
+from scaler_notebook.protocol.messages import Buffer, ClientContext, Initializer, Payload, PreviewKind, SegmentRef
 from scaler_notebook.protocol.payload_cache import Receiver
 from scaler_notebook.task import top_level
 from scaler_notebook.task.current_task import CurrentTask
@@ -118,7 +119,9 @@ class _Worker(Transport):
         self._interrupts = Interrupts(page)
         self._streams = streams
         self._receiver = Receiver(PROCESS_CAPACITY)
-        self._leases: list[int] = []  # descriptors of the last result, until the scheduler has opened the segments
+        self._assembler = Assembler()
+        self._received: list[int] = []  # descriptors of the run's inputs, until they are mapped
+        self._written: list[int] = []  # descriptors of the result's segments, until it is sent
         self._directory = ""  # the kernel's working directory
         self._engine_address = ""
         self._depth = str(top_level.depth())
@@ -139,9 +142,8 @@ class _Worker(Transport):
         """Handle the scheduler's messages until the connection is closed."""
         self._interrupts.install()
         send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
-        assembler = Assembler()
-        while assembler.read(self._sock):
-            for frames in assembler.batches():
+        while self._assembler.read(self._sock):
+            for frames in self._assembler.batches():
                 self._handle(frames)
                 del frames  # a process that waits retains nothing of the last task
 
@@ -151,19 +153,12 @@ class _Worker(Transport):
             match message:
                 case Run():
                     self._run(message)
-                case ResultReceived():
-                    self._end_leases()
                 case ClientContext():
                     self._set_context(message)
                 case Prewarm():
                     self._prewarm(message)
                 case EngineAddress():
                     self._engine_address = message.address
-
-    def _end_leases(self) -> None:
-        """Close the descriptors of the last result."""
-        close_descriptors(self._leases)
-        self._leases = []
 
     def _set_context(self, context: ClientContext) -> None:
         """Take on the client's settings and modules; each run sets the working directory, as tasks may change it."""
@@ -205,7 +200,7 @@ class _Worker(Transport):
     def _run(self, run: Run) -> None:
         """Run a task, and send the result."""
         self._interrupts.install()
-        self._end_leases()
+        self._received = self._assembler.take_descriptors()
         armed = self._interrupts.new_run(run.seq)
         # Out of reach of interrupts: one in the middle would leave the two ends with different caches.
         complete = self._receiver.complete
@@ -214,7 +209,7 @@ class _Worker(Transport):
             run.name,
             complete(run.function),
             complete(run.arguments),
-            {each.name: complete(each.value) for each in run.inputs},
+            {each.name: travelling.arrive(complete(each.value), self._received, True)[0] for each in run.inputs},
             b"" if run.last else run.retry_on,
         )
         self._streams.begin()
@@ -233,11 +228,16 @@ class _Worker(Transport):
         if finished.end is TaskEnd.FAILED and finished.failure is not None and not run.last:
             with suppress(Exception):  # a try that is not the last sends no failure, so its output has the traceback
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
+        _close(self._received)
         spent = self._clean_up()
         new = self._imports.take_new(figures.started)
         summary = finished.summary.unaccompanied() if spent else finished.summary
-        ended = RunFinished(run.seq, finished.end, finished.payload, figures, new.installed, new.own, spent, summary)
-        send_blocking(self._sock, WORKER_CODEC.encode([ended]))
+        descriptors: list[int] = []
+        payload = travelling.depart(finished.payload, descriptors, MAX_DESCRIPTORS, int)
+        _close([each for each in self._written if each not in descriptors])  # of a result that is not sent
+        self._written = []
+        ended = RunFinished(run.seq, finished.end, payload, figures, new.installed, new.own, spent, summary)
+        send_blocking(self._sock, WORKER_CODEC.encode([ended]), descriptors)
         if summary.preview is PreviewKind.FOLLOWS:
             with self._streams.silent():
                 bundle = Payload(self._preview_budget.make(finished.value))
@@ -278,13 +278,18 @@ class _Worker(Transport):
     # ------------------------------------------------------------------ Transport
 
     def open_payload(self, payload: Payload) -> Payload:
-        return map_segments(payload)
+        """Map segments; those that came with the run's message are mapped once, and their descriptors closed."""
+        mapped = map_segments(payload)
+        came = [each.descriptor for each in payload.buffers if isinstance(each, SegmentRef) and each.pid == os.getpid()]
+        self._received = [each for each in self._received if each not in came]
+        close_descriptors(came)
+        return mapped
 
     def export_payload(self, payload: Payload) -> Payload:
-        """Write large buffers to segments, which are leased until the scheduler has opened them."""
+        """Write large buffers to segments, which travel with the result's message."""
         if payload.buffers:
             with fd_limits.raised_limit():
-                payload, self._leases = write_buffers(payload)
+                payload, self._written = write_buffers(payload, MAX_DESCRIPTORS)
         return payload
 
     def may_preview(self) -> bool:
@@ -296,6 +301,12 @@ class _Worker(Transport):
 
     def flush(self) -> None:
         self._streams.flush()
+
+
+def _close(descriptors: list[int]) -> None:
+    """Close descriptors, and forget them."""
+    close_descriptors(descriptors)
+    descriptors.clear()
 
 
 def _working_directory() -> str:

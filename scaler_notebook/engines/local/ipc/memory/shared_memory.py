@@ -1,8 +1,9 @@
 """Large buffers in shared memory: files in memory, which other processes of the user map copy-on-write.
 
 A large buffer is written once and then mapped, not copied. What a task is given is written by the client
-(:mod:`scaler_notebook.engines.local.client.segments`). What a task returns is written by the task process, then opened
-by the scheduler, so that it outlives the task process, then mapped by the client, so that it outlives the scheduler.
+(:mod:`scaler_notebook.engines.local.client.segments`). What a task returns is written by the task process, and travels
+to the scheduler with its message (:mod:`.travelling`), so that it outlives the task process; then the client maps it,
+so that it outlives the scheduler.
 
 A segment is never written to twice: a process that has mapped a segment sees the same bytes for ever, and may write to
 the private copies of its pages.
@@ -20,6 +21,7 @@ from dataclasses import replace
 from scaler_notebook.protocol.messages import Buffer, Payload, SegmentRef
 
 from . import mmap
+from .travelling import TRAVELS
 
 SMALLEST = 256 * 1024  # bytes; a smaller buffer is as quick through the sockets
 # Zero where the system has no seals, which is where it has no files in memory.
@@ -71,23 +73,53 @@ def open_segment(ref: SegmentRef) -> int:
     OSError
         The other process is gone, or there is no descriptor left.
     """
+    if ref.pid == TRAVELS:
+        raise BadSegment(errno.EMFILE, f"{ref} did not come with its message: this process has no descriptor left")
     # The other process may be hostile, and the path may name a FIFO or a terminal: opening must neither block nor
     # change anything.
     fd = os.open(f"/proc/{ref.pid}/fd/{ref.descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode) or not 0 <= ref.size <= about.st_size:
-            raise BadSegment(errno.EINVAL, f"{ref} is no file of that size")
-        try:
-            sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        except OSError as error:
-            raise BadSegment(errno.EINVAL, f"{ref} is no file in memory") from error
-        if sealed & SEALS != SEALS:
-            raise BadSegment(errno.EINVAL, f"{ref} could be changed")
+        _check(fd, ref)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _check(fd: int, ref: SegmentRef) -> None:
+    """Raise a :class:`BadSegment` if a file is no segment, or not of the size that a reference claims.
+
+    Parameters
+    ----------
+    fd
+        A descriptor of the file.
+    ref
+        The reference.
+    """
+    about = os.fstat(fd)
+    if not stat.S_ISREG(about.st_mode) or not 0 <= ref.size <= about.st_size:
+        raise BadSegment(errno.EINVAL, f"{ref} is no file of that size")
+    try:
+        sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except OSError as error:
+        raise BadSegment(errno.EINVAL, f"{ref} is no file in memory") from error
+    if sealed & SEALS != SEALS:
+        raise BadSegment(errno.EINVAL, f"{ref} could be changed")
+
+
+def check_segments(payload: Payload) -> None:
+    """Check the segments of a payload, all of which are to be this process's own.
+
+    Raises
+    ------
+    BadSegment
+        A reference names no segment of that size, or one that did not come with its message.
+    """
+    for buffer in payload.buffers:
+        if isinstance(buffer, SegmentRef):
+            if buffer.pid != os.getpid():
+                raise BadSegment(errno.EMFILE, f"{buffer} did not come with its message")
+            _check(buffer.descriptor, buffer)
 
 
 def map_segments(payload: Payload) -> Payload:
@@ -109,24 +141,14 @@ def map_segments(payload: Payload) -> Payload:
 
 def _map(ref: SegmentRef) -> Buffer:
     """Map one segment."""
+    if ref.pid == os.getpid():
+        _check(ref.descriptor, ref)
+        return memoryview(mmap.map_privately(ref.descriptor, ref.size)).cast("B")
     fd = open_segment(ref)
     try:
         return memoryview(mmap.map_privately(fd, ref.size)).cast("B")
     finally:
         os.close(fd)
-
-
-def reopen_segments(payload: Payload) -> Payload:
-    """Open every segment of another process's payload, and return the payload with descriptors of this process.
-
-    :func:`close_segments` closes the descriptors.
-
-    Raises
-    ------
-    BadSegment, OSError
-        As :func:`open_segment`; then no descriptor is left open.
-    """
-    return _replace_refs(payload, lambda ref: SegmentRef(os.getpid(), open_segment(ref), ref.size))
 
 
 def duplicate_segments(payload: Payload) -> Payload:
@@ -162,12 +184,20 @@ def _replace_refs(payload: Payload, change: Callable[[SegmentRef], SegmentRef]) 
 
 
 def close_segments(payload: Payload) -> None:
-    """Close the descriptors of a payload whose segments this process has open."""
-    close_descriptors(buffer.descriptor for buffer in payload.buffers if isinstance(buffer, SegmentRef))
+    """Close the descriptors of those of a payload's segments that this process has open."""
+    segments = [buffer for buffer in payload.buffers if isinstance(buffer, SegmentRef)]
+    close_descriptors(each.descriptor for each in segments if each.pid == os.getpid())
 
 
-def write_buffers(payload: Payload) -> tuple[Payload, list[int]]:
+def write_buffers(payload: Payload, most: int) -> tuple[Payload, list[int]]:
     """Write the large buffers of a payload to new segments.
+
+    Parameters
+    ----------
+    payload
+        The payload.
+    most
+        How many segments there may be; further buffers stay as they are.
 
     Returns
     -------
@@ -185,7 +215,7 @@ def write_buffers(payload: Payload) -> tuple[Payload, list[int]]:
     buffers: list[Buffer | SegmentRef] = []
     try:
         for buffer in payload.buffers:
-            if isinstance(buffer, SegmentRef) or memoryview(buffer).nbytes < SMALLEST:
+            if isinstance(buffer, SegmentRef) or memoryview(buffer).nbytes < SMALLEST or len(descriptors) == most:
                 buffers.append(buffer)
             else:
                 descriptors.append(write_segment(buffer))

@@ -6,16 +6,22 @@ import selectors
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
-from scaler_notebook.engines.local.ipc.framing import Assembler, Outbox
+from scaler_notebook.engines.local.ipc.framing import MAX_DESCRIPTORS, Assembler
+from scaler_notebook.engines.local.ipc.memory import travelling
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors
 from scaler_notebook.engines.local.ipc.messages import (
     PROCESS_CAPACITY,
     WORKER_CODEC,
     Input,
     Prewarm,
     Run,
+    RunFinished,
     WorkerMessage,
 )
+from scaler_notebook.engines.local.ipc.outbox import Outbox
 from scaler_notebook.engines.local.ipc.output_records import anonymous_file
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import ClientContext, Task
@@ -100,14 +106,24 @@ class TaskProcess:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(self.sock)
         self.sock.close()
+        self._outbox.close()
+        self._assembler.close()
         self.page.close()
         self.output.close()
 
     # ------------------------------------------------------------------ messages
 
-    def send(self, message: WorkerMessage) -> None:
-        """Queue a message for the process, and write what there is room for."""
-        self._outbox.put(WORKER_CODEC.encode([message]))
+    def send(self, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
+        """Queue a message for the process, and write what there is room for.
+
+        Parameters
+        ----------
+        message
+            The message.
+        descriptors
+            Descriptors that travel with it, and are closed when they are sent.
+        """
+        self._outbox.put(WORKER_CODEC.encode([message]), descriptors)
         self.flush()
 
     def flush(self) -> None:
@@ -132,10 +148,20 @@ class TaskProcess:
         with contextlib.suppress(BlockingIOError):
             while self._assembler.read(self.sock):
                 for frames in self._assembler.batches():
-                    yield from WORKER_CODEC.decode(frames)
+                    for message in WORKER_CODEC.decode(frames):
+                        yield self._with_own_segments(message)
                 if self._assembler.drained:
                     return
             raise EOFError
+
+    def _with_own_segments(self, message: WorkerMessage) -> WorkerMessage:
+        """Return a message with the segments that came with it as this process's own."""
+        if not isinstance(message, RunFinished) or not message.payload.buffers:
+            return message
+        came = self._assembler.take_descriptors()
+        payload, taken = travelling.arrive(message.payload, came, foreign=False)
+        close_descriptors(each for each in came if each not in taken)
+        return replace(message, payload=payload)
 
     # ------------------------------------------------------------------ runs
 
@@ -166,8 +192,10 @@ class TaskProcess:
         shorten, options = self._sender.shorten, task.options
         self.seq = seq
         function, arguments = shorten(task.function), shorten(task.arguments)
-        given = tuple(Input(each.name, shorten(each.value)) for each in inputs)
-        self.send(Run(seq, task.task_id, options.name, function, arguments, last, given, options.retry_on))
+        descriptors: list[int] = []
+        depart = partial(travelling.depart, descriptors=descriptors, most=MAX_DESCRIPTORS, give=os.dup)
+        given = tuple(Input(each.name, depart(shorten(each.value))) for each in inputs)
+        self.send(Run(seq, task.task_id, options.name, function, arguments, last, given, options.retry_on), descriptors)
 
     def prewarm(self, modules: tuple[str, ...]) -> None:
         """Let the process import modules and then be ready again; without modules, let it stop importing."""
