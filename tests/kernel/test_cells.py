@@ -129,6 +129,10 @@ def test_out_arrives_while_a_cell_waits_in_the_kernel(k: Kernel) -> None:
         cell = f"%%scaler --out late --progress-after 0\ntime.sleep(0.05)\nlate = {number}"
         assert not k.run(cell).error
         assert k.run("_.result(); print(late)").text == f"{number}\n"
+    until_ended = "\nwhile not _.done(): time.sleep(0.001)\n"  # so that the wait below has nothing to wait for
+    for number, wait in enumerate(("_.result()", "sn.wait([_])", "next(sn.as_completed([_]))", "_.exception()")):
+        assert not k.run(f"%%scaler --out late --progress-after 0\ntime.sleep(0.05)\nlate = {number}").error
+        assert k.run(f"import time{until_ended}{wait}\nprint(late)").text == f"{number}\n"
     assert not k.run("%%scaler --out late --progress-after 0\ntime.sleep(0.05)\nlate = 'next'").error
     assert k.run("sn.wait([_])\nprint(late)").text == "next\n"
 

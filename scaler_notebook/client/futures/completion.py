@@ -140,6 +140,8 @@ def _as_completed(watch: _CompletionWatch, total: int, deadline: float | None) -
     """
     try:
         left = total - len(watch.done)
+        if watch.done:
+            current_host().run_end_calls()
         watch.done.reverse()
         while watch.done:
             yield watch.pop(watch.done)
@@ -176,6 +178,8 @@ def wait(
     try:
         done = set(watch.done)
         fresh = watch.done
+        if done:
+            current_host().run_end_calls()
         while len(done) < len(futures):
             if done and return_when == FIRST_COMPLETED:
                 break

@@ -45,6 +45,8 @@ def wait_until(
     with apply_policy_on_interrupt(lambda: futures), _watch_until(futures, condition, enough, signal.set) as left:
         if left:
             current_host().wait(signal, timeout)
+        else:
+            current_host().run_end_calls()
         return not left
 
 

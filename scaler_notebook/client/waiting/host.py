@@ -59,6 +59,9 @@ class Host(Protocol):
             What is called.
         """
 
+    def run_end_calls(self) -> None:
+        """Make the calls of :meth:`call_at_end` whose futures are done: for a wait that had nothing to wait for."""
+
     def stopped(self) -> bool:
         """Return whether the stop button is cancelling the running cell, which ends the cell's awaits and no tasks."""
 
@@ -125,6 +128,9 @@ class PlainHost:
             What is called.
         """
         future.add_done_callback(lambda _: call())
+
+    def run_end_calls(self) -> None:
+        """Do nothing: the callback thread makes the calls."""
 
     def widget(self, shown: Any) -> Any:
         """Raise a RuntimeError: there are no widgets."""

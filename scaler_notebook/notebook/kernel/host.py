@@ -114,7 +114,7 @@ class KernelHost:
             finally:
                 self.hears_since = before
             if ended:
-                self._run_end_calls()
+                self.run_end_calls()
             return ended
         return signal.block(timeout)  # a nested asyncio loop would break the kernel's
 
@@ -179,10 +179,12 @@ class KernelHost:
             The call; its exceptions are logged.
         """
         self._end_calls.append((future, call))
-        future.add_done_callback(lambda _: self.post(self._run_end_calls))  # if nobody waits for it
+        future.add_done_callback(lambda _: self.post(self.run_end_calls))  # if nobody waits for it
 
-    def _run_end_calls(self) -> None:
-        """Make the calls of the futures that are done."""
+    def run_end_calls(self) -> None:
+        """Make the calls of the futures that are done, if this is the main thread."""
+        if not self._end_calls or threading.current_thread() is not threading.main_thread():
+            return
         for entry in [entry for entry in self._end_calls if entry[0].done()]:
             with contextlib.suppress(ValueError):  # an earlier call has called this method, which made this one
                 self._end_calls.remove(entry)
@@ -244,7 +246,7 @@ class KernelHost:
         if threading.current_thread() is not threading.main_thread():
             return
         self.hears_since = math.inf
-        self._run_end_calls()  # this cell may read the names that an earlier one gives
+        self.run_end_calls()  # this cell may read the names that an earlier one gives
         self._start_pump()
         before = signal.getsignal(signal.SIGINT)
         if callable(before) and before is not signal.default_int_handler:

@@ -70,11 +70,10 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "gather": lambda given: gather(given.executor.submit(abs, -1)),
     "clear": lambda given: given.executor.clear(),
 }
-# A tracer comes where no signal does: between the end of a block and the release of its lock. And a descriptor that
-# a call has given, and that nobody has stored yet, is lost.
-NOT_AT_EACH_OPCODE = ("cancel", "request_cancel", "cancel_all", "clear", "submit of an array", "send_object")
+# A tracer comes where no signal does: between the end of a block and the release of its lock.
+NOT_AT_EACH_OPCODE = ("cancel", "request_cancel", "cancel_all", "clear")
 # All others begin, or end, with one of these.
-PATHS = ("submit", "submit with an input that has ended", "submit with a reference", "get without a wait", "result")
+PATHS = ("submit with an input that has ended", "submit with a reference", "get without a wait", "result")
 OFTEN = {
     "opcode": ("submit",),
     "line": ("submit in new surroundings", "get", "request_cancel"),
@@ -97,7 +96,8 @@ def test_an_interrupt_anywhere_in_a_call(
     given = Given(new_executor)
     step = 37  # a prime: other places for each other path
     if request.node.get_closest_marker("matrix"):
-        step = 1 if event == "line" or name in PATHS else 5
+        often, seldom = (1, 3) if event == "line" else (7, 13)
+        step = 1 if name == "submit" else often if name in PATHS else seldom
     for _ in everywhere(lambda: CALLS[name](given), event, step):
         if "cancel" in name:  # what was interrupted before it was cancelled
             new_executor.cancel_all(SAFETY)

@@ -128,6 +128,26 @@ def test_files_are_freed_when_their_tasks_are_over() -> None:
     assert memory_files() == before
 
 
+@pytest.mark.parametrize("call", ["memfd_create", "pwrite"])
+def test_an_interrupt_while_a_segment_is_made_leaves_none(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where a descriptor was given, and the interrupt came before anybody had its number."""
+    before, store, make = memory_files(), ClientSegments(), getattr(os, call)
+    kept = store.adopt(task_of("kept", np.ones(LARGE)))
+
+    def interrupted(*args: Any) -> None:
+        make(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.adopt(task_of("a", np.zeros(LARGE)))
+    assert memory_files() == before + 1
+    assert payloads.load(map_segments(kept.arguments)).sum() == LARGE
+    store.close()
+    assert memory_files() == before
+
+
 def test_without_descriptors_buffers_travel_as_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> int:
         raise OSError("too many open files")

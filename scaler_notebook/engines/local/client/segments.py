@@ -5,14 +5,22 @@ writing, and writes again only if they differ.
 """
 
 import os
+import secrets
 import threading
+import weakref
 from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import TypeAlias
 
 from scaler_notebook.engines.local.ipc import fd_limits
 from scaler_notebook.engines.local.ipc.memory import mmap
-from scaler_notebook.engines.local.ipc.memory.shared_memory import SMALLEST, available, write_segment
+from scaler_notebook.engines.local.ipc.memory.shared_memory import (
+    NAME,
+    SMALLEST,
+    available,
+    named_segments,
+    write_segment,
+)
 from scaler_notebook.protocol.messages import Buffer, Payload, SegmentRef, Task
 
 MAX_IDLE = 128 * 1024 * 1024  # bytes of segments that no task uses, retained in case their arrays are submitted again
@@ -30,16 +38,25 @@ class _Segment:
         The contents.
     source
         Where the contents come from.
+    name
+        The name of the memory file.
+    owned
+        Receives this object before there is a descriptor: what the object has open, the object closes.
     """
 
-    def __init__(self, buffer: Buffer, source: Source) -> None:
+    def __init__(self, buffer: Buffer, source: Source, name: str, owned: "weakref.WeakSet[_Segment]") -> None:
         self.source = source
         self.size = source[1]
         self.users: set[str] = set()  # ids of unfinished tasks
-        self.fd = fd_limits.move_above_soft_limit(write_segment(buffer))
         # From the first comparison on, while tasks use the segment: most of a comparison's time is the first touch of
         # a mapping's pages.
         self._mapping: Buffer | None = None
+        self.fd = -1
+        owned.add(self)
+        self.fd = written = write_segment(buffer, name)
+        self.fd = fd_limits.duplicate_above_soft_limit(written)
+        if self.fd != written:
+            os.close(written)
 
     def ref(self) -> SegmentRef:
         """Return the reference by which other processes open the segment."""
@@ -66,7 +83,7 @@ class _Segment:
             os.close(fd)
 
     def __del__(self) -> None:
-        if hasattr(self, "fd"):  # absent where ``__init__`` has raised
+        if hasattr(self, "fd"):  # absent where ``__init__`` was interrupted at its beginning
             self.close()
 
 
@@ -79,6 +96,9 @@ class ClientSegments:
         self._idle: OrderedDict[Source, _Segment] = OrderedDict()  # current ones that no task uses, oldest first
         self._used: dict[str, list[_Segment]] = {}  # by task id
         self._over: deque[str] = deque()  # ids of tasks that are over, and whose segments are not released yet
+        self._name = f"{NAME}-{secrets.token_hex(4)}"
+        self._owned: weakref.WeakSet[_Segment] = weakref.WeakSet()
+        self._depth = 0  # of adoptions within adoptions, by a signal handler of the user's
 
     def adopt(self, task: Task) -> Task:
         """Return a task with its large buffers in segments and its small ones copied.
@@ -93,13 +113,26 @@ class ClientSegments:
         if not task.function.buffers and not task.arguments.buffers:
             return task
         with self._mutex:  # held while memory is copied: another submit would only compete for the same bandwidth
+            outer = self._depth
             try:
+                self._depth = outer + 1
                 self._release_all_over()
                 function = self._adopt_payload(task.function, task.task_id)
                 return replace(task, function=function, arguments=self._adopt_payload(task.arguments, task.task_id))
             except BaseException:
                 self._over.append(task.task_id)
+                if not outer:
+                    self._close_strays()
                 raise
+            finally:
+                self._depth = outer
+
+    def _close_strays(self) -> None:
+        """Close the descriptors that no segment has: an interrupt came before the one that was made could be noted."""
+        owned = {segment.fd for segment in self._owned}
+        for descriptor in named_segments(self._name):
+            if descriptor not in owned:
+                os.close(descriptor)
 
     def _adopt_payload(self, payload: Payload, user: str) -> Payload:
         return replace(payload, buffers=tuple(self._adopt_buffer(buffer, user) for buffer in payload.buffers))
@@ -122,7 +155,7 @@ class ClientSegments:
                 return segment.ref()
             segment.users.discard(user)
         try:
-            new = _Segment(buffer, source)
+            new = _Segment(buffer, source, self._name, self._owned)
         except OSError:  # no descriptors left: the buffer travels through the socket, which is slower
             if segment is not None and not segment.users:
                 self._retain_or_close(segment)
@@ -185,6 +218,8 @@ class ClientSegments:
             self._current.clear()
             self._idle.clear()
             self._used.clear()
+            if acquired and available():
+                self._close_strays()
         finally:
             if acquired:
                 self._mutex.release()

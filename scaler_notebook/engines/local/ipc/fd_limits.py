@@ -54,30 +54,21 @@ def raise_oom_score() -> None:
 _limit_lock = threading.RLock()  # of two threads that raise the limit, one could restore what the other has raised
 
 
-def move_above_soft_limit(descriptor: int) -> int:
-    """Duplicate a descriptor above the soft limit, where the user's own files are never opened, and close the old one.
+def duplicate_above_soft_limit(descriptor: int) -> int:
+    """Return a duplicate of a descriptor above the soft limit, where the user's own files are never opened.
 
-    Where the soft limit is the hard limit, the descriptor stays, unless the user would be left with too few.
-
-    Returns
-    -------
-    int
-        The descriptor to use.
+    Where the soft limit is the hard limit, this is the descriptor itself, unless the user would be left with too few.
 
     Raises
     ------
     OSError
-        No descriptor is left; ``descriptor`` is closed.
+        No descriptor is left.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard > soft:
-        try:
-            with _limit_lock, raised_limit():
-                return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, soft)
-        finally:
-            os.close(descriptor)
+        with _limit_lock, raised_limit():
+            return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, soft)
     if descriptor >= soft - max(MIN_LEFT_TO_USER, soft // 4):
-        os.close(descriptor)
         raise OSError(errno.EMFILE, "the descriptors that are left are the user's")
     return descriptor
 

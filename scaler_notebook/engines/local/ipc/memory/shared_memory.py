@@ -11,6 +11,7 @@ the private copies of its pages.
 Where the system has no files in memory (they are Linux's), buffers travel as frames of their messages.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -26,6 +27,7 @@ from .travelling import TRAVELS
 SMALLEST = 256 * 1024  # bytes; a smaller buffer is as quick through the sockets
 # Zero where the system has no seals, which is where it has no files in memory.
 SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0) | getattr(fcntl, "F_SEAL_WRITE", 0)
+NAME = "segment"  # of a memory file, in /proc
 VARIABLE = "SCALER_NOTEBOOK_SEGMENTS"  # "0" turns segments off, for tests
 
 
@@ -38,8 +40,15 @@ class BadSegment(OSError):
     """A reference of another process that names no segment: no file in memory, too short, or one that could shrink."""
 
 
-def write_segment(buffer: Buffer) -> int:
+def write_segment(buffer: Buffer, name: str = NAME) -> int:
     """Write a buffer to a new segment, and return its descriptor.
+
+    Parameters
+    ----------
+    buffer
+        The buffer.
+    name
+        The name of the file, by which :func:`named_segments` finds it.
 
     Raises
     ------
@@ -48,16 +57,29 @@ def write_segment(buffer: Buffer) -> int:
     OSError
         There is no descriptor left.
     """
-    fd = os.memfd_create("segment", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view, done = memoryview(buffer).cast("B"), 0
     try:
-        view, done = memoryview(buffer).cast("B"), 0
         while done < view.nbytes:
             done += os.pwrite(fd, view[done:], done)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     except OSError as error:
         os.close(fd)
         raise MemoryError(f"no memory for a buffer of {view.nbytes} bytes: {error}") from error
+    except BaseException:  # an interrupt: writing takes its time
+        os.close(fd)
+        raise
     return fd
+
+
+def named_segments(name: str) -> list[int]:
+    """Return the descriptors of this process's segments of a name."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one by which the directory is read
+            if os.readlink(f"/proc/self/fd/{descriptor}") == f"/memfd:{name} (deleted)":
+                found.append(int(descriptor))
+    return found
 
 
 def open_segment(ref: SegmentRef) -> int:
