@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scaler_notebook.client.system_calls import WakingPipe
 from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.engines.base import Deliver, Engine, Lost
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
@@ -52,7 +53,9 @@ class Agent:
         self._flushes = 0  # how often the queue has been emptied
         self._woken_at = -1  # the number of flushes when the loop was last woken
         self._is_forgotten = False
-        self._loop: asyncio.SelectorEventLoop | None = None  # made on its thread: no interrupt leaves it half made
+        # Both are made on the agent's thread: no interrupt leaves them half made.
+        self._loop: asyncio.SelectorEventLoop | None = None
+        self._pipe: WakingPipe | None = None
         self._is_stopped = False
         # Not an event: an interrupt of its waiter can leave an event locked, and the agent's thread waiting to set it.
         self._connected: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -90,8 +93,15 @@ class Agent:
         """
         flushes = self._flushes
         if self._woken_at != flushes and not self._is_forgotten:
-            self._call(self._flush)  # the loop flushes first when it starts
+            if self._pipe is not None and not self._pipe.wake():  # else the loop flushes first when it starts
+                self._call(self._flush)
             self._woken_at = flushes
+
+    def _woken(self) -> None:
+        """Empty the queue, for :meth:`wake` has written to the pipe."""
+        assert self._pipe is not None
+        self._pipe.drain()
+        self._flush()
 
     def _call(self, act: Callable[[], object]) -> None:
         """Have the loop call ``act`` soon; do nothing where there is no loop yet, or none any more."""
@@ -160,11 +170,13 @@ class Agent:
             # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
             self._loop = loop = asyncio.SelectorEventLoop()
             asyncio.set_event_loop(loop)
+            self._pipe = WakingPipe()
+            if self._pipe.receiver is not None:
+                loop.add_reader(self._pipe.receiver, self._woken)
             self._engine.connect(loop, self._receive, self._on_engine_lost)
         except BaseException as error:
             self._engine.close()
-            if self._loop is not None:
-                self._loop.close()
+            self._close()
             self._connected.put(error)
             return
         self._connected.put(None)
@@ -174,7 +186,14 @@ class Agent:
             self._flush()
         finally:
             self._engine.close()
-            loop.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close the loop, and then the pipe, which it watches."""
+        if self._loop is not None:
+            self._loop.close()
+        if self._pipe is not None:
+            self._pipe.close()
 
     def _end(self) -> None:
         assert self._loop is not None
