@@ -52,8 +52,8 @@ class WakingPipe:
         self._sender = ctypes.c_int(sender)
 
     def wake(self) -> bool:
-        """Make the pipe readable; return False if that could not be done. Any thread, never blocks."""
-        return _write is not None and _write(self._sender, b"\0", 1) == 1
+        """Make the pipe readable; return False if that could not be done. Any thread may call this; it never blocks."""
+        return self.receiver is not None and _write is not None and _write(self._sender, b"\0", 1) == 1
 
     def drain(self) -> None:
         """Take what was written, so that the pipe is no longer readable."""
@@ -63,6 +63,7 @@ class WakingPipe:
     def close(self) -> None:
         """Close the pipe; :meth:`wake` returns False from now on."""
         if self.receiver is not None:
+            receiver, self.receiver = self.receiver, None
             sender, self._sender.value = self._sender.value, -1
             os.close(sender)
-            os.close(self.receiver)
+            os.close(receiver)

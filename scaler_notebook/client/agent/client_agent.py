@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scaler_notebook.client.system_calls import WakingPipe
 from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.engines.base import Deliver, Engine, Lost
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 
+from .agent_loop import AgentLoop
 from .outgoing_queue import OutgoingBatch, OutgoingQueue
 
 Register = Callable[[Any], None]
@@ -53,9 +53,7 @@ class Agent:
         self._flushes = 0  # how often the queue has been emptied
         self._woken_at = -1  # the number of flushes when the loop was last woken
         self._is_forgotten = False
-        # Both are made on the agent's thread: no interrupt leaves them half made.
-        self._loop: asyncio.SelectorEventLoop | None = None
-        self._pipe: WakingPipe | None = None
+        self._loop: AgentLoop | None = None  # made on its thread: no interrupt leaves it half made
         self._is_stopped = False
         # Not an event: an interrupt of its waiter can leave an event locked, and the agent's thread waiting to set it.
         self._connected: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -93,15 +91,8 @@ class Agent:
         """
         flushes = self._flushes
         if self._woken_at != flushes and not self._is_forgotten:
-            if self._pipe is not None and not self._pipe.wake():  # else the loop flushes first when it starts
-                self._call(self._flush)
+            self._call(self._flush)  # the loop flushes first when it starts
             self._woken_at = flushes
-
-    def _woken(self) -> None:
-        """Empty the queue, for :meth:`wake` has written to the pipe."""
-        assert self._pipe is not None
-        self._pipe.drain()
-        self._flush()
 
     def _call(self, act: Callable[[], object]) -> None:
         """Have the loop call ``act`` soon; do nothing where there is no loop yet, or none any more."""
@@ -167,16 +158,13 @@ class Agent:
     def _run(self) -> None:
         """Connect the engine, report that to :meth:`start`, and serve the engine until the loop is stopped."""
         try:
-            # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
-            self._loop = loop = asyncio.SelectorEventLoop()
+            self._loop = loop = AgentLoop()
             asyncio.set_event_loop(loop)
-            self._pipe = WakingPipe()
-            if self._pipe.receiver is not None:
-                loop.add_reader(self._pipe.receiver, self._woken)
             self._engine.connect(loop, self._receive, self._on_engine_lost)
         except BaseException as error:
             self._engine.close()
-            self._close()
+            if self._loop is not None:
+                self._loop.close()
             self._connected.put(error)
             return
         self._connected.put(None)
@@ -186,14 +174,7 @@ class Agent:
             self._flush()
         finally:
             self._engine.close()
-            self._close()
-
-    def _close(self) -> None:
-        """Close the loop, and then the pipe, which it watches."""
-        if self._loop is not None:
-            self._loop.close()
-        if self._pipe is not None:
-            self._pipe.close()
+            loop.close()
 
     def _end(self) -> None:
         assert self._loop is not None
