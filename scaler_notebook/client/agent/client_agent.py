@@ -15,6 +15,7 @@ from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.engines.base import Deliver, Engine, Lost
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 
+from .agent_loop import AgentLoop
 from .outgoing_queue import OutgoingBatch, OutgoingQueue
 
 Register = Callable[[Any], None]
@@ -52,7 +53,7 @@ class Agent:
         self._flushes = 0  # how often the queue has been emptied
         self._woken_at = -1  # the number of flushes when the loop was last woken
         self._is_forgotten = False
-        self._loop: asyncio.SelectorEventLoop | None = None  # made on its thread: no interrupt leaves it half made
+        self._loop: AgentLoop | None = None  # made on its thread: no interrupt leaves it half made
         self._is_stopped = False
         # Not an event: an interrupt of its waiter can leave an event locked, and the agent's thread waiting to set it.
         self._connected: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -157,8 +158,7 @@ class Agent:
     def _run(self) -> None:
         """Connect the engine, report that to :meth:`start`, and serve the engine until the loop is stopped."""
         try:
-            # Not the platform's default: Windows' proactor loop cannot watch a descriptor.
-            self._loop = loop = asyncio.SelectorEventLoop()
+            self._loop = loop = AgentLoop()
             asyncio.set_event_loop(loop)
             self._engine.connect(loop, self._receive, self._on_engine_lost)
         except BaseException as error:

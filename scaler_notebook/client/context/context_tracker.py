@@ -7,6 +7,7 @@ from contextlib import suppress
 from multiprocessing import process
 from typing import Any, TypeAlias
 
+from scaler_notebook.client.system_calls import working_directory
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.protocol.messages import ClientContext, Initializer
 from scaler_notebook.task.modules.search_path import search_path
@@ -37,7 +38,7 @@ class ContextTracker:
         Costs some microseconds.
         """
         try:
-            directory = os.getcwd()
+            directory = working_directory()
         except FileNotFoundError:
             directory = ""
         modules = USER_MODULES.text  # as of the time when the task was pickled

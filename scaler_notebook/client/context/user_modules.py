@@ -6,9 +6,11 @@ of these.
 """
 
 import json
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import (
@@ -31,6 +33,8 @@ from .module_versions import Version, imported_by, version, watch_imports
 
 _LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
 _NOT_OURS = ("__main__", "__mp_main__")
+
+FRESH = 0.005  # seconds for which a look at the files counts: so long it may serve the submits of a loop
 
 EDITED = "its file was edited, or is gone, since the notebook imported it. Reload it there: importlib.reload"
 BY_HAND = "it was made by hand or by an import hook"
@@ -107,12 +111,17 @@ class UserModules:
     def __init__(self) -> None:
         self._mutex = threading.RLock()  # a signal handler of the user's may submit within a submit
         self._newest: tuple[object, ...] = ()  # what :func:`_newest` returned last
+        self._looked_at = -math.inf  # when the files were looked at, in monotonic seconds
         self._known: dict[str, _UserModule] = {}
         self._registered: set[str] = set()  # names that were registered with cloudpickle here
         self.text = ""  # for ClientContext.modules
 
     def refresh(self) -> None:
-        """Notice what was imported, reloaded and edited since the last call; costs a ``stat`` for each module."""
+        """Notice what was imported and reloaded since the last call, and what was edited up to 5 ms ago.
+
+        The ``stat`` that it costs for each module gives up the interpreter's lock, which the calls of a loop cannot
+        afford at every turn (see :mod:`scaler_notebook.client.system_calls`).
+        """
         call_locked(self._mutex, self._refresh)
 
     def _refresh(self) -> None:
@@ -128,8 +137,11 @@ class UserModules:
         changed = self._newest != _newest() or (bool(self._known) and self._has_replacements())
         if changed:
             self._scan()
-        for known in self._known.values():
-            changed = known.look() or changed
+        now = time.monotonic()
+        if changed or now - self._looked_at >= FRESH:
+            for known in self._known.values():
+                changed = known.look() or changed
+            self._looked_at = now
         if changed:
             self._decide()
 

@@ -15,6 +15,7 @@ from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.task import notebook_objects
 from scaler_notebook.task.chunk import ChunkCall
 
+from . import function_pickles
 from .call_text import function_name
 
 pickler.more_reducers.append(notebook_objects.reduce)
@@ -60,7 +61,7 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     USER_MODULES.refresh()
     with collect_inputs() as inputs:
         try:
-            function = payloads.dump(fn)
+            function = function_pickles.dump(fn)
         except Exception as error:
             raise payloads.serialization_error(f"the function {name}", fn, error) from error
         if inputs and not isinstance(fn.func if isinstance(fn, ChunkCall) else fn, partial):

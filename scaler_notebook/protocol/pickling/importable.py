@@ -20,9 +20,14 @@ def importable(obj: Any, name: str | None) -> bool:
     if not isinstance(module, str) or module == "__main__" or not isinstance(name, str):
         return False
     found: Any = sys.modules.get(module)
-    by_value = cloudpickle.list_registry_pickle_by_value()
-    if found is None or (by_value and any(f"{module}.".startswith(f"{each}.") for each in by_value)):
+    if found is None or travels_by_value(module):
         return False
     for part in name.split("."):
         found = getattr(found, part, None)
     return found is obj
+
+
+def travels_by_value(module: str) -> bool:
+    """Return whether a module of this name, or a package that it is in, is registered to travel by value."""
+    by_value = cloudpickle.list_registry_pickle_by_value()
+    return bool(by_value) and any(f"{module}.".startswith(f"{each}.") for each in by_value)

@@ -91,8 +91,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         """Return the source text of a file that is not on disk, such as a notebook's cell; empty for other files."""
         found = self._sources.get(file)
         if found is None:
-            entry = linecache.cache.get(file, ())
-            lines = entry[2] if len(entry) == 4 and entry[1] is None else []  # without a time: it is no file
+            lines = source_lines(file)
             found = self._sources[file] = "".join(lines) if sum(map(len, lines)) <= MOST_SOURCE else ""
         return found
 
@@ -107,6 +106,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
                 self.globals_ref[id(names)] = unpickling.Namespace(_unshared(module))
         return super()._function_getnewargs(func)
+
+
+def source_lines(file: str) -> list[str]:
+    """Return the source lines of a file that is not on disk, such as a notebook's cell; none for other files."""
+    entry = linecache.cache.get(file, ())
+    return entry[2] if len(entry) == 4 and entry[1] is None else []  # without a time: it is no file
 
 
 def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:

@@ -15,6 +15,7 @@ import pytest
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor
+from scaler_notebook.client import system_calls
 from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES, available_cores
 
 
@@ -34,6 +35,14 @@ def test_a_task_runs_in_the_working_directory_of_now(executor: NotebookExecutor,
     elsewhere.mkdir()
     os.chdir(elsewhere)
     assert executor.submit(os.getcwd).result(SAFETY) == str(elsewhere)
+
+
+def test_without_a_c_library_pythons_own_functions_do_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(system_calls, "_getcwd", None)
+    monkeypatch.setattr(system_calls, "_write", None)
+    with NotebookExecutor(n_workers=1) as executor:
+        assert executor.submit(os.getcwd).result(SAFETY) == str(tmp_path)
+        assert list(executor.map(abs, range(-3, 0))) == [3, 2, 1]
 
 
 def test_a_task_that_changes_its_directory_does_not_move_the_next(tmp_path: Path) -> None:
