@@ -278,7 +278,7 @@ class _Worker(Transport):
     # ------------------------------------------------------------------ Transport
 
     def open_payload(self, payload: Payload) -> Payload:
-        return map_segments(payload)
+        return map_segments(payload) if payload.buffers else payload
 
     def export_payload(self, payload: Payload) -> Payload:
         """Write large buffers to segments, which are leased until the scheduler has opened them."""
