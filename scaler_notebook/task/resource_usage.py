@@ -68,16 +68,17 @@ class Measurement:
             once = PeakReset()
             once.reset()
             once.close()
-        self._cpu = _cpu_seconds()
+        self._cpu = _cpu_seconds(resource.getrusage(resource.RUSAGE_SELF))
         self._started = time.time()
 
     def figures(self) -> TaskFigures:
         """Return what was used from the beginning of the measurement to now."""
-        ended, peak = time.time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
-        return TaskFigures(self._started, ended, _cpu_seconds() - self._cpu, peak, str(os.getpid()))
+        own, ended = resource.getrusage(resource.RUSAGE_SELF), time.time()
+        cpu = _cpu_seconds(own) - self._cpu
+        return TaskFigures(self._started, ended, cpu, own.ru_maxrss * RSS_UNIT, str(os.getpid()))
 
 
-def _cpu_seconds() -> float:
+def _cpu_seconds(own: resource.struct_rusage) -> float:
     """Return the CPU time of all threads, and of children that have ended and were waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

@@ -26,7 +26,6 @@ MAIN = "__main__"
 
 _complete: "weakref.WeakSet[type]" = weakref.WeakSet()  # classes that have their state here
 _NOTHING = contextlib.nullcontext()
-_current = threading.local()  # ``context``: what this thread loads at the moment
 
 
 class UnpicklingContext:
@@ -46,7 +45,10 @@ class UnpicklingContext:
 
     def namespace(self, module: str) -> dict[str, Any]:
         """Return the namespace that the functions of a module share during the task."""
-        return self._namespaces.setdefault(module, {"__name__": module})
+        found = self._namespaces.get(module)
+        if found is None:
+            found = self._namespaces[module] = {"__name__": module}
+        return found
 
     def namespaces(self) -> dict[str, dict[str, Any]]:
         """Return the namespaces that the call has brought, by module name."""
@@ -87,9 +89,16 @@ class UnpicklingContext:
             self._of_input = before
 
 
+class _Loading(threading.local):
+    context: UnpicklingContext | None = None  # the call that this thread unpickles; None outside of a task's call
+
+
+_current = _Loading()
+
+
 def loading_input() -> contextlib.AbstractContextManager[None]:
     """Unpickle, within ``with``, what was pickled before the submit: an object that was sent, or a task's value."""
-    context = _current_context()
+    context = _current.context
     return context._input() if context is not None else contextlib.nullcontext()
 
 
@@ -97,11 +106,6 @@ def mark_complete(cls: type) -> None:
     """Mark a class as defined here, or fully loaded: from now on no result changes its state."""
     with contextlib.suppress(TypeError):  # a metaclass without a hash
         _complete.add(cls)
-
-
-def _current_context() -> UnpicklingContext | None:
-    """Return the context in which this thread unpickles; None outside of a task's call."""
-    return getattr(_current, "context", None)
 
 
 # ---------------------------------------------------------------------- named in pickles
@@ -129,7 +133,7 @@ def namespace(module: str, own: dict[str, Any]) -> dict[str, Any]:
     own
         Names that resolve the module's relative imports.
     """
-    context = _current_context()
+    context = _current.context
     found = context.namespace(module) if context is not None else {"__name__": module}
     found.update(own)
     return found
@@ -203,7 +207,7 @@ def make(home: tuple[str, str], maker: Callable[..., Any], arguments: tuple[Any,
 
 def _bind(home: tuple[str, str] | None, value: Any) -> None:
     """Bind a value to its name in the task's namespace; outside of a task do nothing."""
-    context = _current_context()
+    context = _current.context
     if context is not None and home is not None:
         module, name = home
         context.namespace(module)[name] = value
@@ -220,7 +224,7 @@ def set_class_state(cls: type, state: tuple[Callable[[type, Any], object], Any])
         The function that sets the state, and the state.
     """
     setter, own = state
-    context = _current_context()
+    context = _current.context
     if context is not None:
         context.restore_class(cls, setter, own)
     elif not _is_complete(cls):

@@ -46,6 +46,9 @@ class Leftovers(NamedTuple):
     detached: list[str]
 
 
+_NOTHING = Leftovers([], [])
+
+
 class LeftoverDetector:
     """A detector of threads and processes that tasks leave running in this process."""
 
@@ -77,7 +80,7 @@ class LeftoverDetector:
         Blocking processes are killed here. Blocking threads end with this process, which the caller has to end.
         """
         if not count_threads() and self._child_fingerprint() == self._seen_children:
-            return Leftovers([], [])
+            return _NOTHING
         end = time.monotonic() + PATIENCE
         while True:
             threads, processes = [*self._running_threads()], self._new_holders()

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from .process_settings import Setting
+from .process_settings import Setting, merged_tuple
 
 
 def note_calls(
@@ -85,6 +85,57 @@ class NotedValue:
         """Write the value."""
         self._is_known = False
         self._write(value)
+
+
+class NotedValues:
+    """Several noted values as one setting, so that asking whether any has changed is one call.
+
+    The setting's value is a tuple of them. Each is read again only after a call of one of its own functions.
+    """
+
+    def __init__(self) -> None:
+        self._reads: list[Callable[[], Any]] = []
+        self._writes: list[Callable[[Any], object]] = []
+        self._values: tuple[Any, ...] = ()
+        self._unknown: set[int] = set()  # positions of values that are to be read again
+
+    def add(
+        self, read: Callable[[], Any], write: Callable[[Any], object], holders: tuple[Any, ...], *functions: str
+    ) -> None:
+        """Add a value, behind the others.
+
+        Parameters
+        ----------
+        read, write
+            Read and write the value.
+        holders, functions
+            As for :func:`note_value`.
+        """
+        note_calls(holders, functions, after=functools.partial(self._unknown.add, len(self._reads)))
+        self._reads.append(read)
+        self._writes.append(write)
+        self._values = *self._values, read()
+
+    def read(self) -> tuple[Any, ...]:
+        """Return the current values."""
+        if self._unknown:
+            values = [*self._values]
+            for position in [*self._unknown]:
+                values[position] = self._reads[position]()
+                self._unknown.discard(position)
+            self._values = tuple(values)
+        return self._values
+
+    def write(self, wanted: tuple[Any, ...]) -> None:
+        """Write the values that differ, in the order in which they were added."""
+        for position, (value, now) in enumerate(zip(wanted, self.read(), strict=True)):
+            if value != now:
+                self._unknown.add(position)
+                self._writes[position](value)
+
+    def setting(self, name: str) -> Setting:
+        """Return the values as a setting of the process."""
+        return Setting(name, self.read, self.write, merged_tuple)
 
 
 class NotedSeeds:

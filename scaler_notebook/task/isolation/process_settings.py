@@ -114,6 +114,20 @@ def _split(entries: list[T], place: int) -> tuple[list[T], list[T]]:
     return entries[:place], entries[place:]
 
 
+def merged_tuple(wanted: tuple[Any, ...], before: tuple[Any, ...], after: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return ``wanted`` with the values that differ between ``before`` and ``after`` as they are in ``after``.
+
+    Parameters
+    ----------
+    wanted
+        The values to restore up to now.
+    before, after
+        The values before and after an import or initializer.
+    """
+    merged = zip(wanted, before, after, strict=True)
+    return tuple(value if old == new else new for value, old, new in merged)
+
+
 # ---------------------------------------------------------------------- environment, path, interpreter
 
 
@@ -190,19 +204,14 @@ def _write_hooks(wanted: tuple[Any, ...]) -> None:
             write(value)
 
 
-def _merge_hooks(wanted: tuple[Any, ...], before: tuple[Any, ...], after: tuple[Any, ...]) -> tuple[Any, ...]:
-    merged = zip(wanted, before, after, strict=True)
-    return tuple(value if old == new else new for value, old, new in merged)
-
-
 _INTERPRETER = [
     Setting("os.environ", lambda: os.environ, lambda value: setattr(os, "environ", value)),
     Setting(ENVIRONMENT, lambda: _environment._data.copy(), _write_environment, merged_mapping),
     Setting(PATH, lambda: sys.path[:], _write_path, merged_list),
     Setting(FILTERS, lambda: warnings.filters[:], _write_filters, merged_list),
     Setting(RECURSION, sys.getrecursionlimit, sys.setrecursionlimit),
-    Setting("hooks", _read_hooks, _write_hooks, _merge_hooks),
-    Setting("arguments", lambda: sys.argv[:], lambda value: setattr(sys, "argv", value)),
+    Setting("hooks", _read_hooks, _write_hooks, merged_tuple),
+    Setting("arguments", lambda: sys.argv[:], lambda value: setattr(sys, "argv", [*value])),
 ]
 if hasattr(sys, "get_int_max_str_digits"):  # not in early patch releases of 3.10
     _INTERPRETER.append(Setting("digits", sys.get_int_max_str_digits, sys.set_int_max_str_digits))

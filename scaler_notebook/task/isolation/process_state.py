@@ -94,11 +94,16 @@ class ProcessState:
         bool
             False if that cannot be done for all settings: no other task may run in this process.
         """
-        with suppress(Exception):  # the task may have replaced anything by anything
-            if [read() for read in self._reads] == self._wanted:
-                return True
+        if self._is_unchanged():
+            return True
         failed = [index for index in range(len(self._reads)) if not self._restore_one(index)]
         return not failed
+
+    def _is_unchanged(self) -> bool:
+        try:
+            return [read() for read in self._reads] == self._wanted
+        except Exception:  # the task may have replaced anything by anything
+            return False
 
     def _restore_one(self, index: int) -> bool:
         try:

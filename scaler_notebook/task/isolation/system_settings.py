@@ -7,7 +7,7 @@ import signal
 from functools import partial
 from typing import Any
 
-from .noted_calls import note_value
+from .noted_calls import NotedValues
 from .process_settings import Setting
 
 _signal: Any = importlib.import_module("_signal")  # without the enums of signal, in a third of the time
@@ -91,14 +91,16 @@ def _write_limits(limits: list[tuple[int, int]]) -> None:
 
 def system() -> list[Setting]:
     """Return the settings that the system keeps for this process."""
-    changed_by, signals = note_value, (signal, _signal)
-    found = [  # timers first: once handlers are restored, a timer could end this process
-        changed_by("timers", _read_timers, _write_timers, signals, "alarm", "setitimer"),
-        changed_by("handlers of signals", _read_handlers, _write_handlers, (signal,), "signal"),
-        changed_by("blocked signals", _read_mask, _write_mask, (signal,), "pthread_sigmask"),
-        changed_by("wakeup of signals", _read_wakeup, _write_wakeup, signals, "set_wakeup_fd"),
-        changed_by("umask", _read_umask, _umask, (os, _posix), "umask"),
-        changed_by("resource limits", _read_limits, _write_limits, (resource,), "setrlimit", "prlimit"),
+    noted, signals = NotedValues(), (signal, _signal)
+    # Timers first: once handlers are restored, a timer could end this process.
+    noted.add(_read_timers, _write_timers, signals, "alarm", "setitimer")
+    noted.add(_read_handlers, _write_handlers, (signal,), "signal")
+    noted.add(_read_mask, _write_mask, (signal,), "pthread_sigmask")
+    noted.add(_read_wakeup, _write_wakeup, signals, "set_wakeup_fd")
+    noted.add(_read_umask, _umask, (os, _posix), "umask")
+    noted.add(_read_limits, _write_limits, (resource,), "setrlimit", "prlimit")
+    found = [
+        noted.setting("timers, signals, umask and limits"),
         # Without privileges niceness can only be raised. Read each time, because psutil changes it in C.
         Setting("niceness", partial(os.getpriority, os.PRIO_PROCESS, 0), partial(os.setpriority, os.PRIO_PROCESS, 0)),
     ]

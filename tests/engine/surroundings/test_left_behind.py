@@ -177,6 +177,31 @@ def test_a_setting_is_put_back_in_the_same_process(executor_of_one: NotebookExec
     assert executor_of_one.submit(lambda: (os.getpid(), repr(read()))).result(SAFETY) == looked
 
 
+@pytest.mark.parametrize("name", ["arguments", "handler", "umask", "mask", "timer", "filters", "path", "logging"])
+def test_a_setting_is_put_back_each_time(executor_of_one: NotebookExecutor, name: str) -> None:
+    change, read = SETTINGS[name]
+    looked = executor_of_one.submit(lambda: (os.getpid(), repr(read()))).result(SAFETY)
+    for _ in range(3):
+        executor_of_one.submit(lambda: (change(), None)[1]).result(SAFETY)
+        assert executor_of_one.submit(lambda: (os.getpid(), repr(read()))).result(SAFETY) == looked
+
+
+def change_much() -> None:
+    signal.setitimer(signal.ITIMER_PROF, 600)
+    signal.signal(signal.SIGUSR1, nothing)
+    os.umask(0o777)
+
+
+def test_settings_that_are_compared_together_are_put_back_together(executor_of_one: NotebookExecutor) -> None:
+    def look() -> Any:
+        return os.getpid(), signal.getitimer(signal.ITIMER_PROF), repr(signal.getsignal(signal.SIGUSR1)), umask()
+
+    looked = executor_of_one.submit(look).result(SAFETY)
+    for _ in range(2):
+        executor_of_one.submit(change_much).result(SAFETY)
+        assert executor_of_one.submit(look).result(SAFETY) == looked
+
+
 def test_a_task_that_blocks_sigint_leaves_the_next_one_to_be_cancelled(alone: NotebookExecutor) -> None:
     alone.submit(lambda: (signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), None)[1]).result(SAFETY)
 

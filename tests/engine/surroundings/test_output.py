@@ -507,6 +507,18 @@ def test_a_task_that_closes_or_replaces_its_streams_does_so_for_itself() -> None
         assert in_words(following) == [("stdout", "here\n"), ("stderr", "there\n")]
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_a_stream_of_a_tasks_own_holds_back_is_the_tasks(executor_of_one: NotebookExecutor, name: str) -> None:
+    def replace() -> None:
+        stream = open(1, "w", closefd=False)  # noqa: SIM115  # it stays open: the task leaves it behind
+        setattr(sys, name, stream)
+        stream.write("kept")
+
+    replacing, following = executor_of_one.submit(replace), executor_of_one.submit(print, "here")
+    following.result(SAFETY)
+    assert (replacing.logs.stdout, following.logs.stdout) == ("kept", "here\n")
+
+
 def test_threads_and_forks_write_and_display_whole_lines(executor: NotebookExecutor) -> None:
     def write(name: str) -> None:
         for number in range(200):

@@ -118,6 +118,16 @@ def test_a_frame_is_not_given_before_it_is_complete() -> None:
     assert received == [[b"head", frame(CHUNK + 100, 0)], [b"next"]]
 
 
+def test_the_rest_of_a_batch_is_no_batch_though_it_looks_like_one() -> None:
+    received: list[list[Buffer]] = []
+    assembler = Assembler()
+    batch = [b"first", packed([[b"inner"]]) * 2]
+    data = packed([batch])
+    with pair() as (left, right):
+        push(data, endless([len(data) - len(batch[1]) // 2]), lambda: drain(right, assembler, received), left)
+    assert received == [batch]
+
+
 def test_the_memory_of_one_frame_is_not_that_of_another() -> None:
     received: list[list[Buffer]] = []
     assembler = Assembler()

@@ -156,6 +156,8 @@ class Assembler:
         ProtocolError
             The stream is not what :func:`encode_batch` makes.
         """
+        while (frame := self._cut_only_frame()) is not None:
+            yield [frame]
         while self._large is None:
             if not self._sizes and not self._frames and not self._read_header():
                 return
@@ -168,6 +170,22 @@ class Assembler:
                 yield frames
             elif self._large is None:
                 return
+
+    def _cut_only_frame(self) -> bytearray | None:
+        """Cut a batch of one frame off the pending bytes; None if what is next is another, or not there yet.
+
+        Most batches are of this kind. :meth:`_read_header` and :meth:`_cut_frames` do the same for any.
+        """
+        pending = self._pending
+        if self._sizes or self._frames or len(pending) < HEAD_OF_ONE.size:
+            return None
+        count, size = HEAD_OF_ONE.unpack_from(pending)
+        end = HEAD_OF_ONE.size + size
+        if count != 1 or len(pending) < end:
+            return None
+        frame = pending[HEAD_OF_ONE.size : end]
+        del pending[:end]
+        return frame
 
     def _read_header(self) -> bool:
         """Cut the sizes of the next batch off the pending bytes; False if they are not there yet."""

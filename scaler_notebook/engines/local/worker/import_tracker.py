@@ -27,6 +27,9 @@ class NewImports(NamedTuple):
     own: tuple[str, ...] = ()
 
 
+_NOTHING_NEW = NewImports()
+
+
 class ImportTracker:
     """Finds out what was imported, and forgets modules that later tasks must not meet."""
 
@@ -45,7 +48,7 @@ class ImportTracker:
             that was written later may differ from what was imported: its stamp is :data:`CHANGED`.
         """
         if len(sys.modules) == self._count:
-            return NewImports()
+            return _NOTHING_NEW
         installed: list[str] = []
         own: list[str] = []
         modules = sys.modules.copy()

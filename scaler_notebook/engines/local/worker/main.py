@@ -279,6 +279,8 @@ class _Worker(Transport):
 
     def open_payload(self, payload: Payload) -> Payload:
         """Map segments; those that came with the run's message are mapped once, and their descriptors closed."""
+        if not payload.buffers:
+            return payload
         mapped = map_segments(payload)
         came = [each.descriptor for each in payload.buffers if isinstance(each, SegmentRef) and each.pid == os.getpid()]
         self._received = [each for each in self._received if each not in came]

@@ -8,17 +8,20 @@ whole or not at all. Python runs a signal handler, which may raise a cancel's Ke
 
 import contextlib
 import ctypes
+import functools
 import io
 import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from scaler_notebook.engines.local.ipc.output_pipes import encode_mark
 from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD, RecordKind
 from scaler_notebook.protocol.messages import DisplayKind, LogStream
 
-SETTINGS = False, "utf-8", "backslashreplace", True, False  # closed, encoding, errors, by line, unbuffered
+SETTINGS = False, "utf-8", "backslashreplace", True, False
+_settings_of = attrgetter("closed", "encoding", "errors", "line_buffering", "write_through")
 PID_SHIFT = 40  # a mark's number is the process id, shifted by so many bits, plus a count
 MAX_SWITCHES = (
     20_000  # changes of the stream in a task; beyond that, text is in the order in which the scheduler reads it
@@ -168,8 +171,7 @@ class _Stream(io.TextIOWrapper):
     @property
     def is_unmodified(self) -> bool:
         """Whether the stream is open, and no task has changed its settings or methods."""
-        settings = self.closed, self.encoding, self.errors, self.line_buffering, self.write_through
-        return settings == SETTINGS and len(vars(self)) == self._attributes
+        return _settings_of(self) == SETTINGS and len(self.__dict__) == self._attributes
 
     def discard(self) -> None:
         """Discard what is buffered, and write nothing any more; the descriptor stays as it is."""
@@ -201,4 +203,4 @@ def _line_buffered_c() -> Callable[[], object]:
     except Exception:
         return lambda: None
     # This stream alone: fflush(NULL) would wait for a thread that reads from a pipe in C.
-    return lambda: libc.fflush(stdout)
+    return functools.partial(libc.fflush, stdout)
