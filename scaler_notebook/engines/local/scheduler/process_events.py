@@ -47,7 +47,8 @@ class ProcessEvents:
         if held is None:
             return
         try:
-            ended = replace(ended, payload=reopen_segments(ended.payload))
+            if ended.payload.buffers:
+                ended = replace(ended, payload=reopen_segments(ended.payload))
         except OSError as error:
             log.error("the result of process %d could not be taken over: %s", pid, error)
             self._pool.kill(
