@@ -49,6 +49,7 @@ from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .client_processes import ClientProcesses
 from .core.core import Core
+from .outgoing_messages import OutgoingMessages
 from .processes import process_tree
 
 MAX_DEPARTED = 10_000  # clients that are gone and remembered
@@ -101,7 +102,7 @@ class Clients:
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
         self._selector = selector
-        self._outgoing: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
+        self._outgoing = OutgoingMessages(lambda: core.has_queue)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._peers: dict[bytes, int] = {}  # the process of each client as the system reports it, 0 if unknown
         self._processes = ClientProcesses(selector, self._gone)
@@ -121,8 +122,9 @@ class Clients:
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`check_processes` must be called, in monotonic seconds; None if it need not be."""
-        return self._processes.deadline
+        """When :meth:`check_processes` and :meth:`exchange` are due, in monotonic seconds; None if they are not."""
+        check, send = self._processes.deadline, self._outgoing.deadline
+        return send if check is None else check if send is None else min(send, check)
 
     def check_processes(self) -> None:
         """Find clients whose process has ended without a message."""
@@ -148,7 +150,7 @@ class Clients:
                 return
             leased = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
             self._leased.update(dict.fromkeys(leased, owner))
-        self._outgoing[owner].append(message)
+        self._outgoing.put(owner, message)
 
     def _readable(self) -> None:
         """Note that messages may have arrived."""
@@ -159,11 +161,11 @@ class Clients:
 
         If ``has_more`` is set afterwards, this must be called again, whether the descriptor is readable or not.
         """
-        self._flush()
-        end = time.monotonic() + RECEIVE_TIME
+        now = time.monotonic()
+        self._flush_if_due(now)
         while self._is_readable:
-            self._receive(end)
-            self._flush()
+            self._receive(now + RECEIVE_TIME)
+            self._flush_if_due(time.monotonic())
             if self.has_more:
                 break
 
@@ -229,14 +231,17 @@ class Clients:
             case ClientDisconnect():
                 self._gone(owner)
 
-    def _flush(self) -> None:
+    def _flush_if_due(self, now: float) -> None:
+        """Send every queued message, unless all may wait longer than ``now``, in monotonic seconds."""
+        due = self._outgoing.deadline
+        if due is not None and due <= now:
+            self.flush()
+
+    def flush(self) -> None:
         """Send every queued message."""
-        if not self._outgoing:
-            return
         # zmq's descriptor is edge-triggered: for what arrives during a send it does not become readable again.
         self._is_readable = True
-        mail, self._outgoing = self._outgoing, defaultdict(list)
-        for owner, messages in mail.items():
+        for owner, messages in self._outgoing.take().items():
             try:
                 self._send_now(owner, messages)
             except Exception:  # one message cannot be encoded: the others are sent all the same
