@@ -22,6 +22,7 @@ import msgpack
 from . import messages
 from .errors import ProtocolError
 from .messages import Buffer, Payload, SegmentRef
+from .twins import twin
 
 INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which saves a copy into the header
 MAX_HEADER = 256 * 1024 * 1024  # bytes
@@ -118,6 +119,7 @@ def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
     return [payload.data if inline else None, len(frames) - before, payload.key, segments]
 
 
+_PayloadTwin: Any = twin(Payload)
 INLINE_KINDS = [bytes, int, bytes, list]  # the types of a payload's fields whose pickle stands in the header
 
 
@@ -125,7 +127,9 @@ def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
     """Decode a payload, and take its frames."""
     # By exact type: a bool would pass for an int.
     if type(value) is list and list(map(type, value)) == INLINE_KINDS and not value[1] and not value[3]:
-        return Payload(value[0], (), value[2])
+        payload: Payload = _PayloadTwin(value[0], (), value[2])
+        payload.__class__ = Payload
+        return payload
     match value:
         case [bytes() | None as data, count, bytes() as key, list() as segments] if (
             type(count) is int and (data is None) <= count <= MAX_MESSAGES
@@ -170,6 +174,7 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     kinds = [form.kind for form in forms.values()]
     checked = [(place, form.kind) for place, form in enumerate(forms.values()) if form.decode is None]
     size = len(kinds)
+    made: Any = twin(kind)
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
         fields = [*read(value)]
@@ -185,7 +190,9 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
                 value[place] = _plain(expected, value[place])
         for place, decoder in decoders:
             value[place] = decoder(value[place], frames)
-        return kind(*value)
+        record = made(*value)
+        record.__class__ = kind
+        return record
 
     return encode, decode
 

@@ -1,5 +1,6 @@
 """What the scheduler does later or not at all, to save system calls: nothing is lost, held up or given to another."""
 
+import dataclasses
 import os
 import selectors
 import time
@@ -26,16 +27,35 @@ from scaler_notebook.protocol.messages import (
     LogStream,
     Payload,
     SegmentRef,
+    Task,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
     TaskFigures,
     TaskLog,
+    TaskOptions,
     TaskResult,
     TaskResultType,
     TaskStarted,
 )
+from scaler_notebook.protocol.payload_cache import SMALLEST, Receiver, Sender, completed, shortened
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+
+# ---------------------------------------------------------------------- payloads that were sent before
+
+
+def test_a_task_keeps_all_else_when_its_payloads_are_replaced() -> None:
+    function, arguments = Payload(b"f" * SMALLEST), Payload(b"a" * SMALLEST)
+    options = TaskOptions("name", 1, 2, 3.0, memory=4)
+    sender, receiver = Sender(), Receiver()
+    for number in range(3):
+        task = Task(f"t-{number}", function, arguments, options, ("i",), True, True, "parent")
+        sent = shortened(task, sender)
+        assert bool(sent.function.data) is bool(sent.arguments.data) is (number == 0)
+        whole = completed(sent, receiver)
+        assert (whole.function.data, whole.arguments.data) == (function.data, arguments.data)
+        assert dataclasses.replace(whole, function=function, arguments=arguments) == task
+
 
 # ---------------------------------------------------------------------- results that wait for each other
 
