@@ -9,17 +9,22 @@ of sending and both ends forget by the same rule.
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import replace
-from typing import Generic, TypeVar
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
 from .errors import ProtocolError
 from .messages import Payload, Task
+from .twins import twin
 
 T = TypeVar("T")
 
 SMALLEST = 512  # bytes; a reference to less would save nothing
 LARGEST = 1024 * 1024  # bytes; more takes longer to hash than to send
 CAPACITY = 64 * 1024 * 1024  # bytes that either end of a connection remembers
+
+_others = attrgetter(*[field.name for field in fields(Task)][3:])  # the fields after id, function and arguments
+_TaskTwin: Any = twin(Task)
 
 
 class _RecentPayloads(Generic[T]):
@@ -75,7 +80,7 @@ class Sender:
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._memory: _RecentPayloads[bool] = _RecentPayloads(capacity)
+        self._memory: _RecentPayloads[Payload] = _RecentPayloads(capacity)  # the references
 
     def shorten(self, payload: Payload) -> Payload:
         """Return the payload, or a reference to the payload if it was sent before.
@@ -85,10 +90,10 @@ class Sender:
         if payload.buffers or not SMALLEST <= len(payload.data) <= LARGEST:
             return payload
         key = payload.key or hashlib.blake2b(payload.data, digest_size=16).digest()
-        if self._memory.recall(key):
-            return Payload(b"", (), key)
-        self._memory.remember(key, len(payload.data), True)
-        return replace(payload, key=key)
+        if (reference := self._memory.recall(key)) is not None:
+            return reference
+        self._memory.remember(key, len(payload.data), Payload(b"", (), key))
+        return payload if payload.key else Payload(payload.data, (), key)
 
 
 class Receiver:
@@ -136,7 +141,7 @@ def shortened(task: Task, sender: Sender) -> Task:
     function, arguments = sender.shorten(task.function), sender.shorten(task.arguments)
     if function is task.function and arguments is task.arguments:
         return task
-    return replace(task, function=function, arguments=arguments)
+    return _with_payloads(task, function, arguments)
 
 
 def completed(task: Task, receiver: Receiver) -> Task:
@@ -156,4 +161,19 @@ def completed(task: Task, receiver: Receiver) -> Task:
     """
     if not task.function.key and not task.arguments.key:
         return task
-    return replace(task, function=receiver.complete(task.function), arguments=receiver.complete(task.arguments))
+    return _with_payloads(task, receiver.complete(task.function), receiver.complete(task.arguments))
+
+
+def _with_payloads(task: Task, function: Payload, arguments: Payload) -> Task:
+    """Return a task with another function and other arguments; :func:`dataclasses.replace` takes four times as long.
+
+    Parameters
+    ----------
+    task
+        The task.
+    function, arguments
+        What the returned task has in place of its own.
+    """
+    made: Task = _TaskTwin(task.task_id, function, arguments, *_others(task))
+    made.__class__ = Task
+    return made

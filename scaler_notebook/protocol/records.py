@@ -82,6 +82,8 @@ class Payload:
     @property
     def nbytes(self) -> int:
         """The size of the pickle and the buffers, in bytes."""
+        if not self.buffers:
+            return len(self.data)
         sizes = (b.size if isinstance(b, SegmentRef) else memoryview(b).nbytes for b in self.buffers)
         return len(self.data) + sum(sizes)
 

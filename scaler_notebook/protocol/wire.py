@@ -22,6 +22,7 @@ import msgpack
 from . import messages
 from .errors import ProtocolError
 from .messages import Buffer, Payload, SegmentRef
+from .twins import twin
 
 INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which saves a copy into the header
 MAX_HEADER = 256 * 1024 * 1024  # bytes
@@ -35,31 +36,46 @@ Encoder = Callable[[Any, list[Buffer]], Any]
 OnMalformed = Callable[[str, ProtocolError], None]
 Decoder = Callable[[Any, Iterator[Buffer]], Any]
 
-
-def _as_it_is(value: Any, frames: list[Buffer]) -> Any:
-    return value
+PLAIN = (str, int, float, bool, bytes)  # types that msgpack knows
 
 
-def _plain(kind: type) -> tuple[Encoder, Decoder]:
-    """Return encoder and decoder of a type that msgpack knows."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Form:
+    """The wire form of a field.
 
-    def decode(value: Any, frames: Iterator[Buffer]) -> Any:
-        # By exact type: msgpack distinguishes bool from int, which isinstance does not.
-        if type(value) is not kind:
-            if kind is float and type(value) is int:
-                return float(value)
-            raise ProtocolError(f"expected {kind.__name__}, got {type(value).__name__}")
+    Parameters
+    ----------
+    kind
+        The type that msgpack gives back.
+    decode
+        Checks and converts what msgpack gives back; None for a value of exactly that type, which is used as it is.
+    encode
+        Converts the field's value; None if msgpack takes the value as it is.
+    path
+        What follows the field's name to where the value is read, e.g. ``._value_`` of an enum.
+    """
+
+    kind: type
+    decode: Decoder | None = None
+    encode: Encoder | None = None
+    path: str = ""
+
+
+def _plain(kind: type, value: Any) -> Any:
+    """Return a value of a type that msgpack knows, or an integer as a float, after a check.
+
+    By exact type: msgpack distinguishes bool from int, which isinstance does not.
+    """
+    if type(value) is kind:
         return value
+    if kind is float and type(value) is int:
+        return float(value)
+    raise ProtocolError(f"expected {kind.__name__}, got {type(value).__name__}")
 
-    return _as_it_is, decode
 
-
-def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
-    """Return encoder and decoder of an enum."""
+def _enum(kind: type[Enum]) -> _Form:
+    """Return the form of an enum of texts."""
     by_value = {member.value: member for member in kind}
-
-    def encode(value: Any, frames: list[Buffer]) -> Any:
-        return value.value
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         try:
@@ -67,7 +83,7 @@ def _enum(kind: type[Enum]) -> tuple[Encoder, Decoder]:
         except (KeyError, TypeError):
             raise ProtocolError(f"{_shown(value)} is no {kind.__name__}") from None
 
-    return encode, decode
+    return _Form(str, decode, path="._value_")  # ``value`` itself is a property, written in Python
 
 
 def _shown(value: Any) -> str:
@@ -75,20 +91,22 @@ def _shown(value: Any) -> str:
     return f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else f"a {type(value).__name__}"
 
 
-def _array(kind: type) -> tuple[Encoder, Decoder]:
-    """Return encoder and decoder of a tuple of items of one type that msgpack knows."""
+def _array(kind: type) -> _Form:
+    """Return the form of a tuple of items of one type that msgpack knows."""
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
-        if type(value) is not list or not all(type(item) is kind for item in value):
+        if type(value) is not list or not {kind}.issuperset(map(type, value)):
             raise ProtocolError(f"expected an array of {kind.__name__}")
         return tuple(value)
 
-    return _as_it_is, decode
+    return _Form(list, decode)
 
 
 def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
     """Encode a payload, and append its frames."""
     inline = len(payload.data) <= INLINE_PICKLE
+    if inline and not payload.buffers:  # most payloads
+        return payload.data, 0, payload.key, ()
     before = len(frames)
     if not inline:
         frames.append(payload.data)
@@ -101,10 +119,18 @@ def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
     return [payload.data if inline else None, len(frames) - before, payload.key, segments]
 
 
+_PayloadTwin: Any = twin(Payload)
+INLINE_KINDS = [bytes, int, bytes, list]  # the types of a payload's fields whose pickle stands in the header
+
+
 def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
     """Decode a payload, and take its frames."""
+    # By exact type: a bool would pass for an int.
+    if type(value) is list and list(map(type, value)) == INLINE_KINDS and not value[1] and not value[3]:
+        payload: Payload = _PayloadTwin(value[0], (), value[2])
+        payload.__class__ = Payload
+        return payload
     match value:
-        # By exact type: a bool would pass for an int.
         case [bytes() | None as data, count, bytes() as key, list() as segments] if (
             type(count) is int and (data is None) <= count <= MAX_MESSAGES
         ):
@@ -134,59 +160,73 @@ def _with_segments(frames: list[Buffer], segments: list[Any]) -> tuple[Buffer | 
 
 
 def _record(kind: type) -> tuple[Encoder, Decoder]:
-    """Return encoder and decoder of a dataclass."""
-    names = [f.name for f in dataclasses.fields(kind)]
+    """Return encoder and decoder of a dataclass.
+
+    Fields that msgpack takes as they are, which are most, cost no call each: all are read by one call, and the types of
+    all that arrive are compared at once.
+    """
     hints = get_type_hints(kind)
-    coders = [_coder(hints[name]) for name in names]
-    # Fields that msgpack encodes unchanged, which are most, cost no call each.
-    read = attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
-    encoders = [(position, encode) for position, (encode, _) in enumerate(coders) if encode is not _as_it_is]
-    decoders = [coder[1] for coder in coders]
-    size = len(decoders)
+    forms = {field.name: _form(hints[field.name]) for field in dataclasses.fields(kind)}
+    paths = [name + form.path for name, form in forms.items()]
+    read = attrgetter(*paths) if len(paths) > 1 else lambda value: [attrgetter(path)(value) for path in paths]
+    encoders = [(place, form.encode) for place, form in enumerate(forms.values()) if form.encode is not None]
+    decoders = [(place, form.decode) for place, form in enumerate(forms.values()) if form.decode is not None]
+    kinds = [form.kind for form in forms.values()]
+    checked = [(place, form.kind) for place, form in enumerate(forms.values()) if form.decode is None]
+    size = len(kinds)
+    made: Any = twin(kind)
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
-        fields = list(read(value))
-        for position, encoder in encoders:
-            fields[position] = encoder(fields[position], frames)
+        fields = [*read(value)]
+        for place, encoder in encoders:
+            fields[place] = encoder(fields[place], frames)
         return fields
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         if type(value) is not list or len(value) != size:
             raise ProtocolError(f"{kind.__name__} has {size} fields")
-        return kind(*[decoder(item, frames) for decoder, item in zip(decoders, value, strict=True)])
+        if list(map(type, value)) != kinds:
+            for place, expected in checked:
+                value[place] = _plain(expected, value[place])
+        for place, decoder in decoders:
+            value[place] = decoder(value[place], frames)
+        record = made(*value)
+        record.__class__ = kind
+        return record
 
     return encode, decode
 
 
-def _records(kind: type) -> tuple[Encoder, Decoder]:
-    """Return encoder and decoder of a tuple of instances of a dataclass."""
+def _records(kind: type) -> _Form:
+    """Return the form of a tuple of instances of a dataclass."""
     encode_one, decode_one = _record(kind)
 
     def encode(value: tuple[Any, ...], frames: list[Buffer]) -> Any:
-        return [encode_one(item, frames) for item in value]
+        return [encode_one(item, frames) for item in value] if value else value
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
         if type(value) is not list:
             raise ProtocolError(f"expected an array of {kind.__name__}")
         return tuple([decode_one(item, frames) for item in value]) if value else ()
 
-    return encode, decode
+    return _Form(list, decode, encode)
 
 
-def _coder(kind: Any) -> tuple[Encoder, Decoder]:
-    """Return encoder and decoder for the annotation of a field."""
+def _form(kind: Any) -> _Form:
+    """Return the wire form for the annotation of a field."""
     if kind is Payload:
-        return _encode_payload, _decode_payload
+        return _Form(list, _decode_payload, _encode_payload)
     if kind in (tuple[str, ...], tuple[int, ...]):
         return _array(get_args(kind)[0])
     if get_origin(kind) is tuple and get_args(kind)[1:] == (...,) and dataclasses.is_dataclass(get_args(kind)[0]):
         return _records(get_args(kind)[0])
-    if kind in (str, int, float, bool, bytes):
-        return _plain(kind)
+    if kind in PLAIN:
+        return _Form(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _enum(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _record(kind)
+        encode, decode = _record(kind)
+        return _Form(list, decode, encode)
     raise TypeError(f"{kind} has no wire form")  # a mistake in a message class, found at import
 
 
@@ -257,12 +297,12 @@ class Codec(Generic[T]):
         batch = []
         spoiled = False
         for item in header:
-            task_id = item[1] if type(item) is list and len(item) > 1 and type(item[1]) is str else ""
             try:
                 batch.append(self._decode_one(item, rest))
             except ProtocolError as error:
                 if on_malformed is None:
                     raise
+                task_id = item[1] if type(item) is list and len(item) > 1 and type(item[1]) is str else ""
                 # How many frames the message had is unknown, so later messages that need frames are malformed too.
                 spoiled, rest = True, iter(())
                 on_malformed(task_id, error)
@@ -273,11 +313,11 @@ class Codec(Generic[T]):
     def _decode_one(self, item: Any, frames: Iterator[Buffer]) -> T:
         if type(item) is not list or not 0 < len(item) <= MAX_DEPTH_ITEMS:
             raise ProtocolError("a message that is no array of fields")
-        code = item.pop(0)
+        code = item[0]
         decoder = self._decoders.get(code) if type(code) is int else None
         if decoder is None:
             raise ProtocolError(f"unknown message code {_shown(code)}")
-        message: T = decoder(item, frames)
+        message: T = decoder(item[1:], frames)
         return message
 
 

@@ -41,6 +41,9 @@ from scaler_notebook.protocol.messages import (
 
 log = logging.getLogger(__name__)
 
+# Addressed to the connection, not to a task. A tuple: to make a union for each message takes longer than to compare.
+TO_CONNECTION = EngineHello, EngineStatus, ObjectCreated, ClientShutdownResponse
+
 CONFIRMS: dict[TaskCancelConfirmType, Callable[[TaskCancelConfirm], FutureEvent]] = {
     TaskCancelConfirmType.CANCELED: CancelGranted,
     TaskCancelConfirmType.CANCEL_FAILED: CancelRefused,
@@ -72,8 +75,8 @@ class FutureManager:
     def receive(self, messages: Sequence[EngineMessage]) -> None:
         """Dispatch each message to its future. A future leaves the table only when a message has ended it."""
         for message in messages:
-            if isinstance(message, EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse):
-                continue  # addressed to the connection, not to a task
+            if isinstance(message, TO_CONNECTION):
+                continue
             if isinstance(message, TaskPreview):
                 self._preview(message)
                 continue

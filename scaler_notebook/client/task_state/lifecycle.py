@@ -43,6 +43,8 @@ from .trace import trace_form
 
 Watcher = Callable[["TaskLifecycle"], None]
 
+REQUESTS = CancelRequested, DeadlineReached  # a tuple: to make a union at each event takes longer than to compare
+
 log = logging.getLogger(__name__)
 
 
@@ -115,7 +117,7 @@ class TaskLifecycle(TaskSnapshot):
         """Apply an event and note its side effects in ``effects``, to be performed afterwards; with the lock held."""
         before = self._task_state
         action = TABLE[before, type(event)]
-        if isinstance(event, CancelRequested | DeadlineReached):
+        if isinstance(event, REQUESTS):
             if action is FutureAction.IGNORE or (action is FutureAction.DISCARD and event.keep_result):
                 return
             if action is not FutureAction.DISCARD:

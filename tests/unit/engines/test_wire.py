@@ -1,6 +1,8 @@
 """The wire form of every message: what goes in comes out, and whatever else arrives is a ProtocolError."""
 
+import copy
 import dataclasses
+import pickle
 import tracemalloc
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -27,6 +29,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskStarted,
 )
+from scaler_notebook.protocol.twins import twin
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, INLINE_PICKLE, Codec
 
 CODECS: dict[str, tuple[Codec[Any], tuple[type, ...]]] = {
@@ -139,6 +142,40 @@ def test_buffers_travel_as_they_are_and_in_order(size: int) -> None:
     assert back == task
     received = [*back.function.buffers, *back.arguments.buffers]
     assert [id(buffer) for buffer in received] == [id(buffer) for buffer in (*first, *second)]
+
+
+@pytest.mark.parametrize(("codec", "cls"), CLASSES, ids=NAMES)
+def test_what_arrives_is_as_frozen_as_what_was_sent(codec: Codec[Any], cls: type) -> None:
+    sent = _sample(cls)
+    (back,) = codec.decode(codec.encode([sent]))
+    assert (type(back), back, repr(back), hash(back)) == (cls, sent, repr(sent), hash(sent))
+    assert copy.copy(back) == pickle.loads(pickle.dumps(back)) == sent
+    assert not hasattr(back, "__dict__")
+    for field in dataclasses.fields(cls):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(back, field.name, None)
+
+
+def test_only_a_class_that_does_nothing_but_keep_its_fields_is_made_quickly() -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Checked:
+        value: int
+
+        def __post_init__(self) -> None:
+            raise ValueError("must not be skipped")
+
+    @dataclasses.dataclass(frozen=True)
+    class WithoutSlots:
+        value: int
+
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Derived:
+        value: int
+        twice: int = dataclasses.field(init=False, default=0)
+
+    for refused_class in (Checked, WithoutSlots, Derived):
+        with pytest.raises(TypeError):
+            twin(refused_class)
 
 
 # ---------------------------------------------------------------------- what is refused

@@ -13,7 +13,7 @@ import zmq
 from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.engines.local.ipc.transport import Keys, connect
-from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
+from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches, send_batch
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
@@ -125,7 +125,7 @@ class SchedulerConnection(ABC):
             # has been sent before.
             self._sender = Sender()
             raise
-        socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames) == 1)
+        send_batch(socket, frames)
 
     # ------------------------------------------------------------------ receiving
 

@@ -16,7 +16,7 @@ import zmq
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys, bind
-from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches
+from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches, send_batch
 from scaler_notebook.protocol import capabilities
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
@@ -49,6 +49,7 @@ from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .client_processes import ClientProcesses
 from .core.core import Core
+from .outgoing_messages import OutgoingMessages
 from .processes import process_tree
 
 MAX_DEPARTED = 10_000  # clients that are gone and remembered
@@ -96,11 +97,12 @@ class Clients:
     ) -> None:
         self.on_shutdown: Callable[[], None] | None = None  # called for ClientShutdown; None: that is refused
         self.has_more = False  # may there be messages for which the descriptor does not become readable?
+        self._is_readable = True  # may there be messages at all?
         self._core = core
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
         self._selector = selector
-        self._outgoing: defaultdict[bytes, list[EngineMessage]] = defaultdict(list)
+        self._outgoing = OutgoingMessages(lambda: core.has_queue)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._peers: dict[bytes, int] = {}  # the process of each client as the system reports it, 0 if unknown
         self._processes = ClientProcesses(selector, self._gone)
@@ -112,7 +114,7 @@ class Clients:
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = 0  # a bound would drop confirmations; the number of tasks bounds the memory
         self.address = bind(socket, directory, keys, port)
-        selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, lambda: None)
+        selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, self._readable)
 
     def close(self) -> None:
         """Close the socket."""
@@ -120,8 +122,9 @@ class Clients:
 
     @property
     def deadline(self) -> float | None:
-        """When :meth:`check_processes` must be called, in monotonic seconds; None if it need not be."""
-        return self._processes.deadline
+        """When :meth:`check_processes` and :meth:`exchange` are due, in monotonic seconds; None if they are not."""
+        check, send = self._processes.deadline, self._outgoing.deadline
+        return send if check is None else check if send is None else min(send, check)
 
     def check_processes(self) -> None:
         """Find clients whose process has ended without a message."""
@@ -147,25 +150,29 @@ class Clients:
                 return
             leased = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
             self._leased.update(dict.fromkeys(leased, owner))
-        self._outgoing[owner].append(message)
+        self._outgoing.put(owner, message)
+
+    def _readable(self) -> None:
+        """Note that messages may have arrived."""
+        self._is_readable = True
 
     def exchange(self) -> None:
         """Receive and send messages until there are none, or for :data:`RECEIVE_TIME` seconds.
 
         If ``has_more`` is set afterwards, this must be called again, whether the descriptor is readable or not.
         """
-        # zmq's descriptor is edge-triggered: for what arrives during a send it does not become readable again.
-        end = time.monotonic() + RECEIVE_TIME
-        while self._receive(end) or self._outgoing:
-            self._flush()
+        now = time.monotonic()
+        self._flush_if_due(now)
+        while self._is_readable:
+            self._receive(now + RECEIVE_TIME)
+            self._flush_if_due(time.monotonic())
             if self.has_more:
                 break
 
-    def _receive(self, end: float) -> bool:
-        """Receive and handle messages until ``end``, in monotonic seconds; True if there was one."""
-        got = self.has_more = False
+    def _receive(self, end: float) -> None:
+        """Receive and handle messages until ``end``, in monotonic seconds."""
+        self.has_more = False
         for frame, *frames in receive_batches(self._socket, plain=2, writable=False, peers=self._peers):
-            got = True
             owner = bytes(frame)
             try:
                 messages = CLIENT_CODEC.decode(frames, partial(self._malformed, owner))
@@ -186,8 +193,8 @@ class Clients:
                         self.send(owner, TaskCancelConfirm(message.task_id, still, message.force))
             if time.monotonic() > end:
                 self.has_more = True
-                break
-        return got
+                return
+        self._is_readable = False  # only now: after an exception the rest is received all the same
 
     def _serve(self, owner: bytes, message: ClientMessage) -> None:
         """Handle a message of a client."""
@@ -224,10 +231,17 @@ class Clients:
             case ClientDisconnect():
                 self._gone(owner)
 
-    def _flush(self) -> None:
+    def _flush_if_due(self, now: float) -> None:
+        """Send every queued message, unless all may wait longer than ``now``, in monotonic seconds."""
+        due = self._outgoing.deadline
+        if due is not None and due <= now:
+            self.flush()
+
+    def flush(self) -> None:
         """Send every queued message."""
-        mail, self._outgoing = self._outgoing, defaultdict(list)
-        for owner, messages in mail.items():
+        # zmq's descriptor is edge-triggered: for what arrives during a send it does not become readable again.
+        self._is_readable = True
+        for owner, messages in self._outgoing.take().items():
             try:
                 self._send_now(owner, messages)
             except Exception:  # one message cannot be encoded: the others are sent all the same
@@ -241,8 +255,7 @@ class Clients:
 
     def _send_now(self, owner: bytes, messages: list[EngineMessage]) -> None:
         """Send messages to a client in one batch."""
-        frames = ENGINE_CODEC.encode(messages)
-        self._socket.send_multipart([owner, *frames], zmq.NOBLOCK, copy=len(frames) == 1)
+        send_batch(self._socket, ENGINE_CODEC.encode(messages), owner)
 
     def _submit(self, owner: bytes, task: Task) -> None:
         """Check a task, and queue it; a task that is malformed fails."""

@@ -158,6 +158,7 @@ class EventLoop:
             call(self._prewarming.prewarm_idle, self._core, self._pool)
             call(self._clients.check_processes)
             call(self._clients.exchange)
+        call(self._clients.flush)
 
     def _reap(self) -> None:
         """Reap processes that have ended."""

@@ -112,12 +112,10 @@ class SlotLending:
 
     def _suspects(self) -> list[TaskRecord]:
         """Return the running tasks, if each has submitted others and a task waits for a slot; otherwise none."""
-        if not self._state.queue:
-            return []
         suspects = []
         for process, record in self._state.workers.held.items():
             if process not in self._state.lent:
-                if not record.children:
+                if not record.children:  # found at once, as a rule
                     return []
                 suspects.append(record)
-        return suspects
+        return suspects if self._state.queue else []

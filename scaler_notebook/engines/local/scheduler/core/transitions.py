@@ -32,6 +32,7 @@ from .state import SchedulerState, TimerKey
 from .states import TABLE, TaskAction, TaskStage
 
 ANNOUNCE_AFTER = 0.003  # seconds; a TaskStarted for a task that ends sooner would be a wasted message
+START_DUE = events.StartDue()
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class Transitions:
         if record.needs:
             state.resources.take(record.needs)
         seq = state.workers.begin(process, record)
-        announce = partial(self.handle, record, events.StartDue())
+        announce = partial(self.handle, record, START_DUE)
         state.timers.set(start_due(process), self._clock.monotonic() + ANNOUNCE_AFTER, announce)
         inputs: tuple[Input, ...] = ()
         if task.inputs:

@@ -75,6 +75,8 @@ class Prewarming:
     @property
     def deadline(self) -> float | None:
         """When :meth:`prewarm_idle` has a process to kill, in monotonic seconds; None if it has none."""
+        if not self._importing:
+            return None
         return min((due for due in self._importing.values() if due), default=None)
 
     def _reclaim(self, pool: ProcessPool, count: int) -> None:

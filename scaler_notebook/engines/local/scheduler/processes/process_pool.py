@@ -5,7 +5,7 @@ import logging
 import math
 import selectors
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from scaler_notebook.engines.local.ipc.messages import (
@@ -267,8 +267,8 @@ class ProcessPool:
 
     # ------------------------------------------------------------------ output
 
-    def new_output(self, pid: int, task_id: str, over: bool) -> Iterator[TaskLog | TaskDisplay]:
-        """Yield what a process wrote and displayed since the last call.
+    def new_output(self, pid: int, task_id: str, over: bool) -> Iterable[TaskLog | TaskDisplay]:
+        """Return what a process wrote and displayed since the last call.
 
         Parameters
         ----------

@@ -128,12 +128,14 @@ class TaskProcess:
 
     def flush(self) -> None:
         """Write what there is room for; the selector calls ``serve`` when there is room for the rest."""
-        with contextlib.suppress(OSError):  # the process is dying, and will be reaped
+        try:
             unsent = not self._outbox.flush()
             if unsent != self.unsent:
                 self.unsent = unsent
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
                 self._selector.modify(self.sock, events, self._serve)
+        except OSError:  # the process is dying, and will be reaped
+            pass
 
     def received(self) -> Iterator[WorkerMessage]:
         """Yield what the process has sent, until there is no more for now.

@@ -1,0 +1,28 @@
+"""Instances of frozen dataclasses, made quickly, for those of which each task needs some.
+
+The ``__init__`` of a frozen dataclass sets every field by a call of ``object.__setattr__``. That takes three times as
+long as to make an instance of a class that is not frozen, and to have it change its class.
+"""
+
+import dataclasses
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def twin(kind: type[T]) -> type[T]:
+    """Return a dataclass with the same fields in the same places, which is not frozen.
+
+    Its instance is one of ``kind`` once ``kind`` is assigned to its ``__class__``, and cannot be changed any more.
+
+    Raises
+    ------
+    TypeError
+        The class is none that consists of its fields alone.
+    """
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    made: Any = dataclasses.make_dataclass(kind.__name__, [(field.name, Any) for field in fields], slots=True)
+    if hasattr(kind, "__post_init__") or not all(field.init for field in fields):
+        raise TypeError(f"{kind.__name__} does more than to keep its fields")
+    made(*fields).__class__ = kind  # a TypeError for a class without slots, or with others
+    return made  # type: ignore[no-any-return]

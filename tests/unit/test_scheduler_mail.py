@@ -1,0 +1,234 @@
+"""What the scheduler does later or not at all, to save system calls: nothing is lost, held up or given to another."""
+
+import dataclasses
+import os
+import selectors
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import zmq
+from waits import SAFETY
+
+from scaler_notebook.engines.local.ipc.output_pipes import encode_mark
+from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD
+from scaler_notebook.engines.local.scheduler.clients import Clients
+from scaler_notebook.engines.local.scheduler.core.core import Core
+from scaler_notebook.engines.local.scheduler.outgoing_messages import BRIEF, PATIENCE, OutgoingMessages
+from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
+from scaler_notebook.protocol.messages import (
+    DisplayKind,
+    EngineHello,
+    EngineMessage,
+    EngineStatus,
+    EngineStatusRequest,
+    LogStream,
+    Payload,
+    SegmentRef,
+    Task,
+    TaskCancelConfirm,
+    TaskCancelConfirmType,
+    TaskDisplay,
+    TaskFigures,
+    TaskLog,
+    TaskOptions,
+    TaskResult,
+    TaskResultType,
+    TaskStarted,
+)
+from scaler_notebook.protocol.payload_cache import SMALLEST, Receiver, Sender, completed, shortened
+from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
+
+# ---------------------------------------------------------------------- payloads that were sent before
+
+
+def test_a_task_keeps_all_else_when_its_payloads_are_replaced() -> None:
+    function, arguments = Payload(b"f" * SMALLEST), Payload(b"a" * SMALLEST)
+    options = TaskOptions("name", 1, 2, 3.0, memory=4)
+    sender, receiver = Sender(), Receiver()
+    for number in range(3):
+        task = Task(f"t-{number}", function, arguments, options, ("i",), True, True, "parent")
+        sent = shortened(task, sender)
+        assert bool(sent.function.data) is bool(sent.arguments.data) is (number == 0)
+        whole = completed(sent, receiver)
+        assert (whole.function.data, whole.arguments.data) == (function.data, arguments.data)
+        assert dataclasses.replace(whole, function=function, arguments=arguments) == task
+
+
+# ---------------------------------------------------------------------- results that wait for each other
+
+
+VALUE = Payload(b"N.")
+
+
+def result(task_id: str = "t", took: float = 0.0, payload: Payload = VALUE) -> TaskResult:
+    return TaskResult(task_id, TaskResultType.SUCCESS, payload, TaskFigures(1000.0, 1000.0 + took))
+
+
+def test_results_of_brief_tasks_wait_for_each_other_while_tasks_wait_for_a_slot() -> None:
+    queue = ["a task"]
+    messages, before = OutgoingMessages(lambda: bool(queue)), time.monotonic()
+    assert messages.deadline is None
+    messages.put(b"c", result("first"))
+    due = messages.deadline
+    assert due is not None
+    assert before + PATIENCE <= due <= time.monotonic() + PATIENCE
+    messages.put(b"d", result("second"))
+    assert messages.deadline == due, "a later result does not prolong the wait of the first one"
+    queue.clear()
+    assert messages.deadline == 0.0, "a client that has no more tasks waits for this one"
+    assert messages.take() == {b"c": [result("first")], b"d": [result("second")]}
+    assert messages.deadline is None
+
+
+@pytest.mark.parametrize(
+    "urgent",
+    [
+        TaskStarted("u", "1", 0.0),
+        TaskCancelConfirm("u", TaskCancelConfirmType.CANCELED, True),
+        TaskLog("u", LogStream.STDOUT, "text"),
+        EngineStatus(1, 0),
+        TaskResult("u", TaskResultType.FAILED, Payload(b"")),
+        result("u", took=BRIEF),
+        result("u", took=-1.0),
+        result("u", payload=Payload(b"", (SegmentRef(1, 2, 3),))),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_nothing_else_waits_and_the_order_stays(urgent: EngineMessage) -> None:
+    messages = OutgoingMessages(lambda: True)
+    messages.put(b"c", result("before"))
+    messages.put(b"c", urgent)
+    messages.put(b"c", result("behind"))
+    assert messages.deadline == 0.0
+    assert messages.take() == {b"c": [result("before"), urgent, result("behind")]}
+    messages.put(b"c", result())
+    assert messages.deadline != 0.0
+
+
+# ---------------------------------------------------------------------- what clients send meanwhile
+
+
+class Loop:
+    """The scheduler's clients, without its loop: nobody says that their socket is readable but the test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.clients = Clients(Core(1, None, {}), EngineHello(1), self.selector, str(directory), None)  # type: ignore[arg-type]
+        self.peer = zmq.Context().socket(zmq.DEALER)
+        self.peer.linger, self.peer.rcvtimeo = 0, int(SAFETY * 1000)
+        self.peer.connect(self.clients.address)
+
+    def ask(self) -> None:
+        self.peer.send_multipart(CLIENT_CODEC.encode([EngineStatusRequest()]))
+
+    def until_arrived(self) -> None:
+        """Wait for a message, and take the descriptor's edge as a send does: it is not readable any more."""
+        end = time.monotonic() + SAFETY
+        while not int(self.clients._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            assert time.monotonic() < end
+
+    def answer(self) -> EngineMessage:
+        (message,) = ENGINE_CODEC.decode(self.peer.recv_multipart())
+        return message
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Loop]:
+    loop = Loop(tmp_path)
+    yield loop
+    loop.peer.close()
+    loop.peer.context.term()
+    loop.clients.close()
+    loop.clients._context.term()
+    loop.selector.close()
+
+
+def test_what_has_arrived_before_a_send_is_received_after_it(loop: Loop) -> None:
+    loop.ask()
+    loop.until_arrived()
+    loop.clients.exchange()
+    assert isinstance(loop.answer(), EngineStatus)
+    (client,) = loop.clients._peers
+    loop.ask()
+    loop.until_arrived()
+    loop.clients.send(client, TaskStarted("t", "1", 0.0))
+    loop.clients.exchange()
+    assert isinstance(loop.answer(), TaskStarted)
+    assert isinstance(loop.answer(), EngineStatus)
+
+
+def test_after_an_exception_the_rest_is_received(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop.ask()
+    loop.ask()
+    loop.until_arrived()
+    with monkeypatch.context() as patched:
+        patched.setattr(CLIENT_CODEC, "decode", Mock(side_effect=RuntimeError("a bug of ours")))
+        with pytest.raises(RuntimeError):
+            loop.clients.exchange()
+    end = time.monotonic() + SAFETY
+    while not loop.peer.poll(1):
+        loop.clients.exchange()
+        assert time.monotonic() < end
+    assert isinstance(loop.answer(), EngineStatus)
+
+
+# ---------------------------------------------------------------------- the output that nobody has written
+
+
+@pytest.fixture
+def output() -> Iterator[TaskOutput]:
+    output = TaskOutput()
+    yield output
+    output.close_write_ends()
+    output.close()
+
+
+def record(mark: int, body: bytes) -> bytes:
+    return RECORD.pack(KINDS.index(DisplayKind.SHOW), 0, len(body), 2, mark) + body + b"{}"
+
+
+def test_what_is_written_to_one_stream_alone_is_found(output: TaskOutput) -> None:
+    for fd, stream in zip(output.fds, LogStream, strict=False):
+        assert list(output.new_messages("t", False)) == []
+        os.write(fd, b"text")
+        assert list(output.new_messages("t", False)) == [TaskLog("t", stream, "text")]
+
+
+def test_a_record_without_its_marks_is_found(output: TaskOutput) -> None:
+    os.write(output.fds[2], record(0, b'{"text/plain": "1"}'))
+    (display,) = output.new_messages("t", False)
+    assert isinstance(display, TaskDisplay)
+
+
+def test_what_stood_behind_a_mark_is_forwarded_at_the_end(output: TaskOutput) -> None:
+    os.write(output.fds[0], b"before" + encode_mark(0) + b"behind")
+    assert list(output.new_messages("t", False)) == [TaskLog("t", LogStream.STDOUT, "before")]
+    assert list(output.new_messages("t", True)) == [TaskLog("t", LogStream.STDOUT, "behind")]
+
+
+def test_displays_that_waited_are_forwarded_at_the_end(output: TaskOutput) -> None:
+    for mark in range(2):
+        os.write(output.fds[2], record(mark, b'"' + b"x" * 30_000_000 * (1 - mark) + b'"'))
+        shown = list(output.new_messages("t", False))
+        assert len(shown) == 1 - mark  # after a large one, a small one waits
+    assert len(list(output.new_messages("t", True))) == 1
+
+
+@pytest.mark.parametrize("number", range(3), ids=["stdout", "stderr", "records"])
+def test_what_is_written_between_two_tasks_is_of_neither(output: TaskOutput, number: int) -> None:
+    for _ in range(2):  # a process that has not been looked at since its last task, and one that has
+        os.write(output.fds[number], record(0, b'"late"') if number == 2 else b"late")
+        output.reset()
+        assert list(output.new_messages("t", True)) == []
+        os.write(output.fds[0], b"text")
+        assert list(output.new_messages("t", True)) == [TaskLog("t", LogStream.STDOUT, "text")]
+
+
+def test_what_was_read_and_not_forwarded_is_discarded_too(output: TaskOutput) -> None:
+    os.write(output.fds[0], b"before" + encode_mark(0) + b"behind")
+    assert list(output.new_messages("t", False)) == [TaskLog("t", LogStream.STDOUT, "before")]
+    output.reset()
+    assert list(output.new_messages("t", True)) == []
