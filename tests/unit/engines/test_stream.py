@@ -364,6 +364,10 @@ def test_descriptors_that_nobody_takes_and_those_that_are_not_sent_are_closed() 
         received: list[list[Buffer]] = []
         drain(right, assembler, received)
         assert len(received) == 3
+        outbox.put([b"without"])
+        assert outbox.flush()
+        drain(right, assembler, received)
+        assert assembler.take_descriptors() == [], "those of a batch before are not this one's"
         outbox.put([b"never sent"], files(2))
         outbox.close()
         assembler.close()

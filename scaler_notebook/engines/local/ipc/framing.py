@@ -126,12 +126,17 @@ class Assembler:
         taken, self._descriptors = self._descriptors, []
         return taken
 
+    def _close_untaken(self) -> None:
+        """Close the descriptors of the batch that was yielded last."""
+        for descriptor in self.take_descriptors():
+            os.close(descriptor)
+
     def close(self) -> None:
         """Close the descriptors that nobody has taken."""
-        for descriptor in (*self._descriptors, *(each for received in self._received for each in received)):
-            os.close(descriptor)
-        self._descriptors.clear()
-        self._received.clear()
+        self._close_untaken()
+        while self._received:
+            self._descriptors = self._received.popleft()
+            self._close_untaken()
 
     def _read_large(self, sock: socket.socket, large: _LargeFrame) -> bool:
         """Read once into the large frame."""
@@ -157,6 +162,8 @@ class Assembler:
             The stream is not what :func:`encode_batch` makes.
         """
         while (frame := self._cut_only_frame()) is not None:
+            if self._descriptors:
+                self._close_untaken()
             yield [frame]
         while self._large is None:
             if not self._sizes and not self._frames and not self._read_header():
@@ -164,8 +171,7 @@ class Assembler:
             self._cut_frames()
             if self._large is None and not self._sizes:
                 frames, self._frames = self._frames, []
-                for descriptor in self.take_descriptors():
-                    os.close(descriptor)
+                self._close_untaken()
                 self._descriptors = self._received.popleft() if self._expected and self._received else []
                 yield frames
             elif self._large is None:
@@ -179,9 +185,9 @@ class Assembler:
         pending = self._pending
         if self._sizes or self._frames or len(pending) < HEAD_OF_ONE.size:
             return None
-        count, size = HEAD_OF_ONE.unpack_from(pending)
+        descriptors, count, size = HEAD_OF_ONE.unpack_from(pending)
         end = HEAD_OF_ONE.size + size
-        if count != 1 or len(pending) < end:
+        if descriptors or count != 1 or len(pending) < end:
             return None
         frame = pending[HEAD_OF_ONE.size : end]
         del pending[:end]
