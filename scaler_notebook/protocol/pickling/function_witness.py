@@ -35,7 +35,7 @@ class Uncertain(Exception):  # it says what is known of a pickle: it is no error
 
 
 class Witness:
-    """What the pickle of a function of ``__main__`` depends on, as it is when the witness is made.
+    """The parts of a function of ``__main__`` on which its pickle depends, as they are when the witness is made.
 
     It keeps none of the user's functions, classes and modules alive, but numbers and short texts.
 
