@@ -39,8 +39,8 @@ def dump(value: Any) -> Payload:
     keep_in_band = out_of_band(buffers)
     try:
         data = _plain(value, keep_in_band)
-        by_value = ("__main__", *cloudpickle.list_registry_pickle_by_value())
-        if not any(name.encode() in data for name in by_value):
+        by_value = cloudpickle.list_registry_pickle_by_value()
+        if b"__main__" not in data and not (by_value and any(name.encode() in data for name in by_value)):
             return Payload(data, tuple(buffers))
     except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
         pass

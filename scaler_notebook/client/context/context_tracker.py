@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from multiprocessing import process
 from typing import Any, TypeAlias
 
@@ -48,9 +47,11 @@ class ContextTracker:
         values = self._settings.values()
         shows = current_host().shows_results
         seen = (directory, sys.path, modules, environment, authkey, values, shows)
-        with suppress(Exception):  # values that cannot be compared, such as arrays
+        try:
             if self._seen == seen:
                 return None, self._seen
+        except Exception:  # values that cannot be compared, such as arrays
+            pass
         seen = (directory, list(sys.path), modules, dict(environment), authkey, values, shows)
         variables = tuple(f"{name}={value}" for name, value in os.environ.items())
         settings = self._settings.encoded()

@@ -42,7 +42,7 @@ def shorten(text: str, length: int = MAX_CALL, end: str = "…") -> str:
 
 def for_browsers(text: str) -> str:
     """Return a text with its lone surrogates escaped, which browsers do not take."""
-    return text.encode(errors="backslashreplace").decode()
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def function_name(function: Callable[..., Any]) -> str:

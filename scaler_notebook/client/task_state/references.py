@@ -5,8 +5,7 @@ id, and collected as an input of the task.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from scaler_notebook.task import inputs
@@ -70,19 +69,23 @@ class ObjectReference:
         return reduce_as_input(self, f"the reference to {self.name}")
 
 
-@contextmanager
-def collect_inputs() -> Iterator[TaskInputs]:
-    """Yield a dictionary that collects, by id, the references and futures that are pickled within the ``with`` block.
+class collect_inputs:  # used as a function is
+    """Collect, by id, the references and futures that are pickled within the ``with`` block.
 
     For the current thread. Outside of such a block a reference or a future cannot be pickled.
     """
-    before = getattr(_pickling, "found", None)
-    found: TaskInputs = {}
-    _pickling.found = found
-    try:
-        yield found
-    finally:
-        _pickling.found = before
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> TaskInputs:
+        """Return the dictionary that collects them."""
+        self._before: TaskInputs | None = getattr(_pickling, "found", None)
+        found: TaskInputs = {}
+        _pickling.found = found
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        _pickling.found = self._before
 
 
 def reduce_as_input(what: TaskInput, name: str) -> tuple[Callable[[str], Any], tuple[str]]:

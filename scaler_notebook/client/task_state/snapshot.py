@@ -1,5 +1,7 @@
 """The state of a task as its future knows it. Nothing here changes the state, blocks, or runs the user's code."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +47,16 @@ class FutureSession(Protocol):
         """Have a preview of a future's value made and added to the future, if one can be had; never blocks."""
 
 
+def lock_of(condition: threading.Condition) -> threading.RLock:
+    """Return the lock of a condition that was made without one.
+
+    ``with`` on the lock itself is safe from interrupts; on a condition, whose methods are Python code, it is not: an
+    interrupt within its ``__enter__`` leaves it locked, and the agent's thread waiting for ever.
+    """
+    lock: threading.RLock = condition._lock  # type: ignore[attr-defined]  # typeshed does not have it
+    return lock
+
+
 class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checkers alone
     """The state, output, progress and figures of one task; :class:`~.lifecycle.TaskLifecycle` changes them.
 
@@ -63,52 +75,50 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
         How the task is cancelled; shared with the executor.
     """
 
+    # What most futures never change, or not before their end, stands in the class: ten thousand of them may be held.
+    _reason: CancelReason | None = None
+    _outcome: Outcome | None = None
+    _started = False
+    _asked: bool | None = None  # the force of the strongest unanswered request
+    _refused = False
+    _timed_out = False  # whether the deadline has requested the cancel
+    _progress: TaskProgress | None = None
+    task: Task | None = None  # what was submitted, for another try
+    started_at: float | None = None
+    ended_at: float | None = None
+    tries = 0  # how often the task was started, as far as known
+    shows_result = True  # whether views show the result; a cell's is what it displays
+    is_listed = True  # whether views, lists and the event log show the task; previews' tasks are not shown
+    summary = ResultSummary()  # of the result, in a line
+    preview: Display | None = None  # of the result, if one was made
+    preview_requested = False
+    processor = ""  # the process that runs or ran the task, as far as known
+    proxies: tuple[Any, ...] = ()  # of managers, in the call: they keep the managers' objects alive
+    deadline: float | None = None  # of the task's timeout, in monotonic seconds
+    origin = ""  # the id of the input whose failure, or cancel, ended the task
+    figures = TaskFigures()
+    bytes_received = 0  # size of the pickled value or exception
+
     def __init__(
         self, task_id: str, call: str = "", session: FutureSession | None = None, policy: CancelPolicy | None = None
     ) -> None:
         super().__init__()
-        self._new_lock()
+        self._lock = lock_of(self._condition)
         self._state = RUNNING  # running() is true from submission on: the engine has the task
         self._task_state = TaskState.SUBMITTED
-        self._reason: CancelReason | None = None
-        self._outcome: Outcome | None = None
         self._session = session
-        self._started = False
-        self._asked: bool | None = None  # the force of the strongest unanswered request
-        self._refused = False
-        self._timed_out = False  # whether the deadline has requested the cancel
         self._output = Output()
-        self._progress: TaskProgress | None = None
         self._moments: list[Moment] = []
         self.task_id = task_id
-        self.task: Task | None = None  # what was submitted, for another try
         self.call = call
         self.policy = policy if policy is not None else CancelPolicy()
         self.submitted_at = time.time()
-        self.started_at: float | None = None
-        self.ended_at: float | None = None
-        self.tries = 0  # how often the task was started, as far as known
-        self.shows_result = True  # whether views show the result; a cell's is what it displays
-        self.is_listed = True  # whether views, lists and the event log show the task; previews' tasks are not shown
-        self.summary = ResultSummary()  # of the result, in a line
-        self.preview: Display | None = None  # of the result, if one was made
-        self.preview_requested = False
-        self.processor = ""  # the process that runs or ran the task, as far as known
         self.inputs: dict[str, Any] = {}  # references and futures in the task's arguments, by id
-        self.proxies: tuple[Any, ...] = ()  # of managers, in the call: they keep the managers' objects alive
-        self.deadline: float | None = None  # of the task's timeout, in monotonic seconds
-        self.origin = ""  # the id of the input whose failure, or cancel, ended the task
-        self.figures = TaskFigures()
-        self.bytes_received = 0  # size of the pickled value or exception
 
     def _new_lock(self) -> None:
-        """Make the lock of the state, and the standard library's condition with that lock.
-
-        ``with`` on the lock itself is safe from interrupts; on a condition, whose methods are Python code, it is not:
-        an interrupt within its ``__enter__`` leaves it locked, and the agent's thread waiting for ever.
-        """
-        self._lock = threading.RLock()
-        self._condition = threading.Condition(self._lock)
+        """Make another lock of the state, and the standard library's condition with that lock."""
+        self._condition = threading.Condition()
+        self._lock = lock_of(self._condition)
 
     @property
     def state(self) -> TaskState:

@@ -1,0 +1,64 @@
+"""What a future costs in memory while it is held: a notebook may hold ten thousand results."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
+from scaler_notebook.client.task_state.snapshot import TaskSnapshot
+from scaler_notebook.engines.testing import scripted
+from scaler_notebook.protocol.future_events import ResultArrived, StartAnnounced
+from scaler_notebook.testing import detached_future
+
+NUMBER = 500
+POLICY = CancelPolicy()
+MOST = 2_500  # bytes, beyond the standard library's future
+
+
+def bytes_each(new: Callable[[int], object]) -> float:
+    new(0)  # what is made once is not counted
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        held = [new(number) for number in range(NUMBER)]
+        return (tracemalloc.get_traced_memory()[0] - before) / len(held)
+    finally:
+        tracemalloc.stop()
+
+
+def standard(number: int) -> object:
+    future: Future[int] = Future()
+    future.set_result(number)
+    return future
+
+
+def ours(number: int) -> object:
+    future: ScalerFuture[int] = ScalerFuture(f"client-{number}", "fit(model)", None, POLICY)
+    future.handle(StartAnnounced(scripted.started(future.task_id)))
+    future.handle(ResultArrived(scripted.succeeded(future.task_id, number)))
+    return future
+
+
+def test_a_result_that_is_held_costs_little_more_than_the_standard_librarys() -> None:
+    assert bytes_each(ours) <= bytes_each(standard) + MOST
+
+
+def test_futures_share_no_state_that_changes() -> None:
+    """What stands in the class is the same for all of them, so it must not be one that changes in place."""
+    first, second = detached_future("first"), detached_future("second")
+    first.start()
+    first.log("said")
+    first.finish(1)
+    assert str(second.logs) == ""
+    assert (second.tries, second.started_at, second.ended_at, second.processor) == (0, None, None, "")
+    assert not second.done()
+    for name, value in vars(TaskSnapshot).items():
+        assert name.startswith("__") or not isinstance(value, list | dict | set), name
+    second.start()
+    second.finish(2)
+    assert (first.result(0), second.result(0)) == (1, 2)
