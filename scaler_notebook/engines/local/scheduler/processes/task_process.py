@@ -131,13 +131,17 @@ class TaskProcess:
         EOFError, OSError
             The process has closed its socket.
         """
-        with contextlib.suppress(BlockingIOError):
-            while self._assembler.read(self.sock):
-                for frames in self._assembler.batches():
-                    yield from WORKER_CODEC.decode(frames)
-                if self._assembler.drained:
-                    return
-            raise EOFError
+        while True:
+            try:
+                is_open = self._assembler.read(self.sock)
+            except BlockingIOError:
+                return
+            if not is_open:
+                raise EOFError
+            for frames in self._assembler.batches():
+                yield from WORKER_CODEC.decode(frames)
+            if self._assembler.drained:
+                return
 
     # ------------------------------------------------------------------ runs
 
