@@ -24,6 +24,8 @@ class TaskState(Enum):
     FINISHED = "finished"  # a value or an exception is on this machine
     CANCELLED = "cancelled"  # CancelReason says why
 
+    __hash__ = object.__hash__  # for speed: Enum's own hash is written in Python
+
     @property
     def terminal(self) -> bool:
         """True for FINISHED and CANCELLED."""

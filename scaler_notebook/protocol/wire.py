@@ -177,6 +177,8 @@ def _record(kind: type) -> tuple[Encoder, Decoder]:
     made: Any = twin(kind)
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
+        if not encoders:
+            return read(value)
         fields = [*read(value)]
         for place, encoder in encoders:
             fields[place] = encoder(fields[place], frames)
@@ -251,9 +253,7 @@ class Codec(Generic[T]):
         header = []
         for message in batch:
             code, encoder = self._encoders[type(message)]
-            fields = encoder(message, frames)
-            fields.insert(0, code)
-            header.append(fields)
+            header.append([code, *encoder(message, frames)])
         frames[0] = self._pack(header)
         return frames
 

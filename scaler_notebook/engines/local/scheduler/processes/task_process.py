@@ -147,14 +147,18 @@ class TaskProcess:
         EOFError, OSError
             The process has closed its socket.
         """
-        with contextlib.suppress(BlockingIOError):
-            while self._assembler.read(self.sock):
-                for frames in self._assembler.batches():
-                    for message in WORKER_CODEC.decode(frames):
-                        yield self._with_own_segments(message)
-                if self._assembler.drained:
-                    return
-            raise EOFError
+        while True:
+            try:
+                is_open = self._assembler.read(self.sock)
+            except BlockingIOError:
+                return
+            if not is_open:
+                raise EOFError
+            for frames in self._assembler.batches():
+                for message in WORKER_CODEC.decode(frames):
+                    yield self._with_own_segments(message)
+            if self._assembler.drained:
+                return
 
     def _with_own_segments(self, message: WorkerMessage) -> WorkerMessage:
         """Return a message with the segments that came with it as this process's own."""
