@@ -184,6 +184,8 @@ class UserModules:
             return None
         if not (where or _is_made(name, module, modules)) or _is_in_archive(name, where):
             return None
+        if _attribute(module, "__spec__") is None and _is_part_of_compiled(name, modules):
+            return None
         known = self._known.get(name)
         if known is None or known.module is not module or known.spec is not _attribute(module, "__spec__"):
             known = _UserModule(name, module, where)
@@ -277,6 +279,23 @@ def _is_made(name: str, module: object, modules: dict[str, ModuleType]) -> bool:
     if library or top is module or top is None:
         return not library
     return bool(own_location(top)) or _is_made(name.partition(".")[0], top, modules)
+
+
+def _is_part_of_compiled(name: str, modules: dict[str, ModuleType]) -> bool:
+    """Whether a module is named as a part of a compiled one, which has made it, and makes it wherever it is imported.
+
+    Parameters
+    ----------
+    name
+        The module's name.
+    modules
+        A copy of ``sys.modules``.
+    """
+    while name := name.rpartition(".")[0]:
+        spec = _attribute(modules.get(name), "__spec__")
+        if isinstance(getattr(spec, "loader", None), ExtensionFileLoader):
+            return True
+    return False
 
 
 def _is_in_archive(name: str, where: str) -> bool:

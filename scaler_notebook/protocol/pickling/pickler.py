@@ -12,7 +12,7 @@ import cloudpickle
 
 from scaler_notebook.protocol.exceptions import tracebacks
 
-from . import class_ids, exception_parts, reducers, unpickling
+from . import class_ids, exception_parts, reduced_slots, reducers, unpickling
 
 PROTOCOL = 5
 
@@ -81,6 +81,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
         if isinstance(obj, type) and by_cloudpickle:
             unpickling.mark_complete(obj)
+            arguments, state = reduced_slots.keep_slots(obj, arguments, state)
             made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
             return unpickling.make_class, made_of, (setter, state), None, None, unpickling.set_class_state
         if home is not None:

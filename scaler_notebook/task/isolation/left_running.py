@@ -133,7 +133,9 @@ class LeftoverDetector:
     def _new_holders(self) -> list[int]:
         if self._child_fingerprint() == self._seen_children:
             return []
-        found = [pid for pid in self._holders() if pid not in self._processes]
+        # A parent that ends while processes are listed may have a child that the list lacks: an orphan, and ours now.
+        holders = dict.fromkeys([*self._holders(), *filter(self._holds_output, orphans.children())])
+        found = [pid for pid in holders if pid not in self._processes]
         return [pid for pid in found if not _is_library_process(pid)]
 
     def _holders(self) -> Iterator[int]:
@@ -146,8 +148,11 @@ class LeftoverDetector:
         for name in os.listdir("/proc"):
             if not name.isdigit() or int(name) == own:
                 continue
-            if any(_identity(f"/proc/{name}/fd/{fd}") in self._outputs for fd in (1, 2)):
+            if self._holds_output(int(name)):
                 yield int(name)
+
+    def _holds_output(self, pid: int) -> bool:
+        return any(_identity(f"/proc/{pid}/fd/{fd}") in self._outputs for fd in (1, 2))
 
 
 def _runs_users_code(frame: FrameType) -> bool:

@@ -5,6 +5,7 @@ Every setting is quick to read, because all are read after every task. Values th
 module is imported.
 """
 
+import copyreg
 import gc
 import logging
 import os
@@ -22,7 +23,9 @@ from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, LOG_LEVEL, P
 T = TypeVar("T")
 
 _environment: Any = os.environ
-_path = sys.path
+_path, _meta_path, _path_hooks = sys.path, sys.meta_path, sys.path_hooks
+_sys_names = vars(sys)  # a name that is not there costs 0.8 microseconds by getattr
+_reducers: dict[Any, Any] = copyreg.dispatch_table
 
 
 class CannotRestoreError(Exception):
@@ -64,12 +67,12 @@ class CopiedMapping:
         The mapping.
     """
 
-    def __init__(self, mapping: dict[str, Any]) -> None:
+    def __init__(self, mapping: dict[Any, Any]) -> None:
         self._mapping = mapping
         self._values: list[Any] = []
-        self._copy: dict[str, Any] = {}
+        self._copy: dict[Any, Any] = {}
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> dict[Any, Any]:
         """Return a copy, not to be changed."""
         values = [*dict.values(self._mapping)]
         if values != self._values:
@@ -147,6 +150,31 @@ def _write_path(entries: list[str]) -> None:
     _path[:] = entries
 
 
+def _write_meta_path(finders: list[Any]) -> None:
+    sys.meta_path = _meta_path
+    _meta_path[:] = finders
+
+
+def _write_path_hooks(hooks: list[Any]) -> None:
+    """Restore what makes the finders of ``sys.path``, and forget those that were made meanwhile."""
+    sys.path_hooks = _path_hooks
+    _path_hooks[:] = hooks
+    sys.path_importer_cache.clear()
+
+
+def _write_reducers(wanted: dict[Any, Any]) -> None:
+    for kind in _reducers.keys() - wanted.keys():
+        del _reducers[kind]
+    _reducers.update(wanted)
+
+
+def _write_traceback_limit(limit: int | None) -> None:
+    if limit is None:
+        del sys.tracebacklimit
+    else:
+        sys.tracebacklimit = limit
+
+
 def _write_filters(filters: list[Any]) -> None:
     found: Any = warnings
     found.filters[:] = filters
@@ -168,11 +196,15 @@ def _read_hooks() -> tuple[Any, ...]:
         sys.getswitchinterval(),
         threading.excepthook,
         warnings.showwarning,
+        warnings.formatwarning,
         socket.getdefaulttimeout(),
         gc.isenabled(),
         gc.get_threshold(),
         gc.get_debug(),
         threading.stack_size(),
+        _sys_names.get("tracebacklimit"),
+        sys.get_asyncgen_hooks(),
+        sys.get_coroutine_origin_tracking_depth(),
     )
 
 
@@ -190,11 +222,15 @@ _WRITE_HOOKS: tuple[Callable[[Any], object], ...] = (
     sys.setswitchinterval,
     partial(setattr, threading, "excepthook"),
     partial(setattr, warnings, "showwarning"),
+    partial(setattr, warnings, "formatwarning"),
     socket.setdefaulttimeout,
     lambda enabled: (gc.enable if enabled else gc.disable)(),
     lambda thresholds: gc.set_threshold(*thresholds),
     gc.set_debug,
     threading.stack_size,
+    _write_traceback_limit,
+    lambda hooks: sys.set_asyncgen_hooks(*hooks),
+    sys.set_coroutine_origin_tracking_depth,
 )
 
 
@@ -208,6 +244,9 @@ _INTERPRETER = [
     Setting("os.environ", lambda: os.environ, lambda value: setattr(os, "environ", value)),
     Setting(ENVIRONMENT, lambda: _environment._data.copy(), _write_environment, merged_mapping),
     Setting(PATH, lambda: sys.path[:], _write_path, merged_list),
+    Setting("finders", lambda: sys.meta_path[:], _write_meta_path, merged_list),
+    Setting("path hooks", lambda: sys.path_hooks[:], _write_path_hooks, merged_list),
+    Setting("reducers", CopiedMapping(_reducers).read, _write_reducers, merged_mapping),
     Setting(FILTERS, lambda: warnings.filters[:], _write_filters, merged_list),
     Setting(RECURSION, sys.getrecursionlimit, sys.setrecursionlimit),
     Setting("hooks", _read_hooks, _write_hooks, merged_tuple),
@@ -237,7 +276,18 @@ def _write_new_handlers(references: list[Any]) -> None:
                 logger.removeHandler(handler)
 
 
+def _read_log_classes() -> tuple[Any, ...]:
+    return logging.getLogRecordFactory(), logging.getLoggerClass(), logging.raiseExceptions
+
+
+def _write_log_classes(wanted: tuple[Any, ...]) -> None:
+    factory, cls, logging.raiseExceptions = wanted
+    logging.setLogRecordFactory(factory)
+    logging.setLoggerClass(cls)
+
+
 _LOGGING = [
+    Setting("log classes", _read_log_classes, _write_log_classes),
     Setting(LOG_LEVEL, lambda: logging.root.level, logging.root.setLevel),
     Setting("log handlers", lambda: logging.root.handlers[:], _set_log_handlers, merged_list),
     Setting("handlers of loggers", _read_new_handlers, _write_new_handlers),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copyreg
 import decimal
 import gc
 import locale
@@ -26,6 +27,7 @@ import pytest
 from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor
+from scaler_notebook.task.isolation.left_running import LeftoverDetector
 
 LONG = 60.0  # seconds; nothing here waits for it
 
@@ -118,6 +120,30 @@ def umask() -> int:
     return mask
 
 
+def set_finders() -> None:
+    sys.meta_path.append(object())  # type: ignore[arg-type]
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+
+
+def replace_finders() -> None:
+    sys.meta_path = []
+
+
+def set_log_classes() -> None:
+    logging.setLogRecordFactory(logging.makeLogRecord)
+    logging.raiseExceptions = False
+
+
+def set_async_hooks() -> None:
+    sys.set_asyncgen_hooks(nothing, nothing)
+    sys.set_coroutine_origin_tracking_depth(3)
+
+
+def async_hooks() -> Any:
+    return sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()
+
+
 def a_pipe() -> int:
     _, writes = os.pipe()
     os.set_blocking(writes, False)
@@ -142,9 +168,16 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "time zone": (set_time_zone, lambda: time.localtime(0)),
     "path": (set_path, lambda: sys.path),
     "path replaced": (replace_path, lambda: sys.path),
+    "finders": (set_finders, lambda: (sys.meta_path, sys.path_hooks, __import__("colorsys").__name__)),
+    "finders replaced": (replace_finders, lambda: sys.meta_path),
+    "reducers": (lambda: copyreg.pickle(complex, lambda _: (complex, (0,))), lambda: pickle.loads(pickle.dumps(1j))),
+    "traceback limit": (lambda: setattr(sys, "tracebacklimit", 0), lambda: getattr(sys, "tracebacklimit", None)),
+    "log classes": (set_log_classes, lambda: (logging.getLogRecordFactory(), logging.raiseExceptions)),
+    "formatwarning": (lambda: setattr(warnings, "formatwarning", nothing), lambda: warnings.formatwarning.__name__),
+    "asynchronous hooks": (set_async_hooks, async_hooks),
     "arguments": (lambda: sys.argv.append("left"), lambda: sys.argv),
     "filters": (set_filters, lambda: warnings.filters),
-    "showwarning": (lambda: setattr(warnings, "showwarning", nothing), lambda: warnings.showwarning is nothing),
+    "showwarning": (lambda: setattr(warnings, "showwarning", nothing), lambda: warnings.showwarning.__name__),
     "decimal": (set_decimal, lambda: decimal.getcontext()),
     "recursion limit": (lambda: sys.setrecursionlimit(333), sys.getrecursionlimit),
     "umask": (lambda: os.umask(0o777), umask),
@@ -455,6 +488,20 @@ def test_what_is_left_running_ends_with_the_process(alone: NotebookExecutor, lea
     assert alone.submit(os.getpid).result(SAFETY) != pid
     assert future.logs.stderr.count("\n") == 1
     assert future.logs.stderr.startswith("left running by the task, and ended with its process: ")
+
+
+def test_a_child_whose_parent_ended_while_processes_were_listed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = LeftoverDetector()
+    detector.find()  # the processes of other tests are known
+    monkeypatch.setattr(detector, "_holders", lambda: iter(()))  # as read before the child was there
+    child = subprocess.Popen(["sleep", str(LONG)])
+    try:
+        left = detector.find()
+        assert [words.split()[1] for words in left.blocking] == [str(child.pid)]
+        assert not left.detached
+    finally:
+        child.kill()
+        child.wait()
 
 
 PATCHES: dict[str, Callable[[], object]] = {

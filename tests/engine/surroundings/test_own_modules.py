@@ -13,7 +13,7 @@ import types
 import zipfile
 from collections.abc import Callable, Iterator
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 
 import cloudpickle
@@ -448,6 +448,21 @@ def test_a_module_is_in_a_task_as_the_notebook_has_it(
     assert executor.submit(lambda of: of.FACTOR, module).result(SAFETY) == 3
     assert executor.submit(lambda point: point.x, module.Point(5)).result(SAFETY) == 5
     assert executor.submit(module.point, 5).result(SAFETY) == module.Point(5), "the class is the notebook's own"
+
+
+def test_what_a_compiled_module_makes_within_itself_comes_with_it(executor: NotebookExecutor) -> None:
+    written("a/own_package", "from .core import part\n", "__init__.py")
+    file = written("a/own_package", "import sys, types\npart = types.ModuleType('own_package.core.part')\n", "core.py")
+    with file.open("a") as more:
+        more.write("part.FACTOR = 3\nsys.modules[part.__name__] = part\n")
+    sys.path.insert(0, os.path.abspath("a"))
+    package = importlib.import_module("own_package")
+    spec = sys.modules["own_package.core"].__spec__
+    assert spec is not None
+    spec.loader = ExtensionFileLoader(spec.name, str(file))
+    package.part.__file__ = str(file)  # as pybind11 has it
+    assert executor.submit(lambda: package.part.FACTOR).result(SAFETY) == 3
+    assert executor.submit(lambda: importlib.import_module("own_package").part.FACTOR).result(SAFETY) == 3
 
 
 def test_a_task_that_imports_by_itself_what_was_edited_fails_clearly(new_executor: NotebookExecutor) -> None:

@@ -59,6 +59,15 @@ def test_it_arrives_as_an_argument(definitions: str, question: str, interpreters
 
 
 @pytest.mark.parametrize(("definitions", "question"), CASES)
+def test_it_comes_back(definitions: str, question: str, interpreters: list[FreshInterpreter]) -> None:
+    with notebook(definitions) as names:
+        expected = eval(f"repr({question})", names)
+    with notebook(definitions) as names:  # anew: a question may change what it asks
+        back = payloads.load(interpreters[0].sent_on(payloads.dump(defined(names))))
+        assert eval(f"repr({question})", {**names, **back}) == expected
+
+
+@pytest.mark.parametrize(("definitions", "question"), CASES)
 def test_a_task_can_send_it_on(definitions: str, question: str, interpreters: list[FreshInterpreter]) -> None:
     with notebook(asked(definitions, question)) as names:
         payload = payloads.dump(names["asked"])

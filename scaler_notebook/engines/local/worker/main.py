@@ -131,8 +131,8 @@ class _Worker(Transport):
             os.fsencode(n): os.environb[os.fsencode(n)] for n in THREAD_VARIABLES if n in os.environ
         }
         self._left_running = LeftoverDetector()
+        self._modules = NotebookModules()  # before the state, which has the finders of modules that shall stay
         self._state = ProcessState(accept=self._left_running.accept)
-        self._modules = NotebookModules()
         self._imports = ImportTracker()
         self._shows_results = False
         self._preview_budget = PreviewBudget()

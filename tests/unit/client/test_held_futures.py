@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
 from scaler_notebook.client.task_state.snapshot import TaskSnapshot
-from scaler_notebook.engines.testing import scripted
+from scaler_notebook.engines.testing import task_messages
 from scaler_notebook.protocol.future_events import ResultArrived, StartAnnounced
 from scaler_notebook.testing import detached_future
 
@@ -39,8 +39,8 @@ def standard(number: int) -> object:
 
 def ours(number: int) -> object:
     future: ScalerFuture[int] = ScalerFuture(f"client-{number}", "fit(model)", None, POLICY)
-    future.handle(StartAnnounced(scripted.started(future.task_id)))
-    future.handle(ResultArrived(scripted.succeeded(future.task_id, number)))
+    future.handle(StartAnnounced(task_messages.started(future.task_id)))
+    future.handle(ResultArrived(task_messages.succeeded(future.task_id, number)))
     return future
 
 
