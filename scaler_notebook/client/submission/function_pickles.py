@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.pickling.function_witness import MAIN, Witness
+
+from .function_witness import MAIN, Witness
 
 LARGEST = 256 * 1024  # bytes of a pickle that is remembered
 

@@ -23,10 +23,10 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from scaler_notebook.client.submission import function_pickles
+from scaler_notebook.client.submission import function_pickles, function_witness
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.pickling import function_witness, pickler
+from scaler_notebook.protocol.pickling import pickler
 
 SOURCE = '''
 import math, os.path

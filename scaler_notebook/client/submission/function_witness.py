@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from cloudpickle.cloudpickle import _extract_code_globals
 
-from . import pickler
-from .importable import importable, travels_by_value
+from scaler_notebook.protocol.pickling import pickler
+from scaler_notebook.protocol.pickling.importable import importable, travels_by_value
 
 MAIN = "__main__"
 # A witness keeps plain values alive, so these are small.
