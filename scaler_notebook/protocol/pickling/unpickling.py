@@ -26,7 +26,7 @@ MAIN = "__main__"
 
 _complete: "weakref.WeakSet[type]" = weakref.WeakSet()  # classes that have their state here
 _NOTHING = contextlib.nullcontext()
-_current = threading.local()  # ``context``: what this thread loads at the moment
+_current = threading.local()  # ``context``, ``returning``: what this thread loads and returns at the moment
 
 
 class UnpicklingContext:
@@ -36,6 +36,7 @@ class UnpicklingContext:
         self.main = types.ModuleType(MAIN)
         self._namespaces: dict[str, dict[str, Any]] = {MAIN: vars(self.main)}
         self._restored: list[type] = []  # classes that have the state of the submit
+        self._sent: dict[int, tuple[type, Any]] = {}  # by id: the classes of the call and its inputs, and their state
         self._of_input = False
 
     @contextlib.contextmanager
@@ -77,8 +78,22 @@ class UnpicklingContext:
             return
         _delete_stale_attributes(cls, state)
         setter(cls, state)
+        self._sent[id(cls)] = cls, state
         if not self._of_input:
             self._restored.append(cls)
+
+    @contextlib.contextmanager
+    def returning(self) -> Iterator[None]:
+        """Pickle, within ``with``, what the task returns or raises: its classes with the state that they came with.
+
+        Whoever has sent a class has its state, and what the task or an initializer has put into the class stays here,
+        where it may be what cannot be pickled at all: a connection, a lock.
+        """
+        _current.returning = self._sent
+        try:
+            yield
+        finally:
+            _current.returning = {}
 
     @contextlib.contextmanager
     def _input(self) -> Iterator[None]:
@@ -94,6 +109,20 @@ def loading_input() -> contextlib.AbstractContextManager[None]:
     """Unpickle, within ``with``, what was pickled before the submit: an object that was sent, or a task's value."""
     context = _current_context()
     return context._input() if context is not None else contextlib.nullcontext()
+
+
+def state_to_send(cls: type, state: Any) -> Any:
+    """Return the state with which a class is pickled on this thread: its own, or the one it came with.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    state
+        The state that the class has now.
+    """
+    returning: dict[int, tuple[type, Any]] = getattr(_current, "returning", {})
+    return returning.get(id(cls), (cls, state))[1]
 
 
 def mark_complete(cls: type) -> None:
