@@ -144,7 +144,8 @@ class TaskRunner:
         self._per_thread = per_thread
         self._bindings = {"": Bindings()}  # by client, once the client's initializer has run
         self._preparing = False
-        self._context = UnpicklingContext()  # of the task that runs
+        self._no_context = UnpicklingContext()
+        self._context = self._no_context  # of the task that runs
         self._pid = os.getpid()
         if not per_thread:
             top_level.mark_task_process()
@@ -182,8 +183,7 @@ class TaskRunner:
             (current_task.end_on_thread if self._per_thread else current_task.end)()
             inputs.end()
             sys.modules[MAIN] = main
-            if not self._per_thread:
-                self._context = UnpicklingContext()  # nothing of the task is retained
+            self._context = self._no_context  # nothing of the task is retained
         return finished, measurement.figures()
 
     def _body(self, call: TaskCall, initializer: Initializer) -> TryResult:
