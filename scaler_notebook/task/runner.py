@@ -143,6 +143,8 @@ class TaskRunner:
         self._per_thread = per_thread
         self._bindings = {"": Bindings()}  # by client, once the client's initializer has run
         self._preparing = False
+        self._no_context = UnpicklingContext()
+        self._context = self._no_context  # of the task that runs
         self._pid = os.getpid()
         self._peak = None if per_thread else PeakReset()
         if not per_thread:
@@ -181,6 +183,7 @@ class TaskRunner:
             (current_task.end_on_thread if self._per_thread else current_task.end)()
             inputs.end()
             sys.modules[MAIN] = main
+            self._context = self._no_context  # nothing of the task is retained
         return finished, measurement.figures()
 
     def _body(self, call: TaskCall, initializer: Initializer) -> TryResult:
@@ -193,7 +196,8 @@ class TaskRunner:
         try:
             value = function(*args, **kwargs)
             try:
-                payload = payloads.dump(value)
+                with self._context.returning():
+                    payload = payloads.dump(value)
             except Exception as error:
                 raise payloads.serialization_error(f"the result of {call.name}", value, error) from error
         finally:
@@ -224,9 +228,9 @@ class TaskRunner:
             open_payload = self._transport.open_payload
             args, kwargs = payloads.load(open_payload(arguments))
             return LoadedCall(payloads.load(open_payload(function)), args, kwargs)
-        context = UnpicklingContext()
-        call = self._load(function, arguments, context)
-        bindings.apply_to(context)
+        self._context = UnpicklingContext()
+        call = self._load(function, arguments, self._context)
+        bindings.apply_to(self._context)
         return call
 
     def _load(self, function: Payload, arguments: Payload, context: UnpicklingContext) -> LoadedCall:
@@ -250,7 +254,8 @@ class TaskRunner:
             self._transport.mark_preparing(False)
             failure = failures.capture(error, self._own_files, self._where("initializer"), initializer.name)
             return TryResult(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
-        failure = failures.capture(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
+        with self._context.returning():
+            failure = failures.capture(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
         end = TaskEnd.FAILED if _is_to_retry(call.retry_on, error) else TaskEnd.FAILED_FOR_GOOD
         return TryResult(end, payloads.dump(failure), failure)
 

@@ -83,6 +83,28 @@ def test_a_registry_is_in_the_task_what_it_is_here(notebook: Kernel) -> None:
         assert notebook.run("ex.submit(use).result(30)[1], use()[1]").text == "(['C'], ['C'])"
 
 
+def test_what_a_task_puts_into_a_class_is_no_part_of_its_result(notebook: Kernel) -> None:
+    """Else a lock or a connection in the class would keep its objects in the task."""
+    notebook.run(
+        "import threading\nclass C(Exception):\n    lock = None\n    def __init__(self, x):\n        self.x = x\n"
+        "def make(raises):\n    C.lock = threading.Lock()\n    if raises:\n        raise C(2)\n    return C(1)\n"
+        "f = ex.submit(make, False)"
+    )
+    assert notebook.run("(type(f.result(30)) is C, f.result().x, C.lock)").text == "(True, 1, None)"
+    assert (
+        notebook.run("e = ex.submit(make, True).exception(30); (type(e) is C, e.x, C.lock)").text == "(True, 2, None)"
+    )
+    assert (
+        notebook.run("ex.submit(lambda c: (type(c).__name__, c.x, type(c).lock), f).result(30)").text
+        == "('C', 1, None)"
+    )
+    notebook.run(
+        "def nested():\n    C.lock = 'set'\n    with NotebookExecutor(n_workers=1) as inner:\n"
+        "        return inner.submit(lambda: C.lock).result(30)"
+    )
+    assert notebook.run("ex.submit(nested).result(60)").text == "'set'", "what a task submits has the task's state"
+
+
 def test_a_library_hears_of_a_class_once(notebook: Kernel) -> None:
     notebook.run(
         "import sys, tempfile, pathlib\ndirectory = tempfile.TemporaryDirectory(); sys.path.append(directory.name)\n"

@@ -81,7 +81,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
         if isinstance(obj, type) and by_cloudpickle:
             unpickling.mark_complete(obj)
-            arguments, state = reduced_slots.keep_slots(obj, arguments, state)
+            arguments, state = reduced_slots.keep_slots(obj, arguments, unpickling.state_to_send(obj, state))
             made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
             return unpickling.make_class, made_of, (setter, state), None, None, unpickling.set_class_state
         if home is not None:

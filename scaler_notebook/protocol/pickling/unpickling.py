@@ -15,7 +15,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cloudpickle
@@ -35,6 +35,7 @@ class UnpicklingContext:
         self.main = types.ModuleType(MAIN)
         self._namespaces: dict[str, dict[str, Any]] = {MAIN: vars(self.main)}
         self._restored: list[type] = []  # classes that have the state of the submit
+        self._sent: dict[int, tuple[type, Any]] = {}  # by id: the classes of the call and its inputs, and their state
         self._of_input = False
 
     def __enter__(self) -> None:
@@ -76,8 +77,22 @@ class UnpicklingContext:
             return
         _delete_stale_attributes(cls, state)
         setter(cls, state)
+        self._sent[id(cls)] = cls, state
         if not self._of_input:
             self._restored.append(cls)
+
+    @contextlib.contextmanager
+    def returning(self) -> Iterator[None]:
+        """Pickle, within ``with``, what the task returns or raises: its classes with the state that they came with.
+
+        Whoever has sent a class has its state, and what the task or an initializer has put into the class stays here,
+        where it may be what cannot be pickled at all: a connection, a lock.
+        """
+        _current.returning = self._sent
+        try:
+            yield
+        finally:
+            _current.returning = {}
 
     @contextlib.contextmanager
     def _input(self) -> Iterator[None]:
@@ -89,17 +104,32 @@ class UnpicklingContext:
             self._of_input = before
 
 
-class _Loading(threading.local):
+class _Current(threading.local):
     context: UnpicklingContext | None = None  # the call that this thread unpickles; None outside of a task's call
+    # The classes that came with the call whose result this thread pickles, and their state, by id.
+    returning: Mapping[int, tuple[type, Any]] = types.MappingProxyType({})
 
 
-_current = _Loading()
+_current = _Current()
 
 
 def loading_input() -> contextlib.AbstractContextManager[None]:
     """Unpickle, within ``with``, what was pickled before the submit: an object that was sent, or a task's value."""
     context = _current.context
     return context._input() if context is not None else contextlib.nullcontext()
+
+
+def state_to_send(cls: type, state: Any) -> Any:
+    """Return the state with which a class is pickled on this thread: its own, or the one it came with.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    state
+        The state that the class has now.
+    """
+    return _current.returning.get(id(cls), (cls, state))[1]
 
 
 def mark_complete(cls: type) -> None:
