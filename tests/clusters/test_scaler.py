@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from relay import Relay
 from scaler_cluster import ScalerCluster, shared
 from waits import SAFETY, until, until_running, until_written
 
@@ -570,6 +571,17 @@ def test_the_death_of_the_scheduler_is_told_at_once(soon: Callable[[], None]) ->
                 executor.submit(abs, 1)
     finally:
         cluster.stop()
+
+
+def test_a_connection_that_is_reset_is_told_in_time() -> None:
+    """So it ends where a scheduler is killed before it has read what it was sent: YMQ would connect anew for 50 s."""
+    with ScalerCluster(workers=1) as cluster:
+        host, _, port = cluster.address.removeprefix("scaler://").rpartition(":")
+        with Relay(host, int(port)) as relay, NotebookExecutor(f"scaler://127.0.0.1:{relay.port}") as executor:
+            future = executor.submit(time.sleep, 60)
+            until_running(future)
+            relay.reset()
+            assert isinstance(future.exception(SAFETY), EngineLostError)
 
 
 def test_a_scheduler_that_is_silent_counts_as_lost() -> None:

@@ -3,10 +3,13 @@
 A future that has not ended is named, and the engine hands its value on. The value of one that has ended is sent as an
 object along with the task. If a future ends while a task that names it is on its way, the engine misses the value and
 says so: the value is here by then, for the engine sent it first, and the task is sent again with it. (If that future
-was missing a value itself, the task waits here for its end.)
+was missing a value itself, the task waits here for its end.) An engine that misses a value which it was sent has had no
+room for it: it is given some time, and then the task fails.
 """
 
 import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,6 +18,7 @@ from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.client.task_state.outcome import missing_objects
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.engines.base import Engine
+from scaler_notebook.engines.scheduling.retry import backoff
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     ClientMessage,
@@ -32,6 +36,8 @@ from scaler_notebook.protocol.states import TaskState
 from .client_agent import Agent
 from .future_manager import FutureManager
 from .outgoing_queue import OutgoingBatch
+
+MOST_REFUSALS = 5  # how often an engine may miss a value that it was sent
 
 
 class InputValues:
@@ -51,6 +57,7 @@ class InputValues:
         self._manager = manager
         self._engine = engine
         self._agent = agent
+        self._resends: weakref.WeakKeyDictionary[ScalerFuture[object], int] = weakref.WeakKeyDictionary()
 
     def add_task(self, messages: list[ClientMessage], future: ScalerFuture[object], task: Task) -> bool:
         """Append a task to messages, between the values of its ended inputs and the message that releases these values.
@@ -119,9 +126,17 @@ class InputValues:
         lacking = [each for each in named if isinstance(each, ScalerFuture) and not each.retained_by_engine]
         if len(lacking) < len(named):
             return False
-        again = partial(self._resend, future, future.task)
         # On a thread of its own: pickling may run the user's code.
-        _WhenAllDone(lacking, partial(callback_thread.inputs.post, again))
+        again = partial(callback_thread.inputs.post, partial(self._resend, future, future.task))
+        self._resends[future] = self._resends.get(future, 0) + 1
+        # Each input may end once while the task is on its way; all other times the engine was sent the value.
+        refusals = self._resends[future] - len(future.inputs)
+        if refusals > MOST_REFUSALS:
+            return False
+        if refusals > 0:
+            self._agent.call_at(time.monotonic() + backoff(refusals), again)
+        else:
+            _WhenAllDone(lacking, again)
         return True
 
 

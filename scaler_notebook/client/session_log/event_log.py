@@ -91,12 +91,37 @@ class _EventWriter:
         line = {"time": time.time(), "event": event, "task": future.task_id, "call": future.call, "detail": detail}
         text = json.dumps(line, ensure_ascii=False) + "\n"
         try:
-            with _writing, open(self._path, "a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-        except OSError as error:  # a full disk, a directory that is gone: only the log is lost
+            with _writing:
+                _append(self._path, text.encode("utf-8", "backslashreplace"))
+        except (
+            OSError
+        ) as error:  # a full disk, a directory that is gone, a pipe that nobody reads: the log alone is lost
             if self._path not in _refused:
                 _refused.add(self._path)
                 log.warning("%s: lines for %s are lost: %s", VARIABLE, self._path, error)
+
+
+def _append(path: str, line: bytes) -> None:
+    """Append a line to a file, or to what else the path names; never wait for somebody who reads it.
+
+    Parameters
+    ----------
+    path
+        The path.
+    line
+        The line.
+
+    Raises
+    ------
+    OSError
+        There is no such file and none can be made, or it takes nothing now.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    try:
+        while line:
+            line = line[os.write(fd, line) :]
+    finally:
+        os.close(fd)
 
 
 def _ending(reason: CancelReason | None) -> str:

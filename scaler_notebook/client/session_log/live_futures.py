@@ -22,7 +22,9 @@ class Subscriber(Protocol):
         """Take a new future. Called on the thread that submits: must not block."""
 
 
-_living: "weakref.WeakValueDictionary[str, ScalerFuture[Any]]" = weakref.WeakValueDictionary()
+# Keys alone, the oldest first. What takes a key out when its future is gone is no Python code: Python drops the
+# interrupt of a stop button that comes within the callback of a weak reference.
+_living: "dict[weakref.ref[ScalerFuture[Any]], None]" = {}
 _subscribers: "tuple[weakref.ref[Subscriber], ...]" = ()
 _changing = threading.Lock()
 _pending: "weakref.WeakSet[PendingFutures]" = weakref.WeakSet()  # queues of futures that are not registered yet
@@ -39,7 +41,7 @@ def _forget() -> None:
 
 def add(future: ScalerFuture[Any]) -> None:
     """Add a future that was just made, before its task is sent."""
-    _living[future.task_id] = future
+    _living[weakref.ref(future, _living.pop)] = None
     for reference in _subscribers:
         subscriber = reference()
         if subscriber is not None:
@@ -48,7 +50,7 @@ def add(future: ScalerFuture[Any]) -> None:
 
 def living() -> list[ScalerFuture[Any]]:
     """Return the futures that run or that somebody holds, in the order of submission."""
-    known = [future for reference in _living.valuerefs() if (future := reference()) is not None]
+    known = [future for reference in list(_living) if (future := reference()) is not None]
     on_their_way = [future for pending in list(_pending) for future in pending.futures()]
     ids = {future.task_id for future in known}
     return known + [future for future in on_their_way if future.is_listed and future.task_id not in ids]

@@ -15,6 +15,7 @@ from typing import Any
 
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.locks import call_locked
+from scaler_notebook.client.waiting.permission import is_agents_thread
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.future_events import (
     CancelGranted,
@@ -208,7 +209,10 @@ class TaskLifecycle(TaskSnapshot):
         for watcher in list(self._watchers):
             try:
                 watcher(self)
-            except Exception:  # a view's error must not reach the task or the other watchers
+            except BaseException as error:  # a view's error must not reach the task or the other watchers
+                # An interrupt, or an exit, is for who has called; on the agent's thread it would end all futures.
+                if not isinstance(error, Exception) and not is_agents_thread():
+                    raise
                 log.exception("what follows the task %s raised", self.task_id)
 
     def _take_figures(self, result: TaskResult) -> None:

@@ -51,10 +51,11 @@ Piece: TypeAlias = Text | Display
 class _LazyDisplay:
     """A display that is decoded by whoever looks at it first, and not on the agent's thread."""
 
-    __slots__ = ("_what",)
+    __slots__ = ("_what", "size")
 
     def __init__(self, message: TaskDisplay) -> None:
         self._what: TaskDisplay | Display = message
+        self.size = message.bundle.nbytes  # in bytes, as it came
 
     def display(self) -> Display:
         """Return the decoded display."""
@@ -135,20 +136,44 @@ class Output:
         output_budget.budget.forget(self, getattr(self, "_size", 0))  # no size if an interrupt came within __init__
 
     def trim(self, kept: int) -> int:
-        """Keep ``kept`` characters of text, half from the begin and half from the end; return how many were dropped.
+        """Keep ``kept`` characters of text, half from the begin and half from the end, and small displays.
 
-        Displays stay. On an agent's thread, once the task has ended.
+        On an agent's thread, once the task has ended.
+
+        Returns
+        -------
+        int
+            How many characters and bytes were dropped.
         """
         before = sum(len(text) for _, text in self._texts)
-        if before <= kept:
-            return 0
-        self._texts = _cut(self._texts, kept, before)
-        shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _DisplaySlot))
-        if shown > kept:
-            self._shown = _cut(self._shown, kept, shown)
-        less = before - sum(len(text) for _, text in self._texts)
-        self._size -= less
+        if before > kept:
+            self._texts = _cut(self._texts, kept, before)
+            shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _DisplaySlot))
+            if shown > kept:
+                self._shown = _cut(self._shown, kept, shown)
+        left = sum(len(text) for _, text in self._texts) + self._trim_displays(kept)
+        less, self._size = self._size - left, left
         return less
+
+    def _trim_displays(self, kept: int) -> int:
+        """Drop displays beyond ``kept`` bytes, and leave a note in their place; return how many bytes are left."""
+        left = dropped = 0
+        note: _DisplaySlot | None = None
+        shown: list[Text | _DisplaySlot] = []
+        for part in self._shown:
+            if isinstance(part, _DisplaySlot):
+                size = part.content.size
+                if left + size > kept:
+                    dropped += size
+                    if note is None:
+                        shown.append(note := _DisplaySlot(part.content))
+                    continue
+                left += size
+            shown.append(part)
+        if note is not None:
+            note.content = _note(dropped)
+            self._shown, self._places = shown, {}
+        return left
 
     def _clear_if_due(self) -> None:
         """Clear what is shown, if the task has asked for that at its next output."""
@@ -190,6 +215,12 @@ class Output:
             if length > size:
                 break
         return "".join(reversed(parts))[-size:], length > size
+
+
+def _note(size: int) -> _LazyDisplay:
+    """Return what is in the place of displays of ``size`` bytes that are not kept."""
+    text = f"[displays of {size:,} bytes are not kept: what the tasks of this session have written is too much]"
+    return _LazyDisplay(TaskDisplay("", Payload(json.dumps({"text/plain": text}).encode()), NO_METADATA))
 
 
 P = TypeVar("P", Text, "Text | _DisplaySlot")

@@ -2,6 +2,8 @@
 
 A task names its dependencies by id, and waits for those that have not arrived. A dependency is retained until every
 task that names it is over, even if the client has deleted the object meanwhile.
+
+Each client has ids of its own: what another one calls by the same id is another thing.
 """
 
 from collections import deque
@@ -51,8 +53,6 @@ class _Value(Generic[R]):
 
     Parameters
     ----------
-    owner
-        The client.
     payload
         The content; None if the task has not ended.
     named
@@ -63,7 +63,6 @@ class _Value(Generic[R]):
         By id, the unfinished tasks that wait for the value.
     """
 
-    owner: bytes
     payload: Payload | None
     named: bool = False
     claims: int = 0
@@ -81,7 +80,7 @@ class DependencyTracker(Generic[R]):
 
     def __init__(self, store: PayloadStore) -> None:
         self._store = store
-        self._values: dict[str, _Value[R]] = {}
+        self._values: dict[tuple[bytes, str], _Value[R]] = {}  # by client and id
 
     def __len__(self) -> int:
         return len(self._values)
@@ -92,7 +91,7 @@ class DependencyTracker(Generic[R]):
     # ------------------------------------------------------------------ objects of clients
 
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
-        """Retain a client's object. If the id is in use, nothing changes.
+        """Retain a client's object. If the client uses the id already, nothing changes.
 
         Parameters
         ----------
@@ -108,11 +107,11 @@ class DependencyTracker(Generic[R]):
         OSError
             As :meth:`PayloadStore.retain_payload`.
         """
-        if object_id not in self._values:
-            self._values[object_id] = _Value(owner, self._store.retain_payload(content), named=True)
+        if (owner, object_id) not in self._values:
+            self._values[owner, object_id] = _Value(self._store.retain_payload(content), named=True)
 
     def delete(self, owner: bytes, object_ids: Iterable[str]) -> None:
-        """Release objects that their client will not name again; ids of other clients' objects are ignored.
+        """Release objects that their client will not name again; ids that the client does not use are ignored.
 
         Parameters
         ----------
@@ -122,14 +121,14 @@ class DependencyTracker(Generic[R]):
             The ids of the objects.
         """
         for object_id in object_ids:
-            value = self._values.get(object_id)
-            if value is not None and value.owner == owner:
+            value = self._values.get((owner, object_id))
+            if value is not None:
                 value.named = False
-                self._drop_unused(object_id, value)
+                self._drop_unused((owner, object_id), value)
 
     def client_gone(self, owner: bytes) -> None:
         """Release every object of a client that has left."""
-        self.delete(owner, [object_id for object_id, value in self._values.items() if value.named])
+        self.delete(owner, [object_id for client, object_id in self._values if client == owner])
 
     # ------------------------------------------------------------------ tasks
 
@@ -148,14 +147,13 @@ class DependencyTracker(Generic[R]):
         list of str
             The dependencies that are unknown, or another client's; if there are any, nothing is retained.
         """
-        names = dict.fromkeys(record.task.inputs)
-        known = {name: self._values.get(name) or _Value(record.owner, None) for name in names}
-        here = self._values.keys() | set(unfinished)
-        lost = [name for name, value in known.items() if name not in here or value.owner != record.owner]
+        keys = dict.fromkeys((record.owner, name) for name in record.task.inputs)
+        awaited = set(unfinished)
+        lost = [key[1] for key in keys if key not in self._values and key[1] not in awaited]
         if lost:
             return lost
-        for name, value in known.items():
-            self._values[name] = value
+        for key in keys:
+            value = self._values.setdefault(key, _Value(None))
             value.claims += 1
             if value.payload is None:
                 value.waiting[record.task.task_id] = record
@@ -166,7 +164,7 @@ class DependencyTracker(Generic[R]):
         """Return the values that a task depends on, by id; all of them must have arrived."""
         given = {}
         for name in record.task.inputs:
-            payload = self._values[name].payload
+            payload = self._values[record.owner, name].payload
             assert payload is not None
             given[name] = payload
         return given
@@ -174,11 +172,11 @@ class DependencyTracker(Generic[R]):
     def release(self, record: R) -> None:
         """Release the dependencies of a task that is over."""
         for name in dict.fromkeys(record.task.inputs):
-            value = self._values.get(name)
+            value = self._values.get((record.owner, name))
             if value is not None:
                 value.claims -= 1
                 value.waiting.pop(record.task.task_id, None)
-                self._drop_unused(name, value)
+                self._drop_unused((record.owner, name), value)
 
     # ------------------------------------------------------------------ values of tasks
 
@@ -192,17 +190,27 @@ class DependencyTracker(Generic[R]):
         task_id
             The new task.
         """
-        self._values[task_id] = _Value(owner, None, named=True)
+        self._values[owner, task_id] = _Value(None, named=True)
 
-    def wanted(self, name: str) -> bool:
-        """Return whether an object or a value is retained, or expected, under this id."""
-        return name in self._values
+    def wanted(self, owner: bytes, name: str) -> bool:
+        """Return whether an object or a value of a client is retained, or expected, under this id.
 
-    def arrive(self, task_id: str, payload: Payload) -> list[R]:
+        Parameters
+        ----------
+        owner
+            The client.
+        name
+            The id.
+        """
+        return (owner, name) in self._values
+
+    def arrive(self, owner: bytes, task_id: str, payload: Payload) -> list[R]:
         """Retain the value of a task that has succeeded.
 
         Parameters
         ----------
+        owner
+            The client.
         task_id
             The task.
         payload
@@ -218,7 +226,7 @@ class DependencyTracker(Generic[R]):
         OSError
             As :meth:`PayloadStore.retain_payload`.
         """
-        value = self._values.get(task_id)
+        value = self._values.get((owner, task_id))
         if value is None:
             return []
         value.payload = self._store.retain_payload(payload)
@@ -227,17 +235,24 @@ class DependencyTracker(Generic[R]):
             record.missing -= 1
         return [record for record in waiting.values() if not record.missing]
 
-    def fail(self, task_id: str) -> list[R]:
+    def fail(self, owner: bytes, task_id: str) -> list[R]:
         """Return all dependants of a task whose value will not arrive, direct and indirect.
 
         Each stands behind the one that it depends on. The caller releases each by :meth:`release`. Iterative, not
         recursive: a chain of dependencies may be longer than the recursion limit.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        task_id
+            The task.
         """
         dependants: dict[str, R] = {}
         failed = deque([task_id])
         while failed:
             name = failed.popleft()
-            value = self._values.get(name)
+            value = self._values.get((owner, name))
             if value is None or value.payload is not None:
                 continue
             value.named = False
@@ -245,12 +260,20 @@ class DependencyTracker(Generic[R]):
                 if dependant_id not in dependants:
                     dependants[dependant_id] = record
                     failed.append(dependant_id)
-            self._drop_unused(name, value)
+            self._drop_unused((owner, name), value)
         return list(dependants.values())
 
-    def _drop_unused(self, name: str, value: _Value[R]) -> None:
-        """Free a value that no task names, and that the client will not name."""
+    def _drop_unused(self, key: tuple[bytes, str], value: _Value[R]) -> None:
+        """Free a value that no task names, and that the client will not name.
+
+        Parameters
+        ----------
+        key
+            The client and the id.
+        value
+            The value.
+        """
         if not value.named and not value.claims:
-            del self._values[name]
+            del self._values[key]
             if value.payload is not None:
                 self._store.release_payload(value.payload)

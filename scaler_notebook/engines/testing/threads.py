@@ -131,7 +131,7 @@ class ThreadEngine(MemoryEngine):
 
     def _fail_dependants(self, end: TaskResult | TaskCancelConfirm) -> None:
         """End the tasks that depend on a task that has ended without a value, in the same way."""
-        for record in self._dependencies.fail(end.task_id):
+        for record in self._dependencies.fail(b"", end.task_id):
             del self._waiting[record.task.task_id]
             self._dependencies.release(record)
             self.tell(replace(end, task_id=record.task.task_id))
@@ -183,7 +183,7 @@ class ThreadEngine(MemoryEngine):
             self.tell(result)
             self._fail_dependants(replace(result, origin=result.task_id))
             return
-        for record in self._dependencies.arrive(result.task_id, result.payload):
+        for record in self._dependencies.arrive(b"", result.task_id, result.payload):
             self._queue[record.task.task_id] = self._waiting.pop(record.task.task_id)
         self.tell(replace(result, payload=Payload(b"")) if omit_value else result)
 

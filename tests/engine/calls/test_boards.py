@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import sys
 import threading
 import weakref
 from collections import deque
@@ -421,6 +422,25 @@ def test_a_widget_that_the_user_closes_ends_its_feed(board: Any, still: StillPub
     future.start()
     still.run()
     assert not future._watchers
+
+
+def test_a_future_that_goes_runs_no_code_of_ours() -> None:
+    """Python drops an interrupt that comes within a callback of a weak reference: the stop button would do nothing."""
+
+    class Living:
+        task_id = "some task"
+
+    living: Any = Living()
+    live_futures.add(living)
+    assert living in live_futures.living()
+    called: list[str] = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del living
+    finally:
+        sys.setprofile(None)
+    assert called == []
+    assert not any(isinstance(future, Living) for future in live_futures.living())
 
 
 def test_the_roster_knows_who_lives_and_tells_of_new_ones_while_somebody_listens() -> None:

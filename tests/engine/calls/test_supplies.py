@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from waits import SAFETY
 
-from scaler_notebook import CancelReason, ScalerFuture, TaskState
+from scaler_notebook import CancelReason, MissingObjects, ScalerFuture, TaskState
+from scaler_notebook.client.agent import input_values
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.engines.testing.task_messages import failed, succeeded
 from scaler_notebook.protocol.messages import (
@@ -54,6 +55,20 @@ def test_what_has_not_ended_is_named() -> None:
         assert executor.engine.sent.all(ObjectCreate) == []
         executor.engine.finish(second, 3)
         assert second.result(0) == 3
+
+
+def test_an_engine_that_cannot_keep_a_value_is_not_sent_it_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_values, "backoff", lambda refusals: 0.0)
+    with memory_executor() as executor:
+        first = executor.submit(abs, -1)
+        executor.engine.finish(first, 1)
+        second = executor.submit(abs, first)
+        assert executor.engine.sent.next(Task).task_id == first.task_id
+        for _ in range(1 + len(second.inputs) + input_values.MOST_REFUSALS):
+            assert not second.done()
+            assert executor.engine.sent.next(Task).task_id == second.task_id
+            executor.engine.tell(missed(second, first))
+        assert isinstance(second.exception(SAFETY), MissingObjects)
 
 
 def test_what_has_ended_travels_with_the_task() -> None:

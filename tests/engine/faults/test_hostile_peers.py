@@ -308,6 +308,20 @@ def test_a_task_that_takes_the_place_of_somebody_elses_object(
     assert executor.submit(len, reference).result(SAFETY) == 3
 
 
+@pytest.mark.parametrize("kind", ["an object", "the value of a task"])
+def test_an_id_that_a_stranger_has_used_before_is_still_its_clients(
+    kind: str, executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
+) -> None:
+    """A value that has arrived is sent as an object under its task's id, to the tasks that need it."""
+    done = executor.submit(abs, -2)
+    assert done.result(SAFETY) == 2
+    taken = ObjectCreate(done.task_id, payloads.dump("another"))
+    stranger.say(taken if kind == "an object" else replace(a_task(done.task_id, abs, -3), retain=True))
+    stranger.wait_until_read()
+    assert executor.submit(abs, done).result(SAFETY) == 2
+    bystander.check()
+
+
 # ---------------------------------------------------------------- tasks that write to their own process's socket
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,33 @@ def test_a_log_on_a_full_disk_is_lost_and_nothing_else(
     assert [future.result(SAFETY) for future in futures] == list(range(20))
     said = [record.getMessage() for record in caplog.records]
     assert said == ["SCALER_NOTEBOOK_LOG: lines for /dev/full are lost: [Errno 28] No space left on device"]
+
+
+def test_a_log_that_is_a_pipe_which_nobody_reads_is_lost_and_nothing_else(
+    executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setenv(event_log.VARIABLE, str(pipe))
+    monkeypatch.setattr(event_log, "_refused", set())
+    assert executor_of_two.submit(abs, -1).result(SAFETY) == 1
+    assert f"lines for {pipe} are lost" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_an_exit_in_what_follows_a_future_does_not_end_the_agent(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def raises(future: Any) -> None:
+        raise kind
+
+    with memory_executor() as executor:
+        futures = [executor.submit(abs, -1) for _ in range(2)]
+        futures[0].watch(raises)
+        for future in futures:
+            executor.engine.finish(future, 1)
+            assert future.result(SAFETY) == 1
+    assert kind.__name__ in caplog.text
 
 
 def test_what_follows_a_future_and_raises_keeps_nothing_from_others(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from scaler_notebook.client.task_state import output_budget
-from scaler_notebook.client.task_state.output import Output
+from scaler_notebook.client.task_state.output import Display, Output
 from scaler_notebook.client.task_state.output_budget import OutputBudget
 from scaler_notebook.protocol.messages import LogStream, Payload, TaskDisplay
 
@@ -53,7 +53,7 @@ def test_what_nobody_holds_counts_no_more() -> None:
     assert len(str(written().logs())) == 4_000
 
 
-def test_one_large_piece_is_cut_within_and_displays_stay() -> None:
+def test_one_large_piece_is_cut_within_and_small_displays_stay() -> None:
     output = Output()
     output.add(ERR, "a" * 50 + "b" * 9_000 + "c" * 50)
     empty = Payload(b"{}")
@@ -66,3 +66,19 @@ def test_one_large_piece_is_cut_within_and_displays_stay() -> None:
     text = output.logs().stderr
     assert text.startswith("a" * 50 + "\n[9,000 characters are not kept")
     assert text.endswith("]\n" + "c" * 50)
+
+
+def test_displays_count_and_are_dropped_with_words() -> None:
+    output, small = Output(), Payload(b'{"text/plain": "small"}')
+    output.add_display(TaskDisplay("t", small, Payload(b"{}")))
+    for _ in range(3):
+        output.add_display(TaskDisplay("t", Payload(b'{"text/plain": "' + b"x" * 3_983 + b'"}'), Payload(b"{}")))
+    output.add(OUT, "end")
+    output.over = True
+    assert written()
+    first, note, end = output.pieces()
+    assert first == Display({"text/plain": "small"})
+    words = "[displays of 12,003 bytes are not kept: what the tasks of this session have written is too much]"
+    assert note == Display({"text/plain": words})
+    assert end == (OUT, "end")
+    assert output.displayed == 4

@@ -261,7 +261,7 @@ class Clients:
         """Check a task, and queue it; a task that is malformed fails."""
         try:
             task = completed(task, self._receivers[owner])
-            if self._core.owner(task.task_id) is not None or (task.retain and self._core.is_named(task.task_id)):
+            if self._core.owner(task.task_id) is not None or (task.retain and self._core.is_named(owner, task.task_id)):
                 raise ProtocolError("its id is in use")
             _check_buffers(task.function, task.arguments)
             capabilities.check(task.options.capabilities, self._capabilities)

@@ -18,6 +18,10 @@ from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
 
 INSTALL_COMMAND = "pip install 'scaler-notebook[scaler]'"
 LEAVE_TIMEOUT = 2.0  # seconds to send the disconnect
+# YMQ connects anew after a reset, as of a scheduler that is killed while it is sent something, and says nothing of it:
+# by its own defaults for 50 s. These are 1.4 s, for a network that fails for a moment.
+RECONNECTS = 3
+FIRST_DELAY = 100  # milliseconds, doubled before each of them
 
 
 class ClusterConnection:
@@ -294,7 +298,9 @@ class ClusterConnection:
             with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
                 loop.call_soon_threadsafe(_resolve, answer[0], problem)
 
-        connecting = _ymq.ConnectorSocket.connect(notify, context, self.client.decode(), repr(address))
+        connecting = _ymq.ConnectorSocket.connect(
+            notify, context, self.client.decode(), repr(address), RECONNECTS, FIRST_DELAY
+        )
         try:
             await answer[0]
         except BaseException:

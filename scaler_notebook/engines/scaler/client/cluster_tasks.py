@@ -289,7 +289,7 @@ class ClusterTasks:
     async def _send_object(self, name: str, content: Payload) -> None:
         object_id = await self._objects.put(content)
         self._publish(ObjectCreated(name))
-        if self._dependencies.wanted(name):
+        if self._dependencies.wanted(b"", name):
             self._arrive(name, object_id)
         else:
             self._objects.delete(object_id)
@@ -332,7 +332,7 @@ class ClusterTasks:
             self._handle(record, events.FailureFetched())
         else:
             self._handle(record, events.ResultFetched(end.message))
-        if end.message.outcome is TaskResultType.SUCCESS and self._dependencies.wanted(record.task.task_id):
+        if end.message.outcome is TaskResultType.SUCCESS and self._dependencies.wanted(b"", record.task.task_id):
             self._arrive(record.task.task_id, end.object_id)
         elif end.object_id:
             self._objects.delete(end.object_id)
@@ -345,7 +345,7 @@ class ClusterTasks:
         )
 
     def _arrive(self, name: str, object_id: bytes) -> None:
-        for record in self._dependencies.arrive(name, Payload(object_id)):
+        for record in self._dependencies.arrive(b"", name, Payload(object_id)):
             self._handle(record, task_events.InputsAvailable())
 
     # ------------------------------------------------------------------ its end
@@ -356,7 +356,7 @@ class ClusterTasks:
         self._publish(end)
         if end.outcome is not TaskResultType.SUCCESS:
             failed = task_events.InputFailed(replace(end, origin=end.origin or end.task_id))
-            for dependant in self._dependencies.fail(end.task_id):
+            for dependant in self._dependencies.fail(b"", end.task_id):
                 self._handle(dependant, failed)
 
     def _finish_cancelled(self, record: ScalerTaskRecord, answer: TaskCancelConfirmType) -> None:
@@ -364,7 +364,7 @@ class ClusterTasks:
         self._forget(record)
         self._answer(record, answer)
         cancelled = task_events.InputCancelled(record.task.task_id)
-        for dependant in self._dependencies.fail(record.task.task_id):
+        for dependant in self._dependencies.fail(b"", record.task.task_id):
             self._handle(dependant, cancelled)
 
     def _forget(self, record: ScalerTaskRecord) -> None:

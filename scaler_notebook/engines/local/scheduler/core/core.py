@@ -143,9 +143,17 @@ class Core:
                 self._lending.take_back(record)
         self.dispatch()
 
-    def is_named(self, object_id: str) -> bool:
-        """Return whether an object or a value is retained, or expected, under this id."""
-        return self.state.dependencies.wanted(object_id)
+    def is_named(self, owner: bytes, object_id: str) -> bool:
+        """Return whether an object or a value of a client is retained, or expected, under this id.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        object_id
+            The id.
+        """
+        return self.state.dependencies.wanted(owner, object_id)
 
     def create(self, owner: bytes, object_id: str, content: Payload) -> None:
         """Retain a client's object, for the client's tasks to name.

@@ -208,7 +208,7 @@ class Transitions:
             child.parent = None
         record.children.clear()
         failure: TaskResult | None = None  # for dependants; sent after the task's own result
-        wanted = self._state.dependencies.wanted(record.task.task_id)
+        wanted = self._state.dependencies.wanted(record.owner, record.task.task_id)
         if wanted and before is TaskStage.RUNNING:
             if result.outcome is TaskResultType.SUCCESS:
                 failure = self._hand_on(record, result.payload)
@@ -228,7 +228,7 @@ class Transitions:
         """Give a task's value to its dependants; returns the failure for them if the value could not be retained."""
         task_id = record.task.task_id
         try:
-            ready = self._state.dependencies.arrive(task_id, value)
+            ready = self._state.dependencies.arrive(record.owner, task_id, value)
         except OSError as error:
             problem = MemoryError(f"the value of {record.task.options.name} could not be kept for other tasks: {error}")
             return failures.internal_failure(task_id, problem)
@@ -310,7 +310,7 @@ class Transitions:
             The task's failure, which becomes theirs.
         """
         task_id = record.task.task_id
-        if self._state.dependencies.wanted(task_id):
+        if self._state.dependencies.wanted(record.owner, task_id):
             failed = task_events.InputFailed(
                 TaskResult(
                     "",
@@ -320,11 +320,11 @@ class Transitions:
                     process_exit=result.process_exit,
                 )
             )
-            for dependant in self._state.dependencies.fail(task_id):
+            for dependant in self._state.dependencies.fail(record.owner, task_id):
                 self.handle(dependant, failed)
 
     def _cancel_dependants(self, record: TaskRecord) -> None:
         """Cancel all dependants of a task, direct and indirect."""
         cancelled = task_events.InputCancelled(record.task.task_id)
-        for dependant in self._state.dependencies.fail(record.task.task_id):
+        for dependant in self._state.dependencies.fail(record.owner, record.task.task_id):
             self.handle(dependant, cancelled)
