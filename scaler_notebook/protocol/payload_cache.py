@@ -1,7 +1,7 @@
 """Sending functions and small arguments once for each connection, and referring to them by their content after that.
 
-The content is pickled anew at every submit, so nothing in it (a changed global, a mutated argument, a redefined helper)
-is ever served stale: other content has another key.
+The content is pickled anew at every submit, or known to be as it was, so nothing in it (a changed global, a mutated
+argument, a redefined helper) is ever served stale: other content has another key.
 
 Both ends of a connection remember the same payloads without telling each other, because messages arrive in the order
 of sending and both ends forget by the same rule.
