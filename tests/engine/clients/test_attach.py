@@ -150,11 +150,12 @@ def test_only_the_user_can_read_how_to_reach_an_engine(
     executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executor.submit(abs, -1).result(SAFETY)
-    (directory,) = private_base().glob(f"{os.getpid()}-*")
+    directory = Path(executor.address.removeprefix("ipc://")).parent
+    assert directory.parent == private_base()
+    assert directory.name.startswith(f"{os.getpid()}-")
     assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((directory / "connection.json").stat().st_mode) == 0o600
-    assert Path(executor.address.removeprefix("ipc://")).parent == directory
 
 
 def test_a_process_that_attaches_again_and_again_is_watched_once(executor: NotebookExecutor) -> None:

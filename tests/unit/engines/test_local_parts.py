@@ -29,6 +29,7 @@ from scaler_notebook.engines.local.scheduler.processes.process_pool import Canno
 from scaler_notebook.engines.local.scheduler.processes.task_process import TaskProcess
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
+from scaler_notebook.task.isolation import orphans
 
 # ---------------------------------------------------------------------- cores
 
@@ -235,6 +236,35 @@ def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypa
         assert len(starter.socks) == 2, "it was not replaced"
         assert not pool._processes
         for process in pool._starting:
+            process.close()
+    starter.close()
+
+
+def test_a_process_that_starts_while_others_are_reaped_is_no_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of what takes a dead process's place is not known yet, and it may be a child already."""
+    dead, takes_its_place = 4_000_000, 4_000_001
+    statuses = [(dead, 9, SimpleNamespace(ru_maxrss=0)), (0, 0, None)]
+    killed: list[int] = []
+    monkeypatch.setattr(os, "wait4", lambda pid, options: statuses.pop(0))
+    monkeypatch.setattr(orphans, "children", lambda pid=None: [] if pid else [takes_its_place])
+    monkeypatch.setattr(process_tree, "kill", killed.append)
+    starter = Stillborn()
+    with selectors.DefaultSelector() as selector:
+        pool = ProcessPool(1, starter, selector)
+        pool.events = cast(Any, SimpleNamespace(ready=lambda _: None, died=lambda *_: None))
+        pool.fill()
+        send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(dead)]))
+        for key, _ in selector.select(SAFETY):
+            key.data()
+        pool.reap()
+        assert len(starter.socks) == 2, "it was not replaced"
+        assert killed == []
+        send_blocking(starter.socks[1], WORKER_CODEC.encode([Ready(takes_its_place)]))
+        monkeypatch.setattr(orphans, "children", lambda pid=None: [] if pid else [takes_its_place, 4_000_002])
+        for key, _ in selector.select(SAFETY):
+            key.data()
+        assert killed == [4_000_002], "what the dead process has left is killed now"
+        for process in pool._processes.values():
             process.close()
     starter.close()
 

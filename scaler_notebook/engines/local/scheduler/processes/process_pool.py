@@ -371,7 +371,7 @@ class ProcessPool:
 
     def reap(self) -> None:
         """Reap, without blocking, processes that have ended, and kill what they have left running."""
-        self._reaper.reap(bool(self._starting), self._starter.pid)
+        self._reaper.reap(self._starting, self._starter.pid)
 
     @property
     def vanishing(self) -> float | None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 
 from scaler_notebook.task.isolation import orphans
 from scaler_notebook.task.resource_usage import RSS_UNIT
@@ -49,13 +49,13 @@ class Reaper:
         """Return whether a process of this number was waited for before its Ready was read."""
         return pid in self._unknown
 
-    def reap(self, starting: bool, starter: int) -> None:
+    def reap(self, starting: Collection[TaskProcess], starter: int) -> None:
         """Reap, without blocking, whatever has ended: task processes, and orphans that they have left.
 
         Parameters
         ----------
         starting
-            Are there processes whose Ready has not come?
+            The processes whose Ready has not come; what is called here may start others.
         starter
             The number of the process that task processes are forked from; 0 for none.
         """
