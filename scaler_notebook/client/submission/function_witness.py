@@ -29,6 +29,8 @@ _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 Numbers: TypeAlias = tuple[int, ...]
 
+_modules_seen: list[str] = []
+
 
 class Uncertain(Exception):  # it says what is known of a pickle: it is no error
     """A pickle depends on something that can change unnoticed."""
@@ -50,7 +52,7 @@ class Witness:
         The pickle depends on something that can change unnoticed.
     """
 
-    __slots__ = ("_functions", "_kept", "_reducers", "_references", "_sources", "_state")
+    __slots__ = ("_functions", "_kept", "_modules", "_reducers", "_references", "_sources", "_state")
 
     def __init__(self, function: FunctionType) -> None:
         self._functions: list[
@@ -60,6 +62,7 @@ class Witness:
         self._references: list[tuple[weakref.ref[Any], tuple[str, ...]]] = []  # what travels by reference, as what
         self._sources: dict[str, list[str]] = {}  # the lines of a cell, by the file name of its code
         self._kept: list[object] = []  # while they live, no other object has their ids
+        self._modules: list[str] | None = None  # what was imported, if the pickle depends on that
         self._reducers = len(pickler.more_reducers)
         if copyreg._extension_registry:  # type: ignore[attr-defined]
             raise Uncertain
@@ -70,6 +73,7 @@ class Witness:
         try:
             return (
                 len(pickler.more_reducers) == self._reducers
+                and (self._modules is None or self._modules is _imported_modules())
                 and not copyreg._extension_registry  # type: ignore[attr-defined]
                 and all(map(_is_as_noted, self._functions, self._state))
                 and all(map(_is_same_reference, self._references))
@@ -102,6 +106,9 @@ class Witness:
             self._references.append((weakref.ref(value), names))
             if type(value) is CodeType:
                 self._note_code(value)
+            elif type(value) is ModuleType and value.__package__:
+                # cloudpickle looks among the imported modules for the submodules of it that a function names.
+                self._modules = _imported_modules()
         elif value is _EMPTY or _is_small(value):
             self._kept.append(value)
         else:
@@ -187,9 +194,8 @@ def _names(value: Any) -> tuple[str, ...] | None:
         return ()
     if kind is ModuleType:
         name = vars(value).get("__name__")
-        # Of a package cloudpickle looks for the submodules that a function uses.
-        is_alone = type(name) is str and name in sys.modules and not vars(value).get("__package__")
-        return (name,) if is_alone and not travels_by_value(name) else None
+        is_found = type(name) is str and name in sys.modules
+        return (name,) if is_found and not travels_by_value(name) else None
     if kind is BuiltinFunctionType:
         name = value.__name__
         if type(value.__self__) is not ModuleType or kind in pickler.Pickler.dispatch_table:
@@ -202,6 +208,16 @@ def _names(value: Any) -> tuple[str, ...] | None:
     # cloudpickle asks the module for its name, which may be another than that under which it is found.
     is_found = importable(value, name) and vars(sys.modules[module]).get("__name__") == module
     return (module, name) if is_found else None
+
+
+def _imported_modules() -> list[str]:
+    """Return the names of the imported modules: the same list as the last time, if they are the same."""
+    global _modules_seen
+    names, seen = list(sys.modules), _modules_seen
+    if names == seen:
+        return seen
+    _modules_seen = names
+    return names
 
 
 def _is_small(value: object) -> bool:

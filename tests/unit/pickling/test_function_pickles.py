@@ -281,10 +281,13 @@ def test_a_submodule_that_is_imported_later_travels_along(
     monkeypatch.setitem(sys.modules, "a_package", package)
     names["a_package"] = package
     run("def user(): return a_package.part", names)
-    for _ in range(4):
-        before = function_pickles.dump(names["user"])
+    before = remembered(names["user"], made)
     monkeypatch.setitem(sys.modules, "a_package.part", types.ModuleType("a_package.part"))
-    assert function_pickles.dump(names["user"]) == payloads.dump(names["user"]) != before
+    later = function_pickles.dump(names["user"])
+    assert later == payloads.dump(names["user"]) != before
+    monkeypatch.delitem(sys.modules, "a_package.part")
+    monkeypatch.setitem(sys.modules, "a_package.other", types.ModuleType("a_package.other"))  # as many as before
+    assert function_pickles.dump(names["user"]) == payloads.dump(names["user"]) == before
 
 
 def test_another_main_is_noticed(names: Names, made: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
