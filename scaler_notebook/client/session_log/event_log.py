@@ -93,9 +93,7 @@ class _EventWriter:
         try:
             with _writing:
                 _append(self._path, text.encode("utf-8", "backslashreplace"))
-        except (
-            OSError
-        ) as error:  # a full disk, a directory that is gone, a pipe that nobody reads: the log alone is lost
+        except OSError as error:  # a full disk, no directory, a pipe that nobody reads: the log alone is lost
             if self._path not in _refused:
                 _refused.add(self._path)
                 log.warning("%s: lines for %s are lost: %s", VARIABLE, self._path, error)
