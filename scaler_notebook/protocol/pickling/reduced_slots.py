@@ -38,8 +38,24 @@ def keep_slots(cls: type, arguments: tuple[Any, ...], state: Any) -> tuple[tuple
     if metaclass.__module__ not in _PLAIN and importable(metaclass, metaclass.__qualname__):
         return arguments, state
     # Not ``cls.__slots__``: that is as it was written, which may be an iterator, and private names are mangled.
-    members = [name for name, value in own.items() if type(value) is MemberDescriptorType and value.__objclass__ is cls]
-    layout = [name for name in _LAYOUT if type(own.get(name)) is GetSetDescriptorType]
+    # And of the descriptors those of this class: a data class of Python 3.10 has one of the class that it was made from.
+    members = [name for name, value in own.items() if _is_of(cls, value, MemberDescriptorType)]
+    layout = [name for name in _LAYOUT if _is_of(cls, own.get(name), GetSetDescriptorType)]
     attributes, more = state
     attributes = {name: value for name, value in attributes.items() if name not in members}
     return (maker, name, bases, {**given, "__slots__": (*members, *layout)}, *rest), (attributes, more)
+
+
+def _is_of(cls: type, value: Any, kind: type) -> bool:
+    """Return whether a value is a descriptor of a class.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    value
+        The value.
+    kind
+        The kind of descriptor.
+    """
+    return type(value) is kind and value.__objclass__ is cls
