@@ -38,7 +38,7 @@ def keep_slots(cls: type, arguments: tuple[Any, ...], state: Any) -> tuple[tuple
     if metaclass.__module__ not in _PLAIN and importable(metaclass, metaclass.__qualname__):
         return arguments, state
     # Not ``cls.__slots__``: that is as it was written, which may be an iterator, and private names are mangled.
-    # And of the descriptors those of this class: a data class of Python 3.10 has one of the class that it was made from.
+    # And only its own descriptors: a data class of Python 3.10 has one of the class that it was made from.
     members = [name for name, value in own.items() if _is_of(cls, value, MemberDescriptorType)]
     layout = [name for name in _LAYOUT if _is_of(cls, own.get(name), GetSetDescriptorType)]
     attributes, more = state
@@ -46,7 +46,7 @@ def keep_slots(cls: type, arguments: tuple[Any, ...], state: Any) -> tuple[tuple
     return (maker, name, bases, {**given, "__slots__": (*members, *layout)}, *rest), (attributes, more)
 
 
-def _is_of(cls: type, value: Any, kind: type) -> bool:
+def _is_of(cls: type, value: Any, kind: type[Any]) -> bool:
     """Return whether a value is a descriptor of a class.
 
     Parameters
