@@ -71,7 +71,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "clear": lambda given: given.executor.clear(),
 }
 # A tracer comes where no signal does: between the end of a block and the release of its lock.
-NOT_AT_EACH_OPCODE = ("cancel", "request_cancel", "cancel_all", "clear", "wait", "as_completed")
+NOT_AT_EACH_OPCODE = ("cancel", "request_cancel", "cancel_all", "clear")
 # All others begin, or end, with one of these.
 PATHS = ("submit with an input that has ended", "submit with a reference", "get without a wait", "result")
 OFTEN = {

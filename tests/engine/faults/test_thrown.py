@@ -16,7 +16,7 @@ from scaler_notebook import NotebookExecutor, ScalerFuture, wait
 
 PLACES = {
     "clients:Clients._serve": 4,
-    "clients:Clients._flush": 3,
+    "clients:Clients._flush_if_due": 3,
     "clients:Clients.send": 3,
     "core.core:Core.submit": 3,
     "core.core:Core.cancel": 1,

@@ -10,6 +10,7 @@ from typing import Any
 
 import scaler_notebook
 from scaler_notebook.client.context.user_modules import USER_MODULES
+from scaler_notebook.client.waiting.locks import call_locked
 
 PACKAGE = str(Path(scaler_notebook.__file__).parent)
 
@@ -31,6 +32,8 @@ class _Tracer:
             return None
         if "__del__" in (frame.f_code.co_name, frame.f_back.f_code.co_name if frame.f_back is not None else ""):
             return None  # what is raised there is lost, whoever raises it
+        if self._event == "opcode" and frame.f_code is call_locked.__code__:
+            return None  # between the end of its block and the release of the lock, where no signal comes
         frame.f_trace_opcodes = self._event == "opcode"
         if event == self._event:
             self._left -= 1
