@@ -123,6 +123,17 @@ def test_out_of_everything_brings_modules_and_functions_too(k: Kernel) -> None:
     assert k.run("print(string.digits[:2], join('a', 'b'), halved(5), Thing().size)").text == "01 a/b 1.0 5\n"
 
 
+WAITS = (
+    "_.result()",
+    "sn.wait([_])",
+    "next(sn.as_completed([_]))",
+    "_.exception()",
+    "sn.gather(_)",
+    "await _",
+    "[each async for each in sn.as_completed_async([_])]",
+)
+
+
 def test_out_arrives_while_a_cell_waits_in_the_kernel(k: Kernel) -> None:
     """Whoever waits for the task has its names then, in the very line that follows."""
     for number in range(5):
@@ -130,7 +141,7 @@ def test_out_arrives_while_a_cell_waits_in_the_kernel(k: Kernel) -> None:
         assert not k.run(cell).error
         assert k.run("_.result(); print(late)").text == f"{number}\n"
     until_ended = "\nwhile not _.done(): time.sleep(0.001)\n"  # so that the wait below has nothing to wait for
-    for number, wait in enumerate(("_.result()", "sn.wait([_])", "next(sn.as_completed([_]))", "_.exception()")):
+    for number, wait in enumerate(WAITS):
         assert not k.run(f"%%scaler --out late --progress-after 0\ntime.sleep(0.05)\nlate = {number}").error
         assert k.run(f"import time{until_ended}{wait}\nprint(late)").text == f"{number}\n"
     assert not k.run("%%scaler --out late --progress-after 0\ntime.sleep(0.05)\nlate = 'next'").error

@@ -81,6 +81,7 @@ async def wait_until_async(
             if current_host().stopped():
                 apply_interrupt_policy(left)
             raise
+        current_host().run_end_calls()
         return not left
 
 

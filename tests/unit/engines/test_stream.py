@@ -1,12 +1,14 @@
 """Batches of frames over a real socket: whole, in order, writable, and nothing but."""
 
 import contextlib
+import errno
 import os
 import resource
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -407,3 +409,28 @@ def test_descriptors_without_a_batch_are_a_protocol_error() -> None:
                 assembler.read(right)
         assembler.close()
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_descriptors_that_cannot_be_sent_just_now_are_sent_later(blocking: bool) -> None:
+    """Where a user has as many of them on their way as there may be; nobody would ask for the message again."""
+    refusals = iter([errno.ETOOMANYREFS] * 2)
+
+    class Refusing(socket.socket):
+        def sendmsg(self, *arguments: Any) -> int:
+            for number in refusals:
+                raise OSError(number, os.strerror(number))
+            return super().sendmsg(*arguments)
+
+    with pair() as (left, right):
+        assembler, sender = Assembler(), Refusing(fileno=os.dup(left.fileno()))
+        with sender:
+            if blocking:
+                send_blocking(sender, [b"message"], files(1))
+            else:
+                outbox = Outbox(sender)
+                outbox.put([b"message"], files(1))
+                assert [outbox.flush() for _ in range(3)] == [False, False, True]
+        assert assembler.read(right)
+        assert list(assembler.batches()) == [[b"message"]]
+        assert numbers(assembler.take_descriptors()) == [0]

@@ -1,8 +1,10 @@
 """The sending end of a stream socket: batches of frames, and the descriptors that travel with them."""
 
 import array
+import errno
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -11,6 +13,9 @@ from scaler_notebook.protocol.messages import Buffer
 from .framing import encode_batch
 
 IOV = 512  # buffers per ``sendmsg``; the kernel's limit is 1,024
+PAUSE = 0.001  # seconds until a blocking send tries again
+# As many descriptors as the user may have are on their way already; it passes, for their receivers take them.
+LATER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ETOOMANYREFS}
 
 
 class Outbox:
@@ -65,7 +70,9 @@ class Outbox:
                     sent = self._sock.sendmsg(parts, [rights])
                 else:
                     sent = self._sock.send(parts[0]) if len(parts) == 1 else self._sock.sendmsg(parts)
-            except BlockingIOError:
+            except OSError as error:
+                if error.errno not in LATER:
+                    raise
                 return False
             if descriptors:
                 self._attached.popleft()
@@ -122,7 +129,8 @@ def send_blocking(sock: socket.socket, frames: Sequence[Buffer], descriptors: Se
     outbox = Outbox(sock)
     outbox.put(frames, descriptors)
     try:
-        outbox.flush()
+        while not outbox.flush():
+            time.sleep(PAUSE)
     finally:
         outbox.close()
 
