@@ -1,5 +1,6 @@
 """The pickler for objects that the standard pickler cannot pickle: cloudpickle's, extended for the call of a task."""
 
+import functools
 import io
 import linecache
 import pickle
@@ -12,7 +13,7 @@ import cloudpickle
 
 from scaler_notebook.protocol.exceptions import tracebacks
 
-from . import class_ids, exception_parts, reduced_slots, reducers, unpickling
+from . import class_ids, definitions, exception_parts, reduced_slots, reducers, unpickling
 
 PROTOCOL = 5
 
@@ -53,9 +54,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         As for ``pickle.Pickler``.
     """
 
+    _defined: type | None = None  # the class whose definition is pickled
+
     def __init__(self, file: IO[bytes], protocol: int, buffer_callback: Any = None) -> None:
         super().__init__(file, protocol, buffer_callback=buffer_callback)
         self._sources: dict[str, str] = {}  # by file: one text each, which a pickle then holds once
+        self._definitions: dict[int, definitions.Definition] = {}  # by the class's id: one for each class that returns
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce code and exceptions to their parts, and functions and classes to calls of :mod:`.unpickling`."""
@@ -70,6 +74,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             for reduce in more_reducers:
                 if (own := reduce(obj)) is not NotImplemented:
                     return own
+        if isinstance(obj, type) and obj is not self._defined and unpickling.comes_back(obj):
+            return definitions.find, (_home(obj), self._definition(obj))
         reduced = reducers.reduce(obj)
         by_cloudpickle = reduced is NotImplemented
         if by_cloudpickle:
@@ -77,8 +83,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if not isinstance(reduced, tuple) or len(reduced) != 6:
             return reduced
         maker, arguments, state, _, _, setter = reduced
-        found = unpickling.module_binding(obj)
-        home = (_unshared(found[0]), _unshared(found[1])) if found is not None else None
+        home = _home(obj)
         if isinstance(obj, type) and by_cloudpickle:
             unpickling.mark_complete(obj)
             arguments, state = reduced_slots.keep_slots(obj, arguments, unpickling.state_to_send(obj, state))
@@ -87,6 +92,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if home is not None:
             return unpickling.make, (home, maker, arguments), state, None, None, setter
         return reduced
+
+    def _definition(self, cls: type) -> definitions.Definition:
+        """Return the definition of a class that came with the task's call, the same each time."""
+        found = self._definitions.get(id(cls))
+        if found is None:
+            reduce = functools.partial(_definition_pickle, cls, self._definition)
+            found = self._definitions[id(cls)] = definitions.Definition(class_ids.class_id(cls), reduce)
+        return found
 
     def _source(self, file: str) -> str:
         """Return the source text of a file that is not on disk, such as a notebook's cell; empty for other files."""
@@ -107,6 +120,41 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
                 self.globals_ref[id(names)] = unpickling.Namespace(_unshared(module))
         return super()._function_getnewargs(func)
+
+
+class _DefinitionPickler(Pickler):
+    """A pickler of one class's definition, in which other classes that came with the task's call are numbers."""
+
+    def __init__(self, file: IO[bytes], cls: type, definition: Callable[[type], definitions.Definition]) -> None:
+        super().__init__(file, PROTOCOL)
+        self._defined = cls
+        self._get_definition = definition
+        self.needed: dict[int, definitions.Definition] = {}  # by the class's id, in the order of their numbers
+
+    def persistent_id(self, obj: Any) -> int | None:
+        """Return the number of a class's definition among those needed; None for any other object."""
+        if not isinstance(obj, type) or obj is self._defined or not unpickling.comes_back(obj):
+            return None
+        self.needed.setdefault(id(obj), self._get_definition(obj))
+        return list(self.needed).index(id(obj))
+
+
+def _definition_pickle(
+    cls: type, definition: Callable[[type], definitions.Definition]
+) -> tuple[bytes, list[definitions.Definition]]:
+    """Return the pickle of a class's definition, and the definitions that its persistent ids number.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    definition
+        Returns the definition of another class.
+    """
+    with io.BytesIO() as file:
+        own = _DefinitionPickler(file, cls, definition)
+        own.dump(cls)
+        return file.getvalue(), list(own.needed.values())
 
 
 def source_lines(file: str) -> list[str]:
@@ -149,6 +197,12 @@ def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | No
     with io.BytesIO() as file:
         Pickler(file, PROTOCOL, buffer_callback=buffer_callback).dump(value)
         return file.getvalue()
+
+
+def _home(value: Any) -> tuple[str, str] | None:
+    """Return the module and the name to which an object is bound; None for none."""
+    found = unpickling.module_binding(value)
+    return (_unshared(found[0]), _unshared(found[1])) if found is not None else None
 
 
 def _unshared(part: Any) -> Any:

@@ -10,7 +10,7 @@ import enum
 from enum import Enum
 from typing import Any
 
-from . import class_ids
+from . import class_ids, unpickling
 from .importable import importable
 
 # Types of attributes that cannot refer to the class, and so can be set from the start.
@@ -100,6 +100,7 @@ def _make_class(
     """Make an enum with its members, without what may refer to the class. Called by pickles."""
     plain, skeletons, names, stored = skeleton
     if (found := class_ids.known(tracker_id)) is not None:
+        unpickling.note_arrival(found)
         _set_class(found, (plain, [attributes for _, attributes in skeletons]))
         return found
     cls: Any = type.__new__(metaclass, name, bases, where)
@@ -114,7 +115,9 @@ def _make_class(
     for attribute, value in {**own, "_member_type_": base, "_member_map_": by_name, "_value2member_map_": {}}.items():
         type.__setattr__(cls, attribute, value)
     _index_values(cls)
-    return class_ids.register(cls, tracker_id)
+    registered = class_ids.register(cls, tracker_id)
+    unpickling.note_arrival(registered)
+    return registered
 
 
 def _set_class(cls: Any, state: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
-from . import class_ids
+from . import class_ids, unpickling
 from .importable import importable
 
 # The metaclasses of ctypes, which are not found by name; each is found as the type of an example.
@@ -138,9 +138,12 @@ def reduce_ctype(cls: Any) -> Any:
 
 
 def _make_ctype(kind: Any, name: str, bases: tuple[Any, ...], given: dict[str, Any], tracker_id: str) -> Any:
-    if (found := class_ids.known(tracker_id)) is not None:
-        return found
-    return class_ids.register(cloudpickle._make_skeleton_class(kind, name, bases, given, None, None), tracker_id)
+    made = class_ids.known(tracker_id)
+    if made is None:
+        made = cloudpickle._make_skeleton_class(kind, name, bases, given, None, None)
+        made = class_ids.register(made, tracker_id)
+    unpickling.note_arrival(made)
+    return made
 
 
 def _set_ctype(cls: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:

@@ -81,12 +81,16 @@ class UnpicklingContext:
         if not self._of_input:
             self._restored.append(cls)
 
+    def note_arrival(self, cls: type) -> None:
+        """Note that a class came with the call, and is pickled with whatever state the class has."""
+        self._sent.setdefault(id(cls), (cls, None))
+
     @contextlib.contextmanager
     def returning(self) -> Iterator[None]:
-        """Pickle, within ``with``, what the task returns or raises: its classes with the state that they came with.
+        """Pickle, within ``with``, what the task returns or raises: its classes as references (see ``definitions``).
 
-        Whoever has sent a class has its state, and what the task or an initializer has put into the class stays here,
-        where it may be what cannot be pickled at all: a connection, a lock.
+        Their definitions have the state that the classes came with. What the task or an initializer has put into a
+        class stays here, where it may be what cannot be pickled at all: a connection, a lock.
         """
         _current.returning = self._sent
         try:
@@ -119,6 +123,22 @@ def loading_input() -> contextlib.AbstractContextManager[None]:
     return context._input() if context is not None else contextlib.nullcontext()
 
 
+def within_call() -> bool:
+    """Return whether this thread unpickles the call of a task."""
+    return _current.context is not None
+
+
+def comes_back(cls: type) -> bool:
+    """Return whether a class came with the call whose result this thread pickles."""
+    return id(cls) in _current.returning
+
+
+def note_arrival(cls: type) -> None:
+    """Note a class that has its state from the first: if it came with a task's call, the task returns a reference."""
+    if _current.context is not None:
+        _current.context.note_arrival(cls)
+
+
 def state_to_send(cls: type, state: Any) -> Any:
     """Return the state with which a class is pickled on this thread: its own, or the one it came with.
 
@@ -129,7 +149,8 @@ def state_to_send(cls: type, state: Any) -> Any:
     state
         The state that the class has now.
     """
-    return _current.returning.get(id(cls), (cls, state))[1]
+    sent = _current.returning.get(id(cls))
+    return sent[1] if sent is not None and sent[1] is not None else state
 
 
 def mark_complete(cls: type) -> None:
@@ -192,7 +213,7 @@ def make_class(
         with _without_hooks(arguments) if maker is cloudpickle.cloudpickle._make_skeleton_class else _NOTHING:
             cls = maker(*arguments)
         cls.__qualname__ = qualname  # cloudpickle leaves it out
-    _bind(home, cls)
+    bind(home, cls)
     return cls
 
 
@@ -231,11 +252,11 @@ def make(home: tuple[str, str], maker: Callable[..., Any], arguments: tuple[Any,
         The function that makes the object, and its arguments.
     """
     made = maker(*arguments)
-    _bind(home, made)
+    bind(home, made)
     return made
 
 
-def _bind(home: tuple[str, str] | None, value: Any) -> None:
+def bind(home: tuple[str, str] | None, value: Any) -> None:
     """Bind a value to its name in the task's namespace; outside of a task do nothing."""
     context = _current.context
     if context is not None and home is not None:
