@@ -101,7 +101,10 @@ class CellEnvironment:
     def __call__(self, source: CompiledCell) -> AssignedNames:
         """Run the cell, in the task process."""
         namespace = self.namespace
+        from .isolation import patches  # in the task process alone
+
         namespace.update(self.values, __name__="__main__", __builtins__=builtins)
+        patches.look_again()
         shell = _shell(namespace) if source.uses_shell else None
         before = set(namespace)
         with shell.builtin_trap if shell is not None else contextlib.nullcontext():

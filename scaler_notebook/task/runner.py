@@ -12,8 +12,9 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from scaler_notebook.protocol import payloads
@@ -27,6 +28,7 @@ from .bindings import Bindings
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
+from .isolation import patches
 from .resource_usage import Measurement, PeakReset
 from .task_end import TaskEnd
 
@@ -192,6 +194,10 @@ class TaskRunner:
         begin_inputs = inputs.begin_on_thread if self._per_thread else inputs.begin
         begin_inputs({name: open_payload(value) for name, value in call.inputs.items()} if call.inputs else {})
         bindings = self._prepare(initializer)
+        return copy_context().run(self._call, call, bindings)  # what the task sets in context variables ends with it
+
+    def _call(self, call: TaskCall, bindings: Bindings) -> TryResult:
+        """Unpickle the call, make it, and pickle its value."""
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
         try:
             value = function(*args, **kwargs)
@@ -231,6 +237,11 @@ class TaskRunner:
         self._context = UnpicklingContext()
         call = self._load(function, arguments, self._context)
         bindings.apply_to(self._context)
+        codes, namespaces = self._context.codes, self._context.namespaces()
+        if type(call.function) is FunctionType and call.function.__code__ not in codes:  # of a module of the user's
+            codes = [*codes, call.function.__code__]
+            namespaces = {**namespaces, call.function.__module__: call.function.__globals__}
+        patches.watch(codes, namespaces)
         return call
 
     def _load(self, function: Payload, arguments: Payload, context: UnpicklingContext) -> LoadedCall:

@@ -67,7 +67,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if kind is CodeType:
             parameters = tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
             source = self._source(obj.co_filename)
-            return (make_code, (source, parameters)) if source else (CodeType, parameters)
+            return make_code, (source, parameters)
         if kind not in _COMMON:
             if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
                 return exception_parts.reduced(obj, exception_parts.PartFilter())
@@ -169,12 +169,13 @@ def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:
     Parameters
     ----------
     source
-        The text of the code's file.
+        The text of the code's file; empty for a file that is on disk.
     parameters
         The arguments of ``CodeType``.
     """
     code = CodeType(*parameters)
-    if code.co_filename not in linecache.cache:
+    unpickling.note_code(code)
+    if source and code.co_filename not in linecache.cache:
         tracebacks.cache_source(code.co_filename, source)
     return code
 

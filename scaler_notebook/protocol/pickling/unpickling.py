@@ -37,6 +37,7 @@ class UnpicklingContext:
         self._restored: list[type] = []  # classes that have the state of the submit
         self._sent: dict[int, tuple[type, Any]] = {}  # by id: the classes of the call and its inputs, and their state
         self._of_input = False
+        self.codes: list[types.CodeType] = []  # all code that the call has brought
 
     def __enter__(self) -> None:
         _current.context = self
@@ -121,6 +122,12 @@ def loading_input() -> contextlib.AbstractContextManager[None]:
     """Unpickle, within ``with``, what was pickled before the submit: an object that was sent, or a task's value."""
     context = _current.context
     return context._input() if context is not None else contextlib.nullcontext()
+
+
+def note_code(code: types.CodeType) -> None:
+    """Note code that came by value."""
+    if _current.context is not None:
+        _current.context.codes.append(code)
 
 
 def within_call() -> bool:

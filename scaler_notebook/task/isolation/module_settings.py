@@ -62,6 +62,28 @@ def _tracemalloc(tracemalloc: Any) -> list[Setting]:
     return [Setting("tracing of memory", tracemalloc.is_tracing, write)]
 
 
+def _csv(csv: Any) -> list[Setting]:
+    """Return the setting for the dialects, which pickle and compare by their parts."""
+
+    def write_dialects(wanted: dict[str, Any]) -> None:
+        for name in set(csv.list_dialects()).difference(wanted):
+            csv.unregister_dialect(name)
+        for name, dialect in wanted.items():
+            csv.register_dialect(name, dialect)
+
+    def read_dialects() -> dict[str, Any]:
+        return {name: csv.get_dialect(name) for name in csv.list_dialects()}
+
+    return [
+        note_value("csv dialects", read_dialects, write_dialects, (csv,), "register_dialect", "unregister_dialect"),
+        Setting("csv fields", csv.field_size_limit, csv.field_size_limit),
+    ]
+
+
+def _opener(request: Any) -> list[Setting]:
+    return [Setting("opener of addresses", lambda: request._opener, request.install_opener)]
+
+
 def _numpy(numpy: Any) -> list[Setting]:
     def write_options(value: dict[str, Any]) -> None:
         numpy.set_printoptions(**value)
@@ -156,6 +178,8 @@ OF_MODULES: dict[str, Callable[[Any], list[Setting]]] = {
     "decimal": _decimal,
     "locale": _locale,
     "asyncio.events": _event_loops,
+    "csv": _csv,
+    "urllib.request": _opener,
     "tempfile": _tempfile,
     "faulthandler": _faulthandler,
     "tracemalloc": _tracemalloc,

@@ -8,6 +8,7 @@ module is imported.
 import copyreg
 import gc
 import logging
+import multiprocessing.context
 import os
 import socket
 import sys
@@ -26,6 +27,7 @@ _environment: Any = os.environ
 _path, _meta_path, _path_hooks = sys.path, sys.meta_path, sys.path_hooks
 _sys_names = vars(sys)  # a name that is not there costs 0.8 microseconds by getattr
 _reducers: dict[Any, Any] = copyreg.dispatch_table
+_start_methods: Any = multiprocessing.context._default_context
 
 
 class CannotRestoreError(Exception):
@@ -205,6 +207,9 @@ def _read_hooks() -> tuple[Any, ...]:
         _sys_names.get("tracebacklimit"),
         sys.get_asyncgen_hooks(),
         sys.get_coroutine_origin_tracking_depth(),
+        sys.pycache_prefix,
+        sys.getdlopenflags(),
+        _start_methods._actual_context,
     )
 
 
@@ -231,6 +236,9 @@ _WRITE_HOOKS: tuple[Callable[[Any], object], ...] = (
     _write_traceback_limit,
     lambda hooks: sys.set_asyncgen_hooks(*hooks),
     sys.set_coroutine_origin_tracking_depth,
+    partial(setattr, sys, "pycache_prefix"),
+    sys.setdlopenflags,
+    partial(setattr, _start_methods, "_actual_context"),
 )
 
 
@@ -277,11 +285,14 @@ def _write_new_handlers(references: list[Any]) -> None:
 
 
 def _read_log_classes() -> tuple[Any, ...]:
-    return logging.getLogRecordFactory(), logging.getLoggerClass(), logging.raiseExceptions
+    found: Any = logging
+    factory, cls = logging.getLogRecordFactory(), logging.getLoggerClass()
+    return factory, cls, logging.raiseExceptions, found._warnings_showwarning
 
 
 def _write_log_classes(wanted: tuple[Any, ...]) -> None:
-    factory, cls, logging.raiseExceptions = wanted
+    found: Any = logging
+    factory, cls, logging.raiseExceptions, found._warnings_showwarning = wanted
     logging.setLogRecordFactory(factory)
     logging.setLoggerClass(cls)
 

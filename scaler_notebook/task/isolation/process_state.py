@@ -16,11 +16,12 @@ from typing import Any
 
 from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, decode_filters
 
-from . import process_settings
+from . import patches, process_settings
 from .internals import internals
 from .module_settings import OF_MODULES
 from .noted_calls import random_seeds
 from .process_settings import Setting
+from .registrations import registrations
 from .system_settings import system
 
 _bootstrap: Any = importlib.import_module("importlib._bootstrap")
@@ -41,7 +42,7 @@ class ProcessState:
     def __init__(self, more: Iterable[Setting] = (), accept: Callable[[bool], object] = bool) -> None:
         global _current
         self._accept = accept
-        self._settings = [*system(), *process_settings.ALWAYS, *internals(), random_seeds(), *more]
+        self._settings = [*system(), *process_settings.ALWAYS, *internals(), random_seeds(), *registrations(), *more]
         self._reads: list[Callable[[], Any]] = []
         self._settled: list[Any] = []  # by setting: the value when the setting was first read
         self._wanted: list[Any] = []  # by setting: the value to restore
@@ -94,10 +95,14 @@ class ProcessState:
         bool
             False if that cannot be done for all settings: no other task may run in this process.
         """
-        if self._is_unchanged():
-            return True
-        failed = [index for index in range(len(self._reads)) if not self._restore_one(index)]
-        return not failed
+        patches.report_stores()
+        try:
+            if self._is_unchanged():
+                return True
+            failed = [index for index in range(len(self._reads)) if not self._restore_one(index)]
+            return not failed
+        finally:
+            patches.undo()
 
     def _is_unchanged(self) -> bool:
         try:
@@ -204,6 +209,7 @@ class ProcessState:
             if any(name in sys.modules for name in self._unknown):
                 self._apply_wanted(next(index for index, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
+            patches.look_again()
         finally:
             self._is_recording = False
 
