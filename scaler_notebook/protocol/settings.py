@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .pickling import pickler
 
 ENVIRONMENT, PATH = "environment", "path"
-FILTERS, RECURSION, LOG_LEVEL = "warnings filters", "recursion limit", "log level"
+FILTERS, RECURSION, LOG_LEVEL, UMASK = "warnings filters", "recursion limit", "log level", "umask"
 NUMPY_ERRORS, PANDAS_OPTIONS, MATPLOTLIB_PARAMETERS = "numpy errors", "pandas options", "matplotlib parameters"
 
 # Parameters of matplotlib about where figures are shown, which differs between a notebook and a task.

@@ -4,13 +4,18 @@
 """
 
 import logging
+import math
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from scaler_notebook.protocol import settings
 from scaler_notebook.task.isolation.module_settings import PandasOptions
+from scaler_notebook.task.isolation.umask import read_umask
+
+from .user_modules import FRESH
 
 T = TypeVar("T")
 
@@ -20,6 +25,7 @@ class NotebookSettings:
 
     def __init__(self) -> None:
         self._pandas: PandasOptions | None = None
+        self._umask, self._umask_read = 0, -math.inf  # and when, in monotonic seconds
 
     def values(self) -> list[Any]:
         """Return values whose comparison shows whether a setting has changed; takes a few microseconds."""
@@ -27,6 +33,7 @@ class NotebookSettings:
             warnings.filters[:],
             sys.getrecursionlimit(),
             logging.root.level,
+            self._read_umask(),
             *map(_read, (self._numpy_errors, self._pandas_options, self._matplotlib_parameters)),
         ]
 
@@ -36,6 +43,7 @@ class NotebookSettings:
             settings.FILTERS: settings.encode_filters(warnings.filters),
             settings.RECURSION: sys.getrecursionlimit(),
             settings.LOG_LEVEL: logging.root.level,
+            settings.UMASK: self._read_umask(),
         }
         if errors := _read(self._numpy_errors):
             plain[settings.NUMPY_ERRORS] = errors
@@ -47,6 +55,13 @@ class NotebookSettings:
         if (parameters := _read(_changed_parameters)) is not None:
             of_modules[settings.MATPLOTLIB_PARAMETERS] = parameters
         return settings.encode(plain, of_modules)
+
+    def _read_umask(self) -> int:
+        """Return the umask, which takes longer to read than all the rest: one reading serves a burst of submits."""
+        now = time.monotonic()
+        if now - self._umask_read > FRESH:
+            self._umask, self._umask_read = read_umask(), now
+        return self._umask
 
     @staticmethod
     def _numpy_errors() -> dict[str, str] | None:

@@ -7,7 +7,9 @@ import signal
 from functools import partial
 from typing import Any
 
-from .noted_calls import NotedValues
+from scaler_notebook.protocol.settings import UMASK
+
+from .noted_calls import NotedValues, note_value
 from .process_settings import Setting
 
 _signal: Any = importlib.import_module("_signal")  # without the enums of signal, in a third of the time
@@ -97,10 +99,10 @@ def system() -> list[Setting]:
     noted.add(_read_handlers, _write_handlers, (signal,), "signal")
     noted.add(_read_mask, _write_mask, (signal,), "pthread_sigmask")
     noted.add(_read_wakeup, _write_wakeup, signals, "set_wakeup_fd")
-    noted.add(_read_umask, _umask, (os, _posix), "umask")
     noted.add(_read_limits, _write_limits, (resource,), "setrlimit", "prlimit")
     found = [
-        noted.setting("timers, signals, umask and limits"),
+        noted.setting("timers, signals and limits"),
+        note_value(UMASK, _read_umask, _umask, (os, _posix), "umask"),
         # Without privileges niceness can only be raised. Read each time, because psutil changes it in C.
         Setting("niceness", partial(os.getpriority, os.PRIO_PROCESS, 0), partial(os.setpriority, os.PRIO_PROCESS, 0)),
     ]

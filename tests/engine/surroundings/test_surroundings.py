@@ -16,6 +16,7 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor
 from scaler_notebook.client import system_calls
+from scaler_notebook.client.context import notebook_settings
 from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES, available_cores
 
 
@@ -76,6 +77,20 @@ def test_files_that_a_task_makes_have_the_users_mode(
     finally:
         os.umask(former)
     assert (tmp_path / "made").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_users_mode_is_that_of_the_submit(
+    executor_of_one: NotebookExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook_settings, "FRESH", 0.0)
+    former = os.umask(0o022)
+    try:
+        for mask in (0o077, 0o002, 0o022):
+            os.umask(mask)
+            executor_of_one.submit((tmp_path / f"{mask:o}").touch).result(SAFETY)
+    finally:
+        os.umask(former)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("77", "2", "22")] == [0o600, 0o664, 0o644]
 
 
 def test_path_and_environment_are_followed(

@@ -7,29 +7,17 @@ as many files open as the hard limit allows: a large result takes one descriptor
 import contextlib
 import errno
 import fcntl
-import os
 import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-USER_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[
-    0
-]  # descriptors; read before the scheduler raises its own limit
+from scaler_notebook.task.isolation.umask import read_umask
 
-
-def _read_umask() -> int:
-    """Return the umask, where possible without the system call, which changes the umask for all threads meanwhile."""
-    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
+USER_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # read before the scheduler raises its own limit
 MIN_LEFT_TO_USER = 64  # descriptors
 OOM_SCORE = 500  # of 1000: the process counts as if it used half of the machine's memory more than it does
-USER_UMASK = _read_umask()  # read before the scheduler makes its files private
+USER_UMASK = read_umask()  # read before the scheduler makes its files private
 
 
 def set_open_files(limit: int | None = None) -> None:
