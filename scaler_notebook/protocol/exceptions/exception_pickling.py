@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.exceptions.exception_parts import PartFilter, is_builtin, pickles_itself, reduced
 from scaler_notebook.protocol.messages import Buffer, Payload
 from scaler_notebook.protocol.pickling import pickler
-from scaler_notebook.protocol.pickling.exception_parts import PartFilter, is_builtin, pickles_itself, reduced
 
 MAX_TEXT = 1000  # characters of a placeholder
 MAX_NAMED = 10  # omitted values that are named in the note

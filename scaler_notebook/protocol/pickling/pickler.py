@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import cloudpickle
 
-from scaler_notebook.protocol.exceptions import tracebacks
+from scaler_notebook.protocol.exceptions import exception_parts, tracebacks
 
-from . import class_ids, definitions, exception_parts, reduced_slots, reducers, unpickling
+from . import class_ids, definitions, reduced_slots, reducers, unpickling
 
 PROTOCOL = 5
 

@@ -1,4 +1,4 @@
-"""What a task registers with the standard library for the whole process: modules, codecs, settings of loggers.
+"""Settings for what a task registers with the standard library: modules, codecs, levels and filters of loggers.
 
 Each registration is made by calling a function, so what is registered is read again only after such a call
 (:mod:`.noted_calls`).

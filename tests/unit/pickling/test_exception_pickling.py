@@ -21,9 +21,9 @@ import pytest
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.exceptions import exception_pickling, failures
+from scaler_notebook.protocol.exceptions.exception_parts import pickles_itself
 from scaler_notebook.protocol.payloads import OUT_OF_BAND
 from scaler_notebook.protocol.pickling import unpickling
-from scaler_notebook.protocol.pickling.exception_parts import pickles_itself
 
 BaseExceptionGroup: Any = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
 ExceptionGroup: Any = getattr(builtins, "ExceptionGroup", None)
