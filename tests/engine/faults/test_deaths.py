@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from leaks import our_processes
 from waits import SAFETY, until_running
@@ -121,6 +122,40 @@ def test_while_no_process_can_be_started_what_runs_goes_on_and_the_rest_waits(ex
     assert all(isinstance(each.exception(SAFETY), ProcessorDiedError) for each in dying)
     assert executor.submit(abs, -1).result(SAFETY) == 1
     assert running.cancel(SAFETY)
+
+
+def test_results_with_descriptors_are_held_back_while_the_scheduler_has_no_room(executor: NotebookExecutor) -> None:
+    executor.submit(np.ones, 100_000).result(SAFETY)
+    session = executor._session
+    assert session is not None
+    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        arrays = [executor.submit(np.full, 100_000, 2)]
+        with pytest.raises(concurrent.futures.TimeoutError):
+            arrays[0].exception(0.3)
+        assert [executor.submit(abs, -n).result(SAFETY) for n in range(20)] == list(range(20)), "others go on"
+        arrays += [executor.submit(np.full, 100_000, 2) for _ in range(5)]
+        with pytest.raises(concurrent.futures.TimeoutError):
+            arrays[-1].exception(0.2)
+    finally:
+        resource.prlimit(scheduler, resource.RLIMIT_NOFILE, before)
+    assert [each.result(SAFETY).sum() for each in arrays] == [200_000] * 6
+
+
+def test_a_task_whose_result_is_held_back_can_be_cancelled(executor: NotebookExecutor) -> None:
+    executor.start()
+    scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr]
+    before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        array = executor.submit(np.ones, 100_000)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            array.exception(0.2)
+        assert array.cancel(SAFETY)
+    finally:
+        resource.prlimit(scheduler, resource.RLIMIT_NOFILE, before)
+    assert array.cancelled()
+    assert executor.submit(np.ones, 100_000).result(SAFETY).sum() == 100_000
 
 
 KERNEL = """

@@ -102,6 +102,19 @@ class Assembler:
         self._pending += self._buffer[:count]
         return count > 0
 
+    def brings_descriptors(self, sock: socket.socket) -> bool:
+        """Return whether the next read would receive descriptors; nothing is read.
+
+        Raises
+        ------
+        BlockingIOError
+            A non-blocking socket has nothing to read.
+        """
+        if self._large is not None:
+            return False
+        *_, flags, _ = sock.recvmsg_into([self._buffer], 0, RECEIVE_FLAGS | socket.MSG_PEEK)
+        return bool(flags & socket.MSG_CTRUNC)
+
     def _receive_descriptors(self, ancillary: "list[tuple[int, int, bytes]]") -> None:
         """Note the descriptors that a read has given: fewer than were sent where this process has no room for more.
 

@@ -153,6 +153,8 @@ class EventLoop:
                 call(self._reap)
             if self._pool.fill_at is not None:
                 call(self._pool.fill)
+            if self._pool.read_again_at is not None:
+                call(self._pool.read_again)
             call(self._core.tick)
             call(self._output.look)
             call(self._prewarming.prewarm_idle, self._core, self._pool)
@@ -183,6 +185,7 @@ class EventLoop:
             self._prewarming.deadline,
             self._output.deadline,
             self._pool.fill_at,
+            self._pool.read_again_at,
             self._clients.deadline,
             now + RETRY_DELAY if self._reap_due else None,
         ]

@@ -27,6 +27,7 @@ from .task_process import TaskProcess
 MAX_FAILED_STARTS = 5  # in a row, before any process was ready: then the engine gives up
 TRANSIENT_ERRORS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOSPC}
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds between two tries to start a process
+READ_AGAIN = 0.05  # seconds between two tries to read a result whose descriptors have no room here
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ class ProcessPool:
         self._was_ready = False  # has any process ever been ready?
         self._fill_at: float | None = None
         self._pause = 0.0  # seconds before the last try
+        self._held_back: list[TaskProcess] = []  # those with a result that the scheduler has no room for
+        self.read_again_at: float | None = None  # in monotonic seconds; None if nothing is held back
 
     # ------------------------------------------------------------------ how many there are
 
@@ -316,12 +319,31 @@ class ProcessPool:
             if process.pid in self._processes:
                 self.kill(process.pid, why="a message from it could not be handled: a bug of ours")
             return
+        if process.held_back:
+            self._hold_back(process)
         if not is_open:
             self._selector.unregister(process.sock)
             if process in self._starting:
                 self._failed_to_start(process)
             elif process.pid in self._processes:
                 self.kill(process.pid, why="its task had closed the connection to it")
+
+    def _hold_back(self, process: TaskProcess) -> None:
+        """Leave a result where it is, until there is room for its descriptors."""
+        if not self._held_back:
+            log.warning("no descriptors are left for the result of task process %d; it is held back", process.pid)
+        self._held_back.append(process)
+        self.read_again_at = time.monotonic() + READ_AGAIN
+
+    def read_again(self) -> None:
+        """Serve the processes whose results were held back, when it is time."""
+        if self.read_again_at is None or time.monotonic() < self.read_again_at:
+            return
+        held_back, self._held_back, self.read_again_at = self._held_back, [], None
+        for process in held_back:
+            if process.sock.fileno() >= 0:
+                process.hold_back(False)
+                self._serve(process)
 
     def _read(self, process: TaskProcess) -> bool:
         """Handle all messages that there are; False if there can be no more."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from scaler_notebook.engines.local.ipc import fd_limits
 from scaler_notebook.engines.local.ipc.framing import MAX_DESCRIPTORS, Assembler
 from scaler_notebook.engines.local.ipc.memory import travelling
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors
@@ -34,6 +35,8 @@ from .fork_server import ProcessDescriptors, Starter
 from .imported_modules import ImportedModules
 
 PAGE_BYTES = 4096
+
+_free_descriptors = fd_limits.FreeDescriptors()
 
 
 class TaskProcess:
@@ -71,11 +74,13 @@ class TaskProcess:
         self._selector = selector
         self._serve = lambda: serve(self)
         self.unsent = False  # is there more to write than the socket takes?
+        self.held_back = False  # is nothing read, because this scheduler has no room for what the process has sent?
         self._sender = Sender(PROCESS_CAPACITY)
         self._assembler = Assembler()
         with contextlib.ExitStack() as opened:
             self._start(starter, opened)
-            selector.register(self.sock, selectors.EVENT_READ, self._serve)
+            self._registered = 0
+            self._watch()
             opened.pop_all()
 
     def _start(self, starter: Starter, opened: contextlib.ExitStack) -> None:
@@ -132,13 +137,34 @@ class TaskProcess:
             unsent = not self._outbox.flush()
             if unsent != self.unsent:
                 self.unsent = unsent
-                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
-                self._selector.modify(self.sock, events, self._serve)
+                self._watch()
         except OSError:  # the process is dying, and will be reaped
             pass
 
+    def _watch(self) -> None:
+        """Register the socket for what this object waits for."""
+        events = (0 if self.held_back else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self.unsent else 0)
+        if not events:
+            self._selector.unregister(self.sock)
+        elif self._registered:
+            self._selector.modify(self.sock, events, self._serve)
+        else:
+            self._selector.register(self.sock, events, self._serve)
+        self._registered = events
+
+    def hold_back(self, held_back: bool) -> None:
+        """Read nothing more from the process until this is called with False."""
+        self.held_back = held_back
+        self._watch()
+
+    def _has_no_room(self) -> bool:
+        """Return whether a result that waits to be read would lose its descriptors, for there is no room for them."""
+        if self.cause is not None or not _free_descriptors.may_lack(MAX_DESCRIPTORS):
+            return False
+        return self._assembler.brings_descriptors(self.sock)
+
     def received(self) -> Iterator[WorkerMessage]:
-        """Yield what the process has sent, until there is no more for now.
+        """Yield what the process has sent, until there is no more for now, or this object holds it back.
 
         Raises
         ------
@@ -149,6 +175,9 @@ class TaskProcess:
         """
         while True:
             try:
+                if self._has_no_room():
+                    self.hold_back(True)
+                    return
                 is_open = self._assembler.read(self.sock)
             except BlockingIOError:
                 return
