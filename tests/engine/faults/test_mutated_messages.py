@@ -41,6 +41,7 @@ from scaler_notebook.protocol.messages import (
     Payload,
     ResultSummary,
     SegmentRef,
+    Task,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -173,6 +174,13 @@ class FakeScheduler(SchedulerConnection):
     def _loss_message(self) -> str:
         return "it is gone"
 
+    def heard(self, future: ScalerFuture[Any]) -> bytes:
+        """Receive until the task of a future has come, and return the client."""
+        while True:
+            client, *frames = self.socket.recv_multipart()
+            if any(isinstance(each, Task) and each.task_id == future.task_id for each in CLIENT_CODEC.decode(frames)):
+                return client
+
     def end(self) -> None:
         self.socket.close()
         self._context_of_test.term()
@@ -224,22 +232,20 @@ def test_a_client_that_hears_anything(number: int, tmp_path: Path, executor: Not
             future = submitted(session)
             futures.append(future)
             assert session.alive, f"lost before the chunk from {begun} on: {futures[-1].exception(0)!r}"
-            client = engine.socket.recv_multipart()[0]
+            client = engine.heard(future)
             seeds = said_to_clients(future.task_id)
             for _ in range(CHUNK):
                 batch = ENGINE_CODEC.encode(rng.choices(seeds, k=rng.choice([1, 1, 2, 4])))
                 engine.socket.send_multipart([client, *mutator.mutated(batch, whole=True)])
-            engine.socket.send_multipart(
-                [client, *ENGINE_CODEC.encode([TaskLog(future.task_id, LogStream.STDERR, "")])]
-            )
+            # Waited for, so that no more than one chunk is ever on its way.
+            last = submitted(session)
+            engine.heard(last)
+            right = TaskResult(last.task_id, TaskResultType.SUCCESS, payloads.dump(begun))
+            engine.socket.send_multipart([client, *ENGINE_CODEC.encode([right])])
+            assert last.result(SAFETY) == begun
             assert session.alive, f"lost in the chunk from {begun} on"
             for each in (future.state, future.logs, future.displays, future.progress, repr(future), future.summary):
                 assert each is not None or future.progress is None
-        last = submitted(session)
-        engine.socket.send_multipart(
-            [client, *ENGINE_CODEC.encode([TaskResult(last.task_id, TaskResultType.SUCCESS, payloads.dump("right"))])]
-        )
-        assert last.result(SAFETY) == "right"
     assert all(future.done() for future in futures)
     assert executor.submit(abs, -1).result(SAFETY) == 1
 

@@ -7,6 +7,8 @@ import logging
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from scaler_notebook import NotebookExecutor, TaskState, wait
 from scaler_notebook.client.session_log import event_log
 from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
-from scaler_notebook.protocol.messages import ObjectCreated, Payload
+from scaler_notebook.protocol.messages import ObjectCreated, Payload, SegmentRef, TaskResult
 from scaler_notebook.protocol.wire import ENGINE_CODEC
 from scaler_notebook.testing import memory_executor
 
@@ -138,6 +140,44 @@ def test_an_object_that_nobody_sent_loses_no_other_message(
     assert session.alive
     with caplog.at_level(logging.ERROR):
         assert "it was not sent" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "segment", [SegmentRef(1 << 40, 1, 10), SegmentRef(os.getpid(), 1 << 40, 10), SegmentRef(os.getpid(), 1, 10)]
+)
+def test_a_result_in_a_segment_that_nobody_has_fails_its_task_alone(
+    executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, segment: SegmentRef
+) -> None:
+    decode, name = ENGINE_CODEC.decode, "broken"
+
+    def decoded(*args: Any) -> list[Any]:
+        return [
+            replace(each, payload=Payload(b"N.", (segment,))) if getattr(each, "task_id", "") == name else each
+            for each in decode(*args)
+            if isinstance(each, TaskResult)
+        ]
+
+    monkeypatch.setattr(result_mapper, "RETRY_DELAYS", (0.01,))
+    monkeypatch.setattr(ENGINE_CODEC, "decode", decoded, raising=False)
+    futures = [executor_of_two.submit(abs, -n) for n in range(10)]
+    name = futures[4].task_id
+    results = [future.exception(SAFETY) or future.result(SAFETY) for future in futures]
+    assert "a bug in the engine" in str(results.pop(4))
+    assert results == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+def test_a_result_that_cannot_be_taken_over_fails_its_task_alone(
+    executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session: Any = executor_of_two._session
+    release, name = session._engine._segments.release, ""
+    monkeypatch.setattr(session._engine._segments, "release", lambda task: 1 / 0 if task == name else release(task))
+    futures = [executor_of_two.submit(time.sleep, 0.05) for _ in range(4)]
+    name = futures[0].task_id
+    wait(futures, SAFETY)
+    assert "ZeroDivisionError" in str(futures[0].exception(0))
+    assert [future.result(0) for future in futures[1:]] == [None] * 3
+    assert "could not be taken over" in caplog.text
 
 
 SHORT_OF_DESCRIPTORS = """

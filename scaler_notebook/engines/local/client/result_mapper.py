@@ -1,6 +1,5 @@
 """Large results, mapped into the client so that they outlive the engine."""
 
-import logging
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +11,6 @@ from scaler_notebook.protocol.messages import SegmentRef, TaskResult
 from scaler_notebook.quantities import format_bytes
 
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between the tries to map a result for which there was no room
-
-log = logging.getLogger(__name__)
 
 
 class ResultMapper:
@@ -47,7 +44,7 @@ class ResultMapper:
         -------
         TaskResult or None
             The result with its buffers in this process, or a failure that says why it cannot be had. None if the
-            result is tried again later, or is lost with the scheduler.
+            result is tried again later.
         """
         leased = [b.descriptor for b in result.payload.buffers if isinstance(b, SegmentRef)]
         if not leased:
@@ -58,12 +55,12 @@ class ResultMapper:
             if isinstance(error, BadSegment):
                 problem = f"its result is none that could be taken over ({error.strerror}): a bug in the engine"
                 return failures.internal_failure(result.task_id, ProtocolError(problem))
-            if isinstance(error, FileNotFoundError | ProcessLookupError):
-                log.warning("the result of %s is lost with the scheduler: %s", result.task_id, error)
-                return None  # the loss of the scheduler, which is noticed in a moment, fails the future
-            if failed_tries < len(RETRY_DELAYS):
+            if failed_tries < len(RETRY_DELAYS):  # the loss of the scheduler, too, is noticed meanwhile
                 self._loop.call_later(RETRY_DELAYS[failed_tries], self._retry, result, failed_tries + 1)
                 return None
+            if isinstance(error, FileNotFoundError | ProcessLookupError):
+                problem = f"its result is in no process ({error}): a bug in the engine"
+                return failures.internal_failure(result.task_id, ProtocolError(problem))
             mapped = failures.internal_failure(result.task_id, _no_room(result, error))
         self._received += leased
         return mapped

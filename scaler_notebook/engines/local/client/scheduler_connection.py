@@ -141,7 +141,7 @@ class SchedulerConnection(ABC):
             except ProtocolError as error:
                 self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
                 return
-            self._deliver([m for m in map(self._prepare, messages) if m is not None])
+            self._deliver([m for m in map(self._prepare_safely, messages) if m is not None])
             if self._socket is None:
                 return
             if time.monotonic() > end:
@@ -166,6 +166,17 @@ class SchedulerConnection(ABC):
         log.error("the engine sent a malformed message about task %r: %s", task_id, error)
         problem = ProtocolError(f"the engine sent a malformed message about this task ({error}): a bug in the engine")
         self._deliver([failures.internal_failure(task_id, problem)])
+
+    def _prepare_safely(self, message: EngineMessage) -> EngineMessage | None:
+        """Do as :meth:`_prepare`; a message with which that cannot be done costs its own task alone."""
+        try:
+            return self._prepare(message)
+        except Exception as error:  # a bug of ours; if it passed, what has arrived behind this message would stay there
+            log.exception("%s could not be taken over", type(message).__name__)
+            if not isinstance(message, TaskResult):
+                return message
+            problem = f"its result could not be taken over ({type(error).__name__}: {error}): a bug of ours"
+            return failures.internal_failure(message.task_id, ProtocolError(problem))
 
     def _prepare(self, message: EngineMessage) -> EngineMessage | None:
         """Release what a message ends the need for, and return the message to deliver; None if that comes later."""

@@ -27,6 +27,7 @@ from .travelling import TRAVELS
 SMALLEST = 256 * 1024  # bytes; a smaller buffer is as quick through the sockets
 # Zero where the system has no seals, which is where it has no files in memory.
 SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0) | getattr(fcntl, "F_SEAL_WRITE", 0)
+MAX_DESCRIPTOR = 2**31 - 1  # an int of C
 NAME = "segment"  # of a memory file, in /proc
 VARIABLE = "SCALER_NOTEBOOK_SEGMENTS"  # "0" turns segments off, for tests
 
@@ -118,6 +119,8 @@ def _check(fd: int, ref: SegmentRef) -> None:
     ref
         The reference.
     """
+    if not 0 <= fd <= MAX_DESCRIPTOR:
+        raise BadSegment(errno.EBADF, f"{ref} is no descriptor")
     about = os.fstat(fd)
     if not stat.S_ISREG(about.st_mode) or not 0 <= ref.size <= about.st_size:
         raise BadSegment(errno.EINVAL, f"{ref} is no file of that size")
