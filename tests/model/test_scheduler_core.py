@@ -76,6 +76,10 @@ class Recorder(UnusedEffects):
     ) -> None:
         self.done.append(f"run {task.task_id} on {process} as {seq}{'' if last else ', not the last try'}")
 
+    def begun(self) -> list[str]:
+        """Return the ids of the tasks that were run, in order."""
+        return [word.split()[1] for word in self.done if word.startswith("run ")]
+
     def interrupt(self, process: int, seq: int) -> None:
         self.done.append(f"interrupt {process} in {seq}")
 
@@ -885,6 +889,42 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     assert core.holder(9) is None
     core.process_ended_run(2, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
+
+
+def test_clients_take_turns_and_the_tasks_of_one_are_in_their_order() -> None:
+    hands = Recorder()
+    core = Core(1, hands, {})
+    core.process_ready(1)
+    for number in range(200):
+        core.submit(b"many", task(f"m{number}"))
+    for _ in range(10):
+        core.process_ended_run(1, RunFinished(len(hands.begun()), TaskEnd.SUCCESS, EMPTY))
+    for number in range(4):
+        core.submit(b"few", task(f"f{number}"))
+    core.submit(b"third", task("t0"))
+    core.submit(b"few", task("urgent", priority=1))
+    while core.running:
+        core.process_ended_run(1, RunFinished(len(hands.begun()), TaskEnd.SUCCESS, EMPTY))
+    begun = hands.begun()
+    assert begun[11] == "urgent"
+    assert sorted(begun[12:21]) == ["f0", "f1", "f2", "f3", "m11", "m12", "m13", "m14", "t0"]
+    assert [name for name in begun if name[0] == "m"] == [f"m{number}" for number in range(200)]
+    assert [name for name in begun if name[0] == "f"] == ["f0", "f1", "f2", "f3"]
+
+
+def test_a_client_that_comes_late_has_no_turns_to_make_up_for() -> None:
+    hands = Recorder()
+    core = Core(1, hands, {})
+    core.process_ready(1)
+    for number in range(50):
+        core.submit(b"early", task(f"e{number}"))
+        core.process_ended_run(1, RunFinished(number + 1, TaskEnd.SUCCESS, EMPTY))
+    for number in range(4):
+        core.submit(b"early", task(f"again{number}"))
+        core.submit(b"late", task(f"late{number}"))
+    while core.running:
+        core.process_ended_run(1, RunFinished(len(hands.begun()), TaskEnd.SUCCESS, EMPTY))
+    assert hands.begun()[51:55] != [f"late{number}" for number in range(4)]
 
 
 def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:

@@ -4,7 +4,6 @@ What an event does to a task is in :mod:`.transitions`, what is special about ta
 :mod:`.slot_lending`.
 """
 
-import itertools
 import time
 from collections.abc import Mapping
 
@@ -35,6 +34,7 @@ from .slot_lending import MAX_LENT, SlotLending
 from .state import SchedulerState
 from .states import TaskStage
 from .transitions import Transitions, start_due
+from .turns import Turns
 
 MAX_DISPATCHES = 3  # of a task whose processes die before they begin it: then the task itself may be the cause
 RESULTS = {
@@ -79,7 +79,7 @@ class Core:
         self._effects = effects
         self._clock = clock
         self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
-        self._numbers = itertools.count()
+        self._turns = Turns()
         self._previewing: dict[int, tuple[int, bytes, str]] = {}  # by process: run, client, and task id
 
     # ------------------------------------------------------------------ clients
@@ -100,7 +100,7 @@ class Core:
         if task_id in state.records:
             return
         record = TaskRecord(task, owner, state.contexts.get(owner), state.resources.needs(options), root=owner)
-        record.number, record.priority = next(self._numbers), options.priority
+        record.priority = options.priority
         if task.inputs and (lost := state.dependencies.add(record, self._unfinished(owner, task.inputs))):
             text = Payload("\n".join(lost).encode())
             self._effects.send(owner, TaskResult(task_id, TaskResultType.MISSING_OBJECTS, text))
@@ -109,6 +109,7 @@ class Core:
             state.dependencies.expect(owner, task_id)
         if task.parent:
             self._lending.nest(record, state.workers.held.get(process))
+        record.number += self._turns.take(record.root)
         state.records[task_id] = record
         if record.missing:
             record.stage = TaskStage.WAITING
@@ -235,6 +236,7 @@ class Core:
             if not left and record.stage is not TaskStage.OVER:
                 self.transitions.handle(record, events.ClientGone())
         self.state.dependencies.client_gone(owner)
+        self._turns.client_gone(owner)
         self.dispatch()
 
     # ------------------------------------------------------------------ processes
@@ -380,6 +382,7 @@ class Core:
                 self._effects.kill(idle.pop())  # another process takes its place
                 continue
             idle.remove(process)
+            self._turns.dispatched(record.number)
             self.transitions.handle(record, events.Dispatched(process))
         self._lending.watch_for_standstill()
 

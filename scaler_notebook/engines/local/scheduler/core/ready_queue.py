@@ -1,4 +1,4 @@
-"""The ready queue: tasks by priority, then in the order of submission, as far as what they need is free."""
+"""The ready queue: tasks by priority, then by their clients' turns, as far as what they need is free."""
 
 from scaler_notebook.engines.scheduling.indexed_heap import IndexedHeap
 

@@ -15,7 +15,7 @@ class TaskRecord:
     owner: bytes  # the client
     context: ClientContext | None = None
     needs: tuple[Capability, ...] = ()  # capabilities and memory
-    number: int = 0  # order of submission; tasks that running tasks wait for come before all others
+    number: int = 0  # see :mod:`.turns`; tasks that running tasks wait for come before all others
     priority: int = 0  # the higher one of the task's own and its parent's
     stage: TaskStage = TaskStage.QUEUED
     process: int = 0  # number of the last process
