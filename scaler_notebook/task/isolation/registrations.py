@@ -45,16 +45,16 @@ def _standard_modules() -> Setting:
 def _other_modules() -> Setting:
     """Return the setting for the names of modules that were put into ``sys.modules`` and not imported."""
     known = -1
-    found: tuple[str, ...] = ()
+    found: list[str] = []
 
-    def read() -> tuple[str, ...]:
+    def read() -> list[str]:
         nonlocal known, found
         if known != len(_modules):
             known = len(_modules)
-            found = tuple(name for name, module in _modules.copy().items() if not _was_imported(module))
+            found = [name for name, module in _modules.copy().items() if not _was_imported(module)]
         return found
 
-    def write(wanted: tuple[str, ...]) -> None:
+    def write(wanted: list[str]) -> None:
         for name in set(read()).difference(wanted):
             del _modules[name]
 

@@ -27,6 +27,7 @@ import pytest
 from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor
+from scaler_notebook.task.isolation import process_state
 from scaler_notebook.task.isolation.left_running import LeftoverDetector
 
 LONG = 60.0  # seconds; nothing here waits for it
@@ -217,6 +218,25 @@ def test_a_setting_is_put_back_each_time(executor_of_one: NotebookExecutor, name
     for _ in range(3):
         executor_of_one.submit(lambda: (change(), None)[1]).result(SAFETY)
         assert executor_of_one.submit(lambda: (os.getpid(), repr(read()))).result(SAFETY) == looked
+
+
+def test_after_a_task_that_changes_nothing_nothing_is_put_back(executor_of_one: NotebookExecutor) -> None:
+    """Else each task takes ten times as long as it need."""
+
+    def differing() -> list[str]:
+        state: Any = process_state._current
+        now = [read() for read in state._reads]
+        return [
+            each.name
+            for each, value, wanted in zip(state._settings, now, state._wanted, strict=True)
+            if value != wanted
+        ]
+
+    def imports() -> None:
+        import csv, decimal, logging.config, matplotlib.pyplot, pandas, urllib.request  # noqa: E401, F401, I001
+
+    for task in (differing, imports, differing, differing):
+        assert not executor_of_one.submit(task).result(SAFETY)
 
 
 def change_much() -> None:
