@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waits import SAFETY, until_written
@@ -174,14 +175,16 @@ def test_orphans_that_have_ended_leave_no_zombies(executor: NotebookExecutor) ->
 
 def test_whoever_asks_how_a_child_ended_is_told(executor_of_one: NotebookExecutor) -> None:
     def leaves() -> int:
-        sys.kept_child = subprocess.Popen(["sh", "-c", "exit 3"])  # type: ignore[attr-defined]
-        stat = Path(f"/proc/{sys.kept_child.pid}/stat")  # type: ignore[attr-defined]
+        kept: Any = sys.path_importer_cache  # any mapping of a module's: what is put into it stays in the process
+        kept["a child"] = subprocess.Popen(["sh", "-c", "exit 3"])
+        stat = Path(f"/proc/{kept['a child'].pid}/stat")
         while stat.read_text().rpartition(")")[2].split()[0] != "Z":
             time.sleep(0.001)
         return os.getpid()
 
     def asks() -> tuple[int, int]:
-        return os.getpid(), sys.kept_child.wait()  # type: ignore[attr-defined]
+        kept: Any = sys.path_importer_cache
+        return os.getpid(), kept.pop("a child").wait()
 
     pid = executor_of_one.submit(leaves).result(SAFETY)
     assert executor_of_one.submit(asks).result(SAFETY) == (pid, 3)
