@@ -190,6 +190,25 @@ class NotebookExecutor(EngineClient, Executor):
         calls = MapCalls(self, fn, zip(*iterables, strict=False), chunksize)
         return calls.results(calls.submitted(buffersize), timeout)
 
+    def joblib_backend(self, **options: Any) -> Any:
+        """Return a backend for joblib and scikit-learn whose calls are tasks of this executor.
+
+        To be given to ``joblib.parallel_config(backend=...)``; see :mod:`scaler_notebook.interop.joblib`.
+
+        Parameters
+        ----------
+        options
+            ``inner_max_num_threads``: how many threads the numerical libraries may use within a call.
+
+        Raises
+        ------
+        ImportError
+            joblib is not installed.
+        """
+        from scaler_notebook.interop.joblib import ScalerBackend
+
+        return ScalerBackend(self, **options)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, let those there are finish, and end the engine.
 

@@ -1,6 +1,6 @@
 """Activation of a kernel: the one place where the kernel's host and the views meet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
@@ -28,6 +28,20 @@ class LazyViews:
         from . import widget_factory
 
         return widget_factory.make_widget(shown, host)
+
+    def open_board(self, title: str, host: KernelHost) -> Callable[[Any], None]:
+        """Display a board without futures in the cell that runs; what is returned adds a future.
+
+        Parameters
+        ----------
+        title
+            The title above the board.
+        host
+            The host of the kernel.
+        """
+        from .views.board import display
+
+        return display.open_board(title, host)
 
     def offer_cancel(self, futures: Sequence[Any], host: KernelHost) -> None:
         """Show cards of futures whose tasks run on after the stop button.

@@ -91,6 +91,33 @@ def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
     assert WIDGET in static(k, "50 cancelled")
 
 
+JOBLIB = """
+from joblib import Parallel, delayed, parallel_config
+with parallel_config(backend=ex.joblib_backend()):
+    found = Parallel(n_jobs=2, batch_size=1)(delayed({call})({argument}) for _ in range(6))
+"""
+
+
+def test_a_call_of_joblib_is_a_board_that_grows(k: Kernel) -> None:
+    executed = k.run(JOBLIB.format(call="fit", argument="3"))
+    assert [display["text/plain"].splitlines()[0] for display in executed.displays] == ["joblib: fit: no tasks yet"]
+    k.send_comm(card_id(executed), {"type": "ready"})
+    whole = wait_for(k, card_id(executed), lambda m: m.get("whole", False))
+    assert (whole["title"], len(whole["columns"][0])) == ("joblib: fit", 6)
+    assert k.run("found").text == "[3, 3, 3, 3, 3, 3]"
+
+
+def test_a_click_on_cancel_all_ends_a_call_of_joblib(k: Kernel) -> None:
+    waiting = k.submit(JOBLIB.format(call="time.sleep", argument="60"))
+    shown = k.until(lambda m: m["msg_type"] == "display_data" and WIDGET in m["content"]["data"])
+    comm = shown["content"]["data"][WIDGET]["model_id"]
+    k.send_comm(comm, {"type": "ready"})
+    wait_for(k, comm, lambda m: m.get("columns", [[], []])[1].count(KINDS.index("running")) == 2)
+    k.send_comm(comm, {"type": "cancel", "rows": "all", "force": False})
+    assert k.finish(waiting).error == "TaskCancelledError: sleep: stopped"
+    assert k.run("ex.unfinished()").text == "[]"
+
+
 def test_the_board_of_the_session_shows_what_is_submitted_later_and_elsewhere(k: Kernel) -> None:
     k.run("old = ex.submit(fit, 1); old.result()")
     comm = card_id(k.run("%scaler board"))

@@ -68,6 +68,9 @@ class Host(Protocol):
     def offer_cancel(self, futures: Sequence[Any]) -> None:
         """Show how to stop these futures' tasks, if anything can be shown: the stop button has ended a wait."""
 
+    def open_board(self, title: str) -> Callable[[Any], None]:
+        """Show a board without futures, if anything can be shown; what is returned adds a future, on any thread."""
+
     def widget(self, shown: Any) -> Any:
         """Return a widget that shows a future or a group; RuntimeError where there are none."""
 
@@ -112,6 +115,10 @@ class PlainHost:
 
     def offer_cancel(self, futures: Sequence[Any]) -> None:
         """Do nothing: a script's user sees nothing but the script's own output."""
+
+    def open_board(self, title: str) -> Callable[[Any], None]:
+        """Show nothing."""
+        return lambda future: None
 
     def post(self, call: Callable[[], object]) -> None:
         """Run a call of the user's on the callback thread."""

@@ -38,6 +38,17 @@ class Views(Protocol):
             The host of the kernel.
         """
 
+    def open_board(self, title: str, host: "KernelHost") -> Callable[[Any], None]:
+        """Display a board without futures in the cell that runs; what is returned adds a future.
+
+        Parameters
+        ----------
+        title
+            The title above the board.
+        host
+            The host of the kernel.
+        """
+
     def offer_cancel(self, futures: Sequence[Any], host: "KernelHost") -> None:
         """Show cards of futures whose tasks run on after the stop button, unless the cell shows them already.
 
@@ -213,6 +224,10 @@ class KernelHost:
     def widget(self, shown: Any) -> Any:
         """Create the widget of a future or a group."""
         return self._views.widget(shown, self)
+
+    def open_board(self, title: str) -> Callable[[Any], None]:
+        """Display a board without futures in the cell that runs; what is returned adds a future, on any thread."""
+        return self._views.open_board(title, self)
 
     def display_in(self, parent: dict[str, Any], data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Display a bundle in the cell that a message belongs to, whichever cell runs by now; on any thread.

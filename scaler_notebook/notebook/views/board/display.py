@@ -2,8 +2,10 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
+from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
 from scaler_notebook.notebook.views.live_display import LiveDisplay, last_words, listen
@@ -128,6 +130,22 @@ def show(group: FutureGroup[Any]) -> None:
 def show_session() -> None:
     """``%scaler board``."""
     _show(SESSION_TITLE, SessionTable(), None)
+
+
+def open_board(title: str, host: KernelHost) -> Callable[[ScalerFuture[Any]], None]:
+    """Display a board without futures; what is returned adds one, on any thread.
+
+    Parameters
+    ----------
+    title
+        The title above the board.
+    host
+        The host of the kernel.
+    """
+    table = TaskTable(())
+    listen(host.shell)
+    Board(host, title, table).show()
+    return table.add
 
 
 def _show(title: str, table: TaskTable, group: FutureGroup[Any] | None) -> None:

@@ -1,0 +1,1 @@
+"""Entry points for other libraries' users: one module for each library, which imports that library."""

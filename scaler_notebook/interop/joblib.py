@@ -1,0 +1,401 @@
+"""A backend of joblib: ``Parallel``, and whatever in scikit-learn has ``n_jobs``, runs on an executor.
+
+An import of this module registers the backend ``"scaler_notebook"``::
+
+    import scaler_notebook.interop.joblib
+    with joblib.parallel_config(backend="scaler_notebook"):
+        GridSearchCV(model, grid, n_jobs=-1).fit(X, y)
+
+``parallel_config(backend=executor.joblib_backend())`` does the same on a certain executor. Each batch of calls is a
+task. Large arrays are in memory that all processes share, so joblib's own memory mapping has nothing to do.
+"""
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import joblib
+from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
+
+from scaler_notebook.client.executor import NotebookExecutor, latest
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.waiting.host import current_host
+from scaler_notebook.client.waiting.permission import may_wait
+from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.protocol.errors import EngineStartError
+
+NAME = "scaler_notebook"
+MAX_NESTING = 2  # levels of Parallel within Parallel whose calls are tasks; deeper ones run in their task
+# Options about memory maps and process pools, which are replaced by shared memory and by the executor.
+WITHOUT_EFFECT = frozenset(
+    {"context", "idle_worker_timeout", "max_nbytes", "mmap_mode", "prefer", "require", "temp_folder", "verbose"}
+)
+LOOK = 0.25  # seconds between two looks at a call of Parallel, for what no completed batch would tell
+
+Completed = Callable[["Job"], object]
+
+
+class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
+    """A joblib backend whose batches are tasks of an executor.
+
+    Implements what joblib 1.3 to 1.6 document of ``ParallelBackendBase``.
+
+    Parameters
+    ----------
+    executor
+        The executor. By default the notebook's newest one or, if there is none, a new one; within a task the engine
+        that runs the task.
+    nesting_level
+        How many calls of ``Parallel`` this one is within; set by joblib.
+    inner_max_num_threads
+        How many threads the numerical libraries may use within a batch; by default each task process has its share of
+        the cores.
+    """
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+    default_n_jobs = -1
+
+    def __init__(
+        self,
+        executor: NotebookExecutor | None = None,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        **options: Any,  # of other backends, which joblib passes to any
+    ) -> None:
+        if executor is not None and not isinstance(executor, NotebookExecutor):
+            raise TypeError(f"executor is a NotebookExecutor, not a {type(executor).__name__}")
+        _check(options)
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        self._given = executor
+        self._made: NotebookExecutor | None = None  # held, as nobody else does
+        self._call: ParallelCall | None = None
+
+    def __reduce__(self) -> Any:
+        return _nested, (self.nesting_level, self.inner_max_num_threads)
+
+    @property
+    def executor(self) -> NotebookExecutor:
+        """The executor that runs the batches."""
+        found = self._given or self._made or latest()
+        if found is None or found.is_shut_down:
+            found = self._made = NotebookExecutor()
+        return found
+
+    # ------------------------------------------------------------------ how many at a time
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Return how many batches run at a time.
+
+        Parameters
+        ----------
+        n_jobs
+            As for ``Parallel``: -1 for all workers of the executor, -2 for all but one, and so on; more than there are
+            wait in the executor's queue.
+
+        Raises
+        ------
+        ValueError
+            ``n_jobs`` is 0.
+        """
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None:
+            return 1
+        return max(self._workers() + 1 + n_jobs, 1) if n_jobs < 0 else n_jobs
+
+    def _workers(self) -> int:
+        """Return the number of the executor's workers."""
+        executor = self.executor
+        executor.start()
+        return executor.n_workers or joblib.cpu_count()  # a cluster does not tell
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
+        """Prepare a call of ``Parallel``, and return how many batches run at a time.
+
+        Parameters
+        ----------
+        n_jobs
+            As for :meth:`effective_n_jobs`.
+        parallel
+            The ``Parallel``.
+
+        Raises
+        ------
+        FallbackToBackend
+            One batch at a time runs as well in this process.
+        TypeError
+            An option is one of another backend, and would have no effect here.
+        """
+        _check(options)
+        n_jobs = self.effective_n_jobs(n_jobs)
+        if n_jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        self.parallel = parallel
+        self._n_jobs = n_jobs
+        return n_jobs
+
+    def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
+        """Return the backend for calls of ``Parallel`` within a batch, and how many jobs they have by default."""
+        level = (self.nesting_level or 0) + 1
+        if level >= MAX_NESTING:
+            return SequentialBackend(nesting_level=level), None
+        nested = ScalerBackend(self._given, level, self.inner_max_num_threads)
+        return nested, None
+
+    # ------------------------------------------------------------------ one call of Parallel
+
+    def start_call(self) -> None:
+        """Begin a call of ``Parallel``."""
+        self._call = ParallelCall(self.executor, self._n_jobs, self.inner_max_num_threads)
+
+    def stop_call(self) -> None:
+        """End a call of ``Parallel``."""
+        self._call = None
+
+    def submit(self, func: Callable[[], list[Any]], callback: Completed | None = None) -> "Job":
+        """Submit a batch.
+
+        Parameters
+        ----------
+        func
+            The batch.
+        callback
+            Called with the job when the batch has ended.
+        """
+        if self._call is None:  # a Parallel that is used as a context manager
+            self.start_call()
+        assert self._call is not None
+        return self._call.submit(func, callback)
+
+    apply_async = submit  # joblib 1.4 and older
+
+    def retrieve_result_callback(self, out: "Job") -> list[Any]:
+        """Return the results of a batch that has ended, or raise what a call in it has raised."""
+        return out.result()
+
+    @contextlib.contextmanager
+    def retrieval_context(self) -> Iterator[None]:
+        """Wait as this package does, before joblib collects results: buttons work, and a task lends its slot."""
+        call, parallel = self._call, self.parallel
+        with current_host().release_slot():
+            if call is not None and parallel.return_as == "list" and parallel.timeout is None and may_wait():
+                call.wait_while(lambda: parallel._wait_retrieval() and not parallel._aborting)
+            yield
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Cancel what has not ended, and wait until it is confirmed."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+        if ensure_ready:
+            self.start_call()
+
+    def terminate(self) -> None:
+        """End the use of the executor, which goes on: the next call of ``Parallel`` finds its processes warm."""
+        self._call = None
+        self.reset_batch_stats()
+
+
+class Job:
+    """One batch of a call of ``Parallel``; a task as soon as fewer than ``n_jobs`` batches are tasks.
+
+    Parameters
+    ----------
+    run
+        The batch.
+    completed
+        Called with this object when the batch has ended.
+    """
+
+    def __init__(self, run: Callable[[], list[Any]], completed: Completed | None) -> None:
+        self.run = run
+        self.completed = completed
+        self.future: ScalerFuture[list[Any]] | None = None
+        self.problem: BaseException | None = None  # why there is no task
+
+    def result(self, timeout: float | None = 0) -> list[Any]:
+        """Return the results of a batch that has ended."""
+        if self.problem is not None:
+            raise self.problem
+        assert self.future is not None
+        return self.future.result(timeout)
+
+    def let_go(self) -> None:
+        """Release arguments and results: joblib has taken what it needs, and may hold this object for long."""
+        self.run, self.future = list, None
+
+    get = result  # what joblib calls where it asks for a result itself
+
+
+class ParallelCall:
+    """The batches of one call of ``Parallel``: no more than ``n_jobs`` of them are tasks at a time.
+
+    Parameters
+    ----------
+    executor
+        Runs the tasks.
+    n_jobs
+        How many at a time.
+    threads
+        How many threads the numerical libraries may use in each; None for the share of a task process.
+    """
+
+    def __init__(self, executor: NotebookExecutor, n_jobs: int, threads: int | None) -> None:
+        self._executor = executor
+        self._n_jobs = n_jobs
+        self._threads = threads
+        self._mutex = threading.RLock()
+        self._waiting: deque[Job] = deque()
+        self._running = 0
+        self._futures: set[ScalerFuture[list[Any]]] = set()  # of the batches that have not ended
+        self._is_over = False
+        self._moved = Signal()
+        self._board: Callable[[ScalerFuture[Any]], None] | None = None  # adds a future to the board of this call
+
+    def submit(self, run: Callable[[], list[Any]], completed: Completed | None) -> Job:
+        """Make a batch a task, now or when another one has ended.
+
+        Parameters
+        ----------
+        run
+            The batch.
+        completed
+            Called with the job when it has ended.
+        """
+        job = Job(run, completed)
+        with self._mutex:
+            self._waiting.append(job)
+        self._start_waiting()
+        return job
+
+    def _start_waiting(self) -> None:
+        """Make tasks of the batches that there is room for."""
+        while True:
+            with self._mutex:
+                if self._is_over or not self._waiting or self._running >= self._n_jobs:
+                    return
+                self._running += 1
+                job = self._waiting.popleft()
+            try:
+                self._start(job)
+            except BaseException as error:
+                job.problem = error
+                self._ended(job)
+                if not isinstance(error, Exception):
+                    raise
+
+    def _start(self, job: Job) -> None:
+        """Make a batch a task."""
+        future = self._executor.submit_verbose(run_batch, (job.run, self._threads), name=_name(job.run))
+        job.future = future
+        with self._mutex:
+            self._futures.add(future)
+            is_over = self._is_over
+        if is_over:
+            future.request_cancel()
+        self._show(future)
+        future.add_done_callback(partial(self._done, job))
+
+    def _done(self, job: Job, future: ScalerFuture[list[Any]]) -> None:
+        """Note the end of a task."""
+        with self._mutex:
+            self._futures.discard(future)
+        self._ended(job)
+
+    def _show(self, future: ScalerFuture[list[Any]]) -> None:
+        """Show a task on the board of this call."""
+        if self._board is None:
+            self._board = current_host().open_board(f"joblib: {future.call.partition(' × ')[0]}")
+        self._board(future)
+
+    def _ended(self, job: Job) -> None:
+        """Tell joblib of a batch that has ended, which may submit the next one, and start one that waits."""
+        with self._mutex:
+            self._running -= 1
+        try:
+            if job.completed is not None:
+                job.completed(job)
+        finally:
+            job.let_go()
+            self._start_waiting()
+            self._moved.set()
+
+    def wait_while(self, goes_on: Callable[[], bool]) -> None:
+        """Wait while ``goes_on()`` is true."""
+        while goes_on():
+            moved, self._moved = self._moved, Signal()
+            if goes_on():
+                current_host().wait(moved, LOOK)
+
+    def cancel(self) -> None:
+        """Start no further batch, and stop those that run."""
+        with self._mutex:
+            self._is_over = True
+            self._waiting.clear()
+            futures = list(self._futures)
+        FutureGroup(futures).cancel()
+
+
+def run_batch(batch: Callable[[], list[Any]], threads: int | None) -> list[Any]:
+    """Run a batch, in its task.
+
+    Parameters
+    ----------
+    batch
+        The batch.
+    threads
+        How many threads numerical libraries may use; None for what they may use already.
+    """
+    if threads is None:
+        return batch()
+    os.environ.update(dict.fromkeys(ParallelBackendBase.MAX_NUM_THREADS_VARS, str(threads)))
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # then the limit holds for libraries that are loaded from now on
+        return batch()
+    with threadpool_limits(threads):
+        return batch()
+
+
+def _name(batch: Any) -> str:
+    """Return what a person reads of a batch: the functions that it calls, and how often."""
+    functions = dict.fromkeys(_function_name(function) for function, _, _ in getattr(batch, "items", ()))
+    if not functions:
+        return "joblib"
+    count = len(batch.items)
+    names = ", ".join(list(functions)[:3]) + (", …" if len(functions) > 3 else "")
+    return names if count == 1 else f"{names} × {count}"
+
+
+def _function_name(function: Any) -> str:
+    """Return the name of a function, without what wraps it."""
+    while (inner := getattr(function, "function", None) or getattr(function, "func", None)) is not None:
+        function = inner
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raise a TypeError for an option that has no effect here, unless joblib passes that option to every backend."""
+    for name in options.keys() - WITHOUT_EFFECT:
+        raise TypeError(
+            f"the backend {NAME!r} has no option {name!r}: give what tasks need to the executor, and that to the "
+            f"backend, as in NotebookExecutor({name}=…).joblib_backend()"
+        )
+
+
+def _nested(nesting_level: int | None, threads: int | None) -> ParallelBackendBase:
+    """Make a backend in a task, on the engine that runs the task; elsewhere calls run in their own process."""
+    try:
+        backend: ParallelBackendBase = ScalerBackend(None, nesting_level, threads)
+    except EngineStartError:
+        backend = SequentialBackend(nesting_level=nesting_level)
+    return backend
+
+
+joblib.register_parallel_backend(NAME, ScalerBackend)

@@ -1,0 +1,167 @@
+"""joblib's ``Parallel`` on an executor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from joblib import Parallel, delayed, parallel_config
+from waits import SAFETY
+
+from scaler_notebook import NotebookExecutor, TaskCancelledError
+from scaler_notebook.interop.joblib import ScalerBackend
+
+
+@pytest.fixture
+def backend(executor_of_two: NotebookExecutor) -> Iterator[ScalerBackend]:
+    found = executor_of_two.joblib_backend()
+    with parallel_config(backend=found):
+        yield found
+
+
+def until_there(path: Path) -> None:
+    """Wait until a task in another process has made a file."""
+    deadline = time.monotonic() + SAFETY
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} was never made"
+        time.sleep(0.001)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def sum_of_squares(number: int) -> int:
+    return sum(Parallel(n_jobs=2)(delayed(square)(each) for each in range(number)))
+
+
+def test_results_are_in_order_and_made_by_tasks(backend: ScalerBackend) -> None:
+    assert Parallel(n_jobs=-1)(delayed(square)(n) for n in range(200)) == [n * n for n in range(200)]
+    assert os.getpid() not in Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(4))
+
+
+def test_the_backend_has_a_name_after_the_import() -> None:
+    with NotebookExecutor(n_workers=2), parallel_config(backend="scaler_notebook", n_jobs=2):
+        assert os.getpid() not in Parallel()(delayed(os.getpid)() for _ in range(2))
+
+
+@pytest.mark.parametrize("return_as", ["generator", "generator_unordered"])
+def test_results_come_as_they_are_ready(backend: ScalerBackend, return_as: str) -> None:
+    found = Parallel(n_jobs=2, return_as=return_as)(delayed(square)(n) for n in range(20))
+    assert sorted(found) == [n * n for n in range(20)]
+
+
+def test_how_many_run_at_a_time(backend: ScalerBackend) -> None:
+    assert [joblib.effective_n_jobs(n) for n in (None, 1, 2, 3, -1, -2, -9)] == [1, 1, 2, 3, 2, 1, 1]
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        joblib.effective_n_jobs(0)
+
+
+def test_no_more_batches_than_jobs_are_tasks() -> None:
+    with NotebookExecutor(n_workers=3) as wide, parallel_config(backend=wide.joblib_backend()):
+        seen = []
+
+        def watched() -> Iterator[Any]:
+            for _ in range(30):
+                seen.append(len(wide.unfinished()))
+                yield delayed(os.getpid)()
+
+        Parallel(n_jobs=2, batch_size=1)(watched())
+    assert max(seen) == 2
+
+
+def test_an_exception_keeps_its_type_and_stops_the_rest(backend: ScalerBackend, tmp_path: Path) -> None:
+    def fails(number: int) -> int:
+        if number == 1:
+            until_there(tmp_path / "begun")
+            raise ZeroDivisionError(number)
+        (tmp_path / "begun").write_text("")
+        time.sleep(60)
+        return number
+
+    with pytest.raises(ZeroDivisionError):
+        Parallel(n_jobs=2)(delayed(fails)(n) for n in range(100))
+    assert not backend.executor.unfinished()
+    assert Parallel(n_jobs=2)(delayed(square)(n) for n in range(4)) == [0, 1, 4, 9]
+
+
+def test_a_timeout_stops_what_runs(backend: ScalerBackend) -> None:
+    with pytest.raises(Exception, match=r"^$") as caught:
+        Parallel(n_jobs=2, timeout=0.2)(delayed(time.sleep)(60) for _ in range(3))
+    assert type(caught.value).__name__ == "TimeoutError"
+    assert not backend.executor.unfinished()
+
+
+def test_a_cancel_from_elsewhere_ends_the_call(backend: ScalerBackend, tmp_path: Path) -> None:
+    def waits() -> None:
+        (tmp_path / "begun").write_text("")
+        time.sleep(60)
+
+    def cancels() -> None:
+        until_there(tmp_path / "begun")
+        backend.executor.cancel_all()
+
+    thread = threading.Thread(target=cancels)
+    thread.start()
+    with pytest.raises(TaskCancelledError):
+        Parallel(n_jobs=2)(delayed(waits)() for _ in range(4))
+    thread.join(SAFETY)
+    assert not backend.executor.unfinished()
+
+
+def test_calls_within_calls_are_tasks_within_tasks() -> None:
+    with NotebookExecutor(n_workers=2) as executor, parallel_config(backend=executor.joblib_backend()):
+        assert Parallel(n_jobs=2)(delayed(sum_of_squares)(n) for n in range(4)) == [0, 0, 1, 5]
+
+
+def test_a_large_array_is_in_shared_memory() -> None:
+    array = np.random.default_rng(0).random(200_000)
+    with NotebookExecutor(n_workers=2) as executor, parallel_config(backend=executor.joblib_backend()):
+        assert set(Parallel(n_jobs=2)(delayed(np.sum)(array) for _ in range(8))) == {array.sum()}
+
+
+def test_threads_of_libraries_are_limited(executor_of_two: NotebookExecutor) -> None:
+    with parallel_config(backend=executor_of_two.joblib_backend(inner_max_num_threads=3)):
+        assert set(Parallel(n_jobs=2)(delayed(os.getenv)("OMP_NUM_THREADS") for _ in range(2))) == {"3"}
+
+
+def test_an_option_of_another_backend_is_refused(backend: ScalerBackend) -> None:
+    with pytest.raises(TypeError, match=r"NotebookExecutor\(initializer=…\).joblib_backend"):
+        Parallel(n_jobs=2, initializer=print)(delayed(square)(n) for n in range(2))
+    with pytest.raises(TypeError, match="executor is a NotebookExecutor, not a int"):
+        ScalerBackend(2)  # type: ignore[arg-type]
+
+
+INTERRUPTED = """
+import os, sys, time
+from joblib import Parallel, delayed, parallel_config
+from scaler_notebook import NotebookExecutor
+def waits(begun):
+    open(begun, "w").close()
+    time.sleep(60)
+with NotebookExecutor(n_workers=2) as ex:
+    try:
+        with parallel_config(backend=ex.joblib_backend()):
+            Parallel(n_jobs=2)(delayed(waits)(sys.argv[1]) for _ in range(4))
+    except KeyboardInterrupt:
+        print(len(ex.unfinished()), "left")
+"""
+
+
+def test_ctrl_c_ends_all(tmp_path: Path) -> None:
+    script = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "begun")], stdout=subprocess.PIPE, text=True
+    )
+    until_there(tmp_path / "begun")
+    script.send_signal(signal.SIGINT)
+    assert script.communicate(timeout=SAFETY)[0] == "0 left\n"
