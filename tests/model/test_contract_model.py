@@ -499,7 +499,7 @@ def a_capability_that_is_lent(life: Contract) -> None:
         life.submit(1, [gpu] * 2)
         for _ in range(4):
             life.everything_moves()
-            if life.world.engine.core.running:
+            if life.world.engine.core.overview.running:
                 life.a_task_ends(1, TaskEnd.SUCCESS)
 
 

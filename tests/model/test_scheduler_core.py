@@ -13,8 +13,9 @@ from unused_effects import UnusedEffects
 
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
-from scaler_notebook.engines.local.scheduler.core.core import MAX_DISPATCHES, RESULTS, Core
-from scaler_notebook.engines.local.scheduler.core.records import TaskRecord
+from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
+from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
+from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.engines.scheduling import task_events
@@ -439,9 +440,9 @@ def test_a_short_task_is_not_announced_and_a_long_one_is_before_anything_else() 
     scene.submit("long")
     scene.after(ANNOUNCE_AFTER * 0.9)
     assert "me: long started on 1" not in scene.hands.done
-    assert not scene.core.is_announced(1), "what it says would come before that it runs"
+    assert not scene.core.overview.is_announced(1), "what it says would come before that it runs"
     scene.after(ANNOUNCE_AFTER * 0.1)
-    assert scene.core.is_announced(1)
+    assert scene.core.overview.is_announced(1)
     scene.ended(seq=2)
     assert scene.hands.done[1:] == [
         "me: short Success",
@@ -473,7 +474,7 @@ def test_what_is_not_to_be_tried_again_ends_with_tries_left(way: str) -> None:
     else:
         scene.ended(TaskEnd.FAILED_FOR_GOOD)
     assert scene.hands.done[-1] == f"me: t {'FailedWorkerDied' if way == 'dies' else 'Failed'}"
-    assert scene.core.owner("t") is None
+    assert scene.core.overview.owner("t") is None
 
 
 def test_a_task_whose_process_died_before_it_is_the_next_to_run() -> None:
@@ -520,7 +521,7 @@ def test_a_task_before_which_every_process_dies_fails() -> None:
         scene.ready(process)
         scene.died(process, begun=False)
     assert scene.hands.done[-2:] == [f"me: t started on {MAX_DISPATCHES}", "me: t FailedWorkerDied"]
-    assert not scene.core.has_queue
+    assert not scene.core.overview.has_queue
 
 
 def test_a_task_that_was_said_to_have_started_is_not_put_back() -> None:
@@ -613,7 +614,7 @@ def test_a_process_that_has_run_its_number_of_tasks_is_replaced(end: TaskEnd) ->
     assert hands.done == runs, "its place is taken before it is gone"
     core.process_died(1, "killed", True)
     assert hands.done == runs, "nobody hears of it"
-    assert core.running == [2]
+    assert core.overview.running == [2]
 
 
 @pytest.mark.parametrize("end", [TaskEnd.SUCCESS, TaskEnd.FAILED, TaskEnd.FAILED_FOR_GOOD])
@@ -658,7 +659,7 @@ def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
     assert scene.told(withdraw) == ["me: waits Canceled"]
     assert scene.record.stage is TaskStage.BACKING_OFF
     assert scene.told(withdraw) == []
-    assert scene.core.running == [1]
+    assert scene.core.overview.running == [1]
 
 
 def test_a_task_whose_process_could_not_be_prepared_is_not_tried_again() -> None:
@@ -687,10 +688,13 @@ class Shared:
 
     @property
     def running(self) -> list[str]:
-        return sorted(name for name, _ in (self.core.holder(process) or ("", b"") for process in self.core.running))
+        return sorted(
+            name
+            for name, _ in (self.core.overview.holder(process) or ("", b"") for process in self.core.overview.running)
+        )
 
     def end(self, name: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
-        (process,) = (p for p in self.core.running if self.core.holder(p) == (name, b"me"))
+        (process,) = (p for p in self.core.overview.running if self.core.overview.holder(p) == (name, b"me"))
         self.core.process_ended_run(process, RunFinished(self.core.state.workers.seq(process), end, EMPTY))
 
 
@@ -701,7 +705,7 @@ def test_what_needs_a_capability_waits_for_it_and_nothing_else_does() -> None:
     scene.submit("plain")
     scene.submit("writes", {"disk": 1})
     assert scene.running == ["a", "b", "plain", "writes"]
-    assert not scene.core.has_queue, "nobody waits for a process alone"
+    assert not scene.core.overview.has_queue, "nobody waits for a process alone"
     scene.end("plain")
     assert scene.running == ["a", "b", "writes"]
     scene.end("b")
@@ -740,7 +744,7 @@ def test_what_a_task_had_is_free_when_it_runs_no_more_and_not_before(way: str) -
     scene.submit("holds", {"gpu": 2}, retries=int(way == "try again"))
     scene.clock.now = 0.0 if way == "die before" else ANNOUNCE_AFTER
     scene.core.tick()
-    (process,) = scene.core.running
+    (process,) = scene.core.overview.running
     if way != "die before":
         scene.submit("waits", {"gpu": 1})
         assert scene.running == ["holds"]
@@ -883,10 +887,10 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     for process in (1, 2, 3):
         core.process_ready(process)
     assert hands.done == ["run a on 1 as 1", "run b on 2 as 1"]
-    assert sorted(core.running) == [1, 2]
-    assert core.holder(2) == ("b", b"me")
-    assert core.holder(3) is None
-    assert core.holder(9) is None
+    assert sorted(core.overview.running) == [1, 2]
+    assert core.overview.holder(2) == ("b", b"me")
+    assert core.overview.holder(3) is None
+    assert core.overview.holder(9) is None
     core.process_ended_run(2, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
 
@@ -903,7 +907,7 @@ def test_clients_take_turns_and_the_tasks_of_one_are_in_their_order() -> None:
         core.submit(b"few", task(f"f{number}"))
     core.submit(b"third", task("t0"))
     core.submit(b"few", task("urgent", priority=1))
-    while core.running:
+    while core.overview.running:
         core.process_ended_run(1, RunFinished(len(hands.begun()), TaskEnd.SUCCESS, EMPTY))
     begun = hands.begun()
     assert begun[11] == "urgent"
@@ -922,7 +926,7 @@ def test_a_client_that_comes_late_has_no_turns_to_make_up_for() -> None:
     for number in range(4):
         core.submit(b"early", task(f"again{number}"))
         core.submit(b"late", task(f"late{number}"))
-    while core.running:
+    while core.overview.running:
         core.process_ended_run(1, RunFinished(len(hands.begun()), TaskEnd.SUCCESS, EMPTY))
     assert hands.begun()[51:55] != [f"late{number}" for number in range(4)]
 
@@ -937,10 +941,10 @@ def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:
     assert hands.done == ["run a on 3 as 1"]
     core.submit(b"me", task("b"))
     assert hands.done[1:] == ["kill 1", "kill 2"]
-    assert core.short_of == 1
+    assert core.overview.short_of == 1
     core.process_ready(4)
     assert hands.done[-1] == "run b on 4 as 1"
-    assert core.short_of == 0
+    assert core.overview.short_of == 0
 
 
 def test_a_result_is_passed_on_as_it_came() -> None:

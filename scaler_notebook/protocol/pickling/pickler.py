@@ -101,6 +101,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             found = self._definitions[id(cls)] = definitions.Definition(class_ids.class_id(cls), reduce)
         return found
 
+    def forget_definitions(self) -> None:
+        """Release the definitions, which refer to this pickler, whose memo refers to all that was pickled."""
+        self._definitions.clear()
+
     def _source(self, file: str) -> str:
         """Return the source text of a file that is not on disk, such as a notebook's cell; empty for other files."""
         found = self._sources.get(file)
@@ -196,7 +200,11 @@ def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | No
         Whatever the value's own pickling raises.
     """
     with io.BytesIO() as file:
-        Pickler(file, PROTOCOL, buffer_callback=buffer_callback).dump(value)
+        own = Pickler(file, PROTOCOL, buffer_callback=buffer_callback)
+        try:
+            own.dump(value)
+        finally:
+            own.forget_definitions()
         return file.getvalue()
 
 

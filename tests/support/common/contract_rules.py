@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from future_observers import Followers, check_derived
 
 from scaler_notebook import CancelReason, MissingObjects, ProcessorDiedError, ScalerFuture, TaskState
-from scaler_notebook.engines.local.scheduler.core.core import MAX_DISPATCHES
+from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF
 from scaler_notebook.protocol.future_events import DeadlineReached
 from scaler_notebook.protocol.messages import (
@@ -85,7 +85,7 @@ class Job:
         self.end: TaskEnd | None = None  # how its code ended by itself, in this try
         # the engine
         self.arrived = False
-        self.place = (0, 0)  # in the engine's queue, whenever it is there: the smallest runs first
+        self.place = (0, 0, "")  # in the engine's queue, whenever it is there: the smallest runs first
         self.root = self.owner  # the client that is in no task
         self.parent: Job | None = None  # as long as that runs
         self.depth = 0

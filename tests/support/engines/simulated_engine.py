@@ -51,6 +51,8 @@ class Engine:
         self.pids = first_pid
         self.memory = Memory()
         self.homes: dict[bytes, Process] = {}  # of the clients within tasks
+        self.turns: dict[bytes, int] = {}  # by client within no task: the turn of its last task
+        self.now_serving = 0  # the latest turn of a task that was handed to a process
         self.objects: dict[str, bytes] = {}  # those of clients, and tasks, that may be named: their owners
         self.acts = 0
         self.more = 0
@@ -118,7 +120,9 @@ class Engine:
             parent.children.append(job)
             job.root, job.depth = parent.root, parent.depth + 1
             priority = max(priority, -parent.place[0])
-        job.place = -priority, len(self.jobs) - job.depth * DEEPEST_FIRST
+        before = self.turns.get(job.root, 0)
+        self.turns[job.root] = turn = max(before, self.now_serving) + 1
+        job.place = -priority, turn - job.depth * DEEPEST_FIRST, job.task_id
         own = {name: other for name, other in self.jobs.items() if other.owner == job.owner and not other.last}
         kept = {name for name, owner in self.objects.items() if owner == job.owner}
         there = own.keys() | {name for name in kept if name not in self.jobs or self.jobs[name].gave}
@@ -129,6 +133,7 @@ class Engine:
         job.needed = [own[name] for name in dict.fromkeys(task.inputs) if name in own]
         self.core.submit(job.owner, task, home.pid if home is not None else 0)
         if job.last == "missing":
+            self.turns[job.root] = before
             assert not there >= set(task.inputs), "its inputs are there, or to come"
         else:
             assert there | claimed >= set(task.inputs), "nobody has such an input"
@@ -164,6 +169,7 @@ class Engine:
             job.is_orphaned()
         self.objects = {name: whose for name, whose in self.objects.items() if whose != owner}
         self.core.client_gone(owner)
+        self.turns.pop(owner, None)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
         assert all(job.process.killed for job in theirs if job.process is not None), "what it left is cancelled"
@@ -223,7 +229,8 @@ class Engine:
         assert taker.holds is None, "handed to a busy process"
         assert seq > taker.seq, "interrupts name the run"
         assert last == (job.failed == job.options.retries)
-        assert job is self.next(), "by priority, then in the order of submission, as far as capabilities are free"
+        assert job is self.next(), "by priority, then by the clients' turns, as far as capabilities are free"
+        self.now_serving = max(self.now_serving, job.place[1])
         assert [each.name for each in inputs] == list(dict.fromkeys(task.inputs))
         for each in inputs:
             assert self.memory.content(each.value) == success(each.name), "it has the values that it names"
@@ -289,7 +296,7 @@ class Engine:
 
     def warm(self) -> None:
         """The processes that wait for their first task import modules, and take none meanwhile."""
-        for pid in self.core.fresh:
+        for pid in self.core.overview.fresh:
             if not self.processes[pid].dead:
                 self.processes[pid].importing = True
                 self.core.reserve(pid)
@@ -374,7 +381,9 @@ class Engine:
                 "it waits for what never comes"
             )
             owner = None if job.last else job.owner
-            assert self.core.owner(job.task_id) == owner, "what is over has left the tables, and nothing else has"
+            assert self.core.overview.owner(job.task_id) == owner, (
+                "what is over has left the tables, and nothing else has"
+            )
             if job.held and job.asked is not None and job.process is not None and not job.process.killed:
                 wakes = self.core.next_deadline()
                 assert wakes is not None, "nobody would wake for the end of the grace period"
@@ -385,11 +394,13 @@ class Engine:
                 assert wakes <= max(job.rests, self.clock.now)
         for process in self.processes.values():
             held = (process.holds.task_id, process.holds.owner) if process.holds is not None else None
-            assert self.core.holder(process.pid) == held
+            assert self.core.overview.holder(process.pid) == held
             assert process.run is None or not process.run.job.last, "a task that is confirmed or done runs on"
-        assert next(reversed(self.core.contexts.values()), None) is next(reversed(self.contexts.values()), None)
+        assert next(reversed(self.core.overview.contexts.values()), None) is next(
+            reversed(self.contexts.values()), None
+        )
         queued = self.next() is not None
-        assert self.core.has_queue == queued
+        assert self.core.overview.has_queue == queued
         assert self.more == len(self.lent)
         assert self.lent <= {process.pid for process in self.processes.values() if process.holds}
         if self._stands_still():

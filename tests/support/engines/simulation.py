@@ -158,7 +158,7 @@ class Simulation:
             left = job.submitter and job.last == FORGOTTEN  # with the run that has submitted it
             assert job.future.done() or left, f"nothing is lost silently: {job}"
         assert self._quiet()
-        assert self.engine.core.running == []
+        assert self.engine.core.overview.running == []
         self.engine.check_empty()
 
     def _quiet(self) -> bool:
@@ -166,4 +166,4 @@ class Simulation:
         working = any(
             p.holds or p.dead or p.killed or not p.ready or p.importing for p in self.engine.processes.values()
         )
-        return not (under_way or working or self.engine.core.has_queue or self.engine.core.next_deadline())
+        return not (under_way or working or self.engine.core.overview.has_queue or self.engine.core.next_deadline())

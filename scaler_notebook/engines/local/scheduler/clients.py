@@ -102,7 +102,7 @@ class Clients:
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
         self._selector = selector
-        self._outgoing = OutgoingMessages(lambda: core.has_queue)
+        self._outgoing = OutgoingMessages(lambda: core.overview.has_queue)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._peers: dict[bytes, int] = {}  # the process of each client as the system reports it, 0 if unknown
         self._processes = ClientProcesses(selector, self._gone)
@@ -223,7 +223,7 @@ class Clients:
             case ClientWithdraw():
                 self._core.withdraw(owner)
             case EngineStatusRequest():
-                self.send(owner, self._core.status())
+                self.send(owner, self._core.overview.status())
             case ClientShutdown():
                 self.send(owner, ClientShutdownResponse(self.on_shutdown is not None))
                 if self.on_shutdown is not None:
@@ -261,7 +261,9 @@ class Clients:
         """Check a task, and queue it; a task that is malformed fails."""
         try:
             task = completed(task, self._receivers[owner])
-            if self._core.owner(task.task_id) is not None or (task.retain and self._core.is_named(owner, task.task_id)):
+            if self._core.overview.owner(task.task_id) is not None or (
+                task.retain and self._core.is_named(owner, task.task_id)
+            ):
                 raise ProtocolError("its id is in use")
             _check_buffers(task.function, task.arguments)
             capabilities.check(task.options.capabilities, self._capabilities)
@@ -283,7 +285,7 @@ class Clients:
         """Fail the task that a malformed message is about, unless it is an unfinished task of the same client."""
         log.error("a client sent a malformed message about task %r: %s", task_id, error)
         # A task of the sender's that is known here goes on, and its result is still to come.
-        if task_id and self._core.owner(task_id) != owner:
+        if task_id and self._core.overview.owner(task_id) != owner:
             problem = ProtocolError(f"the client sent a malformed message about this task ({error}): a bug in it")
             self.send(owner, failures.internal_failure(task_id, problem))
 

@@ -34,7 +34,7 @@ class EngineEffects:
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
         """Return whether a task of a client with these settings and modules can run in a process."""
-        return self._pool.suits(process, context)
+        return self._pool[process].suits(context)
 
     def run_task(
         self,
@@ -47,9 +47,10 @@ class EngineEffects:
     ) -> None:
         """Hand a task to an idle process; if that fails, kill the process."""
         try:
-            self._pool.reset_output(process)
-            self._pool.set_context(process, context)
-            self._pool.run(process, seq, task, last, inputs)
+            found = self._pool[process]
+            found.output.reset()
+            found.set_context(context)
+            found.run(seq, task, last, inputs)
         except Exception:  # a bug of ours: another process gets the task
             log.exception("a task could not be handed to process %d", process)
             self.kill(process)
@@ -57,7 +58,7 @@ class EngineEffects:
     def interrupt(self, process: int, seq: int) -> None:
         """Ask the run with number ``seq`` of a process to stop."""
         try:
-            self._pool.interrupt(process, seq)
+            self._pool[process].interrupt(seq)
         except Exception:  # the core interrupts once more, and kills the process after the grace period
             log.exception("process %d could not be interrupted", process)
 

@@ -38,7 +38,7 @@ class OutputForwarder:
     @property
     def deadline(self) -> float | None:
         """When :meth:`look` has something to do, in monotonic seconds; None while no process runs anything."""
-        return self._next_look if self._core.running or self._pool.importing else None
+        return self._next_look if self._core.overview.running or self._pool.importing else None
 
     def look(self) -> None:
         """Forward what tasks have written, and kill those that have too much memory, if it is time."""
@@ -50,15 +50,15 @@ class OutputForwarder:
         if now >= self._next_memory_look:
             self._next_memory_look = now + INTERVAL
             self._look_at_memory()
-        running = self._core.running
+        running = self._core.overview.running
         for pid in running:
-            if self._core.is_announced(pid):  # the client gets TaskStarted before any output
+            if self._core.overview.is_announced(pid):  # the client gets TaskStarted before any output
                 self._guard.call(self.forward, pid)
         self._next_look = now + min(INTERVAL, self._pool.pace(running) if running else math.inf)
 
     def _look_at_memory(self) -> None:
         """Kill the processes whose tasks exceed their limit of memory."""
-        for pid, limit in self._core.limited:
+        for pid, limit in self._core.overview.limited:
             # The second figure counts what forks share once, and takes longer to find out.
             if process_tree.resident(pid) > limit and (size := process_tree.resident(pid, shared_once=True)) > limit:
                 self._pool.kill(pid, why=exit_cause.over_limit(size, limit), out_of_memory=True)
@@ -73,12 +73,12 @@ class OutputForwarder:
         over
             Has the task ended, or its process died?
         """
-        held = self._core.holder(pid)
+        held = self._core.overview.holder(pid)
         if held is None:
             return
         task_id, owner = held
-        for message in self._pool.new_output(pid, task_id, over):
+        for message in self._pool[pid].output.new_messages(task_id, over):
             self._send(owner, message)
-        progress = self._pool.new_progress(pid)
+        progress = self._pool[pid].new_progress()
         if progress is not None:
             self._send(owner, TaskProgress(task_id, *progress))

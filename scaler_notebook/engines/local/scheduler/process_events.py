@@ -42,7 +42,7 @@ class ProcessEvents:
 
     def ended_run(self, pid: int, ended: RunFinished) -> None:
         """Handle the end of a run; the segments of the run's result have come with the message."""
-        held = self._core.holder(pid)
+        held = self._core.overview.holder(pid)
         if held is None:
             close_segments(ended.payload)
             return

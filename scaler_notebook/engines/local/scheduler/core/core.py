@@ -13,13 +13,11 @@ from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     NO_PROCESS_EXIT,
     ClientContext,
-    EngineStatus,
     Payload,
     PreviewKind,
     ProcessExit,
     Task,
     TaskCancel,
-    TaskFigures,
     TaskPreview,
     TaskResult,
     TaskResultType,
@@ -28,15 +26,17 @@ from scaler_notebook.task.task_end import TaskEnd
 
 from . import events
 from .effects import Effects
-from .records import TaskRecord
-from .resources import UNBOUNDED
+from .overview import Overview
+from .previews import ExpectedPreviews
+from .process_deaths import ProcessDeaths
 from .slot_lending import MAX_LENT, SlotLending
-from .state import SchedulerState
+from .state.records import TaskRecord
+from .state.resources import UNBOUNDED
+from .state.scheduler_state import SchedulerState
+from .state.turns import Turns
 from .states import TaskStage
 from .transitions import Transitions, start_due
-from .turns import Turns
 
-MAX_DISPATCHES = 3  # of a task whose processes die before they begin it: then the task itself may be the cause
 RESULTS = {
     TaskEnd.SUCCESS: TaskResultType.SUCCESS,
     TaskEnd.FAILED: TaskResultType.FAILED,
@@ -78,9 +78,11 @@ class Core:
         self.transitions = Transitions(self.state, effects, clock)
         self._effects = effects
         self._clock = clock
+        self.overview = Overview(self.state)
         self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
         self._turns = Turns()
-        self._previewing: dict[int, tuple[int, bytes, str]] = {}  # by process: run, client, and task id
+        self._previews = ExpectedPreviews()
+        self._deaths = ProcessDeaths(self.state, effects, clock, self.transitions)
 
     # ------------------------------------------------------------------ clients
 
@@ -278,12 +280,12 @@ class Core:
         task_id = record.task.task_id
         result = TaskResult(task_id, RESULTS[ended.end], ended.payload, ended.figures, summary=ended.summary)
         if ended.summary.preview is PreviewKind.FOLLOWS:
-            self._previewing[process] = ended.seq, record.owner, task_id
+            self._previews.expect(process, ended.seq, record.owner, task_id)
         again = ended.end is TaskEnd.FAILED and record.tries_left
         if (again or record.failed) and self.state.timers.cancel(start_due(process)):
             self.transitions.handle(record, events.StartDue())  # a client gets TaskStarted for each of several tries
         self.transitions.handle(record, events.RunFailed(result) if again else events.RunEnded(result))
-        if process in self._previewing:
+        if process in self._previews:
             self.state.workers.use_last(process)
 
     def process_previewed(self, process: int, seq: int, bundle: Payload) -> None:
@@ -298,78 +300,23 @@ class Core:
         bundle
             The preview, a MIME bundle as JSON.
         """
-        last, owner, task_id = self._previewing.pop(process, (0, b"", ""))
-        if last == seq and owner in self.state.contexts:
+        owner, task_id = self._previews.take(process, seq)
+        if owner in self.state.contexts:
             self._effects.send(owner, TaskPreview(task_id, bundle))
 
     def process_died(
         self, process: int, how: str, begun: bool, process_exit: ProcessExit = NO_PROCESS_EXIT, peak: int = 0
     ) -> None:
-        """Forget a process that is reaped; its task ends, or is tried again.
-
-        Parameters
-        ----------
-        process
-            The number of the process.
-        how
-            How the process died, in words.
-        begun
-            Had the process begun its last run? If not, the task can be queued again.
-        process_exit
-            How the process died, in figures.
-        peak
-            The most resident memory that the process had, in bytes; 0 if unknown.
-        """
-        if not self.state.workers.remove(process):
-            return
-        self._previewing.pop(process, None)
-        record = self.state.workers.held.get(process)
-        if record is not None:
-            unannounced = self.state.timers.cancel(start_due(process))
-            before = unannounced and not begun and record.dispatches < MAX_DISPATCHES
-            if unannounced and not before:
-                self.transitions.handle(record, events.StartDue())
-            self.transitions.handle(record, self._death(record, how, before, process_exit, peak))
-        self.dispatch()
-
-    def _death(self, record: TaskRecord, how: str, before: bool, process_exit: ProcessExit, peak: int) -> events.Event:
-        """Return the event that the death of its process is to a task."""
-        if before:
-            return events.ProcessDiedBefore()
-        if record.outlives:
-            return events.ProcessDiedTrying(how)
-        figures = TaskFigures(record.started, self._clock.time(), peak_rss=peak, processor=str(record.process))
-        payload, outcome = Payload(how.encode()), TaskResultType.FAILED_WORKER_DIED
-        return events.ProcessDied(TaskResult(record.task.task_id, outcome, payload, figures, process_exit=process_exit))
+        """Forget a process that is reaped; its task ends, or is tried again. See :meth:`.ProcessDeaths.died`."""
+        if self.state.workers.remove(process):
+            self._previews.forget(process)
+            self._deaths.died(process, how, begun, process_exit, peak)
+            self.dispatch()
 
     def give_up(self, process: int, how: str) -> None:
-        """End the task of a process whose death could not be handled, after an exception that is a bug of ours.
-
-        Parameters
-        ----------
-        process
-            The number of the process.
-        how
-            How the process died, in words.
-        """
-        state = self.state
-        record = state.workers.held.pop(process, None)
-        was_lent = process in state.lent
-        state.workers.remove(process)
-        state.lent.discard(process)
-        self.transitions.cancel_timers(process)
-        self._previewing.pop(process, None)
-        if record is None or state.records.pop(record.task.task_id, None) is None:
-            return
-        record.stage = TaskStage.OVER
-        died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
-        self._effects.send(record.owner, died)
-        if record.needs and not was_lent:
-            state.resources.give_back(record.needs)
-        self.transitions.abandon_children(record)
-        self.transitions.fail_dependants(record, died)
-        if record.task.inputs:
-            state.dependencies.release(record)
+        """End the task of a process whose death could not be handled. See :meth:`.ProcessDeaths.give_up`."""
+        self._previews.forget(process)
+        self._deaths.give_up(process, how)
 
     def dispatch(self) -> None:
         """Start as many queued tasks as there are free slots and processes."""
@@ -424,59 +371,3 @@ class Core:
     def next_deadline(self) -> float | None:
         """Return when :meth:`tick` has something to do, in monotonic seconds; None: never."""
         return self.state.timers.next
-
-    # ------------------------------------------------------------------ queries
-
-    def is_announced(self, process: int) -> bool:
-        """Return whether the client has been told that the task of this process runs."""
-        return start_due(process) not in self.state.timers
-
-    @property
-    def running(self) -> list[int]:
-        """The processes that hold a task."""
-        return list(self.state.workers.held)
-
-    @property
-    def limited(self) -> list[tuple[int, int]]:
-        """The processes that hold a task with a limit of memory, each with that limit in bytes."""
-        held = self.state.workers.held.items()
-        return [(process, limit) for process, record in held if (limit := record.task.options.memory_limit)]
-
-    @property
-    def fresh(self) -> list[int]:
-        """The processes that wait for their first task."""
-        return self.state.workers.fresh
-
-    @property
-    def has_queue(self) -> bool:
-        """Whether a task waits for a slot or a process alone."""
-        return self.state.queue.next is not None
-
-    @property
-    def short_of(self) -> int:
-        """How many processes are missing for queued tasks that have a slot."""
-        state = self.state
-        free = state.slots + len(state.lent) - len(state.workers.held)
-        return max(0, min(len(state.queue), free)) if self.has_queue else 0
-
-    def status(self) -> EngineStatus:
-        """Return the slots, the length of the queue, and the processes with their tasks."""
-        state, held = self.state, self.state.workers.held
-        processes = tuple(state.workers)
-        tasks = tuple(held[process].task.task_id if process in held else "" for process in processes)
-        return EngineStatus(state.slots, len(state.queue), processes, tasks)
-
-    @property
-    def contexts(self) -> dict[bytes, ClientContext]:
-        """The context of each client's tasks; the client whose context was set last is last."""
-        return self.state.contexts
-
-    def owner(self, task_id: str) -> bytes | None:
-        """Return the client of an unfinished task; None if there is no such task."""
-        record = self.state.records.get(task_id)
-        return record.owner if record is not None else None
-
-    def holder(self, process: int) -> tuple[str, bytes] | None:
-        """Return ``(task id, client)`` of the task that a process holds; None if it holds none."""
-        record = self.state.workers.held.get(process)
-        return (record.task.task_id, record.owner) if record is not None else None

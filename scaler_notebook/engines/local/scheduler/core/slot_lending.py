@@ -10,8 +10,8 @@ from collections.abc import Callable
 from scaler_notebook.engines.scheduling.timers import Clock
 
 from .effects import Effects
-from .records import TaskRecord
-from .state import SchedulerState, TimerKey
+from .state.records import TaskRecord
+from .state.scheduler_state import SchedulerState, TimerKey
 
 MAX_LENT = 256  # slots; each lent slot takes a process that can do nothing else meanwhile
 SURPLUS_RETAINED = 2.0  # seconds that extra processes are retained for the next nested tasks

@@ -27,8 +27,8 @@ from scaler_notebook.protocol.messages import (
 from . import events
 from .effects import Effects
 from .events import Event
-from .records import TaskRecord
-from .state import SchedulerState, TimerKey
+from .state.records import TaskRecord
+from .state.scheduler_state import SchedulerState, TimerKey
 from .states import TABLE, TaskAction, TaskStage
 
 ANNOUNCE_AFTER = 0.003  # seconds; a TaskStarted for a task that ends sooner would be a wasted message

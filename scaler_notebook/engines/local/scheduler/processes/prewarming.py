@@ -54,23 +54,23 @@ class Prewarming:
             The processes.
         """
         if self._importing:
-            self._reclaim(pool, core.short_of)
-        if not self._is_on or not self._modules or core.has_queue:
+            self._reclaim(pool, core.overview.short_of)
+        if not self._is_on or not self._modules or core.overview.has_queue:
             return
-        for owner in self._modules.keys() - core.contexts.keys():
+        for owner in self._modules.keys() - core.overview.contexts.keys():
             del self._modules[owner]
-        owner, context = next(reversed(core.contexts.items()), (b"", None))
+        owner, context = next(reversed(core.overview.contexts.items()), (b"", None))
         modules = self._modules.get(owner, {})
         if context is None or not modules:
             return
-        for pid in core.fresh:
+        for pid in core.overview.fresh:
             whose, told = self._sent.get(pid, (owner, 0))
             if whose == owner and told < len(modules):
                 self._sent[pid] = owner, len(modules)
                 self._importing[pid] = 0.0
                 core.reserve(pid)
-                pool.set_context(pid, context)
-                pool.prewarm(pid, tuple(modules)[told:])
+                pool[pid].set_context(context)
+                pool[pid].prewarm(tuple(modules)[told:])
 
     @property
     def deadline(self) -> float | None:
@@ -87,7 +87,7 @@ class Prewarming:
                 self._importing[pid] = 0.0
             elif not due:
                 self._importing[pid] = now + PATIENCE
-                pool.prewarm(pid, ())
+                pool[pid].prewarm(())
             elif due <= now:
                 del self._importing[pid]
                 pool.kill(pid, why="a task waited for it while it imported")

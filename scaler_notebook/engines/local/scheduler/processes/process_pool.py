@@ -10,14 +10,12 @@ from typing import Protocol
 
 from scaler_notebook.engines.local.ipc.messages import (
     EngineAddress,
-    Input,
     Ready,
     ResultPreview,
     RunFinished,
     WorkerMessage,
 )
 from scaler_notebook.protocol.errors import ProtocolError
-from scaler_notebook.protocol.messages import ClientContext, Task, TaskDisplay, TaskLog
 
 from .exit_cause import ExitCause
 from .fork_server import Spawn, Starter
@@ -155,90 +153,16 @@ class ProcessPool:
         """How many processes are too many."""
         return max(0, len(self._starting) + len(self._processes) - self._size)
 
-    # ------------------------------------------------------------------ runs
+    # ------------------------------------------------------------------ the processes that are ready
 
-    def run(self, pid: int, seq: int, task: Task, last: bool, inputs: tuple[Input, ...]) -> None:
-        """Give a process its next run, see :meth:`TaskProcess.run`.
-
-        Parameters
-        ----------
-        pid
-            The number of the process.
-        seq
-            The number of the run, among the runs of the process.
-        task
-            The task.
-        last
-            Is this the last try?
-        inputs
-            The values that the task depends on.
-        """
-        self._processes[pid].run(seq, task, last, inputs)
-
-    def send(self, pid: int, message: WorkerMessage) -> None:
-        """Queue a message for a process.
-
-        Parameters
-        ----------
-        pid
-            The number of the process.
-        message
-            The message.
-        """
-        self._processes[pid].send(message)
-
-    def suits(self, pid: int, context: ClientContext | None) -> bool:
-        """Return whether a task of this context can run in this process.
-
-        Parameters
-        ----------
-        pid
-            The number of the process.
-        context
-            The client's settings and modules; None for none.
-        """
-        return self._processes[pid].suits(context)
-
-    def set_context(self, pid: int, context: ClientContext | None) -> None:
-        """Let the next runs of a process have this context.
-
-        Parameters
-        ----------
-        pid
-            The number of the process.
-        context
-            The client's settings and modules; None for none.
-        """
-        self._processes[pid].set_context(context)
-
-    def prewarm(self, pid: int, modules: tuple[str, ...]) -> None:
-        """Let a process import modules and then be ready again; without modules, let it stop importing.
-
-        Parameters
-        ----------
-        pid
-            The number of the process.
-        modules
-            The names of the modules.
-        """
-        self._processes[pid].prewarm(modules)
+    def __getitem__(self, pid: int) -> TaskProcess:
+        """Return a process by its number."""
+        return self._processes[pid]
 
     @property
     def importing(self) -> bool:
         """Whether a process imports modules ahead of need."""
         return any(process.importing for process in self._processes.values())
-
-    def interrupt(self, pid: int, seq: int) -> None:
-        """Ask a run to stop.
-
-        Parameters
-        ----------
-        pid
-            The number of the process.
-        seq
-            The number of the run, among the runs of the process.
-        """
-        self._processes[pid].interrupt(seq)
 
     def kill(
         self, pid: int, others: Sequence[int] = (), why: str = "it was to be stopped", out_of_memory: bool = False
@@ -270,24 +194,6 @@ class ProcessPool:
 
     # ------------------------------------------------------------------ output
 
-    def new_output(self, pid: int, task_id: str, over: bool) -> Iterable[TaskLog | TaskDisplay]:
-        """Return what a process wrote and displayed since the last call.
-
-        Parameters
-        ----------
-        pid
-            The number of the process.
-        task_id
-            The task that the process runs.
-        over
-            Has the task ended, or the process died?
-        """
-        return self._processes[pid].output.new_messages(task_id, over)
-
-    def new_progress(self, pid: int) -> tuple[float, float, str] | None:
-        """Return ``(done, total, note)`` if the run of a process has reported progress since the last call."""
-        return self._processes[pid].new_progress()
-
     def pace(self, pids: Iterable[int]) -> float:
         """Return the seconds until the output of these processes is to be read again."""
         return min((self._processes[pid].output.pace for pid in pids), default=math.inf)
@@ -297,10 +203,6 @@ class ProcessPool:
         for process in self._processes.values():
             if process.importing:
                 process.output.discard()
-
-    def reset_output(self, pid: int) -> None:
-        """Discard the output of a process between two tasks."""
-        self._processes[pid].output.reset()
 
     # ------------------------------------------------------------------ messages of processes
 

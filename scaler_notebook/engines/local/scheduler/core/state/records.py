@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from scaler_notebook.engines.local.scheduler.core.states import TaskStage
 from scaler_notebook.protocol.messages import Capability, ClientContext, Task
-
-from .states import TaskStage
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,73 @@
+"""Questions about the scheduler's state that its loop asks: nothing here changes anything."""
+
+from scaler_notebook.protocol.messages import ClientContext, EngineStatus
+
+from .state.scheduler_state import SchedulerState
+from .transitions import start_due
+
+
+class Overview:
+    """What a scheduler's tasks and processes do now.
+
+    Parameters
+    ----------
+    state
+        The core's state.
+    """
+
+    def __init__(self, state: SchedulerState) -> None:
+        self._state = state
+
+    def is_announced(self, process: int) -> bool:
+        """Return whether the client has been told that the task of this process runs."""
+        return start_due(process) not in self._state.timers
+
+    @property
+    def running(self) -> list[int]:
+        """The processes that hold a task."""
+        return list(self._state.workers.held)
+
+    @property
+    def limited(self) -> list[tuple[int, int]]:
+        """The processes that hold a task with a limit of memory, each with that limit in bytes."""
+        held = self._state.workers.held.items()
+        return [(process, limit) for process, record in held if (limit := record.task.options.memory_limit)]
+
+    @property
+    def fresh(self) -> list[int]:
+        """The processes that wait for their first task."""
+        return self._state.workers.fresh
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether a task waits for a slot or a process alone."""
+        return self._state.queue.next is not None
+
+    @property
+    def short_of(self) -> int:
+        """How many processes are missing for queued tasks that have a slot."""
+        state = self._state
+        free = state.slots + len(state.lent) - len(state.workers.held)
+        return max(0, min(len(state.queue), free)) if self.has_queue else 0
+
+    def status(self) -> EngineStatus:
+        """Return the slots, the length of the queue, and the processes with their tasks."""
+        state, held = self._state, self._state.workers.held
+        processes = tuple(state.workers)
+        tasks = tuple(held[process].task.task_id if process in held else "" for process in processes)
+        return EngineStatus(state.slots, len(state.queue), processes, tasks)
+
+    @property
+    def contexts(self) -> dict[bytes, ClientContext]:
+        """The context of each client's tasks; the client whose context was set last is last."""
+        return self._state.contexts
+
+    def owner(self, task_id: str) -> bytes | None:
+        """Return the client of an unfinished task; None if there is no such task."""
+        record = self._state.records.get(task_id)
+        return record.owner if record is not None else None
+
+    def holder(self, process: int) -> tuple[str, bytes] | None:
+        """Return ``(task id, client)`` of the task that a process holds; None if it holds none."""
+        record = self._state.workers.held.get(process)
+        return (record.task.task_id, record.owner) if record is not None else None
