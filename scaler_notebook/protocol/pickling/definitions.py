@@ -33,11 +33,16 @@ class Definition:
         self._loading = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        data, needed = self._reduce() if self._reduce is not None else (self._pickle, self._needed)
-        return Definition, (self._class_id,), (pickle.PickleBuffer(data), needed)
+        if self._reduce is not None:
+            self._pickle, self._needed = self._reduce()
+        return Definition, (self._class_id,), (pickle.PickleBuffer(self._pickle), self._needed)
 
     def __setstate__(self, state: "tuple[Any, list[Definition]]") -> None:
         self._pickle, self._needed = state
+
+    def let_go(self) -> None:
+        """Release what makes the pickle: it refers to the pickler, whose memo refers to all that was pickled."""
+        self._reduce = None
 
     def known(self) -> Any:
         """Return the class, if this process has one that is to stay as it is; else None.

@@ -102,8 +102,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         return found
 
     def forget_definitions(self) -> None:
-        """Release the definitions, which refer to this pickler, whose memo refers to all that was pickled."""
-        self._definitions.clear()
+        """Let the definitions, which stay in the memo, not refer to this pickler: else it would keep what it pickled."""
+        for definition in self._definitions.values():
+            definition.let_go()
 
     def _source(self, file: str) -> str:
         """Return the source text of a file that is not on disk, such as a notebook's cell; empty for other files."""

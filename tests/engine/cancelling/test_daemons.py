@@ -156,15 +156,17 @@ def test_what_goes_on_behind_a_task_is_named_once(executor: NotebookExecutor, pi
 
 
 def test_orphans_that_have_ended_leave_no_zombies(executor: NotebookExecutor) -> None:
-    def leaves_orphans() -> int:
-        for _ in range(20):
-            subprocess.run(["sh", "-c", "(setsid true &)"], check=True)
-        return os.getpid()
-
     def zombies() -> list[str]:
         import psutil
 
         return [child.status() for child in psutil.Process().children()]
+
+    def leaves_orphans() -> int:
+        for _ in range(20):
+            subprocess.run(["sh", "-c", "(setsid true &)"], check=True)
+        while set(zombies()) > {"zombie"}:  # one that still runs would be a reason to replace the process
+            time.sleep(0.001)
+        return os.getpid()
 
     with NotebookExecutor(n_workers=1) as alone:
         pid = alone.submit(leaves_orphans).result(SAFETY)

@@ -101,7 +101,7 @@ def test_a_callback_of_the_loop_cancels_what_is_waited_for(apply: str) -> None:
                 time.sleep(0.2)
                 raise
         f = ex.submit(takes_its_time)
-        while not f.running():
+        while f.state.value != "running":
             await asyncio.sleep(0.01)
         asyncio.get_running_loop().call_later(0.1, lambda: print(f.cancel()))
         print(ended(f), f.cancel_reason.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import types
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,6 +109,23 @@ def test_an_object_keeps_its_class_and_its_own_state(notebook: types.ModuleType)
     found = payloads.load(returned(child))
     assert type(found) is notebook.Child
     assert (found.colour, found.other) == (notebook.Colour.GREEN, notebook.Parent)
+
+
+def test_pickling_holds_nothing_of_what_was_pickled(notebook: types.ModuleType) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        child = notebook.Child()
+        context = UnpicklingContext()
+        with context:
+            payloads.load(payloads.dump(child))
+        with context.returning():
+            payloads.dump(child)
+        gone = weakref.ref(child)
+        del child
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_large_definition_is_no_copy_in_the_pickle(notebook: types.ModuleType) -> None:

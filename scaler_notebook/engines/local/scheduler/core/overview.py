@@ -7,7 +7,7 @@ from .transitions import start_due
 
 
 class Overview:
-    """What a scheduler's tasks and processes do now.
+    """A look at what the tasks and processes of a scheduler do now.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ MAX_DISPATCHES = 3  # of a task whose processes die before they begin it: then t
 
 
 class ProcessDeaths:
-    """What the death of a process is to its task.
+    """Handles the deaths of processes for the tasks that they held.
 
     Parameters
     ----------
