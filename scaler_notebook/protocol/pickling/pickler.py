@@ -102,7 +102,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         return found
 
     def forget_definitions(self) -> None:
-        """Let the definitions, which stay in the memo, not refer to this pickler: else it would keep what it pickled."""
+        """Let the definitions, which stay in the memo, not refer to this pickler: it would keep what it pickled."""
         for definition in self._definitions.values():
             definition.let_go()
 
