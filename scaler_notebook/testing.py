@@ -28,11 +28,12 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from .client.agent.connection import open_connections
-from .client.agent.exit_hooks import before_exit
 from .client.agent.future_manager import FutureManager
+from .client.agent.outgoing_queue import OutgoingQueue
 from .client.executor import NotebookExecutor
 from .client.futures.future import ScalerFuture
+from .client.session.exit_hooks import before_exit
+from .client.session.session import open_sessions
 from .client.submission.call_text import call_text
 from .client.task_state.lifecycle import TaskLifecycle
 from .engines.testing import task_messages
@@ -146,7 +147,7 @@ class DetachedFuture(ScalerFuture[Any]):
     def __init__(self, call: str = "f()") -> None:
         self.requests: list[TaskCancel] = []
         super().__init__(f"detached-{next(_numbers)}", call, self)
-        self._manager = FutureManager()
+        self._manager = FutureManager(OutgoingQueue())
         self._manager.add(self)
 
     def send_cancel(self, request: TaskCancel) -> None:
@@ -253,10 +254,10 @@ def detached_future(call: str = "f()") -> DetachedFuture:
 
 
 def _close_scripted() -> None:
-    """Close the connections to scripted engines: their tasks would never end."""
-    for connection in open_connections():
-        if type(connection._engine) is MemoryEngine:
-            connection.close()
+    """Close the sessions of scripted engines: their tasks would never end."""
+    for session in open_sessions():
+        if type(session.engine) is MemoryEngine:
+            session.close()
 
 
 # The executors' own hook, registered earlier and so called later, would wait for tasks that never end.

@@ -13,12 +13,12 @@ from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.errors import EngineTimeoutError
 from scaler_notebook.protocol.messages import LogStream, TaskOptions
 
-from .agent import nested
-from .agent.session import Session
 from .engine_client import EngineClient
 from .executor import NotebookExecutor, latest
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
+from .session import nested
+from .session.session import Session
 from .submission.call_pickling import PickledCall
 from .submission.call_text import call_text
 from .submission.iterables import refuse_endless
@@ -308,7 +308,7 @@ class Client(EngineClient):
         try:
             if session is not None and session.alive and not self._made_host:
                 FutureGroup(self.unfinished()).request_cancel()
-                session.shutdown_engine(timeout)
+                session.requests.shutdown(timeout)
         finally:
             self.disconnect(timeout)
         if host is not None and self._made_host:

@@ -15,11 +15,11 @@ from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.task import top_level
 
 from . import task_graph as graphs
-from .agent.current_session import CurrentSession
-from .agent.session import Session
 from .context.user_modules import USER_MODULES
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
+from .session.current_session import CurrentSession
+from .session.session import Session
 from .submission.call_pickling import PickledCall, pickle_call
 from .submission.call_text import call_text, function_name
 from .submission.iterables import refuse_endless
@@ -124,7 +124,7 @@ class EngineClient(ABC):
         timeout
             Seconds; after them None: the engine does not answer.
         """
-        return self._running_session().status(timeout)
+        return self._running_session().requests.status(timeout)
 
     @property
     def _session(self) -> Session | None:
@@ -140,7 +140,7 @@ class EngineClient(ABC):
         top_level.refuse_at_top_level()
         session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
         # An executor that nobody holds takes no more tasks; its tasks run on.
-        weakref.finalize(self, session.finish_later).atexit = False
+        weakref.finalize(self, session.lifetime.finish_later).atexit = False
         return session
 
     # ------------------------------------------------------------------ tasks
@@ -368,7 +368,7 @@ class EngineClient(ABC):
             content = payloads.dump(obj)
         except Exception as error:
             raise payloads.serialization_error(f"the object {name}", obj, error) from error
-        return self._running_session().send_object(content, name, proxies_in(obj, content))
+        return self._running_session().objects.send(content, name, proxies_in(obj, content))
 
     def _submit(
         self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
@@ -393,7 +393,7 @@ class EngineClient(ABC):
         if call.inputs:
             session.check_inputs(call.inputs, options.name)
         future = self._new_future(session, options)
-        session.submit([(future, session.task(future, call, options))])
+        session.tasks.submit([(future, session.tasks.new_task(future, call, options))])
         return future
 
     def _check_needs(self, options: TaskOptions) -> None:
@@ -401,7 +401,7 @@ class EngineClient(ABC):
         there = self.capabilities if options.capabilities else None
         if there is not None:  # else the engine does not tell: a task that no worker can run waits
             check(options.capabilities, there)
-        if options.memory_limit and not self._running_session().limits_memory:
+        if options.memory_limit and not self._running_session().engine.limits_memory:
             raise ValueError(
                 f"the engine of {options.name} does not enforce a memory_limit: leave it out, and limit its workers"
             )
@@ -413,7 +413,7 @@ class EngineClient(ABC):
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """Return the futures of this executor that have not ended, in the order of submission."""
-        return self._session.unfinished() if self._session is not None else []
+        return self._session.lifetime.unfinished() if self._session is not None else []
 
     def cancel_all(
         self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
@@ -435,7 +435,7 @@ class EngineClient(ABC):
         """
         ended = self.cancel_all(timeout)
         if self._session is not None:
-            self._session.clear_objects()
+            self._session.objects.clear()
         return ended
 
     def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
@@ -451,4 +451,4 @@ class EngineClient(ABC):
         """
         session = self._current.shut_down(disconnect=True)
         if session is not None:
-            session.disconnect(timeout)
+            session.lifetime.disconnect(timeout)

@@ -281,7 +281,7 @@ def test_what_cannot_be_sent_fails_alone(executor: NotebookExecutor) -> None:
     assert bad.task is not None
     future = executor._new_future(session, bad.task.options)
     options = replace(bad.task.options, name=object())  # type: ignore[arg-type]
-    session.submit([(future, replace(bad.task, task_id=future.task_id, options=options))])
+    session.tasks.submit([(future, replace(bad.task, task_id=future.task_id, options=options))])
     assert "could not be sent to the cluster" in str(future.exception(SAFETY))
     assert executor.submit(abs, -2).result(SAFETY) == 2
 
@@ -672,7 +672,7 @@ def test_nothing_is_kept_that_nobody_needs() -> None:
                 assert time.monotonic() < deadline, f"{kept} objects are kept"
             session = client._session
             assert session is not None
-            engine: Any = session._engine
+            engine: Any = session.engine
             nobody = engine._connection.post("ab" * 32, b"to a task that is no more")
             asyncio.run_coroutine_threadsafe(nobody, engine._loop).result(SAFETY)
             tasks = engine._tasks

@@ -170,8 +170,8 @@ def test_a_result_that_cannot_be_taken_over_fails_its_task_alone(
     executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     session: Any = executor_of_two._session
-    release, name = session._engine._segments.release, ""
-    monkeypatch.setattr(session._engine._segments, "release", lambda task: 1 / 0 if task == name else release(task))
+    release, name = session.engine._segments.release, ""
+    monkeypatch.setattr(session.engine._segments, "release", lambda task: 1 / 0 if task == name else release(task))
     futures = [executor_of_two.submit(time.sleep, 0.05) for _ in range(4)]
     name = futures[0].task_id
     wait(futures, SAFETY)

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from scaler_notebook.client.agent.future_manager import FutureManager
+from scaler_notebook.client.agent.outgoing_queue import OutgoingQueue
 from scaler_notebook.client.futures import completion
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
@@ -177,7 +178,7 @@ class Life:
         self.future: ScalerFuture[Any] = ScalerFuture(
             task_id="t", call="f()", session=self.session, policy=CancelPolicy(grace=0.5)
         )
-        self.manager = FutureManager()
+        self.manager = FutureManager(OutgoingQueue())
         self.manager.add(self.future)
 
     def play(self, letters: str) -> "Life":

@@ -58,7 +58,7 @@ class CurrentSession:
         with self._starting:
             self._raise_if_closed()
             if self.session is not None:
-                self.session.raise_if_broken()
+                self.session.lifetime.raise_if_broken()
             if self._is_starting:  # on this thread, which holds the lock
                 raise RuntimeError(
                     "a signal handler cannot submit while the code that it interrupts starts the engine: call start() "

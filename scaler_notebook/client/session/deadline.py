@@ -3,11 +3,10 @@
 from functools import partial
 from typing import Any
 
+from scaler_notebook.client.agent.client_agent import Agent
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
 from scaler_notebook.protocol.future_events import DeadlineReached
-
-from .client_agent import Agent
 
 
 def schedule_timeout(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
