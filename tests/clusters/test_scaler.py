@@ -279,7 +279,7 @@ def test_what_cannot_be_sent_fails_alone(executor: NotebookExecutor) -> None:
     session = executor._session
     assert session is not None
     assert bad.task is not None
-    future = executor._new_future(session, bad.task.options)
+    future = executor._calls.new_future(session, bad.task.options)
     options = replace(bad.task.options, name=object())  # type: ignore[arg-type]
     session.tasks.submit([(future, replace(bad.task, task_id=future.task_id, options=options))])
     assert "could not be sent to the cluster" in str(future.exception(SAFETY))
