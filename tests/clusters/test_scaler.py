@@ -40,7 +40,7 @@ from scaler_notebook import (
     progress,
     wait,
 )
-from scaler_notebook.engines.scaler.client.cluster_connection import ClusterConnection, run_all
+from scaler_notebook.engines.scaler.client.connection.cluster_connection import ClusterConnection, run_all
 from scaler_notebook.task.display.display_publisher import publish
 
 GONE = 3.0  # seconds after SIGTERM until Scaler's worker kills a process
@@ -713,7 +713,7 @@ def test_without_scalers_package_it_says_what_to_install(address: str, monkeypat
     monkeypatch.setitem(sys.modules, "scaler.config.types.address", None)
     with pytest.raises(EngineStartError, match=r"this speaks with opengris-scaler 2\.9 and its like"):
         NotebookExecutor(address).start()
-    monkeypatch.setattr("scaler_notebook.engines.scaler.client.cluster_connection.version", _not_installed)
+    monkeypatch.setattr("scaler_notebook.engines.scaler.client.connection.cluster_connection.version", _not_installed)
     with pytest.raises(EngineStartError, match=r"pip install 'scaler-notebook\[scaler\]'"):
         NotebookExecutor(address).start()
 
