@@ -35,7 +35,7 @@ from .client.futures.future import ScalerFuture
 from .client.session.exit_hooks import before_exit
 from .client.session.session import open_sessions
 from .client.submission.call_text import call_text
-from .client.task_state.lifecycle import TaskLifecycle
+from .client.task_state.observed_task import ObservedTask
 from .engines.testing import task_messages
 from .engines.testing.scripted import MemoryEngine
 from .engines.testing.threads import ThreadEngine
@@ -154,12 +154,12 @@ class DetachedFuture(ScalerFuture[Any]):
         """Record a cancel request in ``requests``, where a client would send it to the engine."""
         self.requests.append(request)
 
-    def resubmit(self, future: TaskLifecycle) -> "DetachedFuture":
+    def resubmit(self, future: ObservedTask) -> "DetachedFuture":
         """Create the future that ``retry()`` returns: another detached future."""
         return DetachedFuture(future.call)
 
     def submit_with_value(
-        self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, future: ObservedTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> "DetachedFuture":
         """Create the future that ``then()`` returns: another detached future.
 
@@ -175,6 +175,9 @@ class DetachedFuture(ScalerFuture[Any]):
             Its keyword arguments.
         """
         return DetachedFuture(call_text(fn, (future, *args), kwargs))
+
+    def request_preview(self, future: ObservedTask) -> None:
+        """Do nothing: there is no engine whose tasks make previews."""
 
     def start(self) -> None:
         """Report that the task runs."""

@@ -17,7 +17,7 @@ from .session.session import Session
 from .submission.call_pickling import PickledCall, pickle_call
 from .submission.serializer import Serialized, Serializer, with_serializer
 from .task_state.cancel_policy import CancelPolicy
-from .task_state.lifecycle import TaskLifecycle
+from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
 
 
@@ -64,7 +64,7 @@ class CallSubmitter:
         """
         return self._send(self._pickled(fn, args, kwargs), options)
 
-    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+    def resubmit(self, future: ObservedTask) -> ScalerFuture[Any]:
         """Submit the call of a future again, with the arguments as they were; return the new future.
 
         Raises

@@ -21,7 +21,7 @@ from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
 from .submission.serializer import Serializer
 from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
-from .task_state.lifecycle import TaskLifecycle
+from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
 
 P = ParamSpec("P")
@@ -252,7 +252,7 @@ class EngineClient(ABC):
         self._check_needs(options)
         return self._calls.submit(fn, args, kwargs, options)
 
-    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+    def resubmit(self, future: ObservedTask) -> ScalerFuture[Any]:
         """Submit the call of a future again, with the arguments as they were; also of another executor's future.
 
         Raises

@@ -5,7 +5,7 @@ from functools import partial
 
 from scaler_notebook.protocol.messages import LogStream
 
-from .task_state.lifecycle import TaskLifecycle
+from .task_state.observed_task import ObservedTask
 from .task_state.output import Text
 from .waiting import callback_thread
 
@@ -16,7 +16,7 @@ class OutputPrinter:
     def __init__(self) -> None:
         self._printed = 0
 
-    def __call__(self, future: TaskLifecycle) -> None:
+    def __call__(self, future: ObservedTask) -> None:
         """Print what is new of a task's output; called after each change."""
         texts = future.texts(self._printed)
         if texts:

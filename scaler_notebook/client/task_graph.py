@@ -21,7 +21,7 @@ from .futures.group import FutureGroup
 from .session.session import Session
 from .submission.call_pickling import PickledCall
 from .submission.call_text import for_browsers, function_name, shorten
-from .task_state.lifecycle import TaskLifecycle
+from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
 
 
@@ -268,7 +268,7 @@ class _CancelCascade:
     def __init__(self, dependants: list[ScalerFuture[Any]]) -> None:
         self._dependants = dependants
 
-    def __call__(self, changed: TaskLifecycle) -> None:
+    def __call__(self, changed: ObservedTask) -> None:
         """Cancel the dependants if the node has ended so; called after each change."""
         if changed.done():
             changed.unwatch(self)

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.submission.call_pickling import pickle_call
+from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
-from scaler_notebook.client.task_state.snapshot import FutureSession
+from scaler_notebook.client.task_state.future_session import FutureSession
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.protocol.future_events import CancelRequested
 from scaler_notebook.protocol.messages import TaskOptions
@@ -101,7 +102,7 @@ class _PreviewWatcher:
         self._call_at = call_at
         self._is_timed = False
 
-    def __call__(self, asked: TaskLifecycle) -> None:
+    def __call__(self, asked: ObservedTask) -> None:
         """Hand over the preview, if the task has ended, or start its time, if it runs; called after each change."""
         future = self._future()
         if asked.done():
@@ -109,5 +110,5 @@ class _PreviewWatcher:
                 future.add_preview(asked.displays[-1])  # the value's own displays come before it
         elif asked.state is TaskState.RUNNING and not self._is_timed:  # the message came on the agent's thread
             self._is_timed = True
-            stop = partial(asked.handle, CancelRequested(keep_result=True))
+            stop = partial(lifecycle.handle, asked, CancelRequested(keep_result=True))
             self._call_at(time.monotonic() + SECONDS, stop)

@@ -13,7 +13,7 @@ from scaler_notebook.client.agent.future_manager import FutureManager
 from scaler_notebook.client.agent.input_values import InputValues
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import event_log, live_futures
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.references import TaskInputs
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
@@ -65,7 +65,7 @@ class Submitter(Protocol):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
         """Submit ``fn(*args, **kwargs)``; return its future."""
 
-    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+    def resubmit(self, future: ObservedTask) -> ScalerFuture[Any]:
         """Submit the call of a future again; return the new future."""
 
 
@@ -158,7 +158,7 @@ class Session:
             The engine does not have the object of a reference.
         """
         for name, what in inputs.items():
-            if not isinstance(what, TaskLifecycle):
+            if not isinstance(what, ObservedTask):
                 self.objects.check(what, call)
             elif what.session is not self:
                 raise ValueError(
@@ -250,12 +250,12 @@ class Session:
         """
         self._agent.post(TaskWaits(task_id, waits))
 
-    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+    def resubmit(self, future: ObservedTask) -> ScalerFuture[Any]:
         """Submit the call of a future again; return the new future."""
         return self._submitter_for(future).resubmit(future)
 
     def submit_with_value(
-        self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, future: ObservedTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         """Submit a call whose first argument is a future's value; return its future.
 
@@ -281,7 +281,7 @@ class Session:
         """
         self._previews.request(future)
 
-    def _submitter_for(self, future: TaskLifecycle) -> Submitter:
+    def _submitter_for(self, future: ObservedTask) -> Submitter:
         """Return what submits further calls; RuntimeError if the executor of a future is gone."""
         submitter = self._submitter()
         if submitter is None:

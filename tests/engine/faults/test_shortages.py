@@ -18,6 +18,8 @@ from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, TaskState, wait
 from scaler_notebook.client.session_log import event_log
+from scaler_notebook.client.task_state import lifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.protocol.messages import ObjectCreated, Payload, SegmentRef, TaskResult
@@ -120,12 +122,18 @@ def test_a_message_that_cannot_be_handled_ends_its_own_future_alone(
 ) -> None:
     with memory_executor() as executor:
         broken, whole = executor.submit(abs, -1), executor.submit(abs, -2)
-        monkeypatch.setattr(broken, "_take_figures", lambda message: 1 / 0)
+        take = lifecycle._take_figures
+
+        def take_or_raise(task: ObservedTask, result: TaskResult) -> None:
+            assert task is not broken, "a bug of ours"
+            take(task, result)
+
+        monkeypatch.setattr(lifecycle, "_take_figures", take_or_raise)
         executor.engine.finish(broken, 1)
         executor.engine.finish(whole, 2)
         assert whole.result(SAFETY) == 2
         assert broken.state is TaskState.FINISHED
-        assert "could not be handled here: ZeroDivisionError" in str(broken.exception(0))
+        assert "could not be handled here: AssertionError: a bug of ours" in str(broken.exception(0))
     assert caplog.records
 
 

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, RUNNING, _Waiter
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 
@@ -176,7 +176,7 @@ class Life:
     def __init__(self) -> None:
         self.session = FutureSession()
         self.future: ScalerFuture[Any] = ScalerFuture(
-            task_id="t", call="f()", session=self.session, policy=CancelPolicy(grace=0.5)
+            task_id="t", call="f()", session=cast(Any, self.session), policy=CancelPolicy(grace=0.5)
         )
         self.manager = FutureManager(OutgoingQueue())
         self.manager.add(self.future)
