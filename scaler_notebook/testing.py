@@ -28,13 +28,14 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from .client.agent.connection import open_connections
-from .client.agent.exit_hooks import before_exit
 from .client.agent.future_manager import FutureManager
+from .client.agent.outgoing_queue import OutgoingQueue
 from .client.executor import NotebookExecutor
 from .client.futures.future import ScalerFuture
+from .client.session.exit_hooks import before_exit
+from .client.session.session import open_sessions
 from .client.submission.call_text import call_text
-from .client.task_state.lifecycle import TaskLifecycle
+from .client.task_state.observed_task import ObservedTask
 from .engines.testing import task_messages
 from .engines.testing.scripted import MemoryEngine
 from .engines.testing.threads import ThreadEngine
@@ -146,19 +147,19 @@ class DetachedFuture(ScalerFuture[Any]):
     def __init__(self, call: str = "f()") -> None:
         self.requests: list[TaskCancel] = []
         super().__init__(f"detached-{next(_numbers)}", call, self)
-        self._manager = FutureManager()
+        self._manager = FutureManager(OutgoingQueue())
         self._manager.add(self)
 
     def send_cancel(self, request: TaskCancel) -> None:
         """Record a cancel request in ``requests``, where a client would send it to the engine."""
         self.requests.append(request)
 
-    def resubmit(self, future: TaskLifecycle) -> "DetachedFuture":
+    def resubmit(self, future: ObservedTask) -> "DetachedFuture":
         """Create the future that ``retry()`` returns: another detached future."""
         return DetachedFuture(future.call)
 
     def submit_with_value(
-        self, future: TaskLifecycle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, future: ObservedTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> "DetachedFuture":
         """Create the future that ``then()`` returns: another detached future.
 
@@ -174,6 +175,9 @@ class DetachedFuture(ScalerFuture[Any]):
             Its keyword arguments.
         """
         return DetachedFuture(call_text(fn, (future, *args), kwargs))
+
+    def request_preview(self, future: ObservedTask) -> None:
+        """Do nothing: there is no engine whose tasks make previews."""
 
     def start(self) -> None:
         """Report that the task runs."""
@@ -253,10 +257,10 @@ def detached_future(call: str = "f()") -> DetachedFuture:
 
 
 def _close_scripted() -> None:
-    """Close the connections to scripted engines: their tasks would never end."""
-    for connection in open_connections():
-        if type(connection._engine) is MemoryEngine:
-            connection.close()
+    """Close the sessions of scripted engines: their tasks would never end."""
+    for session in open_sessions():
+        if type(session.engine) is MemoryEngine:
+            session.close()
 
 
 # The executors' own hook, registered earlier and so called later, would wait for tasks that never end.

@@ -1,34 +1,24 @@
 """``Client``: a drop-in for OpenGRIS Scaler's client, over the same core as ``NotebookExecutor``."""
 
-import inspect
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.errors import EngineTimeoutError
-from scaler_notebook.protocol.messages import LogStream, TaskOptions
 
-from .agent import nested
-from .agent.session import Session
 from .engine_client import EngineClient
 from .executor import NotebookExecutor, latest
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
-from .submission.call_pickling import PickledCall
-from .submission.call_text import call_text
+from .session import nested
 from .submission.iterables import refuse_endless
 from .submission.options import names_options
-from .submission.serializer import DefaultSerializer, Serialized, Serializer, with_serializer
+from .submission.serializer import DefaultSerializer, Serializer
+from .submission.signatures import accepts, check_signature
 from .task_state.cancel_policy import OnInterrupt
-from .task_state.lifecycle import TaskLifecycle
-from .task_state.output import Text
-from .task_state.references import ObjectReference
-from .waiting import callback_thread
 from .waiting.host import current_host
 
 T = TypeVar("T")
@@ -96,14 +86,13 @@ class Client(EngineClient):
         _check_seconds("heartbeat_interval_seconds", heartbeat_interval_seconds)
         if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
             raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
-        super().__init__(grace, on_interrupt)
+        own = None if isinstance(serializer, DefaultSerializer) else serializer
+        super().__init__(grace, on_interrupt, serializer=own, prints_output=stream_output)
         # The executor whose engine this client uses. Held, so that one of Client()'s making ends with the last client.
         self._host: NotebookExecutor | None = None
         self._made_host = False
         self._address = address if address is not None else self._found()
         self._settings = (profiling, timeout_seconds, heartbeat_interval_seconds, serializer, stream_output)
-        self._serializer = None if isinstance(serializer, DefaultSerializer) else serializer
-        self._streams = stream_output
         self._cluster = heartbeat_interval_seconds, timeout_seconds, object_storage_address
         self._new_engine()  # raises for an address that is none
         self.start()
@@ -159,7 +148,7 @@ class Client(EngineClient):
         Exception
             As :meth:`NotebookExecutor.submit`.
         """
-        if OLD_OPTION in kwargs and not _accepts(fn, OLD_OPTION):
+        if OLD_OPTION in kwargs and not accepts(fn, OLD_OPTION):
             del kwargs[OLD_OPTION]
             words = f"submit() ignores {OLD_OPTION}: every future has its profiling_info(), without asking for it"
             warnings.warn(words, stacklevel=2)
@@ -187,7 +176,7 @@ class Client(EngineClient):
         reserialize
             Accepted for compatibility: a changed argument is never served stale.
         """
-        _check_signature(fn, tuple(args), dict(kwargs or {}))
+        check_signature(fn, tuple(args), dict(kwargs or {}))
         return super().submit_verbose(fn, args, kwargs, capabilities=capabilities, **options)
 
     @names_options
@@ -251,41 +240,6 @@ class Client(EngineClient):
             group.request_cancel()
             raise
 
-    def send_object(self, obj: Any, name: str | None = None) -> ObjectReference:
-        """Send an object as :meth:`..EngineClient.send_object`, in the bytes of the client's serializer.
-
-        Parameters
-        ----------
-        obj
-            The object.
-        name
-            What a person reads of it; by default its type.
-        """
-        if self._serializer is None:
-            return super().send_object(obj, name)
-        return super().send_object(Serialized(self._serializer, obj), name or type(obj).__name__)
-
-    def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
-        """Return a pickled call, in the bytes of the client's serializer.
-
-        Parameters
-        ----------
-        fn
-            What is called.
-        args, kwargs
-            Its positional arguments, and the others by name.
-        """
-        if self._serializer is not None:
-            fn, args, kwargs = with_serializer(self._serializer, fn, args, kwargs)
-        return super()._pickled(fn, args, kwargs)
-
-    def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
-        """Return a new future, whose output is printed if ``stream_output`` says so."""
-        future = super()._new_future(session, options)
-        if self._streams:
-            future.watch(_OutputPrinter())
-        return future
-
     # ------------------------------------------------------------------ its end
 
     def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> None:
@@ -308,7 +262,7 @@ class Client(EngineClient):
         try:
             if session is not None and session.alive and not self._made_host:
                 FutureGroup(self.unfinished()).request_cancel()
-                session.shutdown_engine(timeout)
+                session.requests.shutdown(timeout)
         finally:
             self.disconnect(timeout)
         if host is not None and self._made_host:
@@ -346,63 +300,3 @@ def _connected(address: str, *settings: Any) -> Client:
 def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ValueError(f"{name} is a positive number of seconds, not {value!r:.60}")
-
-
-def _check_signature(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise a TypeError if the arguments do not fit a function's signature, as far as that can be told.
-
-    Parameters
-    ----------
-    fn
-        The function.
-    args, kwargs
-        Its positional arguments, and the others by name.
-    """
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):  # no function, which is refused later, or one without a signature
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TypeError(f"{call_text(fn, args, kwargs)}: {error}; it takes {signature}") from None
-
-
-def _accepts(fn: Callable[..., Any], name: str) -> bool:
-    """Return whether a function has a parameter of this name, or takes any keyword.
-
-    Parameters
-    ----------
-    fn
-        The function.
-    name
-        The name of the parameter.
-    """
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):  # no signature: an unusual name is taken for an option
-        return False
-    return any(
-        parameter.kind is parameter.VAR_KEYWORD
-        or (parameter.name == name and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD))
-        for parameter in parameters
-    )
-
-
-class _OutputPrinter:
-    """A watcher that prints what a task writes, on the callback thread."""
-
-    def __init__(self) -> None:
-        self._printed = 0
-
-    def __call__(self, future: TaskLifecycle) -> None:
-        """Print what is new of a task's output; called after each change."""
-        texts = future.texts(self._printed)
-        if texts:
-            self._printed += len(texts)
-            callback_thread.post(partial(_print, texts))
-
-
-def _print(texts: list[Text]) -> None:
-    for stream, text in texts:
-        print(text, end="", file=sys.stdout if stream is LogStream.STDOUT else sys.stderr, flush=True)

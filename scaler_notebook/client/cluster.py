@@ -14,7 +14,8 @@ from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.task import top_level
 
-from .agent.connection import END_PATIENCE, open_connections
+from .session.lifetime import END_PATIENCE
+from .session.session import open_sessions
 from .submission.options import MAX_AMOUNT, checked_capabilities
 from .waiting.host import current_host
 from .waiting.uninterrupted import UninterruptedCall
@@ -223,8 +224,8 @@ def _at_exit() -> None:
     """End the clusters that are left, after a script's tasks have finished."""
     # The executors' own hook, which waits for the tasks, may be called after this one.
     if current_host().waits_at_exit:
-        for connection in open_connections():
-            connection.finish()
+        for session in open_sessions():
+            session.lifetime.finish()
     for end in list(_shutdowns):
         end()
 

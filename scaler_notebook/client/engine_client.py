@@ -3,29 +3,25 @@
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from scaler_notebook.engines.base import Engine
-from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import check
 from scaler_notebook.protocol.errors import EngineLostError
 from scaler_notebook.protocol.messages import EngineStatus, Initializer, TaskOptions
-from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.task import top_level
 
-from . import task_graph as graphs
-from .agent.current_session import CurrentSession
-from .agent.session import Session
-from .context.user_modules import USER_MODULES
+from .call_submitter import CallSubmitter
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
-from .submission.call_pickling import PickledCall, pickle_call
+from .session.current_session import CurrentSession
+from .session.session import Session
 from .submission.call_text import call_text, function_name
 from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
+from .submission.serializer import Serializer
 from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
-from .task_state.lifecycle import TaskLifecycle
+from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
 
 P = ParamSpec("P")
@@ -44,19 +40,28 @@ class EngineClient(ABC):
         As :class:`~.executor.NotebookExecutor` has them; None: as ``%scaler config`` says.
     initializer
         What comes before the first of the client's tasks in each process.
+    serializer, prints_output
+        As :class:`~.call_submitter.CallSubmitter` has them.
     """
 
     _lost_error = EngineLostError  # what futures end with when the engine is lost
 
     def __init__(
-        self, grace: float | None, on_interrupt: OnInterrupt | None, initializer: Initializer | None = None
+        self,
+        grace: float | None,
+        on_interrupt: OnInterrupt | None,
+        initializer: Initializer | None = None,
+        *,
+        serializer: Serializer | None = None,
+        prints_output: bool = False,
     ) -> None:
         self._initializer = initializer
         self.policy = CancelPolicy(
             DEFAULTS.grace if grace is None else grace,
             DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
         )
-        self._current = CurrentSession()
+        self._current = CurrentSession(weakref.WeakMethod(self._new_session))
+        self._calls = CallSubmitter(self._current, self.policy, serializer, prints_output)
 
     # ------------------------------------------------------------------ the engine
 
@@ -124,7 +129,7 @@ class EngineClient(ABC):
         timeout
             Seconds; after them None: the engine does not answer.
         """
-        return self._running_session().status(timeout)
+        return self._running_session().requests.status(timeout)
 
     @property
     def _session(self) -> Session | None:
@@ -133,14 +138,14 @@ class EngineClient(ABC):
 
     def _running_session(self) -> Session:
         """Return a session that is alive; starts the engine if need be."""
-        return self._current.running(self._new_session)
+        return self._current.running()
 
     def _new_session(self) -> Session:
         """Return a new session, which is not open yet."""
         top_level.refuse_at_top_level()
         session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
         # An executor that nobody holds takes no more tasks; its tasks run on.
-        weakref.finalize(self, session.finish_later).atexit = False
+        weakref.finalize(self, session.lifetime.finish_later).atexit = False
         return session
 
     # ------------------------------------------------------------------ tasks
@@ -166,7 +171,7 @@ class EngineClient(ABC):
         InitializerError
             The executor's initializer has raised. (A ``BrokenExecutor``.)
         """
-        return self._submit(fn, args, kwargs, TaskOptions(call_text(fn, args, kwargs)))
+        return self._calls.submit(fn, args, kwargs, TaskOptions(call_text(fn, args, kwargs)))
 
     @names_options
     def submit_verbose(
@@ -244,9 +249,10 @@ class EngineClient(ABC):
             resources=resources,
             memory_limit=memory_limit,
         )
-        return self._submit(fn, args, kwargs, options)
+        self._check_needs(options)
+        return self._calls.submit(fn, args, kwargs, options)
 
-    def resubmit(self, future: TaskLifecycle) -> ScalerFuture[Any]:
+    def resubmit(self, future: ObservedTask) -> ScalerFuture[Any]:
         """Submit the call of a future again, with the arguments as they were; also of another executor's future.
 
         Raises
@@ -255,19 +261,9 @@ class EngineClient(ABC):
             The executor is shut down, or the call is gone with the engine that had its large arguments, or it needs
             what was left with the engine for the other nodes of its graph alone.
         """
-        task = future.task
-        if task is None:
-            raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
-        gone = [
-            each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.retained_by_engine
-        ]
-        if gone:
-            raise RuntimeError(
-                f"{future.call} needs values that were kept for the rest of its graph alone: {', '.join(gone)}; "
-                "call get() again"
-            )
-        USER_MODULES.refresh()
-        return self._send(task.options, PickledCall(task.function, task.arguments, future.inputs, future.proxies))
+        if future.task is not None:
+            self._check_needs(future.task.options)
+        return self._calls.resubmit(future)
 
     def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
         """Submit a call for each item (or tuple of items) now; return the futures as a group.
@@ -331,9 +327,7 @@ class EngineClient(ABC):
         __tracebackhide__ = True
         options = task_options("", priority=priority, retries=retries, capabilities=capabilities)
         self._check_needs(options)
-        nodes = graphs.cull(graph, keys := graphs.checked_keys(graph, keys))
-        session = self._running_session()
-        futures = graphs.submit_graph(nodes, keys, session, partial(self._new_future, session), self._pickled, options)
+        futures = self._calls.submit_graph(graph, keys, options)
         if not block:
             return futures
         try:
@@ -362,58 +356,23 @@ class EngineClient(ABC):
         TaskSerializationError
             The object cannot be pickled; the message names why.
         """
-        name = name if name is not None else type(obj).__name__
-        USER_MODULES.refresh()
-        try:
-            content = payloads.dump(obj)
-        except Exception as error:
-            raise payloads.serialization_error(f"the object {name}", obj, error) from error
-        return self._running_session().send_object(content, name, proxies_in(obj, content))
-
-    def _submit(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
-    ) -> ScalerFuture[T]:
-        return self._send(options, self._pickled(fn, args, kwargs))
-
-    def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
-        return pickle_call(fn, args, kwargs)
-
-    def _send(self, options: TaskOptions, call: PickledCall) -> ScalerFuture[Any]:
-        """Send a call, and return its future.
-
-        Parameters
-        ----------
-        options
-            The options of the task.
-        call
-            The pickled call.
-        """
-        self._check_needs(options)
-        session = self._running_session()
-        if call.inputs:
-            session.check_inputs(call.inputs, options.name)
-        future = self._new_future(session, options)
-        session.submit([(future, session.task(future, call, options))])
-        return future
+        return self._calls.send_object(obj, name)
 
     def _check_needs(self, options: TaskOptions) -> None:
         """Raise a CapabilityError or a ValueError for options that the engine cannot meet."""
         there = self.capabilities if options.capabilities else None
         if there is not None:  # else the engine does not tell: a task that no worker can run waits
             check(options.capabilities, there)
-        if options.memory_limit and not self._running_session().limits_memory:
+        if options.memory_limit and not self._running_session().engine.limits_memory:
             raise ValueError(
                 f"the engine of {options.name} does not enforce a memory_limit: leave it out, and limit its workers"
             )
-
-    def _new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
-        return ScalerFuture(session.new_id(), options.name, session, self.policy)
 
     # ------------------------------------------------------------------ their end
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """Return the futures of this executor that have not ended, in the order of submission."""
-        return self._session.unfinished() if self._session is not None else []
+        return self._session.lifetime.unfinished() if self._session is not None else []
 
     def cancel_all(
         self, timeout: float | None = CANCEL_TIMEOUT, force: bool = True, grace: float | None = None
@@ -435,7 +394,7 @@ class EngineClient(ABC):
         """
         ended = self.cancel_all(timeout)
         if self._session is not None:
-            self._session.clear_objects()
+            self._session.objects.clear()
         return ended
 
     def disconnect(self, timeout: float | None = CANCEL_TIMEOUT) -> None:
@@ -451,4 +410,4 @@ class EngineClient(ABC):
         """
         session = self._current.shut_down(disconnect=True)
         if session is not None:
-            session.disconnect(timeout)
+            session.lifetime.disconnect(timeout)

@@ -14,12 +14,12 @@ from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 
-from .agent import nested
-from .agent.connection import open_connections
-from .agent.exit_hooks import Exit, before_exit
 from .engine_client import EngineClient
 from .futures.future import ScalerFuture
 from .map_calls import MapCalls
+from .session import nested
+from .session.exit_hooks import Exit, before_exit
+from .session.session import open_sessions
 from .submission.iterables import refuse_endless
 from .submission.options import checked_capabilities, checked_count, checked_initializer, names_options
 from .task_state.cancel_policy import OnInterrupt
@@ -128,7 +128,7 @@ class NotebookExecutor(EngineClient, Executor):
     @property
     def n_workers(self) -> int:
         """How many tasks run at the same time; 0 if the engine does not tell, as a cluster of Scaler's."""
-        return self._running_session().slots if self._address is not None else self._workers
+        return self._running_session().engine.slots if self._address is not None else self._workers
 
     @property
     def capabilities(self) -> dict[str, int] | None:
@@ -140,7 +140,7 @@ class NotebookExecutor(EngineClient, Executor):
         if self._address is not None:
             return engine_at(self._address)
         before = self._session
-        if before is not None and before.is_inherited and connection_file.find(before.address) is not None:
+        if before is not None and before.lifetime.is_inherited and connection_file.find(before.address) is not None:
             # In a forked child: the parent's engine, over a connection of the child's own.
             return AttachedEngine(before.address)
         return EmbeddedEngine(self._workers, self._capabilities, self._max_runs)
@@ -225,9 +225,9 @@ class NotebookExecutor(EngineClient, Executor):
         if cancel_futures:
             session.withdraw()
         if wait:
-            session.finish()
+            session.lifetime.finish()
         else:
-            session.finish_later()
+            session.lifetime.finish_later()
 
     def __reduce__(self) -> Any:
         return _attached, (self.address, self.policy.grace, self.policy.on_interrupt)
@@ -279,23 +279,23 @@ def latest() -> NotebookExecutor | None:
 
 def all_unfinished() -> list[ScalerFuture[Any]]:
     """Return the unfinished futures of every executor of this process."""
-    return [future for connection in open_connections() for future in connection.unfinished()]
+    return [future for session in open_sessions() for future in session.lifetime.unfinished()]
 
 
 def _before_exit() -> None:
     """Wait for a script's tasks, and for what is called when they are done; in a kernel do nothing."""
     if current_host().waits_at_exit:
         Exit.begun = True
-        for connection in open_connections():
-            connection.finish()
+        for session in open_sessions():
+            session.lifetime.finish()
         callback_thread.drain()
 
 
 @atexit.register
 def _at_exit() -> None:
     """End the engines that are left."""
-    for connection in open_connections():
-        connection.close()
+    for session in open_sessions():
+        session.close()
 
 
 before_exit(_before_exit)

@@ -80,7 +80,7 @@ class MapCalls(Generic[T]):
         if not items:
             return None
         name = shorten(f"{function_name(self._fn)} × {len(items)}")
-        return client._submit(self._chunk, (items,), {}, TaskOptions(name))
+        return client._calls.submit(self._chunk, (items,), {}, TaskOptions(name))
 
 
 def _of_chunks(chunks: "Iterator[list[T]]") -> Iterator[T]:

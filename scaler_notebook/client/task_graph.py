@@ -16,12 +16,12 @@ from scaler_notebook.protocol.messages import Payload, TaskOptions, TaskResult, 
 from scaler_notebook.protocol.states import CancelReason
 from scaler_notebook.suggestions import did_you_mean
 
-from .agent.session import Session
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
+from .session.session import Session
 from .submission.call_pickling import PickledCall
 from .submission.call_text import for_browsers, function_name, shorten
-from .task_state.lifecycle import TaskLifecycle
+from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
 
 
@@ -223,9 +223,9 @@ def submit_graph(
     needed = {name for node in nodes.values() if isinstance(node, CallNode) for name in node.needs}
     tasks = []
     for key, call in calls.items():
-        task = session.task(futures[key], call, options[key], retain=key in needed, returns_value=key in wanted)
-        tasks.append((futures[key], task))
-    session.submit(tasks, release=[futures[key].task_id for key in calls if key in needed])
+        future, retain, returns_value = futures[key], key in needed, key in wanted
+        tasks.append((future, session.tasks.new_task(future, call, options[key], retain, returns_value)))
+    session.tasks.submit(tasks, release=[futures[key].task_id for key in calls if key in needed])
     for key, value in at_once.items():
         future = futures[key]
         future.handle(ResultArrived(TaskResult(future.task_id, TaskResultType.SUCCESS, value)))
@@ -268,7 +268,7 @@ class _CancelCascade:
     def __init__(self, dependants: list[ScalerFuture[Any]]) -> None:
         self._dependants = dependants
 
-    def __call__(self, changed: TaskLifecycle) -> None:
+    def __call__(self, changed: ObservedTask) -> None:
         """Cancel the dependants if the node has ended so; called after each change."""
         if changed.done():
             changed.unwatch(self)

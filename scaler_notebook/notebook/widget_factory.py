@@ -4,7 +4,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 
 from .kernel.host import KernelHost
 from .views.board import display
@@ -14,7 +14,7 @@ from .views.card.feed import CardFeed
 from .views.feed import ViewWidget
 
 
-def make_widget(shown: TaskLifecycle | FutureGroup[Any], host: KernelHost) -> ViewWidget:
+def make_widget(shown: ObservedTask | FutureGroup[Any], host: KernelHost) -> ViewWidget:
     """Create a widget that shows a future or a group until the widget is closed.
 
     Parameters

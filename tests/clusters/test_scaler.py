@@ -40,7 +40,7 @@ from scaler_notebook import (
     progress,
     wait,
 )
-from scaler_notebook.engines.scaler.client.cluster_connection import ClusterConnection, run_all
+from scaler_notebook.engines.scaler.client.connection.cluster_connection import ClusterConnection, run_all
 from scaler_notebook.task.display.display_publisher import publish
 
 GONE = 3.0  # seconds after SIGTERM until Scaler's worker kills a process
@@ -279,9 +279,9 @@ def test_what_cannot_be_sent_fails_alone(executor: NotebookExecutor) -> None:
     session = executor._session
     assert session is not None
     assert bad.task is not None
-    future = executor._new_future(session, bad.task.options)
+    future = executor._calls.new_future(session, bad.task.options)
     options = replace(bad.task.options, name=object())  # type: ignore[arg-type]
-    session.submit([(future, replace(bad.task, task_id=future.task_id, options=options))])
+    session.tasks.submit([(future, replace(bad.task, task_id=future.task_id, options=options))])
     assert "could not be sent to the cluster" in str(future.exception(SAFETY))
     assert executor.submit(abs, -2).result(SAFETY) == 2
 
@@ -672,7 +672,7 @@ def test_nothing_is_kept_that_nobody_needs() -> None:
                 assert time.monotonic() < deadline, f"{kept} objects are kept"
             session = client._session
             assert session is not None
-            engine: Any = session._engine
+            engine: Any = session.engine
             nobody = engine._connection.post("ab" * 32, b"to a task that is no more")
             asyncio.run_coroutine_threadsafe(nobody, engine._loop).result(SAFETY)
             tasks = engine._tasks
@@ -713,7 +713,7 @@ def test_without_scalers_package_it_says_what_to_install(address: str, monkeypat
     monkeypatch.setitem(sys.modules, "scaler.config.types.address", None)
     with pytest.raises(EngineStartError, match=r"this speaks with opengris-scaler 2\.9 and its like"):
         NotebookExecutor(address).start()
-    monkeypatch.setattr("scaler_notebook.engines.scaler.client.cluster_connection.version", _not_installed)
+    monkeypatch.setattr("scaler_notebook.engines.scaler.client.connection.cluster_connection.version", _not_installed)
     with pytest.raises(EngineStartError, match=r"pip install 'scaler-notebook\[scaler\]'"):
         NotebookExecutor(address).start()
 

@@ -179,7 +179,7 @@ def test_classes_of_a_cell_pickle_within_it(k: Kernel) -> None:
 
 def test_a_large_array_travels_once_and_only_again_if_it_changes_or_is_forced_to(k: Kernel) -> None:
     k.run("big = np.zeros(3_000_000)\nimport scaler_notebook.notebook.magics.session_executor as se")
-    k.run("e = se.current(); e.start(); segments = e._session._engine._segments")
+    k.run("e = se.current(); e.start(); segments = e._session.engine._segments")
     count = "print(len({s.fd for s in segments._current.values()}), [s.fd for s in segments._current.values()][-1:])"
     assert result(k, "%%scaler\ntotal = float(big.sum())") == "{'total': 0.0}"
     once = k.run(count).text

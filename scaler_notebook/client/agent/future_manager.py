@@ -10,7 +10,7 @@ from typing_extensions import assert_never
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.output import decoded
 from scaler_notebook.client.waiting.host import current_host
-from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.client.waiting.signal import Waiters
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.future_events import (
     CancelGranted,
@@ -39,6 +39,8 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 
+from .outgoing_queue import OutgoingQueue
+
 log = logging.getLogger(__name__)
 
 # Addressed to the connection, not to a task. A tuple: to make a union for each message takes longer than to compare.
@@ -52,13 +54,20 @@ CONFIRMS: dict[TaskCancelConfirmType, Callable[[TaskCancelConfirm], FutureEvent]
 
 
 class FutureManager:
-    """The unfinished futures of one connection, by task id. Nothing else keeps them alive if the user does not."""
+    """The unfinished futures of one connection. Nothing else keeps them alive if the user does not.
 
-    def __init__(self) -> None:
-        self._futures: dict[str, ScalerFuture[Any]] = {}
-        # Ended futures whose previews are on their way, and the signals of those who wait for the previews.
+    Parameters
+    ----------
+    outgoing
+        The queue of tasks on their way to the agent, whose futures are unfinished, too.
+    """
+
+    def __init__(self, outgoing: OutgoingQueue[ScalerFuture[Any]]) -> None:
+        self._outgoing = outgoing
+        self._futures: dict[str, ScalerFuture[Any]] = {}  # whose tasks were sent, by task id
+        # Ended futures whose previews are on their way, and those who wait for the previews.
         self._to_preview: weakref.WeakValueDictionary[str, ScalerFuture[Any]] = weakref.WeakValueDictionary()
-        self._previewed: list[Signal] = []
+        self._preview_waiters = Waiters()
 
     def add(self, future: ScalerFuture[Any]) -> None:
         """Add a future, before its task is posted: the task's first answer finds the future."""
@@ -66,10 +75,11 @@ class FutureManager:
 
     def unfinished(self) -> list[ScalerFuture[Any]]:
         """Return the unfinished futures, in the order of submission."""
-        return list(self._futures.values())
+        on_their_way = self._outgoing.futures()  # read first: futures go from there to the table
+        return list({each.task_id: each for each in (*self._futures.values(), *on_their_way)}.values())
 
     def find(self, task_id: str) -> ScalerFuture[Any] | None:
-        """Return the unfinished future of a task; None if there is none."""
+        """Return the unfinished future of a task that was sent; None if there is none."""
         return self._futures.get(task_id)
 
     def receive(self, messages: Sequence[EngineMessage]) -> None:
@@ -104,8 +114,7 @@ class FutureManager:
         if future is not None:
             future.add_preview(decoded(message.bundle))
         if not self._to_preview:
-            while self._previewed:
-                self._previewed.pop().set()
+            self._preview_waiters.wake()
 
     def wait_for_previews(self, timeout: float) -> None:
         """Wait until the previews have come that follow results which are here.
@@ -115,8 +124,7 @@ class FutureManager:
         timeout
             Seconds to wait at most.
         """
-        come = Signal()
-        self._previewed.append(come)
+        come = self._preview_waiters.add()
         if self._to_preview:  # checked after that: the last may come meanwhile
             current_host().wait(come, timeout)
 
@@ -166,7 +174,7 @@ class FutureManager:
     def forget(self, error: BaseException) -> None:
         """In a forked child: end the futures, which are the parent's, with an error that says so."""
         futures, self._futures = self._futures, {}
-        for future in futures.values():
+        for future in (*futures.values(), *self._outgoing.futures()):
             future.forget(error)
 
     def fail_all(self, why: BaseException | TaskResult) -> None:
@@ -179,4 +187,6 @@ class FutureManager:
         """
         while self._futures:
             _, future = self._futures.popitem()
+            future.handle(EngineGone(why))
+        for future in self._outgoing.futures():
             future.handle(EngineGone(why))

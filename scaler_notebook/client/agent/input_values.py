@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.outcome import missing_objects
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.engines.base import Engine
@@ -159,7 +159,7 @@ class _WhenAllDone:
             future.watch(self)
             self(future)
 
-    def __call__(self, future: TaskLifecycle) -> None:
+    def __call__(self, future: ObservedTask) -> None:
         """Note the end of a future; called after each change."""
         if not future.done():
             return

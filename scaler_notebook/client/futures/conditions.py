@@ -4,23 +4,23 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.states import TaskState
 
 from .interrupt_policy import apply_interrupt_policy, apply_policy_on_interrupt
 
-Condition = Callable[[TaskLifecycle], bool]
+Condition = Callable[[ObservedTask], bool]
 
 
-def is_answered(future: TaskLifecycle) -> bool:
+def is_answered(future: ObservedTask) -> bool:
     """Whether no cancel of a future is under way."""
     return future.state is not TaskState.CANCELLING
 
 
 def wait_until(
-    futures: Iterable[TaskLifecycle], condition: Condition, timeout: float | None, enough: Condition | None = None
+    futures: Iterable[ObservedTask], condition: Condition, timeout: float | None, enough: Condition | None = None
 ) -> bool:
     """Wait until ``condition`` was true of each future; return False if it was not, within the time.
 
@@ -51,7 +51,7 @@ def wait_until(
 
 
 async def wait_until_async(
-    futures: Iterable[TaskLifecycle],
+    futures: Iterable[ObservedTask],
     condition: Condition,
     timeout: float | None = None,
     enough: Condition | None = None,
@@ -87,8 +87,8 @@ async def wait_until_async(
 
 @contextlib.contextmanager
 def _watch_until(
-    futures: Iterable[TaskLifecycle], condition: Condition, enough: Condition | None, notify: Callable[[], None]
-) -> Iterator[set[TaskLifecycle]]:
+    futures: Iterable[ObservedTask], condition: Condition, enough: Condition | None, notify: Callable[[], None]
+) -> Iterator[set[ObservedTask]]:
     """Watch futures, and yield those whose ``condition`` has not been true yet: a set that shrinks.
 
     Parameters
@@ -105,7 +105,7 @@ def _watch_until(
     watched = list(futures)
     left = set(watched)
 
-    def look(future: TaskLifecycle) -> None:
+    def look(future: ObservedTask) -> None:
         if condition(future):
             left.discard(future)
         if not left or (enough is not None and enough(future)):

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from concurrent.futures import TimeoutError
+from concurrent.futures import InvalidStateError, TimeoutError
 from typing import Any, Generic, TypeVar
 
+from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.cancel_policy import checked_grace
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.task_state.profiling import ProfileResult, profile
 from scaler_notebook.client.waiting import callback_thread
@@ -14,7 +15,7 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.permission import is_agents_thread, may_wait
 from scaler_notebook.protocol.errors import TaskCancelledError
-from scaler_notebook.protocol.future_events import CancelRequested
+from scaler_notebook.protocol.future_events import CancelRequested, FutureEvent
 from scaler_notebook.protocol.messages import Payload
 
 from .conditions import is_answered, wait_until, wait_until_async
@@ -25,7 +26,7 @@ U = TypeVar("U")
 CANCEL_TIMEOUT = 30.0  # seconds that cancel() waits unless told otherwise
 
 
-class ScalerFuture(TaskLifecycle, Generic[T]):
+class ScalerFuture(ObservedTask, Generic[T]):
     """The handle of a task. Made by an executor, never by hand.
 
     Everything of :class:`concurrent.futures.Future` works, ``await`` too. What differs, deliberately: ``cancel()``
@@ -83,7 +84,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         """
         __tracebackhide__ = True
         try:
-            await wait_until_async([self], TaskLifecycle.done)
+            await wait_until_async([self], ObservedTask.done)
         except asyncio.CancelledError:
             if not current_host().stopped():
                 self.request_cancel()
@@ -93,7 +94,7 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
     def _wait_for_end(self, timeout: float | None) -> None:
         """Wait until the task has ended; raise a TimeoutError if it has not in time."""
         __tracebackhide__ = True
-        if not wait_until([self], TaskLifecycle.done, timeout):
+        if not wait_until([self], ObservedTask.done, timeout):
             raise TimeoutError(f"{self.call or self.task_id} is still {self.state.value} after {timeout} s")
 
     def _get(self) -> T:
@@ -306,8 +307,30 @@ class ScalerFuture(TaskLifecycle, Generic[T]):
         Without a kernel ``fn`` is called on the callback thread. Returns a function that ends the subscription.
         """
 
-        def notify(future: TaskLifecycle) -> None:
+        def notify(future: ObservedTask) -> None:
             current_host().post(lambda: fn(self))
 
         self.watch(notify)
         return lambda: self.unwatch(notify)
+
+    # ------------------------------------------------------------------ settled by the engine alone
+
+    def handle(self, event: FutureEvent) -> bool:
+        """Apply an event by the state table; return False if nothing has changed."""
+        return lifecycle.handle(self, event)
+
+    def forget(self, error: BaseException) -> None:
+        """In a forked child: end the future with an error, as :func:`.lifecycle.forget`."""
+        lifecycle.forget(self, error)
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Raise an InvalidStateError: the engine alone says what runs."""
+        raise InvalidStateError("a ScalerFuture is settled by its engine alone")
+
+    def set_result(self, result: Any) -> None:
+        """Raise an InvalidStateError: the engine alone settles the future."""
+        raise InvalidStateError("a ScalerFuture is settled by its engine alone")
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """Raise an InvalidStateError: the engine alone settles the future."""
+        raise InvalidStateError("a ScalerFuture is settled by its engine alone")

@@ -5,7 +5,7 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, 
 from concurrent.futures._base import DoneAndNotDoneFutures
 from typing import Any
 
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 
 from .completion import check_return_when, wait
 from .conditions import wait_until_async
@@ -61,7 +61,7 @@ async def gather_async(
     __tracebackhide__ = True
     wanted = _ours(_listed(futures))
     enough = None if return_exceptions else _ended_badly
-    await wait_until_async(wanted, TaskLifecycle.done, timeout, enough)
+    await wait_until_async(wanted, ObservedTask.done, timeout, enough)
     if not return_exceptions:
         for future in filter(_ended_badly, wanted):
             future.result(0)  # raises
@@ -83,8 +83,8 @@ async def wait_async(
     """
     check_return_when(return_when)
     wanted = _ours(list(fs))
-    enough = {ALL_COMPLETED: None, FIRST_COMPLETED: TaskLifecycle.done, FIRST_EXCEPTION: _failed}[return_when]
-    await wait_until_async(wanted, TaskLifecycle.done, timeout, enough)
+    enough = {ALL_COMPLETED: None, FIRST_COMPLETED: ObservedTask.done, FIRST_EXCEPTION: _failed}[return_when]
+    await wait_until_async(wanted, ObservedTask.done, timeout, enough)
     done: set[Future[Any]] = {future for future in wanted if future.done()}
     return DoneAndNotDoneFutures(done, {future for future in wanted if future not in done})
 
@@ -121,9 +121,9 @@ def _value(future: "Future[Any]") -> Any:
         return error
 
 
-def _failed(future: TaskLifecycle) -> bool:
+def _failed(future: ObservedTask) -> bool:
     return future.failed
 
 
-def _ended_badly(future: TaskLifecycle) -> bool:
+def _ended_badly(future: ObservedTask) -> bool:
     return future.failed or future.cancelled()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequen
 from concurrent.futures import CancelledError, TimeoutError
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.protocol.states import TaskState
@@ -100,7 +100,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         timeout
             Seconds; None waits for ever.
         """
-        return wait_until(self._futures, TaskLifecycle.done, timeout)
+        return wait_until(self._futures, ObservedTask.done, timeout)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Do as :meth:`wait`, in a coroutine.
@@ -110,7 +110,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         timeout
             Seconds; None waits for ever.
         """
-        return await wait_until_async(self._futures, TaskLifecycle.done, timeout)
+        return await wait_until_async(self._futures, ObservedTask.done, timeout)
 
     def as_completed(self, timeout: float | None = None) -> Iterator[ScalerFuture[T]]:
         """Yield the futures as they end; TimeoutError if that takes more than ``timeout`` seconds in all."""
@@ -120,7 +120,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         """Yield each future as it ends, for ``async for``. Leaving the loop leaves the others alone."""
         left = set(self._futures)
         while left:
-            await wait_until_async(left, TaskLifecycle.done, enough=TaskLifecycle.done)
+            await wait_until_async(left, ObservedTask.done, enough=ObservedTask.done)
             for future in [future for future in self._futures if future in left and future.done()]:
                 left.remove(future)
                 yield future
@@ -143,7 +143,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
             What the first failed one raised.
         """
         __tracebackhide__ = True  # as in ScalerFuture.result
-        wait_until(self._futures, TaskLifecycle.done, timeout, enough=_failed)
+        wait_until(self._futures, ObservedTask.done, timeout, enough=_failed)
         if not self.done() and not any(map(_failed, self._futures)):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
         return self._values()
@@ -163,7 +163,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         TimeoutError
             Not all of the futures ended within ``timeout`` seconds.
         """
-        if not wait_until(self._futures, TaskLifecycle.done, timeout):
+        if not wait_until(self._futures, ObservedTask.done, timeout):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")
         return [_exception(future) for future in self._futures]
 
@@ -184,7 +184,7 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         """
         __tracebackhide__ = True
         try:
-            await wait_until_async(self._futures, TaskLifecycle.done, enough=_failed)
+            await wait_until_async(self._futures, ObservedTask.done, enough=_failed)
         except asyncio.CancelledError:
             if not current_host().stopped():
                 self.request_cancel()
@@ -284,5 +284,5 @@ def _exception(future: ScalerFuture[Any]) -> BaseException | None:
         return cancelled
 
 
-def _failed(future: TaskLifecycle) -> bool:
+def _failed(future: ObservedTask) -> bool:
     return future.failed

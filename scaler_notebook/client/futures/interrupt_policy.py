@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state import lifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.protocol.future_events import CancelRequested
 
@@ -26,10 +27,10 @@ def apply_policy_on_interrupt(futures: Callable[[], Iterable["Future[Any]"]]) ->
 
 def apply_interrupt_policy(futures: Iterable["Future[Any]"]) -> None:
     """Do with unfinished futures what their ``on_interrupt`` says: the stop button has ended a wait for them."""
-    unfinished = [future for future in futures if isinstance(future, TaskLifecycle) and not future.done()]
+    unfinished = [future for future in futures if isinstance(future, ObservedTask) and not future.done()]
     for future in unfinished:
         if future.policy.on_interrupt == "cancel":
-            future.handle(CancelRequested(keep_result=True))
+            lifecycle.handle(future, CancelRequested(keep_result=True))
     asked = [future for future in unfinished if future.policy.on_interrupt == "ask"]
     if asked:
         current_host().offer_cancel(asked)

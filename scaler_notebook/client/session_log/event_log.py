@@ -13,7 +13,7 @@ from typing import Any
 
 from scaler_notebook import forks
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
 VARIABLE = "SCALER_NOTEBOOK_LOG"
@@ -50,12 +50,12 @@ class _EventWriter:
         The new future.
     """
 
-    def __init__(self, path: str, future: TaskLifecycle) -> None:
+    def __init__(self, path: str, future: ObservedTask) -> None:
         self._path = path
         self._last = TaskState.SUBMITTED
         self._write(future, "submitted", "")
 
-    def look(self, future: TaskLifecycle) -> None:
+    def look(self, future: ObservedTask) -> None:
         """Write a line if the state is a new one; called after each change."""
         state = future.state
         if state is self._last:
@@ -76,7 +76,7 @@ class _EventWriter:
             case TaskState.CANCELLED:
                 self._write(future, "cancelled", _ending(future.cancel_reason))
 
-    def _write(self, future: TaskLifecycle, event: str, detail: str) -> None:
+    def _write(self, future: ObservedTask, event: str, detail: str) -> None:
         """Append a line to the log; a failure is logged once for each path.
 
         Parameters

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.trace import Trace
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
@@ -107,7 +107,7 @@ class HistoryRecord:
         self._end = RecordSnapshot(end.state, end.reason, end.started_at, end.ended_at, end.error, "", end.trace)
         return len(end.output)
 
-    def _look(self, future: TaskLifecycle) -> None:
+    def _look(self, future: ObservedTask) -> None:
         """Record the end of the task; called after each change."""
         if future.done():
             before = len(self._end.output) if self._end is not None else 0
@@ -163,7 +163,7 @@ class History:
                     break
 
 
-def _snapshot(future: TaskLifecycle) -> RecordSnapshot:
+def _snapshot(future: ObservedTask) -> RecordSnapshot:
     """Return the state of a task now."""
     failure = future.failure
     return RecordSnapshot(

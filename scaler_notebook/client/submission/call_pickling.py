@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from scaler_notebook.client.context.user_modules import USER_MODULES
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.references import TaskInputs, collect_inputs
-from scaler_notebook.client.task_state.snapshot import TaskSnapshot
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 from scaler_notebook.protocol.messages import Payload
@@ -81,7 +81,7 @@ def _refuse_futures(name: str, inputs: TaskInputs) -> None:
     inputs
         The references and futures in the function, by id.
     """
-    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, TaskSnapshot)]
+    futures = [each.call or each.task_id for each in inputs.values() if isinstance(each, ObservedTask)]
     if futures:
         raise TaskSerializationError(
             f"the function {name} cannot be pickled: it refers to the future of {futures[0]}. Pass the future as an "

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.references import ObjectReference
 from scaler_notebook.protocol import payloads
 
@@ -70,7 +70,7 @@ def with_serializer(
     """
 
     def written(value: Any) -> Any:
-        return value if isinstance(value, ObjectReference | TaskLifecycle) else Serialized(serializer, value)
+        return value if isinstance(value, ObjectReference | ObservedTask) else Serialized(serializer, value)
 
     call = _Call(serializer, Serialized(serializer, fn))
     return call, tuple(map(written, args)), {name: written(value) for name, value in kwargs.items()}

@@ -1,21 +1,18 @@
-"""The life cycle of a task at its future: applies the state table's actions and notifies the watchers.
+"""The life cycle of a task at its future: what an event changes, and what follows from that.
 
-:data:`scaler_notebook.protocol.states.TABLE` decides what an event does. :meth:`TaskLifecycle.handle` applies the
-action under the future's lock, and does the rest (callbacks, sending, waking) after the lock is released.
+:data:`scaler_notebook.protocol.states.TABLE` decides what an event does. :func:`handle` applies the action under the
+future's lock, and does the rest (callbacks, sending, waking) after the lock is released. Nothing is kept here: all of
+the state is the future's.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from contextlib import suppress
-from typing import Any
 
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.locks import call_locked
-from scaler_notebook.client.waiting.permission import is_agents_thread
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.future_events import (
     CancelGranted,
@@ -27,22 +24,13 @@ from scaler_notebook.protocol.future_events import (
     ResultArrived,
     StartAnnounced,
 )
-from scaler_notebook.protocol.messages import (
-    TaskCancel,
-    TaskDisplay,
-    TaskLog,
-    TaskProgress,
-    TaskResult,
-)
+from scaler_notebook.protocol.messages import TaskCancel, TaskResult
 from scaler_notebook.protocol.messages import TaskResultType as Result
 from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, TaskState
 
+from .observed_task import ObservedTask
 from .outcome import Outcome
-from .output import Display
-from .snapshot import TaskSnapshot
 from .trace import trace_form
-
-Watcher = Callable[["TaskLifecycle"], None]
 
 REQUESTS = CancelRequested, DeadlineReached  # a tuple: to make a union at each event takes longer than to compare
 
@@ -60,230 +48,170 @@ class _Effects:
         self.request: TaskCancel | None = None  # to be sent
 
 
-class TaskLifecycle(TaskSnapshot):
-    """The events and watchers of one task.
+def handle(task: ObservedTask, event: FutureEvent) -> bool:
+    """Apply an event by the state table; return False if nothing has changed.
 
-    :class:`~scaler_notebook.client.futures.future.ScalerFuture` adds what users call.
+    Parameters
+    ----------
+    task
+        The future of the task.
+    event
+        What has happened to the task.
     """
+    effects = _Effects()
+    try:
+        call_locked(task._lock, _apply, task, effects, event)
+        _perform(task, effects)
+    except BaseException:  # an interrupt: the effects belong to what has changed, all the same
+        effects.changed = True
+        _perform(task, effects)
+        raise
+    return effects.changed
 
-    _done_callbacks: list[Callable[[Any], object]]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._watchers: dict[Watcher, None] = {}  # in their order
+def _perform(task: ObservedTask, effects: _Effects) -> None:
+    """Send, call and notify what follows from an event; without the lock."""
+    if effects.complaint:
+        log.error(effects.complaint)
+        effects.complaint = ""
+    if effects.request is not None and task._asked is not None and task._session is not None:
+        task._session.send_cancel(effects.request)
+    effects.request = None
+    while task._task_state.terminal and task._done_callbacks:
+        with suppress(IndexError):  # another thread was quicker
+            callback_thread.post(task._done_callbacks.pop(0), task)
+    if effects.changed:
+        task.notify_watchers()
 
-    # ------------------------------------------------------------------ watchers
 
-    def watch(self, watcher: Watcher) -> None:
-        """Have ``watcher(future)`` called after every change, on the thread that made the change: for views and waits.
+def _apply(task: ObservedTask, effects: _Effects, event: FutureEvent) -> None:
+    """Apply an event and note its side effects in ``effects``, to be performed afterwards; with the lock held."""
+    before = task._task_state
+    action = TABLE[before, type(event)]
+    if isinstance(event, REQUESTS):
+        if action is FutureAction.IGNORE or (action is FutureAction.DISCARD and event.keep_result):
+            return
+        if action is not FutureAction.DISCARD:
+            if task._asked is not None and (task._asked or not event.force):
+                return  # no stronger than the request under way
+            grace = task.policy.grace if event.grace is None else event.grace
+            effects.request = TaskCancel(task.task_id, event.force, grace)
+    if action is FutureAction.NOT_PERMITTED:
+        effects.complaint = f"{task.task_id}: {event.words} is not permitted in state {before.value}"
+    effects.changed = _carry_out(task, action, event)
+    task._output.over = task._task_state.terminal
+    task._moments.append((time.time(), type(event), effects.changed, effects.request or trace_form(event)))
 
-        The watcher must not block and must not run the user's code; it reads the state from the future.
-        """
-        # Adding and removing are one step each: no lock is needed, which an interrupt could leave locked.
-        self._watchers[watcher] = None
 
-    def unwatch(self, watcher: Watcher) -> None:
-        """End a :meth:`watch`."""
-        self._watchers.pop(watcher, None)
+def _carry_out(task: ObservedTask, action: FutureAction, event: FutureEvent) -> bool:
+    """Carry out the table's action for an event; return False if nothing changes. With the lock held."""
+    match action, event:
+        case ((FutureAction.START | FutureAction.REMEMBER_START), StartAnnounced()):
+            started = event.message
+            if started.attempt <= task.tries:
+                return False  # a repeated or late message
+            task._started, task.tries = True, started.attempt
+            task.started_at, task.processor = started.time, started.processor
+            if action is FutureAction.START:
+                task._task_state = TaskState.RUNNING
+        case FutureAction.FINISH, ResultArrived():
+            result = event.message
+            _take_figures(task, result)
+            task.origin = result.origin
+            _finish(task, Outcome(result.outcome, result.payload, task.call, task.origin_name, result.process_exit))
+        case ((FutureAction.REQUEST | FutureAction.TIME_OUT), (CancelRequested() | DeadlineReached())):
+            task._task_state, task._asked, task._refused = TaskState.CANCELLING, event.force, False
+            task._timed_out = action is FutureAction.TIME_OUT
+        case FutureAction.UPGRADE, _:
+            task._asked = True
+        case FutureAction.DISCARD, _:
+            _cancel(task, CancelReason.DISCARDED)
+        case FutureAction.WITHDRAW, CancelGranted() if event.message.origin:
+            task.origin = event.message.origin
+            _cancel(task, CancelReason.PARENT_CANCELLED)
+        case ((FutureAction.WITHDRAW | FutureAction.CONFIRM), _):
+            _cancel_in_time(task, CancelReason.STOPPED if task._started else CancelReason.NEVER_STARTED)
+        case FutureAction.NOT_FOUND, _:
+            _cancel(task, CancelReason.NOT_FOUND)
+        case FutureAction.REFUSE, CancelRefused():
+            if task._asked and not event.message.force:
+                return False  # weaker than the strongest request outstanding
+            task._asked, task._refused, task._timed_out = None, True, False
+            task._task_state = TaskState.RUNNING if task._started else TaskState.SUBMITTED
+        case FutureAction.TOO_LATE, ResultArrived():
+            _take_figures(task, event.message)
+            success = event.message.outcome is Result.SUCCESS
+            _cancel_in_time(task, CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
+        case FutureAction.LOSE, EngineGone(TaskResult() as result):
+            _finish(task, Outcome(result.outcome, result.payload, task.call))
+        case FutureAction.LOSE, EngineGone(BaseException() as error):
+            _finish(task, Outcome.of(error))
+        case FutureAction.DISCONNECT, _:
+            _cancel(task, CancelReason.DISCONNECTED)
+        case _:  # ignored, or not permitted
+            return False
+    return True
 
-    # ------------------------------------------------------------------ events
 
-    def handle(self, event: FutureEvent) -> bool:
-        """Apply an event by the state table; return False if nothing has changed."""
-        effects = _Effects()
-        try:
-            call_locked(self._lock, self._apply, effects, event)
-            self._perform(effects)
-        except BaseException:  # an interrupt: the effects belong to what has changed, all the same
-            effects.changed = True
-            self._perform(effects)
-            raise
-        return effects.changed
+def _take_figures(task: ObservedTask, result: TaskResult) -> None:
+    """Keep a result's figures and summary, if the task has run."""
+    if result.origin or result.outcome is Result.MISSING_OBJECTS:
+        return  # the task never ran
+    task.figures, task.bytes_received = result.figures, result.payload.nbytes
+    task.summary = result.summary
+    task._started, task.tries = True, max(1, task.tries)
+    task.started_at = task.started_at or result.figures.started or None
+    task.processor = task.processor or result.figures.processor
+    task.ended_at = result.figures.ended or time.time()
 
-    def _perform(self, effects: "_Effects") -> None:
-        """Send, call and notify what follows from an event; without the lock."""
-        if effects.complaint:
-            log.error(effects.complaint)
-            effects.complaint = ""
-        if effects.request is not None and self._asked is not None and self._session is not None:
-            self._session.send_cancel(effects.request)
-        effects.request = None
-        while self._task_state.terminal and self._done_callbacks:
-            with suppress(IndexError):  # another thread was quicker
-                callback_thread.post(self._done_callbacks.pop(0), self)
-        if effects.changed:
-            self._notify_watchers()
 
-    def _apply(self, effects: "_Effects", event: FutureEvent) -> None:
-        """Apply an event and note its side effects in ``effects``, to be performed afterwards; with the lock held."""
-        before = self._task_state
-        action = TABLE[before, type(event)]
-        if isinstance(event, REQUESTS):
-            if action is FutureAction.IGNORE or (action is FutureAction.DISCARD and event.keep_result):
-                return
-            if action is not FutureAction.DISCARD:
-                if self._asked is not None and (self._asked or not event.force):
-                    return  # no stronger than the request under way
-                grace = self.policy.grace if event.grace is None else event.grace
-                effects.request = TaskCancel(self.task_id, event.force, grace)
-        if action is FutureAction.NOT_PERMITTED:
-            effects.complaint = f"{self.task_id}: {event.words} is not permitted in state {before.value}"
-        effects.changed = self._carry_out(action, event)
-        self._output.over = self._task_state.terminal
-        self._moments.append((time.time(), type(event), effects.changed, effects.request or trace_form(event)))
+def _finish(task: ObservedTask, outcome: Outcome) -> None:
+    """Change the state to FINISHED. With the lock held, as ``wait`` and ``as_completed`` require."""
+    task._outcome = outcome  # set first: readers that find the future done read it without the lock
+    task._task_state, task._state = TaskState.FINISHED, FINISHED
+    task.ended_at = task.ended_at or time.time()
+    for waiter in task._waiters:
+        (waiter.add_exception if outcome.failed else waiter.add_result)(task)
+    task._condition.notify_all()
 
-    def _carry_out(self, action: FutureAction, event: FutureEvent) -> bool:
-        """Carry out the table's action for an event; return False if nothing changes. With the lock held."""
-        match action, event:
-            case ((FutureAction.START | FutureAction.REMEMBER_START), StartAnnounced()):
-                started = event.message
-                if started.attempt <= self.tries:
-                    return False  # a repeated or late message
-                self._started, self.tries = True, started.attempt
-                self.started_at, self.processor = started.time, started.processor
-                if action is FutureAction.START:
-                    self._task_state = TaskState.RUNNING
-            case FutureAction.FINISH, ResultArrived():
-                result = event.message
-                self._take_figures(result)
-                self.origin = result.origin
-                self._finished(
-                    Outcome(result.outcome, result.payload, self.call, self.origin_name, result.process_exit)
-                )
-            case ((FutureAction.REQUEST | FutureAction.TIME_OUT), (CancelRequested() | DeadlineReached())):
-                self._task_state, self._asked, self._refused = TaskState.CANCELLING, event.force, False
-                self._timed_out = action is FutureAction.TIME_OUT
-            case FutureAction.UPGRADE, _:
-                self._asked = True
-            case FutureAction.DISCARD, _:
-                self._cancelled(CancelReason.DISCARDED)
-            case FutureAction.WITHDRAW, CancelGranted() if event.message.origin:
-                self.origin = event.message.origin
-                self._cancelled(CancelReason.PARENT_CANCELLED)
-            case ((FutureAction.WITHDRAW | FutureAction.CONFIRM), _):
-                self._cancelled_in_time(CancelReason.STOPPED if self._started else CancelReason.NEVER_STARTED)
-            case FutureAction.NOT_FOUND, _:
-                self._cancelled(CancelReason.NOT_FOUND)
-            case FutureAction.REFUSE, CancelRefused():
-                if self._asked and not event.message.force:
-                    return False  # weaker than the strongest request outstanding
-                self._asked, self._refused, self._timed_out = None, True, False
-                self._task_state = TaskState.RUNNING if self._started else TaskState.SUBMITTED
-            case FutureAction.TOO_LATE, ResultArrived():
-                self._take_figures(event.message)
-                success = event.message.outcome is Result.SUCCESS
-                self._cancelled_in_time(CancelReason.FINISHED_FIRST if success else CancelReason.FAILED_FIRST)
-            case FutureAction.LOSE, EngineGone(TaskResult() as result):
-                self._finished(Outcome(result.outcome, result.payload, self.call))
-            case FutureAction.LOSE, EngineGone(BaseException() as error):
-                self._finished(Outcome.of(error))
-            case FutureAction.DISCONNECT, _:
-                self._cancelled(CancelReason.DISCONNECTED)
-            case _:  # ignored, or not permitted
-                return False
-        return True
 
-    def add_log(self, message: TaskLog) -> None:
-        """Keep what the task has written."""
-        self._output.add(message.stream, message.text)
-        self._notify_watchers()
+def _cancel_in_time(task: ObservedTask, reason: CancelReason) -> None:
+    """Change the state to CANCELLED, for this reason unless the deadline has requested the cancel."""
+    _cancel(task, CancelReason.TIMED_OUT if task._timed_out else reason)
 
-    def add_display(self, message: TaskDisplay) -> None:
-        """Keep what the task displays."""
-        self._output.add_display(message)
-        self._notify_watchers()
 
-    def add_preview(self, preview: Display) -> None:
-        """Keep a preview of the result, unless the result is discarded already."""
-        if self._outcome is not None and preview.bundle:
-            self.preview = preview
-            self._notify_watchers()
+def _cancel(task: ObservedTask, reason: CancelReason) -> None:
+    """Change the state to CANCELLED; do not notify waiters of FINISHED again. With the lock held."""
+    were_notified = task._task_state is TaskState.FINISHED
+    task._reason = reason  # set first, as above
+    task._task_state, task._state = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED
+    task._outcome = task._asked = task.preview = None
+    task.ended_at = task.ended_at or time.time()
+    if not were_notified:
+        for waiter in task._waiters:
+            waiter.add_cancelled(task)
+        task._condition.notify_all()
 
-    def add_progress(self, message: TaskProgress) -> None:
-        """Keep the progress that the task reports."""
-        self._progress = message
-        self._notify_watchers()
 
-    def _notify_watchers(self) -> None:
-        """Call the watchers; log what one raises."""
-        for watcher in list(self._watchers):
-            try:
-                watcher(self)
-            except BaseException as error:  # a view's error must not reach the task or the other watchers
-                # An interrupt, or an exit, is for who has called; on the agent's thread it would end all futures.
-                if not isinstance(error, Exception) and not is_agents_thread():
-                    raise
-                log.exception("what follows the task %s raised", self.task_id)
+def forget(task: ObservedTask, error: BaseException) -> None:
+    """In a forked child: end the future with an error, for the task is the parent's and its end does not come here.
 
-    def _take_figures(self, result: TaskResult) -> None:
-        """Keep a result's figures and summary, if the task has run."""
-        if result.origin or result.outcome is Result.MISSING_OBJECTS:
-            return  # the task never ran
-        self.figures, self.bytes_received = result.figures, result.payload.nbytes
-        self.summary = result.summary
-        self._started, self.tries = True, max(1, self.tries)
-        self.started_at = self.started_at or result.figures.started or None
-        self.processor = self.processor or result.figures.processor
-        self.ended_at = result.figures.ended or time.time()
+    Watchers and callbacks live in the parent. Waiters are notified, for an iteration over futures may go on in the
+    child.
 
-    def _finished(self, outcome: Outcome) -> None:
-        """Change the state to FINISHED. With the lock held, as ``wait`` and ``as_completed`` require."""
-        self._outcome = outcome  # set first: readers that find the future done read it without the lock
-        self._task_state, self._state = TaskState.FINISHED, FINISHED
-        self.ended_at = self.ended_at or time.time()
-        for waiter in self._waiters:
-            (waiter.add_exception if outcome.failed else waiter.add_result)(self)
-        self._condition.notify_all()
-
-    def _cancelled_in_time(self, reason: CancelReason) -> None:
-        """Change the state to CANCELLED, for this reason unless the deadline has requested the cancel."""
-        self._cancelled(CancelReason.TIMED_OUT if self._timed_out else reason)
-
-    def _cancelled(self, reason: CancelReason) -> None:
-        """Change the state to CANCELLED; do not notify waiters of FINISHED again. With the lock held."""
-        were_notified = self._task_state is TaskState.FINISHED
-        self._reason = reason  # set first, as above
-        self._task_state, self._state = TaskState.CANCELLED, CANCELLED_AND_NOTIFIED
-        self._outcome = self._asked = self.preview = None
-        self.ended_at = self.ended_at or time.time()
-        if not were_notified:
-            for waiter in self._waiters:
-                waiter.add_cancelled(self)
-            self._condition.notify_all()
-
-    # ------------------------------------------------------------------ in a forked child
-
-    def forget_lock(self) -> None:
-        """In a forked child: replace the lock if a thread of the parent held it."""
-        if self._lock.acquire(blocking=False):
-            self._lock.release()
-        else:
-            self._new_lock()
-
-    def forget(self, error: BaseException) -> None:
-        """In a forked child: end the future with an error, for the task is the parent's and its end does not come here.
-
-        Watchers and callbacks live in the parent. Waiters are notified, for an iteration over futures may go on in the
-        child.
-        """
-        self._new_lock()
-        self._watchers, self._done_callbacks = {}, []
-        if not self._task_state.terminal:
-            self._outcome, self._task_state = Outcome.of(error), TaskState.FINISHED
-        self._state = CANCELLED_AND_NOTIFIED if self._task_state is TaskState.CANCELLED else FINISHED
-        for waiter in self._waiters:
-            # A thread that is not here may hold the waiter's locks.
-            vars(waiter).update(lock=threading.Lock(), event=threading.Event(), signal=Signal())
-            waiter.add_exception(self)
-
-    def set_running_or_notify_cancel(self) -> bool:
-        """Raise an InvalidStateError: the engine alone says what runs."""
-        raise InvalidStateError("a ScalerFuture is settled by its engine alone")
-
-    def set_result(self, result: Any) -> None:
-        """Raise an InvalidStateError: the engine alone settles the future."""
-        raise InvalidStateError("a ScalerFuture is settled by its engine alone")
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        """Raise an InvalidStateError: the engine alone settles the future."""
-        raise InvalidStateError("a ScalerFuture is settled by its engine alone")
+    Parameters
+    ----------
+    task
+        The future of the task.
+    error
+        What the future ends with.
+    """
+    task.renew_lock()
+    task._watchers, task._done_callbacks = {}, []
+    if not task._task_state.terminal:
+        task._outcome, task._task_state = Outcome.of(error), TaskState.FINISHED
+    task._state = CANCELLED_AND_NOTIFIED if task._task_state is TaskState.CANCELLED else FINISHED
+    for waiter in task._waiters:
+        # A thread that is not here may hold the waiter's locks.
+        vars(waiter).update(lock=threading.Lock(), event=threading.Event(), signal=Signal())
+        waiter.add_exception(task)

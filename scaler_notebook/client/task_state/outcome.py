@@ -9,7 +9,7 @@ from typing_extensions import assert_never
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
-from scaler_notebook.protocol.exceptions import failures
+from scaler_notebook.protocol.exceptions import failures, restoring
 from scaler_notebook.protocol.messages import NO_PROCESS_EXIT, Payload, ProcessExit, TaskResultType
 
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text
@@ -237,10 +237,10 @@ def _unpickle(
             case TaskResultType.SUCCESS:
                 return (payloads.load(payload) if payload.data else None), None
             case TaskResultType.FAILED:
-                return None, failures.restore(payload)
+                return None, restoring.restore(payload)
             case TaskResultType.FAILED_INITIALIZER:
                 broken = InitializerError(_broken(failures.call_text(payload), failures.summarize(payload)[0]))
-                broken.__cause__ = failures.restore(payload)
+                broken.__cause__ = restoring.restore(payload)
                 return None, broken
             case TaskResultType.FAILED_WORKER_DIED:
                 text = bytes(payload.data).decode(errors="replace")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.protocol.messages import TaskFigures
 
-from .lifecycle import TaskLifecycle
+from .observed_task import ObservedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class ProfileResult:
         return self.memory_peak
 
 
-def _figures(future: TaskLifecycle) -> tuple[TaskFigures, float | None, float | None]:
+def _figures(future: ObservedTask) -> tuple[TaskFigures, float | None, float | None]:
     """Return the figures, the start and the end of a task that has ended; with the future's lock."""
     if not future.done():
         raise ValueError(f"{future.call or future.task_id} is {future.state.value}: its figures come with its end")
     return future.figures, future.started_at, future.ended_at
 
 
-def profile(future: TaskLifecycle) -> ProfileResult:
+def profile(future: ObservedTask) -> ProfileResult:
     """Return the figures of a task that has ended.
 
     Raises

@@ -1,8 +1,9 @@
-"""A one-shot event that a thread or an event loop waits for."""
+"""A one-shot event that a thread or an event loop waits for, and those who wait for the same."""
 
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -67,3 +68,22 @@ class Signal:
         if self._gate.acquire(timeout=seconds):
             with suppress(RuntimeError):
                 self._gate.release()  # for the other waiters
+
+
+class Waiters:
+    """The signals of all who wait for the same thing to happen. Any thread may call everything here."""
+
+    def __init__(self) -> None:
+        self._signals: deque[Signal] = deque()
+
+    def add(self) -> Signal:
+        """Return a new signal, which the next :meth:`wake` sets."""
+        signal = Signal()
+        self._signals.append(signal)
+        return signal
+
+    def wake(self) -> None:
+        """Set the signals, each once."""
+        while self._signals:
+            with suppress(IndexError):  # another thread was faster
+                self._signals.pop().set()

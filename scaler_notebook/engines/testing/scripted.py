@@ -4,10 +4,8 @@ Every message goes through the codec of the wire, and every answer through the a
 whole client, as with an engine in other processes.
 """
 
-import threading
 from asyncio import AbstractEventLoop
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,10 +28,9 @@ from scaler_notebook.protocol.messages import (
 )
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
-from .sent_messages import PATIENCE, SentMessages
+from .agent_steps import AgentSteps
+from .sent_messages import SentMessages
 from .task_messages import TaskReference, displayed, failed, started, succeeded, task_id_of, worker_died
-
-Step = Callable[[], None]
 
 
 class MemoryEngine:
@@ -65,9 +62,7 @@ class MemoryEngine:
         self.address = "memory"
         self.sent = SentMessages()
         self.used = False  # a client has connected; an engine serves one
-        self._mutex = threading.Lock()
-        self._loop: AbstractEventLoop | None = None
-        self._steps: deque[tuple[Step, threading.Event]] = deque()
+        self._steps = AgentSteps()
         self._cancel_requests: dict[str, bool] = {}  # the strongest unanswered request of each task
 
     # ------------------------------------------------------------------ what the agent calls
@@ -88,9 +83,8 @@ class MemoryEngine:
             Called with the reason when the engine ends.
         """
         self.used = True
-        self._thread = threading.current_thread()
         self._deliver, self._lost = deliver, lost
-        self._loop = loop
+        self._steps.open(loop)
 
     def adopt(self, task: Task) -> tuple[Task, Task]:
         """Copy a task's buffers, and return the task to send, which also serves for another try."""
@@ -114,17 +108,13 @@ class MemoryEngine:
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         """Take a batch of messages from the client."""
-        if self._loop is not None:
+        if self._steps.is_open:
             for message in CLIENT_CODEC.decode(_copied(CLIENT_CODEC.encode(messages))):
                 self._receive(message)
 
     def close(self) -> None:
         """Disconnect."""
-        with self._mutex:
-            self._loop = None
-            steps, self._steps = self._steps, deque()
-        for _, done in steps:
-            done.set()
+        self._steps.close()
 
     def join(self, timeout: float) -> bool:
         """Return True: nothing is left to wait for."""
@@ -246,7 +236,7 @@ class MemoryEngine:
             strongest = self._cancel_requests.pop(task_id, True)
             self._arrive(_frames(TaskCancelConfirm(task_id, answer, strongest if force is None else force)))
 
-        self._do(answer_it)
+        self._steps.do(answer_it)
 
     def refuse(self, which: TaskReference, force: bool | None = None) -> None:
         """Answer a task's ``TaskCancel`` with ``CancelFailed``: the task still runs.
@@ -266,11 +256,11 @@ class MemoryEngine:
 
     def tell_frames(self, frames: Sequence[Buffer]) -> None:
         """Send frames that need not be a message."""
-        self._do(lambda: self._arrive(frames))
+        self._steps.do(lambda: self._arrive(frames))
 
     def die(self, error: BaseException | None = None) -> None:
         """Lose the engine, by default with an :class:`~scaler_notebook.EngineLostError`."""
-        self._do(lambda: self._end(error or EngineLostError("the engine died")))
+        self._steps.do(lambda: self._end(error or EngineLostError("the engine died")))
 
     # ------------------------------------------------------------------ on the agent's thread
 
@@ -280,7 +270,7 @@ class MemoryEngine:
         self.sent.add(message)
 
     def _arrive(self, frames: Sequence[Buffer]) -> None:
-        if self._loop is None:
+        if not self._steps.is_open:
             return
         try:
             messages = ENGINE_CODEC.decode(frames, self._malformed)
@@ -294,43 +284,9 @@ class MemoryEngine:
         self._deliver([failures.internal_failure(task_id, problem)])
 
     def _end(self, error: BaseException) -> None:
-        if self._loop is not None:
+        if self._steps.is_open:
             self.close()
             self._lost(error)
-
-    def _work(self) -> None:
-        if not self._steps:  # the engine was closed meanwhile
-            return
-        step, done = self._steps.popleft()
-        try:
-            step()
-        finally:
-            done.set()
-
-    # ------------------------------------------------------------------ on any thread
-
-    def _post(self, step: Step) -> threading.Event:
-        """Queue a step for the agent's thread, and return an event that is set when the step is done.
-
-        Raises
-        ------
-        RuntimeError
-            No client is connected.
-        """
-        done = threading.Event()
-        with self._mutex:  # the loop is closed only after close() has been here
-            if self._loop is None:
-                raise RuntimeError(
-                    "no client is connected: it is from its first submit on, until it or the engine ends"
-                )
-            self._steps.append((step, done))
-            self._loop.call_soon_threadsafe(self._work)
-        return done
-
-    def _do(self, step: Step) -> None:
-        done = self._post(step)
-        if threading.current_thread() is not self._thread and not done.wait(PATIENCE):
-            raise TimeoutError(f"the agent's thread did not take it within {PATIENCE} s: is it blocked?")
 
 
 def _frames(*messages: EngineMessage) -> list[Buffer]:

@@ -154,12 +154,12 @@ class ThreadEngine(MemoryEngine):
 
         def report(done: float, total: float, note: str) -> None:
             with contextlib.suppress(RuntimeError):
-                self._post(lambda: self.progress(task.task_id, done, total, note))
+                self._steps.post(lambda: self.progress(task.task_id, done, total, note))
 
         def publish(kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
             message = TaskDisplay(task.task_id, Payload(bundle), Payload(metadata), kind, display_id)
             with contextlib.suppress(RuntimeError):
-                self._post(lambda: self.tell(message))
+                self._steps.post(lambda: self.tell(message))
 
         name = task.options.name
         this_task = CurrentTask(task.task_id, name, cancel_requested.is_set, reporter=report, publisher=publish)
@@ -176,7 +176,7 @@ class ThreadEngine(MemoryEngine):
             self._dispatch()
 
         with contextlib.suppress(RuntimeError):  # the client has gone
-            self._post(over)
+            self._steps.post(over)
 
     def _finish(self, result: TaskResult, omit_value: bool) -> None:
         if result.outcome is not TaskResultType.SUCCESS:

@@ -12,7 +12,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.submission.call_text import shorten
 from scaler_notebook.client.task_graph import GraphFutures
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting import asyncio_wait
 from scaler_notebook.client.waiting.host import PlainHost, install_host
 from scaler_notebook.client.waiting.signal import Signal
@@ -80,7 +80,7 @@ class TerminalHost(PlainHost):
                 stream.write(CLEAR_LINE)
                 stream.flush()
 
-    def offer_cancel(self, futures: Sequence[TaskLifecycle]) -> None:
+    def offer_cancel(self, futures: Sequence[ObservedTask]) -> None:
         """Say how to stop the tasks that run on after Ctrl-C."""
         tasks = "it runs" if len(futures) == 1 else f"{len(futures)} tasks run"
         which = futures[0].task_id if len(futures) == 1 else "--all"

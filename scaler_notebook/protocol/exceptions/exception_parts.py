@@ -130,3 +130,23 @@ def _fill(error: BaseException, parts: tuple[Any, Any, Any]) -> None:
             vars(owner)[name].__set__(error, value)
         except (AttributeError, TypeError):  # the member is read-only
             continue
+
+
+def members_of(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the members of an exception group; none for any other exception."""
+    try:
+        members = getattr(error, "exceptions", None)  # of an ExceptionGroup
+    except Exception:  # another class's property of that name raises
+        return ()
+    if isinstance(members, tuple) and all(isinstance(member, BaseException) for member in members):
+        return members
+    return ()
+
+
+def notes_of(error: BaseException) -> tuple[object, ...]:
+    """Return the notes of an exception (PEP 678)."""
+    try:
+        notes = getattr(error, "__notes__", ())
+    except Exception:  # raised by a __getattr__ of its own
+        return ()
+    return tuple(notes) if isinstance(notes, list | tuple) else ()

@@ -1,20 +1,20 @@
 """The exception of a task on the way to the task's future: with its chain, its notes and its tracebacks.
 
 Each exception of the chain is pickled separately. One that cannot be pickled or loaded is replaced by its text, and no
-other is affected.
+other is affected. :mod:`.restoring` makes the exceptions again.
 """
 
 import traceback
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Payload, TaskResult, TaskResultType
 
 from . import exception_pickling, tracebacks
+from .exception_parts import members_of, notes_of
 from .tracebacks import FrameRecord
 
 Frame = tuple[str, int, str]  # file name, line number, function
@@ -130,7 +130,7 @@ def _links(error: BaseException, own_files: tuple[str, ...]) -> tuple[ExceptionL
             link = replace(link, notes=(*link.notes, note), headline=f"{link.headline}{note}\n")
         # The cause first, then the members: the bound cuts what is of the least interest.
         cause_number, context_number = number(cause), number(context)
-        members = tuple(number(member) for member in _members(one))
+        members = tuple(number(member) for member in members_of(one))
         suppressed = one.__suppress_context__
         links.append(
             replace(link, cause=cause_number, context=context_number, members=members, suppress_context=suppressed)
@@ -160,34 +160,24 @@ def _shortcut(error: BaseException) -> tuple[BaseException | None, BaseException
     return chain[half - 1], chain[half], chain[-half], len(chain) - 2 * half
 
 
-def _members(error: BaseException) -> tuple[BaseException, ...]:
-    try:
-        members = getattr(error, "exceptions", None)  # of an ExceptionGroup
-    except Exception:  # another class's property of that name raises
-        return ()
-    if isinstance(members, tuple) and all(isinstance(member, BaseException) for member in members):
-        return members
-    return ()
-
-
 def _link(error: BaseException, own_files: tuple[str, ...]) -> ExceptionLink:
     """Return one exception as a link, without references to others."""
     headline = _headline(error)
-    notes = tuple(map(str, _notes(error)))
+    notes = tuple(map(str, notes_of(error)))
     try:
         packed = exception_pickling.pickle_exception(error)
         payload = packed.payload
         if packed.note:
             headline, notes = f"{headline}{packed.note}\n", (*notes, packed.note)
     except exception_pickling.ExceptionPicklingError as why:
-        payload = payloads.dump(None if _members(error) else exception_pickling.as_runtime_error(headline, why))
+        payload = payloads.dump(None if members_of(error) else exception_pickling.as_runtime_error(headline, why))
     return ExceptionLink(
         payload,
         headline,
         tracebacks.frame_records(error.__traceback__, own_files),
         notes=notes,
         drawn="".join(traceback.format_exception(type(error), error, error.__traceback__, chain=False))
-        if _members(error)
+        if members_of(error)
         else "",
     )
 
@@ -197,14 +187,6 @@ def _headline(error: BaseException) -> str:
         return "".join(traceback.format_exception_only(type(error), error))
     except Exception:  # before 3.13 one that has no notes, and a __getattr__ that raises something else
         return f"{type(error).__name__}: {error}\n"
-
-
-def _notes(error: BaseException) -> tuple[object, ...]:
-    try:
-        notes = getattr(error, "__notes__", ())
-    except Exception:  # raised by a __getattr__ of its own
-        return ()
-    return tuple(notes) if isinstance(notes, list | tuple) else ()
 
 
 def internal_failure(task_id: str, error: BaseException) -> TaskResult:
@@ -232,7 +214,7 @@ def summarize(payload: Payload) -> tuple[str, str, tuple[Frame, ...]]:
     ProtocolError
         The payload holds something else.
     """
-    failure = _failure(payload)
+    failure = load_failure(payload)
     first = failure.links[0]
     return first.headline.strip(), render(failure), tuple(frame[:3] for frame in first.frames)
 
@@ -245,10 +227,17 @@ def call_text(payload: Payload) -> str:
     ProtocolError
         The payload holds something else.
     """
-    return _failure(payload).call
+    return load_failure(payload).call
 
 
-def _failure(payload: Payload) -> RemoteFailure:
+def load_failure(payload: Payload) -> RemoteFailure:
+    """Return the failure in the payload of a task's result; its exceptions are still pickled.
+
+    Raises
+    ------
+    ProtocolError
+        The payload holds something else.
+    """
     failure = payloads.load(payload)
     if not isinstance(failure, RemoteFailure) or not failure.links:
         raise ProtocolError(f"a failure that is a {type(failure).__name__}")
@@ -281,101 +270,3 @@ def _lines(link: ExceptionLink) -> Iterator[str]:
         yield "Traceback (most recent call last):\n"
         yield from traceback.StackSummary.from_list([(*frame[:3], None) for frame in link.frames]).format()
     yield link.headline
-
-
-# ---------------------------------------------------------------------- in the client
-
-
-def restore(payload: Payload) -> BaseException:
-    """Return the exception of a failed task as it was in the task: with its chain, notes, group members and traceback.
-
-    Raises
-    ------
-    ProtocolError
-        The payload holds something else.
-    """
-    failure = _failure(payload)
-    links = failure.links
-    errors: list[BaseException | None] = [_loaded(link) for link in links]
-    for link, error in zip(links, errors, strict=True):  # use a group's own members, not copies
-        for member, number in zip(_members(error) if error is not None else (), link.members, strict=False):
-            if number >= 0:
-                errors[number] = member
-    for number in reversed(range(len(links))):  # members before their groups
-        if errors[number] is None:
-            errors[number] = _group_in_words(links[number], errors)
-    boundary: tuple[FrameRecord, ...] = ()
-    if failure.where:
-        boundary = (FrameRecord(f"<{failure.where}>", 1, "<module>", 1),)
-        tracebacks.cache_source(boundary[0].file, failure.call)
-    in_group = {number for link in links for number in link.members}
-    for number, link in enumerate(links):
-        error = errors[number]
-        assert error is not None
-        _attach(error, link, errors, () if number in in_group else boundary)
-    assert errors[0] is not None
-    return errors[0]
-
-
-def _loaded(link: ExceptionLink) -> BaseException | None:
-    """Load the exception of a link; None for a group that has to be made from its members."""
-    try:
-        error = payloads.load(link.exception)
-    except Exception as problem:  # its class does not exist on this side
-        if link.members:
-            return None
-        return RuntimeError(f"{link.headline.strip()} (the exception itself cannot be loaded here: {problem})")
-    if error is None and link.members:
-        return None
-    if not isinstance(error, BaseException):
-        raise ProtocolError(f"an exception that is a {type(error).__name__}")
-    return error
-
-
-def _group_in_words(link: ExceptionLink, errors: list[BaseException | None]) -> BaseException:
-    text = f"{link.headline.strip()} (the exception itself cannot be pickled or loaded)"
-    members = [errors[number] for number in link.members if number >= 0]
-    try:
-        kind: Any = BaseExceptionGroup  # type: ignore[name-defined, unused-ignore]  # Python 3.11
-        group: BaseException = kind(text, [member for member in members if member is not None])
-    except (NameError, ValueError):  # Python 3.10, or no member is left
-        return RuntimeError(text)
-    return group
-
-
-def _attach(
-    error: BaseException, link: ExceptionLink, errors: list[BaseException | None], boundary: tuple[FrameRecord, ...]
-) -> None:
-    """Set the traceback, cause, context and notes of a restored exception.
-
-    Parameters
-    ----------
-    error
-        The exception.
-    link
-        The link that the exception was made from.
-    errors
-        The restored exceptions by the index of their link.
-    boundary
-        The extra frame in front of the traceback; empty for none.
-    """
-    # Past the exception's own __setattr__: an exception may be a frozen dataclass.
-    attach = BaseException.__setattr__
-    traceback = tracebacks.rebuilt((*boundary, *link.frames))
-    attach(error, "__traceback__", traceback)
-    cause, context = (errors[number] if number >= 0 else None for number in (link.cause, link.context))
-    attach(error, "__cause__", cause)
-    attach(error, "__context__", context)
-    attach(error, "__suppress_context__", link.suppress_context)
-    present = _notes(error)
-    missing = [note for note in link.notes if note not in present]
-    if missing and hasattr(BaseException, "add_note") and not _in_words(error, link):
-        attach(error, "__notes__", [*present, *missing])
-
-
-def _in_words(error: BaseException, link: ExceptionLink) -> bool:
-    """Return whether an exception is a substitute, whose text has the notes already."""
-    try:
-        return link.headline.strip() in str(error)
-    except Exception:  # its own __str__ raises
-        return False

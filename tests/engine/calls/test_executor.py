@@ -406,7 +406,7 @@ def test_a_message_that_cannot_be_sent_fails_its_task_alone(executor: NotebookEx
     assert session is not None
     future: ScalerFuture[int] = ScalerFuture("bad", "bad()", session)
     function = Payload(b"x" * 1000)
-    session.submit([(future, Task("bad", function, Payload(b""), TaskOptions(object())))])  # type: ignore[arg-type]
+    session.tasks.submit([(future, Task("bad", function, Payload(b""), TaskOptions(object())))])  # type: ignore[arg-type]
     good = [executor.submit(abs, -n) for n in range(20)]
     with pytest.raises(ProtocolError, match="could not be sent"):
         future.result(SAFETY)

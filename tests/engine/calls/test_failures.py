@@ -31,7 +31,7 @@ import scaler_notebook
 from scaler_notebook import NotebookExecutor, ProcessorDiedError
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
-from scaler_notebook.protocol.exceptions import failures, tracebacks
+from scaler_notebook.protocol.exceptions import failures, restoring, tracebacks
 
 
 def stuck(lock: Any) -> Exception:
@@ -53,7 +53,7 @@ def raised(function: Callable[[], Any]) -> BaseException:
 
 
 def travelled(error: BaseException, own_files: tuple[str, ...] = ()) -> BaseException:
-    return failures.restore(payloads.dump(failures.capture(error, own_files)))
+    return restoring.restore(payloads.dump(failures.capture(error, own_files)))
 
 
 def plain() -> None:
@@ -237,20 +237,20 @@ def test_an_exception_whose_class_is_not_here_is_replaced_by_its_words(monkeypat
     exec("class Theirs(Exception): pass", module.__dict__)
     payload = payloads.dump(failures.capture(module.Theirs("far away"), ()))
     monkeypatch.delitem(sys.modules, module.__name__)
-    back = failures.restore(payload)
+    back = restoring.restore(payload)
     assert type(back) is RuntimeError
     assert "a_module_of_the_task.Theirs: far away" in str(back)
     assert failures.summarize(payload)[0] == "a_module_of_the_task.Theirs: far away"
 
 
 def test_a_payload_that_holds_no_failure_is_a_protocol_error() -> None:
-    for read in (failures.restore, failures.summarize):
+    for read in (restoring.restore, failures.summarize):
         with pytest.raises(ProtocolError):
             read(payloads.dump({"exception": 1}))
     described = failures.capture(ValueError("kept"), ())
     for links in ((replace(described.links[0], exception=payloads.dump(7)),), ()):
         with pytest.raises(ProtocolError):
-            failures.restore(payloads.dump(failures.RemoteFailure(links)))
+            restoring.restore(payloads.dump(failures.RemoteFailure(links)))
 
 
 # ---------------------------------------------------------------------- chains and groups
@@ -381,7 +381,7 @@ def test_a_group_of_very_many_is_bounded() -> None:
     error = ExceptionGroup("many", [ValueError(str(n)) for n in range(1000)])
     failure = failures.capture(error, ())
     assert len(failure.links) == failures.MAX_EXCEPTIONS
-    back: Any = failures.restore(payloads.dump(failure))
+    back: Any = restoring.restore(payloads.dump(failure))
     assert [str(member) for member in back.exceptions] == [str(n) for n in range(1000)]
 
 

@@ -669,7 +669,7 @@ def test_a_client_that_asks_for_the_impossible_all_the_same_is_told(
     future: ScalerFuture[Any] = ScalerFuture("bad", "abs(-1)", session)
     assert whole.task is not None
     options = TaskOptions("abs(-1)", capabilities=needs)
-    session.submit([(future, Task("bad", whole.task.function, Payload(b""), options))])
+    session.tasks.submit([(future, Task("bad", whole.task.function, Payload(b""), options))])
     assert isinstance(future.exception(SAFETY), ProtocolError)
     assert with_gpus.submit_verbose(abs, (-1,), capabilities={"gpu": 2}).result(SAFETY) == 1
 

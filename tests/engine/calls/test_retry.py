@@ -46,7 +46,7 @@ def test_after_a_cancel_and_after_the_engine_was_lost(new_executor: NotebookExec
     stopped = new_executor.submit(abs, -1)
     stopped.cancel(SAFETY)
     assert stopped.retry().result(SAFETY) == 1
-    killed = new_executor.submit(os.kill, new_executor._session._engine.scheduler.pid, signal.SIGKILL)  # type: ignore
+    killed = new_executor.submit(os.kill, new_executor._session.engine.scheduler.pid, signal.SIGKILL)  # type: ignore
     with pytest.raises((EngineLostError, ProcessorDiedError)):
         killed.result(SAFETY)
     assert stopped.retry().result(SAFETY) == 1

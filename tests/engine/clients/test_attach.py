@@ -123,7 +123,7 @@ def test_an_engine_that_hangs_is_one_clear_error(executor: NotebookExecutor, mon
     address = executor.address
     session = executor._session
     assert session is not None
-    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
     os.kill(scheduler, signal.SIGSTOP)
     try:
         with pytest.raises(EngineStartError, match="does not answer"):
@@ -162,7 +162,7 @@ def test_a_process_that_attaches_again_and_again_is_watched_once(executor: Noteb
     address = executor.address
     session = executor._session
     assert session is not None
-    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
 
     def watches() -> int:
         links = Path(f"/proc/{scheduler}/fd").iterdir()
@@ -258,7 +258,7 @@ def test_what_a_dead_guest_did_not_take_is_freed(executor: NotebookExecutor) -> 
 def scheduler_pid(executor: NotebookExecutor) -> int:
     session = executor._session
     assert session is not None
-    return int(session._engine.scheduler.pid)  # type: ignore[attr-defined]
+    return int(session.engine.scheduler.pid)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("step", [-86_400.0, -6.0, 6.0, 86_400.0])

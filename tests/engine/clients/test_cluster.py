@@ -31,7 +31,7 @@ from scaler_notebook import (
     NotebookExecutor,
 )
 from scaler_notebook.client import cluster as cluster_module
-from scaler_notebook.client.agent.session import Session
+from scaler_notebook.client.session.session import Session
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.ipc import runtime_directory
 
@@ -456,14 +456,14 @@ def test_a_client_shuts_it_down(cluster: LocalCluster) -> None:
         for future in futures:
             until_running(future)
         session = session_of(client)
-        session.shutdown_engine(SAFETY)
+        session.requests.shutdown(SAFETY)
         assert not cluster.is_running
         assert not any(place.name.startswith(f"{os.getpid()}-") for place in runtime_directory.engine_directories())
         for future in futures:
             with pytest.raises(EngineLostError, match=str(pid)):
                 future.result(SAFETY)
         with pytest.raises(DisconnectedError):
-            session.shutdown_engine(SAFETY)
+            session.requests.shutdown(SAFETY)
 
 
 def test_a_protected_one_refuses() -> None:
@@ -472,7 +472,7 @@ def test_a_protected_one_refuses() -> None:
         until_running(running)
         for _ in range(2):
             with pytest.raises(ValueError, match=f"{cluster.address} is protected"):
-                session_of(client).shutdown_engine(SAFETY)
+                session_of(client).requests.shutdown(SAFETY)
         assert cluster.is_running
         assert running.cancel()
 
@@ -481,7 +481,7 @@ def test_an_executors_own_engine_is_protected(executor: NotebookExecutor) -> Non
     with NotebookExecutor(executor.address) as guest:
         for client in (guest, executor):
             with pytest.raises(ValueError, match="is protected"):
-                session_of(client).shutdown_engine(SAFETY)
+                session_of(client).requests.shutdown(SAFETY)
         assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
@@ -493,7 +493,7 @@ def test_who_leaves_while_it_ends_hears_that_nobody_knows(cluster: LocalCluster)
             later = threading.Timer(0.2, session.close)
             later.start()
             with pytest.raises(DisconnectedError, match="left the engine"):
-                session.shutdown_engine(SAFETY)
+                session.requests.shutdown(SAFETY)
             later.join(SAFETY)
         finally:
             os.kill(cluster.scheduler_pid, signal.SIGCONT)
@@ -505,7 +505,7 @@ def test_one_that_hangs_is_a_timeout(cluster: LocalCluster) -> None:
         os.kill(cluster.scheduler_pid, signal.SIGSTOP)
         try:
             with pytest.raises(TimeoutError, match="does not end within"):
-                session.shutdown_engine(0.2)
+                session.requests.shutdown(0.2)
         finally:
             os.kill(cluster.scheduler_pid, signal.SIGCONT)
         assert cluster.wait(SAFETY), "the request is still there when it goes on"

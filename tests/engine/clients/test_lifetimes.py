@@ -244,7 +244,7 @@ def test_nothing_is_held_after_every_path(path: Path_, monkeypatch: pytest.Monke
     monkeypatch.setattr(segments, "MAX_IDLE", 0)  # nothing in case it comes again
     with NotebookExecutor(n_workers=2, grace=0.2) as executor:
         assert executor.submit(abs, -1).result(SAFETY) == 1
-        scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr]
+        scheduler = executor._session.engine.scheduler.pid  # type: ignore[union-attr]
         array = np.ones(SIZE)
         what: Any = path(executor, array)
         kept: list[ScalerFuture[Any]] = (

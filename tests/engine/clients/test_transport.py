@@ -37,7 +37,7 @@ def scheduler_of(executor: NotebookExecutor) -> tuple[str, Keys]:
     executor.submit(abs, -1).result(SAFETY)
     session = executor._session
     assert session is not None
-    process = session._engine.scheduler  # type: ignore[attr-defined]
+    process = session.engine.scheduler  # type: ignore[attr-defined]
     assert process.address.startswith("tcp://127.0.0.1:")
     return process.address, process.keys
 

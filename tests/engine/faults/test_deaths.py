@@ -81,7 +81,7 @@ def test_a_dead_scheduler_fails_its_futures_and_the_next_submit_works(executor: 
     until_running(running)
     session = executor._session
     assert session is not None
-    os.kill(session._engine.scheduler.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    os.kill(session.engine.scheduler.pid, signal.SIGKILL)  # type: ignore[attr-defined]
     started = time.monotonic()
     for future in [running, *queued]:
         with pytest.raises(EngineLostError, match="scheduler process died"):
@@ -94,7 +94,7 @@ def test_a_dead_fork_server_is_replaced(executor: NotebookExecutor) -> None:
     executor.submit(abs, -1).result(SAFETY)
     session = executor._session
     assert session is not None
-    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
     children = Path(f"/proc/{scheduler}/task/{scheduler}/children").read_text().split()
     # The fork server is the first child: it was there before any task process.
     os.kill(min(map(int, children)), signal.SIGKILL)
@@ -108,7 +108,7 @@ def test_while_no_process_can_be_started_what_runs_goes_on_and_the_rest_waits(ex
     until_running(running)
     session = executor._session
     assert session is not None
-    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
     # Numbers that the scheduler's own descriptors have from its start to its end: what a process frees does not help.
     before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     try:
@@ -128,7 +128,7 @@ def test_results_with_descriptors_are_held_back_while_the_scheduler_has_no_room(
     executor.submit(np.ones, 100_000).result(SAFETY)
     session = executor._session
     assert session is not None
-    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
     before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     try:
         arrays = [executor.submit(np.full, 100_000, 2)]
@@ -145,7 +145,7 @@ def test_results_with_descriptors_are_held_back_while_the_scheduler_has_no_room(
 
 def test_a_task_whose_result_is_held_back_can_be_cancelled(executor: NotebookExecutor) -> None:
     executor.start()
-    scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr]
+    scheduler = executor._session.engine.scheduler.pid  # type: ignore[union-attr]
     before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     try:
         array = executor.submit(np.ones, 100_000)

@@ -17,8 +17,8 @@ from raw_peers import Bystander, a_task, scheduler_of
 from waits import SAFETY
 
 from scaler_notebook import Client, LocalCluster, NotebookExecutor
-from scaler_notebook.client.agent.session import Session
 from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.session.session import Session
 from scaler_notebook.client.submission.call_pickling import pickle_call
 from scaler_notebook.engines.local.client.connection_file import find
 from scaler_notebook.engines.local.client.scheduler_connection import SchedulerConnection
@@ -252,5 +252,6 @@ def test_a_client_that_hears_anything(number: int, tmp_path: Path, executor: Not
 
 def submitted(session: Session) -> Any:
     future: ScalerFuture[Any] = ScalerFuture(session.new_id(), "abs(-1)", session)
-    session.submit([(future, session.task(future, pickle_call(abs, (-1,), {}), TaskOptions("abs(-1)")))])
+    task = session.tasks.new_task(future, pickle_call(abs, (-1,), {}), TaskOptions("abs(-1)"))
+    session.tasks.submit([(future, task)])
     return future

@@ -171,7 +171,7 @@ def test_nothing_stays_open_after_many_large_tasks(new_executor: NotebookExecuto
     new_executor.submit(abs, array).result(SAFETY)
     session = new_executor._session
     assert session is not None
-    scheduler = session._engine.scheduler.pid  # type: ignore[attr-defined]
+    scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
 
     def open_in(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/fd"))

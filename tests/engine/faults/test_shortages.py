@@ -18,6 +18,8 @@ from waits import SAFETY
 
 from scaler_notebook import NotebookExecutor, TaskState, wait
 from scaler_notebook.client.session_log import event_log
+from scaler_notebook.client.task_state import lifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.protocol.messages import ObjectCreated, Payload, SegmentRef, TaskResult
@@ -120,12 +122,18 @@ def test_a_message_that_cannot_be_handled_ends_its_own_future_alone(
 ) -> None:
     with memory_executor() as executor:
         broken, whole = executor.submit(abs, -1), executor.submit(abs, -2)
-        monkeypatch.setattr(broken, "_take_figures", lambda message: 1 / 0)
+        take = lifecycle._take_figures
+
+        def take_or_raise(task: ObservedTask, result: TaskResult) -> None:
+            assert task is not broken, "a bug of ours"
+            take(task, result)
+
+        monkeypatch.setattr(lifecycle, "_take_figures", take_or_raise)
         executor.engine.finish(broken, 1)
         executor.engine.finish(whole, 2)
         assert whole.result(SAFETY) == 2
         assert broken.state is TaskState.FINISHED
-        assert "could not be handled here: ZeroDivisionError" in str(broken.exception(0))
+        assert "could not be handled here: AssertionError: a bug of ours" in str(broken.exception(0))
     assert caplog.records
 
 
@@ -170,8 +178,8 @@ def test_a_result_that_cannot_be_taken_over_fails_its_task_alone(
     executor_of_two: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     session: Any = executor_of_two._session
-    release, name = session._engine._segments.release, ""
-    monkeypatch.setattr(session._engine._segments, "release", lambda task: 1 / 0 if task == name else release(task))
+    release, name = session.engine._segments.release, ""
+    monkeypatch.setattr(session.engine._segments, "release", lambda task: 1 / 0 if task == name else release(task))
     futures = [executor_of_two.submit(time.sleep, 0.05) for _ in range(4)]
     name = futures[0].task_id
     wait(futures, SAFETY)

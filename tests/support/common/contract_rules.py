@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, TimeoutError
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from future_observers import Followers, check_derived
 
@@ -73,7 +73,7 @@ class Job:
         self.number = number
         self.options = options
         self.inputs, self.keep, self.submitter = tuple(inputs), keep, parent
-        self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", session=self)
+        self.future: ScalerFuture[Any] = ScalerFuture(task_id=self.task_id, call="work()", session=cast(Any, self))
         self.followers = Followers(self.future)
         self.grace = 1.0  # of the next request
         # what really happens

@@ -203,7 +203,7 @@ class EmbeddedDirector(Director):
     def _continue(self) -> None:
         session = self.executor._session
         assert session is not None
-        os.kill(session._engine.scheduler.pid, signal.SIGCONT)  # type: ignore[attr-defined]
+        os.kill(session.engine.scheduler.pid, signal.SIGCONT)  # type: ignore[attr-defined]
 
     def _new_pipe(self, path: str) -> io.FileIO:
         os.mkfifo(path)

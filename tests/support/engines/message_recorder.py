@@ -10,7 +10,7 @@ from waits import SAFETY
 
 from scaler_notebook import ScalerFuture
 from scaler_notebook.client.agent.future_manager import FutureManager
-from scaler_notebook.client.agent.session import Session
+from scaler_notebook.client.session.session import Session
 from scaler_notebook.client.waiting.host import PlainHost
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.messages import (

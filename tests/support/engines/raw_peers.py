@@ -30,7 +30,7 @@ from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 def scheduler_of(executor: NotebookExecutor) -> SchedulerProcess:
     session = executor._session
     assert session is not None
-    scheduler = session._engine.scheduler  # type: ignore[attr-defined]
+    scheduler = session.engine.scheduler  # type: ignore[attr-defined]
     assert isinstance(scheduler, SchedulerProcess)
     return scheduler
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from contract_rules import SEEN, Job, forged, harmless
 
 from scaler_notebook.client.agent.future_manager import FutureManager
+from scaler_notebook.client.agent.outgoing_queue import OutgoingQueue
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, ObjectCreate, Payload, Task, TaskOptions
 from scaler_notebook.protocol.payload_cache import Sender, shortened
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
@@ -46,7 +47,7 @@ class Connection:
 
     def __init__(self, owner: bytes) -> None:
         self.owner = owner
-        self.manager = FutureManager()
+        self.manager = FutureManager(OutgoingQueue())
         self.jobs: dict[str, Job] = {}
         self.objects: list[str] = []
         self.sender = Sender()

@@ -155,7 +155,7 @@ class Storage:
 
 
 class SimulatedConnection:
-    """In place of a :class:`~scaler_notebook.engines.scaler.client.cluster_connection.ClusterConnection`."""
+    """In place of a :class:`~scaler_notebook.engines.scaler.client.connection.cluster_connection.ClusterConnection`."""
 
     def __init__(self, storage: Storage) -> None:
         self.messages = capnp
@@ -839,7 +839,7 @@ class World:
     def check_empty(self) -> None:
         """Nothing is held, here or there, but what later tasks may share."""
         tasks = self.tasks
-        held = (tasks._records, tasks._by_name, tasks._background, self.loop.timers(), tasks._outgoing.qsize())
+        held = (tasks._records, tasks._by_name, tasks._background._tasks, self.loop.timers(), tasks._outgoing.qsize())
         assert not any(held), f"after the end nothing is held: {held}"
         assert len(tasks._dependencies) == 0, tasks._dependencies
         assert tasks.queued == 0

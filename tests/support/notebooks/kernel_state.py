@@ -16,7 +16,7 @@ import leaks
 from IPython import get_ipython  # type: ignore[attr-defined, unused-ignore]
 
 from scaler_notebook.client import executor
-from scaler_notebook.client.agent import connection
+from scaler_notebook.client.session.session import open_sessions
 from scaler_notebook.client.session_log import live_futures
 from scaler_notebook.client.task_state import cancel_policy
 from scaler_notebook.notebook import settings_store
@@ -66,7 +66,7 @@ class KernelState:
         return left
 
     def _end_engines(self) -> None:
-        for each in connection.open_connections():
+        for each in open_sessions():
             each.close()
         for known in executor._executors:
             if (made := known()) is not None:

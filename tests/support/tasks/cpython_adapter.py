@@ -35,7 +35,7 @@ import zmq.utils.garbage
 
 import scaler_notebook
 from scaler_notebook import InitializerError, NotebookExecutor
-from scaler_notebook.client.agent.connection import open_connections
+from scaler_notebook.client.session.session import open_sessions
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.testing import DetachedFuture
 
@@ -84,7 +84,7 @@ class NotebookPool(NotebookExecutor):
 
     @property
     def _broken(self) -> bool:
-        return self._session is not None and self._session._broken is not None
+        return self._session is not None and self._session.lifetime.broken is not None
 
     @property
     def _processes(self) -> dict[int, Process]:
@@ -125,7 +125,7 @@ class Manager:
         self._session = session
 
     def join(self) -> None:
-        until(lambda: self._session not in open_connections(), "the engine ends")
+        until(lambda: self._session not in open_sessions(), "the engine ends")
 
 
 class HandMade(DetachedFuture):

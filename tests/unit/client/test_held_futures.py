@@ -14,7 +14,7 @@ from waits import SAFETY
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
-from scaler_notebook.client.task_state.snapshot import TaskSnapshot
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.engines.testing import task_messages
 from scaler_notebook.protocol.future_events import ResultArrived, StartAnnounced
 from scaler_notebook.testing import detached_future
@@ -65,7 +65,7 @@ def test_futures_share_no_state_that_changes() -> None:
     assert str(second.logs) == ""
     assert (second.tries, second.started_at, second.ended_at, second.processor) == (0, None, None, "")
     assert not second.done()
-    for name, value in vars(TaskSnapshot).items():
+    for name, value in vars(ObservedTask).items():
         assert name.startswith("__") or not isinstance(value, list | dict | set), name
     second.start()
     second.finish(2)

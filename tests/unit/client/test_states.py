@@ -9,11 +9,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, RUNNING, _Waiter
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 
 from scaler_notebook.client.agent.future_manager import FutureManager
+from scaler_notebook.client.agent.outgoing_queue import OutgoingQueue
 from scaler_notebook.client.futures import completion
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
@@ -175,9 +176,9 @@ class Life:
     def __init__(self) -> None:
         self.session = FutureSession()
         self.future: ScalerFuture[Any] = ScalerFuture(
-            task_id="t", call="f()", session=self.session, policy=CancelPolicy(grace=0.5)
+            task_id="t", call="f()", session=cast(Any, self.session), policy=CancelPolicy(grace=0.5)
         )
-        self.manager = FutureManager()
+        self.manager = FutureManager(OutgoingQueue())
         self.manager.add(self.future)
 
     def play(self, letters: str) -> "Life":

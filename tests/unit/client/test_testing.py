@@ -26,6 +26,7 @@ from scaler_notebook import (
     wait,
 )
 from scaler_notebook.client.task_state.output import Display
+from scaler_notebook.notebook.views import preview
 from scaler_notebook.protocol.messages import LogStream, Task, TaskCancel, TaskCancelConfirmType
 from scaler_notebook.task.display.display_publisher import publish
 from scaler_notebook.testing import detached_future, memory_executor
@@ -219,6 +220,14 @@ def test_a_detached_future_can_be_cancelled() -> None:
     not_found.request_cancel()
     not_found.confirm(TaskCancelConfirmType.CANCEL_NOT_FOUND)
     assert not_found.cancel_reason is CancelReason.NOT_FOUND
+
+
+def test_a_view_that_requests_a_preview_of_a_detached_future_gets_none() -> None:
+    future = detached_future()
+    future.finish(np.zeros(10_000))
+    assert future.lacks_preview
+    preview.ask(future)
+    assert future.preview is None
 
 
 def test_detached_futures_fail_and_lose_their_engine() -> None:

@@ -30,7 +30,8 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 from scaler_notebook.protocol.twins import twin
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, INLINE_PICKLE, Codec
+from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, Codec
+from scaler_notebook.protocol.wire_forms import INLINE_PICKLE
 
 CODECS: dict[str, tuple[Codec[Any], tuple[type, ...]]] = {
     "client": (CLIENT_CODEC, get_args(ClientMessage)),

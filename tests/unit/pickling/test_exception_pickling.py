@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from scaler_notebook.protocol import payloads
-from scaler_notebook.protocol.exceptions import exception_pickling, failures
+from scaler_notebook.protocol.exceptions import exception_pickling, failures, restoring
 from scaler_notebook.protocol.exceptions.exception_parts import pickles_itself
 from scaler_notebook.protocol.payloads import OUT_OF_BAND
 from scaler_notebook.protocol.pickling import unpickling
@@ -33,7 +33,7 @@ def travelled(error: BaseException) -> Any:
     try:
         raise error
     except BaseException as caught:
-        return failures.restore(payloads.dump(failures.capture(caught, ())))
+        return restoring.restore(payloads.dump(failures.capture(caught, ())))
 
 
 def state(error: Any) -> dict[str, Any]:
@@ -609,4 +609,4 @@ def test_what_cannot_be_loaded_here_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     exec("class Theirs(Exception):\n    def __init__(self, a, b): self.a = a", module.__dict__)
     payload = payloads.dump(failures.capture(module.Theirs("far", "away"), ()))
     monkeypatch.delitem(sys.modules, module.__name__)
-    assert "the exception itself cannot be loaded here: No module named" in str(failures.restore(payload))
+    assert "the exception itself cannot be loaded here: No module named" in str(restoring.restore(payload))

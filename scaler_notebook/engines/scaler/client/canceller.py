@@ -6,7 +6,7 @@ from typing import Any
 
 from scaler_notebook.engines.scheduling import task_events
 
-from .cluster_connection import ClusterConnection
+from .connection.cluster_connection import ClusterConnection
 from .events import ScalerEvent
 from .task_record import ScalerTaskRecord
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -16,36 +14,29 @@ from scaler_notebook.engines.scheduling.retry import backoff
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
-    DisplayKind,
-    EngineMessage,
     Initializer,
     LogStream,
     ObjectCreated,
     Payload,
     Task,
     TaskCancel,
-    TaskCancelConfirm,
     TaskCancelConfirmType,
-    TaskDisplay,
-    TaskLog,
-    TaskProgress,
     TaskResult,
     TaskResultType,
-    TaskStarted,
 )
 
 from . import events
+from .background_work import BackgroundWork
 from .canceller import Canceller
-from .cluster_connection import ClusterConnection
+from .connection.cluster_connection import ClusterConnection
 from .events import ScalerEvent
 from .object_store import ObjectStore
 from .results import FetchedResult, fetch_result
 from .states import TABLE, ScalerAction, ScalerStage
 from .task_record import ScalerTaskRecord
+from .task_reports import Publish, TaskReports
 
 log = logging.getLogger(__name__)
-
-Publish = Callable[[EngineMessage], None]
 
 
 class ClusterTasks:
@@ -63,13 +54,14 @@ class ClusterTasks:
 
     def __init__(self, connection: ClusterConnection, loop: asyncio.AbstractEventLoop, publish: Publish) -> None:
         self._connection, self._loop, self._publish = connection, loop, publish
+        self._reports = TaskReports(publish)
         self._objects = ObjectStore(connection, loop)
         self._dependencies: DependencyTracker[ScalerTaskRecord] = DependencyTracker(self._objects)
         self._records: dict[str, ScalerTaskRecord] = {}
         self._by_name: dict[bytes, ScalerTaskRecord] = {}  # by the name of the try
         self._outgoing: asyncio.Queue[ScalerTaskRecord | tuple[str, Payload]] = asyncio.Queue()
-        self._background: set[asyncio.Task[None]] = set()
-        self._canceller = Canceller(connection, loop, self._handle, self._run_in_background)
+        self._background = BackgroundWork(loop)
+        self._canceller = Canceller(connection, loop, self._handle, self._background.start)
         self.initializer = Initializer()  # for tasks that are still to come
 
     @property
@@ -81,9 +73,7 @@ class ClusterTasks:
         """End background work, without messages to the client."""
         for record in self._records.values():
             self._canceller.cancel_timers(record)
-        for work in self._background:
-            work.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.close()
 
     # ------------------------------------------------------------------ what the client says
 
@@ -105,8 +95,7 @@ class ClusterTasks:
         """Cancel a task. An unknown id is answered ``CancelNotFound``."""
         record = self._records.get(request.task_id)
         if record is None:
-            answer = TaskCancelConfirmType.CANCEL_NOT_FOUND
-            self._publish(TaskCancelConfirm(request.task_id, answer, request.force))
+            self._reports.unknown(request.task_id, request.force)
             return
         record.cancel_requested, record.force, record.grace = True, request.force or record.force, request.grace
         self._handle(record, events.StopForced() if request.force else events.StopRequested())
@@ -162,7 +151,6 @@ class ClusterTasks:
 
     def _on_output(self, record: ScalerTaskRecord, message: Any) -> None:
         """Handle a piece of output: an in-band event of the task, or text."""
-        task_id = record.task.task_id
         try:
             event = inband_events.decode(message.content)
         except ProtocolError:  # output of the task that only looks like an event
@@ -171,7 +159,7 @@ class ClusterTasks:
             case None:
                 kinds = self._connection.messages.TaskLog.LogType
                 stream = LogStream.STDOUT if message.logType == kinds.stdout else LogStream.STDERR
-                self._publish(TaskLog(task_id, stream, message.content))
+                self._reports.text(record, stream, message.content)
             case inband_events.StartedEvent():
                 record.mailbox, record.started = event.mailbox, True
                 record.tries += 1
@@ -183,10 +171,9 @@ class ClusterTasks:
             case inband_events.EndedEvent():
                 record.ended = ResultHeader.decode(event.ended)
             case inband_events.ProgressEvent():
-                self._publish(TaskProgress(task_id, event.done, event.total, event.note))
+                self._reports.progress(record, event)
             case inband_events.DisplayEvent():
-                bundle, metadata = Payload(event.bundle.encode()), Payload(event.metadata.encode())
-                self._publish(TaskDisplay(task_id, bundle, metadata, DisplayKind(event.kind), event.display_id))
+                self._reports.display(record, event)
 
     # ------------------------------------------------------------------ the table
 
@@ -200,12 +187,12 @@ class ClusterTasks:
             case ScalerAction.SEND, _:
                 self._outgoing.put_nowait(record)
             case ((ScalerAction.ANNOUNCE | ScalerAction.ANNOUNCE_LATE), events.StartReported()):
-                self._announce(record, event.start)
+                self._reports.started(record, event.start)
             case (
                 (ScalerAction.ANNOUNCE_REQUEST_STOP | ScalerAction.ANNOUNCE_REQUEST_STOP_FORCE),
                 events.StartReported(),
             ):
-                self._announce(record, event.start)
+                self._reports.started(record, event.start)
                 self._canceller.request_stop(record)
             case ((ScalerAction.RECALL | ScalerAction.RECALL_FORCE), _):
                 self._canceller.recall(record)
@@ -214,13 +201,13 @@ class ClusterTasks:
             case ((ScalerAction.REFUSE | ScalerAction.REFUSE_AT_CLUSTER), _):
                 self._canceller.cancel_timers(record)
                 record.cancel_requested = False
-                self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
+                self._reports.answer(record, TaskCancelConfirmType.CANCEL_FAILED)
                 record.force = False
             case ScalerAction.END, _:
                 self._canceller.force_end(record)
             case ScalerAction.FETCH, _:
                 self._canceller.cancel_timers(record)
-                self._run_in_background(self._fetch(record))
+                self._background.start(self._fetch(record))
             case ScalerAction.BACK_OFF, _:
                 self._back_off(record)
             case ScalerAction.DELIVER, events.ResultFetched():
@@ -232,13 +219,12 @@ class ClusterTasks:
                 self._publish(replace(event.result, task_id=record.task.task_id))
             case ScalerAction.WITHDRAW, task_events.InputCancelled():
                 self._forget(record)
-                canceled = TaskCancelConfirmType.CANCELED
-                self._publish(TaskCancelConfirm(record.task.task_id, canceled, True, event.origin))
+                self._reports.cancelled_with(record, event.origin)
             case ((ScalerAction.TAKE_BACK | ScalerAction.CONFIRM | ScalerAction.WITHDRAW), _):
                 self._finish_cancelled(record, TaskCancelConfirmType.CANCELED)
             case ScalerAction.CONFIRM_ENDED, _:
                 if not record.tries:
-                    self._presume_started(record)
+                    self._reports.presumed_start(record)
                 self._finish_cancelled(record, TaskCancelConfirmType.CANCELED)
             case ScalerAction.NOT_FOUND, _:
                 self._finish_cancelled(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
@@ -249,28 +235,6 @@ class ClusterTasks:
                 pass
             case _:
                 log.warning("%s: %s while %s", record.task.task_id, event.words, before.value)
-
-    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._on_background_done)
-
-    def _on_background_done(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.debug("not done: %r", task.exception())  # the connection broke, which its server reports
-
-    def _announce(self, record: ScalerTaskRecord, event: inband_events.StartedEvent) -> None:
-        processor = f"{event.pid} on {event.host}"
-        self._publish(TaskStarted(record.task.task_id, processor, time.time(), record.tries))
-
-    def _presume_started(self, record: ScalerTaskRecord) -> None:
-        """Report the start of a task whose process has ended before it could report that itself."""
-        record.tries += 1
-        self._publish(TaskStarted(record.task.task_id, "a worker", time.time(), record.tries))
-
-    def _answer(self, record: ScalerTaskRecord, answer: TaskCancelConfirmType) -> None:
-        self._publish(TaskCancelConfirm(record.task.task_id, answer, record.force))
 
     # ------------------------------------------------------------------ there and back
 
@@ -325,10 +289,10 @@ class ClusterTasks:
         try_again = record.task.options.retry_worker_died if died else end.to_retry
         try_again = try_again and not record.cancel_requested and record.failed < record.task.options.retries
         if not record.started and (try_again or died or record.failed):  # the try ended before it reported its start
-            self._presume_started(record)
+            self._reports.presumed_start(record)
         if try_again:
             if end.words:
-                self._publish(TaskLog(record.task.task_id, LogStream.STDERR, f"{end.words}\n"))
+                self._reports.text(record, LogStream.STDERR, f"{end.words}\n")
             self._handle(record, events.FailureFetched())
         else:
             self._handle(record, events.ResultFetched(end.message))
@@ -362,7 +326,7 @@ class ClusterTasks:
     def _finish_cancelled(self, record: ScalerTaskRecord, answer: TaskCancelConfirmType) -> None:
         """Forget a task that was cancelled, report that, and cancel its dependants."""
         self._forget(record)
-        self._answer(record, answer)
+        self._reports.answer(record, answer)
         cancelled = task_events.InputCancelled(record.task.task_id)
         for dependant in self._dependencies.fail(b"", record.task.task_id):
             self._handle(dependant, cancelled)

@@ -29,9 +29,9 @@ from scaler_notebook.protocol.messages import (
 )
 
 from . import code_shipping
-from .cluster_connection import ClusterConnection, run_all
 from .cluster_tasks import ClusterTasks
-from .probe import probe
+from .connection.cluster_connection import ClusterConnection, run_all
+from .connection.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class ScalerEngine:
     address
         ``scaler://host:port`` of the cluster's scheduler.
     heartbeat, silence, storage
-        As for :class:`~.cluster_connection.ClusterConnection`.
+        As for :class:`~.connection.cluster_connection.ClusterConnection`.
 
     Raises
     ------

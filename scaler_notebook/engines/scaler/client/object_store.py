@@ -10,7 +10,7 @@ from scaler_notebook.engines.scaler.wire.envelope import TaskHeader
 from scaler_notebook.engines.scaler.wire.packing import content, pack, unpack
 from scaler_notebook.protocol.messages import Buffer, Initializer, Payload, SegmentRef, Task
 
-from .cluster_connection import ClusterConnection
+from .connection.cluster_connection import ClusterConnection
 
 LARGE = 1_000_000  # bytes; larger payloads are packed on another thread than the agent's
 SHARED = 64 * 1024  # bytes of arguments; hashing larger ones costs more than it saves

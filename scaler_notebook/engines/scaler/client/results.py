@@ -21,7 +21,7 @@ from scaler_notebook.protocol.messages import (
 )
 from scaler_notebook.task.task_end import TaskEnd
 
-from .cluster_connection import ClusterConnection
+from .connection.cluster_connection import ClusterConnection
 from .object_store import ObjectStore
 
 

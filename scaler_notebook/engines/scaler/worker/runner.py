@@ -289,9 +289,9 @@ def _repair_multiprocessing() -> None:
 
 def _exit_process() -> None:
     """End this process with its subprocesses, and close what its task has opened to clusters and engines."""
-    connection = sys.modules.get(f"{__package__.partition('.')[0]}.client.agent.connection")
-    if connection is not None:
-        closing = threading.Thread(target=lambda: [each.close() for each in connection.open_connections()], daemon=True)
+    session = sys.modules.get(f"{__package__.partition('.')[0]}.client.session.session")
+    if session is not None:
+        closing = threading.Thread(target=lambda: [each.close() for each in session.open_sessions()], daemon=True)
         closing.start()
         closing.join(CHILDREN_GRACE)
     for child in psutil.Process().children(recursive=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
@@ -319,7 +319,7 @@ class Detail:
         if self._future is not None:
             self._future.unwatch(self._changed)
 
-    def _changed(self, _: TaskLifecycle) -> None:
+    def _changed(self, _: ObservedTask) -> None:
         if self._future is not None and self._future.done():
             preview.ask(self._future)
         self.due = True

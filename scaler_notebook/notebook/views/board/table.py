@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import live_futures
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.views.rows import with_origin
 from scaler_notebook.protocol.states import TaskState
 
@@ -107,7 +107,7 @@ class TaskTable:
         self._new.append(future)
         self.on_change()
 
-    def _changed(self, future: TaskLifecycle) -> None:
+    def _changed(self, future: ObservedTask) -> None:
         """Note that a future has changed."""
         assert isinstance(future, ScalerFuture)
         self._dirty[future.task_id] = future

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel import ipykernel_compat
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
 from scaler_notebook.notebook.views import preview, rows
@@ -73,7 +73,7 @@ class Card(LiveDisplay):
         if self._ended or (self._fallback and self.is_unseen()):
             self.send(None, update=True)
 
-    def _changed(self, future: TaskLifecycle) -> None:
+    def _changed(self, future: ObservedTask) -> None:
         if future.displayed > self._passed_on or future.done() or (self._fallback and self.is_unseen()):
             publisher.mark(self)
 
@@ -101,7 +101,7 @@ class Card(LiveDisplay):
 _live: "set[Card]" = set()  # cards with a Cancel button
 
 
-def offer_cancel(futures: Sequence[TaskLifecycle], host: KernelHost) -> None:
+def offer_cancel(futures: Sequence[ObservedTask], host: KernelHost) -> None:
     """Show cards of futures whose tasks run on after the stop button, unless this cell has cards of them."""
     seen = {card.task_id for card in _live if card.cell == host.shell.execution_count}
     unseen = [future for future in futures if isinstance(future, ScalerFuture) and future.task_id not in seen]

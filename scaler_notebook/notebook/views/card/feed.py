@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
@@ -149,7 +149,7 @@ class CardFeed(Feed):
             watched.unwatch(self._changed)
         self._shows, self._earlier, self._noted = None, (), lambda: None
 
-    def _changed(self, future: TaskLifecycle) -> None:
+    def _changed(self, future: ObservedTask) -> None:
         shows = self._shows
         if shows is not None and shows.done():
             preview.ask(shows)

@@ -3,11 +3,10 @@
 from functools import partial
 from typing import Any
 
+from scaler_notebook.client.agent.client_agent import Agent
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.protocol.future_events import DeadlineReached
-
-from .client_agent import Agent
 
 
 def schedule_timeout(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
@@ -27,7 +26,7 @@ def schedule_timeout(future: ScalerFuture[Any], when: float, agent: Agent) -> No
     """
     timer = agent.call_at(when, partial(future.handle, DeadlineReached()))
 
-    def look(changed: TaskLifecycle) -> None:
+    def look(changed: ObservedTask) -> None:
         if changed.done():
             timer.cancel()
             changed.unwatch(look)

@@ -21,9 +21,17 @@ def _replace_locks() -> None:
 
 
 class CurrentSession:
-    """The current session of a client, opened when the client needs one and has none that is alive."""
+    """The current session of a client, opened when the client needs one and has none that is alive.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    new_session
+        Refers to a method of the client, which calls here and is not kept alive: it makes a session that is not open
+        yet.
+    """
+
+    def __init__(self, new_session: "weakref.WeakMethod[Callable[[], Session]]") -> None:
+        self._new_session = new_session
         self.session: Session | None = None  # the last one, alive or not
         self.is_shut_down = False
         self._is_disconnected = False
@@ -34,13 +42,8 @@ class CurrentSession:
         """Make a new lock, which nobody holds."""
         self._starting, self._is_starting = threading.RLock(), False
 
-    def running(self, new_session: Callable[[], Session]) -> Session:
-        """Return a session that is alive.
-
-        Parameters
-        ----------
-        new_session
-            Makes a session, which is not open yet; called where there is none that is alive.
+    def running(self) -> Session:
+        """Return a session that is alive; open one if there is none.
 
         Raises
         ------
@@ -58,7 +61,7 @@ class CurrentSession:
         with self._starting:
             self._raise_if_closed()
             if self.session is not None:
-                self.session.raise_if_broken()
+                self.session.lifetime.raise_if_broken()
             if self._is_starting:  # on this thread, which holds the lock
                 raise RuntimeError(
                     "a signal handler cannot submit while the code that it interrupts starts the engine: call start() "
@@ -67,6 +70,8 @@ class CurrentSession:
             if self.session is None or not self.session.alive:
                 try:
                     self._is_starting = True
+                    new_session = self._new_session()
+                    assert new_session is not None
                     self.session = new_session()  # known before it is open: no interrupt leaves one that nobody knows
                     self.session.open()
                 finally:

@@ -7,14 +7,17 @@ from functools import partial
 from typing import Any, Protocol
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.submission.call_pickling import PickledCall, pickle_call
+from scaler_notebook.client.submission.call_pickling import pickle_call
+from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.cancel_policy import CancelPolicy
-from scaler_notebook.client.task_state.lifecycle import TaskLifecycle
-from scaler_notebook.client.task_state.snapshot import FutureSession
+from scaler_notebook.client.task_state.future_session import FutureSession
+from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.protocol.future_events import CancelRequested
-from scaler_notebook.protocol.messages import Task, TaskOptions
+from scaler_notebook.protocol.messages import TaskOptions
 from scaler_notebook.protocol.states import TaskState
+
+from .task_sender import TaskSender
 
 SECONDS = 5.0  # for a task that makes a preview, the value's unpickling included; then it is killed
 GRACE = 0.2  # its grace period in seconds
@@ -29,20 +32,12 @@ class PreviewSession(FutureSession, Protocol):
     def alive(self) -> bool:
         """Whether the session can take tasks."""
 
+    @property
+    def tasks(self) -> TaskSender:
+        """The sender of the session's tasks."""
+
     def new_id(self, kind: str = "") -> str:
         """Return a new id."""
-
-    def task(self, future: ScalerFuture[Any], call: PickledCall, options: TaskOptions) -> Task:
-        """Return a call as a task, as :meth:`..Session.task`.
-
-        Parameters
-        ----------
-        future, call, options
-            The task's future, the pickled call, and the options.
-        """
-
-    def submit(self, tasks: list[tuple[ScalerFuture[Any], Task]]) -> None:
-        """Send tasks."""
 
     def call_at(self, when: float, act: Callable[[], object]) -> object:
         """Have something called on the agent's thread, as :meth:`..Session.call_at`.
@@ -87,7 +82,8 @@ class PreviewRequests:
         asked: ScalerFuture[None] = ScalerFuture(session.new_id("p"), options.name, session, CancelPolicy(GRACE))
         asked.is_listed = False
         asked.watch(_PreviewWatcher(future, session.call_at))
-        session.submit([(asked, session.task(asked, pickle_call(preview.show, (future,), {}), options))])
+        task = session.tasks.new_task(asked, pickle_call(preview.show, (future,), {}), options)
+        session.tasks.submit([(asked, task)])
 
 
 class _PreviewWatcher:
@@ -106,7 +102,7 @@ class _PreviewWatcher:
         self._call_at = call_at
         self._is_timed = False
 
-    def __call__(self, asked: TaskLifecycle) -> None:
+    def __call__(self, asked: ObservedTask) -> None:
         """Hand over the preview, if the task has ended, or start its time, if it runs; called after each change."""
         future = self._future()
         if asked.done():
@@ -114,5 +110,5 @@ class _PreviewWatcher:
                 future.add_preview(asked.displays[-1])  # the value's own displays come before it
         elif asked.state is TaskState.RUNNING and not self._is_timed:  # the message came on the agent's thread
             self._is_timed = True
-            stop = partial(asked.handle, CancelRequested(keep_result=True))
+            stop = partial(lifecycle.handle, asked, CancelRequested(keep_result=True))
             self._call_at(time.monotonic() + SECONDS, stop)

@@ -1,8 +1,8 @@
 """The connection to a cluster: Scaler's own connectors to the scheduler and the object storage, on the agent's loop.
 
-This is the only module that knows the package ``opengris-scaler``. It speaks the client's side of the protocol (2.9:
-``client/agent/client_agent.py``) without ``scaler.Client``, which waits for each upload, unpickles results on its own,
-prints the output of all tasks together, and cancels either with force or not at all.
+It speaks the client's side of the protocol (2.9: ``client/agent/client_agent.py``) without ``scaler.Client``, which
+waits for each upload, unpickles results on its own, prints the output of all tasks together, and cancels either with
+force or not at all.
 """
 
 import asyncio
@@ -16,12 +16,10 @@ from typing import Any
 from scaler_notebook.engines.scaler.wire.processor import own_processor
 from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
 
+from .connecting import connect
+
 INSTALL_COMMAND = "pip install 'scaler-notebook[scaler]'"
 LEAVE_TIMEOUT = 2.0  # seconds to send the disconnect
-# YMQ connects anew after a reset, as of a scheduler that is killed while it is sent something, and says nothing of it:
-# by its own defaults for 50 s. These are 1.4 s, for a network that fails for a moment.
-RECONNECTS = 3
-FIRST_DELAY = 100  # milliseconds, doubled before each of them
 
 
 class ClusterConnection:
@@ -101,7 +99,7 @@ class ClusterConnection:
         self._scheduler = self._backend.create_async_connector(self.client, received)
         self._storage = self._backend.create_async_object_storage_connector(self.client)
         try:
-            await self._connect(self._scheduler, self._address, ConnectorRemoteType.Binder)
+            await connect(self._scheduler, self.client, self._address, ConnectorRemoteType.Binder)
             await run_all(
                 _repeat(self._scheduler.routine),
                 _repeat(self._storage.routine),
@@ -270,50 +268,6 @@ class ClusterConnection:
 
     # ------------------------------------------------------------------ on the loop
 
-    async def _connect(self, connector: Any, address: Any, *more: Any) -> None:
-        """Connect one of Scaler's connectors without blocking the loop.
-
-        The ``connect`` of connectors on YMQ (2.9) blocks its thread until the other side has introduced itself: for
-        ever, if a dying scheduler accepts the connection and sends nothing.
-
-        Parameters
-        ----------
-        connector
-            The connector.
-        address
-            The address.
-        *more
-            Further arguments of the connector's own ``connect``.
-        """
-        context = getattr(connector, "_ymq_context", None)
-        if context is None:  # on ZeroMQ, which connects in the background
-            await connector.connect(address, *more)
-            return
-        from scaler.io.ymq import ConnectorSocket, _ymq
-
-        loop = asyncio.get_running_loop()
-        answer: list[asyncio.Future[None]] = [loop.create_future()]  # a list, to be emptied: YMQ may hold ``notify``
-
-        def notify(problem: BaseException | None) -> None:
-            with contextlib.suppress(IndexError, RuntimeError):  # nobody waits any more, or the loop is over
-                loop.call_soon_threadsafe(_resolve, answer[0], problem)
-
-        connecting = _ymq.ConnectorSocket.connect(
-            notify, context, self.client.decode(), repr(address), RECONNECTS, FIRST_DELAY
-        )
-        try:
-            await answer[0]
-        except BaseException:
-            connecting.shutdown()  # otherwise the socket goes on trying to connect
-            del connecting, context  # the error's traceback holds this frame, and would hold threads and pipes
-            raise
-        finally:
-            answer.clear()
-        connector._address = address
-        connector._socket = ConnectorSocket(connecting)
-        if isinstance(connected := getattr(connector, "_connected_event", None), asyncio.Event):  # the storage's
-            connected.set()
-
     async def _send_all(self) -> None:
         while True:
             message = await self._outbox.get()
@@ -346,7 +300,7 @@ class ClusterConnection:
             address = self._storage_address or self._new_address.from_string(
                 f"{known.scheme}://{known.host}:{known.port}"
             )
-            await self._connect(self._storage, address)
+            await connect(self._storage, self.client, address)
             self._storage_ready.set()
 
 
@@ -359,15 +313,6 @@ async def run_all(*work: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _resolve(future: "asyncio.Future[None]", problem: BaseException | None) -> None:
-    if future.done():
-        return
-    if isinstance(problem, BaseException):
-        future.set_exception(problem)
-    else:
-        future.set_result(None)
 
 
 async def _repeat(routine: Callable[[], Awaitable[None]]) -> None:

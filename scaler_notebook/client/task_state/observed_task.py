@@ -1,50 +1,40 @@
-"""The state of a task as its future knows it. Nothing here changes the state, blocks, or runs the user's code."""
+"""One task as its client observes it: what is known of it, and who watches it.
+
+Nothing here changes the state, blocks, or runs the user's code: :mod:`.lifecycle` changes the state.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures._base import RUNNING
-from typing import Any, Protocol
+from typing import Any
 
-from scaler_notebook.protocol.messages import PreviewKind, ResultSummary, Task, TaskCancel, TaskFigures, TaskProgress
+from scaler_notebook.client.waiting.permission import is_agents_thread
+from scaler_notebook.protocol.messages import (
+    PreviewKind,
+    ResultSummary,
+    Task,
+    TaskDisplay,
+    TaskFigures,
+    TaskLog,
+    TaskProgress,
+)
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
 from .cancel_policy import CancelPolicy
+from .future_session import FutureSession
 from .outcome import Failure, Outcome
 from .output import Display, Logs, Output, Piece, Text
 from .references import reduce_as_input
 from .trace import Moment, Trace
 
+Watcher = Callable[["ObservedTask"], None]
 
-class FutureSession(Protocol):
-    """The session that a future belongs to, which sends the future's requests to the engine."""
-
-    def send_cancel(self, request: TaskCancel) -> None:
-        """Send a cancel request; never blocks."""
-
-    def resubmit(self, future: Any) -> Any:
-        """Submit the call of a future again; return the new future."""
-
-    def submit_with_value(
-        self, future: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Submit a call whose first argument is a future's value; return its future.
-
-        Parameters
-        ----------
-        future
-            The future.
-        fn
-            What is called.
-        args, kwargs
-            The arguments after the value.
-        """
-
-    def request_preview(self, future: Any) -> None:
-        """Have a preview of a future's value made and added to the future, if one can be had; never blocks."""
+log = logging.getLogger(__name__)
 
 
 def lock_of(condition: threading.Condition) -> threading.RLock:
@@ -57,8 +47,10 @@ def lock_of(condition: threading.Condition) -> threading.RLock:
     return lock
 
 
-class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checkers alone
-    """The state, output, progress and figures of one task; :class:`~.lifecycle.TaskLifecycle` changes them.
+class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checkers alone
+    """The state, output, progress and figures of one task.
+
+    :class:`~scaler_notebook.client.futures.future.ScalerFuture` adds what users call.
 
     The standard library's own state (``_state``, ``_result``, ``_exception``, ``_waiters``) is kept in line, for
     ``concurrent.futures.wait``, ``as_completed`` and asyncio read it directly.
@@ -74,6 +66,8 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
     policy
         How the task is cancelled; shared with the executor.
     """
+
+    _done_callbacks: list[Callable[[Any], object]]
 
     # What most futures never change, or not before their end, stands in the class: ten thousand of them may be held.
     _reason: CancelReason | None = None
@@ -114,11 +108,57 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
         self.policy = policy if policy is not None else CancelPolicy()
         self.submitted_at = time.time()
         self.inputs: dict[str, Any] = {}  # references and futures in the task's arguments, by id
+        self._watchers: dict[Watcher, None] = {}  # in their order
 
-    def _new_lock(self) -> None:
-        """Make another lock of the state, and the standard library's condition with that lock."""
-        self._condition = threading.Condition()
-        self._lock = lock_of(self._condition)
+    # ------------------------------------------------------------------ watchers
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have ``watcher(future)`` called after every change, on the thread that made the change: for views and waits.
+
+        The watcher must not block and must not run the user's code; it reads the state from the future.
+        """
+        # Adding and removing are one step each: no lock is needed, which an interrupt could leave locked.
+        self._watchers[watcher] = None
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """End a :meth:`watch`."""
+        self._watchers.pop(watcher, None)
+
+    def notify_watchers(self) -> None:
+        """Call the watchers; log what one raises."""
+        for watcher in list(self._watchers):
+            try:
+                watcher(self)
+            except BaseException as error:  # a view's error must not reach the task or the other watchers
+                # An interrupt, or an exit, is for who has called; on the agent's thread it would end all futures.
+                if not isinstance(error, Exception) and not is_agents_thread():
+                    raise
+                log.exception("what follows the task %s raised", self.task_id)
+
+    # ------------------------------------------------------------------ what arrives beside the state's events
+
+    def add_log(self, message: TaskLog) -> None:
+        """Keep what the task has written."""
+        self._output.add(message.stream, message.text)
+        self.notify_watchers()
+
+    def add_display(self, message: TaskDisplay) -> None:
+        """Keep what the task displays."""
+        self._output.add_display(message)
+        self.notify_watchers()
+
+    def add_preview(self, preview: Display) -> None:
+        """Keep a preview of the result, unless the result is discarded already."""
+        if self._outcome is not None and preview.bundle:
+            self.preview = preview
+            self.notify_watchers()
+
+    def add_progress(self, message: TaskProgress) -> None:
+        """Keep the progress that the task reports."""
+        self._progress = message
+        self.notify_watchers()
+
+    # ------------------------------------------------------------------ what is known
 
     @property
     def state(self) -> TaskState:
@@ -222,7 +262,7 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
         if not self.origin:
             return ""
         for needed in self.inputs.values():
-            if isinstance(needed, TaskSnapshot):
+            if isinstance(needed, ObservedTask):
                 if needed.task_id == self.origin and needed.call:
                     return f"{needed.call} ({self.origin})"
                 if needed.origin == self.origin:
@@ -245,6 +285,8 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
             text += " with an exception"
         return f"<ScalerFuture {self.task_id} {text}: {self.call or 'task'}>"
 
+    # ------------------------------------------------------------------ for the standard library
+
     @property
     def _result(self) -> Any:
         outcome = self._outcome
@@ -262,3 +304,17 @@ class TaskSnapshot(Future):  # type: ignore[type-arg]  # generic for type checke
     @_exception.setter
     def _exception(self, error: BaseException | None) -> None:
         """Return the exception, for the standard library; None if there is none."""
+
+    # ------------------------------------------------------------------ in a forked child
+
+    def forget_lock(self) -> None:
+        """In a forked child: replace the lock if a thread of the parent held it."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """Make another lock of the state, and the standard library's condition with that lock."""
+        self._condition = threading.Condition()
+        self._lock = lock_of(self._condition)

@@ -1,0 +1,175 @@
+"""The submits of one client: calls and objects are pickled, futures are made, and all of it is sent over a session."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook.protocol.pickling.proxies import proxies_in
+
+from . import task_graph as graphs
+from .context.user_modules import USER_MODULES
+from .futures.future import ScalerFuture
+from .output_printer import OutputPrinter
+from .session.current_session import CurrentSession
+from .session.session import Session
+from .submission.call_pickling import PickledCall, pickle_call
+from .submission.serializer import Serialized, Serializer, with_serializer
+from .task_state.cancel_policy import CancelPolicy
+from .task_state.observed_task import ObservedTask
+from .task_state.references import ObjectReference
+
+
+class CallSubmitter:
+    """The submitter of one client's calls.
+
+    Parameters
+    ----------
+    current
+        Has the session that the calls are sent over.
+    policy
+        How the tasks are cancelled.
+    serializer
+        The user's own serializer of functions, arguments, results and objects; None for pickle.
+    prints_output
+        Whether what tasks write is printed here, too.
+    """
+
+    def __init__(
+        self,
+        current: CurrentSession,
+        policy: CancelPolicy,
+        serializer: Serializer | None = None,
+        prints_output: bool = False,
+    ) -> None:
+        self._current = current
+        self._policy = policy
+        self._serializer = serializer
+        self._prints_output = prints_output
+
+    def submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
+    ) -> ScalerFuture[Any]:
+        """Submit a call; return its future.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
+        options
+            The options of the task.
+        """
+        return self._send(self._pickled(fn, args, kwargs), options)
+
+    def resubmit(self, future: ObservedTask) -> ScalerFuture[Any]:
+        """Submit the call of a future again, with the arguments as they were; return the new future.
+
+        Raises
+        ------
+        RuntimeError
+            The call is gone with the engine that had its large arguments, or it needs what was left with the engine for
+            the other nodes of its graph alone.
+        """
+        task = future.task
+        if task is None:
+            raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; submit the call anew")
+        gone = [
+            each.call for each in future.inputs.values() if isinstance(each, ScalerFuture) and each.retained_by_engine
+        ]
+        if gone:
+            raise RuntimeError(
+                f"{future.call} needs values that were kept for the rest of its graph alone: {', '.join(gone)}; "
+                "call get() again"
+            )
+        USER_MODULES.refresh()
+        return self._send(PickledCall(task.function, task.arguments, future.inputs, future.proxies), task.options)
+
+    def submit_graph(self, graph: Mapping[str, Any], keys: Iterable[str], options: TaskOptions) -> graphs.GraphFutures:
+        """Submit what the keys need of a graph; return the futures of the keys.
+
+        Parameters
+        ----------
+        graph
+            Values and calls by name, as the user gave them.
+        keys
+            The names whose values are wanted.
+        options
+            The options of every node, but for its name.
+        """
+        nodes = graphs.cull(graph, keys := graphs.checked_keys(graph, keys))
+        session = self._current.running()
+        return graphs.submit_graph(nodes, keys, session, partial(self.new_future, session), self._pickled, options)
+
+    def send_object(self, obj: Any, name: str | None) -> ObjectReference:
+        """Send an object; return what refers to it in the arguments of tasks.
+
+        Parameters
+        ----------
+        obj
+            The object.
+        name
+            What a person reads of it; None for its type.
+
+        Raises
+        ------
+        TaskSerializationError
+            The object cannot be pickled; the message names why.
+        """
+        name = name if name is not None else type(obj).__name__
+        if self._serializer is not None:
+            obj = Serialized(self._serializer, obj)
+        USER_MODULES.refresh()
+        try:
+            content = payloads.dump(obj)
+        except Exception as error:
+            raise payloads.serialization_error(f"the object {name}", obj, error) from error
+        return self._current.running().objects.send(content, name, proxies_in(obj, content))
+
+    def new_future(self, session: Session, options: TaskOptions) -> ScalerFuture[Any]:
+        """Return the future of a task that is not submitted yet.
+
+        Parameters
+        ----------
+        session
+            The session that the task is going to be sent over.
+        options
+            The options of the task.
+        """
+        future: ScalerFuture[Any] = ScalerFuture(session.new_id(), options.name, session, self._policy)
+        if self._prints_output:
+            future.watch(OutputPrinter())
+        return future
+
+    def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
+        """Return a pickled call, in the bytes of the user's serializer if there is one.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
+        """
+        if self._serializer is not None:
+            fn, args, kwargs = with_serializer(self._serializer, fn, args, kwargs)
+        return pickle_call(fn, args, kwargs)
+
+    def _send(self, call: PickledCall, options: TaskOptions) -> ScalerFuture[Any]:
+        """Send a call, and return its future.
+
+        Parameters
+        ----------
+        call
+            The pickled call.
+        options
+            The options of the task.
+        """
+        session = self._current.running()
+        if call.inputs:
+            session.check_inputs(call.inputs, options.name)
+        future = self.new_future(session, options)
+        session.tasks.submit([(future, session.tasks.new_task(future, call, options))])
+        return future

@@ -1,0 +1,248 @@
+"""The messages that an engine sends to a client: about itself, and about the client's tasks."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .records import (
+    NO_PROCESS_EXIT,
+    Capability,
+    DisplayKind,
+    LogStream,
+    Payload,
+    ProcessExit,
+    ResultSummary,
+    TaskCancelConfirmType,
+    TaskFigures,
+    TaskResultType,
+)
+
+PYTHON = "{}.{}".format(*sys.version_info)  # this process's version
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCreated:
+    """The engine has the object; the client need not keep the content's buffers open."""
+
+    object_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHello:
+    """The first message of a running engine to a client that attaches.
+
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    capabilities
+        What the engine's tasks share.
+    python
+        The Python version of the task processes, to which functions are sent as code of that version.
+    """
+
+    slots: int
+    capabilities: tuple[Capability, ...] = ()
+    python: str = PYTHON
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """The activity of the engine, for all of its clients together.
+
+    Parameters
+    ----------
+    slots
+        How many tasks run at the same time.
+    queued
+        How many tasks wait.
+    processes
+        The process ids of the task processes, spares included.
+    tasks
+        For each of these processes, the id of the task that it runs, or nothing.
+    """
+
+    slots: int
+    queued: int
+    processes: tuple[int, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientShutdownResponse:
+    """The answer to ``ClientShutdown``.
+
+    Parameters
+    ----------
+    accepted
+        Whether the engine ends now. Otherwise it is protected, and goes on.
+    """
+
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """A try of a task has started. Sent once for each try.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    processor
+        The process that runs the task, as text.
+    time
+        Seconds since the epoch.
+    attempt
+        The number of the try; the first is 1.
+    """
+
+    task_id: str
+    processor: str
+    time: float
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelConfirm:
+    """The one true answer to the strongest ``TaskCancel`` that is not answered.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    answer
+        What became of the request.
+    force
+        The strength of the request that is answered.
+    origin
+        The input whose cancel has taken this task along, if nobody asked to cancel this one; else empty.
+    """
+
+    task_id: str
+    answer: TaskCancelConfirmType
+    force: bool
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """The end of a task.
+
+    Parameters
+    ----------
+    task_id
+        The task's id.
+    outcome
+        Whether the task succeeded, and why not.
+    payload
+        Depends on ``outcome``. ``SUCCESS``: the pickled value. ``FAILED``, ``FAILED_INITIALIZER``: a pickled
+        :class:`~scaler_notebook.protocol.exceptions.failures.RemoteFailure`. ``FAILED_WORKER_DIED``: UTF-8 text that
+        says how the process died. ``MISSING_OBJECTS``: the ids of the missing inputs, one a line.
+    figures
+        What the run cost.
+    origin
+        The task whose failure this result passes on, if the task ended because an input of it failed; else empty.
+    process_exit
+        How the process died, for ``FAILED_WORKER_DIED``.
+    summary
+        The summary of the value, for ``SUCCESS``.
+    """
+
+    task_id: str
+    outcome: TaskResultType
+    payload: Payload
+    figures: TaskFigures = field(default_factory=TaskFigures)
+    origin: str = ""
+    process_exit: ProcessExit = NO_PROCESS_EXIT
+    summary: ResultSummary = field(default_factory=ResultSummary)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLog:
+    """Text that the task wrote, in the order in which the task wrote and displayed.
+
+    The order of text from Python code is true. The place of text from C code and subprocesses is as good as the engine
+    can tell.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    stream
+        The stream that the task wrote to.
+    text
+        The text.
+    """
+
+    task_id: str
+    stream: LogStream
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProgress:
+    """The progress of a task.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    done
+        How many steps are done.
+    total
+        How many steps there are; negative if unknown.
+    note
+        A few words for a person.
+    """
+
+    task_id: str
+    done: float
+    total: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDisplay:
+    """A rich display that the task made.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    bundle, metadata
+        The MIME bundle and its metadata, both as JSON objects. Bytes in a bundle (images) are base64 text, as in a
+        notebook's file.
+    kind
+        Whether the display is new, an update, or clears what was shown before.
+    display_id
+        IPython's id of the display; empty for none.
+    """
+
+    task_id: str
+    bundle: Payload
+    metadata: Payload
+    kind: DisplayKind = DisplayKind.SHOW
+    display_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPreview:
+    """A preview of a task's result, sent after the ``TaskResult``.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    bundle
+        A MIME bundle, as in ``TaskDisplay``.
+    """
+
+    task_id: str
+    bundle: Payload
+
+
+TaskMessage: TypeAlias = (
+    TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay | TaskPreview
+)
+EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage
