@@ -16,7 +16,7 @@ from scaler_notebook.task.chunk import ChunkCall
 
 from .attribute_stores import attribute_stores, dotted_targets, may_store
 from .code_reader import DottedName
-from .watched import WatchedAttributes, WatchedItems
+from .watched import CONTAINERS, WatchedAttributes, WatchedItems
 
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 MOST_ITEMS, MOST_VALUES = 100, 1000  # in a container, and in all; what is beyond is not looked at
@@ -121,7 +121,7 @@ class Patches:
                 del self._targets[target]
                 self._watch(owner, (attribute,))
         for name in [*self._containers]:
-            if isinstance(found := self._find(name), dict | list | set) and name.root != "sys":  # these are settings
+            if type(found := self._find(name)) in CONTAINERS and name.root != "sys":  # these are settings
                 self._watched.setdefault(id(found), WatchedItems(found))
                 del self._containers[name]
         if self._names or self._by_name:

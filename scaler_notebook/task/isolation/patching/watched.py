@@ -2,6 +2,7 @@
 
 import operator
 import sys
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -10,7 +11,7 @@ from typing import Any
 _ABSENT = object()
 _PLAIN = (bool, int, float, str, type(None))  # compared by their values
 _ORDINARY: tuple[Any, ...] = (object.__setattr__, ModuleType.__setattr__)
-_CONTAINERS = (dict, list, set)
+CONTAINERS = (dict, defaultdict, OrderedDict, list, set)  # not others, whose classes may do more with items
 MOST_ITEMS = 1000  # the items of a larger container are not compared
 _CODE = (FunctionType, BuiltinFunctionType, type)
 
@@ -128,7 +129,7 @@ def _contents(container: Any) -> list[tuple[Any, Any]]:
         if count > MOST_ITEMS:
             return []
         found.append((each, each.copy()))
-        waiting += [part for part in (each.values() if isinstance(each, dict) else each) if type(part) in _CONTAINERS]
+        waiting += [part for part in (each.values() if isinstance(each, dict) else each) if type(part) in CONTAINERS]
     return found
 
 
