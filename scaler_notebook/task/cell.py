@@ -101,7 +101,7 @@ class CellEnvironment:
     def __call__(self, source: CompiledCell) -> AssignedNames:
         """Run the cell, in the task process."""
         namespace = self.namespace
-        from .isolation import patches  # in the task process alone
+        from .isolation.patching import patches  # in the task process alone
 
         namespace.update(self.values, __name__="__main__", __builtins__=builtins)
         patches.look_again()

@@ -28,7 +28,8 @@ from .bindings import Bindings
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
-from .isolation import patches
+from .isolation.patching import patches
+from .isolation.patching.attribute_stores import with_inner_code
 from .resource_usage import Measurement, PeakReset
 from .task_end import TaskEnd
 
@@ -239,9 +240,9 @@ class TaskRunner:
         bindings.apply_to(self._context)
         codes, namespaces = self._context.codes, self._context.namespaces()
         if type(call.function) is FunctionType and call.function.__code__ not in codes:  # of a module of the user's
-            codes = [*codes, call.function.__code__]
+            codes = [*codes, *with_inner_code(call.function.__code__)]
             namespaces = {**namespaces, call.function.__module__: call.function.__globals__}
-        patches.watch(codes, namespaces)
+        patches.watch(codes, namespaces, (call.function, *call.args, *call.kwargs.values()))
         return call
 
     def _load(self, function: Payload, arguments: Payload, context: UnpicklingContext) -> LoadedCall:

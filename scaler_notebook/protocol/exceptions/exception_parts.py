@@ -15,6 +15,7 @@ _OWN = vars(BaseException)  # past attributes of a class that have the same name
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
 _NOT_STATE = {"args", "__dict__", "__weakref__", "__traceback__", "__context__", "__cause__", "__suppress_context__"}
 # The object of an AttributeError may be anything, and huge: Python does not pickle it either.
+_UNNAMED = (AttributeError, NameError, UnboundLocalError)  # pickled without the name by Python before 3.12
 _NOT_SENT = {(AttributeError, "obj"), (_GROUP, "message"), (_GROUP, "exceptions")}
 
 
@@ -48,7 +49,7 @@ class PartFilter:
 def pickles_itself(kind: type) -> bool:
     """Return whether a class of exceptions is Python's own, or defines how it is pickled."""
     if is_builtin(kind) or kind in copyreg.dispatch_table:
-        return True
+        return kind not in _UNNAMED
     own = (vars(each) for each in kind.__mro__ if each is not object and not is_builtin(each))
     return any("__reduce__" in names or "__reduce_ex__" in names for names in own)
 

@@ -22,6 +22,14 @@ def known(tracker_id: str) -> Any:
     return cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)
 
 
+def travels(cls: Any) -> bool:
+    """Return whether a class has come to this process by value, or has left it so."""
+    try:
+        return cls in cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
+    except TypeError:  # a metaclass without a hash
+        return False
+
+
 def register(cls: Any, tracker_id: str) -> Any:
     """Register a class that was made from a pickle, and return the registered class of that id.
 

@@ -74,7 +74,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             for reduce in more_reducers:
                 if (own := reduce(obj)) is not NotImplemented:
                     return own
-        if isinstance(obj, type) and obj is not self._defined and unpickling.comes_back(obj):
+        if issubclass(kind, type) and obj is not self._defined and unpickling.comes_back(obj):
             return definitions.find, (_home(obj), self._definition(obj))
         reduced = reducers.reduce(obj)
         by_cloudpickle = reduced is NotImplemented
@@ -138,7 +138,7 @@ class _DefinitionPickler(Pickler):
 
     def persistent_id(self, obj: Any) -> int | None:
         """Return the number of a class's definition among those needed; None for any other object."""
-        if not isinstance(obj, type) or obj is self._defined or not unpickling.comes_back(obj):
+        if not issubclass(type(obj), type) or obj is self._defined or not unpickling.comes_back(obj):
             return None
         self.needed.setdefault(id(obj), self._get_definition(obj))
         return list(self.needed).index(id(obj))

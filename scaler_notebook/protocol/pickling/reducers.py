@@ -11,16 +11,18 @@ import ctypes
 import dataclasses
 import functools
 import gc
+import importlib
 import struct
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from enum import EnumMeta
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from . import reduced_arrays, reduced_enums, reduced_types
-from .importable import importable
+from .importable import importable, travels_by_value
 
 # The code of every function that ``singledispatch`` returns.
 _DISPATCHING = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
@@ -53,6 +55,14 @@ def reduce(obj: Any) -> Any:
 
 def _reduction(cls: Any) -> tuple[Any, Any]:
     return cls.__reduce__, cls.__reduce_ex__
+
+
+def _module(module: Any) -> Any:
+    """Reduce a module whose type is its own, such as ``torch.backends.cudnn`` or one that is loaded lazily."""
+    name = object.__getattribute__(module, "__dict__").get("__name__")  # a lazy module must not be loaded
+    if type(module) is ModuleType or sys.modules.get(name) is not module or travels_by_value(name):
+        return NotImplemented
+    return importlib.import_module, (name,)
 
 
 # ---------------------------------------------------------------------- functools
@@ -193,6 +203,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
 _REDUCERS_BY_NAME: dict[tuple[Any, str], Callable[[Any], Any]] = {**reduced_types.REDUCERS, **reduced_arrays.REDUCERS}
 _BASE_CLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (EnumMeta, reduced_enums.reduce_class),
+    (ModuleType, _module),
     (reduced_types.CTYPES, reduced_types.reduce_ctype),
     (functools.cached_property, _cached_property),
     (property, _property),

@@ -16,10 +16,11 @@ from typing import Any
 
 from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, decode_filters
 
-from . import patches, process_settings
+from . import process_settings
 from .internals import internals
 from .module_settings import OF_MODULES
 from .noted_calls import random_seeds
+from .patching import patches
 from .process_settings import Setting
 from .registrations import registrations
 from .system_settings import system
@@ -196,6 +197,7 @@ class ProcessState:
         if begins:
             self._is_recording = True
             self._accept(True)
+            patches.accept(True)
             self._before = self._read()
             return
         try:
@@ -209,7 +211,7 @@ class ProcessState:
             if any(name in sys.modules for name in self._unknown):
                 self._apply_wanted(next(index for index, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
-            patches.look_again()
+            patches.accept(False)
         finally:
             self._is_recording = False
 

@@ -12,8 +12,8 @@ from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
-from . import patches
 from .noted_calls import NotedValue, note_calls
+from .patching import patches
 from .process_settings import Setting, merged_list, merged_mapping
 
 _modules = sys.modules

@@ -125,7 +125,10 @@ def test_while_no_process_can_be_started_what_runs_goes_on_and_the_rest_waits(ex
 
 
 def test_results_with_descriptors_are_held_back_while_the_scheduler_has_no_room(executor: NotebookExecutor) -> None:
-    executor.submit(np.ones, 100_000).result(SAFETY)
+    running = [executor.submit(time.sleep, 60) for _ in range(2)]
+    for each in running:
+        until_running(each)  # for now on no process can be started
+        assert each.cancel(SAFETY)
     session = executor._session
     assert session is not None
     scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
@@ -141,6 +144,20 @@ def test_results_with_descriptors_are_held_back_while_the_scheduler_has_no_room(
     finally:
         resource.prlimit(scheduler, resource.RLIMIT_NOFILE, before)
     assert [each.result(SAFETY).sum() for each in arrays] == [200_000] * 6
+
+
+def test_a_result_is_not_held_back_where_there_is_room_for_its_own_descriptors(executor: NotebookExecutor) -> None:
+    executor.submit(np.ones, 100_000).result(SAFETY)
+    scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    few = max(int(number) for number in os.listdir(f"/proc/{scheduler}/fd")) + 30
+    before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        assert [executor.submit(np.full, 100_000, n).result(SAFETY).sum() for n in range(5)] == [
+            100_000 * n for n in range(5)
+        ]
+    finally:
+        resource.prlimit(scheduler, resource.RLIMIT_NOFILE, before)
 
 
 def test_a_task_whose_result_is_held_back_can_be_cancelled(executor: NotebookExecutor) -> None:

@@ -6,6 +6,8 @@ import codecs
 import contextlib
 import contextvars
 import csv
+import functools
+import json
 import logging
 import logging.config
 import math
@@ -16,8 +18,10 @@ import ssl
 import subprocess
 import sys
 import textwrap
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -27,6 +31,19 @@ from waits import SAFETY
 from scaler_notebook import NotebookExecutor
 
 VARIABLE: contextvars.ContextVar[int] = contextvars.ContextVar("VARIABLE", default=0)
+
+
+TARGET = "textwrap.dedent"
+
+
+class Patching:
+    """An object that patches a module which it has been given."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def patch(self) -> None:
+        self.module.dedent = print
 
 
 def changes() -> list[Callable[[], object]]:
@@ -90,6 +107,72 @@ def changes() -> list[Callable[[], object]]:
         textwrap.shorten = print  # type: ignore[assignment]
         raise ValueError
 
+    def replaces_under_a_local_name() -> None:
+        module = textwrap
+        module.dedent = print  # type: ignore[assignment]
+
+    def replaces_in_each_of_several() -> None:
+        for module in (textwrap, math):
+            setattr(module, "indent", print)  # noqa: B010
+
+    def replaces_in_an_expression() -> None:
+        [setattr(textwrap, name, print) for name in dir(textwrap) if name.startswith("ded")]
+
+    def replaces_by_a_helper() -> None:
+        def helper(owner: Any, name: str, value: object) -> None:
+            setattr(owner, name, value)
+
+        helper(textwrap, "fill", print)
+
+    def replaces_what_a_global_text_names() -> None:
+        mock.patch(TARGET, print).start()
+
+    def replaces_several_at_once() -> None:
+        mock.patch.multiple("textwrap", dedent=print, fill=print).start()
+
+    def replaces_in_a_module_that_is_looked_up() -> None:
+        sys.modules["textwrap"].dedent = print  # type: ignore[attr-defined]
+
+    def replaces_in_an_imported_submodule() -> None:
+        import os.path as paths
+
+        paths.exists = print  # type: ignore[assignment]
+
+    def replaces_in_the_class_of_an_object() -> None:
+        type(textwrap.TextWrapper()).left = 1  # type: ignore[attr-defined]
+
+    def replaces_in_a_method() -> None:
+        Patching(textwrap).patch()
+
+    def replaces_in_a_generator_on_a_thread() -> None:
+        def steps() -> Iterator[None]:
+            yield
+            textwrap.dedent = print  # type: ignore[assignment]
+
+        thread = threading.Thread(target=list, args=(steps(),))
+        thread.start()
+        thread.join()
+
+    def replaces_by_a_text_that_is_run() -> None:
+        exec("import textwrap; textwrap.dedent = print")
+
+    def replaces_code() -> None:
+        textwrap.dedent.__code__ = (lambda text: "left").__code__
+
+    def replaces_an_attribute_of_an_object_in_a_module() -> None:
+        textwrap.dedent.left = 1  # type: ignore[attr-defined]
+
+    def stores_items() -> None:
+        json.encoder.ESCAPE_DCT["a"] = "left"
+        json.encoder.ESCAPE_DCT["b"] = json.encoder.ESCAPE_DCT.pop('"')
+
+    def changes_containers() -> None:
+        textwrap.__all__.append("left")
+        os.supports_fd.discard(os.stat)
+
+    def patches_a_dictionary() -> None:
+        mock.patch.dict("json.encoder.ESCAPE_DCT", a="left").start()
+
     def sets_a_context_variable() -> None:
         VARIABLE.set(1)
 
@@ -136,7 +219,6 @@ CHANGES = {change.__name__: change for change in changes()}
 def look() -> Any:
     """Return all that the changes have changed."""
     import colorsys
-    import json
 
     def has_codec() -> bool:
         try:
@@ -148,7 +230,10 @@ def look() -> Any:
     loggers = [logging.getLogger(name) for name in ("left_one", "left_two", "left_three")]
     return (
         *(getattr(textwrap, name, None) for name in ("dedent", "indent", "fill", "shorten")),
-        repr(vars(getattr(json, "JSONEncoder", str)).get("default")),
+        (textwrap.dedent.__code__.co_name if hasattr(textwrap.dedent, "__code__") else "", math.__dict__.get("indent")),
+        (sorted(json.encoder.ESCAPE_DCT.items()), textwrap.__all__, os.stat in os.supports_fd),
+        (hasattr(textwrap.TextWrapper, "left"), hasattr(textwrap.dedent, "left")),
+        repr(vars(getattr(sys.modules["json"], "JSONEncoder", str)).get("default")),
         *(repr(each) for each in (os.path.exists, os.path.isdir, subprocess.call, subprocess.check_call)),
         *(repr(each) for each in (math.sqrt, math.floor, math.ceil, colorsys.rgb_to_hsv)),
         ssl._create_default_https_context.__name__,
@@ -186,6 +271,123 @@ def test_a_change_by_a_function_of_a_module_is_put_back(executor_of_one: Noteboo
 
 def replaces_from_a_module() -> None:
     textwrap.dedent = print  # type: ignore[assignment]
+
+
+def test_what_is_replaced_in_an_argument_is_put_back(executor_of_one: NotebookExecutor) -> None:
+    def replaces(module: Any, value: object) -> None:
+        module.dedent = value
+
+    def replaces_in_its_class(value: object) -> None:
+        type(value).left = 1  # type: ignore[attr-defined]
+
+    def in_a_closure(module: Any) -> Callable[[], None]:
+        def replace() -> None:
+            module.dedent = print
+
+        return replace
+
+    def look() -> tuple[str, bool]:
+        return textwrap.dedent(" text"), hasattr(textwrap.TextWrapper, "left")
+
+    for call in (
+        (replaces, textwrap, print),
+        (replaces_in_its_class, textwrap.TextWrapper()),
+        (functools.partial(replaces, textwrap), print),
+        (Patching(textwrap).patch,),
+        (in_a_closure(textwrap),),
+    ):
+        executor_of_one.submit(*call).result(SAFETY)
+        assert executor_of_one.submit(look).result(SAFETY) == ("text", False)
+    list(executor_of_one.map(functools.partial(replaces, textwrap), [print] * 4, chunksize=2))
+    assert executor_of_one.submit(look).result(SAFETY) == ("text", False)
+
+
+def test_settings_that_a_module_has_as_properties(executor_of_one: NotebookExecutor, tmp_path: Path) -> None:
+    (tmp_path / "module_with_switches.py").write_text(MODULE_WITH_SWITCHES)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import module_with_switches as switches  # type: ignore[import-not-found]
+
+        def switch() -> tuple[bool, int]:
+            switches.fast = True
+            switches.options.width = 5
+            return switches.fast, switches.options.width
+
+        def look() -> tuple[bool, int]:
+            return switches.fast, switches.options.width
+
+        assert executor_of_one.submit(switch).result(SAFETY) == (True, 5)
+        assert executor_of_one.submit(look).result(SAFETY) == (False, 1)
+    finally:
+        sys.path.remove(str(tmp_path))
+        del sys.modules["module_with_switches"]
+
+
+MODULE_WITH_SWITCHES = """
+import sys, types
+
+class Module(types.ModuleType):
+    _fast = False
+
+    @property
+    def fast(self):
+        return Module._fast
+
+    @fast.setter
+    def fast(self, value):
+        Module._fast = value
+
+class Options:
+    def __init__(self):
+        vars(self)["own"] = {"width": 1}
+
+    def __getattr__(self, name):
+        return vars(self)["own"][name]
+
+    def __setattr__(self, name, value):
+        self.own[name] = value
+
+options = Options()
+sys.modules[__name__].__class__ = Module
+"""
+
+
+def test_what_an_import_or_a_library_changes_stays(executor_of_one: NotebookExecutor, tmp_path: Path) -> None:
+    (tmp_path / "module_that_patches.py").write_text(MODULE_THAT_PATCHES)
+
+    def uses(path: str) -> tuple[int, str, str]:
+        sys.path.append(path)
+        import xml  # noqa: F401
+        from xml import sax  # noqa: F401
+
+        import module_that_patches  # type: ignore[import-not-found]
+
+        for name in ("sax", "loaded", "left"):
+            setattr(types.SimpleNamespace(), name, (textwrap, module_that_patches))
+        return id(module_that_patches.loaded()), textwrap.left, textwrap.shorten("", 9)  # type: ignore[attr-defined]
+
+    def sees_submodule() -> str:
+        import xml.sax
+
+        return xml.sax.__name__
+
+    first = executor_of_one.submit(uses, str(tmp_path)).result(SAFETY)
+    assert executor_of_one.submit(uses, str(tmp_path)).result(SAFETY) == first
+    assert first[1:] == ("by the import", "also")
+    assert executor_of_one.submit(sees_submodule).result(SAFETY) == "xml.sax"
+
+
+MODULE_THAT_PATCHES = """
+import textwrap
+textwrap.left = "by the import"
+textwrap.shorten = lambda *_: "also"
+_loaded = None
+
+def loaded():
+    global _loaded
+    _loaded = _loaded or object()
+    return _loaded
+"""
 
 
 def test_what_an_initializer_replaces_stays() -> None:

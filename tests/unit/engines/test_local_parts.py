@@ -23,7 +23,7 @@ from waits import SAFETY
 from scaler_notebook.engines.local import resource_limits
 from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Ready
 from scaler_notebook.engines.local.ipc.outbox import send_blocking
-from scaler_notebook.engines.local.scheduler.processes import process_tree
+from scaler_notebook.engines.local.scheduler.processes import process_tree, task_process
 from scaler_notebook.engines.local.scheduler.processes.fork_server import ProcessDescriptors, Spawn
 from scaler_notebook.engines.local.scheduler.processes.process_pool import CannotStart, ProcessPool
 from scaler_notebook.engines.local.scheduler.processes.task_process import TaskProcess
@@ -220,6 +220,24 @@ class Stillborn:
     def close(self) -> None:
         for sock in self.socks:
             sock.close()
+
+
+def test_a_result_that_is_held_back_too_long_is_read_whatever_it_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    starter = Stillborn()
+    monkeypatch.setattr(task_process, "_free_descriptors", SimpleNamespace(may_lack=lambda number: True))
+    with selectors.DefaultSelector() as selector:
+        process = TaskProcess(starter, selector, Mock())
+        send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(1)]), [os.open(os.devnull, os.O_RDONLY)])
+        for _ in range(2):
+            assert [*process.received()] == []
+            assert process.held_back
+            assert not selector.get_map(), "it would be asked again and again"
+            process.flush()
+        monkeypatch.setattr(task_process, "LONGEST_HOLD", -1.0)
+        process.hold_back(False)
+        assert [*process.received()] == [Ready(1)]
+        process.close()
+    starter.close()
 
 
 def test_a_process_that_died_before_its_first_word_was_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -320,6 +320,29 @@ def files(count: int) -> list[int]:
     return made
 
 
+def test_descriptors_are_counted_before_they_are_read() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        right.setblocking(False)
+        assembler = Assembler()
+        with pytest.raises(BlockingIOError):
+            assembler.count_descriptors(right)
+        send_blocking(left, [b"one"], files(3))
+        before = os.listdir("/proc/self/fd")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        os.close(lowest := os.dup(0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))
+        try:
+            assert not assembler.count_descriptors(right)[1]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert assembler.count_descriptors(right) == (3, True)
+        assert os.listdir("/proc/self/fd") == before
+        assert assembler.read(right)
+        assert [*map(list, assembler.batches())] == [[b"one"]]
+        assert numbers(assembler.take_descriptors()) == [0, 1, 2]
+
+
 def numbers(descriptors: list[int]) -> list[int]:
     """The numbers in files; closes the descriptors."""
     found = [os.pread(descriptor, 1, 0)[0] for descriptor in descriptors]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +128,20 @@ def test_what_has_not_changed_gives_the_same_bytes(definitions: str, question: s
         first = payloads.dump(names["asked"]).data
         names["asked"]()
         assert payloads.dump(names["asked"]).data == first
+
+
+def test_a_module_of_a_type_of_its_own_travels_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy(types.ModuleType):
+        def __getattribute__(self, name: str) -> object:
+            raise AssertionError(f"it was loaded for {name}")
+
+    lazy = types.ModuleType("lazy_module")
+    monkeypatch.setitem(sys.modules, "lazy_module", lazy)
+    lazy.__class__ = Lazy
+    payload = payloads.dump([lazy])
+    lazy.__class__ = types.ModuleType
+    assert payloads.load(payload)[0] is lazy
+    lazy.__class__ = Lazy
+    monkeypatch.delitem(sys.modules, "lazy_module")
+    with pytest.raises(Exception, match=r"cannot pickle|was loaded"):
+        payloads.dump([lazy])

@@ -65,6 +65,15 @@ class _LargeFrame:
     filled: int
 
 
+def _descriptors_in(ancillary: "list[tuple[int, int, bytes]]") -> list[int]:
+    """Return the descriptors that a read has given this process."""
+    numbers = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+    return list(numbers)
+
+
 class Assembler:
     """Turns what is read from a stream socket into batches of frames."""
 
@@ -102,8 +111,13 @@ class Assembler:
         self._pending += self._buffer[:count]
         return count > 0
 
-    def brings_descriptors(self, sock: socket.socket) -> bool:
-        """Return whether the next read would receive descriptors; nothing is read.
+    def count_descriptors(self, sock: socket.socket) -> tuple[int, bool]:
+        """Count the descriptors that the next read would receive; nothing is read.
+
+        Returns
+        -------
+        int, bool
+            How many this process has room for, and whether these are all.
 
         Raises
         ------
@@ -111,9 +125,12 @@ class Assembler:
             A non-blocking socket has nothing to read.
         """
         if self._large is not None:
-            return False
-        *_, flags, _ = sock.recvmsg_into([self._buffer], 0, RECEIVE_FLAGS | socket.MSG_PEEK)
-        return bool(flags & socket.MSG_CTRUNC)
+            return 0, True
+        _, ancillary, flags, _ = sock.recvmsg_into([self._buffer], ANCILLARY, RECEIVE_FLAGS | socket.MSG_PEEK)
+        copies = _descriptors_in(ancillary)
+        for descriptor in copies:
+            os.close(descriptor)
+        return len(copies), not flags & socket.MSG_CTRUNC
 
     def _receive_descriptors(self, ancillary: "list[tuple[int, int, bytes]]") -> None:
         """Note the descriptors that a read has given: fewer than were sent where this process has no room for more.
@@ -123,11 +140,7 @@ class Assembler:
         ProtocolError
             They belong to no batch.
         """
-        numbers = array.array("i")
-        for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-        self._received.append(list(numbers))
+        self._received.append(_descriptors_in(ancillary))
         if len(self._received) > MAX_UNCLAIMED:
             raise ProtocolError("descriptors that belong to no batch")
 

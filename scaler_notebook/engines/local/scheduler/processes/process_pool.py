@@ -224,7 +224,7 @@ class ProcessPool:
         if process.held_back:
             self._hold_back(process)
         if not is_open:
-            self._selector.unregister(process.sock)
+            process.ignore()
             if process in self._starting:
                 self._failed_to_start(process)
             elif process.pid in self._processes:

@@ -5,6 +5,7 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,8 @@ from .fork_server import ProcessDescriptors, Starter
 from .imported_modules import ImportedModules
 
 PAGE_BYTES = 4096
+SPARE_DESCRIPTORS = 8  # for the scheduler itself: sockets of clients, files that it reads
+LONGEST_HOLD = 60.0  # seconds; then a result is read whatever it loses, so that its task ends
 
 _free_descriptors = fd_limits.FreeDescriptors()
 
@@ -75,6 +78,8 @@ class TaskProcess:
         self._serve = lambda: serve(self)
         self.unsent = False  # is there more to write than the socket takes?
         self.held_back = False  # is nothing read, because this scheduler has no room for what the process has sent?
+        self._held_since: float | None = None  # monotonic seconds
+        self._is_ignored = False
         self._sender = Sender(PROCESS_CAPACITY)
         self._assembler = Assembler()
         with contextlib.ExitStack() as opened:
@@ -144,6 +149,10 @@ class TaskProcess:
     def _watch(self) -> None:
         """Register the socket for what this object waits for."""
         events = (0 if self.held_back else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self.unsent else 0)
+        if self._is_ignored:
+            events = 0
+        if events == self._registered:
+            return
         if not events:
             self._selector.unregister(self.sock)
         elif self._registered:
@@ -152,6 +161,11 @@ class TaskProcess:
             self._selector.register(self.sock, events, self._serve)
         self._registered = events
 
+    def ignore(self) -> None:
+        """Watch the socket no more: the process has closed its end, or has written nonsense."""
+        self._is_ignored = True
+        self._watch()
+
     def hold_back(self, held_back: bool) -> None:
         """Read nothing more from the process until this is called with False."""
         self.held_back = held_back
@@ -159,9 +173,12 @@ class TaskProcess:
 
     def _has_no_room(self) -> bool:
         """Return whether a result that waits to be read would lose its descriptors, for there is no room for them."""
-        if self.cause is not None or not _free_descriptors.may_lack(MAX_DESCRIPTORS):
+        if self.cause is not None or not _free_descriptors.may_lack(MAX_DESCRIPTORS + SPARE_DESCRIPTORS):
             return False
-        return self._assembler.brings_descriptors(self.sock)
+        if self._held_since is not None and time.monotonic() - self._held_since > LONGEST_HOLD:
+            return False
+        count, complete = self._assembler.count_descriptors(self.sock)
+        return not complete or (count > 0 and _free_descriptors.may_lack(count + SPARE_DESCRIPTORS))
 
     def received(self) -> Iterator[WorkerMessage]:
         """Yield what the process has sent, until there is no more for now, or this object holds it back.
@@ -176,8 +193,10 @@ class TaskProcess:
         while True:
             try:
                 if self._has_no_room():
+                    self._held_since = self._held_since or time.monotonic()
                     self.hold_back(True)
                     return
+                self._held_since = None
                 is_open = self._assembler.read(self.sock)
             except BlockingIOError:
                 return
