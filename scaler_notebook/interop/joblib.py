@@ -11,23 +11,18 @@ task. Large arrays are in memory that all processes share, so joblib's own memor
 """
 
 import contextlib
-import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import joblib
 from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
 
 from scaler_notebook.client.executor import NotebookExecutor, latest
-from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.permission import may_wait
-from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.errors import EngineStartError
+
+from .parallel_call import Completed, Job, ParallelCall
 
 NAME = "scaler_notebook"
 MAX_NESTING = 2  # levels of Parallel within Parallel whose calls are tasks; deeper ones run in their task
@@ -35,9 +30,6 @@ MAX_NESTING = 2  # levels of Parallel within Parallel whose calls are tasks; dee
 WITHOUT_EFFECT = frozenset(
     {"context", "idle_worker_timeout", "max_nbytes", "mmap_mode", "prefer", "require", "temp_folder", "verbose"}
 )
-LOOK = 0.25  # seconds between two looks at a call of Parallel, for what no completed batch would tell
-
-Completed = Callable[["Job"], object]
 
 
 class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
@@ -158,7 +150,7 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         """End a call of ``Parallel``."""
         self._call = None
 
-    def submit(self, func: Callable[[], list[Any]], callback: Completed | None = None) -> "Job":
+    def submit(self, func: Callable[[], list[Any]], callback: Completed | None = None) -> Job:
         """Submit a batch.
 
         Parameters
@@ -175,7 +167,7 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
 
     apply_async = submit  # joblib 1.4 and older
 
-    def retrieve_result_callback(self, out: "Job") -> list[Any]:
+    def retrieve_result_callback(self, out: Job) -> list[Any]:
         """Return the results of a batch that has ended, or raise what a call in it has raised."""
         return out.result()
 
@@ -200,184 +192,6 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         """End the use of the executor, which goes on: the next call of ``Parallel`` finds its processes warm."""
         self._call = None
         self.reset_batch_stats()
-
-
-class Job:
-    """One batch of a call of ``Parallel``; a task as soon as fewer than ``n_jobs`` batches are tasks.
-
-    Parameters
-    ----------
-    run
-        The batch.
-    completed
-        Called with this object when the batch has ended.
-    """
-
-    def __init__(self, run: Callable[[], list[Any]], completed: Completed | None) -> None:
-        self.run = run
-        self.completed = completed
-        self.future: ScalerFuture[list[Any]] | None = None
-        self.problem: BaseException | None = None  # why there is no task
-
-    def result(self, timeout: float | None = 0) -> list[Any]:
-        """Return the results of a batch that has ended."""
-        if self.problem is not None:
-            raise self.problem
-        assert self.future is not None
-        return self.future.result(timeout)
-
-    def let_go(self) -> None:
-        """Release arguments and results: joblib has taken what it needs, and may hold this object for long."""
-        self.run, self.future = list, None
-
-    get = result  # what joblib calls where it asks for a result itself
-
-
-class ParallelCall:
-    """The batches of one call of ``Parallel``: no more than ``n_jobs`` of them are tasks at a time.
-
-    Parameters
-    ----------
-    executor
-        Runs the tasks.
-    n_jobs
-        How many at a time.
-    threads
-        How many threads the numerical libraries may use in each; None for the share of a task process.
-    """
-
-    def __init__(self, executor: NotebookExecutor, n_jobs: int, threads: int | None) -> None:
-        self._executor = executor
-        self._n_jobs = n_jobs
-        self._threads = threads
-        self._mutex = threading.RLock()
-        self._waiting: deque[Job] = deque()
-        self._running = 0
-        self._futures: set[ScalerFuture[list[Any]]] = set()  # of the batches that have not ended
-        self._is_over = False
-        self._moved = Signal()
-        self._board: Callable[[ScalerFuture[Any]], None] | None = None  # adds a future to the board of this call
-
-    def submit(self, run: Callable[[], list[Any]], completed: Completed | None) -> Job:
-        """Make a batch a task, now or when another one has ended.
-
-        Parameters
-        ----------
-        run
-            The batch.
-        completed
-            Called with the job when it has ended.
-        """
-        job = Job(run, completed)
-        with self._mutex:
-            self._waiting.append(job)
-        self._start_waiting()
-        return job
-
-    def _start_waiting(self) -> None:
-        """Make tasks of the batches that there is room for."""
-        while True:
-            with self._mutex:
-                if self._is_over or not self._waiting or self._running >= self._n_jobs:
-                    return
-                self._running += 1
-                job = self._waiting.popleft()
-            try:
-                self._start(job)
-            except BaseException as error:
-                job.problem = error
-                self._ended(job)
-                if not isinstance(error, Exception):
-                    raise
-
-    def _start(self, job: Job) -> None:
-        """Make a batch a task."""
-        future = self._executor.submit_verbose(run_batch, (job.run, self._threads), name=_name(job.run))
-        job.future = future
-        with self._mutex:
-            self._futures.add(future)
-            is_over = self._is_over
-        if is_over:
-            future.request_cancel()
-        self._show(future)
-        future.add_done_callback(partial(self._done, job))
-
-    def _done(self, job: Job, future: ScalerFuture[list[Any]]) -> None:
-        """Note the end of a task."""
-        with self._mutex:
-            self._futures.discard(future)
-        self._ended(job)
-
-    def _show(self, future: ScalerFuture[list[Any]]) -> None:
-        """Show a task on the board of this call."""
-        if self._board is None:
-            self._board = current_host().open_board(f"joblib: {future.call.partition(' × ')[0]}")
-        self._board(future)
-
-    def _ended(self, job: Job) -> None:
-        """Tell joblib of a batch that has ended, which may submit the next one, and start one that waits."""
-        with self._mutex:
-            self._running -= 1
-        try:
-            if job.completed is not None:
-                job.completed(job)
-        finally:
-            job.let_go()
-            self._start_waiting()
-            self._moved.set()
-
-    def wait_while(self, goes_on: Callable[[], bool]) -> None:
-        """Wait while ``goes_on()`` is true."""
-        while goes_on():
-            moved, self._moved = self._moved, Signal()
-            if goes_on():
-                current_host().wait(moved, LOOK)
-
-    def cancel(self) -> None:
-        """Start no further batch, and stop those that run."""
-        with self._mutex:
-            self._is_over = True
-            self._waiting.clear()
-            futures = list(self._futures)
-        FutureGroup(futures).cancel()
-
-
-def run_batch(batch: Callable[[], list[Any]], threads: int | None) -> list[Any]:
-    """Run a batch, in its task.
-
-    Parameters
-    ----------
-    batch
-        The batch.
-    threads
-        How many threads numerical libraries may use; None for what they may use already.
-    """
-    if threads is None:
-        return batch()
-    os.environ.update(dict.fromkeys(ParallelBackendBase.MAX_NUM_THREADS_VARS, str(threads)))
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:  # then the limit holds for libraries that are loaded from now on
-        return batch()
-    with threadpool_limits(threads):
-        return batch()
-
-
-def _name(batch: Any) -> str:
-    """Return what a person reads of a batch: the functions that it calls, and how often."""
-    functions = dict.fromkeys(_function_name(function) for function, _, _ in getattr(batch, "items", ()))
-    if not functions:
-        return "joblib"
-    count = len(batch.items)
-    names = ", ".join(list(functions)[:3]) + (", …" if len(functions) > 3 else "")
-    return names if count == 1 else f"{names} × {count}"
-
-
-def _function_name(function: Any) -> str:
-    """Return the name of a function, without what wraps it."""
-    while (inner := getattr(function, "function", None) or getattr(function, "func", None)) is not None:
-        function = inner
-    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _check(options: dict[str, Any]) -> None:
