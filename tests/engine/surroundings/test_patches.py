@@ -422,11 +422,14 @@ def loaded():
 def test_what_an_initializer_replaces_stays() -> None:
     def prepare() -> None:
         textwrap.dedent = lambda *_: "by the initializer"
+        VARIABLE.set(2)
 
     def replaces_it_again() -> None:
         textwrap.dedent = print  # type: ignore[assignment]
+        VARIABLE.set(3)
 
     with NotebookExecutor(n_workers=1, initializer=prepare) as ex:
         for _ in range(2):
             assert ex.submit(lambda: textwrap.dedent("")).result(SAFETY) == "by the initializer"
+            assert ex.submit(VARIABLE.get).result(SAFETY) == 2
             ex.submit(replaces_it_again).result(SAFETY)
