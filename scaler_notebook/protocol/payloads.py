@@ -133,7 +133,7 @@ def _innermost(path: str, value: Any) -> tuple[str, Any]:
     budget = MAX_SEARCH
     seen: set[int] = set()
     while True:
-        for step, child in _children(value):
+        for step, child in _readable_children(value):
             budget -= 1
             if budget < 0:
                 return path, value
@@ -143,6 +143,12 @@ def _innermost(path: str, value: Any) -> tuple[str, Any]:
                 break
         else:
             return path, value
+
+
+def _readable_children(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the same as :func:`_children`, up to what raises when it is looked at: a proxy that stands for nothing."""
+    with contextlib.suppress(Exception):
+        yield from _children(value)
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:

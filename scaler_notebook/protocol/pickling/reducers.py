@@ -15,6 +15,7 @@ import importlib
 import struct
 import sys
 import threading
+import uuid
 import weakref
 from collections.abc import Callable
 from enum import EnumMeta
@@ -162,15 +163,62 @@ def _context_variable(var: contextvars.ContextVar[Any]) -> Any:
         defaults = ()
     value = var.get(_NO_VALUE)
     values = () if value is _NO_VALUE or (defaults and value is defaults[0]) else (value,)
-    return _make_context_variable, (var.name, *defaults), values or None, None, None, _set_context_variable
+    made_of = _variables.variable_id(var), var.name, *defaults
+    return _make_context_variable, made_of, values or None, None, None, _set_context_variable
 
 
-def _make_context_variable(name: str, *default: Any) -> Any:
-    return contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+class _ContextVariables:
+    """The context variables that travel, so that each is one object in a process, whichever pickle it came in.
+
+    They are retained, because there can be no weak references to them.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, contextvars.ContextVar[Any]] = {}
+        self._ids: dict[contextvars.ContextVar[Any], str] = {}
+        self._own: set[contextvars.ContextVar[Any]] = set()  # those of this process
+
+    def variable_id(self, var: contextvars.ContextVar[Any]) -> str:
+        """Return the id of a variable, which is this process's own if it has none yet."""
+        if var not in self._ids:
+            self._own.add(var)
+            self._add(uuid.uuid4().hex, var)
+        return self._ids[var]
+
+    def _add(self, variable_id: str, var: contextvars.ContextVar[Any]) -> None:
+        self._by_id[variable_id], self._ids[var] = var, variable_id
+
+    def find(self, variable_id: str, name: str, *default: Any) -> contextvars.ContextVar[Any]:
+        """Return the variable with an id, which is made if there is none.
+
+        Parameters
+        ----------
+        variable_id
+            The id.
+        name, default
+            The variable's name, and its default, if any.
+        """
+        found = self._by_id.get(variable_id)
+        if found is None:
+            found = contextvars.ContextVar(name, default=default[0]) if default else contextvars.ContextVar(name)
+            self._add(variable_id, found)
+        return found
+
+    def is_own(self, var: contextvars.ContextVar[Any]) -> bool:
+        """Return whether a variable is this process's own: what others know of its value is older."""
+        return var in self._own
+
+
+_variables = _ContextVariables()
+
+
+def _make_context_variable(variable_id: str, name: str, *default: Any) -> Any:
+    return _variables.find(variable_id, name, *default)
 
 
 def _set_context_variable(var: contextvars.ContextVar[Any], state: tuple[Any, ...]) -> None:
-    var.set(*state)
+    if not _variables.is_own(var):
+        var.set(*state)
 
 
 def _with_its_own_reduction(obj: Any) -> Any:

@@ -302,6 +302,35 @@ def test_what_is_replaced_in_an_argument_is_put_back(executor_of_one: NotebookEx
     assert executor_of_one.submit(look).result(SAFETY) == ("text", False)
 
 
+class Hostile:
+    """An object that raises whenever it is looked at, as a proxy does that stands for nothing."""
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return Hostile, ()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith(("__reduce", "__class")):  # pickle asks for these
+            return object.__getattribute__(self, name)
+        raise RuntimeError(f"it was asked for {name}")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("it was compared")
+
+    __hash__ = object.__hash__
+
+
+def test_objects_that_raise_when_they_are_looked_at_do_no_harm(executor_of_one: NotebookExecutor) -> None:
+    def replaces(given: list[Any], module: Any) -> int:
+        setattr(module, given[1], given)
+        module.fill = print
+        module.kept = given[0]
+        return 1
+
+    before = executor_of_one.submit(look).result(SAFETY)
+    executor_of_one.submit(replaces, [Hostile(), "dedent", {Hostile: Hostile()}], textwrap).result(SAFETY)
+    assert repr(executor_of_one.submit(look).result(SAFETY)) == repr(before)
+
+
 def test_settings_that_a_module_has_as_properties(executor_of_one: NotebookExecutor, tmp_path: Path) -> None:
     (tmp_path / "module_with_switches.py").write_text(MODULE_WITH_SWITCHES)
     sys.path.insert(0, str(tmp_path))
@@ -393,11 +422,14 @@ def loaded():
 def test_what_an_initializer_replaces_stays() -> None:
     def prepare() -> None:
         textwrap.dedent = lambda *_: "by the initializer"
+        VARIABLE.set(2)
 
     def replaces_it_again() -> None:
         textwrap.dedent = print  # type: ignore[assignment]
+        VARIABLE.set(3)
 
     with NotebookExecutor(n_workers=1, initializer=prepare) as ex:
         for _ in range(2):
             assert ex.submit(lambda: textwrap.dedent("")).result(SAFETY) == "by the initializer"
+            assert ex.submit(VARIABLE.get).result(SAFETY) == 2
             ex.submit(replaces_it_again).result(SAFETY)

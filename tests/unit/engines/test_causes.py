@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -207,6 +208,15 @@ def test_where_nobody_counts_it_is_a_guess_and_says_so(
     cause = CauseFinder(laid_out(tmp_path, files)).cause(status_of("kill -KILL $$"), peak)
     assert cause.words.startswith("probably out of memory: it was killed by SIGKILL while") == guess
     assert cause.death.out_of_memory == guess
+
+
+def test_a_kill_is_told_where_no_file_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(psutil, "virtual_memory", lacks)
+    finder = CauseFinder(laid_out(tmp_path, {}))
+    assert "it was killed by SIGKILL" in finder.cause(signal.SIGKILL, peak=1_000_000).words
 
 
 def test_a_process_that_ends_is_told_from_one_that_lives() -> None:

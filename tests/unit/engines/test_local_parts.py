@@ -390,6 +390,15 @@ def loop() -> Holder:
     return holder
 
 
+def test_a_part_that_raises_when_it_is_looked_at_is_not_looked_into() -> None:
+    class Proxy:
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError("it stands for nothing")
+
+    error = payloads.serialization_error("argument 'x' of f", [Proxy(), 1], RuntimeError("no"))
+    assert str(error).startswith("argument 'x' of f cannot be pickled because of argument 'x' of f[0]")
+
+
 def error_for(value: Any, what: str = "argument 'x' of f") -> TaskSerializationError:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # the pickler's own kinds, whichever
         payloads.dump(value)

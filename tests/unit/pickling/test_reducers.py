@@ -130,6 +130,22 @@ def test_what_has_not_changed_gives_the_same_bytes(definitions: str, question: s
         assert payloads.dump(names["asked"]).data == first
 
 
+def test_a_context_variable_is_one_in_a_process_and_its_own_process_keeps_the_value(
+    interpreters: list[FreshInterpreter],
+) -> None:
+    definitions = "import contextvars\nvar = contextvars.ContextVar('var', default=1)\ndef same():\n    return [var]\n"
+    with notebook(definitions) as names:
+        var, payload = names["var"], payloads.dump([names["same"], names["same"]])
+        var.set(2)
+        first, again = payloads.load(payload)
+        assert first()[0] is again()[0] is var
+        payload = payloads.dump({"var": var})
+        var.set(3)
+        assert payloads.load(payload)["var"] is var
+        assert var.get() == 3
+        assert interpreters[0].evaluate(payload, "var.get()") == 2
+
+
 def test_a_module_of_a_type_of_its_own_travels_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     class Lazy(types.ModuleType):
         def __getattribute__(self, name: str) -> object:

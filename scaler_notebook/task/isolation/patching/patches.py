@@ -8,6 +8,7 @@ task has ended. What an import or a library changes by itself, for example when 
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -16,11 +17,10 @@ from scaler_notebook.task.chunk import ChunkCall
 
 from .attribute_stores import attribute_stores, dotted_targets, may_store
 from .code_reader import DottedName
-from .watched import CONTAINERS, WatchedAttributes, WatchedItems
+from .watched import CONTAINERS, WatchedAttributes, WatchedItems, attributes_of
 
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 MOST_ITEMS, MOST_VALUES = 100, 1000  # in a container, and in all; what is beyond is not looked at
-_EMPTY = CellType()
 
 
 class Patches:
@@ -97,7 +97,7 @@ class Patches:
         """Note the attributes that texts may name: those in code, in the values of names, and in the arguments."""
         for code in codes:
             self._names |= attribute_stores(code).texts
-        for text in [each for each in self._reachable() if isinstance(each, str)]:
+        for text in [each for each in self._reachable() if type(each) is str]:
             if text.isidentifier():
                 self._names.add(text)
             elif text.replace(".", "").isidentifier():
@@ -106,9 +106,9 @@ class Patches:
     def _closures(self) -> dict[str, Any]:
         """Return the variables of enclosing functions that functions of the call refer to."""
         found: dict[str, Any] = {}
-        for each in [each for each in self._reachable() if isinstance(each, FunctionType)]:
-            cells = zip(each.__code__.co_freevars, each.__closure__ or (), strict=True)
-            found.update((name, cell.cell_contents) for name, cell in cells if cell != _EMPTY)
+        for each in [each for each in self._reachable() if type(each) is FunctionType]:
+            for name, cell in zip(each.__code__.co_freevars, each.__closure__ or (), strict=True):
+                found.update((name, value) for value in _content(cell))
         return found
 
     def look_again(self) -> None:
@@ -141,9 +141,9 @@ class Patches:
 
     def _watch_unnamed(self, owner: Any) -> None:
         """Note the values of all attributes that the code may replace without naming the object."""
-        if isinstance(owner, ModuleType) or (
-            isinstance(owner, type) and owner.__module__ != "builtins" and not class_ids.travels(owner)
-        ):
+        kind = type(owner)  # and not isinstance, which asks a proxy for what it stands for
+        is_class = issubclass(kind, type) and vars(owner).get("__module__") and not class_ids.travels(owner)
+        if is_class or issubclass(kind, ModuleType):
             watched = self._watch(owner, self._names)
             if self._by_name:
                 watched.watch_all()
@@ -154,7 +154,7 @@ class Patches:
             found: Any = sys.modules.get(name.root)
         else:
             found = next((names[name.root] for names in self._namespaces.values() if name.root in names), None)
-            if not isinstance(found, ModuleType | type):
+            if not issubclass(type(found), ModuleType | type):
                 return None
         for attribute in name.path:
             found = _attribute(found, attribute)
@@ -181,46 +181,70 @@ class Patches:
     def undo(self) -> None:
         """Restore the attributes that have been replaced, and forget all."""
         for each in reversed(self._watched.values()):
-            each.restore(self._is_of_task)
+            with suppress(Exception):
+                each.restore(self._is_of_task)
         self._forget()
 
     def _is_of_task(self, value: Any) -> bool:
-        if isinstance(value, type):
-            return value.__module__ == "__main__" or class_ids.travels(value)
-        if isinstance(value, MethodType):
+        kind = type(value)
+        if issubclass(kind, type):
+            return class_ids.travels(value) or vars(value).get("__module__") == "__main__"
+        if kind is MethodType:
             value = value.__func__
-        if isinstance(value, FunctionType):
+        if type(value) is FunctionType:
             return any(value.__globals__ is names for names in self._namespaces.values())
-        return type(value).__module__ == "unittest.mock"
+        return kind.__module__ == "unittest.mock"
 
 
 def _attribute(owner: Any, name: str) -> Any:
-    found = getattr(owner, "__dict__", {}).get(name)
-    return sys.modules.get(f"{owner.__name__}.{name}") if found is None and isinstance(owner, ModuleType) else found
+    attributes = attributes_of(owner)
+    found = attributes.get(name)
+    if found is None and issubclass(type(owner), ModuleType):
+        return sys.modules.get(f"{attributes.get('__name__')}.{name}")
+    return found
 
 
 def _parts(value: Any) -> Iterable[Any]:
     """Return what is in a container, in a function, or in a class of the notebook's or one of its objects."""
-    if isinstance(value, _CONTAINERS):
+    kind = type(value)
+    if kind in _CONTAINERS:
         if len(value) > MOST_ITEMS:
             return ()
-        return [*value, *value.values()] if isinstance(value, dict) else value
-    if isinstance(value, FunctionType):
-        return [cell.cell_contents for cell in value.__closure__ or () if cell != _EMPTY]
-    if isinstance(value, MethodType):
+        return [*value, *value.values()] if kind is dict else value
+    if kind is FunctionType:
+        return [content for cell in value.__closure__ or () for content in _content(cell)]
+    if kind is MethodType:
         return value.__self__, value.__func__
-    if isinstance(value, functools.partial):
+    if kind is functools.partial:
         return value.func, value.args, value.keywords
-    if isinstance(value, ChunkCall):
+    if kind is ChunkCall:
         return (value.func,)
-    kind = value if isinstance(value, type) else type(value)
-    return [*vars(kind).values(), *getattr(value, "__dict__", {}).values()] if class_ids.travels(kind) else []
+    own = value if issubclass(kind, type) else kind
+    return [*vars(own).values(), *attributes_of(value).values()] if class_ids.travels(own) else ()
+
+
+def _content(cell: CellType) -> tuple[Any, ...]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # nothing was bound
+        return ()
+
+
+def _guarded(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that raises nothing: no object of a task's may end the task because it was looked at."""
+
+    @functools.wraps(method)
+    def call(*args: Any) -> None:
+        with suppress(Exception):
+            method(*args)
+
+    return call
 
 
 _of_process = Patches()
-watch: Callable[..., None] = _of_process.watch
-look_again: Callable[[], None] = _of_process.look_again
-accept: Callable[[bool], None] = _of_process.accept
-undo: Callable[[], None] = _of_process.undo
+watch = _guarded(_of_process.watch)
+look_again = _guarded(_of_process.look_again)
+accept = _guarded(_of_process.accept)
+undo = _guarded(_of_process.undo)
 when_stored: Callable[[str, Callable[[], object]], None] = _of_process.when_stored
 report_stores: Callable[[], None] = _of_process.report_stores

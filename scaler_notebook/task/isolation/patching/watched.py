@@ -16,6 +16,14 @@ MOST_ITEMS = 1000  # the items of a larger container are not compared
 _CODE = (FunctionType, BuiltinFunctionType, type)
 
 
+def attributes_of(owner: Any) -> Mapping[str, Any]:
+    """Return the own attributes of any object. A module that is loaded lazily is not loaded for it."""
+    found: Mapping[str, Any] = {}
+    with suppress(Exception):
+        found = vars(owner) if issubclass(type(owner), type) else object.__getattribute__(owner, "__dict__")
+    return found
+
+
 class WatchedAttributes:
     """Attributes of an object, with the values that they had before the task.
 
@@ -41,11 +49,11 @@ class WatchedAttributes:
     def watch_all(self) -> None:
         """Note the values of all attributes, for code that may replace any of them."""
         if self._all is None:
-            self._all = dict(vars(self._owner))
+            self._all = dict(attributes_of(self._owner))
 
     def accept(self, begins: bool) -> None:
         """Accept what changes from a call with True until the next call with False: it stays."""
-        now = _values(self._owner, self._names), {} if self._all is None else dict(vars(self._owner))
+        now = _values(self._owner, self._names), {} if self._all is None else dict(attributes_of(self._owner))
         if begins:
             self._at_import = now
             return
@@ -68,13 +76,13 @@ class WatchedAttributes:
         for name in now.keys() | before.keys():
             if not _same(now.get(name, _ABSENT), before.get(name, _ABSENT)):
                 self._set(name, before.get(name, _ABSENT))
-        if self._all is None or _identical(self._all, vars(self._owner)):
+        if self._all is None or _identical(self._all, attributes_of(self._owner)):
             return
-        for name, value in [*vars(self._owner).items()]:
+        for name, value in [*attributes_of(self._owner).items()]:
             earlier = self._all.get(name, _ABSENT)
             if value is not earlier and (isinstance(earlier, _CODE) or is_of_task(value)):
                 self._set(name, earlier)
-        for name in self._all.keys() - vars(self._owner).keys():
+        for name in self._all.keys() - attributes_of(self._owner).keys():
             self._set(name, self._all[name])
 
     def _set(self, name: str, value: Any) -> None:
@@ -87,8 +95,8 @@ class WatchedAttributes:
 
     def _is_submodule(self, name: str) -> bool:
         """Return whether an attribute is a submodule: it was imported, perhaps on another thread, and stays."""
-        owner = self._owner
-        return isinstance(owner, ModuleType) and f"{owner.__name__}.{name}" in sys.modules
+        own_name = attributes_of(self._owner).get("__name__")
+        return issubclass(type(self._owner), ModuleType) and f"{own_name}.{name}" in sys.modules
 
 
 class WatchedItems:
@@ -146,9 +154,9 @@ def _equal_items(one: Any, other: Any) -> bool:
 
 def _values(owner: Any, names: set[str]) -> dict[str, Any]:
     """Return those attributes that an object has. No code runs for that if it is a plain module, or a class."""
-    attributes = getattr(owner, "__dict__", {})
+    attributes = attributes_of(owner)
     found = {name: attributes[name] for name in attributes.keys() & names}
-    if len(found) < len(names) and not isinstance(owner, type) and type(owner) is not ModuleType:
+    if len(found) < len(names) and not issubclass(type(owner), type) and type(owner) is not ModuleType:
         for name in names - found.keys():
             with suppress(Exception):
                 found.update(_settable(owner, name))

@@ -136,7 +136,10 @@ def _new(before: Kills | None, now: Kills | None) -> Kills | None:
 
 
 def _was_nearly_full(peak: int, limit: int | None) -> bool:
-    """Return whether hardly any memory was left before a process with this peak of memory ended."""
-    memory = psutil.virtual_memory()
+    """Return whether hardly any memory was left before a process with this peak of memory ended, as far as is known."""
+    try:
+        memory = psutil.virtual_memory()
+    except OSError:  # this process has no descriptor left to read a file with
+        return False
     total, free = memory.total, memory.available - peak
     return bool(free < NEARLY_FULL * total or (limit is not None and peak > (1 - NEARLY_FULL) * limit))
