@@ -148,7 +148,7 @@ def test_results_with_descriptors_are_held_back_while_the_scheduler_has_no_room(
 
 def test_a_result_is_not_held_back_where_there_is_room_for_its_own_descriptors(executor: NotebookExecutor) -> None:
     executor.submit(np.ones, 100_000).result(SAFETY)
-    scheduler = executor._session._engine.scheduler.pid  # type: ignore[union-attr]
+    scheduler = executor._session.engine.scheduler.pid  # type: ignore[union-attr]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     few = max(int(number) for number in os.listdir(f"/proc/{scheduler}/fd")) + 30
     before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (few, hard))
