@@ -265,7 +265,9 @@ class EngineClient(ABC):
             self._check_needs(future.task.options)
         return self._calls.resubmit(future)
 
-    def map_async(self, fn: Callable[..., T], *iterables: Iterable[Any]) -> FutureGroup[T]:
+    def map_async(
+        self, fn: Callable[..., T], *iterables: Iterable[Any], name: str | None = None, **options: Any
+    ) -> FutureGroup[T]:
         """Submit a call for each item (or tuple of items) now; return the futures as a group.
 
         Parameters
@@ -274,15 +276,24 @@ class EngineClient(ABC):
             What is called.
         iterables
             The arguments of the calls: the shortest iterable ends them.
+        name
+            The name of the group, e.g. for its board; by default the function's and the number of calls.
+        options
+            Options of each call, as for :meth:`submit_verbose`: ``retries``, ``timeout``, ``priority``…
 
         Raises
         ------
         ValueError
-            The iterables have no end (:mod:`itertools`' ``count``, ``cycle`` and ``repeat``).
+            The iterables have no end (:mod:`itertools`' ``count``, ``cycle`` and ``repeat``); or as
+            :meth:`submit_verbose`.
         """
         refuse_endless(fn, iterables)
-        futures = [self.submit(fn, *args) for args in zip(*iterables, strict=False)]
-        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}")
+        calls = zip(*iterables, strict=False)
+        if options:
+            futures = [self.submit_verbose(fn, args, {}, **options) for args in calls]
+        else:
+            futures = [self.submit(fn, *args) for args in calls]
+        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}" if name is None else name)
 
     @names_options
     def get(

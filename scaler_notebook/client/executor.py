@@ -182,13 +182,46 @@ class NotebookExecutor(EngineClient, Executor):
         ValueError, TypeError
             A size that is no positive integer; iterables without an end and no ``buffersize``.
         """
-        _check_size("chunksize", chunksize)
         if buffersize is None:
             refuse_endless(fn, iterables)
+        items = zip(*iterables, strict=False)
+        return self.starmap(fn, items, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
+
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        *,
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Do as :meth:`map` of one iterable whose items are the arguments of each call.
+
+        Parameters
+        ----------
+        fn, timeout, chunksize, buffersize
+            As for :meth:`map`.
+        iterable
+            The arguments of each call, as in ``[(2, 3), (4, 5)]``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`map`; an item that is no sequence of arguments.
+        """
+        _check_size("chunksize", chunksize)
+        if buffersize is None:
+            refuse_endless(fn, (iterable,))
         else:
             _check_size("buffersize", buffersize)
-        calls = MapCalls(self, fn, zip(*iterables, strict=False), chunksize)
+        calls = MapCalls(self, fn, map(tuple, iterable), chunksize)
         return calls.results(calls.submitted(buffersize), timeout)
+
+    @property
+    def _max_workers(self) -> int:
+        """The number of workers, by the standard pools' private name, which dask, adaptive and others read."""
+        return self.n_workers
 
     def joblib_backend(self, **options: Any) -> Any:
         """Return a backend for joblib and scikit-learn whose calls are tasks of this executor.

@@ -125,13 +125,16 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
                 left.remove(future)
                 yield future
 
-    def results(self, timeout: float | None = None) -> list[T]:
+    def results(self, timeout: float | None = None, return_exceptions: bool = False) -> list[T]:
         """Return the values, in order; wait for all of them, or for the first failure. The others run on then.
 
         Parameters
         ----------
         timeout
             Seconds; None waits for ever.
+        return_exceptions
+            Wait for all of them in any case, and have the exception in the place of a value that there is none of, as
+            ``asyncio.gather`` does.
 
         Raises
         ------
@@ -143,6 +146,9 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
             What the first failed one raised.
         """
         __tracebackhide__ = True  # as in ScalerFuture.result
+        if return_exceptions:
+            errors: list[Any] = self.exceptions(timeout)
+            return [f.result(0) if error is None else error for f, error in zip(self, errors, strict=True)]
         wait_until(self._futures, ObservedTask.done, timeout, enough=_failed)
         if not self.done() and not any(map(_failed, self._futures)):
             raise TimeoutError(f"{len(self.unfinished())} (of {len(self)}) futures unfinished after {timeout} s")

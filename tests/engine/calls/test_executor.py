@@ -444,3 +444,17 @@ def test_ctrl_c_ends_a_wait_and_a_second_one_the_script() -> None:
     finally:
         script.kill()
         script.communicate(timeout=SAFETY)
+
+
+def test_starmap_is_a_map_of_tuples(executor: NotebookExecutor) -> None:
+    assert list(executor.starmap(pow, [(2, 3), [3, 2]])) == [8, 9]
+    assert list(executor.starmap(pow, ((n, 2) for n in range(5)), chunksize=2)) == [0, 1, 4, 9, 16]
+    assert next(executor.starmap(pow, ((n, 3) for n in itertools.count(2)), buffersize=2)) == 8
+    with pytest.raises(ValueError, match="would be called for ever"):
+        executor.starmap(pow, itertools.repeat((2, 3)))
+    with pytest.raises(TypeError, match="not iterable"):
+        executor.starmap(pow, [3])  # type: ignore[list-item]
+
+
+def test_other_libraries_find_the_number_of_workers(executor: NotebookExecutor) -> None:
+    assert executor._max_workers == executor.n_workers == 2

@@ -7,6 +7,7 @@ import concurrent.futures
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,21 @@ def test_map_async_gives_a_group(executor: NotebookExecutor) -> None:
     assert asyncio.run(_awaited(group)) == [32, 729]
 
 
+def test_map_async_has_the_options_of_a_call(executor: NotebookExecutor, tmp_path: Path) -> None:
+    def fails_once(number: int) -> int:
+        seen = tmp_path / str(number)
+        if not seen.exists():
+            seen.write_text("")
+            raise ValueError(number)
+        return number
+
+    group = executor.map_async(fails_once, range(3), retries=1, name="three")
+    assert (group.results(SAFETY), group.name) == ([0, 1, 2], "three")
+    assert [future.tries for future in group] == [2, 2, 2]
+    with pytest.raises(TypeError, match="did you mean 'retries'"):
+        executor.map_async(abs, [1], retrys=1)
+
+
 async def _awaited(group: FutureGroup[Any]) -> list[Any]:
     return await group
 
@@ -79,6 +95,17 @@ def test_the_exceptions_of_a_group(scripted: InMemoryExecutor) -> None:
     group[2].request_cancel()
     scripted.engine.confirm(group[2])
     assert [type(error) for error in group.exceptions(SAFETY)] == [type(None), KeyError, TaskCancelledError]
+
+
+def test_the_results_of_a_group_with_its_exceptions(scripted: InMemoryExecutor) -> None:
+    group = three(scripted)
+    scripted.engine.fail(group[1], KeyError("mine"))
+    with pytest.raises(concurrent.futures.TimeoutError, match=r"1 \(of 3\)"):
+        group.results(0, return_exceptions=True)
+    group[2].request_cancel()
+    scripted.engine.confirm(group[2])
+    results: list[Any] = group.results(SAFETY, return_exceptions=True)
+    assert [type(result) for result in results] == [int, KeyError, TaskCancelledError]
 
 
 def test_a_group_is_iterated_as_its_tasks_end(scripted: InMemoryExecutor) -> None:
