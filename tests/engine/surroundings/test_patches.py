@@ -280,6 +280,14 @@ def test_what_is_replaced_in_an_argument_is_put_back(executor_of_one: NotebookEx
     def replaces_in_its_class(value: object) -> None:
         type(value).left = 1  # type: ignore[attr-defined]
 
+    def under_a_name_of_the_function_around() -> None:
+        import textwrap as module
+
+        def inner() -> None:
+            module.dedent = print  # type: ignore[assignment]
+
+        inner()
+
     def in_a_closure(module: Any) -> Callable[[], None]:
         def replace() -> None:
             module.dedent = print
@@ -295,6 +303,7 @@ def test_what_is_replaced_in_an_argument_is_put_back(executor_of_one: NotebookEx
         (functools.partial(replaces, textwrap), print),
         (Patching(textwrap).patch,),
         (in_a_closure(textwrap),),
+        (under_a_name_of_the_function_around,),
     ):
         executor_of_one.submit(*call).result(SAFETY)
         assert executor_of_one.submit(look).result(SAFETY) == ("text", False)

@@ -34,6 +34,7 @@ class Patches:
         self._stored: set[str] = set()  # those of the names of when_stored that the current task's code stores to
         self._targets: dict[tuple[DottedName, str], None] = {}  # those not found yet: an object, and an attribute
         self._containers: dict[DottedName, None] = {}  # those not found yet, whose items may be replaced
+        self._codes: list[CodeType] = []  # that whose mentioned objects are not among these yet:
         self._owners: dict[DottedName, None] = {}  # those not found yet, whose attributes may be these:
         self._names: set[str] = set()  # attributes of objects that the code does not name
         self._by_name = False  # may there be others, whose names are not known?
@@ -88,9 +89,7 @@ class Patches:
             self._namespaces = {**namespaces, "": self._closures()}
         if self._by_name:
             self._note_texts(codes)
-        if self._names or self._by_name:
-            for code in codes:
-                self._owners.update(dict.fromkeys(attribute_stores(code).mentioned))
+        self._codes = codes
         self.look_again()
 
     def _note_texts(self, codes: Iterable[CodeType]) -> None:
@@ -125,6 +124,8 @@ class Patches:
                 self._watched.setdefault(id(found), WatchedItems(found))
                 del self._containers[name]
         if self._names or self._by_name:
+            while self._codes:
+                self._owners.update(dict.fromkeys(attribute_stores(self._codes.pop()).mentioned))
             for name in [*self._owners]:
                 if (owner := self._find(name)) is not None:
                     del self._owners[name]
