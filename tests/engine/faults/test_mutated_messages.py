@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import time
@@ -218,11 +219,12 @@ def said_to_clients(task_id: str) -> list[EngineMessage]:
     ]
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(1_000, id="few"), pytest.param(200_000, id="many", marks=pytest.mark.matrix)]
-)
-def test_a_client_that_hears_anything(number: int, tmp_path: Path, executor: NotebookExecutor) -> None:
+@pytest.mark.parametrize("number", FEW_AND_MANY)
+def test_a_client_that_hears_anything(
+    number: int, tmp_path: Path, executor: NotebookExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
     """What is a batch: each future ends or goes on, its queries answer, and the thread that listens lives."""
+    caplog.set_level(logging.CRITICAL)  # each message that is refused is a line of the log
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     mutator, rng = Mutator(seed), random.Random(seed)
