@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .pickling import pickler
 
 ENVIRONMENT, PATH = "environment", "path"
+MODULE_VALUES = "values of modules"
 FILTERS, RECURSION, LOG_LEVEL, UMASK = "warnings filters", "recursion limit", "log level", "umask"
 NUMPY_ERRORS, PANDAS_OPTIONS, MATPLOTLIB_PARAMETERS = "numpy errors", "pandas options", "matplotlib parameters"
 

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from scaler_notebook.task.modules.installation import file_stamp, file_sum, is_installed
 
+from .module_values import note_values_at_import
+
 Version: TypeAlias = tuple[str, int | None]  # the stamp of a file, and a sum of its bytes; None if it is not known
 
 _VERSION_ATTRIBUTE = "scaler_notebook_version"  # an attribute of specs: the import system keeps them with their modules
@@ -24,6 +26,7 @@ class _VersionFinder(MetaPathFinder):
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.has_location and spec.origin and not is_installed(spec.origin):
             setattr(spec, _VERSION_ATTRIBUTE, version(spec.origin))
+            note_values_at_import(spec)
         return spec
 
 

@@ -15,7 +15,7 @@ from scaler_notebook.protocol import settings
 from scaler_notebook.task.isolation.module_settings import PandasOptions
 from scaler_notebook.task.isolation.umask import read_umask
 
-from .user_modules import FRESH
+from .user_modules import FRESH, USER_MODULES
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ class NotebookSettings:
             sys.getrecursionlimit(),
             logging.root.level,
             self._read_umask(),
+            USER_MODULES.changed_values(),
             *map(_read, (self._numpy_errors, self._pandas_options, self._matplotlib_parameters)),
         ]
 
@@ -45,6 +46,8 @@ class NotebookSettings:
             settings.LOG_LEVEL: logging.root.level,
             settings.UMASK: self._read_umask(),
         }
+        if changed := USER_MODULES.changed_values():
+            plain[settings.MODULE_VALUES] = changed
         if errors := _read(self._numpy_errors):
             plain[settings.NUMPY_ERRORS] = errors
         of_modules = {}

@@ -29,6 +29,7 @@ from scaler_notebook import forks
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.task.modules.installation import file_stamp, own_location
 
+from .module_values import ChangedValues, ModuleValues
 from .module_versions import Version, imported_by, version, watch_imports
 
 _LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
@@ -65,6 +66,7 @@ class _UserModule:
         self.stamp = self.version[0]
         self.edited = bool(self.file) and not self.why and self.version[1] is None
         self._imports: frozenset[str] | None = None
+        self.values = ModuleValues(self.attributes, self.spec)
 
     def _can_be_found(self, where: str) -> bool:
         """Whether a task can import the module, given its location. A namespace package has no file."""
@@ -114,6 +116,7 @@ class UserModules:
         self._looked_at = -math.inf  # when the files were looked at, in monotonic seconds
         self._known: dict[str, _UserModule] = {}
         self._registered: set[str] = set()  # names that were registered with cloudpickle here
+        self._changed_values = ChangedValues()
         self.text = ""  # for ClientContext.modules
 
     def refresh(self) -> None:
@@ -144,6 +147,10 @@ class UserModules:
             self._looked_at = now
         if changed:
             self._decide()
+
+    def changed_values(self) -> dict[str, dict[str, Any]]:
+        """Return the plain values that the notebook has changed in its modules, by module and name."""
+        return self._changed_values.get()
 
     def start_over(self) -> None:
         """In a forked child: replace the lock, which another thread may have held within :meth:`refresh`."""
@@ -209,6 +216,7 @@ class UserModules:
         }
         self.text = json.dumps(found) if found else ""
         self._register(names)
+        self._changed_values.follow({name: known.values for name, known in self._known.items() if name not in names})
 
     def _travelling_by_value(self) -> Iterator[tuple[str, str]]:
         """Yield the names of the modules that a task cannot import as they are here, each with the reason."""

@@ -14,7 +14,8 @@ from contextlib import suppress
 from threading import get_ident
 from typing import Any
 
-from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, decode_filters
+from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, MODULE_VALUES, decode_filters
+from scaler_notebook.task.modules.notebook_values import NotebookValues
 
 from . import process_settings
 from .internals import internals
@@ -50,6 +51,7 @@ class ProcessState:
         self._imported: list[list[tuple[Any, Any]]] = []  # by setting: its values before and after an import
         self._initialized: dict[str, dict[int, tuple[Any, Any]]] = {}  # the same for initializers, by client
         self._client = ""
+        self._values = NotebookValues()
         self._given: dict[str, Any] = {}
         self._unknown: set[str] = set()  # modules of the client's warning filters that are not imported here
         self._not_imported = set(OF_MODULES)  # modules that are not imported yet
@@ -104,6 +106,8 @@ class ProcessState:
             return not failed
         finally:
             patches.undo()
+            if self._values:
+                self._values.apply()
 
     def _is_unchanged(self) -> bool:
         try:
@@ -136,6 +140,7 @@ class ProcessState:
             The client's values by the names of settings, or, for mappings, the items that differ; bytes are a pickle.
         """
         self._client, self._given, self._unknown = client, dict(given), set()
+        self._values.adopt(client, self._given.pop(MODULE_VALUES, {}))
         self._look_for_modules()
         for index in range(len(self._settings)):
             self._wanted[index] = self._wanted_value(index)
@@ -180,6 +185,7 @@ class ProcessState:
             self._before_initializer = self._read()
             return
         self._accept(False)
+        self._values.yield_to_initializer()
         changes = self._initialized.setdefault(self._client, {})
         before = self._before_initializer
         for index, *change in self._changes([*before, *self._settled[len(before) :]]):
@@ -211,6 +217,7 @@ class ProcessState:
             if any(name in sys.modules for name in self._unknown):
                 self._apply_wanted(next(index for index, each in enumerate(self._settings) if each.name == FILTERS))
             self._look_for_modules()
+            self._values.apply()
             patches.accept(False)
         finally:
             self._is_recording = False
