@@ -30,4 +30,4 @@ def reduce(obj: Any) -> Any:
 
 def _is_a(obj: Any, module: str, name: str) -> bool:
     found = getattr(sys.modules.get(module), name, None)
-    return found is not None and isinstance(obj, found)
+    return found is not None and issubclass(type(obj), found)  # not isinstance, which would wake a lazy module

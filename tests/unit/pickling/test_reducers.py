@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 import types
@@ -147,6 +148,8 @@ def test_a_context_variable_is_one_in_a_process_and_its_own_process_keeps_the_va
 
 
 def test_a_module_of_a_type_of_its_own_travels_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("IPython.core.interactiveshell")  # whose objects are looked for where that is imported
+
     class Lazy(types.ModuleType):
         def __getattribute__(self, name: str) -> object:
             raise AssertionError(f"it was loaded for {name}")
