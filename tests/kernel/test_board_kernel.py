@@ -114,7 +114,8 @@ def test_a_click_on_cancel_all_ends_a_call_of_joblib(k: Kernel) -> None:
     k.send_comm(comm, {"type": "ready"})
     wait_for(k, comm, lambda m: KINDS.index("running") in m.get("columns", [[], []])[1])
     k.send_comm(comm, {"type": "cancel", "rows": "all", "force": False})
-    assert k.finish(waiting).error == "TaskCancelledError: sleep: stopped"
+    ended = {f"TaskCancelledError: sleep: {reason}" for reason in ("stopped", "never started")}
+    assert k.finish(waiting).error in ended
     assert k.run("ex.unfinished()").text == "[]"
 
 
