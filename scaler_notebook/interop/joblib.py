@@ -20,7 +20,6 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 from scaler_notebook.client.executor import NotebookExecutor, latest
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.permission import may_wait
-from scaler_notebook.protocol.errors import EngineStartError
 
 from .parallel_call import Completed, Job, ParallelCall
 
@@ -35,7 +34,7 @@ WITHOUT_EFFECT = frozenset(
 class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
     """A joblib backend whose batches are tasks of an executor.
 
-    Implements what joblib 1.3 to 1.6 document of ``ParallelBackendBase``.
+    Implements what joblib 1.4 to 1.6 document of ``ParallelBackendBase``.
 
     Parameters
     ----------
@@ -69,12 +68,14 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         self._call: ParallelCall | None = None
 
     def __reduce__(self) -> Any:
-        return _nested, (self.nesting_level, self.inner_max_num_threads)
+        return ScalerBackend, (None, self.nesting_level, self.inner_max_num_threads)  # in a task: on the task's engine
 
     @property
     def executor(self) -> NotebookExecutor:
         """The executor that runs the batches."""
-        found = self._given or self._made or latest()
+        if self._given is not None:
+            return self._given
+        found = self._made or latest()
         if found is None or found.is_shut_down:
             found = self._made = NotebookExecutor()
         return found
@@ -201,15 +202,6 @@ def _check(options: dict[str, Any]) -> None:
             f"the backend {NAME!r} has no option {name!r}: give what tasks need to the executor, and that to the "
             f"backend, as in NotebookExecutor({name}=…).joblib_backend()"
         )
-
-
-def _nested(nesting_level: int | None, threads: int | None) -> ParallelBackendBase:
-    """Make a backend in a task, on the engine that runs the task; elsewhere calls run in their own process."""
-    try:
-        backend: ParallelBackendBase = ScalerBackend(None, nesting_level, threads)
-    except EngineStartError:
-        backend = SequentialBackend(nesting_level=nesting_level)
-    return backend
 
 
 joblib.register_parallel_backend(NAME, ScalerBackend)

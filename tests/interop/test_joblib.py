@@ -142,6 +142,13 @@ def test_an_option_of_another_backend_is_refused(backend: ScalerBackend) -> None
         ScalerBackend(2)  # type: ignore[arg-type]
 
 
+def test_an_executor_that_is_shut_down_is_not_replaced_in_silence() -> None:
+    with NotebookExecutor(n_workers=2) as executor:
+        backend = executor.joblib_backend()
+    with parallel_config(backend=backend), pytest.raises(RuntimeError, match="shut"):
+        Parallel(n_jobs=2)(delayed(square)(n) for n in range(2))
+
+
 INTERRUPTED = """
 import os, sys, time
 from joblib import Parallel, delayed, parallel_config

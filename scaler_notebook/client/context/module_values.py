@@ -35,9 +35,13 @@ class ModuleValues:
         self._at_import: dict[str, Any] = noted if noted is not None else _plain_values(attributes)
 
     def compare(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return all plain values by name, and those that differ from what the import has made."""
-        values = _plain_values(self.attributes)
-        return values, {n: value for n, value in values.items() if not _same(value, self._at_import.get(n, _ABSENT))}
+        """Return what is to be looked at again, by name, and the plain values that differ from those of the import.
+
+        A name that had a plain value at the import is looked at again whatever it has now.
+        """
+        now, values = dict(self.attributes), _plain_values(self.attributes)
+        changed = {n: value for n, value in values.items() if not _same(value, self._at_import.get(n, _ABSENT))}
+        return {name: now[name] for name in self._at_import if name in now} | values, changed
 
 
 class ChangedValues:
@@ -57,11 +61,10 @@ class ChangedValues:
     def get(self) -> dict[str, dict[str, Any]]:
         """Return the values that differ, by module and name; the same object as long as nothing changes."""
         try:
-            if [*map(len, self._namespaces)] == self._counts and [
-                *map(getitem, self._owners, self._names)
-            ] == self._last:
+            values = [*map(getitem, self._owners, self._names)]
+            if values == self._last and [*map(len, self._namespaces)] == self._counts:
                 return self._changed
-        except KeyError:  # a name was deleted
+        except Exception:  # a name was deleted, or now has what cannot be compared, such as an array
             pass
         self._compare()
         return self._changed

@@ -16,7 +16,7 @@ class NotebookValues:
         self._client = ""
         self._initialized: dict[
             str, set[tuple[str, str]]
-        ] = {}  # by client: module and name of what its initializer sets
+        ] = {}  # by client: modules and names that its initializer sets
         self._replaced: dict[tuple[int, str], tuple[ModuleType, Any]] = {}  # with what the module's import has made
 
     def __bool__(self) -> bool:
@@ -33,10 +33,9 @@ class NotebookValues:
             The values by name, by module.
         """
         self._client, self._wanted = client, wanted
+        initialized = self._initialized.get(client, ())
         for (number, name), (module, before) in [*self._replaced.items()]:
-            if name not in wanted.get(module.__name__, ()) or (module.__name__, name) in self._initialized.get(
-                client, ()
-            ):
+            if name not in wanted.get(module.__name__, ()) or (module.__name__, name) in initialized:
                 del self._replaced[number, name]
                 if before is _ABSENT:
                     vars(module).pop(name, None)
@@ -50,7 +49,9 @@ class NotebookValues:
         for name, values in self._wanted.items():
             if isinstance(module := sys.modules.get(name), ModuleType):
                 names = vars(module)
-                found.update((name, each) for each, value in values.items() if names.get(each, _ABSENT) != value)
+                found.update(
+                    (name, each) for each, value in values.items() if not _same(names.get(each, _ABSENT), value)
+                )
 
     def apply(self) -> None:
         """Give the values to those of the modules that are imported."""
@@ -75,6 +76,11 @@ class NotebookValues:
             if (module.__name__, name) in left:
                 continue
             now = names.get(name, _ABSENT)
-            if type(now) is not type(value) or now != value:
+            if not _same(now, value):
                 self._replaced.setdefault((id(module), name), (module, now))
                 names[name] = type(value)(value) if isinstance(value, list | dict | set) else value
+
+
+def _same(now: Any, value: Any) -> bool:
+    """Return whether a plain value is there already; what cannot be compared is of another type."""
+    return type(now) is type(value) and bool(now == value)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from waits import SAFETY
 
@@ -67,6 +68,24 @@ def test_a_task_has_the_values_of_the_submit(alone: NotebookExecutor, config: An
     config.RATE, config.NAMES[:] = 0.1, ["a"]
     del config.ADDED
     assert read() == config.read()
+
+
+def test_a_value_that_cannot_be_compared_is_nobodys_error(alone: NotebookExecutor, config: Any) -> None:
+    config.RATE, config.ADDED = 2, 3
+    assert in_a_task(alone, config)() == config.read()
+    config.RATE = np.ones(3)
+    assert in_a_task(alone, config)()[::3] == (0.1, 3), "an array is not carried"
+    config.RATE = 4
+    assert in_a_task(alone, config)() == config.read()
+
+
+def test_an_initializer_may_set_what_cannot_be_compared(config: Any) -> None:
+    def prepare() -> None:
+        config.RATE = np.ones(3)
+
+    config.RATE = 2
+    with NotebookExecutor(n_workers=1, initializer=prepare) as executor:
+        assert executor.submit(lambda: config.RATE.sum()).result(SAFETY) == 3
 
 
 def test_a_loop_that_changes_a_value_has_each(alone: NotebookExecutor, config: Any) -> None:
