@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 import zmq
 from waits import SAFETY, until_running
 
 from scaler_notebook import Client, EngineStartError, LocalCluster, NotebookExecutor
+from scaler_notebook.engines.local.ipc import transport
 from scaler_notebook.engines.local.ipc.transport import VARIABLE, Keys, connect
+from scaler_notebook.engines.local.scheduler.connection_limit import MOST
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Task
 from scaler_notebook.protocol.wire import CLIENT_CODEC
@@ -71,6 +75,62 @@ def test_the_right_keys_get_in(over_tcp: NotebookExecutor) -> None:
         connect(friend, address, keys)
         friend.send_multipart(CLIENT_CODEC.encode([task]))
         assert friend.poll(int(SAFETY * 1000))
+
+
+def test_what_is_larger_than_a_stranger_may_send_travels_in_pieces(over_tcp: NotebookExecutor) -> None:
+    text = bytes(range(256)) * 20_000
+    assert over_tcp.submit(bytes.upper, text).result(SAFETY) == text.upper()
+
+
+def raw_connection(address: str) -> socket.socket:
+    host, port = address.removeprefix("tcp://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.settimeout(SAFETY)
+    return connection
+
+
+def until_closed(connection: socket.socket) -> None:
+    """Wait until the other side has closed a connection."""
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(4096):
+            pass
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32)  # of ZMTP 3.0
+LONG_COMMAND = b"\x06" + (10**9).to_bytes(8, "big")  # and its length
+
+
+def test_a_stranger_cannot_make_the_scheduler_take_memory(over_tcp: NotebookExecutor) -> None:
+    address, _ = scheduler_of(over_tcp)
+    with contextlib.closing(raw_connection(address)) as stranger:
+        stranger.sendall(GREETING + LONG_COMMAND)
+        with pytest.raises(ConnectionError):
+            stranger.sendall(bytes(10**9))
+    assert over_tcp.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_a_flood_of_connections_ends_nothing(over_tcp: NotebookExecutor) -> None:
+    address, _ = scheduler_of(over_tcp)
+    future = over_tcp.submit(time.sleep, 60)
+    until_running(future)
+    scheduler = psutil.Process(over_tcp._session.engine.scheduler.pid)  # type: ignore[union-attr, attr-defined]
+    before = scheduler.num_fds()
+    with contextlib.ExitStack() as flood:
+        strangers = [flood.enter_context(raw_connection(address)) for _ in range(MOST + 100)]
+        for each in strangers[MOST:]:
+            until_closed(each)
+        assert scheduler.num_fds() <= before + MOST
+        assert future.cancel(SAFETY)
+        assert over_tcp.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_who_does_not_authenticate_in_time_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "HANDSHAKE_TIME", 50)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as clients:
+        transport.limit_strangers(clients)
+        port = clients.bind_to_random_port("tcp://127.0.0.1")
+        with contextlib.closing(raw_connection(f"tcp://127.0.0.1:{port}")) as silent:
+            until_closed(silent)
 
 
 def test_nothing_listens_at_the_port_that_an_address_names() -> None:

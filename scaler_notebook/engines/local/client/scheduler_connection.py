@@ -11,6 +11,7 @@ from dataclasses import replace
 import zmq
 
 from scaler_notebook.engines.base import Deliver, Lost
+from scaler_notebook.engines.local.ipc.frame_pieces import split
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.engines.local.ipc.transport import Keys, connect
 from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches, send_batch
@@ -54,6 +55,7 @@ class SchedulerConnection(ABC):
         self._sender = Sender()
         self._segments = ClientSegments()
         self._objects = ObjectTransfers(self._segments)
+        self._in_pieces = False  # does the scheduler's socket refuse large frames?
         self._drain_is_scheduled = False
         self._has_received = False  # set by every message, cleared by a subclass that watches for silence
 
@@ -77,7 +79,9 @@ class SchedulerConnection(ABC):
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = LINGER
         self._socket.sndhwm = self._socket.rcvhwm = 0  # a bound would block; how much is submitted is the user's choice
-        connect(self._socket, *self._endpoint())
+        address, keys = self._endpoint()
+        self._in_pieces = keys is not None
+        connect(self._socket, address, keys)
         self._fd = int(self._socket.getsockopt(zmq.FD))
         self._end = self._end_descriptor()
         loop.add_reader(self._fd, self._drain)
@@ -125,7 +129,7 @@ class SchedulerConnection(ABC):
             # has been sent before.
             self._sender = Sender()
             raise
-        send_batch(socket, frames)
+        send_batch(socket, split(frames) if self._in_pieces else frames)
 
     # ------------------------------------------------------------------ receiving
 

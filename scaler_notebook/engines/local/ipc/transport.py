@@ -4,9 +4,10 @@ An engine "at a TCP port of this machine" has the port as a name and reserves th
 clients look the Unix socket up by that name (:mod:`scaler_notebook.engines.local.client.connection_file`), so no other
 user can connect.
 
-Where there are no Unix sockets, anybody on the machine could connect to the port. There the scheduler proves its
+Where there are no Unix sockets, anybody on the machine can connect to the port. There the scheduler proves its
 identity by a CURVE key, and accepts one client key alone. Both pairs are made for one scheduler and sent through the
-pipe that is the scheduler's stdin; the one file that has them, the connection file, only the user can read.
+pipe that is the scheduler's stdin; the one file that has them, the connection file, only the user can read. Who does
+not know the keys can make a limited number of connections, and send frames of a limited size for a limited time.
 """
 
 import errno
@@ -18,9 +19,12 @@ import zmq
 
 from scaler_notebook.protocol.errors import EngineStartError
 
+from .frame_pieces import PIECE
 from .runtime_directory import SOCKET
 
 VARIABLE = "SCALER_NOTEBOOK_TRANSPORT"  # "ipc" or "tcp"; for tests, and where :func:`needs_keys` guesses wrongly
+HANDSHAKE_TIME = 5_000  # milliseconds in which a connection must have authenticated
+LARGEST_FRAME = PIECE + 1024  # bytes, with what encryption adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: 
         address = f"ipc://{directory}/{SOCKET}"
         clients.bind(address)
         return address
+    limit_strangers(clients)
     from zmq.auth.thread import ThreadAuthenticator  # imported here: asyncio, which only this needs, takes 20 ms
 
     # Started before the socket is bound: no client may connect without authentication.
@@ -89,6 +94,18 @@ def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: 
     except zmq.ZMQError as error:
         raise _port_error(port, error) from error
     return address
+
+
+def limit_strangers(clients: "zmq.Socket[bytes]") -> None:
+    """Limit what a connection may send before it has authenticated, and how long that may take.
+
+    Parameters
+    ----------
+    clients
+        The scheduler's socket, before it is bound.
+    """
+    clients.maxmsgsize = LARGEST_FRAME
+    clients.handshake_ivl = HANDSHAKE_TIME
 
 
 def reserve_port(port: int) -> socket.socket:

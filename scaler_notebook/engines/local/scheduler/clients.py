@@ -13,6 +13,7 @@ from functools import partial
 
 import zmq
 
+from scaler_notebook.engines.local.ipc.frame_pieces import join
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys, bind
@@ -48,6 +49,7 @@ from scaler_notebook.protocol.payload_cache import Receiver, completed
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .client_processes import ClientProcesses
+from .connection_limit import ConnectionLimit
 from .core.core import Core
 from .outgoing_messages import OutgoingMessages
 from .processes import process_tree
@@ -113,11 +115,16 @@ class Clients:
         self._socket = socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = 0  # a bound would drop confirmations; the number of tasks bounds the memory
+        self._limit = ConnectionLimit(socket) if keys is not None else None
+        if self._limit is not None:
+            selector.register(self._limit.fileno(), selectors.EVENT_READ, self._limit.look)
         self.address = bind(socket, directory, keys, port)
         selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, self._readable)
 
     def close(self) -> None:
         """Close the socket."""
+        if self._limit is not None:
+            self._limit.close()
         self._socket.close()
 
     @property
@@ -175,7 +182,7 @@ class Clients:
         for frame, *frames in receive_batches(self._socket, plain=2, writable=False, peers=self._peers):
             owner = bytes(frame)
             try:
-                messages = CLIENT_CODEC.decode(frames, partial(self._malformed, owner))
+                messages = CLIENT_CODEC.decode(join(frames) if self._limit else frames, partial(self._malformed, owner))
             except ProtocolError as error:
                 log.error("a client sent what is no message of ours: %s", error)
                 continue
