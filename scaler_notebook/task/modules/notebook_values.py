@@ -14,9 +14,7 @@ class NotebookValues:
     def __init__(self) -> None:
         self._wanted: Mapping[str, Mapping[str, Any]] = {}  # by module, by name
         self._client = ""
-        self._initialized: dict[
-            str, set[tuple[str, str]]
-        ] = {}  # by client: modules and names that its initializer sets
+        self._initialized: dict[str, set[tuple[str, str]]] = {}  # what initializers set, by client: modules and names
         self._replaced: dict[tuple[int, str], tuple[ModuleType, Any]] = {}  # with what the module's import has made
 
     def __bool__(self) -> bool:
@@ -57,7 +55,7 @@ class NotebookValues:
         """Give the values to those of the modules that are imported."""
         for name, values in self._wanted.items():
             module = sys.modules.get(name)
-            if isinstance(module, ModuleType):
+            if isinstance(module, ModuleType) and not _is_initializing(module):
                 self._give(module, values)
 
     def _give(self, module: ModuleType, values: Mapping[str, Any]) -> None:
@@ -79,6 +77,11 @@ class NotebookValues:
             if not _same(now, value):
                 self._replaced.setdefault((id(module), name), (module, now))
                 names[name] = type(value)(value) if isinstance(value, list | dict | set) else value
+
+
+def _is_initializing(module: ModuleType) -> bool:
+    """Return whether another thread executes the module just now: names that are missing may still come."""
+    return bool(getattr(vars(module).get("__spec__"), "_initializing", False))
 
 
 def _same(now: Any, value: Any) -> bool:
