@@ -14,9 +14,10 @@ import zmq
 from waits import SAFETY, until_running
 
 from scaler_notebook import Client, EngineStartError, LocalCluster, NotebookExecutor
-from scaler_notebook.engines.local.ipc import transport
-from scaler_notebook.engines.local.ipc.transport import VARIABLE, Keys, connect
-from scaler_notebook.engines.local.scheduler.connection_limit import MOST
+from scaler_notebook.engines.local.ipc import curve
+from scaler_notebook.engines.local.ipc.curve import connect
+from scaler_notebook.engines.local.ipc.transport import VARIABLE, Keys
+from scaler_notebook.engines.local.scheduler.listeners.connection_limit import MOST
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Task
 from scaler_notebook.protocol.wire import CLIENT_CODEC
@@ -58,7 +59,10 @@ def test_nobody_else_gets_in(over_tcp: NotebookExecutor, who: str) -> None:
     task = Task("stranger", payloads.dump(abs), payloads.dump(((-1,), {})))
     with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
         stranger.linger = 0
-        connect(stranger, address, theirs)
+        if theirs is None:
+            stranger.connect(address)
+        else:
+            connect(stranger, address, theirs)
         stranger.send_multipart(CLIENT_CODEC.encode([task]))
         # The right client's round trip bounds how long the stranger's would have taken.
         for _ in range(20):
@@ -113,7 +117,7 @@ def test_a_flood_of_connections_ends_nothing(over_tcp: NotebookExecutor) -> None
     address, _ = scheduler_of(over_tcp)
     future = over_tcp.submit(time.sleep, 60)
     until_running(future)
-    scheduler = psutil.Process(over_tcp._session.engine.scheduler.pid)  # type: ignore[union-attr, attr-defined]
+    scheduler = psutil.Process(over_tcp._session.engine.scheduler.pid)  # type: ignore[union-attr]
     before = scheduler.num_fds()
     with contextlib.ExitStack() as flood:
         strangers = [flood.enter_context(raw_connection(address)) for _ in range(MOST + 100)]
@@ -125,9 +129,9 @@ def test_a_flood_of_connections_ends_nothing(over_tcp: NotebookExecutor) -> None
 
 
 def test_who_does_not_authenticate_in_time_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "HANDSHAKE_TIME", 50)
+    monkeypatch.setattr(curve, "HANDSHAKE_TIME", 50)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as clients:
-        transport.limit_strangers(clients)
+        curve.limit_strangers(clients)
         port = clients.bind_to_random_port("tcp://127.0.0.1")
         with contextlib.closing(raw_connection(f"tcp://127.0.0.1:{port}")) as silent:
             until_closed(silent)

@@ -18,7 +18,6 @@ import msgpack
 import numpy as np
 import psutil
 import pytest
-import zmq
 from raw_peers import DEEP, MALFORMED, NO_BATCH, Bystander, Stranger, a_task, scheduler_of
 from waits import SAFETY, until_running, until_written
 
@@ -59,6 +58,7 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskWaits,
 )
+from scaler_notebook.protocol.wire import CLIENT_CODEC
 from scaler_notebook.task.task_end import TaskEnd
 from scaler_notebook.testing import memory_executor
 
@@ -81,7 +81,7 @@ def stranger(executor: NotebookExecutor, bystander: Bystander) -> Iterator[Stran
 def test_what_is_no_message_is_logged_and_nothing_else(
     name: str, executor: NotebookExecutor, bystander: Bystander, stranger: Stranger
 ) -> None:
-    stranger.socket.send_multipart(MALFORMED[name])
+    stranger.channel.send(MALFORMED[name])
     stranger.wait_until_read()  # it may go on
     assert "ERROR" in scheduler_of(executor).log_tail()
     bystander.check()
@@ -90,33 +90,42 @@ def test_what_is_no_message_is_logged_and_nothing_else(
 def test_what_is_good_in_a_bad_batch_counts_and_the_sender_hears_of_the_rest(
     bystander: Bystander, stranger: Stranger
 ) -> None:
-    stranger.socket.send(msgpack.packb([[1, "bad"], [2, "good", True, 1.0], [99, "unknown"]]))
+    stranger.channel.send([msgpack.packb([[1, "bad"], [2, "good", True, 1.0], [99, "unknown"]])])
     heard = stranger.wait_until_read()
     assert TaskCancelConfirm("good", TaskCancelConfirmType.CANCEL_NOT_FOUND, True) in heard
     assert {m.task_id for m in heard if isinstance(m, TaskResult)} == {"bad", "unknown"}
     bystander.check()
 
 
-def test_a_connection_that_does_not_speak_zmq(executor: NotebookExecutor, bystander: Bystander) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff" * 1000, bytes(1000), b"GET / HTTP/1.1\r\n\r\n", encode_batch([b"x"] * 3)[0][:20], b""],
+    ids=["all bits", "zeros", "a web browser", "half a batch", "nothing"],
+)
+def test_a_connection_that_does_not_speak_our_protocol(
+    text: bytes, executor: NotebookExecutor, bystander: Bystander
+) -> None:
     with socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(SAFETY)
         raw.connect(scheduler_of(executor).address.removeprefix("ipc://"))
-        raw.sendall(b"\xff" * 1000)
+        raw.sendall(text)
+        raw.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):
             while raw.recv(1000):  # until it hangs up
                 pass
     bystander.check()
 
 
-def test_a_socket_of_another_kind(executor: NotebookExecutor, bystander: Bystander) -> None:
-    scheduler = scheduler_of(executor)
-    with contextlib.closing(Stranger(scheduler.address, zmq.REQ)) as stranger:
-        stranger.say(TaskCancel("nobody's", force=True))  # an empty frame goes before it, so nobody answers
-        deadline = time.monotonic() + SAFETY
-        while "ERROR" not in scheduler.log_tail():
-            assert executor.submit(abs, -1).result(SAFETY) == 1  # a look now and then, with work in between
-            assert time.monotonic() < deadline, "it was not even logged"
+def test_a_client_that_does_not_read_delays_nobody(executor: NotebookExecutor, bystander: Bystander) -> None:
+    """What it is sent waits in the scheduler; others' messages do not."""
+    with contextlib.closing(Stranger(scheduler_of(executor).address)) as deaf:
+        asked = CLIENT_CODEC.encode([TaskCancel("nobody's", force=True)] * 1000)
+        for _ in range(100):
+            deaf.channel.send(asked)
         bystander.check()
+        heard = 0
+        while heard < 100_000:
+            heard += len(deaf.hear())
 
 
 # ---------------------------------------------------------------- messages that are none of the sender's business
@@ -133,7 +142,7 @@ def test_a_task_with_an_id_in_use(executor: NotebookExecutor, bystander: Bystand
 
 
 def test_a_malformed_message_about_somebody_elses_task(bystander: Bystander, stranger: Stranger) -> None:
-    stranger.socket.send(msgpack.packb([[1, bystander.running.task_id, 5], [2, bystander.running.task_id, None]]))
+    stranger.channel.send([msgpack.packb([[1, bystander.running.task_id, 5], [2, bystander.running.task_id, None]])])
     stranger.wait_until_read()
     bystander.check()
 

@@ -6,15 +6,15 @@ import contextlib
 import logging
 import os
 import random
+import selectors
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 from mutations import Mutator
-from raw_peers import Bystander, a_task, scheduler_of
+from raw_peers import Bystander, Stranger, a_task, scheduler_of
 from waits import SAFETY
 
 from scaler_notebook import Client, LocalCluster, NotebookExecutor
@@ -23,7 +23,8 @@ from scaler_notebook.client.session.session import Session
 from scaler_notebook.client.submission.call_pickling import pickle_call
 from scaler_notebook.engines.local.client.connection_file import find
 from scaler_notebook.engines.local.client.scheduler_connection import SchedulerConnection
-from scaler_notebook.engines.local.ipc.transport import Keys, connect
+from scaler_notebook.engines.local.ipc.transport import Keys
+from scaler_notebook.engines.local.scheduler.listeners.unix_listener import UnixListener
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     BuffersReceived,
@@ -97,24 +98,16 @@ class Flood:
 
     def send(self, number: int) -> None:
         """So many, of one stranger."""
-        context = zmq.Context()
-        socket = context.socket(zmq.DEALER)
-        socket.linger, socket.rcvtimeo = 0, int(SAFETY * 1000)
+        stranger = Stranger(self._address, self._keys)
         try:
-            connect(socket, self._address, self._keys)
             for _ in range(number):
                 messages = self._rng.choices(self._seeds, k=self._rng.choice([1, 1, 1, 2, 4]))
-                socket.send_multipart(self._mutator.mutated(CLIENT_CODEC.encode(messages)))
-            hello, cancel = ClientHello(os.getpid()), TaskCancel("nobody's", True)
-            socket.send_multipart(CLIENT_CODEC.encode([hello, cancel]))
-            while True:
-                heard = ENGINE_CODEC.decode(socket.recv_multipart())
-                if any(isinstance(each, TaskCancelConfirm) and each.task_id == "nobody's" for each in heard):
-                    break
-            socket.send_multipart(CLIENT_CODEC.encode([ClientDisconnect()]))
+                stranger.channel.send(self._mutator.mutated(CLIENT_CODEC.encode(messages)))
+            stranger.say(ClientHello(os.getpid()))
+            stranger.wait_until_read()
+            stranger.say(ClientDisconnect())
         finally:
-            socket.close(linger=1000)
-            context.term()
+            stranger.close()
 
 
 @pytest.mark.parametrize("number", FEW_AND_MANY)
@@ -153,11 +146,9 @@ class FakeScheduler(SchedulerConnection):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._path = f"ipc://{path}"
-        self._context_of_test = zmq.Context()
-        self.socket = self._context_of_test.socket(zmq.ROUTER)
-        self.socket.linger, self.socket.rcvtimeo = 0, int(SAFETY * 1000)
-        self.socket.bind(self._path)
+        path.mkdir()
+        self._selector = selectors.DefaultSelector()
+        self.listener = UnixListener(str(path), self._selector, gone=lambda client: None)
         self._life = os.pipe()
 
     def start(self) -> None:
@@ -167,7 +158,7 @@ class FakeScheduler(SchedulerConnection):
         return True
 
     def _endpoint(self) -> tuple[str, Keys | None]:
-        return self._path, None
+        return self.listener.address, None
 
     def _end_descriptor(self) -> int:
         return self._life[0]
@@ -177,14 +168,22 @@ class FakeScheduler(SchedulerConnection):
 
     def heard(self, future: ScalerFuture[Any]) -> bytes:
         """Receive until the task of a future has come, and return the client."""
-        while True:
-            client, *frames = self.socket.recv_multipart()
-            if any(isinstance(each, Task) and each.task_id == future.task_id for each in CLIENT_CODEC.decode(frames)):
-                return client
+        end = time.monotonic() + SAFETY
+        while time.monotonic() < end:
+            self.turn()
+            for client, frames in self.listener.receive():
+                if any(isinstance(m, Task) and m.task_id == future.task_id for m in CLIENT_CODEC.decode(frames)):
+                    return client
+        raise AssertionError("the task has not come")
+
+    def turn(self) -> None:
+        """Write what a client has room for, and note what it has sent."""
+        for key, _ in self._selector.select(0.01):
+            key.data()
 
     def end(self) -> None:
-        self.socket.close()
-        self._context_of_test.term()
+        self.listener.close()
+        self._selector.close()
         for descriptor in self._life:
             os.close(descriptor)
 
@@ -238,12 +237,15 @@ def test_a_client_that_hears_anything(
             seeds = said_to_clients(future.task_id)
             for _ in range(CHUNK):
                 batch = ENGINE_CODEC.encode(rng.choices(seeds, k=rng.choice([1, 1, 2, 4])))
-                engine.socket.send_multipart([client, *mutator.mutated(batch, whole=True)])
+                engine.listener.send(client, mutator.mutated(batch, whole=True))
             # Waited for, so that no more than one chunk is ever on its way.
             last = submitted(session)
             engine.heard(last)
             right = TaskResult(last.task_id, TaskResultType.SUCCESS, payloads.dump(begun))
-            engine.socket.send_multipart([client, *ENGINE_CODEC.encode([right])])
+            engine.listener.send(client, ENGINE_CODEC.encode([right]))
+            end = time.monotonic() + SAFETY
+            while not last.done() and time.monotonic() < end:
+                engine.turn()
             assert last.result(SAFETY) == begun
             assert session.alive, f"lost in the chunk from {begun} on"
             for each in (future.state, future.logs, future.displays, future.progress, repr(future), future.summary):

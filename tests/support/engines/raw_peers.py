@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-import zmq
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, TaskState
+from scaler_notebook.engines.local.client.channels.channel import open_channel
 from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
-from scaler_notebook.engines.local.ipc.transport import Keys, connect
+from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import (
     Buffer,
@@ -38,22 +38,23 @@ def scheduler_of(executor: NotebookExecutor) -> SchedulerProcess:
 class Stranger:
     """Another program of the same user that has found the scheduler's socket."""
 
-    def __init__(self, address: str, kind: int = zmq.DEALER, keys: Keys | None = None) -> None:
-        self._context = zmq.Context()
-        self.socket = self._context.socket(kind)
-        self.socket.linger = 0
-        self.socket.rcvtimeo = int(SAFETY * 1000)
-        connect(self.socket, address, keys)
+    def __init__(self, address: str, keys: Keys | None = None) -> None:
+        self.channel = open_channel(address, keys)
 
     def close(self) -> None:
-        self.socket.close()
-        self._context.term()
+        self.channel.close(linger=SAFETY)
 
     def say(self, *messages: ClientMessage) -> None:
-        self.socket.send_multipart(CLIENT_CODEC.encode(messages))
+        self.channel.send(CLIENT_CODEC.encode(messages))
 
     def hear(self) -> list[EngineMessage]:
-        return ENGINE_CODEC.decode(self.socket.recv_multipart())
+        """Wait for messages, and return all that have come."""
+        heard: list[EngineMessage] = []
+        while not heard:
+            assert self.channel.wait(SAFETY), "nobody answers"
+            heard = [message for frames in self.channel.receive() for message in ENGINE_CODEC.decode(frames)]
+            assert heard or not self.channel.has_ended, "the connection was closed"
+        return heard
 
     def wait_until_read(self) -> list[EngineMessage]:
         """Returns when the scheduler has dealt with all that was said; gives its answers."""

@@ -1,19 +1,22 @@
 """What the scheduler does later or not at all, to save system calls: nothing is lost, held up or given to another."""
 
 import dataclasses
+import errno
 import os
 import selectors
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
-import zmq
 from waits import SAFETY
 
+from scaler_notebook.engines.local.client.channels.channel import open_channel
 from scaler_notebook.engines.local.ipc.output_pipes import encode_mark
 from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD
+from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.engines.local.scheduler.clients import Clients
 from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.engines.local.scheduler.outgoing_messages import BRIEF, PATIENCE, OutgoingMessages
@@ -112,67 +115,105 @@ def test_nothing_else_waits_and_the_order_stays(urgent: EngineMessage) -> None:
 
 
 class Loop:
-    """The scheduler's clients, without its loop: nobody says that their socket is readable but the test."""
+    """The scheduler's clients, and one of them, without the scheduler's loop.
 
-    def __init__(self, directory: Path) -> None:
+    Parameters
+    ----------
+    directory
+        The directory for a Unix socket.
+    keys
+        The keys to a TCP socket; None for a Unix socket.
+    """
+
+    def __init__(self, directory: Path, keys: Keys | None) -> None:
         self.selector = selectors.DefaultSelector()
-        self.clients = Clients(Core(1, None, {}), EngineHello(1), self.selector, str(directory), None)  # type: ignore[arg-type]
-        self.peer = zmq.Context().socket(zmq.DEALER)
-        self.peer.linger, self.peer.rcvtimeo = 0, int(SAFETY * 1000)
-        self.peer.connect(self.clients.address)
+        core = Core(1, Mock(), {})
+        self.clients = Clients(core, EngineHello(1), self.selector, str(directory), keys)
+        self.peer = open_channel(self.clients.address, keys)
 
     def ask(self) -> None:
-        self.peer.send_multipart(CLIENT_CODEC.encode([EngineStatusRequest()]))
+        self.peer.send(CLIENT_CODEC.encode([EngineStatusRequest()]))
 
-    def until_arrived(self) -> None:
-        """Wait for a message, and take the descriptor's edge as a send does: it is not readable any more."""
-        end = time.monotonic() + SAFETY
-        while not int(self.clients._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+    def turn(self) -> None:
+        for key, _ in self.selector.select(0.01):
+            key.data()
+
+    def answers(self, count: int) -> list[EngineMessage]:
+        """Let the scheduler's clients exchange messages until the peer has got so many."""
+        end, found = time.monotonic() + SAFETY, list[EngineMessage]()
+        while len(found) < count:
             assert time.monotonic() < end
-
-    def answer(self) -> EngineMessage:
-        (message,) = ENGINE_CODEC.decode(self.peer.recv_multipart())
-        return message
+            self.turn()
+            self.clients.exchange()
+            found += [message for frames in self.peer.receive() for message in ENGINE_CODEC.decode(frames)]
+        return found
 
 
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Loop]:
-    loop = Loop(tmp_path)
+    loop = Loop(tmp_path, None)
     yield loop
-    loop.peer.close()
-    loop.peer.context.term()
+    loop.peer.close(0.0)
     loop.clients.close()
-    loop.clients._context.term()
     loop.selector.close()
 
 
 def test_what_has_arrived_before_a_send_is_received_after_it(loop: Loop) -> None:
     loop.ask()
-    loop.until_arrived()
-    loop.clients.exchange()
-    assert isinstance(loop.answer(), EngineStatus)
-    (client,) = loop.clients._peers
+    assert [type(each) for each in loop.answers(1)] == [EngineStatus]
+    (client,) = loop.clients._listener._connections  # type: ignore[attr-defined]
     loop.ask()
-    loop.until_arrived()
     loop.clients.send(client, TaskStarted("t", "1", 0.0))
-    loop.clients.exchange()
-    assert isinstance(loop.answer(), TaskStarted)
-    assert isinstance(loop.answer(), EngineStatus)
+    assert [type(each) for each in loop.answers(2)] == [TaskStarted, EngineStatus]
 
 
 def test_after_an_exception_the_rest_is_received(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     loop.ask()
     loop.ask()
-    loop.until_arrived()
     with monkeypatch.context() as patched:
         patched.setattr(CLIENT_CODEC, "decode", Mock(side_effect=RuntimeError("a bug of ours")))
+        loop.turn()
+        loop.turn()
         with pytest.raises(RuntimeError):
             loop.clients.exchange()
+    assert [type(each) for each in loop.answers(1)] == [EngineStatus]
+
+
+def test_a_client_whose_connection_ends_is_gone(loop: Loop) -> None:
+    loop.peer.send(CLIENT_CODEC.encode([Task("t", Payload(b""), Payload(b""))]))
+    loop.ask()
+    (status,) = loop.answers(1)
+    assert isinstance(status, EngineStatus)
+    assert status.queued == 1
+    loop.peer.close(0.0)
     end = time.monotonic() + SAFETY
-    while not loop.peer.poll(1):
-        loop.clients.exchange()
+    while loop.clients._core.overview.status().queued:
         assert time.monotonic() < end
-    assert isinstance(loop.answer(), EngineStatus)
+        loop.turn()
+        loop.clients.exchange()
+
+
+def test_without_descriptors_clients_wait_until_there_are_some(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.ask()
+    loop.answers(1)
+    listener: Any = loop.clients._listener
+    refused = Mock(accept=Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+    sock, other = listener._sock, open_channel(loop.clients.address, None)
+    refused.fileno = sock.fileno
+    with monkeypatch.context() as patched:
+        patched.setattr(listener, "_sock", refused)
+        loop.turn()
+    assert "tried again" in caplog.text
+    assert loop.clients.deadline is not None
+    other.send(CLIENT_CODEC.encode([EngineStatusRequest()]))
+    end = time.monotonic() + SAFETY
+    while not other.wait(0):
+        assert time.monotonic() < end
+        loop.turn()
+        loop.clients.exchange()
+    other.close(0.0)
 
 
 # ---------------------------------------------------------------------- the output that nobody has written

@@ -119,7 +119,7 @@ class AttachedEngine(SchedulerConnection):
             Seconds without a message after which the engine counts as lost.
         """
         self._drain()
-        if self._socket is None:
+        if self._channel is None:
             return
         now = time.monotonic()
         if self._has_received:
@@ -158,8 +158,8 @@ class AttachedEngine(SchedulerConnection):
 
     def close(self) -> None:
         """Disconnect, and leave the engine running. Idempotent."""
-        if self._socket is not None and self._watch is not None and self._watch.is_over:
-            self._socket.linger = 0  # no process is left to receive what is queued
+        if self._watch is not None and self._watch.is_over:
+            self._linger = 0.0  # no process is left to receive what is queued
         self.send([ClientDisconnect()])
         super().close()
         watch, self._watch = self._watch, None

@@ -4,13 +4,11 @@ import contextlib
 import time
 from typing import TypeVar
 
-import zmq
-
-from scaler_notebook.engines.local.ipc.transport import connect
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
+from .channels.channel import open_channel
 from .connection_file import ConnectionInfo
 
 M = TypeVar("M", bound=EngineMessage)
@@ -33,16 +31,21 @@ def ask(connection: ConnectionInfo, question: ClientMessage, kind: type[M], time
     Returns
     -------
     M or None
-        The answer; None if the engine has not answered in time.
+        The answer; None if the engine has not answered in time, or does not listen.
     """
     deadline = time.monotonic() + timeout
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.linger = 0
-        connect(socket, connection.endpoint, connection.keys)
-        socket.send_multipart(CLIENT_CODEC.encode([question]))
-        while socket.poll(int(max(0.0, deadline - time.monotonic()) * 1000)):
+    try:
+        channel = open_channel(connection.endpoint, connection.keys)
+    except OSError:
+        return None
+    try:
+        channel.send(CLIENT_CODEC.encode([question]))
+        while channel.wait(deadline - time.monotonic()):
             with contextlib.suppress(ProtocolError):
-                for message in ENGINE_CODEC.decode(socket.recv_multipart()):
-                    if isinstance(message, kind):
-                        return message
-    return None
+                for frames in channel.receive():
+                    for message in ENGINE_CODEC.decode(frames):
+                        if isinstance(message, kind):
+                            return message
+        return None
+    finally:
+        channel.close(linger=0.0)

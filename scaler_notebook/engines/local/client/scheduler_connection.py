@@ -1,4 +1,4 @@
-"""A client's connection to a scheduler: a zmq socket on the agent's loop, and a watch on the scheduler's life."""
+"""A client's connection to a scheduler: a channel on the agent's loop, and a watch on the scheduler's life."""
 
 import logging
 import math
@@ -8,13 +8,9 @@ from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from dataclasses import replace
 
-import zmq
-
 from scaler_notebook.engines.base import Deliver, Lost
-from scaler_notebook.engines.local.ipc.frame_pieces import split
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
-from scaler_notebook.engines.local.ipc.transport import Keys, connect
-from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches, send_batch
+from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
@@ -31,13 +27,15 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.protocol.payload_cache import Sender, shortened
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
+from .channels.channel import Channel, open_channel
 from .object_transfers import ObjectTransfers
 from .result_mapper import ResultMapper
 from .segments import ClientSegments
 
 # Longest time, in seconds, that one loop iteration drains the socket, so that outgoing cancels are not starved.
 DRAIN_TIME = 0.01
-LINGER = 500  # milliseconds that a closed socket takes to send its last messages, to a process on this machine
+LINGER = 0.5  # seconds that the last messages take at most, to a process on this machine
+END_PATIENCE = 1.0  # seconds between the end of a scheduler's channel and that of its process, at most
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +47,14 @@ class SchedulerConnection(ABC):
     """
 
     def __init__(self) -> None:
-        self._socket: zmq.Socket[bytes] | None = None
+        self._channel: Channel | None = None
         self._loop: AbstractEventLoop | None = None
         self._results: ResultMapper | None = None  # from :meth:`connect` on
         self._sender = Sender()
         self._segments = ClientSegments()
         self._objects = ObjectTransfers(self._segments)
-        self._in_pieces = False  # does the scheduler's socket refuse large frames?
         self._drain_is_scheduled = False
+        self._linger = LINGER
         self._has_received = False  # set by every message, cleared by a subclass that watches for silence
 
     @abstractmethod
@@ -72,19 +70,21 @@ class SchedulerConnection(ABC):
         """Return what to tell the user when the scheduler has ended: what has happened, and what to do."""
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
-        """Connect to the scheduler's socket from the agent's event loop."""
+        """Connect to the scheduler's socket from the agent's event loop.
+
+        Raises
+        ------
+        EngineLostError
+            The scheduler has ended meanwhile.
+        """
         self._loop, self._deliver, self._lost = loop, deliver, lost
         self._results = ResultMapper(loop, self._deliver_late)
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = LINGER
-        self._socket.sndhwm = self._socket.rcvhwm = 0  # a bound would block; how much is submitted is the user's choice
-        address, keys = self._endpoint()
-        self._in_pieces = keys is not None
-        connect(self._socket, address, keys)
-        self._fd = int(self._socket.getsockopt(zmq.FD))
+        try:
+            self._channel = open_channel(*self._endpoint())
+        except OSError as error:
+            raise EngineLostError(self._loss_message()) from error
+        self._channel.watch(loop, self._drain)
         self._end = self._end_descriptor()
-        loop.add_reader(self._fd, self._drain)
         loop.add_reader(self._end, self._ended)
 
     # ------------------------------------------------------------------ buffers of tasks and objects
@@ -113,13 +113,12 @@ class SchedulerConnection(ABC):
 
     def send(self, messages: Sequence[ClientMessage]) -> None:
         """Queue a batch of messages for the scheduler, in order; do nothing without a connection."""
-        if self._socket is None:
+        if self._channel is None:
             return
         self._objects.release_disowned()
-        self._send(self._socket, messages)
-        self._drain()  # the descriptor is edge-triggered: what arrived during the send wakes nobody
+        self._send(self._channel, messages)
 
-    def _send(self, socket: "zmq.Socket[bytes]", messages: Sequence[ClientMessage]) -> None:
+    def _send(self, channel: Channel, messages: Sequence[ClientMessage]) -> None:
         """Encode and send a batch of messages."""
         sender = self._sender
         try:
@@ -129,34 +128,36 @@ class SchedulerConnection(ABC):
             # has been sent before.
             self._sender = Sender()
             raise
-        send_batch(socket, split(frames) if self._in_pieces else frames)
+        channel.send(frames)
 
     # ------------------------------------------------------------------ receiving
 
     def _drain(self, everything: bool = False) -> None:
         """Deliver what has arrived, for at most :data:`DRAIN_TIME` seconds unless ``everything`` is asked for."""
-        if self._socket is None or self._loop is None or self._results is None:
+        channel, loop, results = self._channel, self._loop, self._results
+        if channel is None or loop is None or results is None:
             return
         end = math.inf if everything else time.monotonic() + DRAIN_TIME
-        for frames in receive_batches(self._socket, plain=1, writable=True):
-            self._has_received = True
-            try:
+        try:
+            for frames in channel.receive():
+                self._has_received = True
                 messages = ENGINE_CODEC.decode(frames, self._malformed)
-            except ProtocolError as error:
-                self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
-                return
-            self._deliver([m for m in map(self._prepare_safely, messages) if m is not None])
-            if self._socket is None:
-                return
-            if time.monotonic() > end:
-                self._schedule_drain(self._loop)
-                break
-        if received := self._results.take_received():
-            self._send(self._socket, [BuffersReceived(received)])
-            self._schedule_drain(self._loop)
+                self._deliver([m for m in map(self._prepare_safely, messages) if m is not None])
+                if self._channel is None:
+                    return
+                if time.monotonic() > end:
+                    self._schedule_drain(loop)
+                    break
+        except ProtocolError as error:
+            self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
+            return
+        if received := results.take_received():
+            self._send(channel, [BuffersReceived(received)])
+        if channel.has_ended and not everything:
+            loop.call_later(END_PATIENCE, self._fail, EngineLostError("the engine has closed the connection"))
 
     def _schedule_drain(self, loop: AbstractEventLoop) -> None:
-        """Drain the socket once more in a later iteration of the loop; several calls before that are one."""
+        """Drain the channel once more in a later iteration of the loop; several calls before that are one."""
         if not self._drain_is_scheduled:
             self._drain_is_scheduled = True
             loop.call_soon(self._drain_as_scheduled)
@@ -207,17 +208,15 @@ class SchedulerConnection(ABC):
 
     def _fail(self, error: EngineLostError) -> None:
         """Close the connection, and report the loss of the engine once."""
-        if self._socket is not None:
+        if self._channel is not None:
             self.close()
             self._lost(error)
 
     def close(self) -> None:
         """Disconnect, and free the segments of tasks. Idempotent."""
-        socket, self._socket = self._socket, None
-        if socket is not None and self._loop is not None and self._results is not None:
+        channel, self._channel = self._channel, None
+        if channel is not None and self._loop is not None and self._results is not None:
             self._results.close()
-            self._loop.remove_reader(self._fd)
             self._loop.remove_reader(self._end)
-            socket.close()
-            self._context.term()
+            channel.close(self._linger)
             self._segments.close()

@@ -7,6 +7,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from scaler_notebook.protocol.messages import Buffer
 
@@ -90,7 +91,7 @@ class Outbox:
     def _next_write(self) -> tuple[list[memoryview], Sequence[int]]:
         """Return what is written next: parts up to a batch with descriptors, or its first part and these."""
         if not self._attached:
-            return ([self._waiting[0]] if len(self._waiting) == 1 else [*self._waiting][:IOV]), ()
+            return [*islice(self._waiting, IOV)], ()
         begin, descriptors = self._attached[0]
         if begin == self._sent:
             return [self._waiting[0]], descriptors

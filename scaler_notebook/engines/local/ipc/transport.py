@@ -4,27 +4,21 @@ An engine "at a TCP port of this machine" has the port as a name and reserves th
 clients look the Unix socket up by that name (:mod:`scaler_notebook.engines.local.client.connection_file`), so no other
 user can connect.
 
-Where there are no Unix sockets, anybody on the machine can connect to the port. There the scheduler proves its
-identity by a CURVE key, and accepts one client key alone. Both pairs are made for one scheduler and sent through the
-pipe that is the scheduler's stdin; the one file that has them, the connection file, only the user can read. Who does
-not know the keys can make a limited number of connections, and send frames of a limited size for a limited time.
+Where there are no Unix sockets, clients connect to the port, by ZeroMQ and with keys (:mod:`.curve`).
 """
 
 import errno
 import os
 import socket
 from dataclasses import asdict, dataclass
-
-import zmq
+from typing import Any
 
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .frame_pieces import PIECE
 from .runtime_directory import SOCKET
 
+UNIX = "ipc://"  # before the path of a Unix socket, in an address; as in ZeroMQ's addresses
 VARIABLE = "SCALER_NOTEBOOK_TRANSPORT"  # "ipc" or "tcp"; for tests, and where :func:`needs_keys` guesses wrongly
-HANDSHAKE_TIME = 5_000  # milliseconds in which a connection must have authenticated
-LARGEST_FRAME = PIECE + 1024  # bytes, with what encryption adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +33,8 @@ class Keys:
     @classmethod
     def new(cls) -> "Keys":
         """Generate two pairs."""
+        import zmq  # here, because only a scheduler at a TCP port needs it
+
         texts = [key.decode() for pair in (zmq.curve_keypair(), zmq.curve_keypair()) for key in pair]
         return cls(*texts)
 
@@ -49,63 +45,8 @@ class Keys:
 
 def needs_keys() -> bool:
     """Return whether clients must connect by TCP on this system, and so need keys."""
-    default = "ipc" if hasattr(socket, "AF_UNIX") and zmq.has("ipc") else "tcp"
+    default = "ipc" if hasattr(socket, "AF_UNIX") else "tcp"
     return os.environ.get(VARIABLE, default) == "tcp"
-
-
-def bind(clients: "zmq.Socket[bytes]", directory: str, keys: Keys | None, port: int = 0) -> str:
-    """Bind the scheduler's socket, and return the address that clients connect to.
-
-    Parameters
-    ----------
-    clients
-        The socket.
-    directory
-        The directory for a Unix socket.
-    keys
-        The keys to a TCP socket; None for a Unix socket.
-    port
-        The port of a TCP socket; 0 for any free one.
-
-    Raises
-    ------
-    EngineStartError
-        The port is not available.
-    """
-    if keys is None:
-        address = f"ipc://{directory}/{SOCKET}"
-        clients.bind(address)
-        return address
-    limit_strangers(clients)
-    from zmq.auth.thread import ThreadAuthenticator  # imported here: asyncio, which only this needs, takes 20 ms
-
-    # Started before the socket is bound: no client may connect without authentication.
-    authenticator = ThreadAuthenticator(clients.context)
-    authenticator.start()
-    authenticator.configure_curve_callback(credentials_provider=_SingleKey(keys.client_public))
-    clients.curve_server = True
-    clients.curve_publickey = keys.server_public.encode()
-    clients.curve_secretkey = keys.server_secret.encode()
-    if not port:
-        return f"tcp://127.0.0.1:{clients.bind_to_random_port('tcp://127.0.0.1')}"
-    address = f"tcp://127.0.0.1:{port}"
-    try:
-        clients.bind(address)
-    except zmq.ZMQError as error:
-        raise _port_error(port, error) from error
-    return address
-
-
-def limit_strangers(clients: "zmq.Socket[bytes]") -> None:
-    """Limit what a connection may send before it has authenticated, and how long that may take.
-
-    Parameters
-    ----------
-    clients
-        The scheduler's socket, before it is bound.
-    """
-    clients.maxmsgsize = LARGEST_FRAME
-    clients.handshake_ivl = HANDSHAKE_TIME
 
 
 def reserve_port(port: int) -> socket.socket:
@@ -128,55 +69,29 @@ def reserve_port(port: int) -> socket.socket:
         reserved.bind(("127.0.0.1", port))
     except OSError as error:
         reserved.close()
-        raise _port_error(port, error) from error
+        raise port_error(port, error) from error
     return reserved
 
 
-def _port_error(port: int, error: OSError | zmq.ZMQError) -> EngineStartError:
-    """Return the error of a port that is not available."""
+def port_error(port: int, error: Any) -> EngineStartError:
+    """Return the error of a port that is not available.
+
+    Parameters
+    ----------
+    port
+        The number.
+    error
+        What the system has raised, or ZeroMQ: both have an ``errno``.
+    """
     why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error)
     return EngineStartError(f"the port {port} cannot be had: {why}. Choose another, or port 0 for any")
 
 
-def connect(client: "zmq.Socket[bytes]", address: str, keys: Keys | None) -> None:
-    """Connect a client's socket to a scheduler.
-
-    Parameters
-    ----------
-    client
-        The socket.
-    address
-        The address that :func:`bind` gave.
-    keys
-        The keys to a TCP socket; None for a Unix socket.
-    """
-    if keys is not None:
-        client.curve_serverkey = keys.server_public.encode()
-        client.curve_publickey = keys.client_public.encode()
-        client.curve_secretkey = keys.client_secret.encode()
-    client.connect(address)
+def socket_address(directory: str) -> str:
+    """Return the address of the Unix socket in an engine's directory."""
+    return f"{UNIX}{directory}/{SOCKET}"
 
 
-class _SingleKey:
-    """The credentials provider of zmq's authenticator that accepts one client key.
-
-    Parameters
-    ----------
-    key
-        The public key, as Z85 text.
-    """
-
-    def __init__(self, key: str) -> None:
-        self._key = zmq.utils.z85.decode(key.encode())
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Return whether this is the key. Called by zmq, with the key in binary or as Z85 text.
-
-        Parameters
-        ----------
-        domain
-            The ZAP domain, which has no meaning here.
-        key
-            The public key of the client.
-        """
-        return key in (self._key, zmq.utils.z85.encode(self._key))
+def socket_path(address: str) -> str:
+    """Return the path in the address of a Unix socket."""
+    return address.removeprefix(UNIX)

@@ -36,9 +36,7 @@ def send_batch(socket: "zmq.Socket[bytes]", frames: Sequence[Buffer], owner: byt
     socket.send(frames[0], NOBLOCK)
 
 
-def receive_batches(
-    socket: "zmq.Socket[bytes]", plain: int, writable: bool, peers: "dict[bytes, int] | None" = None
-) -> Iterator[list[Buffer]]:
+def receive_batches(socket: "zmq.Socket[bytes]", plain: int, writable: bool) -> Iterator[list[Buffer]]:
     """Yield every multipart message that has arrived.
 
     Parameters
@@ -50,18 +48,10 @@ def receive_batches(
     writable
         Is each other frame received into memory of its own, for arrays that will be unpickled from it? Otherwise the
         memory is zmq's.
-    peers
-        For a ROUTER: the process id of each client as the system reports it, 0 if unknown. Clients that are missing
-        are added.
     """
     receive, option = socket.recv, socket.getsockopt
     while int(option(EVENTS)) & POLLIN:
-        first = receive(NOBLOCK)
-        frames: list[Buffer] = [first]
-        if peers is not None and first not in peers and option(RCVMORE):
-            frame = receive(NOBLOCK, copy=False)
-            peers[first] = _peer_pid(frame)
-            frames.append(frame.bytes)
+        frames: list[Buffer] = [receive(NOBLOCK)]
         while option(RCVMORE):
             if len(frames) < plain:
                 frames.append(receive(NOBLOCK))
@@ -69,12 +59,3 @@ def receive_batches(
                 frame = receive(NOBLOCK, copy=False)
                 frames.append(bytearray(frame.buffer) if writable else frame.buffer)
         yield frames
-
-
-def _peer_pid(frame: zmq.Frame) -> int:
-    """Return the id of the process that sent a frame over a Unix socket, by ``SO_PEERCRED``; 0 if unknown."""
-    try:
-        words = str(frame.get("Peer-Address")).split(":")  # localhost:UID:GID:PID
-        return int(words[3]) if len(words) == 4 else 0
-    except (zmq.ZMQError, ValueError):
-        return 0

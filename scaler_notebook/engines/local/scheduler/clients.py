@@ -1,7 +1,4 @@
-"""The scheduler's clients: their socket, requests and answers, leases of memory, and end.
-
-Imported after the fork server has started and not before: libzmq's threads do not survive a fork.
-"""
+"""The scheduler's clients: their requests and answers, leases of memory, and end."""
 
 import logging
 import os
@@ -11,13 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import zmq
-
-from scaler_notebook.engines.local.ipc.frame_pieces import join
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
-from scaler_notebook.engines.local.ipc.transport import Keys, bind
-from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches, send_batch
+from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol import capabilities
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
@@ -49,8 +42,8 @@ from scaler_notebook.protocol.payload_cache import Receiver, completed
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .client_processes import ClientProcesses
-from .connection_limit import ConnectionLimit
 from .core.core import Core
+from .listeners.listener import open_listener
 from .outgoing_messages import OutgoingMessages
 from .processes import process_tree
 
@@ -98,40 +91,38 @@ class Clients:
         port: int = 0,
     ) -> None:
         self.on_shutdown: Callable[[], None] | None = None  # called for ClientShutdown; None: that is refused
-        self.has_more = False  # may there be messages for which the descriptor does not become readable?
-        self._is_readable = True  # may there be messages at all?
         self._core = core
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
         self._selector = selector
         self._outgoing = OutgoingMessages(lambda: core.overview.has_queue)
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
-        self._peers: dict[bytes, int] = {}  # the process of each client as the system reports it, 0 if unknown
         self._processes = ClientProcesses(selector, self._gone)
         self._host_processes: dict[bytes, int] = {}  # of each client that attached, the process that it runs in
         self._leased: dict[int, bytes] = {}  # by descriptor of a result: the client that has not mapped it yet
         self._departed: dict[bytes, None] = {}  # the last clients to go: their messages may still be on the way
-        self._context = zmq.Context()
-        self._socket = socket = self._context.socket(zmq.ROUTER)
-        socket.linger = 0
-        socket.sndhwm = socket.rcvhwm = 0  # a bound would drop confirmations; the number of tasks bounds the memory
-        self._limit = ConnectionLimit(socket) if keys is not None else None
-        if self._limit is not None:
-            selector.register(self._limit.fileno(), selectors.EVENT_READ, self._limit.look)
-        self.address = bind(socket, directory, keys, port)
-        selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, self._readable)
+        self._users: set[bytes] = set()  # clients that have sent tasks or objects, or said in which context they run
+        self._listener = open_listener(directory, selector, self._disconnected, keys, port)
+
+    @property
+    def address(self) -> str:
+        """What clients connect to."""
+        return self._listener.address
+
+    @property
+    def has_more(self) -> bool:
+        """Whether :meth:`exchange` has more to receive."""
+        return self._listener.has_more
 
     def close(self) -> None:
-        """Close the socket."""
-        if self._limit is not None:
-            self._limit.close()
-        self._socket.close()
+        """Close all connections."""
+        self._listener.close()
 
     @property
     def deadline(self) -> float | None:
         """When :meth:`check_processes` and :meth:`exchange` are due, in monotonic seconds; None if they are not."""
-        check, send = self._processes.deadline, self._outgoing.deadline
-        return send if check is None else check if send is None else min(send, check)
+        due = self._processes.deadline, self._outgoing.deadline, self._listener.deadline
+        return min((each for each in due if each is not None), default=None)
 
     def check_processes(self) -> None:
         """Find clients whose process has ended without a message."""
@@ -159,30 +150,22 @@ class Clients:
             self._leased.update(dict.fromkeys(leased, owner))
         self._outgoing.put(owner, message)
 
-    def _readable(self) -> None:
-        """Note that messages may have arrived."""
-        self._is_readable = True
-
     def exchange(self) -> None:
-        """Receive and send messages until there are none, or for :data:`RECEIVE_TIME` seconds.
-
-        If ``has_more`` is set afterwards, this must be called again, whether the descriptor is readable or not.
-        """
+        """Receive and send messages until there are none, or for :data:`RECEIVE_TIME` seconds."""
         now = time.monotonic()
         self._flush_if_due(now)
-        while self._is_readable:
-            self._receive(now + RECEIVE_TIME)
-            self._flush_if_due(time.monotonic())
-            if self.has_more:
+        end = now + RECEIVE_TIME
+        while self._listener.has_more or self._listener.deadline is not None:
+            self._receive(end)
+            self._flush_if_due(now := time.monotonic())
+            if now > end or not self._listener.has_more:
                 break
 
     def _receive(self, end: float) -> None:
         """Receive and handle messages until ``end``, in monotonic seconds."""
-        self.has_more = False
-        for frame, *frames in receive_batches(self._socket, plain=2, writable=False, peers=self._peers):
-            owner = bytes(frame)
+        for owner, frames in self._listener.receive():
             try:
-                messages = CLIENT_CODEC.decode(join(frames) if self._limit else frames, partial(self._malformed, owner))
+                messages = CLIENT_CODEC.decode(frames, partial(self._malformed, owner))
             except ProtocolError as error:
                 log.error("a client sent what is no message of ours: %s", error)
                 continue
@@ -193,15 +176,11 @@ class Clients:
                     log.exception("a client's %s could not be handled", type(message).__name__)
                     if isinstance(message, Task):
                         self._malformed(owner, message.task_id, error)
-                    elif isinstance(
-                        message, TaskCancel
-                    ):  # the task goes on, as far as is known, and can be asked again
+                    elif isinstance(message, TaskCancel):  # the task goes on, as far as is known
                         still = TaskCancelConfirmType.CANCEL_FAILED
                         self.send(owner, TaskCancelConfirm(message.task_id, still, message.force))
             if time.monotonic() > end:
-                self.has_more = True
                 return
-        self._is_readable = False  # only now: after an exception the rest is received all the same
 
     def _serve(self, owner: bytes, message: ClientMessage) -> None:
         """Handle a message of a client."""
@@ -217,6 +196,7 @@ class Clients:
             case TaskCancel():
                 self._core.cancel(owner, message)
             case ClientContext():
+                self._users.add(owner)
                 self._core.set_context(owner, message)
             case BuffersReceived():
                 self._end_leases(owner, message.descriptors)
@@ -246,8 +226,6 @@ class Clients:
 
     def flush(self) -> None:
         """Send every queued message."""
-        # zmq's descriptor is edge-triggered: for what arrives during a send it does not become readable again.
-        self._is_readable = True
         for owner, messages in self._outgoing.take().items():
             try:
                 self._send_now(owner, messages)
@@ -262,10 +240,11 @@ class Clients:
 
     def _send_now(self, owner: bytes, messages: list[EngineMessage]) -> None:
         """Send messages to a client in one batch."""
-        send_batch(self._socket, ENGINE_CODEC.encode(messages), owner)
+        self._listener.send(owner, ENGINE_CODEC.encode(messages))
 
     def _submit(self, owner: bytes, task: Task) -> None:
         """Check a task, and queue it; a task that is malformed fails."""
+        self._users.add(owner)
         try:
             task = completed(task, self._receivers[owner])
             if self._core.overview.owner(task.task_id) is not None or (
@@ -281,6 +260,7 @@ class Clients:
 
     def _create(self, owner: bytes, message: ObjectCreate) -> None:
         """Retain an object of a client, and confirm that."""
+        self._users.add(owner)
         try:
             _check_buffers(message.content)
             self._core.create(owner, message.object_id, message.content)
@@ -300,7 +280,7 @@ class Clients:
 
     def _watch(self, owner: bytes, client: ClientHello) -> None:
         """Watch the process of a client that attaches: the client is gone when that process ends."""
-        peer = self._peers.get(owner, 0)
+        peer = self._listener.process_of(owner)
         pid = peer or client.pid
         home = client.home or pid
         if not peer or home == peer or process_tree.is_within(peer, home):
@@ -311,15 +291,21 @@ class Clients:
             if client.namespace in (0, process_namespace()):  # killed before the hello was read
                 self._gone(owner)
 
+    def _disconnected(self, owner: bytes) -> None:
+        """Forget a client whose connection has ended, unless the client has said goodbye before."""
+        if owner not in self._departed:
+            self._gone(owner)
+
     def _gone(self, owner: bytes) -> None:
         """Forget a client, end its tasks and its leases."""
         self._departed[owner] = None
         while len(self._departed) > MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
         self._host_processes.pop(owner, None)
-        self._peers.pop(owner, None)
         self._processes.remove(owner)
-        self._core.client_gone(owner)
+        if owner in self._users:
+            self._users.discard(owner)
+            self._core.client_gone(owner)
         self._receivers.pop(owner, None)
         self._end_leases(owner, [descriptor for descriptor, client in self._leased.items() if client == owner])
 

@@ -71,7 +71,7 @@ class EventLoop:
             The engine's address, and the address of the socket.
         """
         self._pool.fill()
-        # After the fork server and not before: libzmq's threads do not survive a fork.
+        # After the fork server and not before: threads of ZeroMQ, where it is needed, do not survive a fork.
         from scaler_notebook.engines.local.ipc.transport import Keys, reserve_port
 
         from .clients import Clients

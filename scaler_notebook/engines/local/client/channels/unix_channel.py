@@ -1,0 +1,137 @@
+"""A Unix stream socket to a scheduler."""
+
+import select
+import socket
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator, Sequence
+
+from scaler_notebook.engines.local.ipc.framing import Assembler
+from scaler_notebook.engines.local.ipc.outbox import Outbox
+from scaler_notebook.engines.local.ipc.transport import socket_path
+from scaler_notebook.protocol.messages import Buffer
+
+
+class UnixChannel:
+    """A client's end of a Unix stream socket.
+
+    Implements :class:`~.channel.Channel`.
+
+    Parameters
+    ----------
+    address
+        The address of the scheduler's socket, as ``ipc:///PATH``.
+
+    Raises
+    ------
+    OSError
+        Nobody listens there.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.has_ended = False
+        self._loop: AbstractEventLoop | None = None
+        self._waits_for_room = False
+        self._assembler = Assembler()
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._sock.connect(socket_path(address))
+            self._sock.setblocking(False)
+        except BaseException:
+            self._sock.close()
+            raise
+        self._outbox = Outbox(self._sock)
+
+    def watch(self, loop: AbstractEventLoop, readable: Callable[[], None]) -> None:
+        """Call a function when there may be something to receive: see :meth:`.Channel.watch`."""
+        self._loop = loop
+        loop.add_reader(self._sock, readable)
+
+    def send(self, frames: Sequence[Buffer]) -> None:
+        """Send a batch now, or as soon as the scheduler takes more."""
+        self._outbox.put(frames)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what the socket takes, and come again when there is room for the rest."""
+        try:
+            waits = not self._outbox.flush()
+        except OSError:  # the scheduler is gone: whoever watches the process or reads the socket finds out
+            waits = False
+        if waits != self._waits_for_room and self._loop is not None:
+            self._waits_for_room = waits
+            if waits:
+                self._loop.add_writer(self._sock, self._flush)
+            else:
+                self._loop.remove_writer(self._sock)
+
+    def receive(self) -> Iterator[Sequence[Buffer]]:
+        """Yield each batch that has arrived: see :meth:`.Channel.receive`."""
+        yield from self._assembler.batches()
+        while not self.has_ended:
+            try:
+                is_open = self._assembler.read(self._sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                is_open = False
+            if not is_open:
+                self._end()
+                return
+            yield from self._assembler.batches()
+            if self._assembler.drained:
+                return
+
+    def _end(self) -> None:
+        """Watch the socket no longer: the scheduler has closed its end."""
+        self.has_ended = True
+        if self._loop is not None:
+            self._loop.remove_reader(self._sock)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until there may be something to receive; False if there is nothing after ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while not self.has_ended:
+            room = 0 if self._is_sent() else select.POLLOUT
+            events = _poll(self._sock, select.POLLIN | room, end - time.monotonic())
+            if events != select.POLLOUT:
+                return events != 0
+        return False
+
+    def close(self, linger: float) -> None:
+        """Close the connection, after what is not sent yet has been, or ``linger`` seconds."""
+        end = time.monotonic() + linger
+        if self._loop is not None:
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+            self._loop = None
+        while not self._is_sent() and (left := end - time.monotonic()) > 0:
+            _poll(self._sock, select.POLLOUT, left)
+        self._sock.close()
+        self._outbox.close()
+        self._assembler.close()
+
+    def _is_sent(self) -> bool:
+        """Send what the socket takes; True if nothing is left, or nobody to send it to."""
+        try:
+            return self._outbox.flush()
+        except OSError:
+            return True
+
+
+def _poll(sock: socket.socket, events: int, timeout: float) -> int:
+    """Wait for one of several events of a socket, and return those that have come.
+
+    Parameters
+    ----------
+    sock
+        The socket.
+    events
+        ``select.POLLIN``, ``select.POLLOUT`` or both.
+    timeout
+        Seconds to wait at most.
+    """
+    poll = select.poll()  # not select(), which refuses descriptors from 1,024 on
+    poll.register(sock, events)
+    found = poll.poll(max(0.0, timeout) * 1000)
+    return found[0][1] if found else 0

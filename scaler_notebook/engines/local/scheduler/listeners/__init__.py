@@ -1,0 +1,1 @@
+"""The ways by which a scheduler is reached by clients."""

@@ -1,0 +1,177 @@
+"""The Unix stream sockets of a scheduler's clients."""
+
+import itertools
+import logging
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from scaler_notebook.engines.local.ipc.framing import Assembler
+from scaler_notebook.engines.local.ipc.outbox import Outbox
+from scaler_notebook.engines.local.ipc.transport import socket_address, socket_path
+from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.messages import Buffer
+
+BACKLOG = 4096  # clients that wait to be accepted; the system's own limit may be lower
+ACCEPT_AGAIN = 0.05  # seconds until another try where no descriptor is left
+CREDENTIALS = struct.Struct("3i")  # process, user and group, see SO_PEERCRED in socket(7)
+
+log = logging.getLogger(__name__)
+
+
+class _Connection:
+    """The connection of one client.
+
+    Parameters
+    ----------
+    sock
+        The socket.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.process = _peer(sock)
+        self.outbox = Outbox(sock)
+        self.assembler = Assembler()
+        self.waits_for_room = False  # is there more to send than the socket takes?
+
+    def close(self) -> None:
+        """Close the socket, and the descriptors that nobody has taken."""
+        self.sock.close()
+        self.outbox.close()
+        self.assembler.close()
+
+
+class UnixListener:
+    """A Unix socket in a directory that only the user can enter.
+
+    Implements :class:`~.listener.Listener`.
+
+    Parameters
+    ----------
+    directory
+        The directory.
+    selector
+        The scheduler's; a key's data is called without arguments when its file is ready.
+    gone
+        Called with a client whose connection has ended.
+    """
+
+    def __init__(self, directory: str, selector: selectors.BaseSelector, gone: Callable[[bytes], None]) -> None:
+        self.address = socket_address(directory)
+        self.deadline: float | None = None  # when clients are accepted again, because no descriptor was left
+        self._selector, self._gone = selector, gone
+        self._numbers = itertools.count(1)
+        self._connections: dict[bytes, _Connection] = {}
+        self._ready: dict[bytes, None] = {}  # clients that may have sent something
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sock.bind(socket_path(self.address))
+        self._sock.listen(BACKLOG)
+        self._sock.setblocking(False)
+        self._listen()
+
+    def _listen(self) -> None:
+        self.deadline = None
+        self._selector.register(self._sock, selectors.EVENT_READ, self._accept)
+
+    def _accept(self) -> None:
+        """Accept the clients that wait."""
+        try:
+            while True:
+                sock, _ = self._sock.accept()
+                client = b"%d" % next(self._numbers)
+                self._connections[client] = _Connection(sock)
+                self._selector.register(sock, selectors.EVENT_READ, partial(self._serve, client))
+        except (BlockingIOError, ConnectionError):
+            pass
+        except OSError as error:
+            log.warning("a client cannot be accepted just now (%s); it is tried again", error)
+            self._selector.unregister(self._sock)  # which would be ready until then
+            self.deadline = time.monotonic() + ACCEPT_AGAIN
+
+    def _serve(self, client: bytes) -> None:
+        """Note that a client may have sent something, and send it what there is room for."""
+        self._ready[client] = None
+        connection = self._connections[client]
+        if connection.waits_for_room:
+            self._flush(client, connection)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether :meth:`receive` may find something."""
+        return bool(self._ready)
+
+    def receive(self) -> Iterator[tuple[bytes, Sequence[Buffer]]]:
+        """Yield batches that have arrived: see :meth:`.Listener.receive`. Each socket is read once."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self._listen()
+        for client in [*self._ready]:
+            del self._ready[client]
+            self._ready[client] = None  # behind the others, if the rest is not taken
+            connection = self._connections[client]
+            try:
+                for frames in connection.assembler.batches():
+                    yield client, frames
+                is_open = connection.assembler.read(connection.sock)
+                for frames in connection.assembler.batches():
+                    yield client, frames
+                has_more = is_open and not connection.assembler.drained
+            except BlockingIOError:
+                is_open, has_more = True, False
+            except OSError:
+                is_open = has_more = False
+            except ProtocolError as error:
+                log.error("what a client sent is no batch, so its connection is closed: %s", error)
+                is_open = has_more = False
+            if not has_more:
+                del self._ready[client]
+            if not is_open:
+                self._end(client)
+
+    def _end(self, client: bytes) -> None:
+        """Close a connection that has ended, and report that."""
+        connection = self._connections.pop(client)
+        self._selector.unregister(connection.sock)
+        connection.close()
+        self._gone(client)
+
+    def send(self, client: bytes, frames: Sequence[Buffer]) -> None:
+        """Send a client a batch: see :meth:`.Listener.send`."""
+        if (connection := self._connections.get(client)) is not None:
+            connection.outbox.put(frames)
+            self._flush(client, connection)
+
+    def _flush(self, client: bytes, connection: _Connection) -> None:
+        """Send what a socket takes, and come again when there is room for the rest."""
+        try:
+            waits = not connection.outbox.flush()
+        except OSError:  # the client is gone, as the next read finds
+            waits = False
+        if waits != connection.waits_for_room:
+            connection.waits_for_room = waits
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waits else 0)
+            self._selector.modify(connection.sock, events, partial(self._serve, client))
+
+    def process_of(self, client: bytes) -> int:
+        """Return the number of a client's process as the system reports it; 0 if unknown."""
+        connection = self._connections.get(client)
+        return connection.process if connection is not None else 0
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._sock.close()
+        for connection in self._connections.values():
+            connection.close()
+
+
+def _peer(sock: socket.socket) -> int:
+    """Return the number of the process at the other end of a connection; 0 if the system does not tell."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return 0
+    process: int = CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, option, CREDENTIALS.size))[0]
+    return process
