@@ -106,7 +106,7 @@ class Clients:
 
     @property
     def address(self) -> str:
-        """What clients connect to."""
+        """The address that clients connect to."""
         return self._listener.address
 
     @property

@@ -1,4 +1,4 @@
-"""What a client sends batches of frames to a scheduler by, and receives them."""
+"""A client's end of a connection to a scheduler, by which batches of frames are sent and received."""
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a scheduler receives batches of frames from its clients by, and sends them."""
+"""A scheduler's end of the connections to its clients, by which batches of frames are received and sent."""
 
 import selectors
 from collections.abc import Callable, Iterator, Sequence
