@@ -15,7 +15,7 @@ import msgpack
 from . import messages
 from .errors import ProtocolError
 from .messages import Buffer
-from .wire_forms import record_form, shown
+from .wire_forms import Decoder, Encoder, record_form, shown
 
 MAX_HEADER = 256 * 1024 * 1024  # bytes
 MAX_MESSAGES = 1_000_000  # in one batch
@@ -24,7 +24,26 @@ UNICODE_ERRORS = "surrogatepass"  # paths and variables that are no UTF-8 hold l
 MAX_DEPTH_ITEMS = 64  # fields of one message; no message class has more than ten
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 OnMalformed = Callable[[str, ProtocolError], None]
+
+
+class _MadeWhenNeeded(dict[K, V]):
+    """A dictionary whose values are made when they are first asked for: a process needs few forms, and not at once.
+
+    Parameters
+    ----------
+    make
+        Makes the value of a key, or raises a KeyError.
+    """
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: K) -> V:
+        return self.setdefault(key, self._make(key))
 
 
 class Codec(Generic[T]):
@@ -37,10 +56,16 @@ class Codec(Generic[T]):
     """
 
     def __init__(self, classes: dict[int, type[T]]) -> None:
-        self._encoders = {cls: (code, record_form(cls)[0]) for code, cls in classes.items()}
+        codes = self._codes = {cls: code for code, cls in classes.items()}
+        self._encoders = _MadeWhenNeeded[type, tuple[int, Encoder]](lambda cls: (codes[cls], record_form(cls)[0]))
         # One packer for all batches: a new one would allocate its whole buffer again.
         self._pack = msgpack.Packer(autoreset=True, unicode_errors=UNICODE_ERRORS).pack
-        self._decoders = {code: record_form(cls)[1] for code, cls in classes.items()}
+        self._decoders = _MadeWhenNeeded[int, Decoder](lambda code: record_form(classes[code])[1])
+
+    def prepare(self) -> None:
+        """Make the forms of all classes now, where the processes that need them are still to be forked."""
+        for cls, code in self._codes.items():
+            _ = self._encoders[cls], self._decoders[code]
 
     def encode(self, batch: Iterable[T]) -> list[Buffer]:
         """Return the frames of a batch of messages."""
@@ -109,9 +134,10 @@ class Codec(Generic[T]):
         if type(item) is not list or not 0 < len(item) <= MAX_DEPTH_ITEMS:
             raise ProtocolError("a message that is no array of fields")
         code = item[0]
-        decoder = self._decoders.get(code) if type(code) is int else None
-        if decoder is None:
-            raise ProtocolError(f"unknown message code {shown(code)}")
+        try:
+            decoder = self._decoders[code if type(code) is int else -1]
+        except KeyError:
+            raise ProtocolError(f"unknown message code {shown(code)}") from None
         message: T = decoder(item[1:], frames)
         return message
 

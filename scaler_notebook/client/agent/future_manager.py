@@ -1,11 +1,10 @@
 """The future manager: finds the future that each of the engine's messages belongs to, on the agent's thread."""
 
 import logging
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
-
-from typing_extensions import assert_never
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.output import decoded
@@ -40,6 +39,11 @@ from scaler_notebook.protocol.messages import (
 )
 
 from .outgoing_queue import OutgoingQueue
+
+if sys.version_info >= (3, 11):
+    from typing import assert_never
+else:
+    from typing_extensions import assert_never
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,20 @@
 """The outcome of a task that ended by itself: a value or an exception, unpickled on first use."""
 
 import contextlib
+import sys
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
-
-from typing_extensions import assert_never
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
 from scaler_notebook.protocol.exceptions import failures, restoring
 from scaler_notebook.protocol.messages import NO_PROCESS_EXIT, Payload, ProcessExit, TaskResultType
+
+if sys.version_info >= (3, 11):
+    from typing import assert_never
+else:
+    from typing_extensions import assert_never
 
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text
 

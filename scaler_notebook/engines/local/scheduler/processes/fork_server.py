@@ -5,6 +5,7 @@ waits for it; it outlives the fork server, and is killed by the system when the 
 """
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -123,8 +124,11 @@ def _serve_forks(sock: socket.socket, scheduler: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)  # the lifeline of the kernel
     os.dup2(null, 1)  # the scheduler's log
+    from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC
     from scaler_notebook.engines.local.worker import main as task_process
 
+    WORKER_CODEC.prepare()
+    gc.freeze()  # a collection in a forked process does not touch, and so copy, the memory of what is here
     while True:
         command, fds, _, _ = socket.recv_fds(sock, 1, len(ProcessDescriptors._fields))
         if not command:
