@@ -172,7 +172,7 @@ def _finish(task: ObservedTask, outcome: Outcome) -> None:
     task.ended_at = task.ended_at or time.time()
     for waiter in task._waiters:
         (waiter.add_exception if outcome.failed else waiter.add_result)(task)
-    task._condition.notify_all()
+    task.notify_waiters()
 
 
 def _cancel_in_time(task: ObservedTask, reason: CancelReason) -> None:
@@ -190,7 +190,7 @@ def _cancel(task: ObservedTask, reason: CancelReason) -> None:
     if not were_notified:
         for waiter in task._waiters:
             waiter.add_cancelled(task)
-        task._condition.notify_all()
+        task.notify_waiters()
 
 
 def forget(task: ObservedTask, error: BaseException) -> None:

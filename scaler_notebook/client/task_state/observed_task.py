@@ -34,17 +34,9 @@ from .trace import Moment, Trace
 
 Watcher = Callable[["ObservedTask"], None]
 
+NO_FIGURES, NO_SUMMARY = TaskFigures(), ResultSummary()
+
 log = logging.getLogger(__name__)
-
-
-def lock_of(condition: threading.Condition) -> threading.RLock:
-    """Return the lock of a condition that was made without one.
-
-    ``with`` on the lock itself is safe from interrupts; on a condition, whose methods are Python code, it is not: an
-    interrupt within its ``__enter__`` leaves it locked, and the agent's thread waiting for ever.
-    """
-    lock: threading.RLock = condition._lock  # type: ignore[attr-defined]  # typeshed does not have it
-    return lock
 
 
 class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checkers alone
@@ -67,38 +59,29 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         How the task is cancelled; shared with the executor.
     """
 
-    _done_callbacks: list[Callable[[Any], object]]
-
-    # What most futures never change, or not before their end, stands in the class: ten thousand of them may be held.
+    # What most futures never change stands in the class: ten thousand of them may be held.
+    _made_condition: threading.Condition | None = None
     _reason: CancelReason | None = None
-    _outcome: Outcome | None = None
-    _started = False
     _asked: bool | None = None  # the force of the strongest unanswered request
     _refused = False
     _timed_out = False  # whether the deadline has requested the cancel
     _progress: TaskProgress | None = None
-    task: Task | None = None  # what was submitted, for another try
-    started_at: float | None = None
-    ended_at: float | None = None
-    tries = 0  # how often the task was started, as far as known
     shows_result = True  # whether views show the result; a cell's is what it displays
     is_listed = True  # whether views, lists and the event log show the task; previews' tasks are not shown
-    summary = ResultSummary()  # of the result, in a line
     preview: Display | None = None  # of the result, if one was made
     preview_requested = False
-    processor = ""  # the process that runs or ran the task, as far as known
-    proxies: tuple[Any, ...] = ()  # of managers, in the call: they keep the managers' objects alive
     deadline: float | None = None  # of the task's timeout, in monotonic seconds
-    origin = ""  # the id of the input whose failure, or cancel, ended the task
-    figures = TaskFigures()
-    bytes_received = 0  # size of the pickled value or exception
 
     def __init__(
         self, task_id: str, call: str = "", session: FutureSession | None = None, policy: CancelPolicy | None = None
     ) -> None:
-        super().__init__()
-        self._lock = lock_of(self._condition)
+        # In place of the standard library's __init__, which makes a condition for each future: a third of its memory.
+        # ``with`` on a lock is safe from interrupts, too. One within a condition's __enter__, which is Python code,
+        # would leave the lock locked, and the agent's thread waiting for ever.
+        self._lock = threading.RLock()
         self._state = RUNNING  # running() is true from submission on: the engine has the task
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Callable[[Any], object]] = []
         self._task_state = TaskState.SUBMITTED
         self._session = session
         self._output = Output()
@@ -109,6 +92,19 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         self.submitted_at = time.time()
         self.inputs: dict[str, Any] = {}  # references and futures in the task's arguments, by id
         self._watchers: dict[Watcher, None] = {}  # in their order
+        # All that most tasks come to have: an attribute more would cost each future a dictionary of its own.
+        self._outcome: Outcome | None = None
+        self._started = False
+        self.task: Task | None = None  # what was submitted, for another try
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.tries = 0  # how often the task was started, as far as known
+        self.processor = ""  # the process that runs or ran the task, as far as known
+        self.figures = NO_FIGURES
+        self.summary = NO_SUMMARY  # of the result, in a line
+        self.bytes_received = 0  # size of the pickled value or exception
+        self.origin = ""  # the id of the input whose failure, or cancel, ended the task
+        self.proxies: tuple[Any, ...] = ()  # of managers, in the call: they keep the managers' objects alive
 
     # ------------------------------------------------------------------ watchers
 
@@ -288,6 +284,19 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     # ------------------------------------------------------------------ for the standard library
 
     @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # an attribute there
+        """The condition on which ``Future.result``, ``wait`` and ``as_completed`` of the standard library wait."""
+        if (found := self._made_condition) is None:
+            made = threading.Condition(self._lock)
+            found = vars(self).setdefault("_made_condition", made)  # one step: two threads get the same
+        return found
+
+    def notify_waiters(self) -> None:
+        """Wake the threads that wait on the condition, which is there if one waits. With the lock held."""
+        if self._made_condition is not None:
+            self._made_condition.notify_all()
+
+    @property
     def _result(self) -> Any:
         outcome = self._outcome
         return outcome.load()[0] if outcome is not None else None
@@ -315,6 +324,6 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
             self.renew_lock()
 
     def renew_lock(self) -> None:
-        """Make another lock of the state, and the standard library's condition with that lock."""
-        self._condition = threading.Condition()
-        self._lock = lock_of(self._condition)
+        """Make another lock of the state; the standard library's condition is made anew with that lock."""
+        self._lock = threading.RLock()
+        vars(self).pop("_made_condition", None)
