@@ -233,10 +233,10 @@ class Storm:
         try:
             with self._path.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
-                lines = file.read().decode().splitlines()[1:]
+                lines = file.read().decode().splitlines(keepends=True)[1:]
         except FileNotFoundError:
             return set()
-        return {int(line.split()[2]) for line in lines}
+        return {int(line.split()[2]) for line in lines if line.endswith("\n")}  # the last one may be half written
 
 
 @pytest.mark.matrix
