@@ -13,6 +13,7 @@ from scaler_notebook.notebook.views.card import feed
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("new_kernel")]
 
 ROUNDS = 3  # of a cell that opens views, and one that closes them
+TRIES = 3  # of as many rounds
 
 SETUP = """
 import asyncio, contextlib, gc, time, anywidget
@@ -115,15 +116,18 @@ CELLS = [SETUP, OURS.open, OURS.close, PLAIN.open, PLAIN.close]
 
 # Few tell of a card that stays, many of one listener of each. JupyterLab shows no more than 50 outputs of a cell.
 @pytest.mark.matrix
-@pytest.mark.parametrize("at_once", [10, pytest.param(40, marks=pytest.mark.timeout(240))])
+@pytest.mark.parametrize("at_once", [10, pytest.param(40, marks=pytest.mark.timeout(600))])
 def test_cards_leave_nothing_behind(notebook: LabNotebook, context: BrowserContext, at_once: int) -> None:
     notebook.execute(f"at_once = {at_once}")
     page = Page(notebook, context.new_cdp_session(notebook.page), at_once)
     plain = page.growth(PLAIN, [3, 4])
-    ours = page.growth(OURS, [1, 2])
-    assert notebook.text(notebook.execute(LEFT)) == "[0, 0, 0, 0, 0, 0]\n"
-    # JupyterLab 4.6 itself never lets go of a model, nor of its cells' listeners: the same for every widget.
     chance = 90 / (ROUNDS * at_once)  # what of the page's own is collected now or later
-    assert ours["JSEventListeners"] <= plain["JSEventListeners"] + chance, (ours, plain)
-    assert ours["Nodes"] <= plain["Nodes"] + chance, (ours, plain)
-    assert ours["JSHeapUsedSize"] < plain["JSHeapUsedSize"] + len(feed.SCRIPT) / 2, (ours, plain)
+    # JupyterLab 4.6 itself never lets go of a model, nor of its cells' listeners: the same for every widget.
+    most = {name: held + chance for name, held in plain.items()}
+    most["JSHeapUsedSize"] = plain["JSHeapUsedSize"] + len(feed.SCRIPT) / 2
+    for _ in range(TRIES):  # what a view leaves is there each time, and what is only collected late is not
+        ours = page.growth(OURS, [1, 2])
+        assert notebook.text(notebook.execute(LEFT)) == "[0, 0, 0, 0, 0, 0]\n"
+        if all(ours[name] <= most[name] for name in most):
+            return
+    pytest.fail(f"each view leaves {ours}, and the smallest widget {plain}")

@@ -125,7 +125,7 @@ def test_an_interrupt_of_an_executors_life(event: str, step: int) -> None:
 
 
 @pytest.mark.matrix
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_an_interrupt_of_a_real_engines_life() -> None:
     executors: list[NotebookExecutor] = []
 
