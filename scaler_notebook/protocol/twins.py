@@ -21,7 +21,15 @@ def twin(kind: type[T]) -> type[T]:
         The class is none that consists of its fields alone.
     """
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-    made: Any = dataclasses.make_dataclass(kind.__name__, [(field.name, Any) for field in fields], slots=True)
+    made: Any = dataclasses.make_dataclass(
+        kind.__name__,
+        [(field.name, Any) for field in fields],
+        namespace={"__doc__": kind.__doc__},  # otherwise dataclasses makes one, which takes longer than all else
+        repr=False,
+        eq=False,
+        match_args=False,
+        slots=True,
+    )
     if hasattr(kind, "__post_init__") or not all(field.init for field in fields):
         raise TypeError(f"{kind.__name__} does more than to keep its fields")
     made(*fields).__class__ = kind  # a TypeError for a class without slots, or with others

@@ -291,6 +291,11 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
             found = vars(self).setdefault("_made_condition", made)  # one step: two threads get the same
         return found
 
+    @_condition.setter
+    def _condition(self, condition: threading.Condition) -> None:
+        """Replace the condition, which is an attribute in the standard library; nobody does."""
+        self._made_condition = condition
+
     def notify_waiters(self) -> None:
         """Wake the threads that wait on the condition, which is there if one waits. With the lock held."""
         if self._made_condition is not None:
