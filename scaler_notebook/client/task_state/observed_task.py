@@ -284,7 +284,7 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     # ------------------------------------------------------------------ for the standard library
 
     @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]  # an attribute there
+    def _condition(self) -> threading.Condition:
         """The condition on which ``Future.result``, ``wait`` and ``as_completed`` of the standard library wait."""
         if (found := self._made_condition) is None:
             made = threading.Condition(self._lock)
