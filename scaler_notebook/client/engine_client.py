@@ -188,6 +188,7 @@ class EngineClient(ABC):
         retry_on: RetryOn | None = None,
         resources: Mapping[str, float] | None = None,
         memory_limit: float | None = None,
+        run_timeout: float | None = None,
     ) -> ScalerFuture[T]:
         """Do as :meth:`submit`, with the call's arguments as two values and options beside them.
 
@@ -225,6 +226,9 @@ class EngineClient(ABC):
             Bytes, e.g. ``2e9``. When the task's process and what that has started have more than that resident, they
             are killed: this task alone fails, with a :class:`~scaler_notebook.ProcessorDiedError` that says limit and
             size. The size is looked at twenty times a second, so that a task can have more for a moment.
+        run_timeout
+            Seconds that each try may run: the time in the queue, and between two tries, does not count. A try that has
+            not ended by then is cancelled as with ``timeout``, and what is cancelled is not tried again.
 
         Raises
         ------
@@ -248,6 +252,7 @@ class EngineClient(ABC):
             retry_on=retry_on,
             resources=resources,
             memory_limit=memory_limit,
+            run_timeout=run_timeout,
         )
         self._check_needs(options)
         return self._calls.submit(fn, args, kwargs, options)
@@ -279,7 +284,7 @@ class EngineClient(ABC):
         name
             The name of the group, e.g. for its board; by default the function's and the number of calls.
         options
-            Options of each call, as for :meth:`submit_verbose`: ``retries``, ``timeout``, ``priority``…
+            Options of each call, as for :meth:`submit_verbose`: ``retries``, ``run_timeout``, ``priority``…
 
         Raises
         ------

@@ -36,12 +36,19 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineReached:
-    """The task has not ended by the end of its timeout: a cancel by force is requested."""
+    """The task has not ended by the end of its timeout: a cancel by force is requested.
+
+    Parameters
+    ----------
+    limit
+        The timeout that is over, in words.
+    """
 
     words: ClassVar[str] = "end of its timeout"
     force: ClassVar[bool] = True
     grace: ClassVar[float | None] = None
     keep_result: ClassVar[bool] = False
+    limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

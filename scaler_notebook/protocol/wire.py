@@ -171,5 +171,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         25: messages.ObjectCreated,
         24: messages.ClientShutdownResponse,
         26: messages.TaskPreview,
+        27: messages.TaskAttemptFailed,
     }
 )

@@ -35,6 +35,7 @@ from scaler_notebook import (
     InitializerError,
     NotebookExecutor,
     ProcessorDiedError,
+    TaskCancelledError,
     TaskState,
     current_task,
     progress,
@@ -425,6 +426,15 @@ def test_a_deadline(executor: NotebookExecutor) -> None:
     future = executor.submit_verbose(time.sleep, (60,), timeout=0.5)
     until(future, future.done, "end")
     assert future.cancel_reason is CancelReason.TIMED_OUT
+
+
+def test_a_deadline_of_the_run(executor: NotebookExecutor) -> None:
+    future = executor.submit_verbose(time.sleep, (60,), run_timeout=0.5)
+    until(future, future.done, "end")
+    assert future.cancel_reason is CancelReason.TIMED_OUT
+    assert "TaskStarted" in [entry.message for entry in future.trace()]
+    with pytest.raises(TaskCancelledError, match=r"its run_timeout of 0.5 s is over"):
+        future.result(0)
 
 
 def test_leaving_cancels_what_is_pending(address: str, tmp_path: Path) -> None:

@@ -339,6 +339,8 @@ def test_a_task_that_takes_longer_gets_a_live_card_at_once(k: Kernel) -> None:
 def test_a_deadline_cancels(k: Kernel) -> None:
     k.run("%%scaler --timeout 0.2 --progress-after 0\ntime.sleep(60)")
     assert k.run("f = _\nsn.wait([f])\nprint(f.cancel_reason.value)").text == "timed out\n"
+    k.run("%%scaler --run-timeout 0.2 --progress-after 0\ntime.sleep(60)")
+    assert "its run_timeout of 0.2 s is over" in k.run("_.result()").error
 
 
 def test_retries(k: Kernel, tmp_path: Path) -> None:
@@ -382,8 +384,8 @@ def test_needs(k: Kernel) -> None:
         ("%%scaler --out a-b\nname = 1", "'a-b' is no name"),
         ("%%scaler --in nowhere\nx = 1", "NameError: --in nowhere"),
         ("%%scaler --waiit\nx = 1", "'--waiit' is not understood; did you mean --wait?"),
-        ("%%scaler --timeout soon\nx = 1", "invalid float value: 'soon'"),
-        ("%%scaler --timeout -1\nx = 1", "--timeout"),
+        ("%%scaler --timeout soon\nx = 1", "'soon' is no number of seconds"),
+        ("%%scaler --timeout -1\nx = 1", "argument --timeout: '-1' is no number of seconds"),
         ("%%scaler --needs gpu=x\nx = 1", "is not like gpu=1"),
         ("%%scaler --needs gpu=\nx = 1", "'gpu=' is not like gpu=1"),
         ("%%scaler --needs gpu=0\nx = 1", "the amount of the capability 'gpu' is between 1 and 2**31 - 1, not 0"),

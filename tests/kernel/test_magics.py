@@ -114,6 +114,11 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
         ("map add", "a function and at least one iterable"),
         ("map add, y=[1]", "a function and at least one iterable"),
         ("map add, 3", "TypeError"),
+        ("map --retrys 2 add, [1]", "'--retrys' is not understood; did you mean --retries?"),
+        ("map --retries 2", "an expression is missing"),
+        ("map --retries add, [1]", "invalid int value: 'add,'"),
+        ("map --run-timeout=-1 add, [1]", "'-1' is no number of seconds"),
+        ("submit --name", "expected one argument"),
         ("cancle", "did you mean cancel?"),
         ("add(1)", "to run it: %scaler submit add(1)"),
         ("cancel", "takes an id, a name, or --all"),
@@ -150,6 +155,21 @@ def test_a_mistake_is_said_and_what_to_type_instead(k: Kernel, line: str, error:
 def test_map(k: Kernel, text: str) -> None:
     executed = k.run(f"g = %scaler map {text}\nprint(g.results())")
     assert executed.text == "[4, 6]\n" if not text.startswith("*") else "a function and" in executed.text
+
+
+def test_options_of_a_map_and_of_a_call(k: Kernel, tmp_path: Path) -> None:
+    k.run(
+        "import os\ndef fails_once(path):\n"
+        "    if not os.path.exists(path):\n        open(path, 'w').close()\n        1 / 0\n"
+        "    return os.path.basename(path)"
+    )
+    paths = [str(tmp_path / name) for name in "ab"]
+    options = "--retries 2 --name='two of them' --priority -1 --run-timeout=60"
+    executed = k.run(f"g = %scaler map {options} fails_once, {paths}  # twice\nprint(g.results(), g.name)")
+    assert executed.text == "['a', 'b'] two of them\n"
+    executed = k.run('f = %scaler submit --name "it\'s one" --timeout 0.1 time.sleep(60)\nsn.wait([f])\nprint(f.call)')
+    assert executed.text == "it's one\n"
+    assert "timed out" in k.run("f.result()").error
 
 
 def test_map_of_partials_and_generators(k: Kernel) -> None:
@@ -335,6 +355,8 @@ def test_completion(k: Kernel) -> None:
     assert complete(k, "%%scaler --o")[0] == ["--out"]
     assert complete(k, "%scaler submit matr")[0] == ["matrix"]
     assert complete(k, "f = %scaler submit time.sle")[0] == ["time.sleep"]
+    assert complete(k, "g = %scaler map --run")[0] == ["--run-timeout"]
+    assert complete(k, "g = %scaler map --retries 2 matr")[0] == ["matrix"]
     assert complete(k, "f = %scaler submit '#' + matr")[0] == ["matrix"]
     for commented in ("%scaler submit add(1)  # matr", "%scaler cancel add # time.sl", "%%scaler --wait # --o"):
         assert not {"matrix", "time.sleep", "--out"} & set(complete(k, commented)[0]), commented

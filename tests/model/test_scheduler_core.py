@@ -24,6 +24,7 @@ from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     Payload,
     Task,
+    TaskAttemptFailed,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -61,6 +62,8 @@ class Recorder(UnusedEffects):
         match message:
             case TaskStarted():
                 word = f"started on {message.processor}" + (f", try {message.attempt}" if message.attempt > 1 else "")
+            case TaskAttemptFailed():
+                word = f"failed in try {message.attempt}"
             case TaskCancelConfirm():
                 word = message.answer.value + (" (force)" if message.force else "")
             case TaskResult():
@@ -298,14 +301,14 @@ CELLS: dict[type[events.Event], dict[TaskStage, tuple[list[str], TaskStage]]] = 
     events.HalfGrace: {A: (["interrupt 1 in 1"], A), W: (["interrupt 1 in 1"], W)},
     task_events.GraceOver: {A: (["me: t CancelFailed"], R), W: KILL},
     events.RunEnded: {stage: ([SUCCESS], O) for stage in (R, A, W, E)},
-    events.RunFailed: {R: ([], B), **{stage: (["me: t Failed"], O) for stage in (A, W, E)}},
+    events.RunFailed: {R: (["me: t failed in try 1"], B), **{stage: (["me: t Failed"], O) for stage in (A, W, E)}},
     events.RunStopped: {R: KILL, A: KILL, W: KILL, E: ([], E)},
     events.ProcessDied: {
         R: (["me: t FailedWorkerDied"], O),
         **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)},
     },
     events.ProcessDiedTrying: {
-        R: (["me: t stderr: it died\n"], B),
+        R: (["me: t stderr: it died\n", "me: t failed in try 1"], B),
         **{stage: ([CANCELED + "{force}"], O) for stage in (A, W, E)},
     },
     task_events.BackoffOver: {B: ([], Q)},
@@ -546,14 +549,14 @@ def test_each_try_is_heard_of_and_the_last_one_is_the_result(died: bool) -> None
         assert scene.core.next_deadline() == (scene.clock.now + pause if attempt < 2 else None)
         scene.after(pause)
     seqs, last = ((1, 1, 1), "FailedWorkerDied") if died else ((1, 2, 3), "Failed")
-    words = ["me: t stderr: it died\n"] * died
+    words = [["me: t stderr: it died\n"] * died + [f"me: t failed in try {attempt}"] for attempt in (1, 2)]
     assert scene.hands.done == [
         f"run t on {processes[0]} as {seqs[0]}, not the last try",
         f"me: t started on {processes[0]}",
-        *words,
+        *words[0],
         f"run t on {processes[1]} as {seqs[1]}, not the last try",
         f"me: t started on {processes[1]}, try 2",
-        *words,
+        *words[1],
         f"run t on {processes[2]} as {seqs[2]}",
         f"me: t started on {processes[2]}, try 3",
         f"me: t {last}",
@@ -592,6 +595,7 @@ def test_others_run_meanwhile_and_then_it_is_first_again() -> None:
     scene.after(FIRST_BACKOFF)
     scene.ended(seq=2)
     assert scene.hands.done[before:] == [
+        "me: t failed in try 1",
         "run second on 1 as 2, not the last try",
         "me: second started on 1",
         "me: second Success",
@@ -783,6 +787,7 @@ def test_the_processes_that_die_before_it_are_counted_anew_for_each_try() -> Non
     assert [line for line in scene.hands.done if not line.startswith("run")] == [
         f"me: t started on {MAX_DISPATCHES}",
         "me: t stderr: it died\n",
+        "me: t failed in try 1",
         f"me: t started on {2 * MAX_DISPATCHES}, try 2",
         "me: t FailedWorkerDied",
     ]

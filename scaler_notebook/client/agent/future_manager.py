@@ -27,6 +27,7 @@ from scaler_notebook.protocol.messages import (
     EngineStatus,
     ObjectCreated,
     PreviewKind,
+    TaskAttemptFailed,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
@@ -150,6 +151,8 @@ class FutureManager:
                 future.handle(ResultArrived(message))
             case TaskCancelConfirm():
                 future.handle(CONFIRMS[message.answer](message))
+            case TaskAttemptFailed():
+                future.add_failed_try(message)
             case TaskLog():
                 future.add_log(message)
             case TaskProgress():

@@ -17,6 +17,7 @@ from scaler_notebook.client.waiting.permission import is_agents_thread, may_wait
 from scaler_notebook.protocol.errors import TaskCancelledError
 from scaler_notebook.protocol.future_events import CancelRequested, FutureEvent
 from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.protocol.states import CancelReason
 
 from .conditions import is_answered, wait_until, wait_until_async
 
@@ -119,7 +120,9 @@ class ScalerFuture(ObservedTask, Generic[T]):
         if outcome is None:
             assert self._reason is not None
             whose = f", {self.origin_name}, whose value it needs" if self.origin else ""
-            raise TaskCancelledError(f"{self.call or self.task_id}: {self._reason.value}{whose}", self._reason)
+            limit = self._timed_out.limit if self._timed_out and self._reason is CancelReason.TIMED_OUT else ""
+            how = f"{self._reason.value}, {limit}" if limit else f"{self._reason.value}{whose}"
+            raise TaskCancelledError(f"{self.call or self.task_id}: {how}", self._reason)
         return outcome
 
     @property

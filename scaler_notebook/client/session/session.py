@@ -191,6 +191,8 @@ class Session:
         live_futures.add(future)
         if future.deadline is not None:
             deadline.schedule_timeout(future, future.deadline, self._agent)
+        if future.run_timeout:
+            deadline.RunLimit(future.run_timeout, self._agent).watch(future)
 
     def _receive(self, messages: Sequence[EngineMessage]) -> None:
         """Handle a batch of the engine's messages."""

@@ -84,6 +84,8 @@ class TaskSender:
         future.proxies, future.inputs = call.proxies, call.inputs
         if options.timeout:
             future.deadline = time.monotonic() + options.timeout
+        if options.run_timeout:
+            future.run_timeout = options.run_timeout
         within = nested.parent_task(self._engine.address)
         named = tuple(call.inputs)
         return Task(future.task_id, call.function, call.arguments, options, named, retain, not returns_value, within)

@@ -84,6 +84,7 @@ def task_options(
     retry_on: RetryOn | None = None,
     resources: Mapping[str, float] | None = None,
     memory_limit: float | None = None,
+    run_timeout: float | None = None,
 ) -> TaskOptions:
     """Return the checked options of a task, for its message to the engine.
 
@@ -91,7 +92,7 @@ def task_options(
     ----------
     call
         What is shown of a task without a name.
-    name, priority, retries, timeout, capabilities, retry_on, resources, memory_limit
+    name, priority, retries, timeout, capabilities, retry_on, resources, memory_limit, run_timeout
         As :meth:`~scaler_notebook.client.engine_client.EngineClient.submit_verbose` has them.
 
     Raises
@@ -108,12 +109,13 @@ def task_options(
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
     needs = checked_capabilities(capabilities)
-    seconds = 0.0 if timeout is None else _checked_timeout(timeout)
+    seconds = 0.0 if timeout is None else _checked_timeout("timeout", timeout)
+    run_seconds = 0.0 if run_timeout is None else _checked_timeout("run_timeout", run_timeout)
     errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
     text = call if name is None else _checked_name(name)
     memory = _checked_memory(resources)
     limit = 0 if memory_limit is None else _checked_bytes("memory_limit", memory_limit)
-    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit)
+    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds)
 
 
 def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
@@ -253,16 +255,25 @@ def checked_initializer(initializer: Callable[..., object] | None, initargs: Ite
     return Initializer("", call_text(initializer, args, {}), function, arguments)
 
 
-def _checked_timeout(timeout: float) -> float:
-    """Return a timeout in seconds, positive and finite."""
+def _checked_timeout(option: str, timeout: float) -> float:
+    """Return a timeout in seconds, positive and finite.
+
+    Parameters
+    ----------
+    option
+        The name of the option, for the message.
+    timeout
+        The value that was given.
+    """
     try:
         seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if math.isnan(seconds):
-        raise TypeError(f"timeout is a number of seconds, not {_shown(timeout)}")
+        raise TypeError(f"{option} is a number of seconds, not {_shown(timeout)}")
     if not 0 < seconds < math.inf:
-        raise ValueError(f"timeout is in seconds, more than 0 and finite, not {_shown(timeout)}; leave it out for none")
+        problem = f"{option} is in seconds, more than 0 and finite, not {_shown(timeout)}; leave it out for none"
+        raise ValueError(problem)
     return seconds
 
 

@@ -121,7 +121,7 @@ def _carry_out(task: ObservedTask, action: FutureAction, event: FutureEvent) -> 
             _finish(task, Outcome(result.outcome, result.payload, task.call, task.origin_name, result.process_exit))
         case ((FutureAction.REQUEST | FutureAction.TIME_OUT), (CancelRequested() | DeadlineReached())):
             task._task_state, task._asked, task._refused = TaskState.CANCELLING, event.force, False
-            task._timed_out = action is FutureAction.TIME_OUT
+            task._timed_out = event if isinstance(event, DeadlineReached) else None
         case FutureAction.UPGRADE, _:
             task._asked = True
         case FutureAction.DISCARD, _:
@@ -136,7 +136,7 @@ def _carry_out(task: ObservedTask, action: FutureAction, event: FutureEvent) -> 
         case FutureAction.REFUSE, CancelRefused():
             if task._asked and not event.message.force:
                 return False  # weaker than the strongest request outstanding
-            task._asked, task._refused, task._timed_out = None, True, False
+            task._asked, task._refused, task._timed_out = None, True, None
             task._task_state = TaskState.RUNNING if task._started else TaskState.SUBMITTED
         case FutureAction.TOO_LATE, ResultArrived():
             _take_figures(task, event.message)

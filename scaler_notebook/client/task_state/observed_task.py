@@ -14,10 +14,12 @@ from concurrent.futures._base import RUNNING
 from typing import Any
 
 from scaler_notebook.client.waiting.permission import is_agents_thread
+from scaler_notebook.protocol.future_events import DeadlineReached
 from scaler_notebook.protocol.messages import (
     PreviewKind,
     ResultSummary,
     Task,
+    TaskAttemptFailed,
     TaskDisplay,
     TaskFigures,
     TaskLog,
@@ -64,13 +66,15 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     _reason: CancelReason | None = None
     _asked: bool | None = None  # the force of the strongest unanswered request
     _refused = False
-    _timed_out = False  # whether the deadline has requested the cancel
+    _timed_out: DeadlineReached | None = None  # the deadline that has requested the cancel
     _progress: TaskProgress | None = None
+    failed_tries = 0  # how many tries have failed with another one to follow
     shows_result = True  # whether views show the result; a cell's is what it displays
     is_listed = True  # whether views, lists and the event log show the task; previews' tasks are not shown
     preview: Display | None = None  # of the result, if one was made
     preview_requested = False
     deadline: float | None = None  # of the task's timeout, in monotonic seconds
+    run_timeout = 0.0  # seconds that each try may take; 0 for any time
 
     def __init__(
         self, task_id: str, call: str = "", session: FutureSession | None = None, policy: CancelPolicy | None = None
@@ -149,6 +153,11 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
             self.preview = preview
             self.notify_watchers()
 
+    def add_failed_try(self, message: TaskAttemptFailed) -> None:
+        """Note that a try has failed, and another one follows."""
+        self.failed_tries = max(self.failed_tries, message.attempt)
+        self.notify_watchers()
+
     def add_progress(self, message: TaskProgress) -> None:
         """Keep the progress that the task reports."""
         self._progress = message
@@ -175,6 +184,11 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     def refused(self) -> bool:
         """Whether the last cancel was refused, because the task went on after the grace period."""
         return self._refused
+
+    @property
+    def running_try(self) -> int:
+        """The number of the try that runs, as far as known; 0 if none does."""
+        return self.tries if self.tries > self.failed_tries and not self._task_state.terminal else 0
 
     @property
     def failed(self) -> bool:

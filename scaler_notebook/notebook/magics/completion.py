@@ -18,7 +18,7 @@ from .commands.cell import CELL_OPTIONS
 from .commands.engine import SETTING_CHOICES
 
 COMMAND_LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?P<rest>[^\n]*)$")
-EXPRESSION_LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+(?P<text>[^-].*)$")
+EXPRESSION_LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+(?:-.*\s)?(?P<text>[^-\s].*)$")
 CELL_LINE = re.compile(r"^%%scaler\s(?P<rest>[^\n]*)$")
 
 

@@ -4,7 +4,8 @@ Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``O
 ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``, ``ClientShutdown``,
 ``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
-``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``, ``TaskPreview``.
+``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``,
+``TaskPreview``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -30,6 +31,7 @@ from .engine_messages import EngineHello as EngineHello
 from .engine_messages import EngineMessage as EngineMessage
 from .engine_messages import EngineStatus as EngineStatus
 from .engine_messages import ObjectCreated as ObjectCreated
+from .engine_messages import TaskAttemptFailed as TaskAttemptFailed
 from .engine_messages import TaskCancelConfirm as TaskCancelConfirm
 from .engine_messages import TaskDisplay as TaskDisplay
 from .engine_messages import TaskLog as TaskLog

@@ -104,6 +104,22 @@ class TaskStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskAttemptFailed:
+    """A try of a task has failed, and another one follows.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    attempt
+        The number of the try that has failed.
+    """
+
+    task_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class TaskCancelConfirm:
     """The one true answer to the strongest ``TaskCancel`` that is not answered.
 
@@ -243,6 +259,13 @@ class TaskPreview:
 
 
 TaskMessage: TypeAlias = (
-    TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay | TaskPreview
+    TaskStarted
+    | TaskAttemptFailed
+    | TaskCancelConfirm
+    | TaskResult
+    | TaskLog
+    | TaskProgress
+    | TaskDisplay
+    | TaskPreview
 )
 EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage

@@ -129,6 +129,8 @@ class TaskOptions:
         other.
     memory_limit
         Bytes; the process of a task that has more is killed. 0 for no limit.
+    run_timeout
+        Seconds from the start of each try until the client cancels the task, 0 for never. Engines need not look at it.
     """
 
     name: str = ""
@@ -140,6 +142,7 @@ class TaskOptions:
     retry_worker_died: bool = True
     memory: int = 0
     memory_limit: int = 0
+    run_timeout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import time
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,7 +43,15 @@ from scaler_notebook import (
 )
 from scaler_notebook.engines.local.resource_limits import available_memory
 from scaler_notebook.protocol.future_events import DeadlineReached
-from scaler_notebook.protocol.messages import Capability, Payload, Task, TaskCancel, TaskOptions
+from scaler_notebook.protocol.messages import (
+    Capability,
+    Payload,
+    Task,
+    TaskAttemptFailed,
+    TaskCancel,
+    TaskOptions,
+    TaskStarted,
+)
 from scaler_notebook.testing import memory_executor
 
 
@@ -127,6 +136,8 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "no timeout at all": ((gives,), {"timeout": math.nan}, TypeError, "timeout is a number of seconds, not nan"),
     "a true timeout": ((gives,), {"timeout": True}, TypeError, "timeout is a number of seconds, not True"),
     "a timeout that is over": ((gives,), {"timeout": 0}, ValueError, "timeout is in seconds, more than 0 and finite"),
+    "a run_timeout in words": ((gives,), {"run_timeout": "1"}, TypeError, "run_timeout is a number of seconds"),
+    "a run_timeout that is over": ((gives,), {"run_timeout": -1}, ValueError, "run_timeout is in seconds, more than 0"),
     "an endless timeout": ((gives,), {"timeout": math.inf}, ValueError, "timeout is .* more than 0 and finite"),
     "a priority that no message holds": ((gives,), {"priority": 2**63}, ValueError, "priority is between"),
 }
@@ -156,7 +167,7 @@ def test_map_names_the_option_that_was_meant(options: dict[str, Any], words: str
 
 
 def test_signatures_are_what_they_were_for_help_and_completion() -> None:
-    for method, last in ((NotebookExecutor.submit_verbose, "memory_limit"), (NotebookExecutor.map, "buffersize")):
+    for method, last in ((NotebookExecutor.submit_verbose, "run_timeout"), (NotebookExecutor.map, "buffersize")):
         parameters = inspect.signature(method).parameters
         assert list(parameters)[:2] == ["self", "fn"]
         assert list(parameters)[-1] == last
@@ -209,13 +220,13 @@ def test_a_task_tried_again_keeps_its_options() -> None:
     with memory_executor(capabilities={"gpu": 2, "disk": 2}) as executor:
         needs = {"gpu": 2, "disk": 1}
         options = {"priority": 3, "retries": 2, "timeout": 60, "capabilities": needs, "retry_on": OSError}
-        options["resources"] = {"memory": 2e9}
+        options |= {"resources": {"memory": 2e9}, "run_timeout": 7}
         future = executor.submit_verbose(gives, **options)  # type: ignore[arg-type]
         again = future.retry()
     assert again.task is not None
     amounts = Capability("disk", 1), Capability("gpu", 2)
     assert again.task.options == TaskOptions(
-        "gives()", 3, 2, 60.0, amounts, pickle.dumps((OSError,), 5), False, 2 * 10**9
+        "gives()", 3, 2, 60.0, amounts, pickle.dumps((OSError,), 5), False, 2 * 10**9, 0, 7.0
     )
 
 
@@ -341,6 +352,78 @@ def test_each_of_many_deadlines_is_kept_without_a_thread_of_its_own(executor: No
     tasks = [executor.submit_verbose(time.sleep, (60,), timeout=0.3) for _ in range(100)]
     assert threading.active_count() == before
     assert all(timed_out(task) for task in tasks)
+
+
+# ---------------------------------------------------------------------- run_timeout
+
+
+def test_a_run_timeout_counts_from_the_start_and_a_task_may_wait_for_longer(alone: NotebookExecutor) -> None:
+    tasks = [alone.submit_verbose(time.sleep, (60,), run_timeout=0.3) for _ in range(3)]
+    assert all(timed_out(task) for task in tasks)
+    with pytest.raises(TaskCancelledError, match=r"sleep\(60\): timed out, its run_timeout of 0.3 s is over"):
+        tasks[2].result(0)
+    assert "TaskStarted" in [entry.message for entry in tasks[2].trace()], "it has run, after the others had"
+    assert not any(task._watchers for task in tasks)
+
+
+def test_a_run_timeout_waits_for_the_start_and_a_timeout_does_not() -> None:
+    with memory_executor() as executor:
+        waits = executor.submit_verbose(abs, (-1,), run_timeout=0.01)
+        queued = executor.submit_verbose(abs, (-1,), timeout=0.01)
+        assert executor.engine.sent.next(TaskCancel).task_id == queued.task_id
+        executor.engine.confirm(queued)
+        with pytest.raises(TaskCancelledError, match="timed out, its timeout, from the submit on, is over"):
+            queued.result(0)
+        assert waits.state is TaskState.SUBMITTED
+        executor.engine.start_task(waits)
+        assert executor.engine.sent.next(TaskCancel).force is True
+        executor.engine.refuse(waits)
+        executor.engine.finish(waits, 1)
+        assert waits.result(0) == 1, "an engine that refused, and a result that counts"
+
+
+def test_each_try_has_the_run_timeout_for_itself_and_the_wait_between_two_is_no_part_of_it() -> None:
+    with memory_executor() as executor:
+        future = executor.submit_verbose(abs, (-1,), run_timeout=LONG, retries=5)
+        timers = []
+        for attempt in (1, 2, 3):
+            executor.engine.tell(TaskStarted(future.task_id, "1", time.time(), attempt))
+            timers += [the_timer(future)]
+            executor.engine.tell(TaskAttemptFailed(future.task_id, attempt))
+            assert timers[-1].cancelled()
+            assert the_timer(future) is None, "between two tries no time passes"
+        assert len({timer.when() for timer in timers}) == 3
+        executor.engine.tell(TaskAttemptFailed(future.task_id, 1))  # once more, and late
+        executor.engine.tell(TaskStarted(future.task_id, "1", time.time(), 4))
+        timer = the_timer(future)
+        executor.engine.finish(future, 1)
+        assert timer.cancelled()
+        assert not future._watchers
+
+
+def the_timer(future: ScalerFuture[Any]) -> Any:
+    """The timer of its run, None if none is set."""
+    (limit,) = (each.__self__._timer for each in future._watchers if hasattr(each, "__self__"))
+    return limit
+
+
+def test_a_try_that_runs_for_too_long_is_the_last_one(alone: NotebookExecutor, tmp_path: Path) -> None:
+    future = alone.submit_verbose(
+        tries, (tmp_path / "trace", fails, partial(time.sleep, 60)), retries=5, run_timeout=0.5
+    )
+    assert timed_out(future)
+    assert future.tries == count(tmp_path / "trace") == 2
+
+
+def test_a_task_within_a_task_has_a_run_timeout_of_its_own(alone: NotebookExecutor) -> None:
+    def asks() -> str:
+        with NotebookExecutor(n_workers=1) as inner:
+            try:
+                return str(inner.submit_verbose(time.sleep, (60,), run_timeout=0.1).result())
+            except TaskCancelledError as error:
+                return str(error)
+
+    assert "its run_timeout of 0.1 s is over" in alone.submit(asks).result(SAFETY)
 
 
 # ---------------------------------------------------------------------- retries

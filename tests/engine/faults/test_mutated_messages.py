@@ -44,6 +44,7 @@ from scaler_notebook.protocol.messages import (
     ResultSummary,
     SegmentRef,
     Task,
+    TaskAttemptFailed,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -204,6 +205,7 @@ def said_to_clients(task_id: str) -> list[EngineMessage]:
     plain = Payload(b"{}")
     return [
         TaskStarted(task_id, "1", time.time()),
+        TaskAttemptFailed(task_id, 1),
         TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCELED, True),
         TaskCancelConfirm(task_id, TaskCancelConfirmType.CANCEL_FAILED, False),
         TaskResult(task_id, TaskResultType.SUCCESS, payloads.dump(1), summary=ResultSummary("1")),

@@ -25,6 +25,7 @@ from scaler_notebook.protocol.messages import (
     ClientContext,
     EngineMessage,
     Payload,
+    TaskAttemptFailed,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -212,6 +213,9 @@ class Job:
                 assert not self.announced, "started once per try"
                 assert message.attempt == self.failed + 1
                 self.announced = True
+            case TaskAttemptFailed():
+                assert self.announced, "its start was told"
+                assert message.attempt == self.failed + 1 <= self.options.retries, "another one follows"
             case TaskLog():
                 assert self.failed < self.options.retries, "a death is in the output if it is not the result"
             case TaskResult(outcome=TaskResultType.MISSING_OBJECTS):

@@ -36,6 +36,7 @@ from scaler_notebook.protocol.messages import (
     ObjectCreated,
     Payload,
     Task,
+    TaskAttemptFailed,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -869,6 +870,8 @@ def _short(message: EngineMessage) -> str:
     match message:
         case TaskStarted():
             return "started" if message.attempt == 1 else f"started {message.attempt}"
+        case TaskAttemptFailed():
+            return f"failed {message.attempt}"
         case TaskCancelConfirm():
             return message.answer.value + (" by force" if message.force else "")
         case TaskResult(outcome=TaskResultType.FAILED) if message.payload.data != FAILURE.data:

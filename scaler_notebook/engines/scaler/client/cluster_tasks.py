@@ -304,6 +304,7 @@ class ClusterTasks:
     def _back_off(self, record: ScalerTaskRecord) -> None:
         del self._by_name[record.name]
         record.failed += 1
+        self._reports.failed_try(record)
         record.timers.append(
             self._loop.call_later(backoff(record.failed), self._handle, record, task_events.BackoffOver())
         )

@@ -9,6 +9,7 @@ from scaler_notebook.protocol.messages import (
     EngineMessage,
     LogStream,
     Payload,
+    TaskAttemptFailed,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
@@ -53,6 +54,10 @@ class TaskReports:
 
     def _publish_start(self, record: ScalerTaskRecord, processor: str) -> None:
         self._publish(TaskStarted(record.task.task_id, processor, time.time(), record.tries))
+
+    def failed_try(self, record: ScalerTaskRecord) -> None:
+        """Report that a try of a task has failed, and another one follows."""
+        self._publish(TaskAttemptFailed(record.task.task_id, record.tries))
 
     def text(self, record: ScalerTaskRecord, stream: LogStream, text: str) -> None:
         """Report text that a task has written.

@@ -9,7 +9,6 @@ from typing import Any
 from IPython.display import display
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.notebook.magics import session_executor
 from scaler_notebook.notebook.magics.cells.cell import PreparedCell, prepare_cell
@@ -19,7 +18,8 @@ from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 from scaler_notebook.task.cell import CellEnvironment
 
-from .parsing import HelpShown, MagicParser
+from .parsing import HelpShown, MagicParser, seconds
+from .task_options import add_task_options, submit_options
 
 NOTES = """\
 The task gets the names that the code reads, by value: what it changes in them stays in the task. Its result is what it
@@ -47,22 +47,12 @@ def parser() -> MagicParser:
         metavar="A,B",
         help="names to put into the notebook; '*': all it assigns",
     )
-    add("--name", help="what the card and the board show; otherwise the first line of code")
     add("--wait", action="store_true", help="wait for the end; an exception of the task is raised here")
-    add("--timeout", type=float, metavar="S", help="cancel the task if it has not ended after so many seconds")
-    add("--retries", type=int, metavar="N", help="run it again so many times if it raises an exception")
-    add("--priority", type=int, metavar="N", help="higher ones start first; 0 otherwise")
-    add(
-        "--needs",
-        type=parse_capability,
-        action="append",
-        metavar="NAME=N",
-        help="e.g. gpu=1, of what %%scaler start --capability gave",
-    )
+    add_task_options(found, "the first line of code")
     add("--force-copy", action="store_true", help="send the values anew, even if the engine has equal ones")
     add(
         "--progress-after",
-        type=float,
+        type=seconds,
         metavar="S",
         help="show a live card only if the task has not ended after so many seconds (%%scaler config progress_after)",
     )
@@ -95,13 +85,14 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     """
     __tracebackhide__ = True
     try:
-        options = _parse_options(line)
+        options = parser().parse(line)
+        wanted = submit_options(options)
     except HelpShown:
         return None
     prepared = prepare_cell(shell, f"%%scaler {line}".rstrip(), body, options.given, options.out)
     for name, size in prepared.large:
         print(f"{name} has {size / 1e9:.1f} GB: it is copied to where tasks read it; again only if it has changed")
-    future = _submit_cell(prepared, options)
+    future = _submit_cell(prepared, {"name": prepared.title, **wanted}, options.force_copy)
     future.shows_result = False
     patience = settings.progress_after if options.progress_after is None else options.progress_after
     undisturbed = settle(future, patience)
@@ -120,17 +111,6 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
             current_host().call_at_end(future, partial(_push_result, shell, future))
 
 
-def _parse_options(line: str) -> argparse.Namespace:
-    """Parse the line after ``%%scaler``, and check that numbers are not negative."""
-    found = parser()
-    options = found.parse(line)
-    for name, least in (("timeout", 0.0), ("retries", 0), ("progress_after", 0.0)):
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            found.error(f"--{name.replace('_', '-')} is at least {least:g}, not {value:g}")
-    return options
-
-
 def _parse_names(text: str) -> tuple[str, ...]:
     """Parse names that are separated by commas; ``*`` may be among them. For argparse's ``type=``."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -140,7 +120,7 @@ def _parse_names(text: str) -> tuple[str, ...]:
     return found
 
 
-def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerFuture[Any]:
+def _submit_cell(prepared: PreparedCell, options: dict[str, Any], force_copy: bool) -> ScalerFuture[Any]:
     """Submit a cell; an error of pickling names the variable that is at fault.
 
     Parameters
@@ -148,23 +128,17 @@ def _submit_cell(prepared: PreparedCell, options: argparse.Namespace) -> ScalerF
     prepared
         The cell.
     options
-        The options of ``%%scaler``.
+        Options of ``submit_verbose``.
+    force_copy
+        Whether the values are sent anew, even if the engine has equal ones.
     """
     __tracebackhide__ = True
     environment = prepared.environment
-    if options.force_copy:
+    if force_copy:
         environment = environment.copy_with_salt(copy.deepcopy, secrets.token_hex(8))
-    wanted: dict[str, Any] = {
-        "timeout": options.timeout,
-        "retries": options.retries,
-        "priority": options.priority,
-        "capabilities": dict(options.needs) if options.needs else None,
-    }
-    wanted = {name: value for name, value in wanted.items() if value is not None}
     executor = session_executor.current()
-    title = options.name or prepared.title
     try:
-        return executor.submit_verbose(environment, (prepared.source,), name=title, **wanted)
+        return executor.submit_verbose(environment, (prepared.source,), **options)
     except TaskSerializationError:
         for name, value in environment.values.items():
             try:

@@ -1,6 +1,7 @@
 """Parsers for magics: an error is IPython's ``UsageError``, which says what to type instead; help ends no process."""
 
 import argparse
+import math
 import re
 import shlex
 from typing import Any, NoReturn
@@ -11,9 +12,24 @@ from scaler_notebook.suggestions import did_you_mean
 
 from . import comments
 
+# An option before an expression, and its value; quotes hold blanks together, as in a shell.
+OPTION = re.compile(r"""(?:-h|--[A-Za-z][\w-]*(?:=(?:'[^']*'|"[^"]*"|[^\s'"])*)?)(?=\s|$)""")
+VALUE = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
+
 
 class HelpShown(Exception):
     """``--help`` was asked for, and the help was printed."""
+
+
+def seconds(text: str) -> float:
+    """Parse a number of seconds, at least 0. For argparse's ``type=``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
 
 
 class MagicParser(argparse.ArgumentParser):
@@ -61,6 +77,26 @@ class MagicParser(argparse.ArgumentParser):
         if rest:
             self.error(f"{rest[0]!r} is not understood{did_you_mean(rest[0], self.options)}")
         return options
+
+    def parse_expression(self, text: str) -> argparse.Namespace:
+        """Parse options, and the expression behind them as it stands: the parser's one positional argument.
+
+        Raises
+        ------
+        UsageError, HelpShown
+            As :meth:`parse`.
+        """
+        words = []
+        while (option := OPTION.match(text)) is not None:
+            words += shlex.split(option[0])
+            text = text[option.end() :].lstrip()
+            action = self._option_string_actions.get(words[-1])
+            if action is not None and action.nargs != 0 and (value := VALUE.match(text)) is not None:
+                words += shlex.split(value[0])
+                text = text[value.end() :].lstrip()
+        if unknown := [word for word in words if word.startswith("--") and word.partition("=")[0] not in self.options]:
+            self.error(f"{unknown[0]!r} is not understood{did_you_mean(unknown[0], self.options)}")
+        return self.parse_args([*words, "--", text])
 
     def error(self, message: str) -> NoReturn:
         """Raise a UsageError with the usage of the command."""

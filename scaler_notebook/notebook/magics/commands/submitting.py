@@ -8,43 +8,48 @@ from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.notebook.magics import session_executor
 
 from . import expressions
+from .task_options import add_task_options, submit_options
 
 
-def add_expression_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of ``submit`` to a parser, for the help alone: :func:`submit` gets the text."""
+def add_submit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options and the argument of ``submit`` to a parser."""
+    add_task_options(parser, "the expression")
     parser.add_argument("EXPRESSION", help="a call, or any other expression")
 
 
-def submit(shell: Any, text: str) -> ScalerFuture[Any]:
+def submit(shell: Any, options: argparse.Namespace) -> ScalerFuture[Any]:
     """Submit an expression and return its future.
 
     Parameters
     ----------
     shell
         The notebook's ``InteractiveShell``.
-    text
-        The expression.
+    options
+        The arguments, parsed by a parser of :func:`add_submit_arguments`.
     """
     __tracebackhide__ = True
-    call = expressions.parse_call(text, shell.user_ns)
-    return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, name=text)
+    wanted = {"name": options.EXPRESSION, **submit_options(options)}
+    call = expressions.parse_call(options.EXPRESSION, shell.user_ns)
+    return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, **wanted)
 
 
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``map`` to a parser, for the help alone: :func:`map_` gets the text."""
-    parser.add_argument("FUNCTION, ITERABLE, ...", help="what to call, and with what")
+    """Add the options and the arguments of ``map`` to a parser."""
+    add_task_options(parser, "the function's and how many calls")
+    parser.add_argument("EXPRESSION", metavar="FUNCTION, ITERABLE, ...", help="what to call, and with what")
 
 
-def map_(shell: Any, text: str) -> FutureGroup[Any]:
+def map_(shell: Any, options: argparse.Namespace) -> FutureGroup[Any]:
     """Submit a call for each item and return the futures as a group.
 
     Parameters
     ----------
     shell
         The notebook's ``InteractiveShell``.
-    text
-        The function and the iterables.
+    options
+        The arguments, parsed by a parser of :func:`add_map_arguments`.
     """
     __tracebackhide__ = True
-    call = expressions.parse_map(text, shell.user_ns)
-    return session_executor.current().map_async(call.function, *call.args)
+    wanted = submit_options(options)
+    call = expressions.parse_map(options.EXPRESSION, shell.user_ns)
+    return session_executor.current().map_async(call.function, *call.args, **wanted)

@@ -26,7 +26,7 @@ class Command:
     summary
         One line for the list of commands.
     handler
-        Carries out the command, given the shell and the parsed options (or the text of an expression).
+        Carries out the command, given the shell and the parsed options.
     add_options
         Adds the command's options to a parser.
     argument
@@ -62,12 +62,12 @@ class Command:
         __tracebackhide__ = True
         parser = self.parser
         try:
-            expression = comments.strip_expression_comment(rest) if self.argument == "expression" else None
-            if expression is None or expression in ("-h", "--help"):
+            if self.argument != "expression":
                 return self.handler(shell, parser.parse(rest))
-            if not expression:
+            options = parser.parse_expression(comments.strip_expression_comment(rest))
+            if not options.EXPRESSION:
                 parser.error("an expression is missing")
-            return self.handler(shell, expression)
+            return self.handler(shell, options)
         except HelpShown:
             return None
 
@@ -79,7 +79,7 @@ COMMANDS = {
             "submit",
             "Run an expression on a worker process; gives its future.",
             submitting.submit,
-            submitting.add_expression_argument,
+            submitting.add_submit_arguments,
             "expression",
             "Of a call, the function and its arguments are evaluated here and the call runs there:\n"
             "    fut = %scaler submit fit(X, alpha=0.5)\n"
@@ -95,7 +95,8 @@ COMMANDS = {
             "expression",
             "As arguments are written in a call, or a name and then the iterables:\n"
             "    group = %scaler map fit, alphas, betas\n"
-            "    group = %scaler map fit range(10)",
+            "    group = %scaler map fit range(10)\n"
+            "    group = %scaler map --retries 2 --run-timeout 60 fit, alphas",
         ),
         Command("status", "Show the engine: its processes, their memory, and the queue.", engine.status),
         Command(

@@ -16,6 +16,7 @@ from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     LogStream,
     Payload,
+    TaskAttemptFailed,
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskLog,
@@ -184,9 +185,10 @@ class Transitions:
         self._effects.send(record.owner, TaskCancelConfirm(record.task.task_id, answer, record.force))
 
     def _begin_backoff(self, record: TaskRecord) -> None:
-        """Free the process of a task, and set the timer for the next try."""
+        """Free the process of a task, tell its client, and set the timer for the next try."""
         self._leave_process(record)
         record.failed, record.dispatches = record.failed + 1, 0
+        self._effects.send(record.owner, TaskAttemptFailed(record.task.task_id, record.failed))
         over = partial(self.handle, record, task_events.BackoffOver())
         self._state.timers.set(_back_off(record.task.task_id), self._clock.monotonic() + backoff(record.failed), over)
 
