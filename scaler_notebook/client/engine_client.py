@@ -3,7 +3,7 @@
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.capabilities import check
@@ -11,6 +11,7 @@ from scaler_notebook.protocol.errors import EngineLostError
 from scaler_notebook.protocol.messages import EngineStatus, Initializer, TaskOptions
 from scaler_notebook.task import top_level
 
+from . import names
 from .call_submitter import CallSubmitter
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
@@ -62,6 +63,13 @@ class EngineClient(ABC):
         )
         self._current = CurrentSession(weakref.WeakMethod(self._new_session))
         self._calls = CallSubmitter(self._current, self.policy, serializer, prints_output)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an AttributeError, which says what other libraries' methods are called here."""
+            __tracebackhide__ = True
+            names.raise_missing(self, name, names.OF_EXECUTORS)
 
     # ------------------------------------------------------------------ the engine
 

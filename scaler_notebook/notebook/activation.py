@@ -10,6 +10,7 @@ from scaler_notebook.client.waiting.host import install_host
 
 from .kernel import host as kernel
 from .kernel.host import KernelHost
+from .views import lists
 
 
 class LazyViews:
@@ -97,3 +98,4 @@ def _register_views(shell: Any) -> None:
     formatter.for_type(ScalerFuture, show)
     formatter.for_type(FutureGroup, show_group)
     formatter.for_type(GraphFutures, lambda futures: show_group(futures.group))
+    lists.register(formatter, show_group)

@@ -39,6 +39,18 @@ def test_every_state_and_reason_is_in_its_table(kind: type[Enum]) -> None:
     assert re.findall(r"`([A-Z_]+)`", table) == [member.name for member in kind]
 
 
+def test_dir_of_a_future_lists_what_its_page_describes() -> None:
+    page = (REFERENCE / "futures.md").read_text(encoding="utf-8")
+    members = re.search(r":: ScalerFuture\(\)\n   :members: ([\w,\s]+?)\n\n?```", page)
+    assert members is not None
+    read = page.partition("to be read and not to be set")[2].partition("## States")[0]
+    cells = re.findall(r"^\| (`.*`) \|", read, re.MULTILINE)
+    described = {*re.findall(r"\w+", members[1]), *re.findall(r"`(\w+)`", "".join(cells))}
+    future: scaler_notebook.ScalerFuture[object] = scaler_notebook.ScalerFuture("1")
+    assert {name for name in dir(future) if not name.startswith("_")} == described
+    assert all(hasattr(future, name) for name in described)
+
+
 def test_the_command_line_has_the_options_that_the_page_says() -> None:
     page = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
     (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))

@@ -54,6 +54,15 @@ def static(k: Kernel, words: str) -> dict[str, Any]:
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+def test_a_list_of_futures_is_a_board_and_any_other_list_is_not(k: Kernel) -> None:
+    executed = k.run("[ex.submit(fit, n) for n in range(3)]")
+    assert "3 tasks: " in executed.displays[0]["text/plain"]
+    assert WIDGET in executed.displays[0]
+    assert k.run("print(len(_))").text == "3\n"
+    assert k.run("[1, 2]").displays == [{"text/plain": "[1, 2]"}]
+    assert k.run("[ex.submit(fit, 1), 2]").displays[0]["text/plain"].startswith("[<ScalerFuture")
+
+
 def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Path) -> None:
     gate = tmp_path / "open"
     executed = k.run(f"group = ex.map_async(fit, range(20), [{str(gate)!r}] * 20)\ngroup")

@@ -196,6 +196,20 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert k.run("%scaler stop").text == "no engine runs\n"
 
 
+def test_which_executor_the_magics_use_is_said_and_can_be_chosen(k: Kernel) -> None:
+    k.run("first = sn.NotebookExecutor(n_workers=1)\nfirst.start()\nlater = sn.NotebookExecutor(n_workers=1)")
+    assert "no engine runs" in (said := k.run("%scaler status").text)
+    assert "the magics submit to later" in said
+    assert k.run("%scaler connect first").text == "the magics submit to first from here on\n"
+    assert "the magics submit to first" in k.run("%scaler status").text
+    assert k.run("f = %scaler submit add(1)\nprint(f.result(), later.is_running)").text == "2 False\n"
+    k.run("first.shutdown()")
+    assert "first is shut down, and takes no more tasks" in k.run("%scaler connect first").text
+    assert "the magics submit to later" in k.run("%scaler status").text
+    k.run("later.shutdown()\n%scaler start -n 1")
+    assert "the magics submit to an executor of their own" in k.run("%scaler status").text
+
+
 def test_stop_can_wait(k: Kernel) -> None:
     assert k.run("a = %scaler submit add(1)\n%scaler stop --wait\nprint(a.result(0))").text == "stopped\n2\n"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import InvalidStateError, TimeoutError
 from typing import Any, Generic, TypeVar
 
+from scaler_notebook.client import names
 from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.cancel_policy import checked_grace
 from scaler_notebook.client.task_state.observed_task import ObservedTask
@@ -34,6 +35,10 @@ class ScalerFuture(ObservedTask, Generic[T]):
     waits until the engine confirms that the task has stopped, also stops a running one, and on a finished future
     discards the result and returns True.
     """
+
+    def __dir__(self) -> list[str]:
+        """List what users call; the rest is for views, agents and the standard library."""
+        return [*names.OFFERED, *(name for name in super().__dir__() if name.startswith("_"))]
 
     # ------------------------------------------------------------------ outcome
 

@@ -4,8 +4,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, TimeoutError
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
+from scaler_notebook.client import names
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.permission import may_wait
@@ -31,7 +32,9 @@ class GroupProgress(NamedTuple):
 
 
 class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
-    """A sequence of futures, in the order of submission. A group can be awaited, which gives the list of results.
+    """A sequence of futures: one board, one wait, one cancel. A group can be awaited, which gives the list of results.
+
+    ``map_async`` gives one; ``FutureGroup([first, second], name="both")`` makes one of any futures.
 
     Parameters
     ----------
@@ -41,14 +44,29 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         What a person reads, e.g. ``fit × 100``.
     edges
         Pairs of positions in the group: the second future needs the value of the first.
+
+    Raises
+    ------
+    TypeError
+        One of ``futures`` is something else.
     """
 
     def __init__(
         self, futures: Iterable[ScalerFuture[T]], name: str = "", edges: Iterable[tuple[int, int]] = ()
     ) -> None:
         self._futures = tuple(futures)
+        for each in self._futures:
+            if not isinstance(each, ScalerFuture):
+                raise TypeError(f"a FutureGroup has futures of an executor's submit, not {each!r:.60}")
         self.name = name
         self.edges = tuple(edges)
+
+    if not TYPE_CHECKING:  # as in EngineClient
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an AttributeError, which says what other libraries' methods are called here."""
+            __tracebackhide__ = True
+            names.raise_missing(self, name, names.OF_GROUPS)
 
     @overload
     def __getitem__(self, index: int) -> ScalerFuture[T]: ...

@@ -1,15 +1,51 @@
-"""The executor that the magics use: the user's latest, or one that the magics have made."""
+"""The executor that the magics use: the one that was chosen, the user's latest, or one that the magics have made."""
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
 
 from scaler_notebook.client.executor import NotebookExecutor, latest
 from scaler_notebook.notebook.settings_store import settings
 
 _own: NotebookExecutor | None = None
+_chosen: "weakref.ref[NotebookExecutor] | None" = None
+
+
+def present() -> NotebookExecutor | None:
+    """Return the executor that the magics use now; None if there is none yet.
+
+    The user's latest, unless another was chosen: one engine serves all.
+    """
+    chosen = _chosen() if _chosen is not None else None
+    return chosen if chosen is not None and not chosen.is_shut_down else latest()
 
 
 def current() -> NotebookExecutor:
-    """Return the user's latest executor if it takes tasks, so that one engine serves all; else the session's own."""
-    executor = latest()
+    """Return the executor that the magics use; one of the session's own if there is none yet."""
+    executor = present()
     return executor if executor is not None else create()
+
+
+def choose(executor: NotebookExecutor) -> None:
+    """Have the magics use an executor of the user's, also when others are made later."""
+    global _chosen
+    _chosen = weakref.ref(executor)
+
+
+def describe(executor: NotebookExecutor, namespace: Mapping[str, Any]) -> str:
+    """Name an executor for a person, by a variable if one holds it.
+
+    Parameters
+    ----------
+    executor
+        The executor.
+    namespace
+        The variables of the notebook.
+    """
+    names = [name for name, value in list(namespace.items()) if value is executor and not name.startswith("_")]
+    if names:
+        return names[0]
+    return "an executor of their own" if executor is _own else "an executor that no variable holds"
 
 
 def create(workers: int | None = None, capabilities: dict[str, int] | None = None) -> NotebookExecutor:
@@ -47,8 +83,8 @@ def connect(address: str) -> NotebookExecutor:
 
 def _replace(executor: NotebookExecutor) -> NotebookExecutor:
     """Make an executor the session's own. The former one takes no more tasks, and ends with its last."""
-    global _own
-    former, _own = _own, executor
+    global _own, _chosen
+    former, _own, _chosen = _own, executor, None
     if former is not None:
         former.shutdown(wait=False)  # tasks that were submitted go on to their end
     return executor
@@ -56,7 +92,8 @@ def _replace(executor: NotebookExecutor) -> NotebookExecutor:
 
 def shut_down() -> None:
     """Cancel the tasks of the session's own executor and end its engine. The user's executors stay."""
-    global _own
+    global _own, _chosen
+    _chosen = None
     if _own is not None:
         _own.cancel_all()
         _own.shutdown()

@@ -17,7 +17,7 @@ from scaler_notebook.client.waiting import asyncio_wait
 from scaler_notebook.client.waiting.host import PlainHost, install_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.settings_store import settings
-from scaler_notebook.notebook.views import rows
+from scaler_notebook.notebook.views import lists, rows
 from scaler_notebook.notebook.views.row import elapsed, progress_words
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.notebook.views.static import static_html, terminal_text
@@ -115,6 +115,7 @@ def activate(shell: Any) -> None:
         formatter.for_type(ScalerFuture, show)
         formatter.for_type(FutureGroup, _show_group)
         formatter.for_type(GraphFutures, lambda futures: _show_group(futures.group))
+        lists.register(formatter, _show_group)
 
 
 def show(future: ScalerFuture[Any]) -> None:

@@ -10,6 +10,7 @@ import itertools
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from waits import SAFETY, until_running, until_written
 
 import scaler_notebook
 from scaler_notebook import (
+    FutureGroup,
     NotebookExecutor,
     ProtocolError,
     ScalerFuture,
@@ -35,7 +37,9 @@ from scaler_notebook import (
     as_completed,
     wait,
 )
+from scaler_notebook.client import names
 from scaler_notebook.protocol.messages import Payload, Task, TaskOptions
+from scaler_notebook.testing import memory_executor
 
 
 def notebook_cell(source: str) -> dict[str, Any]:
@@ -351,6 +355,47 @@ def test_result_times_out_and_the_task_goes_on(executor: NotebookExecutor) -> No
     with pytest.raises(concurrent.futures.TimeoutError, match="still"):
         future.result(0.01)
     assert future.result(SAFETY) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("scatter", "here it is send_object(value), or map_async"),
+        ("gather", "here it is scaler_notebook.gather(*futures)"),
+        ("map_sync", "here it is list(map(f, items))"),
+        ("apply_async", "here it is submit(f, *args)"),
+        ("imap", "here it is map(f, items)"),
+    ],
+)
+def test_what_others_call_it_is_said_with_what_it_is_called_here(name: str, words: str) -> None:
+    with memory_executor() as executor:
+        with pytest.raises(AttributeError) as caught:
+            getattr(executor, name)
+        assert f"object has no attribute '{name}'; {words}" in str(caught.value)
+        with pytest.raises(AttributeError, match=r"object has no attribute 'whatever'$"):
+            getattr(executor, "whatever")  # noqa: B009  # a type checker would refuse it
+        with pytest.raises(AttributeError, match=r"'FutureGroup' object has no attribute 'get'; here it is results"):
+            executor.map_async(abs, []).get()  # type: ignore[attr-defined]
+
+
+def test_every_name_of_others_has_its_counterpart_here(executor: NotebookExecutor) -> None:
+    future = executor.submit(abs, -1)
+    group = FutureGroup([future])
+    for owner, others in ((executor, names.OF_EXECUTORS), (group, names.OF_GROUPS)):
+        assert not any(hasattr(owner, name) for name in others)
+        for words in others.values():
+            said = {each.rpartition(".")[2] for each in re.findall(r"([\w.]+)\(", words)} - {"list", "zip"}
+            assert said, words
+            for name in said:
+                assert any(hasattr(each, name) for each in (owner, group, future, scaler_notebook)), words
+
+
+def test_a_group_is_made_of_futures_alone(executor: NotebookExecutor) -> None:
+    futures = [executor.submit(abs, -1), executor.submit(abs, -2)]
+    group = FutureGroup(futures, name="both")
+    assert (group.results(SAFETY), group.name) == ([1, 2], "both")
+    with pytest.raises(TypeError, match="a FutureGroup has futures of an executor's submit, not 3"):
+        FutureGroup([*futures, 3])  # type: ignore[arg-type]
 
 
 def test_shutdown_waits_and_refuses_what_comes_later() -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from IPython.core.error import UsageError
 from IPython.display import display
 
-from scaler_notebook.client.executor import NotebookExecutor, latest
+from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from scaler_notebook.notebook.magics import session_executor, tables
@@ -40,7 +40,7 @@ def start(shell: Any, options: argparse.Namespace) -> None:
     options
         The arguments, parsed by a parser of :func:`add_start_options`.
     """
-    executor = latest()
+    executor = session_executor.present()
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
         if options.workers not in (None, executor.n_workers) or options.capability:
@@ -66,7 +66,7 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
     options
         The arguments, parsed by a parser of :func:`add_stop_options`.
     """
-    executor = latest()
+    executor = session_executor.present()
     if executor is None or not executor.is_running:
         print("no engine runs")
         return
@@ -84,12 +84,13 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
 def add_connect_options(parser: argparse.ArgumentParser) -> None:
     """Add the argument of ``connect`` to a parser."""
     parser.add_argument(
-        "ADDRESS", help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one"
+        "ADDRESS",
+        help="tcp://127.0.0.1:PORT, ipc://PATH, scaler://HOST:PORT, or a variable that holds one, or an executor",
     )
 
 
 def connect(shell: Any, options: argparse.Namespace) -> None:
-    """Use an engine that runs already for what is submitted from here on.
+    """Use an engine that runs already, or an executor of the user's, for what is submitted from here on.
 
     Parameters
     ----------
@@ -98,15 +99,22 @@ def connect(shell: Any, options: argparse.Namespace) -> None:
     options
         The arguments, parsed by a parser of :func:`add_connect_options`.
     """
+    found = _resolve_variable(shell, options.ADDRESS)
+    if isinstance(found, NotebookExecutor):
+        if found.is_shut_down:
+            raise UsageError(f"{options.ADDRESS} is shut down, and takes no more tasks")
+        session_executor.choose(found)
+        print(f"the magics submit to {options.ADDRESS} from here on")
+        return
     try:
-        executor = session_executor.connect(_resolve_address(shell, options.ADDRESS))
+        executor = session_executor.connect(str(found))
     except (ValueError, ConnectionError) as error:
         raise UsageError(str(error)) from None
     print(f"{_engine_text(executor)}; what is submitted from here on runs there")
 
 
-def _resolve_address(shell: Any, text: str) -> str:
-    """Return an address, or the value of a variable or an attribute that holds one. Names have no colon, addresses do.
+def _resolve_variable(shell: Any, text: str) -> Any:
+    """Return the value of a variable or an attribute, and a text that names none. Names have no colon, addresses do.
 
     Parameters
     ----------
@@ -121,7 +129,7 @@ def _resolve_address(shell: Any, text: str) -> str:
     value = shell.user_ns[name]
     for attribute in attributes:
         value = getattr(value, attribute)
-    return str(value)
+    return value
 
 
 def status(shell: Any, options: argparse.Namespace) -> None:
@@ -134,15 +142,18 @@ def status(shell: Any, options: argparse.Namespace) -> None:
     options
         The command has none.
     """
-    executor = latest()
+    executor = session_executor.present()
+    used = f"the magics submit to {session_executor.describe(executor, shell.user_ns)}" if executor is not None else ""
     if executor is None or not executor.is_running:
         print("no engine runs, and nothing is queued or running; the first task starts one, as does %scaler start")
+        if used:
+            print(used)
         return
     found = executor.engine_status()
     if found is None:
-        print(f"{_engine_text(executor)}, and does not answer: it is very busy, or stopped")
+        print(f"{_engine_text(executor)}, and does not answer: it is very busy, or stopped; {used}")
         return
-    display(tables.bundle(*tables.status_table(_engine_text(executor), found)), raw=True)
+    display(tables.bundle(*tables.status_table(f"{_engine_text(executor)}; {used}", found)), raw=True)
 
 
 def _engine_text(executor: NotebookExecutor) -> str:
@@ -184,7 +195,7 @@ def config(shell: Any, options: argparse.Namespace) -> None:
     options
         The arguments, parsed by a parser of :func:`add_config_options`.
     """
-    executor = latest()
+    executor = session_executor.present()
     policies = [DEFAULTS] if executor is None else [DEFAULTS, executor.policy]
     now = {**vars(policies[-1]), **vars(settings)}
     changes = {}

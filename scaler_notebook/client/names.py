@@ -1,0 +1,58 @@
+"""Names for users: those that ``dir(future)`` lists, and those that other libraries have for the same."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+# Of a future's names those that docs/reference/futures.md describes.
+OFFERED = """
+    result exception done running cancelled cancel request_cancel request_cancel_unfinished cancel_async wait_for_answer
+    cancel_reason refused state failed origin_name then retry add_done_callback on_update logs displays outputs progress
+    trace profiling_info result_bytes widget task_id call tries submitted_at started_at ended_at
+""".split()  # noqa: SIM905  # forty lines otherwise
+
+# By the name that ipyparallel, multiprocessing, Dask, Ray or joblib has.
+OF_EXECUTORS = {
+    "apply": "submit(f, *args).result()",
+    "apply_async": "submit(f, *args)",
+    "apply_sync": "submit(f, *args).result()",
+    "close": "shutdown()",
+    "compute": "submit(f, *args), or get(graph, keys) for a graph",
+    "gather": "scaler_notebook.gather(*futures), or results() of the group that map_async gives",
+    "imap": "map(f, items), which yields results as they are wanted",
+    "imap_unordered": "scaler_notebook.as_completed(map_async(f, items))",
+    "join": "shutdown(), which waits",
+    "map_sync": "list(map(f, items))",
+    "persist": "submit(f, *args), whose future may be an argument of other submits",
+    "put": "send_object(value)",
+    "replicate": "send_object(value)",
+    "scatter": "send_object(value), or map_async(f, items) for a call with each item",
+    "starmap_async": "map_async(f, *zip(*items))",
+    "terminate": "disconnect()",
+}
+OF_GROUPS = {
+    "gather": "results()",
+    "get": "results()",
+    "join": "wait()",
+    "ready": "done()",
+    "result": "results()",
+    "successful": "done() and not group.failed()",
+}
+
+
+def raise_missing(owner: Any, name: str, counterparts: Mapping[str, str]) -> NoReturn:
+    """Raise the AttributeError for a name that an object does not have.
+
+    Parameters
+    ----------
+    owner
+        The object.
+    name
+        The name.
+    counterparts
+        What the object has instead, by names that others have.
+    """
+    __tracebackhide__ = True
+    words = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    if name in counterparts:
+        raise AttributeError(f"{words}; here it is {counterparts[name]}")
+    raise AttributeError(words, name=name, obj=owner)
