@@ -176,6 +176,10 @@ class DetachedFuture(ScalerFuture[Any]):
         """
         return DetachedFuture(call_text(fn, (future, *args), kwargs))
 
+    def rerun(self, future: ObservedTask) -> Any:
+        """Raise the RuntimeError of a call whose arguments are gone: there is none."""
+        raise RuntimeError(f"{future.call} has no arguments: it is no call that was submitted")
+
     def request_preview(self, future: ObservedTask) -> None:
         """Do nothing: there is no engine whose tasks make previews."""
 

@@ -126,7 +126,8 @@ def _shell(namespace: dict[str, Any]) -> Any:
     from .display import displays  # in the task process alone
 
     shell = displays.task_shell()
-    shell.user_ns = namespace
+    if displays.is_tasks_own(shell):
+        shell.user_ns = namespace
     return shell
 
 

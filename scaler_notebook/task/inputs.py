@@ -5,8 +5,9 @@ engine sets the inputs of the current task: for the whole process where a task h
 thread.
 """
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scaler_notebook.protocol import payloads
@@ -45,6 +46,17 @@ def begin(inputs: Mapping[str, Payload]) -> None:
 def begin_on_thread(inputs: Mapping[str, Payload]) -> None:
     """Set the inputs of the task that the calling thread runs, by id. For engines."""
     _of_thread.given = _Given(inputs)
+
+
+@contextlib.contextmanager
+def given_on_thread(inputs: Mapping[str, Payload]) -> Iterator[None]:
+    """Set the inputs of a call that the calling thread makes within ``with``, outside of a task or within another."""
+    before = getattr(_of_thread, "given", None)
+    begin_on_thread(inputs)
+    try:
+        yield
+    finally:
+        _of_thread.given = before
 
 
 def end() -> None:

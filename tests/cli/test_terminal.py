@@ -110,6 +110,24 @@ def test_a_result_an_error_and_the_output_are_shown_as_text(terminal: Terminal) 
     assert "idle" in terminal.run("%scaler status")
 
 
+def test_the_debugger_stands_where_a_task_has_failed(terminal: Terminal) -> None:
+    terminal.run("inverse = lambda x: 1 / (x - 1)")
+    terminal.run("f = %scaler submit inverse(1)")
+    assert "division by zero" in terminal.run("f.exception()")
+    terminal.send("%scaler debug inverse\n")
+    said = terminal.until("ipdb> ")
+    assert "ZeroDivisionError" in said
+    assert re.search(r"> .*<lambda>\(", said), "it stands in the frame that raised"
+    terminal.send("p x + 41\n")
+    assert "42" in terminal.until("ipdb> ")
+    terminal.run("q")
+    terminal.run("f = %scaler submit inverse(3)")
+    terminal.run("f.result()")
+    said = terminal.run("%scaler debug inverse")
+    assert "inverse(3) has raised nothing here" in said
+    assert "0.5" in said
+
+
 def test_a_wait_says_what_it_waits_for_and_ctrl_c_ends_it(terminal: Terminal) -> None:
     terminal.run("f = %scaler submit time.sleep(60)")
     terminal.send("f.result()\n")

@@ -265,6 +265,26 @@ class ScalerFuture(ObservedTask, Generic[T]):
         future: ScalerFuture[T] = self._session.resubmit(self)
         return future
 
+    def rerun_here(self) -> T:
+        """Make the call in this process, with its arguments as they were at the submit; return its value.
+
+        ``%debug`` then is the real debugger, in the frames of the call; ``%scaler debug ID`` does both. Around the call
+        is what there is here now: working directory, settings, seeds, modules; its functions' globals are those of the
+        submit. What it sets in them, or changes in its arguments, stays with this run.
+
+        Raises
+        ------
+        RuntimeError
+            The arguments are gone.
+        Exception
+            What the call raises.
+        """
+        __tracebackhide__ = True
+        if self._session is None:
+            raise RuntimeError("this future belongs to no executor that has its call")
+        value: T = self._session.rerun(self)
+        return value
+
     def profiling_info(self) -> ProfileResult:
         """Return what the last try took: time, CPU, memory, bytes. Available as soon as the task is done; never blocks.
 

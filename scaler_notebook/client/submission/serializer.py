@@ -50,6 +50,10 @@ class Serialized:
         self._load = serializer.deserialize
         self._data = serializer.serialize(value)
 
+    def restored(self) -> Any:
+        """Return the value that the bytes stand for."""
+        return self._load(self._data)
+
     def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
         return self._load, (self._data,)
 

@@ -109,6 +109,21 @@ class UnpicklingContext:
             self._of_input = before
 
 
+class LocalCallContext(UnpicklingContext):
+    """The namespaces of a call that its own client unpickles: classes that the client has stay as they are."""
+
+    def restore_class(self, cls: type, setter: Callable[[type, Any], object], state: Any) -> None:
+        """Give a class its state, unless this process has the class.
+
+        Parameters
+        ----------
+        cls, setter, state
+            As for :meth:`UnpicklingContext.restore_class`.
+        """
+        if not _is_complete(cls):
+            setter(cls, state)
+
+
 class _Current(threading.local):
     context: UnpicklingContext | None = None  # the call that this thread unpickles; None outside of a task's call
     # The classes that came with the call whose result this thread pickles, and their state, by id.

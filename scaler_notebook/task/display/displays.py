@@ -42,6 +42,13 @@ def task_shell() -> Any:
             _shell_is_being_made = False
 
 
+def is_tasks_own(shell: Any) -> bool:
+    """Return whether a shell is that of a task process, and not a kernel's."""
+    from .ipython_shell import TaskShell
+
+    return isinstance(shell, TaskShell)
+
+
 def watch_for_ipython() -> None:
     """Have IPython's displays published in this task process, and provide the builtin ``display`` of notebooks."""
     if not hasattr(builtins, "display"):

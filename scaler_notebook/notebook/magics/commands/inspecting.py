@@ -1,9 +1,10 @@
-"""The commands that show tasks: ``board``, ``history``, ``logs``, ``result`` and ``trace``."""
+"""The commands that show tasks: ``board``, ``history``, ``logs``, ``result``, ``debug`` and ``trace``."""
 
 import argparse
 import sys
 from typing import Any
 
+from IPython.core.error import UsageError
 from IPython.display import display
 
 from scaler_notebook.client.session_log import history as client_history
@@ -137,6 +138,30 @@ def result(shell: Any, options: argparse.Namespace) -> Any:
     """
     __tracebackhide__ = True
     return finding.find_future(options.TASK).result(options.timeout)
+
+
+def debug(shell: Any, options: argparse.Namespace) -> Any:
+    """Make the call of a task in the notebook, and start the debugger where it raises; else return its value.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_task_argument`.
+    """
+    __tracebackhide__ = True
+    future = finding.find_future(options.TASK)
+    if future.task is None:
+        raise UsageError(f"the arguments of {future.call} are gone: make the call itself, and then %debug")
+    try:
+        value = future.rerun_here()
+    except Exception:
+        shell.showtraceback()
+        shell.debugger(force=True)
+        return None
+    print(f"{future.call} has raised nothing here")
+    return value
 
 
 def trace(shell: Any, options: argparse.Namespace) -> Any:

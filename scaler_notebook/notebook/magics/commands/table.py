@@ -131,6 +131,14 @@ COMMANDS = {
             "task",
         ),
         Command(
+            "debug",
+            "Make the call of a task here, and start the debugger where it raises.",
+            inspecting.debug,
+            inspecting.add_task_argument,
+            "task",
+            "As fut.rerun_here() and %debug do: with the arguments as they were at the submit.",
+        ),
+        Command(
             "trace",
             "Show the messages of a task with their times.",
             inspecting.trace,

@@ -1,0 +1,80 @@
+"""The call of a task, made again in this process: for the debugger, which cannot look into a task process."""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.submission.serializer import Serialized
+from scaler_notebook.client.task_state.references import TaskInput
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.protocol.pickling.unpickling import LocalCallContext
+from scaler_notebook.task import inputs
+
+Fetch = Callable[[TaskInput], ScalerFuture[Any]]
+
+
+def rerun(future: ScalerFuture[Any], fetch: Fetch) -> Any:
+    """Make the call of a future here, with its arguments as they were at the submit; return its value.
+
+    Parameters
+    ----------
+    future
+        The future.
+    fetch
+        Has a task give back the object of a reference.
+
+    Raises
+    ------
+    RuntimeError
+        The arguments are gone.
+    LookupError
+        The call is a node of a graph, and needs a value that was kept for the graph alone.
+    Exception
+        What the call raises, or what one of its inputs has raised.
+    """
+    __tracebackhide__ = True  # IPython's convention: the debugger shows the user's frames, not these
+    task = future.task
+    if task is None:
+        raise RuntimeError(f"the arguments of {future.call or future.task_id} are gone; make the call itself")
+    given = {name: _content(what, fetch) for name, what in future.inputs.items()}
+    with inputs.given_on_thread(given), LocalCallContext():
+        function = payloads.load(payloads.copied(task.function))
+        args, kwargs = payloads.load(payloads.copied(task.arguments))
+    with inputs.given_on_thread(given), _no_running_loop():
+        value = function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+    return value.restored() if isinstance(value, Serialized) else value
+
+
+def _content(needed: TaskInput, fetch: Fetch) -> Payload:
+    """Return the pickled value of an input, with memory of its own; wait for it if need be.
+
+    Parameters
+    ----------
+    needed
+        A future, or the reference to an object that the engine has.
+    fetch
+        Has a task give back the object of a reference.
+    """
+    __tracebackhide__ = True
+    source = needed if isinstance(needed, ScalerFuture) else fetch(needed)
+    source.result()  # raises what the input has raised
+    return payloads.copied(source.content())
+
+
+@contextlib.contextmanager
+def _no_running_loop() -> Iterator[None]:
+    """Hide the loop that runs this cell: a task has none around it, and its ``asyncio.run`` would be refused."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+        if loop is not None:
+            asyncio.set_event_loop(loop)  # ``asyncio.run`` leaves none
