@@ -25,6 +25,7 @@ from leaks import MARKER, Watch
 from shared_executor import GRACE, SharedExecutor
 
 from scaler_notebook import NotebookExecutor
+from scaler_notebook.client.waiting.host import PlainHost
 
 if TYPE_CHECKING:
     from kernels import Kernel
@@ -39,6 +40,8 @@ make_profile(Path(os.environ["IPYTHONDIR"]))
 
 STACKS = pytest.StashKey[int]()  # a descriptor of stderr that no test's capture has replaced
 ENDS = 120.0  # seconds that a run may take to end, once its last test has
+
+PlainHost.prints_output = False  # what tasks write is looked at where it is kept
 
 hypothesis.settings.register_profile("quick", max_examples=60, stateful_step_count=40, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("quick"), max_examples=1000)

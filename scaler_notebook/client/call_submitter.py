@@ -11,7 +11,6 @@ from scaler_notebook.protocol.pickling.proxies import proxies_in
 from . import task_graph as graphs
 from .context.user_modules import USER_MODULES
 from .futures.future import ScalerFuture
-from .output_printer import OutputPrinter
 from .session.current_session import CurrentSession
 from .session.session import Session
 from .submission.call_pickling import PickledCall, pickle_call
@@ -32,8 +31,6 @@ class CallSubmitter:
         How the tasks are cancelled.
     serializer
         The user's own serializer of functions, arguments, results and objects; None for pickle.
-    prints_output
-        Whether what tasks write is printed here, too.
     """
 
     def __init__(
@@ -41,12 +38,10 @@ class CallSubmitter:
         current: CurrentSession,
         policy: CancelPolicy,
         serializer: Serializer | None = None,
-        prints_output: bool = False,
     ) -> None:
         self._current = current
         self._policy = policy
         self._serializer = serializer
-        self._prints_output = prints_output
 
     def submit(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
@@ -138,10 +133,7 @@ class CallSubmitter:
         options
             The options of the task.
         """
-        future: ScalerFuture[Any] = ScalerFuture(session.new_id(), options.name, session, self._policy)
-        if self._prints_output:
-            future.watch(OutputPrinter())
-        return future
+        return ScalerFuture(session.new_id(), options.name, session, self._policy)
 
     def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
         """Return a pickled call, in the bytes of the user's serializer if there is one.

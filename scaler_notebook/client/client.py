@@ -87,7 +87,7 @@ class Client(EngineClient):
         if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
             raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
         own = None if isinstance(serializer, DefaultSerializer) else serializer
-        super().__init__(grace, on_interrupt, serializer=own, prints_output=stream_output)
+        super().__init__(grace, on_interrupt, serializer=own, stream_output=stream_output)
         # The executor whose engine this client uses. Held, so that one of Client()'s making ends with the last client.
         self._host: NotebookExecutor | None = None
         self._made_host = False

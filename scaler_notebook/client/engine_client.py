@@ -12,6 +12,7 @@ from scaler_notebook.protocol.messages import EngineStatus, Initializer, TaskOpt
 from scaler_notebook.task import top_level
 
 from . import names
+from .agent.output_printer import OutputPrinter
 from .call_submitter import CallSubmitter
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
@@ -41,8 +42,10 @@ class EngineClient(ABC):
         As :class:`~.executor.NotebookExecutor` has them; None: as ``%scaler config`` says.
     initializer
         What comes before the first of the client's tasks in each process.
-    serializer, prints_output
-        As :class:`~.call_submitter.CallSubmitter` has them.
+    serializer
+        As :class:`~.call_submitter.CallSubmitter` has it.
+    stream_output
+        As :class:`~.executor.NotebookExecutor` has it.
     """
 
     _lost_error = EngineLostError  # what futures end with when the engine is lost
@@ -54,15 +57,18 @@ class EngineClient(ABC):
         initializer: Initializer | None = None,
         *,
         serializer: Serializer | None = None,
-        prints_output: bool = False,
+        stream_output: bool | None = None,
     ) -> None:
         self._initializer = initializer
         self.policy = CancelPolicy(
             DEFAULTS.grace if grace is None else grace,
             DEFAULTS.on_interrupt if on_interrupt is None else on_interrupt,
         )
+        if stream_output not in (None, True, False):
+            raise TypeError(f"stream_output is True, False or None, not {stream_output!r:.60}")
+        self._stream_output = stream_output
         self._current = CurrentSession(weakref.WeakMethod(self._new_session))
-        self._calls = CallSubmitter(self._current, self.policy, serializer, prints_output)
+        self._calls = CallSubmitter(self._current, self.policy, serializer)
 
     if not TYPE_CHECKING:  # a type checker would take every name for an attribute
 
@@ -151,7 +157,8 @@ class EngineClient(ABC):
     def _new_session(self) -> Session:
         """Return a new session, which is not open yet."""
         top_level.refuse_at_top_level()
-        session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error)
+        printer = OutputPrinter(self._stream_output)
+        session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error, printer)
         # An executor that nobody holds takes no more tasks; its tasks run on.
         weakref.finalize(self, session.lifetime.finish_later).atexit = False
         return session

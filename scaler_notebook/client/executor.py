@@ -70,6 +70,10 @@ class NotebookExecutor(EngineClient, Executor):
         What becomes of the tasks when the stop button (or Ctrl-C) ends a wait for them: ``"ask"`` (unless
         ``%scaler config`` says otherwise): they run on and their cards offer Cancel; ``"cancel"``: they are
         cancelled, by force; ``"leave"``: they run on.
+    stream_output
+        Whether what tasks write to stdout and stderr is printed here as it comes, line by line, with the task's name in
+        front. By default in a script, where nothing else shows it; not in a notebook, in a terminal's IPython with
+        ``%load_ext``, or within a task.
 
     Raises
     ------
@@ -96,6 +100,7 @@ class NotebookExecutor(EngineClient, Executor):
         capabilities: Mapping[str, int] | None = None,
         grace: float | None = None,
         on_interrupt: OnInterrupt | None = None,
+        stream_output: bool | None = None,
     ) -> None:
         n_workers, max_workers = checked_count("n_workers", n_workers), checked_count("max_workers", max_workers)
         if n_workers is not None and max_workers is not None and n_workers != max_workers:
@@ -112,7 +117,7 @@ class NotebookExecutor(EngineClient, Executor):
         if isinstance(initargs, Iterator):
             initargs = tuple(initargs)
         prepare = checked_initializer(initializer, initargs)
-        super().__init__(grace, on_interrupt, prepare)
+        super().__init__(grace, on_interrupt, prepare, stream_output=stream_output)
         # Proxies of managers keep the managers' objects alive, for as long as the executor lives.
         self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()
         if address is None and workers is None and capabilities is None and max_tasks_per_child is None:

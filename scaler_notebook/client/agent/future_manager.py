@@ -40,6 +40,7 @@ from scaler_notebook.protocol.messages import (
 )
 
 from .outgoing_queue import OutgoingQueue
+from .output_printer import OutputPrinter
 
 if sys.version_info >= (3, 11):
     from typing import assert_never
@@ -65,10 +66,13 @@ class FutureManager:
     ----------
     outgoing
         The queue of tasks on their way to the agent, whose futures are unfinished, too.
+    printer
+        Prints what tasks write; None: nothing is printed.
     """
 
-    def __init__(self, outgoing: OutgoingQueue[ScalerFuture[Any]]) -> None:
+    def __init__(self, outgoing: OutgoingQueue[ScalerFuture[Any]], printer: OutputPrinter | None = None) -> None:
         self._outgoing = outgoing
+        self._printer = printer
         self._futures: dict[str, ScalerFuture[Any]] = {}  # whose tasks were sent, by task id
         # Ended futures whose previews are on their way, and those who wait for the previews.
         self._to_preview: weakref.WeakValueDictionary[str, ScalerFuture[Any]] = weakref.WeakValueDictionary()
@@ -108,8 +112,12 @@ class FutureManager:
                         f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
                     )
                     future.handle(EngineGone(ProtocolError(problem)))
+            if self._printer is not None and isinstance(message, TaskLog):
+                self._printer.add(future, message)
             if future.done():
                 self._futures.pop(message.task_id, None)
+                if self._printer is not None:
+                    self._printer.end(future)
                 if isinstance(message, TaskResult) and message.summary.preview is PreviewKind.FOLLOWS:
                     self._to_preview[message.task_id] = future
 

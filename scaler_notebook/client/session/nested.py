@@ -58,6 +58,7 @@ class TaskHost(PlainHost):
     """
 
     waits_at_exit = False
+    prints_output = False
     shows_results = False
 
     def __init__(self, session: TaskConnection) -> None:

@@ -11,6 +11,7 @@ from scaler_notebook import forks
 from scaler_notebook.client.agent.client_agent import Agent
 from scaler_notebook.client.agent.future_manager import FutureManager
 from scaler_notebook.client.agent.input_values import InputValues
+from scaler_notebook.client.agent.output_printer import OutputPrinter
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import event_log, live_futures
 from scaler_notebook.client.task_state.observed_task import ObservedTask
@@ -83,6 +84,8 @@ class Session:
         What comes before the session's first task in each process; when it raises, the session ends.
     lost_error
         The class of the error that unfinished futures end with when the engine is lost, with the engine's own words.
+    printer
+        Prints what tasks write; None: nothing is printed.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Session:
         submitter: "Callable[[], Submitter | None]",
         initializer: Initializer | None = None,
         lost_error: type[EngineLostError] = EngineLostError,
+        printer: OutputPrinter | None = None,
     ) -> None:
         self.engine = engine
         self.client = secrets.token_hex(3)  # the name that the ids of the tasks begin with
@@ -98,7 +102,7 @@ class Session:
         self._initializer = initializer
         self._numbers = itertools.count(1)
         self._agent = agent = Agent(engine, self._register, self._receive, self._lose, self._fail_unsendable)
-        self._manager = FutureManager(agent.outgoing)
+        self._manager = FutureManager(agent.outgoing, printer)
         self._input_values = InputValues(self._manager, engine, agent)
         self.lifetime = Lifetime(engine, agent, self._manager, lost_error, partial(_open.discard, self))
         self.tasks = TaskSender(engine, agent, self._input_values, self.lifetime)

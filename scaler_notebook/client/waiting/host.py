@@ -79,6 +79,10 @@ class Host(Protocol):
         """Whether views show what tasks return: then engines make previews of results."""
 
     @property
+    def prints_output(self) -> bool:
+        """Whether what tasks write is printed unless the user says otherwise: where nothing else shows it."""
+
+    @property
     def waits_at_exit(self) -> bool:
         """Whether unfinished tasks hold up the end of this process (a script), or end with it (a kernel)."""
 
@@ -87,6 +91,7 @@ class PlainHost:
     """The host of a script or an interactive interpreter."""
 
     waits_at_exit = True
+    prints_output = True
     shows_results = False
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:

@@ -80,6 +80,7 @@ class KernelHost:
     """
 
     waits_at_exit = False
+    prints_output = False
     shows_results = True
 
     def __init__(self, shell: Any, views: Views) -> None:

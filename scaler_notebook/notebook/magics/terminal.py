@@ -42,6 +42,8 @@ class TerminalHost(PlainHost):
         Where the live line is painted, if that is a terminal; stderr by default.
     """
 
+    prints_output = False  # it is shown with the future
+
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 

@@ -266,6 +266,13 @@ if hasattr(sys, "get_int_max_str_digits"):  # not in early patch releases of 3.1
 # ---------------------------------------------------------------------- logging
 
 
+def _set_log_level(level: int) -> None:
+    """Set the level of the root logger, and of what is written although there is no handler, as in most tasks."""
+    logging.root.setLevel(level)
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(min(level or logging.WARNING, logging.WARNING))
+
+
 def _set_log_handlers(handlers: list[Any]) -> None:
     logging.root.handlers[:] = handlers
 
@@ -299,7 +306,7 @@ def _write_log_classes(wanted: tuple[Any, ...]) -> None:
 
 _LOGGING = [
     Setting("log classes", _read_log_classes, _write_log_classes),
-    Setting(LOG_LEVEL, lambda: logging.root.level, logging.root.setLevel),
+    Setting(LOG_LEVEL, lambda: logging.root.level, _set_log_level),
     Setting("log handlers", lambda: logging.root.handlers[:], _set_log_handlers, merged_list),
     Setting("handlers of loggers", _read_new_handlers, _write_new_handlers),
     Setting("disabled log level", lambda: logging.root.manager.disable, logging.disable),

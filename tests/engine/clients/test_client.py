@@ -335,7 +335,7 @@ def test_output_is_streamed_if_asked_for(cluster: LocalCluster, monkeypatch: pyt
         monkeypatch.setattr(sys, "stdout", heard := Heard())
         client.submit(print, "streamed").result(SAFETY)
         assert heard.line.wait(SAFETY)
-    assert heard.getvalue() == "streamed\n"
+    assert heard.getvalue() == "print('streamed') | streamed\n"
 
 
 @pytest.mark.parametrize(
