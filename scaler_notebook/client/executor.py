@@ -225,7 +225,7 @@ class NotebookExecutor(EngineClient, Executor):
 
     @property
     def _max_workers(self) -> int:
-        """The number of workers, by the standard pools' private name, which dask, adaptive and others read."""
+        """The number of workers, by the standard pools' private name, which dask and others read."""
         return self.n_workers
 
     def joblib_backend(self, **options: Any) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from documented_blocks import ROOT, Block, agrees, blocks, claims, pages
+from kernel_environments import LIBRARIES, kernel_of
 from kernels import PATIENCE, Executed, Kernel, kernel
 from scaler_cluster import shared
 
@@ -28,6 +29,7 @@ else:
     import tomli as tomllib  # pytest brings it
 
 COMMAND = Path(sys.executable).with_name("scaler-notebook")
+OF_LIBRARIES = "docs/how-to/libraries.md"  # of libraries that the tests' own environment lacks
 VIEWS = {"application/vnd.jupyter.widget-view+json", "text/html"}
 LEAVE = """
 from scaler_notebook.client.executor import latest as _latest
@@ -86,6 +88,10 @@ end = time.monotonic() + 20
 while not hasattr(model, "made"): assert time.monotonic() < end; await asyncio.sleep(0.01)
 assert "a summary" in str(_.outputs())
 """,
+    "slow = loop.run_in_executor(ex, time.sleep, 60)": """
+end = time.monotonic() + 20
+while ex.unfinished(): assert time.monotonic() < end; await asyncio.sleep(0.01)
+""",
     'ex = NotebookExecutor("scaler://': "assert ex.submit(pow, 2, 3).result(20) == 8",
 }
 
@@ -97,6 +103,12 @@ def k() -> Iterator[Kernel]:
 
 
 @pytest.fixture(scope="module")
+def with_libraries() -> Iterator[Kernel]:
+    with kernel_of(LIBRARIES) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def port() -> int:
     """One that is free."""
     with socket.socket() as found:
@@ -104,8 +116,19 @@ def port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", sorted({*pages()} - {OF_LIBRARIES}))
 def test_every_block_of_a_page_does_what_it_says(page: str, k: Kernel, port: int) -> None:
+    _run(page, k, port)
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(900)
+def test_every_block_of_the_page_about_libraries_does_what_it_says(with_libraries: Kernel, port: int) -> None:
+    _run(OF_LIBRARIES, with_libraries, port)
+
+
+def _run(page: str, k: Kernel, port: int) -> None:
+    """Run a page from its top to its end."""
     assert not k.run(BROUGHT.get(page, "")).error
     problems = []
     for block in blocks(page):

@@ -1,4 +1,4 @@
-"""One virtual environment for each ipykernel that we support, with this package in it; made once and kept."""
+"""One virtual environment for each ipykernel that we support, and one with other libraries; made once and kept."""
 
 from __future__ import annotations
 
@@ -22,13 +22,20 @@ else:
 ROOT = Path(__file__).parents[3]
 HOME = ROOT / ".venv-kernels"
 WITH_IPYTHON_8 = "6.29.5"
-MORE = {WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat")}
+LIBRARIES = "libraries"  # the environment of docs/how-to/libraries.md, with the newest ipykernel
+MORE = {
+    WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat"),
+    LIBRARIES: (
+        *("adaptive", "dask[array]", "emcee", "lightgbm", "optuna"),
+        *("pipefunc", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
+    ),
+}
 MATRIX = pytest.mark.matrix
 VERSIONS = (WITH_IPYTHON_8, "6.31.0", "7.3.0", "7.4.0")
 
 
 def kernel_name(version: str) -> str:
-    """The name of the kernel that runs with this ipykernel."""
+    """The name of the kernel that runs in this environment."""
     return f"scaler-notebook-{version}"
 
 
@@ -48,7 +55,7 @@ IPYKERNELS = [INSTALLED, *(pytest.param(version, marks=MATRIX) for version in VE
 
 
 def kernel_of(version: str, *arguments: str) -> AbstractContextManager[Kernel]:
-    """A kernel with one of :data:`VERSIONS` of ipykernel, or :data:`INSTALLED`; it ends with the block."""
+    """A kernel of one of :data:`VERSIONS`, of :data:`LIBRARIES` or what is :data:`INSTALLED`; ends with the block."""
     if version == INSTALLED:
         return kernel(arguments=list(arguments))
     return kernel(kernel_name(version), kernel_specs(version), list(arguments))
@@ -64,11 +71,12 @@ def _make(environment: Path, version: str) -> None:
     venv.create(environment, clear=True, with_pip=True)
     python = str(environment / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"ipykernel=={version}", "--editable", f"{ROOT}[notebook]", *more], check=True)
+    kernel_package = "ipykernel" if version == LIBRARIES else f"ipykernel=={version}"
+    subprocess.run([*pip, kernel_package, "--editable", f"{ROOT}[notebook]", *more], check=True)
     subprocess.run([python, "-m", "ipykernel", "install", "--sys-prefix", "--name", kernel_name(version)], check=True)
     stamp.write_text(made_of)
 
 
 if __name__ == "__main__":
-    for each in VERSIONS:
+    for each in (*VERSIONS, LIBRARIES):
         kernel_specs(each)
