@@ -39,6 +39,17 @@ def test_every_state_and_reason_is_in_its_table(kind: type[Enum]) -> None:
     assert re.findall(r"`([A-Z_]+)`", table) == [member.name for member in kind]
 
 
+def test_what_those_who_come_from_elsewhere_are_told_to_call_exists() -> None:
+    page = (REFERENCE.parent / "coming-from.md").read_text(encoding="utf-8")
+    here = " ".join(row.rpartition(" | ")[2] for row in re.findall(r"^\| .* \|$", page, re.MULTILINE))
+    owners = {"ex": scaler_notebook.NotebookExecutor, "fut": scaler_notebook.ScalerFuture("1"), "": scaler_notebook}
+    named = re.findall(r"\b(ex|fut)\.(\w+)", here) + [
+        ("", name) for name in re.findall(r"scaler_notebook\.(\w+)", here)
+    ]
+    assert len(named) > 30
+    assert [each for each in named if not hasattr(owners[each[0]], each[1])] == []
+
+
 def test_dir_of_a_future_lists_what_its_page_describes() -> None:
     page = (REFERENCE / "futures.md").read_text(encoding="utf-8")
     members = re.search(r":: ScalerFuture\(\)\n   :members: ([\w,\s]+?)\n\n?```", page)
