@@ -176,7 +176,7 @@ class DetachedFuture(ScalerFuture[Any]):
         """
         return DetachedFuture(call_text(fn, (future, *args), kwargs))
 
-    def rerun(self, future: ObservedTask) -> Any:
+    def local_call(self, future: ObservedTask) -> Callable[[], Any]:
         """Raise the RuntimeError of a call whose arguments are gone: there is none."""
         raise RuntimeError(f"{future.call} has no arguments: it is no call that was submitted")
 

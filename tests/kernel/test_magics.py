@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from kernel_environments import IPYTHONS
-from kernels import Kernel
+from kernels import PATIENCE, Kernel
 from shared_kernels import SharedKernel
 
 from scaler_notebook.notebook.magics.commands import COMMANDS
@@ -155,6 +155,26 @@ def test_a_mistake_is_said_and_what_to_type_instead(k: Kernel, line: str, error:
 def test_map(k: Kernel, text: str) -> None:
     executed = k.run(f"g = %scaler map {text}\nprint(g.results())")
     assert executed.text == "[4, 6]\n" if not text.startswith("*") else "a function and" in executed.text
+
+
+def test_the_debugger_stands_in_the_frame_that_raised(k: Kernel) -> None:
+    k.run("def inverse(x):\n    less = x - 1\n    return 1 / less\nf = %scaler submit inverse(1)\nf.exception()")
+    request = k.submit("%scaler debug inverse")
+    for line in ("p x, less", "q"):
+        assert k.client.get_stdin_msg(timeout=PATIENCE)["content"]["prompt"] == "ipdb> "
+        k.client.input(line)
+    executed = k.finish(request)
+    assert "(1, 0)" in executed.text
+    plain = re.sub(r"\x1b\[[\d;]*m", "", executed.text)
+    assert re.search(r"\(3\)inverse\(\)", plain)
+    assert "----> 3     return 1 / less" in plain
+    assert executed.error == "ZeroDivisionError: division by zero"
+    executed = k.finish(str(k.client.execute("%scaler debug inverse", allow_stdin=False)))
+    assert "the debugger needs input" in executed.text
+    executed = k.run("f = %scaler submit inverse(3)\nf.result()\n%scaler debug f")
+    assert "no task of this session is 'f'" in executed.text, "a variable is no name of a task"
+    executed = k.run("%scaler debug inverse")
+    assert executed.text == "inverse(3) has raised nothing here\n0.5"
 
 
 def test_options_of_a_map_and_of_a_call(k: Kernel, tmp_path: Path) -> None:

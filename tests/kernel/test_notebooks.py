@@ -33,6 +33,7 @@ def test_magics_uses_every_command_on_real_data(jupyter_client_is_warm: None) ->
     used = set(re.findall(r"(?<!%)%scaler (\w+)", "\n".join(cell.source for cell in code)))
     assert used == set(COMMANDS)
     by_start = {cell.source.split("\n")[0]: said(cell) for cell in code}
+    assert "late('YV') has raised nothing here" in by_start["%scaler debug late"]
     assert "13.1% of United's flights" in by_start['united = %scaler submit late(flights, "UA", minutes=30)']
     assert "16 done" in by_start['carriers = sorted(flights["carrier"].unique())']
     assert "begins at 19:00" in "".join(by_start.values())

@@ -282,8 +282,9 @@ class ScalerFuture(ObservedTask, Generic[T]):
         __tracebackhide__ = True
         if self._session is None:
             raise RuntimeError("this future belongs to no executor that has its call")
-        value: T = self._session.rerun(self)
-        return value
+        make_call: Callable[[], T] = self._session.local_call(self)
+        del self  # as in result()
+        return make_call()
 
     def profiling_info(self) -> ProfileResult:
         """Return what the last try took: time, CPU, memory, bytes. Available as soon as the task is done; never blocks.

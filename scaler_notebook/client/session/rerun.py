@@ -17,8 +17,10 @@ from scaler_notebook.task import inputs
 Fetch = Callable[[TaskInput], ScalerFuture[Any]]
 
 
-def rerun(future: ScalerFuture[Any], fetch: Fetch) -> Any:
-    """Make the call of a future here, with its arguments as they were at the submit; return its value.
+def local_call(future: ScalerFuture[Any], fetch: Fetch) -> Callable[[], Any]:
+    """Return what makes the call of a future here, with its arguments as they were at the submit, and gives its value.
+
+    It does not hold the future, which a traceback would keep alive.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def rerun(future: ScalerFuture[Any], fetch: Fetch) -> Any:
     LookupError
         The call is a node of a graph, and needs a value that was kept for the graph alone.
     Exception
-        What the call raises, or what one of its inputs has raised.
+        What one of its inputs has raised.
     """
     __tracebackhide__ = True  # IPython's convention: the debugger shows the user's frames, not these
     task = future.task
@@ -44,11 +46,16 @@ def rerun(future: ScalerFuture[Any], fetch: Fetch) -> Any:
     with inputs.given_on_thread(given), LocalCallContext():
         function = payloads.load(payloads.copied(task.function))
         args, kwargs = payloads.load(payloads.copied(task.arguments))
-    with inputs.given_on_thread(given), _no_running_loop():
-        value = function(*args, **kwargs)
-        if inspect.iscoroutine(value):
-            value = asyncio.run(value)
-    return value.restored() if isinstance(value, Serialized) else value
+
+    def make() -> Any:
+        __tracebackhide__ = True
+        with inputs.given_on_thread(given), _no_running_loop():
+            value = function(*args, **kwargs)
+            if inspect.iscoroutine(value):
+                value = asyncio.run(value)
+        return value.restored() if isinstance(value, Serialized) else value
+
+    return make
 
 
 def _content(needed: TaskInput, fetch: Fetch) -> Payload:

@@ -34,7 +34,7 @@ from . import deadline, nested
 from .engine_requests import EngineRequests
 from .lifetime import Lifetime
 from .preview_requests import PreviewRequests
-from .rerun import rerun
+from .rerun import local_call
 from .sent_objects import SentObjects
 from .task_sender import TaskSender
 
@@ -280,10 +280,10 @@ class Session:
         value = future if self.alive else future.result(0)
         return self._submitter_for(future).submit(fn, value, *args, **kwargs)
 
-    def rerun(self, future: ScalerFuture[Any]) -> Any:
-        """Make the call of a future in this process; return its value. Objects that the call refers to are fetched."""
+    def local_call(self, future: ScalerFuture[Any]) -> Callable[[], Any]:
+        """Return what makes the call of a future in this process; the objects that the call refers to are fetched."""
         __tracebackhide__ = True
-        return rerun(future, lambda reference: self._submitter_for(future).submit(_itself, reference))
+        return local_call(future, lambda reference: self._submitter_for(future).submit(_itself, reference))
 
     def request_preview(self, future: ScalerFuture[Any]) -> None:
         """Have a task make a preview of a future's value: the value's ``repr`` runs in a task process, and not here.

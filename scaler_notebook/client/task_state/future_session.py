@@ -32,8 +32,8 @@ class FutureSession(Protocol):
             The arguments after the value.
         """
 
-    def rerun(self, future: Any) -> Any:
-        """Make the call of a future in this process; return its value."""
+    def local_call(self, future: Any) -> Callable[[], Any]:
+        """Return what makes the call of a future in this process, and gives its value."""
 
     def request_preview(self, future: Any) -> None:
         """Have a preview of a future's value made and added to the future, if one can be had; never blocks."""

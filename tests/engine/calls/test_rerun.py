@@ -42,7 +42,7 @@ def test_what_failed_there_fails_here_in_frames_that_a_debugger_sees(executor: N
         assert frame.f_globals["pids"][-1] == os.getpid()
     assert given == [1, 2, 3]
     hidden = [each.f_code.co_name for each in frames if each.f_locals.get("__tracebackhide__")]
-    assert hidden == ["rerun_here", "rerun", "rerun"]
+    assert hidden == ["rerun_here", "make"]
 
 
 def test_what_succeeds_gives_its_value_and_a_cancelled_call_can_be_made(executor: NotebookExecutor) -> None:

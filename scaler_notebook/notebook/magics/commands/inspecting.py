@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from IPython.core.error import UsageError
+from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.display import display
 
 from scaler_notebook.client.session_log import history as client_history
@@ -154,13 +154,18 @@ def debug(shell: Any, options: argparse.Namespace) -> Any:
     future = finding.find_future(options.TASK)
     if future.task is None:
         raise UsageError(f"the arguments of {future.call} are gone: make the call itself, and then %debug")
+    call = future.call
     try:
         value = future.rerun_here()
     except Exception:
+        del future  # the traceback would keep it alive
         shell.showtraceback()
-        shell.debugger(force=True)
+        try:
+            shell.debugger(force=True)
+        except StdinNotImplementedError:
+            print("the debugger needs input, which there is none of where nobody sees this notebook")
         return None
-    print(f"{future.call} has raised nothing here")
+    print(f"{call} has raised nothing here")
     return value
 
 
