@@ -57,7 +57,6 @@ class HistoryRecord:
         self._future = weakref.ref(future)
         self._end: RecordSnapshot | None = None
         self._grew = grew
-        future.watch(self._look)
 
     def future(self) -> ScalerFuture[Any] | None:
         """Return the task's future, if somebody holds it."""
@@ -107,7 +106,7 @@ class HistoryRecord:
         self._end = RecordSnapshot(end.state, end.reason, end.started_at, end.ended_at, end.error, "", end.trace)
         return len(end.output)
 
-    def _look(self, future: ObservedTask) -> None:
+    def look(self, future: ObservedTask) -> None:
         """Record the end of the task; called after each change."""
         if future.done():
             before = len(self._end.output) if self._end is not None else 0
@@ -120,10 +119,16 @@ class History:
 
     def __init__(self) -> None:
         self._records: dict[str, HistoryRecord] = {}
+        self._is_kept = False  # whether new tasks are recorded
         self._kept = 0  # characters of output that all records retain
 
     def __iter__(self) -> Iterator[HistoryRecord]:
-        """Iterate over the records, without those whose submit has failed before an engine had the task."""
+        """Iterate over the records, without those whose submit has failed before an engine had the task.
+
+        Tasks that were submitted a moment ago, and have not reached the agent, are among them.
+        """
+        for future in live_futures.on_their_way() if self._is_kept else ():
+            self.add(future)
         return iter([r for r in list(self._records.values()) if r.is_over or r.future() is not None])
 
     def __len__(self) -> int:
@@ -136,16 +141,22 @@ class History:
                 self.add(future)
         live_futures.unsubscribe(self)
         live_futures.subscribe(self)
+        self._is_kept = True
 
     def end(self) -> None:
         """Forget all records, and keep no more."""
         live_futures.unsubscribe(self)
+        self._is_kept = False
         self._records.clear()
         self._kept = 0
 
     def add(self, future: ScalerFuture[Any]) -> None:
-        """Keep a record of a new future; drop old ones if there are too many."""
-        self._records[future.task_id] = HistoryRecord(future, self._grew)
+        """Keep a record of a future, unless there is one; drop old records if there are too many."""
+        record = HistoryRecord(future, self._grew)
+        if self._records.setdefault(future.task_id, record) is not record:
+            return
+        future.watch(record.look)
+        record.look(future)
         while len(self._records) > MAX_RECORDS:
             oldest = next((r for r in self._records.values() if r.is_over), None)
             if oldest is None:

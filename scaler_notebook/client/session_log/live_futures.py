@@ -51,9 +51,13 @@ def add(future: ScalerFuture[Any]) -> None:
 def living() -> list[ScalerFuture[Any]]:
     """Return the futures that run or that somebody holds, in the order of submission."""
     known = [future for reference in list(_living) if (future := reference()) is not None]
-    on_their_way = [future for pending in list(_pending) for future in pending.futures()]
     ids = {future.task_id for future in known}
-    return known + [future for future in on_their_way if future.is_listed and future.task_id not in ids]
+    return known + [future for future in on_their_way() if future.task_id not in ids]
+
+
+def on_their_way() -> list[ScalerFuture[Any]]:
+    """Return the futures that no subscriber has been notified of yet, for their tasks have not reached the agent."""
+    return [future for pending in list(_pending) for future in pending.futures() if future.is_listed]
 
 
 def track(pending: PendingFutures) -> None:

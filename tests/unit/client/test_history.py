@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 
 import pytest
+from waits import SAFETY
 
 from scaler_notebook import CancelReason, TaskState
 from scaler_notebook.client.session_log import history, live_futures
@@ -53,6 +55,28 @@ def test_what_nobody_holds_is_remembered(session: History, scripted: InMemoryExe
     assert records[2].now().reason is CancelReason.STOPPED
     assert [entry.message for entry in records[2].now().trace][-1] == "TaskCancelConfirm"
     scripted.engine.finish(running, 3)
+
+
+def test_what_has_not_reached_the_agent_yet_is_there(session: History, scripted: InMemoryExecutor) -> None:
+    """A cell may submit and look at once."""
+    known = scripted.submit(abs, 1)
+    scripted.engine.start_task(known)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def holds_the_agent() -> None:
+        reached.set()
+        assert go_on.wait(SAFETY)
+
+    scripted.engine._steps.post(holds_the_agent)
+    assert reached.wait(SAFETY)
+    future = scripted.submit(abs, 2)
+    assert [record.call for record in session] == ["abs(1)", "abs(2)"]
+    assert [record.call for record in session] == ["abs(1)", "abs(2)"]
+    go_on.set()
+    for each in (known, future):
+        scripted.engine.finish(each, 3)
+    assert [record.words for record in session] == ["done", "done"]
+    assert len(future._watchers) == 1
 
 
 def test_a_result_that_is_discarded_later_is_told(session: History, scripted: InMemoryExecutor) -> None:
