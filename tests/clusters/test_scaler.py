@@ -437,6 +437,13 @@ def test_a_deadline_of_the_run(executor: NotebookExecutor) -> None:
         future.result(0)
 
 
+def test_a_call_is_made_again_here_with_its_objects(executor: NotebookExecutor) -> None:
+    referred, needed = executor.send_object([3, 1]), executor.submit(list, (2,))
+    future = executor.submit_verbose(lambda one, two: (sorted([*one, *two]), os.getpid()), (referred, needed))
+    assert future.rerun_here() == ([1, 2, 3], os.getpid())
+    assert future.result(SAFETY)[1] != os.getpid()
+
+
 def test_leaving_cancels_what_is_pending(address: str, tmp_path: Path) -> None:
     with Client(address) as client:
         futures = [client.submit(obeys, str(tmp_path / str(n))) for n in range(4)]
