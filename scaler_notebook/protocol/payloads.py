@@ -122,9 +122,17 @@ def serialization_error(what: str, value: Any, cause: BaseException) -> TaskSeri
     path, culprit = _innermost(what, value)
     where = f"{what} cannot be pickled" if path == what else f"{what} cannot be pickled because of {path}"
     return TaskSerializationError(
-        f"{where} (a {type(culprit).__module__}.{type(culprit).__qualname__}): {cause}. "
-        "Tasks run in other processes: pass data that can be copied, and open files, locks and connections inside "
-        "the task."
+        f"{where} (a {type(culprit).__module__}.{type(culprit).__qualname__}): {cause}. {_advice(culprit)}"
+    )
+
+
+def _advice(culprit: Any) -> str:
+    """Return what to do about an object that cannot be pickled."""
+    if isinstance(culprit, types.CoroutineType | types.AsyncGeneratorType | types.GeneratorType):
+        return f"It runs once, and here: submit its function, and the arguments: submit({culprit.__name__}, ...)."
+    return (
+        "Tasks run in other processes: pass data that can be copied, and open files, locks and connections inside the "
+        "task."
     )
 
 

@@ -1,9 +1,7 @@
 """A cell in its task process: the notebook's names around it, its code, and the names that it leaves."""
 
-import asyncio
 import builtins
 import contextlib
-import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -11,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaler_notebook.protocol import payloads
+
+from .coroutines import completed
 
 VALUE = "__scaler_notebook_value__"  # the name to which the value of the last expression is assigned
 
@@ -108,18 +108,12 @@ class CellEnvironment:
         shell = _shell(namespace) if source.uses_shell else None
         before = set(namespace)
         with shell.builtin_trap if shell is not None else contextlib.nullcontext():
-            found = eval(source.code, namespace)
-            if inspect.iscoroutine(found):
-                asyncio.run(_awaited(found))
+            completed(eval(source.code, namespace))  # a coroutine, if the cell awaits
         value = namespace.pop(VALUE, None)
         if value is not None:
             _show(value, namespace)
         assigned = [*source.assigns, *(sorted(set(namespace) - before) if source.everything else ())]
         return _collect_names(source, {name: namespace[name] for name in dict.fromkeys(assigned) if name in namespace})
-
-
-async def _awaited(coroutine: Any) -> None:
-    await coroutine
 
 
 def _shell(namespace: dict[str, Any]) -> Any:

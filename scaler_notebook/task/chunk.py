@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from .coroutines import completed
 from .progress import progress
 
 T = TypeVar("T")
@@ -32,4 +33,4 @@ class ChunkCall(Generic[T]):
             The positional arguments of each call.
         """
         function = self.func
-        return [function(*item) for item in progress(items)]
+        return [completed(function(*item)) for item in progress(items)]

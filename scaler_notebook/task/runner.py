@@ -25,6 +25,7 @@ from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 
 from . import current_task, inputs, top_level
 from .bindings import Bindings
+from .coroutines import completed
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
@@ -201,7 +202,7 @@ class TaskRunner:
         """Unpickle the call, make it, and pickle its value."""
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
         try:
-            value = function(*args, **kwargs)
+            value = completed(function(*args, **kwargs))
             try:
                 with self._context.returning():
                     payload = payloads.dump(value)
@@ -224,7 +225,7 @@ class TaskRunner:
             bindings, context = Bindings(), UnpicklingContext()
             function, args, kwargs = self._load(initializer.function, initializer.arguments, context)
             with bindings.recording(context):
-                function(*args, **kwargs)
+                completed(function(*args, **kwargs))
             self._bindings[initializer.client] = bindings
             self._preparing = False
             self._transport.mark_preparing(False)
