@@ -25,7 +25,7 @@ from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 
 from . import current_task, inputs, top_level
 from .bindings import Bindings
-from .coroutines import completed
+from .calls.coroutines import completed
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary

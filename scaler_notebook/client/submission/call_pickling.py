@@ -13,7 +13,7 @@ from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.pickling import pickler
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.task import notebook_objects
-from scaler_notebook.task.chunk import ChunkCall
+from scaler_notebook.task.calls.chunk import ChunkCall
 
 from . import function_pickles
 from .call_text import function_name

@@ -8,7 +8,7 @@ the next task).
 
 The first request is a KeyboardInterrupt in the task. Inside a running asyncio loop it is a cancel of asyncio's, because
 an exception raised in the loop's own code can lose a handle and hang the loop: a cancel of the coroutine, where the
-task is one (:mod:`~scaler_notebook.task.coroutines`), and of all the loop's tasks, where the task's code runs a loop
+task is one (:mod:`~scaler_notebook.task.calls.coroutines`), and of all the loop's tasks, where its code runs a loop
 itself. The second request raises only where the first was such a cancel and has not reached the coroutine: it must not
 break into the clean-up of a task that obeys. An interrupt that Python itself swallows, in a ``__del__`` or a callback,
 is not refused by the task: it is repeated a moment later, a few times at most.
@@ -32,7 +32,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from scaler_notebook.task import coroutines
+from scaler_notebook.task.calls import coroutines
 
 from .cancel_page import CancelPage
 

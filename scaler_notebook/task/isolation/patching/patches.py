@@ -13,7 +13,7 @@ from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from scaler_notebook.protocol.pickling import class_ids
-from scaler_notebook.task.chunk import ChunkCall
+from scaler_notebook.task.calls.chunk import ChunkCall
 
 from .attribute_stores import attribute_stores, dotted_targets, may_store
 from .code_reader import DottedName

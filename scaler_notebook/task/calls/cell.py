@@ -101,7 +101,7 @@ class CellEnvironment:
     def __call__(self, source: CompiledCell) -> AssignedNames:
         """Run the cell, in the task process."""
         namespace = self.namespace
-        from .isolation.patching import patches  # in the task process alone
+        from scaler_notebook.task.isolation.patching import patches  # in the task process alone
 
         namespace.update(self.values, __name__="__main__", __builtins__=builtins)
         patches.look_again()
@@ -117,7 +117,7 @@ class CellEnvironment:
 
 
 def _shell(namespace: dict[str, Any]) -> Any:
-    from .display import displays  # in the task process alone
+    from scaler_notebook.task.display import displays  # in the task process alone
 
     shell = displays.task_shell()
     shell.user_ns = namespace
@@ -126,7 +126,7 @@ def _shell(namespace: dict[str, Any]) -> Any:
 
 def _show(value: Any, namespace: dict[str, Any]) -> None:
     """Show the value of the cell's last expression, as the notebook would."""
-    from .display.display_publisher import publish
+    from scaler_notebook.task.display.display_publisher import publish
 
     bundle, metadata = _shell(namespace).display_formatter.format(value)
     if bundle:

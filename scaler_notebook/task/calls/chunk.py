@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from scaler_notebook.task.progress import progress
+
 from .coroutines import completed
-from .progress import progress
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """Coroutines in a task: what a call of an ``async def`` gives is run in an event loop of its own, which ends with it.
 
 A cancel request reaches the coroutine as asyncio's own: a ``CancelledError`` where it waits.
-:mod:`.interruption.interrupts` asks :func:`main_task` which asyncio task that is.
+:mod:`~scaler_notebook.task.interruption.interrupts` asks :func:`main_task` which asyncio task that is.
 """
 
 import sys
@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from .current_task import current_task
+from scaler_notebook.task.current_task import current_task
 
 if TYPE_CHECKING:
     import asyncio
