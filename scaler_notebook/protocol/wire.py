@@ -156,6 +156,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         11: messages.TaskWaits,
         8: messages.ClientShutdown,
         12: messages.ClientWithdraw,
+        13: messages.ItemsTaken,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -171,5 +172,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         25: messages.ObjectCreated,
         24: messages.ClientShutdownResponse,
         26: messages.TaskPreview,
+        27: messages.TaskItem,
     }
 )

@@ -26,6 +26,7 @@ from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 from . import current_task, inputs, top_level
 from .bindings import Bindings
 from .calls.coroutines import completed
+from .calls.generator import GeneratorCall
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
@@ -201,6 +202,8 @@ class TaskRunner:
     def _call(self, call: TaskCall, bindings: Bindings) -> TryResult:
         """Unpickle the call, make it, and pickle its value."""
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
+        if isinstance(function, GeneratorCall):
+            function.returning = self._context.returning
         try:
             value = completed(function(*args, **kwargs))
             try:

@@ -385,6 +385,11 @@ def test_a_coroutine_is_cancelled(executor: NotebookExecutor, tmp_path: Path, ta
     assert (tmp_path / "trace").read_text() == "cancelled"
 
 
+def test_a_generator_is_refused(executor: NotebookExecutor) -> None:
+    with pytest.raises(ValueError, match=r"scaler://.* passes on no items before a task's end"):
+        executor.submit_stream(range, 3)
+
+
 def test_a_coroutine_is_run(executor: NotebookExecutor) -> None:
     sleep: Any = asyncio.sleep
     assert executor.submit(sleep, 0, "slept").result(SAFETY) == "slept"

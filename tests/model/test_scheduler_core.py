@@ -28,6 +28,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskFigures,
+    TaskItem,
     TaskLog,
     TaskOptions,
     TaskResult,
@@ -67,6 +68,8 @@ class Recorder(UnusedEffects):
                 word = message.outcome.value
             case TaskLog():
                 word = f"{message.stream.value}: {message.text}"
+            case TaskItem():
+                word = f"gives {message.value.data!r}"
         self.done.append(f"{owner.decode()}: {message.task_id} {word}")
 
     def suits(self, process: int, context: object) -> bool:
@@ -83,6 +86,9 @@ class Recorder(UnusedEffects):
 
     def interrupt(self, process: int, seq: int) -> None:
         self.done.append(f"interrupt {process} in {seq}")
+
+    def tell_taken(self, process: int, seq: int, count: int) -> None:
+        self.done.append(f"tell {process} in {seq}: {count} taken")
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         self.done.append(f"kill {process}")
@@ -929,6 +935,84 @@ def test_a_client_that_comes_late_has_no_turns_to_make_up_for() -> None:
     while core.overview.running:
         core.process_ended_run(1, RunFinished(len(hands.begun()), TaskEnd.SUCCESS, EMPTY))
     assert hands.begun()[51:55] != [f"late{number}" for number in range(4)]
+
+
+# ---------------------------------------------------------------------- items
+
+
+def test_an_item_goes_to_the_client_of_the_run_that_gives_it_and_announces_that() -> None:
+    scene = Scene(announced=False)
+    start(scene)
+    assert scene.told(lambda scene: scene.core.process_gave_item(1, 1, Payload(b"item"))) == [
+        "me: t started on 1",
+        "me: t gives b'item'",
+    ]
+    assert scene.told(lambda scene: scene.core.process_gave_item(1, 0, Payload(b"of an earlier run"))) == []
+    assert scene.told(lambda scene: scene.core.process_gave_item(9, 1, Payload(b"of no process"))) == []
+
+
+def test_what_was_taken_is_told_to_the_run_and_by_nobody_else() -> None:
+    scene = Scene()
+    start(scene)
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "t", 8)) == ["tell 1 in 1: 8 taken"]
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "t", 4)) == ["tell 1 in 1: 8 taken"]
+    assert scene.told(lambda scene: scene.core.items_taken(b"other", "t", 100)) == []
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "unknown", 100)) == []
+
+
+def test_what_was_taken_before_the_run_is_told_when_it_waits() -> None:
+    scene = Scene()
+    submit(scene)
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "t", 100)) == []
+    scene.ready()
+    assert scene.told(lambda scene: scene.core.process_paused(1, 1, 0)) == ["tell 1 in 1: 100 taken"]
+    assert not scene.core.state.lent
+
+
+class Lender(Recorder):
+    """Hands that note for how many slots that are lent there are to be further processes."""
+
+    extra = 0
+
+    def add_processes(self, extra: int) -> None:
+        self.extra = extra
+
+    def surplus(self) -> int:
+        return 0
+
+
+def test_a_task_that_waits_for_its_reader_lends_its_slot() -> None:
+    hands = Lender()
+    core = Core(1, hands, {"gpu": 1})
+    core.process_ready(1)
+    core.submit(b"me", task("t", needs={"gpu": 1}))
+    core.submit(b"me", task("queued", needs={"gpu": 1}))
+    core.process_paused(1, 0, 0)  # of an earlier run
+    assert hands.extra == 0
+    core.process_paused(1, 1, 0)
+    core.process_paused(1, 1, 0)
+    assert hands.extra == 1
+    core.process_ready(2)
+    assert hands.begun() == ["t", "queued"]
+    core.process_ended_run(2, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
+    core.items_taken(b"me", "t", 8)
+    assert (hands.extra, core.state.lent) == (0, set())
+    core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
+    core.submit(b"me", task("next", needs={"gpu": 1}))
+    assert hands.begun() == ["t", "queued", "next"]
+
+
+def test_one_that_is_cancelled_while_it_lends_its_slot_gives_it_back() -> None:
+    hands = Lender()
+    core = Core(1, hands, {})
+    core.process_ready(1)
+    core.submit(b"me", task("t"))
+    core.process_paused(1, 1, 0)
+    core.cancel(b"me", TaskCancel("t", True, GRACE))
+    core.process_ended_run(1, RunFinished(1, TaskEnd.STOPPED, EMPTY))
+    core.process_died(1, "it was stopped", True)
+    assert (hands.extra, core.state.lent) == (0, set())
+    assert hands.done[-1] == "me: t Canceled (force)"
 
 
 def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:

@@ -22,6 +22,7 @@ from scaler_notebook.protocol.messages import (
     ClientWithdraw,
     EngineMessage,
     Initializer,
+    ItemsTaken,
     Task,
     TaskCancel,
     TaskResult,
@@ -237,6 +238,18 @@ class Session:
     def send_cancel(self, request: TaskCancel) -> None:
         """Send a future's cancel request."""
         self._agent.post(request)
+
+    def send_items_taken(self, task_id: str, count: int) -> None:
+        """Tell a task how many of its items were read.
+
+        Parameters
+        ----------
+        task_id
+            The task.
+        count
+            How many items were read, in all.
+        """
+        self._agent.post(ItemsTaken(task_id, count))
 
     def notify_waiting(self, task_id: str, waits: bool) -> None:
         """Tell the engine that the task which this client is within waits for other tasks, or goes on.

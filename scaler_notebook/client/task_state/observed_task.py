@@ -20,6 +20,7 @@ from scaler_notebook.protocol.messages import (
     Task,
     TaskDisplay,
     TaskFigures,
+    TaskItem,
     TaskLog,
     TaskProgress,
 )
@@ -153,6 +154,9 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         """Keep the progress that the task reports."""
         self._progress = message
         self.notify_watchers()
+
+    def add_item(self, message: TaskItem) -> None:
+        """Drop an item: an :class:`~scaler_notebook.client.futures.item_stream.ItemStream` keeps it."""
 
     # ------------------------------------------------------------------ what is known
 

@@ -242,7 +242,23 @@ class TaskPreview:
     bundle: Payload
 
 
+@dataclass(frozen=True, slots=True)
+class TaskItem:
+    """An item that a task gives before its end, in their order.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    value
+        The pickled item.
+    """
+
+    task_id: str
+    value: Payload
+
+
 TaskMessage: TypeAlias = (
-    TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay | TaskPreview
+    TaskStarted | TaskCancelConfirm | TaskResult | TaskLog | TaskProgress | TaskDisplay | TaskPreview | TaskItem
 )
 EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage
