@@ -128,9 +128,10 @@ def serialization_error(what: str, value: Any, cause: BaseException) -> TaskSeri
 
 def _advice(culprit: Any) -> str:
     """Return what to do about an object that cannot be pickled."""
-    if isinstance(culprit, types.CoroutineType):
+    kind = type(culprit)  # isinstance would look at a proxy, which may stand for nothing
+    if kind is types.CoroutineType:
         return f"It runs where it was made: submit its function, and the arguments: submit({culprit.__name__}, ...)."
-    if isinstance(culprit, types.GeneratorType | types.AsyncGeneratorType):
+    if kind in (types.GeneratorType, types.AsyncGeneratorType):
         return "It is read where it was made: make a list of it, or have submit_stream send its items."
     return (
         "Tasks run in other processes: pass data that can be copied, and open files, locks and connections inside the "
