@@ -28,8 +28,9 @@ class ItemStream(ScalerFuture[int], Generic[T]):
     task is cancelled; the stop button does to it what it does in any wait. What the task raises is raised by the loop,
     after the items before it.
 
-    The value of the future is the number of items. Whoever waits for it (``result()``, ``exception()``, ``await``, the
-    end of the executor) lets the task run to its end, and what nobody has read yet is kept here.
+    The value of the future is the number of items. Whatever waits for the end (``result()``, ``await``, ``wait``, the
+    end of the executor, a task that has the stream as an argument) lets the task run to its end, and what nobody has
+    read yet is kept here.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -45,8 +46,8 @@ class ItemStream(ScalerFuture[int], Generic[T]):
         try:
             while self._items or not self.done():
                 wait_until([self], _has_news, None)
-                while self._items:
-                    yield self._next()
+                while (item := self._pop()) is not None:
+                    yield self._loaded(item)
             self._get()  # raises, unless the task has come to its end
         except KeyboardInterrupt:
             raise  # the stop button: the policy decides what becomes of the task
@@ -59,31 +60,38 @@ class ItemStream(ScalerFuture[int], Generic[T]):
         try:
             while self._items or not self.done():
                 await wait_until_async([self], _has_news)
-                while self._items:
-                    yield self._next()
+                while (item := self._pop()) is not None:
+                    yield self._loaded(item)
             self._get()
         except BaseException:
             if not current_host().stopped():
                 self.request_cancel_unfinished()
             raise
 
-    def _next(self) -> T:
-        """Return the next item, and tell the task of those that were read, some at a time.
+    def _pop(self) -> Payload | None:
+        """Remove and return the next item, and tell the task of those that were read, some at a time."""
+        try:
+            item = self._items.popleft()
+        except IndexError:  # read by another thread, or none is there
+            return None
+        self._taken += 1
+        if self._taken - self._told >= AHEAD // 2:
+            self._tell(self._taken)
+        return item
+
+    def _loaded(self, item: Payload) -> T:
+        """Return an item.
 
         Raises
         ------
         TaskSerializationError
             The item cannot be loaded here.
         """
-        item = self._items.popleft()
-        self._taken += 1
-        if self._taken - self._told >= AHEAD // 2:
-            self._tell(self._taken)
         try:
             value: T = payloads.load(item)
         except Exception as error:
             raise TaskSerializationError(
-                f"item {self._taken} of {self.call} arrived and cannot be loaded in this process: "
+                f"an item of {self.call} arrived and cannot be loaded in this process: "
                 f"{type(error).__name__}: {error}. Is the module that defines it importable here?"
             ) from error
         return value
@@ -94,21 +102,12 @@ class ItemStream(ScalerFuture[int], Generic[T]):
             self._told = count
             self._session.send_items_taken(self.task_id, count)
 
-    # ------------------------------------------------------------------ waiting for the end
+    def run_to_end(self) -> None:
+        """Let the task run to its end, however many of its items are read by then; these are kept here.
 
-    def read_later(self) -> None:
-        """Let the task run to its end, however many of its items are read by then; these are kept here."""
+        Whatever waits for the end of this future does the same.
+        """
         self._tell(ALL)
-
-    def _wait_for_end(self, timeout: float | None) -> None:
-        __tracebackhide__ = True
-        self.read_later()
-        super()._wait_for_end(timeout)
-
-    async def _wait_async(self) -> int:
-        __tracebackhide__ = True
-        self.read_later()
-        return await super()._wait_async()
 
     # ------------------------------------------------------------------ what arrives
 

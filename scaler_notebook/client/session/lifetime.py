@@ -10,7 +10,6 @@ from scaler_notebook.client.agent.future_manager import FutureManager
 from scaler_notebook.client.futures.completion import wait as wait_for
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
-from scaler_notebook.client.futures.item_stream import ItemStream
 from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
@@ -112,11 +111,7 @@ class Lifetime:
         if self.is_inherited:
             return
         try:
-            unfinished = self.unfinished()
-            for each in unfinished:
-                if isinstance(each, ItemStream):
-                    each.read_later()
-            wait_for(unfinished)
+            wait_for(self.unfinished())
             if self.alive:
                 self._manager.wait_for_previews(PREVIEW_PATIENCE)
         except KeyboardInterrupt:

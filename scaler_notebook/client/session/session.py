@@ -142,7 +142,7 @@ class Session:
         return f"{self.client}-{kind}{next(self._numbers)}"
 
     def check_inputs(self, inputs: TaskInputs, call: str) -> None:
-        """Check that a task's inputs can be had over this session.
+        """Check that a task's inputs can be had over this session, and that none waits for a reader.
 
         Parameters
         ----------
@@ -166,6 +166,8 @@ class Session:
                     f"an argument of {call} is the future {name}, of another client or of an engine that has "
                     "ended: pass its result() instead"
                 )
+            else:
+                what.run_to_end()
 
     # ------------------------------------------------------------------ on the agent's thread
 

@@ -156,7 +156,10 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         self.notify_watchers()
 
     def add_item(self, message: TaskItem) -> None:
-        """Drop an item: an :class:`~scaler_notebook.client.futures.item_stream.ItemStream` keeps it."""
+        """Drop an item; an ``ItemStream`` keeps it for its reader."""
+
+    def run_to_end(self) -> None:
+        """Do nothing; an ``ItemStream`` has its task wait for no reader, because somebody waits for the task's end."""
 
     # ------------------------------------------------------------------ what is known
 

@@ -20,12 +20,15 @@ from waits import SAFETY, until, until_written
 from scaler_notebook import (
     CancelReason,
     EngineLostError,
+    FutureGroup,
     ItemStream,
     NotebookExecutor,
     ProcessorDiedError,
     TaskCancelledError,
     TaskSerializationError,
     TaskState,
+    as_completed,
+    wait,
 )
 from scaler_notebook.client.waiting.host import PlainHost
 from scaler_notebook.protocol.messages import ItemsTaken, Payload, TaskCancel, TaskItem
@@ -198,22 +201,36 @@ def test_one_that_nobody_reads_holds_nobody_up_and_says_that_it_waits(
     assert stream.cancel(SAFETY)
 
 
-def test_who_waits_for_the_end_gets_it_and_reads_later(any_executor: NotebookExecutor) -> None:
-    stream = any_executor.submit_stream(numbers, 5 * AHEAD)
-    assert stream.result(SAFETY) == 5 * AHEAD
-    assert list(stream) == list(range(5 * AHEAD))
-
-
 async def awaited(stream: ItemStream[Any]) -> int:
     return await stream
 
 
-def test_so_does_who_awaits_it(any_executor: NotebookExecutor) -> None:
-    assert asyncio.run(awaited(any_executor.submit_stream(numbers, 5 * AHEAD))) == 5 * AHEAD
+def after(stream: Any) -> Any:
+    return stream
+
+
+WAITS_FOR_THE_END: dict[str, Callable[[NotebookExecutor, ItemStream[Any]], object]] = {
+    "result": lambda executor, stream: stream.result(SAFETY),
+    "exception": lambda executor, stream: stream.exception(SAFETY),
+    "await": lambda executor, stream: asyncio.run(awaited(stream)),
+    "wait": lambda executor, stream: wait([stream], SAFETY),
+    "as_completed": lambda executor, stream: list(as_completed([stream], SAFETY)),
+    "group": lambda executor, stream: FutureGroup([stream]).results(SAFETY),
+    "argument": lambda executor, stream: executor.submit(after, stream).result(SAFETY),
+    "then": lambda executor, stream: stream.then(after).result(SAFETY),
+}
+
+
+@pytest.mark.parametrize("how", WAITS_FOR_THE_END)
+def test_who_waits_for_the_end_gets_it_and_reads_later(any_executor: NotebookExecutor, how: str) -> None:
+    stream = any_executor.submit_stream(numbers, 5 * AHEAD)
+    WAITS_FOR_THE_END[how](any_executor, stream)
+    assert stream.result(0) == 5 * AHEAD
+    assert list(stream) == list(range(5 * AHEAD))
 
 
 @pytest.mark.parametrize("kind", [lambda: NotebookExecutor(n_workers=1), lambda: memory_executor(auto=True)])
-def test_and_who_leaves_the_executor(kind: Callable[[], NotebookExecutor]) -> None:
+def test_and_so_does_who_leaves_the_executor(kind: Callable[[], NotebookExecutor]) -> None:
     with kind() as executor:
         stream = executor.submit_stream(numbers, 5 * AHEAD)
     assert list(stream) == list(range(5 * AHEAD))
@@ -459,7 +476,7 @@ def test_a_generator_that_is_a_result_or_an_argument_is_refused_with_words(execu
 def test_an_item_that_cannot_be_loaded_ends_the_reading(scripted: InMemoryExecutor) -> None:
     stream = scripted.submit_stream(numbers, 100)
     scripted.engine.tell(TaskItem(stream.task_id, Payload(b"no pickle")))
-    with pytest.raises(TaskSerializationError, match=r"item 1 of numbers\(100\) arrived and cannot be loaded"):
+    with pytest.raises(TaskSerializationError, match=r"an item of numbers\(100\) arrived and cannot be loaded"):
         list(stream)
     assert scripted.engine.sent.next(TaskCancel).task_id == stream.task_id
 
