@@ -53,11 +53,7 @@ class CallSubmitter:
         self._prints_output = prints_output
 
     def submit(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: TaskOptions,
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
     ) -> ScalerFuture[Any]:
         """Submit a call; return its future.
 

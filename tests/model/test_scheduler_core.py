@@ -15,6 +15,7 @@ from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
+from scaler_notebook.engines.local.scheduler.core.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
@@ -1000,6 +1001,32 @@ def test_a_task_that_waits_for_its_reader_lends_its_slot() -> None:
     core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
     core.submit(b"me", task("next", needs={"gpu": 1}))
     assert hands.begun() == ["t", "queued", "next"]
+
+
+def test_as_many_lend_it_at_once_as_there_are_slots_and_another_when_no_reader_goes_on() -> None:
+    hands, clock = Lender(), FakeClock()
+    core = Core(1, hands, {}, clock=clock)
+    for process in (1, 2, 3):
+        core.process_ready(process)
+    for name in "abcd":
+        core.submit(b"me", task(name))
+
+    def after(seconds: float) -> list[str]:
+        clock.now += seconds
+        core.tick()
+        return hands.begun()
+
+    core.process_paused(1, 1, 0)
+    assert hands.begun() == ["a", "b"]
+    core.process_paused(2, 1, 0)
+    assert after(READERS_PATIENCE * 0.9) == ["a", "b"]
+    core.items_taken(b"me", "b", 8)
+    core.process_paused(2, 1, 8)
+    assert after(READERS_PATIENCE * 0.9) == ["a", "b"]
+    assert after(READERS_PATIENCE * 0.2) == ["a", "b", "c"]
+    core.process_paused(3, 1, 0)
+    assert after(READERS_PATIENCE) == ["a", "b", "c"]  # there is no process yet
+    assert hands.extra == 3
 
 
 def test_one_that_is_cancelled_while_it_lends_its_slot_gives_it_back() -> None:

@@ -70,9 +70,11 @@ class ItemStream(ScalerFuture[int], Generic[T]):
 
     def _pop(self) -> Payload | None:
         """Remove and return the next item, and tell the task of those that were read, some at a time."""
+        if self.cancelled():
+            self._items.clear()
         try:
             item = self._items.popleft()
-        except IndexError:  # read by another thread, or none is there
+        except IndexError:  # dropped, read by another thread, or not there yet
             return None
         self._taken += 1
         if self._taken - self._told >= AHEAD // 2:

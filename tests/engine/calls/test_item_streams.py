@@ -184,6 +184,12 @@ def test_a_reader_may_submit_tasks_however_few_workers_there_are(executor_of_one
     assert [executor_of_one.submit(abs, -number).result(SAFETY) for number in stream] == list(range(3 * AHEAD))
 
 
+@pytest.mark.matrix
+def test_streams_are_read_in_any_order(executor_of_one: NotebookExecutor) -> None:
+    streams = [executor_of_one.submit_stream(numbers, 2 * AHEAD) for _ in range(3)]
+    assert [len(list(stream)) for stream in reversed(streams)] == [2 * AHEAD] * 3
+
+
 def reads_itself(count: int) -> int:
     return sum(NotebookExecutor().submit_stream(numbers, count))
 

@@ -1,7 +1,4 @@
-"""The items that tasks give before their end, and the tasks that wait for the readers of their items.
-
-A task that waits for its reader lends its slot: the reader may be waiting for tasks that are queued.
-"""
+"""The items that tasks give before their end, and the tasks that wait for the readers of their items."""
 
 from scaler_notebook.protocol.messages import Payload, TaskItem
 
@@ -71,7 +68,8 @@ class ItemFlow:
         if record.taken > taken:  # on the way, or from before the run
             self._effects.tell_taken(process, seq, record.taken)
         elif not record.paused:
-            record.paused = process in self._state.lent or self._lending.lend(record)
+            self._lending.lend_to_reader(record)
+            record.paused = True
 
     def taken(self, owner: bytes, task_id: str, count: int) -> None:
         """Tell a task how many of its items were taken, which ends its wait.
