@@ -231,8 +231,7 @@ class Interrupts:
                 os.killpg(0, signal.SIGINT)
         if run.raised:
             return
-        asyncio = sys.modules.get("asyncio")
-        loop = asyncio._get_running_loop() if asyncio is not None else None
+        loop = _running_loop()
         if loop is not None and len(run.claims) == 1:
             loop.call_soon_threadsafe(self._cancel_in, loop, run, word)
             return
@@ -291,10 +290,15 @@ class Interrupts:
             self._run.deferred = False
 
 
+def _running_loop() -> Any:
+    """Return the asyncio loop that runs on this thread; None if none does, or asyncio is only being imported."""
+    get = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return get() if get is not None else None
+
+
 def _is_stop(run: ArmedRun, error: BaseException) -> bool:
     if not run.claims:
         return False
     if isinstance(error, KeyboardInterrupt):
         return True
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+    return isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ()))

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
@@ -304,6 +305,22 @@ async def blocks_its_loop() -> None:
 def test_one_that_blocks_its_loop_is_interrupted(executor: Executor) -> None:
     executor.grace = 2.0
     future = executor.submit(blocks_its_loop)
+    until_written(future, "begun")
+    assert future.cancel(SAFETY)
+    assert "interrupted by <class 'KeyboardInterrupt'>" in future.logs.stdout
+
+
+def is_importing_asyncio() -> None:
+    sys.modules["asyncio"] = ModuleType("asyncio")  # as it is while it is imported
+    try:
+        print("begun", flush=True)
+        time.sleep(1000)
+    finally:
+        print("interrupted by", sys.exc_info()[0], flush=True)
+
+
+def test_a_cancel_while_asyncio_is_imported(patient: NotebookExecutor) -> None:
+    future = patient.submit(is_importing_asyncio)
     until_written(future, "begun")
     assert future.cancel(SAFETY)
     assert "interrupted by <class 'KeyboardInterrupt'>" in future.logs.stdout
