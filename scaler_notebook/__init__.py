@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .client.futures.gather import gather_async as gather_async
     from .client.futures.gather import wait_async as wait_async
     from .client.futures.group import FutureGroup as FutureGroup
+    from .client.futures.item_stream import ItemStream as ItemStream
     from .client.submission.serializer import DefaultSerializer as DefaultSerializer
     from .client.submission.serializer import Serializer as Serializer
     from .client.task_state.profiling import ProfileResult as ProfileResult
@@ -59,6 +60,7 @@ _HOMES = {
     "NotebookExecutor": "client.executor",
     "ScalerFuture": "client.futures.future",
     "FutureGroup": "client.futures.group",
+    "ItemStream": "client.futures.item_stream",
     "ProfileResult": "client.task_state.profiling",
     "ObjectReference": "client.task_state.references",
     "DefaultSerializer": "client.submission.serializer",

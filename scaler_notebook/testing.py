@@ -102,8 +102,8 @@ def memory_executor(
 
     Its ``engine`` shows what the executor has sent (``engine.sent.next(Task)``), and by default runs nothing: the
     test says what happens, by ``engine.start_task(future)``, ``finish(future, value)``, ``fail(future, error)``,
-    ``confirm(future)``, ``refuse(future)``, ``log(future, text)``, ``worker_died(future)`` and ``die()``; see
-    :class:`MemoryEngine`. A task that has not ended when ``with`` is left fails with a
+    ``confirm(future)``, ``refuse(future)``, ``log(future, text)``, ``give_item(future, item)``, ``worker_died(future)``
+    and ``die()``; see :class:`MemoryEngine`. A task that has not ended when ``with`` is left fails with a
     :class:`~scaler_notebook.DisconnectedError`; ``shutdown()`` waits for the end of all tasks.
 
     Parameters
@@ -153,6 +153,17 @@ class DetachedFuture(ScalerFuture[Any]):
     def send_cancel(self, request: TaskCancel) -> None:
         """Record a cancel request in ``requests``, where a client would send it to the engine."""
         self.requests.append(request)
+
+    def send_items_taken(self, task_id: str, count: int) -> None:
+        """Do nothing: there is no task that would go on.
+
+        Parameters
+        ----------
+        task_id
+            The task.
+        count
+            How many items were read.
+        """
 
     def resubmit(self, future: ObservedTask) -> "DetachedFuture":
         """Create the future that ``retry()`` returns: another detached future."""

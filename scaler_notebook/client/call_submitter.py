@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import TaskOptions
 from scaler_notebook.protocol.pickling.proxies import proxies_in
+from scaler_notebook.task.calls.generator import GeneratorCall
 
 from . import task_graph as graphs
 from .context.user_modules import USER_MODULES
 from .futures.future import ScalerFuture
+from .futures.item_stream import ItemStream
 from .session.current_session import CurrentSession
 from .session.session import Session
 from .submission.call_pickling import PickledCall, pickle_call
@@ -18,6 +20,8 @@ from .submission.serializer import Serialized, Serializer, with_serializer
 from .task_state.cancel_policy import CancelPolicy
 from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
+
+F = TypeVar("F", bound=ScalerFuture[Any])
 
 
 class CallSubmitter:
@@ -57,7 +61,23 @@ class CallSubmitter:
         options
             The options of the task.
         """
-        return self._send(self._pickled(fn, args, kwargs), options)
+        return self._send(self._pickled(fn, args, kwargs), options, ScalerFuture)
+
+    def submit_stream(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
+    ) -> ItemStream[Any]:
+        """Submit a call that returns an iterable; return what its items are read from.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
+        options
+            The options of the task.
+        """
+        return self._send(self._pickled(GeneratorCall(fn), args, kwargs), options, ItemStream)
 
     def resubmit(self, future: ObservedTask) -> ScalerFuture[Any]:
         """Submit the call of a future again, with the arguments as they were; return the new future.
@@ -80,7 +100,8 @@ class CallSubmitter:
                 "call get() again"
             )
         USER_MODULES.refresh()
-        return self._send(PickledCall(task.function, task.arguments, future.inputs, future.proxies), task.options)
+        call = PickledCall(task.function, task.arguments, future.inputs, future.proxies)
+        return self._send(call, task.options, ItemStream if isinstance(future, ItemStream) else ScalerFuture)
 
     def submit_graph(self, graph: Mapping[str, Any], keys: Iterable[str], options: TaskOptions) -> graphs.GraphFutures:
         """Submit what the keys need of a graph; return the futures of the keys.
@@ -133,7 +154,19 @@ class CallSubmitter:
         options
             The options of the task.
         """
-        return ScalerFuture(session.new_id(), options.name, session, self._policy)
+        return self._new_future(ScalerFuture, session, options)
+
+    def _new_future(self, kind: type[F], session: Session, options: TaskOptions) -> F:
+        """Do as :meth:`new_future`, for a future of a class of its own.
+
+        Parameters
+        ----------
+        kind
+            The class.
+        session, options
+            As for :meth:`new_future`.
+        """
+        return kind(session.new_id(), options.name, session, self._policy)
 
     def _pickled(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> PickledCall:
         """Return a pickled call, in the bytes of the user's serializer if there is one.
@@ -149,7 +182,7 @@ class CallSubmitter:
             fn, args, kwargs = with_serializer(self._serializer, fn, args, kwargs)
         return pickle_call(fn, args, kwargs)
 
-    def _send(self, call: PickledCall, options: TaskOptions) -> ScalerFuture[Any]:
+    def _send(self, call: PickledCall, options: TaskOptions, kind: type[F]) -> F:
         """Send a call, and return its future.
 
         Parameters
@@ -158,10 +191,12 @@ class CallSubmitter:
             The pickled call.
         options
             The options of the task.
+        kind
+            The class of its future.
         """
         session = self._current.running()
         if call.inputs:
             session.check_inputs(call.inputs, options.name)
-        future = self.new_future(session, options)
+        future = self._new_future(kind, session, options)
         session.tasks.submit([(future, session.tasks.new_task(future, call, options))])
         return future

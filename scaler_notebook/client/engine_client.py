@@ -171,7 +171,7 @@ class EngineClient(ABC):
         Parameters
         ----------
         fn
-            What is called.
+            What is called. A coroutine that it returns is run there, too, in an event loop of its own.
         args, kwargs
             Its positional arguments, and the others by name.
 

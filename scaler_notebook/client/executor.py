@@ -2,7 +2,7 @@
 
 import atexit
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -12,14 +12,17 @@ from scaler_notebook.engines.local.client.attached import AttachedEngine
 from scaler_notebook.engines.local.client.engine import EmbeddedEngine
 from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
+from scaler_notebook.protocol.messages import TaskOptions
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 
 from .engine_client import EngineClient
 from .futures.future import ScalerFuture
+from .futures.item_stream import ItemStream
 from .map_calls import MapCalls
 from .session import nested
 from .session.exit_hooks import Exit, before_exit
 from .session.session import open_sessions
+from .submission.call_text import call_text
 from .submission.iterables import refuse_endless
 from .submission.options import checked_capabilities, checked_count, checked_initializer, names_options
 from .task_state.cancel_policy import OnInterrupt
@@ -222,6 +225,36 @@ class NotebookExecutor(EngineClient, Executor):
             _check_size("buffersize", buffersize)
         calls = MapCalls(self, fn, map(tuple, iterable), chunksize)
         return calls.results(calls.submitted(buffersize), timeout)
+
+    def submit_stream(
+        self, fn: Callable[..., Iterable[T] | AsyncIterable[T]], /, *args: Any, **kwargs: Any
+    ) -> ItemStream[T]:
+        """Run a generator on a worker process; return at once what its items are read from, as they come.
+
+        Parameters
+        ----------
+        fn
+            A generator function, one of asynchronous generators (``async def`` with ``yield``), or any other function
+            that returns an iterable.
+        args, kwargs
+            Its positional arguments, and the others by name.
+
+        Returns
+        -------
+        ItemStream
+            ``for item in stream``, ``async for item in stream``.
+
+        Raises
+        ------
+        ValueError
+            The engine passes on no items: a cluster of OpenGRIS Scaler.
+        Exception
+            As :meth:`submit`.
+        """
+        if not self._running_session().engine.sends_items:
+            raise ValueError(f"{self.address} passes on no items before a task's end: return them, as a list")
+        name = call_text(fn, args, kwargs)
+        return self._calls.submit_stream(fn, args, kwargs, TaskOptions(name))
 
     @property
     def _max_workers(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from scaler_notebook.protocol.messages import TaskOptions
-from scaler_notebook.task.chunk import ChunkCall
+from scaler_notebook.task.calls.chunk import ChunkCall
 
 from .futures.completion import results_in_order
 from .futures.future import ScalerFuture

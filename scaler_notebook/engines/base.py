@@ -98,5 +98,9 @@ class Engine(Protocol):
         """Whether the engine enforces a task's ``memory_limit``."""
 
     @property
+    def sends_items(self) -> bool:
+        """Whether the engine passes on items that a task gives before its end."""
+
+    @property
     def capabilities(self) -> Mapping[str, int] | None:
         """The amount of each capability in all, once the engine is started; None if the engine does not tell."""

@@ -122,9 +122,20 @@ def serialization_error(what: str, value: Any, cause: BaseException) -> TaskSeri
     path, culprit = _innermost(what, value)
     where = f"{what} cannot be pickled" if path == what else f"{what} cannot be pickled because of {path}"
     return TaskSerializationError(
-        f"{where} (a {type(culprit).__module__}.{type(culprit).__qualname__}): {cause}. "
-        "Tasks run in other processes: pass data that can be copied, and open files, locks and connections inside "
-        "the task."
+        f"{where} (a {type(culprit).__module__}.{type(culprit).__qualname__}): {cause}. {_advice(culprit)}"
+    )
+
+
+def _advice(culprit: Any) -> str:
+    """Return what to do about an object that cannot be pickled."""
+    kind = type(culprit)  # isinstance would look at a proxy, which may stand for nothing
+    if kind is types.CoroutineType:
+        return f"It runs where it was made: submit its function, and the arguments: submit({culprit.__name__}, ...)."
+    if kind in (types.GeneratorType, types.AsyncGeneratorType):
+        return "It is read where it was made: make a list of it, or have submit_stream send its items."
+    return (
+        "Tasks run in other processes: pass data that can be copied, and open files, locks and connections inside the "
+        "task."
     )
 
 

@@ -156,6 +156,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         11: messages.TaskWaits,
         8: messages.ClientShutdown,
         12: messages.ClientWithdraw,
+        13: messages.ItemsTaken,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -172,5 +173,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         24: messages.ClientShutdownResponse,
         26: messages.TaskPreview,
         27: messages.TaskAttemptFailed,
+        28: messages.TaskItem,
     }
 )

@@ -10,11 +10,33 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from scaler_notebook.protocol.messages import DisplayKind
+from scaler_notebook.protocol.messages import DisplayKind, Payload
 
 Publisher: TypeAlias = Callable[[DisplayKind, str, bytes, bytes], object]  # kind, display id, bundle, metadata as JSON
+
+
+class ItemChannel(Protocol):
+    """The way of a task's items to their reader, and of how many the reader has taken to the task."""
+
+    def send(self, value: Payload) -> None:
+        """Send a pickled item."""
+
+    def has_taken(self, count: int) -> bool:
+        """Return whether the reader has taken so many items, in all."""
+
+    def wait(self, count: int) -> None:
+        """Wait until the reader has taken so many items, in all.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The task is to stop.
+        """
+
+    async def wait_async(self, count: int) -> None:
+        """Do as :meth:`wait`, in a coroutine."""
 
 
 class CurrentTask:
@@ -40,6 +62,8 @@ class CurrentTask:
         Receives the displays of :mod:`.display.display_publisher`.
     engine
         The address of the engine that runs the task, for tasks that the task submits; empty where none can be reached.
+    items
+        Where the items of a generator go; None where an engine passes none on.
     """
 
     def __init__(
@@ -51,6 +75,7 @@ class CurrentTask:
         reporter: Callable[[float, float, str], object] = lambda *_: None,
         publisher: Publisher = lambda *_: None,
         engine: str = "",
+        items: ItemChannel | None = None,
     ) -> None:
         self.task_id = task_id
         self.name = name
@@ -59,6 +84,7 @@ class CurrentTask:
         self._reporter = reporter
         self.publisher = publisher
         self.engine = engine
+        self.items = items
         self.process = os.getpid() if engine else 0  # the process that runs the task; its forks have other ids
 
     def cancelled(self) -> bool:

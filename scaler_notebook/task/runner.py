@@ -25,6 +25,8 @@ from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 
 from . import current_task, inputs, top_level
 from .bindings import Bindings
+from .calls.coroutines import completed
+from .calls.generator import GeneratorCall
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
@@ -200,8 +202,10 @@ class TaskRunner:
     def _call(self, call: TaskCall, bindings: Bindings) -> TryResult:
         """Unpickle the call, make it, and pickle its value."""
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
+        if isinstance(function, GeneratorCall):
+            function.returning = self._context.returning
         try:
-            value = function(*args, **kwargs)
+            value = completed(function(*args, **kwargs))
             try:
                 with self._context.returning():
                     payload = payloads.dump(value)
@@ -224,7 +228,7 @@ class TaskRunner:
             bindings, context = Bindings(), UnpicklingContext()
             function, args, kwargs = self._load(initializer.function, initializer.arguments, context)
             with bindings.recording(context):
-                function(*args, **kwargs)
+                completed(function(*args, **kwargs))
             self._bindings[initializer.client] = bindings
             self._preparing = False
             self._transport.mark_preparing(False)

@@ -369,22 +369,31 @@ def test_a_shield_holds(executor: NotebookExecutor, tmp_path: Path) -> None:
     assert (tmp_path / "trace").read_text() == "whole"
 
 
-def test_a_coroutine_is_cancelled(executor: NotebookExecutor, tmp_path: Path) -> None:
-    def waits(trace: str) -> None:
-        async def main() -> None:
-            print("begun", flush=True)
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                Path(trace).write_text("cancelled")
-                raise
+async def waits(trace: str) -> None:
+    print("begun", flush=True)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        Path(trace).write_text("cancelled")
+        raise
 
-        asyncio.run(main())
 
-    future = executor.submit(waits, str(tmp_path / "trace"))
+@pytest.mark.parametrize("task", [waits, lambda trace: asyncio.run(waits(trace))], ids=["the task", "in the task"])
+def test_a_coroutine_is_cancelled(executor: NotebookExecutor, tmp_path: Path, task: Callable[[str], Any]) -> None:
+    future = executor.submit(task, str(tmp_path / "trace"))
     until_written(future, "begun")
     assert future.cancel(SAFETY, force=False, grace=SAFETY)
     assert (tmp_path / "trace").read_text() == "cancelled"
+
+
+def test_a_generator_is_refused(executor: NotebookExecutor) -> None:
+    with pytest.raises(ValueError, match=r"scaler://.* passes on no items before a task's end"):
+        executor.submit_stream(range, 3)
+
+
+def test_a_coroutine_is_run(executor: NotebookExecutor) -> None:
+    sleep: Any = asyncio.sleep
+    assert executor.submit(sleep, 0, "slept").result(SAFETY) == "slept"
 
 
 def test_what_is_queued_never_starts(executor: NotebookExecutor, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
+from scaler_notebook.engines.local.scheduler.core.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
@@ -29,6 +30,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskFigures,
+    TaskItem,
     TaskLog,
     TaskOptions,
     TaskResult,
@@ -70,6 +72,8 @@ class Recorder(UnusedEffects):
                 word = message.outcome.value
             case TaskLog():
                 word = f"{message.stream.value}: {message.text}"
+            case TaskItem():
+                word = f"gives {message.value.data!r}"
         self.done.append(f"{owner.decode()}: {message.task_id} {word}")
 
     def suits(self, process: int, context: object) -> bool:
@@ -86,6 +90,9 @@ class Recorder(UnusedEffects):
 
     def interrupt(self, process: int, seq: int) -> None:
         self.done.append(f"interrupt {process} in {seq}")
+
+    def tell_taken(self, process: int, seq: int, count: int) -> None:
+        self.done.append(f"tell {process} in {seq}: {count} taken")
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         self.done.append(f"kill {process}")
@@ -934,6 +941,110 @@ def test_a_client_that_comes_late_has_no_turns_to_make_up_for() -> None:
     while core.overview.running:
         core.process_ended_run(1, RunFinished(len(hands.begun()), TaskEnd.SUCCESS, EMPTY))
     assert hands.begun()[51:55] != [f"late{number}" for number in range(4)]
+
+
+# ---------------------------------------------------------------------- items
+
+
+def test_an_item_goes_to_the_client_of_the_run_that_gives_it_and_announces_that() -> None:
+    scene = Scene(announced=False)
+    start(scene)
+    assert scene.told(lambda scene: scene.core.process_gave_item(1, 1, Payload(b"item"))) == [
+        "me: t started on 1",
+        "me: t gives b'item'",
+    ]
+    assert scene.told(lambda scene: scene.core.process_gave_item(1, 0, Payload(b"of an earlier run"))) == []
+    assert scene.told(lambda scene: scene.core.process_gave_item(9, 1, Payload(b"of no process"))) == []
+
+
+def test_what_was_taken_is_told_to_the_run_and_by_nobody_else() -> None:
+    scene = Scene()
+    start(scene)
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "t", 8)) == ["tell 1 in 1: 8 taken"]
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "t", 4)) == ["tell 1 in 1: 8 taken"]
+    assert scene.told(lambda scene: scene.core.items_taken(b"other", "t", 100)) == []
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "unknown", 100)) == []
+
+
+def test_what_was_taken_before_the_run_is_told_when_it_waits() -> None:
+    scene = Scene()
+    submit(scene)
+    assert scene.told(lambda scene: scene.core.items_taken(b"me", "t", 100)) == []
+    scene.ready()
+    assert scene.told(lambda scene: scene.core.process_paused(1, 1, 0)) == ["tell 1 in 1: 100 taken"]
+    assert not scene.core.state.lent
+
+
+class Lender(Recorder):
+    """Hands that note for how many slots that are lent there are to be further processes."""
+
+    extra = 0
+
+    def add_processes(self, extra: int) -> None:
+        self.extra = extra
+
+    def surplus(self) -> int:
+        return 0
+
+
+def test_a_task_that_waits_for_its_reader_lends_its_slot() -> None:
+    hands = Lender()
+    core = Core(1, hands, {"gpu": 1})
+    core.process_ready(1)
+    core.submit(b"me", task("t", needs={"gpu": 1}))
+    core.submit(b"me", task("queued", needs={"gpu": 1}))
+    core.process_paused(1, 0, 0)  # of an earlier run
+    assert hands.extra == 0
+    core.process_paused(1, 1, 0)
+    core.process_paused(1, 1, 0)
+    assert hands.extra == 1
+    core.process_ready(2)
+    assert hands.begun() == ["t", "queued"]
+    core.process_ended_run(2, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
+    core.items_taken(b"me", "t", 8)
+    assert (hands.extra, core.state.lent) == (0, set())
+    core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
+    core.submit(b"me", task("next", needs={"gpu": 1}))
+    assert hands.begun() == ["t", "queued", "next"]
+
+
+def test_as_many_lend_it_at_once_as_there_are_slots_and_another_when_no_reader_goes_on() -> None:
+    hands, clock = Lender(), FakeClock()
+    core = Core(1, hands, {}, clock=clock)
+    for process in (1, 2, 3):
+        core.process_ready(process)
+    for name in "abcd":
+        core.submit(b"me", task(name))
+
+    def after(seconds: float) -> list[str]:
+        clock.now += seconds
+        core.tick()
+        return hands.begun()
+
+    core.process_paused(1, 1, 0)
+    assert hands.begun() == ["a", "b"]
+    core.process_paused(2, 1, 0)
+    assert after(READERS_PATIENCE * 0.9) == ["a", "b"]
+    core.items_taken(b"me", "b", 8)
+    core.process_paused(2, 1, 8)
+    assert after(READERS_PATIENCE * 0.9) == ["a", "b"]
+    assert after(READERS_PATIENCE * 0.2) == ["a", "b", "c"]
+    core.process_paused(3, 1, 0)
+    assert after(READERS_PATIENCE) == ["a", "b", "c"]  # there is no process yet
+    assert hands.extra == 3
+
+
+def test_one_that_is_cancelled_while_it_lends_its_slot_gives_it_back() -> None:
+    hands = Lender()
+    core = Core(1, hands, {})
+    core.process_ready(1)
+    core.submit(b"me", task("t"))
+    core.process_paused(1, 1, 0)
+    core.cancel(b"me", TaskCancel("t", True, GRACE))
+    core.process_ended_run(1, RunFinished(1, TaskEnd.STOPPED, EMPTY))
+    core.process_died(1, "it was stopped", True)
+    assert (hands.extra, core.state.lent) == (0, set())
+    assert hands.done[-1] == "me: t Canceled (force)"
 
 
 def test_a_process_is_replaced_for_a_task_only_if_no_other_suits() -> None:

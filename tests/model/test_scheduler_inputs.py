@@ -88,6 +88,9 @@ class Memory:
     def interrupt(self, process: int, seq: int) -> None:
         pass
 
+    def tell_taken(self, process: int, seq: int, count: int) -> None:
+        raise AssertionError("no task gives items")
+
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         self.killed[process] = tuple(others)
 

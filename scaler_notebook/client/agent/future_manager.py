@@ -31,6 +31,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
+    TaskItem,
     TaskLog,
     TaskMessage,
     TaskPreview,
@@ -167,6 +168,8 @@ class FutureManager:
                 future.add_progress(message)
             case TaskDisplay():
                 future.add_display(message)
+            case TaskItem():
+                future.add_item(message)
             case TaskPreview():
                 future.add_preview(decoded(message.bundle))
             case _:

@@ -50,6 +50,8 @@ class _CompletionWatch:
         self._waiter = _Waiter()
         self.done: list[Future[Any]] = []
         for future in futures:
+            if isinstance(future, ScalerFuture):
+                future.run_to_end()
             call_locked(_lock_of(future), self._enter, future)
 
     def _enter(self, future: "Future[Any]") -> None:

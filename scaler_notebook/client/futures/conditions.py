@@ -111,6 +111,9 @@ def _watch_until(
         if not left or (enough is not None and enough(future)):
             notify()
 
+    if condition is ObservedTask.done:
+        for future in watched:
+            future.run_to_end()
     try:
         for future in watched:
             future.watch(look)

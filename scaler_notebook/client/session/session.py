@@ -23,6 +23,7 @@ from scaler_notebook.protocol.messages import (
     ClientWithdraw,
     EngineMessage,
     Initializer,
+    ItemsTaken,
     Task,
     TaskCancel,
     TaskResult,
@@ -146,7 +147,7 @@ class Session:
         return f"{self.client}-{kind}{next(self._numbers)}"
 
     def check_inputs(self, inputs: TaskInputs, call: str) -> None:
-        """Check that a task's inputs can be had over this session.
+        """Check that a task's inputs can be had over this session, and that none waits for a reader.
 
         Parameters
         ----------
@@ -170,6 +171,8 @@ class Session:
                     f"an argument of {call} is the future {name}, of another client or of an engine that has "
                     "ended: pass its result() instead"
                 )
+            else:
+                what.run_to_end()
 
     # ------------------------------------------------------------------ on the agent's thread
 
@@ -244,6 +247,18 @@ class Session:
     def send_cancel(self, request: TaskCancel) -> None:
         """Send a future's cancel request."""
         self._agent.post(request)
+
+    def send_items_taken(self, task_id: str, count: int) -> None:
+        """Tell a task how many of its items were read.
+
+        Parameters
+        ----------
+        task_id
+            The task.
+        count
+            How many items were read, in all.
+        """
+        self._agent.post(ItemsTaken(task_id, count))
 
     def notify_waiting(self, task_id: str, waits: bool) -> None:
         """Tell the engine that the task which this client is within waits for other tasks, or goes on.

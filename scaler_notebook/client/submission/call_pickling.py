@@ -13,7 +13,8 @@ from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.pickling import pickler
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.task import notebook_objects
-from scaler_notebook.task.chunk import ChunkCall
+from scaler_notebook.task.calls.chunk import ChunkCall
+from scaler_notebook.task.calls.generator import GeneratorCall
 
 from . import function_pickles
 from .call_text import function_name
@@ -64,7 +65,7 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
             function = function_pickles.dump(fn)
         except Exception as error:
             raise payloads.serialization_error(f"the function {name}", fn, error) from error
-        if inputs and not isinstance(fn.func if isinstance(fn, ChunkCall) else fn, partial):
+        if inputs and not isinstance(fn.func if isinstance(fn, ChunkCall | GeneratorCall) else fn, partial):
             _refuse_futures(name, inputs)
         arguments = _pickled_arguments(name, args, kwargs)
         proxies = proxies_in(fn, function) + proxies_in((args, kwargs), arguments)

@@ -14,6 +14,17 @@ class FutureSession(Protocol):
     def send_cancel(self, request: TaskCancel) -> None:
         """Send a cancel request; never blocks."""
 
+    def send_items_taken(self, task_id: str, count: int) -> None:
+        """Tell a task how many of its items were read; never blocks.
+
+        Parameters
+        ----------
+        task_id
+            The task.
+        count
+            How many items were read, in all.
+        """
+
     def resubmit(self, future: Any) -> Any:
         """Submit the call of a future again; return the new future."""
 

@@ -22,6 +22,7 @@ from scaler_notebook.protocol.messages import (
     TaskAttemptFailed,
     TaskDisplay,
     TaskFigures,
+    TaskItem,
     TaskLog,
     TaskProgress,
 )
@@ -162,6 +163,12 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         """Keep the progress that the task reports."""
         self._progress = message
         self.notify_watchers()
+
+    def add_item(self, message: TaskItem) -> None:
+        """Drop an item; an ``ItemStream`` keeps it for its reader."""
+
+    def run_to_end(self) -> None:
+        """Do nothing; an ``ItemStream`` has its task wait for no reader, because somebody waits for the task's end."""
 
     # ------------------------------------------------------------------ what is known
 

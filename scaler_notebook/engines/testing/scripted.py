@@ -23,6 +23,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
+    TaskItem,
     TaskLog,
     TaskProgress,
 )
@@ -59,6 +60,7 @@ class MemoryEngine:
         self.slots = slots
         self.capabilities = capabilities or {}
         self.limits_memory = False
+        self.sends_items = True
         self.address = "memory"
         self.sent = SentMessages()
         self.used = False  # a client has connected; an engine serves one
@@ -212,6 +214,18 @@ class MemoryEngine:
             A few words for a person.
         """
         self.tell(TaskProgress(task_id_of(which), done, total, note))
+
+    def give_item(self, which: TaskReference, item: Any) -> None:
+        """Give an item as a task.
+
+        Parameters
+        ----------
+        which
+            The task.
+        item
+            The item, which is pickled.
+        """
+        self.tell(TaskItem(task_id_of(which), payloads.dump(item)))
 
     def confirm(
         self,

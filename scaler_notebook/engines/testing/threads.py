@@ -5,7 +5,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from scaler_notebook.engines.scheduling.dependencies import DependencyTracker
 from scaler_notebook.protocol.messages import (
@@ -16,6 +17,7 @@ from scaler_notebook.protocol.messages import (
     EngineStatus,
     EngineStatusRequest,
     Initializer,
+    ItemsTaken,
     ObjectCreate,
     ObjectDelete,
     Payload,
@@ -24,6 +26,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
+    TaskItem,
     TaskResult,
     TaskResultType,
 )
@@ -32,6 +35,7 @@ from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport
 
 from .scripted import MemoryEngine
 from .task_messages import OWN_FILES
+from .thread_items import ThreadItems
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +45,8 @@ class ThreadTaskRecord:
     task: Task
     owner: bytes = b""  # there is one client
     missing: int = 0  # dependencies that the task waits for
+    cancel_requested: threading.Event = field(default_factory=threading.Event)
+    items: ThreadItems = field(default_factory=ThreadItems)
 
 
 class ThreadEngine(MemoryEngine):
@@ -48,7 +54,8 @@ class ThreadEngine(MemoryEngine):
 
     The engine cannot: stop a running task (the task sees by :func:`~scaler_notebook.current_task` that it was asked,
     and the answer is ``CancelFailed`` at once, whatever the strength; queued tasks are taken back), keep a task's
-    output with the task, run Python code on two cores, or heed priorities, retries, capabilities and hints.
+    output with the task, run Python code on two cores, lend the slot of a task that waits, or heed priorities, retries,
+    capabilities and hints. A generator that waits for its reader is stopped by a cancel all the same.
 
     Parameters
     ----------
@@ -64,14 +71,16 @@ class ThreadEngine(MemoryEngine):
         self._waiting: dict[str, ThreadTaskRecord] = {}  # tasks that wait for inputs
         self._dependencies: DependencyTracker[ThreadTaskRecord] = DependencyTracker(_NoMemory())
         self._runner = TaskRunner(Transport(), OWN_FILES, per_thread=True)
-        # Running tasks, each with the event by which its code sees a cancel; changed on the agent's thread alone.
-        self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
+        # Running tasks, each with its thread; changed on the agent's thread alone.
+        self._threads: dict[str, tuple[threading.Thread, ThreadTaskRecord]] = {}
 
     def close(self) -> None:
         """Disconnect, and drop the tasks that have not started."""
         super().close()
         self._queue.clear()
         self._waiting.clear()
+        for _, record in list(self._threads.values()):
+            record.items.stop()
 
     def join(self, timeout: float) -> bool:
         """Wait until the running tasks have ended; return False if that took longer than ``timeout`` seconds."""
@@ -92,6 +101,10 @@ class ThreadEngine(MemoryEngine):
                 self._dependencies.delete(b"", message.object_ids)
             case TaskCancel():
                 self._answer(message.task_id)
+            case ItemsTaken():
+                record = self._find(message.task_id)
+                if record is not None:
+                    record.items.take(message.count)
             case ClientWithdraw():
                 for task_id in list(self._queue):
                     self._answer(task_id)
@@ -115,10 +128,18 @@ class ThreadEngine(MemoryEngine):
         (self._waiting if record.missing else self._queue)[task.task_id] = record
         self._dispatch()
 
+    def _find(self, task_id: str) -> ThreadTaskRecord | None:
+        """Return the record of an unfinished task; None if there is none."""
+        if task_id in self._threads:
+            return self._threads[task_id][1]
+        return self._queue.get(task_id) or self._waiting.get(task_id)
+
     def _answer(self, task_id: str) -> None:
         """Answer a cancel request: take a queued task back, refuse for a running one."""
         if task_id in self._threads:
-            self._threads[task_id][1].set()
+            _, running = self._threads[task_id]
+            running.cancel_requested.set()
+            running.items.stop()
             self.refuse(task_id)
             return
         record = self._queue.pop(task_id, None) or self._waiting.pop(task_id, None)
@@ -143,12 +164,17 @@ class ThreadEngine(MemoryEngine):
             self.start_task(task_id)
             name = f"scaler_notebook task {task_id}"
             # A daemon: a task that never ends must not keep the process from ending.
-            cancel_requested = threading.Event()
-            thread = threading.Thread(target=self._run, args=(record, cancel_requested), name=name, daemon=True)
-            self._threads[task_id] = thread, cancel_requested
+            record.items.to_client = partial(self._give_item, task_id)
+            thread = threading.Thread(target=self._run, args=(record,), name=name, daemon=True)
+            self._threads[task_id] = thread, record
             thread.start()
 
-    def _run(self, record: ThreadTaskRecord, cancel_requested: threading.Event) -> None:
+    def _give_item(self, task_id: str, value: Payload) -> None:
+        """Send an item of a task, on the task's thread."""
+        with contextlib.suppress(RuntimeError):  # the client has gone
+            self._steps.post(lambda: self.tell(TaskItem(task_id, value)))
+
+    def _run(self, record: ThreadTaskRecord) -> None:
         """Run a task on the calling thread, and report the end on the agent's thread."""
         task = record.task
 
@@ -162,7 +188,9 @@ class ThreadEngine(MemoryEngine):
                 self._steps.post(lambda: self.tell(message))
 
         name = task.options.name
-        this_task = CurrentTask(task.task_id, name, cancel_requested.is_set, reporter=report, publisher=publish)
+        this_task = CurrentTask(
+            task.task_id, name, record.cancel_requested.is_set, reporter=report, publisher=publish, items=record.items
+        )
         given = self._dependencies.values_of(record)
         call = TaskCall(task.task_id, name, task.function, task.arguments, given)
         finished, _ = self._runner.run(call, this_task, Initializer())

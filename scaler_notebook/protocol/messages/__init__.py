@@ -1,11 +1,11 @@
 """The messages between a client and an engine, with the names of OpenGRIS Scaler's protocol where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
-``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``, ``ClientShutdown``,
-``ClientDisconnect``.
+``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``,
+``ClientShutdown``, ``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
 ``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``,
-``TaskPreview``.
+``TaskPreview``, ``TaskItem``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -20,6 +20,7 @@ from .client_messages import ClientShutdown as ClientShutdown
 from .client_messages import ClientWithdraw as ClientWithdraw
 from .client_messages import EngineStatusRequest as EngineStatusRequest
 from .client_messages import Initializer as Initializer
+from .client_messages import ItemsTaken as ItemsTaken
 from .client_messages import ObjectCreate as ObjectCreate
 from .client_messages import ObjectDelete as ObjectDelete
 from .client_messages import Task as Task
@@ -34,6 +35,7 @@ from .engine_messages import ObjectCreated as ObjectCreated
 from .engine_messages import TaskAttemptFailed as TaskAttemptFailed
 from .engine_messages import TaskCancelConfirm as TaskCancelConfirm
 from .engine_messages import TaskDisplay as TaskDisplay
+from .engine_messages import TaskItem as TaskItem
 from .engine_messages import TaskLog as TaskLog
 from .engine_messages import TaskMessage as TaskMessage
 from .engine_messages import TaskPreview as TaskPreview

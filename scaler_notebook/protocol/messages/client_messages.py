@@ -83,6 +83,22 @@ class TaskWaits:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsTaken:
+    """The reader of a task's items has taken so many of them, in all: the task may send further ones.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    count
+        How many items were taken since the task was submitted.
+    """
+
+    task_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Initializer:
     """A call that a task process makes once, before the first task that it runs for a client.
 
@@ -210,6 +226,7 @@ ClientMessage: TypeAlias = (
     Task
     | TaskCancel
     | TaskWaits
+    | ItemsTaken
     | ObjectCreate
     | ObjectDelete
     | ClientDisconnect

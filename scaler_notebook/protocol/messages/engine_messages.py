@@ -258,6 +258,22 @@ class TaskPreview:
     bundle: Payload
 
 
+@dataclass(frozen=True, slots=True)
+class TaskItem:
+    """An item that a task gives before its end, in their order.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    value
+        The pickled item.
+    """
+
+    task_id: str
+    value: Payload
+
+
 TaskMessage: TypeAlias = (
     TaskStarted
     | TaskAttemptFailed
@@ -267,5 +283,6 @@ TaskMessage: TypeAlias = (
     | TaskProgress
     | TaskDisplay
     | TaskPreview
+    | TaskItem
 )
 EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage

@@ -6,11 +6,12 @@ armed right now, and once for each attempt: a signal that comes late, or twice, 
 nothing. So no interrupt ever reaches the next task, and no signal mask is needed (a mask would only delay a signal into
 the next task).
 
-The first request is a KeyboardInterrupt in the task. Inside a running asyncio loop it is a cancel of all the loop's
-tasks, because an exception raised in the loop's own code can lose a handle and hang the loop. The second request raises
-only where the first was such a cancel: it must not break into the clean-up of a task that obeys. An interrupt that
-Python itself swallows, in a ``__del__`` or a callback, is not refused by the task: it is repeated a moment later, a few
-times at most.
+The first request is a KeyboardInterrupt in the task. Inside a running asyncio loop it is a cancel of asyncio's, because
+an exception raised in the loop's own code can lose a handle and hang the loop: a cancel of the coroutine, where the
+task is one (:mod:`~scaler_notebook.task.calls.coroutines`), and of all the loop's tasks, where its code runs a loop
+itself. The second request raises only where the first was such a cancel and has not reached the coroutine: it must not
+break into the clean-up of a task that obeys. An interrupt that Python itself swallows, in a ``__del__`` or a callback,
+is not refused by the task: it is repeated a moment later, a few times at most.
 
 While a shield is open the handler defers the request, and the end of the last shield sends the signal again: requests
 are acted upon in one place, on the main thread. The handler may run between any two bytecodes, also of a shield's and
@@ -30,6 +31,8 @@ from _thread import start_new_thread
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
+
+from scaler_notebook.task.calls import coroutines
 
 from .cancel_page import CancelPage
 
@@ -60,7 +63,7 @@ class ArmedRun:
         self.swallowed: dict[int, object] = {}  # of these, the one to act upon again
         self.times_swallowed = 0
         self.forwarded = 0  # the last word that was forwarded to the task's subprocesses
-        self.raised = False  # a KeyboardInterrupt has reached the task's own code
+        self.raised = False  # a KeyboardInterrupt, or a cancel of its coroutine, has reached the task's own code
         self.deferred = False  # a request waits for the end of the shields
         self.stopped = False  # the process is about to be killed
         self.shields: dict[object, threading.Thread] = {}  # the open shields, and the threads that opened them
@@ -228,16 +231,17 @@ class Interrupts:
                 os.killpg(0, signal.SIGINT)
         if run.raised:
             return
-        asyncio = sys.modules.get("asyncio")
-        loop = asyncio._get_running_loop() if asyncio is not None else None
+        loop = _running_loop()
         if loop is not None and len(run.claims) == 1:
-            loop.call_soon_threadsafe(self._cancel_all, loop, run, word)
+            loop.call_soon_threadsafe(self._cancel_in, loop, run, word)
             return
         run.raised = True
         raise KeyboardInterrupt
 
-    def _cancel_all(self, loop: Any, run: ArmedRun, word: int) -> None:
-        """Cancel all tasks of a loop. Called in the loop, perhaps a while after the signal.
+    def _cancel_in(self, loop: Any, run: ArmedRun, word: int) -> None:
+        """Cancel the coroutine for which a loop is run, or all tasks of a loop that is the user's own.
+
+        Called in the loop, perhaps a while after the signal.
 
         Parameters
         ----------
@@ -254,6 +258,11 @@ class Interrupts:
             del run.claims[word]  # the request is not acted upon after all
             if not run.defer():  # the shields have just ended
                 self._on_sigint(signal.SIGINT, None)
+            return
+        main = coroutines.main_task(loop)
+        if main is not None:
+            run.raised = True
+            main.cancel()  # the coroutine sees to its other tasks; what is left then ends with the loop
             return
         for task in sys.modules["asyncio"].all_tasks(loop):
             task.cancel()
@@ -281,10 +290,15 @@ class Interrupts:
             self._run.deferred = False
 
 
+def _running_loop() -> Any:
+    """Return the asyncio loop that runs on this thread; None if none does, or asyncio is only being imported."""
+    get = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return get() if get is not None else None
+
+
 def _is_stop(run: ArmedRun, error: BaseException) -> bool:
     if not run.claims:
         return False
     if isinstance(error, KeyboardInterrupt):
         return True
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+    return isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ()))

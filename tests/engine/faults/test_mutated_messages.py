@@ -37,6 +37,7 @@ from scaler_notebook.protocol.messages import (
     EngineMessage,
     EngineStatus,
     EngineStatusRequest,
+    ItemsTaken,
     LogStream,
     ObjectCreate,
     ObjectDelete,
@@ -49,6 +50,7 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
     TaskDisplay,
+    TaskItem,
     TaskLog,
     TaskOptions,
     TaskPreview,
@@ -76,6 +78,7 @@ def said_to_schedulers(bystander: str) -> list[ClientMessage]:
         TaskCancel("mine", True),
         TaskCancel(bystander, True, 0.1),
         TaskWaits(bystander, True),
+        ItemsTaken(bystander, 7),
         ObjectCreate("object", payloads.dump([1, 2, 3])),
         ObjectCreate("in memory", Payload(b"\x80\x05N.", (memory,))),
         ObjectDelete(("object", bystander)),
@@ -143,7 +146,7 @@ def test_a_cluster_that_hears_anything_from_who_may_enter(number: int, tmp_path:
 class FakeScheduler(SchedulerConnection):
     """A client's connection to a test that says what a scheduler might."""
 
-    slots, capabilities, limits_memory, address = 2, {}, True, "fake"  # type: ignore[var-annotated]
+    slots, capabilities, limits_memory, sends_items, address = 2, {}, True, True, "fake"  # type: ignore[var-annotated]
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -216,6 +219,7 @@ def said_to_clients(task_id: str) -> list[EngineMessage]:
         TaskProgress(task_id, 1.0, 2.0, "note"),
         TaskDisplay(task_id, plain, plain, DisplayKind.UPDATE, "id"),
         TaskPreview(task_id, plain),
+        TaskItem(task_id, plain),
         EngineStatus(2, 0, (1,), ("t",)),
     ]
 

@@ -262,6 +262,9 @@ class Engine:
             SEEN["waited for a capability"] += 1
         return None
 
+    def tell_taken(self, process: int, seq: int, count: int) -> None:
+        raise AssertionError("no task gives items")
+
     def interrupt(self, process: int, seq: int) -> None:
         self.acts += 1
         asked = self.processes[process]

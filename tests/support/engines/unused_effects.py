@@ -17,6 +17,9 @@ class UnusedEffects:
     def surplus(self) -> int:
         raise AssertionError("no task has waited for tasks of its own")
 
+    def tell_taken(self, process: int, seq: int, count: int) -> None:
+        raise AssertionError("no task gives items")
+
     def retain_payload(self, payload: Payload) -> Payload:
         return payload
 

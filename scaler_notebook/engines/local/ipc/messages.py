@@ -118,6 +118,38 @@ class ResultPreview:
     bundle: Payload
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Task process → scheduler: an item that a run gives before its end."""
+
+    seq: int
+    value: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Task process → scheduler: a run waits until more of its items are taken.
+
+    Parameters
+    ----------
+    seq
+        The number of the run.
+    taken
+        How many of its items were taken, as far as the process knows.
+    """
+
+    seq: int
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Scheduler → task process: so many of a run's items were taken, in all."""
+
+    seq: int
+    count: int
+
+
 def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
     """Return what decides which file a name is imported from: ``sys.path``, and the directory if that is on it."""
     return context.path, context.directory if "" in context.path else ""
@@ -125,7 +157,9 @@ def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
 
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process caches
 
-WorkerMessage: TypeAlias = ClientContext | EngineAddress | Run | Prewarm | Ready | RunFinished | ResultPreview
+WorkerMessage: TypeAlias = (
+    ClientContext | EngineAddress | Run | Prewarm | Ready | RunFinished | ResultPreview | Item | Paused | Taken
+)
 WORKER_CODEC: Codec[WorkerMessage] = Codec(
     {
         1: Run,
@@ -135,5 +169,8 @@ WORKER_CODEC: Codec[WorkerMessage] = Codec(
         5: Prewarm,
         6: EngineAddress,
         8: ResultPreview,
+        9: Item,
+        10: Paused,
+        11: Taken,
     }
 )

@@ -26,6 +26,7 @@ from scaler_notebook.protocol.messages import (
     EngineHello,
     EngineMessage,
     EngineStatusRequest,
+    ItemsTaken,
     ObjectCreate,
     ObjectCreated,
     ObjectDelete,
@@ -207,6 +208,8 @@ class Clients:
             case TaskWaits():
                 home = self._host_processes.get(owner, 0)
                 self._core.task_waits(home, message.task_id, message.waits)
+            case ItemsTaken():
+                self._core.items_taken(owner, message.task_id, message.count)
             case ClientWithdraw():
                 self._core.withdraw(owner)
             case EngineStatusRequest():

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments, duplicate_segments
-from scaler_notebook.engines.local.ipc.messages import Input
+from scaler_notebook.engines.local.ipc.messages import Input, Taken
 from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
 
 from .processes import process_tree
@@ -61,6 +61,10 @@ class EngineEffects:
             self._pool[process].interrupt(seq)
         except Exception:  # the core interrupts once more, and kills the process after the grace period
             log.exception("process %d could not be interrupted", process)
+
+    def tell_taken(self, process: int, seq: int, count: int) -> None:
+        """Tell a run how many of its items were taken, in all."""
+        self._pool[process].send(Taken(seq, count))
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         """Kill a process and all descendants, and the processes ``others`` with it."""

@@ -3,7 +3,7 @@
 import logging
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import check_segments, close_segments
-from scaler_notebook.engines.local.ipc.messages import ResultPreview, RunFinished
+from scaler_notebook.engines.local.ipc.messages import Item, Paused, ResultPreview, RunFinished
 from scaler_notebook.task.task_end import TaskEnd
 
 from .core.core import Core
@@ -67,6 +67,14 @@ class ProcessEvents:
     def previewed(self, pid: int, previewed: ResultPreview) -> None:
         """Handle the preview of a result that a process has made."""
         self._core.process_previewed(pid, previewed.seq, previewed.bundle)
+
+    def gave(self, pid: int, item: Item) -> None:
+        """Handle an item of a run."""
+        self._core.process_gave_item(pid, item.seq, item.value)
+
+    def paused(self, pid: int, paused: Paused) -> None:
+        """Handle that a run waits until more of its items are taken."""
+        self._core.process_paused(pid, paused.seq, paused.taken)
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
         """Handle that a process is reaped, and that all which it had started is gone."""

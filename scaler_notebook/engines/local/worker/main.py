@@ -51,6 +51,7 @@ from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResu
 from scaler_notebook.task.task_end import TaskEnd
 
 from .import_tracker import ImportTracker
+from .item_channel import ItemChannel
 from .prewarm_imports import PrewarmImporter
 from .streams import TaskStreams
 
@@ -222,6 +223,7 @@ class _Worker(Transport):
             reporter,
             self._streams.display,
             self._engine_address,
+            ItemChannel(self._sock, self._assembler, run.seq, armed.shield),
         )
         guard = partial(self._guard, armed)
         finished, figures = self._runner.run(call, task, self._initializer, guard)

@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.suggestions import did_you_mean
-from scaler_notebook.task.cell import VALUE, CellEnvironment, CompiledCell
+from scaler_notebook.task.calls.cell import VALUE, CellEnvironment, CompiledCell
 
 from . import names
 

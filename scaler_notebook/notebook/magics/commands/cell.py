@@ -16,7 +16,7 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
-from scaler_notebook.task.cell import CellEnvironment
+from scaler_notebook.task.calls.cell import CellEnvironment
 
 from .parsing import HelpShown, MagicParser, seconds
 from .task_options import add_task_options, submit_options

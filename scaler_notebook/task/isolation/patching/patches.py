@@ -13,7 +13,8 @@ from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from scaler_notebook.protocol.pickling import class_ids
-from scaler_notebook.task.chunk import ChunkCall
+from scaler_notebook.task.calls.chunk import ChunkCall
+from scaler_notebook.task.calls.generator import GeneratorCall
 
 from .attribute_stores import attribute_stores, dotted_targets, may_store
 from .code_reader import DottedName
@@ -218,7 +219,7 @@ def _parts(value: Any) -> Iterable[Any]:
         return value.__self__, value.__func__
     if kind is functools.partial:
         return value.func, value.args, value.keywords
-    if kind is ChunkCall:
+    if kind in (ChunkCall, GeneratorCall):
         return (value.func,)
     own = value if issubclass(kind, type) else kind
     return [*vars(own).values(), *attributes_of(value).values()] if class_ids.travels(own) else ()

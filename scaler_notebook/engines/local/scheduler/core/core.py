@@ -26,6 +26,7 @@ from scaler_notebook.task.task_end import TaskEnd
 
 from . import events
 from .effects import Effects
+from .item_flow import ItemFlow
 from .overview import Overview
 from .previews import ExpectedPreviews
 from .process_deaths import ProcessDeaths
@@ -82,6 +83,7 @@ class Core:
         self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
         self._turns = Turns()
         self._previews = ExpectedPreviews()
+        self._items = ItemFlow(self.state, effects, self.transitions, self._lending)
         self._deaths = ProcessDeaths(self.state, effects, clock, self.transitions)
 
     # ------------------------------------------------------------------ clients
@@ -144,6 +146,11 @@ class Core:
                 self._lend_slot_of(record)
             else:
                 self._lending.take_back(record)
+        self.dispatch()
+
+    def items_taken(self, owner: bytes, task_id: str, count: int) -> None:
+        """Tell a task how many of its items a client has taken. See :meth:`.ItemFlow.taken`."""
+        self._items.taken(owner, task_id, count)
         self.dispatch()
 
     def is_named(self, owner: bytes, object_id: str) -> bool:
@@ -303,6 +310,15 @@ class Core:
         owner, task_id = self._previews.take(process, seq)
         if owner in self.state.contexts:
             self._effects.send(owner, TaskPreview(task_id, bundle))
+
+    def process_gave_item(self, process: int, seq: int, value: Payload) -> None:
+        """Send an item of a run to the task's client. See :meth:`.ItemFlow.gave`."""
+        self._items.gave(process, seq, value)
+
+    def process_paused(self, process: int, seq: int, taken: int) -> None:
+        """Lend the slot of a run that waits for the reader of its items. See :meth:`.ItemFlow.paused`."""
+        self._items.paused(process, seq, taken)
+        self.dispatch()
 
     def process_died(
         self, process: int, how: str, begun: bool, process_exit: ProcessExit = NO_PROCESS_EXIT, peak: int = 0

@@ -73,6 +73,19 @@ class Effects(Protocol):
             The number of the run, among the runs of the process.
         """
 
+    def tell_taken(self, process: int, seq: int, count: int) -> None:
+        """Tell a run how many of its items were taken, in all.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        seq
+            The number of the run, among the runs of the process.
+        count
+            How many.
+        """
+
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         """Kill a process and all descendants.
 

@@ -3,6 +3,10 @@
 As a rule the client in the task tells the scheduler that the task waits. A task that waits in another way (on a lock
 that a callback releases, or with the standard library's ``wait``) is found at a standstill: if nothing moves any more,
 and every running task has submitted others, the most deeply nested one is taken to wait.
+
+A task that waits for the reader of its items lends its slot, too, for the reader may be waiting for queued tasks. As
+many such tasks as there are slots do so at once. The others may be streams that are read later, and each lent slot
+costs a process: of them one does so whenever no reader has gone on for a while.
 """
 
 from collections.abc import Callable
@@ -16,6 +20,7 @@ from .state.scheduler_state import SchedulerState, TimerKey
 MAX_LENT = 256  # slots; each lent slot takes a process that can do nothing else meanwhile
 SURPLUS_RETAINED = 2.0  # seconds that extra processes are retained for the next nested tasks
 STANDSTILL = 0.5  # seconds without a move that are a standstill
+READERS_PATIENCE = 5.0  # the same, where running tasks wait for their readers: those may take longer
 DEEPEST_FIRST = 1 << 40  # more than any task's number, so that nested tasks come before all others of their priority
 
 SURPLUS_OVER: TimerKey = "surplus", 0
@@ -73,6 +78,13 @@ class SlotLending:
             self._state.resources.give_back(record.needs)
         return True
 
+    def lend_to_reader(self, record: TaskRecord) -> None:
+        """Lend the slot of a task that waits for the reader of its items, unless as many do so as there are slots."""
+        workers = self._state.workers
+        waiting = sum(workers.held[process].paused for process in self._state.lent if process in workers.held)
+        if record.process not in self._state.lent and waiting < self._state.slots:
+            self.lend(record)
+
     def take_back(self, record: TaskRecord) -> None:
         """End the loan of a task's slot, even if the slot is in use: then one task more than there are slots runs."""
         self._state.lent.discard(record.process)
@@ -101,21 +113,22 @@ class SlotLending:
     def watch_for_standstill(self) -> None:
         """Set or cancel the timer of a standstill; to be called when all tasks are dispatched that can be."""
         timers = self._state.timers
-        if not self._state.workers.held or not self._suspects():
+        if not self._state.workers.held or not (suspects := self._suspects()):
             timers.cancel(STANDSTILL_OVER)
         elif STANDSTILL_OVER not in timers:
-            timers.set(STANDSTILL_OVER, self._clock.monotonic() + STANDSTILL, self._break_standstill)
+            patience = READERS_PATIENCE if any(record.paused for record in suspects) else STANDSTILL
+            timers.set(STANDSTILL_OVER, self._clock.monotonic() + patience, self._break_standstill)
 
     def deepest_suspect(self) -> TaskRecord | None:
         """Return the running task that is nested most deeply; None if there is no standstill."""
         return max(self._suspects(), key=lambda record: record.depth, default=None)
 
     def _suspects(self) -> list[TaskRecord]:
-        """Return the running tasks, if each has submitted others and a task waits for a slot; otherwise none."""
+        """Return the running tasks, if each may wait for others or a reader, and a task waits for a slot; else none."""
         suspects = []
         for process, record in self._state.workers.held.items():
             if process not in self._state.lent:
-                if not record.children:  # found at once, as a rule
+                if not (record.children or record.paused):  # found at once, as a rule
                     return []
                 suspects.append(record)
         return suspects if self._state.queue else []

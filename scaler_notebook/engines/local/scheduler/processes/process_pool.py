@@ -10,6 +10,8 @@ from typing import Protocol
 
 from scaler_notebook.engines.local.ipc.messages import (
     EngineAddress,
+    Item,
+    Paused,
     Ready,
     ResultPreview,
     RunFinished,
@@ -60,6 +62,28 @@ class PoolEvents(Protocol):
             The number of the process.
         ended
             How the run ended.
+        """
+
+    def gave(self, pid: int, item: Item) -> None:
+        """Handle an item of a run.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        item
+            The item.
+        """
+
+    def paused(self, pid: int, paused: Paused) -> None:
+        """Handle that a run waits until more of its items are taken.
+
+        Parameters
+        ----------
+        pid
+            The number of the process.
+        paused
+            How many were taken, as far as the process knows.
         """
 
     def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
@@ -272,6 +296,10 @@ class ProcessPool:
             self.events.ended_run(process.pid, message)
         elif isinstance(message, ResultPreview):
             self.events.previewed(process.pid, message)
+        elif isinstance(message, Item):
+            self.events.gave(process.pid, message)
+        elif isinstance(message, Paused):
+            self.events.paused(process.pid, message)
 
     def _ready(self, process: TaskProcess, pid: int) -> None:
         """Handle that a process is ready, at its start or after a prewarm."""

@@ -24,6 +24,8 @@ class TaskRecord:
     force: bool = False  # was any cancel request with force? Needed for the answer; the table has stages for that
     missing: int = 0  # dependencies that have not arrived
     root: bytes = b""  # the client, within no task, that has submitted the task or, indirectly, its parent
+    taken: int = 0  # items that the reader of the task's items has taken
+    paused: bool = False  # does the task wait until more of its items are taken?
     parent: "TaskRecord | None" = None  # the task that has submitted this one, as long as that runs
     depth: int = 0  # of nesting; 0 for a task without a parent
     children: "dict[str, TaskRecord]" = field(

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from .progress import progress
+from scaler_notebook.task.progress import progress
+
+from .coroutines import completed
 
 T = TypeVar("T")
 
@@ -32,4 +34,4 @@ class ChunkCall(Generic[T]):
             The positional arguments of each call.
         """
         function = self.func
-        return [function(*item) for item in progress(items)]
+        return [completed(function(*item)) for item in progress(items)]

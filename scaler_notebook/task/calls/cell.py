@@ -1,9 +1,7 @@
 """A cell in its task process: the notebook's names around it, its code, and the names that it leaves."""
 
-import asyncio
 import builtins
 import contextlib
-import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -11,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaler_notebook.protocol import payloads
+
+from .coroutines import completed
 
 VALUE = "__scaler_notebook_value__"  # the name to which the value of the last expression is assigned
 
@@ -101,16 +101,14 @@ class CellEnvironment:
     def __call__(self, source: CompiledCell) -> AssignedNames:
         """Run the cell, in the task process."""
         namespace = self.namespace
-        from .isolation.patching import patches  # in the task process alone
+        from scaler_notebook.task.isolation.patching import patches  # in the task process alone
 
         namespace.update(self.values, __name__="__main__", __builtins__=builtins)
         patches.look_again()
         shell = _shell(namespace) if source.uses_shell else None
         before = set(namespace)
         with shell.builtin_trap if shell is not None else contextlib.nullcontext():
-            found = eval(source.code, namespace)
-            if inspect.iscoroutine(found):
-                asyncio.run(_awaited(found))
+            completed(eval(source.code, namespace))  # a coroutine, if the cell awaits
         value = namespace.pop(VALUE, None)
         if value is not None:
             _show(value, namespace)
@@ -118,12 +116,8 @@ class CellEnvironment:
         return _collect_names(source, {name: namespace[name] for name in dict.fromkeys(assigned) if name in namespace})
 
 
-async def _awaited(coroutine: Any) -> None:
-    await coroutine
-
-
 def _shell(namespace: dict[str, Any]) -> Any:
-    from .display import displays  # in the task process alone
+    from scaler_notebook.task.display import displays  # in the task process alone
 
     shell = displays.task_shell()
     if displays.is_tasks_own(shell):
@@ -133,7 +127,7 @@ def _shell(namespace: dict[str, Any]) -> Any:
 
 def _show(value: Any, namespace: dict[str, Any]) -> None:
     """Show the value of the cell's last expression, as the notebook would."""
-    from .display.display_publisher import publish
+    from scaler_notebook.task.display.display_publisher import publish
 
     bundle, metadata = _shell(namespace).display_formatter.format(value)
     if bundle:

@@ -1,0 +1,155 @@
+"""A generator as a task: its items are sent as they come, and it waits when its reader does not keep up."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.task.current_task import ItemChannel, current_task
+
+AHEAD = 16  # items that are sent and not taken yet; with as many on the way the generator waits
+RUNS, WAITS = "items", "items, and waits for its reader"
+
+
+class GeneratorCall:
+    """The function of a stream of items: calls another function, and sends what the iterable gives that it returns.
+
+    The value of the call is the number of items. A cancel reaches a generator where it stands, be that a ``yield``.
+
+    Parameters
+    ----------
+    func
+        A generator function, one of asynchronous generators, or any other function that returns an iterable.
+    """
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.func = func
+        # As what the task returns: set by the runner.
+        self.returning: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def __reduce__(self) -> Any:
+        return GeneratorCall, (self.func,)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the number of items, or a coroutine that does.
+
+        Raises
+        ------
+        TypeError
+            What the function returns is not iterable.
+        """
+        channel = current_task().items
+        if channel is None:
+            raise RuntimeError("items are sent by a task of submit_stream alone")
+        given = self.func(*args, **kwargs)
+        if isinstance(given, AsyncIterable):
+            return self._send_all_async(aiter(given), channel)
+        if not isinstance(given, Iterable):
+            name, kind = current_task().name, type(given).__name__
+            raise TypeError(f"{name} gives no items: it returns a {kind}, which is not iterable. submit() takes it")
+        return self._send_all(iter(given), channel)
+
+    def _send_all(self, items: Iterator[Any], channel: ItemChannel) -> int:
+        """Send all items, and return how many there were."""
+        count, advance = 0, items.__next__
+        try:
+            while True:
+                try:
+                    item = advance()
+                except StopIteration:
+                    return count
+                count, advance = count + 1, items.__next__
+                channel.send(self._pickled(count, item))
+                del item
+                try:
+                    if not self._may_go_on(count, channel):
+                        channel.wait(count - AHEAD + 1)
+                except KeyboardInterrupt as error:
+                    advance = partial(_throw, items, error)
+        finally:
+            if (close := getattr(items, "close", None)) is not None:
+                close()
+
+    async def _send_all_async(self, items: AsyncIterator[Any], channel: ItemChannel) -> int:
+        """Send all items of an asynchronous iterator, and return how many there were."""
+        import asyncio  # a task without coroutines needs none
+
+        count, advance = 0, items.__anext__
+        try:
+            while True:
+                try:
+                    item = await advance()
+                except StopAsyncIteration:
+                    return count
+                count, advance = count + 1, items.__anext__
+                channel.send(self._pickled(count, item))
+                del item
+                try:
+                    if not self._may_go_on(count, channel):
+                        await channel.wait_async(count - AHEAD + 1)
+                except asyncio.CancelledError as error:
+                    advance = partial(_throw_async, items, error)
+        finally:
+            if (close := getattr(items, "aclose", None)) is not None:
+                await close()
+
+    def _pickled(self, count: int, item: Any) -> Payload:
+        """Return an item as a pickle.
+
+        Raises
+        ------
+        TaskSerializationError
+            The item cannot be pickled; the message says which one it is.
+        """
+        try:
+            with self.returning():
+                return payloads.dump(item)
+        except Exception as error:
+            what = f"item {count} of {current_task().name}"
+            raise payloads.serialization_error(what, item, error) from error
+
+    def _may_go_on(self, count: int, channel: ItemChannel) -> bool:
+        """Report how many items there are, and return whether there is room for another.
+
+        Parameters
+        ----------
+        count
+            How many items were sent.
+        channel
+            Where they were sent.
+        """
+        has_room = count < AHEAD or channel.has_taken(count - AHEAD + 1)
+        current_task().report(count, None, RUNS if has_room else WAITS)
+        return has_room
+
+
+def _throw(items: Any, error: BaseException) -> Any:
+    """Raise an exception where a generator stands, and return what it yields if it goes on.
+
+    Parameters
+    ----------
+    items
+        The generator, or an iterator of another kind, which cannot be told.
+    error
+        The exception.
+    """
+    if not hasattr(items, "throw"):
+        raise error
+    return items.throw(error)
+
+
+async def _throw_async(items: Any, error: BaseException) -> Any:
+    """Do as :func:`_throw`, for an asynchronous generator.
+
+    Parameters
+    ----------
+    items
+        The generator, or an iterator of another kind, which cannot be told.
+    error
+        The exception.
+    """
+    if not hasattr(items, "athrow"):
+        raise error
+    return await items.athrow(error)
