@@ -13,6 +13,7 @@ from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.pickling.unpickling import LocalCallContext
 from scaler_notebook.task import inputs
+from scaler_notebook.task.calls.generator import GeneratorCall
 
 Fetch = Callable[[TaskInput], ScalerFuture[Any]]
 
@@ -46,6 +47,8 @@ def local_call(future: ScalerFuture[Any], fetch: Fetch) -> Callable[[], Any]:
     with inputs.given_on_thread(given), LocalCallContext():
         function = payloads.load(payloads.copied(task.function))
         args, kwargs = payloads.load(payloads.copied(task.arguments))
+    if isinstance(function, GeneratorCall):
+        function = function.func  # the caller reads the items
 
     def make() -> Any:
         __tracebackhide__ = True

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_what_succeeds_gives_its_value_and_a_cancelled_call_can_be_made(executor
     cancelled = executor.submit(pow, 2, 5)
     cancelled.cancel(SAFETY)
     assert cancelled.rerun_here() == 32
+
+
+def test_the_items_of_a_stream_come_again(executor: NotebookExecutor) -> None:
+    def halved(number: int) -> Iterator[int]:
+        while number := number // 2:
+            yield number
+
+    stream = executor.submit_stream(halved, 9)
+    assert list(stream) == list(stream.rerun_here()) == [4, 2, 1]  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("length", [3, 2_000_000])
