@@ -152,7 +152,11 @@ def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
 @pytest.mark.parametrize("how", [pytest.param("restarted", marks=pytest.mark.matrix), "killed"])
 def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     card = notebook.output(notebook.execute(SHOW))
+    board = notebook.output(notebook.execute("group = ex.map_async(time.sleep, [600] * 6)\ngroup"))
     expect(badge(card)).to_have_text("running")
+    board.get_by_role("grid").get_by_text("sleep(600)").first.click()
+    opened = board.locator(".scaler-pane")
+    expect(badge(opened)).to_have_text("running")
     if how == "restarted":
         notebook.page.evaluate("() => { window.panel.sessionContext.session.kernel.restart(); }")
     else:
@@ -160,6 +164,11 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     expect(card.locator(".scaler-note")).to_have_text(ENDED)
     expect(card.locator(".scaler-cancel")).to_be_hidden()
     expect(badge(card)).to_have_text("lost")
+    expect(board.locator(".scaler-said")).to_have_text(ENDED)
+    expect(board.locator(".scaler-chip:visible")).to_have_text(["6 lost"])
+    expect(board.locator(".scaler-times")).not_to_contain_text("left")
+    expect(board.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(badge(opened)).to_have_text("lost")
     if how == "killed":
         notebook.page.locator(".jp-Dialog .jp-mod-accept").click()  # JupyterLab says so, too
     notebook.wait_for_kernel()  # the next one

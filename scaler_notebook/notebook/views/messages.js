@@ -5,7 +5,8 @@
  * are Unix seconds of the kernel's clock.
  *
  * @typedef {"submitted" | "running" | "cancelling" | "finished" | "cancelled"} State
- * @typedef {"queued" | "running" | "cancelling" | "done" | "failed" | "cancelled"} Kind a state as a person sees it
+ * @typedef {"queued" | "running" | "cancelling" | "done" | "failed" | "cancelled" | "lost"} Kind a state as a person
+ *   sees it; that a task was lost with its kernel is known to the front end alone
  *
  * @typedef {object} Progress
  * @property {number} done
@@ -47,6 +48,8 @@
  * @property {string | null} note
  * @property {EarlierRun} [earlier]
  * @property {boolean} retry can it be submitted again?
+ *
+ * @typedef {{type: "lost"}} LostMessage from a board to the card in its pane: the kernel has ended
  *
  * @typedef {{type: "ready", view: string}} Ready a view listens; said once more if nothing comes
  * @typedef {{type: "left", view: string}} Left a view is taken down

@@ -2,12 +2,13 @@
 
 import { button, h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
+import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
 import { makeGraph } from "./board_graph.js";
 import { makePane } from "./board_pane.js";
 import { CANCELLING, FAILED, KINDS, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf } from "./board_rows.js";
-import { makeStore, takeMessage } from "./board_store.js";
+import { loseKernel, makeStore, takeMessage } from "./board_store.js";
 import { makeTable } from "./board_table.js";
 import { makeTimeline } from "./board_timeline.js";
 
@@ -160,7 +161,7 @@ function renderBoard(store, model, el) {
     for (const { name, node } of ui.tabs) node.hidden = name === "graph" && !rows.edges.length;
     ui.cancel.hidden = !sums.unfinished;
     ui.kill.hidden = !sums.refused;
-    ui.retry.hidden = !sums.retriable;
+    ui.retry.hidden = !sums.retriable || store.lost;
     setText(ui.cancel, "Cancel all");
     setText(ui.kill, `Kill ${amount(sums.refused)}`);
     setText(ui.retry, `Retry ${amount(sums.retriable)} failed`);
@@ -182,7 +183,7 @@ function renderBoard(store, model, el) {
     const all = plural(rows.length, "task");
     const counted = filtered ? `${amount(table.shown())} of ${all} shown` : all;
     const known = store.seq === null ? "waiting for the kernel…" : store.answer?.text ?? counted;
-    setText(ui.said, store.late ? NO_ANSWER : known);
+    setText(ui.said, store.lost ? KERNEL_ENDED : store.late ? NO_ANSWER : known);
     let [running, refused] = [0, 0];
     for (const number of selected) {
       const kind = rows.kind[number];
@@ -201,7 +202,8 @@ function renderBoard(store, model, el) {
     const { counts, unfinished } = sums;
     const { before } = store;
     // The end says what became of an answer or a failure that comes with it.
-    if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
+    if (store.lost) say(KERNEL_ENDED);
+    else if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
     else if (before && store.answer && store.answer.number !== before.answer) say(store.answer.text);
     else if (before && counts[FAILED] > 0 && before.failed === 0) say("a task has failed");
     store.before = { answer: store.answer?.number ?? 0, failed: counts[FAILED], unfinished };
@@ -412,9 +414,16 @@ export default () => {
           model.send({ type: "gap" });
         }
       };
+      const stopListening = whenKernelEnds(model, () => {
+        loseKernel(store);
+        for (const view of store.views) view();
+      });
       model.on("msg:custom", onMessage);
       model.send({ type: "here" });
-      return () => model.off("msg:custom", onMessage);
+      return () => {
+        stopListening();
+        model.off("msg:custom", onMessage);
+      };
     },
     render: ({ model, el }) => renderBoard(store, model, el),
   };
