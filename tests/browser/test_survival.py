@@ -172,3 +172,7 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     if how == "killed":
         notebook.page.locator(".jp-Dialog .jp-mod-accept").click()  # JupyterLab says so, too
     notebook.wait_for_kernel()  # the next one
+    notebook.reload()  # what is saved needs no kernel
+    expect(card.locator(".scaler-card-static")).to_contain_text("running")
+    expect(board.locator(".scaler-board-static")).to_contain_text("3 running · 3 queued")
+    expect(notebook.page.get_by_text("model not found")).to_have_count(0)

@@ -51,6 +51,13 @@
  *
  * @typedef {{type: "lost"}} LostMessage from a board to the card in its pane: the kernel has ended
  *
+ * @typedef {object} ModuleMessage from the kernel to a model whose page lacks its module
+ * @property {"module"} type
+ * @property {string} script
+ * @property {string} style
+ *
+ * @typedef {{type: "module"}} AskForModule
+ * @typedef {{type: "here"}} Here a front end has the widget, shown or not
  * @typedef {{type: "ready", view: string}} Ready a view listens; said once more if nothing comes
  * @typedef {{type: "left", view: string}} Left a view is taken down
  * @typedef {{type: "cancel", force: boolean}} Cancel a click on Cancel or Kill
@@ -85,14 +92,13 @@
  * @property {number} [epoch]
  * @property {[from: number, to: number][]} [edges] a task, and one that needs its value
  *
- * @typedef {{type: "here"}} Here a front end has the widget, shown or not
  * @typedef {{type: "gap"}} Gap a message is missing
  * @typedef {{type: "cancel", rows: number[] | "all", force: boolean}} CancelRows
  * @typedef {{type: "retry", rows: number[] | "all"}} RetryRows
  * @typedef {{type: "open" | "close", row: number}} OpenOrClose whose details are wanted
- * @typedef {Here | Gap | CancelRows | RetryRows | OpenOrClose} BoardRequest
+ * @typedef {Gap | CancelRows | RetryRows | OpenOrClose} BoardRequest
  *
- * @typedef {Ready | Left | CardRequest | BoardRequest} Request anything that a view says
+ * @typedef {AskForModule | Here | Ready | Left | CardRequest | BoardRequest} Request anything that a view says
  */
 
 /**
@@ -106,7 +112,6 @@
  *
  * @typedef {object} Traits
  * @property {(name: string) => string} get
- * @property {(name: string, value: string) => void} set
  *
  * @typedef {object} Signal JupyterLab's
  * @property {(slot: (sender: unknown, value: string) => void) => void} connect
@@ -114,7 +119,7 @@
  *
  * @typedef {{statusChanged?: Signal, disposed?: Signal}} Kernel JupyterLab's connection to it
  *
- * @typedef {{model: Channel}} ModelContext
+ * @typedef {{model: Channel & Traits}} ModelContext
  * @typedef {{model: Channel, el: HTMLElement}} ViewContext
  *
  * @typedef {object} Widget what a module of ours exports, or makes for each model

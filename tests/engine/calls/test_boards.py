@@ -24,7 +24,7 @@ from scaler_notebook.notebook.views import feed
 from scaler_notebook.notebook.views.board import display, static_html
 from scaler_notebook.notebook.views.board import feed as boards
 from scaler_notebook.notebook.views.board.feed import BoardFeed
-from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionTable, TaskTable
+from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionTable, TaskTable, read_row
 from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
@@ -372,6 +372,28 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
     futures[1].finish(1)
     still.run()
     agree(page, futures)
+
+
+def test_a_page_that_lacks_the_module_is_sent_it(board: Any, still: StillPublisher) -> None:
+    shown, _ = board([detached_future()])
+    sent: list[dict[str, Any]] = []
+    shown.widget.send = sent.append
+    assert not shown.met
+    for question in ("here", "module"):
+        shown._heard(shown.widget, {"type": question}, [])
+    still.run()
+    assert shown.met
+    (answer,) = sent
+    assert (answer["type"], answer["script"]) == ("module", shown.widget.front_end.script)
+    assert ".scaler-board" in answer["style"]
+    assert ".scaler-card" in answer["style"]
+
+
+def test_a_note_has_no_colours_of_a_terminal() -> None:
+    future = detached_future()
+    future.start()
+    future.fail(ValueError("\x1b[31mno\x1b[0m\nconvergence"))
+    assert read_row(future).note == "ValueError: no convergence"
 
 
 def test_gaps_are_answered_by_one_snapshot_a_second(

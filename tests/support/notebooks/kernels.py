@@ -48,8 +48,15 @@ class Kernel:
         self.manager.cleanup_resources()
 
     def submit(self, code: str, silent: bool = False) -> str:
-        """Send a cell, or what counts as none (``silent``); gives the id of its request."""
-        return str(self.client.execute(code, silent=silent))
+        """Send a cell, or what counts as none (``silent``); gives the id of its request.
+
+        It is a cell of its own of a front end that makes a widget's model for an output that has it, and not before.
+        """
+        content = {"code": code, "silent": silent, "store_history": not silent, "user_expressions": {}}
+        content |= {"allow_stdin": True, "stop_on_error": True}
+        message = self.client.session.msg("execute_request", content, metadata={"cellId": uuid.uuid4().hex})
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
 
     def finish(self, request: str, timeout: float = PATIENCE) -> Executed:
         """Wait until a cell has run."""

@@ -1,5 +1,6 @@
 /* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
+import { coverPlaces } from "../cover.js";
 import { button, h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
@@ -92,8 +93,9 @@ function makePart(kind) {
  * @param {Store} store
  * @param {Channel} model
  * @param {HTMLElement} el
+ * @param {() => void} [shown] called when the first rows are there
  */
-function renderBoard(store, model, el) {
+function renderBoard(store, model, el, shown = () => {}) {
   const { rows, look, selected } = store;
   const act = { open, cancel, selected: paintFoot };
   const table = makeTable(store, act);
@@ -118,6 +120,7 @@ function renderBoard(store, model, el) {
   /** Everything that a message can change. */
   function paint() {
     stale = false;
+    if (store.seq !== null) shown(); // first: what is not in the page has no size
     const at = performance.now();
     const now = tally(rows, store.now());
     sums = { ...now, left: at - talliedAt < SETTLE_MS ? sums.left : now.left };
@@ -419,8 +422,9 @@ export default () => {
         for (const view of store.views) view();
       });
       model.on("msg:custom", onMessage);
-      model.send({ type: "here" });
+      const uncover = coverPlaces(model, (el, shown) => renderBoard(store, model, el, shown));
       return () => {
+        uncover();
         stopListening();
         model.off("msg:custom", onMessage);
       };

@@ -96,7 +96,7 @@ function build() {
   const status = h("span", "scaler-spoken");
   const root = h("div", "scaler-card", head, progress, texts, result, earlierRun, note, status);
 
-  setAttributes(root, { role: "group", tabindex: "-1" });
+  setAttributes(root, { role: "group", tabindex: "-1", "data-lm-suppress-shortcuts": "true" }); // its keys are its own
   setAttributes(time, { role: "timer" });
   setAttributes(track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   setAttributes(status, { role: "status", "aria-live": "polite" });
@@ -250,8 +250,9 @@ function paintEnd(ui, row) {
  * Draw a card in an element, and keep it current; gives how to take it down.
  *
  * @param {ViewContext} context
+ * @param {() => void} [onFirst] called when the first row is there
  */
-export function render({ model, el }) {
+export function render({ model, el }, onFirst = () => {}) {
   const ui = build();
   const view = Math.random().toString(36).slice(2);
   /** @type {Row | null} */
@@ -290,6 +291,7 @@ export function render({ model, el }) {
   /** @param {RowUpdate} update */
   function onRow(update) {
     const before = row;
+    if (!before) onFirst(); // first: what is not in the page has no size
     const next = { ...before, ...update, rich: update.rich === undefined ? before?.rich ?? null : update.rich };
     row = next;
     if (isOver(next) || next.state === "cancelling" || next.refused) answered();
