@@ -123,14 +123,14 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
         ("cancel --all x", "takes an id, a name, or --all"),
         ("cancel 'x", "no closing quotation"),
         ("retry", "takes an id, a name, or --failed"),
-        ("logs", "TASK"),
+        ("config workers=2.5", "workers takes a whole number"),
         ("result no_such_task", "no task of this session is 'no_such_task'"),
         ("connect nowhere", "is no address of an embedded engine"),
         ("connect tcp://127.0.0.1:9", "nobody answers at tcp://127.0.0.1:9"),
         ("config graec=1", "did you mean grace?"),
         ("config grace", "give grace a value: grace="),
         ("config grace=-1", "at least 0"),
-        ("config grace=soon", "could not convert"),
+        ("config grace=soon", "grace takes a number of seconds"),
         ("config on_interrupt=perhaps", "one of"),
         ("config workers=0", "at least one worker"),
         ("start --workers 0", "greater than 0"),
@@ -233,6 +233,8 @@ def test_logs_result_and_trace(k: Kernel, tmp_path: Path) -> None:
     k.run("f = %scaler submit add(20, 22)\nf.result()")
     assert k.run("answer = %scaler result add\nprint(answer)").text == "42\n"
     assert "Success" in k.run("%scaler trace add").text
+    assert k.run("answer = %scaler result\nprint(answer)").text == "42\n", "of the last task"
+    assert k.run("%scaler trace").text == k.run("%scaler trace add").text
     k.run("f = %scaler submit bad()")
     assert k.run("%scaler result bad").error == "ValueError: no way"
 

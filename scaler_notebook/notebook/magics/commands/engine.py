@@ -147,7 +147,8 @@ def status(shell: Any, options: argparse.Namespace) -> None:
 
 def _engine_text(executor: NotebookExecutor) -> str:
     """Name an executor's engine for a person."""
-    kind = f"an engine with {executor.n_workers} workers" if executor.n_workers else "a cluster"
+    count = executor.n_workers
+    kind = f"an engine with {count} {'worker' if count == 1 else 'workers'}" if count else "a cluster"
     return f"{kind} runs at {executor.address}"
 
 
@@ -222,8 +223,15 @@ def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
         The value is of another kind, or out of range.
     """
     kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
+    kind = kinds.get(name, float)
     try:
-        value = kinds.get(name, float)(text)
+        value = kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number of seconds"
+        raise UsageError(
+            f"%scaler config {name}={text}: {name} takes {wanted}; it is {_format_setting(now[name])} now"
+        ) from None
+    try:
         trial = type(settings)() if name in vars(settings) else CancelPolicy()
         setattr(trial, name, value)
     except ValueError as error:
