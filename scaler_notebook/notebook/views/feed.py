@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import anywidget
 import traitlets
 
+from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.kernel.ipykernel_compat import let_front_end_choose
 
@@ -77,6 +78,19 @@ class ViewWidget(anywidget.AnyWidget):
     def __init__(self, front_end: FrontEnd, place: str = "") -> None:
         super().__init__(_module=front_end.name, _place=place)
         self.front_end = front_end
+
+
+def ask_to_stop(future: ScalerFuture[Any], kill: bool) -> bool:
+    """Ask a task to stop, as its buttons do; return False if it has ended.
+
+    Parameters
+    ----------
+    future
+        The future of the task.
+    kill
+        End its process at once: whoever clicks Kill has seen that the task went on after the grace period.
+    """
+    return future.request_cancel_unfinished(kill, 0.0 if kill else None)
 
 
 class Feed(ABC):

@@ -13,7 +13,7 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
-from scaler_notebook.notebook.views.feed import Content, Feed, FrontEnd, ViewWidget
+from scaler_notebook.notebook.views.feed import Content, Feed, FrontEnd, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
@@ -213,7 +213,7 @@ class BoardFeed(Feed):
 
     def _cancel(self, numbers: list[int], force: bool) -> None:
         futures = [future for number in numbers if (future := self._table.future(number)) is not None]
-        asked = sum(future.request_cancel_unfinished(force) for future in futures)
+        asked = sum(ask_to_stop(future, force) for future in futures)
         verb = "to be killed" if force else "asked to stop"
         self._say(_tasks(asked, verb), len(numbers) - asked)
 

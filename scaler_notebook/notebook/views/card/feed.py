@@ -10,7 +10,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
-from scaler_notebook.notebook.views.feed import Content, Feed, FrontEnd, ViewWidget
+from scaler_notebook.notebook.views.feed import Content, Feed, FrontEnd, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
@@ -95,7 +95,7 @@ class CardFeed(Feed):
         """Carry out what a view asks for; return False for a message that is unknown."""
         match content:
             case {"type": "cancel", "force": bool(force)}:
-                if self._shows is None or not self._shows.request_cancel_unfinished(force):
+                if self._shows is None or not ask_to_stop(self._shows, force):
                     self.note = TOO_LATE
                     publisher.mark(self)
                     self._noted()
@@ -108,7 +108,7 @@ class CardFeed(Feed):
                 return True
             case {"type": "cancel_earlier", "force": bool(force)}:
                 for future in self._earlier:
-                    future.request_cancel_unfinished(force)
+                    ask_to_stop(future, force)
                 return True
         return False
 
