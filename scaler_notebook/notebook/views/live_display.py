@@ -85,7 +85,9 @@ class LiveDisplay(ABC):
         _waiting.discard(self)
         bundle: dict[str, Any] = sendable(self.static_forms())
         if self._covered:
-            bundle["text/html"] = f'<div class="{PLACE} {PLACE}-{self.place}">{bundle["text/html"]}</div>'
+            # Dollars in what a task says are no formula.
+            names = f"{PLACE} {PLACE}-{self.place} mathjax_ignore"
+            bundle["text/html"] = f'<div class="{names}">{bundle["text/html"]}</div>'
         self._bare = widget is None and not self._covered
         if widget is not None and not self._covered:
             bundle[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}

@@ -86,7 +86,7 @@ function build() {
   const texts = h("div", "scaler-texts", h("div", "scaler-written", output, error), copyButton);
 
   const resultText = h("pre", "scaler-block");
-  const resultRich = h("div", "scaler-rich");
+  const resultRich = h("div", "scaler-rich mathjax_process");
   const about = h("div", "scaler-about");
   const result = h("div", "scaler-result", resultText, resultRich, about);
   const earlierWords = h("span");

@@ -84,7 +84,11 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
         parts.append(_block_html("scaler-error", hue, _error_html(row["error"], row["origin"], row["traceback"])))
     if row["rich"] is not None:
         parts.append(
-            _block_html("scaler-result", hue, f'<div style="overflow:auto;max-height:420px">{row["rich"]}</div>')
+            _block_html(
+                "scaler-result",
+                hue,
+                f'<div class="mathjax_process" style="overflow:auto;max-height:420px">{row["rich"]}</div>',
+            )
         )
     elif row["result"] is not None:
         parts.append(_block_html("scaler-result", hue, _pre_html(html_lines(row["result"]))))
