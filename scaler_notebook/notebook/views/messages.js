@@ -6,7 +6,7 @@
  *
  * @typedef {"submitted" | "running" | "cancelling" | "finished" | "cancelled"} State
  * @typedef {"queued" | "running" | "cancelling" | "done" | "failed" | "cancelled" | "lost"} Kind a state as a person
- *   sees it; that a task was lost with its kernel is known to the front end alone
+ *   sees it; that a task was lost with its engine is told by the kernel, and with the kernel by the front end
  *
  * @typedef {object} Progress
  * @property {number} done
@@ -18,7 +18,7 @@
  * @property {string} call
  * @property {State} state
  * @property {string} word what its badge says
- * @property {"success" | "failed" | null} outcome
+ * @property {"success" | "failed" | "lost" | null} outcome
  * @property {string | null} reason why it was cancelled
  * @property {boolean} refused has it gone on after a cancel request?
  * @property {number} submitted_at

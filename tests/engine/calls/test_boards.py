@@ -136,7 +136,7 @@ def truth(future: ScalerFuture[Any]) -> tuple[Any, ...]:
     if future.state is TaskState.SUBMITTED:
         kind = "queued"
     elif future.state is TaskState.FINISHED:
-        kind = "failed" if future.failed else "done"
+        kind = "lost" if future.lost else "failed" if future.failed else "done"
         note = " ".join(future.failure.headline.split()) if future.failure else ""
     times = (future.submitted_at, future.started_at, future.ended_at)
     return (

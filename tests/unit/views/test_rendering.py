@@ -26,6 +26,7 @@ WORDS: list[tuple[dict[str, Any], str, str]] = [
     ({"state": "cancelling", "word": "cancelling…"}, "cancelling…", "cancelling…"),
     ({"state": "finished", "word": "done", "outcome": "success", "ended_at": NOW}, "done", "done"),
     ({"state": "finished", "word": "failed", "outcome": "failed", "ended_at": NOW}, "failed", "failed"),
+    ({"state": "finished", "word": "lost", "outcome": "lost", "ended_at": NOW}, "lost", "lost"),
     (
         {"state": "cancelled", "word": "cancelled", "reason": "never started", "ended_at": NOW},
         "cancelled: never started",

@@ -8,7 +8,9 @@ import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js"
 import { amount, duration, roughly } from "../quantities.js";
 import { makeGraph } from "./board_graph.js";
 import { makePane } from "./board_pane.js";
-import { CANCELLING, FAILED, KINDS, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf } from "./board_rows.js";
+import {
+  CANCELLING, FAILED, KINDS, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf,
+} from "./board_rows.js";
 import { loseKernel, makeStore, takeMessage } from "./board_store.js";
 import { makeTable } from "./board_table.js";
 import { makeTimeline } from "./board_timeline.js";
@@ -167,7 +169,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     ui.retry.hidden = !sums.retriable || store.lost;
     setText(ui.cancel, "Cancel all");
     setText(ui.kill, `Kill ${amount(sums.refused)}`);
-    setText(ui.retry, `Retry ${amount(sums.retriable)} failed`);
+    setText(ui.retry, `Retry ${amount(sums.retriable)} ${sums.counts[LOST] ? "failed or lost" : "failed"}`);
     const asking = sums.counts[QUEUED] + sums.counts[RUNNING] === 0;
     ui.cancel.disabled = Boolean(store.asked) || asking;
     ui.kill.disabled = ui.retry.disabled = Boolean(store.asked);

@@ -30,7 +30,7 @@
  * @typedef {ReturnType<typeof tally>} Tally
  */
 
-/** @type {Kind[]} in the order of table.py, and one that only a front end can know */
+/** @type {Kind[]} in the order of table.py */
 export const KINDS = ["queued", "running", "cancelling", "done", "failed", "cancelled", "lost"];
 export const QUEUED = 0;
 export const RUNNING = 1;
@@ -165,7 +165,7 @@ export function tally(rows, now) {
     const kind = rows.kind[i];
     counts[kind]++;
     if (rows.flags[i] & REFUSED && kind === RUNNING) refused++;
-    if (kind === FAILED && !(rows.flags[i] & RETRIED)) retriable++;
+    if ((kind === FAILED || kind === LOST) && !(rows.flags[i] & RETRIED)) retriable++;
     if (rows.submitted[i] < first) first = rows.submitted[i];
     last = Math.max(last, rows.ended[i] ?? -Infinity);
   }

@@ -17,7 +17,7 @@ from scaler_notebook.notebook.views.feed import Content, Feed, FrontEnd, ViewWid
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .table import CANCELLED, FAILED, BoardRow, TaskTable
+from .table import CANCELLED, FAILED, LOST, BoardRow, TaskTable
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
@@ -173,7 +173,7 @@ class BoardFeed(Feed):
                     self._cancel(numbers, force)
                 return numbers is not None
             case {"type": "retry", "rows": asked}:
-                numbers = self._meant(asked, lambda row: row.kind == FAILED and not row.retried)
+                numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST) and not row.retried)
                 if numbers is not None:
                     # Not here: an engine that has ended is started again.
                     threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
@@ -321,7 +321,7 @@ class Detail:
 
 
 def _can_be_retried(row: BoardRow) -> bool:
-    return row.kind in (FAILED, CANCELLED) and not row.retried
+    return row.kind in (FAILED, CANCELLED, LOST) and not row.retried
 
 
 def _tasks(number: int, what: str) -> str:

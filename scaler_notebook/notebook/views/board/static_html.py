@@ -18,8 +18,8 @@ from .table import KINDS, BoardRow, Kind
 
 FIRST_ROWS = 8  # rows that a static form shows
 CALL_WIDTH = 40  # characters of a call in the plain text
-ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # the order of the counts
-INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # the order of the rows
+ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "lost", "cancelling", "running", "queued")  # of the counts
+INTEREST: tuple[Kind, ...] = ("failed", "lost", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
 
 BADGES: Mapping[Kind, Badge] = {
     "queued": badge_of("submitted", None),
@@ -27,6 +27,7 @@ BADGES: Mapping[Kind, Badge] = {
     "cancelling": badge_of("cancelling", None),
     "done": badge_of("finished", "success"),
     "failed": badge_of("finished", "failed"),
+    "lost": badge_of("finished", "lost"),
     "cancelled": badge_of("cancelled", None),
 }
 

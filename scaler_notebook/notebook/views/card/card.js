@@ -27,7 +27,8 @@ const isOver = (row) => row.state === "finished" || row.state === "cancelled";
  * @returns {Kind}
  */
 function kindOf(row) {
-  if (row.state === "finished") return row.outcome === "failed" ? "failed" : "done";
+  if (row.outcome === "failed" || row.outcome === "lost") return row.outcome;
+  if (row.state === "finished") return "done";
   return row.state === "submitted" ? "queued" : row.state;
 }
 

@@ -95,7 +95,7 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
     if row["about"] is not None:
         parts.append(f'<div style="{MUTED};line-height:18px">{escape(row["about"])}</div>')
     remarks = [remark] if remark else []
-    if row["outcome"] == "failed" or row["state"] == "cancelled":
+    if row["outcome"] in ("failed", "lost") or row["state"] == "cancelled":
         remarks.append(HOW_TO_RETRY)
     if row["refused"] and not is_over(row):
         remarks.insert(0, "a cancel was refused, it is still running")
