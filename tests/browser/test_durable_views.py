@@ -8,7 +8,7 @@ import pytest
 from lab import LabNotebook
 from playwright.sync_api import Locator, expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("new_kernel")]
+pytestmark = pytest.mark.browser
 
 SETUP = """
 import os, time
@@ -20,6 +20,8 @@ def talk(gate):
     for n in range(9): print("line", n, flush=True)
     while not os.path.exists(gate): time.sleep(0.01)
     raise ValueError("no convergence")
+def waits(gate):
+    while not os.path.exists(gate): time.sleep(0.01)
 """
 CELLS = [SETUP]
 
@@ -67,28 +69,28 @@ def test_a_card_keeps_its_buttons_its_folds_and_the_focus_when_its_task_ends(
     expect(badge(card)).to_have_text("failed")
 
 
-def test_the_newest_cards_keep_their_buttons_and_older_ones_are_as_in_the_file(notebook: LabNotebook) -> None:
-    notebook.execute("cards.MAX_KEPT = 1\ndef fails(n): 1 / 0")
-    shown = [notebook.output(notebook.execute(f"f{n} = ex.submit(fails, {n})\nf{n}")) for n in range(2)]
-    expect(shown[1].get_by_role("button", name="Retry fails")).to_be_visible()
-    expect(shown[0].locator(".scaler-card-static")).to_contain_text("ZeroDivisionError")
-    expect(shown[0].get_by_role("button", name="Retry fails")).to_have_count(0)
-
-
-def test_an_output_that_is_written_again_leaves_its_live_view_as_it_is(notebook: LabNotebook) -> None:
+def test_an_output_that_is_written_again_leaves_its_live_view_as_it_is(notebook: LabNotebook, tmp_path: Path) -> None:
     notebook.execute("boards.LIVE_INTERVAL = 0.1")
-    cell = notebook.execute("group = ex.map_async(time.sleep, [600] * 40)\ngroup")
+    cell = notebook.execute(f"group = ex.map_async(waits, [{str(tmp_path / 'open')!r}] + ['/never'] * 39)\ngroup")
     board = notebook.output(cell)
     grid = board.get_by_role("grid")
     expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("2 running")
     grid.focus()
     grid.evaluate("grid => (grid.scrollTop = 26 * 20)")
     board.locator(".scaler-board").evaluate("board => (window.first = board)")
-    notebook.execute("group[0].cancel()")
+    (tmp_path / "open").touch()
     notebook.page.wait_for_function(
-        "cell => JSON.stringify(window.panel.content.widgets[cell].model.outputs.toJSON()).includes('1 cancelled')",
+        "cell => JSON.stringify(window.panel.content.widgets[cell].model.outputs.toJSON()).includes('1 done')",
         arg=cell,
     )
     assert board.locator(".scaler-board").evaluate("board => board === window.first"), "it was drawn again"
     expect(grid).to_be_focused()
     assert grid.evaluate("grid => grid.scrollTop") == 26 * 20
+
+
+def test_the_newest_cards_keep_their_buttons_and_older_ones_are_as_in_the_file(notebook: LabNotebook) -> None:
+    notebook.execute("cards.MAX_KEPT = 1\ndef fails(n): 1 / 0")
+    shown = [notebook.output(notebook.execute(f"f{n} = ex.submit(fails, {n})\nf{n}")) for n in range(2)]
+    expect(shown[1].get_by_role("button", name="Retry fails")).to_be_visible()
+    expect(shown[0].locator(".scaler-card-static")).to_contain_text("ZeroDivisionError")
+    expect(shown[0].get_by_role("button", name="Retry fails")).to_have_count(0)

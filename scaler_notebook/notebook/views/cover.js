@@ -108,7 +108,10 @@ function makeView(first, draw) {
     focused = /** @type {HTMLElement} */ (target);
   });
   el.addEventListener("focusout", () => {
-    if (el.isConnected) focused = null;
+    // What is taken out of the document loses the focus just before.
+    queueMicrotask(() => {
+      if (el.isConnected && !el.contains(document.activeElement)) focused = null;
+    });
   });
   el.addEventListener("scroll", ({ target }) => target instanceof Element && scrolled.set(target, target.scrollTop), {
     capture: true,

@@ -97,7 +97,11 @@ function build() {
   const status = h("span", "scaler-spoken");
   const root = h("div", "scaler-card", head, progress, texts, result, earlierRun, note, status);
 
-  setAttributes(root, { role: "group", tabindex: "-1", "data-lm-suppress-shortcuts": "true" }); // its keys are its own
+  setAttributes(root, { role: "group", tabindex: "-1" });
+  root.onkeydown = (event) => {
+    // What is pressed on a button is the button's: an `x` would cut the notebook's cell.
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+  };
   setAttributes(time, { role: "timer" });
   setAttributes(track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   setAttributes(status, { role: "status", "aria-live": "polite" });
