@@ -16,6 +16,7 @@ import { whenKernelEnds } from "./kernel_end.js";
 
 const PLACE = "scaler-place"; // as in live_display.py
 const CELL = ".jp-Cell"; // JupyterLab takes a cell out of the document while it is scrolled out of sight
+const WATCHED = ["focusin", "focusout", "scroll"];
 const LINGER_MS = 1000; // until a view whose place has gone is taken down
 
 /** @type {Map<string, Cover>} by the name of the place */
@@ -104,19 +105,18 @@ function makeView(first, draw) {
   let focused = null;
   /** @type {Map<Element, number>} */
   const scrolled = new Map();
-  el.addEventListener("focusin", ({ target }) => {
-    focused = /** @type {HTMLElement} */ (target);
-  });
-  el.addEventListener("focusout", () => {
-    // What is taken out of the document loses the focus just before.
-    queueMicrotask(() => {
-      if (el.isConnected && !el.contains(document.activeElement)) focused = null;
-    });
-  });
-  el.addEventListener("scroll", ({ target }) => target instanceof Element && scrolled.set(target, target.scrollTop), {
-    capture: true,
-    passive: true,
-  });
+  /** @param {Event} event */
+  function look({ type, target }) {
+    if (type === "focusin") focused = /** @type {HTMLElement} */ (target);
+    else if (type === "scroll" && target instanceof Element) scrolled.set(target, target.scrollTop);
+    else if (type === "focusout")
+      // What is taken out of the document loses the focus just before.
+      queueMicrotask(() => {
+        if (el.isConnected && !el.contains(document.activeElement)) focused = null;
+      });
+  }
+
+  for (const type of WATCHED) el.addEventListener(type, look, true);
 
   const undraw = draw(el, () => {
     if (!seen) home.replaceChildren(el);
@@ -150,6 +150,7 @@ function makeView(first, draw) {
     end() {
       clearTimeout(leaving);
       undraw();
+      for (const type of WATCHED) el.removeEventListener(type, look, true);
       if (seen) home.replaceChildren(...below);
     },
   };
