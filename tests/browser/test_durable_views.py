@@ -30,14 +30,6 @@ def badge(card: Locator) -> Locator:
     return card.locator(".scaler-badge")
 
 
-def saved(notebook: LabNotebook, cell: int) -> str:
-    """What the file would have of a cell's outputs."""
-    found: str = notebook.page.evaluate(
-        "cell => JSON.stringify(window.panel.content.widgets[cell].model.outputs.toJSON())", cell
-    )
-    return found
-
-
 def test_a_card_keeps_its_buttons_its_folds_and_the_focus_when_its_task_ends(
     notebook: LabNotebook, tmp_path: Path
 ) -> None:
@@ -51,16 +43,13 @@ def test_a_card_keeps_its_buttons_its_folds_and_the_focus_when_its_task_ends(
     width = card.locator(".scaler-card").evaluate("card => card.getBoundingClientRect().width")
     gate.touch()
     expect(badge(card)).to_have_text("failed")
-    notebook.page.wait_for_function(
-        "cell => JSON.stringify(window.panel.content.widgets[cell].model.outputs.toJSON()).includes('convergence')",
-        arg=cell,
-    )
+    notebook.wait_until_saved(cell, "no convergence")
     expect(earlier).to_be_visible()
     expect(card.locator(".scaler-earlier summary")).to_be_focused()
     assert card.locator(".scaler-card").evaluate("card => card.getBoundingClientRect().width") == width
     expect(card.get_by_role("button", name="copy the output of talk")).to_be_visible()
     expect(card.get_by_role("button", name="Retry talk")).to_be_visible()
-    assert "widget-view" not in saved(notebook, cell)
+    assert "widget-view" not in notebook.saved(cell)
     notebook.page.keyboard.press("x")  # of a card, and not of the notebook, which would cut the cell
     notebook.reload()
     notebook.wait_for_kernel()
@@ -79,10 +68,7 @@ def test_an_output_that_is_written_again_leaves_its_live_view_as_it_is(notebook:
     grid.evaluate("grid => (grid.scrollTop = 26 * 20)")
     board.locator(".scaler-board").evaluate("board => (window.first = board)")
     (tmp_path / "open").touch()
-    notebook.page.wait_for_function(
-        "cell => JSON.stringify(window.panel.content.widgets[cell].model.outputs.toJSON()).includes('1 done')",
-        arg=cell,
-    )
+    notebook.wait_until_saved(cell, "1 done")
     assert board.locator(".scaler-board").evaluate("board => board === window.first"), "it was drawn again"
     expect(grid).to_be_focused()
     assert grid.evaluate("grid => grid.scrollTop") == 26 * 20

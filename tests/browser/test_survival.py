@@ -151,12 +151,14 @@ def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
 
 @pytest.mark.parametrize("how", [pytest.param("restarted", marks=pytest.mark.matrix), "killed"])
 def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
-    card = notebook.output(notebook.execute(SHOW))
-    board = notebook.output(notebook.execute("group = ex.map_async(time.sleep, [600] * 6)\ngroup"))
+    shown = notebook.execute(SHOW), notebook.execute("group = ex.map_async(time.sleep, [600] * 6)\ngroup")
+    card, board = map(notebook.output, shown)
     expect(badge(card)).to_have_text("running")
     board.get_by_role("grid").get_by_text("sleep(600)").first.click()
     opened = board.locator(".scaler-pane")
     expect(badge(opened)).to_have_text("running")
+    for cell in shown:
+        notebook.wait_until_saved(cell, "running")
     if how == "restarted":
         notebook.page.evaluate("() => { window.panel.sessionContext.session.kernel.restart(); }")
     else:
