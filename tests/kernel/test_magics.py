@@ -161,7 +161,7 @@ def test_map_of_partials_and_generators(k: Kernel) -> None:
 
 def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert "no engine runs" in k.run("%scaler status").text
-    assert "an engine with 1 workers runs at" in k.run("%scaler start -n 1").text
+    assert "an engine with 1 worker runs at" in k.run("%scaler start -n 1").text
     k.run(
         "a = %scaler submit time.sleep(60)\nb = %scaler submit time.sleep(61)\n"
         "while a.state.value != 'running': time.sleep(0.01)"
@@ -170,7 +170,7 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert "time.sleep(60)" in executed.text
     assert re.search(r"1 running, 1 queued; \d of the \d processes are spares", executed.text)
     assert "time.sleep(60)" in executed.displays[0]["text/html"]
-    assert "the engine runs already, with 1 workers" in k.run("%scaler start -n 2").text
+    assert "the engine runs already, with 1 worker;" in k.run("%scaler start -n 2").text
     assert k.run("%scaler stop").text == "stopped; 2 tasks were cancelled\n"
     assert k.run("print(a.cancel_reason.value, '/', b.cancel_reason.value)").text == "stopped / never started\n"
     assert k.run("%scaler stop").text == "no engine runs\n"
@@ -183,8 +183,8 @@ def test_stop_can_wait(k: Kernel) -> None:
 def test_an_engine_of_another_executor_can_be_connected_to(k: Kernel) -> None:
     k.run("other = sn.NotebookExecutor(n_workers=1)\naddress = other.address")
     address = k.run("print(address)").text.strip()
-    assert f"an engine with 1 workers runs at {address}" in k.run(f"%scaler connect {address}").text
-    assert f"an engine with 1 workers runs at {address}" in k.run("%scaler connect other.address").text
+    assert f"an engine with 1 worker runs at {address}" in k.run(f"%scaler connect {address}").text
+    assert f"an engine with 1 worker runs at {address}" in k.run("%scaler connect other.address").text
     assert k.run("f = %scaler submit add(2)\nprint(f.result(), len(other.unfinished()))").text == "3 0\n"
     assert k.run("%scaler stop\nprint(other.submit(add, 3).result())\nother.shutdown()").text == "left\n4\n"
 
@@ -283,7 +283,7 @@ def test_config_shows_and_sets(k: Kernel) -> None:
         "workers=1 progress_after=0.5 output_lines=3"
         in k.run("%scaler config workers=1 progress-after=0.5 output_lines=3").text
     )
-    assert "an engine with 1 workers" in k.run("%scaler start").text
+    assert "an engine with 1 worker " in k.run("%scaler start").text
     k.run("def lines():\n    for i in range(9): print(i)\nf = %scaler submit lines()\nf.result()")
     html = k.run("f").displays[0]["text/html"]
     assert ">8<" in html or "8</pre>" in html

@@ -44,7 +44,7 @@ def start(shell: Any, options: argparse.Namespace) -> None:
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
         if options.workers not in (None, executor.n_workers) or options.capability:
-            raise UsageError(f"the engine runs already, with {executor.n_workers} workers; %scaler stop ends it")
+            raise UsageError(f"the engine runs already, with {_workers_text(executor.n_workers)}; %scaler stop ends it")
     elif executor is None or wanted:
         executor = session_executor.create(options.workers, dict(options.capability or ()))
     executor.start()
@@ -145,10 +145,14 @@ def status(shell: Any, options: argparse.Namespace) -> None:
     display(tables.bundle(*tables.status_table(_engine_text(executor), found)), raw=True)
 
 
+def _workers_text(count: int) -> str:
+    """Write a number of workers."""
+    return f"{count} {'worker' if count == 1 else 'workers'}"
+
+
 def _engine_text(executor: NotebookExecutor) -> str:
     """Name an executor's engine for a person."""
-    count = executor.n_workers
-    kind = f"an engine with {count} {'worker' if count == 1 else 'workers'}" if count else "a cluster"
+    kind = f"an engine with {_workers_text(executor.n_workers)}" if executor.n_workers else "a cluster"
     return f"{kind} runs at {executor.address}"
 
 
