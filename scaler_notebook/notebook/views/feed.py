@@ -1,20 +1,21 @@
 """A feed: one widget model, and the messages that keep its views current, in order.
 
-A front end that has made the model, shown or not, sends ``{"type": "here"}``, and ``{"type": "module"}`` if its page
-lacks the model's module, which it gets once. A view sends
-``{"type": "ready", "view": NAME}`` when it listens, and gets a snapshot; later messages carry what has
-changed. Each message has a sequence number one higher than the last: a view that misses one sends ``{"type": "gap"}``
-to get a snapshot. A view that is taken down sends ``{"type": "left", "view": NAME}``; the view of a page that was
-closed cannot. Nothing is sent when no view is left.
+A front end that has made the model, shown or not, sends ``{"type": "here"}``; if its page lacks the model's module,
+``{"type": "module", "page": NAME}``, and gets it once. A view sends ``{"type": "ready", "view": NAME}`` when it
+listens, and gets a snapshot; later messages carry what has changed. Each message has a sequence number one higher than
+the last: a view that misses one sends ``{"type": "gap"}`` to get a snapshot. A view that is taken down sends
+``{"type": "left", "view": NAME}``; the view of a page that was closed cannot. Nothing is sent when no view is left.
 """
 
+import gzip
 import hashlib
+import json
 import logging
 import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,6 +36,7 @@ UNNAMED = ""  # a view that will not say when it leaves
 MOST_VIEWS = 256  # of one model that are known by name; pages that are closed without a word leave theirs
 LONGEST_NAME = 64  # characters that count
 GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
+RESEND_INTERVAL = 15.0  # seconds in which a page is sent a module once: on a slow link it takes some
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,23 @@ class FrontEnd:
 
     script: str
     style: str
+    _sent: dict[str, float] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def packed(self) -> bytes:
+        """Both as JSON, compressed: a third of the size, for slow links."""
+        return gzip.compress(json.dumps({"script": self.script, "style": self.style}).encode(), mtime=0)
+
+    def is_wanted(self, page: str) -> bool:
+        """Return whether a page that asks for the module is to be sent it, and is not being sent it already."""
+        now = time.monotonic()
+        if self._sent.get(page, -math.inf) + RESEND_INTERVAL > now:
+            return False
+        self._sent.pop(page, None)
+        self._sent[page] = now
+        while len(self._sent) > MOST_VIEWS:
+            del self._sent[next(iter(self._sent))]
+        return True
 
     @cached_property
     def name(self) -> str:
@@ -178,8 +197,9 @@ class Feed(ABC):
         match content:
             case {"type": "here"}:
                 self._meet()
-            case {"type": "module"}:
-                publisher.call_later(0, self._send_module)
+            case {"type": "module", "page": str(page)}:
+                if self.widget.front_end.is_wanted(page[:LONGEST_NAME]):
+                    publisher.call_later(0, self._send_module)
             case {"type": "ready", **more}:
                 self._meet()
                 name = more.get("view")
@@ -212,8 +232,7 @@ class Feed(ABC):
     def _send_module(self) -> None:
         """Send what runs in the browser."""
         if not self.closed:
-            front_end = self.widget.front_end
-            self.widget.send({"type": "module", "script": front_end.script, "style": front_end.style})
+            self.widget.send({"type": "module"}, buffers=[self.widget.front_end.packed])
             let_front_end_choose(self.widget.comm)
 
     def _answer_gap(self) -> None:

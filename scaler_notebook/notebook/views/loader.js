@@ -3,32 +3,38 @@
  * 4.6 not of the model's traits (it connects every comm to its kernel's statusChanged for good). So it is small, and
  * asks the kernel for the real one, which comes once to each page.
  *
- * @import { Channel, ModuleMessage, Traits, ViewContext, Widget } from "./messages.js"
+ * @import { Channel, ModuleMessage, Packed, Traits, ViewContext, Widget } from "./messages.js"
  *
  * @typedef {Widget | (() => Widget)} Made what a module exports
- * @typedef {{made: Promise<Made>, take: (message: ModuleMessage) => void}} Module
+ * @typedef {{made: Promise<Made>, take: (buffer: BlobPart) => void}} Module
  */
 
 const ASK_AGAIN_MS = 1000; // the first question may have gone to a busy main thread; each pause is longer than the last
 
-/** @type {Record<symbol, Map<string, Module>>} */
-const page = /** @type {any} */ (globalThis);
-const modules = (page[Symbol.for("scaler_notebook.modules")] ??= new Map());
+/** @type {Record<symbol, {name: string, modules: Map<string, Module>}>} */
+const global = /** @type {any} */ (globalThis);
+const page = (global[Symbol.for("scaler_notebook.page")] ??= {
+  name: Math.random().toString(36).slice(2),
+  modules: new Map(),
+});
 
-/** @param {ModuleMessage} message */
-function load({ script, style }) {
+/** @param {BlobPart} buffer */
+async function load(buffer) {
+  const unpacked = new Blob([buffer]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const { script, style } = /** @type {Packed} */ (await new Response(unpacked).json());
   const node = document.createElement("style");
   node.textContent = style;
   document.head.append(node);
   const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-  return import(url).then((module) => module.default).finally(() => URL.revokeObjectURL(url));
+  const module = await import(url).finally(() => URL.revokeObjectURL(url));
+  return module.default;
 }
 
 /** @returns {Module} */
 function expectModule() {
-  /** @type {(message: ModuleMessage) => void} */
+  /** @type {(buffer: BlobPart) => void} */
   let take = () => {};
-  /** @type {Promise<ModuleMessage>} */
+  /** @type {Promise<BlobPart>} */
   const taken = new Promise((resolve) => (take = resolve));
   return { made: taken.then(load), take };
 }
@@ -41,11 +47,11 @@ function expectModule() {
  * @param {boolean} first is nobody else asking for it just now?
  */
 function askFor(model, module, first) {
-  const hear = (/** @type {unknown} */ received) => {
+  const hear = (/** @type {unknown} */ received, /** @type {BlobPart[]} */ buffers = []) => {
     const message = /** @type {ModuleMessage | null} */ (received);
-    if (message?.type === "module") module.take(message);
+    if (message?.type === "module") module.take(buffers[0]);
   };
-  const ask = () => model.send({ type: "module" });
+  const ask = () => model.send({ type: "module", page: page.name });
   let [pause, timer] = [ASK_AGAIN_MS, 0];
   function askLater() {
     timer = window.setTimeout(() => {
@@ -74,9 +80,9 @@ export default () => {
       const { model } = context;
       model.send({ type: "here" });
       const name = model.get("_module");
-      const known = modules.get(name);
+      const known = page.modules.get(name);
       const module = known ?? expectModule();
-      modules.set(name, module);
+      page.modules.set(name, module);
       const askNoMore = askFor(model, module, !known);
       let over = false;
       /** @type {(() => void) | undefined} */

@@ -51,12 +51,11 @@
  *
  * @typedef {{type: "lost"}} LostMessage from a board to the card in its pane: the kernel has ended
  *
- * @typedef {object} ModuleMessage from the kernel to a model whose page lacks its module
- * @property {"module"} type
- * @property {string} script
- * @property {string} style
+ * @typedef {{type: "module"}} ModuleMessage from the kernel to a model whose page lacks its module; with one buffer,
+ *   the JSON of `Packed` as gzip makes it
+ * @typedef {{script: string, style: string}} Packed
  *
- * @typedef {{type: "module"}} AskForModule
+ * @typedef {{type: "module", page: string}} AskForModule
  * @typedef {{type: "here"}} Here a front end has the widget, shown or not
  * @typedef {{type: "ready", view: string}} Ready a view listens; said once more if nothing comes
  * @typedef {{type: "left", view: string}} Left a view is taken down
@@ -104,10 +103,12 @@
 /**
  * What anywidget gives a view, as far as ours use it.
  *
+ * @typedef {(message: unknown, buffers?: BlobPart[]) => void} Hear
+ *
  * @typedef {object} Channel
  * @property {(content: Request) => void} send
- * @property {(event: "msg:custom", callback: (message: unknown) => void) => void} on
- * @property {(event: "msg:custom", callback: (message: unknown) => void) => void} off
+ * @property {(event: "msg:custom", callback: Hear) => void} on
+ * @property {(event: "msg:custom", callback: Hear) => void} off
  * @property {{kernel?: Kernel}} [widget_manager] JupyterLab's
  *
  * @typedef {object} Traits

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import itertools
+import json
 import logging
 import sys
 import threading
@@ -376,12 +378,15 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
 
 def test_a_page_that_lacks_the_module_is_sent_it(board: Any, still: StillPublisher) -> None:
     shown, _ = board([detached_future()])
-    sent: list[dict[str, Any]] = []
-    shown.widget.send = sent.append
-    shown._heard(shown.widget, {"type": "module"}, [])
+    shown.widget.front_end._sent.clear()
+    sent: list[bytes] = []
+    shown.widget.send = lambda content, buffers: sent.extend(buffers)
+    for page in ("a page", "a page", "another page"):
+        shown._heard(shown.widget, {"type": "module", "page": page}, [])
     still.run()
-    (answer,) = sent
-    assert (answer["type"], answer["script"]) == ("module", shown.widget.front_end.script)
+    packed, _ = sent  # each page once
+    answer = json.loads(gzip.decompress(packed))
+    assert answer["script"] == shown.widget.front_end.script
     assert ".scaler-board" in answer["style"]
     assert ".scaler-card" in answer["style"]
 
