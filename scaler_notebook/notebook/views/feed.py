@@ -7,16 +7,11 @@ the last: a view that misses one sends ``{"type": "gap"}`` to get a snapshot. A 
 ``{"type": "left", "view": NAME}``; the view of a page that was closed cannot. Nothing is sent when no view is left.
 """
 
-import gzip
-import hashlib
-import json
 import logging
 import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +22,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.kernel.ipykernel_compat import let_front_end_choose
 
+from .front_end import FrontEnd
 from .publisher import publisher
 from .static.mime import sendable
 
@@ -36,47 +32,8 @@ UNNAMED = ""  # a view that will not say when it leaves
 MOST_VIEWS = 256  # of one model that are known by name; pages that are closed without a word leave theirs
 LONGEST_NAME = 64  # characters that count
 GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
-RESEND_INTERVAL = 15.0  # seconds in which a page is sent a module once: on a slow link it takes some
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FrontEnd:
-    """What runs in the browser for one kind of view.
-
-    Parameters
-    ----------
-    script
-        The text of its module, as anywidget has it in ``_esm``.
-    style
-        The style sheet.
-    """
-
-    script: str
-    style: str
-    _sent: dict[str, float] = field(default_factory=dict, compare=False)
-
-    @cached_property
-    def packed(self) -> bytes:
-        """Both as JSON, compressed: a third of the size, for slow links."""
-        return gzip.compress(json.dumps({"script": self.script, "style": self.style}).encode(), mtime=0)
-
-    def is_wanted(self, page: str) -> bool:
-        """Return whether a page that asks for the module is to be sent it, and is not being sent it already."""
-        now = time.monotonic()
-        if self._sent.get(page, -math.inf) + RESEND_INTERVAL > now:
-            return False
-        self._sent.pop(page, None)
-        self._sent[page] = now
-        while len(self._sent) > MOST_VIEWS:
-            del self._sent[next(iter(self._sent))]
-        return True
-
-    @cached_property
-    def name(self) -> str:
-        """What a page knows it by: another text has another name."""
-        return hashlib.sha256(f"{self.script}\0{self.style}".encode()).hexdigest()[:16]
 
 
 class ViewWidget(anywidget.AnyWidget):

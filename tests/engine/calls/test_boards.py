@@ -378,7 +378,7 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
 
 def test_a_page_that_lacks_the_module_is_sent_it(board: Any, still: StillPublisher) -> None:
     shown, _ = board([detached_future()])
-    shown.widget.front_end._sent.clear()
+    shown.widget.front_end._sent_at.clear()
     sent: list[bytes] = []
     shown.widget.send = lambda content, buffers: sent.extend(buffers)
     for page in ("a page", "a page", "another page"):

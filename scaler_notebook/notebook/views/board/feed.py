@@ -13,7 +13,8 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
-from scaler_notebook.notebook.views.feed import Content, Feed, FrontEnd, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
