@@ -1,4 +1,4 @@
-"""A view lasts: its task ends, its output is written again, its page is loaded anew, and it is the same view."""
+"""A view lasts: its task ends, its output is written again, and it is the same view."""
 
 from __future__ import annotations
 
@@ -51,8 +51,6 @@ def test_a_card_keeps_its_buttons_its_folds_and_the_focus_when_its_task_ends(
     expect(card.get_by_role("button", name="Retry talk")).to_be_visible()
     assert "widget-view" not in notebook.saved(cell)
     notebook.page.keyboard.press("x")  # of a card, and not of the notebook, which would cut the cell
-    notebook.reload()
-    notebook.wait_for_kernel()
     card.get_by_role("button", name="Retry talk").click()
     expect(card.locator(".scaler-note")).to_contain_text("submitted again as task")
     expect(badge(card)).to_have_text("failed")

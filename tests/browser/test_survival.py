@@ -64,6 +64,8 @@ def test_a_page_that_is_loaded_again(notebook: LabNotebook) -> None:
     wait_until(notebook, "retired")  # the models of cards that no page shows are closed by then
     expect(badge(idle)).to_have_text("cancelled: stopped")
     expect(badge(other)).to_have_text("cancelled: stopped")
+    idle.get_by_role("button", name="Retry sleep").click()
+    expect(badge(idle)).to_have_text("running")
 
 
 def test_a_task_that_ends_while_no_page_is_open(

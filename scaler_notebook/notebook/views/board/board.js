@@ -1,7 +1,7 @@
 /* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
 import { coverPlaces } from "../cover.js";
-import { button, h, setAttributes, setRole, setText } from "../dom.js";
+import { button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
@@ -67,8 +67,8 @@ function buildBoard(panels, pane) {
   const foot = h("div", "scaler-foot", said, cancelSelected);
   const status = h("span", "scaler-spoken");
   const root = h("div", "scaler-board", top, bar, tools, h("div", "scaler-body", ...panels), foot, pane, status);
-  // Its keys are not the notebook's.
-  setAttributes(root, { role: "region", "data-lm-suppress-shortcuts": "true" });
+  setRole(root, "region");
+  keepKeys(root);
   setAttributes(status, { role: "status", "aria-live": "polite" });
   return { root, title, times, retry, kill, cancel, parts, search, tabs, said, cancelSelected, status };
 }
@@ -309,7 +309,6 @@ function renderBoard(store, model, el, shown = () => {}) {
   ui.root.onkeydown = (event) => {
     if (event.key === "Escape" && look.open !== null) close();
     else if (event.key === "Escape" && event.target === ui.search) filter({ text: (ui.search.value = "") });
-    event.stopPropagation();
   };
 
   // ------------------------------------------------------------------ life

@@ -1,6 +1,6 @@
 /* The live card of one future. The badge shows what the kernel said last; a click alone never changes it. */
 
-import { button, copy, h, setAttributes, setText } from "../dom.js";
+import { button, copy, h, keepKeys, setAttributes, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
@@ -98,10 +98,7 @@ function build() {
   const root = h("div", "scaler-card", head, progress, texts, result, earlierRun, note, status);
 
   setAttributes(root, { role: "group", tabindex: "-1" });
-  root.onkeydown = (event) => {
-    // What is pressed on a button is the button's: an `x` would cut the notebook's cell.
-    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
-  };
+  keepKeys(root);
   setAttributes(time, { role: "timer" });
   setAttributes(track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   setAttributes(status, { role: "status", "aria-live": "polite" });
