@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from lab import DARK, LIGHT, VIEWPORT, Lab, LabNotebook
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 pytestmark = pytest.mark.browser
 
@@ -72,6 +72,21 @@ def complaints(lab: Lab, selector: str) -> list[tuple[Any, ...]]:
     return said
 
 
+def sticking_out(board: Locator) -> list[str]:
+    """What is beyond the right edge of a board that is as narrow as on a telephone."""
+    found: list[str] = board.evaluate(
+        """board => {
+            board.style.width = '300px';
+            const edge = board.getBoundingClientRect().right;
+            const beyond = [...board.querySelectorAll('button, input, .scaler-card')]
+                .filter(node => node.getBoundingClientRect().right > edge).map(node => node.outerHTML);
+            board.style.width = '';
+            return beyond;
+        }"""
+    )
+    return found
+
+
 def test_views_in_both_themes(lab: Lab, notebook: LabNotebook) -> None:
     """One notebook shows them all: its tasks take longer to come so far than axe-core takes."""
     check_cards(lab, notebook)
@@ -97,6 +112,7 @@ def check_boards(lab: Lab, notebook: LabNotebook) -> None:
     board.get_by_role("grid").get_by_text("work(3)").click()
     expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("does not converge")
     assert complaints(lab, ".scaler-board") == []
+    assert sticking_out(board) == []
     board.get_by_role("button", name="Time line").click()
     expect(board.locator(".scaler-canvas")).to_be_visible()
     assert complaints(lab, ".scaler-board") == []

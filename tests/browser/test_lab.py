@@ -81,6 +81,6 @@ def test_a_task_that_ends_shows_its_result_and_stays_in_the_notebook(notebook: L
     card = notebook.output(5)
     expect(card.locator(".scaler-badge")).to_have_text("done")
     expect(card.locator(".scaler-result")).to_have_text("'slept'")
-    saved = notebook.page.evaluate("() => JSON.stringify(window.panel.content.widgets[5].model.outputs.toJSON())")
+    saved = notebook.saved(5)
     assert "'slept'" in saved
     assert "widget-view" not in saved

@@ -64,6 +64,8 @@ def test_a_page_that_is_loaded_again(notebook: LabNotebook) -> None:
     wait_until(notebook, "retired")  # the models of cards that no page shows are closed by then
     expect(badge(idle)).to_have_text("cancelled: stopped")
     expect(badge(other)).to_have_text("cancelled: stopped")
+    idle.get_by_role("button", name="Retry sleep").click()
+    expect(badge(idle)).to_have_text("running")
 
 
 def test_a_task_that_ends_while_no_page_is_open(
@@ -151,8 +153,14 @@ def test_cleared_outputs_leave_nothing_behind(notebook: LabNotebook) -> None:
 
 @pytest.mark.parametrize("how", [pytest.param("restarted", marks=pytest.mark.matrix), "killed"])
 def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
-    card = notebook.output(notebook.execute(SHOW))
+    shown = notebook.execute(SHOW), notebook.execute("group = ex.map_async(time.sleep, [600] * 6)\ngroup")
+    card, board = map(notebook.output, shown)
     expect(badge(card)).to_have_text("running")
+    board.get_by_role("grid").get_by_text("sleep(600)").first.click()
+    opened = board.locator(".scaler-pane")
+    expect(badge(opened)).to_have_text("running")
+    for cell in shown:
+        notebook.wait_until_saved(cell, "running")
     if how == "restarted":
         notebook.page.evaluate("() => { window.panel.sessionContext.session.kernel.restart(); }")
     else:
@@ -160,6 +168,15 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     expect(card.locator(".scaler-note")).to_have_text(ENDED)
     expect(card.locator(".scaler-cancel")).to_be_hidden()
     expect(badge(card)).to_have_text("lost")
+    expect(board.locator(".scaler-said")).to_have_text(ENDED)
+    expect(board.locator(".scaler-chip:visible")).to_have_text(["6 lost"])
+    expect(board.locator(".scaler-times")).not_to_contain_text("left")
+    expect(board.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(badge(opened)).to_have_text("lost")
     if how == "killed":
         notebook.page.locator(".jp-Dialog .jp-mod-accept").click()  # JupyterLab says so, too
     notebook.wait_for_kernel()  # the next one
+    notebook.reload()  # what is saved needs no kernel
+    expect(card.locator(".scaler-card-static")).to_contain_text("running")
+    expect(board.locator(".scaler-board-static")).to_contain_text("3 running · 3 queued")
+    expect(notebook.page.get_by_text("model not found")).to_have_count(0)

@@ -22,7 +22,7 @@ from scaler_notebook import NotebookExecutor
 from scaler_notebook.notebook.kernel.host import kernel_host
 from scaler_notebook.notebook.views import feed, publisher as p
 from scaler_notebook.notebook.views.card import display as d
-d.LATE_CLICKS = 0.2  # seconds until the model of a card that has ended is closed
+d.MAX_KEPT = 0  # cards of ended tasks whose model stays open
 host = kernel_host()
 ex = NotebookExecutor(n_workers=2, grace=0.3)
 class Plain(anywidget.AnyWidget):

@@ -143,7 +143,6 @@ def test_without_a_front_end_the_board_becomes_html_that_says_how_to_stop(k: Ker
     patch(k, "scaler_notebook.notebook.views.live_display", READY_PATIENCE=0.2)
     executed = k.run("group = ex.map_async(time.sleep, [60] * 3)\ngroup")
     comm = card_id(executed)
-    k.until(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm)
     bundle = static(k, "running")
     assert WIDGET not in bundle
     assert "%scaler cancel --all" in bundle["text/html"]
@@ -154,6 +153,8 @@ def test_without_a_front_end_the_board_becomes_html_that_says_how_to_stop(k: Ker
     assert "%scaler" not in ended["text/html"]
     k.run("1")
     static(k, "3 cancelled")  # once more, for who listens only while a cell runs
+    k.send_comm(comm, {"type": "here"})
+    assert WIDGET in static(k, "3 cancelled"), "who comes late gets the live board"
 
 
 def test_widgets_for_layouts_live_until_they_are_closed(k: Kernel) -> None:

@@ -80,6 +80,23 @@ def test_an_exported_notebook_says_how_it_ended(shared_kernel: SharedKernel, tmp
             assert wrong not in said, f"the page says {wrong!r} of what has ended"
 
 
+def test_what_runs_when_the_notebook_is_saved_is_told_without_its_kernel(shared_kernel: SharedKernel) -> None:
+    with shared_kernel.lent() as k:
+        executed = run_notebook(
+            k,
+            [
+                CELLS[0],
+                "slow = ex.submit(time.sleep, 600)\nslow",
+                "group = ex.map_async(time.sleep, [600] * 3)\ngroup",
+                "while not (slow.processor and any(future.processor for future in group)): time.sleep(0.01)",
+            ],
+        )
+    for cell, said in ((1, "running"), (2, "1 running · 2 queued")):
+        (output,) = executed.cells[cell].outputs
+        assert "application/vnd.jupyter.widget-view+json" not in output["data"]
+        assert said in str(Words(output["data"]["text/html"]))
+
+
 def test_a_plain_script_imports_nothing_of_jupyter(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "script.py"]

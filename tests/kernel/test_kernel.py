@@ -283,6 +283,29 @@ def test_without_a_front_end_the_card_becomes_text_that_says_how_to_stop(running
     wait_for_static(k, "cancelled (stopped)")
 
 
+def test_where_a_live_view_covers_the_output_nobody_has_to_be_in_time(running_kernel: Kernel) -> None:
+    """The output has no widget, and is kept current; a front end that comes late is served, also after the end."""
+    k = running_kernel
+    patch(k, "scaler_notebook.notebook.views.live_display", READY_PATIENCE=0.1)
+    patch(k, "scaler_notebook.notebook.views.card.display", LATE_CLICKS=0.1, LATE_PAGES=0.1)
+    submitted = k.submit("f = ex.submit(time.sleep, 60)\nf", in_lab=True)
+    opened = k.until(lambda m: "_place" in m["content"].get("data", {}).get("state", {}))
+    comm, place = opened["content"]["comm_id"], opened["content"]["data"]["state"]["_place"]
+    (bundle,) = k.finish(submitted).displays
+    assert "application/vnd.jupyter.widget-view+json" not in bundle
+    assert f"scaler-place-{place}" in bundle["text/html"]
+    assert f"scaler-place-{place}" in wait_for_static(k, "running")["text/html"]
+    k.send_comm(comm, {"type": "ready", "view": "late"})
+    wait_for_row(k, comm, "running")
+    k.send_comm(comm, {"type": "cancel", "force": False})
+    assert f"scaler-place-{place}" in wait_for_static(k, "cancelled (stopped)")["text/html"]
+    k.run("await asyncio.sleep(0.3)")  # the card has let go of its future
+    k.send_comm(comm, {"type": "ready", "view": "of a page that was loaded again"})
+    assert wait_for_row(k, comm, "cancelled")["reason"] == "stopped"
+    k.send_comm(comm, {"type": "retry"})
+    wait_for_row(k, comm, "running")
+
+
 def test_no_comm_outlives_its_card(running_kernel: Kernel) -> None:
     k = running_kernel
     count = "import comm; print(len(comm.get_comm_manager().comms))"

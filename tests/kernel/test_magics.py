@@ -128,14 +128,14 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
         ("cancel --all x", "takes an id, a name, or --all"),
         ("cancel 'x", "no closing quotation"),
         ("retry", "takes an id, a name, or --failed"),
-        ("logs", "TASK"),
+        ("config workers=2.5", "workers takes a whole number"),
         ("result no_such_task", "no task of this session is 'no_such_task'"),
         ("connect nowhere", "is no address of an embedded engine"),
         ("connect tcp://127.0.0.1:9", "nobody answers at tcp://127.0.0.1:9"),
         ("config graec=1", "did you mean grace?"),
         ("config grace", "give grace a value: grace="),
         ("config grace=-1", "at least 0"),
-        ("config grace=soon", "could not convert"),
+        ("config grace=soon", "grace takes a number of seconds"),
         ("config on_interrupt=perhaps", "one of"),
         ("config workers=0", "at least one worker"),
         ("start --workers 0", "greater than 0"),
@@ -201,7 +201,7 @@ def test_map_of_partials_and_generators(k: Kernel) -> None:
 
 def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert "no engine runs" in k.run("%scaler status").text
-    assert "an engine with 1 workers runs at" in k.run("%scaler start -n 1").text
+    assert "an engine with 1 worker runs at" in k.run("%scaler start -n 1").text
     k.run(
         "a = %scaler submit time.sleep(60)\nb = %scaler submit time.sleep(61)\n"
         "while a.state.value != 'running': time.sleep(0.01)"
@@ -210,7 +210,7 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert "time.sleep(60)" in executed.text
     assert re.search(r"1 running, 1 queued; \d of the \d processes are spares", executed.text)
     assert "time.sleep(60)" in executed.displays[0]["text/html"]
-    assert "the engine runs already, with 1 workers" in k.run("%scaler start -n 2").text
+    assert "the engine runs already, with 1 worker;" in k.run("%scaler start -n 2").text
     assert k.run("%scaler stop").text == "stopped; 2 tasks were cancelled\n"
     assert k.run("print(a.cancel_reason.value, '/', b.cancel_reason.value)").text == "stopped / never started\n"
     assert k.run("%scaler stop").text == "no engine runs\n"
@@ -237,8 +237,8 @@ def test_stop_can_wait(k: Kernel) -> None:
 def test_an_engine_of_another_executor_can_be_connected_to(k: Kernel) -> None:
     k.run("other = sn.NotebookExecutor(n_workers=1)\naddress = other.address")
     address = k.run("print(address)").text.strip()
-    assert f"an engine with 1 workers runs at {address}" in k.run(f"%scaler connect {address}").text
-    assert f"an engine with 1 workers runs at {address}" in k.run("%scaler connect other.address").text
+    assert f"an engine with 1 worker runs at {address}" in k.run(f"%scaler connect {address}").text
+    assert f"an engine with 1 worker runs at {address}" in k.run("%scaler connect other.address").text
     assert k.run("f = %scaler submit add(2)\nprint(f.result(), len(other.unfinished()))").text == "3 0\n"
     assert k.run("%scaler stop\nprint(other.submit(add, 3).result())\nother.shutdown()").text == "left\n4\n"
 
@@ -287,6 +287,8 @@ def test_logs_result_and_trace(k: Kernel, tmp_path: Path) -> None:
     k.run("f = %scaler submit add(20, 22)\nf.result()")
     assert k.run("answer = %scaler result add\nprint(answer)").text == "42\n"
     assert "Success" in k.run("%scaler trace add").text
+    assert k.run("answer = %scaler result\nprint(answer)").text == "42\n", "of the last task"
+    assert k.run("%scaler trace").text == k.run("%scaler trace add").text
     k.run("f = %scaler submit bad()")
     assert k.run("%scaler result bad").error == "ValueError: no way"
 
@@ -335,7 +337,7 @@ def test_config_shows_and_sets(k: Kernel) -> None:
         "workers=1 progress_after=0.5 output_lines=3"
         in k.run("%scaler config workers=1 progress-after=0.5 output_lines=3").text
     )
-    assert "an engine with 1 workers" in k.run("%scaler start").text
+    assert "an engine with 1 worker " in k.run("%scaler start").text
     k.run("def lines():\n    for i in range(9): print(i)\nf = %scaler submit lines()\nf.result()")
     html = k.run("f").displays[0]["text/html"]
     assert ">8<" in html or "8</pre>" in html

@@ -204,6 +204,12 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         return outcome is not None and outcome.failed
 
     @property
+    def lost(self) -> bool:
+        """Whether nobody knows how the task ended, for its engine is gone; it counts as failed."""
+        outcome = self._outcome
+        return outcome is not None and outcome.lost
+
+    @property
     def failure(self) -> Failure | None:
         """The task's exception in words, if there is one; runs no code of the user's."""
         outcome = self._outcome

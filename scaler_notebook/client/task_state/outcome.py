@@ -65,6 +65,7 @@ class Outcome:
         "_origin",
         "_payload",
         "_there",
+        "lost",
         "retained_by_engine",
     )
 
@@ -77,6 +78,7 @@ class Outcome:
         self._origin = origin
         # Whether the value was left with the engine, for other tasks.
         self.retained_by_engine = kind is TaskResultType.SUCCESS and not payload.data
+        self.lost = False  # does nobody know how the task ended?
         self._death = death
         self._loaded: tuple[Any, BaseException | None] | None = None
         self._loads: list[Any] = []
@@ -89,6 +91,7 @@ class Outcome:
         """Return the outcome of a task whose end nobody knows: the engine is lost, and ``error`` says so."""
         outcome = cls(TaskResultType.FAILED, Payload(b""), "")
         outcome._loaded, outcome._payload = (None, error), None
+        outcome.lost = True
         return outcome
 
     def load(self) -> tuple[Any, BaseException | None]:

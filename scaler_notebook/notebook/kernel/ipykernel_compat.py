@@ -237,6 +237,20 @@ def cell_id(shell: Any) -> str | None:
     return None
 
 
+def shows_widgets_unasked(shell: Any) -> bool:
+    """Return whether the front end of the cell that runs needs no widget in an output.
+
+    JupyterLab, Notebook 7 and Voilà make a model when its comm is opened, shown or not: a live view can find its place
+    in the page. Who runs a notebook without a browser shows none. VS Code and Colab make a model for an output that has
+    its widget, and not before. JupyterLab and Notebook 7 tell with each cell which ones were deleted, VS Code tells the
+    cell alone, and the others nothing.
+    """
+    metadata: dict[str, Any] = {}
+    with suppress(Exception):
+        metadata = shell.get_parent()["metadata"]
+    return "google.colab" not in sys.modules and ("deletedCells" in metadata or "cellId" not in metadata)
+
+
 def parent(kernel: Any) -> dict[str, Any]:
     """Return the request that is being handled: what is displayed on its behalf appears in its cell."""
     with suppress(Exception):

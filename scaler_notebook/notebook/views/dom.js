@@ -57,6 +57,17 @@ export function setText(node, text) {
 }
 
 /**
+ * What is pressed in a view is the view's: an `x` on a button would cut the notebook's cell. Ctrl-S still saves.
+ *
+ * @param {HTMLElement} root
+ */
+export function keepKeys(root) {
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+  });
+}
+
+/**
  * Put a text on the clipboard, also in a page that came without encryption.
  *
  * @param {string} text

@@ -1,24 +1,28 @@
 """A feed: one widget model, and the messages that keep its views current, in order.
 
-A view sends ``{"type": "ready", "view": NAME}`` when it listens, and gets a snapshot; later messages carry what has
-changed. Each message has a sequence number one higher than the last: a view that misses one sends ``{"type": "gap"}``
-to get a snapshot. A view that is taken down sends ``{"type": "left", "view": NAME}``; the view of a page that was
-closed cannot. Nothing is sent when no view is left.
+A front end that has made the model, shown or not, sends ``{"type": "here"}``; if its page lacks the model's module,
+``{"type": "module", "page": NAME}``, and gets it once. A view sends ``{"type": "ready", "view": NAME}`` when it
+listens, and gets a snapshot; later messages carry what has changed. Each message has a sequence number one higher than
+the last: a view that misses one sends ``{"type": "gap"}`` to get a snapshot. A view that is taken down sends
+``{"type": "left", "view": NAME}``; the view of a page that was closed cannot. Nothing is sent when no view is left.
 """
 
 import logging
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import anywidget
 import traitlets
 
+from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.kernel.ipykernel_compat import let_front_end_choose
 
+from .front_end import FrontEnd
 from .publisher import publisher
 from .static.mime import sendable
 
@@ -37,18 +41,32 @@ class ViewWidget(anywidget.AnyWidget):
 
     Parameters
     ----------
-    module
-        The text of the front end's module, as anywidget has it in ``_esm``.
-    css
-        The style sheet.
+    front_end
+        What runs in the browser.
+    place
+        The name of what its views cover in a page; empty if it is shown as widgets are.
     """
 
     _esm = Path(__file__).with_name("loader.js").read_text("utf-8")  # of a path, anywidget would keep every widget
     _module = traitlets.Unicode().tag(sync=True)
-    _css = traitlets.Unicode().tag(sync=True)
+    _place = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, module: str, css: str) -> None:
-        super().__init__(_module=module, _css=css)
+    def __init__(self, front_end: FrontEnd, place: str = "") -> None:
+        super().__init__(_module=front_end.name, _place=place)
+        self.front_end = front_end
+
+
+def ask_to_stop(future: ScalerFuture[Any], kill: bool) -> bool:
+    """Ask a task to stop, as its buttons do; return False if it has ended.
+
+    Parameters
+    ----------
+    future
+        The future of the task.
+    kill
+        End its process at once: whoever clicks Kill has seen that the task went on after the grace period.
+    """
+    return future.request_cancel_unfinished(kill, 0.0 if kill else None)
 
 
 class Feed(ABC):
@@ -60,10 +78,14 @@ class Feed(ABC):
         The host of the kernel.
     widget
         The widget; it has no state.
+    on_met
+        Called, where messages are handled, when a front end says for the first time that it has made the model.
     """
 
-    def __init__(self, host: KernelHost, widget: ViewWidget) -> None:
+    def __init__(self, host: KernelHost, widget: ViewWidget, on_met: Callable[[], None] = lambda: None) -> None:
         self.widget = widget
+        self._on_met = on_met
+        self.met = False  # has a front end made the model?
         self.ready = False  # has a front end shown it?
         self.views: dict[str, None] = {}  # those that listen, the latest; whose page was closed without a word stays
         self._retired = False
@@ -94,9 +116,9 @@ class Feed(ABC):
 
     def publish(self) -> None:
         """Send a snapshot or what has changed, whichever is due."""
-        if self.widget.comm is None:  # somebody has closed the widget
+        if self.closed:  # by somebody else
             self.close()
-        if not self.views or self.widget.comm is None:
+        if not self.views or self.closed:
             return
         whole, self._snapshot_due = self._snapshot_due, False
         content = self.snapshot() if whole else self.changes()
@@ -114,18 +136,29 @@ class Feed(ABC):
         if not self.views.keys() - {UNNAMED}:
             self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the model is closed, by us or by somebody else."""
+        return self.widget.comm is None
+
     def close(self) -> None:
         """Close the model; its views go. Idempotent."""
         self._host.our_comms.discard(self._comm_id)
         publisher.forget(self)
-        if self.widget.comm is not None:
+        if not self.closed:
             self.widget.layout.close()  # a model of its own, which ipywidgets would leave open
             self.widget.close()
 
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
         """Handle a message from a view."""
         match content:
+            case {"type": "here"}:
+                self._meet()
+            case {"type": "module", "page": str(page)}:
+                if self.widget.front_end.is_wanted(page[:LONGEST_NAME]):
+                    publisher.call_later(0, self._send_module)
             case {"type": "ready", **more}:
+                self._meet()
                 name = more.get("view")
                 self.views[name[:LONGEST_NAME] if isinstance(name, str) else UNNAMED] = None
                 while len(self.views) > MOST_VIEWS:
@@ -146,6 +179,18 @@ class Feed(ABC):
             case _ if not self._complained:
                 self._complained = True
                 log.warning("a view sent what is no message of ours, and more of it is ignored: %.200r", content)
+
+    def _meet(self) -> None:
+        """Take note that a front end has made the model."""
+        if not self.met:
+            self.met = True
+            self._on_met()
+
+    def _send_module(self) -> None:
+        """Send what runs in the browser."""
+        if not self.closed:
+            self.widget.send({"type": "module"}, buffers=[self.widget.front_end.packed])
+            let_front_end_choose(self.widget.comm)
 
     def _answer_gap(self) -> None:
         """Send a snapshot."""

@@ -5,7 +5,7 @@ import { SVG, setAttributes } from "./dom.js";
 /** @import { Kind } from "./messages.js" */
 
 /**
- * Strokes in a 16 × 16 box; static_html.py draws the same ones in saved notebooks.
+ * Strokes in a 16 × 16 box; badges.py has the same ones for saved notebooks.
  *
  * @type {Record<Kind, string>}
  */
@@ -16,6 +16,7 @@ export const ICONS = {
   done: "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M5.4 8.2l1.8 1.8 3.4-3.8",
   failed: "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M6 6l4 4M10 6l-4 4",
   cancelled: "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M3.8 3.8l8.4 8.4",
+  lost: "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12M8 4.8V8.6M8 10.6v.6",
 };
 
 /** An icon without strokes yet. */

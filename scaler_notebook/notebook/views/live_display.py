@@ -1,10 +1,14 @@
-"""A display that is live where a front end shows widgets, and static HTML everywhere else."""
+"""A display that is live where a front end shows widgets, and static HTML everywhere else and for ever."""
 
+import math
 import time
 import uuid
+import weakref
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
+from scaler_notebook.notebook.kernel import ipykernel_compat
 from scaler_notebook.notebook.kernel.host import KernelHost
 
 from .feed import ViewWidget
@@ -15,15 +19,21 @@ from .static.mime import sendable
 # reads messages.
 READY_PATIENCE = 3.0
 FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
+STATIC_INTERVAL = 1.0  # seconds between two static forms where nothing else is seen
+LIVE_INTERVAL = 30.0  # ... and below a live view, where they are for the notebook that is saved
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PLACE = "scaler-place"  # the class of what a live view may cover, as in cover.js
 
 last_words: "set[View]" = set()  # ended ones whose static form was sent since the last cell began
+_waiting: "set[LiveDisplay]" = set()  # those that nobody shows live, and whose static form is to be sent again
 
 
 class LiveDisplay(ABC):
-    """A widget in one output of a cell, with the static forms that take its place where no front end shows it.
+    """A widget for one output of a cell, and the static forms that the output holds.
 
-    Implements :class:`~.publisher.View`.
+    Where the front end makes a model of each widget, shown or not, the output holds the static forms alone, and the
+    live view finds them in the page and covers them: what is saved needs no kernel. Elsewhere the output holds the
+    widget, too, until its tasks have ended or nobody has shown it in time. Implements :class:`~.publisher.View`.
 
     Parameters
     ----------
@@ -34,7 +44,11 @@ class LiveDisplay(ABC):
     def __init__(self, host: KernelHost) -> None:
         self._host = host
         self._display_id = uuid.uuid4().hex
+        self._covered = ipykernel_compat.shows_widgets_unasked(host.shell)
         self._fallback = False  # this front end shows no widgets
+        self._bare = False  # was the widget left out, where it could have been shown?
+        self._sent_at = -math.inf  # when the output was sent, by the monotonic clock
+        self._due_at = math.inf  # when it is to be sent again
 
     @abstractmethod
     def publish(self) -> None:
@@ -49,8 +63,13 @@ class LiveDisplay(ABC):
         """Return whether there is a live widget that no front end has shown yet."""
 
     @abstractmethod
-    def fall_back(self) -> None:
-        """Prepare for a front end that shows no widgets: from here on only the static forms are seen."""
+    def is_met(self) -> bool:
+        """Return whether a front end has made the widget's model."""
+
+    @property
+    def place(self) -> str:
+        """The name of what a live view covers in the page; empty where the output has the widget."""
+        return self._display_id if self._covered else ""
 
     def send(self, widget: ViewWidget | None, *, update: bool) -> None:
         """Send the output.
@@ -62,30 +81,70 @@ class LiveDisplay(ABC):
         update
             Whether this replaces what was sent before; else it is displayed in the cell that runs.
         """
+        self._sent_at, self._due_at = time.monotonic(), math.inf
+        _waiting.discard(self)
         bundle: dict[str, Any] = sendable(self.static_forms())
-        if widget is not None:
+        if self._covered:
+            # Dollars in what a task says are no formula.
+            names = f"{PLACE} {PLACE}-{self.place} mathjax_ignore"
+            bundle["text/html"] = f'<div class="{names}">{bundle["text/html"]}</div>'
+        self._bare = widget is None and not self._covered
+        if widget is not None and not self._covered:
             bundle[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
         outputs = self._host.display_pub if update else self._host.shell.display_pub
         outputs.publish(data=bundle, metadata={}, transient={"display_id": self._display_id}, update=update)
 
+    def publish_within(self, interval: float) -> None:
+        """Publish so many seconds after the output was sent, or now if they have passed; on any thread."""
+        if self.is_unseen():
+            _waiting.add(self)
+        at = max(time.monotonic(), self._sent_at + interval)
+        if at < self._due_at:
+            self._due_at = at
+            # A weak reference: who waits keeps no display alive, nor its futures.
+            publisher.call_later(at - time.monotonic(), partial(_publish_if_due, weakref.ref(self)))
+
+    def publish_now(self) -> None:
+        """Publish what :meth:`publish_within` would have published later."""
+        self._due_at = time.monotonic()
+        publisher.mark(self)
+
+    def is_due(self) -> bool:
+        """Return whether :meth:`publish_within` has asked for what is published now."""
+        return self._due_at <= time.monotonic()
+
     def expect_front_end(self) -> None:
         """Fall back to the static forms unless a front end shows the widget in time."""
-        publisher.call_later(READY_PATIENCE, self._fall_back_unless_ready)
+        if not self._covered:
+            publisher.call_later(READY_PATIENCE, self._fall_back_unless_ready)
 
     def _fall_back_unless_ready(self) -> None:
         """Fall back to the static forms unless a front end has shown the widget, or still has time to.
 
-        A front end that shows widgets sends ``ready``: the kernel has read messages for long enough to know.
+        A front end that shows widgets sends ``here`` and then ``ready``, and the kernel has read messages for long
+        enough to know. Who has said the one will say the other, however slow the link is.
         """
-        if not self.is_unseen():
+        if self.is_met() or not self.is_unseen():
             return
         left = self._host.hears_since + READY_PATIENCE - time.monotonic()
         if left > 0:
             publisher.call_later(min(left, READY_PATIENCE), self._fall_back_unless_ready)
             return
         self._fallback = True
-        self.fall_back()
-        publisher.mark(self)
+        self.publish_now()
+
+    def meet_front_end(self) -> None:
+        """Show the widget to a front end that comes late."""
+        self._fallback = False
+        if self._bare:
+            self.publish_now()
+
+
+def _publish_if_due(reference: "weakref.ref[LiveDisplay]") -> None:
+    """Publish a display, unless that was done meanwhile."""
+    display = reference()
+    if display is not None and display.is_due():
+        publisher.mark(display)
 
 
 def cell_begins(info: Any) -> None:
@@ -101,6 +160,8 @@ def cell_begins(info: Any) -> None:
 
 def cell_ends(result: Any) -> None:
     """Have the views say how things stand before the cell is over, for the same reason."""
+    for display in tuple(_waiting):
+        display.publish_now()
     publisher.flush(FLUSH_PATIENCE)
 
 

@@ -5,7 +5,8 @@
  * are Unix seconds of the kernel's clock.
  *
  * @typedef {"submitted" | "running" | "cancelling" | "finished" | "cancelled"} State
- * @typedef {"queued" | "running" | "cancelling" | "done" | "failed" | "cancelled"} Kind a state as a person sees it
+ * @typedef {"queued" | "running" | "cancelling" | "done" | "failed" | "cancelled" | "lost"} Kind a state as a person
+ *   sees it; that a task was lost with its engine is told by the kernel, and with the kernel by the front end
  *
  * @typedef {object} Progress
  * @property {number} done
@@ -17,7 +18,7 @@
  * @property {string} call
  * @property {State} state
  * @property {string} word what its badge says
- * @property {"success" | "failed" | null} outcome
+ * @property {"success" | "failed" | "lost" | null} outcome
  * @property {string | null} reason why it was cancelled
  * @property {boolean} refused has it gone on after a cancel request?
  * @property {number} submitted_at
@@ -48,6 +49,14 @@
  * @property {EarlierRun} [earlier]
  * @property {boolean} retry can it be submitted again?
  *
+ * @typedef {{type: "lost"}} LostMessage from a board to the card in its pane: the kernel has ended
+ *
+ * @typedef {{type: "module"}} ModuleMessage from the kernel to a model whose page lacks its module; with one buffer,
+ *   the JSON of `Packed` as gzip makes it
+ * @typedef {{script: string, style: string}} Packed
+ *
+ * @typedef {{type: "module", page: string}} AskForModule
+ * @typedef {{type: "here"}} Here a front end has the widget, shown or not
  * @typedef {{type: "ready", view: string}} Ready a view listens; said once more if nothing comes
  * @typedef {{type: "left", view: string}} Left a view is taken down
  * @typedef {{type: "cancel", force: boolean}} Cancel a click on Cancel or Kill
@@ -82,28 +91,28 @@
  * @property {number} [epoch]
  * @property {[from: number, to: number][]} [edges] a task, and one that needs its value
  *
- * @typedef {{type: "here"}} Here a front end has the widget, shown or not
  * @typedef {{type: "gap"}} Gap a message is missing
  * @typedef {{type: "cancel", rows: number[] | "all", force: boolean}} CancelRows
  * @typedef {{type: "retry", rows: number[] | "all"}} RetryRows
  * @typedef {{type: "open" | "close", row: number}} OpenOrClose whose details are wanted
- * @typedef {Here | Gap | CancelRows | RetryRows | OpenOrClose} BoardRequest
+ * @typedef {Gap | CancelRows | RetryRows | OpenOrClose} BoardRequest
  *
- * @typedef {Ready | Left | CardRequest | BoardRequest} Request anything that a view says
+ * @typedef {AskForModule | Here | Ready | Left | CardRequest | BoardRequest} Request anything that a view says
  */
 
 /**
  * What anywidget gives a view, as far as ours use it.
  *
+ * @typedef {(message: unknown, buffers?: BlobPart[]) => void} Hear
+ *
  * @typedef {object} Channel
  * @property {(content: Request) => void} send
- * @property {(event: "msg:custom", callback: (message: unknown) => void) => void} on
- * @property {(event: "msg:custom", callback: (message: unknown) => void) => void} off
+ * @property {(event: "msg:custom", callback: Hear) => void} on
+ * @property {(event: "msg:custom", callback: Hear) => void} off
  * @property {{kernel?: Kernel}} [widget_manager] JupyterLab's
  *
  * @typedef {object} Traits
  * @property {(name: string) => string} get
- * @property {(name: string, value: string) => void} set
  *
  * @typedef {object} Signal JupyterLab's
  * @property {(slot: (sender: unknown, value: string) => void) => void} connect
@@ -111,7 +120,7 @@
  *
  * @typedef {{statusChanged?: Signal, disposed?: Signal}} Kernel JupyterLab's connection to it
  *
- * @typedef {{model: Channel}} ModelContext
+ * @typedef {{model: Channel & Traits}} ModelContext
  * @typedef {{model: Channel, el: HTMLElement}} ViewContext
  *
  * @typedef {object} Widget what a module of ours exports, or makes for each model

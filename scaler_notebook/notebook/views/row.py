@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 from .static.terminal_text import one_line
 
 State = Literal["submitted", "running", "cancelling", "finished", "cancelled"]
-Outcome = Literal["success", "failed"]
+Outcome = Literal["success", "failed", "lost"]
 
 
 class RowProgress(TypedDict):

@@ -14,10 +14,11 @@ from scaler_notebook.protocol.states import TaskState
 from scaler_notebook.quantities import format_bytes
 from scaler_notebook.task.modules.installation import is_installed
 
-from .row import Row
+from .row import Outcome, Row
 from .static import mime
 from .static.badges import badge_of
 
+_OUTCOMES: dict[TaskResultType | None, Outcome] = {TaskResultType.SUCCESS: "success", TaskResultType.FAILED: "failed"}
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
 
 
@@ -42,7 +43,7 @@ def row(future: ScalerFuture[Any]) -> Row:
         "call": future.call,
         "state": state.value,
         "word": "",
-        "outcome": None if outcome is None else ("failed" if outcome is TaskResultType.FAILED else "success"),
+        "outcome": _OUTCOMES.get(outcome) if not future.lost else "lost",
         "reason": with_origin(future, reason.value) if reason is not None else None,
         "refused": future.refused,
         "submitted_at": future.submitted_at,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import itertools
+import json
 import logging
 import sys
 import threading
@@ -24,7 +26,7 @@ from scaler_notebook.notebook.views import feed
 from scaler_notebook.notebook.views.board import display, static_html
 from scaler_notebook.notebook.views.board import feed as boards
 from scaler_notebook.notebook.views.board.feed import BoardFeed
-from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionTable, TaskTable
+from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionTable, TaskTable, read_row
 from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
@@ -136,7 +138,7 @@ def truth(future: ScalerFuture[Any]) -> tuple[Any, ...]:
     if future.state is TaskState.SUBMITTED:
         kind = "queued"
     elif future.state is TaskState.FINISHED:
-        kind = "failed" if future.failed else "done"
+        kind = "lost" if future.lost else "failed" if future.failed else "done"
         note = " ".join(future.failure.headline.split()) if future.failure else ""
     times = (future.submitted_at, future.started_at, future.ended_at)
     return (
@@ -374,6 +376,28 @@ def test_nothing_is_sent_when_nobody_looks_and_all_of_it_when_somebody_does_agai
     agree(page, futures)
 
 
+def test_a_page_that_lacks_the_module_is_sent_it(board: Any, still: StillPublisher) -> None:
+    shown, _ = board([detached_future()])
+    shown.widget.front_end._sent_at.clear()
+    sent: list[bytes] = []
+    shown.widget.send = lambda content, buffers: sent.extend(buffers)
+    for page in ("a page", "a page", "another page"):
+        shown._heard(shown.widget, {"type": "module", "page": page}, [])
+    still.run()
+    packed, _ = sent  # each page once
+    answer = json.loads(gzip.decompress(packed))
+    assert answer["script"] == shown.widget.front_end.script
+    assert ".scaler-board" in answer["style"]
+    assert ".scaler-card" in answer["style"]
+
+
+def test_a_note_has_no_colours_of_a_terminal() -> None:
+    future = detached_future()
+    future.start()
+    future.fail(ValueError("\x1b[31mno\x1b[0m\nconvergence"))
+    assert read_row(future).note == "ValueError: no convergence"
+
+
 def test_gaps_are_answered_by_one_snapshot_a_second(
     board: Any, still: StillPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -496,7 +520,7 @@ def test_cancel_asks_those_that_are_meant_and_says_who_had_ended(board: Any, sti
     futures[1].refuse()
     page.say({"type": "cancel", "rows": [1], "force": True})
     still.run()
-    assert futures[1].requests[-1].force
+    assert (futures[1].requests[-1].force, futures[1].requests[-1].grace) == (True, 0.0), "it had its grace period"
     assert page.answers[-1] == "1 task to be killed"
     page.say({"type": "cancel", "rows": "all", "force": False})
     still.run()

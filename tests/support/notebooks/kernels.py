@@ -47,9 +47,18 @@ class Kernel:
         self.manager.shutdown_kernel(now=False)
         self.manager.cleanup_resources()
 
-    def submit(self, code: str, silent: bool = False) -> str:
-        """Send a cell, or what counts as none (``silent``); gives the id of its request."""
-        return str(self.client.execute(code, silent=silent))
+    def submit(self, code: str, silent: bool = False, in_lab: bool = False) -> str:
+        """Send a cell, or what counts as none (``silent``); gives the id of its request.
+
+        It is a cell of its own: of JupyterLab (``in_lab``), or of a front end that makes a widget's model for an output
+        that has it, and not before.
+        """
+        content = {"code": code, "silent": silent, "store_history": not silent, "user_expressions": {}}
+        content |= {"allow_stdin": True, "stop_on_error": True}
+        metadata = {"cellId": uuid.uuid4().hex, **({"deletedCells": []} if in_lab else {})}
+        message = self.client.session.msg("execute_request", content, metadata=metadata)
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
 
     def finish(self, request: str, timeout: float = PATIENCE) -> Executed:
         """Wait until a cell has run."""

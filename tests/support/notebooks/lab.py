@@ -188,6 +188,21 @@ class LabNotebook:
             parts.append("".join(text))
         return "".join(parts)
 
+    def saved(self, cell: int) -> str:
+        """What the file would have of a cell's outputs, as JSON."""
+        found: str = self.page.evaluate(
+            "cell => JSON.stringify(window.panel.content.widgets[cell].model.outputs.toJSON())", cell
+        )
+        return found
+
+    def wait_until_saved(self, cell: int, words: str) -> None:
+        """Wait until the file would have these words in a cell's outputs."""
+        self.page.wait_for_function(
+            """([cell, words]) =>
+                JSON.stringify(window.panel.content.widgets[cell].model.outputs.toJSON()).includes(words)""",
+            arg=[cell, words],
+        )
+
     def output(self, cell: int) -> Locator:
         """Where a cell's outputs are shown."""
         cells = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")

@@ -26,6 +26,7 @@ WORDS: list[tuple[dict[str, Any], str, str]] = [
     ({"state": "cancelling", "word": "cancelling…"}, "cancelling…", "cancelling…"),
     ({"state": "finished", "word": "done", "outcome": "success", "ended_at": NOW}, "done", "done"),
     ({"state": "finished", "word": "failed", "outcome": "failed", "ended_at": NOW}, "failed", "failed"),
+    ({"state": "finished", "word": "lost", "outcome": "lost", "ended_at": NOW}, "lost", "lost"),
     (
         {"state": "cancelled", "word": "cancelled", "reason": "never started", "ended_at": NOW},
         "cancelled: never started",
@@ -190,7 +191,9 @@ def test_there_is_no_script_and_no_style_element() -> None:
 def test_what_is_unfinished_says_of_when_it_is_and_how_to_stop_it() -> None:
     moment = time.strftime("%H:%M:%S", time.localtime(NOW))
     hint = "stop it with %scaler cancel a1b2-3"
-    assert f"as of {moment}; {hint}" in Page(html(row(), remark=hint, now=NOW)).words
+    words = Page(html(row(), remark=hint, now=NOW)).words
+    assert f"as of {moment}" in words
+    assert words.rstrip().endswith(hint)
     assert Page(html(row(), now=NOW)).words.rstrip().endswith(f"as of {moment}")
     assert "as of" not in Page(html(finished(), now=NOW)).words
 

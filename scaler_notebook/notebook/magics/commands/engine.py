@@ -44,7 +44,7 @@ def start(shell: Any, options: argparse.Namespace) -> None:
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
         if options.workers not in (None, executor.n_workers) or options.capability:
-            raise UsageError(f"the engine runs already, with {executor.n_workers} workers; %scaler stop ends it")
+            raise UsageError(f"the engine runs already, with {_workers_text(executor.n_workers)}; %scaler stop ends it")
     elif executor is None or wanted:
         executor = session_executor.create(options.workers, dict(options.capability or ()))
     executor.start()
@@ -156,9 +156,14 @@ def status(shell: Any, options: argparse.Namespace) -> None:
     display(tables.bundle(*tables.status_table(f"{_engine_text(executor)}; {used}", found)), raw=True)
 
 
+def _workers_text(count: int) -> str:
+    """Write a number of workers."""
+    return f"{count} {'worker' if count == 1 else 'workers'}"
+
+
 def _engine_text(executor: NotebookExecutor) -> str:
     """Name an executor's engine for a person."""
-    kind = f"an engine with {executor.n_workers} workers" if executor.n_workers else "a cluster"
+    kind = f"an engine with {_workers_text(executor.n_workers)}" if executor.n_workers else "a cluster"
     return f"{kind} runs at {executor.address}"
 
 
@@ -233,8 +238,15 @@ def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
         The value is of another kind, or out of range.
     """
     kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
+    kind = kinds.get(name, float)
     try:
-        value = kinds.get(name, float)(text)
+        value = kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number of seconds"
+        raise UsageError(
+            f"%scaler config {name}={text}: {name} takes {wanted}; it is {_format_setting(now[name])} now"
+        ) from None
+    try:
         trial = type(settings)() if name in vars(settings) else CancelPolicy()
         setattr(trial, name, value)
     except ValueError as error:

@@ -44,8 +44,13 @@ def find_records(word: str, unfinished: bool = False) -> list[history.HistoryRec
 
 
 def find_record(word: str) -> history.HistoryRecord:
-    """Find the task that a word means; of several tasks of that name, the latest."""
-    return find_records(word)[-1]
+    """Find the task that a word means; of several tasks of that name, the latest, and of all for no word at all."""
+    if word:
+        return find_records(word)[-1]
+    records = list(history.session)
+    if not records:
+        raise UsageError("no task was submitted in this session")
+    return records[-1]
 
 
 def find_future(word: str) -> ScalerFuture[Any]:

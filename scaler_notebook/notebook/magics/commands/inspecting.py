@@ -21,7 +21,12 @@ DEFAULT_COUNT = 50  # tasks that ``history`` lists by default
 
 def add_task_argument(parser: argparse.ArgumentParser) -> None:
     """Add the argument of a command about one task to a parser."""
-    parser.add_argument("TASK", help="id, or name of what was called: of several, the latest")
+    parser.add_argument(
+        "TASK",
+        nargs="?",
+        default="",
+        help="id, or name of what was called: of several, the latest; none: the last task",
+    )
 
 
 def board(shell: Any, options: argparse.Namespace) -> None:

@@ -1,13 +1,17 @@
 /* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
-import { button, h, setAttributes, setRole, setText } from "../dom.js";
+import { coverPlaces } from "../cover.js";
+import { button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
+import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
 import { makeGraph } from "./board_graph.js";
 import { makePane } from "./board_pane.js";
-import { CANCELLING, FAILED, KINDS, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf } from "./board_rows.js";
-import { makeStore, takeMessage } from "./board_store.js";
+import {
+  CANCELLING, FAILED, KINDS, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf,
+} from "./board_rows.js";
+import { loseKernel, makeStore, takeMessage } from "./board_store.js";
 import { makeTable } from "./board_table.js";
 import { makeTimeline } from "./board_timeline.js";
 
@@ -63,8 +67,8 @@ function buildBoard(panels, pane) {
   const foot = h("div", "scaler-foot", said, cancelSelected);
   const status = h("span", "scaler-spoken");
   const root = h("div", "scaler-board", top, bar, tools, h("div", "scaler-body", ...panels), foot, pane, status);
-  // Its keys are not the notebook's.
-  setAttributes(root, { role: "region", "data-lm-suppress-shortcuts": "true" });
+  setRole(root, "region");
+  keepKeys(root);
   setAttributes(status, { role: "status", "aria-live": "polite" });
   return { root, title, times, retry, kill, cancel, parts, search, tabs, said, cancelSelected, status };
 }
@@ -91,8 +95,9 @@ function makePart(kind) {
  * @param {Store} store
  * @param {Channel} model
  * @param {HTMLElement} el
+ * @param {() => void} [shown] called when the first rows are there
  */
-function renderBoard(store, model, el) {
+function renderBoard(store, model, el, shown = () => {}) {
   const { rows, look, selected } = store;
   const act = { open, cancel, selected: paintFoot };
   const table = makeTable(store, act);
@@ -117,6 +122,7 @@ function renderBoard(store, model, el) {
   /** Everything that a message can change. */
   function paint() {
     stale = false;
+    if (store.seq !== null) shown(); // first: what is not in the page has no size
     const at = performance.now();
     const now = tally(rows, store.now());
     sums = { ...now, left: at - talliedAt < SETTLE_MS ? sums.left : now.left };
@@ -160,10 +166,10 @@ function renderBoard(store, model, el) {
     for (const { name, node } of ui.tabs) node.hidden = name === "graph" && !rows.edges.length;
     ui.cancel.hidden = !sums.unfinished;
     ui.kill.hidden = !sums.refused;
-    ui.retry.hidden = !sums.retriable;
+    ui.retry.hidden = !sums.retriable || store.lost;
     setText(ui.cancel, "Cancel all");
     setText(ui.kill, `Kill ${amount(sums.refused)}`);
-    setText(ui.retry, `Retry ${amount(sums.retriable)} failed`);
+    setText(ui.retry, `Retry ${amount(sums.retriable)} ${sums.counts[LOST] ? "failed or lost" : "failed"}`);
     const asking = sums.counts[QUEUED] + sums.counts[RUNNING] === 0;
     ui.cancel.disabled = Boolean(store.asked) || asking;
     ui.kill.disabled = ui.retry.disabled = Boolean(store.asked);
@@ -182,7 +188,7 @@ function renderBoard(store, model, el) {
     const all = plural(rows.length, "task");
     const counted = filtered ? `${amount(table.shown())} of ${all} shown` : all;
     const known = store.seq === null ? "waiting for the kernel…" : store.answer?.text ?? counted;
-    setText(ui.said, store.late ? NO_ANSWER : known);
+    setText(ui.said, store.lost ? KERNEL_ENDED : store.late ? NO_ANSWER : known);
     let [running, refused] = [0, 0];
     for (const number of selected) {
       const kind = rows.kind[number];
@@ -201,7 +207,8 @@ function renderBoard(store, model, el) {
     const { counts, unfinished } = sums;
     const { before } = store;
     // The end says what became of an answer or a failure that comes with it.
-    if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
+    if (store.lost) say(KERNEL_ENDED);
+    else if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
     else if (before && store.answer && store.answer.number !== before.answer) say(store.answer.text);
     else if (before && counts[FAILED] > 0 && before.failed === 0) say("a task has failed");
     store.before = { answer: store.answer?.number ?? 0, failed: counts[FAILED], unfinished };
@@ -302,7 +309,6 @@ function renderBoard(store, model, el) {
   ui.root.onkeydown = (event) => {
     if (event.key === "Escape" && look.open !== null) close();
     else if (event.key === "Escape" && event.target === ui.search) filter({ text: (ui.search.value = "") });
-    event.stopPropagation();
   };
 
   // ------------------------------------------------------------------ life
@@ -412,9 +418,17 @@ export default () => {
           model.send({ type: "gap" });
         }
       };
+      const stopListening = whenKernelEnds(model, () => {
+        loseKernel(store);
+        for (const view of store.views) view();
+      });
       model.on("msg:custom", onMessage);
-      model.send({ type: "here" });
-      return () => model.off("msg:custom", onMessage);
+      const uncover = coverPlaces(model, (el, shown) => renderBoard(store, model, el, shown));
+      return () => {
+        uncover();
+        stopListening();
+        model.off("msg:custom", onMessage);
+      };
     },
     render: ({ model, el }) => renderBoard(store, model, el),
   };

@@ -2,10 +2,10 @@
 
 import { render } from "../card/card.js";
 import { h, setText } from "../dom.js";
-import { CANCELLED, FAILED, RETRIED, textOf, wordOf } from "./board_rows.js";
+import { CANCELLED, FAILED, LOST, RETRIED, textOf, wordOf } from "./board_rows.js";
 
 /**
- * @import { Channel, RowMessage } from "../messages.js"
+ * @import { Channel, LostMessage, RowMessage } from "../messages.js"
  * @import { Store } from "./board_store.js"
  *
  * @typedef {object} PaneActions what its buttons do
@@ -30,7 +30,7 @@ export function makePane(store, act) {
 
   /** @param {number} number */
   function makeCard(number) {
-    /** @type {((message: RowMessage) => void) | null} */
+    /** @type {((message: RowMessage | LostMessage) => void) | null} */
     let hear = null;
     /** @type {Channel} */
     const channel = {
@@ -54,7 +54,7 @@ export function makePane(store, act) {
     const end = render({ model: channel, el: place });
     node.append(dismiss, place, gone, messages);
     place.querySelector(".scaler-earlier")?.setAttribute("open", "");
-    const tell = (/** @type {RowMessage} */ message) => hear?.(message);
+    const tell = (/** @type {RowMessage | LostMessage} */ message) => hear?.(message);
     return { number, trace, gone, tell, end, seen: "", told: 0 };
   }
 
@@ -69,14 +69,16 @@ export function makePane(store, act) {
     card ??= makeCard(look.open);
     const detail = store.details.get(look.open);
     const [kind, flags] = [rows.kind[look.open], rows.flags[look.open]];
-    const retry = (kind === FAILED || kind === CANCELLED) && !(flags & RETRIED);
-    if (!detail || card.seen === `${detail.seq} ${retry}`) return;
-    card.seen = `${detail.seq} ${retry}`;
-    setText(card.gone, detail.row ? "" : `${textOf(rows, "call", look.open)}: ${wordOf(kind)}. ${GONE}`);
-    node.classList.toggle("scaler-is-gone", !detail.row);
-    const { row, now } = detail;
-    if (row) card.tell({ type: "row", seq: ++card.told, now, row, retry, note: null });
-    setText(card.trace, detail.trace);
+    const retry = [FAILED, CANCELLED, LOST].includes(kind) && !(flags & RETRIED) && !store.lost;
+    const known = `${detail?.seq} ${retry} ${store.lost}`;
+    if (card.seen === known || !(detail || store.lost)) return;
+    card.seen = known;
+    const there = Boolean(detail?.row) || !detail;
+    setText(card.gone, there ? "" : `${textOf(rows, "call", look.open)}: ${wordOf(kind)}. ${GONE}`);
+    node.classList.toggle("scaler-is-gone", !there);
+    if (detail?.row) card.tell({ type: "row", seq: ++card.told, now: detail.now, row: detail.row, retry, note: null });
+    if (store.lost) card.tell({ type: "lost" });
+    setText(card.trace, detail?.trace ?? "");
   }
 
   return { node, paint, end: () => card?.end() };

@@ -31,13 +31,14 @@
  */
 
 /** @type {Kind[]} in the order of table.py */
-export const KINDS = ["queued", "running", "cancelling", "done", "failed", "cancelled"];
+export const KINDS = ["queued", "running", "cancelling", "done", "failed", "cancelled", "lost"];
 export const QUEUED = 0;
 export const RUNNING = 1;
 export const CANCELLING = 2;
 export const DONE = 3;
 export const FAILED = 4;
 export const CANCELLED = 5;
+export const LOST = 6;
 
 export const REFUSED = 1; // flags
 export const RETRIED = 2;
@@ -50,8 +51,8 @@ const TEXTS = /** @type {const} */ (["call", "processor", "note"]);
 export const wordOf = (kind) => (kind === CANCELLING ? "cancelling…" : KINDS[kind]);
 
 // Of the counts, and of a table that is sorted by state.
-export const STORY = [DONE, FAILED, CANCELLED, CANCELLING, RUNNING, QUEUED];
-const INTEREST = [FAILED, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
+export const STORY = [DONE, FAILED, CANCELLED, LOST, CANCELLING, RUNNING, QUEUED];
+const INTEREST = [FAILED, LOST, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
 
 /** @param {number} kind */
 export const ended = (kind) => kind >= DONE;
@@ -96,6 +97,20 @@ export function takeRows(rows, { whole, title, epoch, edges, strings, columns, n
   });
   rows.length = rows.kind.length;
   for (const [number, done, total, note] of progress) rows.progress.set(number, { done, total, note });
+}
+
+/**
+ * The kernel has ended, and with it what was unfinished.
+ *
+ * @param {Rows} rows
+ * @param {number} now milliseconds since the epoch of the rows
+ */
+export function loseRows(rows, now) {
+  for (let i = 0; i < rows.length; i++) {
+    if (ended(rows.kind[i])) continue;
+    rows.kind[i] = LOST;
+    rows.ended[i] = now;
+  }
 }
 
 /**
@@ -150,7 +165,7 @@ export function tally(rows, now) {
     const kind = rows.kind[i];
     counts[kind]++;
     if (rows.flags[i] & REFUSED && kind === RUNNING) refused++;
-    if (kind === FAILED && !(rows.flags[i] & RETRIED)) retriable++;
+    if ((kind === FAILED || kind === LOST) && !(rows.flags[i] & RETRIED)) retriable++;
     if (rows.submitted[i] < first) first = rows.submitted[i];
     last = Math.max(last, rows.ended[i] ?? -Infinity);
   }

@@ -1,6 +1,6 @@
 /* What all views of one board share, and keep when they are drawn again. */
 
-import { makeRows, takeRows } from "./board_rows.js";
+import { loseRows, makeRows, takeRows } from "./board_rows.js";
 
 /**
  * @import { Answer, Detail, RowsMessage } from "../messages.js"
@@ -43,6 +43,7 @@ export function makeStore() {
     before: null, // what was so when somebody was last told
     spoken: "",
     listening: false, // does the kernel send to us?
+    lost: false, // has the kernel ended?
     now: () => Date.now() + store.skew * 1000 - store.rows.epoch * 1000,
   };
   return store;
@@ -67,4 +68,15 @@ export function takeMessage(store, message) {
     store.late = false;
   }
   return true;
+}
+
+/**
+ * The kernel has ended: nothing goes on, and nobody answers any more.
+ *
+ * @param {Store} store
+ */
+export function loseKernel(store) {
+  if (store.lost) return;
+  Object.assign(store, { lost: true, asked: null, late: false });
+  loseRows(store.rows, store.now());
 }

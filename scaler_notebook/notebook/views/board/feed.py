@@ -13,23 +13,26 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
-from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .table import CANCELLED, FAILED, BoardRow, TaskTable
+from .table import CANCELLED, FAILED, LOST, BoardRow, TaskTable
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
-_SCRIPT = modules.joined(Path(__file__).with_name("board.js"))
-_STYLE = feed.STYLE + Path(__file__).with_name("board.css").read_text("utf-8")  # the card's, for the row that is open
+_FRONT_END = FrontEnd(
+    modules.joined(Path(__file__).with_name("board.js")),
+    feed.STYLE + Path(__file__).with_name("board.css").read_text("utf-8"),  # the card's, for the row that is open
+)
 
 
 class BoardWidget(ViewWidget):
-    """The widget of one board: rows reach it as messages."""
+    """The widget of one board, for a place in the page if it has a name: rows reach it as messages."""
 
-    def __init__(self) -> None:
-        super().__init__(_SCRIPT, _STYLE)
+    def __init__(self, place: str) -> None:
+        super().__init__(_FRONT_END, place)
 
 
 class BoardFeed(Feed):
@@ -48,10 +51,12 @@ class BoardFeed(Feed):
         The table that the board shows; closed with the feed.
     group
         The group that the board shows, if any: a task that is retried takes its place there.
-    settled
-        Called on the publisher's thread when something has changed and all tasks have ended.
-    met
-        Called when a front end says for the first time that it has the widget.
+    changed
+        Called on the publisher's thread when something in the table has changed.
+    on_met
+        Called when a front end says for the first time that it has made the model.
+    place
+        The name of what the views cover in a page; empty if they are shown as widgets are.
     """
 
     def __init__(
@@ -60,18 +65,17 @@ class BoardFeed(Feed):
         title: str,
         table: TaskTable,
         group: FutureGroup[Any] | None = None,
-        settled: Callable[[], None] = lambda: None,
-        met: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] = lambda: None,
+        on_met: Callable[[], None] = lambda: None,
+        place: str = "",
     ) -> None:
-        super().__init__(host, BoardWidget())
+        super().__init__(host, BoardWidget(place), on_met)
         self._title = title
         self._table = table
         self._group = None if group is None else weakref.ref(group)
         self._edges = [] if group is None else list(map(list, group.edges))  # rows are in the order of the group
-        self.met = False  # has a front end the widget?
-        self._settled = settled
-        self._on_met = met
-        self._settled_version = table.version if table.settled else -1
+        self._changed = changed
+        self._seen_version = table.version
         self._epoch = 0.0
         self._strings: dict[str, int] = {}
         self._open: dict[int, Detail] = {}
@@ -87,10 +91,6 @@ class BoardFeed(Feed):
     def close(self) -> None:
         """Close the table and the widget."""
         self._table.close()
-        self.release()
-
-    def release(self) -> None:
-        """Close the widget, and leave the table open."""
         for number in list(self._open):
             self._close_row(number)
         super().close()
@@ -101,9 +101,9 @@ class BoardFeed(Feed):
         """Take in what has changed, and send it if a view listens."""
         self._table.take_in()
         super().publish()
-        if self._table.settled and self._table.version > self._settled_version:
-            self._settled_version = self._table.version
-            self._settled()
+        if self._table.version > self._seen_version:
+            self._seen_version = self._table.version
+            self._changed()
 
     def snapshot(self) -> Content:
         """Build a message with the whole board; on the publisher's thread."""
@@ -168,18 +168,13 @@ class BoardFeed(Feed):
     def act(self, content: Content) -> bool:
         """Carry out what a view asks for; return False for a message that is unknown."""
         match content:
-            case {"type": "here"}:
-                if not self.met:
-                    self.met = True
-                    self._on_met()
-                return True
             case {"type": "cancel", "rows": asked, "force": bool(force)}:
                 numbers = self._meant(asked, lambda row: not row.over)
                 if numbers is not None:
                     self._cancel(numbers, force)
                 return numbers is not None
             case {"type": "retry", "rows": asked}:
-                numbers = self._meant(asked, lambda row: row.kind == FAILED and not row.retried)
+                numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST) and not row.retried)
                 if numbers is not None:
                     # Not here: an engine that has ended is started again.
                     threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
@@ -219,7 +214,7 @@ class BoardFeed(Feed):
 
     def _cancel(self, numbers: list[int], force: bool) -> None:
         futures = [future for number in numbers if (future := self._table.future(number)) is not None]
-        asked = sum(future.request_cancel_unfinished(force) for future in futures)
+        asked = sum(ask_to_stop(future, force) for future in futures)
         verb = "to be killed" if force else "asked to stop"
         self._say(_tasks(asked, verb), len(numbers) - asked)
 
@@ -327,7 +322,7 @@ class Detail:
 
 
 def _can_be_retried(row: BoardRow) -> bool:
-    return row.kind in (FAILED, CANCELLED) and not row.retried
+    return row.kind in (FAILED, CANCELLED, LOST) and not row.retried
 
 
 def _tasks(number: int, what: str) -> str:

@@ -18,8 +18,8 @@ from .table import KINDS, BoardRow, Kind
 
 FIRST_ROWS = 8  # rows that a static form shows
 CALL_WIDTH = 40  # characters of a call in the plain text
-ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "cancelling", "running", "queued")  # the order of the counts
-INTEREST: tuple[Kind, ...] = ("failed", "cancelling", "running", "queued", "cancelled", "done")  # the order of the rows
+ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "lost", "cancelling", "running", "queued")  # of the counts
+INTEREST: tuple[Kind, ...] = ("failed", "lost", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
 
 BADGES: Mapping[Kind, Badge] = {
     "queued": badge_of("submitted", None),
@@ -27,6 +27,7 @@ BADGES: Mapping[Kind, Badge] = {
     "cancelling": badge_of("cancelling", None),
     "done": badge_of("finished", "success"),
     "failed": badge_of("finished", "failed"),
+    "lost": badge_of("finished", "lost"),
     "cancelled": badge_of("cancelled", None),
 }
 
@@ -39,8 +40,13 @@ def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
 
 def counts_text(counts: Mapping[Kind, int]) -> str:
     """Write the counts: ``128 done · 4 failed · 856 queued``."""
-    parts = [f"{counts[kind]:,} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
-    return " · ".join(parts).replace(",", "\u2009") or "no tasks yet"
+    parts = [f"{_amount(counts[kind])} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
+    return " · ".join(parts) or "no tasks yet"
+
+
+def _amount(number: int) -> str:
+    """Write a number as the live board does, with thin spaces between its thousands."""
+    return f"{number:,}".replace(",", "\u2009")
 
 
 def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, now: float | None = None) -> str:
@@ -70,7 +76,7 @@ def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, no
         lines.append(shorten("  ".join(["", *filter(None, facts)]), TEXT_WIDTH))
     left = sum(counts.values()) - len(shown)
     if left:
-        lines.append(f"  … {left:,} more".replace(",", "\u2009"))
+        lines.append(f"  … {_amount(left)} more")
     return "\n".join(lines)
 
 
@@ -108,7 +114,7 @@ def html(
         parts.append(_bar_html(counts, total))
     if shown:
         parts.append(_table_html(shown, now))
-    remarks = [f"{total - len(shown):,} more".replace(",", "\u2009")] if total > len(shown) else []
+    remarks = [f"{_amount(total - len(shown))} more"] if total > len(shown) else []
     if counts.keys() & {"queued", "running", "cancelling"}:
         remarks.append(f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
     remarks += [remark] if remark else []
@@ -143,7 +149,7 @@ def _bar_html(counts: Mapping[Kind, int], total: int) -> str:
         The number of all tasks.
     """
     segments = (
-        f'<span title="{counts[kind]:,} {BADGES[kind].word}" style="width:{counts[kind] / total:.3%};'
+        f'<span title="{_amount(counts[kind])} {BADGES[kind].word}" style="width:{counts[kind] / total:.3%};'
         f'background:{BADGES[kind].hue}"></span>'
         for kind in ORDER
         if counts.get(kind)

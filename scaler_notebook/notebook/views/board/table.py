@@ -10,15 +10,18 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import live_futures
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.views.rows import with_origin
+from scaler_notebook.notebook.views.static.terminal_text import one_line
 from scaler_notebook.protocol.states import TaskState
 
-Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
+Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled", "lost"]
 
-KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", "cancelled")
-ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled")))
+KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", "cancelled", "lost")
+ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled", "lost")))
 FAILED = KINDS.index("failed")
 CANCELLED = KINDS.index("cancelled")
+LOST = KINDS.index("lost")
 MAX_NOTE = 160  # characters of a row's note
+MAX_HEADLINE = 2_000  # characters of an exception's line that are looked at for it, a terminal's colours included
 
 _KIND_OF_STATE = {
     TaskState.SUBMITTED: KINDS.index("queued"),
@@ -53,9 +56,9 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
     """Read a future. None of the user's code runs for that, and nothing blocks."""
     kind, note = _KIND_OF_STATE[future.state], ""
     if future.failed:
-        kind, failure = FAILED, future.failure
-        note = failure.headline[: 2 * MAX_NOTE] if failure is not None else ""
-        note = " ".join(with_origin(future, note).split())[:MAX_NOTE]
+        kind, failure = LOST if future.lost else FAILED, future.failure
+        note = one_line(failure.headline[:MAX_HEADLINE]) if failure is not None else ""
+        note = with_origin(future, note)[:MAX_NOTE]
     elif future.cancel_reason is not None:
         note = with_origin(future, future.cancel_reason.value)[:MAX_NOTE]
     progress = future.progress

@@ -1,14 +1,15 @@
 /* The live card of one future. The badge shows what the kernel said last; a click alone never changes it. */
 
-import { button, copy, h, setAttributes, setText } from "../dom.js";
+import { button, copy, h, keepKeys, setAttributes, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
+import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
 
 /**
  * @import {
- *   CardRequest, Channel, EarlierRun, Kind, Progress, Row, RowMessage, RowUpdate, ViewContext
+ *   CardRequest, EarlierRun, Kind, LostMessage, Progress, Row, RowMessage, RowUpdate, ViewContext
  * } from "../messages.js"
  *
  * @typedef {ReturnType<typeof build>} Parts
@@ -26,7 +27,8 @@ const isOver = (row) => row.state === "finished" || row.state === "cancelled";
  * @returns {Kind}
  */
 function kindOf(row) {
-  if (row.state === "finished") return row.outcome === "failed" ? "failed" : "done";
+  if (row.outcome === "failed" || row.outcome === "lost") return row.outcome;
+  if (row.state === "finished") return "done";
   return row.state === "submitted" ? "queued" : row.state;
 }
 
@@ -85,7 +87,7 @@ function build() {
   const texts = h("div", "scaler-texts", h("div", "scaler-written", output, error), copyButton);
 
   const resultText = h("pre", "scaler-block");
-  const resultRich = h("div", "scaler-rich");
+  const resultRich = h("div", "scaler-rich mathjax_process");
   const about = h("div", "scaler-about");
   const result = h("div", "scaler-result", resultText, resultRich, about);
   const earlierWords = h("span");
@@ -96,6 +98,7 @@ function build() {
   const root = h("div", "scaler-card", head, progress, texts, result, earlierRun, note, status);
 
   setAttributes(root, { role: "group", tabindex: "-1" });
+  keepKeys(root);
   setAttributes(time, { role: "timer" });
   setAttributes(track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   setAttributes(status, { role: "status", "aria-live": "polite" });
@@ -104,7 +107,7 @@ function build() {
   earlierText.tabIndex = traceText.tabIndex = 0;
   setText(copyButton, "Copy");
   return {
-    root, head, icon, word, badge, call, refused, kill, cancel, retry, time,
+    root, head, icon, word, badge, call, actions, refused, kill, cancel, retry, time,
     progress, track, filled, amountDone,
     output, earlier, earlierCount, earlierText, tail,
     error, errorLine, trace, traceTitle, traceText, origin, copyButton,
@@ -245,34 +248,13 @@ function paintEnd(ui, row) {
   if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
 }
 
-const GONE = ["restarting", "autorestarting", "terminating", "dead"];
-
-/**
- * Calls `ended` once the kernel restarts, dies or is shut down, where the front end tells; gives how to stop.
- *
- * @param {Channel} model
- * @param {() => void} ended
- */
-function whenKernelEnds(model, ended) {
-  const kernel = model.widget_manager?.kernel;
-  const look = (/** @type {unknown} */ _, /** @type {string} */ status) => {
-    if (GONE.includes(status)) ended();
-  };
-  const disposed = () => ended();
-  kernel?.statusChanged?.connect(look);
-  kernel?.disposed?.connect(disposed);
-  return () => {
-    kernel?.statusChanged?.disconnect(look);
-    kernel?.disposed?.disconnect(disposed);
-  };
-}
-
 /**
  * Draw a card in an element, and keep it current; gives how to take it down.
  *
  * @param {ViewContext} context
+ * @param {() => void} [onFirst] called when the first row is there
  */
-export function render({ model, el }) {
+export function render({ model, el }, onFirst = () => {}) {
   const ui = build();
   const view = Math.random().toString(36).slice(2);
   /** @type {Row | null} */
@@ -311,6 +293,7 @@ export function render({ model, el }) {
   /** @param {RowUpdate} update */
   function onRow(update) {
     const before = row;
+    if (!before) onFirst(); // first: what is not in the page has no size
     const next = { ...before, ...update, rich: update.rich === undefined ? before?.rich ?? null : update.rich };
     row = next;
     if (isOver(next) || next.state === "cancelling" || next.refused) answered();
@@ -329,7 +312,8 @@ export function render({ model, el }) {
 
   /** @param {unknown} received */
   function onMessage(received) {
-    const message = /** @type {RowMessage | null} */ (received);
+    const message = /** @type {RowMessage | LostMessage | null} */ (received);
+    if (message?.type === "lost") onKernelEnd();
     if (message?.type === "row" && message.seq > seq) {
       seq = message.seq;
       skew = message.now - Date.now() / 1000;
@@ -356,13 +340,14 @@ export function render({ model, el }) {
 
   function onKernelEnd() {
     clearInterval(timer);
+    if (ui.actions.matches(":focus-within")) ui.root.focus({ preventScroll: true });
+    for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.earlierRun]) node.hidden = true;
     if (row && isOver(row)) return;
-    for (const node of [ui.cancel, ui.kill, ui.refused]) node.hidden = true;
     ui.root.dataset.kind = "lost";
     setText(ui.word, "lost");
-    drawIcon(ui.icon, "cancelled");
-    setText(ui.note, "the kernel has ended, and its tasks with it");
-    setText(ui.status, ui.note.textContent ?? "");
+    drawIcon(ui.icon, "lost");
+    setText(ui.note, KERNEL_ENDED);
+    setText(ui.status, KERNEL_ENDED);
   }
 
   const stopListening = whenKernelEnds(model, onKernelEnd);

@@ -1,6 +1,9 @@
 """The display of a future: a live card while the task runs, static HTML when the task has ended."""
 
+import weakref
+from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
@@ -8,19 +11,27 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel import ipykernel_compat
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
 from scaler_notebook.notebook.views import preview, rows
-from scaler_notebook.notebook.views.live_display import LiveDisplay, last_words, listen
+from scaler_notebook.notebook.views.live_display import (
+    LIVE_INTERVAL,
+    STATIC_INTERVAL,
+    LiveDisplay,
+    last_words,
+    listen,
+)
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.notebook.views.static import mime, static_html
+from scaler_notebook.protocol.states import TaskState
 
 from .feed import CardFeed
 
 LATE_CLICKS = 2.0  # seconds after its end for which a card still hears clicks
 LATE_PAGES = 60.0  # seconds after its end for which a card that nobody has shown can be (Voilà executes first)
+MAX_KEPT = 200  # cards of tasks that have ended, which go on hearing clicks where they stay in the page
 MAX_OFFERED = 3  # cards that an interrupted cell shows by itself
 
 
 class Card(LiveDisplay):
-    """One display of one future: a widget while it runs, with words beside it, and words alone afterwards.
+    """One display of one future: a widget while it runs, and the words that are saved.
 
     Parameters
     ----------
@@ -38,16 +49,19 @@ class Card(LiveDisplay):
         self._future = future
         self._feed: CardFeed | None = None
         self._ended = False
+        self._said: tuple[TaskState, bool] | None = None  # what the static forms told last
         self._passed_on = 0  # displays of the task that were looked at
         self._parent = ipykernel_compat.parent(host.kernel)
 
     def show(self) -> None:
         """Display it in the cell that runs."""
-        if not self._future.done():
+        if self._covered or not self._future.done():
             earlier = {card._future for card in _live if card.is_of_an_earlier_run(self)} - {self._future}
-            self._feed = CardFeed(self._future, self._host, lambda: publisher.mark(self), tuple(earlier))
-            _live.add(self)
+            noted = partial(publisher.mark, self)
+            self._feed = CardFeed(self._future, self._host, noted, tuple(earlier), self.meet_front_end, self.place)
             self.expect_front_end()
+        if not self._future.done():
+            _live.add(self)
         self.send(None if self._feed is None else self._feed.widget, update=False)
         self._future.watch(self._changed)
         self._changed(self._future)
@@ -70,18 +84,25 @@ class Card(LiveDisplay):
             _live.discard(self)
             # Clicks that wait behind a busy main thread come to it before this does, and get their answer.
             self._host.post(self._retire_soon)
-        if self._ended or (self._fallback and self.is_unseen()):
-            self.send(None, update=True)
+        if self._ended or self.is_due():
+            self.send(self._feed.widget if self._feed and not self._ended and not self._fallback else None, update=True)
 
     def _changed(self, future: ObservedTask) -> None:
-        if future.displayed > self._passed_on or future.done() or (self._fallback and self.is_unseen()):
+        if future.displayed > self._passed_on or future.done():
             publisher.mark(self)
+        elif self._covered or (self._fallback and self.is_unseen()):
+            told = self._said == (future.state, future.refused)
+            self.publish_within(LIVE_INTERVAL if told and not self.is_unseen() else STATIC_INTERVAL)
 
     def static_forms(self) -> dict[str, str]:
         """Return the card as it is now, as text and as HTML, by MIME type."""
+        # Before we look: what changes meanwhile is told again.
+        before, self._said = self._said, (self._future.state, self._future.refused)
         row = rows.row(self._future)
-        remark = self._feed.note if self._feed is not None else None
-        if not self._future.done():
+        feed = self._feed
+        remark = feed.note if feed is not None else None
+        live = self._covered and (before is None or (feed is not None and feed.ready))
+        if not self._future.done() and not live:
             remark = f"stop it with %scaler cancel {self._future.task_id}"
         return {"text/plain": static_html.text(row), "text/html": static_html.html(row, remark=remark)}
 
@@ -89,21 +110,42 @@ class Card(LiveDisplay):
         """Return whether the task has not ended, and no front end has shown the live card yet."""
         return self._feed is not None and not self._feed.ready and not self._future.done()
 
-    def fall_back(self) -> None:
-        """Forget the Cancel button: from here on only the static forms are seen."""
-        _live.discard(self)
+    def is_static(self) -> bool:
+        """Return whether this front end shows no widgets."""
+        return self._fallback
+
+    def is_met(self) -> bool:
+        """Return whether a front end has made the model."""
+        return self._feed is not None and self._feed.met
 
     def _retire_soon(self) -> None:
         if self._feed is not None:
+            if self._covered:
+                _keep(self._feed)
             publisher.call_later(LATE_CLICKS if self._feed.ready else LATE_PAGES, self._feed.retire)
 
 
-_live: "set[Card]" = set()  # cards with a Cancel button
+_kept: "deque[weakref.ref[CardFeed]]" = deque()  # of cards whose tasks have ended, the newest last
+
+
+def _keep(feed: CardFeed) -> None:
+    """Let a card whose task has ended hear clicks for as long as a page has it, and not too many have ended since."""
+    for _ in range(len(_kept)):
+        before = _kept.popleft()
+        if (known := before()) is not None and not known.closed:
+            _kept.append(before)
+    _kept.append(weakref.ref(feed))
+    while len(_kept) > MAX_KEPT:
+        if (oldest := _kept.popleft()()) is not None and not oldest.runs:
+            oldest.close()
+
+
+_live: "set[Card]" = set()  # cards of tasks that have not ended
 
 
 def offer_cancel(futures: Sequence[ObservedTask], host: KernelHost) -> None:
     """Show cards of futures whose tasks run on after the stop button, unless this cell has cards of them."""
-    seen = {card.task_id for card in _live if card.cell == host.shell.execution_count}
+    seen = {card.task_id for card in _live if card.cell == host.shell.execution_count and not card.is_static()}
     unseen = [future for future in futures if isinstance(future, ScalerFuture) and future.task_id not in seen]
     if len(unseen) <= MAX_OFFERED:
         for future in unseen:

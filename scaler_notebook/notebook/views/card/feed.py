@@ -10,7 +10,8 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
-from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
@@ -20,13 +21,14 @@ PREVIEW_PATIENCE = 2.0  # seconds for the preview of what was submitted again by
 
 SCRIPT = modules.joined(Path(__file__).with_name("widget.js"))
 STYLE = Path(__file__).with_name("card.css").read_text("utf-8")
+_FRONT_END = FrontEnd(SCRIPT, STYLE)
 
 
 class CardWidget(ViewWidget):
-    """The widget of one card."""
+    """The widget of one card, for a place in the page if it has a name."""
 
-    def __init__(self) -> None:
-        super().__init__(SCRIPT, STYLE)
+    def __init__(self, place: str) -> None:
+        super().__init__(_FRONT_END, place)
 
 
 class CardFeed(Feed):
@@ -44,6 +46,10 @@ class CardFeed(Feed):
         Called when there is a new note.
     earlier
         Futures that an earlier run of the same cell has left running.
+    on_met
+        Called when a front end says for the first time that it has made the model.
+    place
+        The name of what the views cover in a page; empty if they are shown as widgets are.
     """
 
     def __init__(
@@ -52,8 +58,10 @@ class CardFeed(Feed):
         host: KernelHost,
         noted: Callable[[], None] = lambda: None,
         earlier: Sequence[ScalerFuture[Any]] = (),
+        on_met: Callable[[], None] = lambda: None,
+        place: str = "",
     ) -> None:
-        super().__init__(host, CardWidget())
+        super().__init__(host, CardWidget(place), on_met)
         self._noted = noted
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
@@ -88,7 +96,7 @@ class CardFeed(Feed):
         """Carry out what a view asks for; return False for a message that is unknown."""
         match content:
             case {"type": "cancel", "force": bool(force)}:
-                if self._shows is None or not self._shows.request_cancel_unfinished(force):
+                if self._shows is None or not ask_to_stop(self._shows, force):
                     self.note = TOO_LATE
                     publisher.mark(self)
                     self._noted()
@@ -101,13 +109,18 @@ class CardFeed(Feed):
                 return True
             case {"type": "cancel_earlier", "force": bool(force)}:
                 for future in self._earlier:
-                    future.request_cancel_unfinished(force)
+                    ask_to_stop(future, force)
                 return True
         return False
 
+    @property
+    def runs(self) -> bool:
+        """Whether the card shows a task that has not ended."""
+        return self._shows is not None and not self._shows.done()
+
     def retire(self) -> None:
         """Close the model, and let go of the future: a view that is still shown keeps no result alive."""
-        if self._shows is not None and not self._shows.done():
+        if self.runs:
             return  # submitted again
         self._last = self.snapshot()
         self._let_go()
@@ -147,7 +160,8 @@ class CardFeed(Feed):
         shows, earlier = self._shows, self._earlier
         for watched in (*((shows,) if shows is not None else ()), *earlier):
             watched.unwatch(self._changed)
-        self._shows, self._earlier, self._noted = None, (), lambda: None
+        self._shows, self._earlier = None, ()
+        self._noted = self._on_met = lambda: None
 
     def _changed(self, future: ObservedTask) -> None:
         shows = self._shows

@@ -1,8 +1,14 @@
 /* The module of a card's widget. */
 
+import { coverPlaces } from "../cover.js";
 import { render } from "./card.js";
 
 /** @type {import("../messages.js").Widget} */
-const widget = { render };
+const widget = {
+  initialize({ model }) {
+    return coverPlaces(model, (el, shown) => render({ model, el }, shown));
+  },
+  render: ({ model, el }) => render({ model, el }),
+};
 
 export default widget;

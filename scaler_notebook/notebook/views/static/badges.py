@@ -40,6 +40,7 @@ _BADGES: dict[State, Badge] = {
     "finished": Badge("done", f"{_RING}M5.4 8.2l1.8 1.8 3.4-3.8", _GREEN),
     "cancelled": Badge("cancelled", f"{_RING}M3.8 3.8l8.4 8.4", "#9a7b62"),
 }
+_LOST = Badge("lost", f"{_RING}M8 4.8V8.6M8 10.6v.6", "#78849b")
 _FAILED = Badge("failed", f"{_RING}M6 6l4 4M10 6l-4 4", _RED)
 
 
@@ -53,7 +54,7 @@ def badge_of(state: State, outcome: Outcome | None) -> Badge:
     outcome
         How a finished task ended.
     """
-    return _FAILED if state == "finished" and outcome == "failed" else _BADGES[state]
+    return {"failed": _FAILED, "lost": _LOST}.get(outcome or "", _BADGES[state])
 
 
 def badge_html(shown: Badge, words: str, title: str = "") -> str:

@@ -84,19 +84,21 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
         parts.append(_block_html("scaler-error", hue, _error_html(row["error"], row["origin"], row["traceback"])))
     if row["rich"] is not None:
         parts.append(
-            _block_html("scaler-result", hue, f'<div style="overflow:auto;max-height:420px">{row["rich"]}</div>')
+            _block_html(
+                "scaler-result",
+                hue,
+                f'<div class="mathjax_process" style="overflow:auto;max-height:420px">{row["rich"]}</div>',
+            )
         )
     elif row["result"] is not None:
         parts.append(_block_html("scaler-result", hue, _pre_html(html_lines(row["result"]))))
     if row["about"] is not None:
         parts.append(f'<div style="{MUTED};line-height:18px">{escape(row["about"])}</div>')
     remarks = [remark] if remark else []
-    if row["outcome"] == "failed" or row["state"] == "cancelled":
+    if row["outcome"] in ("failed", "lost") or row["state"] == "cancelled":
         remarks.append(HOW_TO_RETRY)
-    if not is_over(row):
-        remarks.insert(0, f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
-        if row["refused"]:
-            remarks.insert(0, "a cancel was refused, it is still running")
+    if row["refused"] and not is_over(row):
+        remarks.insert(0, "a cancel was refused, it is still running")
     if remarks:
         parts.append(f'<div style="{MUTED};line-height:18px">{escape("; ".join(remarks))}</div>')
     task, state = escape(row["task_id"]), escape(row["state"])
@@ -126,7 +128,7 @@ def _state_word(row: Row, shape: str) -> str:
 
 
 def _head_html(row: Row, now: float) -> str:
-    """Write the first line of a card: badge, call, time.
+    """Write the first line of a card: badge, call, time. It is as high as that of a live card.
 
     Parameters
     ----------
@@ -136,13 +138,14 @@ def _head_html(row: Row, now: float) -> str:
         The time until which an unfinished task counts, in Unix seconds.
     """
     call = escape(row["call"])
+    moment = f'<span style="{MUTED}">as of {time.strftime("%H:%M:%S", time.localtime(now))}</span>'
     shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row, "{}: {}"), f"task {row['task_id']}")
     return (
         f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">{shown} '
         f'<code title="{call}" style="flex:1 1 0;min-width:11ch;overflow:hidden;text-overflow:ellipsis;'
         f'padding:0;white-space:nowrap;background:none;color:inherit;font:12px/20px {MONO}">{call}</code> '
         f'<span class="scaler-time" style="{MUTED};font-variant-numeric:tabular-nums;white-space:nowrap">'
-        f"{elapsed(row, now)}</span></div>"
+        f"{elapsed(row, now)}</span> {'' if is_over(row) else moment}</div>"
     )
 
 

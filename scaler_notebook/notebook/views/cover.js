@@ -1,0 +1,157 @@
+/* Live views over the static forms of their displays, wherever the page has put those.
+
+   The output of a cell is the static form alone: a notebook that is saved holds nothing that needs its kernel. */
+
+import { h } from "./dom.js";
+import { whenKernelEnds } from "./kernel_end.js";
+
+/**
+ * @import { Channel, Traits } from "./messages.js"
+ *
+ * @typedef {(el: HTMLElement, shown: () => void) => () => void} Draw draws a view that says when there is something to
+ *   see; gives how to take it down
+ * @typedef {ReturnType<typeof makeCover>} Cover
+ * @typedef {ReturnType<typeof makeView>} View
+ */
+
+const PLACE = "scaler-place"; // as in live_display.py
+const CELL = ".jp-Cell"; // JupyterLab takes a cell out of the document while it is scrolled out of sight
+const WATCHED = ["focusin", "focusout", "scroll"];
+const LINGER_MS = 1000; // until a view whose place has gone is taken down
+
+/** @type {Map<string, Cover>} by the name of the place */
+const covers = new Map();
+const observer = new MutationObserver(onChange);
+
+/** @param {Element} node */
+const placesIn = (node) => (node.classList.contains(PLACE) ? [node] : [...node.getElementsByClassName(PLACE)]);
+
+/** @param {MutationRecord[]} records */
+function onChange(records) {
+  for (const { addedNodes } of records)
+    for (const node of addedNodes) {
+      if (!(node instanceof Element)) continue;
+      for (const home of placesIn(node)) for (const name of home.classList) covers.get(name)?.take(home);
+    }
+  for (const cover of covers.values()) cover.leaveWhatHasGone();
+}
+
+/**
+ * Draw a live view over each static form of a model's display, now and later; gives how to end. A display of a layout
+ * has no static form.
+ *
+ * @param {Channel & Traits} model
+ * @param {Draw} draw
+ */
+export function coverPlaces(model, draw) {
+  const place = model.get("_place");
+  if (!place) return () => {};
+  if (!covers.size) observer.observe(document.body, { childList: true, subtree: true });
+  const [name, cover] = [`${PLACE}-${place}`, makeCover(draw)];
+  covers.get(name)?.end(); // of a notebook that was closed, and is opened again in the same page
+  covers.set(name, cover);
+  for (const home of document.getElementsByClassName(name)) cover.take(home);
+  let lost = false;
+  const stopListening = whenKernelEnds(model, () => {
+    lost = true;
+  });
+  return () => {
+    stopListening();
+    if (lost) return; // what it says of the end is more than the static form knows
+    if (covers.get(name) === cover) covers.delete(name);
+    if (!covers.size) observer.disconnect();
+    cover.end();
+  };
+}
+
+/** @param {Draw} draw */
+function makeCover(draw) {
+  /** @type {Set<View>} */
+  const views = new Set();
+
+  /** @param {View} view */
+  function drop(view) {
+    views.delete(view);
+    view.end();
+  }
+
+  return {
+    /** @param {Element} home */
+    take(home) {
+      for (const view of views) if (view.home() === home) return;
+      for (const view of views) if (view.isFree()) return view.moveTo(home); // its static form was replaced
+      views.add(makeView(home, draw));
+    },
+    leaveWhatHasGone() {
+      for (const view of views) if (view.isFree()) view.leaveSoon(() => drop(view));
+    },
+    end() {
+      for (const view of views) drop(view);
+    },
+  };
+}
+
+/**
+ * A live view that takes the place of a static form once it has something to show, and gives the place back. It moves
+ * to another place as it is: what is unfolded, scrolled or focused there stays so.
+ *
+ * @param {Element} first
+ * @param {Draw} draw
+ */
+function makeView(first, draw) {
+  const el = h("div", "scaler-cover");
+  let [home, below, seen, leaving] = [first, [...first.childNodes], false, 0];
+  /** @type {HTMLElement | null} */
+  let focused = null;
+  /** @type {Map<Element, number>} */
+  const scrolled = new Map();
+  /** @param {Event} event */
+  function look({ type, target }) {
+    if (type === "focusin") focused = /** @type {HTMLElement} */ (target);
+    else if (type === "scroll" && target instanceof Element) scrolled.set(target, target.scrollTop);
+    else if (type === "focusout")
+      // What is taken out of the document loses the focus just before.
+      queueMicrotask(() => {
+        if (el.isConnected && !el.contains(document.activeElement)) focused = null;
+      });
+  }
+
+  for (const type of WATCHED) el.addEventListener(type, look, true);
+
+  const undraw = draw(el, () => {
+    if (!seen) home.replaceChildren(el);
+    seen = true;
+  });
+
+  const isFree = () => !home.isConnected && !home.closest(CELL);
+
+  return {
+    home: () => home,
+    isFree,
+    /** @param {Element} other */
+    moveTo(other) {
+      home = other;
+      below = [...home.childNodes];
+      if (!seen) return;
+      home.replaceChildren(el);
+      for (const [node, top] of scrolled) {
+        if (el.contains(node)) node.scrollTop = top;
+        else scrolled.delete(node);
+      }
+      if (document.activeElement === document.body) focused?.focus({ preventScroll: true });
+    },
+    /** @param {() => void} leave */
+    leaveSoon(leave) {
+      leaving ||= window.setTimeout(() => {
+        leaving = 0;
+        if (isFree()) leave();
+      }, LINGER_MS);
+    },
+    end() {
+      clearTimeout(leaving);
+      undraw();
+      for (const type of WATCHED) el.removeEventListener(type, look, true);
+      if (seen) home.replaceChildren(...below);
+    },
+  };
+}
