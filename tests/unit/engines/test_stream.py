@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import socket
 import struct
 import threading
@@ -211,6 +212,24 @@ def test_an_outbox_says_that_its_peer_is_gone() -> None:
         right.close()
         with pytest.raises(OSError):  # noqa: PT011  # which of its kinds differs between systems
             outbox.flush()
+
+
+def test_a_peer_that_is_gone_is_no_signal() -> None:
+    """A script for a pipeline sets SIGPIPE to its default, which would kill the script when its scheduler is gone."""
+    signals: list[int] = []
+    before = signal.signal(signal.SIGPIPE, lambda number, _: signals.append(number))
+    try:
+        with pair() as (left, right):
+            right.close()
+            for descriptors in (), files(1):
+                outbox = Outbox(left)
+                outbox.put([b"x"], descriptors)
+                with pytest.raises(BrokenPipeError):
+                    outbox.flush()
+                outbox.close()
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+    assert signals == []
 
 
 def test_a_large_frame_is_not_copied_to_be_sent() -> None:
