@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -331,6 +332,13 @@ def test_a_length_is_believed_only_as_far_as_bytes_come() -> None:
         assert len(frame) < 1 << 20
 
 
+def test_one_who_sends_nothing_costs_no_buffer() -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    assemblers = [Assembler() for _ in range(400)]
+    assert process.memory_info().rss - before < len(assemblers) * CHUNK / 4
+
+
 def files(count: int) -> list[int]:
     """Descriptors of new files, each of which has its number in it."""
     made = [os.memfd_create("number", os.MFD_CLOEXEC) for _ in range(count)]
@@ -449,6 +457,24 @@ def test_descriptors_without_a_batch_are_a_protocol_error() -> None:
             os.close(made)
             with contextlib.nullcontext() if number < MAX_UNCLAIMED else pytest.raises(ProtocolError, match="no batch"):
                 assembler.read(right)
+        assembler.close()
+    assert open_descriptors() == before
+
+
+def test_descriptors_that_nobody_asked_for_are_closed_and_soon_a_protocol_error() -> None:
+    before = open_descriptors()
+    with pair() as (left, right):
+        within = open_descriptors()
+        assembler = Assembler(takes_descriptors=False)
+        for number in range(MAX_UNCLAIMED + 1):
+            made = files(3)
+            socket.send_fds(left, [packed([[b"message"]])], made)
+            for each in made:
+                os.close(each)
+            with contextlib.nullcontext() if number < MAX_UNCLAIMED else pytest.raises(ProtocolError, match="no batch"):
+                assembler.read(right)
+                assert list(assembler.batches()) == [[b"message"]]
+        assert open_descriptors() == within
         assembler.close()
     assert open_descriptors() == before
 

@@ -32,7 +32,7 @@ class UnixChannel:
         self.has_ended = False
         self._loop: AbstractEventLoop | None = None
         self._waits_for_room = False
-        self._assembler = Assembler()
+        self._assembler = Assembler(takes_descriptors=False)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._sock.connect(socket_path(address))

@@ -36,7 +36,7 @@ class _Connection:
         self.sock = sock
         self.process = _peer(sock)
         self.outbox = Outbox(sock)
-        self.assembler = Assembler()
+        self.assembler = Assembler(takes_descriptors=False)
         self.waits_for_room = False  # is there more to send than the socket takes?
 
     def close(self) -> None:
