@@ -479,10 +479,14 @@ def test_descriptors_that_nobody_asked_for_are_closed_and_soon_a_protocol_error(
     assert open_descriptors() == before
 
 
+@pytest.mark.parametrize("why", [errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get)
 @pytest.mark.parametrize("blocking", [True, False])
-def test_descriptors_that_cannot_be_sent_just_now_are_sent_later(blocking: bool) -> None:
-    """Where a user has as many of them on their way as there may be; nobody would ask for the message again."""
-    refusals = iter([errno.ETOOMANYREFS] * 2)
+def test_what_cannot_be_sent_just_now_is_sent_later(blocking: bool, why: int) -> None:
+    """Where a user has as many descriptors on their way as there may be, or the system has no memory for a while.
+
+    Nobody would ask for the message again.
+    """
+    refusals = iter([why] * 2)
 
     class Refusing(socket.socket):
         def sendmsg(self, *arguments: Any) -> int:

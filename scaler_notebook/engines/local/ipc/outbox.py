@@ -17,8 +17,9 @@ IOV = 512  # buffers per ``sendmsg``; the kernel's limit is 1,024
 PAUSE = 0.001  # seconds until a blocking send tries again
 # A script that has set SIGPIPE to its default, as those for a pipeline do, would be killed when the peer is gone.
 NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
-# As many descriptors as the user may have are on their way already; it passes, for their receivers take them.
-LATER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ETOOMANYREFS}
+# What passes: no room in the socket, or in the system's memory; or as many descriptors as the user may have are on
+# their way already, and their receivers take them.
+LATER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS}
 
 
 class Outbox:
