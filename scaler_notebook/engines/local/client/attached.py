@@ -60,6 +60,7 @@ class AttachedEngine(SchedulerConnection):
 
     def start(self) -> None:
         """Check that the engine runs and answers."""
+        self._check_descriptors()
         connection = find(self.address)
         try:
             watch = ProcessWatch(connection.pid) if connection is not None else None
