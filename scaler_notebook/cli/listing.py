@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import os
-import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -87,7 +86,7 @@ def _stop(engine: ConnectionInfo, force: bool) -> int:
                 answer = ask(engine, ClientShutdown(), ClientShutdownResponse, ANSWER_TIMEOUT)
                 if answer is not None and not answer.accepted:
                     return _report_error(f"the cluster at {engine.address} is protected; --force ends it all the same")
-                ended = _wait_for_end(watch, END_TIMEOUT if answer is not None else 0.1)
+                ended = watch.wait(END_TIMEOUT if answer is not None else 0.1)
     if not ended:
         hint = "" if force else "; --force kills it"
         return _report_error(f"the engine at {engine.address} (process {engine.pid}) does not end: it hangs{hint}")
@@ -117,25 +116,7 @@ def _signal_and_wait(engine: ConnectionInfo, watch: ProcessWatch, number: signal
     if engine.lives:  # else another process may have its number by now
         with contextlib.suppress(ProcessLookupError):
             os.kill(engine.pid, number)
-    return _wait_for_end(watch, END_TIMEOUT)
-
-
-def _wait_for_end(watch: ProcessWatch, timeout: float) -> bool:
-    """Wait until a watched process has ended.
-
-    Parameters
-    ----------
-    watch
-        The watch on the process.
-    timeout
-        The longest wait, in seconds.
-
-    Returns
-    -------
-    bool
-        Whether the process has ended in time.
-    """
-    return bool(select.select([watch.descriptor], [], [], timeout)[0])
+    return watch.wait(END_TIMEOUT)
 
 
 def _report_error(text: str) -> int:

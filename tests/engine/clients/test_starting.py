@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from fault_injection import freeze, process_of, thaw
 from raw_peers import scheduler_of
 from waits import SAFETY, until_running
 
-from scaler_notebook import NotebookExecutor, ProcessorDiedError
+from scaler_notebook import EngineLostError, LocalCluster, NotebookExecutor, ProcessorDiedError
 
 
 @pytest.fixture
@@ -212,3 +213,30 @@ print([name for name in {LATER} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SAFETY)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """More open files than ``select`` has numbers for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2048:
+        pytest.skip("this user may not have so many open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for each in files:
+        os.close(each)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_who_has_a_thousand_files_open_starts_an_engine_and_attaches_to_one() -> None:
+    with LocalCluster(n_workers=1) as cluster:
+        with NotebookExecutor(address=cluster.address) as attached:
+            assert attached.submit(abs, -1).result(SAFETY) == 1
+        with NotebookExecutor(address=cluster.address) as attached:
+            running = attached.submit(time.sleep, 60)
+            until_running(running)
+            cluster.shutdown()
+            with pytest.raises(EngineLostError):
+                running.result(SAFETY)

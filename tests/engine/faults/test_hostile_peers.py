@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import pickle
+import resource
 import socket
 import struct
 import subprocess
@@ -72,6 +73,32 @@ def bystander(executor: NotebookExecutor, tmp_path: Path) -> Bystander:
 def stranger(executor: NotebookExecutor, bystander: Bystander) -> Iterator[Stranger]:
     with contextlib.closing(Stranger(scheduler_of(executor).address)) as stranger:
         yield stranger
+
+
+# ---------------------------------------------------------------- nothing at all
+
+
+def test_however_many_are_silent_results_and_processes_have_descriptors(executor: NotebookExecutor) -> None:
+    executor.submit(np.ones, 100_000).result(SAFETY)
+    scheduler = scheduler_of(executor)
+    few = 5 * psutil.Process(scheduler.pid).num_fds()
+    before = resource.prlimit(
+        scheduler.pid, resource.RLIMIT_NOFILE, (few, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
+    try:
+        with contextlib.ExitStack() as silent:
+            for _ in range(few):
+                silent.enter_context(contextlib.closing(Stranger(scheduler.address)))
+            for number in range(5):
+                assert executor.submit(np.full, 100_000, number).result(SAFETY).sum() == 100_000 * number
+                running = executor.submit(time.sleep, 60)
+                until_running(running)
+                assert running.cancel(SAFETY)
+        late = Stranger(scheduler.address)
+        late.wait_until_read()
+        late.close()
+    finally:
+        resource.prlimit(scheduler.pid, resource.RLIMIT_NOFILE, before)
 
 
 # ---------------------------------------------------------------- no message at all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import resource
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from waits import SAFETY, until_running
 
-from scaler_notebook import NotebookExecutor
+from scaler_notebook import EngineStartError, LocalCluster, NotebookExecutor
 from scaler_notebook.engines.local.ipc.memory.shared_memory import SMALLEST
 
 MORE = 64  # files than the test session has open
@@ -67,3 +68,26 @@ def test_a_result_may_hold_more_arrays_than_that(executor: NotebookExecutor) -> 
     many = limits()[0] + 10
     assert [buffer[0] for buffer in executor.submit(buffers).result(SAFETY)] == [n % 256 for n in range(many)]
     assert limits_of_a_task(executor) == limits()
+
+
+@pytest.mark.parametrize("free", [0, 1, 2, 4, 6, 8, 10])
+def test_without_descriptors_an_engine_is_neither_started_nor_attached_to_and_the_error_says_why(free: int) -> None:
+    with LocalCluster(n_workers=1) as cluster:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 12, hard))
+        files: list[int] = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    files.append(os.open(os.devnull, os.O_RDONLY))
+            for _ in range(free):
+                os.close(files.pop())
+            for address in (None, cluster.address):
+                with pytest.raises(EngineStartError, match="more files"):
+                    NotebookExecutor(address).submit(abs, -1).result(SAFETY)
+        finally:
+            for each in files:
+                os.close(each)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with NotebookExecutor(cluster.address) as attached:
+            assert attached.submit(abs, -1).result(SAFETY) == 1

@@ -4,12 +4,14 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -213,6 +215,24 @@ def test_an_outbox_says_that_its_peer_is_gone() -> None:
             outbox.flush()
 
 
+def test_a_peer_that_is_gone_is_no_signal() -> None:
+    """A script for a pipeline sets SIGPIPE to its default, which would kill the script when its scheduler is gone."""
+    signals: list[int] = []
+    before = signal.signal(signal.SIGPIPE, lambda number, _: signals.append(number))
+    try:
+        with pair() as (left, right):
+            right.close()
+            for descriptors in (), files(1):
+                outbox = Outbox(left)
+                outbox.put([b"x"], descriptors)
+                with pytest.raises(BrokenPipeError):
+                    outbox.flush()
+                outbox.close()
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+    assert signals == []
+
+
 def test_a_large_frame_is_not_copied_to_be_sent() -> None:
     data = bytearray(b"x" * framing.SMALL_BATCH)
     _, *views = framing.encode_batch([data, b"", memoryview(data)])
@@ -310,6 +330,13 @@ def test_a_length_is_believed_only_as_far_as_bytes_come() -> None:
         assert assembler.read(ours)
         frame = assembler._frames[-1]
         assert len(frame) < 1 << 20
+
+
+def test_one_who_sends_nothing_costs_no_buffer() -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    assemblers = [Assembler() for _ in range(400)]
+    assert process.memory_info().rss - before < len(assemblers) * CHUNK / 4
 
 
 def files(count: int) -> list[int]:
@@ -434,10 +461,32 @@ def test_descriptors_without_a_batch_are_a_protocol_error() -> None:
     assert open_descriptors() == before
 
 
+def test_descriptors_that_nobody_asked_for_are_closed_and_soon_a_protocol_error() -> None:
+    before = open_descriptors()
+    with pair() as (left, right):
+        within = open_descriptors()
+        assembler = Assembler(takes_descriptors=False)
+        for number in range(MAX_UNCLAIMED + 1):
+            made = files(3)
+            socket.send_fds(left, [packed([[b"message"]])], made)
+            for each in made:
+                os.close(each)
+            with contextlib.nullcontext() if number < MAX_UNCLAIMED else pytest.raises(ProtocolError, match="no batch"):
+                assembler.read(right)
+                assert list(assembler.batches()) == [[b"message"]]
+        assert open_descriptors() == within
+        assembler.close()
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("why", [errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get)
 @pytest.mark.parametrize("blocking", [True, False])
-def test_descriptors_that_cannot_be_sent_just_now_are_sent_later(blocking: bool) -> None:
-    """Where a user has as many of them on their way as there may be; nobody would ask for the message again."""
-    refusals = iter([errno.ETOOMANYREFS] * 2)
+def test_what_cannot_be_sent_just_now_is_sent_later(blocking: bool, why: int) -> None:
+    """Where a user has as many descriptors on their way as there may be, or the system has no memory for a while.
+
+    Nobody would ask for the message again.
+    """
+    refusals = iter([why] * 2)
 
     class Refusing(socket.socket):
         def sendmsg(self, *arguments: Any) -> int:

@@ -1,7 +1,6 @@
 """The engine of a client that attaches to a scheduler which another process of the user has started."""
 
 import os
-import select
 import threading
 import time
 from asyncio import AbstractEventLoop
@@ -16,6 +15,7 @@ from scaler_notebook.task.current_task import current_task
 
 from .addresses import checked
 from .connection_file import ConnectionInfo, find
+from .readiness import wait_until_ready
 from .request import ask
 from .scheduler_connection import SchedulerConnection
 
@@ -60,6 +60,7 @@ class AttachedEngine(SchedulerConnection):
 
     def start(self) -> None:
         """Check that the engine runs and answers."""
+        self._check_descriptors()
         connection = find(self.address)
         try:
             watch = ProcessWatch(connection.pid) if connection is not None else None
@@ -198,7 +199,11 @@ class ProcessWatch:
     @property
     def is_over(self) -> bool:
         """Whether the process has ended."""
-        return bool(select.select([self.descriptor], [], [], 0)[0])
+        return self.wait(0.0)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until the process has ended; False if it has not after ``timeout`` seconds."""
+        return wait_until_ready(self.descriptor, timeout) != 0
 
     def _poll(self, pid: int) -> None:
         """Close the pipe when the process has ended: the thread of a system without ``pidfd_open``."""

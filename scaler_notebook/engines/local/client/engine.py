@@ -37,6 +37,7 @@ class EmbeddedEngine(SchedulerConnection):
 
     def start(self) -> None:
         """Start the scheduler process."""
+        self._check_descriptors()
         self.scheduler.start()
 
     def _endpoint(self) -> tuple[str, Keys | None]:

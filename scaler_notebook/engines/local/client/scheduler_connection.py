@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scaler_notebook.engines.base import Deliver, Lost
+from scaler_notebook.engines.local.ipc.fd_limits import FreeDescriptors
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.engines.local.ipc.transport import Keys
-from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
+from scaler_notebook.protocol.errors import EngineLostError, EngineStartError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     BuffersReceived,
@@ -35,6 +36,7 @@ from .segments import ClientSegments
 # Longest time, in seconds, that one loop iteration drains the socket, so that outgoing cancels are not starved.
 DRAIN_TIME = 0.01
 LINGER = 0.5  # seconds that the last messages take at most, to a process on this machine
+DESCRIPTORS = 20  # that a start or an attachment takes at most, those included that are soon closed
 END_PATIENCE = 1.0  # seconds between the end of a scheduler's channel and that of its process, at most
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,20 @@ class SchedulerConnection(ABC):
     @abstractmethod
     def _loss_message(self) -> str:
         """Return what to tell the user when the scheduler has ended: what has happened, and what to do."""
+
+    def _check_descriptors(self) -> None:
+        """Check that this process can open what a connection takes; where that fails in the middle, nobody says why.
+
+        Raises
+        ------
+        EngineStartError
+            There are not enough descriptors left.
+        """
+        if FreeDescriptors().may_lack(DESCRIPTORS):
+            raise EngineStartError(
+                "this process may open hardly any more files (ulimit -n), and a connection to an engine takes some: "
+                "close files, or let go of large results. Nothing was submitted."
+            )
 
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         """Connect to the scheduler's socket from the agent's event loop.

@@ -9,6 +9,7 @@ read receives the descriptors of one batch at most.
 """
 
 import array
+import mmap
 import os
 import socket
 import struct
@@ -75,11 +76,18 @@ def _descriptors_in(ancillary: "list[tuple[int, int, bytes]]") -> list[int]:
 
 
 class Assembler:
-    """Turns what is read from a stream socket into batches of frames."""
+    """Turns what is read from a stream socket into batches of frames.
 
-    def __init__(self) -> None:
-        # Of this, only the pages that the largest read has touched are memory.
-        self._buffer = memoryview(bytearray(CHUNK))
+    Parameters
+    ----------
+    takes_descriptors
+        May descriptors come with the batches? Otherwise the system closes those that come.
+    """
+
+    def __init__(self, takes_descriptors: bool = True) -> None:
+        self._ancillary = ANCILLARY if takes_descriptors else 0
+        # Of this, only the pages that the largest read has touched are memory. A bytearray would touch all of them.
+        self._buffer = memoryview(mmap.mmap(-1, CHUNK, access=mmap.ACCESS_COPY))
         self._pending = bytearray()  # bytes that belong to no frame yet
         self._sizes: deque[int] = deque()  # bytes of each frame that the current batch lacks
         self._frames: list[Buffer] = []
@@ -104,7 +112,7 @@ class Assembler:
         """
         if self._large is not None:
             return self._read_large(sock, self._large)
-        count, ancillary, flags, _ = sock.recvmsg_into([self._buffer], ANCILLARY, RECEIVE_FLAGS)
+        count, ancillary, flags, _ = sock.recvmsg_into([self._buffer], self._ancillary, RECEIVE_FLAGS)
         if ancillary or flags & socket.MSG_CTRUNC:
             self._receive_descriptors(ancillary)
         self.drained = 0 < count < CHUNK and not ancillary

@@ -15,8 +15,11 @@ from .framing import encode_batch
 
 IOV = 512  # buffers per ``sendmsg``; the kernel's limit is 1,024
 PAUSE = 0.001  # seconds until a blocking send tries again
-# As many descriptors as the user may have are on their way already; it passes, for their receivers take them.
-LATER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ETOOMANYREFS}
+# A script that has set SIGPIPE to its default, as those for a pipeline do, would be killed when the peer is gone.
+NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+# What passes: no room in the socket, or in the system's memory; or as many descriptors as the user may have are on
+# their way already, and their receivers take them.
+LATER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS}
 
 
 class Outbox:
@@ -68,9 +71,9 @@ class Outbox:
             try:
                 if descriptors:
                     rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors)
-                    sent = self._sock.sendmsg(parts, [rights])
+                    sent = self._sock.sendmsg(parts, [rights], NO_SIGNAL)
                 else:
-                    sent = self._sock.send(parts[0]) if len(parts) == 1 else self._sock.sendmsg(parts)
+                    sent = self._sock.sendmsg(parts, (), NO_SIGNAL)
             except OSError as error:
                 if error.errno not in LATER:
                     raise

@@ -13,7 +13,7 @@ from .unix_channel import UnixChannel
 class Channel(Protocol):
     """A client's end of a connection to a scheduler. Nothing blocks but :meth:`wait` and :meth:`close`."""
 
-    has_ended: bool  # has the scheduler closed its end?
+    has_ended: bool  # has the scheduler closed its end, or sent what is no batch?
 
     def watch(self, loop: AbstractEventLoop, readable: Callable[[], None]) -> None:
         """Call a function from now on when there may be something to receive.

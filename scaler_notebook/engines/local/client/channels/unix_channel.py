@@ -2,14 +2,20 @@
 
 import select
 import socket
+import struct
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Sequence
 
+from scaler_notebook.engines.local.client.readiness import wait_until_ready
 from scaler_notebook.engines.local.ipc.framing import Assembler
 from scaler_notebook.engines.local.ipc.outbox import Outbox
 from scaler_notebook.engines.local.ipc.transport import socket_path
+from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer
+
+CONNECT_PATIENCE = 5.0  # seconds that a scheduler may take to accept those who came before; a stopped one never does
+TIME = struct.Struct("ll")  # of SO_SNDTIMEO, see socket(7): seconds and microseconds
 
 
 class UnixChannel:
@@ -25,16 +31,19 @@ class UnixChannel:
     Raises
     ------
     OSError
-        Nobody listens there.
+        Nobody listens there, or the scheduler accepts nobody.
     """
 
     def __init__(self, address: str) -> None:
         self.has_ended = False
         self._loop: AbstractEventLoop | None = None
         self._waits_for_room = False
-        self._assembler = Assembler()
+        self._assembler = Assembler(takes_descriptors=False)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            # Not settimeout(), with which connect() does not wait for room among those that are still to be accepted.
+            seconds, rest = divmod(CONNECT_PATIENCE, 1)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, TIME.pack(int(seconds), int(rest * 1e6)))
             self._sock.connect(socket_path(address))
             self._sock.setblocking(False)
         except BaseException:
@@ -67,6 +76,13 @@ class UnixChannel:
 
     def receive(self) -> Iterator[Sequence[Buffer]]:
         """Yield each batch that has arrived: see :meth:`.Channel.receive`."""
+        try:
+            yield from self._receive()
+        except ProtocolError:  # where the next batch begins is not known
+            self._end()
+            raise
+
+    def _receive(self) -> Iterator[Sequence[Buffer]]:
         yield from self._assembler.batches()
         while not self.has_ended:
             try:
@@ -83,7 +99,7 @@ class UnixChannel:
                 return
 
     def _end(self) -> None:
-        """Watch the socket no longer: the scheduler has closed its end."""
+        """Watch the socket no longer: nothing more will be received from it."""
         self.has_ended = True
         if self._loop is not None:
             self._loop.remove_reader(self._sock)
@@ -93,7 +109,7 @@ class UnixChannel:
         end = time.monotonic() + timeout
         while not self.has_ended:
             room = 0 if self._is_sent() else select.POLLOUT
-            events = _poll(self._sock, select.POLLIN | room, end - time.monotonic())
+            events = wait_until_ready(self._sock, end - time.monotonic(), select.POLLIN | room)
             if events != select.POLLOUT:
                 return events != 0
         return False
@@ -106,7 +122,7 @@ class UnixChannel:
             self._loop.remove_writer(self._sock)
             self._loop = None
         while not self._is_sent() and (left := end - time.monotonic()) > 0:
-            _poll(self._sock, select.POLLOUT, left)
+            wait_until_ready(self._sock, left, select.POLLOUT)
         self._sock.close()
         self._outbox.close()
         self._assembler.close()
@@ -117,21 +133,3 @@ class UnixChannel:
             return self._outbox.flush()
         except OSError:
             return True
-
-
-def _poll(sock: socket.socket, events: int, timeout: float) -> int:
-    """Wait for one of several events of a socket, and return those that have come.
-
-    Parameters
-    ----------
-    sock
-        The socket.
-    events
-        ``select.POLLIN``, ``select.POLLOUT`` or both.
-    timeout
-        Seconds to wait at most.
-    """
-    poll = select.poll()  # not select(), which refuses descriptors from 1,024 on
-    poll.register(sock, events)
-    found = poll.poll(max(0.0, timeout) * 1000)
-    return found[0][1] if found else 0

@@ -2,13 +2,13 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 from collections.abc import Mapping
 
 from scaler_notebook.engines.local.client import addresses, connection_file
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, Owner
+from scaler_notebook.engines.local.client.readiness import wait_until_ready
 from scaler_notebook.engines.local.ipc.runtime_directory import private_base, remove_stale
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.engines.local.ipc.transport import Keys, needs_keys
@@ -196,7 +196,7 @@ class SchedulerProcess:
         process = self._process
         if process is None or process.poll() is not None:
             return True
-        ended, _, _ = select.select([self.end_descriptor()], [], [], timeout)
+        ended = wait_until_ready(self.end_descriptor(), timeout)
         if ended:
             process.wait()  # the pipe closes some moments before the process is gone
         return bool(ended)

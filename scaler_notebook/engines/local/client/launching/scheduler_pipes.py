@@ -2,12 +2,12 @@
 
 import contextlib
 import os
-import select
 import time
 import weakref
 from io import FileIO
 
 from scaler_notebook import forks
+from scaler_notebook.engines.local.client.readiness import wait_until_ready
 
 _open: "weakref.WeakSet[SchedulerPipes]" = weakref.WeakSet()
 
@@ -73,8 +73,7 @@ class SchedulerPipes:
         line = b""
         deadline = time.monotonic() + timeout
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([self._hello], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not wait_until_ready(self._hello, deadline - time.monotonic()):
                 raise TimeoutError
             data = os.read(self._hello.fileno(), 65536)
             if not data:

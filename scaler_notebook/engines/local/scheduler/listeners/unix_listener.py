@@ -1,7 +1,9 @@
 """The Unix stream sockets of a scheduler's clients."""
 
+import errno
 import itertools
 import logging
+import resource
 import selectors
 import socket
 import struct
@@ -17,6 +19,7 @@ from scaler_notebook.protocol.messages import Buffer
 
 BACKLOG = 4096  # clients that wait to be accepted; the system's own limit may be lower
 ACCEPT_AGAIN = 0.05  # seconds until another try where no descriptor is left
+CLIENTS_PART = 2  # of so many descriptors one is a client's at most: the others are for results, and task processes
 CREDENTIALS = struct.Struct("3i")  # process, user and group, see SO_PEERCRED in socket(7)
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ class _Connection:
         self.sock = sock
         self.process = _peer(sock)
         self.outbox = Outbox(sock)
-        self.assembler = Assembler()
+        self.assembler = Assembler(takes_descriptors=False)
         self.waits_for_room = False  # is there more to send than the socket takes?
 
     def close(self) -> None:
@@ -82,6 +85,7 @@ class UnixListener:
         """Accept the clients that wait."""
         try:
             while True:
+                _check_room(len(self._connections))
                 sock, _ = self._sock.accept()
                 client = b"%d" % next(self._numbers)
                 self._connections[client] = _Connection(sock)
@@ -166,6 +170,13 @@ class UnixListener:
         self._sock.close()
         for connection in self._connections.values():
             connection.close()
+
+
+def _check_room(connections: int) -> None:
+    """Raise an OSError if there may be no more connections than there are."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and connections >= limit // CLIENTS_PART:
+        raise OSError(errno.EMFILE, f"{connections} clients are connected, and no more can be")
 
 
 def _peer(sock: socket.socket) -> int:
