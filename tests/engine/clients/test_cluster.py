@@ -407,7 +407,8 @@ def test_a_script_ends_its_cluster_after_its_tasks(first: str) -> None:
     """Whichever of the two was imported first: what is to happen at the exit runs in the reverse order."""
     then = (
         "from scaler_notebook import NotebookExecutor\n"
-        "NotebookExecutor(cluster.address, stream_output=False).submit(lambda: (time.sleep(0.3), print('done', flush=True)))"
+        "executor = NotebookExecutor(cluster.address, stream_output=False)\n"
+        "executor.submit(lambda: (time.sleep(0.3), print('done', flush=True)))"
         ".add_done_callback(lambda future: print(future.logs.stdout.strip()))"
     )
     with owner("tcp://127.0.0.1:0", then, first) as (process, address, pid):
