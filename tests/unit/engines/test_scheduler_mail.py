@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import selectors
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +192,28 @@ def test_a_client_whose_connection_ends_is_gone(loop: Loop) -> None:
         assert time.monotonic() < end
         loop.turn()
         loop.clients.exchange()
+
+
+def test_a_client_that_refuses_its_answers_is_gone_and_nothing_is_kept_for_it(loop: Loop) -> None:
+    loop.ask()
+    loop.answers(1)
+    peer: Any = loop.peer
+    peer._sock.shutdown(socket.SHUT_RD)
+    loop.ask()
+    end = time.monotonic() + SAFETY
+    while loop.clients._listener._connections:  # type: ignore[attr-defined]
+        assert time.monotonic() < end
+        loop.turn()
+        loop.clients.exchange()
+
+
+def test_a_client_that_cannot_be_watched_is_told_so(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no room for another watch: it would wait for ever for an answer."""
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.selector, "register", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        loop.turn()
+    list(loop.peer.receive())
+    assert loop.peer.has_ended
 
 
 def test_without_descriptors_clients_wait_until_there_are_some(

@@ -1,5 +1,6 @@
 """The Unix stream sockets of a scheduler's clients."""
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -87,15 +88,22 @@ class UnixListener:
             while True:
                 _check_room(len(self._connections))
                 sock, _ = self._sock.accept()
-                client = b"%d" % next(self._numbers)
-                self._connections[client] = _Connection(sock)
-                self._selector.register(sock, selectors.EVENT_READ, partial(self._serve, client))
+                self._add(b"%d" % next(self._numbers), _Connection(sock))
         except (BlockingIOError, ConnectionError):
             pass
         except OSError as error:
             log.warning("a client cannot be accepted just now (%s); it is tried again", error)
             self._selector.unregister(self._sock)  # which would be ready until then
             self.deadline = time.monotonic() + ACCEPT_AGAIN
+
+    def _add(self, client: bytes, connection: _Connection) -> None:
+        """Watch a connection; close it where that cannot be: its client would wait for ever for an answer."""
+        try:
+            self._selector.register(connection.sock, selectors.EVENT_READ, partial(self._serve, client))
+        except OSError:
+            connection.close()
+            raise
+        self._connections[client] = connection
 
     def _serve(self, client: bytes) -> None:
         """Note that a client may have sent something, and send it what there is room for."""
@@ -153,8 +161,10 @@ class UnixListener:
         """Send what a socket takes, and come again when there is room for the rest."""
         try:
             waits = not connection.outbox.flush()
-        except OSError:  # the client is gone, as the next read finds
+        except OSError:  # the client is gone or takes nothing any more: the next read finds the end
             waits = False
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
         if waits != connection.waits_for_room:
             connection.waits_for_room = waits
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waits else 0)
