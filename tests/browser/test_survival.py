@@ -176,6 +176,8 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     if how == "killed":
         notebook.page.locator(".jp-Dialog .jp-mod-accept").click()  # JupyterLab says so, too
     notebook.wait_for_kernel()  # the next one
+    board.get_by_role("grid").get_by_text("sleep(600)").last.click()  # nobody is there to be told
+    expect(badge(opened)).to_have_text("lost")
     notebook.reload()  # what is saved needs no kernel
     expect(card.locator(".scaler-card-static")).to_contain_text("running")
     expect(board.locator(".scaler-board-static")).to_contain_text("3 running · 3 queued")

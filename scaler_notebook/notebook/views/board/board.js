@@ -16,7 +16,7 @@ import { makeTable } from "./board_table.js";
 import { makeTimeline } from "./board_timeline.js";
 
 /**
- * @import { CancelRows, Channel, RetryRows, RowsMessage, Widget } from "../messages.js"
+ * @import { CancelRows, Channel, Left, OpenOrClose, RetryRows, RowsMessage, Widget } from "../messages.js"
  * @import { Store, Tab } from "./board_store.js"
  */
 
@@ -226,18 +226,23 @@ function renderBoard(store, model, el, shown = () => {}) {
 
   // ------------------------------------------------------------------ the open task
 
+  /** @param {OpenOrClose | Left} request that has no answer */
+  function tell(request) {
+    if (!store.lost) model.send(request);
+  }
+
   /** @param {number} number */
   function open(number) {
     if (look.open === number) return;
-    if (look.open !== null) model.send({ type: "close", row: look.open });
+    if (look.open !== null) tell({ type: "close", row: look.open });
     look.open = number;
-    model.send({ type: "open", row: number });
+    tell({ type: "open", row: number });
     tellAll();
   }
 
   function close() {
     if (look.open === null) return;
-    model.send({ type: "close", row: look.open });
+    tell({ type: "close", row: look.open });
     look.open = null;
     /** @type {HTMLElement | null} */
     const inPanel = panels[look.tab].node.querySelector("[tabindex='0']");
@@ -380,7 +385,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     setTimeout(() => {
       if (store.views.size || !store.listening) return;
       store.listening = false;
-      model.send({ type: "left", view: store.page });
+      tell({ type: "left", view: store.page });
     }, LINGER_MS);
   };
 }

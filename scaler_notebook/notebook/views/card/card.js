@@ -262,7 +262,7 @@ export function render({ model, el }, onFirst = () => {}) {
   let [seq, skew] = [-Infinity, 0]; // the first row of a view answers its `ready`: it counts, whatever its number
   /** @type {Asked | null} */
   let asked = null;
-  let [late, remark, offersRetry] = [false, "", false];
+  let [late, lost, remark, offersRetry] = [false, false, "", false];
   let timer = 0;
 
   /** @param {Row} shown */
@@ -339,6 +339,7 @@ export function render({ model, el }, onFirst = () => {}) {
   }
 
   function onKernelEnd() {
+    lost = true;
     clearInterval(timer);
     if (ui.actions.matches(":focus-within")) ui.root.focus({ preventScroll: true });
     for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.earlierRun]) node.hidden = true;
@@ -367,7 +368,7 @@ export function render({ model, el }, onFirst = () => {}) {
     clearTimeout(again);
     stopListening();
     model.off("msg:custom", onMessage);
-    model.send({ type: "left", view });
+    if (!lost) model.send({ type: "left", view });
     ui.root.remove();
   };
 }
