@@ -5,22 +5,26 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
+import psutil
 import pytest
 from waits import SAFETY
 
-from scaler_notebook import NotebookExecutor, TaskState, wait
+from scaler_notebook import EngineLostError, NotebookExecutor, TaskState, wait
 from scaler_notebook.client.session_log import event_log
 from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.engines.local.client import result_mapper
+from scaler_notebook.engines.local.ipc.framing import Assembler
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.protocol.messages import ObjectCreated, Payload, SegmentRef, TaskResult
 from scaler_notebook.protocol.wire import ENGINE_CODEC
@@ -217,3 +221,24 @@ def test_queued_arrays_leave_descriptors_to_the_notebook(soft: int, hard: int) -
     command = [sys.executable, "-c", SHORT_OF_DESCRIPTORS, str(soft), str(hard)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("well\n", "")
+
+
+def test_a_task_that_the_scheduler_has_no_memory_for_ends_with_its_engine(executor: NotebookExecutor) -> None:
+    executor.submit(abs, -1).result(SAFETY)
+    scheduler = executor._session.engine.scheduler.pid  # type: ignore[union-attr]
+    most = psutil.Process(scheduler).memory_info().vms + 50_000_000
+    resource.prlimit(scheduler, resource.RLIMIT_AS, (most, most))
+    with pytest.raises(EngineLostError, match="no memory"):
+        executor.submit(len, "x" * 100_000_000).result(SAFETY)
+    assert executor.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_a_result_that_the_notebook_has_no_memory_for_ends_with_its_engine(
+    executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.submit(abs, -1).result(SAFETY)
+    with monkeypatch.context() as patched:
+        patched.setattr(Assembler, "_read_large", Mock(side_effect=MemoryError))
+        with pytest.raises(EngineLostError, match="no memory"):
+            executor.submit("x".__mul__, 2_000_000).result(SAFETY)
+    assert executor.submit(abs, -1).result(SAFETY) == 1

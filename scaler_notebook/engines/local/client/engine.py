@@ -52,6 +52,9 @@ class EmbeddedEngine(SchedulerConnection):
             f"one.{self.scheduler.log_tail()}"
         )
 
+    def _closed_message(self) -> str:
+        return f"{super()._closed_message()}.{self.scheduler.log_tail()}"
+
     def close(self) -> None:
         """Disconnect, and end the scheduler with everything that it runs. Idempotent."""
         self.scheduler.cut_lifeline()

@@ -85,6 +85,10 @@ class SchedulerConnection(ABC):
                 "close files, or let go of large results. Nothing was submitted."
             )
 
+    def _closed_message(self) -> str:
+        """Return what to tell the user when the scheduler has closed the connection, and goes on."""
+        return "the engine has closed the connection: it could not take what this client sent, or has ended"
+
     def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
         """Connect to the scheduler's socket from the agent's event loop.
 
@@ -167,10 +171,13 @@ class SchedulerConnection(ABC):
         except ProtocolError as error:
             self._fail(EngineLostError(f"the engine sent what is no message of ours ({error}): a bug in it"))
             return
+        except MemoryError:  # a read that is repeated again and again would end no future
+            self._fail(EngineLostError("this process has no memory for what the engine sent, and has left the engine"))
+            return
         if received := results.take_received():
             self._send(channel, [BuffersReceived(received)])
         if channel.has_ended and not everything:
-            loop.call_later(END_PATIENCE, self._fail, EngineLostError("the engine has closed the connection"))
+            loop.call_later(END_PATIENCE, self._fail, EngineLostError(self._closed_message()))
 
     def _schedule_drain(self, loop: AbstractEventLoop) -> None:
         """Drain the channel once more in a later iteration of the loop; several calls before that are one."""

@@ -139,6 +139,9 @@ class UnixListener:
             except ProtocolError as error:
                 log.error("what a client sent is no batch, so its connection is closed: %s", error)
                 is_open = has_more = False
+            except MemoryError:  # there would be none at the next try either, and the client would wait for ever
+                log.error("there is no memory for what a client sent, so its connection is closed")
+                is_open = has_more = False
             if not has_more:
                 del self._ready[client]
             if not is_open:
