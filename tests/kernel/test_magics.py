@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kernel_environments import IPYTHONS
@@ -308,6 +311,37 @@ def test_retry_of_one_and_of_all_that_failed(k: Kernel) -> None:
     k.run("%scaler stop")  # who submits again now gets another engine
     executed = k.run("g = %scaler retry --failed\nprint({str(e) for e in g.exceptions()} >= {'no way'}, a.failed)")
     assert executed.text == "True True\n"
+
+
+def test_programs_are_told_in_json(k: Kernel) -> None:
+    def told(line: str) -> Any:
+        found = json.loads(k.run(line).text)
+        assert found.pop("version") == 1
+        return found
+
+    assert told("%scaler status --json") == {"engine": None}
+    k.run("f = %scaler submit add(1, 2)\ng = %scaler submit bad()\nh = %scaler submit time.sleep(600)")
+    result = told("%scaler result add --json")
+    assert (result["value"], result["text"], result["task"]["state"]) == (3, "3", "done")
+    assert result["task"]["submitted_at"] <= result["task"]["started_at"] <= result["task"]["ended_at"]
+    error = told("%scaler result bad --json")["error"]
+    assert (error["type"], error["message"]) == ("ValueError", "no way")
+    assert "def bad" in error["traceback"]
+    assert told("%scaler logs add --json")["output"] == "adding 1\n"
+    sleeping = told("%scaler logs time.sleep --json")["task"]["id"]
+    end = time.monotonic() + PATIENCE
+    while [each["task"] for each in told("%scaler status --json")["engine"]["processes"] if each["task"]] != [sleeping]:
+        assert time.monotonic() < end
+    k.run("h.cancel()")
+    assert set(told("%scaler result time.sleep --json")) == {"task"}
+    listed = told("%scaler history --json")["tasks"]
+    assert [(each["call"], each["state"]) for each in listed][-3:] == [
+        ("add(1, 2)", "done"),
+        ("bad()", "failed"),
+        ("time.sleep(600)", "cancelled"),
+    ]
+    assert listed[-2]["error"] == "ValueError: no way"
+    assert listed[-1]["reason"]
 
 
 def test_history_remembers_what_nobody_holds(k: Kernel) -> None:

@@ -10,7 +10,7 @@ from IPython.display import display
 from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.submission.capability_argument import parse_capability
 from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
-from scaler_notebook.notebook.magics import session_executor, tables
+from scaler_notebook.notebook.magics import documents, session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.suggestions import did_you_mean
 
@@ -140,9 +140,13 @@ def status(shell: Any, options: argparse.Namespace) -> None:
     shell
         The notebook's ``InteractiveShell``.
     options
-        The command has none.
+        The arguments, parsed by a parser of :func:`.add_json_option`.
     """
     executor = session_executor.present()
+    if options.json:
+        runs = executor is not None and executor.is_running
+        documents.show(engine=documents.engine(executor, executor.engine_status()) if executor and runs else None)
+        return
     used = f"the magics submit to {session_executor.describe(executor, shell.user_ns)}" if executor is not None else ""
     if executor is None or not executor.is_running:
         print("no engine runs, and nothing is queued or running; the first task starts one, as does %scaler start")

@@ -7,14 +7,16 @@ from typing import Any
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.display import display
 
+from scaler_notebook.client.futures.completion import wait
 from scaler_notebook.client.session_log import history as client_history
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.kernel.host import kernel_host
-from scaler_notebook.notebook.magics import tables
+from scaler_notebook.notebook.magics import documents, tables
 from scaler_notebook.notebook.views.static import terminal_text
 
 from . import finding
+from .parsing import add_json_option
 
 DEFAULT_COUNT = 50  # tasks that ``history`` lists by default
 
@@ -56,6 +58,7 @@ def add_history_options(parser: argparse.ArgumentParser) -> None:
         metavar="TASKS",
         help=f"how many of the latest tasks; {DEFAULT_COUNT} otherwise",
     )
+    add_json_option(parser)
 
 
 def history(shell: Any, options: argparse.Namespace) -> None:
@@ -68,7 +71,10 @@ def history(shell: Any, options: argparse.Namespace) -> None:
     options
         The arguments, parsed by a parser of :func:`add_history_options`.
     """
-    _show_history(options.n)
+    if options.json:
+        documents.show(tasks=documents.tasks(list(client_history.session)[-max(0, options.n) :]))
+    else:
+        _show_history(options.n)
 
 
 def _show_history(count: int) -> None:
@@ -87,6 +93,7 @@ def add_logs_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``logs`` to a parser."""
     add_task_argument(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the task ends, or the stop button")
+    add_json_option(parser)
 
 
 def logs(shell: Any, options: argparse.Namespace) -> None:
@@ -101,6 +108,12 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
     """
     record = finding.find_record(options.TASK)
     future = record.future()
+    if options.json:
+        if options.follow and future is not None:
+            wait([future])
+        output = record.now().output if future is None else future.last_output(sys.maxsize)[0]
+        documents.show(task=documents.task(record), output=output)
+        return
     if future is None:
         print(record.now().output, end="")
         return
@@ -129,6 +142,7 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``result`` to a parser."""
     add_task_argument(parser)
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait; for ever otherwise")
+    add_json_option(parser)
 
 
 def result(shell: Any, options: argparse.Namespace) -> Any:
@@ -142,7 +156,12 @@ def result(shell: Any, options: argparse.Namespace) -> Any:
         The arguments, parsed by a parser of :func:`add_result_options`.
     """
     __tracebackhide__ = True
-    return finding.find_future(options.TASK).result(options.timeout)
+    future = finding.find_future(options.TASK)
+    if not options.json:
+        return future.result(options.timeout)
+    found = documents.outcome(future, options.timeout)
+    documents.show(task=documents.task(finding.find_record(future.task_id)), **found)
+    return None
 
 
 def debug(shell: Any, options: argparse.Namespace) -> Any:

@@ -32,6 +32,11 @@ def seconds(text: str) -> float:
     return value
 
 
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a command that can say what it finds to a program."""
+    parser.add_argument("--json", action="store_true", help="print a JSON object, for programs")
+
+
 class MagicParser(argparse.ArgumentParser):
     """The options of one command.
 

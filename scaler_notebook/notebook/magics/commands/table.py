@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 from scaler_notebook.suggestions import did_you_mean
 
 from . import comments, engine, inspecting, stopping, submitting
-from .parsing import HelpShown, MagicParser
+from .parsing import HelpShown, MagicParser, add_json_option
 
 ArgumentKind: TypeAlias = Literal["", "expression", "task", "unfinished task", "setting", "address"]
 
@@ -98,7 +98,9 @@ COMMANDS = {
             "    group = %scaler map fit range(10)\n"
             "    group = %scaler map --retries 2 --run-timeout 60 fit, alphas",
         ),
-        Command("status", "Show the engine: its processes, their memory, and the queue.", engine.status),
+        Command(
+            "status", "Show the engine: its processes, their memory, and the queue.", engine.status, add_json_option
+        ),
         Command(
             "cancel",
             "Stop tasks.",
