@@ -166,6 +166,7 @@ def test_a_card_of_the_cell_that_is_busy(notebook: LabNotebook, setting: Setting
     with busy(notebook, f"f, g = sleep(), sleep()\ndisplay(f)\n{USERS_CODE.get(doing, 'g.result()')}") as cell:
         card = notebook.output(cell)
         if doing == "waiting" or setting.hears(doing):
+            expect(badge(card)).to_have_text("running")
             card.locator(".scaler-cancel").click()
             expect(badge(card)).to_have_text("cancelled: stopped")
         else:

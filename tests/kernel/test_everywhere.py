@@ -88,7 +88,8 @@ def test_what_runs_when_the_notebook_is_saved_is_told_without_its_kernel(shared_
                 CELLS[0],
                 "slow = ex.submit(time.sleep, 600)\nslow",
                 "group = ex.map_async(time.sleep, [600] * 3)\ngroup",
-                "while not (slow.processor and any(future.processor for future in group)): time.sleep(0.01)",
+                "while not (slow.processor and any(future.processor for future in group)): time.sleep(0.01)\n"
+                "ex.engine_status()  # answered behind all that the views are told",
             ],
         )
     for cell, said in ((1, "running"), (2, "1 running · 2 queued")):
