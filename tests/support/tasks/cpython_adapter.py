@@ -64,7 +64,7 @@ class NotebookPool(NotebookExecutor):
     alive: ClassVar[weakref.WeakSet[NotebookPool]] = weakref.WeakSet()
 
     def __init__(self, max_workers: int | None = None, mp_context: object = None, **options: Any) -> None:
-        super().__init__(max_workers=max_workers, **options)
+        super().__init__(max_workers=max_workers, stream_output=False, **options)  # as the standard pool: in silence
         self.alive.add(self)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
