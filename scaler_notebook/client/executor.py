@@ -354,12 +354,13 @@ def all_unfinished() -> list[ScalerFuture[Any]]:
 
 
 def _before_exit() -> None:
-    """Wait for a script's tasks, and for what is called when they are done; in a kernel do nothing."""
+    """Wait for a script's tasks, for what is called when they are done, and for what they print; not in a kernel."""
     if current_host().waits_at_exit:
         Exit.begun = True
         for session in open_sessions():
             session.lifetime.finish()
         callback_thread.drain()
+        callback_thread.output.drain()
 
 
 @atexit.register

@@ -14,7 +14,7 @@ LONGEST_LINE = 8192  # characters; what is longer is printed in pieces
 
 
 class OutputPrinter:
-    """A printer of whole lines, on the callback thread: two tasks that write at once do not share a line.
+    """A printer of whole lines, on a thread of its own: two tasks that write at once do not share a line.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class OutputPrinter:
     def __init__(self, wanted: bool | None) -> None:
         self._wanted = wanted
         self._printing: set[str] = set()  # ids of unfinished tasks that have written; on the agent's thread
-        self._begun: dict[tuple[str, LogStream], str] = {}  # lines without an end; on the callback thread
+        self._begun: dict[tuple[str, LogStream], str] = {}  # lines without an end; on the printing thread
 
     def add(self, task: ObservedTask, message: TaskLog) -> None:
         """Print what a task has written; on the agent's thread.
@@ -39,14 +39,14 @@ class OutputPrinter:
         """
         if self._wanted or (self._wanted is None and current_host().prints_output):
             self._printing.add(task.task_id)
-            callback_thread.post(self._print, task.task_id, task.call, message.stream, message.text)
+            callback_thread.output.post(self._print, task.task_id, task.call, message.stream, message.text)
 
     def end(self, task: ObservedTask) -> None:
         """Print the last line of a task that has ended, if the line has no end; on the agent's thread."""
         if task.task_id in self._printing:
             self._printing.discard(task.task_id)
             for stream in LogStream:
-                callback_thread.post(self._end_line, task.task_id, task.call, stream)
+                callback_thread.output.post(self._end_line, task.task_id, task.call, stream)
 
     def _print(self, task_id: str, name: str, stream: LogStream, text: str) -> None:
         """Print the lines that a text ends, and keep the beginning of the next one."""

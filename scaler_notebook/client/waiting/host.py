@@ -14,6 +14,8 @@ from scaler_notebook import forks
 from . import asyncio_wait, callback_thread
 from .signal import Signal
 
+PRINT_PATIENCE = 0.2  # seconds that a wait goes on for what is to be printed, where nobody reads it
+
 
 class FutureLike(Protocol):
     """The part of a future that a host needs: whether it is done, and a callback for its end."""
@@ -104,7 +106,9 @@ class PlainHost:
         timeout
             Seconds; None waits for ever.
         """
-        return asyncio_wait.wait(signal, timeout)
+        found = asyncio_wait.wait(signal, timeout)
+        self.run_end_calls()
+        return found
 
     def release_slot(self) -> AbstractContextManager[None]:
         """Do nothing: this process is no task."""
@@ -142,7 +146,8 @@ class PlainHost:
         future.add_done_callback(lambda _: call())
 
     def run_end_calls(self) -> None:
-        """Do nothing: the callback thread makes the calls."""
+        """Wait a moment for what tasks have written to be printed: who prints a result next would tear its lines."""
+        callback_thread.output.drain(PRINT_PATIENCE)
 
     def widget(self, shown: Any) -> Any:
         """Raise a RuntimeError: there are no widgets."""

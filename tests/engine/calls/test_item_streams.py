@@ -36,23 +36,6 @@ from scaler_notebook.task.calls.generator import AHEAD, WAITS
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 
-@pytest.fixture(params=["processes", "threads"])
-def any_executor(request: pytest.FixtureRequest, executor: NotebookExecutor) -> Iterator[NotebookExecutor]:
-    """An executor of each kind whose tasks give items."""
-    if request.param == "processes":
-        yield executor
-        return
-    with memory_executor(auto=True) as on_threads:
-        yield on_threads
-
-
-@pytest.fixture
-def patient(executor_of_one: NotebookExecutor) -> NotebookExecutor:
-    """One worker, and a grace period that nothing here outlasts: what is to stop must stop by itself."""
-    executor_of_one.grace = SAFETY * 3
-    return executor_of_one
-
-
 def until_waiting(stream: ItemStream[Any], count: int) -> None:
     """Wait until the task waits for its reader, after so many items."""
     until(

@@ -199,7 +199,7 @@ def test_a_directory_whose_name_is_no_utf8_is_no_place_for_a_socket(
         assert executor.address.isascii()
 
 
-LATER = ("IPython", "numpy", "psutil", "difflib", "importlib.metadata", "scaler_notebook.engines.scaler.client")
+LATER = ("zmq", "IPython", "numpy", "psutil", "difflib", "importlib.metadata", "scaler_notebook.engines.scaler.client")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="not tested: Linux's alone")
@@ -213,6 +213,21 @@ print([name for name in {LATER} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SAFETY)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_a_script_without_its_standard_streams_starts_an_engine(closed: tuple[int, ...], tmp_path: Path) -> None:
+    """As a daemon, or behind ``>&-``: what it opens is given their numbers."""
+    script = f"""
+import os
+from scaler_notebook import NotebookExecutor
+for descriptor in {closed}: os.close(descriptor)
+with NotebookExecutor(n_workers=1) as executor:
+    found = executor.submit(lambda: (print("written"), os.system("echo by a subprocess"), 7)[-1])
+    open("result", "w").write(repr((found.result(), found.logs.stdout)))
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, timeout=SAFETY)
+    assert (tmp_path / "result").read_text() == repr((7, "written\nby a subprocess\n"))
 
 
 @pytest.fixture

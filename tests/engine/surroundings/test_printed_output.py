@@ -31,7 +31,7 @@ class Heard:
 
     def lines(self) -> list[str]:
         """The lines of stdout, once all is printed that was to be."""
-        callback_thread.drain()
+        callback_thread.output.drain()
         return self.stdout.getvalue().splitlines()
 
 
@@ -91,7 +91,7 @@ def test_a_stream_that_is_closed_harms_nobody(
 ) -> None:
     Heard(monkeypatch).stdout.close()
     writes(OutputPrinter(True), ScalerFuture("1", "f()"), "a line\n")
-    callback_thread.drain()
+    callback_thread.output.drain()
     assert not caplog.records
 
 
@@ -128,6 +128,27 @@ def test_a_script_shows_what_its_tasks_print_and_log(tmp_path: Path, options: st
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=SAFETY, check=True)
     assert run.stdout == ("" if options else "fit(3) | fitting 3\n")
     assert run.stderr == ("" if options else "fit(3) | a note\n")
+
+
+RESULTS = """
+from scaler_notebook import NotebookExecutor
+
+def fit(n):
+    print("fitting")
+    return n
+
+if __name__ == "__main__":
+    with NotebookExecutor(n_workers=1) as executor:
+        for n in range(50):
+            print(executor.submit(fit, n).result())
+"""
+
+
+def test_what_a_task_has_printed_stands_before_what_is_printed_of_its_result(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(RESULTS)
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=SAFETY, check=True)
+    assert run.stdout.splitlines() == [line for n in range(50) for line in (f"fit({n}) | fitting", str(n))]
 
 
 def test_the_level_of_the_root_logger_decides_what_a_task_logs(executor_of_one: NotebookExecutor) -> None:

@@ -38,8 +38,8 @@ def our_processes() -> set[int]:
 
 
 def our_threads() -> set[threading.Thread]:
-    """Threads of the package that must end with their executor (those of callbacks and views serve all)."""
-    kept = ("scaler_notebook callbacks", "scaler_notebook inputs", "scaler_notebook publisher")
+    """Threads of the package that must end with their executor (those of callbacks, output and views serve all)."""
+    kept = {f"scaler_notebook {name}" for name in ("callbacks", "inputs", "output", "publisher")}
     return {t for t in threading.enumerate() if t.name.startswith("scaler_notebook") and t.name not in kept}
 
 

@@ -1,6 +1,7 @@
 """The two pipes between a client and the scheduler that it starts."""
 
 import contextlib
+import fcntl
 import os
 import time
 import weakref
@@ -8,6 +9,8 @@ from io import FileIO
 
 from scaler_notebook import forks
 from scaler_notebook.engines.local.client.readiness import wait_until_ready
+
+STDERR = 2  # the highest descriptor of a standard stream
 
 _open: "weakref.WeakSet[SchedulerPipes]" = weakref.WeakSet()
 
@@ -103,5 +106,18 @@ class SchedulerPipes:
 
 def _pipe() -> tuple[FileIO, FileIO]:
     """Return the end to read from, and the end to write to."""
-    reader, writer = os.pipe()
+    reader, writer = map(_above_standard, os.pipe())
     return FileIO(reader), FileIO(writer, "wb")
+
+
+def _above_standard(descriptor: int) -> int:
+    """Return a descriptor of the same file that is none of a standard stream's: a child uses those otherwise.
+
+    A process that runs without its standard streams, as a daemon does, is given their numbers for what it opens.
+    """
+    if descriptor > STDERR:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, STDERR + 1)
+    finally:
+        os.close(descriptor)
