@@ -157,7 +157,8 @@ def test_queued_cells_keep_their_order_behind_a_wait(running_kernel: Kernel) -> 
 
 def test_the_stop_button_ends_a_wait_and_the_task_goes_on(running_kernel: Kernel) -> None:
     k = running_kernel
-    waiting = k.submit("f = ex.submit(time.sleep, 60)\nf.result()")
+    k.run("f = ex.submit(time.sleep, 60)\nwhile f.state is not TaskState.RUNNING: time.sleep(0.01)")
+    waiting = k.submit("f.result()")
     k.until_waiting()
     k.manager.interrupt_kernel()
     executed = k.finish(waiting)

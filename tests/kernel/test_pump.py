@@ -105,9 +105,9 @@ import tempfile
 place = tempfile.TemporaryDirectory()
 ready, go = os.path.join(place.name, 'ready'), os.path.join(place.name, 'go')
 def deaf():
-    open(ready, 'w').close()
     while True:
-        try:
+        try:  # it tells that it is ready where an interrupt no longer ends it
+            open(ready, 'w').close()
             while not os.path.exists(go): time.sleep(0.01)
             return
         except KeyboardInterrupt: pass
