@@ -513,6 +513,61 @@ def tasks_that_wait_and_do_not_say_so(life: Contract) -> None:
     life.everything_moves()
 
 
+def brief_tasks(life: Contract) -> Process:
+    """Two processes have shown that their runs are brief, and have others ahead; returns one that is at the second."""
+    life.everything_moves()
+    for count in (2, 8):
+        life.submit(0, [TaskOptions()] * count)
+        life.everything_moves()
+        for process in life.world.engine.processes.values():
+            if process.works and count == 2:
+                process.end(TaskEnd.SUCCESS)
+        life.everything_moves()
+    process = next(process for process in life.world.engine.processes.values() if process.offered)
+    process.end(TaskEnd.SUCCESS)
+    process.begin()
+    return process
+
+
+def brief_tasks_before_one_that_is_not(life: Contract) -> None:
+    brief_tasks(life)
+    life.time_passes(ANNOUNCE_AFTER, busy=False)
+    life.everything_moves()
+
+
+def a_cancel_of_a_brief_task_whose_predecessor_is_not_known_to_have_ended(life: Contract) -> None:
+    for force in (False, True):
+        run = brief_tasks(life).run
+        assert run is not None
+        run.job.cancel(force, 0.0, run.job.future.request_cancel)
+        life.world.engine.deliver(life.world.clients[0], 9)
+        life.the_engine_wakes()
+        life.everything_moves()
+
+
+def a_brief_task_submits_another_before_its_predecessor_is_known_to_have_ended(life: Contract) -> None:
+    process = brief_tasks(life)
+    life.world.nest(process, TaskOptions())
+    assert process.client is not None
+    life.world.engine.deliver(process.client, 9)
+
+
+def a_client_that_leaves_brief_tasks(life: Contract) -> None:
+    brief_tasks(life)
+    life.world.disconnect(0, leaves=False)
+
+
+def a_death_before_brief_tasks(life: Contract) -> None:
+    brief_tasks(life).die()
+    life.everything_moves()
+
+
+def a_brief_task_of_a_higher_priority(life: Contract) -> None:
+    brief_tasks(life)
+    life.submit(0, [TaskOptions(priority=1)])
+    life.everything_moves()
+
+
 SELDOM: list[Callable[[Contract], None]] = [
     a_refusal_that_comes_when_force_is_asked_for_and_an_end_by_the_deadline,
     a_refusal_and_a_late_obedience,
@@ -533,6 +588,12 @@ SELDOM: list[Callable[[Contract], None]] = [
     a_capability_that_another_task_has,
     a_capability_that_is_lent,
     tasks_that_wait_and_do_not_say_so,
+    brief_tasks_before_one_that_is_not,
+    a_cancel_of_a_brief_task_whose_predecessor_is_not_known_to_have_ended,
+    a_brief_task_submits_another_before_its_predecessor_is_known_to_have_ended,
+    a_client_that_leaves_brief_tasks,
+    a_death_before_brief_tasks,
+    a_brief_task_of_a_higher_priority,
 ]
 # Everything that has to happen, or little is proved.
 WORTH = {
@@ -567,6 +628,10 @@ WORTH = {
     "taken to wait",
     "needed no more",
     "killed with what it has submitted",
+    "prefetched",
+    "recalled",
+    "went on by itself",
+    "begun before the recall",
 }
 
 

@@ -14,6 +14,7 @@ from unused_effects import UnusedEffects
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
+from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
 from scaler_notebook.engines.local.scheduler.core.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
@@ -42,6 +43,7 @@ from scaler_notebook.task.task_end import TaskEnd
 EMPTY = Payload(b"")
 EPOCH = 1000.0  # seconds since the epoch, as far as these tests go
 GRACE = 1.0
+SPLIT_SECOND = 1e-5
 BRIEF = ANNOUNCE_AFTER / 4  # a grace period that ends before the task is announced
 
 
@@ -58,6 +60,7 @@ class Recorder(UnusedEffects):
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.offered: list[int] = []  # numbers of prefetched runs that the process has not begun
         self.unfit: set[int] = set()  # processes for no task
 
     def send(self, owner: bytes, message: Any) -> None:
@@ -83,6 +86,16 @@ class Recorder(UnusedEffects):
         self, process: int, seq: int, task: Task, context: object, last: bool, inputs: tuple[Input, ...]
     ) -> None:
         self.done.append(f"run {task.task_id} on {process} as {seq}{'' if last else ', not the last try'}")
+
+    def prefetch(self, process: int, runs: Sequence[PrefetchedRun]) -> None:
+        self.offered += (run.seq for run in runs)
+        self.done.append(f"prefetch {', '.join(run.task.task_id for run in runs)} for {process}")
+
+    def recall(self, process: int, after: int) -> list[int]:
+        left, self.offered = self.offered, []
+        assert all(seq > after for seq in left)
+        self.done.append(f"recall {len(left)} from {process}")
+        return left
 
     def begun(self) -> list[str]:
         """Return the ids of the tasks that were run, in order."""
@@ -129,8 +142,8 @@ class Scene:
     def ready(self, process: int = 1) -> None:
         self.core.process_ready(process)
 
-    def submit(self, task_id: str = "t", owner: bytes = b"me") -> None:
-        new = task(task_id, retries=self.retries)
+    def submit(self, task_id: str = "t", owner: bytes = b"me", priority: int = 0) -> None:
+        new = task(task_id, priority, self.retries)
         if self.waits and task_id == "t":
             self.submit("x", owner)
             new = replace(new, inputs=("x",))
@@ -139,8 +152,8 @@ class Scene:
     def cancel(self, force: bool = True, owner: bytes = b"me", grace: float = GRACE, task_id: str = "t") -> None:
         self.core.cancel(owner, TaskCancel(task_id, force, grace))
 
-    def ended(self, end: TaskEnd = TaskEnd.SUCCESS, seq: int = 1, process: int = 1) -> None:
-        self.core.process_ended_run(process, RunFinished(seq, end, EMPTY))
+    def ended(self, end: TaskEnd = TaskEnd.SUCCESS, seq: int = 1, process: int = 1, seconds: float = 0.0) -> None:
+        self.core.process_ended_run(process, RunFinished(seq, end, EMPTY, TaskFigures(1.0, 1.0 + seconds)))
 
     def died(self, process: int = 1, begun: bool = True) -> None:
         self.core.process_died(process, "it died", begun)
@@ -196,6 +209,14 @@ def fail_with_tries_left(scene: Scene) -> None:
     fail(scene)
 
 
+def prefetch(scene: Scene) -> None:
+    """A task has shown that those of the process are brief, and another one is before "t"."""
+    for priority in (2, 1):
+        scene.submit(f"x{priority}", priority=priority)
+    scene.ready()
+    scene.ended(seconds=SPLIT_SECOND)
+
+
 start, gone, ended, died = Scene.start, Scene.gone, Scene.ended, Scene.died
 submit: Step = lambda scene: scene.submit()  # noqa: E731
 
@@ -204,6 +225,7 @@ WAITS = "waiting for an input"
 WAYS: dict[str, tuple[TaskStage, str, Step]] = {
     WAITS: (TaskStage.WAITING, "", submit),
     "queued": (TaskStage.QUEUED, "", submit),
+    "prefetched": (TaskStage.PREFETCHED, "", steps(submit, prefetch)),
     "backing off": (TaskStage.BACKING_OFF, "", fail_with_tries_left),
     "running": (TaskStage.RUNNING, "", start),
     "refused": (TaskStage.RUNNING, "", steps(start, refuse)),
@@ -244,6 +266,13 @@ HAPPEN: dict[type[events.Event], Step] = {
     task_events.InputCancelled: lambda scene: scene.cancel(task_id="x"),
     events.NestedTooDeeply: refuse_child,
     events.Dispatched: lambda scene: scene.ready(),
+    # Directly: with "t" alone there would be none before it.
+    events.Prefetched: steps(
+        lambda scene: scene.core.state.workers.add(1),
+        lambda scene: scene.core.transitions.handle(scene.record, events.Prefetched(1)),
+    ),
+    events.Begun: lambda scene: scene.ended(seq=2),
+    events.Recalled: lambda scene: scene.after(ANNOUNCE_AFTER),
     events.StartDue: lambda scene: scene.after(ANNOUNCE_AFTER),
     events.CancelAsked: ask,
     events.CancelForced: warn,
@@ -272,7 +301,7 @@ def made(event: type[events.Event]) -> events.Event:
 
 TRYING = {way for way in WAYS if "backing off" in way}
 
-I, Q, B, R, A, W, E, O = TaskStage  # noqa: E741
+I, Q, B, P, R, A, W, E, O = TaskStage  # noqa: E741
 NO = TaskCancelConfirmType.CANCEL_NOT_FOUND.value
 SUCCESS, CANCELED, STARTED = "me: t Success", "me: t Canceled", "me: t started on 1"
 KILL: tuple[list[str], TaskStage] = (["kill 1"], E)
@@ -284,6 +313,9 @@ CELLS: dict[type[events.Event], dict[TaskStage, tuple[list[str], TaskStage]]] = 
     task_events.InputCancelled: {I: (["me: x Canceled (force)", "me: t Canceled"], O)},
     events.NestedTooDeeply: {stage: (["me: t Failed"], O) for stage in (I, Q, B)},
     events.Dispatched: {Q: (["run t on 1 as 1"], R)},
+    events.Prefetched: {Q: ([], P)},
+    events.Begun: {P: (["me: x1 Success"], R)},
+    events.Recalled: {P: (["me: x1 started on 1", "recall 1 from 1"], Q)},
     events.StartDue: TELL_START,
     events.CancelAsked: {
         I: ([CANCELED], O),
@@ -359,11 +391,16 @@ def test_the_table_is_whole() -> None:
 def test_the_table_keeps_the_rules() -> None:
     moves = {(stage, to, event) for (stage, event), action in TABLE.items() for to in action.to}
     assert all(stage is not O for stage, _, _ in moves), "something follows the last message"
-    again = {(I, task_events.InputsAvailable), (B, task_events.BackoffOver), (R, events.ProcessDiedBefore)}
+    again = {
+        (I, task_events.InputsAvailable),
+        (B, task_events.BackoffOver),
+        (P, events.Recalled),
+        (R, events.ProcessDiedBefore),
+    }
     assert {(stage, event) for stage, to, event in moves if to is Q} == again, "a try could run twice"
     failing = {(R, events.RunFailed), (R, events.ProcessDiedTrying)}
     assert {(stage, event) for stage, to, event in moves if to is B} == failing, "what was asked is not tried again"
-    assert {stage for stage, to, event in moves if to is R} == {Q, A}
+    assert {stage for stage, to, event in moves if to is R} == {Q, P, A}
     confirming = {TaskAction.TAKE_BACK: {I, Q, B}, TaskAction.CONFIRM: {A, W, E}}
     for (stage, event), action in TABLE.items():
         if action in confirming:
@@ -400,7 +437,7 @@ def test_what_is_about_others_changes_nothing(way: str, other: str) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("end", [*TaskEnd, None])
-@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (I, Q, B, O)])
+@pytest.mark.parametrize("way", [way for way, (stage, _, _) in WAYS.items() if stage not in (I, Q, B, P, O)])
 def test_a_task_that_has_ended_leaves_nothing_behind(way: str, end: TaskEnd | None, announced: bool) -> None:
     """Neither a timer nor a second message; its slot is free, its process has the next task or is not used again."""
     stage, _, arrive = WAYS[way]
@@ -706,7 +743,7 @@ class Shared:
 
     def end(self, name: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         (process,) = (p for p in self.core.overview.running if self.core.overview.holder(p) == (name, b"me"))
-        self.core.process_ended_run(process, RunFinished(self.core.state.workers.seq(process), end, EMPTY))
+        self.core.process_ended_run(process, RunFinished(self.core.overview.seq(process), end, EMPTY))
 
 
 def test_what_needs_a_capability_waits_for_it_and_nothing_else_does() -> None:

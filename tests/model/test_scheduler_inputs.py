@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fake_clock import FakeClock
+from unused_effects import UnusedEffects
 
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import slot_lending, transitions
@@ -32,7 +33,7 @@ ME, YOU = b"me", b"you"
 
 
 @dataclass
-class Memory:
+class Memory(UnusedEffects):
     """Hands that own descriptors: each is freed, or given to a client, once."""
 
     open: set[int] = field(default_factory=set)
@@ -133,7 +134,7 @@ class Scene:
     def end(self, task_id: str, end: TaskEnd = TaskEnd.SUCCESS) -> None:
         process = self.process(task_id)
         del self.hands.runs[process]
-        ended = RunFinished(self.core.state.workers.seq(process), end, self.hands.new())
+        ended = RunFinished(self.core.overview.seq(process), end, self.hands.new())
         self.core.process_ended_run(process, ended)
 
     def die(self, task_id: str) -> None:

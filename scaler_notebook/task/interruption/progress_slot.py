@@ -54,6 +54,11 @@ class ProgressSlot:
         self._page[start : start + len(text)] = text
         self._version[0] = (version + 1) & LARGEST
 
+    @property
+    def writer(self) -> int:
+        """The run that has written the report; 0 if none has."""
+        return int(LAYOUT.unpack_from(self._page, self._body)[0])
+
     def read_new(self) -> Report | None:
         """Return the last report if it was not returned before; else None. For the scheduler."""
         version = self._version[0]

@@ -104,7 +104,9 @@ class Watched:
                     assert died, "only the task whose process died fails"
                 else:
                     assert repr(error) == repr(KeyError(self.trace))
-                    assert len(runs) == 1 + self.retries, "it has no tries left"
+                    # A try whose process is killed before its first line leaves none, and is told of in the output.
+                    lost = str(self.future.logs).count(" died: ")
+                    assert len(runs) <= 1 + self.retries <= len(runs) + lost, "it has no tries left"
             case _:
                 raise AssertionError(f"{self.future} must not end so")
 

@@ -79,6 +79,7 @@ class Job:
         self.grace = 1.0  # of the next request
         # what really happens
         self.process: Process | None = None  # that it was handed to
+        self.waits_at: Process | None = None  # that it was prefetched for
         self.handed_to = 0  # how many processes in this try, each but the last of which has died before it began it
         self.failed = 0  # how many tries
         self.rests: float | None = None  # until when it backs off
@@ -131,7 +132,7 @@ class Job:
         assert not self.last, "A task cancelled before it started never starts; a confirmed one never runs again"
         assert self.process is None, "a try that may have begun is handed to no other process"
         assert self.rests is None, "a task that backs off is with nobody"
-        self.process = process
+        self.process, self.waits_at = process, None
         self.handed_to += 1
 
     def loses_process(self) -> None:
@@ -149,7 +150,8 @@ class Job:
     @property
     def queued(self) -> bool:
         """Does it wait for a process alone, or for a capability?"""
-        unheld = self.arrived and self.process is None and self.rests is None and not self.last
+        with_nobody = self.process is None and self.waits_at is None
+        unheld = self.arrived and with_nobody and self.rests is None and not self.last
         return unheld and all(needed.last for needed in self.needed)
 
     def due(self, now: float) -> bool:

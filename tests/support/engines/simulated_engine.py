@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from simulated_process import Memory, Process, Run
 from scaler_notebook import DisconnectedError
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core.core import Core
+from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.engines.local.scheduler.core.slot_lending import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.messages import (
     ClientContext,
@@ -80,6 +81,8 @@ class Engine:
 
     def _receive(self, connection: Connection, message: ClientMessage) -> None:
         owner = connection.owner
+        if owner in self.homes and self.core.overview.has_more(self.homes[owner].pid):
+            self.read(self.homes[owner])  # the end of another run, which came before the task that speaks here
         match message:
             case Task():
                 job = connection.jobs[message.task_id]
@@ -147,13 +150,19 @@ class Engine:
 
     def _cancel(self, owner: bytes, request: TaskCancel) -> None:
         job = self.jobs.get(request.task_id)
-        queued = job is not None and job.owner == owner and not job.last and job.process is None
+        queued = job is not None and job.owner == owner and not job.last and not self._has_begun(job)
         if job is not None and job.owner == owner and not job.last:
             job.asked_to_stop(request, self.clock.now)
         self.core.cancel(owner, request)
         if queued:
             assert job is not None
             assert job.last == "confirmed", "take the task back if it has not started"
+
+    def _has_begun(self, job: Job) -> bool:
+        """Is it with a process that may have begun it?"""
+        if job.waits_at is not None:
+            return job not in [run.job for run in job.waits_at.offered]
+        return job.process is not None
 
     def submit_again(self, job: Job) -> None:
         """A task whose id is in use."""
@@ -165,6 +174,8 @@ class Engine:
             for job in self.jobs.values()
             if not job.last and (job.root == owner or (job.owner == owner and job.parent is not None))
         ]
+        for process in self.processes.values():
+            self._note_begun(process)
         for job in theirs:
             job.is_orphaned()
         self.objects = {name: whose for name, whose in self.objects.items() if whose != owner}
@@ -172,7 +183,9 @@ class Engine:
         self.turns.pop(owner, None)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
-        assert all(job.process.killed for job in theirs if job.process is not None), "what it left is cancelled"
+        for job in theirs:
+            if job.process is not None and not job.process.killed:
+                assert job.process.over_with(job), "what it left is cancelled"
 
     # ------------------------------------------------------------------ side effects
 
@@ -235,25 +248,75 @@ class Engine:
         for each in inputs:
             assert self.memory.content(each.value) == success(each.name), "it has the values that it names"
         job.handed(taker, context)
-        taker.seq, taker.holds = seq, job
+        taker.seq = seq
+        taker.runs.append((seq, job))
         if context is not None:
             taker.modules = context.modules
         if not taker.dead:
             taker.run = Run(seq, job)
         assert self._holding() <= SLOTS + len(self.lent), "no more runs than slots"
 
+    def prefetch(self, process: int, runs: Sequence[PrefetchedRun]) -> None:
+        taker = self.processes[process]
+        holder = taker.holds
+        assert holder is not None, "handed to an idle process"
+        assert not taker.killed
+        assert not holder.announced, "no task waits behind a slow one"
+        assert not holder.children
+        assert process not in self.lent
+        for seq, task, last in runs:
+            job = self.jobs[task.task_id]
+            assert seq > taker.seq, "interrupts name the run"
+            assert last == (job.failed == job.options.retries)
+            first = self.next(left_by_core=True)
+            assert first is None or job.place < first.place, "by priority, then by the clients' turns"
+            assert job.context is holder.context, "a task runs in its client's surroundings at the submit"
+            assert not job.inputs
+            assert not job.options.capabilities
+            assert job.parent is None
+            self.now_serving = max(self.now_serving, job.place[1])
+            job.waits_at, taker.seq = taker, seq
+            taker.runs.append((seq, job))
+            taker.offered.append(Run(seq, job))
+            SEEN["prefetched"] += 1
+
+    def recall(self, process: int, after: int) -> Collection[int]:
+        asked = self.processes[process]
+        assert after == asked.runs[0][0]
+        left = [run.seq for run in asked.offered if run.seq > after]
+        asked.offered = [run for run in asked.offered if run.seq <= after]
+        for seq, job in asked.runs:
+            if seq in left:
+                job.waits_at = None
+                SEEN["recalled"] += 1
+        asked.runs = [(seq, job) for seq, job in asked.runs if seq not in left]
+        self._note_begun(asked)
+        return left
+
+    def _note_begun(self, process: Process) -> None:
+        """The tasks that cannot be taken back any more are with their process."""
+        offered = [run.job for run in process.offered]
+        for _, job in process.runs[1:]:
+            if job.waits_at is process and job not in offered and not process.dead:
+                job.handed(process, job.context)
+                SEEN["begun before the recall"] += 1
+
     def _holding(self) -> int:
         return sum(process.holds is not None for process in self.processes.values())
 
-    def next(self) -> Job | None:
-        """The queued task that is to run."""
+    def next(self, left_by_core: bool = False) -> Job | None:
+        """The queued task that is to run; if asked, of those that the core has not taken off its queue."""
         free = dict(CAPABILITIES)
         for process in self.processes.values():
             if process.holds is not None and process.pid not in self.lent:
                 for used in process.holds.options.capabilities:
                     free[used.name] -= used.amount
         waited_for: set[str] = set()
-        for job in sorted((job for job in self.jobs.values() if job.queued), key=lambda job: job.place):
+        records, queue = self.core.state.records, self.core.state.queue
+        waiting = [job for job in self.jobs.values() if job.queued]
+        if left_by_core:
+            waiting = [job for job in waiting if records[job.task_id] in queue]
+        for job in sorted(waiting, key=lambda job: job.place):
             needs = job.options.capabilities
             names = {wanted.name for wanted in needs}
             if not names & waited_for and all(free[wanted.name] >= wanted.amount for wanted in needs):
@@ -268,16 +331,19 @@ class Engine:
     def interrupt(self, process: int, seq: int) -> None:
         self.acts += 1
         asked = self.processes[process]
-        assert asked.holds is not None, "An interrupt never reaches our own code"
-        assert asked.seq == seq, "An interrupt never reaches the next task"
-        assert asked.holds.asked is not None, "nobody has asked for it"
+        runs = dict(asked.runs)
+        assert runs, "An interrupt never reaches our own code"
+        assert seq in runs, "An interrupt never reaches the next task"
+        assert runs[seq].process is asked
+        assert runs[seq].asked is not None, "nobody has asked for it"
         asked.asked = seq
 
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         self.acts += 1
         victim = self.processes[process]
         assert not victim.killed, "killed once"
-        job = victim.holds
+        begun = [job for _, job in victim.runs if job.process is victim]
+        job = begun[-1] if begun else None  # the others have ended
         running: set[int] = set()
         if job is None:
             assert victim.outdated or self.surplus(), "an idle process has done nothing"
@@ -287,6 +353,7 @@ class Engine:
             running = {child.process.pid for child in job.children if child.process is not None and child.held}
             job.abandons()
         assert set(others) == running, "it is gone when what it has submitted is"
+        assert victim.run is None or not victim.run.begun or victim.run.job is job, "another task is hit"
         SEEN["killed with what it has submitted"] += bool(running)
         victim.killed = True
 
@@ -308,13 +375,15 @@ class Engine:
         """Take what it has written."""
         written, process.written = process.written, []
         for ended in written:
-            job = process.holds
-            assert job is not None
+            seq, job = process.runs[0]
+            assert seq == ended.seq
             again = ended.end is TaskEnd.FAILED and job.tried_again
             if ended.end is TaskEnd.STOPPED:
                 job.stopped = True
             else:
-                process.holds = None
+                del process.runs[0]
+                if process.runs and process.runs[0][1].waits_at is process:
+                    process.runs[0][1].handed(process, process.runs[0][1].context)
             if again:
                 job.abandons()
             ended = replace(ended, payload=self.memory.taken(ended.payload))
@@ -332,9 +401,10 @@ class Engine:
         process.lingers = lingers and not process.lingers
         if process.lingers:
             return
+        job, begun = process.holds, bool(process.runs) and process.begun == process.runs[0][0]
         process.reaped = True
-        job, process.holds = process.holds, None
-        begun = process.begun == process.seq
+        for _, other in process.runs[1:]:
+            assert other.waits_at is process, "one run at a time begins"
         if job is not None and not begun:
             job.loses_process()
         again = job is not None and job.process is process and job.tried_again
@@ -342,6 +412,7 @@ class Engine:
         if job is not None:
             job.abandons()
         self.core.process_died(process.pid, "it died", begun)
+        process.runs.clear()
         if job is not None and again:
             job.backs_off(self.clock.now)
         assert job is None or bool(job.last) != (is_put_back or again), "else it ends with its process"
@@ -355,7 +426,8 @@ class Engine:
     def hears_nonsense(self, process: Process, end: TaskEnd, back: int) -> None:
         """The end of a run that is over, and the death of nobody, change nothing."""
         before = self.acts
-        ended = RunFinished(process.seq - back, end, self.memory.taken(success("late")))
+        seq = process.runs[0][0] if process.runs else process.seq
+        ended = RunFinished(seq - back, end, self.memory.taken(success("late")))
         self.core.process_ended_run(process.pid, ended)
         self.core.process_died(0, "it died", False)
         assert self.acts == before
@@ -403,7 +475,8 @@ class Engine:
             reversed(self.contexts.values()), None
         )
         queued = self.next() is not None
-        assert self.core.overview.has_queue == queued
+        ahead = any(process.runs[1:] for process in self.processes.values())
+        assert self.core.overview.has_queue == (queued or ahead)
         assert self.more == len(self.lent)
         assert self.lent <= {process.pid for process in self.processes.values() if process.holds}
         if self._stands_still():
@@ -411,7 +484,8 @@ class Engine:
             assert wakes is not None, "nothing would ever move"
             assert wakes <= self.clock.now + STANDSTILL
         free = [p for p in self.processes.values() if p.ready and not (p.importing or p.killed or p.holds)]
-        assert not (queued and free and self._holding() < SLOTS + len(self.lent)), (
+        waits = queued or any(process.offered and process.runs[1:] for process in self.processes.values())
+        assert not (waits and free and self._holding() < SLOTS + len(self.lent)), (
             "a task waits although a slot and a process are free"
         )
 

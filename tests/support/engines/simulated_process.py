@@ -6,16 +6,18 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, cast
 
-from contract_rules import Job
+from contract_rules import SEEN, Job
 from simulated_client import Connection, success
 
 from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.exceptions import failures
-from scaler_notebook.protocol.messages import Payload, SegmentRef
+from scaler_notebook.protocol.messages import Payload, SegmentRef, TaskFigures
 from scaler_notebook.task.task_end import TaskEnd
 
 FAILURE = replace(payloads.dump(failures.capture(KeyError("mine"), ())), buffers=(b"a buffer",))
+
+BRIEF = TaskFigures(started=1.0, ended=1.00001)
 
 
 class Memory:
@@ -64,6 +66,8 @@ class Process:
     pid: int
     # the process itself
     run: Run | None = None
+    offered: list[Run] = field(default_factory=list)  # what it may begin after that, and has not claimed
+    over: bool = False  # it begins nothing more
     asked: int = 0  # the run that its page of shared memory names
     begun: int = 0  # the run that it says there to have begun
     written: list[RunFinished] = field(default_factory=list)  # into its socket, and not read yet
@@ -73,12 +77,26 @@ class Process:
     importing: bool = False
     modules: str | None = None  # state of the user's modules when it imported them
     outdated: bool = False  # it was found to have imported older ones
-    seq: int = 0
-    holds: Job | None = None
+    seq: int = 0  # the last run that it was handed
+    runs: list[tuple[int, Job]] = field(default_factory=list)  # those that it was handed, and whose end was not read
     killed: bool = False
     client: Connection | None = None  # of its tasks, which submit others
     lingers: bool = False  # it is waited for, but something that it started is not gone yet
     reaped: bool = False
+
+    @property
+    def holds(self) -> Job | None:
+        """The task that it works at, as far as the scheduler knows."""
+        return self.runs[0][1] if self.runs and not self.reaped else None
+
+    @property
+    def has_next(self) -> bool:
+        """Can it begin a run?"""
+        return not self.over and bool(self.offered if self.run is None else not self.run.begun)
+
+    def over_with(self, job: Job) -> bool:
+        """Has it written the end of this run?"""
+        return any(seq == ended.seq for ended in self.written for seq, held in self.runs if held is job)
 
     @property
     def works(self) -> bool:
@@ -91,8 +109,10 @@ class Process:
 
     def begin(self) -> None:
         """It takes what it was handed; an ask that came before stops that without a line of it run."""
+        if self.run is None:
+            self.run = self.offered.pop(0)
+            SEEN["went on by itself"] += 1
         run = self.run
-        assert run is not None
         self.begun = run.seq
         if self.asked == run.seq:
             self._write(TaskEnd.STOPPED)
@@ -117,8 +137,8 @@ class Process:
     def _write(self, end: TaskEnd) -> None:
         assert self.run is not None
         payload = {TaskEnd.SUCCESS: success(self.run.job.task_id), TaskEnd.FAILED: FAILURE}.get(end, Payload(b""))
-        self.written.append(RunFinished(self.run.seq, end, payload))
-        self.run = None
+        self.written.append(RunFinished(self.run.seq, end, payload, BRIEF))
+        self.run, self.over = None, end is TaskEnd.STOPPED
 
     def die(self) -> None:
         """Whatever killed it. It is not waited for yet."""

@@ -104,7 +104,7 @@ class Simulation:
             yield "death of", lambda _: process.die()
         if process.importing or not process.ready:
             yield "ready is", lambda _: engine.ready(process)
-        if process.run is not None and not process.run.begun:
+        if process.has_next:
             yield "a run begins on", lambda _: process.begin()
         if process.written:
             yield "read the end of a run from", lambda _: engine.read(process)

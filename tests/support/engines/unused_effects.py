@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
+from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.protocol.messages import Payload
 
 
@@ -19,6 +22,12 @@ class UnusedEffects:
 
     def tell_taken(self, process: int, seq: int, count: int) -> None:
         raise AssertionError("no task gives items")
+
+    def prefetch(self, process: int, runs: Sequence[PrefetchedRun]) -> None:
+        raise AssertionError("no run is brief")
+
+    def recall(self, process: int, after: int) -> Collection[int]:
+        raise AssertionError("nothing was prefetched")
 
     def retain_payload(self, payload: Payload) -> Payload:
         return payload

@@ -29,7 +29,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Scheduler → task process: run a task.
+    """Scheduler → task process: run a task, once the number of the run is claimed (:mod:`.claims`).
 
     Parameters
     ----------
@@ -96,6 +96,9 @@ class RunFinished:
         each.
     spent
         Must the process run no other task?
+    waits
+        Does the process begin no other run before it gets :class:`EndHandled`? So it does after a run that has left
+        something behind that is to be told from what the next run leaves: output, progress, segments.
     summary
         The result in a line. If the summary says that a preview follows, a :class:`ResultPreview` follows.
     """
@@ -107,7 +110,20 @@ class RunFinished:
     modules: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     spent: bool = False
+    waits: bool = False
     summary: ResultSummary = field(default_factory=ResultSummary)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the process begins no other run: it is to be replaced."""
+        return self.spent or self.end is TaskEnd.STOPPED
+
+
+@dataclass(frozen=True, slots=True)
+class EndHandled:
+    """Scheduler → task process, after a run that ``waits``: what the run has left is taken, and the next may begin."""
+
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +174,17 @@ def where_modules_are_found(context: ClientContext) -> tuple[object, ...]:
 PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a task process caches
 
 WorkerMessage: TypeAlias = (
-    ClientContext | EngineAddress | Run | Prewarm | Ready | RunFinished | ResultPreview | Item | Paused | Taken
+    ClientContext
+    | EngineAddress
+    | Run
+    | Prewarm
+    | Ready
+    | RunFinished
+    | EndHandled
+    | ResultPreview
+    | Item
+    | Paused
+    | Taken
 )
 WORKER_CODEC: Codec[WorkerMessage] = Codec(
     {
@@ -172,5 +198,6 @@ WORKER_CODEC: Codec[WorkerMessage] = Codec(
         9: Item,
         10: Paused,
         11: Taken,
+        12: EndHandled,
     }
 )

@@ -92,6 +92,7 @@ class Clients:
         port: int = 0,
     ) -> None:
         self.on_shutdown: Callable[[], None] | None = None  # called for ClientShutdown; None: that is refused
+        self.catch_up: Callable[[int], None]  # handles what a process has said; set before a client is served
         self._core = core
         self._hello = hello
         self._capabilities = capabilities.as_dict(hello.capabilities)
@@ -185,6 +186,9 @@ class Clients:
 
     def _serve(self, owner: bytes, message: ClientMessage) -> None:
         """Handle a message of a client."""
+        home = self._host_processes.get(owner, 0)
+        if home and self._core.overview.has_more(home):
+            self.catch_up(home)  # a task that speaks here has begun after the end of the one before it was said
         match message:
             case ClientHello():
                 self._departed.pop(owner, None)
@@ -206,7 +210,6 @@ class Clients:
             case ObjectDelete():
                 self._core.delete(owner, message.object_ids)
             case TaskWaits():
-                home = self._host_processes.get(owner, 0)
                 self._core.task_waits(home, message.task_id, message.waits)
             case ItemsTaken():
                 self._core.items_taken(owner, message.task_id, message.count)

@@ -1,12 +1,13 @@
 """The side effects of the core's decisions: messages to clients, runs and kills of task processes."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments, duplicate_segments
 from scaler_notebook.engines.local.ipc.messages import Input, Taken
 from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
 
+from .core.effects import PrefetchedRun
 from .processes import process_tree
 from .processes.process_pool import ProcessPool
 
@@ -54,6 +55,18 @@ class EngineEffects:
         except Exception:  # a bug of ours: another process gets the task
             log.exception("a task could not be handed to process %d", process)
             self.kill(process)
+
+    def prefetch(self, process: int, runs: Sequence[PrefetchedRun]) -> None:
+        """Hand tasks to a process that still runs another one; if that fails, kill the process."""
+        try:
+            self._pool[process].prefetch(runs)
+        except Exception:  # a bug of ours: another process gets the tasks
+            log.exception("tasks could not be prefetched for process %d", process)
+            self.kill(process)
+
+    def recall(self, process: int, after: int) -> Collection[int]:
+        """Take back the runs after the one with number ``after`` that the process has not begun."""
+        return self._pool[process].recall(after)
 
     def interrupt(self, process: int, seq: int) -> None:
         """Ask the run with number ``seq`` of a process to stop."""

@@ -52,7 +52,10 @@ class OutputForwarder:
             self._look_at_memory()
         running = self._core.overview.running
         for pid in running:
-            if self._core.overview.is_announced(pid):  # the client gets TaskStarted before any output
+            overview = self._core.overview
+            if overview.is_announced(pid) and not overview.has_more(
+                pid
+            ):  # the client gets TaskStarted before any output
                 self._guard.call(self.forward, pid)
         self._next_look = now + min(INTERVAL, self._pool.pace(running) if running else math.inf)
 
@@ -79,6 +82,6 @@ class OutputForwarder:
         task_id, owner = held
         for message in self._pool[pid].output.new_messages(task_id, over):
             self._send(owner, message)
-        progress = self._pool[pid].new_progress()
+        progress = self._pool[pid].new_progress(self._core.overview.seq(pid))
         if progress is not None:
             self._send(owner, TaskProgress(task_id, *progress))

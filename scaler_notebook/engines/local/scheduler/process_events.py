@@ -56,12 +56,14 @@ class ProcessEvents:
             )  # most likely the process has died
             return
         try:
-            self._output.forward(
-                pid, over=ended.end is not TaskEnd.STOPPED
-            )  # a stopped task may write on until its kill
+            if ended.waits or not self._core.overview.has_more(pid):  # else what is there may be the next run's
+                # A stopped task may write on until its kill.
+                self._output.forward(pid, over=ended.end is not TaskEnd.STOPPED)
             self._prewarming.learn(pid, held[1], ended.modules)
         except Exception:  # a bug of ours: the result is sent all the same
             log.exception("output of process %d may be lost", pid)
+        if ended.waits and not ended.is_last:
+            self._pool[pid].end_handled(ended.seq)
         self._core.process_ended_run(pid, ended)
 
     def previewed(self, pid: int, previewed: ResultPreview) -> None:
@@ -76,7 +78,7 @@ class ProcessEvents:
         """Handle that a run waits until more of its items are taken."""
         self._core.process_paused(pid, paused.seq, paused.taken)
 
-    def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
+    def died(self, pid: int, cause: ExitCause, begun: int) -> None:
         """Handle that a process is reaped, and that all which it had started is gone."""
         try:
             self._output.forward(pid, over=True)
@@ -85,7 +87,7 @@ class ProcessEvents:
             log.exception("the last output of process %d may be lost", pid)
         how = f"task process {pid} died: {cause.words}"
         try:
-            self._core.process_died(pid, how, begun, cause.death, cause.peak)
+            self._core.process_died(pid, how, begun == self._core.overview.seq(pid), cause.death, cause.peak)
         except Exception:
             log.exception("what follows from the death of process %d could not be done in full", pid)
             self._core.give_up(pid, how)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from scaler_notebook.engines.local.ipc.framing import Assembler
-from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Item, Paused, Taken
+from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Item, Paused, Run, Taken
 from scaler_notebook.engines.local.ipc.outbox import send_blocking
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Payload
@@ -16,8 +16,8 @@ from scaler_notebook.protocol.messages import Payload
 class ItemChannel:
     """The way of one run's items, over the socket of its process; on the main thread alone.
 
-    Nothing but the number of taken items comes over that socket while a task runs. Reads and writes are out of reach of
-    interrupts, which would tear a message; the waits between them are not.
+    The number of taken items comes over that socket while a task runs, and perhaps runs that were prefetched. Reads and
+    writes are out of reach of interrupts, which would tear a message; the waits between them are not.
 
     Implements :class:`~scaler_notebook.task.current_task.ItemChannel`.
 
@@ -31,15 +31,23 @@ class ItemChannel:
         The number of the run.
     shield
         Makes the context manager for a stretch that is not interrupted.
+    receive_run
+        Is given the runs that come.
     """
 
     def __init__(
-        self, sock: socket.socket, assembler: Assembler, seq: int, shield: Callable[[], AbstractContextManager[None]]
+        self,
+        sock: socket.socket,
+        assembler: Assembler,
+        seq: int,
+        shield: Callable[[], AbstractContextManager[None]],
+        receive_run: Callable[[Run], None],
     ) -> None:
         self._sock = sock
         self._assembler = assembler
         self._seq = seq
         self._shield = shield
+        self._receive_run = receive_run
         self._taken = 0
         self._pid = os.getpid()
 
@@ -88,7 +96,7 @@ class ItemChannel:
             send_blocking(self._sock, WORKER_CODEC.encode([message]))
 
     def _read(self) -> None:
-        """Read what has come; nothing of that is for the next run.
+        """Read what has come.
 
         Raises
         ------
@@ -100,7 +108,9 @@ class ItemChannel:
                 os._exit(0)  # the scheduler is gone
             for frames in self._assembler.batches():
                 for message in WORKER_CODEC.decode(frames):
-                    if not isinstance(message, Taken):
+                    if isinstance(message, Run):
+                        self._receive_run(message)
+                    elif not isinstance(message, Taken):
                         raise ProtocolError(f"a {type(message).__name__} while a task runs")
-                    if message.seq == self._seq:
+                    elif message.seq == self._seq:
                         self._taken = max(self._taken, message.count)

@@ -9,19 +9,23 @@ import signal
 import socket
 import sys
 import types
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing import process
 from pathlib import Path
+from typing import NamedTuple
 
 from scaler_notebook.engines.local.ipc import fd_limits
+from scaler_notebook.engines.local.ipc.claims import Claims
 from scaler_notebook.engines.local.ipc.framing import MAX_DESCRIPTORS, Assembler
 from scaler_notebook.engines.local.ipc.memory import travelling
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, map_segments, write_buffers
 from scaler_notebook.engines.local.ipc.messages import (
     PROCESS_CAPACITY,
     WORKER_CODEC,
+    EndHandled,
     EngineAddress,
     Prewarm,
     Ready,
@@ -58,7 +62,7 @@ from .streams import TaskStreams
 OWN_FILES = (str(Path(__file__).parents[3]) + os.sep,)
 
 
-def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
+def main(sock: socket.socket, page_fd: int, records_fd: int, claims_fd: int) -> None:
     """Run tasks until the scheduler goes away; never returns.
 
     Parameters
@@ -70,6 +74,8 @@ def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
         (:class:`~scaler_notebook.task.interruption.cancel_page.CancelPage`); closed here.
     records_fd
         The descriptor of the file for the records of :class:`~.streams.TaskStreams`.
+    claims_fd
+        The descriptor of the pipe of :class:`~scaler_notebook.engines.local.ipc.claims.Claims`.
     """
     status = 1
     try:
@@ -80,7 +86,7 @@ def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
         streams.begin()
         watch_for_tqdm()
         displays.watch_for_ipython()
-        _Worker(sock, page, streams).serve()
+        _Worker(sock, page, streams, Claims(claims_fd)).serve()
         status = 0
     except (ConnectionError, ProtocolError):
         pass  # the scheduler is gone, or has no use for this process, and sees the process end
@@ -101,6 +107,15 @@ def _reset_inherited_state() -> None:
     importlib.invalidate_caches()
 
 
+class _ReceivedRun(NamedTuple):
+    """A run that was received, and perhaps is taken back before it begins; with the descriptors that came with it."""
+
+    seq: int
+    call: TaskCall
+    last: bool
+    descriptors: list[int]
+
+
 class _Worker(Transport):
     """Receives messages of the scheduler, and runs tasks.
 
@@ -112,13 +127,18 @@ class _Worker(Transport):
         The page of memory that the scheduler shares.
     streams
         The task's output.
+    claims
+        Says which run is to begin.
     """
 
-    def __init__(self, sock: socket.socket, page: CancelPage, streams: TaskStreams) -> None:
+    def __init__(self, sock: socket.socket, page: CancelPage, streams: TaskStreams, claims: Claims) -> None:
         self._sock = sock
         self._page = page
         self._interrupts = Interrupts(page)
         self._streams = streams
+        self._claims = claims
+        self._runs: deque[_ReceivedRun] = deque()  # those that were received, and neither begun nor found taken back
+        self._waits_for = 0  # the run whose end must be handled before another run begins; 0 for none
         self._receiver = Receiver(PROCESS_CAPACITY)
         self._assembler = Assembler()
         self._received: list[int] = []  # descriptors of the run's inputs, until they are mapped
@@ -143,17 +163,42 @@ class _Worker(Transport):
         """Handle the scheduler's messages until the connection is closed."""
         self._interrupts.install()
         send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
-        while self._assembler.read(self._sock):
-            for frames in self._assembler.batches():
-                self._handle(frames)
-                del frames  # a process that waits retains nothing of the last task
+        while True:
+            while not self._runs or self._waits_for:
+                self._read()
+            self._run(self._next_run())
+
+    def _read(self) -> None:
+        """Wait for messages, and handle them.
+
+        Raises
+        ------
+        ConnectionError
+            The scheduler is gone.
+        """
+        if not self._assembler.read(self._sock):
+            raise ConnectionError("the scheduler is gone")
+        for frames in self._assembler.batches():
+            self._handle(frames)
+            del frames  # a process that waits retains nothing of the last task
+
+    def _next_run(self) -> _ReceivedRun:
+        """Claim the next run, and return it; those before it were taken back."""
+        seq = self._claims.next()
+        while True:
+            while self._runs:
+                if (run := self._runs.popleft()).seq == seq:
+                    return run
+            self._read()
 
     def _handle(self, frames: list[Buffer]) -> None:
         """Handle a batch of messages."""
         for message in WORKER_CODEC.decode(frames):
             match message:
                 case Run():
-                    self._run(message)
+                    self._receive_run(message)
+                case EndHandled():
+                    self._waits_for = 0
                 case ClientContext():
                     self._set_context(message)
                 case Prewarm():
@@ -198,32 +243,36 @@ class _Worker(Transport):
             raise ConnectionError("of no use to a task: what was imported would be something else there")
         send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
 
-    def _run(self, run: Run) -> None:
-        """Run a task, and send the result."""
-        self._interrupts.install()
-        self._received = self._assembler.take_descriptors()
-        armed = self._interrupts.new_run(run.seq)
-        # Out of reach of interrupts: one in the middle would leave the two ends with different caches.
+    def _receive_run(self, run: Run) -> None:
+        """Queue a run. Its payloads are noted even if it is taken back, so that both ends have the same caches."""
+        descriptors = self._assembler.take_descriptors()
         complete = self._receiver.complete
         call = TaskCall(
             run.task_id,
             run.name,
             complete(run.function),
             complete(run.arguments),
-            {each.name: travelling.arrive(complete(each.value), self._received, True)[0] for each in run.inputs},
+            {each.name: travelling.arrive(complete(each.value), descriptors, True)[0] for each in run.inputs},
             b"" if run.last else run.retry_on,
         )
+        self._runs.append(_ReceivedRun(run.seq, call, run.last, descriptors))
+
+    def _run(self, run: _ReceivedRun) -> None:
+        """Run a task, and send the result."""
+        self._interrupts.install()
+        self._received, call = run.descriptors, run.call
+        armed = self._interrupts.new_run(run.seq)
         self._streams.begin()
         reporter = partial(self._page.progress.write, run.seq)
         task = CurrentTask(
-            run.task_id,
-            run.name,
+            call.task_id,
+            call.name,
             armed.stop_requested,
             armed.shield,
             reporter,
             self._streams.display,
             self._engine_address,
-            ItemChannel(self._sock, self._assembler, run.seq, armed.shield),
+            ItemChannel(self._sock, self._assembler, run.seq, armed.shield, self._receive_run),
         )
         guard = partial(self._guard, armed)
         finished, figures = self._runner.run(call, task, self._initializer, guard)
@@ -238,7 +287,10 @@ class _Worker(Transport):
         payload = travelling.depart(finished.payload, descriptors, MAX_DESCRIPTORS, int)
         _close([each for each in self._written if each not in descriptors])  # of a result that is not sent
         self._written = []
-        ended = RunFinished(run.seq, finished.end, payload, figures, new.installed, new.own, spent, summary)
+        waits = bool(descriptors) or self._page.progress.writer == run.seq or self._streams.hold_something
+        ended = RunFinished(run.seq, finished.end, payload, figures, new.installed, new.own, spent, waits, summary)
+        if ended.waits or ended.is_last:
+            self._waits_for = run.seq
         send_blocking(self._sock, WORKER_CODEC.encode([ended]), descriptors)
         if summary.preview is PreviewKind.FOLLOWS:
             with self._streams.silent():

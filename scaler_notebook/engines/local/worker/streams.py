@@ -6,13 +6,16 @@ file in memory are interrupted by fatal signals only, and what is shorter than `
 whole or not at all. Python runs a signal handler, which may raise a cancel's KeyboardInterrupt, after the call.
 """
 
+import array
 import contextlib
 import ctypes
+import fcntl
 import functools
 import io
 import itertools
 import os
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
@@ -49,6 +52,7 @@ class TaskStreams:
         self._files = [os.dup(fd) for fd in range(3)]  # copies, in case a task closes or replaces one
         self._pipes = [_identity(fd) for fd in self._files]
         self._marks = itertools.count()
+        self._unread = array.array("i", [0])  # bytes in a pipe
         self._is_silent = False
 
     def begin(self) -> None:
@@ -84,6 +88,20 @@ class TaskStreams:
                 ours.discard()
                 self._broken.add(ours)
         self._flush_c()
+
+    @property
+    def hold_something(self) -> bool:
+        """Whether the scheduler has not read all that was written since the pipes and the records were empty."""
+        try:
+            if os.lseek(self._records, 0, os.SEEK_END):
+                return True
+            for fd in self._files[1:]:
+                fcntl.ioctl(fd, termios.FIONREAD, self._unread)
+                if self._unread[0]:
+                    return True
+        except OSError:  # the task has closed a descriptor
+            return True
+        return False
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ from . import events
 from .effects import Effects
 from .item_flow import ItemFlow
 from .overview import Overview
+from .prefetching import Prefetching
 from .previews import ExpectedPreviews
 from .process_deaths import ProcessDeaths
 from .slot_lending import MAX_LENT, SlotLending
@@ -82,6 +83,7 @@ class Core:
         self.overview = Overview(self.state)
         self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
         self._turns = Turns()
+        self._prefetching = Prefetching(self.state, effects, self.transitions, self._turns)
         self._previews = ExpectedPreviews()
         self._items = ItemFlow(self.state, effects, self.transitions, self._lending)
         self._deaths = ProcessDeaths(self.state, effects, clock, self.transitions)
@@ -119,6 +121,7 @@ class Core:
             record.stage = TaskStage.WAITING
         else:
             state.queue.add(record)
+            self._prefetching.make_way(record.priority)
         self.dispatch()
 
     def _unfinished(self, owner: bytes, names: tuple[str, ...]) -> list[str]:
@@ -222,6 +225,7 @@ class Core:
         record = self.state.records.get(request.task_id)
         if record is None or record.owner != owner:
             record = TaskRecord(Task(request.task_id, Payload(b""), Payload(b"")), owner, stage=TaskStage.OVER)
+        self._prefetching.settle(record)
         record.force = record.force or request.force
         event = events.CancelForced(request.grace) if request.force else events.CancelAsked(request.grace)
         self.transitions.handle(record, event)
@@ -229,6 +233,7 @@ class Core:
 
     def withdraw(self, owner: bytes) -> None:
         """Cancel the tasks of a client that have never started."""
+        self._prefetching.recall_all()
         for record in [each for each in self.state.records.values() if each.owner == owner and not each.failed]:
             if record.stage in (TaskStage.QUEUED, TaskStage.WAITING):
                 self.transitions.handle(record, events.CancelForced(0.0))
@@ -242,7 +247,7 @@ class Core:
         self.state.contexts.pop(owner, None)
         for record in [each for each in self.state.records.values() if owner in (each.owner, each.root)]:
             left = record.root != owner and record.parent is None
-            if not left and record.stage is not TaskStage.OVER:
+            if not left and record.stage is not TaskStage.OVER and not self._prefetching.is_over(record):
                 self.transitions.handle(record, events.ClientGone())
         self.state.dependencies.client_gone(owner)
         self._turns.client_gone(owner)
@@ -271,11 +276,14 @@ class Core:
         """
         workers = self.state.workers
         record = workers.held.get(process)
-        if record is None or workers.seq(process) != ended.seq:
+        if record is None or record.seq != ended.seq:
             self._effects.release_payload(ended.payload)
             return
         if ended.spent:
             workers.spend(process)
+        if ended.is_last or ended.summary.preview is PreviewKind.FOLLOWS:
+            self._prefetching.recall(process)
+        self._prefetching.run_ended(record, ended.figures.ended - ended.figures.started)
         if ended.end is TaskEnd.STOPPED:
             self.transitions.handle(record, events.RunStopped())
         else:
@@ -324,7 +332,10 @@ class Core:
         self, process: int, how: str, begun: bool, process_exit: ProcessExit = NO_PROCESS_EXIT, peak: int = 0
     ) -> None:
         """Forget a process that is reaped; its task ends, or is tried again. See :meth:`.ProcessDeaths.died`."""
-        if self.state.workers.remove(process):
+        if process in self.state.workers:
+            self._prefetching.recall(process)
+            self._prefetching.forget(process)
+            self.state.workers.remove(process)
             self._previews.forget(process)
             self._deaths.died(process, how, begun, process_exit, peak)
             self.dispatch()
@@ -332,13 +343,20 @@ class Core:
     def give_up(self, process: int, how: str) -> None:
         """End the task of a process whose death could not be handled. See :meth:`.ProcessDeaths.give_up`."""
         self._previews.forget(process)
+        self._prefetching.forget(process)
         self._deaths.give_up(process, how)
 
     def dispatch(self) -> None:
         """Start as many queued tasks as there are free slots and processes."""
         state, idle, held = self.state, self.state.workers.idle, self.state.workers.held
+        self._prefetching.recall_from_slow()
         slots = state.slots + self._lending.adjust_processes()
-        while idle and len(held) < slots and (task_id := state.queue.next) is not None:
+        while idle and len(held) < slots:
+            task_id = state.queue.next
+            if task_id is None:
+                if self._prefetching.share():
+                    continue
+                break
             record = state.records[task_id]
             suiting = (each for each in reversed(idle) if self._effects.suits(each, record.context))
             if (process := next(suiting, 0)) == 0:
@@ -347,6 +365,7 @@ class Core:
             idle.remove(process)
             self._turns.dispatched(record.number)
             self.transitions.handle(record, events.Dispatched(process))
+        self._prefetching.fill()
         self._lending.watch_for_standstill()
 
     # ------------------------------------------------------------------ tasks within tasks

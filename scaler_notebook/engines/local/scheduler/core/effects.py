@@ -1,10 +1,18 @@
 """The side effects that the scheduler's core decides on."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
 
 from scaler_notebook.engines.local.ipc.messages import Input
 from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
+
+
+class PrefetchedRun(NamedTuple):
+    """A run that a process is handed ahead of time: its number, the task, and whether this is the last try."""
+
+    seq: int
+    task: Task
+    last: bool
 
 
 class Effects(Protocol):
@@ -60,6 +68,30 @@ class Effects(Protocol):
             Is this the last try? The traceback of another try's failure is part of the task's output.
         inputs
             The values that the task depends on.
+        """
+
+    def prefetch(self, process: int, runs: Sequence[PrefetchedRun]) -> None:
+        """Hand tasks to a process that still runs another one of the same client's context.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        runs
+            The runs, in order.
+        """
+
+    def recall(self, process: int, after: int) -> Collection[int]:
+        """Take back what was prefetched for a process and has not begun, and return the numbers of these runs.
+
+        None of them ever begins; every other one has begun.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        after
+            The number of the run that the process holds; that one is not taken back.
         """
 
     def interrupt(self, process: int, seq: int) -> None:

@@ -24,6 +24,28 @@ class Dispatched:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetched:
+    """A queued task is handed to a process that still runs another one."""
+
+    words: ClassVar[str] = "prefetched"
+    process: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A process begins a prefetched task."""
+
+    words: ClassVar[str] = "begun"
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A prefetched task was taken back from its process, which had not begun it."""
+
+    words: ClassVar[str] = "recalled"
+
+
+@dataclass(frozen=True, slots=True)
 class StartDue:
     """TaskStarted is due: the task has run for a while, or its process has died."""
 
@@ -113,6 +135,9 @@ Event: TypeAlias = (
     | task_events.InputCancelled
     | NestedTooDeeply
     | Dispatched
+    | Prefetched
+    | Begun
+    | Recalled
     | StartDue
     | CancelAsked
     | CancelForced

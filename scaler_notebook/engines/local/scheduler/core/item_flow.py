@@ -89,7 +89,7 @@ class ItemFlow:
         record.taken = max(record.taken, count)
         if self._state.workers.held.get(record.process) is not record:
             return
-        self._effects.tell_taken(record.process, self._state.workers.seq(record.process), record.taken)
+        self._effects.tell_taken(record.process, record.seq, record.taken)
         if record.paused:
             record.paused = False
             if record.process in self._state.lent:
@@ -98,4 +98,4 @@ class ItemFlow:
     def _running(self, process: int, seq: int) -> TaskRecord | None:
         """Return the task of a process, if this is its current run."""
         record = self._state.workers.held.get(process)
-        return record if record is not None and self._state.workers.seq(process) == seq else None
+        return record if record is not None and record.seq == seq else None

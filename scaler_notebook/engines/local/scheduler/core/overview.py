@@ -41,21 +41,30 @@ class Overview:
     @property
     def has_queue(self) -> bool:
         """Whether a task waits for a slot or a process alone."""
-        return self._state.queue.next is not None
+        return self._state.queue.next is not None or bool(self._state.workers.have_ahead)
 
     @property
     def short_of(self) -> int:
         """How many processes are missing for queued tasks that have a slot."""
         state = self._state
         free = state.slots + len(state.lent) - len(state.workers.held)
-        return max(0, min(len(state.queue), free)) if self.has_queue else 0
+        return max(0, min(len(state.queue), free)) if state.queue.next is not None else 0
 
     def status(self) -> EngineStatus:
         """Return the slots, the length of the queue, and the processes with their tasks."""
         state, held = self._state, self._state.workers.held
         processes = tuple(state.workers)
         tasks = tuple(held[process].task.task_id if process in held else "" for process in processes)
-        return EngineStatus(state.slots, len(state.queue), processes, tasks)
+        return EngineStatus(state.slots, len(state.queue) + state.workers.count_ahead, processes, tasks)
+
+    def seq(self, process: int) -> int:
+        """Return the number of the run of the task that a process holds; 0 if it holds none."""
+        record = self._state.workers.held.get(process)
+        return record.seq if record is not None else 0
+
+    def has_more(self, process: int) -> bool:
+        """Return whether a process has other tasks behind the one that it holds, and may be at one of them by now."""
+        return bool(self._state.workers.ahead(process))
 
     @property
     def contexts(self) -> dict[bytes, ClientContext]:

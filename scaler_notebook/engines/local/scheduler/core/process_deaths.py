@@ -70,7 +70,7 @@ class ProcessDeaths:
         return events.ProcessDied(TaskResult(record.task.task_id, outcome, payload, figures, process_exit=process_exit))
 
     def give_up(self, process: int, how: str) -> None:
-        """End the task of a process whose death could not be handled, after an exception that is a bug of ours.
+        """End the tasks of a process whose death could not be handled, after an exception that is a bug of ours.
 
         Parameters
         ----------
@@ -80,13 +80,29 @@ class ProcessDeaths:
             How the process died, in words.
         """
         state = self._state
-        record = state.workers.held.pop(process, None)
         was_lent = process in state.lent
         state.workers.remove(process)
         state.lent.discard(process)
-        self._transitions.cancel_timers(process)
-        if record is None or state.records.pop(record.task.task_id, None) is None:
-            return
+        held = state.workers.held.pop(process, None)
+        for record in (held, *state.workers.forget_ahead(process)):
+            if record is not None:
+                self._transitions.cancel_timers(record)
+                if state.records.pop(record.task.task_id, None) is not None:
+                    self._fail(record, how, was_lent)
+
+    def _fail(self, record: TaskRecord, how: str, was_lent: bool) -> None:
+        """End a task that is in no table any more.
+
+        Parameters
+        ----------
+        record
+            The task.
+        how
+            How its process died, in words.
+        was_lent
+            Had the task lent what it needs?
+        """
+        state = self._state
         record.stage = TaskStage.OVER
         died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
         self._effects.send(record.owner, died)

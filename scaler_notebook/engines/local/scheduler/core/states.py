@@ -3,9 +3,13 @@
     WAITING      ┌──────────────────────┐
       ▼          │                      ▼
     QUEUED ◄─► RUNNING ◄──► ASKED ──► WARNED ──► ENDING       RUNNING comes back when a request is refused, QUEUED
-      ▲          │  │        │          │          │          when the process died before it had begun the run: no
-      │          ▼  └────────┴──────────┴──────────┴──► OVER  try runs twice. RUNNING and ASKED lead to ENDING too,
-    BACKING_OFF                                               WAITING, QUEUED and BACKING_OFF to OVER.
+     ▲ ▲         ▲  │        │          │          │          when the process died before it had begun the run: no
+     │ ▼         │  └────────┴──────────┴──────────┴──► OVER  try runs twice. RUNNING and ASKED lead to ENDING too,
+     │ PREFETCHED┘                                            WAITING, QUEUED and BACKING_OFF to OVER, RUNNING to
+    BACKING_OFF                                               BACKING_OFF.
+
+A prefetched task is with a process that still runs another one (:mod:`.prefetching`). Before anything else happens to
+the task, it is taken back and is QUEUED, or turns out to have begun and is RUNNING.
 
 The cancel of a task that waits, is queued or backs off is confirmed at once, as no process has the task. The cancel of
 a running task is confirmed only when the task's process is reaped, even if the interrupt sufficed. If a run ends by
@@ -30,6 +34,7 @@ class TaskStage(Enum):
     WAITING = "waiting for inputs"
     QUEUED = "queued"
     BACKING_OFF = "backing off"  # between two tries
+    PREFETCHED = "prefetched"  # a process that runs another task has it; until it begins, it can be taken back
     RUNNING = "running"
     ASKED = "asked"  # interrupted, by a request without force; the grace period runs
     WARNED = "warned"  # interrupted, by a request with force; the grace period runs
@@ -54,6 +59,9 @@ class TaskAction(Enum):
     PASS_ON = "send TaskResult(Failed)", TaskStage.OVER  # that of an input, or the one that says why it never runs
     WITHDRAW = "withdraw, confirm Canceled", TaskStage.OVER  # without a request
     RUN = "run", TaskStage.RUNNING  # handed to a process
+    PREFETCH = "prefetch", TaskStage.PREFETCHED  # handed to a process, behind the task that runs
+    BEGIN = "note the start", TaskStage.RUNNING
+    RECALL = "queue again, in its old place", TaskStage.QUEUED
     ANNOUNCE = "send TaskStarted"  # once a try; not for a task that ends before the announcement is due
     TAKE_BACK = "take back, confirm Canceled", TaskStage.OVER
     ASK = "interrupt, in the end refuse", TaskStage.ASKED  # a grace period begins
@@ -78,26 +86,29 @@ def _table() -> TransitionTable[TaskStage, type[events.Event], TaskAction]:
     """Return the transition table: a row for each event, a column for each stage."""
     s, e, a = TaskStage, events, TaskAction
     no = a.NOT_PERMITTED
-    columns = (s.WAITING, s.QUEUED, s.BACKING_OFF, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
+    columns = (s.WAITING, s.QUEUED, s.BACKING_OFF, s.PREFETCHED, s.RUNNING, s.ASKED, s.WARNED, s.ENDING, s.OVER)
     rows: dict[type[events.Event], tuple[TaskAction, ...]] = {
-        task_events.InputsAvailable: (a.QUEUE, no, no, no, no, no, no, no),
-        task_events.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no),
-        task_events.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no),
-        e.NestedTooDeeply: (a.PASS_ON, a.PASS_ON, a.PASS_ON, no, no, no, no, no),
-        e.Dispatched: (no, a.RUN, no, no, no, no, no, no),
-        e.StartDue: (no, no, no, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, no),
-        e.CancelAsked: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.ASK, a.IGNORE, a.IGNORE, a.IGNORE, a.NOT_FOUND),
-        e.CancelForced: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, a.WARN, a.WARN, a.IGNORE, a.IGNORE, a.NOT_FOUND),
-        e.HalfGrace: (no, no, no, no, a.ASK_AGAIN, a.ASK_AGAIN, no, no),
-        task_events.GraceOver: (no, no, no, no, a.REFUSE, a.KILL, no, no),
-        e.RunEnded: (no, no, no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
-        e.RunFailed: (no, no, no, a.BACK_OFF, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
-        e.RunStopped: (no, no, no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
-        e.ProcessDied: (no, no, no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.ProcessDiedTrying: (no, no, no, a.OUTLIVE, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        e.ProcessDiedBefore: (no, no, no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
-        task_events.BackoffOver: (no, no, a.QUEUE, no, no, no, no, no),
-        e.ClientGone: (a.FORGET, a.FORGET, a.FORGET, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
+        task_events.InputsAvailable: (a.QUEUE, no, no, no, no, no, no, no, no),
+        task_events.InputFailed: (a.PASS_ON, no, no, no, no, no, no, no, no),
+        task_events.InputCancelled: (a.WITHDRAW, no, no, no, no, no, no, no, no),
+        e.NestedTooDeeply: (a.PASS_ON, a.PASS_ON, a.PASS_ON, no, no, no, no, no, no),
+        e.Dispatched: (no, a.RUN, no, no, no, no, no, no, no),
+        e.Prefetched: (no, a.PREFETCH, no, no, no, no, no, no, no),
+        e.Begun: (no, no, no, a.BEGIN, no, no, no, no, no),
+        e.Recalled: (no, no, no, a.RECALL, no, no, no, no, no),
+        e.StartDue: (no, no, no, no, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, a.ANNOUNCE, no),
+        e.CancelAsked: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, no, a.ASK, a.IGNORE, a.IGNORE, a.IGNORE, a.NOT_FOUND),
+        e.CancelForced: (a.TAKE_BACK, a.TAKE_BACK, a.TAKE_BACK, no, a.WARN, a.WARN, a.IGNORE, a.IGNORE, a.NOT_FOUND),
+        e.HalfGrace: (no, no, no, no, no, a.ASK_AGAIN, a.ASK_AGAIN, no, no),
+        task_events.GraceOver: (no, no, no, no, no, a.REFUSE, a.KILL, no, no),
+        e.RunEnded: (no, no, no, no, a.DELIVER, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
+        e.RunFailed: (no, no, no, no, a.BACK_OFF, a.DELIVER, a.DELIVER, a.DELIVER_LAST, no),
+        e.RunStopped: (no, no, no, no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
+        e.ProcessDied: (no, no, no, no, a.FAIL, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.ProcessDiedTrying: (no, no, no, no, a.OUTLIVE, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        e.ProcessDiedBefore: (no, no, no, no, a.PUT_BACK, a.CONFIRM, a.CONFIRM, a.CONFIRM, no),
+        task_events.BackoffOver: (no, no, a.QUEUE, no, no, no, no, no, no),
+        e.ClientGone: (a.FORGET, a.FORGET, a.FORGET, no, a.KILL, a.KILL, a.KILL, a.IGNORE, no),
     }
     return TransitionTable(columns, rows)
 

@@ -34,6 +34,7 @@ from .states import TABLE, TaskAction, TaskStage
 
 ANNOUNCE_AFTER = 0.003  # seconds; a TaskStarted for a task that ends sooner would be a wasted message
 START_DUE = events.StartDue()
+BEGUN = events.Begun()
 LONGEST_GRACE = 7 * 24 * 3600.0  # seconds; a timer beyond that is more than the system can wait for
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ def start_due(process: int) -> TimerKey:
     return "start", process
 
 
-def _grace(process: int) -> TimerKey:
-    """Return the key of the timer of a grace period."""
-    return "grace", process
+def _grace(record: TaskRecord) -> TimerKey:
+    """Return the key of the timer of a task's grace period."""
+    return "grace", record.task.task_id
 
 
 def _back_off(task_id: str) -> TimerKey:
@@ -91,7 +92,7 @@ class Transitions:
                 self._run(record, event.process)
             case TaskAction.DELIVER, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
-                self._replace_if_spent(record.process)
+                self._go_on(record.process)
             case TaskAction.DELIVER_LAST, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
             case TaskAction.IGNORE, _:
@@ -99,7 +100,13 @@ class Transitions:
             case TaskAction.ANNOUNCE, _:
                 task_id, processor = record.task.task_id, str(record.process)
                 self._effects.send(record.owner, TaskStarted(task_id, processor, record.started, record.failed + 1))
-            case TaskAction.QUEUE, _:
+            case TaskAction.PREFETCH, events.Prefetched():
+                self._state.queue.remove(record)
+                self._state.workers.put_behind(event.process, record)
+            case TaskAction.BEGIN, _:
+                record.started = self._clock.time()
+                record.dispatches += 1
+            case TaskAction.QUEUE | TaskAction.RECALL, _:
                 self._state.queue.add(record)
             case TaskAction.PUT_BACK, _:
                 self._leave_process(record)
@@ -107,7 +114,7 @@ class Transitions:
             case TaskAction.BACK_OFF, events.RunFailed():
                 self._effects.release_payload(event.result.payload)
                 self._begin_backoff(record)
-                self._replace_if_spent(record.process)
+                self._go_on(record.process)
             case TaskAction.OUTLIVE, events.ProcessDiedTrying():
                 self._effects.send(record.owner, TaskLog(record.task.task_id, LogStream.STDERR, f"{event.how}\n"))
                 self._begin_backoff(record)
@@ -133,13 +140,11 @@ class Transitions:
                 self._begin_grace(record, event.grace)
             case TaskAction.ASK_AGAIN, events.HalfGrace():
                 self._interrupt(record)
-                self._state.timers.set(
-                    _grace(record.process), event.end, partial(self.handle, record, task_events.GraceOver())
-                )
+                self._state.timers.set(_grace(record), event.end, partial(self.handle, record, task_events.GraceOver()))
             case TaskAction.REFUSE, _:
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
             case TaskAction.KILL, _:
-                self._state.timers.cancel(_grace(record.process))
+                self._state.timers.cancel(_grace(record))
                 self._effects.kill(record.process, *self.abandon_children(record))
             case TaskAction.CONFIRM, _:
                 canceled = TaskCancelConfirmType.CANCELED
@@ -155,22 +160,26 @@ class Transitions:
     def _run(self, record: TaskRecord, process: int) -> None:
         """Start a queued task in a process."""
         state, task = self._state, record.task
-        record.process, record.started = process, self._clock.time()
+        record.started = self._clock.time()
         record.dispatches += 1
         state.queue.remove(record)
         if record.needs:
             state.resources.take(record.needs)
-        seq = state.workers.begin(process, record)
-        announce = partial(self.handle, record, START_DUE)
-        state.timers.set(start_due(process), self._clock.monotonic() + ANNOUNCE_AFTER, announce)
+        state.workers.begin(process, record)
+        self._announce_later(record)
         inputs: tuple[Input, ...] = ()
         if task.inputs:
             inputs = tuple(Input(name, value) for name, value in state.dependencies.values_of(record).items())
-        self._effects.run_task(process, seq, task, record.context, not record.tries_left, inputs)
+        self._effects.run_task(process, record.seq, task, record.context, not record.tries_left, inputs)
+
+    def _announce_later(self, record: TaskRecord) -> None:
+        """Set the timer that announces the task that a process holds."""
+        announce = partial(self.handle, record, START_DUE)
+        self._state.timers.set(start_due(record.process), self._clock.monotonic() + ANNOUNCE_AFTER, announce)
 
     def _interrupt(self, record: TaskRecord) -> None:
         """Interrupt the run of a task."""
-        self._effects.interrupt(record.process, self._state.workers.seq(record.process))
+        self._effects.interrupt(record.process, record.seq)
 
     def _begin_grace(self, record: TaskRecord, grace: float) -> None:
         """Interrupt the run of a task, and set the timer for a grace period of ``grace`` seconds."""
@@ -178,7 +187,7 @@ class Transitions:
         half = min(max(0.0, grace), LONGEST_GRACE) / 2
         now = self._clock.monotonic()
         half_over = partial(self.handle, record, events.HalfGrace(now + 2 * half))
-        self._state.timers.set(_grace(record.process), now + half, half_over)
+        self._state.timers.set(_grace(record), now + half, half_over)
 
     def _answer(self, record: TaskRecord, answer: TaskCancelConfirmType) -> None:
         """Answer a cancel request."""
@@ -271,17 +280,22 @@ class Transitions:
         elif record.needs:
             state.resources.give_back(record.needs)
         del state.workers.held[process]
-        self.cancel_timers(process)
+        self.cancel_timers(record)
 
-    def _replace_if_spent(self, process: int) -> None:
-        """Make a process idle or, if it must run no other task, kill it."""
-        if not self._state.workers.release(process):
+    def _go_on(self, process: int) -> None:
+        """Go on to the next task that a process has; else make it idle or, if it must run no other task, kill it."""
+        workers = self._state.workers
+        if (record := workers.next(process)) is not None:
+            if record.stage is TaskStage.PREFETCHED:
+                self.handle(record, BEGUN)
+            self._announce_later(record)
+        elif not workers.release(process):
             self._effects.kill(process)
 
-    def cancel_timers(self, process: int) -> None:
-        """Cancel the timers of the task that a process holds."""
-        self._state.timers.cancel(start_due(process))
-        self._state.timers.cancel(_grace(process))
+    def cancel_timers(self, record: TaskRecord) -> None:
+        """Cancel the timers of a task that a process holds."""
+        self._state.timers.cancel(start_due(record.process))
+        self._state.timers.cancel(_grace(record))
 
     # ------------------------------------------------------------------ what ends with a task
 

@@ -29,6 +29,7 @@ class ProcessDescriptors(NamedTuple):
     stdout: int
     stderr: int
     records: int  # of displays
+    claims: int  # the reading end of the pipe of :mod:`scaler_notebook.engines.local.ipc.claims`
 
 
 class Starter(Protocol):
@@ -213,7 +214,7 @@ def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int,
     os.umask(umask)
     fd_limits.raise_oom_score()
     assert callable(main)
-    main(socket.socket(fileno=ends.sock), ends.page, ends.records)
+    main(socket.socket(fileno=ends.sock), ends.page, ends.records, ends.claims)
 
 
 class Spawn:
@@ -241,7 +242,7 @@ class Spawn:
         """Do nothing: there is no process beside the task processes."""
 
 
-def run_spawned(fds: tuple[int, int, int, int, int], open_files: int, umask: int) -> None:
+def run_spawned(fds: tuple[int, int, int, int, int, int], open_files: int, umask: int) -> None:
     """Run the task process of a new interpreter.
 
     Parameters

@@ -86,7 +86,7 @@ class PoolEvents(Protocol):
             How many were taken, as far as the process knows.
         """
 
-    def died(self, pid: int, cause: ExitCause, begun: bool) -> None:
+    def died(self, pid: int, cause: ExitCause, begun: int) -> None:
         """Handle that a process is reaped, and that all which it had started is gone.
 
         Parameters
@@ -96,7 +96,7 @@ class PoolEvents(Protocol):
         cause
             Why the process died.
         begun
-            Had the process begun its last run?
+            The number of the last run that the process had begun.
         """
 
 
@@ -230,6 +230,11 @@ class ProcessPool:
 
     # ------------------------------------------------------------------ messages of processes
 
+    def catch_up(self, pid: int) -> None:
+        """Handle what a process has said so far; a number without a process is ignored."""
+        if pid in self._processes:
+            self._serve(self._processes[pid])
+
     def _serve(self, process: TaskProcess) -> None:
         """Write and read as much as there is; kill a process that has closed its socket."""
         if process.sock.fileno() < 0:
@@ -346,7 +351,7 @@ class ProcessPool:
     def _gone(self, process: TaskProcess) -> None:
         """Report the end of a process, and start another."""
         assert process.cause is not None
-        end = process.pid, process.cause, process.has_begun
+        end = process.pid, process.cause, process.begun
         try:
             try:
                 self.events.died(*end)

@@ -11,12 +11,14 @@ from dataclasses import replace
 from functools import partial
 
 from scaler_notebook.engines.local.ipc import fd_limits
+from scaler_notebook.engines.local.ipc.claims import OfferedRuns
 from scaler_notebook.engines.local.ipc.framing import MAX_DESCRIPTORS, Assembler
 from scaler_notebook.engines.local.ipc.memory import travelling
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors
 from scaler_notebook.engines.local.ipc.messages import (
     PROCESS_CAPACITY,
     WORKER_CODEC,
+    EndHandled,
     Input,
     Prewarm,
     Run,
@@ -25,6 +27,7 @@ from scaler_notebook.engines.local.ipc.messages import (
 )
 from scaler_notebook.engines.local.ipc.outbox import Outbox
 from scaler_notebook.engines.local.ipc.output_records import anonymous_file
+from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import ClientContext, Task
 from scaler_notebook.protocol.payload_cache import Sender
@@ -67,7 +70,6 @@ class TaskProcess:
         self.context: ClientContext | None = None
         self.modules = ImportedModules()
         self.importing = False  # does the process import modules ahead of need?
-        self.seq = 0  # number of the last run
         self.cause: ExitCause | None = None  # set when the process is reaped
         self.killed_for = ""  # why the scheduler has killed the process; empty if it has not
         self.out_of_memory = False  # was the process killed because it exceeded its limit of memory?
@@ -101,11 +103,13 @@ class TaskProcess:
             os.ftruncate(page, PAGE_BYTES)
             self.page = CancelPage(page)
             opened.callback(self.page.close)
+            self._offered = OfferedRuns()
+            opened.callback(self._offered.close)
             self.output = TaskOutput()
             opened.callback(self.output.close)
             self.sock.setblocking(False)
             self._outbox = Outbox(self.sock)
-            starter.start(ProcessDescriptors(theirs.fileno(), page, *self.output.fds))
+            starter.start(ProcessDescriptors(theirs.fileno(), page, *self.output.fds, self._offered.read_fd))
             self.output.close_write_ends()
         finally:
             os.close(page)
@@ -119,6 +123,7 @@ class TaskProcess:
         self._outbox.close()
         self._assembler.close()
         self.page.close()
+        self._offered.close()
         self.output.close()
 
     # ------------------------------------------------------------------ messages
@@ -133,7 +138,10 @@ class TaskProcess:
         descriptors
             Descriptors that travel with it, and are closed when they are sent.
         """
-        self._outbox.put(WORKER_CODEC.encode([message]), descriptors)
+        self._send([message], descriptors)
+
+    def _send(self, messages: Sequence[WorkerMessage], descriptors: Sequence[int] = ()) -> None:
+        self._outbox.put(WORKER_CODEC.encode(messages), descriptors)
         self.flush()
 
     def flush(self) -> None:
@@ -243,13 +251,34 @@ class TaskProcess:
         inputs
             The values that the task depends on.
         """
-        shorten, options = self._sender.shorten, task.options
-        self.seq = seq
-        function, arguments = shorten(task.function), shorten(task.arguments)
         descriptors: list[int] = []
         depart = partial(travelling.depart, descriptors=descriptors, most=MAX_DESCRIPTORS, give=os.dup)
-        given = tuple(Input(each.name, depart(shorten(each.value))) for each in inputs)
-        self.send(Run(seq, task.task_id, options.name, function, arguments, last, given, options.retry_on), descriptors)
+        run = self._run(PrefetchedRun(seq, task, last))
+        if inputs:
+            run = replace(
+                run, inputs=tuple(Input(each.name, depart(self._sender.shorten(each.value))) for each in inputs)
+            )
+        self.send(run, descriptors)
+        self._offered.offer(seq)
+
+    def _run(self, run: PrefetchedRun) -> Run:
+        shorten, task, options = self._sender.shorten, run.task, run.task.options
+        function, arguments = shorten(task.function), shorten(task.arguments)
+        return Run(run.seq, task.task_id, options.name, function, arguments, run.last, (), options.retry_on)
+
+    def prefetch(self, runs: Sequence[PrefetchedRun]) -> None:
+        """Send the process runs that come after those which it has."""
+        self._send([self._run(run) for run in runs])
+        self._offered.offer(*(run.seq for run in runs))
+
+    def recall(self, after: int) -> Sequence[int]:
+        """Take back the runs after the one with number ``after`` that have not begun, and return their numbers."""
+        return self._offered.withdraw(after)
+
+    def end_handled(self, seq: int) -> None:
+        """Let the process begin other runs, after one of which all output was read."""
+        self.output.reset()
+        self.send(EndHandled(seq))
 
     def prewarm(self, modules: tuple[str, ...]) -> None:
         """Let the process import modules and then be ready again; without modules, let it stop importing."""
@@ -257,10 +286,10 @@ class TaskProcess:
             self.importing = True
         self.send(Prewarm(modules))
 
-    def new_progress(self) -> tuple[float, float, str] | None:
-        """Return ``(done, total, note)`` if the run has reported progress since the last call."""
+    def new_progress(self, seq: int) -> tuple[float, float, str] | None:
+        """Return ``(done, total, note)`` if this run has reported progress since the last call."""
         report = self.page.progress.read_new()
-        return report[1:] if report is not None and report[0] == self.seq else None
+        return report[1:] if report is not None and report[0] == seq else None
 
     # ------------------------------------------------------------------ the end of the process
 
@@ -296,9 +325,9 @@ class TaskProcess:
             process_tree.kill(descendant)
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the process has begun its last run."""
-        return self.page.begun == self.seq
+    def begun(self) -> int:
+        """The number of the last run that the process has begun; 0 if it has begun none."""
+        return self.page.begun
 
     @property
     def gone(self) -> bool:

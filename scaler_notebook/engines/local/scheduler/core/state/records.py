@@ -18,6 +18,7 @@ class TaskRecord:
     priority: int = 0  # the higher one of the task's own and its parent's
     stage: TaskStage = TaskStage.QUEUED
     process: int = 0  # number of the last process
+    seq: int = 0  # of the last run, among the runs of that process
     dispatches: int = 0  # in this try
     failed: int = 0  # tries that have failed
     started: float = 0.0  # seconds since the epoch

@@ -1,7 +1,8 @@
 """The task processes as the core sees them: which are idle, and which task each of the others holds."""
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 
 from .records import TaskRecord
 
@@ -21,6 +22,7 @@ class Workers:
         self._spent: set[int] = set()  # processes that must be given no other task
         self._idle: list[int] = []  # the last one is used first: its caches are warm
         self.held: dict[int, TaskRecord] = {}  # by process
+        self._ahead: dict[int, deque[TaskRecord]] = {}  # by process: what it runs next, and has already
 
     def __contains__(self, process: int) -> bool:
         return process in self._runs
@@ -29,7 +31,9 @@ class Workers:
         return iter(self._runs)
 
     def __repr__(self) -> str:
-        return f"<Workers {self._runs} idle {self._idle} spent {self._spent} held {sorted(self.held)}>"
+        return (
+            f"<Workers {self._runs} idle {self._idle} spent {self._spent} held {sorted(self.held)} ahead {self._ahead}>"
+        )
 
     @property
     def idle(self) -> list[int]:
@@ -41,9 +45,10 @@ class Workers:
         """The processes that wait for their first task."""
         return [process for process in self._idle if not self._runs[process]]
 
-    def seq(self, process: int) -> int:
-        """Return the number of a process's last run."""
-        return self._runs[process]
+    @property
+    def are_counted(self) -> bool:
+        """Whether a process is replaced after so many runs."""
+        return self._max_runs != math.inf
 
     def add(self, process: int) -> None:
         """Add a process that is new, or was reserved, to the idle ones; as its caches are cold, it is used last."""
@@ -54,8 +59,8 @@ class Workers:
         """Take a process off the idle ones, until :meth:`add`."""
         self._idle.remove(process)
 
-    def begin(self, process: int, record: TaskRecord) -> int:
-        """Let a process, which the caller has taken off the idle ones, hold a task; returns the number of the run.
+    def begin(self, process: int, record: TaskRecord) -> None:
+        """Let a process, which the caller has taken off the idle ones, hold a task.
 
         Parameters
         ----------
@@ -65,8 +70,71 @@ class Workers:
             The task.
         """
         self.held[process] = record
-        self._runs[process] = seq = self._runs[process] + 1
-        return seq
+        self._number(process, record)
+
+    def _number(self, process: int, record: TaskRecord) -> None:
+        self._runs[process] = record.seq = self._runs[process] + 1
+        record.process = process
+
+    # ------------------------------------------------------------------ prefetched tasks
+
+    def ahead(self, process: int) -> Collection[TaskRecord]:
+        """Return the tasks that a process has behind the one that it holds, in order."""
+        return self._ahead.get(process, ())
+
+    @property
+    def have_ahead(self) -> list[int]:
+        """The processes that have tasks behind the ones that they hold."""
+        return list(self._ahead)
+
+    @property
+    def count_ahead(self) -> int:
+        """How many tasks processes have behind the ones that they hold."""
+        return sum(map(len, self._ahead.values()))
+
+    def put_behind(self, process: int, record: TaskRecord) -> None:
+        """Let a process have one more task behind the one that it holds.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        record
+            The task.
+        """
+        self._number(process, record)
+        self._ahead.setdefault(process, deque()).append(record)
+
+    def take_back(self, process: int, seqs: Collection[int]) -> list[TaskRecord]:
+        """Remove tasks from those that a process has behind the one that it holds, and return them.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        seqs
+            The numbers of their runs.
+        """
+        records = self._ahead.pop(process, ())
+        if stay := deque(record for record in records if record.seq not in seqs):
+            self._ahead[process] = stay
+        return [record for record in records if record.seq in seqs]
+
+    def forget_ahead(self, process: int) -> Collection[TaskRecord]:
+        """Remove all tasks that a process has behind the one that it holds, and return them."""
+        return self._ahead.pop(process, ())
+
+    def next(self, process: int) -> TaskRecord | None:
+        """Let a process hold the next of the tasks that it has, and return the task; None if it has no other."""
+        records = self._ahead.get(process)
+        if records is None:
+            return None
+        self.held[process] = record = records.popleft()
+        if not records:
+            del self._ahead[process]
+        return record
+
+    # ------------------------------------------------------------------ the end of a run
 
     def release(self, process: int) -> bool:
         """Add a process that holds no task any more to the idle ones; False if it must run no other task."""

@@ -1,0 +1,208 @@
+"""Prefetch: while a process runs a brief task, it is handed the next ones, which can be taken back until they begin.
+
+So a process goes from one brief task to the next without a word of the scheduler's. Each prefetched task is begun, or
+taken back, and never both (:mod:`scaler_notebook.engines.local.ipc.claims`). What is brief is known from earlier runs
+of the same function; the first tasks of a function go one to a process. Tasks are taken back
+
+- as soon as the task before them is no longer brief, waits for others, or is asked to stop: no task waits behind a slow
+  one while another slot is free;
+- when a slot is free and nothing else is queued;
+- when a task of a higher priority comes;
+- before anything happens to one of them, and when their process dies. A task that was taken back has used up no try.
+"""
+
+from collections import deque
+
+from scaler_notebook.protocol.messages import Task
+
+from . import events
+from .durations import Durations
+from .effects import Effects, PrefetchedRun
+from .state.records import TaskRecord
+from .state.scheduler_state import SchedulerState
+from .state.turns import Turns
+from .states import TaskStage
+from .transitions import Transitions, start_due
+
+WORK_AHEAD = 0.001  # seconds of work that a process has ahead, at most
+MOST_AHEAD = 64  # tasks
+COST = 0.00004  # seconds that a run takes beside the task's own code
+LARGEST_ARGUMENTS = 16 * 1024  # bytes; what a socket does not take at once delays what comes behind
+
+RECALLED = events.Recalled()
+BEGUN = events.Begun()
+
+
+class Prefetching:
+    """Decides which tasks are prefetched, and takes them back.
+
+    Parameters
+    ----------
+    state
+        The core's state; changed here.
+    effects
+        Hands runs to processes, and takes them back.
+    transitions
+        Handles the events of tasks.
+    turns
+        Is told which turns have come.
+    """
+
+    def __init__(self, state: SchedulerState, effects: Effects, transitions: Transitions, turns: Turns) -> None:
+        self._state = state
+        self._effects = effects
+        self._transitions = transitions
+        self._turns = turns
+        self._durations = Durations()
+        self._closed: set[int] = set()  # processes that are given nothing more until their run has ended
+        self._lowest = 0  # priority of a prefetched task
+
+    def run_ended(self, record: TaskRecord, seconds: float) -> None:
+        """Learn from the end of a run.
+
+        Parameters
+        ----------
+        record
+            The task.
+        seconds
+            How long the run took; 0 if that is unknown.
+        """
+        self._closed.discard(record.process)
+        self._durations.learn(record.task.function, seconds)
+
+    def forget(self, process: int) -> None:
+        """Forget a process that has died, after the last :meth:`recall`."""
+        self._closed.discard(process)
+
+    # ------------------------------------------------------------------ handing out
+
+    def fill(self) -> None:
+        """Hand queued tasks to the processes whose runs are brief; to be called when every slot has a task.
+
+        The processes are given one task after the other in turn, so that what was submitted together begins together.
+        """
+        state = self._state
+        if not state.queue or state.workers.are_counted:
+            return
+        ahead = state.workers.ahead
+        wanting = [
+            (record, room)
+            for process, record in state.workers.held.items()
+            if 2 * len(ahead(process)) < (room := self._room(record))
+            and process not in self._closed
+            and self._is_brief(record)
+        ]
+        if wanting:
+            # Fewer towards the end, so that slots end together.
+            most = (len(state.queue) + state.workers.count_ahead) // state.slots
+            holders = [(record, min(room, most)) for record, room in wanting]
+            self._hand_out(deque(each for each in holders if 2 * len(ahead(each[0].process)) < each[1]))
+
+    def _room(self, holder: TaskRecord) -> int:
+        """Return how many tasks a process may have ahead, if there are many."""
+        mean = self._durations.mean(holder.task.function)
+        return 0 if mean is None else min(MOST_AHEAD, int(WORK_AHEAD / (mean + COST)))
+
+    def _hand_out(self, holders: deque[tuple[TaskRecord, int]]) -> None:
+        """Hand the next tasks of the queue to processes, by turns.
+
+        Parameters
+        ----------
+        holders
+            The tasks that the processes hold, and how many each process is to have ahead.
+        """
+        state = self._state
+        given: dict[int, list[PrefetchedRun]] = {}
+        while holders and (task_id := state.queue.next) is not None:
+            holder, room = holders.popleft()
+            record = state.records[task_id]
+            if len(state.workers.ahead(holder.process)) < room and self._can_be_ahead(record, holder):
+                given.setdefault(holder.process, []).append(self._put_behind(holder, record))
+                holders.append((holder, room))
+        for process, runs in given.items():
+            self._effects.prefetch(process, runs)
+
+    def _is_brief(self, holder: TaskRecord) -> bool:
+        """Return whether a task that a process holds may end in a moment, as far as is known."""
+        state, process = self._state, holder.process
+        alone = holder.parent is None and not holder.task.options.memory_limit and process not in state.lent
+        return alone and holder.stage is TaskStage.RUNNING and start_due(process) in state.timers
+
+    def _can_be_ahead(self, record: TaskRecord, holder: TaskRecord) -> bool:
+        """Return whether a queued task may be handed to the process that holds another."""
+        if record.context is not holder.context or record.parent is not None or not _needs_its_turn_alone(record.task):
+            return False
+        mean = self._durations.mean(record.task.function)
+        return mean is not None and mean <= WORK_AHEAD
+
+    def _put_behind(self, holder: TaskRecord, record: TaskRecord) -> PrefetchedRun:
+        """Move the next task from the queue behind the one that a process holds."""
+        if not self._state.workers.have_ahead:
+            self._lowest = record.priority
+        self._lowest = min(self._lowest, record.priority)
+        self._turns.dispatched(record.number)
+        self._transitions.handle(record, events.Prefetched(holder.process))
+        return PrefetchedRun(record.seq, record.task, not record.tries_left)
+
+    # ------------------------------------------------------------------ taking back
+
+    def recall(self, process: int) -> None:
+        """Take back what a process has ahead; what it has begun by now, runs."""
+        workers = self._state.workers
+        if not workers.ahead(process):
+            return
+        self._closed.add(process)
+        for record in workers.take_back(process, self._effects.recall(process, workers.held[process].seq)):
+            self._transitions.handle(record, RECALLED)
+        for record in workers.ahead(process):
+            if record.stage is TaskStage.PREFETCHED:
+                self._transitions.handle(record, BEGUN)
+
+    def recall_all(self) -> None:
+        """Take back what any process has ahead."""
+        for process in self._state.workers.have_ahead:
+            self.recall(process)
+
+    def recall_from_slow(self) -> None:
+        """Take back what is behind tasks that are no longer brief."""
+        workers = self._state.workers
+        for process in workers.have_ahead:
+            if process not in self._closed and not self._is_brief(workers.held[process]):
+                self.recall(process)
+
+    def make_way(self, priority: int) -> None:
+        """Take back what was prefetched if a task of this priority goes before it."""
+        if self._state.workers.have_ahead and priority > self._lowest:
+            self.recall_all()
+
+    def settle(self, record: TaskRecord) -> None:
+        """Take a prefetched task back, or find that it has begun; nothing happens to any other task."""
+        if record.stage is TaskStage.PREFETCHED:
+            self.recall(record.process)
+
+    def is_over(self, record: TaskRecord) -> bool:
+        """Settle a task, and return whether its run has ended already; then the message of that end is on its way.
+
+        It has if the process of the task has begun the next one, which does not go back.
+        """
+        self.settle(record)
+        if self._state.workers.held.get(record.process) is not record:
+            return False
+        self.recall(record.process)
+        return bool(self._state.workers.ahead(record.process))
+
+    def share(self) -> bool:
+        """Queue again what one process has ahead, for others that are idle; False if no process has anything."""
+        workers = self._state.workers
+        for process in sorted(workers.have_ahead, key=lambda each: -len(workers.ahead(each))):
+            self.recall(process)
+            if self._state.queue.next is not None:
+                return True
+        return False
+
+
+def _needs_its_turn_alone(task: Task) -> bool:
+    """Return whether a task needs nothing but its turn, and little room in a socket."""
+    options, function, arguments = task.options, task.function, task.arguments
+    needs = task.inputs or options.capabilities or options.memory > 0 or options.memory_limit
+    return not (needs or function.buffers or arguments.buffers) and len(arguments.data) <= LARGEST_ARGUMENTS
