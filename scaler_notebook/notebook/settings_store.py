@@ -17,6 +17,8 @@ class Settings:
         Seconds that a ``%%scaler`` cell waits for its task before it shows a live card.
     output_lines
         How many of the last lines of a task's output a card holds.
+    wait_for_names
+        Does a cell that reads a name of a running ``%%scaler --out`` cell wait for the name?
 
     Raises
     ------
@@ -27,6 +29,7 @@ class Settings:
     workers: int | None = None
     progress_after: float = 0.2
     output_lines: int = 200
+    wait_for_names: bool = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field to a value that is within its range.

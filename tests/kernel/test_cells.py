@@ -156,6 +156,29 @@ def test_out_of_a_task_that_fails_or_is_cancelled_changes_nothing(k: Kernel) -> 
     assert k.run("print(kept)").text == "old\n"
 
 
+def test_a_cell_reads_a_name_that_a_running_cell_will_bring(k: Kernel) -> None:
+    promise = "%%scaler --out {0} --progress-after 0\nimport time\ntime.sleep(0.2)\n{0} = 41"
+    k.run(promise.format("promised").replace("0.2", "20"))
+    for reads in ("promised + 1", "%%scaler\npromised + 1"):
+        executed = k.run(reads)
+        assert executed.error.startswith("NameError")
+        assert "promised will come from task " in executed.error + executed.text
+    k.run("_.cancel()")
+    assert "promised was to come from task " in k.run("promised").text
+    k.run(promise.format("promised"))
+    assert "wait_for_names takes on or off" in k.run("%scaler config wait_for_names=1").text
+    assert "wait_for_names=on" in k.run("%scaler config wait_for_names=on").text
+    assert k.run("print(promised + 1)").text == "42\n"
+    k.run(promise.format("more"))
+    k.run("%%scaler --out most --progress-after 0\nmost = more + 1")
+    assert k.run("print(most)\nmost = 'mine'").text == "42\n"
+    k.run("%%scaler --out most --progress-after 0\nmost = time.sleep(0.2) / 0")
+    executed = k.run("print(most)")
+    assert "mine\n" in executed.text
+    assert "which failed; most is as it was before" in executed.text
+    assert "wait_for_names=off" in k.run("%scaler config wait_for_names=off").text
+
+
 def test_in_sends_what_the_code_does_not_show(k: Kernel) -> None:
     assert "NameError" in k.run("%%scaler --wait\nx = eval('N + 1')").error
     assert result(k, "%%scaler --in N,data\nx = eval('N + len(data)')") == "{'x': 8}"

@@ -13,6 +13,7 @@ from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.task.calls.cell import VALUE, CellEnvironment, CompiledCell
 
 from . import names
+from .promised_names import PROMISED
 
 # Names that IPython puts into every namespace. They do not travel: a task has those of its own process.
 IPYTHON_NAMES = ("get_ipython", "display", "exit", "quit", "open", "In", "Out", "_ih", "_oh", "_dh")
@@ -73,6 +74,7 @@ def prepare_cell(
     raw = f"{head}\n{body}"
     tree, file = _parse_cell(shell, raw, body)
     found = names.analyse_names(tree)
+    PROMISED.wait_for(*found.reads, *given)
     everything = "*" in out
     _check_out(out, found)
     values = _collect_values(shell, found, given)
@@ -205,7 +207,8 @@ def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) 
         elif name not in namespace and not (
             name in found.assigns or found.has_star_import or hasattr(builtins, name) or name in IPYTHON_NAMES
         ):
-            raise NameError(f"name {name!r} is not defined; nothing was submitted")
+            promised = PROMISED.words(name)
+            raise NameError(f"name {name!r} is not defined; nothing was submitted{promised and f'. {promised}'}")
     for name in found.mentions:
         if name in namespace and name not in IPYTHON_NAMES:
             values.setdefault(name, namespace[name])

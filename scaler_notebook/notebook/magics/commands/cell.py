@@ -12,6 +12,7 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.notebook.magics import session_executor
 from scaler_notebook.notebook.magics.cells.cell import PreparedCell, prepare_cell
+from scaler_notebook.notebook.magics.cells.promised_names import PROMISED
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views.settle import settle
 from scaler_notebook.protocol import payloads
@@ -105,6 +106,9 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
         future.result()
         return None
     finally:
+        if options.out:
+            source = prepared.source
+            PROMISED.promise(shell, source.assigns if "*" in options.out else options.out, future)
         if options.out and future.done():
             _push_result(shell, future)  # not posted: the next cell, which may read the names, could run before
         elif options.out:
@@ -158,9 +162,9 @@ def _push_result(shell: Any, future: ScalerFuture[Any]) -> None:
     future
         The future of the cell, which is done.
     """
-    if future.cancelled() or future.exception(0) is not None:  # also of a result that cannot be loaded here
-        return
-    shell.push(dict(future.result(0)), interactive=True)
+    if not future.cancelled() and future.exception(0) is None:  # not of a result that cannot be loaded here
+        shell.push(dict(future.result(0)), interactive=True)
+    PROMISED.settle(future)
 
 
 CELL_OPTIONS = parser().options

@@ -14,6 +14,8 @@ from scaler_notebook.notebook.magics import documents, session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.suggestions import did_you_mean
 
+SWITCH = {"on": True, "off": False}
+
 
 def add_start_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``start`` to a parser."""
@@ -185,6 +187,8 @@ SETTINGS_HELP = "\n".join(
         "  progress_after=SECONDS",
         "                        how long a %%scaler cell waits for its task before it shows a card",
         "  output_lines=N        of a task's output in its card",
+        "  wait_for_names=on|off",
+        "                        does a cell that reads a name of a running %%scaler --out cell wait for the name?",
     ]
 )
 
@@ -241,12 +245,17 @@ def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
     UsageError
         The value is of another kind, or out of range.
     """
-    kinds: dict[str, Callable[[str], Any]] = {"on_interrupt": str, "workers": int, "output_lines": int}
+    kinds: dict[str, Callable[[str], Any]] = {
+        "on_interrupt": str,
+        "workers": int,
+        "output_lines": int,
+        "wait_for_names": SWITCH.__getitem__,
+    }
     kind = kinds.get(name, float)
     try:
         value = kind(text)
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number of seconds"
+    except (ValueError, KeyError):
+        wanted = "on or off" if name == "wait_for_names" else "a whole number" if kind is int else "a number of seconds"
         raise UsageError(
             f"%scaler config {name}={text}: {name} takes {wanted}; it is {_format_setting(now[name])} now"
         ) from None
@@ -260,4 +269,6 @@ def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
 
 def _format_setting(value: Any) -> str:
     """Write a value as it could be typed; ``cores`` stands for the default number of workers."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return "cores" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
