@@ -24,7 +24,7 @@ from .state.turns import Turns
 from .states import TaskStage
 from .transitions import Transitions, start_due
 
-WORK_AHEAD = 0.001  # seconds of work that a process has ahead, at most
+WORK_AHEAD = 0.002  # seconds of work that a process has ahead, at most
 MOST_AHEAD = 64  # tasks
 COST = 0.00004  # seconds that a run takes beside the task's own code
 LARGEST_ARGUMENTS = 16 * 1024  # bytes; what a socket does not take at once delays what comes behind
