@@ -349,7 +349,7 @@ class Core:
     def dispatch(self) -> None:
         """Start as many queued tasks as there are free slots and processes."""
         state, idle, held = self.state, self.state.workers.idle, self.state.workers.held
-        self._prefetching.recall_from_slow()
+        self._prefetching.recall_if_slow()
         slots = state.slots + self._lending.adjust_processes()
         while idle and len(held) < slots:
             task_id = state.queue.next

@@ -24,7 +24,7 @@ from .state.turns import Turns
 from .states import TaskStage
 from .transitions import Transitions, start_due
 
-WORK_AHEAD = 0.002  # seconds of work that a process has ahead, at most
+WORK_AHEAD = 0.001  # seconds of work that a process has ahead, at most
 MOST_AHEAD = 64  # tasks
 COST = 0.00004  # seconds that a run takes beside the task's own code
 LARGEST_ARGUMENTS = 16 * 1024  # bytes; what a socket does not take at once delays what comes behind
@@ -163,12 +163,16 @@ class Prefetching:
         for process in self._state.workers.have_ahead:
             self.recall(process)
 
-    def recall_from_slow(self) -> None:
-        """Take back what is behind tasks that are no longer brief."""
+    def recall_if_slow(self) -> None:
+        """Take back what any process has ahead if it is behind a task that is no longer brief.
+
+        Others have later tasks ahead, which would begin before those that are taken back.
+        """
         workers = self._state.workers
         for process in workers.have_ahead:
             if process not in self._closed and not self._is_brief(workers.held[process]):
-                self.recall(process)
+                self.recall_all()
+                return
 
     def make_way(self, priority: int) -> None:
         """Take back what was prefetched if a task of this priority goes before it."""
