@@ -10,11 +10,9 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-from scaler_notebook.client.cluster import MAX_WORKERS, LocalCluster
+from scaler_notebook.client.cluster import LocalCluster
 from scaler_notebook.protocol.errors import EngineStartError
 from scaler_notebook.task.modules.installation import installed_first
-
-__all__ = ["MAX_WORKERS", "run"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -64,6 +62,7 @@ def _start_cluster(options: argparse.Namespace) -> LocalCluster:
             options.address,
             options.workers,
             capabilities=dict(options.capability) if options.capability else None,
+            idle_timeout=options.idle_timeout,
             protected=options.protected,
         )
     except ValueError as error:
@@ -142,6 +141,7 @@ def _detach(options: argparse.Namespace) -> int:
     arguments += ["--workers", str(options.workers)] if options.workers is not None else []
     for name, amount in options.capability or ():
         arguments += ["--capability", f"{name}={amount}"]
+    arguments += ["--idle-timeout", str(options.idle_timeout)] if options.idle_timeout is not None else []
     arguments += ["--protected"] if options.protected else []
     process = subprocess.Popen(
         [sys.executable, "-c", BOOTSTRAP, json.dumps(installed_first(sys.path)), *arguments],

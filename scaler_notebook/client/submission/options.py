@@ -21,6 +21,7 @@ from .call_text import call_text, for_browsers, shorten
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
 MAX_BYTES = 2**63 - 1
+MAX_WORKERS = 10_000  # more is a mistaken parameter
 RESOURCES = ("memory",)
 
 RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
@@ -109,8 +110,8 @@ def task_options(
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
     needs = checked_capabilities(capabilities)
-    seconds = 0.0 if timeout is None else _checked_timeout("timeout", timeout)
-    run_seconds = 0.0 if run_timeout is None else _checked_timeout("run_timeout", run_timeout)
+    seconds = 0.0 if timeout is None else checked_seconds("timeout", timeout)
+    run_seconds = 0.0 if run_timeout is None else checked_seconds("run_timeout", run_timeout)
     errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
     text = call if name is None else _checked_name(name)
     memory = _checked_memory(resources)
@@ -224,6 +225,23 @@ def checked_count(option: str, value: int | None) -> int | None:
     return count
 
 
+def checked_workers(value: int) -> int:
+    """Return a number of workers for an engine that runs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The value is something else.
+    """
+    count = _integer("n_workers", value)
+    if not 1 <= count <= MAX_WORKERS:
+        raise ValueError(
+            f"n_workers is between 1 and {MAX_WORKERS}, not {count}; idle_timeout= has idle processes go, and "
+            "shutdown() ends all of them"
+        )
+    return count
+
+
 def checked_initializer(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> Initializer | None:
     """Return an initializer as a message, pickled now: later changes of its arguments are not seen.
 
@@ -255,7 +273,7 @@ def checked_initializer(initializer: Callable[..., object] | None, initargs: Ite
     return Initializer("", call_text(initializer, args, {}), function, arguments)
 
 
-def _checked_timeout(option: str, timeout: float) -> float:
+def checked_seconds(option: str, timeout: float) -> float:
     """Return a timeout in seconds, positive and finite.
 
     Parameters
@@ -264,6 +282,11 @@ def _checked_timeout(option: str, timeout: float) -> float:
         The name of the option, for the message.
     timeout
         The value that was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The value is something else.
     """
     try:
         seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)

@@ -63,6 +63,8 @@ def engine(executor: NotebookExecutor, found: EngineStatus | None) -> dict[str, 
         "workers": executor.n_workers,
         "queued": found.queued if found is not None else None,
         "running": sum(map(bool, found.tasks)) if found is not None else None,
+        "idle_timeout": (found.idle_timeout or None) if found is not None else None,
+        "gone": found.gone if found is not None else None,
         "processes": [{"pid": pid, "task": task_id or None} for pid, task_id in processes],
     }
 

@@ -159,6 +159,9 @@ def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
         f"{running} running, {found.queued} queued; {max(0, len(found.processes) - found.slots)} of the "
         f"{len(found.processes)} processes are spares; {total / 1e6:,.0f} MB in all (shared memory counted in each)",
     ]
+    if found.idle_timeout:
+        gone = f"; {found.gone} {'has' if found.gone == 1 else 'have'} gone" if found.gone else ""
+        notes.append(f"processes that are idle for {found.idle_timeout:g} s go, and come back on demand{gone}")
     return Table(["process", ">memory", "task", "call", ">time"], rows), notes
 
 

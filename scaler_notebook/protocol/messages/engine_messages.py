@@ -60,12 +60,18 @@ class EngineStatus:
         The process ids of the task processes, spares included.
     tasks
         For each of these processes, the id of the task that it runs, or nothing.
+    idle_timeout
+        Seconds after which an idle process goes; 0 for never.
+    gone
+        How many processes have gone because they were idle, and come back on demand.
     """
 
     slots: int
     queued: int
     processes: tuple[int, ...] = ()
     tasks: tuple[str, ...] = ()
+    idle_timeout: float = 0.0
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ class UnusedEffects:
     All of them: :class:`scaler_notebook.engines.local.scheduler.core.effects.Effects`.
     """
 
+    def set_standing(self, count: int) -> None:
+        raise AssertionError("nobody scales the engine, and no process goes")
+
     def add_processes(self, extra: int) -> None:
         raise AssertionError("no task waits for tasks of its own")
 

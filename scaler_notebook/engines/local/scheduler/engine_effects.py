@@ -23,15 +23,16 @@ class EngineEffects:
     ----------
     pool
         The task processes.
-    size
+    standing
         How many processes there are when no slot is lent, spares included.
     """
 
     send: Callable[[bytes, EngineMessage], None]  # set once there is a socket for clients
 
-    def __init__(self, pool: ProcessPool, size: int) -> None:
+    def __init__(self, pool: ProcessPool, standing: int) -> None:
         self._pool = pool
-        self._size = size
+        self._standing = standing
+        self._extra = 0  # processes for slots that are lent
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
         """Return whether a task of a client with these settings and modules can run in a process."""
@@ -87,12 +88,18 @@ class EngineEffects:
             log.exception("process %d could not be killed with all that it started", process)
             process_tree.kill(process)
 
+    def set_standing(self, count: int) -> None:
+        """Set how many processes there are when no slot is lent."""
+        self._standing = count
+        self._pool.resize(count + self._extra)
+
     def add_processes(self, extra: int) -> None:
-        """Set how many processes there are beyond slots and spares."""
-        self._pool.resize(self._size + extra)
+        """Set how many processes there are beyond those."""
+        self._extra = extra
+        self._pool.resize(self._standing + extra)
 
     def surplus(self) -> int:
-        """Return how many processes there are beyond slots, spares and extra ones."""
+        """Return how many processes are beyond the standing and extra ones, those aside that are being killed."""
         return self._pool.surplus
 
     def retain_payload(self, payload: Payload) -> Payload:

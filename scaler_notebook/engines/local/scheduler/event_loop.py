@@ -52,7 +52,13 @@ class EventLoop:
         self._pool = ProcessPool(size, starter, self._selector)
         self._effects = EngineEffects(self._pool, size)
         self._core = Core(
-            config["slots"], self._effects, config["capabilities"], available_memory(), config["max_runs"]
+            config["slots"],
+            self._effects,
+            config["capabilities"],
+            available_memory(),
+            config["max_runs"],
+            spares=config["spares"],
+            idle_timeout=config["idle_timeout"],
         )
         self._prewarming = Prewarming()
         self._over = False

@@ -46,11 +46,37 @@ def start(shell: Any, options: argparse.Namespace) -> None:
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
         if options.workers not in (None, executor.n_workers) or options.capability:
-            raise UsageError(f"the engine runs already, with {_workers_text(executor.n_workers)}; %scaler stop ends it")
+            raise UsageError(
+                f"the engine runs already, with {_workers_text(executor.n_workers)}; "
+                "%scaler scale changes their number, and %scaler stop ends it"
+            )
     elif executor is None or wanted:
         executor = session_executor.create(options.workers, dict(options.capability or ()))
     executor.start()
     print(f"{_engine_text(executor)}; %scaler status says what it does")
+
+
+def add_scale_options(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of ``scale`` to a parser."""
+    parser.add_argument("N", type=int, help="how many tasks run at the same time from here on")
+
+
+def scale(shell: Any, options: argparse.Namespace) -> None:
+    """Change how many tasks run at the same time.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_scale_options`.
+    """
+    executor = session_executor.current()
+    try:
+        executor.scale(options.N)
+    except ValueError as error:
+        raise UsageError(f"%scaler scale {options.N}: {error}") from None
+    print(f"{_workers_text(options.N)} from here on; what is running goes on")
 
 
 def add_stop_options(parser: argparse.ArgumentParser) -> None:

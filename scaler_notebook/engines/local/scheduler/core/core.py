@@ -6,6 +6,7 @@ What an event does to a task is in :mod:`.transitions`, what is special about ta
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.engines.scheduling.timers import Clock
@@ -13,6 +14,7 @@ from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     NO_PROCESS_EXIT,
     ClientContext,
+    EngineStatus,
     Payload,
     PreviewKind,
     ProcessExit,
@@ -31,6 +33,7 @@ from .overview import Overview
 from .prefetching import Prefetching
 from .previews import ExpectedPreviews
 from .process_deaths import ProcessDeaths
+from .scaling import Scaling
 from .slot_lending import MAX_LENT, SlotLending
 from .state.records import TaskRecord
 from .state.resources import UNBOUNDED
@@ -65,6 +68,10 @@ class Core:
         How many tasks a process runs before another process takes its place; None for any number.
     clock
         The source of the time.
+    spares
+        How many more processes than slots there are.
+    idle_timeout
+        Seconds after which an idle process goes; 0 for never.
     """
 
     def __init__(
@@ -75,12 +82,15 @@ class Core:
         memory: int = UNBOUNDED,
         max_runs: int | None = None,
         clock: Clock = time,
+        spares: int = 1,
+        idle_timeout: float = 0.0,
     ) -> None:
         self.state = SchedulerState(slots, capabilities, memory, max_runs, effects)
         self.transitions = Transitions(self.state, effects, clock)
         self._effects = effects
         self._clock = clock
         self.overview = Overview(self.state)
+        self.scaling = Scaling(self.state, self.overview, effects, clock, spares, idle_timeout)
         self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
         self._turns = Turns()
         self._prefetching = Prefetching(self.state, effects, self.transitions, self._turns)
@@ -239,6 +249,16 @@ class Core:
                 self.transitions.handle(record, events.CancelForced(0.0))
         self.dispatch()
 
+    def scale(self, slots: int) -> None:
+        """Set how many tasks run at the same time. See :meth:`.Scaling.scale`."""
+        self._prefetching.recall_all()
+        self.scaling.scale(slots)
+        self.dispatch()
+
+    def status(self) -> EngineStatus:
+        """Return what the engine does now."""
+        return replace(self.overview.status(), idle_timeout=self.scaling.idle_timeout, gone=self.scaling.gone)
+
     def client_gone(self, owner: bytes) -> None:
         """End the tasks of a client that is gone, and the tasks that these have submitted.
 
@@ -365,8 +385,10 @@ class Core:
             idle.remove(process)
             self._turns.dispatched(record.number)
             self.transitions.handle(record, events.Dispatched(process))
-        self._prefetching.fill()
+        if len(held) <= slots:  # else there are fewer slots than before, and nothing begins
+            self._prefetching.fill()
         self._lending.watch_for_standstill()
+        self.scaling.settle()
 
     # ------------------------------------------------------------------ tasks within tasks
 

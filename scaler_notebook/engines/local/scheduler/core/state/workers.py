@@ -50,6 +50,10 @@ class Workers:
         """Whether a process is replaced after so many runs."""
         return self._max_runs != math.inf
 
+    def runs(self, process: int) -> int:
+        """Return how many runs a process has been given."""
+        return self._runs[process]
+
     def add(self, process: int) -> None:
         """Add a process that is new, or was reserved, to the idle ones; as its caches are cold, it is used last."""
         self._runs.setdefault(process, 0)
