@@ -106,7 +106,12 @@ def parser() -> argparse.ArgumentParser:
         type=parse_capability,
         action="append",
         metavar="NAME=N",
-        help="what its tasks share in all, e.g. gpu=2; may be given several times",
+        help="what its tasks share in all, e.g. licence=2; may be given several times",
+    )
+    cluster.add_argument(
+        "--gpus",
+        metavar="GPUS",
+        help="what its tasks may be given: auto, a number of GPUs, or their numbers, e.g. 0,1",
     )
     cluster.add_argument(
         "--idle-timeout",

@@ -10,6 +10,7 @@ from typing import Any
 
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.client.addresses import checked
+from scaler_notebook.engines.local.client.gpus import Gpus, resolve
 from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
 from scaler_notebook.engines.local.client.request import ask
 from scaler_notebook.engines.local.resource_limits import available_cores
@@ -53,7 +54,7 @@ IGNORED = frozenset(
         "security_config",
     }
 )
-OWN = ("address", "n_workers", "per_worker_capabilities", "capabilities", "idle_timeout", "protected")
+OWN = ("address", "n_workers", "per_worker_capabilities", "capabilities", "gpus", "idle_timeout", "protected")
 ANSWER_TIMEOUT = 5.0  # seconds; an engine that lives answers in a millisecond
 UNLIMITED = -1  # Scaler's amount of a capability that is not counted
 DEFAULT = "tcp://127.0.0.1:0"
@@ -79,7 +80,7 @@ class LocalCluster:
         share the sum.
     capabilities
         The sum itself, as :class:`~scaler_notebook.NotebookExecutor` takes it; in place of the former.
-    idle_timeout
+    gpus, idle_timeout
         As :class:`~scaler_notebook.NotebookExecutor` takes it.
     protected
         Refuse to be shut down by a client, as Scaler's does unless told otherwise.
@@ -103,6 +104,7 @@ class LocalCluster:
         *,
         per_worker_capabilities: Mapping[str, int] | None = None,
         capabilities: Mapping[str, int] | None = None,
+        gpus: Gpus | None = None,
         idle_timeout: float | None = None,
         protected: bool = True,
         **scaler_options: Any,
@@ -122,6 +124,7 @@ class LocalCluster:
             self._n_workers,
             self._capabilities,
             spares=min(1, self._n_workers),
+            gpus=resolve(gpus),
             idle_timeout=checked_seconds("idle_timeout", idle_timeout) if idle_timeout is not None else None,
             address=checked(DEFAULT if address is None else address, serve=True),  # type: ignore[arg-type]
             owner="cluster",

@@ -10,6 +10,7 @@ from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.client.attached import AttachedEngine
 from scaler_notebook.engines.local.client.engine import EmbeddedEngine
+from scaler_notebook.engines.local.client.gpus import Gpus, resolve
 from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.messages import TaskOptions
@@ -70,12 +71,16 @@ class NotebookExecutor(EngineClient, Executor):
     max_tasks_per_child
         How many tasks a process runs before another takes its place; by default as many as come. What a task has
         left running there (threads, processes) ends with it.
+    gpus
+        The GPUs that tasks may be given, by ``submit_verbose(..., gpus=1)``: ``"auto"`` for all that this process may
+        use, a number of them, or a list of their numbers as ``nvidia-smi`` has them (within ``CUDA_VISIBLE_DEVICES``,
+        if that is set). Texts in a list are names, of pretended ones too. Tasks that ask for none see none then.
     idle_timeout
         Seconds after which a task process that has had nothing to do goes, and with it what it holds in memory. It
         comes back when a task needs it, and imports anew. By default none goes.
     capabilities
-        What tasks may need beside a worker, e.g. ``{"gpu": 2}``: how much of each there is in all. The tasks that run
-        share it; which of two GPUs a task gets is its own business.
+        What tasks may need beside a worker, e.g. ``{"licence": 2}``: how much of each there is in all. The tasks that
+        run share it.
     grace
         Seconds that a running task gets between the interrupt of a cancel and the kill (or the refusal); 1 unless
         ``%scaler config`` says otherwise.
@@ -110,6 +115,7 @@ class NotebookExecutor(EngineClient, Executor):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         max_tasks_per_child: int | None = None,
+        gpus: Gpus | None = None,
         idle_timeout: float | None = None,
         capabilities: Mapping[str, int] | None = None,
         grace: float | None = None,
@@ -126,9 +132,12 @@ class NotebookExecutor(EngineClient, Executor):
             raise ValueError("the engine at an address has workers already; give an address or a number of workers")
         if address is not None and capabilities is not None:
             raise ValueError("the engine at an address has its capabilities; give an address or capabilities")
+        if address is not None and gpus is not None:
+            raise ValueError("the engine at an address has the GPUs that it has; give an address or gpus")
         for name, value in {"max_tasks_per_child": max_tasks_per_child, "idle_timeout": idle_timeout}.items():
             if address is not None and value is not None:
                 raise ValueError(f"the engine at an address decides on its processes; give an address or {name}")
+        self._gpus = resolve(gpus)
         self._capabilities = checked_capabilities(capabilities)
         if isinstance(initargs, Iterator):
             initargs = tuple(initargs)
@@ -136,7 +145,7 @@ class NotebookExecutor(EngineClient, Executor):
         super().__init__(grace, on_interrupt, prepare, stream_output=stream_output)
         # Proxies of managers keep the managers' objects alive, for as long as the executor lives.
         self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()
-        if (address, workers, capabilities, max_tasks_per_child, idle_timeout) == (None,) * 5:
+        if (address, workers, capabilities, max_tasks_per_child, gpus, idle_timeout) == (None,) * 6:
             address = nested.engine_address() or None
         if address is not None:
             if not isinstance(address, str):
@@ -182,6 +191,11 @@ class NotebookExecutor(EngineClient, Executor):
         """The amounts of what tasks may need, by name; None if the engine does not tell."""
         return self._running_session().capabilities if self._address is not None else dict(self._capabilities)
 
+    @property
+    def gpus(self) -> tuple[str, ...] | None:
+        """The names of the GPUs that tasks may be given; None if the engine gives none to any."""
+        return self._running_session().engine.gpus if self._address is not None else self._gpus
+
     def _new_engine(self) -> Engine:
         """Return the engine to use, not started yet."""
         if self._address is not None:
@@ -190,7 +204,7 @@ class NotebookExecutor(EngineClient, Executor):
         if before is not None and before.lifetime.is_inherited and connection_file.find(before.address) is not None:
             # In a forked child: the parent's engine, over a connection of the child's own.
             return AttachedEngine(before.address)
-        return EmbeddedEngine(self._workers, self._capabilities, self._max_runs, self._idle_timeout)
+        return EmbeddedEngine(self._workers, self._capabilities, self._max_runs, self._gpus, self._idle_timeout)
 
     @property
     def is_attached(self) -> bool:

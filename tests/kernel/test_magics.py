@@ -215,10 +215,11 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert "time.sleep(60)" in executed.displays[0]["text/html"]
     assert "the engine runs already, with 1 worker;" in k.run("%scaler start -n 2").text
     assert "2 workers from here on" in k.run("%scaler scale 2").text
-    assert "2 running, 0 queued" in k.run("while b.state.value != 'running': time.sleep(0.01)\n%scaler status").text
+    k.run("c = %scaler submit time.sleep(62)\nwhile b.state.value != 'running': time.sleep(0.01)")
+    assert "2 running, 1 queued" in k.run("%scaler status").text
     assert "between 1 and 10000, not 0" in k.run("%scaler scale 0").text
-    assert k.run("%scaler stop").text == "stopped; 2 tasks were cancelled\n"
-    assert k.run("print(a.cancel_reason.value, '/', b.cancel_reason.value)").text == "stopped / never started\n"
+    assert k.run("%scaler stop").text == "stopped; 3 tasks were cancelled\n"
+    assert k.run("print(a.cancel_reason.value, '/', c.cancel_reason.value)").text == "stopped / never started\n"
     assert k.run("%scaler stop").text == "no engine runs\n"
 
 

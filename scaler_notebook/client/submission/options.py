@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 from scaler_notebook.client.context.user_modules import USER_MODULES
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import as_tuple
+from scaler_notebook.protocol.devices import WHOLE
 from scaler_notebook.protocol.errors import ProcessorDiedError
 from scaler_notebook.protocol.messages import Initializer, TaskOptions
 from scaler_notebook.protocol.pickling import pickler
@@ -86,6 +87,7 @@ def task_options(
     resources: Mapping[str, float] | None = None,
     memory_limit: float | None = None,
     run_timeout: float | None = None,
+    gpus: float = 0,
 ) -> TaskOptions:
     """Return the checked options of a task, for its message to the engine.
 
@@ -93,7 +95,7 @@ def task_options(
     ----------
     call
         What is shown of a task without a name.
-    name, priority, retries, timeout, capabilities, retry_on, resources, memory_limit, run_timeout
+    name, priority, retries, timeout, capabilities, retry_on, resources, memory_limit, run_timeout, gpus
         As :meth:`~scaler_notebook.client.engine_client.EngineClient.submit_verbose` has them.
 
     Raises
@@ -116,7 +118,10 @@ def task_options(
     text = call if name is None else _checked_name(name)
     memory = _checked_memory(resources)
     limit = 0 if memory_limit is None else _checked_bytes("memory_limit", memory_limit)
-    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds)
+    parts = _checked_gpus(gpus)
+    return TaskOptions(
+        text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds, parts
+    )
 
 
 def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
@@ -141,6 +146,18 @@ def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, in
         if not 1 <= amount <= MAX_AMOUNT:
             raise ValueError(f"the amount of the capability {name!r} is between 1 and 2**31 - 1, not {amount}")
     return amounts
+
+
+def _checked_gpus(gpus: float) -> int:
+    """Return the parts of devices that a task takes, of which each device has :data:`.devices.WHOLE`."""
+    if isinstance(gpus, bool) or not isinstance(gpus, int | float):
+        gpus = _integer("gpus", gpus)  # numpy's integers, or a TypeError
+    parts = round(gpus * WHOLE) if 0 <= gpus <= MAX_AMOUNT // WHOLE else -1
+    if parts < 0 or (gpus and not parts) or (gpus > 1 and gpus != int(gpus)):
+        raise ValueError(
+            f"gpus is a whole number, for a task that has so many alone, or a share of one, e.g. 0.5, not {gpus!r:.60}"
+        )
+    return parts
 
 
 def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:

@@ -341,6 +341,9 @@ class Engine:
             SEEN["waited for a capability"] += 1
         return None
 
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        raise AssertionError("there are no devices")
+
     def tell_taken(self, process: int, seq: int, count: int) -> None:
         raise AssertionError("no task gives items")
 

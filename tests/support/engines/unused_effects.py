@@ -23,6 +23,9 @@ class UnusedEffects:
     def surplus(self) -> int:
         raise AssertionError("no task has waited for tasks of its own")
 
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        raise AssertionError("there are no devices")
+
     def tell_taken(self, process: int, seq: int, count: int) -> None:
         raise AssertionError("no task gives items")
 

@@ -12,7 +12,7 @@ from functools import partial
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys
-from scaler_notebook.protocol import capabilities
+from scaler_notebook.protocol import capabilities, devices
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
@@ -282,6 +282,7 @@ class Clients:
                 raise ProtocolError("its id is in use")
             _check_buffers(task.function, task.arguments)
             capabilities.check(task.options.capabilities, self._capabilities)
+            devices.check(task.options.gpus, self._hello.gpus)
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
             return

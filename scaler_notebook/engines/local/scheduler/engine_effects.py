@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments, duplicate_segments
-from scaler_notebook.engines.local.ipc.messages import Input, Taken
+from scaler_notebook.engines.local.ipc.messages import Input, Taken, VisibleDevices
 from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
 
 from .core.effects import PrefetchedRun
@@ -68,6 +68,10 @@ class EngineEffects:
     def recall(self, process: int, after: int) -> Collection[int]:
         """Take back the runs after the one with number ``after`` that the process has not begun."""
         return self._pool[process].recall(after)
+
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        """Have a process that has run nothing yet see these devices, and no others."""
+        self._pool[process].send(VisibleDevices(names))
 
     def interrupt(self, process: int, seq: int) -> None:
         """Ask the run with number ``seq`` of a process to stop."""

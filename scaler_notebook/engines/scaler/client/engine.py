@@ -62,6 +62,7 @@ class ScalerEngine:
     slots = 0
     limits_memory = sends_items = scales = False
     capabilities: Mapping[str, int] | None = None
+    gpus: tuple[str, ...] | None = None
 
     def __init__(self, address: str, heartbeat: float = 1.0, silence: float = 60.0, storage: str | None = None) -> None:
         self._wire = parsed(address)

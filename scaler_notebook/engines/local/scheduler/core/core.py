@@ -68,6 +68,8 @@ class Core:
         How many tasks a process runs before another process takes its place; None for any number.
     clock
         The source of the time.
+    devices
+        The names of the devices that tasks may be given.
     spares
         How many more processes than slots there are.
     idle_timeout
@@ -82,10 +84,11 @@ class Core:
         memory: int = UNBOUNDED,
         max_runs: int | None = None,
         clock: Clock = time,
+        devices: tuple[str, ...] = (),
         spares: int = 1,
         idle_timeout: float = 0.0,
     ) -> None:
-        self.state = SchedulerState(slots, capabilities, memory, max_runs, effects)
+        self.state = SchedulerState(slots, capabilities, memory, max_runs, effects, devices)
         self.transitions = Transitions(self.state, effects, clock)
         self._effects = effects
         self._clock = clock
@@ -277,6 +280,8 @@ class Core:
 
     def process_ready(self, process: int) -> None:
         """Give tasks to a process that is new, or was reserved."""
+        if self.state.devices and process not in self.state.workers:
+            self._effects.assign_devices(process, ())
         self.state.workers.add(process)
         self.dispatch()
 
@@ -313,7 +318,10 @@ class Core:
     def _result(self, process: int, record: TaskRecord, ended: RunFinished) -> None:
         """Handle a run that ended with a value or a failure."""
         task_id = record.task.task_id
-        result = TaskResult(task_id, RESULTS[ended.end], ended.payload, ended.figures, summary=ended.summary)
+        figures = ended.figures
+        if record.devices:
+            figures = replace(figures, devices=self.state.devices.named(record.devices))
+        result = TaskResult(task_id, RESULTS[ended.end], ended.payload, figures, summary=ended.summary)
         if ended.summary.preview is PreviewKind.FOLLOWS:
             self._previews.expect(process, ended.seq, record.owner, task_id)
         again = ended.end is TaskEnd.FAILED and record.tries_left
@@ -378,17 +386,48 @@ class Core:
                     continue
                 break
             record = state.records[task_id]
+            if state.devices:
+                if self._place(record) and state.queue.next == task_id:
+                    break  # the process that it needs is still to come
+                continue
             suiting = (each for each in reversed(idle) if self._effects.suits(each, record.context))
             if (process := next(suiting, 0)) == 0:
                 self._effects.kill(idle.pop())  # another process takes its place
                 continue
-            idle.remove(process)
-            self._turns.dispatched(record.number)
-            self.transitions.handle(record, events.Dispatched(process))
+            self._begin(record, process)
+        for process in state.devices.holding_memory() if state.devices else ():
+            self._replace(process)
         if len(held) <= slots:  # else there are fewer slots than before, and nothing begins
             self._prefetching.fill()
         self._lending.watch_for_standstill()
         self.scaling.settle()
+
+    def _begin(self, record: TaskRecord, process: int) -> None:
+        """Start a queued task in an idle process."""
+        self.state.workers.idle.remove(process)
+        self._turns.dispatched(record.number)
+        self.transitions.handle(record, events.Dispatched(process))
+
+    def _place(self, record: TaskRecord) -> bool:
+        """Start a queued task with the devices that it takes, if a process is there for it; return whether none is."""
+        workers, devices = self.state.workers, self.state.devices
+        placement = devices.place(record, lambda process: self._effects.suits(process, record.context))
+        for process in placement.ending:
+            self._replace(process)
+        process = placement.process
+        if not process or placement.ending:
+            return True
+        record.devices = placement.devices
+        if record.devices and process not in workers.devices:
+            workers.devices[process] = record.devices
+            self._effects.assign_devices(process, devices.named(record.devices))
+        self._begin(record, process)
+        return False
+
+    def _replace(self, process: int) -> None:
+        """Kill an idle process, whose place another takes."""
+        self.state.workers.reserve(process)
+        self._effects.kill(process)
 
     # ------------------------------------------------------------------ tasks within tasks
 

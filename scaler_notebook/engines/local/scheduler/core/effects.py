@@ -94,6 +94,17 @@ class Effects(Protocol):
             The number of the run that the process holds; that one is not taken back.
         """
 
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        """Have a process that has run nothing yet see these devices, and no others.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        names
+            The names of the devices; none at all for a process that has begun with none yet.
+        """
+
     def interrupt(self, process: int, seq: int) -> None:
         """Ask the run with number ``seq`` of a process to stop.
 
