@@ -16,7 +16,7 @@ TESTS ?= tests
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest coverage docs lock style install browser clean
+.PHONY: bench-hot bench-peers help demo lab check test test-all test-newest test-lowest test-gpu coverage docs lock style install browser clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-all: style browser ## Every test, long properties and matrices; then with t
 	$(MAKE) test-newest
 	$(MAKE) test-lowest
 	$(MAKE) docs
+
+test-gpu: $(INSTALLED) ## What needs a real GPU, on a machine that has one (a minute or two)
+	$(BIN)/python tools/check_gpus.py
 
 test-newest: ## What `make test` runs, with the newest versions of all that we need
 	@rm -f .venv-newest/.installed

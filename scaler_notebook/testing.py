@@ -74,6 +74,11 @@ class InMemoryExecutor(NotebookExecutor):
         """The engine that has, or will get, this executor's tasks; one that died is replaced at the next submit."""
         return self._engine
 
+    @property
+    def gpus(self) -> None:
+        """None: the engine gives no GPUs to tasks."""
+        return
+
     def _new_engine(self) -> MemoryEngine:
         """Return the engine for the next connection: a new one if the present one was connected before."""
         if self._engine.used:

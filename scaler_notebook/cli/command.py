@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from scaler_notebook import __version__
 from scaler_notebook.client.submission.capability_argument import parse_capability
+from scaler_notebook.client.submission.options import MAX_WORKERS, checked_seconds
 from scaler_notebook.protocol.errors import EngineStartError
 
 from . import doctor, listing, serving
@@ -105,7 +106,18 @@ def parser() -> argparse.ArgumentParser:
         type=parse_capability,
         action="append",
         metavar="NAME=N",
-        help="what its tasks share in all, e.g. gpu=2; may be given several times",
+        help="what its tasks share in all, e.g. licence=2; may be given several times",
+    )
+    cluster.add_argument(
+        "--gpus",
+        metavar="GPUS",
+        help="what its tasks may be given: auto, a number of GPUs, or their numbers, e.g. 0,1",
+    )
+    cluster.add_argument(
+        "--idle-timeout",
+        type=_parse_seconds,
+        metavar="S",
+        help="processes that have been idle for so many seconds go, and come back on demand",
     )
     cluster.add_argument("--protected", action="store_true", help="clients cannot end it; `stop --force` can")
     cluster.add_argument(
@@ -159,6 +171,14 @@ class _CommandParser(argparse.ArgumentParser):
 
 def _parse_workers(text: str) -> int:
     """Parse a number of workers. For argparse's ``type=``."""
-    if not text.isdecimal() or not 1 <= int(text) <= serving.MAX_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to {serving.MAX_WORKERS}")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to {MAX_WORKERS}")
     return int(text)
+
+
+def _parse_seconds(text: str) -> float:
+    """Parse a positive number of seconds. For argparse's ``type=``."""
+    try:
+        return checked_seconds("it", float(text))
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0") from None

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-from scaler_notebook.client.cluster import MAX_WORKERS, LocalCluster
+from scaler_notebook.client.cluster import LocalCluster
+from scaler_notebook.client.submission.capability_argument import parse_gpus
 from scaler_notebook.protocol.errors import EngineStartError
 from scaler_notebook.task.modules.installation import installed_first
-
-__all__ = ["MAX_WORKERS", "run"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -64,9 +63,11 @@ def _start_cluster(options: argparse.Namespace) -> LocalCluster:
             options.address,
             options.workers,
             capabilities=dict(options.capability) if options.capability else None,
+            gpus=parse_gpus(options.gpus) if options.gpus is not None else None,
+            idle_timeout=options.idle_timeout,
             protected=options.protected,
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise EngineStartError(str(error)) from None
 
 
@@ -142,6 +143,8 @@ def _detach(options: argparse.Namespace) -> int:
     arguments += ["--workers", str(options.workers)] if options.workers is not None else []
     for name, amount in options.capability or ():
         arguments += ["--capability", f"{name}={amount}"]
+    arguments += ["--gpus", options.gpus] if options.gpus is not None else []
+    arguments += ["--idle-timeout", str(options.idle_timeout)] if options.idle_timeout is not None else []
     arguments += ["--protected"] if options.protected else []
     process = subprocess.Popen(
         [sys.executable, "-c", BOOTSTRAP, json.dumps(installed_first(sys.path)), *arguments],

@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.client.addresses import checked
+from scaler_notebook.engines.local.client.gpus import Gpus, resolve
 from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
+from scaler_notebook.engines.local.client.request import ask
 from scaler_notebook.engines.local.resource_limits import available_cores
+from scaler_notebook.protocol.errors import EngineLostError
+from scaler_notebook.protocol.messages import EngineScale, EngineStatus
 from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.task import top_level
 
 from .session.lifetime import END_PATIENCE
 from .session.session import open_sessions
-from .submission.options import MAX_AMOUNT, checked_capabilities
+from .submission.options import MAX_AMOUNT, MAX_WORKERS, checked_capabilities, checked_seconds, checked_workers
 from .waiting.host import current_host
 from .waiting.uninterrupted import UninterruptedCall
 
@@ -49,9 +54,9 @@ IGNORED = frozenset(
         "security_config",
     }
 )
-OWN = ("address", "n_workers", "per_worker_capabilities", "capabilities", "protected")
+OWN = ("address", "n_workers", "per_worker_capabilities", "capabilities", "gpus", "idle_timeout", "protected")
+ANSWER_TIMEOUT = 5.0  # seconds; an engine that lives answers in a millisecond
 UNLIMITED = -1  # Scaler's amount of a capability that is not counted
-MAX_WORKERS = 10_000  # more is a mistaken parameter
 DEFAULT = "tcp://127.0.0.1:0"
 
 
@@ -75,6 +80,8 @@ class LocalCluster:
         share the sum.
     capabilities
         The sum itself, as :class:`~scaler_notebook.NotebookExecutor` takes it; in place of the former.
+    gpus, idle_timeout
+        As :class:`~scaler_notebook.NotebookExecutor` takes it.
     protected
         Refuse to be shut down by a client, as Scaler's does unless told otherwise.
     scaler_options
@@ -97,6 +104,8 @@ class LocalCluster:
         *,
         per_worker_capabilities: Mapping[str, int] | None = None,
         capabilities: Mapping[str, int] | None = None,
+        gpus: Gpus | None = None,
+        idle_timeout: float | None = None,
         protected: bool = True,
         **scaler_options: Any,
     ) -> None:
@@ -115,6 +124,8 @@ class LocalCluster:
             self._n_workers,
             self._capabilities,
             spares=min(1, self._n_workers),
+            gpus=resolve(gpus),
+            idle_timeout=checked_seconds("idle_timeout", idle_timeout) if idle_timeout is not None else None,
             address=checked(DEFAULT if address is None else address, serve=True),  # type: ignore[arg-type]
             owner="cluster",
             protected=bool(protected),
@@ -142,8 +153,24 @@ class LocalCluster:
 
     @property
     def n_workers(self) -> int:
-        """How many tasks run at the same time."""
+        """How many tasks run at the same time, unless a client has changed that."""
         return self._n_workers
+
+    def scale(self, n_workers: int) -> None:
+        """Change how many tasks run at the same time, as :meth:`.NotebookExecutor.scale` does.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is no such number.
+        EngineLostError
+            The cluster has ended, or does not answer.
+        """
+        wanted = checked_workers(n_workers)
+        connection = connection_file.find(self.address)
+        if connection is None or ask(connection, EngineScale(wanted), EngineStatus, ANSWER_TIMEOUT) is None:
+            raise EngineLostError(f"the cluster at {self.address} has ended, or does not answer")
+        self._n_workers = wanted
 
     @property
     def capabilities(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from scaler_notebook.engines.base import Engine
+from scaler_notebook.protocol import devices
 from scaler_notebook.protocol.capabilities import check
 from scaler_notebook.protocol.errors import EngineLostError
 from scaler_notebook.protocol.messages import EngineStatus, Initializer, TaskOptions
@@ -87,6 +88,11 @@ class EngineClient(ABC):
     @abstractmethod
     def capabilities(self) -> dict[str, int] | None:
         """The amounts of what tasks may need, by name; None if the engine does not tell."""
+
+    @property
+    def gpus(self) -> tuple[str, ...] | None:
+        """The names of the GPUs that tasks may be given; None if the engine gives none to any."""
+        return self._running_session().engine.gpus
 
     @property
     def grace(self) -> float:
@@ -204,6 +210,7 @@ class EngineClient(ABC):
         resources: Mapping[str, float] | None = None,
         memory_limit: float | None = None,
         run_timeout: float | None = None,
+        gpus: float = 0,
     ) -> ScalerFuture[T]:
         """Do as :meth:`submit`, with the call's arguments as two values and options beside them.
 
@@ -226,7 +233,7 @@ class EngineClient(ABC):
             Seconds from now on, for all tries together. A task that has not ended by then is cancelled by force,
             with the executor's grace period, for the reason ``TIMED_OUT``.
         capabilities
-            What the task needs of the executor's :attr:`capabilities`, e.g. ``{"gpu": 1}``. The task waits until as
+            What the task needs of the executor's :attr:`capabilities`, e.g. ``{"licence": 1}``. The task waits until as
             much is free; tasks that need none of the same run meanwhile.
         retry_on
             On which errors the task is tried again: an exception class or a tuple of them, as after ``except``; by
@@ -244,12 +251,16 @@ class EngineClient(ABC):
         run_timeout
             Seconds that each try may run: the time in the queue, and between two tries, does not count. A try that has
             not ended by then is cancelled as with ``timeout``, and what is cancelled is not tried again.
+        gpus
+            How many of the executor's :attr:`gpus` the task has to itself; or a share of one, e.g. ``0.5``, which it
+            has with others whose shares fit. It sees no others: ``cuda:0`` is its first. The task waits until they are
+            free, and their memory is. A task without sees none, where the executor has any.
 
         Raises
         ------
         TypeError, ValueError
-            An option is not what it must be; the message says what that is. Or the engine enforces no ``memory_limit``:
-            a cluster of OpenGRIS Scaler, threads.
+            An option is not what it must be; the message says what that is. Or the engine enforces no ``memory_limit``,
+            or gives no ``gpus``: a cluster of OpenGRIS Scaler, threads.
         TaskSerializationError
             The function, an argument or a class in ``retry_on`` cannot be pickled; the message names which.
         CapabilityError
@@ -268,6 +279,7 @@ class EngineClient(ABC):
             resources=resources,
             memory_limit=memory_limit,
             run_timeout=run_timeout,
+            gpus=gpus,
         )
         self._check_needs(options)
         return self._calls.submit(fn, args, kwargs, options)
@@ -391,6 +403,8 @@ class EngineClient(ABC):
 
     def _check_needs(self, options: TaskOptions) -> None:
         """Raise a CapabilityError or a ValueError for options that the engine cannot meet."""
+        if options.gpus:
+            devices.check(options.gpus, self._gpus_for(options))
         there = self.capabilities if options.capabilities else None
         if there is not None:  # else the engine does not tell: a task that no worker can run waits
             check(options.capabilities, there)
@@ -398,6 +412,17 @@ class EngineClient(ABC):
             raise ValueError(
                 f"the engine of {options.name} does not enforce a memory_limit: leave it out, and limit its workers"
             )
+
+    def _gpus_for(self, options: TaskOptions) -> tuple[str, ...]:
+        """Return the devices that there are for a task; a ValueError if the engine gives none to any."""
+        there = self.gpus
+        if there is None:
+            raise ValueError(
+                f"the engine of {options.name} gives tasks no GPUs: leave gpus out. On a cluster of OpenGRIS Scaler a "
+                "worker has what it was started with, and capabilities={'gpu': 1} asks for such a one; threads have "
+                "what this process has"
+            )
+        return there
 
     # ------------------------------------------------------------------ their end
 

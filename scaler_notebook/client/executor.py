@@ -10,6 +10,7 @@ from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.client.attached import AttachedEngine
 from scaler_notebook.engines.local.client.engine import EmbeddedEngine
+from scaler_notebook.engines.local.client.gpus import Gpus, resolve
 from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.messages import TaskOptions
@@ -24,7 +25,14 @@ from .session.exit_hooks import Exit, before_exit
 from .session.session import open_sessions
 from .submission.call_text import call_text
 from .submission.iterables import refuse_endless
-from .submission.options import checked_capabilities, checked_count, checked_initializer, names_options
+from .submission.options import (
+    checked_capabilities,
+    checked_count,
+    checked_initializer,
+    checked_seconds,
+    checked_workers,
+    names_options,
+)
 from .task_state.cancel_policy import OnInterrupt
 from .waiting import callback_thread
 from .waiting.host import current_host
@@ -63,9 +71,16 @@ class NotebookExecutor(EngineClient, Executor):
     max_tasks_per_child
         How many tasks a process runs before another takes its place; by default as many as come. What a task has
         left running there (threads, processes) ends with it.
+    gpus
+        The GPUs that tasks may be given, by ``submit_verbose(..., gpus=1)``: ``"auto"`` for all that this process may
+        use, a number of them, or a list of their numbers as ``nvidia-smi`` has them (within ``CUDA_VISIBLE_DEVICES``,
+        if that is set). Texts in a list are names, of pretended ones too. Tasks that ask for none see none then.
+    idle_timeout
+        Seconds after which a task process that has had nothing to do goes, and with it what it holds in memory. It
+        comes back when a task needs it, and imports anew. By default none goes.
     capabilities
-        What tasks may need beside a worker, e.g. ``{"gpu": 2}``: how much of each there is in all. The tasks that run
-        share it; which of two GPUs a task gets is its own business.
+        What tasks may need beside a worker, e.g. ``{"licence": 2}``: how much of each there is in all. The tasks that
+        run share it.
     grace
         Seconds that a running task gets between the interrupt of a cancel and the kill (or the refusal); 1 unless
         ``%scaler config`` says otherwise.
@@ -100,6 +115,8 @@ class NotebookExecutor(EngineClient, Executor):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         max_tasks_per_child: int | None = None,
+        gpus: Gpus | None = None,
+        idle_timeout: float | None = None,
         capabilities: Mapping[str, int] | None = None,
         grace: float | None = None,
         on_interrupt: OnInterrupt | None = None,
@@ -110,12 +127,17 @@ class NotebookExecutor(EngineClient, Executor):
             raise ValueError(f"n_workers={n_workers} and max_workers={max_workers} mean the same; give one")
         workers = n_workers if n_workers is not None else max_workers
         self._max_runs = checked_count("max_tasks_per_child", max_tasks_per_child)
+        self._idle_timeout = checked_seconds("idle_timeout", idle_timeout) if idle_timeout is not None else None
         if address is not None and workers is not None:
             raise ValueError("the engine at an address has workers already; give an address or a number of workers")
         if address is not None and capabilities is not None:
             raise ValueError("the engine at an address has its capabilities; give an address or capabilities")
-        if address is not None and max_tasks_per_child is not None:
-            raise ValueError("the engine at an address keeps its processes; give an address or max_tasks_per_child")
+        if address is not None and gpus is not None:
+            raise ValueError("the engine at an address has the GPUs that it has; give an address or gpus")
+        for name, value in {"max_tasks_per_child": max_tasks_per_child, "idle_timeout": idle_timeout}.items():
+            if address is not None and value is not None:
+                raise ValueError(f"the engine at an address decides on its processes; give an address or {name}")
+        self._gpus = resolve(gpus)
         self._capabilities = checked_capabilities(capabilities)
         if isinstance(initargs, Iterator):
             initargs = tuple(initargs)
@@ -123,7 +145,7 @@ class NotebookExecutor(EngineClient, Executor):
         super().__init__(grace, on_interrupt, prepare, stream_output=stream_output)
         # Proxies of managers keep the managers' objects alive, for as long as the executor lives.
         self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()
-        if address is None and workers is None and capabilities is None and max_tasks_per_child is None:
+        if (address, workers, capabilities, max_tasks_per_child, gpus, idle_timeout) == (None,) * 6:
             address = nested.engine_address() or None
         if address is not None:
             if not isinstance(address, str):
@@ -136,12 +158,43 @@ class NotebookExecutor(EngineClient, Executor):
     @property
     def n_workers(self) -> int:
         """How many tasks run at the same time; 0 if the engine does not tell, as a cluster of Scaler's."""
-        return self._running_session().engine.slots if self._address is not None else self._workers
+        if self._address is not None:
+            return self._running_session().requests.slots
+        session = self._session
+        return session.requests.slots if session is not None and session.alive else self._workers
+
+    def scale(self, n_workers: int) -> None:
+        """Change how many tasks run at the same time, for all clients of the engine; returns at once.
+
+        What is running goes on. If there are more workers then, queued tasks start; if there are fewer, none starts
+        before the running ones are that few, and the processes that are too many end with their tasks. The threads that
+        numerical libraries use in each process stay as they were at the engine's start.
+
+        Parameters
+        ----------
+        n_workers
+            The number, at least 1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is no such number; or the engine's workers are started elsewhere: a cluster of OpenGRIS Scaler.
+        """
+        wanted = checked_workers(n_workers)
+        if self._address is not None or self.is_running:
+            self._running_session().requests.scale(wanted)
+        if self._address is None:
+            self._workers = wanted
 
     @property
     def capabilities(self) -> dict[str, int] | None:
         """The amounts of what tasks may need, by name; None if the engine does not tell."""
         return self._running_session().capabilities if self._address is not None else dict(self._capabilities)
+
+    @property
+    def gpus(self) -> tuple[str, ...] | None:
+        """The names of the GPUs that tasks may be given; None if the engine gives none to any."""
+        return self._running_session().engine.gpus if self._address is not None else self._gpus
 
     def _new_engine(self) -> Engine:
         """Return the engine to use, not started yet."""
@@ -151,7 +204,7 @@ class NotebookExecutor(EngineClient, Executor):
         if before is not None and before.lifetime.is_inherited and connection_file.find(before.address) is not None:
             # In a forked child: the parent's engine, over a connection of the child's own.
             return AttachedEngine(before.address)
-        return EmbeddedEngine(self._workers, self._capabilities, self._max_runs)
+        return EmbeddedEngine(self._workers, self._capabilities, self._max_runs, self._gpus, self._idle_timeout)
 
     @property
     def is_attached(self) -> bool:
@@ -310,7 +363,7 @@ class NotebookExecutor(EngineClient, Executor):
             state = "not started"
         else:
             state = f"{len(self.unfinished())} unfinished tasks"
-        engine = f"{self._workers} workers" if self._address is None else f"at {self._address}"
+        engine = f"{self.n_workers} workers" if self._address is None else f"at {self._address}"
         return f"<NotebookExecutor {engine}, {state}>"
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 OFFERED = """
     result exception done running cancelled cancel request_cancel request_cancel_unfinished cancel_async wait_for_answer
     cancel_reason refused state failed origin_name then retry rerun_here add_done_callback on_update logs displays
-    outputs progress trace profiling_info result_bytes widget task_id call tries submitted_at started_at ended_at
+    outputs progress trace profiling_info result_bytes widget task_id call tries gpus submitted_at started_at ended_at
 """.split()  # noqa: SIM905  # forty lines otherwise
 
 # By the name that ipyparallel, multiprocessing, Dask, Ray or joblib has.

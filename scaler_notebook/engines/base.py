@@ -102,5 +102,13 @@ class Engine(Protocol):
         """Whether the engine passes on items that a task gives before its end."""
 
     @property
+    def scales(self) -> bool:
+        """Whether a client can change the number of tasks that run at the same time."""
+
+    @property
+    def gpus(self) -> tuple[str, ...] | None:
+        """The names of the devices that tasks may be given, once the engine is started; None if it gives none."""
+
+    @property
     def capabilities(self) -> Mapping[str, int] | None:
         """The amount of each capability in all, once the engine is started; None if the engine does not tell."""

@@ -211,8 +211,12 @@ def test_a_port_of_another_program_is_refused() -> None:
 
 def test_options_reach_the_engine() -> None:
     arguments = ["--capability", "gpu=2", "--capability", "licence", "--protected"]
+    arguments += ["--gpus", "a,b", "--idle-timeout", "60"]
     with detached(*arguments) as address, NotebookExecutor(address) as client:
         assert (client.n_workers, client.capabilities) == (2, {"gpu": 2, "licence": 1})
+        status = client.engine_status()
+        assert status is not None
+        assert (client.gpus, status.idle_timeout) == (("a", "b"), 60)
         found = listed(address)
         assert (found["owner"], found["protected"], found["workers"]) == ("cluster", True, 2)
 
@@ -227,6 +231,7 @@ def test_options_reach_the_engine() -> None:
         (["cluster", "--capability", "gpu=some"], "'gpu=some' is not like gpu=1"),
         (["cluster", "--capability", "gpu="], "'gpu=' is not like gpu=1"),
         (["cluster", "--capability", "gpu=0"], "the amount of the capability 'gpu' is between 1 and 2**31 - 1, not 0"),
+        (["cluster", "--idle-timeout", "0"], "'0' is no number of seconds above 0"),
         (["cluster", "--detatch"], "--detatch"),
         (["stop"], "ADDRESS"),
         (["stop", "tcp://127.0.0.1:1", "--all"], "not allowed with"),

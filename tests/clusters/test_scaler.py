@@ -391,6 +391,16 @@ def test_a_generator_is_refused(executor: NotebookExecutor) -> None:
         executor.submit_stream(range, 3)
 
 
+def test_its_workers_are_not_ours_to_scale(executor: NotebookExecutor) -> None:
+    with pytest.raises(ValueError, match=r"scaler://.* a cluster of OpenGRIS Scaler is scaled where its workers are"):
+        executor.scale(3)
+
+
+def test_its_workers_have_the_gpus_that_they_have(executor: NotebookExecutor) -> None:
+    with pytest.raises(ValueError, match=r"gives tasks no GPUs.*capabilities=\{'gpu': 1\} asks for such a one"):
+        executor.submit_verbose(abs, (-1,), gpus=1)
+
+
 def test_a_coroutine_is_run(executor: NotebookExecutor) -> None:
     sleep: Any = asyncio.sleep
     assert executor.submit(sleep, 0, "slept").result(SAFETY) == "slept"

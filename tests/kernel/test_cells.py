@@ -391,8 +391,11 @@ def test_needs(k: Kernel) -> None:
     assert executed.error.startswith("CapabilityError")
     assert "gpu" in executed.error
     k.run("%scaler stop")
-    assert "workers runs at" in k.run("%scaler start -n 2 --capability gpu=1").text
-    assert result(k, "%%scaler --needs gpu\nx = 1") == "{'x': 1}"
+    assert "this process may use" in k.run("%scaler start -n 2 --gpus 100").text
+    assert "workers runs at" in k.run("%scaler start -n 2 --capability gpu=1 --gpus a,b").text
+    assert result(k, "%%scaler --needs gpu --gpus 0.5\nx = os.environ['CUDA_VISIBLE_DEVICES']") == "{'x': 'a'}"
+    assert "its engine has 2 (GPUs a, b)" in k.run("%%scaler --gpus 3\nx = 1").error
+    assert "GPU" in k.run("%scaler status").text
 
 
 @pytest.mark.parametrize(

@@ -214,8 +214,12 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert re.search(r"1 running, 1 queued; \d of the \d processes are spares", executed.text)
     assert "time.sleep(60)" in executed.displays[0]["text/html"]
     assert "the engine runs already, with 1 worker;" in k.run("%scaler start -n 2").text
-    assert k.run("%scaler stop").text == "stopped; 2 tasks were cancelled\n"
-    assert k.run("print(a.cancel_reason.value, '/', b.cancel_reason.value)").text == "stopped / never started\n"
+    assert "2 workers from here on" in k.run("%scaler scale 2").text
+    k.run("c = %scaler submit time.sleep(62)\nwhile b.state.value != 'running': time.sleep(0.01)")
+    assert "2 running, 1 queued" in k.run("%scaler status").text
+    assert "between 1 and 10000, not 0" in k.run("%scaler scale 0").text
+    assert k.run("%scaler stop").text == "stopped; 3 tasks were cancelled\n"
+    assert k.run("print(a.cancel_reason.value, '/', c.cancel_reason.value)").text == "stopped / never started\n"
     assert k.run("%scaler stop").text == "no engine runs\n"
 
 
@@ -330,6 +334,7 @@ def test_programs_are_told_in_json(k: Kernel) -> None:
     assert told("%scaler logs add --json")["output"] == "adding 1\n"
     sleeping = told("%scaler logs time.sleep --json")["task"]["id"]
     end = time.monotonic() + PATIENCE
+    assert told("%scaler status --json")["engine"]["idle_timeout"] is None
     while [each["task"] for each in told("%scaler status --json")["engine"]["processes"] if each["task"]] != [sleeping]:
         assert time.monotonic() < end
     k.run("h.cancel()")

@@ -170,6 +170,10 @@ class Contract(RuleBasedStateMachine):
     def a_timeout_ends(self, pick: int, grace: float) -> None:
         picked(pick, self._jobs()).times_out(grace)
 
+    @rule(slots=st.integers(1, 4))
+    def somebody_scales_the_engine(self, slots: int) -> None:
+        self.world.engine.scale(slots)
+
     @rule(client=CLIENTS, force=FORCES, grace=GRACES)
     def cancel_all(self, client: int, force: bool, grace: float) -> None:
         for job in self.world.clients[client].jobs.values():

@@ -95,6 +95,12 @@ class Memory(UnusedEffects):
     def kill(self, process: int, others: Sequence[int] = ()) -> None:
         self.killed[process] = tuple(others)
 
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        raise AssertionError("there are no devices")
+
+    def set_standing(self, count: int) -> None:
+        raise AssertionError("nobody scales the engine, and no process goes")
+
     def add_processes(self, extra: int) -> None:
         self.more = extra
 

@@ -8,6 +8,7 @@ from scaler_notebook.protocol.errors import DisconnectedError
 from scaler_notebook.protocol.messages import (
     ClientShutdown,
     ClientShutdownResponse,
+    EngineScale,
     EngineStatus,
     EngineStatusRequest,
 )
@@ -36,6 +37,7 @@ class EngineRequests:
         self._lifetime = lifetime
         self._status: EngineStatus | None = None
         self._status_waiters = Waiters()
+        self._slots: int | None = None  # as last asked for, or told
 
     def status(self, timeout: float) -> EngineStatus | None:
         """Return what the engine does now; None if it does not answer.
@@ -49,6 +51,27 @@ class EngineRequests:
         self._agent.post(EngineStatusRequest())
         current_host().wait(answered, timeout)
         return self._status if answered.is_set() else None
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at the same time; 0 if the engine does not tell."""
+        return self._engine.slots if self._slots is None else self._slots
+
+    def scale(self, slots: int) -> None:
+        """Change how many tasks run at the same time, before what is sent later; never blocks.
+
+        Raises
+        ------
+        ValueError
+            The engine has as many workers as it has.
+        """
+        if not self._engine.scales:
+            raise ValueError(
+                f"the engine at {self._engine.address} has the workers that it has: a cluster of OpenGRIS Scaler is "
+                "scaled where its workers are started, and threads are as many as n_workers said"
+            )
+        self._slots = slots
+        self._agent.post(EngineScale(slots))
 
     def shutdown(self, timeout: float | None) -> None:
         """End the engine for all of its clients; returns when its scheduler has ended, and everything it ran with it.
@@ -87,7 +110,7 @@ class EngineRequests:
     def receive(self, answer: EngineStatus | ClientShutdownResponse) -> None:
         """Take an answer of the engine, one of :attr:`ANSWERS`; on the agent's thread."""
         if isinstance(answer, EngineStatus):
-            self._status = answer
+            self._status, self._slots = answer, answer.slots
             self._status_waiters.wake()
         elif not answer.accepted:
             self._lifetime.waiters.wake()

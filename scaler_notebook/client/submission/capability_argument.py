@@ -1,6 +1,8 @@
-"""A capability as people type it, ``gpu=2``: for the command line and for the magics, by one rule."""
+"""Arguments of a command line and of magics for what tasks share: ``licence=2``, ``0,1``."""
 
 import argparse
+
+from scaler_notebook.engines.local.client.gpus import Gpus
 
 from .options import checked_capabilities
 
@@ -32,3 +34,18 @@ def parse_capability(text: str) -> tuple[str, int]:
         return name, checked_capabilities({name: int(number)})[name]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse_gpus(text: str) -> Gpus:
+    """Parse the GPUs of an engine: ``auto``, a number of them, or their numbers or names with commas (``1,`` for one).
+
+    Parameters
+    ----------
+    text
+        What was typed.
+    """
+    if text == "auto":
+        return text
+    if text.isdecimal():
+        return int(text)
+    return [int(each) if each.isdecimal() else each for each in map(str.strip, text.split(",")) if each]

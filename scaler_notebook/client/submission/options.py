@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 from scaler_notebook.client.context.user_modules import USER_MODULES
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import as_tuple
+from scaler_notebook.protocol.devices import WHOLE
 from scaler_notebook.protocol.errors import ProcessorDiedError
 from scaler_notebook.protocol.messages import Initializer, TaskOptions
 from scaler_notebook.protocol.pickling import pickler
@@ -21,6 +22,7 @@ from .call_text import call_text, for_browsers, shorten
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
 MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
 MAX_BYTES = 2**63 - 1
+MAX_WORKERS = 10_000  # more is a mistaken parameter
 RESOURCES = ("memory",)
 
 RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
@@ -85,6 +87,7 @@ def task_options(
     resources: Mapping[str, float] | None = None,
     memory_limit: float | None = None,
     run_timeout: float | None = None,
+    gpus: float = 0,
 ) -> TaskOptions:
     """Return the checked options of a task, for its message to the engine.
 
@@ -92,7 +95,7 @@ def task_options(
     ----------
     call
         What is shown of a task without a name.
-    name, priority, retries, timeout, capabilities, retry_on, resources, memory_limit, run_timeout
+    name, priority, retries, timeout, capabilities, retry_on, resources, memory_limit, run_timeout, gpus
         As :meth:`~scaler_notebook.client.engine_client.EngineClient.submit_verbose` has them.
 
     Raises
@@ -109,13 +112,16 @@ def task_options(
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
     needs = checked_capabilities(capabilities)
-    seconds = 0.0 if timeout is None else _checked_timeout("timeout", timeout)
-    run_seconds = 0.0 if run_timeout is None else _checked_timeout("run_timeout", run_timeout)
+    seconds = 0.0 if timeout is None else checked_seconds("timeout", timeout)
+    run_seconds = 0.0 if run_timeout is None else checked_seconds("run_timeout", run_timeout)
     errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
     text = call if name is None else _checked_name(name)
     memory = _checked_memory(resources)
     limit = 0 if memory_limit is None else _checked_bytes("memory_limit", memory_limit)
-    return TaskOptions(text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds)
+    parts = _checked_gpus(gpus)
+    return TaskOptions(
+        text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds, parts
+    )
 
 
 def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, int]:
@@ -140,6 +146,18 @@ def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, in
         if not 1 <= amount <= MAX_AMOUNT:
             raise ValueError(f"the amount of the capability {name!r} is between 1 and 2**31 - 1, not {amount}")
     return amounts
+
+
+def _checked_gpus(gpus: float) -> int:
+    """Return the parts of devices that a task takes, of which each device has :data:`.devices.WHOLE`."""
+    if isinstance(gpus, bool) or not isinstance(gpus, int | float):
+        gpus = _integer("gpus", gpus)  # numpy's integers, or a TypeError
+    parts = round(gpus * WHOLE) if 0 <= gpus <= MAX_AMOUNT // WHOLE else -1
+    if parts < 0 or (gpus and not parts) or (gpus > 1 and gpus != int(gpus)):
+        raise ValueError(
+            f"gpus is a whole number, for a task that has so many alone, or a share of one, e.g. 0.5, not {gpus!r:.60}"
+        )
+    return parts
 
 
 def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
@@ -224,6 +242,23 @@ def checked_count(option: str, value: int | None) -> int | None:
     return count
 
 
+def checked_workers(value: int) -> int:
+    """Return a number of workers for an engine that runs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The value is something else.
+    """
+    count = _integer("n_workers", value)
+    if not 1 <= count <= MAX_WORKERS:
+        raise ValueError(
+            f"n_workers is between 1 and {MAX_WORKERS}, not {count}; idle_timeout= has idle processes go, and "
+            "shutdown() ends all of them"
+        )
+    return count
+
+
 def checked_initializer(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> Initializer | None:
     """Return an initializer as a message, pickled now: later changes of its arguments are not seen.
 
@@ -255,7 +290,7 @@ def checked_initializer(initializer: Callable[..., object] | None, initargs: Ite
     return Initializer("", call_text(initializer, args, {}), function, arguments)
 
 
-def _checked_timeout(option: str, timeout: float) -> float:
+def checked_seconds(option: str, timeout: float) -> float:
     """Return a timeout in seconds, positive and finite.
 
     Parameters
@@ -264,6 +299,11 @@ def _checked_timeout(option: str, timeout: float) -> float:
         The name of the option, for the message.
     timeout
         The value that was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The value is something else.
     """
     try:
         seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)

@@ -25,6 +25,7 @@ from scaler_notebook.protocol.messages import (
     TaskItem,
     TaskLog,
     TaskProgress,
+    TaskStarted,
 )
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
@@ -110,6 +111,12 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         self.bytes_received = 0  # size of the pickled value or exception
         self.origin = ""  # the id of the input whose failure, or cancel, ended the task
         self.proxies: tuple[Any, ...] = ()  # of managers, in the call: they keep the managers' objects alive
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The names of the GPUs that the task's run has, or the last one had, as far as known."""
+        told = (what.devices for *_, what in reversed(self._moments) if isinstance(what, TaskStarted))
+        return next(told, ()) or self.figures.devices
 
     # ------------------------------------------------------------------ watchers
 

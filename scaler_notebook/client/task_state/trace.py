@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias, overload
 
+from scaler_notebook.protocol import devices
 from scaler_notebook.protocol.future_events import (
     CancelGranted,
     CancelRefused,
@@ -115,6 +116,8 @@ def _entry(moment: Moment) -> TraceEntry:
     match what:
         case TaskStarted():
             details = [f"process {what.processor}"]
+            if what.devices:
+                details.append(devices.shown(what.devices))
             if what.attempt > 1:
                 details.append(f"try {what.attempt}")
         case TaskCancel():

@@ -59,7 +59,8 @@ class MemoryEngine:
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         self.slots = slots
         self.capabilities = capabilities or {}
-        self.limits_memory = False
+        self.gpus: tuple[str, ...] | None = None
+        self.limits_memory = self.scales = False
         self.sends_items = True
         self.address = "memory"
         self.sent = SentMessages()

@@ -58,12 +58,15 @@ def engine(executor: NotebookExecutor, found: EngineStatus | None) -> dict[str, 
         What the engine says of itself; None if it does not answer, and then its numbers are null.
     """
     processes = zip(found.processes, found.tasks, strict=True) if found is not None else ()
+    gpus = dict(zip(found.processes, found.gpus, strict=False)) if found is not None else {}
     return {
         "address": executor.address,
         "workers": executor.n_workers,
         "queued": found.queued if found is not None else None,
         "running": sum(map(bool, found.tasks)) if found is not None else None,
-        "processes": [{"pid": pid, "task": task_id or None} for pid, task_id in processes],
+        "idle_timeout": (found.idle_timeout or None) if found is not None else None,
+        "gone": found.gone if found is not None else None,
+        "processes": [{"pid": pid, "task": task_id or None, "gpus": gpus.get(pid, "")} for pid, task_id in processes],
     }
 
 

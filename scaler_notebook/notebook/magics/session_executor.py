@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaler_notebook.client.executor import NotebookExecutor, latest
+from scaler_notebook.engines.local.client.gpus import Gpus
 from scaler_notebook.notebook.settings_store import settings
 
 _own: NotebookExecutor | None = None
@@ -48,7 +49,9 @@ def describe(executor: NotebookExecutor, namespace: Mapping[str, Any]) -> str:
     return "an executor of their own" if executor is _own else "an executor that no variable holds"
 
 
-def create(workers: int | None = None, capabilities: dict[str, int] | None = None) -> NotebookExecutor:
+def create(
+    workers: int | None = None, capabilities: dict[str, int] | None = None, gpus: Gpus | None = None
+) -> NotebookExecutor:
     """Create an executor of the session, whose engine starts with the first task; a former one takes no more tasks.
 
     Parameters
@@ -57,9 +60,11 @@ def create(workers: int | None = None, capabilities: dict[str, int] | None = Non
         How many tasks run at the same time; None for the setting of ``%scaler config``.
     capabilities
         What the tasks share, by name.
+    gpus
+        The GPUs that tasks may be given.
     """
     workers = workers if workers is not None else settings.workers
-    return _replace(NotebookExecutor(n_workers=workers, capabilities=capabilities))
+    return _replace(NotebookExecutor(n_workers=workers, capabilities=capabilities, gpus=gpus))
 
 
 def connect(address: str) -> NotebookExecutor:

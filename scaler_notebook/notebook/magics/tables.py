@@ -143,13 +143,15 @@ def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
     """
     calls = {record.task_id: record for record in session}
     rows, total = [], 0
-    for pid, task in zip(found.processes, found.tasks, strict=True):
+    gpus = found.gpus or ("",) * len(found.processes)
+    for pid, task, gpu in zip(found.processes, found.tasks, gpus, strict=True):
         memory = _resident_bytes(pid)
         total += memory
         record = calls.get(task)
         shown = shorten(terminal_text.one_line(record.call), MAX_CALL) if record else ""
         seconds = duration(record.seconds, settled=False) if record else ""
-        rows.append([str(pid), f"{memory / 1e6:,.0f} MB" if memory else "", task or "idle", shown, seconds])
+        memory_shown = f"{memory / 1e6:,.0f} MB" if memory else ""
+        rows.append([str(pid), *([gpu] if found.gpus else []), memory_shown, task or "idle", shown, seconds])
     if not found.slots:  # a cluster: it reports only on its client's own tasks
         waiting = f"{found.queued} of this client's tasks are queued there, or on their way"
         return Table([], []), [engine, f"{waiting}; what else the cluster does, Scaler's own tools show (scaler_top)"]
@@ -159,7 +161,10 @@ def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
         f"{running} running, {found.queued} queued; {max(0, len(found.processes) - found.slots)} of the "
         f"{len(found.processes)} processes are spares; {total / 1e6:,.0f} MB in all (shared memory counted in each)",
     ]
-    return Table(["process", ">memory", "task", "call", ">time"], rows), notes
+    if found.idle_timeout:
+        gone = f"; {found.gone} {'has' if found.gone == 1 else 'have'} gone" if found.gone else ""
+        notes.append(f"processes that are idle for {found.idle_timeout:g} s go, and come back on demand{gone}")
+    return Table(["process", *(["GPU"] if found.gpus else []), ">memory", "task", "call", ">time"], rows), notes
 
 
 def _resident_bytes(pid: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.output import Display, Piece
 from scaler_notebook.notebook.settings_store import settings
+from scaler_notebook.protocol import devices
 from scaler_notebook.protocol.exceptions.failures import Frame
 from scaler_notebook.protocol.messages import PreviewKind, TaskResultType
 from scaler_notebook.protocol.states import TaskState
@@ -64,6 +65,8 @@ def row(future: ScalerFuture[Any]) -> Row:
         total = progress.total if progress.total >= 0 else None
         shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
     shown["word"] = badge_of(shown["state"], shown["outcome"]).word
+    if gpus := future.gpus:
+        shown["word"] += f", {devices.shown(gpus)}"
     if future.tries > 1:
         shown["word"] += f", try {future.tries}"
     return shown

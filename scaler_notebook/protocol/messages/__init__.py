@@ -1,7 +1,7 @@
 """The messages between a client and an engine, with the names of OpenGRIS Scaler's protocol where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
-``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``,
+``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``EngineScale``, ``ClientWithdraw``,
 ``ClientShutdown``, ``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
 ``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``,
@@ -18,6 +18,7 @@ from .client_messages import ClientHello as ClientHello
 from .client_messages import ClientMessage as ClientMessage
 from .client_messages import ClientShutdown as ClientShutdown
 from .client_messages import ClientWithdraw as ClientWithdraw
+from .client_messages import EngineScale as EngineScale
 from .client_messages import EngineStatusRequest as EngineStatusRequest
 from .client_messages import Initializer as Initializer
 from .client_messages import ItemsTaken as ItemsTaken

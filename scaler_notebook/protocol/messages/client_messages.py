@@ -201,6 +201,19 @@ class ClientHello:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineScale:
+    """Change how many tasks run at the same time, for all clients. Each of them is sent an ``EngineStatus``.
+
+    Parameters
+    ----------
+    slots
+        How many. What runs goes on, even if that is more.
+    """
+
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStatusRequest:
     """Ask for an ``EngineStatus``."""
 
@@ -234,6 +247,7 @@ ClientMessage: TypeAlias = (
     | BuffersReceived
     | ClientHello
     | EngineStatusRequest
+    | EngineScale
     | ClientShutdown
     | ClientWithdraw
 )

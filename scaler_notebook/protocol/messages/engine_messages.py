@@ -39,11 +39,14 @@ class EngineHello:
         What the engine's tasks share.
     python
         The Python version of the task processes, to which functions are sent as code of that version.
+    gpus
+        The names of the devices that tasks may be given.
     """
 
     slots: int
     capabilities: tuple[Capability, ...] = ()
     python: str = PYTHON
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,21 @@ class EngineStatus:
         The process ids of the task processes, spares included.
     tasks
         For each of these processes, the id of the task that it runs, or nothing.
+    idle_timeout
+        Seconds after which an idle process goes; 0 for never.
+    gone
+        How many processes have gone because they were idle, and come back on demand.
+    gpus
+        For each process the devices that it has begun with, as a text; empty if none has begun with any.
     """
 
     slots: int
     queued: int
     processes: tuple[int, ...] = ()
     tasks: tuple[str, ...] = ()
+    idle_timeout: float = 0.0
+    gone: int = 0
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +107,15 @@ class TaskStarted:
         Seconds since the epoch.
     attempt
         The number of the try; the first is 1.
+    devices
+        The names of the devices that it has.
     """
 
     task_id: str
     processor: str
     time: float
     attempt: int = 1
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class TaskOptions:
         Bytes; the process of a task that has more is killed. 0 for no limit.
     run_timeout
         Seconds from the start of each try until the client cancels the task, 0 for never. Engines need not look at it.
+    gpus
+        What the task takes of the engine's devices, in hundredths of one.
     """
 
     name: str = ""
@@ -143,6 +145,7 @@ class TaskOptions:
     memory: int = 0
     memory_limit: int = 0
     run_timeout: float = 0.0
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class TaskFigures:
         The peak of resident memory in bytes, 0 if unknown.
     processor
         As in ``TaskStarted``, which is not sent for a task that ends at once.
+    devices
+        Likewise.
     """
 
     started: float = 0.0
@@ -166,6 +171,7 @@ class TaskFigures:
     cpu: float = -1.0
     peak_rss: int = 0
     processor: str = ""
+    devices: tuple[str, ...] = ()
 
 
 class PreviewKind(Enum):

@@ -167,7 +167,7 @@ def test_map_names_the_option_that_was_meant(options: dict[str, Any], words: str
 
 
 def test_signatures_are_what_they_were_for_help_and_completion() -> None:
-    for method, last in ((NotebookExecutor.submit_verbose, "run_timeout"), (NotebookExecutor.map, "buffersize")):
+    for method, last in ((NotebookExecutor.submit_verbose, "gpus"), (NotebookExecutor.map, "buffersize")):
         parameters = inspect.signature(method).parameters
         assert list(parameters)[:2] == ["self", "fn"]
         assert list(parameters)[-1] == last

@@ -47,6 +47,7 @@ from scaler_notebook.protocol.messages import (
     BuffersReceived,
     ClientDisconnect,
     ClientHello,
+    EngineScale,
     EngineStatusRequest,
     ObjectCreate,
     Payload,
@@ -222,6 +223,15 @@ def test_a_hello_of_no_process(pid: int, bystander: Bystander, stranger: Strange
     stranger.say(ClientHello(pid, 0, process_namespace()))
     stranger.wait_until_read()
     bystander.check()
+
+
+def test_nobody_has_no_worker_or_a_billion(executor: NotebookExecutor, stranger: Stranger) -> None:
+    workers = executor.n_workers
+    stranger.say(EngineScale(0), EngineScale(-1), EngineScale(10**9))
+    stranger.wait_until_read()
+    status = executor.engine_status()
+    assert status is not None
+    assert status.slots == executor.n_workers == workers
 
 
 def test_a_client_that_is_killed_before_its_hello_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

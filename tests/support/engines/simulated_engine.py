@@ -43,7 +43,8 @@ class Engine:
 
     def __init__(self, clock: FakeClock, first_pid: int) -> None:
         self.clock = clock
-        self.core = Core(SLOTS, self, CAPABILITIES, clock=clock)
+        self.core = Core(SLOTS, self, CAPABILITIES, clock=clock, spares=SPARES)
+        self.standing = SLOTS + SPARES
         self.connections: dict[bytes, Connection] = {}
         self.receivers: dict[bytes, Receiver] = {}
         self.contexts: dict[bytes, ClientContext] = {}
@@ -61,7 +62,11 @@ class Engine:
 
     @property
     def size(self) -> int:
-        return SLOTS + SPARES + self.more
+        return self.standing + self.more
+
+    @property
+    def slots(self) -> int:
+        return self.core.state.slots
 
     def _fill(self) -> None:
         while len(self.processes) < self.size:
@@ -195,6 +200,17 @@ class Engine:
     def release_payload(self, payload: Payload) -> None:
         self.memory.release_payload(payload)
 
+    def scale(self, slots: int) -> None:
+        """What somebody asks for."""
+        self.core.scale(slots)
+        assert self.standing == slots + SPARES
+
+    def set_standing(self, count: int) -> None:
+        SEEN["more processes"] += count > self.standing
+        SEEN["fewer processes"] += count < self.standing
+        self.standing = count
+        self._fill()
+
     def add_processes(self, extra: int) -> None:
         assert extra == len(self.lent), "a process for each slot that is lent"
         self.more = extra
@@ -202,7 +218,7 @@ class Engine:
         self._fill()
 
     def surplus(self) -> int:
-        return max(0, len(self.processes) - self.size)
+        return max(0, sum(not process.killed for process in self.processes.values()) - self.size)
 
     def send(self, owner: bytes, message: EngineMessage) -> None:
         self.acts += 1
@@ -254,7 +270,7 @@ class Engine:
             taker.modules = context.modules
         if not taker.dead:
             taker.run = Run(seq, job)
-        assert self._holding() <= SLOTS + len(self.lent), "no more runs than slots"
+        assert self._holding() <= self.slots + len(self.lent), "no more runs than slots"
 
     def prefetch(self, process: int, runs: Sequence[PrefetchedRun]) -> None:
         taker = self.processes[process]
@@ -324,6 +340,9 @@ class Engine:
             waited_for |= names
             SEEN["waited for a capability"] += 1
         return None
+
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        raise AssertionError("there are no devices")
 
     def tell_taken(self, process: int, seq: int, count: int) -> None:
         raise AssertionError("no task gives items")
@@ -485,7 +504,7 @@ class Engine:
             assert wakes <= self.clock.now + STANDSTILL
         free = [p for p in self.processes.values() if p.ready and not (p.importing or p.killed or p.holds)]
         waits = queued or any(process.offered and process.runs[1:] for process in self.processes.values())
-        assert not (waits and free and self._holding() < SLOTS + len(self.lent)), (
+        assert not (waits and free and self._holding() < self.slots + len(self.lent)), (
             "a task waits although a slot and a process are free"
         )
 

@@ -14,11 +14,17 @@ class UnusedEffects:
     All of them: :class:`scaler_notebook.engines.local.scheduler.core.effects.Effects`.
     """
 
+    def set_standing(self, count: int) -> None:
+        raise AssertionError("nobody scales the engine, and no process goes")
+
     def add_processes(self, extra: int) -> None:
         raise AssertionError("no task waits for tasks of its own")
 
     def surplus(self) -> int:
         raise AssertionError("no task has waited for tasks of its own")
+
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        raise AssertionError("there are no devices")
 
     def tell_taken(self, process: int, seq: int, count: int) -> None:
         raise AssertionError("no task gives items")

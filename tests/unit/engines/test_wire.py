@@ -443,7 +443,7 @@ def test_random_structures_never_raise_anything_else(header: list[Any], rest: li
 
 
 def test_an_integer_serves_as_a_float_of_the_same_value() -> None:
-    figures = [1, 2, 3, 4, "7"]
+    figures = [1, 2, 3, 4, "7", []]
     (result,) = ENGINE_CODEC.decode(
         [
             msgpack.packb(

@@ -54,7 +54,8 @@ class AttachedEngine(SchedulerConnection):
         self.address = checked(address)
         self.slots = 0
         self.capabilities: dict[str, int] = {}
-        self.limits_memory = self.sends_items = True
+        self.gpus: tuple[str, ...] = ()
+        self.limits_memory = self.sends_items = self.scales = True
         self._connection: ConnectionInfo | None = None
         self._watch: ProcessWatch | None = None
 
@@ -78,7 +79,7 @@ class AttachedEngine(SchedulerConnection):
             watch.close()
             raise
         self._connection, self._watch = connection, watch
-        self.slots, self.capabilities = hello.slots, as_dict(hello.capabilities)
+        self.slots, self.capabilities, self.gpus = hello.slots, as_dict(hello.capabilities), hello.gpus
 
     def _ask(self, connection: ConnectionInfo) -> EngineHello:
         """Ask the engine for its slots and capabilities; an answer shows that the scheduler runs."""

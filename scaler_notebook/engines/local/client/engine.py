@@ -21,14 +21,26 @@ class EmbeddedEngine(SchedulerConnection):
         How much there is of each capability in all, to be shared by the tasks that run.
     max_runs
         How many tasks a task process runs before another process takes its place; None for any number.
+    gpus
+        The names of the devices that tasks may be given.
+    idle_timeout
+        Seconds after which an idle task process goes, to come back on demand; None for never.
     """
 
-    def __init__(self, slots: int, capabilities: Mapping[str, int], max_runs: int | None = None) -> None:
+    def __init__(
+        self,
+        slots: int,
+        capabilities: Mapping[str, int],
+        max_runs: int | None = None,
+        gpus: tuple[str, ...] = (),
+        idle_timeout: float | None = None,
+    ) -> None:
         super().__init__()
         self.slots = slots
         self.capabilities = capabilities
-        self.limits_memory = self.sends_items = True
-        self.scheduler = SchedulerProcess(slots, capabilities, max_runs=max_runs)
+        self.gpus = gpus
+        self.limits_memory = self.sends_items = self.scales = True
+        self.scheduler = SchedulerProcess(slots, capabilities, max_runs=max_runs, gpus=gpus, idle_timeout=idle_timeout)
 
     @property
     def address(self) -> str:

@@ -20,6 +20,13 @@ class EngineAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class VisibleDevices:
+    """Scheduler → task process that has run nothing yet: the devices that it sees. Sent where an engine has any."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """The value of a dependency of a task, under the id by which the task's arguments refer to it."""
 
@@ -176,6 +183,7 @@ PROCESS_CAPACITY = 16 * 1024 * 1024  # bytes of functions and arguments that a t
 WorkerMessage: TypeAlias = (
     ClientContext
     | EngineAddress
+    | VisibleDevices
     | Run
     | Prewarm
     | Ready
@@ -199,5 +207,6 @@ WORKER_CODEC: Codec[WorkerMessage] = Codec(
         10: Paused,
         11: Taken,
         12: EndHandled,
+        13: VisibleDevices,
     }
 )

@@ -6,12 +6,13 @@ import selectors
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys
-from scaler_notebook.protocol import capabilities
+from scaler_notebook.protocol import capabilities, devices
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
@@ -25,6 +26,7 @@ from scaler_notebook.protocol.messages import (
     ClientWithdraw,
     EngineHello,
     EngineMessage,
+    EngineScale,
     EngineStatusRequest,
     ItemsTaken,
     ObjectCreate,
@@ -48,6 +50,7 @@ from .listeners.listener import open_listener
 from .outgoing_messages import OutgoingMessages
 from .processes import process_tree
 
+MAX_SLOTS = 10_000  # more is a mistake
 MAX_DEPARTED = 10_000  # clients that are gone and remembered
 # Longest time, in seconds, that one loop iteration receives from clients, so that task processes are not starved.
 RECEIVE_TIME = 0.01
@@ -216,7 +219,9 @@ class Clients:
             case ClientWithdraw():
                 self._core.withdraw(owner)
             case EngineStatusRequest():
-                self.send(owner, self._core.overview.status())
+                self.send(owner, self._core.status())
+            case EngineScale():
+                self._scale(owner, message.slots)
             case ClientShutdown():
                 self.send(owner, ClientShutdownResponse(self.on_shutdown is not None))
                 if self.on_shutdown is not None:
@@ -248,6 +253,24 @@ class Clients:
         """Send messages to a client in one batch."""
         self._listener.send(owner, ENGINE_CODEC.encode(messages))
 
+    def _scale(self, owner: bytes, slots: int) -> None:
+        """Change how many tasks run at the same time, and tell all clients.
+
+        Parameters
+        ----------
+        owner
+            The client that asks for it, which need be no user of the engine's.
+        slots
+            How many.
+        """
+        if not 0 < slots <= MAX_SLOTS:
+            raise ProtocolError(f"nobody can have {slots} workers")
+        self._core.scale(slots)
+        self._hello = replace(self._hello, slots=slots)
+        told = self._core.status()
+        for client in {owner} | self._users | self._host_processes.keys():
+            self.send(client, told)
+
     def _submit(self, owner: bytes, task: Task) -> None:
         """Check a task, and queue it; a task that is malformed fails."""
         self._users.add(owner)
@@ -259,6 +282,7 @@ class Clients:
                 raise ProtocolError("its id is in use")
             _check_buffers(task.function, task.arguments)
             capabilities.check(task.options.capabilities, self._capabilities)
+            devices.check(task.options.gpus, self._hello.gpus)
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
             return

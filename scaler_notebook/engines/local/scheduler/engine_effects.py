@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments, duplicate_segments
-from scaler_notebook.engines.local.ipc.messages import Input, Taken
+from scaler_notebook.engines.local.ipc.messages import Input, Taken, VisibleDevices
 from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
 
 from .core.effects import PrefetchedRun
@@ -23,15 +23,16 @@ class EngineEffects:
     ----------
     pool
         The task processes.
-    size
+    standing
         How many processes there are when no slot is lent, spares included.
     """
 
     send: Callable[[bytes, EngineMessage], None]  # set once there is a socket for clients
 
-    def __init__(self, pool: ProcessPool, size: int) -> None:
+    def __init__(self, pool: ProcessPool, standing: int) -> None:
         self._pool = pool
-        self._size = size
+        self._standing = standing
+        self._extra = 0  # processes for slots that are lent
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
         """Return whether a task of a client with these settings and modules can run in a process."""
@@ -68,6 +69,10 @@ class EngineEffects:
         """Take back the runs after the one with number ``after`` that the process has not begun."""
         return self._pool[process].recall(after)
 
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        """Have a process that has run nothing yet see these devices, and no others."""
+        self._pool[process].send(VisibleDevices(names))
+
     def interrupt(self, process: int, seq: int) -> None:
         """Ask the run with number ``seq`` of a process to stop."""
         try:
@@ -87,12 +92,18 @@ class EngineEffects:
             log.exception("process %d could not be killed with all that it started", process)
             process_tree.kill(process)
 
+    def set_standing(self, count: int) -> None:
+        """Set how many processes there are when no slot is lent."""
+        self._standing = count
+        self._pool.resize(count + self._extra)
+
     def add_processes(self, extra: int) -> None:
-        """Set how many processes there are beyond slots and spares."""
-        self._pool.resize(self._size + extra)
+        """Set how many processes there are beyond those."""
+        self._extra = extra
+        self._pool.resize(self._standing + extra)
 
     def surplus(self) -> int:
-        """Return how many processes there are beyond slots, spares and extra ones."""
+        """Return how many processes are beyond the standing and extra ones, those aside that are being killed."""
         return self._pool.surplus
 
     def retain_payload(self, payload: Payload) -> Payload:

@@ -52,7 +52,14 @@ class EventLoop:
         self._pool = ProcessPool(size, starter, self._selector)
         self._effects = EngineEffects(self._pool, size)
         self._core = Core(
-            config["slots"], self._effects, config["capabilities"], available_memory(), config["max_runs"]
+            config["slots"],
+            self._effects,
+            config["capabilities"],
+            available_memory(),
+            config["max_runs"],
+            devices=tuple(config["gpus"]),
+            spares=config["spares"],
+            idle_timeout=config["idle_timeout"],
         )
         self._prewarming = Prewarming()
         self._over = False
@@ -78,7 +85,7 @@ class EventLoop:
 
         config = self._config
         keys = Keys(**config["keys"]) if config["keys"] is not None else None
-        hello = EngineHello(config["slots"], as_tuple(config["capabilities"]))
+        hello = EngineHello(config["slots"], as_tuple(config["capabilities"]), gpus=tuple(config["gpus"]))
         self._clients = Clients(self._core, hello, self._selector, config["directory"], keys, config["port"] or 0)
         self._clients.catch_up = self._pool.catch_up
         self._effects.send = self._clients.send

@@ -59,7 +59,8 @@ class ProcessEvents:
             if ended.waits or not self._core.overview.has_more(pid):  # else what is there may be the next run's
                 # A stopped task may write on until its kill.
                 self._output.forward(pid, over=ended.end is not TaskEnd.STOPPED)
-            self._prewarming.learn(pid, held[1], ended.modules)
+            # What tasks with devices import, no process imports ahead: it would have to be one with devices.
+            self._prewarming.learn(pid, held[1], () if self._core.overview.has_devices(pid) else ended.modules)
         except Exception:  # a bug of ours: the result is sent all the same
             log.exception("output of process %d may be lost", pid)
         if ended.waits and not ended.is_last:

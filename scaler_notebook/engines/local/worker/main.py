@@ -10,7 +10,7 @@ import socket
 import sys
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing import process
@@ -32,11 +32,12 @@ from scaler_notebook.engines.local.ipc.messages import (
     ResultPreview,
     Run,
     RunFinished,
+    VisibleDevices,
     where_modules_are_found,
 )
 from scaler_notebook.engines.local.ipc.outbox import send_blocking
 from scaler_notebook.engines.local.resource_limits import THREAD_VARIABLES
-from scaler_notebook.protocol import settings
+from scaler_notebook.protocol import devices, settings
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import Buffer, ClientContext, Initializer, Payload, PreviewKind, SegmentRef
@@ -145,6 +146,7 @@ class _Worker(Transport):
         self._written: list[int] = []  # descriptors of the result's segments, until it is sent
         self._directory = ""  # the kernel's working directory
         self._engine_address = ""
+        self._devices: dict[bytes, bytes] = {}  # the variables that say which devices a library sees
         self._depth = str(top_level.depth())
         self._initializer = Initializer()
         self._runner = TaskRunner(self, OWN_FILES, f"in process {os.getpid()}")
@@ -205,6 +207,8 @@ class _Worker(Transport):
                     self._prewarm(message)
                 case EngineAddress():
                     self._engine_address = message.address
+                case VisibleDevices():
+                    self._devices = _encoded(devices.visible(message.names))
 
     def _set_context(self, context: ClientContext) -> None:
         """Take on the client's settings and modules; each run sets the working directory, as tasks may change it."""
@@ -213,7 +217,9 @@ class _Worker(Transport):
         process.current_process().authkey = context.authkey
         wanted = dict(os.fsencode(setting).partition(b"=")[::2] for setting in context.environment)
         wanted[os.fsencode(top_level.VARIABLE)] = os.fsencode(self._depth)
-        given = {settings.ENVIRONMENT: {**self._thread_variables, **wanted}, settings.PATH: list(context.path)}
+        order = _encoded(devices.ORDER) if self._devices else {}
+        environment = {**self._thread_variables, **order, **wanted, **self._devices}
+        given = {settings.ENVIRONMENT: environment, settings.PATH: list(context.path)}
         self._state.switch_client(context.initializer.client, {**settings.decode(context.settings), **given})
         importlib.invalidate_caches()
         self._imports.forget(self._modules.adopt(context.modules))
@@ -357,6 +363,11 @@ class _Worker(Transport):
 
     def flush(self) -> None:
         self._streams.flush()
+
+
+def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return variables of the environment as the system has them."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
 
 
 def _close(descriptors: list[int]) -> None:

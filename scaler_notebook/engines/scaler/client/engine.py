@@ -42,9 +42,9 @@ class ScalerEngine:
     """The engine of a Scaler cluster, which goes on when this client leaves.
 
     Implements :class:`~scaler_notebook.engines.base.Engine`. The engine cannot: say how many tasks run at the same
-    time, and what capabilities there are (Scaler tells neither to a client); give tasks the notebook's directory, path
-    and environment; have two tasks with a memory hint wait for each other. A task whose worker is lost, and not just
-    its process, Scaler runs again, asked or not.
+    time, change that, or say what capabilities there are (Scaler tells nothing of it to a client); give tasks the
+    notebook's directory, path and environment; have two tasks with a memory hint wait for each other. A task whose
+    worker is lost, and not just its process, Scaler runs again, asked or not.
 
     Parameters
     ----------
@@ -60,8 +60,9 @@ class ScalerEngine:
     """
 
     slots = 0
-    limits_memory = sends_items = False
+    limits_memory = sends_items = scales = False
     capabilities: Mapping[str, int] | None = None
+    gpus: tuple[str, ...] | None = None
 
     def __init__(self, address: str, heartbeat: float = 1.0, silence: float = 60.0, storage: str | None = None) -> None:
         self._wire = parsed(address)

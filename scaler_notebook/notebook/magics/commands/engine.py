@@ -8,7 +8,7 @@ from IPython.core.error import UsageError
 from IPython.display import display
 
 from scaler_notebook.client.executor import NotebookExecutor
-from scaler_notebook.client.submission.capability_argument import parse_capability
+from scaler_notebook.client.submission.capability_argument import parse_capability, parse_gpus
 from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from scaler_notebook.notebook.magics import documents, session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
@@ -28,7 +28,10 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         type=parse_capability,
         action="append",
         metavar="NAME=N",
-        help="what the engine's tasks share, e.g. gpu=2: for %%scaler --needs and capabilities= of a submit",
+        help="what the engine's tasks share, e.g. licence=2: for %%scaler --needs and capabilities= of a submit",
+    )
+    parser.add_argument(
+        "--gpus", type=parse_gpus, help="what tasks may be given: auto, a number of GPUs, or their numbers, e.g. 0,1"
     )
 
 
@@ -43,14 +46,43 @@ def start(shell: Any, options: argparse.Namespace) -> None:
         The arguments, parsed by a parser of :func:`add_start_options`.
     """
     executor = session_executor.present()
-    wanted = options.workers is not None or options.capability
+    wanted = options.workers is not None or options.capability or options.gpus is not None
     if executor is not None and executor.is_running:
-        if options.workers not in (None, executor.n_workers) or options.capability:
-            raise UsageError(f"the engine runs already, with {_workers_text(executor.n_workers)}; %scaler stop ends it")
+        if options.workers not in (None, executor.n_workers) or options.capability or options.gpus is not None:
+            raise UsageError(
+                f"the engine runs already, with {_workers_text(executor.n_workers)}; "
+                "%scaler scale changes their number, and %scaler stop ends it"
+            )
     elif executor is None or wanted:
-        executor = session_executor.create(options.workers, dict(options.capability or ()))
+        try:
+            executor = session_executor.create(options.workers, dict(options.capability or ()), options.gpus)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"%scaler start: {error}") from None
     executor.start()
     print(f"{_engine_text(executor)}; %scaler status says what it does")
+
+
+def add_scale_options(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of ``scale`` to a parser."""
+    parser.add_argument("N", type=int, help="how many tasks run at the same time from here on")
+
+
+def scale(shell: Any, options: argparse.Namespace) -> None:
+    """Change how many tasks run at the same time.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, parsed by a parser of :func:`add_scale_options`.
+    """
+    executor = session_executor.current()
+    try:
+        executor.scale(options.N)
+    except ValueError as error:
+        raise UsageError(f"%scaler scale {options.N}: {error}") from None
+    print(f"{_workers_text(options.N)} from here on; what is running goes on")
 
 
 def add_stop_options(parser: argparse.ArgumentParser) -> None:

@@ -153,6 +153,7 @@ COMMANDS = {
             engine.start,
             engine.add_start_options,
         ),
+        Command("scale", "Change how many tasks run at the same time.", engine.scale, engine.add_scale_options),
         Command("stop", "End the engine, and what it runs.", engine.stop, engine.add_stop_options),
         Command(
             "connect",

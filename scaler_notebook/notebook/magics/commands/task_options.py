@@ -31,8 +31,9 @@ def add_task_options(parser: argparse.ArgumentParser, shown: str) -> None:
         type=parse_capability,
         action="append",
         metavar="NAME=N",
-        help="e.g. gpu=1, of what %%scaler start --capability gave",
+        help="e.g. licence=1, of what %%scaler start --capability gave",
     )
+    add("--gpus", type=float, metavar="N", help="so many GPUs, or a share of one, of what %%scaler start --gpus gave")
 
 
 def submit_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -44,5 +45,6 @@ def submit_options(options: argparse.Namespace) -> dict[str, Any]:
         "retries": options.retries,
         "priority": options.priority,
         "capabilities": dict(options.needs) if options.needs else None,
+        "gpus": options.gpus,
     }
     return {name: value for name, value in given.items() if value is not None}

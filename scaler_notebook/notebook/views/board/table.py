@@ -11,6 +11,7 @@ from scaler_notebook.client.session_log import live_futures
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.views.rows import with_origin
 from scaler_notebook.notebook.views.static.terminal_text import one_line
+from scaler_notebook.protocol import devices
 from scaler_notebook.protocol.states import TaskState
 
 Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled", "lost"]
@@ -65,7 +66,7 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
     return BoardRow(
         future.call,
         kind,
-        future.processor,
+        _place_of(future),
         future.submitted_at,
         future.started_at,
         future.ended_at,
@@ -73,6 +74,12 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
         future.refused,
         None if progress is None else (progress.done, progress.total if progress.total >= 0 else None, progress.note),
     )
+
+
+def _place_of(future: ScalerFuture[Any]) -> str:
+    """Write where a task runs or has run: its process, and its GPUs."""
+    gpus = future.gpus
+    return f"{future.processor}, {devices.shown(gpus)}" if gpus else future.processor
 
 
 class TaskTable:

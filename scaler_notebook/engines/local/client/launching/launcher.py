@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scaler_notebook.engines.local.client import addresses, connection_file
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, Owner
@@ -37,6 +37,10 @@ class SchedulerProcess:
         How many more task processes wait to take the place of one that was stopped.
     max_runs
         How many tasks a task process runs before another process takes its place; None for any number.
+    gpus
+        The names of the devices that tasks may be given.
+    idle_timeout
+        Seconds after which an idle task process goes, to come back on demand; None for never.
     address
         The address to be reached at, as :func:`~scaler_notebook.engines.local.client.addresses.checked` gives it; by
         default a Unix socket in the engine's private directory or, where there are none, any free port.
@@ -53,6 +57,8 @@ class SchedulerProcess:
         spares: int = 1,
         *,
         max_runs: int | None = None,
+        gpus: Sequence[str] = (),
+        idle_timeout: float | None = None,
         address: str = "",
         owner: Owner | None = None,
         protected: bool = True,
@@ -60,6 +66,8 @@ class SchedulerProcess:
         self.slots = slots
         self.capabilities = dict(capabilities)
         self.max_runs = max_runs
+        self.gpus = tuple(gpus)
+        self.idle_timeout = idle_timeout
         self.spares = spares
         self.address = ""  # until :meth:`start`
         self.endpoint = ""  # likewise
@@ -143,7 +151,9 @@ class SchedulerProcess:
             "slots": self.slots,
             "spares": self.spares,
             "capabilities": self.capabilities,
+            "gpus": list(self.gpus),
             "max_runs": self.max_runs,
+            "idle_timeout": self.idle_timeout or 0.0,
             "kernel": os.getpid(),
             "keys": self.keys.as_dict() if self.keys is not None else None,
             "port": port if self._requested_address.startswith("tcp:") else None,

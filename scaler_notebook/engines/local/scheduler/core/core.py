@@ -6,6 +6,7 @@ What an event does to a task is in :mod:`.transitions`, what is special about ta
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.engines.scheduling.timers import Clock
@@ -13,6 +14,7 @@ from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     NO_PROCESS_EXIT,
     ClientContext,
+    EngineStatus,
     Payload,
     PreviewKind,
     ProcessExit,
@@ -31,6 +33,7 @@ from .overview import Overview
 from .prefetching import Prefetching
 from .previews import ExpectedPreviews
 from .process_deaths import ProcessDeaths
+from .scaling import Scaling
 from .slot_lending import MAX_LENT, SlotLending
 from .state.records import TaskRecord
 from .state.resources import UNBOUNDED
@@ -65,6 +68,12 @@ class Core:
         How many tasks a process runs before another process takes its place; None for any number.
     clock
         The source of the time.
+    devices
+        The names of the devices that tasks may be given.
+    spares
+        How many more processes than slots there are.
+    idle_timeout
+        Seconds after which an idle process goes; 0 for never.
     """
 
     def __init__(
@@ -75,12 +84,16 @@ class Core:
         memory: int = UNBOUNDED,
         max_runs: int | None = None,
         clock: Clock = time,
+        devices: tuple[str, ...] = (),
+        spares: int = 1,
+        idle_timeout: float = 0.0,
     ) -> None:
-        self.state = SchedulerState(slots, capabilities, memory, max_runs, effects)
+        self.state = SchedulerState(slots, capabilities, memory, max_runs, effects, devices)
         self.transitions = Transitions(self.state, effects, clock)
         self._effects = effects
         self._clock = clock
         self.overview = Overview(self.state)
+        self.scaling = Scaling(self.state, self.overview, effects, clock, spares, idle_timeout)
         self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
         self._turns = Turns()
         self._prefetching = Prefetching(self.state, effects, self.transitions, self._turns)
@@ -239,6 +252,16 @@ class Core:
                 self.transitions.handle(record, events.CancelForced(0.0))
         self.dispatch()
 
+    def scale(self, slots: int) -> None:
+        """Set how many tasks run at the same time. See :meth:`.Scaling.scale`."""
+        self._prefetching.recall_all()
+        self.scaling.scale(slots)
+        self.dispatch()
+
+    def status(self) -> EngineStatus:
+        """Return what the engine does now."""
+        return replace(self.overview.status(), idle_timeout=self.scaling.idle_timeout, gone=self.scaling.gone)
+
     def client_gone(self, owner: bytes) -> None:
         """End the tasks of a client that is gone, and the tasks that these have submitted.
 
@@ -257,6 +280,8 @@ class Core:
 
     def process_ready(self, process: int) -> None:
         """Give tasks to a process that is new, or was reserved."""
+        if self.state.devices and process not in self.state.workers:
+            self._effects.assign_devices(process, ())
         self.state.workers.add(process)
         self.dispatch()
 
@@ -293,7 +318,10 @@ class Core:
     def _result(self, process: int, record: TaskRecord, ended: RunFinished) -> None:
         """Handle a run that ended with a value or a failure."""
         task_id = record.task.task_id
-        result = TaskResult(task_id, RESULTS[ended.end], ended.payload, ended.figures, summary=ended.summary)
+        figures = ended.figures
+        if record.devices:
+            figures = replace(figures, devices=self.state.devices.named(record.devices))
+        result = TaskResult(task_id, RESULTS[ended.end], ended.payload, figures, summary=ended.summary)
         if ended.summary.preview is PreviewKind.FOLLOWS:
             self._previews.expect(process, ended.seq, record.owner, task_id)
         again = ended.end is TaskEnd.FAILED and record.tries_left
@@ -358,15 +386,48 @@ class Core:
                     continue
                 break
             record = state.records[task_id]
+            if state.devices:
+                if self._place(record) and state.queue.next == task_id:
+                    break  # the process that it needs is still to come
+                continue
             suiting = (each for each in reversed(idle) if self._effects.suits(each, record.context))
             if (process := next(suiting, 0)) == 0:
                 self._effects.kill(idle.pop())  # another process takes its place
                 continue
-            idle.remove(process)
-            self._turns.dispatched(record.number)
-            self.transitions.handle(record, events.Dispatched(process))
-        self._prefetching.fill()
+            self._begin(record, process)
+        for process in state.devices.holding_memory() if state.devices else ():
+            self._replace(process)
+        if len(held) <= slots:  # else there are fewer slots than before, and nothing begins
+            self._prefetching.fill()
         self._lending.watch_for_standstill()
+        self.scaling.settle()
+
+    def _begin(self, record: TaskRecord, process: int) -> None:
+        """Start a queued task in an idle process."""
+        self.state.workers.idle.remove(process)
+        self._turns.dispatched(record.number)
+        self.transitions.handle(record, events.Dispatched(process))
+
+    def _place(self, record: TaskRecord) -> bool:
+        """Start a queued task with the devices that it takes, if a process is there for it; return whether none is."""
+        workers, devices = self.state.workers, self.state.devices
+        placement = devices.place(record, lambda process: self._effects.suits(process, record.context))
+        for process in placement.ending:
+            self._replace(process)
+        process = placement.process
+        if not process or placement.ending:
+            return True
+        record.devices = placement.devices
+        if record.devices and process not in workers.devices:
+            workers.devices[process] = record.devices
+            self._effects.assign_devices(process, devices.named(record.devices))
+        self._begin(record, process)
+        return False
+
+    def _replace(self, process: int) -> None:
+        """Kill an idle process, whose place another takes."""
+        self.state.workers.reserve(process)
+        self._effects.kill(process)
 
     # ------------------------------------------------------------------ tasks within tasks
 

@@ -94,6 +94,17 @@ class Effects(Protocol):
             The number of the run that the process holds; that one is not taken back.
         """
 
+    def assign_devices(self, process: int, names: tuple[str, ...]) -> None:
+        """Have a process that has run nothing yet see these devices, and no others.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        names
+            The names of the devices; none at all for a process that has begun with none yet.
+        """
+
     def interrupt(self, process: int, seq: int) -> None:
         """Ask the run with number ``seq`` of a process to stop.
 
@@ -129,11 +140,14 @@ class Effects(Protocol):
             Processes that are killed, too: only when they are gone, the process counts as gone.
         """
 
+    def set_standing(self, count: int) -> None:
+        """Set how many processes there are when no slot is lent. Those that are too many stay until they are killed."""
+
     def add_processes(self, extra: int) -> None:
-        """Set how many processes there are beyond slots and spares: one for each slot that is lent."""
+        """Set how many processes there are beyond those: one for each slot that is lent."""
 
     def surplus(self) -> int:
-        """Return how many processes there are beyond slots, spares and extra ones."""
+        """Return how many processes are beyond the standing and extra ones, those aside that are being killed."""
 
     def retain_payload(self, payload: Payload) -> Payload:
         """Return a payload with the same content, independent of the process that has sent it.

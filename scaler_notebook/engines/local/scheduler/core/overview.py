@@ -35,8 +35,17 @@ class Overview:
 
     @property
     def fresh(self) -> list[int]:
-        """The processes that wait for their first task."""
-        return self._state.workers.fresh
+        """The processes that wait for their first task, and may import modules ahead of it.
+
+        Where there are devices, one that has imported nothing is left out: a task with devices can have no other.
+        """
+        workers = self._state.workers
+        left_out = workers.untouched[-1:] if self._state.devices else []
+        return [process for process in workers.fresh if process not in left_out]
+
+    def has_devices(self, process: int) -> bool:
+        """Return whether a process has begun with devices."""
+        return process in self._state.workers.devices
 
     @property
     def has_queue(self) -> bool:
@@ -55,7 +64,9 @@ class Overview:
         state, held = self._state, self._state.workers.held
         processes = tuple(state.workers)
         tasks = tuple(held[process].task.task_id if process in held else "" for process in processes)
-        return EngineStatus(state.slots, len(state.queue) + state.workers.count_ahead, processes, tasks)
+        begun = state.workers.devices
+        gpus = tuple(", ".join(state.devices.named(begun.get(process, ()))) for process in processes) if begun else ()
+        return EngineStatus(state.slots, len(state.queue) + state.workers.count_ahead, processes, tasks, gpus=gpus)
 
     def seq(self, process: int) -> int:
         """Return the number of the run of the task that a process holds; 0 if it holds none."""

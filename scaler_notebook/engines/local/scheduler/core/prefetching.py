@@ -125,7 +125,8 @@ class Prefetching:
     def _is_brief(self, holder: TaskRecord) -> bool:
         """Return whether a task that a process holds may end in a moment, as far as is known."""
         state, process = self._state, holder.process
-        alone = holder.parent is None and not holder.task.options.memory_limit and process not in state.lent
+        options = holder.task.options
+        alone = not (holder.parent is not None or options.memory_limit or options.gpus or process in state.lent)
         return alone and holder.stage is TaskStage.RUNNING and start_due(process) in state.timers
 
     def _can_be_ahead(self, record: TaskRecord, holder: TaskRecord) -> bool:
@@ -208,5 +209,5 @@ class Prefetching:
 def _needs_its_turn_alone(task: Task) -> bool:
     """Return whether a task needs nothing but its turn, and little room in a socket."""
     options, function, arguments = task.options, task.function, task.arguments
-    needs = task.inputs or options.capabilities or options.memory > 0 or options.memory_limit
+    needs = task.inputs or options.capabilities or options.memory > 0 or options.memory_limit or options.gpus
     return not (needs or function.buffers or arguments.buffers) and len(arguments.data) <= LARGEST_ARGUMENTS

@@ -65,7 +65,13 @@ class ProcessDeaths:
             return events.ProcessDiedBefore()
         if record.outlives:
             return events.ProcessDiedTrying(how)
-        figures = TaskFigures(record.started, self._clock.time(), peak_rss=peak, processor=str(record.process))
+        figures = TaskFigures(
+            record.started,
+            self._clock.time(),
+            peak_rss=peak,
+            processor=str(record.process),
+            devices=self._state.devices.named(record.devices),
+        )
         payload, outcome = Payload(how.encode()), TaskResultType.FAILED_WORKER_DIED
         return events.ProcessDied(TaskResult(record.task.task_id, outcome, payload, figures, process_exit=process_exit))
 
@@ -107,7 +113,7 @@ class ProcessDeaths:
         died = TaskResult(record.task.task_id, TaskResultType.FAILED_WORKER_DIED, Payload(how.encode()))
         self._effects.send(record.owner, died)
         if record.needs and not was_lent:
-            state.resources.give_back(record.needs)
+            state.resources.give_back(record)
         self._transitions.abandon_children(record)
         self._transitions.fail_dependants(record, died)
         if record.task.inputs:

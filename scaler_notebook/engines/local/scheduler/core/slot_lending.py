@@ -75,7 +75,7 @@ class SlotLending:
             return False
         self._state.lent.add(record.process)
         if record.needs:
-            self._state.resources.give_back(record.needs)
+            self._state.resources.give_back(record)
         return True
 
     def lend_to_reader(self, record: TaskRecord) -> None:
@@ -89,7 +89,7 @@ class SlotLending:
         """End the loan of a task's slot, even if the slot is in use: then one task more than there are slots runs."""
         self._state.lent.discard(record.process)
         if record.needs:
-            self._state.resources.take(record.needs)
+            self._state.resources.take(record)
 
     def adjust_processes(self) -> int:
         """Add a process for each slot that is lent, and return how many slots are lent."""

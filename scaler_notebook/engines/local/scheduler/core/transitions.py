@@ -98,8 +98,7 @@ class Transitions:
             case TaskAction.IGNORE, _:
                 pass
             case TaskAction.ANNOUNCE, _:
-                task_id, processor = record.task.task_id, str(record.process)
-                self._effects.send(record.owner, TaskStarted(task_id, processor, record.started, record.failed + 1))
+                self._effects.send(record.owner, self._started(record))
             case TaskAction.PREFETCH, events.Prefetched():
                 self._state.queue.remove(record)
                 self._state.workers.put_behind(event.process, record)
@@ -164,7 +163,7 @@ class Transitions:
         record.dispatches += 1
         state.queue.remove(record)
         if record.needs:
-            state.resources.take(record.needs)
+            state.resources.take(record)
         state.workers.begin(process, record)
         self._announce_later(record)
         inputs: tuple[Input, ...] = ()
@@ -176,6 +175,11 @@ class Transitions:
         """Set the timer that announces the task that a process holds."""
         announce = partial(self.handle, record, START_DUE)
         self._state.timers.set(start_due(record.process), self._clock.monotonic() + ANNOUNCE_AFTER, announce)
+
+    def _started(self, record: TaskRecord) -> TaskStarted:
+        """Return the message that a try of a task has started."""
+        devices = self._state.devices.named(record.devices)
+        return TaskStarted(record.task.task_id, str(record.process), record.started, record.failed + 1, devices)
 
     def _interrupt(self, record: TaskRecord) -> None:
         """Interrupt the run of a task."""
@@ -278,7 +282,7 @@ class Transitions:
         if process in state.lent:
             state.lent.discard(process)
         elif record.needs:
-            state.resources.give_back(record.needs)
+            state.resources.give_back(record)
         del state.workers.held[process]
         self.cancel_timers(record)
 

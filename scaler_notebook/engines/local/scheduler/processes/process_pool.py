@@ -174,8 +174,9 @@ class ProcessPool:
 
     @property
     def surplus(self) -> int:
-        """How many processes are too many."""
-        return max(0, len(self._starting) + len(self._processes) - self._size)
+        """How many processes are too many; one that is being killed is not counted."""
+        staying = sum(not process.killed_for and process.cause is None for process in self._processes.values())
+        return max(0, len(self._starting) + staying - self._size)
 
     # ------------------------------------------------------------------ the processes that are ready
 

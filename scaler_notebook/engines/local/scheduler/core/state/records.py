@@ -13,7 +13,8 @@ class TaskRecord:
     task: Task
     owner: bytes  # the client
     context: ClientContext | None = None
-    needs: tuple[Capability, ...] = ()  # capabilities and memory
+    needs: tuple[Capability, ...] = ()  # capabilities, memory and devices
+    devices: tuple[int, ...] = ()  # those that the task has, or had last, by their numbers
     number: int = 0  # see :mod:`.turns`; tasks that running tasks wait for come before all others
     priority: int = 0  # the higher one of the task's own and its parent's
     stage: TaskStage = TaskStage.QUEUED

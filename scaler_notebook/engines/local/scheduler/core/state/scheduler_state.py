@@ -7,6 +7,7 @@ from scaler_notebook.engines.scheduling.dependencies import DependencyTracker, P
 from scaler_notebook.engines.scheduling.timers import Timers
 from scaler_notebook.protocol.messages import ClientContext
 
+from .devices import Devices
 from .ready_queue import ReadyQueue
 from .records import TaskRecord
 from .resources import Resources
@@ -30,17 +31,26 @@ class SchedulerState:
         How many tasks a process runs before another process takes its place; None for any number.
     store
         Retains the values that tasks depend on.
+    devices
+        The names of the devices that tasks may be given.
     """
 
     def __init__(
-        self, slots: int, capabilities: Mapping[str, int], memory: int, max_runs: int | None, store: PayloadStore
+        self,
+        slots: int,
+        capabilities: Mapping[str, int],
+        memory: int,
+        max_runs: int | None,
+        store: PayloadStore,
+        devices: tuple[str, ...] = (),
     ) -> None:
         self.slots = slots
         self.records: dict[str, TaskRecord] = {}  # by id, the unfinished tasks
         self.contexts: dict[bytes, ClientContext] = {}  # by client; the one that was set last is last
-        self.resources = Resources(capabilities, memory)
-        self.queue = ReadyQueue(self.resources)
         self.workers = Workers(max_runs)
         self.lent: set[int] = set()  # processes whose tasks have lent their slots
+        self.devices = Devices(devices, self.workers, self.lent)
+        self.resources = Resources(capabilities, memory, self.devices)
+        self.queue = ReadyQueue(self.resources)
         self.dependencies: DependencyTracker[TaskRecord] = DependencyTracker(store)
         self.timers: Timers[TimerKey, Callable[[], None]] = Timers()

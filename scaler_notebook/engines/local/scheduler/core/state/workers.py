@@ -21,8 +21,10 @@ class Workers:
         self._runs: dict[int, int] = {}  # by process: how many it has been given
         self._spent: set[int] = set()  # processes that must be given no other task
         self._idle: list[int] = []  # the last one is used first: its caches are warm
+        self._reserved: set[int] = set()  # processes that were reserved once: they may have imported modules
         self.held: dict[int, TaskRecord] = {}  # by process
         self._ahead: dict[int, deque[TaskRecord]] = {}  # by process: what it runs next, and has already
+        self.devices: dict[int, tuple[int, ...]] = {}  # of each process that has begun with some: their numbers
 
     def __contains__(self, process: int) -> bool:
         return process in self._runs
@@ -46,9 +48,18 @@ class Workers:
         return [process for process in self._idle if not self._runs[process]]
 
     @property
+    def untouched(self) -> list[int]:
+        """The processes that wait for their first task, and have imported nothing ahead of it."""
+        return [process for process in self.fresh if process not in self._reserved]
+
+    @property
     def are_counted(self) -> bool:
         """Whether a process is replaced after so many runs."""
         return self._max_runs != math.inf
+
+    def runs(self, process: int) -> int:
+        """Return how many runs a process has been given."""
+        return self._runs[process]
 
     def add(self, process: int) -> None:
         """Add a process that is new, or was reserved, to the idle ones; as its caches are cold, it is used last."""
@@ -58,6 +69,7 @@ class Workers:
     def reserve(self, process: int) -> None:
         """Take a process off the idle ones, until :meth:`add`."""
         self._idle.remove(process)
+        self._reserved.add(process)
 
     def begin(self, process: int, record: TaskRecord) -> None:
         """Let a process, which the caller has taken off the idle ones, hold a task.
@@ -158,6 +170,8 @@ class Workers:
         if self._runs.pop(process, None) is None:
             return False
         self._spent.discard(process)
+        self._reserved.discard(process)
+        self.devices.pop(process, None)
         if process in self._idle:
             self._idle.remove(process)
         return True
