@@ -99,6 +99,7 @@ class EngineClient(ABC):
         self.policy.grace = seconds
 
     @property
+    @names.untyped
     def on_interrupt(self) -> OnInterrupt:
         """The effect of the stop button on tasks that somebody waits for; may be set at any time."""
         return self.policy.on_interrupt
