@@ -6,15 +6,14 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 
-from .kernel.host import KernelHost
 from .views.board import display
 from .views.board.feed import BoardFeed
 from .views.board.table import TaskTable
 from .views.card.feed import CardFeed
-from .views.feed import ViewWidget
+from .views.feed import ViewHost, ViewWidget
 
 
-def make_widget(shown: ObservedTask | FutureGroup[Any], host: KernelHost) -> ViewWidget:
+def make_widget(shown: ObservedTask | FutureGroup[Any], host: ViewHost) -> ViewWidget:
     """Create a widget that shows a future or a group until the widget is closed.
 
     Parameters

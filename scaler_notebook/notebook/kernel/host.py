@@ -82,6 +82,7 @@ class KernelHost:
     waits_at_exit = False
     prints_output = False
     shows_results = True
+    takes_whole_modules = False
 
     def __init__(self, shell: Any, views: Views) -> None:
         self.shell = shell

@@ -58,6 +58,8 @@ class StillPublisher:
 class StillHost:
     """A kernel whose loop runs what is posted when a test says so."""
 
+    takes_whole_modules = False
+
     def __init__(self) -> None:
         self.our_comms: set[str] = set()
         self.posted: deque[Callable[[], object]] = deque()

@@ -23,7 +23,7 @@ def test_colab_is_told_which_widget_manager_draws_ours(monkeypatch: pytest.Monke
     sent: list[dict[str, Any]] = []
     publisher = SimpleNamespace(publish=lambda **message: sent.append(message))
     shell = SimpleNamespace(display_pub=publisher)
-    host = SimpleNamespace(shell=shell, display_pub=publisher, our_comms=set())
+    host = SimpleNamespace(shell=shell, display_pub=publisher, our_comms=set(), takes_whole_modules=False)
     board = Board(cast(Any, host), "some tasks", TaskTable([detached_future()]))
     for update in (False, True):
         board.send(board._feed.widget, update=update)
