@@ -147,6 +147,33 @@ class EngineClient(ABC):
         return self._running_session().requests.status(timeout)
 
     @property
+    def is_paused(self) -> bool:
+        """Whether none of this client's tasks starts: :meth:`pause`."""
+        return self._session is not None and self._session.pause.is_on
+
+    def pause(self) -> None:
+        """Have the engine start none of this client's tasks until :meth:`resume`; starts the engine if need be.
+
+        What runs goes on, with the tasks that it submits itself. What is queued stays so, is cancelled as ever, and its
+        time-outs go on. Returns at once. Whoever waits for the tasks' end, :meth:`shutdown` or the end of a script,
+        resumes them.
+
+        Raises
+        ------
+        ValueError
+            The engine keeps nothing back: a cluster of OpenGRIS Scaler, threads.
+        """
+        session = self._running_session()
+        if not session.engine.can_pause:
+            raise ValueError(f"{session.address} keeps no tasks back: submit them later, or cancel what is queued")
+        session.pause.begin()
+
+    def resume(self) -> None:
+        """Have the engine start this client's tasks again. Idempotent."""
+        if self._session is not None:
+            self._session.pause.end()
+
+    @property
     def _session(self) -> Session | None:
         """The last session, alive or not; None before the first task."""
         return self._current.session
@@ -160,6 +187,9 @@ class EngineClient(ABC):
         top_level.refuse_at_top_level()
         printer = OutputPrinter(self._stream_output)
         session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error, printer)
+        before = self._session
+        if before is not None and before.pause.is_on and not before.lifetime.is_inherited:  # the engine was lost
+            session.pause.begin()
         # An executor that nobody holds takes no more tasks; its tasks run on.
         weakref.finalize(self, session.lifetime.finish_later).atexit = False
         return session

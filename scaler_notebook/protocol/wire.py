@@ -157,6 +157,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         8: messages.ClientShutdown,
         12: messages.ClientWithdraw,
         13: messages.ItemsTaken,
+        14: messages.ClientPause,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(

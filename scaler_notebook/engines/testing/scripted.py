@@ -60,7 +60,7 @@ class MemoryEngine:
         self.slots = slots
         self.capabilities = capabilities or {}
         self.limits_memory = False
-        self.sends_items = True
+        self.sends_items = self.can_pause = True
         self.address = "memory"
         self.sent = SentMessages()
         self.used = False  # a client has connected; an engine serves one

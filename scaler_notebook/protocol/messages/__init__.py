@@ -1,7 +1,7 @@
 """The messages between a client and an engine, with the names of OpenGRIS Scaler's protocol where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
-``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``,
+``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``ClientWithdraw``, ``ClientPause``,
 ``ClientShutdown``, ``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
 ``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``,
@@ -16,6 +16,7 @@ from .client_messages import ClientContext as ClientContext
 from .client_messages import ClientDisconnect as ClientDisconnect
 from .client_messages import ClientHello as ClientHello
 from .client_messages import ClientMessage as ClientMessage
+from .client_messages import ClientPause as ClientPause
 from .client_messages import ClientShutdown as ClientShutdown
 from .client_messages import ClientWithdraw as ClientWithdraw
 from .client_messages import EngineStatusRequest as EngineStatusRequest

@@ -32,6 +32,7 @@ from scaler_notebook.protocol.messages import (
     ClientDisconnect,
     ClientHello,
     ClientMessage,
+    ClientPause,
     ClientWithdraw,
     DisplayKind,
     EngineMessage,
@@ -87,6 +88,8 @@ def said_to_schedulers(bystander: str) -> list[ClientMessage]:
         ClientHello(os.getpid(), os.getpid(), 1),
         EngineStatusRequest(),
         ClientWithdraw(),
+        ClientPause(True),
+        ClientPause(False),
     ]
 
 
@@ -146,7 +149,8 @@ def test_a_cluster_that_hears_anything_from_who_may_enter(number: int, tmp_path:
 class FakeScheduler(SchedulerConnection):
     """A client's connection to a test that says what a scheduler might."""
 
-    slots, capabilities, limits_memory, sends_items, address = 2, {}, True, True, "fake"  # type: ignore[var-annotated]
+    limits_memory = sends_items = can_pause = True
+    slots, capabilities, address = 2, {}, "fake"  # type: ignore[var-annotated]
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ from scaler_notebook.protocol.messages import (
     ClientContext,
     ClientDisconnect,
     ClientMessage,
+    ClientPause,
     EngineMessage,
     ObjectCreate,
     ObjectDelete,
@@ -54,6 +55,7 @@ class Engine:
         self.turns: dict[bytes, int] = {}  # by client within no task: the turn of its last task
         self.now_serving = 0  # the latest turn of a task that was handed to a process
         self.objects: dict[str, bytes] = {}  # those of clients, and tasks, that may be named: their owners
+        self.paused: set[bytes] = set()  # clients
         self.acts = 0
         self.more = 0
         self._fill()
@@ -108,6 +110,9 @@ class Engine:
                 self.core.task_waits(home.pid, message.task_id, message.waits)
                 if home.holds is not None and home.holds.task_id == message.task_id:
                     assert (home.pid in self.lent) == message.waits, "a task that waits lends its slot"
+            case ClientPause():
+                (self.paused.add if message.paused else self.paused.discard)(owner)
+                self.core.pause(owner, message.paused)
             case ClientDisconnect():
                 self.client_gone(owner)
 
@@ -170,6 +175,7 @@ class Engine:
         self.objects = {name: whose for name, whose in self.objects.items() if whose != owner}
         self.core.client_gone(owner)
         self.turns.pop(owner, None)
+        self.paused.discard(owner)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
         assert all(job.process.killed for job in theirs if job.process is not None), "what it left is cancelled"
@@ -253,7 +259,8 @@ class Engine:
                 for used in process.holds.options.capabilities:
                     free[used.name] -= used.amount
         waited_for: set[str] = set()
-        for job in sorted((job for job in self.jobs.values() if job.queued), key=lambda job: job.place):
+        ready = (job for job in self.jobs.values() if job.queued and job.owner not in self.paused)
+        for job in sorted(ready, key=lambda job: job.place):
             needs = job.options.capabilities
             names = {wanted.name for wanted in needs}
             if not names & waited_for and all(free[wanted.name] >= wanted.amount for wanted in needs):

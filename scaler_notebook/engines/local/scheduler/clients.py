@@ -20,6 +20,7 @@ from scaler_notebook.protocol.messages import (
     ClientDisconnect,
     ClientHello,
     ClientMessage,
+    ClientPause,
     ClientShutdown,
     ClientShutdownResponse,
     ClientWithdraw,
@@ -212,6 +213,9 @@ class Clients:
                 self._core.items_taken(owner, message.task_id, message.count)
             case ClientWithdraw():
                 self._core.withdraw(owner)
+            case ClientPause():
+                self._users.add(owner)
+                self._core.pause(owner, message.paused)
             case EngineStatusRequest():
                 self.send(owner, self._core.overview.status())
             case ClientShutdown():

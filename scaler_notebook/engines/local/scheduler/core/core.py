@@ -234,6 +234,22 @@ class Core:
                 self.transitions.handle(record, events.CancelForced(0.0))
         self.dispatch()
 
+    def pause(self, owner: bytes, paused: bool) -> None:
+        """Start none of the client's tasks, or start them again; what runs goes on.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        paused
+            Whether the pause begins; else it ends.
+        """
+        if paused:
+            self.state.queue.pause(owner, self.state.records.values())
+        else:
+            self.state.queue.resume(owner)
+        self.dispatch()
+
     def client_gone(self, owner: bytes) -> None:
         """End the tasks of a client that is gone, and the tasks that these have submitted.
 
@@ -246,6 +262,7 @@ class Core:
                 self.transitions.handle(record, events.ClientGone())
         self.state.dependencies.client_gone(owner)
         self._turns.client_gone(owner)
+        self.state.queue.resume(owner)
         self.dispatch()
 
     # ------------------------------------------------------------------ processes

@@ -55,7 +55,7 @@ class Overview:
         state, held = self._state, self._state.workers.held
         processes = tuple(state.workers)
         tasks = tuple(held[process].task.task_id if process in held else "" for process in processes)
-        return EngineStatus(state.slots, len(state.queue), processes, tasks)
+        return EngineStatus(state.slots, len(state.queue) + state.queue.kept, processes, tasks)
 
     @property
     def contexts(self) -> dict[bytes, ClientContext]:

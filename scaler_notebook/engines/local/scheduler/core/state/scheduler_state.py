@@ -7,6 +7,7 @@ from scaler_notebook.engines.scheduling.dependencies import DependencyTracker, P
 from scaler_notebook.engines.scheduling.timers import Timers
 from scaler_notebook.protocol.messages import ClientContext
 
+from .pausable_queue import PausableQueue
 from .ready_queue import ReadyQueue
 from .records import TaskRecord
 from .resources import Resources
@@ -39,7 +40,7 @@ class SchedulerState:
         self.records: dict[str, TaskRecord] = {}  # by id, the unfinished tasks
         self.contexts: dict[bytes, ClientContext] = {}  # by client; the one that was set last is last
         self.resources = Resources(capabilities, memory)
-        self.queue = ReadyQueue(self.resources)
+        self.queue = PausableQueue(ReadyQueue(self.resources))
         self.workers = Workers(max_runs)
         self.lent: set[int] = set()  # processes whose tasks have lent their slots
         self.dependencies: DependencyTracker[TaskRecord] = DependencyTracker(store)
