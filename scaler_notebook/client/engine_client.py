@@ -18,6 +18,7 @@ from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .session.current_session import CurrentSession
 from .session.session import Session
+from .session_log import live_groups
 from .submission.call_text import call_text, function_name
 from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
@@ -25,6 +26,7 @@ from .submission.serializer import Serializer
 from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
+from .waiting.host import current_host
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -172,6 +174,10 @@ class EngineClient(ABC):
         """Have the engine start this client's tasks again. Idempotent."""
         if self._session is not None:
             self._session.pause.end()
+
+    def _display_(self) -> Any:
+        """Return what marimo displays."""
+        return current_host().widget(self)
 
     @property
     def _session(self) -> Session | None:
@@ -344,7 +350,9 @@ class EngineClient(ABC):
             futures = [self.submit_verbose(fn, args, {}, **options) for args in calls]
         else:
             futures = [self.submit(fn, *args) for args in calls]
-        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}" if name is None else name)
+        group = FutureGroup(futures, f"{function_name(fn)} × {len(futures)}" if name is None else name)
+        live_groups.add(group)
+        return group
 
     @names_options
     def get(

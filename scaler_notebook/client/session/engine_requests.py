@@ -26,6 +26,11 @@ class EngineRequests:
         Sends the requests.
     lifetime
         Ends when the engine does.
+
+    Attributes
+    ----------
+    last_status
+        The last answer about what the engine does; None before the first one.
     """
 
     ANSWERS = EngineStatus, ClientShutdownResponse
@@ -34,7 +39,7 @@ class EngineRequests:
         self._engine = engine
         self._agent = agent
         self._lifetime = lifetime
-        self._status: EngineStatus | None = None
+        self.last_status: EngineStatus | None = None
         self._status_waiters = Waiters()
 
     def status(self, timeout: float) -> EngineStatus | None:
@@ -46,9 +51,13 @@ class EngineRequests:
             Seconds to wait for the answer.
         """
         answered = self._status_waiters.add()
-        self._agent.post(EngineStatusRequest())
+        self.ask()
         current_host().wait(answered, timeout)
-        return self._status if answered.is_set() else None
+        return self.last_status if answered.is_set() else None
+
+    def ask(self) -> None:
+        """Ask what the engine does now: :attr:`last_status` has the answer soon. Never blocks."""
+        self._agent.post(EngineStatusRequest())
 
     def shutdown(self, timeout: float | None) -> None:
         """End the engine for all of its clients; returns when its scheduler has ended, and everything it ran with it.
@@ -87,7 +96,7 @@ class EngineRequests:
     def receive(self, answer: EngineStatus | ClientShutdownResponse) -> None:
         """Take an answer of the engine, one of :attr:`ANSWERS`; on the agent's thread."""
         if isinstance(answer, EngineStatus):
-            self._status = answer
+            self.last_status = answer
             self._status_waiters.wake()
         elif not answer.accepted:
             self._lifetime.waiters.wake()

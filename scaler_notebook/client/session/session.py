@@ -176,6 +176,10 @@ class Session:
             else:
                 what.run_to_end()
 
+    def find(self, task_id: str) -> ScalerFuture[Any] | None:
+        """Return the future of a task that was sent and has not ended; None if there is none."""
+        return self._manager.find(task_id)
+
     # ------------------------------------------------------------------ on the agent's thread
 
     def call_at(self, when: float, act: Callable[[], object]) -> None:

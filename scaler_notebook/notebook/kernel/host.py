@@ -223,6 +223,12 @@ class KernelHost:
 
     # ------------------------------------------------------------------ views
 
+    @property
+    def cell_number(self) -> int | None:
+        """The number of the cell that runs, or ran last."""
+        # IPython 9 counts a cell before it runs the cell, and earlier ones after that; both note the input before.
+        return len(self.shell.history_manager.input_hist_parsed) - 1
+
     def widget(self, shown: Any) -> Any:
         """Create the widget of a future or a group."""
         return self._views.widget(shown, self)
