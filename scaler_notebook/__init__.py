@@ -99,6 +99,8 @@ def __getattr__(name: str) -> Any:
 
 def _activate_in_a_kernel() -> None:
     """Have futures displayed as cards from the import on, in a kernel; ``%load_ext`` adds the magics only."""
+    if "marimo" in sys.modules:
+        importlib.import_module(".notebook.marimo.host", __name__).activate()
     if "ipykernel" in sys.modules and "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
         if hasattr(shell, "kernel"):

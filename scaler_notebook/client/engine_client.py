@@ -19,6 +19,7 @@ from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .session.current_session import CurrentSession
 from .session.session import Session
+from .session_log import live_groups
 from .submission.call_text import call_text, function_name
 from .submission.iterables import refuse_endless
 from .submission.options import RetryOn, checked_call, names_options, task_options
@@ -26,6 +27,7 @@ from .submission.serializer import Serializer
 from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
+from .waiting.host import current_host
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,6 +107,7 @@ class EngineClient(ABC):
         self.policy.grace = seconds
 
     @property
+    @names.untyped
     def on_interrupt(self) -> OnInterrupt:
         """The effect of the stop button on tasks that somebody waits for; may be set at any time."""
         return self.policy.on_interrupt
@@ -152,6 +155,37 @@ class EngineClient(ABC):
         return self._running_session().requests.status(timeout)
 
     @property
+    def is_paused(self) -> bool:
+        """Whether none of this client's tasks starts: :meth:`pause`."""
+        return self._session is not None and self._session.pause.is_on
+
+    def pause(self) -> None:
+        """Have the engine start none of this client's tasks until :meth:`resume`; starts the engine if need be.
+
+        What runs goes on, with the tasks that it submits itself. What is queued stays so, is cancelled as ever, and its
+        time-outs go on. Returns at once. Whoever waits for the tasks' end, :meth:`shutdown` or the end of a script,
+        resumes them.
+
+        Raises
+        ------
+        ValueError
+            The engine keeps nothing back: a cluster of OpenGRIS Scaler, threads.
+        """
+        session = self._running_session()
+        if not session.engine.can_pause:
+            raise ValueError(f"{session.address} keeps no tasks back: submit them later, or cancel what is queued")
+        session.pause.begin()
+
+    def resume(self) -> None:
+        """Have the engine start this client's tasks again. Idempotent."""
+        if self._session is not None:
+            self._session.pause.end()
+
+    def _display_(self) -> Any:
+        """Return what marimo displays."""
+        return current_host().widget(self)
+
+    @property
     def _session(self) -> Session | None:
         """The last session, alive or not; None before the first task."""
         return self._current.session
@@ -165,6 +199,9 @@ class EngineClient(ABC):
         top_level.refuse_at_top_level()
         printer = OutputPrinter(self._stream_output)
         session = Session(self._new_engine(), weakref.ref(self), self._initializer, self._lost_error, printer)
+        before = self._session
+        if before is not None and before.pause.is_on and not before.lifetime.is_inherited:  # the engine was lost
+            session.pause.begin()
         # An executor that nobody holds takes no more tasks; its tasks run on.
         weakref.finalize(self, session.lifetime.finish_later).atexit = False
         return session
@@ -325,7 +362,9 @@ class EngineClient(ABC):
             futures = [self.submit_verbose(fn, args, {}, **options) for args in calls]
         else:
             futures = [self.submit(fn, *args) for args in calls]
-        return FutureGroup(futures, f"{function_name(fn)} × {len(futures)}" if name is None else name)
+        group = FutureGroup(futures, f"{function_name(fn)} × {len(futures)}" if name is None else name)
+        live_groups.add(group)
+        return group
 
     @names_options
     def get(

@@ -1,7 +1,9 @@
 """Names for users: those that ``dir(future)`` lists, and those that other libraries have for the same."""
 
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+Getter = TypeVar("Getter", bound=Callable[..., Any])
 
 # Of a future's names those that docs/reference/futures.md describes.
 OFFERED = """
@@ -56,3 +58,12 @@ def raise_missing(owner: Any, name: str, counterparts: Mapping[str, str]) -> NoR
     if name in counterparts:
         raise AttributeError(f"{words}; here it is {counterparts[name]}")
     raise AttributeError(words, name=name, obj=owner)
+
+
+def untyped(getter: Getter) -> Getter:
+    """Drop the annotation of a property's getter, at run time alone.
+
+    jedi, which completes names in notebooks, fails on a ``Literal`` there, and with it the whole of ``ex.<Tab>``.
+    """
+    getter.__annotations__ = {}
+    return getter

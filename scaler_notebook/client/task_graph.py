@@ -19,6 +19,7 @@ from scaler_notebook.suggestions import did_you_mean
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
 from .session.session import Session
+from .session_log import live_groups
 from .submission.call_pickling import PickledCall
 from .submission.call_text import for_browsers, function_name, shorten
 from .task_state.observed_task import ObservedTask
@@ -239,6 +240,7 @@ def submit_graph(
         if name in places
     ]
     group = FutureGroup([futures[key] for key in calls], f"graph of {len(calls)}", edges)
+    live_groups.add(group)
     return GraphFutures({key: futures[key] for key in keys}, group)
 
 

@@ -98,6 +98,10 @@ class Engine(Protocol):
         """Whether the engine enforces a task's ``memory_limit``."""
 
     @property
+    def can_pause(self) -> bool:
+        """Whether the engine can keep a client's tasks from starting."""
+
+    @property
     def sends_items(self) -> bool:
         """Whether the engine passes on items that a task gives before its end."""
 

@@ -80,7 +80,7 @@ def activate(shell: Any) -> KernelHost:
 
 
 def _register_views(shell: Any) -> None:
-    """Have IPython display futures as cards, groups and graphs as boards."""
+    """Have IPython display futures as cards, groups and graphs as boards, and executors as their engines."""
 
     def show(future: ScalerFuture[Any]) -> None:
         """Display a card."""
@@ -94,8 +94,16 @@ def _register_views(shell: Any) -> None:
 
         display.show(group)
 
+    def show_executor(executor: Any) -> None:
+        """Display the view of an executor."""
+        from .views.engine import display
+
+        display.show(executor)
+
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.for_type(ScalerFuture, show)
     formatter.for_type(FutureGroup, show_group)
     formatter.for_type(GraphFutures, lambda futures: show_group(futures.group))
+    for module, name in (("executor", "NotebookExecutor"), ("client", "Client")):
+        formatter.for_type_by_name(f"scaler_notebook.client.{module}", name, show_executor)
     lists.register(formatter, show_group)

@@ -158,6 +158,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         12: messages.ClientWithdraw,
         13: messages.ItemsTaken,
         14: messages.EngineScale,
+        15: messages.ClientPause,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(

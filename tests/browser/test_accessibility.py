@@ -46,7 +46,7 @@ display(HTML(b.html("9 tasks", table.counts(), table.rows(range(len(table))), re
 BOARD = "board = NotebookExecutor(n_workers=2).map_async(work, range(9))\nboard"
 # What axe-core is to look for, by theme: a theme changes colours, and nothing else that axe-core looks at.
 RULES: dict[str, dict[str, Any]] = {LIGHT: {}, DARK: {"runOnly": ["color-contrast"]}}
-CELLS = [SETUP, LIVE, BOARD, STATIC]
+CELLS = [SETUP, LIVE, BOARD, STATIC, "ex"]
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +92,7 @@ def test_views_in_both_themes(lab: Lab, notebook: LabNotebook) -> None:
     check_cards(lab, notebook)
     check_boards(lab, notebook)
     check_static_forms(lab, notebook)
+    check_engine(lab, notebook)
 
 
 def check_cards(lab: Lab, notebook: LabNotebook) -> None:
@@ -122,3 +123,26 @@ def check_static_forms(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(3)
     notebook.wait_until_run(3)
     assert complaints(lab, ".scaler-card-static, .scaler-board-static") == []
+
+
+def check_engine(lab: Lab, notebook: LabNotebook) -> None:
+    notebook.run(4)
+    view = notebook.output(4).locator(".scaler-engine")
+    expect(view.locator(".scaler-badge")).to_have_text("running")
+    expect(view.locator(".scaler-title")).to_contain_text("3 workers · 3 running · 1 queued")
+    expect(view.get_by_role("row").filter(has_text="refuses()").locator("polyline")).to_have_count(2)
+    expect(view.locator(".scaler-group")).to_contain_text("1 running · 1 queued")
+    view.get_by_role("button", name="Pause").click()
+    expect(view.locator(".scaler-badge")).to_have_text("paused")
+    assert complaints(lab, ".scaler-engine") == []
+    assert sticking_out(view) == []
+    first = lab.page.locator(".jp-InputPrompt").get_by_text("[1]:", exact=True)
+    expect(first).not_to_be_in_viewport()
+    view.get_by_role("button", name="In [1]").click()
+    expect(first).to_be_in_viewport()
+    view.get_by_role("button", name="Resume").click()
+    expect(view.locator(".scaler-badge")).to_have_text("running")
+    view.get_by_role("button", name="Stop").click()
+    view.get_by_role("button", name="Really stop?").click()
+    expect(view.locator(".scaler-badge")).to_have_text("shut down")
+    expect(view.get_by_role("button", name="Stop")).to_be_hidden()

@@ -7,6 +7,8 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+from kernel_environments import LIBRARIES, python_of
 from kernels import run_notebook
 from shared_kernels import SharedKernel
 
@@ -103,3 +105,38 @@ def test_a_plain_script_imports_nothing_of_jupyter(tmp_path: Path) -> None:
     command = [sys.executable, "script.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (0, "True 1\n[]\n"), done.stderr
+
+
+MARIMO_NOTEBOOK = """
+import marimo
+app = marimo.App()
+
+@app.cell
+def _():
+    from scaler_notebook import NotebookExecutor
+    ex = NotebookExecutor(n_workers=2, grace=0.3)
+    slow = ex.submit(__import__("time").sleep, 600)
+    slow
+    return ex, slow
+
+@app.cell
+def _(ex):
+    many = ex.map_async(abs, range(5))
+    many
+    return (many,)
+
+@app.cell
+def _(slow):
+    print("confirmed:", slow.cancel())
+    return
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(900)
+def test_marimo_shows_live_views_and_its_cells_may_wait(tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text(MARIMO_NOTEBOOK)
+    command = [str(python_of(LIBRARIES)), "-m", "marimo", "export", "html", "page.py", "-o", "page.html"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert "confirmed: True" in done.stdout, done.stderr
+    assert (tmp_path / "page.html").read_text().count("<marimo-anywidget") == 2

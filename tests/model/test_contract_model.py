@@ -28,7 +28,14 @@ from scaler_notebook.engines.local.scheduler.core import transitions
 from scaler_notebook.engines.local.scheduler.core.slot_lending import STANDSTILL
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.protocol.capabilities import as_tuple
-from scaler_notebook.protocol.messages import ClientContext, ObjectDelete, TaskCancel, TaskOptions, TaskWaits
+from scaler_notebook.protocol.messages import (
+    ClientContext,
+    ClientPause,
+    ObjectDelete,
+    TaskCancel,
+    TaskOptions,
+    TaskWaits,
+)
 from scaler_notebook.task.task_end import TaskEnd
 
 CLIENTS = st.integers(0, 1)
@@ -179,6 +186,11 @@ class Contract(RuleBasedStateMachine):
         for job in self.world.clients[client].jobs.values():
             ask = partial(job.future.request_cancel_unfinished, force)
             job.cancel(force, grace, ask, discards=False)
+
+    @rule(client=CLIENTS, paused=st.booleans())
+    def pause(self, client: int, paused: bool) -> None:
+        """None of the client's tasks starts, or they do again."""
+        self.world.clients[client].post(ClientPause(paused))
 
     # ------------------------------------------------------------------ network, processes, time
 

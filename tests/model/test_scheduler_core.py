@@ -710,6 +710,63 @@ def test_what_has_never_started_is_withdrawn_and_nothing_else() -> None:
     assert scene.core.overview.running == [1]
 
 
+def pause(scene: Scene) -> None:
+    scene.core.pause(b"me", True)
+
+
+def resume(scene: Scene) -> None:
+    scene.core.pause(b"me", False)
+
+
+def test_of_a_paused_client_nothing_starts_and_what_runs_goes_on() -> None:
+    scene = Scene(retries=1)
+    scene.start()
+    scene.submit("queued")
+    assert scene.told(pause) == []
+    scene.submit("later")
+    assert scene.core.overview.status().queued == 2
+    assert not scene.core.overview.has_queue
+    assert scene.told(fail) == ["me: t failed in try 1"]
+    scene.after(LONGEST_BACKOFF)
+    assert scene.core.overview.running == [], "another try starts as little as anything else"
+    assert scene.told(lambda scene: scene.submit("another's", b"you")) == ["run another's on 1 as 2, not the last try"]
+    scene.ended(seq=2)
+    assert scene.told(resume) == ["run t on 1 as 3"]
+
+
+def test_what_is_kept_back_is_cancelled_as_any_other_and_resumed_in_its_order() -> None:
+    scene = Scene()
+    scene.ready()
+    pause(scene)
+    for name in ("first", "second", "third"):
+        scene.submit(name)
+    assert scene.told(lambda scene: scene.cancel(task_id="first")) == ["me: first Canceled (force)"]
+    assert scene.told(resume) == ["run second on 1 as 1"]
+    pause(scene)
+    assert scene.told(lambda scene: scene.ended(seq=1)) == ["me: second Success"]
+    assert scene.told(resume) == ["run third on 1 as 2"]
+
+
+def test_what_a_running_task_of_a_paused_client_submits_goes_on() -> None:
+    hands = Recorder()
+    core = Core(2, hands, {})
+    for process in (1, 2):
+        core.process_ready(process)
+    core.submit(b"me", task("outer"))
+    core.pause(b"me", True)
+    core.submit(b"within", replace(task("inner"), parent="outer"), process=2)
+    assert hands.begun() == ["outer", "inner"]
+
+
+def test_a_paused_client_that_is_gone_leaves_nothing() -> None:
+    scene = Scene()
+    pause(scene)
+    scene.submit()
+    scene.gone()
+    assert scene.core.overview.status().queued == 0
+    assert scene.told(lambda scene: scene.ready()) == []
+
+
 def test_a_task_whose_process_could_not_be_prepared_is_not_tried_again() -> None:
     scene = Scene(retries=3)
     scene.start()

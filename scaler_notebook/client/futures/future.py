@@ -308,6 +308,10 @@ class ScalerFuture(ObservedTask, Generic[T]):
         """
         return current_host().widget(self)
 
+    def _display_(self) -> Any:
+        """Return what marimo displays."""
+        return self.widget()
+
     # ------------------------------------------------------------------ callbacks
 
     def add_done_callback(self, fn: Callable[["ScalerFuture[T]"], object]) -> None:

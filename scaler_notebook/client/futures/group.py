@@ -245,6 +245,10 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         """
         return current_host().widget(self)
 
+    def _display_(self) -> Any:
+        """Return what marimo displays."""
+        return self.widget()
+
     # ------------------------------------------------------------------ cancel
 
     def request_cancel(self, force: bool = True, grace: float | None = None) -> None:

@@ -27,6 +27,11 @@ class EngineRequests:
         Sends the requests.
     lifetime
         Ends when the engine does.
+
+    Attributes
+    ----------
+    last_status
+        The last answer about what the engine does; None before the first one.
     """
 
     ANSWERS = EngineStatus, ClientShutdownResponse
@@ -35,7 +40,7 @@ class EngineRequests:
         self._engine = engine
         self._agent = agent
         self._lifetime = lifetime
-        self._status: EngineStatus | None = None
+        self.last_status: EngineStatus | None = None
         self._status_waiters = Waiters()
         self._slots: int | None = None  # as last asked for, or told
 
@@ -48,9 +53,13 @@ class EngineRequests:
             Seconds to wait for the answer.
         """
         answered = self._status_waiters.add()
-        self._agent.post(EngineStatusRequest())
+        self.ask()
         current_host().wait(answered, timeout)
-        return self._status if answered.is_set() else None
+        return self.last_status if answered.is_set() else None
+
+    def ask(self) -> None:
+        """Ask what the engine does now: :attr:`last_status` has the answer soon. Never blocks."""
+        self._agent.post(EngineStatusRequest())
 
     @property
     def slots(self) -> int:
@@ -110,7 +119,7 @@ class EngineRequests:
     def receive(self, answer: EngineStatus | ClientShutdownResponse) -> None:
         """Take an answer of the engine, one of :attr:`ANSWERS`; on the agent's thread."""
         if isinstance(answer, EngineStatus):
-            self._status, self._slots = answer, answer.slots
+            self.last_status, self._slots = answer, answer.slots
             self._status_waiters.wake()
         elif not answer.accepted:
             self._lifetime.waiters.wake()

@@ -20,6 +20,8 @@ from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.errors import DisconnectedError, EngineLostError
 from scaler_notebook.protocol.messages import TaskResult
 
+from .pause import Pause
+
 PREVIEW_PATIENCE = 0.5  # seconds that an engine is kept for the previews which are being made
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
@@ -40,6 +42,8 @@ class Lifetime:
         Has the futures that end with the session, if not before.
     lost_error
         The class of the error that unfinished futures end with when the engine is lost, with the engine's own words.
+    pause
+        Ends when the session waits for its tasks to end by themselves.
     on_closed
         Called when the engine's processes are gone.
     """
@@ -50,12 +54,14 @@ class Lifetime:
         agent: Agent,
         manager: FutureManager,
         lost_error: type[EngineLostError],
+        pause: Pause,
         on_closed: Callable[[], object],
     ) -> None:
         self._engine = engine
         self._agent = agent
         self._manager = manager
         self._lost_error = lost_error
+        self._pause = pause
         self._on_closed = on_closed
         self._owner = os.getpid()
         self._start = UninterruptedCall(engine.start, "scaler_notebook start")
@@ -110,6 +116,7 @@ class Lifetime:
         """
         if self.is_inherited:
             return
+        self._pause.end()
         try:
             wait_for(self.unfinished())
             if self.alive:

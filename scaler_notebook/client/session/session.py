@@ -34,6 +34,7 @@ from scaler_notebook.protocol.messages import (
 from . import deadline, nested
 from .engine_requests import EngineRequests
 from .lifetime import Lifetime
+from .pause import Pause
 from .preview_requests import PreviewRequests
 from .rerun import local_call
 from .sent_objects import SentObjects
@@ -105,7 +106,8 @@ class Session:
         self._agent = agent = Agent(engine, self._register, self._receive, self._lose, self._fail_unsendable)
         self._manager = FutureManager(agent.outgoing, printer)
         self._input_values = InputValues(self._manager, engine, agent)
-        self.lifetime = Lifetime(engine, agent, self._manager, lost_error, partial(_open.discard, self))
+        self.pause = Pause(agent)
+        self.lifetime = Lifetime(engine, agent, self._manager, lost_error, self.pause, partial(_open.discard, self))
         self.tasks = TaskSender(engine, agent, self._input_values, self.lifetime)
         self.objects = SentObjects(engine, agent, partial(self.new_id, "o"))
         self.requests = EngineRequests(engine, agent, self.lifetime)
@@ -173,6 +175,10 @@ class Session:
                 )
             else:
                 what.run_to_end()
+
+    def find(self, task_id: str) -> ScalerFuture[Any] | None:
+        """Return the future of a task that was sent and has not ended; None if there is none."""
+        return self._manager.find(task_id)
 
     # ------------------------------------------------------------------ on the agent's thread
 

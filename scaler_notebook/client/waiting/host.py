@@ -77,6 +77,10 @@ class Host(Protocol):
         """Return a widget that shows a future or a group; RuntimeError where there are none."""
 
     @property
+    def cell_number(self) -> int | None:
+        """The number of the cell that runs, as its prompt has it; None where there are none."""
+
+    @property
     def shows_results(self) -> bool:
         """Whether views show what tasks return: then engines make previews of results."""
 
@@ -95,6 +99,7 @@ class PlainHost:
     waits_at_exit = True
     prints_output = True
     shows_results = False
+    cell_number: int | None = None
 
     def wait(self, signal: Signal, timeout: float | None) -> bool:
         """Block this thread until a signal is set; return False if it is not, within the time.

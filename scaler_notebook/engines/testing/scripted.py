@@ -61,7 +61,7 @@ class MemoryEngine:
         self.capabilities = capabilities or {}
         self.gpus: tuple[str, ...] | None = None
         self.limits_memory = self.scales = False
-        self.sends_items = True
+        self.sends_items = self.can_pause = True
         self.address = "memory"
         self.sent = SentMessages()
         self.used = False  # a client has connected; an engine serves one

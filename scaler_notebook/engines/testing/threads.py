@@ -67,6 +67,7 @@ class ThreadEngine(MemoryEngine):
 
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         super().__init__(slots, capabilities)
+        self.can_pause = False
         self._queue: OrderedDict[str, ThreadTaskRecord] = OrderedDict()
         self._waiting: dict[str, ThreadTaskRecord] = {}  # tasks that wait for inputs
         self._dependencies: DependencyTracker[ThreadTaskRecord] = DependencyTracker(_NoMemory())

@@ -82,6 +82,7 @@ class KernelHost:
     waits_at_exit = False
     prints_output = False
     shows_results = True
+    takes_whole_modules = False
 
     def __init__(self, shell: Any, views: Views) -> None:
         self.shell = shell
@@ -221,6 +222,12 @@ class KernelHost:
             log.exception("an on_update callback raised; the task is not affected")
 
     # ------------------------------------------------------------------ views
+
+    @property
+    def cell_number(self) -> int | None:
+        """The number of the cell that runs, or ran last."""
+        # IPython 9 counts a cell before it runs the cell, and earlier ones after that; both note the input before.
+        return len(self.shell.history_manager.input_hist_parsed) - 1
 
     def widget(self, shown: Any) -> Any:
         """Create the widget of a future or a group."""

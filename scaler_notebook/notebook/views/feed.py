@@ -13,13 +13,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anywidget
 import traitlets
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.kernel.ipykernel_compat import let_front_end_choose
 
 from .front_end import FrontEnd
@@ -36,6 +35,21 @@ GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
 log = logging.getLogger(__name__)
 
 
+class ViewHost(Protocol):
+    """A notebook's kernel, as its feeds know it.
+
+    Attributes
+    ----------
+    our_comms
+        The comm ids of the widgets of our views.
+    takes_whole_modules
+        Whether its front end gets script and style with each widget, as anywidget's own do.
+    """
+
+    our_comms: set[str]
+    takes_whole_modules: bool
+
+
 class ViewWidget(anywidget.AnyWidget):
     """The widget of one feed. It has no state; its front end is loaded once for all widgets of a page.
 
@@ -43,6 +57,8 @@ class ViewWidget(anywidget.AnyWidget):
     ----------
     front_end
         What runs in the browser.
+    host
+        The kernel.
     place
         The name of what its views cover in a page; empty if it is shown as widgets are.
     """
@@ -51,7 +67,9 @@ class ViewWidget(anywidget.AnyWidget):
     _module = traitlets.Unicode().tag(sync=True)
     _place = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, front_end: FrontEnd, place: str = "") -> None:
+    def __init__(self, front_end: FrontEnd, host: ViewHost, place: str = "") -> None:
+        if host.takes_whole_modules:
+            self._esm, self._css = front_end.script, front_end.style
         super().__init__(_module=front_end.name, _place=place)
         self.front_end = front_end
 
@@ -82,7 +100,7 @@ class Feed(ABC):
         Called, where messages are handled, when a front end says for the first time that it has made the model.
     """
 
-    def __init__(self, host: KernelHost, widget: ViewWidget, on_met: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, host: ViewHost, widget: ViewWidget, on_met: Callable[[], None] = lambda: None) -> None:
         self.widget = widget
         self._on_met = on_met
         self.met = False  # has a front end made the model?
@@ -138,8 +156,9 @@ class Feed(ABC):
 
     @property
     def closed(self) -> bool:
-        """Whether the model is closed, by us or by somebody else."""
-        return self.widget.comm is None
+        """Whether the model is closed, by us or by somebody else: marimo closes the comm of a cell that runs again."""
+        comm = self.widget.comm
+        return comm is None or getattr(comm, "_closed", False)
 
     def close(self) -> None:
         """Close the model; its views go. Idempotent."""

@@ -89,10 +89,14 @@ class LiveDisplay(ABC):
             names = f"{PLACE} {PLACE}-{self.place} mathjax_ignore"
             bundle["text/html"] = f'<div class="{names}">{bundle["text/html"]}</div>'
         self._bare = widget is None and not self._covered
+        metadata: dict[str, Any] = {}
         if widget is not None and not self._covered:
-            bundle[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+            # The widget's own metadata tells Colab which widget manager draws it.
+            found = widget._repr_mimebundle_()
+            assert found is not None, "a widget with a view"
+            bundle[WIDGET_VIEW], metadata = found[0][WIDGET_VIEW], found[1]
         outputs = self._host.display_pub if update else self._host.shell.display_pub
-        outputs.publish(data=bundle, metadata={}, transient={"display_id": self._display_id}, update=update)
+        outputs.publish(data=bundle, metadata=metadata, transient={"display_id": self._display_id}, update=update)
 
     def publish_within(self, interval: float) -> None:
         """Publish so many seconds after the output was sent, or now if they have passed; on any thread."""

@@ -97,7 +97,37 @@
  * @typedef {{type: "open" | "close", row: number}} OpenOrClose whose details are wanted
  * @typedef {Gap | CancelRows | RetryRows | OpenOrClose} BoardRequest
  *
- * @typedef {AskForModule | Here | Ready | Left | CardRequest | BoardRequest} Request anything that a view says
+ * @typedef {object} EngineWorker one task process
+ * @property {number} pid
+ * @property {string} task the id of the task that it runs, or nothing
+ * @property {string} call the task as a person reads it; empty for another client's
+ * @property {number | null} started_at
+ * @property {number[]} cpu percent of a core, the newest sample last
+ * @property {number[]} memory bytes
+ *
+ * @typedef {object} EngineGroup
+ * @property {string} name
+ * @property {number | null} cell the number of the cell that has submitted it
+ * @property {Partial<Record<Kind, number>>} counts
+ *
+ * @typedef {object} EngineMessage from the kernel to the view of an executor
+ * @property {"engine"} type
+ * @property {number} seq
+ * @property {number} now
+ * @property {"not started" | "running" | "paused" | "lost" | "shut down"} state
+ * @property {string} address
+ * @property {boolean} can_pause
+ * @property {number} slots
+ * @property {number} queued
+ * @property {EngineWorker[]} workers with their last samples; in a snapshot with all that are kept
+ * @property {EngineGroup[]} groups
+ * @property {string | null} answer to a click
+ * @property {true} [whole] a snapshot
+ *
+ * @typedef {{type: "pause" | "resume" | "stop"}} EngineRequest
+ *
+ * @typedef {AskForModule | Here | Ready | Left | CardRequest | BoardRequest | EngineRequest} Request anything that a
+ *   view says
  */
 
 /**

@@ -2,6 +2,7 @@
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
 ``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``EngineScale``, ``ClientWithdraw``,
+``ClientPause``,
 ``ClientShutdown``, ``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
 ``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``,
@@ -16,6 +17,7 @@ from .client_messages import ClientContext as ClientContext
 from .client_messages import ClientDisconnect as ClientDisconnect
 from .client_messages import ClientHello as ClientHello
 from .client_messages import ClientMessage as ClientMessage
+from .client_messages import ClientPause as ClientPause
 from .client_messages import ClientShutdown as ClientShutdown
 from .client_messages import ClientWithdraw as ClientWithdraw
 from .client_messages import EngineScale as EngineScale

@@ -235,6 +235,19 @@ class ClientShutdown:
     """End the engine with everything that it runs, for all of its clients. Answered by ``ClientShutdownResponse``."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientPause:
+    """Start none of the client's tasks, or start them again. What runs goes on, and so do tasks of the running ones.
+
+    Parameters
+    ----------
+    paused
+        Whether the pause begins; else it ends.
+    """
+
+    paused: bool
+
+
 ClientMessage: TypeAlias = (
     Task
     | TaskCancel
@@ -250,4 +263,5 @@ ClientMessage: TypeAlias = (
     | EngineScale
     | ClientShutdown
     | ClientWithdraw
+    | ClientPause
 )

@@ -58,6 +58,8 @@ class StillPublisher:
 class StillHost:
     """A kernel whose loop runs what is posted when a test says so."""
 
+    takes_whole_modules = False
+
     def __init__(self) -> None:
         self.our_comms: set[str] = set()
         self.posted: deque[Callable[[], object]] = deque()
@@ -179,7 +181,7 @@ def board(still: StillPublisher, host: StillHost) -> Iterator[Callable[..., tupl
 
     def make(futures: Any, **options: Any) -> tuple[BoardFeed, Page]:
         table = futures if isinstance(futures, TaskTable) else TaskTable(futures)
-        made.append(BoardFeed(host, "the title", table, **options))  # type: ignore[arg-type]
+        made.append(BoardFeed(host, "the title", table, **options))
         page = Page(made[-1])
         page.say({"type": "ready"})
         still.run()
@@ -205,7 +207,7 @@ class Replay(RuleBasedStateMachine):
         self.futures: list[DetachedFuture] = []
         self.steps = itertools.count(1.0)
         self.table = TaskTable([])
-        self.board = BoardFeed(self.host, "t", self.table)  # type: ignore[arg-type]
+        self.board = BoardFeed(self.host, "t", self.table)
         self.page = Page(self.board)
         self.page.say({"type": "ready"})
 
@@ -299,7 +301,7 @@ def test_real_tasks_on_real_threads_end_up_as_they_are(still: StillPublisher, ho
     """Submits, results and messages at the same time."""
     with memory_executor(auto=True) as executor:
         table = SessionTable()
-        board = BoardFeed(host, "session", table)  # type: ignore[arg-type]
+        board = BoardFeed(host, "session", table)
         page = Page(board)
         page.say({"type": "ready"})
         futures: list[ScalerFuture[Any]] = []

@@ -32,6 +32,7 @@ from scaler_notebook.protocol.messages import (
     ClientDisconnect,
     ClientHello,
     ClientMessage,
+    ClientPause,
     ClientWithdraw,
     DisplayKind,
     EngineMessage,
@@ -87,6 +88,8 @@ def said_to_schedulers(bystander: str) -> list[ClientMessage]:
         ClientHello(os.getpid(), os.getpid(), 1),
         EngineStatusRequest(),
         ClientWithdraw(),
+        ClientPause(True),
+        ClientPause(False),
     ]
 
 
@@ -147,7 +150,7 @@ class FakeScheduler(SchedulerConnection):
     """A client's connection to a test that says what a scheduler might."""
 
     slots, capabilities, address, gpus = 2, {}, "fake", ()  # type: ignore[var-annotated]
-    limits_memory = sends_items = scales = True
+    limits_memory = sends_items = scales = can_pause = True
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -71,6 +71,7 @@ class SharedExecutor:
         if executor is None:
             return
         executor.cancel_all()
+        executor.resume()
         if not self._is_as_at_the_start(executor):
             self.end()
             return

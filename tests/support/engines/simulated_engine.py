@@ -20,6 +20,7 @@ from scaler_notebook.protocol.messages import (
     ClientContext,
     ClientDisconnect,
     ClientMessage,
+    ClientPause,
     EngineMessage,
     ObjectCreate,
     ObjectDelete,
@@ -56,6 +57,7 @@ class Engine:
         self.turns: dict[bytes, int] = {}  # by client within no task: the turn of its last task
         self.now_serving = 0  # the latest turn of a task that was handed to a process
         self.objects: dict[str, bytes] = {}  # those of clients, and tasks, that may be named: their owners
+        self.paused: set[bytes] = set()  # clients
         self.acts = 0
         self.more = 0
         self._fill()
@@ -116,6 +118,9 @@ class Engine:
                 self.core.task_waits(home.pid, message.task_id, message.waits)
                 if home.holds is not None and home.holds.task_id == message.task_id:
                     assert (home.pid in self.lent) == message.waits, "a task that waits lends its slot"
+            case ClientPause():
+                (self.paused.add if message.paused else self.paused.discard)(owner)
+                self.core.pause(owner, message.paused)
             case ClientDisconnect():
                 self.client_gone(owner)
 
@@ -186,6 +191,7 @@ class Engine:
         self.objects = {name: whose for name, whose in self.objects.items() if whose != owner}
         self.core.client_gone(owner)
         self.turns.pop(owner, None)
+        self.paused.discard(owner)
         del self.receivers[owner]
         self.contexts.pop(owner, None)
         for job in theirs:
@@ -329,7 +335,7 @@ class Engine:
                     free[used.name] -= used.amount
         waited_for: set[str] = set()
         records, queue = self.core.state.records, self.core.state.queue
-        waiting = [job for job in self.jobs.values() if job.queued]
+        waiting = [job for job in self.jobs.values() if job.queued and job.owner not in self.paused]
         if left_by_core:
             waiting = [job for job in waiting if records[job.task_id] in queue]
         for job in sorted(waiting, key=lambda job: job.place):

@@ -19,7 +19,7 @@ from simulated_engine import Engine
 from simulated_process import Process
 
 from scaler_notebook import DisconnectedError, EngineLostError
-from scaler_notebook.protocol.messages import ClientDisconnect, TaskOptions
+from scaler_notebook.protocol.messages import ClientDisconnect, ClientPause, TaskOptions
 from scaler_notebook.task.task_end import TaskEnd
 
 Move = Callable[[int], None]  # given how many messages it is to deliver at most
@@ -141,7 +141,9 @@ class Simulation:
             callbacks_done()
 
     def drain(self) -> None:
-        """Every message arrives, every process goes on, time passes: then everything must have ended."""
+        """Every message arrives, every process and client goes on, time passes: then everything must have ended."""
+        for connection in self.connections:
+            connection.post(ClientPause(False))
         for _ in range(20 + 10 * len(self.jobs)):
             self.everything_moves()
             for process in self.engine.processes.values():

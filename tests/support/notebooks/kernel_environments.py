@@ -27,7 +27,7 @@ MORE = {
     WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat"),
     LIBRARIES: (
         *("adaptive", "dask[array]", "emcee", "lightgbm", "optuna"),
-        *("pipefunc", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
+        *("marimo", "pipefunc", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
     ),
 }
 MATRIX = pytest.mark.matrix
@@ -47,6 +47,12 @@ def kernel_specs(version: str) -> KernelSpecManager:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _make(environment, version)
     return KernelSpecManager(kernel_dirs=[str(environment / "share" / "jupyter" / "kernels")])
+
+
+def python_of(version: str) -> Path:
+    """The Python of that environment."""
+    kernel_specs(version)
+    return HOME / version / "bin" / "python"
 
 
 INSTALLED = "installed"  # what is there beside the tests

@@ -21,6 +21,7 @@ from scaler_notebook.protocol.messages import (
     ClientDisconnect,
     ClientHello,
     ClientMessage,
+    ClientPause,
     ClientShutdown,
     ClientShutdownResponse,
     ClientWithdraw,
@@ -218,6 +219,9 @@ class Clients:
                 self._core.items_taken(owner, message.task_id, message.count)
             case ClientWithdraw():
                 self._core.withdraw(owner)
+            case ClientPause():
+                self._users.add(owner)
+                self._core.pause(owner, message.paused)
             case EngineStatusRequest():
                 self.send(owner, self._core.status())
             case EngineScale():

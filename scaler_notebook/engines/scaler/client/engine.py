@@ -60,7 +60,7 @@ class ScalerEngine:
     """
 
     slots = 0
-    limits_memory = sends_items = scales = False
+    limits_memory = sends_items = scales = can_pause = False
     capabilities: Mapping[str, int] | None = None
     gpus: tuple[str, ...] | None = None
 

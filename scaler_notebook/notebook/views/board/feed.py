@@ -10,10 +10,9 @@ from typing import Any
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
-from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
@@ -31,8 +30,8 @@ _FRONT_END = FrontEnd(
 class BoardWidget(ViewWidget):
     """The widget of one board, for a place in the page if it has a name: rows reach it as messages."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(_FRONT_END, place)
+    def __init__(self, host: ViewHost, place: str) -> None:
+        super().__init__(_FRONT_END, host, place)
 
 
 class BoardFeed(Feed):
@@ -61,7 +60,7 @@ class BoardFeed(Feed):
 
     def __init__(
         self,
-        host: KernelHost,
+        host: ViewHost,
         title: str,
         table: TaskTable,
         group: FutureGroup[Any] | None = None,
@@ -69,7 +68,7 @@ class BoardFeed(Feed):
         on_met: Callable[[], None] = lambda: None,
         place: str = "",
     ) -> None:
-        super().__init__(host, BoardWidget(place), on_met)
+        super().__init__(host, BoardWidget(host, place), on_met)
         self._title = title
         self._table = table
         self._group = None if group is None else weakref.ref(group)
@@ -286,9 +285,7 @@ class Detail:
         Called when there is something to send.
     """
 
-    def __init__(
-        self, number: int, future: ScalerFuture[Any] | None, host: KernelHost, mark: Callable[[], None]
-    ) -> None:
+    def __init__(self, number: int, future: ScalerFuture[Any] | None, host: ViewHost, mark: Callable[[], None]) -> None:
         self.due = True  # is there something that was not sent?
         self._number = number
         self._future = future

@@ -8,9 +8,8 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.notebook.kernel.host import KernelHost
 from scaler_notebook.notebook.views import modules, preview, rows
-from scaler_notebook.notebook.views.feed import Content, Feed, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
@@ -27,8 +26,8 @@ _FRONT_END = FrontEnd(SCRIPT, STYLE)
 class CardWidget(ViewWidget):
     """The widget of one card, for a place in the page if it has a name."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(_FRONT_END, place)
+    def __init__(self, host: ViewHost, place: str) -> None:
+        super().__init__(_FRONT_END, host, place)
 
 
 class CardFeed(Feed):
@@ -55,13 +54,13 @@ class CardFeed(Feed):
     def __init__(
         self,
         future: ScalerFuture[Any],
-        host: KernelHost,
+        host: ViewHost,
         noted: Callable[[], None] = lambda: None,
         earlier: Sequence[ScalerFuture[Any]] = (),
         on_met: Callable[[], None] = lambda: None,
         place: str = "",
     ) -> None:
-        super().__init__(host, CardWidget(place), on_met)
+        super().__init__(host, CardWidget(host, place), on_met)
         self._noted = noted
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks

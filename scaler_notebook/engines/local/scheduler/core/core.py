@@ -262,6 +262,23 @@ class Core:
         """Return what the engine does now."""
         return replace(self.overview.status(), idle_timeout=self.scaling.idle_timeout, gone=self.scaling.gone)
 
+    def pause(self, owner: bytes, paused: bool) -> None:
+        """Start none of the client's tasks, or start them again; what runs goes on.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        paused
+            Whether the pause begins; else it ends.
+        """
+        if paused:
+            self._prefetching.recall_all()
+            self.state.queue.pause(owner, self.state.records.values())
+        else:
+            self.state.queue.resume(owner)
+        self.dispatch()
+
     def client_gone(self, owner: bytes) -> None:
         """End the tasks of a client that is gone, and the tasks that these have submitted.
 
@@ -274,6 +291,7 @@ class Core:
                 self.transitions.handle(record, events.ClientGone())
         self.state.dependencies.client_gone(owner)
         self._turns.client_gone(owner)
+        self.state.queue.resume(owner)
         self.dispatch()
 
     # ------------------------------------------------------------------ processes

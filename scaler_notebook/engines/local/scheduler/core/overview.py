@@ -66,7 +66,8 @@ class Overview:
         tasks = tuple(held[process].task.task_id if process in held else "" for process in processes)
         begun = state.workers.devices
         gpus = tuple(", ".join(state.devices.named(begun.get(process, ()))) for process in processes) if begun else ()
-        return EngineStatus(state.slots, len(state.queue) + state.workers.count_ahead, processes, tasks, gpus=gpus)
+        queued = len(state.queue) + state.queue.kept + state.workers.count_ahead
+        return EngineStatus(state.slots, queued, processes, tasks, gpus=gpus)
 
     def seq(self, process: int) -> int:
         """Return the number of the run of the task that a process holds; 0 if it holds none."""

@@ -8,6 +8,7 @@ from scaler_notebook.engines.scheduling.timers import Timers
 from scaler_notebook.protocol.messages import ClientContext
 
 from .devices import Devices
+from .pausable_queue import PausableQueue
 from .ready_queue import ReadyQueue
 from .records import TaskRecord
 from .resources import Resources
@@ -51,6 +52,6 @@ class SchedulerState:
         self.lent: set[int] = set()  # processes whose tasks have lent their slots
         self.devices = Devices(devices, self.workers, self.lent)
         self.resources = Resources(capabilities, memory, self.devices)
-        self.queue = ReadyQueue(self.resources)
+        self.queue = PausableQueue(ReadyQueue(self.resources))
         self.dependencies: DependencyTracker[TaskRecord] = DependencyTracker(store)
         self.timers: Timers[TimerKey, Callable[[], None]] = Timers()

@@ -1,0 +1,1 @@
+"""Notebooks of marimo: how a cell waits there, and what its views are made of."""

@@ -1,0 +1,136 @@
+"""The contents of an executor's view: one structure for the live form and the static ones."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TypedDict
+
+from scaler_notebook.client import engine_report
+from scaler_notebook.client.engine_client import EngineClient
+from scaler_notebook.client.engine_report import EngineReport, EngineState
+from scaler_notebook.client.task_state.observed_task import ObservedTask
+from scaler_notebook.notebook.views.board.table import KINDS, Kind
+from scaler_notebook.notebook.views.static.terminal_text import one_line
+from scaler_notebook.protocol.states import TaskState
+
+from .samples import ProcessSamples
+
+MAX_GROUPS = 12  # that a view shows: the newest
+KIND_OF_STATE: dict[TaskState, Kind] = {
+    TaskState.SUBMITTED: "queued",
+    TaskState.RUNNING: "running",
+    TaskState.CANCELLING: "cancelling",
+    TaskState.FINISHED: "done",
+    TaskState.CANCELLED: "cancelled",
+}
+
+
+class Worker(TypedDict):
+    """One task process."""
+
+    pid: int
+    task: str  # the id of the task that it runs, or nothing
+    call: str  # ... as a person reads it; empty for another client's
+    started_at: float | None
+    cpu: list[float]  # percent of a core, the newest sample last
+    memory: list[int]  # bytes
+
+
+class Group(TypedDict):
+    """One group of futures."""
+
+    name: str
+    cell: int | None
+    counts: dict[Kind, int]
+
+
+class Contents(TypedDict):
+    """Everything that a view shows."""
+
+    state: EngineState
+    address: str
+    can_pause: bool
+    slots: int
+    queued: int
+    workers: list[Worker]
+    groups: list[Group]
+
+
+class ContentsReader:
+    """A reader of what the view of an executor shows; on one thread.
+
+    Parameters
+    ----------
+    executor
+        Returns the executor; None if it is gone.
+    """
+
+    def __init__(self, executor: Callable[[], EngineClient | None]) -> None:
+        self._executor = executor
+        self._samples = ProcessSamples()
+        self._settled: dict[int, dict[Kind, int]] = {}  # the counts of groups whose tasks have ended, by id
+
+    def sample(self) -> None:
+        """Take a sample of each process that the engine's last answer names."""
+        status = self._report().status
+        self._samples.take(status.processes if status is not None else ())
+
+    def read(self, samples: int = 1) -> Contents:
+        """Return the contents as they are now.
+
+        Parameters
+        ----------
+        samples
+            How many of the latest samples of each process are in them.
+        """
+        report = self._report()
+        status, workers = report.status, list[Worker]()
+        for pid, task in zip(status.processes, status.tasks, strict=True) if status is not None else ():
+            known = (report.tasks or {}).get(task)
+            taken = self._samples.of(pid)[-samples:]
+            workers.append(
+                {
+                    "pid": pid,
+                    "task": task,
+                    "call": one_line(known.call) if known is not None else "",
+                    "started_at": known.started_at if known is not None else None,
+                    "cpu": [round(each.cpu, 1) for each in taken],
+                    "memory": [each.memory for each in taken],
+                }
+            )
+        return {
+            "state": report.state,
+            "address": report.address,
+            "can_pause": report.can_pause,
+            "slots": report.slots,
+            "queued": status.queued if status is not None else 0,
+            "workers": workers,
+            "groups": self._groups(),
+        }
+
+    def _report(self) -> EngineReport:
+        """Return what is known of the engine."""
+        executor = self._executor()
+        return EngineReport("shut down") if executor is None else engine_report.report(executor)
+
+    def _groups(self) -> list[Group]:
+        """Return the newest groups with their counts."""
+        shown: list[Group] = []
+        settled: dict[int, dict[Kind, int]] = {}
+        executor = self._executor()
+        for group, cell in engine_report.groups(executor)[:MAX_GROUPS] if executor is not None else ():
+            counts = self._settled.get(id(group))
+            if counts is None:
+                kinds = Counter(map(_kind_of, group))
+                counts = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
+            if group.done():
+                settled[id(group)] = counts
+            shown.append({"name": group.name, "cell": cell, "counts": counts})
+        self._settled = settled
+        return shown
+
+
+def _kind_of(future: ObservedTask) -> Kind:
+    """Return the state of a task as a board has it."""
+    if future.failed:
+        return "lost" if future.lost else "failed"
+    return KIND_OF_STATE[future.state]
