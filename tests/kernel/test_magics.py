@@ -147,7 +147,8 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
 )
 def test_a_mistake_is_said_and_what_to_type_instead(k: Kernel, line: str, error: str) -> None:
     executed = k.run(f"%scaler {line}")
-    assert error in executed.error + executed.text
+    assert error in (said := executed.error + executed.text)
+    assert "?." not in said
     assert "Traceback" not in executed.text
 
 
@@ -211,7 +212,7 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     )
     executed = k.run("%scaler status")
     assert "time.sleep(60)" in executed.text
-    assert re.search(r"1 running, 1 queued; \d of the \d processes are spares", executed.text)
+    assert re.search(r"1 running, 1 queued; \d processes, \d of them spare", executed.text)
     assert "time.sleep(60)" in executed.displays[0]["text/html"]
     assert "the engine runs already, with 1 worker;" in k.run("%scaler start -n 2").text
     assert k.run("%scaler stop").text == "stopped; 2 tasks were cancelled\n"
@@ -411,6 +412,11 @@ def complete(k: Kernel, code: str) -> tuple[list[str], int]:
 
 def test_completion(k: Kernel) -> None:
     k.run("matrix = 1\n%scaler start -n 1\na = %scaler submit time.sleep(60)\nb = %scaler submit add(1)\nb.cancel()")
+    k.run("c = %scaler submit --name 'my fit' time.sleep(60)")
+    assert complete(k, "%scaler cancel my")[0] == ["'my fit'"]
+    assert complete(k, '%scaler cancel "my f') == (['"my fit"'], 15)
+    assert complete(k, "%scaler cancel 'my fit' time.sl")[0] == ["time.sleep"]
+    k.run("c.cancel()")
     identity = k.run("print(a.task_id)").text.strip()
     over = k.run("print(b.task_id)").text.strip()
     assert complete(k, "%scaler ") == (list(COMMANDS), 8)

@@ -13,6 +13,7 @@ from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPoli
 from scaler_notebook.notebook.magics import documents, session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.suggestions import did_you_mean
+from scaler_notebook.wording import counted
 
 
 def add_start_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,9 @@ def start(shell: Any, options: argparse.Namespace) -> None:
     wanted = options.workers is not None or options.capability
     if executor is not None and executor.is_running:
         if options.workers not in (None, executor.n_workers) or options.capability:
-            raise UsageError(f"the engine runs already, with {_workers_text(executor.n_workers)}; %scaler stop ends it")
+            raise UsageError(
+                f"the engine runs already, with {counted(executor.n_workers, 'worker')}; %scaler stop ends it"
+            )
     elif executor is None or wanted:
         executor = session_executor.create(options.workers, dict(options.capability or ()))
     executor.start()
@@ -77,7 +80,7 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
         executor.disconnect()
     cancelled = sum(future.cancelled() for future in unfinished)
     stopped = "left" if executor.is_attached else "stopped"
-    tasks = "1 task was" if cancelled == 1 else f"{cancelled} tasks were"
+    tasks = counted(cancelled, "task was", "tasks were")
     print(f"{stopped}; {tasks} cancelled" if cancelled else stopped)
 
 
@@ -160,14 +163,9 @@ def status(shell: Any, options: argparse.Namespace) -> None:
     display(tables.bundle(*tables.status_table(f"{_engine_text(executor)}; {used}", found)), raw=True)
 
 
-def _workers_text(count: int) -> str:
-    """Write a number of workers."""
-    return f"{count} {'worker' if count == 1 else 'workers'}"
-
-
 def _engine_text(executor: NotebookExecutor) -> str:
     """Name an executor's engine for a person."""
-    kind = f"an engine with {_workers_text(executor.n_workers)}" if executor.n_workers else "a cluster"
+    kind = f"an engine with {counted(executor.n_workers, 'worker')}" if executor.n_workers else "a cluster"
     return f"{kind} runs at {executor.address}"
 
 

@@ -11,6 +11,7 @@ from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
 from scaler_notebook.notebook.views.row import Row, RowProgress, elapsed, is_over, progress_words
+from scaler_notebook.wording import counted
 
 from .badges import badge_html, badge_of
 from .terminal_text import TEXT_WIDTH, html_lines, one_line, plain
@@ -174,7 +175,7 @@ def _output_html(row: Row) -> str:
     """Write a task's output: the last lines, and the earlier ones folded."""
     lines = html_lines(row["output"])
     earlier, tail = lines[:-TAIL_LINES], lines[-TAIL_LINES:]
-    count = f"{len(earlier)} earlier {'line' if len(earlier) == 1 else 'lines'}"
+    count = counted(len(earlier), "earlier line")
     if row["output_truncated"]:
         count += " kept, older ones dropped"
     title = f'<span style="{MUTED};font-family:{_SANS};line-height:1">{count}</span>'
