@@ -87,7 +87,7 @@ def test_a_comment_is_no_part_of_the_call(k: Kernel) -> None:
 
 def test_a_comment_is_no_part_of_a_command(k: Kernel) -> None:
     k.run("f = %scaler submit time.sleep(60)  # for long")
-    assert "cancelled (" in k.run("%scaler cancel time.sleep   # it isn't needed").text
+    assert "cancelled: " in k.run("%scaler cancel time.sleep   # it isn't needed").text
     assert "did you mean --all?" in k.run("%scaler cancel --all# all of them").text
     assert k.run("%scaler # what was it?").text == k.run("%scaler").text
     assert k.run("%scaler help stop # and then?").text == k.run("%scaler stop --help").text
@@ -251,17 +251,17 @@ def test_cancel_by_id_by_name_and_all(k: Kernel) -> None:
     k.run("%scaler start -n 1\na = %scaler submit time.sleep(60)\nb = %scaler submit time.sleep(61)")
     identity = k.run("print(b.task_id)").text.strip()
     executed = k.run(f"%scaler cancel {identity}")
-    assert "cancelled (never started)" in executed.text
+    assert "cancelled: never started" in executed.text
     assert f"{identity} has ended already: cancelled: never started" in k.run(f"%scaler cancel {identity}").text
     k.run("c = %scaler submit add(1)\nd = %scaler submit time.sleep(62)")
     executed = k.run("%scaler cancel time.sleep")
-    assert executed.text.count("cancelled (") == 2
+    assert executed.text.count("cancelled: ") == 2
     assert k.run("print(c.result(), a.cancelled(), d.cancelled())").text == "2 True True\n"
     assert "no unfinished task 'time.slep': there is none" in k.run("%scaler cancel time.slep").text
     assert k.run("%scaler cancel --all").text == "nothing is queued or running\n"
     k.run("e = %scaler submit time.sleep(60)")
     assert "did you mean time.sleep?" in k.run("%scaler cancel time.slep").text
-    assert k.run("%scaler cancel --all --force").text.count("cancelled (") == 1
+    assert k.run("%scaler cancel --all --force").text.count("cancelled: ") == 1
 
 
 def test_a_refusal_says_how_to_force_it(k: Kernel) -> None:
@@ -275,7 +275,7 @@ def test_a_refusal_says_how_to_force_it(k: Kernel) -> None:
         "f = %scaler submit stubborn()\nwhile f.state.value != 'running': time.sleep(0.01)\ntime.sleep(0.3)"
     )
     assert "did not stop; %scaler cancel" in k.run("%scaler cancel stubborn").text
-    assert "cancelled (stopped)" in k.run("%scaler cancel stubborn --force").text
+    assert "cancelled: stopped (killed)" in k.run("%scaler cancel stubborn --force").text
     k.run("%scaler config grace=1")
 
 

@@ -25,7 +25,7 @@ OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is i
 def row(future: ScalerFuture[Any]) -> Row:
     """Read a future. None of the user's code runs for that, and nothing blocks."""
     state = future.state
-    reason, failure = future.cancel_reason, future.failure
+    failure = future.failure
     outcome = None
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
@@ -44,7 +44,7 @@ def row(future: ScalerFuture[Any]) -> Row:
         "state": state.value,
         "word": "",
         "outcome": _OUTCOMES.get(outcome) if not future.lost else "lost",
-        "reason": with_origin(future, reason.value) if reason is not None else None,
+        "reason": cancel_words(future),
         "refused": future.refused,
         "submitted_at": future.submitted_at,
         "started_at": future.started_at,
@@ -81,6 +81,14 @@ def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, st
         return None, None, about
     rich = mime.html([preview]) if mime.has_form(preview) else None
     return mime.text(preview), rich, about
+
+
+def cancel_words(future: ScalerFuture[Any]) -> str | None:
+    """Say how a task was cancelled: its reason, whether its process was killed, and by whose cancel it was."""
+    reason = future.cancel_reason
+    if reason is None:
+        return None
+    return with_origin(future, f"{reason.value} (killed)" if future.killed else reason.value)
 
 
 def with_origin(future: ScalerFuture[Any], words: str) -> str:

@@ -30,7 +30,7 @@ WORDS: list[tuple[dict[str, Any], str, str]] = [
     (
         {"state": "cancelled", "word": "cancelled", "reason": "never started", "ended_at": NOW},
         "cancelled: never started",
-        "cancelled (never started)",
+        "cancelled: never started",
     ),
 ]
 

@@ -41,7 +41,7 @@ def text(row: Row, *, now: float | None = None) -> str:
     now
         The time until which an unfinished task counts, in Unix seconds; the present by default.
     """
-    facts = [f"{_state_word(row, '{} ({})')} {elapsed(row, time.time() if now is None else now)}"]
+    facts = [f"{_state_word(row)} {elapsed(row, time.time() if now is None else now)}"]
     if row["progress"] is not None:
         facts.append(progress_words(row["progress"]))
     if row["refused"] and not is_over(row):
@@ -113,19 +113,9 @@ def terminal_block(source: str) -> str:
     return _pre_html(html_lines(source), wrap=True)
 
 
-def _state_word(row: Row, shape: str) -> str:
-    """Write the state's word, with the reason of a cancellation: `cancelled: stopped`.
-
-    Parameters
-    ----------
-    row
-        The task.
-    shape
-        How the word and the reason are put together, for :meth:`str.format`.
-    """
-    if row["state"] == "cancelled" and row["reason"]:
-        return shape.format(row["word"], row["reason"])
-    return row["word"]
+def _state_word(row: Row) -> str:
+    """Write the state's word, with the reason of a cancellation: `cancelled: stopped`."""
+    return f"{row['word']}: {row['reason']}" if row["state"] == "cancelled" and row["reason"] else row["word"]
 
 
 def _head_html(row: Row, now: float) -> str:
@@ -140,7 +130,7 @@ def _head_html(row: Row, now: float) -> str:
     """
     call = escape(row["call"])
     moment = f'<span style="{MUTED}">as of {time.strftime("%H:%M:%S", time.localtime(now))}</span>'
-    shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row, "{}: {}"), f"task {row['task_id']}")
+    shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row), f"task {row['task_id']}")
     return (
         f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">{shown} '
         f'<code title="{call}" style="flex:1 1 0;min-width:11ch;overflow:hidden;text-overflow:ellipsis;'
