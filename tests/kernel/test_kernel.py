@@ -305,6 +305,9 @@ def test_where_a_live_view_covers_the_output_nobody_has_to_be_in_time(running_ke
     assert wait_for_row(k, comm, "cancelled")["reason"] == "stopped"
     k.send_comm(comm, {"type": "retry"})
     wait_for_row(k, comm, "running")
+    wait_for_static(k, "running")
+    k.send_comm(comm, {"type": "cancel", "force": False})
+    wait_for_static(k, "cancelled: stopped")
 
 
 def test_no_comm_outlives_its_card(running_kernel: Kernel) -> None:

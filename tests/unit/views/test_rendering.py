@@ -290,7 +290,7 @@ def test_progress_is_a_bar_and_words() -> None:
 
 
 def test_without_styles_the_words_stay_apart() -> None:
-    assert Page(html(finished(), now=NOW)).words.split() == ["done", "fit(model,", "X,", "y)", "4.2", "s"]
+    assert Page(html(finished(), now=NOW)).words.split() == ["done", "fit(model,", "X,", "y)", "a1b2-3", "4.2", "s"]
 
 
 def test_the_live_card_draws_the_same_badges() -> None:

@@ -95,6 +95,8 @@ class Board(LiveDisplay):
 
 def title_of(group: FutureGroup[Any]) -> str:
     """Return the title above the board of a group."""
+    if not len(group):
+        return f"{group.name}, an empty group" if group.name else "an empty group"
     return group.name or counted(len(group), "task").replace(",", "\u2009")  # as the chips write numbers
 
 

@@ -65,7 +65,8 @@ function build() {
   const retry = button("scaler-retry", "Submit the same call again");
   const time = h("span", "scaler-time");
   const actions = h("span", "scaler-actions", refused, kill, cancel, retry, time);
-  const head = h("div", "scaler-head", badge, call, actions);
+  const id = button("scaler-id", "Copy the id of the task");
+  const head = h("div", "scaler-head", badge, call, id, actions);
 
   const filled = h("span", "scaler-fill");
   const track = h("span", "scaler-track", filled);
@@ -107,7 +108,7 @@ function build() {
   earlierText.tabIndex = traceText.tabIndex = 0;
   setText(copyButton, "Copy");
   return {
-    root, head, icon, word, badge, call, actions, refused, kill, cancel, retry, time,
+    root, head, icon, word, badge, call, id, actions, refused, kill, cancel, retry, time,
     progress, track, filled, amountDone,
     output, earlier, earlierCount, earlierText, tail,
     error, errorLine, trace, traceTitle, traceText, origin, copyButton,
@@ -122,11 +123,14 @@ function build() {
  */
 function paintHead(ui, row) {
   const kind = kindOf(row);
+  if (ui.root.dataset.taskId !== row.task_id) {
+    setText(ui.id, row.task_id);
+    ui.id.setAttribute("aria-label", `copy ${row.task_id}, the id of the task`);
+  }
   Object.assign(ui.root.dataset, { taskId: row.task_id, state: row.state, kind });
   ui.root.setAttribute("aria-label", `task ${row.call}`);
   drawIcon(ui.icon, kind);
   setText(ui.word, verdict(row));
-  ui.badge.title = `task ${row.task_id}`;
   setText(ui.call, row.call);
   ui.call.title = row.call;
   ui.time.title = timesTitle(row);
@@ -199,19 +203,32 @@ function paintOutput(ui, row) {
 }
 
 /**
+ * Have a button put a text on the clipboard; it says so for a moment.
+ *
+ * @param {Parts} ui
+ * @param {HTMLButtonElement} node
+ * @param {string} name that the button has otherwise
+ * @param {() => string} text
+ */
+function makeCopy(ui, node, name, text) {
+  node.onclick = async () => {
+    const said = await copy(text()).then(() => "Copied", () => "No clipboard");
+    setText(node, said);
+    setText(ui.status, said);
+    setTimeout(() => setText(node, name), COPIED_MS);
+  };
+}
+
+/**
  * @param {Parts} ui
  * @param {Row} row
  */
 function paintCopy(ui, row) {
   ui.copyButton.hidden = ui.output.hidden && ui.error.hidden;
   ui.copyButton.setAttribute("aria-label", `copy the output of ${row.call}`);
-  ui.copyButton.onclick = async () => {
-    const parts = [row.output, row.traceback ?? row.error ?? ""].filter((text) => text.trim());
-    const said = await copy(parts.map(plainText).join("\n\n")).then(() => "Copied", () => "No clipboard");
-    setText(ui.copyButton, said);
-    setText(ui.status, said);
-    setTimeout(() => setText(ui.copyButton, "Copy"), COPIED_MS);
-  };
+  makeCopy(ui, ui.copyButton, "Copy", () =>
+    [row.output, row.traceback ?? row.error ?? ""].filter((text) => text.trim()).map(plainText).join("\n\n"));
+  makeCopy(ui, ui.id, row.task_id, () => row.task_id);
 }
 
 /**

@@ -48,6 +48,8 @@ class CardFeed(Feed):
         Futures that an earlier run of the same cell has left running.
     on_met
         Called when a front end says for the first time that it has made the model.
+    on_retry
+        Called with the new future when the call was submitted again.
     place
         The name of what the views cover in a page; empty if they are shown as widgets are.
     """
@@ -59,10 +61,11 @@ class CardFeed(Feed):
         noted: Callable[[], None] = lambda: None,
         earlier: Sequence[ScalerFuture[Any]] = (),
         on_met: Callable[[], None] = lambda: None,
+        on_retry: Callable[[ScalerFuture[Any]], None] = lambda future: None,
         place: str = "",
     ) -> None:
         super().__init__(host, CardWidget(place), on_met)
-        self._noted = noted
+        self._noted, self._on_retry = noted, on_retry
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
         self._shows: ScalerFuture[Any] | None = future
@@ -154,6 +157,7 @@ class CardFeed(Feed):
         self._shown, self._shows = weakref.ref(future), future
         self.note = f"submitted again as task {future.task_id}"
         future.watch(self._changed)
+        self._on_retry(future)
         self._changed(future)
 
     def _let_go(self) -> None:

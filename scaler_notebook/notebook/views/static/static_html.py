@@ -130,11 +130,13 @@ def _head_html(row: Row, now: float) -> str:
     """
     call = escape(row["call"])
     moment = f'<span style="{MUTED}">as of {time.strftime("%H:%M:%S", time.localtime(now))}</span>'
-    shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row), f"task {row['task_id']}")
+    shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row))
     return (
         f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">{shown} '
         f'<code title="{call}" style="flex:1 1 0;min-width:11ch;overflow:hidden;text-overflow:ellipsis;'
         f'padding:0;white-space:nowrap;background:none;color:inherit;font:12px/20px {MONO}">{call}</code> '
+        f'<span class="scaler-id" style="{MUTED};flex:none;font-family:{MONO};user-select:all">'
+        f"{escape(row['task_id'])}</span> "
         f'<span class="scaler-time" style="{MUTED};font-variant-numeric:tabular-nums;white-space:nowrap">'
         f"{elapsed(row, now)}</span> {'' if is_over(row) else moment}</div>"
     )
