@@ -174,8 +174,8 @@ def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
     for name in node.needs:
         if not isinstance(name, str):
             raise TypeError(
-                f"node {key!r}: what follows {function_name(node.function)} are keys of the graph, not {name!r:.60} (a "
-                f"{type(name).__name__}); give that value a key of its own"
+                f"node {key!r}: what follows {function_name(node.function)} are keys of the graph, not {name!r:.60} "
+                f"({with_article(type(name).__name__)}); give that value a key of its own"
             )
         if name not in graph:
             raise KeyError(f"node {key!r} needs {name!r}, which is not in the graph{did_you_mean(name, graph, repr)}")

@@ -162,6 +162,7 @@ def test_the_stop_button_ends_a_wait_and_the_task_goes_on(running_kernel: Kernel
     k.until_waiting()
     k.manager.interrupt_kernel()
     executed = k.finish(waiting)
+    assert "scaler_notebook" not in "".join(executed.traceback), "a frame of this package"
     assert executed.error.startswith("KeyboardInterrupt")
     k.send_comm(card_id(executed), {"type": "cancel", "force": False})  # the card that the interrupted cell shows
     wait_for_static(k, "cancelled: stopped")

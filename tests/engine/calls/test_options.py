@@ -102,8 +102,8 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
         "retry_on is an exception class.*not 'OSError'",
     ),
     "errors in words": ((gives,), {"retry_on": ("OSError",)}, TypeError, "ConnectionError, and 'OSError' .* is none"),
-    "an error that happened": ((gives,), {"retry_on": OSError(7)}, TypeError, "retry_on is an .* not a OSError"),
-    "errors that happened": ((gives,), {"retry_on": [OSError(7)]}, TypeError, "and a OSError is none"),
+    "an error that happened": ((gives,), {"retry_on": OSError(7)}, TypeError, "retry_on is an .* not an OSError"),
+    "errors that happened": ((gives,), {"retry_on": [OSError(7)]}, TypeError, "and an OSError is none"),
     "a class of no errors": ((gives,), {"retry_on": (OSError, dict)}, TypeError, "and the class dict is none"),
     "no errors at all": ((gives,), {"retry_on": ()}, ValueError, "retry_on is empty: nothing would be tried again"),
     "a resource alone": (
