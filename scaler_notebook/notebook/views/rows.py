@@ -15,7 +15,7 @@ from scaler_notebook.quantities import format_bytes
 from scaler_notebook.task.modules.installation import is_installed
 
 from .row import Outcome, Row
-from .static import mime
+from .static import mime, static_html
 from .static.badges import badge_of
 
 _OUTCOMES: dict[TaskResultType | None, Outcome] = {TaskResultType.SUCCESS: "success", TaskResultType.FAILED: "failed"}
@@ -35,8 +35,10 @@ def row(future: ScalerFuture[Any]) -> Row:
     if displays:
         output, pieces = _split_at_first_display(future.outputs())
         texts = [mime.text(display) for display in displays if not mime.is_native(display)]
+        own = result
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
-        rich = mime.html(pieces) + (rich or "") or None
+        value = rich if rich is not None or own is None else static_html.terminal_block(own)
+        rich = "\n".join(filter(None, [mime.html(pieces), value])) or None
     lines = output.splitlines(keepends=True)
     shown: Row = {
         "task_id": future.task_id,
