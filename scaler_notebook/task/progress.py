@@ -103,7 +103,7 @@ def _replace_widgets(module: Any) -> None:
     """Replace the bars of :mod:`tqdm.notebook`: their widgets would be a task process's, and reach no notebook."""
     plain: Any = module.std_tqdm
 
-    class tqdm_notebook(plain):  # its own name, by which it is pickled
+    class tqdm_notebook(plain):  # type: ignore[misc]  # of no known type; its own name, by which it is pickled
         """A bar as :mod:`tqdm.notebook` has it, which moves the card's bar."""
 
         def __init__(self, *args: Any, **options: Any) -> None:

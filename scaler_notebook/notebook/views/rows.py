@@ -39,7 +39,7 @@ def row(future: ScalerFuture[Any]) -> Row:
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
         value = rich if rich is not None or own is None else static_html.terminal_block(own)
         rich = "\n".join(filter(None, [mime.html(pieces), value])) or None
-    lines = output.splitlines(keepends=True)
+    lines = output.removesuffix("\n").split("\n")
     shown: Row = {
         "task_id": future.task_id,
         "call": future.call,
@@ -51,7 +51,7 @@ def row(future: ScalerFuture[Any]) -> Row:
         "submitted_at": future.submitted_at,
         "started_at": future.started_at,
         "ended_at": future.ended_at,
-        "output": "".join(lines[-settings.output_lines :]),
+        "output": "\n".join(lines[-settings.output_lines :]),
         "output_truncated": truncated or len(lines) > settings.output_lines,
         "error": with_origin(future, failure.headline) if failure is not None else None,
         "origin": origin(failure.frames) if failure is not None else None,

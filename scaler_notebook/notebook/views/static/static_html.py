@@ -169,7 +169,7 @@ def _output_html(row: Row) -> str:
     earlier, tail = lines[:-TAIL_LINES], lines[-TAIL_LINES:]
     count = counted(len(earlier), "earlier line")
     if row["output_truncated"]:
-        count += " kept, older ones dropped"
+        count += f"; %scaler logs {escape(plain(row['task_id']))} prints all"
     title = f'<span style="{MUTED};font-family:{_SANS};line-height:1">{count}</span>'
     folded = _folded_html(title, earlier) if earlier else ""
     return _block_html("scaler-output", LINE, folded + _pre_html(tail, wrap=True))
@@ -216,7 +216,7 @@ def _pre_html(lines: list[str], *, wrap: bool = False) -> str:
     wrap
         Wrap long lines, instead of a scroll bar.
     """
-    space = "pre-wrap;overflow-wrap:anywhere" if wrap else "pre;max-height:306px"
+    space = "pre-wrap;overflow-wrap:anywhere;max-height:420px" if wrap else "pre;max-height:306px"
     style = "margin:0;padding:0;border:0;background:none;color:inherit;overflow:auto"
     body = "\n".join(lines)
     # HTML drops a line end right after <pre>: with this one, no line end of the task's is dropped.
