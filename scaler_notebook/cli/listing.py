@@ -15,6 +15,7 @@ from scaler_notebook.engines.local.client.attached import ProcessWatch
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, engines, seconds_since
 from scaler_notebook.engines.local.client.request import ask
 from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
+from scaler_notebook.wording import counted
 
 ANSWER_TIMEOUT = 2.0  # seconds; an engine that lives answers in a millisecond
 END_TIMEOUT = 5.0  # seconds until an engine that was asked to end must have ended
@@ -91,7 +92,7 @@ def _stop(engine: ConnectionInfo, force: bool) -> int:
         hint = "" if force else "; --force kills it"
         return _report_error(f"the engine at {engine.address} (process {engine.pid}) does not end: it hangs{hint}")
     lost = _running_tasks(found) + found.queued if found is not None else 0
-    tasks = f", and {lost} unfinished task{'s' if lost != 1 else ''} with it" if lost else ""
+    tasks = f", and {counted(lost, 'unfinished task')} with it" if lost else ""
     print(f"ended {engine.address}{tasks}")
     return 0
 

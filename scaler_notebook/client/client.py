@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.errors import EngineTimeoutError
+from scaler_notebook.wording import counted, with_article
 
 from .engine_client import EngineClient
 from .executor import NotebookExecutor, latest
@@ -85,7 +86,7 @@ class Client(EngineClient):
         _check_seconds("timeout_seconds", timeout_seconds)
         _check_seconds("heartbeat_interval_seconds", heartbeat_interval_seconds)
         if serializer is not None and not callable(getattr(serializer, "deserialize", None)):
-            raise TypeError(f"serializer is a Serializer, not a {type(serializer).__name__}")
+            raise TypeError(f"serializer is a Serializer, not {with_article(type(serializer).__name__)}")
         own = None if isinstance(serializer, DefaultSerializer) else serializer
         super().__init__(grace, on_interrupt, serializer=own, stream_output=stream_output)
         # The executor whose engine this client uses. Held, so that one of Client()'s making ends with the last client.
@@ -289,7 +290,7 @@ class Client(EngineClient):
         return _connected, (self._address, *self._settings)
 
     def __repr__(self) -> str:
-        state = "disconnected" if self.is_shut_down else f"{len(self.unfinished())} unfinished tasks"
+        state = "disconnected" if self.is_shut_down else counted(len(self.unfinished()), "unfinished task")
         return f"<Client at {self._address}, {state}>"
 
 

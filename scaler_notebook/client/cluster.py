@@ -18,6 +18,7 @@ from scaler_notebook.protocol.errors import EngineLostError
 from scaler_notebook.protocol.messages import EngineScale, EngineStatus
 from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.task import top_level
+from scaler_notebook.wording import counted
 
 from .session.lifetime import END_PATIENCE
 from .session.session import open_sessions
@@ -218,7 +219,7 @@ class LocalCluster:
         self.shutdown()
 
     def __repr__(self) -> str:
-        state = f"{self._n_workers} workers" if self.is_running else "ended"
+        state = counted(self._n_workers, "worker") if self.is_running else "ended"
         return f"<LocalCluster at {self.address}, {state}>"
 
 

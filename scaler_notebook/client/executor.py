@@ -15,6 +15,7 @@ from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.messages import TaskOptions
 from scaler_notebook.protocol.pickling.proxies import proxies_in
+from scaler_notebook.wording import counted
 
 from .engine_client import EngineClient
 from .futures.future import ScalerFuture
@@ -362,8 +363,8 @@ class NotebookExecutor(EngineClient, Executor):
         elif self._session is None:
             state = "not started"
         else:
-            state = f"{len(self.unfinished())} unfinished tasks"
-        engine = f"{self.n_workers} workers" if self._address is None else f"at {self._address}"
+            state = counted(len(self.unfinished()), "unfinished task")
+        engine = counted(self.n_workers, "worker") if self._address is None else f"at {self._address}"
         return f"<NotebookExecutor {engine}, {state}>"
 
 

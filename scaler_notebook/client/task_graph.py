@@ -15,6 +15,7 @@ from scaler_notebook.protocol.future_events import ResultArrived
 from scaler_notebook.protocol.messages import Payload, TaskOptions, TaskResult, TaskResultType
 from scaler_notebook.protocol.states import CancelReason
 from scaler_notebook.suggestions import did_you_mean
+from scaler_notebook.wording import with_article
 
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
@@ -141,10 +142,12 @@ def checked_keys(graph: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
         A key is not in the graph, or asked for twice.
     """
     if not isinstance(graph, Mapping):
-        raise TypeError(f"a graph is a dictionary of values and calls by name, not a {type(graph).__name__}")
+        raise TypeError(
+            f"a graph is a dictionary of values and calls by name, not {with_article(type(graph).__name__)}"
+        )
     for key in graph:
         if not isinstance(key, str):
-            raise TypeError(f"the keys of a graph are texts, not {key!r:.60} (a {type(key).__name__})")
+            raise TypeError(f"the keys of a graph are texts, not {key!r:.60} ({with_article(type(key).__name__)})")
     if isinstance(keys, str) or not isinstance(keys, Iterable):
         raise TypeError(f"keys is a list of keys of the graph, not {keys!r:.60}; for one, [{keys!r:.60}]")
     wanted = list(keys)
@@ -172,8 +175,8 @@ def _check_call(graph: Mapping[str, Any], key: str, node: CallNode) -> None:
     for name in node.needs:
         if not isinstance(name, str):
             raise TypeError(
-                f"node {key!r}: what follows {function_name(node.function)} are keys of the graph, not {name!r:.60} (a "
-                f"{type(name).__name__}); give that value a key of its own"
+                f"node {key!r}: what follows {function_name(node.function)} are keys of the graph, not {name!r:.60} "
+                f"({with_article(type(name).__name__)}); give that value a key of its own"
             )
         if name not in graph:
             raise KeyError(f"node {key!r} needs {name!r}, which is not in the graph{did_you_mean(name, graph, repr)}")

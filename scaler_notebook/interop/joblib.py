@@ -20,6 +20,7 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 from scaler_notebook.client.executor import NotebookExecutor, latest
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.permission import may_wait
+from scaler_notebook.wording import with_article
 
 from .parallel_call import Completed, Job, ParallelCall
 
@@ -60,7 +61,7 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         **options: Any,  # of other backends, which joblib passes to any
     ) -> None:
         if executor is not None and not isinstance(executor, NotebookExecutor):
-            raise TypeError(f"executor is a NotebookExecutor, not a {type(executor).__name__}")
+            raise TypeError(f"executor is a NotebookExecutor, not {with_article(type(executor).__name__)}")
         _check(options)
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._given = executor

@@ -8,6 +8,7 @@ from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_graph import GraphFutures
 from scaler_notebook.client.waiting.host import install_host
 
+from . import tracebacks
 from .kernel import host as kernel
 from .kernel.host import KernelHost
 from .views import lists
@@ -76,6 +77,7 @@ def activate(shell: Any) -> KernelHost:
         shell.events.register("pre_run_cell", host.on_cell_start)
         shell.events.register("post_run_cell", host.on_cell_end)
         _register_views(shell)
+        tracebacks.install(shell)
     return host
 
 

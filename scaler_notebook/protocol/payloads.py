@@ -11,6 +11,8 @@ from typing import Any
 
 import cloudpickle
 
+from scaler_notebook.wording import with_article
+
 from .errors import TaskSerializationError
 from .messages import Buffer, Payload, SegmentRef
 from .pickling import pickler, reduced_arrays, references
@@ -120,10 +122,9 @@ def serialization_error(what: str, value: Any, cause: BaseException) -> TaskSeri
         The exception that :func:`dump` raised.
     """
     path, culprit = _innermost(what, value)
+    kind = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
     where = f"{what} cannot be pickled" if path == what else f"{what} cannot be pickled because of {path}"
-    return TaskSerializationError(
-        f"{where} (a {type(culprit).__module__}.{type(culprit).__qualname__}): {cause}. {_advice(culprit)}"
-    )
+    return TaskSerializationError(f"{where} ({with_article(kind)}): {cause}. {_advice(culprit)}")
 
 
 def _advice(culprit: Any) -> str:

@@ -13,6 +13,8 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, get_args, get_origin, get_type_hints
 
+from scaler_notebook.wording import with_article
+
 from .errors import ProtocolError
 from .messages import Buffer, Payload, SegmentRef
 from .twins import twin
@@ -75,7 +77,9 @@ def _enum(kind: type[Enum]) -> _Form:
 
 def shown(value: Any) -> str:
     """Format a value for an error message; a nested value may nest too deeply for ``repr``."""
-    return f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else f"a {type(value).__name__}"
+    return (
+        f"{value!r:.80}" if isinstance(value, str | bytes | int | float | None) else with_article(type(value).__name__)
+    )
 
 
 def _array(kind: type) -> _Form:

@@ -70,6 +70,7 @@ class progress(Generic[T]):  # used like a function, as tqdm is
 def watch_for_tqdm() -> None:
     """Let tqdm's outermost bar move the card's bar instead of being printed, in this task process."""
     after_import("tqdm.std", lambda module: _redirect(module.tqdm))
+    after_import("tqdm.notebook", _replace_widgets)
 
 
 def _redirect(tqdm: Any) -> None:
@@ -96,6 +97,26 @@ def _redirect(tqdm: Any) -> None:
         close(bar)
 
     tqdm.display, tqdm.close = display_here, close_here
+
+
+def _replace_widgets(module: Any) -> None:
+    """Replace the bars of :mod:`tqdm.notebook`: their widgets would be a task process's, and reach no notebook."""
+    plain: Any = module.std_tqdm
+
+    class tqdm_notebook(plain):  # type: ignore[misc]  # of no known type; its own name, by which it is pickled
+        """A bar as :mod:`tqdm.notebook` has it, which moves the card's bar."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("display", None)
+            if isinstance(options.get("ncols"), str):  # a width in CSS
+                del options["ncols"]
+            super().__init__(*args, **options)
+
+        def display(self, msg: str | None = None, pos: int | None = None, **_: Any) -> Any:
+            return super().display(msg, pos)
+
+    tqdm_notebook.__module__, tqdm_notebook.__qualname__ = module.__name__, "tqdm_notebook"
+    module.tqdm = module.tqdm_notebook = tqdm_notebook
 
 
 class _Nowhere:

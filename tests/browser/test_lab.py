@@ -72,8 +72,9 @@ def test_a_task_that_refuses_is_said_to_run_and_can_be_killed(notebook: LabNoteb
     notebook.record(".scaler-badge")
     card.locator(".scaler-cancel").click()
     card.locator(".scaler-kill").click()
-    expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
-    assert words(notebook) == ["running", "cancelling…", "running", "cancelling…", "cancelled: stopped"]
+    killed = "cancelled: stopped (killed)"
+    expect(card.locator(".scaler-badge")).to_have_text(killed)
+    assert words(notebook) == ["running", "cancelling…", "running", "cancelling…", killed]
 
 
 def test_a_task_that_ends_shows_its_result_and_stays_in_the_notebook(notebook: LabNotebook) -> None:

@@ -138,7 +138,7 @@ def test_a_wait_says_what_it_waits_for_and_ctrl_c_ends_it(terminal: Terminal) ->
     assert "it runs on; stop with %scaler cancel" in said
     terminal.until("KeyboardInterrupt: ")
     terminal.until("]: ")
-    assert "cancelled (stopped)" in terminal.run("%scaler cancel --all")
+    assert "cancelled: stopped" in terminal.run("%scaler cancel --all")
 
 
 def test_a_short_wait_says_nothing(terminal: Terminal) -> None:

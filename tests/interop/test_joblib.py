@@ -138,7 +138,7 @@ def test_threads_of_libraries_are_limited(executor_of_two: NotebookExecutor) -> 
 def test_an_option_of_another_backend_is_refused(backend: ScalerBackend) -> None:
     with pytest.raises(TypeError, match=r"NotebookExecutor\(initializer=…\).joblib_backend"):
         Parallel(n_jobs=2, initializer=print)(delayed(square)(n) for n in range(2))
-    with pytest.raises(TypeError, match="executor is a NotebookExecutor, not a int"):
+    with pytest.raises(TypeError, match="executor is a NotebookExecutor, not an int"):
         ScalerBackend(2)  # type: ignore[arg-type]
 
 

@@ -109,7 +109,7 @@ with parallel_config(backend=ex.joblib_backend()):
 
 def test_a_call_of_joblib_is_a_board_that_grows(k: Kernel) -> None:
     executed = k.run(JOBLIB.format(call="fit", argument="3"))
-    assert [display["text/plain"].splitlines()[0] for display in executed.displays] == ["joblib: fit: no tasks yet"]
+    assert [display["text/plain"].splitlines()[0] for display in executed.displays] == ["joblib: fit: no tasks"]
     k.send_comm(card_id(executed), {"type": "ready"})
     whole = wait_for(k, card_id(executed), lambda m: m.get("whole", False))
     assert (whole["title"], len(whole["columns"][0])) == ("joblib: fit", 6)

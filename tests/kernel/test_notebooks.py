@@ -39,7 +39,7 @@ def test_magics_uses_every_command_on_real_data(jupyter_client_is_warm: None) ->
     assert "begins at 19:00" in "".join(by_start.values())
     figure = next(cell for cell in code if cell.source.startswith("%%scaler --out by_hour"))
     assert "data:image/png;base64" in figure.outputs[0]["data"]["text/html"]
-    assert "cancelled (stopped)" in by_start["%scaler cancel bootstrap --force"]
+    assert "cancelled: stopped" in by_start["%scaler cancel bootstrap --force"]
     assert re.search(r"\d running, \d queued", by_start["%scaler status"])
     assert "line 3, in <module>" in by_start["%%scaler"]
     assert "['KeyError']" in by_start["_.exception()  # it has failed when this returns"]

@@ -53,7 +53,6 @@ def test_how_a_failure_reads_in_a_notebook(shared_kernel: SharedKernel) -> None:
         "----> 3 look()",
         "in look",
         "----> 2     return f.result()",
-        "hidden",
         "<task ",
         "----> 1 fit(1)",
         "in fit",

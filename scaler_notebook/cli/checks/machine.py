@@ -15,6 +15,7 @@ from scaler_notebook.engines.local.ipc.runtime_directory import private_base
 from scaler_notebook.engines.local.resource_limits import ControlGroup, available_cores
 from scaler_notebook.protocol.errors import EngineStartError
 from scaler_notebook.protocol.states import CancelReason, TaskState
+from scaler_notebook.wording import counted
 
 from .finding import Finding
 
@@ -26,7 +27,7 @@ MIN_SHM = 256 * 2**20  # bytes free in /dev/shm; matters only where there are no
 
 def check_system() -> Iterator[Finding]:
     """Check the operating system, and count the cores that this process may use."""
-    here = f"{platform.system()} {platform.release()}, {available_cores()} cores for this process"
+    here = f"{platform.system()} {platform.release()}, {counted(available_cores(), 'core')} for this process"
     if sys.platform == "win32":
         yield Finding("wrong", here, "there is no Windows support yet; the Linux subsystem (WSL) works")
     elif sys.platform != "linux":
@@ -97,7 +98,9 @@ def check_limits() -> Iterator[Finding]:
     shown = f"{_limit_text(soft)} open files, {_limit_text(hard)} for the engine"
     yield Finding("note" if few else "ok", shown, advice)
     left = _processes_left()
-    text = "no limit on processes" if left is None else f"{left} more processes may be started"
+    text = (
+        "no limit on processes" if left is None else f"{counted(left, 'more process', 'more processes')} may be started"
+    )
     short = left is not None and left < MIN_PROCESSES
     yield Finding("note" if short else "ok", text, "ulimit -u, or the container's limit on pids" if short else "")
     if os.path.isdir("/dev/shm"):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.wording import with_article
 
 from .future import ScalerFuture
 from .interrupt_policy import apply_interrupt_policy, apply_policy_on_interrupt
@@ -103,7 +104,10 @@ class _CompletionWatch:
 
 def _lock_of(future: "Future[Any]") -> Any:
     """Return the lock of a future's condition (why: :mod:`scaler_notebook.client.waiting.locks`)."""
-    return getattr(future._condition, "_lock", future._condition)
+    condition = getattr(future, "_condition", None)
+    if condition is None:
+        raise TypeError(f"only futures are waited for here, not {with_article(type(future).__name__)}")
+    return getattr(condition, "_lock", condition)
 
 
 def as_completed(fs: Iterable[F], timeout: float | None = None) -> Iterator[F]:

@@ -6,6 +6,7 @@ from concurrent.futures._base import DoneAndNotDoneFutures
 from typing import Any
 
 from scaler_notebook.client.task_state.observed_task import ObservedTask
+from scaler_notebook.wording import with_article
 
 from .completion import check_return_when, wait
 from .conditions import wait_until_async
@@ -101,7 +102,7 @@ def _listed(futures: tuple[Any, ...]) -> list[Any]:
         futures = tuple(futures[0])
     for future in futures:
         if not isinstance(future, Future):
-            raise TypeError(f"gather takes futures, or one iterable of them, not a {type(future).__name__}")
+            raise TypeError(f"gather takes futures, or one iterable of them, not {with_article(type(future).__name__)}")
     return list(futures)
 
 
@@ -109,7 +110,7 @@ def _ours(futures: list[Any]) -> list[ScalerFuture[Any]]:
     """Return the futures; TypeError for one that is none of this package's."""
     for future in futures:
         if not isinstance(future, ScalerFuture):
-            raise TypeError(f"only ScalerFutures are waited for here, not a {type(future).__name__}")
+            raise TypeError(f"only ScalerFutures are waited for here, not {with_article(type(future).__name__)}")
     return futures
 
 

@@ -4,11 +4,15 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from scaler_notebook.wording import with_article
+
 from .call_text import function_name
 
 
 def refuse_endless(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -> None:
-    """Raise a ValueError if none of the iterables has an end, as far as that can be told without reading them.
+    """Raise a TypeError for what is no iterable, and a ValueError if none of them has an end, as far as that is known.
+
+    None of them is read for that.
 
     Parameters
     ----------
@@ -17,6 +21,10 @@ def refuse_endless(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -
     iterables
         The arguments of its calls: the shortest iterable ends them.
     """
+    for each in iterables:
+        if not any(hasattr(type(each), name) for name in ("__iter__", "__getitem__")):
+            kind = with_article(type(each).__name__)
+            raise TypeError(f"the arguments of {function_name(fn)} come from iterables, such as a list; {kind} is none")
     if iterables and all(map(_is_endless, iterables)):
         raise ValueError(
             f"{function_name(fn)} would be called for ever: the iterables have no end. Cut one of them with "

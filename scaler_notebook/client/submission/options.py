@@ -15,6 +15,7 @@ from scaler_notebook.protocol.errors import ProcessorDiedError
 from scaler_notebook.protocol.messages import Initializer, TaskOptions
 from scaler_notebook.protocol.pickling import pickler
 from scaler_notebook.suggestions import did_you_mean
+from scaler_notebook.wording import sentence, with_article
 
 from .call_pickling import pickle_call
 from .call_text import call_text, for_browsers, shorten
@@ -194,8 +195,8 @@ def _checked_memory(resources: Mapping[str, float] | None) -> int:
         if name not in RESOURCES:
             hint = did_you_mean(name, RESOURCES, repr) or ", only memory"
             raise ValueError(
-                f"there is no resource {name!r}{hint}. Cores are shared out by the executor's n_workers; anything else "
-                "that tasks share is a capability, e.g. capabilities={'gpu': 1}"
+                f"{sentence(f'there is no resource {name!r}{hint}')} Cores are shared out by the executor's n_workers; "
+                "anything else that tasks share is a capability, e.g. capabilities={'gpu': 1}"
             )
     return _checked_bytes("memory", resources["memory"]) if "memory" in resources else 0
 
@@ -344,5 +345,5 @@ def _checked_name(name: str) -> str:
 
 def _shown(value: Any) -> str:
     """Return a value for an error message: by its type, and literally if that runs no code of the user's."""
-    kind = type(value).__name__
-    return f"{value!r:.60} (a {kind})" if type(value) in (int, float, bool, str, bytes) else f"a {kind}"
+    kind = with_article(type(value).__name__)
+    return f"{value!r:.60} ({kind})" if type(value) in (int, float, bool, str, bytes) else kind

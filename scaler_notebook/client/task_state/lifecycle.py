@@ -129,7 +129,9 @@ def _carry_out(task: ObservedTask, action: FutureAction, event: FutureEvent) -> 
         case FutureAction.WITHDRAW, CancelGranted() if event.message.origin:
             task.origin = event.message.origin
             _cancel(task, CancelReason.PARENT_CANCELLED)
-        case ((FutureAction.WITHDRAW | FutureAction.CONFIRM), _):
+        case ((FutureAction.WITHDRAW | FutureAction.CONFIRM), CancelGranted()):
+            if event.message.killed:
+                task.killed = True
             _cancel_in_time(task, CancelReason.STOPPED if task._started else CancelReason.NEVER_STARTED)
         case FutureAction.NOT_FOUND, _:
             _cancel(task, CancelReason.NOT_FOUND)

@@ -68,6 +68,7 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     _reason: CancelReason | None = None
     _asked: bool | None = None  # the force of the strongest unanswered request
     _refused = False
+    killed = False  # has the engine stopped the task by the kill of its process, in the middle of its run?
     _timed_out: DeadlineReached | None = None  # the deadline that has requested the cancel
     _progress: TaskProgress | None = None
     failed_tries = 0  # how many tries have failed with another one to follow

@@ -125,7 +125,7 @@ def _entry(moment: Moment) -> TraceEntry:
             if event is DeadlineReached:
                 details.append("timed out")
         case TaskCancelConfirm():
-            details = [what.answer.value, f"force={what.force}"]
+            details = [what.answer.value, f"force={what.force}", *(["killed"] if what.killed else [])]
         case TaskResultType():
             details = [what.value]
         case str():

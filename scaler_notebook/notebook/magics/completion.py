@@ -5,6 +5,7 @@
 """
 
 import re
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,8 @@ from .commands.engine import SETTING_CHOICES
 
 COMMAND_LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?P<rest>[^\n]*)$")
 EXPRESSION_LINE = re.compile(r"(?:^|[=\s])%scaler\s+(?:submit|map)\s+(?:-.*\s)?(?P<text>[^-\s].*)$")
+# The word before the cursor: what follows a quote that is not closed, or no blank and no "=".
+LAST_WORD = re.compile(r"""^(?:[^"']|"[^"]*"|'[^']*')*?(?P<word>["'][^"']*|[^\s="']*)$""")
 CELL_LINE = re.compile(r"^%%scaler\s(?P<rest>[^\n]*)$")
 
 
@@ -52,10 +55,23 @@ def complete(context: Any) -> dict[str, Any]:
     if (expression := EXPRESSION_LINE.search(line)) is not None:
         fragment, offered = _match_python(expression["text"])
         return _matcher_result(fragment, offered)
-    word = re.search(r"[^\s=]*$", line)
-    fragment = word[0] if word is not None else ""
-    offered = [text for text in dict.fromkeys(_candidates(line, fragment)) if text.startswith(fragment)]
+    word = LAST_WORD.match(line)
+    fragment = word["word"] if word is not None else ""
+    offered = [text for text in dict.fromkeys(_candidates(line, fragment)) if _begins(text, fragment)]
     return _matcher_result(fragment, offered)
+
+
+def _begins(text: str, fragment: str) -> bool:
+    """Return whether a word, in quotes or not, begins with what was typed of it.
+
+    Parameters
+    ----------
+    text
+        The word.
+    fragment
+        What was typed.
+    """
+    return text.startswith(fragment) or (text[:1] in "\"'" and text[1:].startswith(fragment))
 
 
 def _matcher_result(fragment: str, offered: list[str]) -> dict[str, Any]:
@@ -126,9 +142,9 @@ def _candidates(line: str, fragment: str) -> Iterable[str]:
         return command.parser.options
     match command.argument:
         case "task":
-            return _task_words(unfinished=False)
+            return _task_words(fragment[:1], unfinished=False)
         case "unfinished task":
-            return _task_words(unfinished=True)
+            return _task_words(fragment[:1], unfinished=True)
         case "setting":
             setting = re.search(r"(\w+)=[^\s=]*$", rest)
             return (
@@ -137,8 +153,35 @@ def _candidates(line: str, fragment: str) -> Iterable[str]:
     return ()
 
 
-def _task_words(unfinished: bool) -> list[str]:
-    """Return the names and ids of this session's tasks, the latest first; only of unfinished ones if ``unfinished``."""
-    records = [record for record in history.session if not (unfinished and record.is_over)]
-    names = [record.name for record in reversed(records) if not re.search(r"[\s=]", record.name)]
-    return [*names, *(record.task_id for record in reversed(records))]
+def _task_words(begin: str, *, unfinished: bool) -> list[str]:
+    """Return the names and ids of this session's tasks, the latest first, as they are typed.
+
+    Parameters
+    ----------
+    begin
+        The first character that was typed; if it is a quote, names are in such quotes.
+    unfinished
+        Return only those of unfinished tasks.
+    """
+    records = [record for record in reversed(list(history.session)) if not (unfinished and record.is_over)]
+    names = (_as_typed(record.name, begin) for record in records)
+    return [*filter(None, names), *(record.task_id for record in records)]
+
+
+def _as_typed(name: str, begin: str) -> str:
+    """Return a task's name as a word of a magic's line, in quotes if need be; empty if it cannot be one.
+
+    Parameters
+    ----------
+    name
+        The name.
+    begin
+        The first character that was typed.
+    """
+    typed = begin if begin in ("'", '"') else ""
+    if not typed and not re.search(r"[\s=\"'#\\]", name):
+        return name
+    quote = typed or ("'" if "'" not in name else '"')
+    if quote not in name and "\\" not in name:
+        return f"{quote}{name}{quote}"
+    return "" if typed else shlex.quote(name)

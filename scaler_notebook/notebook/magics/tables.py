@@ -14,6 +14,7 @@ from scaler_notebook.client.submission.call_text import shorten
 from scaler_notebook.notebook.views.row import duration
 from scaler_notebook.notebook.views.static import static_html, terminal_text
 from scaler_notebook.protocol.messages import EngineStatus
+from scaler_notebook.wording import counted
 
 MAX_CALL = 60
 
@@ -155,11 +156,11 @@ def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
     if not found.slots:  # a cluster: it reports only on its client's own tasks
         waiting = f"{found.queued} of this client's tasks are queued there, or on their way"
         return Table([], []), [engine, f"{waiting}; what else the cluster does, Scaler's own tools show (scaler_top)"]
-    running = sum(map(bool, found.tasks))
+    running, spare = sum(map(bool, found.tasks)), max(0, len(found.processes) - found.slots)
     notes = [
         engine,
-        f"{running} running, {found.queued} queued; {max(0, len(found.processes) - found.slots)} of the "
-        f"{len(found.processes)} processes are spares; {total / 1e6:,.0f} MB in all (shared memory counted in each)",
+        f"{running} running, {found.queued} queued; {counted(len(found.processes), 'process', 'processes')}, "
+        f"{spare} of them spare; {total / 1e6:,.0f} MB in all (shared memory counted in each)",
     ]
     if found.idle_timeout:
         gone = f"; {found.gone} {'has' if found.gone == 1 else 'have'} gone" if found.gone else ""

@@ -16,6 +16,7 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting import asyncio_wait
 from scaler_notebook.client.waiting.host import PlainHost, install_host
 from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.notebook import tracebacks
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views import lists, rows
 from scaler_notebook.notebook.views.row import elapsed, progress_words
@@ -118,6 +119,7 @@ def activate(shell: Any) -> None:
         formatter.for_type(FutureGroup, _show_group)
         formatter.for_type(GraphFutures, lambda futures: _show_group(futures.group))
         lists.register(formatter, _show_group)
+        tracebacks.install(shell)
 
 
 def show(future: ScalerFuture[Any]) -> None:

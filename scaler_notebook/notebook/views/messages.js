@@ -48,6 +48,13 @@
  * @property {string | null} note
  * @property {EarlierRun} [earlier]
  * @property {boolean} retry can it be submitted again?
+ * @property {boolean} [keeps_output] can all of its output be asked for?
+ *
+ * @typedef {object} OutputMessage from the kernel to a card that has asked for it: what the task has written
+ * @property {"output"} type
+ * @property {string} view the one that has asked
+ * @property {number} from the character with which it begins, of all that is kept
+ * @property {string | null} text null if nothing holds the future any more
  *
  * @typedef {{type: "lost"}} LostMessage from a board to the card in its pane: the kernel has ended
  *
@@ -62,7 +69,8 @@
  * @typedef {{type: "cancel", force: boolean}} Cancel a click on Cancel or Kill
  * @typedef {{type: "retry"}} Retry a click on Retry
  * @typedef {{type: "cancel_earlier", force: boolean}} CancelEarlier the same for what an earlier run of the cell left
- * @typedef {Cancel | Retry | CancelEarlier} CardRequest
+ * @typedef {{type: "output", view: string, from: number}} AskForOutput what is kept of it, from a character on
+ * @typedef {Cancel | Retry | CancelEarlier | AskForOutput} CardRequest
  *
  * @typedef {[done: number, total: number | null, note: string]} ProgressTuple
  * @typedef {[number: number, ...ProgressTuple]} NumberedProgress

@@ -16,7 +16,7 @@ from scaler_notebook.quantities import format_bytes
 from scaler_notebook.task.modules.installation import is_installed
 
 from .row import Outcome, Row
-from .static import mime
+from .static import mime, static_html
 from .static.badges import badge_of
 
 _OUTCOMES: dict[TaskResultType | None, Outcome] = {TaskResultType.SUCCESS: "success", TaskResultType.FAILED: "failed"}
@@ -26,7 +26,7 @@ OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is i
 def row(future: ScalerFuture[Any]) -> Row:
     """Read a future. None of the user's code runs for that, and nothing blocks."""
     state = future.state
-    reason, failure = future.cancel_reason, future.failure
+    failure = future.failure
     outcome = None
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
@@ -36,21 +36,23 @@ def row(future: ScalerFuture[Any]) -> Row:
     if displays:
         output, pieces = _split_at_first_display(future.outputs())
         texts = [mime.text(display) for display in displays if not mime.is_native(display)]
+        own = result
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
-        rich = mime.html(pieces) + (rich or "") or None
-    lines = output.splitlines(keepends=True)
+        value = rich if rich is not None or own is None else static_html.terminal_block(own)
+        rich = "\n".join(filter(None, [mime.html(pieces), value])) or None
+    lines = output.removesuffix("\n").split("\n")
     shown: Row = {
         "task_id": future.task_id,
         "call": future.call,
         "state": state.value,
         "word": "",
         "outcome": _OUTCOMES.get(outcome) if not future.lost else "lost",
-        "reason": with_origin(future, reason.value) if reason is not None else None,
+        "reason": cancel_words(future),
         "refused": future.refused,
         "submitted_at": future.submitted_at,
         "started_at": future.started_at,
         "ended_at": future.ended_at,
-        "output": "".join(lines[-settings.output_lines :]),
+        "output": "\n".join(lines[-settings.output_lines :]),
         "output_truncated": truncated or len(lines) > settings.output_lines,
         "error": with_origin(future, failure.headline) if failure is not None else None,
         "origin": origin(failure.frames) if failure is not None else None,
@@ -84,6 +86,14 @@ def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, st
         return None, None, about
     rich = mime.html([preview]) if mime.has_form(preview) else None
     return mime.text(preview), rich, about
+
+
+def cancel_words(future: ScalerFuture[Any]) -> str | None:
+    """Say how a task was cancelled: its reason, whether its process was killed, and by whose cancel it was."""
+    reason = future.cancel_reason
+    if reason is None:
+        return None
+    return with_origin(future, f"{reason.value} (killed)" if future.killed else reason.value)
 
 
 def with_origin(future: ScalerFuture[Any], words: str) -> str:

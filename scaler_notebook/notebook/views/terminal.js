@@ -1,4 +1,4 @@
-/* Text with the escapes of a terminal: its lines, its colours. terminal_style.py knows the same colours. */
+/* Text with a terminal's escapes: its lines, its colours. terminal_style.py and terminal_screen.py do the same. */
 
 import { h } from "./dom.js";
 
@@ -7,18 +7,20 @@ import { h } from "./dom.js";
  * @typedef {{text: string} & Style} Run text of one style
  */
 
-// eslint-disable-next-line no-control-regex
-const SGR = /\x1b\[([0-9;]*)m/;
-// OSC sequences, then CSI sequences other than SGR, then stray escapes and control characters.
-const NOISE =
+// An OSC sequence, a CSI sequence, a move of the cursor, text, and a stray escape.
+const TOKEN =
   // eslint-disable-next-line no-control-regex
-  /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[(?![\d;]*m)[0-?]*[ -/]*[@-~]|\x1b(?!\[[\d;]*m)|[^\P{Cc}\t\x1b]/gu;
+  /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[(?<codes>[0-?]*)[ -/]*(?<final>[@-~])|(?<move>[\n\r\b])|(?<text>[^\x1b\n\r\b]+)|\x1b/g;
+const CONTROLS = /[^\P{Cc}\t]/gu;
+const FARTHEST = 10_000; // columns, or lines, that an escape can move the cursor by
 
 // Of a middle lightness, so that they read on light and on dark pages. Black and white are the text's own colour.
 const HUES = [
   ["", "#d9534f", "#2f9e4f", "#c08a00", "#3b82d6", "#b35cb3", "#1f9d9d", ""],
   ["", "#ff5f5f", "#35b65b", "#cf9a00", "#5b9dff", "#cf74cf", "#20b2b2", ""],
 ];
+/** @type {Style} */
+const PLAIN = { bold: false, colour: "" };
 const GREY = "color-mix(in srgb, currentColor 72%, transparent)"; // "bright black"
 // At most 38 % of any colour, black and white included, leave a contrast of 4.5 on light and on dark pages.
 const mixed = (/** @type {string} */ hue, share = 38) => `color-mix(in srgb, ${hue} ${share}%, currentColor)`;
@@ -85,30 +87,116 @@ function restyled(codes, before) {
 }
 
 /**
- * What a terminal would show of a line that carriage returns painted over.
+ * The runs of a line from one column to another.
  *
- * @param {string} line
+ * @param {Run[]} line
+ * @param {number} start
+ * @param {number} [end]
  */
-const overwritten = (line) => line.replace(/\r+$/, "").split("\r").pop() ?? "";
+function cut(line, start, end = Infinity) {
+  /** @type {Run[]} */
+  const found = [];
+  let column = 0;
+  for (const run of line) {
+    const text = run.text.slice(Math.max(0, start - column), Math.max(0, end - column));
+    column += run.text.length;
+    if (text) found.push({ ...run, text });
+  }
+  return found;
+}
+
+/** Lines, and a cursor among them: text is written over what is there. */
+function makeScreen() {
+  /** @type {Run[][]} */
+  let lines = [[]];
+  let [row, column] = [0, 0];
+  let style = PLAIN;
+  /** @type {Run | null} */
+  let open = null; // what text of this style continues
+
+  /** @param {string} text */
+  function write(text) {
+    const line = lines[row];
+    const length = line.reduce((sum, run) => sum + run.text.length, 0);
+    if (column > length) line.push({ text: " ".repeat(column - length), ...PLAIN });
+    if (column < length) lines[row] = [...cut(line, 0, column), { text, ...style }, ...cut(line, column + text.length)];
+    else if (open && column === length && line.at(-1) === open) open.text += text;
+    else line.push((open = { text, ...style }));
+    column += text.length;
+  }
+
+  /** @param {string} which what is erased of the line: behind the cursor (0), in front of it (1), or both (2) */
+  function eraseInLine(which) {
+    const line = lines[row];
+    if (which === "" || which === "0") lines[row] = cut(line, 0, column);
+    else if (which === "1") lines[row] = [{ text: " ".repeat(column + 1), ...PLAIN }, ...cut(line, column + 1)];
+    else lines[row] = [];
+  }
+
+  /** @type {Record<string, (count: number, codes: string) => void>} */
+  const acts = {
+    "\n": () => {
+      [row, column] = [row + 1, 0];
+      if (row === lines.length) lines.push([]);
+    },
+    "\r": () => (column = 0),
+    "\b": () => (column = Math.max(0, column - 1)),
+    A: (count) => (row = Math.max(0, row - count)),
+    B: (count) => (row = Math.min(lines.length - 1, row + count)),
+    C: (count) => (column = Math.min(FARTHEST, column + count)),
+    D: (count) => (column = Math.max(0, column - count)),
+    G: (count) => (column = count - 1),
+    H: (_, codes) => {
+      if (codes === "" || codes === "1;1") [row, column] = [0, 0];
+    },
+    J: (_, codes) => {
+      if (codes === "" || codes === "0") {
+        eraseInLine("");
+        lines.length = row + 1;
+      } else if (codes === "2" || codes === "3") [lines, row] = [[[]], 0];
+    },
+    K: (_, codes) => eraseInLine(codes),
+  };
+  acts.f = acts.H;
+
+  return {
+    write,
+    /** @param {string} codes of an SGR sequence */
+    restyle(codes) {
+      if (/[^\d;]/.test(codes)) return;
+      [style, open] = [restyled(codes, style), null];
+    },
+    /**
+     * @param {string} name a control character, or the last character of a CSI sequence
+     * @param {string} codes its parameters
+     */
+    act(name, codes = "") {
+      open = null;
+      const [first] = codes.split(";");
+      if (!/\D/.test(first)) acts[name]?.(Math.min(FARTHEST, Number(first)) || 1, codes);
+    },
+    lines() {
+      while (lines.length > 1 && !lines[lines.length - 1].length) lines.pop();
+      return lines;
+    },
+  };
+}
 
 /**
- * The lines of a text as a terminal leaves them, each as runs of one style.
+ * The lines of a text as a terminal leaves them, each as runs of one style. terminal_screen.py does the same.
  *
  * @param {string} text
  * @returns {Run[][]}
  */
 export function terminalLines(text) {
-  /** @type {Style} */
-  let style = { bold: false, colour: "" };
-  return text.trimEnd().split("\n").map((line) => {
-    /** @type {Run[]} */
-    const runs = [];
-    overwritten(line).replace(NOISE, "").split(SGR).forEach((part, i) => {
-      if (i % 2) style = restyled(part, style);
-      else if (part) runs.push({ text: part, ...style });
-    });
-    return runs;
-  });
+  const screen = makeScreen();
+  for (const { groups = {} } of text.trimEnd().matchAll(TOKEN)) {
+    if (groups.text) screen.write(groups.text.replace(CONTROLS, ""));
+    else if (groups.move) screen.act(groups.move);
+    else if (groups.final === "m") screen.restyle(groups.codes);
+    else if (groups.final) screen.act(groups.final, groups.codes);
+  }
+  return screen.lines();
 }
 
 /**

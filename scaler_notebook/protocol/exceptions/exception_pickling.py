@@ -10,6 +10,7 @@ from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.exceptions.exception_parts import PartFilter, is_builtin, pickles_itself, reduced
 from scaler_notebook.protocol.messages import Buffer, Payload
 from scaler_notebook.protocol.pickling import pickler
+from scaler_notebook.wording import with_article
 
 MAX_TEXT = 1000  # characters of a placeholder
 MAX_NAMED = 10  # omitted values that are named in the note
@@ -94,7 +95,7 @@ def pickle_exception(error: BaseException) -> PickledException:
             packed = way(error)
             back = payloads.load(packed.payload)
             if not isinstance(back, BaseException):
-                raise TypeError(f"it loads as a {type(back).__name__}")
+                raise TypeError(f"it loads as {with_article(type(back).__name__)}")
         except BaseException as trouble:  # a __reduce__ may raise anything
             if packed is not None or not pickles:
                 problem, pickles = f"{type(trouble).__name__}: {_text(trouble)}", packed is not None
@@ -202,7 +203,7 @@ class _UnpicklableFilter(PartFilter):
         """Return the part, a placeholder or nothing, as :meth:`PartFilter.filter_part` describes."""
         if self.travels(value):
             return (value,)
-        self.left_out[f"{owner.__name__}{what} (a {_name(type(value))})"] = None
+        self.left_out[f"{owner.__name__}{what} ({with_article(_name(type(value)))})"] = None
         return (Placeholder(_text(value), _text(value, repr)),) if needed or self._stand_ins else ()
 
     def member(self, error: BaseException) -> BaseException:

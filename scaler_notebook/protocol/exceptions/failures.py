@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Payload, TaskResult, TaskResultType
+from scaler_notebook.wording import with_article
 
 from . import exception_pickling, tracebacks
 from .exception_parts import members_of, notes_of
@@ -240,7 +241,7 @@ def load_failure(payload: Payload) -> RemoteFailure:
     """
     failure = payloads.load(payload)
     if not isinstance(failure, RemoteFailure) or not failure.links:
-        raise ProtocolError(f"a failure that is a {type(failure).__name__}")
+        raise ProtocolError(f"a failure that is {with_article(type(failure).__name__)}")
     return failure
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.wording import with_article
 
 from . import tracebacks
 from .exception_parts import members_of, notes_of
@@ -54,7 +55,7 @@ def _loaded(link: ExceptionLink) -> BaseException | None:
     if error is None and link.members:
         return None
     if not isinstance(error, BaseException):
-        raise ProtocolError(f"an exception that is a {type(error).__name__}")
+        raise ProtocolError(f"an exception that is {with_article(type(error).__name__)}")
     return error
 
 

@@ -148,12 +148,15 @@ class TaskCancelConfirm:
         The strength of the request that is answered.
     origin
         The input whose cancel has taken this task along, if nobody asked to cancel this one; else empty.
+    killed
+        Whether the task ran on for all of the grace period, so that its process was killed in the middle of its run.
     """
 
     task_id: str
     answer: TaskCancelConfirmType
     force: bool
     origin: str = ""
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.task.current_task import ItemChannel, current_task
+from scaler_notebook.wording import with_article
 
 AHEAD = 16  # items that are sent and not taken yet; with as many on the way the generator waits
 RUNS, WAITS = "items", "items, and waits for its reader"
@@ -48,7 +49,9 @@ class GeneratorCall:
             return self._send_all_async(aiter(given), channel)
         if not isinstance(given, Iterable):
             name, kind = current_task().name, type(given).__name__
-            raise TypeError(f"{name} gives no items: it returns a {kind}, which is not iterable. submit() takes it")
+            raise TypeError(
+                f"{name} gives no items: it returns {with_article(kind)}, which is not iterable. submit() takes it"
+            )
         return self._send_all(iter(given), channel)
 
     def _send_all(self, items: Iterator[Any], channel: ItemChannel) -> int:

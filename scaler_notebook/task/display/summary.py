@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary
+from scaler_notebook.wording import counted
 
 MAX_TEXT = 2_000  # characters
 MAX_TYPE = 100  # characters of an array's dtype
@@ -70,7 +71,7 @@ def summary(value: Any) -> ResultSummary:
         try:
             return ResultSummary(_cut(writer.text(value), MAX_TEXT + 100), PreviewKind.NONE)
         except _NotPlain:
-            size = f"{len(value):,} {'item' if len(value) == 1 else 'items'}"
+            size = counted(len(value), "item")
             return ResultSummary(f"{kind.__name__} of {size}", PreviewKind.ON_REQUEST)
     library = known(kind)
     if not library:

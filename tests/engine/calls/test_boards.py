@@ -691,14 +691,16 @@ def test_the_static_forms_say_what_counts() -> None:
     assert "say &lt;this&gt;" in page
     assert "<b>)" not in page
     assert "as of" not in static_html.html("t", {"done": 1}, rows[:1])
-    assert static_html.text("t", {}, []) == "t: no tasks yet"
-    assert "no tasks yet" in static_html.html("t", {}, [])
+    assert static_html.text("t", {}, []) == "t: no tasks"
+    assert "no tasks" in static_html.html("t", {}, [])
+    assert display.title_of(FutureGroup([])) == "an empty group"
+    assert display.title_of(FutureGroup([], "f × 0")) == "f × 0, an empty group"
 
 
 def test_without_a_kernel_there_is_text_and_no_widget(capsys: pytest.CaptureFixture[str]) -> None:
     group = FutureGroup([detached_future("f(1)")])
     display.show(group)
-    assert capsys.readouterr().out == "1 tasks: 1 queued\n  queued  f(1)\n"
+    assert capsys.readouterr().out == "1 task: 1 queued\n  queued  f(1)\n"
     assert not group[0]._watchers
     for shown in (group, group[0]):
         with pytest.raises(RuntimeError, match="Jupyter kernel"):

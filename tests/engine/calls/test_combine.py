@@ -57,7 +57,7 @@ def test_gather_gives_values_in_order(executor: NotebookExecutor) -> None:
     plain: Future[int] = Future()
     plain.set_result(7)
     assert gather(plain, futures[1]) == [7, 1]
-    with pytest.raises(TypeError, match="not a int"):
+    with pytest.raises(TypeError, match="not an int"):
         gather([1])  # type: ignore[list-item]
 
 

@@ -277,7 +277,7 @@ def test_an_item_that_cannot_travel_is_named(executor: NotebookExecutor) -> None
 
 def test_what_gives_no_items_is_named(any_executor: NotebookExecutor) -> None:
     function: Any = abs
-    with pytest.raises(TypeError, match=r"abs\(-3\) gives no items: it returns a int"):
+    with pytest.raises(TypeError, match=r"abs\(-3\) gives no items: it returns an int"):
         list(any_executor.submit_stream(function, -3))
 
 

@@ -75,7 +75,7 @@ def test_the_arguments_are_those_of_the_call(executor: NotebookExecutor) -> None
 
 
 BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = {
-    "no function": ((3,), {}, TypeError, r"fn is a function.*not 3 \(a int\)"),
+    "no function": ((3,), {}, TypeError, r"fn is a function.*not 3 \(an int\)"),
     "text for arguments": ((gives, "ab"), {}, TypeError, "args is a tuple or a list.*not 'ab'"),
     "one argument": ((gives, 7), {}, TypeError, "args is a tuple or a list.*not 7"),
     "keywords as pairs": ((gives, (), [("a", 1)]), {}, TypeError, "kwargs is a dictionary.*not a list"),
@@ -83,7 +83,7 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "an option that there is not": ((gives,), {"nam": "x"}, TypeError, "no option 'nam'; did you mean 'name'\\?"),
     "retries, misspelt": ((gives,), {"retrys": 3}, TypeError, "no option 'retrys'; did you mean 'retries'\\?"),
     "an argument of the function": ((gives, ()), {"x": 3}, TypeError, "'x': there are fn, .*goes into kwargs="),
-    "a number for a name": ((gives,), {"name": 5}, TypeError, r"name is a text, not 5 \(a int\)"),
+    "a number for a name": ((gives,), {"name": 5}, TypeError, r"name is a text, not 5 \(an int\)"),
     "an empty name": ((gives,), {"name": " \n"}, ValueError, "name is a text with something in it"),
     "a priority in words": ((gives,), {"priority": "high"}, TypeError, r"priority is an integer, not 'high'"),
     "a fraction": ((gives,), {"priority": 1.5}, TypeError, "priority is an integer, not 1.5"),
@@ -102,8 +102,8 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
         "retry_on is an exception class.*not 'OSError'",
     ),
     "errors in words": ((gives,), {"retry_on": ("OSError",)}, TypeError, "ConnectionError, and 'OSError' .* is none"),
-    "an error that happened": ((gives,), {"retry_on": OSError(7)}, TypeError, "retry_on is an .* not a OSError"),
-    "errors that happened": ((gives,), {"retry_on": [OSError(7)]}, TypeError, "and a OSError is none"),
+    "an error that happened": ((gives,), {"retry_on": OSError(7)}, TypeError, "retry_on is an .* not an OSError"),
+    "errors that happened": ((gives,), {"retry_on": [OSError(7)]}, TypeError, "and an OSError is none"),
     "a class of no errors": ((gives,), {"retry_on": (OSError, dict)}, TypeError, "and the class dict is none"),
     "no errors at all": ((gives,), {"retry_on": ()}, ValueError, "retry_on is empty: nothing would be tried again"),
     "a resource alone": (
@@ -113,7 +113,7 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
         "resources is a dictionary, e.g. .* not 2000000000.0",
     ),
     "resources by number": ((gives,), {"resources": {1: 1}}, TypeError, "name of a resource is a text, not 1"),
-    "a misspelt resource": ((gives,), {"resources": {"memroy": 1}}, ValueError, "'memroy'; did you mean 'memory'\\?"),
+    "a misspelt resource": ((gives,), {"resources": {"memroy": 1}}, ValueError, "did you mean 'memory'\\? Cores"),
     "cores": (
         (gives,),
         {"resources": {"cores": 2}},

@@ -17,6 +17,7 @@ import pytest
 from waits import SAFETY, until, until_running, until_written
 
 from scaler_notebook import CancelReason, NotebookExecutor, ScalerFuture, TaskState, as_completed, wait
+from scaler_notebook.notebook.views.rows import cancel_words
 from scaler_notebook.testing import memory_executor
 
 
@@ -138,6 +139,7 @@ def test_a_task_may_clean_up_within_the_grace_period(tmp_path: Path) -> None:
         until_written(future, "begun")
         assert future.cancel()
         assert (tmp_path / "out").read_text() == "clean"
+        assert cancel_words(future) == "stopped"
 
 
 def test_without_force_a_task_may_refuse_and_then_finish(executor: NotebookExecutor) -> None:
@@ -178,6 +180,9 @@ def test_a_task_deep_in_c_is_killed_after_the_grace_period(executor: NotebookExe
     started = time.monotonic()
     assert future.cancel()
     assert time.monotonic() - started >= executor.policy.grace * 0.9, "it had its grace period"
+    assert cancel_words(future) == "stopped (killed)"
+    assert "Canceled, force=True, killed" in str(future.trace())
+    assert future.cancel_reason is CancelReason.STOPPED
 
 
 def with_children() -> None:

@@ -55,6 +55,14 @@ def tqdm_bar() -> None:
             pass
 
 
+def tqdm_notebook() -> None:
+    from tqdm.notebook import tqdm, trange
+
+    for _ in tqdm(["a", "b"], desc="widgets", ncols="80%", display=True, colour="green"):
+        for _ in trange(3, leave=False):
+            time.sleep(0.001)
+
+
 def tqdm_manual() -> None:
     from tqdm import tqdm
 
@@ -69,6 +77,7 @@ WAYS: list[tuple[Callable[[], Any], tuple[float, float, str]]] = [
     (a_report, (0.25, 1, "a quarter")),
     (what_is_no_number, (0, -1, "")),
     (tqdm_bar, (3, 3, "outer")),
+    (tqdm_notebook, (2, 2, "widgets")),
     (tqdm_manual, (5, 8, "pieces")),
 ]
 

@@ -22,6 +22,7 @@ class Executed:
 
     text: str = ""
     error: str = ""
+    traceback: list[str] = field(default_factory=list)
     displays: list[dict[str, Any]] = field(default_factory=list)
     number: int = 0  # as in In[3]
 
@@ -72,7 +73,7 @@ class Kernel:
             elif kind == "stream":
                 executed.text += content["text"]
             elif kind == "error":
-                executed.error = f"{content['ename']}: {content['evalue']}"
+                executed.error, executed.traceback = f"{content['ename']}: {content['evalue']}", content["traceback"]
             elif kind in ("execute_result", "display_data"):
                 executed.displays.append(content["data"])
                 executed.text += content["data"].get("text/plain", "")

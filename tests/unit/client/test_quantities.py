@@ -1,8 +1,9 @@
-"""Numbers as a person reads them."""
+"""Numbers, and the words around them, as a person reads them."""
 
 import pytest
 
 from scaler_notebook.quantities import format_bytes
+from scaler_notebook.wording import counted, sentence, with_article
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,31 @@ from scaler_notebook.quantities import format_bytes
 )
 def test_bytes_have_a_decimal_unit(size: int, text: str) -> None:
     assert format_bytes(size) == text
+
+
+def test_an_article_is_as_its_noun_is_spoken() -> None:
+    vowels = ["int", "object", "ndarray", "UnpicklingError", "RLock", "HTTPError", "_io.TextIOWrapper"]
+    others = [
+        "list",
+        "numpy.int64",
+        "uint8",
+        "UUID",
+        "union",
+        "Future",
+        "_thread.lock",
+        "NoneType",
+        "EuclideanDistance",
+        "str",
+    ]
+    expected = [f"an {noun}" for noun in vowels] + [f"a {noun}" for noun in others]
+    assert [with_article(noun) for noun in vowels + others] == expected
+
+
+def test_one_is_not_several() -> None:
+    assert [counted(n, "worker") for n in (0, 1, 2)] == ["0 workers", "1 worker", "2 workers"]
+    assert counted(1000, "process", "processes") == "1,000 processes"
+
+
+def test_a_sentence_has_one_stop() -> None:
+    assert sentence("no such task") == "no such task."
+    assert sentence("did you mean fit?") == "did you mean fit?"

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from scaler_notebook.engines.local.ipc.runtime_directory import SOCKET
 from scaler_notebook.protocol.errors import EngineStartError
+from scaler_notebook.wording import with_article
 
 from .connection_file import is_taken
 
@@ -43,7 +44,7 @@ def checked(address: str, serve: bool = False) -> str:
         ``address`` is no address of an embedded engine.
     """
     if not isinstance(address, str):
-        raise TypeError(f"an address is a text, {FORMS}, not a {type(address).__name__}")
+        raise TypeError(f"an address is a text, {FORMS}, not {with_article(type(address).__name__)}")
     scheme, _, rest = address.partition("://")
     if scheme == "ipc" and rest.startswith("/") and not rest.endswith("/") and "\0" not in rest:
         return f"ipc://{os.path.normpath(rest)}"

@@ -11,6 +11,7 @@ from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Item, Pause
 from scaler_notebook.engines.local.ipc.outbox import send_blocking
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Payload
+from scaler_notebook.wording import with_article
 
 
 class ItemChannel:
@@ -111,6 +112,6 @@ class ItemChannel:
                     if isinstance(message, Run):
                         self._receive_run(message)
                     elif not isinstance(message, Taken):
-                        raise ProtocolError(f"a {type(message).__name__} while a task runs")
+                        raise ProtocolError(f"{with_article(type(message).__name__)} while a task runs")
                     elif message.seq == self._seq:
                         self._taken = max(self._taken, message.count)

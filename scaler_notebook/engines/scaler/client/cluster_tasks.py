@@ -204,6 +204,7 @@ class ClusterTasks:
                 self._reports.answer(record, TaskCancelConfirmType.CANCEL_FAILED)
                 record.force = False
             case ScalerAction.END, _:
+                record.killed = isinstance(event, task_events.GraceOver) and record.started
                 self._canceller.force_end(record)
             case ScalerAction.FETCH, _:
                 self._canceller.cancel_timers(record)

@@ -27,6 +27,7 @@ class ScalerTaskRecord:
     cancel_requested: bool = False  # and not refused since
     force: bool = False  # the strongest request that is not answered
     grace: float = 0.0  # seconds
+    killed: bool = False  # the task ran on for all of the grace period, and Scaler was asked to end its process
     ended: ResultHeader | None = None  # as the task itself has reported its end
     result: Any = None  # Scaler's message
     timers: list[asyncio.TimerHandle] = field(default_factory=list)

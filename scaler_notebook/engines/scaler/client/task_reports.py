@@ -85,7 +85,8 @@ class TaskReports:
 
     def answer(self, record: ScalerTaskRecord, answer: TaskCancelConfirmType) -> None:
         """Answer the cancel request of a task."""
-        self._publish(TaskCancelConfirm(record.task.task_id, answer, record.force))
+        killed = record.killed and record.ended is None and answer is TaskCancelConfirmType.CANCELED
+        self._publish(TaskCancelConfirm(record.task.task_id, answer, record.force, killed=killed))
 
     def unknown(self, task_id: str, force: bool) -> None:
         """Answer the cancel request of a task that is not there.

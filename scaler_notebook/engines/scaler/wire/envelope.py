@@ -9,6 +9,7 @@ from typing import Any
 
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary, TaskFigures
+from scaler_notebook.wording import with_article
 
 CLOCKS_DIFFER = 0.5  # seconds; a worker's clock that is further ahead of this machine's is corrected
 
@@ -121,7 +122,7 @@ class ResultHeader:
         try:
             ended = cls(**json.loads(data))
             if not isinstance(ended.how, str):
-                raise TypeError(f"how it ended is a {type(ended.how).__name__}")
+                raise TypeError(f"how it ended is {with_article(type(ended.how).__name__)}")
             PreviewKind(ended.preview)
             times = float(ended.started), float(ended.ended), float(ended.cpu)
             return cls(ended.how, *times, int(ended.peak_rss), str(ended.text), ended.preview)
@@ -216,5 +217,5 @@ def failure(data: bytes) -> BaseException:
     if not isinstance(error, BaseException) or (
         isinstance(error, TaskFailedError) and not isinstance(error.blob, bytes)
     ):
-        raise ProtocolError(f"the cluster tells of a failure that is a {type(error).__name__}")
+        raise ProtocolError(f"the cluster tells of a failure that is {with_article(type(error).__name__)}")
     return error

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import DisplayKind
+from scaler_notebook.wording import with_article
 
 BEGIN, END = "\x1b]scaler_notebook;", "\x07"
 
@@ -119,7 +120,7 @@ def _check(event: InbandEvent) -> None:
         if each.type is float and isinstance(value, int):
             float(value)  # raises for an integer that is too large for a float
         elif not isinstance(value, each.type):  # type: ignore[arg-type]
-            raise TypeError(f"{each.name} is a {type(value).__name__}")
+            raise TypeError(f"{each.name} is {with_article(type(value).__name__)}")
     if isinstance(event, StartedEvent | MailboxEvent) and len(bytes.fromhex(event.mailbox)) not in (0, 32):
         raise ValueError(f"no mailbox: {event.mailbox!r}")
     if isinstance(event, DisplayEvent):

@@ -13,6 +13,7 @@ from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPoli
 from scaler_notebook.notebook.magics import documents, session_executor, tables
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.suggestions import did_you_mean
+from scaler_notebook.wording import counted
 
 SWITCH = {"on": True, "off": False}
 
@@ -50,7 +51,7 @@ def start(shell: Any, options: argparse.Namespace) -> None:
     if executor is not None and executor.is_running:
         if options.workers not in (None, executor.n_workers) or options.capability or options.gpus is not None:
             raise UsageError(
-                f"the engine runs already, with {_workers_text(executor.n_workers)}; "
+                f"the engine runs already, with {counted(executor.n_workers, 'worker')}; "
                 "%scaler scale changes their number, and %scaler stop ends it"
             )
     elif executor is None or wanted:
@@ -82,7 +83,7 @@ def scale(shell: Any, options: argparse.Namespace) -> None:
         executor.scale(options.N)
     except ValueError as error:
         raise UsageError(f"%scaler scale {options.N}: {error}") from None
-    print(f"{_workers_text(options.N)} from here on; what is running goes on")
+    print(f"{counted(options.N, 'worker')} from here on; what is running goes on")
 
 
 def add_stop_options(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +112,7 @@ def stop(shell: Any, options: argparse.Namespace) -> None:
         executor.disconnect()
     cancelled = sum(future.cancelled() for future in unfinished)
     stopped = "left" if executor.is_attached else "stopped"
-    tasks = "1 task was" if cancelled == 1 else f"{cancelled} tasks were"
+    tasks = counted(cancelled, "task was", "tasks were")
     print(f"{stopped}; {tasks} cancelled" if cancelled else stopped)
 
 
@@ -194,14 +195,9 @@ def status(shell: Any, options: argparse.Namespace) -> None:
     display(tables.bundle(*tables.status_table(f"{_engine_text(executor)}; {used}", found)), raw=True)
 
 
-def _workers_text(count: int) -> str:
-    """Write a number of workers."""
-    return f"{count} {'worker' if count == 1 else 'workers'}"
-
-
 def _engine_text(executor: NotebookExecutor) -> str:
     """Name an executor's engine for a person."""
-    kind = f"an engine with {_workers_text(executor.n_workers)}" if executor.n_workers else "a cluster"
+    kind = f"an engine with {counted(executor.n_workers, 'worker')}" if executor.n_workers else "a cluster"
     return f"{kind} runs at {executor.address}"
 
 

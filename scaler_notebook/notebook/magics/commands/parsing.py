@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from IPython.core.error import UsageError
 
 from scaler_notebook.suggestions import did_you_mean
+from scaler_notebook.wording import sentence
 
 from . import comments
 
@@ -106,7 +107,7 @@ class MagicParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a UsageError with the usage of the command."""
         usage = re.sub(r"\s+", " ", self.format_usage()).strip()
-        raise UsageError(f"{self.prog}: {message}.\n{usage}\n{self.prog} --help says more")
+        raise UsageError(f"{self.prog}: {sentence(message)}\n{usage}\n{self.prog} --help says more")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Raise :class:`HelpShown`, where argparse would end the process.

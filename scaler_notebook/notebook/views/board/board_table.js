@@ -68,7 +68,7 @@ export function makeTable(store, act) {
   const lines = [];
   /** @type {number[]} */
   let order = [];
-  let moved = -Infinity;
+  let [moved, placed] = [-Infinity, 0];
 
   // ------------------------------------------------------------------ order
 
@@ -89,7 +89,7 @@ export function makeTable(store, act) {
     body.style.height = `${order.length * ROW_HEIGHT}px`;
     grid.style.height = `${(Math.min(MAX_SHOWN, Math.max(1, rows.length)) + 1) * ROW_HEIGHT + 2}px`;
     grid.setAttribute("aria-rowcount", String(order.length + 1));
-    setText(empty, order.length ? "" : rows.length ? "no task fits" : "no tasks yet");
+    setText(empty, order.length ? "" : rows.length ? "no task fits" : "no tasks");
     for (const { by, cell } of headings) {
       const way = look.sort?.by !== by ? "none" : look.sort.descending ? "descending" : "ascending";
       cell.setAttribute("aria-sort", way);
@@ -195,9 +195,32 @@ export function makeTable(store, act) {
       if (position < last) paintLine(line, order[position], position);
       else line.node.hidden = true;
     }
+    placeLines(first);
     if (store.current !== null && order.includes(store.current))
       grid.setAttribute("aria-activedescendant", `${id}-${store.current}`);
     else grid.removeAttribute("aria-activedescendant");
+  }
+
+  /**
+   * Have the rows stand in the document as they are seen, for who reads it by voice. Those that were scrolled out of
+   * sight are put in at the other end, so that what is under the pointer stays where it is.
+   *
+   * @param {number} first position of the topmost row
+   */
+  function placeLines(first) {
+    const nodes = lines.map((_, i) => lines[(first + i) % lines.length].node);
+    if (first >= placed) {
+      let after = null;
+      for (const node of nodes.reverse()) {
+        if (node.nextSibling !== after) body.insertBefore(node, after);
+        after = node;
+      }
+    } else {
+      for (const [i, node] of nodes.entries()) {
+        if (body.children[i] !== node) body.insertBefore(node, body.children[i]);
+      }
+    }
+    placed = first;
   }
 
   function tick() {

@@ -1,6 +1,6 @@
 /* The time line of a board: a lane for each process that runs at a time, a bar for each task. */
 
-import { h, setRole } from "../dom.js";
+import { h, setRole, setText } from "../dom.js";
 import { duration, twoDigits } from "../quantities.js";
 import { KINDS, endOf, ended, ranFor, textOf, wordOf } from "./board_rows.js";
 
@@ -22,6 +22,7 @@ import { KINDS, endOf, ended, ranFor, textOf, wordOf } from "./board_rows.js";
 const AXIS_HEIGHT = 18;
 const LABEL_WIDTH = 58;
 const MAX_LINE_HEIGHT = 300;
+const LEAST_NAMED = 11; // pixels of a lane whose process can be named beside it
 const NEAR = 3; // pixels beside a bar that still mean it
 
 /**
@@ -108,7 +109,7 @@ export function makeTimeline(store, act) {
   const whole = Object.assign(h("button", "scaler-button scaler-whole", "Whole time"), {
     type: /** @type {const} */ ("button"),
   });
-  const hint = h("span", "scaler-hint", "drag to look closer");
+  const hint = h("span", "scaler-hint");
   const node = h("div", "scaler-timeline", canvas, tip, h("div", "scaler-legend", hint, whole));
   const probes = KINDS.map(makeProbe);
   node.append(...probes);
@@ -161,7 +162,10 @@ export function makeTimeline(store, act) {
       context.globalAlpha = 1;
     }
     whole.hidden = !zoom;
-    hint.hidden = Boolean(zoom) || !lanes.length;
+    const named = laneHeight >= LEAST_NAMED;
+    hint.hidden = !lanes.length || (Boolean(zoom) && named);
+    const unnamed = `${lanes.length} lanes: as many tasks as ran at a time; point at a bar to see its process`;
+    setText(hint, [named ? "" : unnamed, zoom ? "" : "drag to look closer"].filter(Boolean).join(" · "));
     const processes = lanes.reduce((sum, lane) => sum + lane.processes.length, 0);
     const said = `time line: ${rows.length} tasks on ${processes} ${processes === 1 ? "process" : "processes"}`;
     canvas.setAttribute("aria-label", `${said}, ${lanes.length} at a time`);
@@ -194,7 +198,7 @@ export function makeTimeline(store, act) {
       if (i % 2 === 0) context.fillRect(LABEL_WIDTH, y, width - LABEL_WIDTH, laneHeight);
       context.globalAlpha = 0.7;
       const name = lane.processes.at(-1)?.name ?? "";
-      if (laneHeight >= 11) context.fillText(name, LABEL_WIDTH - 6, y + laneHeight / 2 + 1);
+      if (laneHeight >= LEAST_NAMED) context.fillText(name, LABEL_WIDTH - 6, y + laneHeight / 2 + 1);
     });
     context.globalAlpha = 1;
   }

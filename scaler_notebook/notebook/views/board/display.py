@@ -14,6 +14,7 @@ from scaler_notebook.notebook.views.live_display import (
     listen,
 )
 from scaler_notebook.notebook.views.publisher import publisher
+from scaler_notebook.wording import counted
 
 from . import static_html
 from .feed import BoardFeed
@@ -94,7 +95,9 @@ class Board(LiveDisplay):
 
 def title_of(group: FutureGroup[Any]) -> str:
     """Return the title above the board of a group."""
-    return group.name or f"{len(group)} tasks"
+    if not len(group):
+        return f"{group.name}, an empty group" if group.name else "an empty group"
+    return group.name or counted(len(group), "task").replace(",", "\u2009")  # as the chips write numbers
 
 
 def show(group: FutureGroup[Any]) -> None:

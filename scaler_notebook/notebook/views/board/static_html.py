@@ -41,7 +41,7 @@ def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
 def counts_text(counts: Mapping[Kind, int]) -> str:
     """Write the counts: ``128 done · 4 failed · 856 queued``."""
     parts = [f"{_amount(counts[kind])} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
-    return " · ".join(parts) or "no tasks yet"
+    return " · ".join(parts) or "no tasks"
 
 
 def _amount(number: int) -> str:

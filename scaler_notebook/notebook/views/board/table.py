@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import live_futures
 from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.notebook.views.rows import with_origin
+from scaler_notebook.notebook.views.rows import cancel_words, with_origin
 from scaler_notebook.notebook.views.static.terminal_text import one_line
 from scaler_notebook.protocol import devices
 from scaler_notebook.protocol.states import TaskState
@@ -61,7 +61,7 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
         note = one_line(failure.headline[:MAX_HEADLINE]) if failure is not None else ""
         note = with_origin(future, note)[:MAX_NOTE]
     elif future.cancel_reason is not None:
-        note = with_origin(future, future.cancel_reason.value)[:MAX_NOTE]
+        note = (cancel_words(future) or "")[:MAX_NOTE]
     progress = future.progress
     return BoardRow(
         future.call,

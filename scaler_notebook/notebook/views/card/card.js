@@ -6,17 +6,18 @@ import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
+import { makeLog } from "./log.js";
 
 /**
  * @import {
- *   CardRequest, EarlierRun, Kind, LostMessage, Progress, Row, RowMessage, RowUpdate, ViewContext
+ *   CardRequest, EarlierRun, Kind, LostMessage, OutputMessage, Progress, Row, RowMessage, RowUpdate, ViewContext
  * } from "../messages.js"
+ * @import { Log } from "./log.js"
  *
  * @typedef {ReturnType<typeof build>} Parts
  * @typedef {{node: HTMLButtonElement, at: number}} Asked a click that has no answer yet, and when it was
  */
 
-const TAIL_LINES = 3;
 const COPIED_MS = 2000;
 
 /** @param {Row} row */
@@ -54,7 +55,8 @@ function timesTitle(row) {
     .join("\n");
 }
 
-function build() {
+/** @param {Log} log */
+function build(log) {
   const icon = makeIcon();
   const word = h("span", "scaler-word");
   const badge = h("span", "scaler-badge", icon, word);
@@ -65,18 +67,15 @@ function build() {
   const retry = button("scaler-retry", "Submit the same call again");
   const time = h("span", "scaler-time");
   const actions = h("span", "scaler-actions", refused, kill, cancel, retry, time);
-  const head = h("div", "scaler-head", badge, call, actions);
+  const id = button("scaler-id", "Copy the id of the task");
+  const head = h("div", "scaler-head", badge, call, id, actions);
 
   const filled = h("span", "scaler-fill");
   const track = h("span", "scaler-track", filled);
   const amountDone = h("span", "scaler-amount");
   const progress = h("div", "scaler-progress", track, amountDone);
 
-  const earlierCount = h("summary");
-  const earlierText = h("pre", "scaler-block");
-  const earlier = h("details", "scaler-earlier", earlierCount, earlierText);
-  const tail = h("pre", "scaler-tail");
-  const output = h("div", "scaler-output", earlier, tail);
+  const output = log.node;
   const traceTitle = h("summary");
   const traceText = h("pre", "scaler-block");
   const trace = h("details", "", traceTitle, traceText);
@@ -104,12 +103,12 @@ function build() {
   setAttributes(status, { role: "status", "aria-live": "polite" });
   for (const part of [head, progress, retry, copyButton, output, error, result, earlierRun]) part.hidden = true;
   // A keyboard can only scroll what it can reach.
-  earlierText.tabIndex = traceText.tabIndex = 0;
+  traceText.tabIndex = 0;
   setText(copyButton, "Copy");
   return {
-    root, head, icon, word, badge, call, actions, refused, kill, cancel, retry, time,
+    root, head, icon, word, badge, call, id, actions, refused, kill, cancel, retry, time,
     progress, track, filled, amountDone,
-    output, earlier, earlierCount, earlierText, tail,
+    output,
     error, errorLine, trace, traceTitle, traceText, origin, copyButton,
     result, resultText, resultRich, about,
     earlierRun, earlierWords, stopEarlier, note, status,
@@ -122,11 +121,14 @@ function build() {
  */
 function paintHead(ui, row) {
   const kind = kindOf(row);
+  if (ui.root.dataset.taskId !== row.task_id) {
+    setText(ui.id, row.task_id);
+    ui.id.setAttribute("aria-label", `copy ${row.task_id}, the id of the task`);
+  }
   Object.assign(ui.root.dataset, { taskId: row.task_id, state: row.state, kind });
   ui.root.setAttribute("aria-label", `task ${row.call}`);
   drawIcon(ui.icon, kind);
   setText(ui.word, verdict(row));
-  ui.badge.title = `task ${row.task_id}`;
   setText(ui.call, row.call);
   ui.call.title = row.call;
   ui.time.title = timesTitle(row);
@@ -178,40 +180,33 @@ function paintProgress(ui, progress) {
 }
 
 /**
+ * Have a button put a text on the clipboard; it says so for a moment.
+ *
  * @param {Parts} ui
- * @param {Row} row
+ * @param {HTMLButtonElement} node
+ * @param {string} name that the button has otherwise
+ * @param {() => string} text
  */
-function paintOutput(ui, row) {
-  const lines = row.output.trim() ? terminalLines(row.output) : [];
-  const earlier = lines.slice(0, -TAIL_LINES);
-  ui.output.hidden = !lines.length;
-  fill(ui.tail, lines.slice(-TAIL_LINES));
-  ui.earlier.hidden = !earlier.length;
-  const count = `${earlier.length} earlier ${earlier.length === 1 ? "line" : "lines"}`;
-  setText(ui.earlierCount, row.output_truncated ? `${count} kept, older ones dropped` : count);
-  const paintEarlier = () => {
-    if (!ui.earlier.open) return;
-    fill(ui.earlierText, earlier);
-    ui.earlierText.scrollTop = ui.earlierText.scrollHeight;
+function makeCopy(ui, node, name, text) {
+  node.onclick = async () => {
+    const said = await copy(text()).then(() => "Copied", () => "No clipboard");
+    setText(node, said);
+    setText(ui.status, said);
+    setTimeout(() => setText(node, name), COPIED_MS);
   };
-  ui.earlier.ontoggle = paintEarlier;
-  paintEarlier();
 }
 
 /**
  * @param {Parts} ui
  * @param {Row} row
+ * @param {() => string} output all that the card has of it
  */
-function paintCopy(ui, row) {
+function paintCopy(ui, row, output) {
   ui.copyButton.hidden = ui.output.hidden && ui.error.hidden;
   ui.copyButton.setAttribute("aria-label", `copy the output of ${row.call}`);
-  ui.copyButton.onclick = async () => {
-    const parts = [row.output, row.traceback ?? row.error ?? ""].filter((text) => text.trim());
-    const said = await copy(parts.map(plainText).join("\n\n")).then(() => "Copied", () => "No clipboard");
-    setText(ui.copyButton, said);
-    setText(ui.status, said);
-    setTimeout(() => setText(ui.copyButton, "Copy"), COPIED_MS);
-  };
+  makeCopy(ui, ui.copyButton, "Copy", () =>
+    [output(), row.traceback ?? row.error ?? ""].filter((text) => text.trim()).map(plainText).join("\n\n"));
+  makeCopy(ui, ui.id, row.task_id, () => row.task_id);
 }
 
 /**
@@ -255,14 +250,15 @@ function paintEnd(ui, row) {
  * @param {() => void} [onFirst] called when the first row is there
  */
 export function render({ model, el }, onFirst = () => {}) {
-  const ui = build();
   const view = Math.random().toString(36).slice(2);
+  const log = makeLog((from) => model.send({ type: "output", view, from }));
+  const ui = build(log);
   /** @type {Row | null} */
   let row = null;
   let [seq, skew] = [-Infinity, 0]; // the first row of a view answers its `ready`: it counts, whatever its number
   /** @type {Asked | null} */
   let asked = null;
-  let [late, lost, remark, offersRetry] = [false, false, "", false];
+  let [late, lost, remark, offersRetry, keepsOutput] = [false, false, "", false, false];
   let timer = 0;
 
   /** @param {Row} shown */
@@ -301,9 +297,9 @@ export function render({ model, el }, onFirst = () => {}) {
     paintHead(ui, next);
     paintProgress(ui, next.progress);
     const changed = (/** @type {(keyof Row)[]} */ ...keys) => keys.some((key) => next[key] !== before?.[key]);
-    if (changed("output", "output_truncated")) paintOutput(ui, next);
+    log.paint(next, keepsOutput);
     if (changed("error", "traceback", "result", "rich", "about")) paintEnd(ui, next);
-    paintCopy(ui, next);
+    paintCopy(ui, next, log.text);
     paint();
     const refusal = !ui.kill.hidden && changed("refused");
     const news = refusal ? "still running, Kill is offered" : verdict(next);
@@ -312,8 +308,9 @@ export function render({ model, el }, onFirst = () => {}) {
 
   /** @param {unknown} received */
   function onMessage(received) {
-    const message = /** @type {RowMessage | LostMessage | null} */ (received);
+    const message = /** @type {RowMessage | LostMessage | OutputMessage | null} */ (received);
     if (message?.type === "lost") onKernelEnd();
+    if (message?.type === "output" && message.view === view) log.hear(message);
     if (message?.type === "row" && message.seq > seq) {
       seq = message.seq;
       skew = message.now - Date.now() / 1000;
@@ -321,6 +318,7 @@ export function render({ model, el }, onFirst = () => {}) {
       if (message.note) answered();
       remark = message.note ?? "";
       offersRetry = Boolean(message.retry);
+      keepsOutput = Boolean(message.keeps_output) && !lost;
       paintEarlierRun(ui, message.earlier ?? { running: 0, refused: false });
       onRow(message.row);
     }
@@ -341,6 +339,7 @@ export function render({ model, el }, onFirst = () => {}) {
   function onKernelEnd() {
     lost = true;
     clearInterval(timer);
+    if (row) log.paint(row, false);
     if (ui.actions.matches(":focus-within")) ui.root.focus({ preventScroll: true });
     for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.earlierRun]) node.hidden = true;
     if (row && isOver(row)) return;
@@ -366,6 +365,7 @@ export function render({ model, el }, onFirst = () => {}) {
   return () => {
     clearInterval(timer);
     clearTimeout(again);
+    log.end();
     stopListening();
     model.off("msg:custom", onMessage);
     if (!lost) model.send({ type: "left", view });

@@ -57,14 +57,30 @@ class Card(LiveDisplay):
         """Display it in the cell that runs."""
         if self._covered or not self._future.done():
             earlier = {card._future for card in _live if card.is_of_an_earlier_run(self)} - {self._future}
-            noted = partial(publisher.mark, self)
-            self._feed = CardFeed(self._future, self._host, noted, tuple(earlier), self.meet_front_end, self.place)
+            self._feed = CardFeed(
+                self._future,
+                self._host,
+                partial(publisher.mark, self),
+                tuple(earlier),
+                self.meet_front_end,
+                partial(_follow, weakref.ref(self)),  # a weak reference: a feed that is kept keeps no result alive
+                self.place,
+            )
             self.expect_front_end()
         if not self._future.done():
             _live.add(self)
         self.send(None if self._feed is None else self._feed.widget, update=False)
         self._future.watch(self._changed)
         self._changed(self._future)
+
+    def follow(self, future: ScalerFuture[Any]) -> None:
+        """Tell of another future from here on: the one of the call that was submitted again."""
+        self._future.unwatch(self._changed)
+        self._future, self.task_id = future, future.task_id
+        self._passed_on, self._ended = 0, False
+        _live.add(self)
+        future.watch(self._changed)
+        self.publish_now()
 
     def is_of_an_earlier_run(self, other: "Card") -> bool:
         """Return whether this card was shown when the cell of the other card ran before."""
@@ -125,6 +141,12 @@ class Card(LiveDisplay):
             publisher.call_later(LATE_CLICKS if self._feed.ready else LATE_PAGES, self._feed.retire)
 
 
+def _follow(card: "weakref.ref[Card]", future: ScalerFuture[Any]) -> None:
+    """Have a card tell of another future, if there still is such a card."""
+    if (known := card()) is not None:
+        known.follow(future)
+
+
 _kept: "deque[weakref.ref[CardFeed]]" = deque()  # of cards whose tasks have ended, the newest last
 
 
@@ -132,7 +154,7 @@ def _keep(feed: CardFeed) -> None:
     """Let a card whose task has ended hear clicks for as long as a page has it, and not too many have ended since."""
     for _ in range(len(_kept)):
         before = _kept.popleft()
-        if (known := before()) is not None and not known.closed:
+        if (known := before()) is not None and not known.closed and known is not feed:
             _kept.append(before)
     _kept.append(weakref.ref(feed))
     while len(_kept) > MAX_KEPT:

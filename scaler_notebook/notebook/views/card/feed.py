@@ -1,21 +1,26 @@
 """The live card of one future: what its widget shows, and what its buttons do."""
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.observed_task import ObservedTask
+from scaler_notebook.notebook.kernel.ipykernel_compat import let_front_end_choose
 from scaler_notebook.notebook.views import modules, preview, rows
-from scaler_notebook.notebook.views.feed import Content, Feed, ViewHost, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
+from scaler_notebook.notebook.views.static.mime import sendable
 from scaler_notebook.protocol.errors import EngineStartError
 
 TOO_LATE = "It had already ended when the click arrived; how it ended stands."
 GONE = "Nothing holds this future any more: it cannot be submitted again."
+MOST_OUTPUT = 5_000_000  # characters of a task's output that are sent at once; the last ones
 PREVIEW_PATIENCE = 2.0  # seconds for the preview of what was submitted again by a card that is retired
 
 SCRIPT = modules.joined(Path(__file__).with_name("widget.js"))
@@ -47,6 +52,8 @@ class CardFeed(Feed):
         Futures that an earlier run of the same cell has left running.
     on_met
         Called when a front end says for the first time that it has made the model.
+    on_retry
+        Called with the new future when the call was submitted again.
     place
         The name of what the views cover in a page; empty if they are shown as widgets are.
     """
@@ -58,10 +65,11 @@ class CardFeed(Feed):
         noted: Callable[[], None] = lambda: None,
         earlier: Sequence[ScalerFuture[Any]] = (),
         on_met: Callable[[], None] = lambda: None,
+        on_retry: Callable[[ScalerFuture[Any]], None] = lambda future: None,
         place: str = "",
     ) -> None:
         super().__init__(host, CardWidget(host, place), on_met)
-        self._noted = noted
+        self._noted, self._on_retry = noted, on_retry
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
         self._shows: ScalerFuture[Any] | None = future
@@ -76,11 +84,19 @@ class CardFeed(Feed):
     def snapshot(self) -> Content:
         """Build a message with the whole card; on the publisher's thread."""
         if self._shows is None:
-            return {**self._last, "note": self.note, "retry": self._can_be_retried()}
+            kept = self._shown() is not None
+            return {**self._last, "note": self.note, "retry": self._can_be_retried(), "keeps_output": kept}
         row = rows.row(self._shows)
         running = [left for left in self._earlier if not left.done()]
         earlier = {"running": len(running), "refused": any(left.refused for left in running)}
-        return {"type": "row", "row": row, "note": self.note, "earlier": earlier, "retry": self._can_be_retried()}
+        return {
+            "type": "row",
+            "row": row,
+            "note": self.note,
+            "earlier": earlier,
+            "retry": self._can_be_retried(),
+            "keeps_output": True,
+        }
 
     def changes(self) -> Content:
         """Build a message with the whole card, but for figures that were sent; on the publisher's thread."""
@@ -105,6 +121,9 @@ class CardFeed(Feed):
                     self._retrying = True
                     # Not here: an engine that has ended is started again.
                     threading.Thread(target=self._retry, name="scaler_notebook retry").start()
+                return True
+            case {"type": "output", "view": str(view), "from": int(start)}:
+                publisher.call_later(0, partial(self._send_output, view[:LONGEST_NAME], start))
                 return True
             case {"type": "cancel_earlier", "force": bool(force)}:
                 for future in self._earlier:
@@ -134,6 +153,29 @@ class CardFeed(Feed):
         future = self._shown()
         return future is not None and (future.failed or future.cancelled())
 
+    def _send_output(self, view: str, start: int) -> None:
+        """Send what the task has written.
+
+        Parameters
+        ----------
+        view
+            The view that has asked for it.
+        start
+            The character with which it begins.
+        """
+        future = self._shown()
+        if self.closed:
+            return
+        part: str | None = None
+        if future is not None:
+            text = future.last_output(sys.maxsize)[0]
+            if not 0 <= start <= len(text):
+                start = 0  # the task has cleared what it had written
+            part = text[max(start, len(text) - MOST_OUTPUT) :]
+            start = len(text) - len(part)
+        self.widget.send(sendable({"type": "output", "view": view, "from": start, "text": part}))
+        let_front_end_choose(self.widget.comm)
+
     def _retry(self) -> None:
         future = self._shown()
         try:
@@ -153,6 +195,7 @@ class CardFeed(Feed):
         self._shown, self._shows = weakref.ref(future), future
         self.note = f"submitted again as task {future.task_id}"
         future.watch(self._changed)
+        self._on_retry(future)
         self._changed(future)
 
     def _let_go(self) -> None:

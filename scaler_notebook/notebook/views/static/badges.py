@@ -57,7 +57,7 @@ def badge_of(state: State, outcome: Outcome | None) -> Badge:
     return {"failed": _FAILED, "lost": _LOST}.get(outcome or "", _BADGES[state])
 
 
-def badge_html(shown: Badge, words: str, title: str = "") -> str:
+def badge_html(shown: Badge, words: str) -> str:
     """Write a badge as HTML.
 
     Parameters
@@ -66,12 +66,10 @@ def badge_html(shown: Badge, words: str, title: str = "") -> str:
         The badge.
     words
         What the badge says.
-    title
-        The tooltip.
     """
     _, icon, hue = shown
     return (
-        f'<span class="scaler-badge" title="{escape(title)}" style="display:inline-flex;flex:none;'
+        f'<span class="scaler-badge" style="display:inline-flex;flex:none;'
         "align-items:center;gap:4px;padding:0 8px 0 5px;border-radius:10px;font-size:12px;font-weight:500;"
         f"white-space:nowrap;background:color-mix(in srgb, {hue} 14%, transparent);"
         f'color:color-mix(in srgb, {hue} 55%, currentColor)">'

@@ -43,7 +43,7 @@ def html(pieces: Iterable[Piece]) -> str:
             if text.strip():
                 parts.append(static_html.terminal_block(text))
         elif not is_native(piece):
-            parts.append(f'<div style="overflow:auto;max-height:600px">{_display_html(piece)}</div>')
+            parts.append(f'<div style="overflow-x:auto">{_display_html(piece)}</div>')
     return "\n".join(parts)
 
 

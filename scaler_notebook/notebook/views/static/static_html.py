@@ -11,6 +11,7 @@ from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
 from scaler_notebook.notebook.views.row import Row, RowProgress, elapsed, is_over, progress_words
+from scaler_notebook.wording import counted
 
 from .badges import badge_html, badge_of
 from .terminal_text import TEXT_WIDTH, html_lines, one_line, plain
@@ -40,7 +41,7 @@ def text(row: Row, *, now: float | None = None) -> str:
     now
         The time until which an unfinished task counts, in Unix seconds; the present by default.
     """
-    facts = [f"{_state_word(row, '{} ({})')} {elapsed(row, time.time() if now is None else now)}"]
+    facts = [f"{_state_word(row)} {elapsed(row, time.time() if now is None else now)}"]
     if row["progress"] is not None:
         facts.append(progress_words(row["progress"]))
     if row["refused"] and not is_over(row):
@@ -112,19 +113,9 @@ def terminal_block(source: str) -> str:
     return _pre_html(html_lines(source), wrap=True)
 
 
-def _state_word(row: Row, shape: str) -> str:
-    """Write the state's word, with the reason of a cancellation: `cancelled: stopped`.
-
-    Parameters
-    ----------
-    row
-        The task.
-    shape
-        How the word and the reason are put together, for :meth:`str.format`.
-    """
-    if row["state"] == "cancelled" and row["reason"]:
-        return shape.format(row["word"], row["reason"])
-    return row["word"]
+def _state_word(row: Row) -> str:
+    """Write the state's word, with the reason of a cancellation: `cancelled: stopped`."""
+    return f"{row['word']}: {row['reason']}" if row["state"] == "cancelled" and row["reason"] else row["word"]
 
 
 def _head_html(row: Row, now: float) -> str:
@@ -139,11 +130,13 @@ def _head_html(row: Row, now: float) -> str:
     """
     call = escape(row["call"])
     moment = f'<span style="{MUTED}">as of {time.strftime("%H:%M:%S", time.localtime(now))}</span>'
-    shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row, "{}: {}"), f"task {row['task_id']}")
+    shown = badge_html(badge_of(row["state"], row["outcome"]), _state_word(row))
     return (
         f'<div style="display:flex;flex-wrap:wrap;align-items:center;gap:2px 8px;min-height:24px">{shown} '
         f'<code title="{call}" style="flex:1 1 0;min-width:11ch;overflow:hidden;text-overflow:ellipsis;'
         f'padding:0;white-space:nowrap;background:none;color:inherit;font:12px/20px {MONO}">{call}</code> '
+        f'<span class="scaler-id" style="{MUTED};flex:none;font-family:{MONO};user-select:all">'
+        f"{escape(row['task_id'])}</span> "
         f'<span class="scaler-time" style="{MUTED};font-variant-numeric:tabular-nums;white-space:nowrap">'
         f"{elapsed(row, now)}</span> {'' if is_over(row) else moment}</div>"
     )
@@ -174,9 +167,9 @@ def _output_html(row: Row) -> str:
     """Write a task's output: the last lines, and the earlier ones folded."""
     lines = html_lines(row["output"])
     earlier, tail = lines[:-TAIL_LINES], lines[-TAIL_LINES:]
-    count = f"{len(earlier)} earlier {'line' if len(earlier) == 1 else 'lines'}"
+    count = counted(len(earlier), "earlier line")
     if row["output_truncated"]:
-        count += " kept, older ones dropped"
+        count += f"; %scaler logs {escape(plain(row['task_id']))} prints all"
     title = f'<span style="{MUTED};font-family:{_SANS};line-height:1">{count}</span>'
     folded = _folded_html(title, earlier) if earlier else ""
     return _block_html("scaler-output", LINE, folded + _pre_html(tail, wrap=True))
@@ -223,7 +216,7 @@ def _pre_html(lines: list[str], *, wrap: bool = False) -> str:
     wrap
         Wrap long lines, instead of a scroll bar.
     """
-    space = "pre-wrap;overflow-wrap:anywhere" if wrap else "pre;max-height:306px"
+    space = "pre-wrap;overflow-wrap:anywhere;max-height:420px" if wrap else "pre;max-height:306px"
     style = "margin:0;padding:0;border:0;background:none;color:inherit;overflow:auto"
     body = "\n".join(lines)
     # HTML drops a line end right after <pre>: with this one, no line end of the task's is dropped.

@@ -144,10 +144,12 @@ class Transitions:
                 self._answer(record, TaskCancelConfirmType.CANCEL_FAILED)
             case TaskAction.KILL, _:
                 self._state.timers.cancel(_grace(record))
+                record.killed = isinstance(event, task_events.GraceOver)
                 self._effects.kill(record.process, *self.abandon_children(record))
             case TaskAction.CONFIRM, _:
                 canceled = TaskCancelConfirmType.CANCELED
-                self._finish(record, TaskCancelConfirm(record.task.task_id, canceled, record.force))
+                told = TaskCancelConfirm(record.task.task_id, canceled, record.force, killed=record.killed)
+                self._finish(record, told)
                 self._cancel_dependants(record)
             case TaskAction.NOT_FOUND, _:
                 self._answer(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)

@@ -24,6 +24,7 @@ class TaskRecord:
     failed: int = 0  # tries that have failed
     started: float = 0.0  # seconds since the epoch
     force: bool = False  # was any cancel request with force? Needed for the answer; the table has stages for that
+    killed: bool = False  # did it run on for all of the grace period?
     missing: int = 0  # dependencies that have not arrived
     root: bytes = b""  # the client, within no task, that has submitted the task or, indirectly, its parent
     taken: int = 0  # items that the reader of the task's items has taken

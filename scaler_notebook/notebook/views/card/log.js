@@ -1,0 +1,201 @@
+/* The viewer of what a task writes: its last lines, and the earlier ones in a fold, to be searched and saved. */
+
+import { button, h, setAttributes, setText } from "../dom.js";
+import { amount } from "../quantities.js";
+import { fill, plainText, terminalLines } from "../terminal.js";
+
+/**
+ * @import { OutputMessage, Row } from "../messages.js"
+ * @import { Run } from "../terminal.js"
+ *
+ * @typedef {ReturnType<typeof makeLog>} Log
+ */
+
+const TAIL_LINES = 3;
+const MOST_DRAWN = 2000; // lines in the document; scrolled to the first, as many more are drawn
+const AT_END = 4; // pixels from the end that still are the end
+const ASK_AGAIN_MS = 1000; // while a task goes on writing, all of which is shown
+const PATIENT = 10; // times as long as drawing takes, before it is drawn again
+
+/** @param {Run[]} line */
+const wordsOf = (line) => line.map((run) => run.text).join("");
+
+/** @param {Run[]} line */
+const keyOf = (line) => line.map((run) => `${run.bold}${run.colour}\n${run.text}`).join("\n");
+
+/**
+ * Lines in an element. What stays is not touched: a selection in it survives, and its place under the pointer.
+ *
+ * @param {HTMLElement} node
+ */
+function makeLines(node) {
+  /** @type {{key: string, line: HTMLElement}[]} */
+  const shown = [];
+
+  /**
+   * By how many lines the text has moved up: the first of the new lines was the one with that number.
+   *
+   * @param {string[]} keys
+   */
+  function movedBy(keys) {
+    for (let moved = 0; moved < shown.length; moved++) {
+      const count = Math.min(shown.length - moved, keys.length);
+      let same = 0;
+      while (same < count && shown[moved + same].key === keys[same]) same++;
+      if (same === count || (same > 0 && same === shown.length - moved - 1)) return moved; // the last may have grown
+    }
+    return shown.length > 1 ? shown.length : 0;
+  }
+
+  /** @param {Run[][]} lines */
+  return (lines) => {
+    const keys = lines.map(keyOf);
+    const top = node.scrollTop;
+    const stuck = top + node.clientHeight >= node.scrollHeight - AT_END;
+    const moved = movedBy(keys);
+    if (moved) {
+      const height = node.scrollHeight;
+      for (const { line } of shown.splice(0, moved)) line.remove();
+      if (!stuck) node.scrollTop = top - (height - node.scrollHeight);
+    }
+    for (const { line } of shown.splice(keys.length)) line.remove();
+    keys.forEach((key, i) => {
+      if (shown[i]?.key === key) return;
+      const line = shown[i]?.line ?? h("span");
+      fill(line, [lines[i], []]); // with the end of the line
+      if (!shown[i]) node.append(line);
+      shown[i] = { key, line };
+    });
+    if (stuck) node.scrollTop = node.scrollHeight;
+  };
+}
+
+/**
+ * @param {string} name of the file
+ * @param {string} text
+ */
+function save(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  Object.assign(h("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), ASK_AGAIN_MS);
+}
+
+function build() {
+  const count = h("summary");
+  const search = Object.assign(h("input", "scaler-find"), { type: "search", placeholder: "find lines" });
+  const hits = h("span", "scaler-hits");
+  const all = button("scaler-all-lines", "Show all lines that are kept");
+  const download = button("scaler-download", "Save all lines that are kept, as a file");
+  const tools = h("div", "scaler-log-tools", search, hits, all, download);
+  const text = h("pre", "scaler-block");
+  const earlier = h("details", "scaler-earlier", count, tools, text);
+  const tail = h("pre", "scaler-tail");
+  text.tabIndex = 0; // a keyboard can only scroll what it can reach
+  setText(all, "All lines");
+  setText(download, "Save");
+  setAttributes(hits, { role: "status" });
+  return { node: h("div", "scaler-output", earlier, tail), earlier, count, search, hits, all, download, text, tail };
+}
+
+/** @param {(from: number) => void} ask asks the kernel for all that is kept, from a character on */
+export function makeLog(ask) {
+  const ui = build();
+  const [paintEarlier, paintTail] = [makeLines(ui.text), makeLines(ui.tail)];
+  /** @type {{text: string, cut: boolean, id: string, mayAsk: boolean}} */
+  let known = { text: "", cut: false, id: "", mayAsk: false };
+  /** @type {{from: number, text: string} | null} */
+  let whole = null; // all that is kept, once somebody has asked for it
+  /** @type {"show" | "save" | null} */
+  let wanted = null;
+  let [limit, again, took] = [MOST_DRAWN, 0, 0];
+  /** @type {Run[][]} */
+  let lines = [];
+
+  function draw() {
+    const began = performance.now();
+    const text = whole?.text ?? known.text;
+    lines = text.trim() ? terminalLines(text) : [];
+    const earlier = lines.length - TAIL_LINES;
+    ui.node.hidden = !lines.length;
+    ui.earlier.hidden = earlier <= 0;
+    paintTail(lines.slice(-TAIL_LINES));
+    const words = `${amount(Math.max(0, earlier))} earlier ${earlier === 1 ? "line" : "lines"}`;
+    const more = known.mayAsk ? "and more are kept" : `%scaler logs ${known.id} prints all`;
+    setText(ui.count, known.cut && !whole ? `${words}; ${more}` : words);
+    ui.all.hidden = !known.mayAsk || !known.cut || whole !== null;
+    drawEarlier();
+    took = performance.now() - began;
+  }
+
+  function drawEarlier() {
+    if (!ui.earlier.open) return;
+    const query = ui.search.value.trim().toLowerCase();
+    const found = query
+      ? lines.filter((line) => wordsOf(line).toLowerCase().includes(query))
+      : lines.slice(0, -TAIL_LINES);
+    setText(ui.hits, query ? `${amount(found.length)} of ${amount(lines.length)} lines` : "");
+    paintEarlier(found.slice(-limit));
+  }
+
+  /** @param {"show" | "save"} what is done with the answer */
+  function askForAll(what) {
+    wanted = what;
+    ui.all.disabled = ui.download.disabled = true;
+    ask(0);
+  }
+
+  ui.earlier.ontoggle = () => {
+    drawEarlier();
+    ui.text.scrollTop = ui.text.scrollHeight;
+  };
+  ui.search.oninput = drawEarlier;
+  ui.all.onclick = () => askForAll("show");
+  ui.download.onclick = () => {
+    if (known.cut && known.mayAsk) askForAll("save");
+    else save(`${known.id}.log`, plainText(whole?.text ?? known.text));
+  };
+  ui.text.onscroll = () => {
+    if (ui.text.scrollTop || ui.text.childElementCount < limit) return;
+    limit += MOST_DRAWN;
+    const height = ui.text.scrollHeight;
+    drawEarlier();
+    ui.text.scrollTop = ui.text.scrollHeight - height;
+  };
+
+  return {
+    node: ui.node,
+    text: () => whole?.text ?? known.text,
+    end: () => clearTimeout(again),
+
+    /**
+     * @param {Row} row
+     * @param {boolean} mayAsk does the kernel give all that is kept?
+     */
+    paint(row, mayAsk) {
+      if (row.task_id !== known.id) [whole, limit] = [null, MOST_DRAWN]; // submitted again
+      const now = { text: row.output, cut: row.output_truncated, id: row.task_id, mayAsk };
+      const changed = now.text !== known.text || now.cut !== known.cut || now.id !== known.id;
+      const offered = now.mayAsk !== known.mayAsk;
+      known = now;
+      if (whole && changed) {
+        const { from, text } = whole;
+        again ||= window.setTimeout(() => {
+          again = 0;
+          ask(from + text.length);
+        }, Math.max(ASK_AGAIN_MS, PATIENT * took));
+      } else if (changed || offered) draw();
+    },
+
+    /** @param {OutputMessage} message */
+    hear({ from, text }) {
+      ui.all.disabled = ui.download.disabled = false;
+      if (text === null) known.mayAsk = false; // nothing holds the future any more
+      else if (wanted === "save") save(`${known.id}.log`, plainText(text));
+      else if (whole && from > whole.from && from <= whole.from + whole.text.length)
+        whole = { from: whole.from, text: whole.text.slice(0, from - whole.from) + text };
+      else whole = { from, text };
+      wanted = null;
+      draw();
+    },
+  };
+}

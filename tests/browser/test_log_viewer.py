@@ -1,0 +1,115 @@
+"""The viewer of what a task writes, in Chromium, without a notebook around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from scaler_notebook.notebook import views
+from scaler_notebook.notebook.views.modules import joined
+
+pytestmark = pytest.mark.browser
+
+CARD = Path(views.__file__).parent / "card"
+OPEN = """async ([source, style]) => {
+    document.head.appendChild(document.createElement("style")).textContent = style;
+    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    const { makeLog } = await import(url);
+    window.asked = [];
+    window.log = makeLog((from) => window.asked.push(from));
+    const card = document.body.appendChild(document.createElement("div"));
+    card.className = "scaler-card";
+    card.append(window.log.node);
+    window.paint = (lines, cut, keeps) =>
+        window.log.paint({ task_id: "a1-1", output: lines.join("\\n"), output_truncated: cut }, keeps);
+}"""
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    opened = context.new_page()
+    opened.evaluate(OPEN, [joined(CARD / "log.js"), (CARD / "card.css").read_text("utf-8")])
+    yield opened
+    opened.close()
+
+
+def paint(page: Page, numbers: range, *, cut: bool = False, keeps: bool = True) -> None:
+    page.evaluate(
+        "([lines, cut, keeps]) => window.paint(lines, cut, keeps)", [[f"line {n}" for n in numbers], cut, keeps]
+    )
+
+
+def answer(page: Page, start: int, text: str | None) -> None:
+    page.evaluate("([from, text]) => window.log.hear({ type: 'output', from, text })", [start, text])
+
+
+def offset(page: Page) -> Any:
+    return page.locator(".scaler-earlier pre").evaluate("pre => pre.scrollHeight - pre.clientHeight - pre.scrollTop")
+
+
+def test_it_follows_the_end_only_from_there_and_keeps_a_selection(page: Page) -> None:
+    paint(page, range(100))
+    page.locator("summary").click()
+    assert offset(page) < 4
+    paint(page, range(120))
+    assert offset(page) < 4, "it was at the end"
+    page.locator(".scaler-earlier pre").evaluate("pre => (pre.scrollTop = 17 * 40)")
+    selected = page.locator(".scaler-earlier pre span").nth(42)
+    selected.evaluate("line => getSelection().selectAllChildren(line)")
+    top = selected.evaluate("line => line.getBoundingClientRect().top")
+    paint(page, range(10, 150), cut=True)  # ten lines are gone at the begin
+    assert page.evaluate("getSelection().toString()") == "line 42\n"
+    moved = page.locator(".scaler-earlier pre span", has_text="line 42")
+    assert abs(moved.evaluate("line => line.getBoundingClientRect().top") - top) < 2, "it moved under the pointer"
+    expect(page.locator("summary")).to_have_text("137 earlier lines; and more are kept")
+
+
+def test_all_lines_come_on_demand_and_are_searched(page: Page) -> None:
+    text = "\n".join(f"line {n}" for n in range(10_000)) + "\n"
+    paint(page, range(9_800, 10_000), cut=True)
+    page.locator("summary").click()
+    page.get_by_role("button", name="All lines").click()
+    assert page.evaluate("window.asked") == [0]
+    answer(page, 0, text)
+    expect(page.locator("summary")).to_have_text("9\u2009997 earlier lines")
+    expect(page.get_by_role("button", name="All lines")).to_be_hidden()
+    viewer = page.locator(".scaler-earlier pre")
+    expect(viewer.locator("span")).to_have_count(2_000)
+    viewer.evaluate("pre => (pre.scrollTop = 0)")
+    expect(viewer.locator("span")).to_have_count(4_000)
+    page.get_by_role("searchbox").fill("LINE 77")
+    expect(page.locator(".scaler-hits")).to_have_text("111 of 10\u2009000 lines")
+    expect(viewer.locator("span").first).to_have_text("line 77")
+    page.get_by_role("searchbox").fill("")
+    paint(page, range(9_900, 10_001), cut=True)
+    page.wait_for_function("window.asked.length === 2")
+    assert page.evaluate("window.asked[1]") == len(text)
+    answer(page, len(text), "line 10000\n")
+    expect(page.locator(".scaler-tail")).to_have_text("line 9998\nline 9999\nline 10000")
+
+
+def test_what_is_kept_is_saved_as_a_file(page: Page) -> None:
+    paint(page, range(5), cut=True)
+    page.locator("summary").click()
+    page.get_by_role("button", name="Save").click()
+    with page.expect_download() as download:
+        answer(page, 0, "\x1b[31mred\x1b[0m\n50 %\r100 %\n")
+    assert download.value.suggested_filename == "a1-1.log"
+    assert download.value.path().read_text() == "red\n100 %"
+    expect(page.locator("summary")).to_contain_text("more are kept")
+
+
+def test_where_nothing_can_be_asked_the_magic_is_named(page: Page) -> None:
+    paint(page, range(50), cut=True, keeps=False)
+    page.locator("summary").click()
+    expect(page.locator("summary")).to_have_text("47 earlier lines; %scaler logs a1-1 prints all")
+    expect(page.get_by_role("button", name="All lines")).to_be_hidden()
+
+
+def test_a_long_line_has_a_bounded_height(page: Page) -> None:
+    page.evaluate("window.paint(['x'.repeat(20_000)], false, true)")
+    assert page.locator(".scaler-output").evaluate("node => node.clientHeight") < 200
