@@ -113,6 +113,12 @@ def test_rows_are_filtered_and_sorted(board: Locator) -> None:
     board.locator(".scaler-search").fill("work(99")  # digits alone are found in the ids of processes, too
     expect(board.locator(".scaler-said")).to_have_text(re.compile("^11 of 1\u2009?000 tasks shown"))
     board.locator(".scaler-search").fill("")
+    kind = board.locator(".scaler-error-kind")
+    expect(kind).to_have_text("ValueError: model … does not converge × 2")
+    kind.click()
+    expect(board.get_by_role("button", name="Retry these 2")).to_be_visible()
+    assert shown_rows(board) == ["work(7)", "work(77)"]
+    kind.click()
     chip(board, "failed").click()
     expect(chip(board, "failed")).to_have_attribute("aria-pressed", "true")
     expect(row(board, "work(77)")).to_be_visible()

@@ -6,6 +6,7 @@ import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
+import { makeErrors } from "./board_errors.js";
 import { makeGraph } from "./board_graph.js";
 import { makePane } from "./board_pane.js";
 import {
@@ -34,10 +35,11 @@ const TABS = [["graph", "Graph"], ["table", "Table"], ["timeline", "Time line"]]
 const plural = (n, one, many = `${one}s`) => `${amount(n)} ${n === 1 ? one : many}`;
 
 /**
+ * @param {HTMLElement} errors
  * @param {HTMLElement[]} panels graph, table and time line
  * @param {HTMLElement} pane
  */
-function buildBoard(panels, pane) {
+function buildBoard(errors, panels, pane) {
   const title = h("span", "scaler-title");
   const times = h("span", "scaler-times");
   const retry = button("scaler-retry", "Submit again what failed");
@@ -66,7 +68,8 @@ function buildBoard(panels, pane) {
   const cancelSelected = button("scaler-cancel-selected", "Ask the selected tasks to stop");
   const foot = h("div", "scaler-foot", said, cancelSelected);
   const status = h("span", "scaler-spoken");
-  const root = h("div", "scaler-board", top, bar, tools, h("div", "scaler-body", ...panels), foot, pane, status);
+  const body = h("div", "scaler-body", ...panels);
+  const root = h("div", "scaler-board", top, bar, tools, errors, body, foot, pane, status);
   setRole(root, "region");
   keepKeys(root);
   setAttributes(status, { role: "status", "aria-live": "polite" });
@@ -103,9 +106,10 @@ function renderBoard(store, model, el, shown = () => {}) {
   const table = makeTable(store, act);
   const timeline = makeTimeline(store, act);
   const graph = makeGraph(store, act);
-  const pane = makePane(store, { cancel, close, retry: (numbers) => ask({ type: "retry", rows: numbers }) });
+  const pane = makePane(store, { cancel, close, retry });
+  const errors = makeErrors(store, { show: (only) => filter({ only }), retry });
   const panels = { table, timeline, graph };
-  const ui = buildBoard([graph.node, table.node, timeline.node], pane.node);
+  const ui = buildBoard(errors.node, [graph.node, table.node, timeline.node], pane.node);
   let [sums, arrangedAt, talliedAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity, -Infinity];
   let [frame, stale] = [0, false];
 
@@ -132,7 +136,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     if (!look.chosen && rows.edges.length) return showTab("graph");
     if (look.tab === "graph") graph.paint();
     else if (look.tab === "table") {
-      const fixed = !look.sort && look.kind === null && !look.text;
+      const fixed = !look.sort && look.kind === null && !look.only && !look.text;
       if (fixed ? table.shown() !== rows.length : at - arrangedAt > SETTLE_MS) rearrange(false);
       table.paint();
     } else if (at - laidAt > 200) {
@@ -173,6 +177,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     const asking = sums.counts[QUEUED] + sums.counts[RUNNING] === 0;
     ui.cancel.disabled = Boolean(store.asked) || asking;
     ui.kill.disabled = ui.retry.disabled = Boolean(store.asked);
+    errors.paint(sums.counts[FAILED] + sums.counts[LOST] > 0);
     paintTimes();
   }
 
@@ -269,6 +274,11 @@ function renderBoard(store, model, el, shown = () => {}) {
     ask({ type: "cancel", rows: numbers, force });
   }
 
+  /** @param {number[] | "all"} numbers */
+  function retry(numbers) {
+    ask({ type: "retry", rows: numbers });
+  }
+
   const withFlag = (/** @type {number} */ flag, /** @type {number} */ kind) => {
     /** @type {number[]} */
     const numbers = [];
@@ -278,7 +288,7 @@ function renderBoard(store, model, el, shown = () => {}) {
 
   ui.cancel.onclick = () => cancel("all", false);
   ui.kill.onclick = () => cancel(withFlag(REFUSED, RUNNING), true);
-  ui.retry.onclick = () => ask({ type: "retry", rows: "all" });
+  ui.retry.onclick = () => retry("all");
   ui.cancelSelected.onclick = () => {
     const numbers = [...selected].filter((number) => !ended(rows.kind[number]) && rows.kind[number] !== CANCELLING);
     if (numbers.length) cancel(numbers, ui.cancelSelected.dataset.force === "true");

@@ -11,6 +11,7 @@
  * @property {number} epoch seconds
  * @property {string[]} strings
  * @property {string[]} lowered the same in lower case
+ * @property {string[]} gists of the strings that somebody has asked for, by number
  * @property {number[]} [ranks] of each string among all
  * @property {Map<number, Progress>} progress
  * @property {[from: number, to: number][]} edges
@@ -26,7 +27,9 @@
  * @typedef {"call" | "processor" | "note"} TextColumn
  * @typedef {TextColumn | "kind" | "started" | "time"} SortColumn
  * @typedef {{by: SortColumn, descending: boolean}} Sort
- * @typedef {{text: string, kind: number | null, sort: Sort | null}} Selection which rows, in which order
+ * @typedef {{id: string, fits: (number: number) => boolean}} Only rows that something says of, and the name of that
+ * @typedef {{text: string, kind: number | null, only: Only | null, sort: Sort | null}} Selection which rows, in which
+ *   order
  * @typedef {ReturnType<typeof tally>} Tally
  */
 
@@ -65,6 +68,7 @@ export function makeRows() {
     epoch: 0,
     strings: [],
     lowered: [],
+    gists: [],
     progress: new Map(),
     edges: [],
     call: [],
@@ -119,6 +123,16 @@ export function loseRows(rows, now) {
  * @param {number} number
  */
 export const textOf = (rows, name, number) => rows.strings[rows[name][number]];
+
+const NUMBERS = /\d+(?:[.,]\d+)*/g;
+
+/**
+ * What a string says, whatever its numbers: errors with one gist are of one kind.
+ *
+ * @param {Rows} rows
+ * @param {number} string
+ */
+export const gistOf = (rows, string) => (rows.gists[string] ??= rows.strings[string].replace(NUMBERS, "…"));
 
 /**
  * When a task ended, or `now` if it has not.
@@ -241,12 +255,12 @@ function sortKey(rows, name, now) {
  * @param {Selection} selection
  * @param {number} now
  */
-export function arrange(rows, { text, kind, sort }, now) {
+export function arrange(rows, { text, kind, only, sort }, now) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   /** @type {number[]} */
   const numbers = [];
   for (let i = 0; i < rows.length; i++) {
-    if (kind !== null && rows.kind[i] !== kind) continue;
+    if ((kind !== null && rows.kind[i] !== kind) || only?.fits(i) === false) continue;
     const fits = (/** @type {string} */ word) => TEXTS.some((name) => rows.lowered[rows[name][i]].includes(word));
     if (words.length && !words.every(fits)) continue;
     numbers.push(i);

@@ -27,6 +27,7 @@ export function makeStore() {
     look: /** @type {Look} */ ({
       text: "",
       kind: null,
+      only: null,
       sort: null,
       open: null,
       tab: "table",
