@@ -119,7 +119,7 @@ CLICK = """async row => {
         observer.disconnect();
         resolve(performance.now() - began);
     }).observe(line, {subtree: true, childList: true, characterData: true});
-    line.querySelector('.scaler-row-cancel').click();
+    line.querySelector('.scaler-row-act').click();
 })}"""
 
 FRAMES = """() => {

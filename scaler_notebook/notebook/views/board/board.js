@@ -10,7 +10,7 @@ import { makeErrors } from "./board_errors.js";
 import { makeGraph } from "./board_graph.js";
 import { makePane } from "./board_pane.js";
 import {
-  CANCELLING, FAILED, KINDS, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf,
+  CANCELLED, CANCELLING, FAILED, KINDS, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, retriable, tally, wordOf,
 } from "./board_rows.js";
 import { loseKernel, makeStore, takeMessage } from "./board_store.js";
 import { makeTable } from "./board_table.js";
@@ -43,9 +43,10 @@ function buildBoard(errors, panels, pane) {
   const title = h("span", "scaler-title");
   const times = h("span", "scaler-times");
   const retry = button("scaler-retry", "Submit again what failed");
+  const retryCancelled = button("scaler-retry-cancelled", "Submit again what was cancelled");
   const kill = button("scaler-kill", "End the processes of the tasks that went on after a cancel");
   const cancel = button("scaler-cancel", "Ask everything that is unfinished to stop");
-  const top = h("div", "scaler-top", title, times, h("span", "scaler-actions", retry, kill, cancel));
+  const top = h("div", "scaler-top", title, times, h("span", "scaler-actions", retry, retryCancelled, kill, cancel));
 
   const parts = STORY.map(makePart);
   const bar = setRole(h("div", "scaler-bar"), "group", { "aria-label": "tasks by state" });
@@ -65,15 +66,17 @@ function buildBoard(errors, panels, pane) {
   const tools = h("div", "scaler-tools", chips, h("div", "scaler-filter", search, tabBar));
 
   const said = h("span", "scaler-said", "waiting for the kernel…");
+  const retrySelected = button("scaler-retry-selected", "Submit again what failed, or was cancelled, of them");
   const cancelSelected = button("scaler-cancel-selected", "Ask the selected tasks to stop");
-  const foot = h("div", "scaler-foot", said, cancelSelected);
+  const foot = h("div", "scaler-foot", said, h("span", "scaler-actions", retrySelected, cancelSelected));
   const status = h("span", "scaler-spoken");
   const body = h("div", "scaler-body", ...panels);
   const root = h("div", "scaler-board", top, bar, tools, errors, body, foot, pane, status);
   setRole(root, "region");
   keepKeys(root);
   setAttributes(status, { role: "status", "aria-live": "polite" });
-  return { root, title, times, retry, kill, cancel, parts, search, tabs, said, cancelSelected, status };
+  const buttons = { retry, retryCancelled, kill, cancel, retrySelected, cancelSelected };
+  return { root, title, times, ...buttons, parts, search, tabs, said, status };
 }
 
 /**
@@ -102,7 +105,7 @@ function makePart(kind) {
  */
 function renderBoard(store, model, el, shown = () => {}) {
   const { rows, look, selected } = store;
-  const act = { open, cancel, selected: paintFoot };
+  const act = { open, cancel, retry, selected: paintFoot };
   const table = makeTable(store, act);
   const timeline = makeTimeline(store, act);
   const graph = makeGraph(store, act);
@@ -170,14 +173,17 @@ function renderBoard(store, model, el, shown = () => {}) {
     for (const { name, node } of ui.tabs) node.hidden = name === "graph" && !rows.edges.length;
     ui.cancel.hidden = !sums.unfinished;
     ui.kill.hidden = !sums.refused;
-    ui.retry.hidden = !sums.retriable || store.lost;
+    const [failed, cancelled] = [sums.counts[FAILED] + sums.counts[LOST], sums.counts[CANCELLED]];
+    ui.retry.hidden = !failed || store.lost;
+    ui.retryCancelled.hidden = !cancelled || store.lost;
     setText(ui.cancel, "Cancel all");
     setText(ui.kill, `Kill ${amount(sums.refused)}`);
-    setText(ui.retry, `Retry ${amount(sums.retriable)} ${sums.counts[LOST] ? "failed or lost" : "failed"}`);
+    setText(ui.retry, `Retry ${amount(failed)} ${sums.counts[LOST] ? "failed or lost" : "failed"}`);
+    setText(ui.retryCancelled, `Retry ${amount(cancelled)} cancelled`);
     const asking = sums.counts[QUEUED] + sums.counts[RUNNING] === 0;
     ui.cancel.disabled = Boolean(store.asked) || asking;
-    ui.kill.disabled = ui.retry.disabled = Boolean(store.asked);
-    errors.paint(sums.counts[FAILED] + sums.counts[LOST] > 0);
+    ui.kill.disabled = ui.retry.disabled = ui.retryCancelled.disabled = Boolean(store.asked);
+    errors.paint(failed > 0);
     paintTimes();
   }
 
@@ -194,15 +200,18 @@ function renderBoard(store, model, el, shown = () => {}) {
     const counted = filtered ? `${amount(table.shown())} of ${all} shown` : all;
     const known = store.seq === null ? "waiting for the kernel…" : store.answer?.text ?? counted;
     setText(ui.said, store.lost ? KERNEL_ENDED : store.late ? NO_ANSWER : known);
-    let [running, refused] = [0, 0];
+    let [running, refused, again] = [0, 0, 0];
     for (const number of selected) {
       const kind = rows.kind[number];
+      if (retriable(kind)) again++;
       if (kind === QUEUED || kind === RUNNING) running++;
       if (kind === RUNNING && rows.flags[number] & REFUSED) refused++;
     }
     const force = running > 0 && refused === running;
     ui.cancelSelected.hidden = !selected.size || !running;
-    ui.cancelSelected.disabled = Boolean(store.asked);
+    ui.retrySelected.hidden = selected.size < 2 || !again || store.lost;
+    ui.cancelSelected.disabled = ui.retrySelected.disabled = Boolean(store.asked);
+    setText(ui.retrySelected, `Retry ${amount(again)} selected`);
     ui.cancelSelected.dataset.force = String(force);
     setText(ui.cancelSelected, `${force ? "Kill" : "Cancel"} ${amount(running)} selected`);
   }
@@ -279,16 +288,19 @@ function renderBoard(store, model, el, shown = () => {}) {
     ask({ type: "retry", rows: numbers });
   }
 
-  const withFlag = (/** @type {number} */ flag, /** @type {number} */ kind) => {
+  const where = (/** @type {(number: number) => boolean} */ fits) => {
     /** @type {number[]} */
     const numbers = [];
-    for (let i = 0; i < rows.length; i++) if (rows.kind[i] === kind && rows.flags[i] & flag) numbers.push(i);
+    for (let i = 0; i < rows.length; i++) if (fits(i)) numbers.push(i);
     return numbers;
   };
 
   ui.cancel.onclick = () => cancel("all", false);
-  ui.kill.onclick = () => cancel(withFlag(REFUSED, RUNNING), true);
+  ui.kill.onclick = () =>
+    cancel(where((number) => rows.kind[number] === RUNNING && (rows.flags[number] & REFUSED) > 0), true);
   ui.retry.onclick = () => retry("all");
+  ui.retryCancelled.onclick = () => retry(where((number) => rows.kind[number] === CANCELLED));
+  ui.retrySelected.onclick = () => retry([...selected].filter((number) => retriable(rows.kind[number])));
   ui.cancelSelected.onclick = () => {
     const numbers = [...selected].filter((number) => !ended(rows.kind[number]) && rows.kind[number] !== CANCELLING);
     if (numbers.length) cancel(numbers, ui.cancelSelected.dataset.force === "true");

@@ -23,6 +23,7 @@
  * @property {(number | null)[]} ended null while it is not over
  * @property {number[]} note
  * @property {number[]} flags
+ * @property {number[]} tries how often the call was tried: the row shows the newest try
  *
  * @typedef {"call" | "processor" | "note"} TextColumn
  * @typedef {TextColumn | "kind" | "started" | "time"} SortColumn
@@ -44,10 +45,11 @@ export const CANCELLED = 5;
 export const LOST = 6;
 
 export const REFUSED = 1; // flags
-export const RETRIED = 2;
 
 // In the order of feed.py.
-const COLUMNS = /** @type {const} */ (["call", "kind", "processor", "submitted", "started", "ended", "note", "flags"]);
+const COLUMNS = /** @type {const} */ ([
+  "call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries",
+]);
 const TEXTS = /** @type {const} */ (["call", "processor", "note"]);
 
 /** @param {number} kind */
@@ -59,6 +61,9 @@ const INTEREST = [FAILED, LOST, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
 
 /** @param {number} kind */
 export const ended = (kind) => kind >= DONE;
+
+/** @param {number} kind of a task that can be submitted again */
+export const retriable = (kind) => kind >= FAILED;
 
 /** @returns {Rows} */
 export function makeRows() {
@@ -79,6 +84,7 @@ export function makeRows() {
     ended: [],
     note: [],
     flags: [],
+    tries: [],
   };
 }
 
@@ -174,19 +180,18 @@ export function shareOf(rows, number) {
  */
 export function tally(rows, now) {
   const counts = KINDS.map(() => 0);
-  let [refused, retriable, first, last] = [0, 0, Infinity, -Infinity];
+  let [refused, first, last] = [0, Infinity, -Infinity];
   for (let i = 0; i < rows.length; i++) {
     const kind = rows.kind[i];
     counts[kind]++;
     if (rows.flags[i] & REFUSED && kind === RUNNING) refused++;
-    if ((kind === FAILED || kind === LOST) && !(rows.flags[i] & RETRIED)) retriable++;
     if (rows.submitted[i] < first) first = rows.submitted[i];
     last = Math.max(last, rows.ended[i] ?? -Infinity);
   }
   const unfinished = counts[QUEUED] + counts[RUNNING] + counts[CANCELLING];
   const elapsed = rows.length ? (unfinished ? now : last) - first : 0;
   const left = unfinished ? timeLeft(rows, unfinished, now, elapsed) : null;
-  return { counts, refused, retriable, unfinished, elapsed, left };
+  return { counts, refused, unfinished, elapsed, left };
 }
 
 /**

@@ -4,7 +4,7 @@ import { h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { amount, duration } from "../quantities.js";
 import {
-  CANCELLING, KINDS, REFUSED, RETRIED, RUNNING, arrange, ended, ranFor, shareOf, textOf, wordOf,
+  CANCELLING, KINDS, REFUSED, RUNNING, arrange, ended, ranFor, retriable, shareOf, textOf, wordOf,
 } from "./board_rows.js";
 
 /**
@@ -15,6 +15,7 @@ import {
  * @typedef {object} TableActions what a person can do
  * @property {(number: number) => void} open
  * @property {(numbers: number[], force: boolean) => void} cancel
+ * @property {(numbers: number[]) => void} retry
  * @property {() => void} selected other rows are selected than before
  */
 
@@ -119,13 +120,17 @@ export function makeTable(store, act) {
       time: cell("time"),
       note: cell("note"),
     };
-    const cancel = h("button", "scaler-row-cancel");
-    Object.assign(cancel, { type: "button", tabIndex: -1 });
-    const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), cancel), "row");
-    const line = { number: -1, icon, word, cells, cancel, node };
+    const [cancel, retry] = [h("button", "scaler-row-act"), h("button", "scaler-row-act", "Retry")];
+    for (const each of [cancel, retry]) Object.assign(each, { type: "button", tabIndex: -1 });
+    const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), cancel, retry), "row");
+    const line = { number: -1, icon, word, cells, cancel, retry, node };
     cancel.onclick = (event) => {
       event.stopPropagation();
       act.cancel([line.number], cancel.dataset.force === "true");
+    };
+    retry.onclick = (event) => {
+      event.stopPropagation();
+      act.retry([line.number]);
     };
     node.onclick = (event) => choose(line.number, event);
     body.append(node);
@@ -154,17 +159,18 @@ export function makeTable(store, act) {
     line.node.classList.toggle("scaler-opened", look.open === number);
     const call = textOf(rows, "call", number);
     const note = refused ? "still running" : textOf(rows, "note", number);
-    const retried = flags & RETRIED ? "submitted again; " : "";
+    const words = rows.tries[number] > 1 ? [`try ${rows.tries[number]}`, note].filter(Boolean).join(" · ") : note;
     const progress = ended(kind) ? undefined : rows.progress.get(number);
     paintCell(line.cells.call, call);
     paintCell(line.cells.processor, textOf(rows, "processor", number));
     const started = rows.started[number];
     paintCell(line.cells.started, started === null ? "" : clock.format(rows.epoch * 1000 + started));
-    paintCell(line.cells.note, progress && !note ? progressWords(progress) : retried + note);
+    paintCell(line.cells.note, progress && !note ? progressWords(progress) : words);
     line.cells.note.style.setProperty("--scaler-share", `${(shareOf(rows, number) ?? 0) * 100}%`);
     line.cancel.hidden = ended(kind) || kind === CANCELLING;
     line.cancel.dataset.force = String(refused);
     setText(line.cancel, refused ? "Kill" : "Cancel");
+    line.retry.hidden = !retriable(kind) || store.lost;
     paintTime(line);
   }
 

@@ -81,6 +81,7 @@ class BoardFeed(Feed):
         self._open: dict[int, Detail] = {}
         self._answers = 0
         self._answer: Content | None = None
+        self._retrying = threading.Lock()  # two clicks are one try
         self._retried: list[ScalerFuture[Any]] = []  # nobody else has those that take no place in a group
         table.on_change = self._mark
         self._mark()
@@ -100,6 +101,8 @@ class BoardFeed(Feed):
     def publish(self) -> None:
         """Take in what has changed, and send it if a view listens."""
         self._table.take_in()
+        for number, detail in list(self._open.items()):
+            detail.show(self._table.future(number))
         super().publish()
         if self._table.version > self._seen_version:
             self._seen_version = self._table.version
@@ -154,7 +157,8 @@ class BoardFeed(Feed):
             self._milliseconds(row.started),
             self._milliseconds(row.ended),
             self._number_of(row.note),
-            row.refused | row.retried << 1,
+            int(row.refused),
+            row.tries,
         )
 
     def _number_of(self, text: str) -> int:
@@ -174,7 +178,7 @@ class BoardFeed(Feed):
                     self._cancel(numbers, force)
                 return numbers is not None
             case {"type": "retry", "rows": asked}:
-                numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST) and not row.retried)
+                numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST))
                 if numbers is not None:
                     # Not here: an engine that has ended is started again.
                     threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
@@ -219,10 +223,18 @@ class BoardFeed(Feed):
         self._say(_tasks(asked, verb), len(numbers) - asked)
 
     def _retry(self, numbers: list[int]) -> None:
+        """Submit the calls of rows again, as far as they have ended without a value."""
+        with self._retrying:
+            self._table.take_in()
+            said = self._submit_again([number for number in numbers if _can_be_retried(*self._table.rows([number]))])
+            self._table.take_in()
+        self._say(said)
+
+    def _submit_again(self, numbers: list[int]) -> str:
+        """Submit the calls of rows again; return what became of that, in words."""
         group = self._group() if self._group is not None else None
         again, problem = 0, None
-        rows = self._table.rows(numbers)
-        for number in [number for number, row in zip(numbers, rows, strict=True) if _can_be_retried(row)]:
+        for number in numbers:
             future = self._table.future(number)
             if future is None:
                 problem = "nothing holds the future of some any more"
@@ -233,11 +245,9 @@ class BoardFeed(Feed):
                 problem = str(error)
                 continue
             again += 1
-            self._table.mark_retried(number)
-            self._table.add(new)
-            if group is None:
+            if group is None or not any(each is new for each in group):  # a user's own retry is not in it either
                 self._retried.append(new)
-        self._say("; ".join(filter(None, [_tasks(again, "submitted again"), problem])))
+        return "; ".join(filter(None, [_tasks(again, "submitted again"), problem]))
 
     def _say(self, text: str, ended: int = 0) -> None:
         """Answer a click.
@@ -291,11 +301,18 @@ class Detail:
     ) -> None:
         self.due = True  # is there something that was not sent?
         self._number = number
-        self._future = future
+        self._future: ScalerFuture[Any] | None = None
         self._mark = mark
-        if future is not None:
-            future.watch(self._changed)
-            self._changed(future)
+        self.show(future)
+
+    def show(self, future: ScalerFuture[Any] | None) -> None:
+        """Go on with the future of another try of the call; None changes nothing."""
+        if future is None or future is self._future:
+            return
+        self.close()
+        self._future = future
+        future.watch(self._changed)
+        self._changed(future)
 
     def content(self) -> Content:
         """Build the whole detail; on the publisher's thread."""
@@ -322,7 +339,7 @@ class Detail:
 
 
 def _can_be_retried(row: BoardRow) -> bool:
-    return row.kind in (FAILED, CANCELLED, LOST) and not row.retried
+    return row.kind in (FAILED, CANCELLED, LOST)
 
 
 def _tasks(number: int, what: str) -> str:
