@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { errorKinds, onlyError } from "../../scaler_notebook/notebook/views/board/board_errors.js";
-import { arrange } from "../../scaler_notebook/notebook/views/board/board_rows.js";
+import { arrange } from "../../scaler_notebook/notebook/views/board/board_order.js";
 import { rowsOf } from "./board_messages.js";
 
 const NAN = "ValueError: Input contains NaN";

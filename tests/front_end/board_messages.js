@@ -29,3 +29,12 @@ export function rowsOf(described) {
   takeRows(rows, { whole: true, title: "", epoch: 0, strings, columns, progress, edges: [] });
   return rows;
 }
+
+/**
+ * Tasks of one function that are done, as many as there are times.
+ *
+ * @param {string} name
+ * @param {number[]} times milliseconds
+ */
+export const done = (name, times) =>
+  times.map((ran, i) => ({ call: `${name}(${i})`, kind: "done", started: 0, ended: ran }));

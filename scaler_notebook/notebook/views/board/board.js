@@ -1,99 +1,37 @@
 /* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
 import { coverPlaces } from "../cover.js";
-import { button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
-import { drawIcon, makeIcon } from "../icons.js";
+import { setText } from "../dom.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
+import { summarizeCalls } from "./board_calls.js";
 import { makeErrors } from "./board_errors.js";
+import { buildFrame } from "./board_frame.js";
 import { makeGraph } from "./board_graph.js";
 import { makePane } from "./board_pane.js";
 import {
-  CANCELLED, CANCELLING, FAILED, KINDS, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, retriable, tally, wordOf,
+  CANCELLED, CANCELLING, FAILED, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, retriable, tally, wordOf,
 } from "./board_rows.js";
 import { loseKernel, makeStore, takeMessage } from "./board_store.js";
+import { makeStraggler } from "./board_straggler.js";
 import { makeTable } from "./board_table.js";
 import { makeTimeline } from "./board_timeline.js";
 
 /**
  * @import { CancelRows, Channel, Left, OpenOrClose, RetryRows, RowsMessage, Widget } from "../messages.js"
- * @import { Store, Tab } from "./board_store.js"
+ * @import { Look, Store, Tab } from "./board_store.js"
  */
 
 const LINGER_MS = 1000; // a view that is drawn again is not gone
 const GAP_MS = 2000; // between two questions for what is missing
-const SETTLE_MS = 1000; // between two looks for the order and the time left while rows change
-
-/** @type {[name: Tab, title: string][]} */
-const TABS = [["graph", "Graph"], ["table", "Table"], ["timeline", "Time line"]];
+const SETTLE_MS = 1000; // between two looks for the order, the time left and stragglers while rows change
 
 /**
  * @param {number} n
  * @param {string} one
  */
 const plural = (n, one, many = `${one}s`) => `${amount(n)} ${n === 1 ? one : many}`;
-
-/**
- * @param {HTMLElement} errors
- * @param {HTMLElement[]} panels graph, table and time line
- * @param {HTMLElement} pane
- */
-function buildBoard(errors, panels, pane) {
-  const title = h("span", "scaler-title");
-  const times = h("span", "scaler-times");
-  const retry = button("scaler-retry", "Submit again what failed");
-  const retryCancelled = button("scaler-retry-cancelled", "Submit again what was cancelled");
-  const kill = button("scaler-kill", "End the processes of the tasks that went on after a cancel");
-  const cancel = button("scaler-cancel", "Ask everything that is unfinished to stop");
-  const top = h("div", "scaler-top", title, times, h("span", "scaler-actions", retry, retryCancelled, kill, cancel));
-
-  const parts = STORY.map(makePart);
-  const bar = setRole(h("div", "scaler-bar"), "group", { "aria-label": "tasks by state" });
-  bar.append(...parts.map((part) => part.segment));
-  const chips = setRole(h("div", "scaler-chips"), "group", { "aria-label": "show only" });
-  chips.append(...parts.map((part) => part.chip));
-  const search = h("input", "scaler-search");
-  Object.assign(search, { type: "search", placeholder: "Filter", spellcheck: false });
-  search.setAttribute("aria-label", "filter by call, process or note");
-  const tabs = TABS.map(([name, words]) => {
-    const node = h("button", "scaler-tab", words);
-    node.type = "button";
-    return { name, node };
-  });
-  const tabBar = h("div", "scaler-tabs", ...tabs.map(({ node }) => node));
-  setRole(tabBar, "group", { "aria-label": "show as" });
-  const tools = h("div", "scaler-tools", chips, h("div", "scaler-filter", search, tabBar));
-
-  const said = h("span", "scaler-said", "waiting for the kernel…");
-  const retrySelected = button("scaler-retry-selected", "Submit again what failed, or was cancelled, of them");
-  const cancelSelected = button("scaler-cancel-selected", "Ask the selected tasks to stop");
-  const foot = h("div", "scaler-foot", said, h("span", "scaler-actions", retrySelected, cancelSelected));
-  const status = h("span", "scaler-spoken");
-  const body = h("div", "scaler-body", ...panels);
-  const root = h("div", "scaler-board", top, bar, tools, errors, body, foot, pane, status);
-  setRole(root, "region");
-  keepKeys(root);
-  setAttributes(status, { role: "status", "aria-live": "polite" });
-  const buttons = { retry, retryCancelled, kill, cancel, retrySelected, cancelSelected };
-  return { root, title, times, ...buttons, parts, search, tabs, said, status };
-}
-
-/**
- * A segment of the bar and the words below it: two handles of one filter.
- *
- * @param {number} kind
- */
-function makePart(kind) {
-  const icon = makeIcon();
-  drawIcon(icon, KINDS[kind]);
-  const count = h("span", "scaler-count");
-  const chip = h("button", "scaler-chip", icon, count);
-  chip.type = "button";
-  const segment = h("span", "scaler-segment");
-  chip.dataset.kind = segment.dataset.kind = KINDS[kind];
-  return { kind, chip, segment, count };
-}
 
 /**
  * Draw a board in an element, and keep it current; gives how to take it down.
@@ -110,11 +48,13 @@ function renderBoard(store, model, el, shown = () => {}) {
   const timeline = makeTimeline(store, act);
   const graph = makeGraph(store, act);
   const pane = makePane(store, { cancel, close, retry });
-  const errors = makeErrors(store, { show: (only) => filter({ only }), retry });
+  const show = (/** @type {Look["only"]} */ only) => filter({ only });
+  const errors = makeErrors(store, { show, retry });
+  const straggler = makeStraggler(store, { show });
   const panels = { table, timeline, graph };
-  const ui = buildBoard(errors.node, [graph.node, table.node, timeline.node], pane.node);
-  let [sums, arrangedAt, talliedAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity, -Infinity];
-  let [frame, stale] = [0, false];
+  const ui = buildFrame([errors.node, straggler.node], [graph.node, table.node, timeline.node], pane.node);
+  let [sums, settledAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity];
+  let [frame, later, stale] = [0, 0, false];
 
   // ------------------------------------------------------------------ painting
 
@@ -131,16 +71,23 @@ function renderBoard(store, model, el, shown = () => {}) {
     stale = false;
     if (store.seq !== null) shown(); // first: what is not in the page has no size
     const at = performance.now();
+    const settles = at - settledAt >= SETTLE_MS;
     const now = tally(rows, store.now());
-    sums = { ...now, left: at - talliedAt < SETTLE_MS ? sums.left : now.left };
-    if (at - talliedAt >= SETTLE_MS) talliedAt = at;
+    sums = { ...now, left: settles ? now.left : sums.left };
+    if (settles) {
+      settledAt = at;
+      straggler.paint(summarizeCalls(rows, store.now()));
+    } else later ||= window.setTimeout(() => {
+      later = 0;
+      schedule();
+    }, settledAt + SETTLE_MS - at);
     paintTop();
     announce();
     if (!look.chosen && rows.edges.length) return showTab("graph");
     if (look.tab === "graph") graph.paint();
     else if (look.tab === "table") {
-      const fixed = !look.sort && look.kind === null && !look.only && !look.text;
-      if (fixed ? table.shown() !== rows.length : at - arrangedAt > SETTLE_MS) rearrange(false);
+      // Rows that change find their places when they settle; new ones are there at once.
+      if (settles || (table.known() !== rows.length && !look.sort && !look.text)) table.rearrange(false);
       table.paint();
     } else if (at - laidAt > 200) {
       laidAt = at;
@@ -148,12 +95,6 @@ function renderBoard(store, model, el, shown = () => {}) {
     }
     paintFoot();
     pane.paint();
-  }
-
-  /** @param {boolean} asked */
-  function rearrange(asked) {
-    arrangedAt = performance.now();
-    table.rearrange(asked);
   }
 
   function paintTop() {
@@ -196,6 +137,7 @@ function renderBoard(store, model, el, shown = () => {}) {
 
   function paintFoot() {
     const filtered = look.tab === "table" && table.shown() !== rows.length;
+    ui.showAll.hidden = look.kind === null && !look.only && !look.text;
     const all = plural(rows.length, "task");
     const counted = filtered ? `${amount(table.shown())} of ${all} shown` : all;
     const known = store.seq === null ? "waiting for the kernel…" : store.answer?.text ?? counted;
@@ -312,12 +254,13 @@ function renderBoard(store, model, el, shown = () => {}) {
   function filter(change) {
     Object.assign(look, change);
     store.answer = null;
-    rearrange(true);
+    table.show();
     paint();
   }
 
   for (const { kind, chip, segment } of ui.parts)
     chip.onclick = segment.onclick = () => filter({ kind: look.kind === kind ? null : kind });
+  ui.showAll.onclick = () => filter({ kind: null, only: null, text: (ui.search.value = "") });
   ui.search.oninput = () => filter({ text: ui.search.value });
 
   /** @param {Tab} name */
@@ -327,7 +270,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     for (const { name: each, node } of ui.tabs) node.setAttribute("aria-pressed", String(each === name));
     for (const [each, { node }] of Object.entries(panels)) node.hidden = each !== name;
     laidAt = -Infinity;
-    rearrange(true);
+    table.rearrange(true);
     paint();
   }
 
@@ -399,6 +342,7 @@ function renderBoard(store, model, el, shown = () => {}) {
   return () => {
     holdHeight(homes, height);
     clearInterval(timer);
+    clearTimeout(later);
     cancelAnimationFrame(frame);
     resized.disconnect();
     pane.end();

@@ -5,7 +5,8 @@ import { amount } from "../quantities.js";
 import { FAILED, LOST, gistOf } from "./board_rows.js";
 
 /**
- * @import { Only, Rows } from "./board_rows.js"
+ * @import { Only } from "./board_order.js"
+ * @import { Rows } from "./board_rows.js"
  * @import { Store } from "./board_store.js"
  *
  * @typedef {object} ErrorKind errors that say the same
@@ -83,7 +84,7 @@ export function makeErrors(store, act) {
   /** @param {string} gist */
   function makeKind(gist) {
     const [words, count] = [h("span", "scaler-error-words"), h("span", "scaler-times-sign")];
-    const button = h("button", "scaler-error-kind", words, count);
+    const button = h("button", "scaler-finding scaler-error-kind", words, count);
     button.type = "button";
     const only = onlyError(rows, gist);
     button.onclick = () => act.show(look.only?.id === only.id ? null : only);

@@ -8,10 +8,12 @@
  * @typedef {object} Rows
  * @property {number} length
  * @property {string} title
+ * @property {boolean} newestFirst
  * @property {number} epoch seconds
  * @property {string[]} strings
  * @property {string[]} lowered the same in lower case
  * @property {string[]} gists of the strings that somebody has asked for, by number
+ * @property {string[]} names of what is called, likewise
  * @property {number[]} [ranks] of each string among all
  * @property {Map<number, Progress>} progress
  * @property {[from: number, to: number][]} edges
@@ -26,11 +28,6 @@
  * @property {number[]} tries how often the call was tried: the row shows the newest try
  *
  * @typedef {"call" | "processor" | "note"} TextColumn
- * @typedef {TextColumn | "kind" | "started" | "time"} SortColumn
- * @typedef {{by: SortColumn, descending: boolean}} Sort
- * @typedef {{id: string, fits: (number: number) => boolean}} Only rows that something says of, and the name of that
- * @typedef {{text: string, kind: number | null, only: Only | null, sort: Sort | null}} Selection which rows, in which
- *   order
  * @typedef {ReturnType<typeof tally>} Tally
  */
 
@@ -50,14 +47,12 @@ export const REFUSED = 1; // flags
 const COLUMNS = /** @type {const} */ ([
   "call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries",
 ]);
-const TEXTS = /** @type {const} */ (["call", "processor", "note"]);
 
 /** @param {number} kind */
 export const wordOf = (kind) => (kind === CANCELLING ? "cancelling…" : KINDS[kind]);
 
-// Of the counts, and of a table that is sorted by state.
+// Of the counts, from left to right.
 export const STORY = [DONE, FAILED, CANCELLED, LOST, CANCELLING, RUNNING, QUEUED];
-const INTEREST = [FAILED, LOST, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
 
 /** @param {number} kind */
 export const ended = (kind) => kind >= DONE;
@@ -70,10 +65,12 @@ export function makeRows() {
   return {
     length: 0,
     title: "",
+    newestFirst: false,
     epoch: 0,
     strings: [],
     lowered: [],
     gists: [],
+    names: [],
     progress: new Map(),
     edges: [],
     call: [],
@@ -94,8 +91,8 @@ export function makeRows() {
  * @param {Rows} rows
  * @param {RowsMessage} message
  */
-export function takeRows(rows, { whole, title, epoch, edges, strings, columns, numbers, progress }) {
-  if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [] });
+export function takeRows(rows, { whole, title, epoch, edges, newest_first, strings, columns, numbers, progress }) {
+  if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [], newestFirst: Boolean(newest_first) });
   for (const text of strings) {
     rows.strings.push(text);
     rows.lowered.push(text.toLowerCase());
@@ -210,78 +207,4 @@ function timeLeft(rows, unfinished, now, elapsed) {
     if ((kind === DONE || kind === FAILED) && (rows.ended[i] ?? 0) > now - stretch) completed++;
   }
   return completed < 3 || elapsed < 1000 ? null : (unfinished * stretch) / completed;
-}
-
-const collator = new Intl.Collator("en", { numeric: true });
-
-/**
- * The rank of each string among all, made anew when there are more.
- *
- * @param {Rows} rows
- */
-function ranks(rows) {
-  if (rows.ranks?.length !== rows.strings.length) {
-    const order = rows.strings.map((_, i) => i).sort((a, b) => collator.compare(rows.strings[a], rows.strings[b]));
-    /** @type {number[]} */
-    const found = [];
-    order.forEach((string, rank) => (found[string] = rank));
-    rows.ranks = found;
-  }
-  return rows.ranks;
-}
-
-/**
- * What a column is sorted by; null goes last, whatever the direction.
- *
- * @param {Rows} rows
- * @param {SortColumn} name
- * @param {number} now
- * @returns {(number: number) => number | null}
- */
-function sortKey(rows, name, now) {
-  switch (name) {
-    case "kind":
-      return (i) => INTEREST.indexOf(rows.kind[i]);
-    case "started":
-      return (i) => rows.started[i];
-    case "time":
-      return (i) => ranFor(rows, i, now);
-    default: {
-      const rank = ranks(rows);
-      return (i) => (rows.strings[rows[name][i]] ? rank[rows[name][i]] : null);
-    }
-  }
-}
-
-/**
- * The numbers of the rows that are wanted, in the order that is wanted.
- *
- * @param {Rows} rows
- * @param {Selection} selection
- * @param {number} now
- */
-export function arrange(rows, { text, kind, only, sort }, now) {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  /** @type {number[]} */
-  const numbers = [];
-  for (let i = 0; i < rows.length; i++) {
-    if ((kind !== null && rows.kind[i] !== kind) || only?.fits(i) === false) continue;
-    const fits = (/** @type {string} */ word) => TEXTS.some((name) => rows.lowered[rows[name][i]].includes(word));
-    if (words.length && !words.every(fits)) continue;
-    numbers.push(i);
-  }
-  if (sort) {
-    const [key, way] = [sortKey(rows, sort.by, now), sort.descending ? -1 : 1];
-    /** @type {(number | null)[]} */
-    const keys = [];
-    for (const i of numbers) keys[i] = key(i);
-    numbers.sort((a, b) => {
-      const [x, y] = [keys[a], keys[b]];
-      if (x === y) return a - b;
-      if (x === null) return 1;
-      if (y === null) return -1;
-      return way * (x - y);
-    });
-  }
-  return numbers;
 }

@@ -4,7 +4,7 @@ import { loseRows, makeRows, takeRows } from "./board_rows.js";
 
 /**
  * @import { Answer, Detail, RowsMessage } from "../messages.js"
- * @import { Selection } from "./board_rows.js"
+ * @import { Selection } from "./board_order.js"
  *
  * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number}} Look
  * @typedef {"graph" | "table" | "timeline"} Tab

@@ -3,13 +3,14 @@
 import { h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { amount, duration } from "../quantities.js";
+import { arrange } from "./board_order.js";
 import {
-  CANCELLING, KINDS, REFUSED, RUNNING, arrange, ended, ranFor, retriable, shareOf, textOf, wordOf,
+  CANCELLING, KINDS, REFUSED, RUNNING, ended, ranFor, retriable, shareOf, textOf, wordOf,
 } from "./board_rows.js";
 
 /**
  * @import { Progress } from "../messages.js"
- * @import { SortColumn } from "./board_rows.js"
+ * @import { SortColumn } from "./board_order.js"
  * @import { Store } from "./board_store.js"
  *
  * @typedef {object} TableActions what a person can do
@@ -70,19 +71,21 @@ export function makeTable(store, act) {
   /** @type {number[]} */
   let order = [];
   let moved = -Infinity;
+  let known = 0; // rows at the last look for the order
 
   // ------------------------------------------------------------------ order
 
   /**
-   * Find the order anew, unless somebody is about to click where a row is now.
+   * Find the order anew, unless somebody reads further down, or is about to click where a row is now.
    *
    * @param {boolean} asked by a person, at any rate
    */
   function rearrange(asked) {
-    const held = grid.matches(":hover") && performance.now() - moved < HOLD_MS;
+    known = rows.length;
+    const held = grid.scrollTop > 0 || (grid.matches(":hover") && performance.now() - moved < HOLD_MS);
     if (!asked && held && order.length) {
-      const known = new Set(order);
-      const grown = arrange(rows, { ...look, sort: null }, store.now()).filter((number) => !known.has(number));
+      const there = new Set(order);
+      const grown = arrange(rows, { ...look, sort: null }, store.now()).filter((number) => !there.has(number));
       order = [...order, ...grown];
     } else {
       order = arrange(rows, look, store.now());
@@ -102,8 +105,14 @@ export function makeTable(store, act) {
     const { sort } = look;
     if (sort?.by !== by) look.sort = { by, descending: false };
     else look.sort = sort.descending ? null : { by, descending: true };
-    rearrange(true);
+    show();
     paint();
+  }
+
+  /** Show what somebody has asked for, from its top. */
+  function show() {
+    grid.scrollTop = look.scrollTop = 0;
+    rearrange(true);
   }
 
   // ------------------------------------------------------------------ rows
@@ -296,5 +305,5 @@ export function makeTable(store, act) {
     moved = performance.now();
   };
 
-  return { node: grid, rearrange, paint, tick, shown: () => order.length, order: () => order };
+  return { node: grid, rearrange, show, paint, tick, shown: () => order.length, known: () => known };
 }

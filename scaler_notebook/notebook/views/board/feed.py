@@ -117,7 +117,7 @@ class BoardFeed(Feed):
             self._epoch = self._table.rows([0])[0].submitted
         details = list(self._open.values())
         about = {"whole": True, "title": self._title, "epoch": self._epoch, "edges": self._edges}
-        return {**self._content(numbers, details), **about}
+        return {**self._content(numbers, details), **about, "newest_first": self._table.newest_first}
 
     def changes(self) -> Content | None:
         """Build a message with what has changed since the last one; None for nothing. On the publisher's thread."""

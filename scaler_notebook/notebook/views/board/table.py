@@ -93,7 +93,11 @@ class TaskTable:
     ----------
     on_change
         Called when there is something to take in, on any thread; must not block.
+    newest_first
+        Whether a board shows the newest rows first.
     """
+
+    newest_first = False
 
     def __init__(self, futures: Iterable[ScalerFuture[Any]]) -> None:
         self.on_change: Callable[[], None] = lambda: None
@@ -267,6 +271,8 @@ class TaskTable:
 
 class SessionTable(TaskTable):
     """Every future of this process that is alive, and every later one."""
+
+    newest_first = True
 
     def __init__(self) -> None:
         super().__init__(())
