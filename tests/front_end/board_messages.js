@@ -15,10 +15,10 @@ export function rowsOf(described) {
     if (!strings.includes(text)) strings.push(text);
     return strings.indexOf(text);
   };
-  const columns = [[], [], [], [], [], [], [], [], []];
+  const columns = [[], [], [], [], [], [], [], [], [], []];
   for (const { call = "f()", kind = "queued", processor = "", note = "", ...more } of described) {
-    const { submitted = 0, started = null, ended = null, flags = 0, tries = 1 } = more;
-    const values = [call, kind, processor, submitted, started, ended, note, flags, tries];
+    const { submitted = 0, started = null, ended = null, flags = 0, tries = 1, cpu = null } = more;
+    const values = [call, kind, processor, submitted, started, ended, note, flags, tries, cpu];
     values.forEach((value, c) =>
       columns[c].push(c === 1 ? KINDS.indexOf(value) : [0, 2, 6].includes(c) ? numberOf(value) : value),
     );

@@ -30,7 +30,7 @@ from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionT
 from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
-COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries")
+COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries", "cpu")
 
 
 class StillPublisher:
@@ -741,3 +741,4 @@ def test_the_process_of_a_task_that_is_over_before_it_is_announced_is_known(exec
     slow = executor.submit(pow, 2, 3)
     slow.result(SAFETY)
     assert int(slow.processor) in pids
+    assert read_row(slow).cpu == slow.profiling_info().cpu_time_s is not None

@@ -9,6 +9,7 @@ import { summarizeCalls } from "./board_calls.js";
 import { makeErrors } from "./board_errors.js";
 import { buildFrame } from "./board_frame.js";
 import { makeGraph } from "./board_graph.js";
+import { timeLeft } from "./board_pace.js";
 import { makePane } from "./board_pane.js";
 import {
   CANCELLED, CANCELLING, FAILED, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, retriable, tally, wordOf,
@@ -54,6 +55,7 @@ function renderBoard(store, model, el, shown = () => {}) {
   const panels = { table, timeline, graph };
   const ui = buildFrame([errors.node, straggler.node], [graph.node, table.node, timeline.node], pane.node);
   let [sums, settledAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity];
+  let left = /** @type {number | null} */ (null);
   let [frame, later, stale] = [0, 0, false];
 
   // ------------------------------------------------------------------ painting
@@ -72,11 +74,12 @@ function renderBoard(store, model, el, shown = () => {}) {
     if (store.seq !== null) shown(); // first: what is not in the page has no size
     const at = performance.now();
     const settles = at - settledAt >= SETTLE_MS;
-    const now = tally(rows, store.now());
-    sums = { ...now, left: settles ? now.left : sums.left };
+    sums = tally(rows, store.now());
     if (settles) {
       settledAt = at;
-      straggler.paint(summarizeCalls(rows, store.now()));
+      const summaries = summarizeCalls(rows, store.now());
+      left = timeLeft(rows, sums, summaries, store.now());
+      straggler.paint(summaries);
     } else later ||= window.setTimeout(() => {
       later = 0;
       schedule();
@@ -131,7 +134,7 @@ function renderBoard(store, model, el, shown = () => {}) {
   function paintTimes() {
     if (!rows.length) return setText(ui.times, "");
     const parts = [duration(sums.elapsed / 1000, !sums.unfinished)];
-    if (sums.left !== null) parts.push(`about ${roughly(sums.left)} left`);
+    if (left !== null && sums.unfinished) parts.push(`about ${roughly(left)} left`);
     setText(ui.times, parts.join(" · "));
   }
 

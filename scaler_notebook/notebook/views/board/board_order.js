@@ -1,11 +1,11 @@
 /* Which rows a table shows, and in which order. */
 
-import { CANCELLED, CANCELLING, DONE, FAILED, LOST, QUEUED, RUNNING, ranFor } from "./board_rows.js";
+import { CANCELLED, CANCELLING, DONE, FAILED, LOST, QUEUED, RUNNING, queuedFor, ranFor } from "./board_rows.js";
 
 /**
  * @import { Rows, TextColumn } from "./board_rows.js"
  *
- * @typedef {TextColumn | "kind" | "started" | "time"} SortColumn
+ * @typedef {TextColumn | "kind" | "started" | "queued" | "ran" | "cpu"} SortColumn
  * @typedef {{by: SortColumn, descending: boolean}} Sort
  * @typedef {{id: string, fits: (number: number) => boolean}} Only rows that something says of, and the name of that
  * @typedef {{text: string, kind: number | null, only: Only | null, sort: Sort | null}} Selection which rows, in which
@@ -48,8 +48,12 @@ function sortKey(rows, name, now) {
       return (i) => INTEREST.indexOf(rows.kind[i]);
     case "started":
       return (i) => rows.started[i];
-    case "time":
+    case "queued":
+      return (i) => queuedFor(rows, i, now);
+    case "ran":
       return (i) => ranFor(rows, i, now);
+    case "cpu":
+      return (i) => rows.cpu[i];
     default: {
       const rank = ranks(rows);
       return (i) => (rows.strings[rows[name][i]] ? rank[rows[name][i]] : null);

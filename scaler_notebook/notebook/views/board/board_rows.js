@@ -25,6 +25,7 @@
  * @property {(number | null)[]} ended null while it is not over
  * @property {number[]} note
  * @property {number[]} flags
+ * @property {(number | null)[]} cpu milliseconds, of a task that has ended
  * @property {number[]} tries how often the call was tried: the row shows the newest try
  *
  * @typedef {"call" | "processor" | "note"} TextColumn
@@ -45,7 +46,7 @@ export const REFUSED = 1; // flags
 
 // In the order of feed.py.
 const COLUMNS = /** @type {const} */ ([
-  "call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries",
+  "call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries", "cpu",
 ]);
 
 /** @param {number} kind */
@@ -82,6 +83,7 @@ export function makeRows() {
     note: [],
     flags: [],
     tries: [],
+    cpu: [],
   };
 }
 
@@ -159,6 +161,16 @@ export function ranFor(rows, number, now) {
 }
 
 /**
+ * Milliseconds that a task has waited for its start.
+ *
+ * @param {Rows} rows
+ * @param {number} number
+ * @param {number} now
+ */
+export const queuedFor = (rows, number, now) =>
+  Math.max(0, (rows.started[number] ?? endOf(rows, number, now)) - rows.submitted[number]);
+
+/**
  * The part of a task that is done, from 0 to 1; null if that is not known, or if it has ended.
  *
  * @param {Rows} rows
@@ -170,7 +182,7 @@ export function shareOf(rows, number) {
 }
 
 /**
- * Counts by kind, and the pace.
+ * Counts by kind, and for how long it has taken so far.
  *
  * @param {Rows} rows
  * @param {number} now milliseconds since the epoch of the rows
@@ -187,24 +199,5 @@ export function tally(rows, now) {
   }
   const unfinished = counts[QUEUED] + counts[RUNNING] + counts[CANCELLING];
   const elapsed = rows.length ? (unfinished ? now : last) - first : 0;
-  const left = unfinished ? timeLeft(rows, unfinished, now, elapsed) : null;
-  return { counts, refused, unfinished, elapsed, left };
-}
-
-/**
- * Milliseconds until all have ended at the pace of the last stretch; null if nobody can know.
- *
- * @param {Rows} rows
- * @param {number} unfinished
- * @param {number} now
- * @param {number} elapsed
- */
-function timeLeft(rows, unfinished, now, elapsed) {
-  const stretch = Math.min(elapsed, Math.max(5000, Math.min(60000, elapsed / 3)));
-  let completed = 0;
-  for (let i = 0; i < rows.length; i++) {
-    const kind = rows.kind[i];
-    if ((kind === DONE || kind === FAILED) && (rows.ended[i] ?? 0) > now - stretch) completed++;
-  }
-  return completed < 3 || elapsed < 1000 ? null : (unfinished * stretch) / completed;
+  return { counts, refused, unfinished, elapsed };
 }

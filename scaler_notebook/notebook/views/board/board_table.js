@@ -5,7 +5,7 @@ import { drawIcon, makeIcon } from "../icons.js";
 import { amount, duration } from "../quantities.js";
 import { arrange } from "./board_order.js";
 import {
-  CANCELLING, KINDS, REFUSED, RUNNING, ended, ranFor, retriable, shareOf, textOf, wordOf,
+  CANCELLING, KINDS, REFUSED, RUNNING, ended, queuedFor, ranFor, retriable, shareOf, textOf, wordOf,
 } from "./board_rows.js";
 
 /**
@@ -31,7 +31,9 @@ const HEADINGS = [
   ["call", "Call"],
   ["processor", "Process"],
   ["started", "Started"],
-  ["time", "Time"],
+  ["queued", "Queued"],
+  ["ran", "Ran"],
+  ["cpu", "CPU"],
   ["note", "Note"],
 ];
 
@@ -126,7 +128,9 @@ export function makeTable(store, act) {
       call: cell("call"),
       processor: cell("processor"),
       started: cell("started"),
-      time: cell("time"),
+      queued: cell("queued"),
+      ran: cell("ran"),
+      cpu: cell("cpu"),
       note: cell("note"),
     };
     const [cancel, retry] = [h("button", "scaler-row-act"), h("button", "scaler-row-act", "Retry")];
@@ -180,7 +184,9 @@ export function makeTable(store, act) {
     line.cancel.dataset.force = String(refused);
     setText(line.cancel, refused ? "Kill" : "Cancel");
     line.retry.hidden = !retriable(kind) || store.lost;
-    paintTime(line);
+    const cpu = rows.cpu[number];
+    setText(line.cells.cpu, cpu === null ? "" : duration(cpu / 1000, true));
+    paintTimes(line);
   }
 
   /**
@@ -194,9 +200,11 @@ export function makeTable(store, act) {
   }
 
   /** @param {ReturnType<typeof makeLine>} line */
-  function paintTime(line) {
-    const ran = ranFor(rows, line.number, store.now());
-    setText(line.cells.time, ran === null ? "" : duration(ran / 1000, ended(rows.kind[line.number])));
+  function paintTimes(line) {
+    const [now, settled] = [store.now(), ended(rows.kind[line.number])];
+    const [queued, ran] = [queuedFor(rows, line.number, now), ranFor(rows, line.number, now)];
+    setText(line.cells.queued, duration(queued / 1000, settled || ran !== null));
+    setText(line.cells.ran, ran === null ? "" : duration(ran / 1000, settled));
   }
 
   function paint() {
@@ -216,7 +224,7 @@ export function makeTable(store, act) {
   }
 
   function tick() {
-    for (const line of lines) if (!line.node.hidden && !ended(rows.kind[line.number])) paintTime(line);
+    for (const line of lines) if (!line.node.hidden && !ended(rows.kind[line.number])) paintTimes(line);
   }
 
   // ------------------------------------------------------------------ choosing

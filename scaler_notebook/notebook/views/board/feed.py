@@ -159,6 +159,7 @@ class BoardFeed(Feed):
             self._number_of(row.note),
             int(row.refused),
             row.tries,
+            None if row.cpu is None else round(row.cpu * 1000),
         )
 
     def _number_of(self, text: str) -> int:

@@ -45,6 +45,7 @@ class BoardRow(NamedTuple):
     refused: bool
     progress: tuple[float, float | None, str] | None = None  # done, total if known, and a remark
     tries: int = 1  # how often the call was tried, as far as known
+    cpu: float | None = None  # seconds, when it has ended
 
     @property
     def over(self) -> bool:
@@ -73,6 +74,7 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
         future.refused,
         None if progress is None else (progress.done, progress.total if progress.total >= 0 else None, progress.note),
         max(1, future.tries),
+        future.figures.cpu if future.figures.cpu >= 0 else None,
     )
 
 
