@@ -59,7 +59,7 @@ def chip(board: Locator, kind: str) -> Locator:
 
 
 def row(board: Locator, call: str) -> Locator:
-    return board.locator(".scaler-rows .scaler-line").filter(has=board.page.get_by_text(call, exact=True))
+    return board.locator(".scaler-rows .scaler-line").filter(has=board.page.get_by_title(call, exact=True))
 
 
 def timeline_label(tasks: int) -> str:
@@ -71,7 +71,7 @@ def shown_rows(board: Locator) -> list[str]:
     found: list[str] = board.locator(".scaler-rows").evaluate(
         """rows => [...rows.children].filter(row => !row.hidden)
             .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
-            .map(row => row.querySelector('.scaler-col-call').textContent)"""
+            .map(row => row.querySelector('.scaler-col-call').title)"""
     )
     return found
 
@@ -99,7 +99,7 @@ def test_ten_thousand_rows_are_scrolled_through_and_few_of_them_are_in_the_docum
     board.locator(".scaler-search").fill("work(999")
     expect(board.locator(".scaler-said")).to_have_text(re.compile("^11 of 10\u2009?000 tasks shown"))
     board.locator(".scaler-search").fill("")
-    heading = board.get_by_role("columnheader", name="Call")
+    heading = board.get_by_role("columnheader", name="work(…)")
     for order in ("ascending", "descending"):
         heading.get_by_role("button").click()
         expect(heading).to_have_attribute("aria-sort", order)
@@ -124,7 +124,7 @@ def test_rows_are_filtered_and_sorted(board: Locator) -> None:
     expect(chip(board, "failed")).to_have_attribute("aria-pressed", "true")
     expect(row(board, "work(77)")).to_be_visible()
     assert shown_rows(board) == ["work(7)", "work(77)"]
-    heading = board.get_by_role("columnheader", name="Call")
+    heading = board.get_by_role("columnheader", name="work(…)")
     heading.get_by_role("button").click()
     expect(heading).to_have_attribute("aria-sort", "ascending")
     heading.get_by_role("button").click()
@@ -193,6 +193,8 @@ def test_the_details_of_a_task_and_its_retry(notebook: LabNotebook, board: Locat
     board.get_by_role("button", name="Retry 2 failed").click()
     expect(board.locator(".scaler-said")).to_have_text("2 tasks submitted again")
     expect(row(board, "work(7)")).to_contain_text("try 2")
+    expect(row(board, "work(7)").locator(".scaler-col-call")).to_have_text("7")
+    expect(row(board, "work(7)").locator(".scaler-col-cpu")).to_have_text(re.compile("^\\d+ ms$"))
     expect(board.get_by_role("grid")).to_have_attribute("aria-rowcount", "1001")
 
 

@@ -59,7 +59,7 @@ def test_what_failed_is_copied_and_tried_again_by_keyboard(
 
 def test_what_was_cancelled_is_tried_again_from_the_card_of_a_board(notebook: LabNotebook) -> None:
     board = notebook.output(notebook.execute("group = ex.map_async(time.sleep, [600, 601])\ngroup"))
-    board.get_by_role("grid").get_by_text("sleep(600)").click()
+    board.get_by_role("grid").get_by_title("sleep(600)").click()
     pane = board.locator(".scaler-pane")
     expect(pane.locator(".scaler-badge")).to_have_text("running")
     expect(pane.locator(".scaler-retry")).to_be_hidden()

@@ -8,6 +8,7 @@ import { amount, duration, roughly } from "../quantities.js";
 import { summarizeCalls } from "./board_calls.js";
 import { makeErrors } from "./board_errors.js";
 import { buildFrame } from "./board_frame.js";
+import { makeFunctions } from "./board_functions.js";
 import { makeGraph } from "./board_graph.js";
 import { timeLeft } from "./board_pace.js";
 import { makePane } from "./board_pane.js";
@@ -52,10 +53,13 @@ function renderBoard(store, model, el, shown = () => {}) {
   const show = (/** @type {Look["only"]} */ only) => filter({ only });
   const errors = makeErrors(store, { show, retry });
   const straggler = makeStraggler(store, { show });
-  const panels = { table, timeline, graph };
-  const ui = buildFrame([errors.node, straggler.node], [graph.node, table.node, timeline.node], pane.node);
+  const functions = makeFunctions(store, { show: showOnly, open });
+  const panels = { table, functions, timeline, graph };
+  const bodies = [graph, table, functions, timeline].map((panel) => panel.node);
+  const ui = buildFrame([errors.node, straggler.node], bodies, pane.node);
   let [sums, settledAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity];
   let left = /** @type {number | null} */ (null);
+  let summaries = summarizeCalls(rows, 0);
   let [frame, later, stale] = [0, 0, false];
 
   // ------------------------------------------------------------------ painting
@@ -77,7 +81,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     sums = tally(rows, store.now());
     if (settles) {
       settledAt = at;
-      const summaries = summarizeCalls(rows, store.now());
+      summaries = summarizeCalls(rows, store.now());
       left = timeLeft(rows, sums, summaries, store.now());
       straggler.paint(summaries);
     } else later ||= window.setTimeout(() => {
@@ -88,6 +92,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     announce();
     if (!look.chosen && rows.edges.length) return showTab("graph");
     if (look.tab === "graph") graph.paint();
+    else if (look.tab === "functions") functions.paint(summaries);
     else if (look.tab === "table") {
       // Rows that change find their places when they settle; new ones are there at once.
       if (settles || (table.known() !== rows.length && !look.sort && !look.text)) table.rearrange(false);
@@ -259,6 +264,12 @@ function renderBoard(store, model, el, shown = () => {}) {
     store.answer = null;
     table.show();
     paint();
+  }
+
+  /** @param {NonNullable<Look["only"]>} only */
+  function showOnly(only) {
+    filter({ only });
+    showTab("table");
   }
 
   for (const { kind, chip, segment } of ui.parts)

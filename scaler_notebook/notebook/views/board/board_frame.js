@@ -7,7 +7,7 @@ import { KINDS, STORY } from "./board_rows.js";
 /** @import { Tab } from "./board_store.js" */
 
 /** @type {[name: Tab, title: string][]} */
-const TABS = [["graph", "Graph"], ["table", "Table"], ["timeline", "Time line"]];
+const TABS = [["graph", "Graph"], ["table", "Table"], ["functions", "By function"], ["timeline", "Time line"]];
 
 /**
  * @param {HTMLElement[]} findings what is worth a look: errors, and what runs for too long

@@ -7,7 +7,7 @@ import { loseRows, makeRows, takeRows } from "./board_rows.js";
  * @import { Selection } from "./board_order.js"
  *
  * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number}} Look
- * @typedef {"graph" | "table" | "timeline"} Tab
+ * @typedef {"graph" | "table" | "functions" | "timeline"} Tab
  * @typedef {Detail & {seq: number, now: number}} DatedDetail
  * @typedef {ReturnType<typeof makeStore>} Store
  */

@@ -3,6 +3,7 @@
 import { h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { amount, duration } from "../quantities.js";
+import { makeArguments } from "./board_arguments.js";
 import { arrange } from "./board_order.js";
 import {
   CANCELLING, KINDS, REFUSED, RUNNING, ended, queuedFor, ranFor, retriable, shareOf, textOf, wordOf,
@@ -66,12 +67,13 @@ export function makeTable(store, act) {
     node.onclick = () => sortBy(by);
     const cell = setRole(h("div", `scaler-cell scaler-col-${by}`, node), "columnheader");
     head.append(cell);
-    return { by, cell };
+    return { by, cell, node };
   });
   /** @type {ReturnType<typeof makeLine>[]} */
   const lines = [];
   /** @type {number[]} */
   let order = [];
+  const calls = makeArguments(rows);
   let moved = -Infinity;
   let known = 0; // rows at the last look for the order
 
@@ -174,7 +176,7 @@ export function makeTable(store, act) {
     const note = refused ? "still running" : textOf(rows, "note", number);
     const words = rows.tries[number] > 1 ? [`try ${rows.tries[number]}`, note].filter(Boolean).join(" · ") : note;
     const progress = ended(kind) ? undefined : rows.progress.get(number);
-    paintCell(line.cells.call, call);
+    paintCell(line.cells.call, calls.shown(number), call);
     paintCell(line.cells.processor, textOf(rows, "processor", number));
     const started = rows.started[number];
     paintCell(line.cells.started, started === null ? "" : clock.format(rows.epoch * 1000 + started));
@@ -192,11 +194,20 @@ export function makeTable(store, act) {
   /**
    * @param {HTMLElement} cell
    * @param {string} text
+   * @param {string} title
    */
-  function paintCell(cell, text) {
-    if (cell.textContent === text) return;
-    cell.textContent = text;
-    cell.title = text;
+  function paintCell(cell, text, title = text) {
+    setText(cell, text);
+    if (cell.title !== title) cell.title = title;
+  }
+
+  function paintHeading() {
+    calls.look();
+    const heading = headings.find(({ by }) => by === "call");
+    if (!heading) return;
+    const [words, same] = [calls.heading(), calls.same()];
+    setText(heading.node, words || "Call");
+    heading.node.title = words && same ? `the same in all: ${same}` : "";
   }
 
   /** @param {ReturnType<typeof makeLine>} line */
@@ -208,6 +219,7 @@ export function makeTable(store, act) {
   }
 
   function paint() {
+    paintHeading();
     const first = Math.max(0, Math.floor(grid.scrollTop / ROW_HEIGHT) - SPARE_ROWS);
     const seen = Math.ceil(grid.clientHeight / ROW_HEIGHT) || MAX_SHOWN;
     const last = Math.min(order.length, first + seen + 2 * SPARE_ROWS);
