@@ -657,6 +657,29 @@ def test_a_retry_is_another_try_of_the_same_row_and_takes_its_place_in_the_group
         assert group.results(SAFETY) == [1, 2, 3]
 
 
+def test_what_is_being_stopped_is_submitted_again_when_it_has_stopped(board: Any, still: StillPublisher) -> None:
+    with memory_executor() as executor:
+        group = executor.map_async(abs, [-1, -2, -3])
+        _, page = board(group, group=group)
+        for future in group[1:]:
+            executor.engine.start_task(future)
+        page.say({"type": "cancel", "rows": "all", "force": False})
+        executor.engine.confirm(group[0])
+        still.run()
+        page.say({"type": "retry", "rows": [0, 1, 2]})
+        joined("scaler_notebook retry")
+        still.run()
+        assert page.answers[-1] == "1 task submitted again; 2 tasks will be, once stopped"
+        assert [row[1] for row in page.rows()] == ["queued", "cancelling", "cancelling"]
+        executor.engine.confirm(group[1])
+        executor.engine.refuse(group[2])
+        still.run()
+        joined("scaler_notebook retry")
+        still.run()
+        assert [row[1] for row in page.rows()] == ["queued", "queued", "running"]
+        assert page.columns["tries"] == [2, 2, 1]
+
+
 def test_every_board_follows_a_retry_by_code_and_what_runs_keeps_its_row(still: StillPublisher, board: Any) -> None:
     with memory_executor() as executor:
         future = executor.submit(abs, -1)

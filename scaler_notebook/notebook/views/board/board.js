@@ -27,6 +27,7 @@ import { makeTimeline } from "./board_timeline.js";
 
 const LINGER_MS = 1000; // a view that is drawn again is not gone
 const GAP_MS = 2000; // between two questions for what is missing
+const UNDO_MS = 10_000; // after Cancel all
 const SETTLE_MS = 1000; // between two looks for the order, the time left and stragglers while rows change
 
 /**
@@ -160,7 +161,8 @@ function renderBoard(store, model, el, shown = () => {}) {
     const force = running > 0 && refused === running;
     ui.cancelSelected.hidden = !selected.size || !running;
     ui.retrySelected.hidden = selected.size < 2 || !again || store.lost;
-    ui.cancelSelected.disabled = ui.retrySelected.disabled = Boolean(store.asked);
+    ui.undo.hidden = !store.undo || store.lost;
+    ui.undo.disabled = ui.cancelSelected.disabled = ui.retrySelected.disabled = Boolean(store.asked);
     setText(ui.retrySelected, `Retry ${amount(again)} selected`);
     ui.cancelSelected.dataset.force = String(force);
     setText(ui.cancelSelected, `${force ? "Kill" : "Cancel"} ${amount(running)} selected`);
@@ -245,7 +247,19 @@ function renderBoard(store, model, el, shown = () => {}) {
     return numbers;
   };
 
-  ui.cancel.onclick = () => cancel("all", false);
+  ui.cancel.onclick = () => {
+    const numbers = where((number) => !ended(rows.kind[number]) && rows.kind[number] !== CANCELLING);
+    // What needs the value of a task needs it of that task, and not of another try.
+    if (!rows.edges.length) store.undo = { numbers, until: Date.now() + UNDO_MS };
+    cancel("all", false);
+  };
+  ui.undo.onclick = () => {
+    const stopped = (/** @type {number} */ kind) => kind === CANCELLED || kind === CANCELLING;
+    const numbers = (store.undo?.numbers ?? []).filter((number) => stopped(rows.kind[number]));
+    store.undo = null;
+    if (numbers.length) retry(numbers);
+    else paintFoot();
+  };
   ui.kill.onclick = () =>
     cancel(where((number) => rows.kind[number] === RUNNING && (rows.flags[number] & REFUSED) > 0), true);
   ui.retry.onclick = () => retry("all");
@@ -302,7 +316,8 @@ function renderBoard(store, model, el, shown = () => {}) {
   }
 
   const timer = setInterval(() => {
-    if (!sums.unfinished && !store.asked) return;
+    if (!sums.unfinished && !store.asked && !store.undo) return;
+    if (store.undo && Date.now() > store.undo.until) store.undo = null;
     if (store.asked && Date.now() - store.asked > PATIENCE_MS) {
       store.asked = null;
       store.late = true;

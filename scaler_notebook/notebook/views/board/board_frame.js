@@ -45,7 +45,9 @@ export function buildFrame(findings, panels, pane) {
   const cancelSelected = button("scaler-cancel-selected", "Ask the selected tasks to stop");
   const showAll = button("scaler-show-all", "Show the rows that are left out, too");
   setText(showAll, "Show all");
-  const foot = h("div", "scaler-foot", said, showAll, h("span", "scaler-actions", retrySelected, cancelSelected));
+  const undo = button("scaler-undo", "Submit again what Cancel all has stopped");
+  setText(undo, "Undo");
+  const foot = h("div", "scaler-foot", said, undo, showAll, h("span", "scaler-actions", retrySelected, cancelSelected));
   const status = h("span", "scaler-spoken");
   const found = h("div", "scaler-findings", ...findings);
   const body = h("div", "scaler-body", ...panels);
@@ -53,7 +55,7 @@ export function buildFrame(findings, panels, pane) {
   setRole(root, "region");
   keepKeys(root);
   setAttributes(status, { role: "status", "aria-live": "polite" });
-  const buttons = { retry, retryCancelled, kill, cancel, retrySelected, cancelSelected, showAll };
+  const buttons = { retry, retryCancelled, kill, cancel, retrySelected, cancelSelected, undo, showAll };
   return { root, title, times, ...buttons, parts, search, tabs, said, status };
 }
 

@@ -36,6 +36,7 @@ export function makeStore() {
     }),
     asked: /** @type {number | null} */ (null), // when, by Date.now()
     late: false, // was there no answer?
+    undo: /** @type {{numbers: number[], until: number} | null} */ (null), // what Cancel all has asked to stop
     answer: /** @type {Answer | null} */ (null),
     views: /** @type {Set<() => void>} */ (new Set()),
     /** @type {"grid" | "search" | null} */

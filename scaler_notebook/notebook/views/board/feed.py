@@ -18,7 +18,7 @@ from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .table import CANCELLED, FAILED, LOST, BoardRow, TaskTable
+from .table import CANCELLED, CANCELLING, FAILED, LOST, BoardRow, TaskTable
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
@@ -82,6 +82,7 @@ class BoardFeed(Feed):
         self._answers = 0
         self._answer: Content | None = None
         self._retrying = threading.Lock()  # two clicks are one try
+        self._retry_when_stopped: set[int] = set()
         self._retried: list[ScalerFuture[Any]] = []  # nobody else has those that take no place in a group
         table.on_change = self._mark
         self._mark()
@@ -103,6 +104,7 @@ class BoardFeed(Feed):
         self._table.take_in()
         for number, detail in list(self._open.items()):
             detail.show(self._table.future(number))
+        self._retry_what_has_stopped()
         super().publish()
         if self._table.version > self._seen_version:
             self._seen_version = self._table.version
@@ -181,8 +183,7 @@ class BoardFeed(Feed):
             case {"type": "retry", "rows": asked}:
                 numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST))
                 if numbers is not None:
-                    # Not here: an engine that has ended is started again.
-                    threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
+                    self._start_retry(numbers)
                 return numbers is not None
             case {"type": "open", "row": number} if self._is_row(number):
                 self._open_row(number)
@@ -223,13 +224,30 @@ class BoardFeed(Feed):
         verb = "to be killed" if force else "asked to stop"
         self._say(_tasks(asked, verb), len(numbers) - asked)
 
+    def _start_retry(self, numbers: list[int]) -> None:
+        """Submit calls again on a thread: an engine that has ended is started again."""
+        threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
+
     def _retry(self, numbers: list[int]) -> None:
-        """Submit the calls of rows again, as far as they have ended without a value."""
+        """Submit again the calls of rows that have ended without a value, and later of those that are being stopped."""
         with self._retrying:
             self._table.take_in()
-            said = self._submit_again([number for number in numbers if _can_be_retried(*self._table.rows([number]))])
+            kinds = {number: row.kind for number, row in zip(numbers, self._table.rows(numbers), strict=True)}
+            said = self._submit_again([number for number in numbers if kinds[number] in (FAILED, CANCELLED, LOST)])
+            later = {number for number in numbers if kinds[number] == CANCELLING}
+            self._retry_when_stopped |= later
             self._table.take_in()
-        self._say(said)
+        self._say(f"{said}; {_tasks(len(later), 'will be, once stopped')}" if later else said)
+
+    def _retry_what_has_stopped(self) -> None:
+        """Submit again what was to be when it has stopped; what goes on, or has a result after all, is left alone."""
+        waiting = list(self._retry_when_stopped)
+        rows = zip(waiting, self._table.rows(waiting), strict=True)
+        ended = {number: row for number, row in rows if row.kind != CANCELLING}
+        self._retry_when_stopped.difference_update(ended)
+        stopped = sorted(number for number, row in ended.items() if row.kind == CANCELLED)
+        if stopped:
+            self._start_retry(stopped)
 
     def _submit_again(self, numbers: list[int]) -> str:
         """Submit the calls of rows again; return what became of that, in words."""
@@ -337,10 +355,6 @@ class Detail:
             preview.ask(self._future)
         self.due = True
         self._mark()
-
-
-def _can_be_retried(row: BoardRow) -> bool:
-    return row.kind in (FAILED, CANCELLED, LOST)
 
 
 def _tasks(number: int, what: str) -> str:

@@ -18,6 +18,7 @@ Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled",
 KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", "cancelled", "lost")
 ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled", "lost")))
 FAILED = KINDS.index("failed")
+CANCELLING = KINDS.index("cancelling")
 CANCELLED = KINDS.index("cancelled")
 LOST = KINDS.index("lost")
 MAX_NOTE = 160  # characters of a row's note
@@ -26,7 +27,7 @@ MAX_HEADLINE = 2_000  # characters of an exception's line that are looked at for
 _KIND_OF_STATE = {
     TaskState.SUBMITTED: KINDS.index("queued"),
     TaskState.RUNNING: KINDS.index("running"),
-    TaskState.CANCELLING: KINDS.index("cancelling"),
+    TaskState.CANCELLING: CANCELLING,
     TaskState.FINISHED: KINDS.index("done"),
     TaskState.CANCELLED: CANCELLED,
 }
