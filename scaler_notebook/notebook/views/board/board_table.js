@@ -160,7 +160,7 @@ export function makeTable(store, act) {
   function paintLine(line, number, position) {
     const [kind, flags] = [rows.kind[number], rows.flags[number]];
     const refused = Boolean(flags & REFUSED) && kind === RUNNING;
-    if (line.number !== number) line.node.id = `${id}-${number}`;
+    if (line.node.id !== `${id}-${number}`) line.node.id = `${id}-${number}`;
     line.number = number;
     line.node.hidden = false;
     line.node.style.transform = `translateY(${position * ROW_HEIGHT}px)`;
@@ -228,7 +228,7 @@ export function makeTable(store, act) {
     for (let position = first; position < first + lines.length; position++) {
       const line = lines[position % lines.length];
       if (position < last) paintLine(line, order[position], position);
-      else line.node.hidden = true;
+      else Object.assign(line.node, { hidden: true, id: "" });
     }
     if (store.current !== null && order.includes(store.current))
       grid.setAttribute("aria-activedescendant", `${id}-${store.current}`);
