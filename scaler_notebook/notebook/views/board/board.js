@@ -78,7 +78,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     stale = false;
     if (store.seq !== null) shown(); // first: what is not in the page has no size
     const at = performance.now();
-    const settles = at - settledAt >= SETTLE_MS;
+    const settles = at - settledAt >= SETTLE_MS || (!summaries.length && rows.length > 0);
     sums = tally(rows, store.now());
     if (settles) {
       settledAt = at;
@@ -121,11 +121,11 @@ function renderBoard(store, model, el, shown = () => {}) {
       segment.classList.toggle("scaler-dim", look.kind !== null && look.kind !== kind);
     }
     for (const { name, node } of ui.tabs) node.hidden = name === "graph" && !rows.edges.length;
-    ui.cancel.hidden = !sums.unfinished;
+    ui.cancel.hidden = !sums.unfinished && !store.undo; // where a second click would land, nothing else is
     ui.kill.hidden = !sums.refused;
     const [failed, cancelled] = [sums.counts[FAILED] + sums.counts[LOST], sums.counts[CANCELLED]];
     ui.retry.hidden = !failed || store.lost;
-    ui.retryCancelled.hidden = !cancelled || store.lost;
+    ui.retryCancelled.hidden = !cancelled || Boolean(store.undo) || store.lost;
     setText(ui.cancel, "Cancel all");
     setText(ui.kill, `Kill ${amount(sums.refused)}`);
     setText(ui.retry, `Retry ${amount(failed)} ${sums.counts[LOST] ? "failed or lost" : "failed"}`);
@@ -258,7 +258,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     const numbers = (store.undo?.numbers ?? []).filter((number) => stopped(rows.kind[number]));
     store.undo = null;
     if (numbers.length) retry(numbers);
-    else paintFoot();
+    else tellAll();
   };
   ui.kill.onclick = () =>
     cancel(where((number) => rows.kind[number] === RUNNING && (rows.flags[number] & REFUSED) > 0), true);
@@ -297,7 +297,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     look.chosen ||= rows.edges.length > 0;
     for (const { name: each, node } of ui.tabs) node.setAttribute("aria-pressed", String(each === name));
     for (const [each, { node }] of Object.entries(panels)) node.hidden = each !== name;
-    laidAt = -Infinity;
+    laidAt = settledAt = -Infinity;
     table.rearrange(true);
     paint();
   }
@@ -317,7 +317,10 @@ function renderBoard(store, model, el, shown = () => {}) {
 
   const timer = setInterval(() => {
     if (!sums.unfinished && !store.asked && !store.undo) return;
-    if (store.undo && Date.now() > store.undo.until) store.undo = null;
+    if (store.undo && Date.now() > store.undo.until) {
+      store.undo = null;
+      tellAll();
+    }
     if (store.asked && Date.now() - store.asked > PATIENCE_MS) {
       store.asked = null;
       store.late = true;
