@@ -119,7 +119,7 @@ CLICK = """async row => {
         observer.disconnect();
         resolve(performance.now() - began);
     }).observe(line, {subtree: true, childList: true, characterData: true});
-    line.querySelector('.scaler-row-cancel').click();
+    line.querySelector('.scaler-row-act').click();
 })}"""
 
 FRAMES = """() => {
@@ -183,7 +183,7 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
 
     run(0)
     created = run(1)
-    shown = painted(".scaler-rows", "forever(0)", created["began"])
+    shown = painted(".scaler-rows [title='forever(0)']", "", created["began"])
     after = run(2)
     print(f"board of {tasks:,}: painted after {shown:.2f} s; kernel CPU to create {created['cpu']:.3f} s")
     print(f"  sent to show it: {after['messages']:.0f} messages, {after['bytes'] / 1000:,.0f} kB")

@@ -59,7 +59,7 @@ def show(notebook: LabNotebook, folder: Path, name: str) -> None:
     notebook.run(2)
     board = page.locator(".scaler-board")
     expect(board.locator(".scaler-chip[data-kind=failed]")).to_contain_text("1 failed")
-    board.get_by_role("grid").get_by_text("score(11)").click()
+    board.get_by_role("grid").get_by_title("score(11)").click()
     expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("converge")
     page.mouse.move(0, 0)
     board.scroll_into_view_if_needed()

@@ -101,7 +101,7 @@ class CallSubmitter:
             )
         USER_MODULES.refresh()
         call = PickledCall(task.function, task.arguments, future.inputs, future.proxies)
-        return self._send(call, task.options, ItemStream if isinstance(future, ItemStream) else ScalerFuture)
+        return self._send(call, task.options, ItemStream if isinstance(future, ItemStream) else ScalerFuture, future)
 
     def submit_graph(self, graph: Mapping[str, Any], keys: Iterable[str], options: TaskOptions) -> graphs.GraphFutures:
         """Submit what the keys need of a graph; return the futures of the keys.
@@ -182,7 +182,7 @@ class CallSubmitter:
             fn, args, kwargs = with_serializer(self._serializer, fn, args, kwargs)
         return pickle_call(fn, args, kwargs)
 
-    def _send(self, call: PickledCall, options: TaskOptions, kind: type[F]) -> F:
+    def _send(self, call: PickledCall, options: TaskOptions, kind: type[F], retried: ObservedTask | None = None) -> F:
         """Send a call, and return its future.
 
         Parameters
@@ -193,10 +193,16 @@ class CallSubmitter:
             The options of the task.
         kind
             The class of its future.
+        retried
+            The task whose call it is, if it was submitted before.
         """
         session = self._current.running()
         if call.inputs:
             session.check_inputs(call.inputs, options.name)
         future = self._new_future(kind, session, options)
+        if retried is not None:
+            future.retry_of = retried.task_id  # before views hear of it, from the agent
         session.tasks.submit([(future, session.tasks.new_task(future, call, options))])
+        if retried is not None:
+            retried.note_retry(future)
         return future

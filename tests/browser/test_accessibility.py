@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,9 +111,13 @@ def check_boards(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(2)
     board = notebook.output(2).locator(".scaler-board")
     expect(board.locator(".scaler-chip[data-kind=failed]")).to_have_text("1 failed")
-    board.get_by_role("grid").get_by_text("work(3)").click()
+    board.get_by_role("grid").get_by_title("work(3)").click()
     expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("does not converge")
     assert complaints(lab, ".scaler-board") == []
+    assert sticking_out(board) == []
+    board.get_by_role("button", name="By function").click()
+    expect(board.locator(".scaler-function-table tbody tr")).to_have_text(re.compile("^work9"))
+    assert complaints(lab, ".scaler-functions") == []
     assert sticking_out(board) == []
     board.get_by_role("button", name="Time line").click()
     expect(board.locator(".scaler-canvas")).to_be_visible()

@@ -59,7 +59,7 @@ def test_what_failed_is_copied_and_tried_again_by_keyboard(
 
 def test_what_was_cancelled_is_tried_again_from_the_card_of_a_board(notebook: LabNotebook) -> None:
     board = notebook.output(notebook.execute("group = ex.map_async(time.sleep, [600, 601])\ngroup"))
-    board.get_by_role("grid").get_by_text("sleep(600)").click()
+    board.get_by_role("grid").get_by_title("sleep(600)").click()
     pane = board.locator(".scaler-pane")
     expect(pane.locator(".scaler-badge")).to_have_text("running")
     expect(pane.locator(".scaler-retry")).to_be_hidden()
@@ -68,7 +68,13 @@ def test_what_was_cancelled_is_tried_again_from_the_card_of_a_board(notebook: La
     pane.get_by_role("button", name="Retry").click()
     expect(board.locator(".scaler-said")).to_have_text("1 task submitted again")
     expect(pane.locator(".scaler-retry")).to_be_hidden()
-    expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("2 running")
+    running = board.locator(".scaler-chip[data-kind=running]")
+    expect(running).to_have_text("2 running")
+    board.get_by_role("button", name="Cancel all").click()
+    board.get_by_role("button", name="Undo").click()
+    expect(running).to_have_text("2 running")
+    expect(board.get_by_role("grid").get_by_text("try 3")).to_be_visible()
+    expect(board.get_by_role("grid").get_by_text("try 2")).to_be_visible()
 
 
 @pytest.mark.matrix

@@ -156,7 +156,7 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     shown = notebook.execute(SHOW), notebook.execute("group = ex.map_async(time.sleep, [600] * 6)\ngroup")
     card, board = map(notebook.output, shown)
     expect(badge(card)).to_have_text("running")
-    board.get_by_role("grid").get_by_text("sleep(600)").first.click()
+    board.get_by_role("grid").get_by_title("sleep(600)").first.click()
     opened = board.locator(".scaler-pane")
     expect(badge(opened)).to_have_text("running")
     for cell in shown:
@@ -176,7 +176,7 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     if how == "killed":
         notebook.page.locator(".jp-Dialog .jp-mod-accept").click()  # JupyterLab says so, too
     notebook.wait_for_kernel()  # the next one
-    board.get_by_role("grid").get_by_text("sleep(600)").last.click()  # nobody is there to be told
+    board.get_by_role("grid").get_by_title("sleep(600)").last.click()  # nobody is there to be told
     expect(badge(opened)).to_have_text("lost")
     notebook.reload()  # what is saved needs no kernel
     expect(card.locator(".scaler-card-static")).to_contain_text("running")

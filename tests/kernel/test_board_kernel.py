@@ -70,7 +70,7 @@ def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Pa
     comm = card_id(executed)
     k.send_comm(comm, {"type": "ready"})
     first = wait_for(k, comm, lambda m: m.get("whole", False))
-    assert first["title"] == "fit × 20"
+    assert (first["title"], first["newest_first"]) == ("fit × 20", False)
     assert len(first["columns"][0]) == 20
     gate.touch()
     ended = static(k, "19 done · 1 failed")
@@ -134,6 +134,7 @@ def test_the_board_of_the_session_shows_what_is_submitted_later_and_elsewhere(k:
     k.send_comm(comm, {"type": "ready"})
     first = wait_for(k, comm, lambda m: m.get("whole", False))
     assert len(first["columns"][0]) == 1
+    assert first["newest_first"] is True
     k.run("other = NotebookExecutor(n_workers=1); threading.Thread(target=lambda: other.submit(fit, 2)).start()")
     wait_for(k, comm, lambda m: m.get("numbers") == [1] and m["columns"][1] == [KINDS.index("done")])
     assert "%scaler board" in k.run("%scaler board nonsense").text

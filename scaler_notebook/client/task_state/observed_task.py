@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures._base import RUNNING
@@ -76,6 +77,8 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     is_listed = True  # whether views, lists and the event log show the task; previews' tasks are not shown
     preview: Display | None = None  # of the result, if one was made
     preview_requested = False
+    retry_of = ""  # the id of the task whose call this one makes again
+    _newest_retry: weakref.ref[ObservedTask] | None = None
     deadline: float | None = None  # of the task's timeout, in monotonic seconds
     run_timeout = 0.0  # seconds that each try may take; 0 for any time
 
@@ -172,6 +175,11 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         self._progress = message
         self.notify_watchers()
 
+    def note_retry(self, retry: ObservedTask) -> None:
+        """Note that the call was submitted again; whoever watches this task may go on with that one."""
+        self._newest_retry = weakref.ref(retry)
+        self.notify_watchers()
+
     def add_item(self, message: TaskItem) -> None:
         """Drop an item; an ``ItemStream`` keeps it for its reader."""
 
@@ -199,6 +207,11 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     def refused(self) -> bool:
         """Whether the last cancel was refused, because the task went on after the grace period."""
         return self._refused
+
+    @property
+    def newest_retry(self) -> ObservedTask | None:
+        """The future of the same call, submitted again last; None if there is none, or nobody holds it."""
+        return self._newest_retry() if self._newest_retry is not None else None
 
     @property
     def running_try(self) -> int:

@@ -30,7 +30,7 @@ from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionT
 from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
-COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags")
+COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries", "cpu")
 
 
 class StillPublisher:
@@ -625,11 +625,14 @@ def joined(name: str) -> None:
             thread.join(SAFETY)
 
 
-def test_retry_puts_new_tasks_into_the_board_and_into_the_group(board: Any, still: StillPublisher) -> None:
+def test_a_retry_is_another_try_of_the_same_row_and_takes_its_place_in_the_group(
+    board: Any, still: StillPublisher
+) -> None:
     with memory_executor() as executor:
         group = executor.map_async(abs, [-1, -2, -3])
         table = TaskTable(group)
         _, page = board(table, group=group)
+        page.say({"type": "open", "row": 0})
         failed = list(group[:2])
         for future in failed:
             executor.engine.fail(future, ValueError("flaky"))
@@ -638,20 +641,70 @@ def test_retry_puts_new_tasks_into_the_board_and_into_the_group(board: Any, stil
         joined("scaler_notebook retry")
         still.run()
         assert page.answers == ["1 task submitted again"]
-        assert [row[1] for row in page.rows()] == ["failed", "failed", "queued", "queued"]
-        assert page.columns["flags"] == [2, 0, 0, 0]
+        assert [row[1] for row in page.rows()] == ["queued", "failed", "queued"]
+        assert page.columns["tries"] == [2, 1, 1]
+        assert page.details[0]["row"]["task_id"] == group[0].task_id
         assert group[0] not in failed
         assert group[1] in failed
         failed[0].add_log(TaskLog(failed[0].task_id, LogStream.STDOUT, "late"))
         still.run()
-        assert page.columns["flags"] == [2, 0, 0, 0]
+        assert page.rows()[0][1] == "queued"
+        page.say({"type": "retry", "rows": "all"})
         page.say({"type": "retry", "rows": "all"})
         joined("scaler_notebook retry")
         still.run()
-        assert page.answers[-1] == "1 task submitted again", "what was submitted again is so once"
+        assert page.answers[-1] == "0 tasks submitted again", "what was submitted again is so once"
         for future, value in zip(group, [1, 2, 3], strict=True):
             executor.engine.finish(future, value)
         assert group.results(SAFETY) == [1, 2, 3]
+
+
+def test_what_is_being_stopped_is_submitted_again_when_it_has_stopped(board: Any, still: StillPublisher) -> None:
+    with memory_executor() as executor:
+        group = executor.map_async(abs, [-1, -2, -3])
+        _, page = board(group, group=group)
+        for future in group[1:]:
+            executor.engine.start_task(future)
+        page.say({"type": "cancel", "rows": "all", "force": False})
+        executor.engine.confirm(group[0])
+        still.run()
+        page.say({"type": "retry", "rows": [0, 1, 2]})
+        joined("scaler_notebook retry")
+        still.run()
+        assert page.answers[-1] == "1 task submitted again; 2 tasks will be, once stopped"
+        assert [row[1] for row in page.rows()] == ["queued", "cancelling", "cancelling"]
+        executor.engine.confirm(group[1])
+        executor.engine.refuse(group[2])
+        still.run()
+        joined("scaler_notebook retry")
+        still.run()
+        assert [row[1] for row in page.rows()] == ["queued", "queued", "running"]
+        assert page.columns["tries"] == [2, 2, 1]
+
+
+def test_every_board_follows_a_retry_by_code_and_what_runs_keeps_its_row(still: StillPublisher, board: Any) -> None:
+    with memory_executor() as executor:
+        future = executor.submit(abs, -1)
+        executor.engine.fail(future, ValueError("flaky"))
+        _, of_group = board([future])
+        _, of_session = board(SessionTable())
+        others = len(of_session.rows()) - 1
+        first = future.retry()
+        executor.engine.tell()  # nothing, behind what the agent has to do
+        still.run()
+        assert [row[1] for row in of_group.rows()] == ["queued"]
+        assert len(of_session.rows()) == others + 1
+        executor.engine.start_task(first)
+        second = future.retry()
+        executor.engine.tell()
+        still.run()
+        assert [row[1] for row in of_group.rows()] == ["running", "queued"]
+        assert of_group.columns["tries"] == [2, 1]
+        assert len(of_session.rows()) == others + 2
+        for each in (first, second):
+            executor.engine.finish(each, 1)
+        still.run()
+        assert [row[1] for row in of_group.rows()] == ["done", "done"]
 
 
 def test_a_retry_that_cannot_be_says_why(board: Any, still: StillPublisher) -> None:
@@ -715,3 +768,4 @@ def test_the_process_of_a_task_that_is_over_before_it_is_announced_is_known(exec
     slow = executor.submit(pow, 2, 3)
     slow.result(SAFETY)
     assert int(slow.processor) in pids
+    assert read_row(slow).cpu == slow.profiling_info().cpu_time_s is not None

@@ -1,93 +1,40 @@
 /* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
 import { coverPlaces } from "../cover.js";
-import { button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
-import { drawIcon, makeIcon } from "../icons.js";
+import { setText } from "../dom.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
+import { summarizeCalls } from "./board_calls.js";
+import { makeErrors } from "./board_errors.js";
+import { buildFrame } from "./board_frame.js";
+import { makeFunctions } from "./board_functions.js";
 import { makeGraph } from "./board_graph.js";
+import { timeLeft } from "./board_pace.js";
 import { makePane } from "./board_pane.js";
 import {
-  CANCELLING, FAILED, KINDS, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, tally, wordOf,
+  CANCELLED, CANCELLING, FAILED, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, retriable, tally, wordOf,
 } from "./board_rows.js";
 import { loseKernel, makeStore, takeMessage } from "./board_store.js";
+import { makeStraggler } from "./board_straggler.js";
 import { makeTable } from "./board_table.js";
 import { makeTimeline } from "./board_timeline.js";
 
 /**
  * @import { CancelRows, Channel, Left, OpenOrClose, RetryRows, RowsMessage, Widget } from "../messages.js"
- * @import { Store, Tab } from "./board_store.js"
+ * @import { Look, Store, Tab } from "./board_store.js"
  */
 
 const LINGER_MS = 1000; // a view that is drawn again is not gone
 const GAP_MS = 2000; // between two questions for what is missing
-const SETTLE_MS = 1000; // between two looks for the order and the time left while rows change
-
-/** @type {[name: Tab, title: string][]} */
-const TABS = [["graph", "Graph"], ["table", "Table"], ["timeline", "Time line"]];
+const UNDO_MS = 10_000; // after Cancel all
+const SETTLE_MS = 1000; // between two looks for the order, the time left and stragglers while rows change
 
 /**
  * @param {number} n
  * @param {string} one
  */
 const plural = (n, one, many = `${one}s`) => `${amount(n)} ${n === 1 ? one : many}`;
-
-/**
- * @param {HTMLElement[]} panels graph, table and time line
- * @param {HTMLElement} pane
- */
-function buildBoard(panels, pane) {
-  const title = h("span", "scaler-title");
-  const times = h("span", "scaler-times");
-  const retry = button("scaler-retry", "Submit again what failed");
-  const kill = button("scaler-kill", "End the processes of the tasks that went on after a cancel");
-  const cancel = button("scaler-cancel", "Ask everything that is unfinished to stop");
-  const top = h("div", "scaler-top", title, times, h("span", "scaler-actions", retry, kill, cancel));
-
-  const parts = STORY.map(makePart);
-  const bar = setRole(h("div", "scaler-bar"), "group", { "aria-label": "tasks by state" });
-  bar.append(...parts.map((part) => part.segment));
-  const chips = setRole(h("div", "scaler-chips"), "group", { "aria-label": "show only" });
-  chips.append(...parts.map((part) => part.chip));
-  const search = h("input", "scaler-search");
-  Object.assign(search, { type: "search", placeholder: "Filter", spellcheck: false });
-  search.setAttribute("aria-label", "filter by call, process or note");
-  const tabs = TABS.map(([name, words]) => {
-    const node = h("button", "scaler-tab", words);
-    node.type = "button";
-    return { name, node };
-  });
-  const tabBar = h("div", "scaler-tabs", ...tabs.map(({ node }) => node));
-  setRole(tabBar, "group", { "aria-label": "show as" });
-  const tools = h("div", "scaler-tools", chips, h("div", "scaler-filter", search, tabBar));
-
-  const said = h("span", "scaler-said", "waiting for the kernel…");
-  const cancelSelected = button("scaler-cancel-selected", "Ask the selected tasks to stop");
-  const foot = h("div", "scaler-foot", said, cancelSelected);
-  const status = h("span", "scaler-spoken");
-  const root = h("div", "scaler-board", top, bar, tools, h("div", "scaler-body", ...panels), foot, pane, status);
-  setRole(root, "region");
-  keepKeys(root);
-  setAttributes(status, { role: "status", "aria-live": "polite" });
-  return { root, title, times, retry, kill, cancel, parts, search, tabs, said, cancelSelected, status };
-}
-
-/**
- * A segment of the bar and the words below it: two handles of one filter.
- *
- * @param {number} kind
- */
-function makePart(kind) {
-  const icon = makeIcon();
-  drawIcon(icon, KINDS[kind]);
-  const count = h("span", "scaler-count");
-  const chip = h("button", "scaler-chip", icon, count);
-  chip.type = "button";
-  const segment = h("span", "scaler-segment");
-  chip.dataset.kind = segment.dataset.kind = KINDS[kind];
-  return { kind, chip, segment, count };
-}
 
 /**
  * Draw a board in an element, and keep it current; gives how to take it down.
@@ -99,15 +46,22 @@ function makePart(kind) {
  */
 function renderBoard(store, model, el, shown = () => {}) {
   const { rows, look, selected } = store;
-  const act = { open, cancel, selected: paintFoot };
+  const act = { open, cancel, retry, selected: paintFoot };
   const table = makeTable(store, act);
   const timeline = makeTimeline(store, act);
   const graph = makeGraph(store, act);
-  const pane = makePane(store, { cancel, close, retry: (numbers) => ask({ type: "retry", rows: numbers }) });
-  const panels = { table, timeline, graph };
-  const ui = buildBoard([graph.node, table.node, timeline.node], pane.node);
-  let [sums, arrangedAt, talliedAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity, -Infinity];
-  let [frame, stale] = [0, false];
+  const pane = makePane(store, { cancel, close, retry });
+  const show = (/** @type {Look["only"]} */ only) => filter({ only });
+  const errors = makeErrors(store, { show, retry });
+  const straggler = makeStraggler(store, { show });
+  const functions = makeFunctions(store, { show: showOnly, open });
+  const panels = { table, functions, timeline, graph };
+  const bodies = [graph, table, functions, timeline].map((panel) => panel.node);
+  const ui = buildFrame([errors.node, straggler.node], bodies, pane.node);
+  let [sums, settledAt, laidAt] = [tally(rows, 0), -Infinity, -Infinity];
+  let left = /** @type {number | null} */ (null);
+  let summaries = summarizeCalls(rows, 0);
+  let [frame, later, stale] = [0, 0, false];
 
   // ------------------------------------------------------------------ painting
 
@@ -124,16 +78,25 @@ function renderBoard(store, model, el, shown = () => {}) {
     stale = false;
     if (store.seq !== null) shown(); // first: what is not in the page has no size
     const at = performance.now();
-    const now = tally(rows, store.now());
-    sums = { ...now, left: at - talliedAt < SETTLE_MS ? sums.left : now.left };
-    if (at - talliedAt >= SETTLE_MS) talliedAt = at;
+    const settles = at - settledAt >= SETTLE_MS || (!summaries.length && rows.length > 0);
+    sums = tally(rows, store.now());
+    if (settles) {
+      settledAt = at;
+      summaries = summarizeCalls(rows, store.now());
+      left = timeLeft(rows, sums, summaries, store.now());
+      straggler.paint(summaries);
+    } else later ||= window.setTimeout(() => {
+      later = 0;
+      schedule();
+    }, settledAt + SETTLE_MS - at);
     paintTop();
     announce();
     if (!look.chosen && rows.edges.length) return showTab("graph");
     if (look.tab === "graph") graph.paint();
+    else if (look.tab === "functions") functions.paint(summaries);
     else if (look.tab === "table") {
-      const fixed = !look.sort && look.kind === null && !look.text;
-      if (fixed ? table.shown() !== rows.length : at - arrangedAt > SETTLE_MS) rearrange(false);
+      // Rows that change find their places when they settle; new ones are there at once.
+      if (settles || (table.known() !== rows.length && !look.sort && !look.text)) table.rearrange(false);
       table.paint();
     } else if (at - laidAt > 200) {
       laidAt = at;
@@ -141,12 +104,6 @@ function renderBoard(store, model, el, shown = () => {}) {
     }
     paintFoot();
     pane.paint();
-  }
-
-  /** @param {boolean} asked */
-  function rearrange(asked) {
-    arrangedAt = performance.now();
-    table.rearrange(asked);
   }
 
   function paintTop() {
@@ -164,40 +121,49 @@ function renderBoard(store, model, el, shown = () => {}) {
       segment.classList.toggle("scaler-dim", look.kind !== null && look.kind !== kind);
     }
     for (const { name, node } of ui.tabs) node.hidden = name === "graph" && !rows.edges.length;
-    ui.cancel.hidden = !sums.unfinished;
+    ui.cancel.hidden = !sums.unfinished && !store.undo; // where a second click would land, nothing else is
     ui.kill.hidden = !sums.refused;
-    ui.retry.hidden = !sums.retriable || store.lost;
+    const [failed, cancelled] = [sums.counts[FAILED] + sums.counts[LOST], sums.counts[CANCELLED]];
+    ui.retry.hidden = !failed || store.lost;
+    ui.retryCancelled.hidden = !cancelled || Boolean(store.undo) || store.lost;
     setText(ui.cancel, "Cancel all");
     setText(ui.kill, `Kill ${amount(sums.refused)}`);
-    setText(ui.retry, `Retry ${amount(sums.retriable)} ${sums.counts[LOST] ? "failed or lost" : "failed"}`);
+    setText(ui.retry, `Retry ${amount(failed)} ${sums.counts[LOST] ? "failed or lost" : "failed"}`);
+    setText(ui.retryCancelled, `Retry ${amount(cancelled)} cancelled`);
     const asking = sums.counts[QUEUED] + sums.counts[RUNNING] === 0;
     ui.cancel.disabled = Boolean(store.asked) || asking;
-    ui.kill.disabled = ui.retry.disabled = Boolean(store.asked);
+    ui.kill.disabled = ui.retry.disabled = ui.retryCancelled.disabled = Boolean(store.asked);
+    errors.paint(failed > 0);
     paintTimes();
   }
 
   function paintTimes() {
     if (!rows.length) return setText(ui.times, "");
     const parts = [duration(sums.elapsed / 1000, !sums.unfinished)];
-    if (sums.left !== null) parts.push(`about ${roughly(sums.left)} left`);
+    if (left !== null && sums.unfinished) parts.push(`about ${roughly(left)} left`);
     setText(ui.times, parts.join(" · "));
   }
 
   function paintFoot() {
     const filtered = look.tab === "table" && table.shown() !== rows.length;
+    ui.showAll.hidden = look.kind === null && !look.only && !look.text;
     const all = plural(rows.length, "task");
     const counted = filtered ? `${amount(table.shown())} of ${all} shown` : all;
     const known = store.seq === null ? "waiting for the kernel…" : store.answer?.text ?? counted;
     setText(ui.said, store.lost ? KERNEL_ENDED : store.late ? NO_ANSWER : known);
-    let [running, refused] = [0, 0];
+    let [running, refused, again] = [0, 0, 0];
     for (const number of selected) {
       const kind = rows.kind[number];
+      if (retriable(kind)) again++;
       if (kind === QUEUED || kind === RUNNING) running++;
       if (kind === RUNNING && rows.flags[number] & REFUSED) refused++;
     }
     const force = running > 0 && refused === running;
     ui.cancelSelected.hidden = !selected.size || !running;
-    ui.cancelSelected.disabled = Boolean(store.asked);
+    ui.retrySelected.hidden = selected.size < 2 || !again || store.lost;
+    ui.undo.hidden = !store.undo || store.lost;
+    ui.undo.disabled = ui.cancelSelected.disabled = ui.retrySelected.disabled = Boolean(store.asked);
+    setText(ui.retrySelected, `Retry ${amount(again)} selected`);
     ui.cancelSelected.dataset.force = String(force);
     setText(ui.cancelSelected, `${force ? "Kill" : "Cancel"} ${amount(running)} selected`);
   }
@@ -269,16 +235,36 @@ function renderBoard(store, model, el, shown = () => {}) {
     ask({ type: "cancel", rows: numbers, force });
   }
 
-  const withFlag = (/** @type {number} */ flag, /** @type {number} */ kind) => {
+  /** @param {number[] | "all"} numbers */
+  function retry(numbers) {
+    ask({ type: "retry", rows: numbers });
+  }
+
+  const where = (/** @type {(number: number) => boolean} */ fits) => {
     /** @type {number[]} */
     const numbers = [];
-    for (let i = 0; i < rows.length; i++) if (rows.kind[i] === kind && rows.flags[i] & flag) numbers.push(i);
+    for (let i = 0; i < rows.length; i++) if (fits(i)) numbers.push(i);
     return numbers;
   };
 
-  ui.cancel.onclick = () => cancel("all", false);
-  ui.kill.onclick = () => cancel(withFlag(REFUSED, RUNNING), true);
-  ui.retry.onclick = () => ask({ type: "retry", rows: "all" });
+  ui.cancel.onclick = () => {
+    const numbers = where((number) => !ended(rows.kind[number]) && rows.kind[number] !== CANCELLING);
+    // What needs the value of a task needs it of that task, and not of another try.
+    if (!rows.edges.length) store.undo = { numbers, until: Date.now() + UNDO_MS };
+    cancel("all", false);
+  };
+  ui.undo.onclick = () => {
+    const stopped = (/** @type {number} */ kind) => kind === CANCELLED || kind === CANCELLING;
+    const numbers = (store.undo?.numbers ?? []).filter((number) => stopped(rows.kind[number]));
+    store.undo = null;
+    if (numbers.length) retry(numbers);
+    else tellAll();
+  };
+  ui.kill.onclick = () =>
+    cancel(where((number) => rows.kind[number] === RUNNING && (rows.flags[number] & REFUSED) > 0), true);
+  ui.retry.onclick = () => retry("all");
+  ui.retryCancelled.onclick = () => retry(where((number) => rows.kind[number] === CANCELLED));
+  ui.retrySelected.onclick = () => retry([...selected].filter((number) => retriable(rows.kind[number])));
   ui.cancelSelected.onclick = () => {
     const numbers = [...selected].filter((number) => !ended(rows.kind[number]) && rows.kind[number] !== CANCELLING);
     if (numbers.length) cancel(numbers, ui.cancelSelected.dataset.force === "true");
@@ -290,12 +276,19 @@ function renderBoard(store, model, el, shown = () => {}) {
   function filter(change) {
     Object.assign(look, change);
     store.answer = null;
-    rearrange(true);
+    table.show();
     paint();
+  }
+
+  /** @param {NonNullable<Look["only"]>} only */
+  function showOnly(only) {
+    filter({ only });
+    showTab("table");
   }
 
   for (const { kind, chip, segment } of ui.parts)
     chip.onclick = segment.onclick = () => filter({ kind: look.kind === kind ? null : kind });
+  ui.showAll.onclick = () => filter({ kind: null, only: null, text: (ui.search.value = "") });
   ui.search.oninput = () => filter({ text: ui.search.value });
 
   /** @param {Tab} name */
@@ -304,8 +297,8 @@ function renderBoard(store, model, el, shown = () => {}) {
     look.chosen ||= rows.edges.length > 0;
     for (const { name: each, node } of ui.tabs) node.setAttribute("aria-pressed", String(each === name));
     for (const [each, { node }] of Object.entries(panels)) node.hidden = each !== name;
-    laidAt = -Infinity;
-    rearrange(true);
+    laidAt = settledAt = -Infinity;
+    table.rearrange(true);
     paint();
   }
 
@@ -323,7 +316,11 @@ function renderBoard(store, model, el, shown = () => {}) {
   }
 
   const timer = setInterval(() => {
-    if (!sums.unfinished && !store.asked) return;
+    if (!sums.unfinished && !store.asked && !store.undo) return;
+    if (store.undo && Date.now() > store.undo.until) {
+      store.undo = null;
+      tellAll();
+    }
     if (store.asked && Date.now() - store.asked > PATIENCE_MS) {
       store.asked = null;
       store.late = true;
@@ -377,6 +374,7 @@ function renderBoard(store, model, el, shown = () => {}) {
   return () => {
     holdHeight(homes, height);
     clearInterval(timer);
+    clearTimeout(later);
     cancelAnimationFrame(frame);
     resized.disconnect();
     pane.end();

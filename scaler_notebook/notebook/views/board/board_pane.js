@@ -2,7 +2,7 @@
 
 import { render } from "../card/card.js";
 import { h, setText } from "../dom.js";
-import { CANCELLED, FAILED, LOST, RETRIED, textOf, wordOf } from "./board_rows.js";
+import { retriable, textOf, wordOf } from "./board_rows.js";
 
 /**
  * @import { Channel, LostMessage, RowMessage } from "../messages.js"
@@ -68,8 +68,8 @@ export function makePane(store, act) {
     if (look.open === null) return;
     card ??= makeCard(look.open);
     const detail = store.details.get(look.open);
-    const [kind, flags] = [rows.kind[look.open], rows.flags[look.open]];
-    const retry = [FAILED, CANCELLED, LOST].includes(kind) && !(flags & RETRIED) && !store.lost;
+    const kind = rows.kind[look.open];
+    const retry = retriable(kind) && !store.lost;
     const known = `${detail?.seq} ${retry} ${store.lost}`;
     if (card.seen === known || !(detail || store.lost)) return;
     card.seen = known;

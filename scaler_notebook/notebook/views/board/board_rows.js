@@ -8,9 +8,12 @@
  * @typedef {object} Rows
  * @property {number} length
  * @property {string} title
+ * @property {boolean} newestFirst
  * @property {number} epoch seconds
  * @property {string[]} strings
  * @property {string[]} lowered the same in lower case
+ * @property {string[]} gists of the strings that somebody has asked for, by number
+ * @property {string[]} names of what is called, likewise
  * @property {number[]} [ranks] of each string among all
  * @property {Map<number, Progress>} progress
  * @property {[from: number, to: number][]} edges
@@ -22,11 +25,10 @@
  * @property {(number | null)[]} ended null while it is not over
  * @property {number[]} note
  * @property {number[]} flags
+ * @property {(number | null)[]} cpu milliseconds, of a task that has ended
+ * @property {number[]} tries how often the call was tried: the row shows the newest try
  *
  * @typedef {"call" | "processor" | "note"} TextColumn
- * @typedef {TextColumn | "kind" | "started" | "time"} SortColumn
- * @typedef {{by: SortColumn, descending: boolean}} Sort
- * @typedef {{text: string, kind: number | null, sort: Sort | null}} Selection which rows, in which order
  * @typedef {ReturnType<typeof tally>} Tally
  */
 
@@ -41,30 +43,35 @@ export const CANCELLED = 5;
 export const LOST = 6;
 
 export const REFUSED = 1; // flags
-export const RETRIED = 2;
 
 // In the order of feed.py.
-const COLUMNS = /** @type {const} */ (["call", "kind", "processor", "submitted", "started", "ended", "note", "flags"]);
-const TEXTS = /** @type {const} */ (["call", "processor", "note"]);
+const COLUMNS = /** @type {const} */ ([
+  "call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries", "cpu",
+]);
 
 /** @param {number} kind */
 export const wordOf = (kind) => (kind === CANCELLING ? "cancelling…" : KINDS[kind]);
 
-// Of the counts, and of a table that is sorted by state.
+// Of the counts, from left to right.
 export const STORY = [DONE, FAILED, CANCELLED, LOST, CANCELLING, RUNNING, QUEUED];
-const INTEREST = [FAILED, LOST, CANCELLING, RUNNING, QUEUED, CANCELLED, DONE];
 
 /** @param {number} kind */
 export const ended = (kind) => kind >= DONE;
+
+/** @param {number} kind of a task that can be submitted again */
+export const retriable = (kind) => kind >= FAILED;
 
 /** @returns {Rows} */
 export function makeRows() {
   return {
     length: 0,
     title: "",
+    newestFirst: false,
     epoch: 0,
     strings: [],
     lowered: [],
+    gists: [],
+    names: [],
     progress: new Map(),
     edges: [],
     call: [],
@@ -75,6 +82,8 @@ export function makeRows() {
     ended: [],
     note: [],
     flags: [],
+    tries: [],
+    cpu: [],
   };
 }
 
@@ -84,8 +93,8 @@ export function makeRows() {
  * @param {Rows} rows
  * @param {RowsMessage} message
  */
-export function takeRows(rows, { whole, title, epoch, edges, strings, columns, numbers, progress }) {
-  if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [] });
+export function takeRows(rows, { whole, title, epoch, edges, newest_first, strings, columns, numbers, progress }) {
+  if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [], newestFirst: Boolean(newest_first) });
   for (const text of strings) {
     rows.strings.push(text);
     rows.lowered.push(text.toLowerCase());
@@ -120,6 +129,16 @@ export function loseRows(rows, now) {
  */
 export const textOf = (rows, name, number) => rows.strings[rows[name][number]];
 
+const NUMBERS = /\d+(?:[.,]\d+)*/g;
+
+/**
+ * What a string says, whatever its numbers: errors with one gist are of one kind.
+ *
+ * @param {Rows} rows
+ * @param {number} string
+ */
+export const gistOf = (rows, string) => (rows.gists[string] ??= rows.strings[string].replace(NUMBERS, "…"));
+
 /**
  * When a task ended, or `now` if it has not.
  *
@@ -142,6 +161,16 @@ export function ranFor(rows, number, now) {
 }
 
 /**
+ * Milliseconds that a task has waited for its start.
+ *
+ * @param {Rows} rows
+ * @param {number} number
+ * @param {number} now
+ */
+export const queuedFor = (rows, number, now) =>
+  Math.max(0, (rows.started[number] ?? endOf(rows, number, now)) - rows.submitted[number]);
+
+/**
  * The part of a task that is done, from 0 to 1; null if that is not known, or if it has ended.
  *
  * @param {Rows} rows
@@ -153,116 +182,22 @@ export function shareOf(rows, number) {
 }
 
 /**
- * Counts by kind, and the pace.
+ * Counts by kind, and for how long it has taken so far.
  *
  * @param {Rows} rows
  * @param {number} now milliseconds since the epoch of the rows
  */
 export function tally(rows, now) {
   const counts = KINDS.map(() => 0);
-  let [refused, retriable, first, last] = [0, 0, Infinity, -Infinity];
+  let [refused, first, last] = [0, Infinity, -Infinity];
   for (let i = 0; i < rows.length; i++) {
     const kind = rows.kind[i];
     counts[kind]++;
     if (rows.flags[i] & REFUSED && kind === RUNNING) refused++;
-    if ((kind === FAILED || kind === LOST) && !(rows.flags[i] & RETRIED)) retriable++;
     if (rows.submitted[i] < first) first = rows.submitted[i];
     last = Math.max(last, rows.ended[i] ?? -Infinity);
   }
   const unfinished = counts[QUEUED] + counts[RUNNING] + counts[CANCELLING];
   const elapsed = rows.length ? (unfinished ? now : last) - first : 0;
-  const left = unfinished ? timeLeft(rows, unfinished, now, elapsed) : null;
-  return { counts, refused, retriable, unfinished, elapsed, left };
-}
-
-/**
- * Milliseconds until all have ended at the pace of the last stretch; null if nobody can know.
- *
- * @param {Rows} rows
- * @param {number} unfinished
- * @param {number} now
- * @param {number} elapsed
- */
-function timeLeft(rows, unfinished, now, elapsed) {
-  const stretch = Math.min(elapsed, Math.max(5000, Math.min(60000, elapsed / 3)));
-  let completed = 0;
-  for (let i = 0; i < rows.length; i++) {
-    const kind = rows.kind[i];
-    if ((kind === DONE || kind === FAILED) && (rows.ended[i] ?? 0) > now - stretch) completed++;
-  }
-  return completed < 3 || elapsed < 1000 ? null : (unfinished * stretch) / completed;
-}
-
-const collator = new Intl.Collator("en", { numeric: true });
-
-/**
- * The rank of each string among all, made anew when there are more.
- *
- * @param {Rows} rows
- */
-function ranks(rows) {
-  if (rows.ranks?.length !== rows.strings.length) {
-    const order = rows.strings.map((_, i) => i).sort((a, b) => collator.compare(rows.strings[a], rows.strings[b]));
-    /** @type {number[]} */
-    const found = [];
-    order.forEach((string, rank) => (found[string] = rank));
-    rows.ranks = found;
-  }
-  return rows.ranks;
-}
-
-/**
- * What a column is sorted by; null goes last, whatever the direction.
- *
- * @param {Rows} rows
- * @param {SortColumn} name
- * @param {number} now
- * @returns {(number: number) => number | null}
- */
-function sortKey(rows, name, now) {
-  switch (name) {
-    case "kind":
-      return (i) => INTEREST.indexOf(rows.kind[i]);
-    case "started":
-      return (i) => rows.started[i];
-    case "time":
-      return (i) => ranFor(rows, i, now);
-    default: {
-      const rank = ranks(rows);
-      return (i) => (rows.strings[rows[name][i]] ? rank[rows[name][i]] : null);
-    }
-  }
-}
-
-/**
- * The numbers of the rows that are wanted, in the order that is wanted.
- *
- * @param {Rows} rows
- * @param {Selection} selection
- * @param {number} now
- */
-export function arrange(rows, { text, kind, sort }, now) {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  /** @type {number[]} */
-  const numbers = [];
-  for (let i = 0; i < rows.length; i++) {
-    if (kind !== null && rows.kind[i] !== kind) continue;
-    const fits = (/** @type {string} */ word) => TEXTS.some((name) => rows.lowered[rows[name][i]].includes(word));
-    if (words.length && !words.every(fits)) continue;
-    numbers.push(i);
-  }
-  if (sort) {
-    const [key, way] = [sortKey(rows, sort.by, now), sort.descending ? -1 : 1];
-    /** @type {(number | null)[]} */
-    const keys = [];
-    for (const i of numbers) keys[i] = key(i);
-    numbers.sort((a, b) => {
-      const [x, y] = [keys[a], keys[b]];
-      if (x === y) return a - b;
-      if (x === null) return 1;
-      if (y === null) return -1;
-      return way * (x - y);
-    });
-  }
-  return numbers;
+  return { counts, refused, unfinished, elapsed };
 }

@@ -4,10 +4,10 @@ import { loseRows, makeRows, takeRows } from "./board_rows.js";
 
 /**
  * @import { Answer, Detail, RowsMessage } from "../messages.js"
- * @import { Selection } from "./board_rows.js"
+ * @import { Selection } from "./board_order.js"
  *
  * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number}} Look
- * @typedef {"graph" | "table" | "timeline"} Tab
+ * @typedef {"graph" | "table" | "functions" | "timeline"} Tab
  * @typedef {Detail & {seq: number, now: number}} DatedDetail
  * @typedef {ReturnType<typeof makeStore>} Store
  */
@@ -27,6 +27,7 @@ export function makeStore() {
     look: /** @type {Look} */ ({
       text: "",
       kind: null,
+      only: null,
       sort: null,
       open: null,
       tab: "table",
@@ -35,6 +36,7 @@ export function makeStore() {
     }),
     asked: /** @type {number | null} */ (null), // when, by Date.now()
     late: false, // was there no answer?
+    undo: /** @type {{numbers: number[], until: number} | null} */ (null), // what Cancel all has asked to stop
     answer: /** @type {Answer | null} */ (null),
     views: /** @type {Set<() => void>} */ (new Set()),
     /** @type {"grid" | "search" | null} */

@@ -3,18 +3,21 @@
 import { h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { amount, duration } from "../quantities.js";
+import { makeArguments } from "./board_arguments.js";
+import { arrange } from "./board_order.js";
 import {
-  CANCELLING, KINDS, REFUSED, RETRIED, RUNNING, arrange, ended, ranFor, shareOf, textOf, wordOf,
+  CANCELLING, KINDS, REFUSED, RUNNING, ended, queuedFor, ranFor, retriable, shareOf, textOf, wordOf,
 } from "./board_rows.js";
 
 /**
  * @import { Progress } from "../messages.js"
- * @import { SortColumn } from "./board_rows.js"
+ * @import { SortColumn } from "./board_order.js"
  * @import { Store } from "./board_store.js"
  *
  * @typedef {object} TableActions what a person can do
  * @property {(number: number) => void} open
  * @property {(numbers: number[], force: boolean) => void} cancel
+ * @property {(numbers: number[]) => void} retry
  * @property {() => void} selected other rows are selected than before
  */
 
@@ -29,7 +32,9 @@ const HEADINGS = [
   ["call", "Call"],
   ["processor", "Process"],
   ["started", "Started"],
-  ["time", "Time"],
+  ["queued", "Queued"],
+  ["ran", "Ran"],
+  ["cpu", "CPU"],
   ["note", "Note"],
 ];
 
@@ -62,26 +67,29 @@ export function makeTable(store, act) {
     node.onclick = () => sortBy(by);
     const cell = setRole(h("div", `scaler-cell scaler-col-${by}`, node), "columnheader");
     head.append(cell);
-    return { by, cell };
+    return { by, cell, node };
   });
   /** @type {ReturnType<typeof makeLine>[]} */
   const lines = [];
   /** @type {number[]} */
   let order = [];
+  const calls = makeArguments(rows);
   let [moved, placed] = [-Infinity, 0];
+  let known = 0; // rows at the last look for the order
 
   // ------------------------------------------------------------------ order
 
   /**
-   * Find the order anew, unless somebody is about to click where a row is now.
+   * Find the order anew, unless somebody reads further down, or is about to click where a row is now.
    *
    * @param {boolean} asked by a person, at any rate
    */
   function rearrange(asked) {
-    const held = grid.matches(":hover") && performance.now() - moved < HOLD_MS;
+    known = rows.length;
+    const held = grid.scrollTop > 0 || (grid.matches(":hover") && performance.now() - moved < HOLD_MS);
     if (!asked && held && order.length) {
-      const known = new Set(order);
-      const grown = arrange(rows, { ...look, sort: null }, store.now()).filter((number) => !known.has(number));
+      const there = new Set(order);
+      const grown = arrange(rows, { ...look, sort: null }, store.now()).filter((number) => !there.has(number));
       order = [...order, ...grown];
     } else {
       order = arrange(rows, look, store.now());
@@ -101,8 +109,14 @@ export function makeTable(store, act) {
     const { sort } = look;
     if (sort?.by !== by) look.sort = { by, descending: false };
     else look.sort = sort.descending ? null : { by, descending: true };
-    rearrange(true);
+    show();
     paint();
+  }
+
+  /** Show what somebody has asked for, from its top. */
+  function show() {
+    grid.scrollTop = look.scrollTop = 0;
+    rearrange(true);
   }
 
   // ------------------------------------------------------------------ rows
@@ -116,16 +130,22 @@ export function makeTable(store, act) {
       call: cell("call"),
       processor: cell("processor"),
       started: cell("started"),
-      time: cell("time"),
+      queued: cell("queued"),
+      ran: cell("ran"),
+      cpu: cell("cpu"),
       note: cell("note"),
     };
-    const cancel = h("button", "scaler-row-cancel");
-    Object.assign(cancel, { type: "button", tabIndex: -1 });
-    const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), cancel), "row");
-    const line = { number: -1, icon, word, cells, cancel, node };
+    const [cancel, retry] = [h("button", "scaler-row-act"), h("button", "scaler-row-act", "Retry")];
+    for (const each of [cancel, retry]) Object.assign(each, { type: "button", tabIndex: -1 });
+    const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), cancel, retry), "row");
+    const line = { number: -1, icon, word, cells, cancel, retry, node };
     cancel.onclick = (event) => {
       event.stopPropagation();
       act.cancel([line.number], cancel.dataset.force === "true");
+    };
+    retry.onclick = (event) => {
+      event.stopPropagation();
+      act.retry([line.number]);
     };
     node.onclick = (event) => choose(line.number, event);
     body.append(node);
@@ -140,7 +160,7 @@ export function makeTable(store, act) {
   function paintLine(line, number, position) {
     const [kind, flags] = [rows.kind[number], rows.flags[number]];
     const refused = Boolean(flags & REFUSED) && kind === RUNNING;
-    if (line.number !== number) line.node.id = `${id}-${number}`;
+    if (line.node.id !== `${id}-${number}`) line.node.id = `${id}-${number}`;
     line.number = number;
     line.node.hidden = false;
     line.node.style.transform = `translateY(${position * ROW_HEIGHT}px)`;
@@ -154,37 +174,52 @@ export function makeTable(store, act) {
     line.node.classList.toggle("scaler-opened", look.open === number);
     const call = textOf(rows, "call", number);
     const note = refused ? "still running" : textOf(rows, "note", number);
-    const retried = flags & RETRIED ? "submitted again; " : "";
+    const words = rows.tries[number] > 1 ? [`try ${rows.tries[number]}`, note].filter(Boolean).join(" · ") : note;
     const progress = ended(kind) ? undefined : rows.progress.get(number);
-    paintCell(line.cells.call, call);
+    paintCell(line.cells.call, calls.shown(number), call);
     paintCell(line.cells.processor, textOf(rows, "processor", number));
     const started = rows.started[number];
     paintCell(line.cells.started, started === null ? "" : clock.format(rows.epoch * 1000 + started));
-    paintCell(line.cells.note, progress && !note ? progressWords(progress) : retried + note);
+    paintCell(line.cells.note, progress && !note ? progressWords(progress) : words);
     line.cells.note.style.setProperty("--scaler-share", `${(shareOf(rows, number) ?? 0) * 100}%`);
     line.cancel.hidden = ended(kind) || kind === CANCELLING;
     line.cancel.dataset.force = String(refused);
     setText(line.cancel, refused ? "Kill" : "Cancel");
-    paintTime(line);
+    line.retry.hidden = !retriable(kind) || store.lost;
+    const cpu = rows.cpu[number];
+    setText(line.cells.cpu, cpu === null ? "" : duration(cpu / 1000, true));
+    paintTimes(line);
   }
 
   /**
    * @param {HTMLElement} cell
    * @param {string} text
+   * @param {string} title
    */
-  function paintCell(cell, text) {
-    if (cell.textContent === text) return;
-    cell.textContent = text;
-    cell.title = text;
+  function paintCell(cell, text, title = text) {
+    setText(cell, text);
+    if (cell.title !== title) cell.title = title;
+  }
+
+  function paintHeading() {
+    calls.look();
+    const heading = headings.find(({ by }) => by === "call");
+    if (!heading) return;
+    const [words, same] = [calls.heading(), calls.same()];
+    setText(heading.node, words || "Call");
+    heading.node.title = words && same ? `the same in all: ${same}` : "";
   }
 
   /** @param {ReturnType<typeof makeLine>} line */
-  function paintTime(line) {
-    const ran = ranFor(rows, line.number, store.now());
-    setText(line.cells.time, ran === null ? "" : duration(ran / 1000, ended(rows.kind[line.number])));
+  function paintTimes(line) {
+    const [now, settled] = [store.now(), ended(rows.kind[line.number])];
+    const [queued, ran] = [queuedFor(rows, line.number, now), ranFor(rows, line.number, now)];
+    setText(line.cells.queued, duration(queued / 1000, settled || ran !== null));
+    setText(line.cells.ran, ran === null ? "" : duration(ran / 1000, settled));
   }
 
   function paint() {
+    paintHeading();
     const first = Math.max(0, Math.floor(grid.scrollTop / ROW_HEIGHT) - SPARE_ROWS);
     const seen = Math.ceil(grid.clientHeight / ROW_HEIGHT) || MAX_SHOWN;
     const last = Math.min(order.length, first + seen + 2 * SPARE_ROWS);
@@ -193,7 +228,7 @@ export function makeTable(store, act) {
     for (let position = first; position < first + lines.length; position++) {
       const line = lines[position % lines.length];
       if (position < last) paintLine(line, order[position], position);
-      else line.node.hidden = true;
+      else Object.assign(line.node, { hidden: true, id: "" });
     }
     placeLines(first);
     if (store.current !== null && order.includes(store.current))
@@ -224,7 +259,7 @@ export function makeTable(store, act) {
   }
 
   function tick() {
-    for (const line of lines) if (!line.node.hidden && !ended(rows.kind[line.number])) paintTime(line);
+    for (const line of lines) if (!line.node.hidden && !ended(rows.kind[line.number])) paintTimes(line);
   }
 
   // ------------------------------------------------------------------ choosing
@@ -313,5 +348,5 @@ export function makeTable(store, act) {
     moved = performance.now();
   };
 
-  return { node: grid, rearrange, paint, tick, shown: () => order.length, order: () => order };
+  return { node: grid, rearrange, show, paint, tick, shown: () => order.length, known: () => known };
 }

@@ -17,7 +17,7 @@ from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .table import CANCELLED, FAILED, LOST, BoardRow, TaskTable
+from .table import CANCELLED, CANCELLING, FAILED, LOST, BoardRow, TaskTable
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
@@ -80,6 +80,8 @@ class BoardFeed(Feed):
         self._open: dict[int, Detail] = {}
         self._answers = 0
         self._answer: Content | None = None
+        self._retrying = threading.Lock()  # two clicks are one try
+        self._retry_when_stopped: set[int] = set()
         self._retried: list[ScalerFuture[Any]] = []  # nobody else has those that take no place in a group
         table.on_change = self._mark
         self._mark()
@@ -99,6 +101,9 @@ class BoardFeed(Feed):
     def publish(self) -> None:
         """Take in what has changed, and send it if a view listens."""
         self._table.take_in()
+        for number, detail in list(self._open.items()):
+            detail.show(self._table.future(number))
+        self._retry_what_has_stopped()
         super().publish()
         if self._table.version > self._seen_version:
             self._seen_version = self._table.version
@@ -113,7 +118,7 @@ class BoardFeed(Feed):
             self._epoch = self._table.rows([0])[0].submitted
         details = list(self._open.values())
         about = {"whole": True, "title": self._title, "epoch": self._epoch, "edges": self._edges}
-        return {**self._content(numbers, details), **about}
+        return {**self._content(numbers, details), **about, "newest_first": self._table.newest_first}
 
     def changes(self) -> Content | None:
         """Build a message with what has changed since the last one; None for nothing. On the publisher's thread."""
@@ -153,7 +158,9 @@ class BoardFeed(Feed):
             self._milliseconds(row.started),
             self._milliseconds(row.ended),
             self._number_of(row.note),
-            row.refused | row.retried << 1,
+            int(row.refused),
+            row.tries,
+            None if row.cpu is None else round(row.cpu * 1000),
         )
 
     def _number_of(self, text: str) -> int:
@@ -173,10 +180,9 @@ class BoardFeed(Feed):
                     self._cancel(numbers, force)
                 return numbers is not None
             case {"type": "retry", "rows": asked}:
-                numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST) and not row.retried)
+                numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST))
                 if numbers is not None:
-                    # Not here: an engine that has ended is started again.
-                    threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
+                    self._start_retry(numbers)
                 return numbers is not None
             case {"type": "open", "row": number} if self._is_row(number):
                 self._open_row(number)
@@ -217,11 +223,36 @@ class BoardFeed(Feed):
         verb = "to be killed" if force else "asked to stop"
         self._say(_tasks(asked, verb), len(numbers) - asked)
 
+    def _start_retry(self, numbers: list[int]) -> None:
+        """Submit calls again on a thread: an engine that has ended is started again."""
+        threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
+
     def _retry(self, numbers: list[int]) -> None:
+        """Submit again the calls of rows that have ended without a value, and later of those that are being stopped."""
+        with self._retrying:
+            self._table.take_in()
+            kinds = {number: row.kind for number, row in zip(numbers, self._table.rows(numbers), strict=True)}
+            said = self._submit_again([number for number in numbers if kinds[number] in (FAILED, CANCELLED, LOST)])
+            later = {number for number in numbers if kinds[number] == CANCELLING}
+            self._retry_when_stopped |= later
+            self._table.take_in()
+        self._say(f"{said}; {_tasks(len(later), 'will be, once stopped')}" if later else said)
+
+    def _retry_what_has_stopped(self) -> None:
+        """Submit again what was to be when it has stopped; what goes on, or has a result after all, is left alone."""
+        waiting = list(self._retry_when_stopped)
+        rows = zip(waiting, self._table.rows(waiting), strict=True)
+        ended = {number: row for number, row in rows if row.kind != CANCELLING}
+        self._retry_when_stopped.difference_update(ended)
+        stopped = sorted(number for number, row in ended.items() if row.kind == CANCELLED)
+        if stopped:
+            self._start_retry(stopped)
+
+    def _submit_again(self, numbers: list[int]) -> str:
+        """Submit the calls of rows again; return what became of that, in words."""
         group = self._group() if self._group is not None else None
         again, problem = 0, None
-        rows = self._table.rows(numbers)
-        for number in [number for number, row in zip(numbers, rows, strict=True) if _can_be_retried(row)]:
+        for number in numbers:
             future = self._table.future(number)
             if future is None:
                 problem = "nothing holds the future of some any more"
@@ -232,11 +263,9 @@ class BoardFeed(Feed):
                 problem = str(error)
                 continue
             again += 1
-            self._table.mark_retried(number)
-            self._table.add(new)
-            if group is None:
+            if group is None or not any(each is new for each in group):  # a user's own retry is not in it either
                 self._retried.append(new)
-        self._say("; ".join(filter(None, [_tasks(again, "submitted again"), problem])))
+        return "; ".join(filter(None, [_tasks(again, "submitted again"), problem]))
 
     def _say(self, text: str, ended: int = 0) -> None:
         """Answer a click.
@@ -288,11 +317,18 @@ class Detail:
     def __init__(self, number: int, future: ScalerFuture[Any] | None, host: ViewHost, mark: Callable[[], None]) -> None:
         self.due = True  # is there something that was not sent?
         self._number = number
-        self._future = future
+        self._future: ScalerFuture[Any] | None = None
         self._mark = mark
-        if future is not None:
-            future.watch(self._changed)
-            self._changed(future)
+        self.show(future)
+
+    def show(self, future: ScalerFuture[Any] | None) -> None:
+        """Go on with the future of another try of the call; None changes nothing."""
+        if future is None or future is self._future:
+            return
+        self.close()
+        self._future = future
+        future.watch(self._changed)
+        self._changed(future)
 
     def content(self) -> Content:
         """Build the whole detail; on the publisher's thread."""
@@ -316,10 +352,6 @@ class Detail:
             preview.ask(self._future)
         self.due = True
         self._mark()
-
-
-def _can_be_retried(row: BoardRow) -> bool:
-    return row.kind in (FAILED, CANCELLED, LOST) and not row.retried
 
 
 def _tasks(number: int, what: str) -> str:

@@ -19,6 +19,7 @@ Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled",
 KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", "cancelled", "lost")
 ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled", "lost")))
 FAILED = KINDS.index("failed")
+CANCELLING = KINDS.index("cancelling")
 CANCELLED = KINDS.index("cancelled")
 LOST = KINDS.index("lost")
 MAX_NOTE = 160  # characters of a row's note
@@ -27,7 +28,7 @@ MAX_HEADLINE = 2_000  # characters of an exception's line that are looked at for
 _KIND_OF_STATE = {
     TaskState.SUBMITTED: KINDS.index("queued"),
     TaskState.RUNNING: KINDS.index("running"),
-    TaskState.CANCELLING: KINDS.index("cancelling"),
+    TaskState.CANCELLING: CANCELLING,
     TaskState.FINISHED: KINDS.index("done"),
     TaskState.CANCELLED: CANCELLED,
 }
@@ -45,7 +46,8 @@ class BoardRow(NamedTuple):
     note: str  # the reason of a cancel, or the exception
     refused: bool
     progress: tuple[float, float | None, str] | None = None  # done, total if known, and a remark
-    retried: bool = False  # was submitted again from a board
+    tries: int = 1  # how often the call was tried, as far as known
+    cpu: float | None = None  # seconds, when it has ended
 
     @property
     def over(self) -> bool:
@@ -73,6 +75,8 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
         note,
         future.refused,
         None if progress is None else (progress.done, progress.total if progress.total >= 0 else None, progress.note),
+        max(1, future.tries),
+        future.figures.cpu if future.figures.cpu >= 0 else None,
     )
 
 
@@ -84,6 +88,8 @@ def _place_of(future: ScalerFuture[Any]) -> str:
 
 class TaskTable:
     """Rows in the order in which their futures came. A row's number is its place, and never changes.
+
+    A call that is submitted again when its task has ended stays in its row, which shows the newest future of it.
 
     The table holds no future that has ended: a row stays when its future is gone. A change is only noted where it
     happens; :meth:`take_in` reads the future, on the thread that looks.
@@ -97,7 +103,11 @@ class TaskTable:
     ----------
     on_change
         Called when there is something to take in, on any thread; must not block.
+    newest_first
+        Whether a board shows the newest rows first.
     """
+
+    newest_first = False
 
     def __init__(self, futures: Iterable[ScalerFuture[Any]]) -> None:
         self.on_change: Callable[[], None] = lambda: None
@@ -106,7 +116,11 @@ class TaskTable:
         self._mutex = threading.Lock()  # guards the attributes below
         self._numbers: dict[str, int] = {}
         self._futures: list[weakref.ref[ScalerFuture[Any]]] = []
+        self._earlier_futures: list[
+            weakref.ref[ScalerFuture[Any]]
+        ] = []  # that rows have shown, and may be retried again
         self._rows: list[BoardRow] = []
+        self._earlier_tries: Counter[int] = Counter()  # by number, of the futures that a row has shown before
         self._changed_rows: set[int] = set()
         self._version = 0
         self._counts: Counter[int] = Counter()
@@ -129,21 +143,68 @@ class TaskTable:
             for _ in range(len(self._new)):
                 self._append(self._new.popleft())
             for _ in range(len(self._dirty)):
-                task_id, future = self._dirty.popitem()
-                number = self._numbers[task_id]
-                self._replace_row(number, read_row(future)._replace(retried=self._rows[number].retried))
+                _, future = self._dirty.popitem()
+                self._read_again(future)
 
     def _append(self, future: ScalerFuture[Any]) -> None:
-        """Add a row, unless the future has one."""
+        """Give a future that has no row a new one, or that of the task which it retries, if that has ended."""
         if future.task_id in self._numbers:
             return
-        number = self._numbers[future.task_id] = len(self._rows)
         future.watch(self._changed)  # before it is read: a change in between would be lost
+        number = self._numbers.get(future.retry_of)
+        shown = None if number is None else self._futures[number]()
+        if number is not None and (shown is None or shown.done()):
+            self._take_over(number, future)
+        else:
+            number = len(self._rows)
+            row = read_row(future)
+            self._futures.append(weakref.ref(future))
+            self._rows.append(row)
+            self._counts[row.kind] += 1
+            self._record_change(number)
+        self._numbers[future.task_id] = number
+        self._follow(future)
+
+    def _take_over(self, number: int, retry: ScalerFuture[Any]) -> None:
+        """Have a row show another try of its call.
+
+        Parameters
+        ----------
+        number
+            The number of the row.
+        retry
+            The future that it shows from now on.
+        """
+        self._earlier_futures.append(self._futures[number])
+        self._earlier_tries[number] = self._rows[number].tries
+        self._futures[number] = weakref.ref(retry)
+        self._replace_row(number, self._read(number, retry))
+
+    def _read(self, number: int, future: ScalerFuture[Any]) -> BoardRow:
+        """Read the future of a row.
+
+        Parameters
+        ----------
+        number
+            The number of the row.
+        future
+            The future.
+        """
         row = read_row(future)
-        self._futures.append(weakref.ref(future))
-        self._rows.append(row)
-        self._counts[row.kind] += 1
-        self._record_change(number)
+        return row._replace(tries=row.tries + self._earlier_tries[number])
+
+    def _read_again(self, future: ScalerFuture[Any]) -> None:
+        """Read a future that has changed."""
+        number = self._numbers[future.task_id]
+        if self._futures[number]() is future:
+            self._replace_row(number, self._read(number, future))
+        self._follow(future)
+
+    def _follow(self, future: ScalerFuture[Any]) -> None:
+        """Take in the retry of a future, if there is one: views of a group hear of it in no other way."""
+        retry = future.newest_retry
+        if isinstance(retry, ScalerFuture):
+            self._append(retry)
 
     def _replace_row(self, number: int, row: BoardRow) -> None:
         """Replace a row, if it differs.
@@ -167,12 +228,6 @@ class TaskTable:
         self._changed_rows.add(number)
         self._version += 1
 
-    def mark_retried(self, number: int) -> None:
-        """Note that the task of a row was submitted again."""
-        with self._mutex:
-            self._replace_row(number, self._rows[number]._replace(retried=True))
-        self.on_change()
-
     def changed(self) -> list[int]:
         """Return the numbers of the rows that differ from what they were at the last call, in order."""
         with self._mutex:
@@ -182,7 +237,7 @@ class TaskTable:
     def close(self) -> None:
         """Watch no future any more."""
         with self._mutex:
-            for reference in self._futures:
+            for reference in (*self._futures, *self._earlier_futures):
                 future = reference()
                 if future is not None:
                     future.unwatch(self._changed)
@@ -226,6 +281,8 @@ class TaskTable:
 
 class SessionTable(TaskTable):
     """Every future of this process that is alive, and every later one."""
+
+    newest_first = True
 
     def __init__(self) -> None:
         super().__init__(())
