@@ -34,6 +34,12 @@ UPTIME is the time since its start; `--json` gives it in seconds, and null for w
 
 Exit status: 0, also when there is none.
 """
+TASKS = """\
+Those of all clients of yours, the first thousand of each engine: what runs, then what waits. FOR is the time since the
+task's start or, if it has not started, since its submission.
+
+Exit status: 0, also when there is none; 1 if no engine of yours is at the address.
+"""
 STOP = """\
 What an engine runs ends with it; its clients are told. A notebook's or script's own engine, and a protected cluster,
 are left alone unless --force is given: that ends them without asking, and kills what does not end.
@@ -122,8 +128,18 @@ def parser() -> argparse.ArgumentParser:
         description="List your engines on this machine: clusters, and those of notebooks and scripts.",
         epilog=STATUS,
     )
-    status.add_argument("--json", action="store_true", help="as a JSON array of objects")
+    status.add_argument("--json", action="store_true", help="as a JSON object, for programs")
     status.set_defaults(handler=listing.status)
+
+    tasks = commands.add_parser(
+        "tasks",
+        help="list the unfinished tasks of your engines",
+        description="List the unfinished tasks of your engines, whichever notebook has submitted them.",
+        epilog=TASKS,
+    )
+    tasks.add_argument("ADDRESS", nargs="?", help="those of this engine alone, as `scaler-notebook status` shows it")
+    tasks.add_argument("--json", action="store_true", help="as a JSON object, for programs")
+    tasks.set_defaults(handler=listing.tasks)
 
     stop = commands.add_parser("stop", help="end clusters", description="End clusters, and what they run.", epilog=STOP)
     which = stop.add_mutually_exclusive_group(required=True)

@@ -1,4 +1,4 @@
-"""``scaler-notebook status`` and ``stop``: the user's engines, found by their connection files."""
+"""``scaler-notebook status``, ``tasks`` and ``stop``: the user's engines, found by their connection files."""
 
 import argparse
 import contextlib
@@ -6,32 +6,67 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.attached import ProcessWatch
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, engines, seconds_since
 from scaler_notebook.engines.local.client.request import ask
-from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
+from scaler_notebook.protocol.messages import (
+    ClientMessage,
+    ClientShutdown,
+    ClientShutdownResponse,
+    EngineMessage,
+    EngineStatus,
+    EngineStatusRequest,
+    EngineTasks,
+    EngineTasksRequest,
+    TaskBrief,
+)
 
 ANSWER_TIMEOUT = 2.0  # seconds; an engine that lives answers in a millisecond
 END_TIMEOUT = 5.0  # seconds until an engine that was asked to end must have ended
 
+VERSION = 1  # of the form of what ``--json`` prints: within a version names are added, and none changes its meaning
+M = TypeVar("M", bound=EngineMessage)
+
 NO_ENGINES = "no engine of yours runs on this machine"
+NO_TASKS = "nothing runs or waits there"
 HEADINGS = ("ADDRESS", "PID", "OWNER", "WORKERS", "RUNNING", "QUEUED", "UPTIME")
+TASK_HEADINGS = ("ADDRESS", "TASK", "CALL", "STATE", "FOR")
+MAX_CALL = 60  # characters of a call in the table
 
 
 def status(options: argparse.Namespace) -> int:
     """List the user's engines on this machine."""
-    found = _ask_all(engines())
+    answers = _ask_all(engines(), EngineStatusRequest(), EngineStatus)
+    found = [_status_fields(*answer) for answer in answers]
     if options.json:
-        print(json.dumps(found, indent=2))
+        _print_document(engines=found)
     elif found:
         print("\n".join(_table_lines([HEADINGS, *map(_table_row, found)])))
     else:
         print(NO_ENGINES)
+    return 0
+
+
+def tasks(options: argparse.Namespace) -> int:
+    """List what the user's engines run, and what waits there, whoever has submitted it."""
+    there = engines()
+    if options.ADDRESS is not None:
+        try:
+            there = _at(options.ADDRESS, there)
+        except ValueError as error:
+            return _report_error(str(error))
+    answers = _ask_all(there, EngineTasksRequest(), EngineTasks)
+    if options.json:
+        _print_document(engines=[_task_fields(*answer) for answer in answers])
+        return 0
+    rows = [row for answer in answers for row in _task_rows(*answer)]
+    print("\n".join(_table_lines([TASK_HEADINGS, *rows])) if rows else NO_TASKS if there else NO_ENGINES)
     return 0
 
 
@@ -44,13 +79,32 @@ def stop(options: argparse.Namespace) -> int:
             print("no cluster of yours runs on this machine")
     else:
         try:
-            address = checked(options.ADDRESS)
+            wanted = _at(options.ADDRESS, there)
         except ValueError as error:
             return _report_error(str(error))
-        wanted = [engine for engine in there if engine.address == address]
-        if not wanted:
-            return _report_error(f"no engine of yours runs at {address}; `scaler-notebook status` lists those that do")
     return max([_stop(engine, options.force) for engine in wanted], default=0)
+
+
+def _at(address: str, there: Sequence[ConnectionInfo]) -> list[ConnectionInfo]:
+    """Return the engine at an address, in a list.
+
+    Parameters
+    ----------
+    address
+        The address, as the user has typed it.
+    there
+        The user's engines.
+
+    Raises
+    ------
+    ValueError
+        It is no address, or none of the user's engines is there.
+    """
+    address = checked(address)
+    found = [engine for engine in there if engine.address == address]
+    if not found:
+        raise ValueError(f"no engine of yours runs at {address}; `scaler-notebook status` lists those that do")
+    return found
 
 
 def _stop(engine: ConnectionInfo, force: bool) -> int:
@@ -125,11 +179,33 @@ def _report_error(text: str) -> int:
     return 1
 
 
-def _ask_all(found: Sequence[ConnectionInfo]) -> list[dict[str, Any]]:
-    """Ask all engines for their status, at the same time, so that an engine that hangs delays no other's answer."""
-    with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that hangs holds up nobody else
-        answers = pool.map(lambda engine: ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT), found)
-        return [_status_fields(*pair) for pair in zip(found, answers, strict=True)]
+def _print_document(**names: Any) -> None:
+    """Print a JSON object with these names for a program to read."""
+    print(json.dumps({"version": VERSION, **names}, indent=2))
+
+
+def _ask_all(
+    found: Sequence[ConnectionInfo], question: ClientMessage, kind: type[M]
+) -> list[tuple[ConnectionInfo, M | None]]:
+    """Ask all engines at the same time, so that an engine that hangs delays no other's answer.
+
+    Parameters
+    ----------
+    found
+        The engines.
+    question
+        What they are asked.
+    kind
+        The class of the answer.
+
+    Returns
+    -------
+    list
+        Each engine with its answer; None if it does not answer.
+    """
+    with ThreadPoolExecutor(max(1, len(found))) as pool:
+        answers = pool.map(lambda engine: ask(engine, question, kind, ANSWER_TIMEOUT), found)
+        return list(zip(found, answers, strict=True))
 
 
 def _status_fields(engine: ConnectionInfo, answer: EngineStatus | None) -> dict[str, Any]:
@@ -159,6 +235,49 @@ def _status_fields(engine: ConnectionInfo, answer: EngineStatus | None) -> dict[
 def _running_tasks(answer: EngineStatus) -> int:
     """Count the tasks that an engine runs."""
     return sum(map(bool, answer.tasks))
+
+
+def _task_fields(engine: ConnectionInfo, answer: EngineTasks | None) -> dict[str, Any]:
+    """Build the object that ``tasks --json`` prints for one engine.
+
+    Parameters
+    ----------
+    engine
+        The engine, by its connection file.
+    answer
+        The engine's unfinished tasks; None if it does not answer.
+    """
+    return {
+        "address": engine.address,
+        "tasks": list(map(task_form, answer.tasks)) if answer is not None else None,
+        "omitted": answer.omitted if answer is not None else None,
+    }
+
+
+def task_form(task: TaskBrief) -> dict[str, Any]:
+    """Return the form in JSON of an unfinished task of any client."""
+    return {
+        "id": task.task_id,
+        "call": task.name,
+        "state": task.activity.value,
+        "submitted_at": task.submitted,
+        "started_at": task.started or None,
+        "pid": task.process or None,
+    }
+
+
+def _task_rows(engine: ConnectionInfo, answer: EngineTasks | None) -> list[tuple[str, ...]]:
+    """Build the rows of the table for an engine's tasks, of the parameters of :func:`_task_fields`."""
+    if answer is None:
+        return [(engine.address, "does not answer", "", "", "")]
+    now = time.time()
+    rows: list[tuple[str, ...]] = []
+    for task in answer.tasks:
+        call = " ".join(task.name.split())
+        call = call if len(call) <= MAX_CALL else f"{call[: MAX_CALL - 1]}…"
+        since = max(0.0, now - (task.started or task.submitted))
+        rows.append((engine.address, task.task_id, call, task.activity.value, _uptime_text(since)))
+    return rows + [(engine.address, f"and {answer.omitted} more", "", "", "")] * bool(answer.omitted)
 
 
 def _table_row(found: dict[str, Any]) -> tuple[str, ...]:

@@ -157,6 +157,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         8: messages.ClientShutdown,
         12: messages.ClientWithdraw,
         13: messages.ItemsTaken,
+        14: messages.EngineTasksRequest,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -174,5 +175,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         26: messages.TaskPreview,
         27: messages.TaskAttemptFailed,
         28: messages.TaskItem,
+        29: messages.EngineTasks,
     }
 )

@@ -206,6 +206,11 @@ class EngineStatusRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineTasksRequest:
+    """Ask for ``EngineTasks``: the unfinished tasks of all clients."""
+
+
+@dataclass(frozen=True, slots=True)
 class BuffersReceived:
     """The client has mapped these descriptors of the engine, which need not keep them open."""
 
@@ -234,6 +239,7 @@ ClientMessage: TypeAlias = (
     | BuffersReceived
     | ClientHello
     | EngineStatusRequest
+    | EngineTasksRequest
     | ClientShutdown
     | ClientWithdraw
 )

@@ -12,6 +12,7 @@ from .records import (
     Payload,
     ProcessExit,
     ResultSummary,
+    TaskBrief,
     TaskCancelConfirmType,
     TaskFigures,
     TaskResultType,
@@ -66,6 +67,22 @@ class EngineStatus:
     queued: int
     processes: tuple[int, ...] = ()
     tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTasks:
+    """The unfinished tasks of the engine, for all of its clients together: those that run, then those that wait.
+
+    Parameters
+    ----------
+    tasks
+        The first of them.
+    omitted
+        How many more there are.
+    """
+
+    tasks: tuple[TaskBrief, ...]
+    omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,4 +302,6 @@ TaskMessage: TypeAlias = (
     | TaskPreview
     | TaskItem
 )
-EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage
+EngineMessage: TypeAlias = (
+    EngineHello | EngineStatus | EngineTasks | ObjectCreated | ClientShutdownResponse | TaskMessage
+)

@@ -37,6 +37,8 @@ from scaler_notebook.protocol.messages import (
     EngineMessage,
     EngineStatus,
     EngineStatusRequest,
+    EngineTasks,
+    EngineTasksRequest,
     ItemsTaken,
     LogStream,
     ObjectCreate,
@@ -45,7 +47,9 @@ from scaler_notebook.protocol.messages import (
     ResultSummary,
     SegmentRef,
     Task,
+    TaskActivity,
     TaskAttemptFailed,
+    TaskBrief,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -86,6 +90,7 @@ def said_to_schedulers(bystander: str) -> list[ClientMessage]:
         BuffersReceived((3, 4, 5, 17)),
         ClientHello(os.getpid(), os.getpid(), 1),
         EngineStatusRequest(),
+        EngineTasksRequest(),
         ClientWithdraw(),
     ]
 
@@ -221,6 +226,7 @@ def said_to_clients(task_id: str) -> list[EngineMessage]:
         TaskPreview(task_id, plain),
         TaskItem(task_id, plain),
         EngineStatus(2, 0, (1,), ("t",)),
+        EngineTasks((TaskBrief("t", "f()", TaskActivity.RUNNING, 1.0, 2.0, 3),)),
     ]
 
 

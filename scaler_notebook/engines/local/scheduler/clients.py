@@ -26,6 +26,7 @@ from scaler_notebook.protocol.messages import (
     EngineHello,
     EngineMessage,
     EngineStatusRequest,
+    EngineTasksRequest,
     ItemsTaken,
     ObjectCreate,
     ObjectCreated,
@@ -214,6 +215,8 @@ class Clients:
                 self._core.withdraw(owner)
             case EngineStatusRequest():
                 self.send(owner, self._core.overview.status())
+            case EngineTasksRequest():
+                self.send(owner, self._core.overview.unfinished())
             case ClientShutdown():
                 self.send(owner, ClientShutdownResponse(self.on_shutdown is not None))
                 if self.on_shutdown is not None:
