@@ -46,6 +46,12 @@ are left alone unless --force is given: that ends them without asking, and kills
 
 Exit status: 0 if all that was named has ended, 1 otherwise.
 """
+MCP = """\
+An agent's program starts it, in the project's directory, and ends it by closing its stdin. What the agent has started
+and is unfinished then is cancelled. Needs the package `mcp`: pip install "scaler-notebook[mcp]"
+
+Exit status: 0; 1 if the package is missing, or no engine of yours is at the address.
+"""
 DOCTOR = """\
 Nothing is changed. The engine that it starts to try one is gone when it ends.
 
@@ -148,6 +154,19 @@ def parser() -> argparse.ArgumentParser:
     stop.add_argument("--force", action="store_true", help="protected ones and notebooks' own engines too")
     stop.set_defaults(handler=listing.stop)
 
+    mcp = commands.add_parser(
+        "mcp",
+        help="serve your engines to a coding agent, by the Model Context Protocol",
+        description="Serve your engines to a coding agent, by the Model Context Protocol (MCP) on stdin and stdout.",
+        epilog=MCP,
+    )
+    mcp.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="the engine for tasks that name none, as `status` shows it; an engine of its own otherwise",
+    )
+    mcp.set_defaults(handler=serve_agents)
+
     checks = commands.add_parser(
         "doctor",
         help="check that this environment has what is needed",
@@ -156,6 +175,18 @@ def parser() -> argparse.ArgumentParser:
     )
     checks.set_defaults(handler=doctor.run)
     return top
+
+
+def serve_agents(options: argparse.Namespace) -> int:
+    """Serve the user's engines to a coding agent until it closes the connection."""
+    try:
+        from .agents import mcp_server  # an optional package, which other commands do without
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        print('scaler-notebook: mcp is not installed: pip install "scaler-notebook[mcp]"', file=sys.stderr)
+        return 1
+    return mcp_server.run(options.address)
 
 
 class _CommandParser(argparse.ArgumentParser):

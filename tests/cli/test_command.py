@@ -25,7 +25,7 @@ from shared_kernels import SharedKernel
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, LocalCluster, NotebookExecutor
-from scaler_notebook.cli import doctor, listing
+from scaler_notebook.cli import doctor, listing, user_engines
 from scaler_notebook.cli.checks import machine, packages
 from scaler_notebook.cli.checks.finding import Finding
 from scaler_notebook.cli.command import main, parser
@@ -323,7 +323,7 @@ def test_tasks_of_all_clients() -> None:
 
 
 def test_nothing_to_show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(listing, "engines", list)
+    monkeypatch.setattr(user_engines, "engines", list)
     assert main(["status"]) == 0
     assert capsys.readouterr().out == "no engine of yours runs on this machine\n"
     assert main(["status", "--json"]) == 0
@@ -361,7 +361,7 @@ def test_stop_all_ends_clusters_alone(
         own = executor.address
         ours = {own, one.address, other.address}
         everybodys = connection_file.engines
-        monkeypatch.setattr(listing, "engines", lambda: [found for found in everybodys() if found.address in ours])
+        monkeypatch.setattr(user_engines, "engines", lambda: [found for found in everybodys() if found.address in ours])
         assert main(["stop", "--all"]) == 0
         assert sorted(capsys.readouterr().out.splitlines()) == sorted(f"ended {c.address}" for c in (one, other))
         assert not one.is_running
@@ -383,7 +383,7 @@ def test_a_protected_cluster_needs_force(capsys: pytest.CaptureFixture[str]) -> 
 def test_one_that_hangs_is_shown_and_can_be_killed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(listing, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(user_engines, "ANSWER_TIMEOUT", 0.2)
     monkeypatch.setattr(listing, "END_TIMEOUT", 0.2)
     with LocalCluster(n_workers=1, protected=False) as cluster:
         os.kill(cluster.scheduler_pid, signal.SIGSTOP)
@@ -581,7 +581,7 @@ def test_it_needs_no_jupyter() -> None:
 def test_every_option_has_a_help_text() -> None:
     commands: Any
     (commands,) = [action for action in parser()._actions if action.choices]
-    assert list(commands.choices or ()) == ["cluster", "status", "tasks", "stop", "doctor"]
+    assert list(commands.choices or ()) == ["cluster", "status", "tasks", "stop", "mcp", "doctor"]
     for name, command in (commands.choices or {}).items():
         text = command.format_help()
         assert "Exit status" in text, name

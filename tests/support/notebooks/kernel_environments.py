@@ -22,11 +22,11 @@ else:
 ROOT = Path(__file__).parents[3]
 HOME = ROOT / ".venv-kernels"
 WITH_IPYTHON_8 = "6.29.5"
-LIBRARIES = "libraries"  # the environment of docs/how-to/libraries.md, with the newest ipykernel
+LIBRARIES = "libraries"  # the environment of docs/how-to/libraries.md, and of MCP, with the newest ipykernel
 MORE = {
     WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat"),
     LIBRARIES: (
-        *("adaptive", "dask[array]", "emcee", "lightgbm", "optuna"),
+        *("adaptive", "dask[array]", "emcee", "lightgbm", "mcp>=2,<3", "optuna"),
         *("pipefunc", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
     ),
 }
