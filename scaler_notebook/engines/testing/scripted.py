@@ -59,7 +59,7 @@ class MemoryEngine:
     def __init__(self, slots: int = 2, capabilities: Mapping[str, int] | None = None) -> None:
         self.slots = slots
         self.capabilities = capabilities or {}
-        self.limits_memory = False
+        self.limits_memory = self.runs_here = False
         self.sends_items = True
         self.address = "memory"
         self.sent = SentMessages()

@@ -151,7 +151,7 @@ def test_a_cluster_that_hears_anything_from_who_may_enter(number: int, tmp_path:
 class FakeScheduler(SchedulerConnection):
     """A client's connection to a test that says what a scheduler might."""
 
-    slots, capabilities, limits_memory, sends_items, address = 2, {}, True, True, "fake"  # type: ignore[var-annotated]
+    slots, capabilities, limits_memory, sends_items, runs_here, address = 2, {}, True, True, False, "fake"  # type: ignore[var-annotated]
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ class AttachedEngine(SchedulerConnection):
         self.address = checked(address)
         self.slots = 0
         self.capabilities: dict[str, int] = {}
-        self.limits_memory = self.sends_items = True
+        self.limits_memory = self.sends_items = self.runs_here = True
         self._connection: ConnectionInfo | None = None
         self._watch: ProcessWatch | None = None
 

@@ -27,7 +27,7 @@ class EmbeddedEngine(SchedulerConnection):
         super().__init__()
         self.slots = slots
         self.capabilities = capabilities
-        self.limits_memory = self.sends_items = True
+        self.limits_memory = self.sends_items = self.runs_here = True
         self.scheduler = SchedulerProcess(slots, capabilities, max_runs=max_runs)
 
     @property

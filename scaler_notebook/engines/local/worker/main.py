@@ -50,6 +50,7 @@ from scaler_notebook.task.progress import watch_for_tqdm
 from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 from scaler_notebook.task.task_end import TaskEnd
 
+from . import stack_dump
 from .import_tracker import ImportTracker
 from .item_channel import ItemChannel
 from .prewarm_imports import PrewarmImporter
@@ -80,6 +81,7 @@ def main(sock: socket.socket, page_fd: int, records_fd: int) -> None:
         streams.begin()
         watch_for_tqdm()
         displays.watch_for_ipython()
+        stack_dump.install()
         _Worker(sock, page, streams).serve()
         status = 0
     except (ConnectionError, ProtocolError):

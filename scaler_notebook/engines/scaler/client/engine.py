@@ -60,7 +60,7 @@ class ScalerEngine:
     """
 
     slots = 0
-    limits_memory = sends_items = False
+    limits_memory = sends_items = runs_here = False
     capabilities: Mapping[str, int] | None = None
 
     def __init__(self, address: str, heartbeat: float = 1.0, silence: float = 60.0, storage: str | None = None) -> None:
