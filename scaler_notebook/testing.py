@@ -196,6 +196,10 @@ class DetachedFuture(ScalerFuture[Any]):
         """Raise the RuntimeError of a call whose arguments are gone: there is none."""
         raise RuntimeError(f"{future.call} has no arguments: it is no call that was submitted")
 
+    def process_of(self, future: ObservedTask) -> int:
+        """Raise the RuntimeError of a task that runs in no process."""
+        raise RuntimeError(f"{future.call} runs in no process: it is no call that was submitted")
+
     def request_preview(self, future: ObservedTask) -> None:
         """Do nothing: there is no engine whose tasks make previews."""
 

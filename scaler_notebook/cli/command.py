@@ -35,11 +35,23 @@ UPTIME is the time since its start; `--json` gives it in seconds, and null for w
 
 Exit status: 0, also when there is none.
 """
+TASKS = """\
+Those of all clients of yours, the first thousand of each engine: what runs, then what waits. FOR is the time since the
+task's start or, if it has not started, since its submission.
+
+Exit status: 0, also when there is none; 1 if no engine of yours is at the address.
+"""
 STOP = """\
 What an engine runs ends with it; its clients are told. A notebook's or script's own engine, and a protected cluster,
 are left alone unless --force is given: that ends them without asking, and kills what does not end.
 
 Exit status: 0 if all that was named has ended, 1 otherwise.
+"""
+MCP = """\
+An agent's program starts it, in the project's directory, and ends it by closing its stdin. What the agent has started
+and is unfinished then is cancelled. Needs the package `mcp`: pip install "scaler-notebook[mcp]"
+
+Exit status: 0; 1 if the package is missing, or no engine of yours is at the address.
 """
 DOCTOR = """\
 Nothing is changed. The engine that it starts to try one is gone when it ends.
@@ -134,8 +146,18 @@ def parser() -> argparse.ArgumentParser:
         description="List your engines on this machine: clusters, and those of notebooks and scripts.",
         epilog=STATUS,
     )
-    status.add_argument("--json", action="store_true", help="as a JSON array of objects")
+    status.add_argument("--json", action="store_true", help="as a JSON object, for programs")
     status.set_defaults(handler=listing.status)
+
+    tasks = commands.add_parser(
+        "tasks",
+        help="list the unfinished tasks of your engines",
+        description="List the unfinished tasks of your engines, whichever notebook has submitted them.",
+        epilog=TASKS,
+    )
+    tasks.add_argument("ADDRESS", nargs="?", help="those of this engine alone, as `scaler-notebook status` shows it")
+    tasks.add_argument("--json", action="store_true", help="as a JSON object, for programs")
+    tasks.set_defaults(handler=listing.tasks)
 
     stop = commands.add_parser("stop", help="end clusters", description="End clusters, and what they run.", epilog=STOP)
     which = stop.add_mutually_exclusive_group(required=True)
@@ -143,6 +165,19 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--all", action="store_true", help="every cluster of yours on this machine")
     stop.add_argument("--force", action="store_true", help="protected ones and notebooks' own engines too")
     stop.set_defaults(handler=listing.stop)
+
+    mcp = commands.add_parser(
+        "mcp",
+        help="serve your engines to a coding agent, by the Model Context Protocol",
+        description="Serve your engines to a coding agent, by the Model Context Protocol (MCP) on stdin and stdout.",
+        epilog=MCP,
+    )
+    mcp.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="the engine for tasks that name none, as `status` shows it; an engine of its own otherwise",
+    )
+    mcp.set_defaults(handler=serve_agents)
 
     checks = commands.add_parser(
         "doctor",
@@ -152,6 +187,18 @@ def parser() -> argparse.ArgumentParser:
     )
     checks.set_defaults(handler=doctor.run)
     return top
+
+
+def serve_agents(options: argparse.Namespace) -> int:
+    """Serve the user's engines to a coding agent until it closes the connection."""
+    try:
+        from .agents import mcp_server  # an optional package, which other commands do without
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        print('scaler-notebook: mcp is not installed: pip install "scaler-notebook[mcp]"', file=sys.stderr)
+        return 1
+    return mcp_server.run(options.address)
 
 
 class _CommandParser(argparse.ArgumentParser):

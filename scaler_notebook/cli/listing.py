@@ -1,34 +1,37 @@
-"""``scaler-notebook status`` and ``stop``: the user's engines, found by their connection files."""
+"""``scaler-notebook status``, ``tasks`` and ``stop``: the user's engines, found by their connection files."""
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.attached import ProcessWatch
-from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, engines, seconds_since
+from scaler_notebook.engines.local.client.connection_file import ConnectionInfo
 from scaler_notebook.engines.local.client.request import ask
+from scaler_notebook.protocol.json_forms import document
 from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 from scaler_notebook.wording import counted
 
-ANSWER_TIMEOUT = 2.0  # seconds; an engine that lives answers in a millisecond
+from . import user_engines
+
 END_TIMEOUT = 5.0  # seconds until an engine that was asked to end must have ended
 
 NO_ENGINES = "no engine of yours runs on this machine"
+NO_TASKS = "nothing runs or waits there"
 HEADINGS = ("ADDRESS", "PID", "OWNER", "WORKERS", "RUNNING", "QUEUED", "UPTIME")
+TASK_HEADINGS = ("ADDRESS", "TASK", "CALL", "STATE", "FOR")
+MAX_CALL = 60  # characters of a call in the table
 
 
 def status(options: argparse.Namespace) -> int:
     """List the user's engines on this machine."""
-    found = _ask_all(engines())
+    found = user_engines.engine_forms()
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(document(engines=found))
     elif found:
         print("\n".join(_table_lines([HEADINGS, *map(_table_row, found)])))
     else:
@@ -36,21 +39,31 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
+def tasks(options: argparse.Namespace) -> int:
+    """List what the user's engines run, and what waits there, whoever has submitted it."""
+    try:
+        found = user_engines.task_forms(options.ADDRESS)
+    except ValueError as error:
+        return _report_error(str(error))
+    if options.json:
+        print(document(engines=found))
+        return 0
+    rows = [row for engine in found for row in _task_rows(engine)]
+    print("\n".join(_table_lines([TASK_HEADINGS, *rows])) if rows else NO_TASKS if found else NO_ENGINES)
+    return 0
+
+
 def stop(options: argparse.Namespace) -> int:
     """End the engine at an address, or all clusters."""
-    there = engines()
     if options.all:
-        wanted = [engine for engine in there if engine.owner == "cluster" or options.force]
+        wanted = [engine for engine in user_engines.engines() if engine.owner == "cluster" or options.force]
         if not wanted:
             print("no cluster of yours runs on this machine")
     else:
         try:
-            address = checked(options.ADDRESS)
+            wanted = user_engines.at(options.ADDRESS)
         except ValueError as error:
             return _report_error(str(error))
-        wanted = [engine for engine in there if engine.address == address]
-        if not wanted:
-            return _report_error(f"no engine of yours runs at {address}; `scaler-notebook status` lists those that do")
     return max([_stop(engine, options.force) for engine in wanted], default=0)
 
 
@@ -74,7 +87,7 @@ def _stop(engine: ConnectionInfo, force: bool) -> int:
             f"{engine.address} is the own engine of {_owner_text(engine)}, and ends with it; --force "
             "ends it all the same"
         )
-    found = ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT)
+    found = ask(engine, EngineStatusRequest(), EngineStatus, user_engines.ANSWER_TIMEOUT)
     try:
         watch = ProcessWatch(engine.pid)
     except ProcessLookupError:
@@ -84,14 +97,14 @@ def _stop(engine: ConnectionInfo, force: bool) -> int:
             if force:
                 ended = any(_signal_and_wait(engine, watch, number) for number in (signal.SIGTERM, signal.SIGKILL))
             else:
-                answer = ask(engine, ClientShutdown(), ClientShutdownResponse, ANSWER_TIMEOUT)
+                answer = ask(engine, ClientShutdown(), ClientShutdownResponse, user_engines.ANSWER_TIMEOUT)
                 if answer is not None and not answer.accepted:
                     return _report_error(f"the cluster at {engine.address} is protected; --force ends it all the same")
                 ended = watch.wait(END_TIMEOUT if answer is not None else 0.1)
     if not ended:
         hint = "" if force else "; --force kills it"
         return _report_error(f"the engine at {engine.address} (process {engine.pid}) does not end: it hangs{hint}")
-    lost = _running_tasks(found) + found.queued if found is not None else 0
+    lost = user_engines.running_tasks(found) + found.queued if found is not None else 0
     tasks = f", and {counted(lost, 'unfinished task')} with it" if lost else ""
     print(f"ended {engine.address}{tasks}")
     return 0
@@ -126,40 +139,19 @@ def _report_error(text: str) -> int:
     return 1
 
 
-def _ask_all(found: Sequence[ConnectionInfo]) -> list[dict[str, Any]]:
-    """Ask all engines for their status, at the same time, so that an engine that hangs delays no other's answer."""
-    with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that hangs holds up nobody else
-        answers = pool.map(lambda engine: ask(engine, EngineStatusRequest(), EngineStatus, ANSWER_TIMEOUT), found)
-        return [_status_fields(*pair) for pair in zip(found, answers, strict=True)]
-
-
-def _status_fields(engine: ConnectionInfo, answer: EngineStatus | None) -> dict[str, Any]:
-    """Build the object that ``status --json`` prints for one engine.
-
-    Parameters
-    ----------
-    engine
-        The engine, by its connection file.
-    answer
-        What the engine says of itself; None if it does not answer.
-    """
-    return {
-        "address": engine.address,
-        "pid": engine.pid,
-        "owner": engine.owner,
-        "owner_pid": engine.owner_pid,
-        "title": engine.title,
-        "protected": engine.protected,
-        "workers": answer.slots if answer is not None else None,
-        "running": _running_tasks(answer) if answer is not None else None,
-        "queued": answer.queued if answer is not None else None,
-        "uptime": round(seconds_since(engine.started), 1),
-    }
-
-
-def _running_tasks(answer: EngineStatus) -> int:
-    """Count the tasks that an engine runs."""
-    return sum(map(bool, answer.tasks))
+def _task_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Build the rows of the table for an engine's tasks, from the object that ``tasks --json`` prints."""
+    address, tasks, omitted = found["address"], found["tasks"], found["omitted"]
+    if tasks is None:
+        return [(address, "does not answer", "", "", "")]
+    now = time.time()
+    rows: list[tuple[str, ...]] = []
+    for task in tasks:
+        call = " ".join(task["call"].split())
+        call = call if len(call) <= MAX_CALL else f"{call[: MAX_CALL - 1]}…"
+        since = max(0.0, now - (task["started_at"] or task["submitted_at"]))
+        rows.append((address, task["id"], call, task["state"], _uptime_text(since)))
+    return rows + [(address, f"and {omitted} more", "", "", "")] * bool(omitted)
 
 
 def _table_row(found: dict[str, Any]) -> tuple[str, ...]:

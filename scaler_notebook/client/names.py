@@ -8,8 +8,9 @@ Getter = TypeVar("Getter", bound=Callable[..., Any])
 # Of a future's names those that docs/reference/futures.md describes.
 OFFERED = """
     result exception done running cancelled cancel request_cancel request_cancel_unfinished cancel_async wait_for_answer
-    cancel_reason refused state failed origin_name then retry rerun_here add_done_callback on_update logs displays
-    outputs progress trace profiling_info result_bytes widget task_id call tries gpus submitted_at started_at ended_at
+    cancel_reason refused state failed origin_name then retry rerun_here where profile add_done_callback on_update logs
+    displays outputs progress trace profiling_info result_bytes widget task_id call tries gpus submitted_at started_at
+    ended_at
 """.split()  # noqa: SIM905  # forty lines otherwise
 
 # By the name that ipyparallel, multiprocessing, Dask, Ray or joblib has.

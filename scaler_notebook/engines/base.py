@@ -102,6 +102,10 @@ class Engine(Protocol):
         """Whether the engine can keep a client's tasks from starting."""
 
     @property
+    def runs_here(self) -> bool:
+        """Whether tasks run in processes of this machine, whose ids are the tasks' processors."""
+
+    @property
     def sends_items(self) -> bool:
         """Whether the engine passes on items that a task gives before its end."""
 

@@ -159,6 +159,7 @@ CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(
         13: messages.ItemsTaken,
         14: messages.EngineScale,
         15: messages.ClientPause,
+        16: messages.EngineTasksRequest,
     }
 )
 ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
@@ -176,5 +177,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         26: messages.TaskPreview,
         27: messages.TaskAttemptFailed,
         28: messages.TaskItem,
+        29: messages.EngineTasks,
     }
 )

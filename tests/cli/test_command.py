@@ -25,7 +25,7 @@ from shared_kernels import SharedKernel
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, LocalCluster, NotebookExecutor
-from scaler_notebook.cli import doctor, listing
+from scaler_notebook.cli import doctor, listing, user_engines
 from scaler_notebook.cli.checks import machine, packages
 from scaler_notebook.cli.checks.finding import Finding
 from scaler_notebook.cli.command import main, parser
@@ -100,9 +100,16 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
+def document(*arguments: str) -> dict[str, Any]:
+    """What a command prints for programs."""
+    found = json.loads(call(*arguments, "--json").stdout)
+    assert found["version"] == 1
+    return dict(found)
+
+
 def listed(address: str) -> dict[str, Any]:
     """What ``status --json`` says of one engine: there may be others' on this machine."""
-    (found,) = [engine for engine in json.loads(call("status", "--json").stdout) if engine["address"] == address]
+    (found,) = [engine for engine in document("status")["engines"] if engine["address"] == address]
     return dict(found)
 
 
@@ -292,12 +299,44 @@ def test_status_of_every_owner(shared_kernel: SharedKernel) -> None:
             process.communicate(timeout=SAFETY)
 
 
+def test_tasks_of_all_clients() -> None:
+    with (
+        LocalCluster(n_workers=1, protected=False) as cluster,
+        NotebookExecutor(cluster.address) as one,
+        NotebookExecutor(cluster.address) as other,
+    ):
+        running = one.submit(time.sleep, 60)
+        until_running(running)
+        waiting = other.submit_verbose(time.sleep, [60], name="a name\nof two lines, " + "and long " * 10)
+        (engine,) = document("tasks", cluster.address)["engines"]
+        assert (engine["address"], engine["omitted"]) == (cluster.address, 0)
+        first, second = engine["tasks"]
+        assert first == {
+            "id": running.task_id,
+            "call": "sleep(60)",
+            "state": "running",
+            "submitted_at": first["submitted_at"],
+            "started_at": first["started_at"],
+            "pid": int(running.processor),
+        }
+        assert 0 <= first["started_at"] - first["submitted_at"] < SAFETY
+        assert (second["id"], second["state"], second["started_at"]) == (waiting.task_id, "queued", None)
+        lines = call("tasks").stdout.splitlines()
+        assert any(re.search(rf"{running.task_id} +sleep\(60\) +running +\d+ s", line) for line in lines)
+        assert any(re.search(rf"{waiting.task_id} +a name of two lines, .*… +queued +\d+ s", line) for line in lines)
+        assert call("stop", cluster.address).returncode == 0
+
+
 def test_nothing_to_show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(listing, "engines", list)
+    monkeypatch.setattr(user_engines, "engines", list)
     assert main(["status"]) == 0
     assert capsys.readouterr().out == "no engine of yours runs on this machine\n"
     assert main(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "engines": []}
+    assert main(["tasks"]) == 0
+    assert capsys.readouterr().out == "no engine of yours runs on this machine\n"
+    assert main(["tasks", "tcp://127.0.0.1:1"]) == 1
+    assert "no engine of yours runs at tcp://127.0.0.1:1" in capsys.readouterr().err
     assert main(["stop", "--all"]) == 0
     assert capsys.readouterr().out == "no cluster of yours runs on this machine\n"
     assert main(["stop", "tcp://127.0.0.1:1"]) == 1
@@ -327,7 +366,7 @@ def test_stop_all_ends_clusters_alone(
         own = executor.address
         ours = {own, one.address, other.address}
         everybodys = connection_file.engines
-        monkeypatch.setattr(listing, "engines", lambda: [found for found in everybodys() if found.address in ours])
+        monkeypatch.setattr(user_engines, "engines", lambda: [found for found in everybodys() if found.address in ours])
         assert main(["stop", "--all"]) == 0
         assert sorted(capsys.readouterr().out.splitlines()) == sorted(f"ended {c.address}" for c in (one, other))
         assert not one.is_running
@@ -349,15 +388,18 @@ def test_a_protected_cluster_needs_force(capsys: pytest.CaptureFixture[str]) -> 
 def test_one_that_hangs_is_shown_and_can_be_killed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(listing, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(user_engines, "ANSWER_TIMEOUT", 0.2)
     monkeypatch.setattr(listing, "END_TIMEOUT", 0.2)
     with LocalCluster(n_workers=1, protected=False) as cluster:
         os.kill(cluster.scheduler_pid, signal.SIGSTOP)
         assert main(["status"]) == 0
         assert re.search(rf"{re.escape(cluster.address)} .* does not answer", capsys.readouterr().out)
         assert main(["status", "--json"]) == 0
-        described = {found["address"]: found for found in json.loads(capsys.readouterr().out)}
+        described = {found["address"]: found for found in json.loads(capsys.readouterr().out)["engines"]}
         assert described[cluster.address]["workers"] is None
+        assert main(["tasks", cluster.address, "--json"]) == 0
+        unknown = {"address": cluster.address, "tasks": None, "omitted": None}
+        assert json.loads(capsys.readouterr().out) == {"version": 1, "engines": [unknown]}
         assert main(["stop", cluster.address]) == 1
         assert "does not end: it hangs; --force kills it" in capsys.readouterr().err
         assert main(["stop", cluster.address, "--force"]) == 0
@@ -544,7 +586,7 @@ def test_it_needs_no_jupyter() -> None:
 def test_every_option_has_a_help_text() -> None:
     commands: Any
     (commands,) = [action for action in parser()._actions if action.choices]
-    assert list(commands.choices or ()) == ["cluster", "status", "stop", "doctor"]
+    assert list(commands.choices or ()) == ["cluster", "status", "tasks", "stop", "mcp", "doctor"]
     for name, command in (commands.choices or {}).items():
         text = command.format_help()
         assert "Exit status" in text, name

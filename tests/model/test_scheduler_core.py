@@ -15,6 +15,7 @@ from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
+from scaler_notebook.engines.local.scheduler.core.overview import MAX_LISTED
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
 from scaler_notebook.engines.local.scheduler.core.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
@@ -26,7 +27,9 @@ from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     Payload,
     Task,
+    TaskActivity,
     TaskAttemptFailed,
+    TaskBrief,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -1079,6 +1082,29 @@ class Lender(Recorder):
 
     def surplus(self) -> int:
         return 0
+
+
+def test_any_client_may_know_of_the_first_tasks_of_all_those_that_run_before_those_that_wait() -> None:
+    hands, clock = Recorder(), FakeClock()
+    core = Core(2, hands, {"gpu": 1}, clock=clock)
+    core.submit(b"me", Task("waits", EMPTY, EMPTY, TaskOptions("f()", capabilities=as_tuple({"gpu": 1}))))
+    core.submit(b"you", task("runs", 1))
+    core.submit(b"you", task("ends", 1))
+    clock.now += 5
+    for process in (7, 8):
+        core.process_ready(process)
+    core.cancel(b"you", TaskCancel("ends", True, GRACE))
+    found = core.overview.unfinished()
+    start = found.tasks[0].submitted
+    assert found.tasks == (
+        TaskBrief("runs", "", TaskActivity.RUNNING, start, start + 5, 7),
+        TaskBrief("ends", "", TaskActivity.CANCELLING, start, start + 5, 8),
+        TaskBrief("waits", "f()", TaskActivity.QUEUED, start),
+    )
+    for number in range(MAX_LISTED):
+        core.submit(b"me", task(str(number)))
+    found = core.overview.unfinished()
+    assert (len(found.tasks), found.omitted) == (MAX_LISTED, 3)
 
 
 def test_a_task_that_waits_for_its_reader_lends_its_slot() -> None:

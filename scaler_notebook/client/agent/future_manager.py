@@ -25,6 +25,7 @@ from scaler_notebook.protocol.messages import (
     EngineHello,
     EngineMessage,
     EngineStatus,
+    EngineTasks,
     ObjectCreated,
     PreviewKind,
     TaskAttemptFailed,
@@ -51,7 +52,7 @@ else:
 log = logging.getLogger(__name__)
 
 # Addressed to the connection, not to a task. A tuple: to make a union for each message takes longer than to compare.
-TO_CONNECTION = EngineHello, EngineStatus, ObjectCreated, ClientShutdownResponse
+TO_CONNECTION = EngineHello, EngineStatus, EngineTasks, ObjectCreated, ClientShutdownResponse
 
 CONFIRMS: dict[TaskCancelConfirmType, Callable[[TaskCancelConfirm], FutureEvent]] = {
     TaskCancelConfirmType.CANCELED: CancelGranted,

@@ -8,9 +8,11 @@ from typing import Any, Generic, TypeVar
 from scaler_notebook.client import names
 from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.cancel_policy import checked_grace
+from scaler_notebook.client.task_state.flame_graph import FlameGraph, record
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.task_state.profiling import ProfileResult, profile
+from scaler_notebook.client.task_state.stack import TaskStack, stack_of
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
@@ -285,6 +287,42 @@ class ScalerFuture(ObservedTask, Generic[T]):
         make_call: Callable[[], T] = self._session.local_call(self)
         del self  # as in result()
         return make_call()
+
+    def where(self) -> TaskStack:
+        """Return the Python stack of the running task's main thread, sampled from outside; the task runs on.
+
+        With py-spy installed (``pip install "scaler-notebook[py-spy]"``) its process is not even touched. Without it,
+        or where the system forbids to read the process, that tells by itself, by a signal. Of a coroutine that waits
+        there is the loop's stack.
+
+        Raises
+        ------
+        RuntimeError
+            The task does not run, or not on this machine, or cannot be looked at; the message says why.
+        """
+        return stack_of(self)
+
+    def profile(self, seconds: int = 5, rate: int = 100) -> FlameGraph:
+        """Sample the running task from outside for some seconds, or until it ends; return a flame graph.
+
+        It shows where the task spends its time, in a notebook as an output that zooms and searches. Needs py-spy
+        (``pip install "scaler-notebook[py-spy]"``) and a system that lets it read the process. The task runs on.
+
+        Parameters
+        ----------
+        seconds
+            How long.
+        rate
+            How many samples are taken a second.
+
+        Raises
+        ------
+        ValueError
+            A number that is no positive integer.
+        RuntimeError
+            The task does not run, or not on this machine, or cannot be sampled; the message says why.
+        """
+        return record(self, seconds, rate)
 
     def profiling_info(self) -> ProfileResult:
         """Return what the last try took: time, CPU, memory, bytes. Available as soon as the task is done; never blocks.

@@ -306,6 +306,24 @@ class Session:
         __tracebackhide__ = True
         return local_call(future, lambda reference: self._submitter_for(future).submit(_itself, reference))
 
+    def process_of(self, future: ScalerFuture[Any]) -> int:
+        """Return the process of this machine that runs a future's task.
+
+        Raises
+        ------
+        RuntimeError
+            The task does not run, or not here.
+        """
+        if future.done():
+            raise RuntimeError(f"{future.call} has ended: there is nothing to look at; its trace() says how it went")
+        if not future.running_try:
+            raise RuntimeError(f"{future.call} does not run yet")
+        if not self.engine.runs_here:
+            raise RuntimeError(
+                f"{future.call} runs at {self.address}: only a task of an engine on this machine can be looked at"
+            )
+        return int(future.processor)
+
     def request_preview(self, future: ScalerFuture[Any]) -> None:
         """Have a task make a preview of a future's value: the value's ``repr`` runs in a task process, and not here.
 

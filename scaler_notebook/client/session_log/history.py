@@ -114,6 +114,25 @@ class HistoryRecord:
             self._grew(len(self._end.output) - before)
 
 
+def record_form(record: HistoryRecord) -> dict[str, Any]:
+    """Return the form in JSON of a task.
+
+    ``state`` is ``queued``, ``running``, ``cancelling``, ``done``, ``failed`` or ``cancelled``; ``reason`` says why a
+    task is cancelled, and ``error`` is the last line of a failure's traceback.
+    """
+    now = record.now()
+    return {
+        "id": record.task_id,
+        "call": record.call,
+        "state": record.words.partition(":")[0],
+        "reason": now.reason.value if now.reason is not None else None,
+        "error": now.error,
+        "submitted_at": record.submitted_at,
+        "started_at": now.started_at,
+        "ended_at": now.ended_at,
+    }
+
+
 class History:
     """The records of a session, the oldest first. Implements :class:`~.live_futures.Subscriber`."""
 

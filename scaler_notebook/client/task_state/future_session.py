@@ -46,5 +46,8 @@ class FutureSession(Protocol):
     def local_call(self, future: Any) -> Callable[[], Any]:
         """Return what makes the call of a future in this process, and gives its value."""
 
+    def process_of(self, future: Any) -> int:
+        """Return the process of this machine that runs a future's task; RuntimeError if there is none now."""
+
     def request_preview(self, future: Any) -> None:
         """Have a preview of a future's value made and added to the future, if one can be had; never blocks."""

@@ -60,7 +60,7 @@ class MemoryEngine:
         self.slots = slots
         self.capabilities = capabilities or {}
         self.gpus: tuple[str, ...] | None = None
-        self.limits_memory = self.scales = False
+        self.limits_memory = self.scales = self.runs_here = False
         self.sends_items = self.can_pause = True
         self.address = "memory"
         self.sent = SentMessages()

@@ -1,50 +1,24 @@
-"""The JSON objects that ``--json`` prints for a program to read, each with the version of its form.
+"""The JSON objects that ``--json`` prints for a program to read, in the forms of :mod:`.json_forms`."""
 
-Within a version names are added, and none changes its meaning. Times are seconds since the epoch. What a task has
-written may have lone surrogates; they are escaped, as JSON can.
-"""
-
-import json
-import traceback
 from collections.abc import Iterable
 from typing import Any
 
 from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.futures.completion import wait
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.session_log.history import HistoryRecord
+from scaler_notebook.client.session_log.history import HistoryRecord, record_form
+from scaler_notebook.protocol import json_forms
 from scaler_notebook.protocol.messages import EngineStatus
-
-VERSION = 1
 
 
 def show(**names: Any) -> None:
     """Print a document with these names."""
-    print(json.dumps({"version": VERSION, **names}, indent=2))
-
-
-def task(record: HistoryRecord) -> dict[str, Any]:
-    """Return the form of a task of the session.
-
-    ``state`` is ``queued``, ``running``, ``cancelling``, ``done``, ``failed`` or ``cancelled``; ``reason`` says why a
-    task is cancelled, and ``error`` is the last line of a failure's traceback.
-    """
-    now = record.now()
-    return {
-        "id": record.task_id,
-        "call": record.call,
-        "state": record.words.partition(":")[0],
-        "reason": now.reason.value if now.reason is not None else None,
-        "error": now.error,
-        "submitted_at": record.submitted_at,
-        "started_at": now.started_at,
-        "ended_at": now.ended_at,
-    }
+    print(json_forms.document(**names))
 
 
 def tasks(records: Iterable[HistoryRecord]) -> list[dict[str, Any]]:
     """Return the forms of several tasks."""
-    return [task(record) for record in records]
+    return list(map(record_form, records))
 
 
 def engine(executor: NotebookExecutor, found: EngineStatus | None) -> dict[str, Any]:
@@ -98,15 +72,5 @@ def outcome(future: ScalerFuture[Any], timeout: float | None) -> dict[str, Any]:
     if future.cancelled():
         return {}
     if (error := future.exception()) is not None:
-        lines = "".join(traceback.format_exception(error))
-        return {"error": {"type": type(error).__qualname__, "message": str(error), "traceback": lines}}
-    value = future.result()
-    return {"text": repr(value), **({"value": value} if _is_json(value) else {})}
-
-
-def _is_json(value: Any) -> bool:
-    """Return whether JSON has a value as it is, so that a reader gets an equal one."""
-    try:
-        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
-    except Exception:
-        return False
+        return {"error": json_forms.failure_form(error)}
+    return json_forms.value_form(future.result())

@@ -1,12 +1,11 @@
 """The messages between a client and an engine, with the names of OpenGRIS Scaler's protocol where it has one.
 
 Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``ObjectCreate``, ``ObjectDelete``,
-``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``EngineScale``, ``ClientWithdraw``,
-``ClientPause``,
-``ClientShutdown``, ``ClientDisconnect``.
-Engine → client: ``EngineHello``, ``EngineStatus``, ``ObjectCreated``, ``ClientShutdownResponse``, ``TaskStarted``,
-``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``, ``TaskDisplay``,
-``TaskPreview``, ``TaskItem``.
+``ItemsTaken``, ``ClientContext``, ``BuffersReceived``, ``EngineStatusRequest``, ``EngineTasksRequest``,
+``EngineScale``, ``ClientWithdraw``, ``ClientPause``, ``ClientShutdown``, ``ClientDisconnect``.
+Engine → client: ``EngineHello``, ``EngineStatus``, ``EngineTasks``, ``ObjectCreated``, ``ClientShutdownResponse``,
+``TaskStarted``, ``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
+``TaskDisplay``, ``TaskPreview``, ``TaskItem``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -22,6 +21,7 @@ from .client_messages import ClientShutdown as ClientShutdown
 from .client_messages import ClientWithdraw as ClientWithdraw
 from .client_messages import EngineScale as EngineScale
 from .client_messages import EngineStatusRequest as EngineStatusRequest
+from .client_messages import EngineTasksRequest as EngineTasksRequest
 from .client_messages import Initializer as Initializer
 from .client_messages import ItemsTaken as ItemsTaken
 from .client_messages import ObjectCreate as ObjectCreate
@@ -34,6 +34,7 @@ from .engine_messages import ClientShutdownResponse as ClientShutdownResponse
 from .engine_messages import EngineHello as EngineHello
 from .engine_messages import EngineMessage as EngineMessage
 from .engine_messages import EngineStatus as EngineStatus
+from .engine_messages import EngineTasks as EngineTasks
 from .engine_messages import ObjectCreated as ObjectCreated
 from .engine_messages import TaskAttemptFailed as TaskAttemptFailed
 from .engine_messages import TaskCancelConfirm as TaskCancelConfirm
@@ -55,6 +56,8 @@ from .records import PreviewKind as PreviewKind
 from .records import ProcessExit as ProcessExit
 from .records import ResultSummary as ResultSummary
 from .records import SegmentRef as SegmentRef
+from .records import TaskActivity as TaskActivity
+from .records import TaskBrief as TaskBrief
 from .records import TaskCancelConfirmType as TaskCancelConfirmType
 from .records import TaskFigures as TaskFigures
 from .records import TaskOptions as TaskOptions

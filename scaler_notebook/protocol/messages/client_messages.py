@@ -219,6 +219,11 @@ class EngineStatusRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineTasksRequest:
+    """Ask for ``EngineTasks``: the unfinished tasks of all clients."""
+
+
+@dataclass(frozen=True, slots=True)
 class BuffersReceived:
     """The client has mapped these descriptors of the engine, which need not keep them open."""
 
@@ -261,6 +266,7 @@ ClientMessage: TypeAlias = (
     | ClientHello
     | EngineStatusRequest
     | EngineScale
+    | EngineTasksRequest
     | ClientShutdown
     | ClientWithdraw
     | ClientPause

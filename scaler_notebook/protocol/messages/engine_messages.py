@@ -12,6 +12,7 @@ from .records import (
     Payload,
     ProcessExit,
     ResultSummary,
+    TaskBrief,
     TaskCancelConfirmType,
     TaskFigures,
     TaskResultType,
@@ -78,6 +79,22 @@ class EngineStatus:
     idle_timeout: float = 0.0
     gone: int = 0
     gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTasks:
+    """The unfinished tasks of the engine, for all of its clients together: those that run, then those that wait.
+
+    Parameters
+    ----------
+    tasks
+        The first of them.
+    omitted
+        How many more there are.
+    """
+
+    tasks: tuple[TaskBrief, ...]
+    omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,4 +320,6 @@ TaskMessage: TypeAlias = (
     | TaskPreview
     | TaskItem
 )
-EngineMessage: TypeAlias = EngineHello | EngineStatus | ObjectCreated | ClientShutdownResponse | TaskMessage
+EngineMessage: TypeAlias = (
+    EngineHello | EngineStatus | EngineTasks | ObjectCreated | ClientShutdownResponse | TaskMessage
+)

@@ -41,6 +41,40 @@ class DisplayKind(Enum):
     CLEAR_ON_NEXT = "clear on next"  # the same, as soon as something new comes
 
 
+class TaskActivity(Enum):
+    """The states of an unfinished task, in the words of a future's state."""
+
+    QUEUED = "queued"  # or it waits for its inputs, or between two tries
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBrief:
+    """A description of an unfinished task for any client of the user.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    name
+        The text for a person, as in ``TaskOptions``.
+    activity
+        The state of it now.
+    submitted, started
+        Seconds since the epoch; ``started`` is that of the current try, 0 if it does not run.
+    process
+        The id of the process that runs it, 0 if it does not run.
+    """
+
+    task_id: str
+    name: str
+    activity: TaskActivity
+    submitted: float
+    started: float = 0.0
+    process: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentRef:
     """A reference to a large buffer in shared memory: a memory file that a process has open.

@@ -1,5 +1,6 @@
 """A cell in its task process: the notebook's names around it, its code, and the names that it leaves."""
 
+import ast
 import builtins
 import contextlib
 import sys
@@ -13,6 +14,36 @@ from scaler_notebook.protocol import payloads
 from .coroutines import completed
 
 VALUE = "__scaler_notebook_value__"  # the name to which the value of the last expression is assigned
+
+
+def compile_cell(tree: ast.Module, file: str, flags: int, quiet: bool) -> types.CodeType:
+    """Compile a cell so that it keeps the value of its last expression, as :data:`VALUE`.
+
+    Parameters
+    ----------
+    tree
+        The cell.
+    file
+        The name under which tracebacks find the cell.
+    flags
+        Those of the shell's compiler.
+    quiet
+        Do not keep the last value.
+    """
+    __tracebackhide__ = True
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr) and not quiet:
+        kept = ast.Assign([ast.Name(VALUE, ast.Store())], last.value)
+        tree = ast.Module([*tree.body[:-1], ast.copy_location(kept, last)], tree.type_ignores)
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code: types.CodeType = compile(ast.fix_missing_locations(tree), file, "exec", flags, dont_inherit=True)
+    return code
+
+
+def is_quiet(body: str) -> bool:
+    """Return whether a cell ends with a semicolon, which keeps a notebook from showing the last value."""
+    last = body.rstrip().rpartition("\n")[2]
+    return last.partition("#")[0].rstrip().endswith(";") and "'" not in last.partition("#")[2]
 
 
 class AssignedNames(dict[str, Any]):

@@ -38,6 +38,8 @@ from scaler_notebook.protocol.messages import (
     EngineMessage,
     EngineStatus,
     EngineStatusRequest,
+    EngineTasks,
+    EngineTasksRequest,
     ItemsTaken,
     LogStream,
     ObjectCreate,
@@ -46,7 +48,9 @@ from scaler_notebook.protocol.messages import (
     ResultSummary,
     SegmentRef,
     Task,
+    TaskActivity,
     TaskAttemptFailed,
+    TaskBrief,
     TaskCancel,
     TaskCancelConfirm,
     TaskCancelConfirmType,
@@ -87,6 +91,7 @@ def said_to_schedulers(bystander: str) -> list[ClientMessage]:
         BuffersReceived((3, 4, 5, 17)),
         ClientHello(os.getpid(), os.getpid(), 1),
         EngineStatusRequest(),
+        EngineTasksRequest(),
         ClientWithdraw(),
         ClientPause(True),
         ClientPause(False),
@@ -151,6 +156,7 @@ class FakeScheduler(SchedulerConnection):
 
     slots, capabilities, address, gpus = 2, {}, "fake", ()  # type: ignore[var-annotated]
     limits_memory = sends_items = scales = can_pause = True
+    runs_here = False
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -225,6 +231,7 @@ def said_to_clients(task_id: str) -> list[EngineMessage]:
         TaskPreview(task_id, plain),
         TaskItem(task_id, plain),
         EngineStatus(2, 0, (1,), ("t",)),
+        EngineTasks((TaskBrief("t", "f()", TaskActivity.RUNNING, 1.0, 2.0, 3),)),
     ]
 
 

@@ -22,12 +22,12 @@ else:
 ROOT = Path(__file__).parents[3]
 HOME = ROOT / ".venv-kernels"
 WITH_IPYTHON_8 = "6.29.5"
-LIBRARIES = "libraries"  # the environment of docs/how-to/libraries.md, with the newest ipykernel
+LIBRARIES = "libraries"  # the environment of docs/how-to/libraries.md, and of MCP, with the newest ipykernel
 MORE = {
     WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat"),
     LIBRARIES: (
-        *("adaptive", "dask[array]", "emcee", "lightgbm", "optuna"),
-        *("marimo", "pipefunc", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
+        *("adaptive", "dask[array]", "emcee", "lightgbm", "marimo", "mcp>=2,<3", "optuna"),
+        *("pipefunc", "py-spy", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
     ),
 }
 MATRIX = pytest.mark.matrix

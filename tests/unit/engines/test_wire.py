@@ -24,6 +24,7 @@ from scaler_notebook.protocol.messages import (
     Payload,
     SegmentRef,
     Task,
+    TaskBrief,
     TaskLog,
     TaskResult,
     TaskResultType,
@@ -227,6 +228,9 @@ def spoiled(kind: Any) -> list[Any]:
             [[1, "gpu"]],
             [["gpu", 1, 1]],
         ]
+    if kind == tuple[TaskBrief, ...]:
+        brief: list[Any] = ["t", "f()", "queued", 1.5, 0.0, 3]
+        return [None, "x", 1, {}, [1], [None], brief, [[]], [brief[:-1]], [[*brief, 1]], [[1, *brief[1:]]], [["t"] * 6]]
     if issubclass(kind, Enum):
         return [*other, "", "nonsense", next(iter(kind)).name + "?", 0, True, 1.5, b"Success"]
     wrong: dict[Any, list[Any]] = {
@@ -276,6 +280,8 @@ def _sample(cls: Any) -> Any:
     def value(kind: Any) -> Any:
         if kind in plain:
             return plain[kind]
+        if get_origin(kind) is tuple:
+            return (value(get_args(kind)[0]),)
         return next(iter(kind)) if issubclass(kind, Enum) else _sample(kind)
 
     hints = get_type_hints(cls)

@@ -55,7 +55,7 @@ class AttachedEngine(SchedulerConnection):
         self.slots = 0
         self.capabilities: dict[str, int] = {}
         self.gpus: tuple[str, ...] = ()
-        self.limits_memory = self.sends_items = self.scales = self.can_pause = True
+        self.limits_memory = self.sends_items = self.scales = self.can_pause = self.runs_here = True
         self._connection: ConnectionInfo | None = None
         self._watch: ProcessWatch | None = None
 

@@ -39,7 +39,7 @@ class EmbeddedEngine(SchedulerConnection):
         self.slots = slots
         self.capabilities = capabilities
         self.gpus = gpus
-        self.limits_memory = self.sends_items = self.scales = self.can_pause = True
+        self.limits_memory = self.sends_items = self.scales = self.can_pause = self.runs_here = True
         self.scheduler = SchedulerProcess(slots, capabilities, max_runs=max_runs, gpus=gpus, idle_timeout=idle_timeout)
 
     @property

@@ -29,6 +29,7 @@ from scaler_notebook.protocol.messages import (
     EngineMessage,
     EngineScale,
     EngineStatusRequest,
+    EngineTasksRequest,
     ItemsTaken,
     ObjectCreate,
     ObjectCreated,
@@ -224,6 +225,8 @@ class Clients:
                 self._core.pause(owner, message.paused)
             case EngineStatusRequest():
                 self.send(owner, self._core.status())
+            case EngineTasksRequest():
+                self.send(owner, self._core.overview.unfinished())
             case EngineScale():
                 self._scale(owner, message.slots)
             case ClientShutdown():

@@ -55,6 +55,7 @@ from scaler_notebook.task.progress import watch_for_tqdm
 from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 from scaler_notebook.task.task_end import TaskEnd
 
+from . import stack_dump
 from .import_tracker import ImportTracker
 from .item_channel import ItemChannel
 from .prewarm_imports import PrewarmImporter
@@ -87,6 +88,7 @@ def main(sock: socket.socket, page_fd: int, records_fd: int, claims_fd: int) -> 
         streams.begin()
         watch_for_tqdm()
         displays.watch_for_ipython()
+        stack_dump.install()
         _Worker(sock, page, streams, Claims(claims_fd)).serve()
         status = 0
     except (ConnectionError, ProtocolError):

@@ -60,7 +60,7 @@ class ScalerEngine:
     """
 
     slots = 0
-    limits_memory = sends_items = scales = can_pause = False
+    limits_memory = sends_items = scales = can_pause = runs_here = False
     capabilities: Mapping[str, int] | None = None
     gpus: tuple[str, ...] | None = None
 

@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.suggestions import did_you_mean
-from scaler_notebook.task.calls.cell import VALUE, CellEnvironment, CompiledCell
+from scaler_notebook.task.calls.cell import CellEnvironment, CompiledCell, compile_cell, is_quiet
 
 from . import names
 from .promised_names import PROMISED
@@ -78,7 +78,7 @@ def prepare_cell(
     everything = "*" in out
     _check_out(out, found)
     values = _collect_values(shell, found, given)
-    code = _compile_cell(shell, tree, file, _is_quiet(body))
+    code = compile_cell(tree, file, shell.compile.flags, is_quiet(body))
     source = CompiledCell(
         code,
         found.assigns,
@@ -129,35 +129,6 @@ def _cell_number(shell: Any) -> int:
         return max(1, len(shell.history_manager.input_hist_raw) - 1)
     except AttributeError:
         return int(shell.execution_count)
-
-
-def _compile_cell(shell: Any, tree: ast.Module, file: str, quiet: bool) -> Any:
-    """Compile a cell so that it keeps the value of its last expression.
-
-    Parameters
-    ----------
-    shell
-        The notebook's ``InteractiveShell``.
-    tree
-        The cell.
-    file
-        The name under which tracebacks find the cell.
-    quiet
-        Do not keep the last value.
-    """
-    __tracebackhide__ = True
-    last = tree.body[-1]
-    if isinstance(last, ast.Expr) and not quiet:
-        kept = ast.Assign([ast.Name(VALUE, ast.Store())], last.value)
-        tree = ast.Module([*tree.body[:-1], ast.copy_location(kept, last)], tree.type_ignores)
-    flags = shell.compile.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(ast.fix_missing_locations(tree), file, "exec", flags, dont_inherit=True)
-
-
-def _is_quiet(body: str) -> bool:
-    """Return whether a cell ends with a semicolon, which keeps a notebook from showing the last value."""
-    last = body.rstrip().rpartition("\n")[2]
-    return last.partition("#")[0].rstrip().endswith(";") and "'" not in last.partition("#")[2]
 
 
 def _check_out(out: tuple[str, ...], found: names.NameUsage) -> None:

@@ -112,7 +112,7 @@ def logs(shell: Any, options: argparse.Namespace) -> None:
         if options.follow and future is not None:
             wait([future])
         output = record.now().output if future is None else future.last_output(sys.maxsize)[0]
-        documents.show(task=documents.task(record), output=output)
+        documents.show(task=client_history.record_form(record), output=output)
         return
     if future is None:
         print(record.now().output, end="")
@@ -160,7 +160,7 @@ def result(shell: Any, options: argparse.Namespace) -> Any:
     if not options.json:
         return future.result(options.timeout)
     found = documents.outcome(future, options.timeout)
-    documents.show(task=documents.task(finding.find_record(future.task_id)), **found)
+    documents.show(task=client_history.record_form(finding.find_record(future.task_id)), **found)
     return None
 
 

@@ -119,7 +119,7 @@ class Core:
         if task_id in state.records:
             return
         record = TaskRecord(task, owner, state.contexts.get(owner), state.resources.needs(options), root=owner)
-        record.priority = options.priority
+        record.priority, record.submitted = options.priority, self._clock.time()
         if task.inputs and (lost := state.dependencies.add(record, self._unfinished(owner, task.inputs))):
             text = Payload("\n".join(lost).encode())
             self._effects.send(owner, TaskResult(task_id, TaskResultType.MISSING_OBJECTS, text))

@@ -1,9 +1,16 @@
 """Questions about the scheduler's state that its loop asks: nothing here changes anything."""
 
-from scaler_notebook.protocol.messages import ClientContext, EngineStatus
+from itertools import chain, islice
 
+from scaler_notebook.protocol.messages import ClientContext, EngineStatus, EngineTasks, TaskActivity, TaskBrief
+
+from .state.records import TaskRecord
 from .state.scheduler_state import SchedulerState
+from .states import TaskStage
 from .transitions import start_due
+
+NOT_RUNNING = TaskStage.WAITING, TaskStage.QUEUED, TaskStage.BACKING_OFF
+MAX_LISTED = 1000  # tasks of one answer: a few hundred kilobytes
 
 
 class Overview:
@@ -78,6 +85,14 @@ class Overview:
         """Return whether a process has other tasks behind the one that it holds, and may be at one of them by now."""
         return bool(self._state.workers.ahead(process))
 
+    def unfinished(self) -> EngineTasks:
+        """Return what any client may know of the unfinished tasks of all clients."""
+        records, held = self._state.records, self._state.workers.held
+        running = {found.task.task_id: found for found in held.values() if found.stage is not TaskStage.OVER}
+        waiting = (record for task_id, record in records.items() if task_id not in running)
+        listed = list(islice(chain(running.values(), waiting), MAX_LISTED))
+        return EngineTasks(tuple(map(_brief, listed)), len(records) - len(listed))
+
     @property
     def contexts(self) -> dict[bytes, ClientContext]:
         """The context of each client's tasks; the client whose context was set last is last."""
@@ -92,3 +107,12 @@ class Overview:
         """Return ``(task id, client)`` of the task that a process holds; None if it holds none."""
         record = self._state.workers.held.get(process)
         return (record.task.task_id, record.owner) if record is not None else None
+
+
+def _brief(record: TaskRecord) -> TaskBrief:
+    """Return what any client may know of a task."""
+    task_id, name = record.task.task_id, record.task.options.name
+    if record.stage in NOT_RUNNING:
+        return TaskBrief(task_id, name, TaskActivity.QUEUED, record.submitted)
+    activity = TaskActivity.RUNNING if record.stage is TaskStage.RUNNING else TaskActivity.CANCELLING
+    return TaskBrief(task_id, name, activity, record.submitted, record.started, record.process)

@@ -18,6 +18,7 @@ class TaskRecord:
     number: int = 0  # see :mod:`.turns`; tasks that running tasks wait for come before all others
     priority: int = 0  # the higher one of the task's own and its parent's
     stage: TaskStage = TaskStage.QUEUED
+    submitted: float = 0.0  # seconds since the epoch
     process: int = 0  # number of the last process
     seq: int = 0  # of the last run, among the runs of that process
     dispatches: int = 0  # in this try

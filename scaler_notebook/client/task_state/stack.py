@@ -1,0 +1,81 @@
+"""The Python stack of a task that runs, sampled from outside."""
+
+import linecache
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scaler_notebook.engines.local.client.watching import stacks
+from scaler_notebook.engines.local.client.watching.frames import CannotLook, SampledFrame
+
+from .observed_task import ObservedTask
+
+
+@dataclass(frozen=True)
+class TaskStack:
+    """The stack of a task's main thread at one moment; as text it reads like a traceback.
+
+    Parameters
+    ----------
+    call
+        The call, as a person reads it.
+    processor
+        The process that runs it.
+    frames
+        The frames of the task's own code, the outermost first. Empty: it is between two of its lines, as at its very
+        beginning or end.
+    means
+        How they were sampled: ``py-spy`` or ``faulthandler``.
+    """
+
+    call: str
+    processor: str
+    frames: tuple[SampledFrame, ...]
+    means: str
+
+    def __str__(self) -> str:
+        lines = f"{self.call} in process {self.processor} is now here (innermost last):"
+        return "\n".join([lines, *_frame_lines(self.frames)])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def stack_of(future: ObservedTask) -> TaskStack:
+    """Sample the stack of a task.
+
+    Raises
+    ------
+    RuntimeError
+        The task does not run, or its process cannot be looked at.
+    """
+    pid = process_of(future)
+    try:
+        frames, means = stacks.sample(pid)
+    except CannotLook as problem:
+        process_of(future)  # raises if it has ended meanwhile, which is why then
+        raise RuntimeError(f"{future.call} runs in process {pid}, which cannot be looked at: {problem}") from None
+    if process_of(future) != pid:
+        raise RuntimeError(f"the try of {future.call} that was looked at has ended")
+    return TaskStack(future.call, str(pid), tuple(frames), means)
+
+
+def process_of(future: ObservedTask) -> int:
+    """Return the process that runs a task.
+
+    Raises
+    ------
+    RuntimeError
+        The task does not run, or not in a process of this machine.
+    """
+    if future.session is None:
+        raise RuntimeError("this future belongs to no executor whose tasks could be looked at")
+    return future.session.process_of(future)
+
+
+def _frame_lines(frames: Iterable[SampledFrame]) -> Iterable[str]:
+    """Return the lines that show frames, with their source where this process can find it."""
+    for frame in frames:
+        yield f'  File "{frame.file}", line {frame.line}, in {frame.function}'
+        source = linecache.getline(frame.file, frame.line).strip()
+        if source:
+            yield f"    {source}"

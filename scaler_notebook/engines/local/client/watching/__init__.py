@@ -1,0 +1,1 @@
+"""Task processes of this machine, looked at from outside while they run."""

@@ -1,0 +1,199 @@
+"""Where a running task is now: its stack and its flame graph, by each means, and what is said where there is none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kernel_environments import HOME, LIBRARIES, kernel_specs
+from stubborn_tasks import begin
+from waits import SAFETY, until_running, until_written
+
+from scaler_notebook import NotebookExecutor
+from scaler_notebook.engines.local.client.watching import signal_dump
+from scaler_notebook.engines.local.client.watching.frames import CannotLook, SampledFrame
+from scaler_notebook.engines.local.worker.stack_dump import SIGNAL
+from scaler_notebook.testing import memory_executor
+
+DUMP = """\
+[{"os_thread_id": 1, "frames": []},
+ {"os_thread_id": %d, "frames": [{"name": "now", "filename": "mine.py", "line": 7},
+                                 {"name": "run", "filename": "/any/scaler_notebook/task/runner.py", "line": 1},
+                                 {"name": "main", "filename": "/any/scaler_notebook/else.py", "line": 2}]}]"""
+
+
+def outer(wait: Callable[[], object]) -> None:
+    inner(wait)
+
+
+def inner(wait: Callable[[], object]) -> None:
+    begin()
+    wait()  # here it stays
+
+
+def wait_for_ever() -> None:
+    threading.Event().wait()
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one folder in which py-spy is looked for."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    return tmp_path
+
+
+def put_py_spy(folder: Path, script: str) -> None:
+    folder.joinpath("py-spy").write_text(f"#!/bin/sh\n{script}\n")
+    folder.joinpath("py-spy").chmod(0o700)
+
+
+@pytest.mark.parametrize("wait", [wait_for_ever, spin])
+def test_without_py_spy_the_process_tells(wait: Callable[[], None], executor_of_one: NotebookExecutor) -> None:
+    running = executor_of_one.submit(outer, wait)
+    until_written(running, "begun")
+    for _ in range(3):
+        found = running.where()
+        assert found.means == "faulthandler"
+        assert [frame.function for frame in found.frames[:2]] == ["outer", "inner"]
+    text = str(found)
+    assert text.startswith(f"{running.call} in process {running.processor} is now here (innermost last):\n")
+    assert f'File "{__file__}", line ' in text
+    assert "\n    wait()  # here it stays\n" in text
+    assert running.running()
+    running.cancel()
+    assert executor_of_one.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_py_spy_is_preferred(path: Path, executor_of_one: NotebookExecutor) -> None:
+    running = executor_of_one.submit(outer, wait_for_ever)
+    until_running(running)
+    put_py_spy(path, f"echo '{DUMP % int(running.processor)}'")
+    found = running.where()
+    assert (found.means, found.frames) == ("py-spy", (SampledFrame("mine.py", 7, "now"),))
+    running.cancel()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo 'Error: Permission Denied: Try running again with elevated permissions' >&2; exit 1",
+        "echo 'Error: Failed to find python version from target process' >&2; exit 1",
+        "echo '[]'",
+    ],
+)
+def test_where_py_spy_fails_the_process_tells(script: str, path: Path, executor_of_one: NotebookExecutor) -> None:
+    put_py_spy(path, script)
+    running = executor_of_one.submit(outer, wait_for_ever)
+    until_written(running, "begun")
+    assert running.where().means == "faulthandler"
+    running.cancel()
+
+
+def test_what_is_said_where_nothing_can_be_seen(path: Path, executor_of_one: NotebookExecutor) -> None:
+    def silent() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [SIGNAL])
+        outer(wait_for_ever)
+
+    put_py_spy(path, "echo 'Error: Operation not permitted (os error 1)' >&2; exit 1")
+    running, queued = executor_of_one.submit(silent), executor_of_one.submit(abs, -1)
+    until_written(running, "begun")
+    with pytest.raises(RuntimeError, match=r"does not run yet"):
+        queued.where()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(signal_dump, "PATIENCE", 0.01)
+        with pytest.raises(RuntimeError) as said:
+            running.where()
+    assert "py-spy: the system does not let this process trace another" in str(said.value)
+    assert "faulthandler: its process has not answered within 0.01 s" in str(said.value)
+    running.cancel()
+    with pytest.raises(RuntimeError, match=r"has ended: there is nothing to look at"):
+        running.where()
+
+
+def test_a_process_that_has_given_the_signal_up_is_not_killed_by_it(executor_of_one: NotebookExecutor) -> None:
+    def careless() -> None:
+        signal.signal(SIGNAL, signal.SIG_DFL)
+        outer(wait_for_ever)
+
+    running = executor_of_one.submit(careless)
+    until_written(running, "begun")
+    with pytest.raises(RuntimeError, match="its code has taken the signal away"):
+        running.where()
+    assert running.running()
+    running.cancel()
+
+
+def test_no_signal_goes_to_a_process_that_runs_no_tasks() -> None:
+    with subprocess.Popen(["/bin/sleep", "60"]) as stranger:
+        with pytest.raises(CannotLook, match="is no task process"):
+            signal_dump.main_threads_frames(stranger.pid)
+        stranger.kill()
+    with pytest.raises(CannotLook, match="cannot be reached: No such process"):
+        signal_dump.main_threads_frames(stranger.pid)
+
+
+def test_tasks_elsewhere_are_not_looked_at() -> None:
+    with memory_executor() as executor:
+        running = executor.submit(abs, -1)
+        executor.engine.start_task(running)
+        with pytest.raises(RuntimeError, match="only a task of an engine on this machine can be looked at"):
+            running.where()
+
+
+def test_a_flame_graph_shows_itself(path: Path, executor_of_one: NotebookExecutor) -> None:
+    put_py_spy(path, 'echo "<svg>$*</svg>" >"$6"')
+    running = executor_of_one.submit(outer, wait_for_ever)
+    until_running(running)
+    graph = running.profile(3, rate=50)
+    assert f"--duration 3 --rate 50 --pid {running.processor}</svg>" in graph.svg
+    assert "&lt;svg&gt;record " in graph._repr_html_()
+    graph.save(str(path / "graph.svg"))
+    assert path.joinpath("graph.svg").read_text() == graph.svg
+    running.cancel()
+
+
+def test_what_is_said_where_no_flame_graph_can_be_had(path: Path, executor_of_one: NotebookExecutor) -> None:
+    running = executor_of_one.submit(outer, wait_for_ever)
+    until_running(running)
+    with pytest.raises(RuntimeError, match="cannot be profiled: py-spy is not installed: pip install"):
+        running.profile()
+    put_py_spy(path, "echo 'Permission Denied' >&2; exit 1")
+    with pytest.raises(RuntimeError, match="cannot be profiled: the system does not let this process trace another"):
+        running.profile()
+    for seconds, rate in ((0, 100), (0.5, 100), (1, -1)):
+        with pytest.raises(ValueError, match="is a positive integer, not"):
+            running.profile(seconds, rate)  # type: ignore[arg-type]
+    running.cancel()
+    with pytest.raises(RuntimeError, match="has ended"):
+        running.profile()
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(900)
+def test_the_real_py_spy() -> None:
+    kernel_specs(LIBRARIES)  # makes the environment
+    program = (
+        "from scaler_notebook import NotebookExecutor; import time\n"
+        "def slow(): time.sleep(60)\n"
+        "ex = NotebookExecutor(n_workers=1); f = ex.submit(slow)\n"
+        "while f.started_at is None: time.sleep(0.01)\n"
+        "print(f.where().means); print(f.where()); print('slow' in f.profile(1).svg); f.cancel()"
+    )
+    python = HOME / LIBRARIES / "bin" / "python"
+    done = subprocess.run([python, "-c", program], capture_output=True, text=True, timeout=SAFETY, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("py-spy\nslow() in process ")
+    assert "in slow" in done.stdout
+    assert done.stdout.endswith("True\n")
