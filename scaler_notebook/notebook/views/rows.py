@@ -68,7 +68,7 @@ def row(future: ScalerFuture[Any]) -> Row:
         shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
     shown["word"] = badge_of(shown["state"], shown["outcome"]).word
     if gpus := future.gpus:
-        shown["word"] += f", {devices.shown(gpus)}"
+        shown["word"] += f" on {devices.shown(gpus)}"
     if future.tries > 1:
         shown["word"] += f", try {future.tries}"
     return shown

@@ -81,8 +81,8 @@ def test_what_is_told_of_them(ex: NotebookExecutor) -> None:
     running = ex.submit_verbose(time.sleep, (60,), gpus=2)
     until_running(running)
     assert running.gpus == ("a", "b")
-    assert row(running)["word"] == "running, GPUs a, b"
-    assert read_row(running).processor == f"{running.processor}, GPUs a, b"
+    assert row(running)["word"] == "running on GPUs a, b"
+    assert read_row(running).processor == f"GPUs a, b · {running.processor}"
     assert f"process {running.processor}, GPUs a, b" in str(running.trace())
     status = ex.engine_status()
     assert status is not None
@@ -91,7 +91,7 @@ def test_what_is_told_of_them(ex: NotebookExecutor) -> None:
     assert [line[1] for line in table.rows if line[0] == running.processor] == ["a, b"]
     waiting = ex.submit_verbose(sees, gpus=2)
     assert running.cancel(SAFETY)
-    assert row(running)["word"] == "cancelled, GPUs a, b"
+    assert row(running)["word"] == "cancelled on GPUs a, b"
     assert waiting.result(SAFETY)[1] == "a,b"
 
 

@@ -81,9 +81,9 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
 
 
 def _place_of(future: ScalerFuture[Any]) -> str:
-    """Write where a task runs or has run: its process, and its GPUs."""
+    """Write where a task runs or has run: its GPUs, which a narrow column shows first, and its process."""
     gpus = future.gpus
-    return f"{future.processor}, {devices.shown(gpus)}" if gpus else future.processor
+    return f"{devices.shown(gpus)} · {future.processor}" if gpus else future.processor
 
 
 class TaskTable:
