@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import os
 import signal
 import subprocess
@@ -153,12 +155,15 @@ def test_tasks_elsewhere_are_not_looked_at() -> None:
 
 
 def test_a_flame_graph_shows_itself(path: Path, executor_of_one: NotebookExecutor) -> None:
-    put_py_spy(path, 'echo "<svg>$*</svg>" >"$6"')
+    put_py_spy(path, """echo '<svg height="90"><text id="title">py-spy record</text>'"$*</svg>" >"$6" """)
     running = executor_of_one.submit(outer, wait_for_ever)
     until_running(running)
     graph = running.profile(3, rate=50)
     assert f"--duration 3 --rate 50 --pid {running.processor}</svg>" in graph.svg
-    assert "&lt;svg&gt;record " in graph._repr_html_()
+    assert f'<text id="title">{html.escape(running.call)}</text>' in graph.svg
+    frame = graph._repr_html_()
+    assert "height:90px" in frame
+    assert base64.b64encode(graph.svg.encode()).decode() in frame
     graph.save(str(path / "graph.svg"))
     assert path.joinpath("graph.svg").read_text() == graph.svg
     running.cancel()
