@@ -103,6 +103,8 @@ def check_cards(lab: Lab, notebook: LabNotebook) -> None:
     expect(cards.locator(".scaler-badge")).to_have_text(words)
     expect(cards.locator(".scaler-kill:visible")).to_have_count(1)
     expect(cards.locator("[data-kind=running] .scaler-progress:visible")).to_have_count(1)
+    cards.locator(".scaler-where:visible").first.click()
+    expect(cards.locator(".scaler-stack:visible")).to_have_count(1)
     cards.locator("summary:visible").evaluate_all("found => found.forEach(node => (node.parentElement.open = true))")
     assert complaints(lab, ".scaler-card") == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,14 @@ def test_a_click_while_the_kernel_is_idle(notebook: LabNotebook) -> None:
     card = notebook.output(1)
     expect(card.locator(".scaler-badge")).to_have_text("running")
     expect(card.locator(".scaler-output")).to_contain_text("begun")
+    expect(card.locator(".scaler-usage")).to_contain_text(re.compile(r"^\d+ % CPU · [\d.]+ MB"))
+    card.locator(".scaler-where").click()
+    expect(card.locator(".scaler-stack pre")).to_have_text(re.compile(r"^In\[\d+\], line 6, in work: try: time.sleep"))
     notebook.record(".scaler-badge")
     card.locator(".scaler-cancel").click()
     expect(card.locator(".scaler-badge")).to_have_text("cancelled: stopped")
+    for part in (".scaler-usage", ".scaler-stack"):
+        expect(card.locator(part)).to_be_hidden()
     pid = card.locator(".scaler-output").inner_text().split("process ")[1].split()[0]
     assert not Path(f"/proc/{pid}").exists(), "the badge said cancelled while the process was there"
     assert words(notebook) == ["running", "cancelling…", "cancelled: stopped"]

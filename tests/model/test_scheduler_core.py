@@ -15,7 +15,7 @@ from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
-from scaler_notebook.engines.local.scheduler.core.overview import MAX_LISTED
+from scaler_notebook.engines.local.scheduler.core.overview import ACTIVITIES, MAX_LISTED
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
 from scaler_notebook.engines.local.scheduler.core.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
@@ -1105,6 +1105,7 @@ def test_any_client_may_know_of_the_first_tasks_of_all_those_that_run_before_tho
         core.submit(b"me", task(str(number)))
     found = core.overview.unfinished()
     assert (len(found.tasks), found.omitted) == (MAX_LISTED, 3)
+    assert ACTIVITIES.keys() == set(TaskStage) - {TaskStage.OVER}
 
 
 def test_a_task_that_waits_for_its_reader_lends_its_slot() -> None:

@@ -1,6 +1,8 @@
 """The flame graph of a task that runs: where it spends its time, sampled from outside for some seconds."""
 
+import base64
 import html
+import re
 import threading
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from scaler_notebook.engines.local.client.watching.py_spy import Recording
 from .observed_task import ObservedTask
 from .stack import process_of
 
-HEIGHT = 480  # pixels of the frame in a notebook, which scrolls
+HEIGHT = 480  # pixels of the frame in a notebook at most; it scrolls
+TITLE = re.compile(r'(<text id="title"[^>]*>)[^<]*')  # py-spy's command line, which nobody wants to read
+SIZE = re.compile(r'<svg [^>]*height="(\d+)"')
 
 
 class FlameGraph:
@@ -28,7 +32,7 @@ class FlameGraph:
 
     def __init__(self, call: str, svg: str) -> None:
         self.call = call
-        self.svg = svg
+        self.svg = TITLE.sub(lambda found: found[1] + html.escape(call), svg, count=1)
 
     def save(self, path: str) -> None:
         """Write the graph to a file, which browsers show."""
@@ -38,11 +42,14 @@ class FlameGraph:
         return f"<FlameGraph of {self.call}: save(path) writes an SVG>"
 
     def _repr_html_(self) -> str:
-        # A frame of its own: the script must not meet the page, and pages do not run scripts of outputs.
-        page = html.escape(f'<!DOCTYPE html><body style="margin:0">{self.svg}</body>')
+        # A document of its own: the script must not meet the page, and pages do not run scripts of outputs.
+        found = SIZE.search(self.svg)
+        height = min(HEIGHT, int(found[1])) if found else HEIGHT
         title = html.escape(f"flame graph of {self.call}")
-        style = f"width:100%;height:{HEIGHT}px;border:0;background:#fff"
-        return f'<iframe sandbox="allow-scripts" title="{title}" style="{style}" srcdoc="{page}"></iframe>'
+        data = base64.b64encode(self.svg.encode()).decode()
+        style = f"width:100%;height:{height}px;border:0;background:#fff"
+        source = f"data:image/svg+xml;base64,{data}"
+        return f'<iframe sandbox="allow-scripts" title="{title}" style="{style}" src="{source}"></iframe>'
 
 
 def record(future: ObservedTask, seconds: int, rate: int) -> FlameGraph:

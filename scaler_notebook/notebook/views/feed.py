@@ -145,6 +145,12 @@ class Feed(ABC):
             self.widget.send(sendable({**content, "seq": self._sequence, "now": time.time()}))
             let_front_end_choose(self.widget.comm)
 
+    def tell(self, content: Content) -> None:
+        """Send a message that is no part of what a snapshot shows, if a view listens; on the publisher's thread."""
+        if self.views and not self.closed:
+            self.widget.send(sendable(content))
+            let_front_end_choose(self.widget.comm)
+
     def retire(self) -> None:
         """Close the model as soon as no view shows it.
 

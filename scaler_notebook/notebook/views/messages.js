@@ -56,6 +56,8 @@
  * @property {number} from the character with which it begins, of all that is kept
  * @property {string | null} text null if nothing holds the future any more
  *
+ * @typedef {{type: "usage", text: string}} UsageMessage from the kernel to a card: what the running task uses
+ * @typedef {{type: "where", text: string, at: number}} WhereMessage the same: where it was at that time
  * @typedef {{type: "lost"}} LostMessage from a board to the card in its pane: the kernel has ended
  *
  * @typedef {{type: "module"}} ModuleMessage from the kernel to a model whose page lacks its module; with one buffer,
@@ -70,7 +72,8 @@
  * @typedef {{type: "retry"}} Retry a click on Retry
  * @typedef {{type: "cancel_earlier", force: boolean}} CancelEarlier the same for what an earlier run of the cell left
  * @typedef {{type: "output", view: string, from: number}} AskForOutput what is kept of it, from a character on
- * @typedef {Cancel | Retry | CancelEarlier | AskForOutput} CardRequest
+ * @typedef {{type: "where"}} Where a click on Where is it now?
+ * @typedef {Cancel | Retry | CancelEarlier | AskForOutput | Where} CardRequest
  *
  * @typedef {[done: number, total: number | null, note: string]} ProgressTuple
  * @typedef {[number: number, ...ProgressTuple]} NumberedProgress

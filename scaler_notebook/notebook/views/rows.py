@@ -127,7 +127,21 @@ def origin(frames: Sequence[Frame]) -> str | None:
     own = [frame for frame in frames if not is_installed(frame[0]) and not frame[0].startswith("<frozen")]
     if not own:
         return None
-    file, number, function = own[-1]
+    return frame_words(*own[-1])
+
+
+def frame_words(file: str, number: int, function: str) -> str:
+    """Name a frame for a person: ``In[3], line 2, in fit: x / 0``.
+
+    Parameters
+    ----------
+    file
+        The file, as the frame's code has it.
+    number
+        The line.
+    function
+        The function.
+    """
     source = linecache.getline(file, number).strip()
     return f"{_frame_location(file)}, line {number}, in {function}{f': {source}' if source else ''}"
 

@@ -10,7 +10,8 @@ import { makeLog } from "./log.js";
 
 /**
  * @import {
- *   CardRequest, EarlierRun, Kind, LostMessage, OutputMessage, Progress, Row, RowMessage, RowUpdate, ViewContext
+ *   CardRequest, EarlierRun, Kind, LostMessage, OutputMessage, Progress, Row, RowMessage, RowUpdate, UsageMessage,
+ *   ViewContext, WhereMessage
  * } from "../messages.js"
  * @import { Log } from "./log.js"
  *
@@ -76,6 +77,12 @@ function build(log) {
   const progress = h("div", "scaler-progress", track, amountDone);
 
   const output = log.node;
+  const used = h("span");
+  const where = button("scaler-where", "Look at its Python stack; it runs on");
+  const usage = h("div", "scaler-usage", used, where);
+  const stackTitle = h("summary");
+  const stackText = h("pre", "scaler-block");
+  const stack = h("details", "scaler-stack", stackTitle, stackText);
   const traceTitle = h("summary");
   const traceText = h("pre", "scaler-block");
   const trace = h("details", "", traceTitle, traceText);
@@ -94,20 +101,22 @@ function build(log) {
   const earlierRun = h("div", "scaler-earlier-run", earlierWords, stopEarlier);
   const note = h("div", "scaler-note", "waiting for the kernel…");
   const status = h("span", "scaler-spoken");
-  const root = h("div", "scaler-card", head, progress, texts, result, earlierRun, note, status);
+  const root = h("div", "scaler-card", head, progress, usage, stack, texts, result, earlierRun, note, status);
 
   setAttributes(root, { role: "group", tabindex: "-1" });
   keepKeys(root);
   setAttributes(time, { role: "timer" });
   setAttributes(track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   setAttributes(status, { role: "status", "aria-live": "polite" });
-  for (const part of [head, progress, retry, copyButton, output, error, result, earlierRun]) part.hidden = true;
+  const later = [head, progress, usage, stack, retry, copyButton, output, error, result, earlierRun];
+  for (const part of later) part.hidden = true;
   // A keyboard can only scroll what it can reach.
-  traceText.tabIndex = 0;
+  traceText.tabIndex = stackText.tabIndex = 0;
   setText(copyButton, "Copy");
   return {
     root, head, icon, word, badge, call, id, actions, refused, kill, cancel, retry, time,
     progress, track, filled, amountDone,
+    usage, used, where, stack, stackTitle, stackText,
     output,
     error, errorLine, trace, traceTitle, traceText, origin, copyButton,
     result, resultText, resultRich, about,
@@ -147,6 +156,7 @@ function paintButtons(ui, row, asked, offersRetry) {
     [ui.cancel, "Cancel", !isOver(row)],
     [ui.kill, "Kill", offersKill],
     [ui.retry, "Retry", offersRetry],
+    [ui.where, "Where is it now?", !isOver(row)],
   ];
   for (const [node, name, shown] of buttons) {
     const text = asked?.node === node ? "asking…" : name;
@@ -177,6 +187,28 @@ function paintProgress(ui, progress) {
   ui.amountDone.title = text;
   setAttributes(ui.track, { "aria-label": note || "progress", "aria-valuetext": text });
   ui.track.ariaValueNow = share === null ? null : String(Math.round(share * 100));
+}
+
+/**
+ * @param {Parts} ui
+ * @param {UsageMessage} message
+ */
+function paintUsage(ui, { text }) {
+  ui.usage.hidden = false;
+  setText(ui.used, text);
+}
+
+/**
+ * @param {Parts} ui
+ * @param {WhereMessage} message
+ */
+function paintStack(ui, { text, at }) {
+  const title = `where it was at ${new Date(at * 1000).toLocaleTimeString()}`;
+  if (ui.stack.hidden) ui.stack.open = true; // who has folded it leaves it so
+  ui.stack.hidden = false;
+  setText(ui.stackTitle, title);
+  setText(ui.stackText, text);
+  setText(ui.status, `${title}: ${text.split("\n").at(-1)}`);
 }
 
 /**
@@ -296,6 +328,7 @@ export function render({ model, el }, onFirst = () => {}) {
     ui.head.hidden = false;
     paintHead(ui, next);
     paintProgress(ui, next.progress);
+    if (isOver(next) || next.state === "submitted") ui.usage.hidden = ui.stack.hidden = true;
     const changed = (/** @type {(keyof Row)[]} */ ...keys) => keys.some((key) => next[key] !== before?.[key]);
     log.paint(next, keepsOutput);
     if (changed("error", "traceback", "result", "rich", "about")) paintEnd(ui, next);
@@ -308,9 +341,18 @@ export function render({ model, el }, onFirst = () => {}) {
 
   /** @param {unknown} received */
   function onMessage(received) {
-    const message = /** @type {RowMessage | LostMessage | OutputMessage | null} */ (received);
+    /** @typedef {RowMessage | UsageMessage | WhereMessage | LostMessage | OutputMessage} Told */
+    const message = /** @type {Told | null} */ (received);
     if (message?.type === "lost") onKernelEnd();
     if (message?.type === "output" && message.view === view) log.hear(message);
+    if (row && !isOver(row) && !lost) {
+      if (message?.type === "usage") paintUsage(ui, message);
+      if (message?.type === "where") {
+        answered();
+        paintStack(ui, message);
+        paint();
+      }
+    }
     if (message?.type === "row" && message.seq > seq) {
       seq = message.seq;
       skew = message.now - Date.now() / 1000;
@@ -341,7 +383,7 @@ export function render({ model, el }, onFirst = () => {}) {
     clearInterval(timer);
     if (row) log.paint(row, false);
     if (ui.actions.matches(":focus-within")) ui.root.focus({ preventScroll: true });
-    for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.earlierRun]) node.hidden = true;
+    for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.usage, ui.earlierRun]) node.hidden = true;
     if (row && isOver(row)) return;
     ui.root.dataset.kind = "lost";
     setText(ui.word, "lost");
@@ -352,6 +394,7 @@ export function render({ model, el }, onFirst = () => {}) {
 
   const stopListening = whenKernelEnds(model, onKernelEnd);
   ui.cancel.onclick = () => ask(ui.cancel, { type: "cancel", force: false });
+  ui.where.onclick = () => ask(ui.where, { type: "where" });
   ui.retry.onclick = () => ask(ui.retry, { type: "retry" });
   ui.stopEarlier.onclick = () =>
     model.send({ type: "cancel_earlier", force: ui.stopEarlier.dataset.force === "true" });

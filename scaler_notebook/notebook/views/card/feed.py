@@ -18,6 +18,8 @@ from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.notebook.views.static.mime import sendable
 from scaler_notebook.protocol.errors import EngineStartError
 
+from .looks import Looks
+
 TOO_LATE = "It had already ended when the click arrived; how it ended stands."
 GONE = "Nothing holds this future any more: it cannot be submitted again."
 MOST_OUTPUT = 5_000_000  # characters of a task's output that are sent at once; the last ones
@@ -77,6 +79,7 @@ class CardFeed(Feed):
         self._retrying = False
         self._last: Content = {}
         self._rich: str | None = None  # that the views have
+        self._looks = Looks(self.tell, lambda: bool(self.views) and not self.closed)
         for watched in (future, *earlier):
             watched.watch(self._changed)
         self._changed(future)
@@ -115,6 +118,10 @@ class CardFeed(Feed):
                     self.note = TOO_LATE
                     publisher.mark(self)
                     self._noted()
+                return True
+            case {"type": "where"}:
+                if self._shows is not None:
+                    self._looks.where(self._shows)
                 return True
             case {"type": "retry"}:
                 if not self._retrying:
@@ -203,10 +210,13 @@ class CardFeed(Feed):
         for watched in (*((shows,) if shows is not None else ()), *earlier):
             watched.unwatch(self._changed)
         self._shows, self._earlier = None, ()
+        self._looks.stop()
         self._noted = self._on_met = lambda: None
 
     def _changed(self, future: ObservedTask) -> None:
         shows = self._shows
+        if shows is not None:
+            self._looks.follow(shows)
         if shows is not None and shows.done():
             preview.ask(shows)
             if self._retired:

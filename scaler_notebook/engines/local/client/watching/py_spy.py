@@ -12,6 +12,10 @@ from .frames import CannotLook, SampledFrame
 
 DUMP_TIMEOUT = 5.0  # seconds; it takes a tenth of one
 TRIES = 3  # what is read while it changes may be no stack
+FORBIDDEN = (
+    "the system does not let this process read another: `sudo sysctl kernel.yama.ptrace_scope=0` changes that, and a "
+    "container needs the capability SYS_PTRACE"
+)
 NOT_INSTALLED = 'py-spy is not installed: pip install "scaler-notebook[py-spy]"'
 
 
@@ -63,7 +67,7 @@ def is_forbidden(said: str) -> bool:
 def why(said: str) -> str:
     """Return in words why py-spy has failed, from its error."""
     if is_forbidden(said):
-        return "the system does not let this process trace another (kernel.yama.ptrace_scope, or a container's rules)"
+        return FORBIDDEN
     return f"py-spy cannot read it: {said.splitlines()[-1] if said else 'it found no stack'}"
 
 

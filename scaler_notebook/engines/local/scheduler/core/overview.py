@@ -9,7 +9,16 @@ from .state.scheduler_state import SchedulerState
 from .states import TaskStage
 from .transitions import start_due
 
-NOT_RUNNING = TaskStage.WAITING, TaskStage.QUEUED, TaskStage.BACKING_OFF
+ACTIVITIES = {
+    TaskStage.WAITING: TaskActivity.QUEUED,
+    TaskStage.QUEUED: TaskActivity.QUEUED,
+    TaskStage.BACKING_OFF: TaskActivity.QUEUED,
+    TaskStage.PREFETCHED: TaskActivity.QUEUED,
+    TaskStage.RUNNING: TaskActivity.RUNNING,
+    TaskStage.ASKED: TaskActivity.CANCELLING,
+    TaskStage.WARNED: TaskActivity.CANCELLING,
+    TaskStage.ENDING: TaskActivity.CANCELLING,
+}
 MAX_LISTED = 1000  # tasks of one answer: a few hundred kilobytes
 
 
@@ -112,7 +121,7 @@ class Overview:
 def _brief(record: TaskRecord) -> TaskBrief:
     """Return what any client may know of a task."""
     task_id, name = record.task.task_id, record.task.options.name
-    if record.stage in NOT_RUNNING:
-        return TaskBrief(task_id, name, TaskActivity.QUEUED, record.submitted)
-    activity = TaskActivity.RUNNING if record.stage is TaskStage.RUNNING else TaskActivity.CANCELLING
+    activity = ACTIVITIES[record.stage]
+    if activity is TaskActivity.QUEUED:
+        return TaskBrief(task_id, name, activity, record.submitted)
     return TaskBrief(task_id, name, activity, record.submitted, record.started, record.process)
