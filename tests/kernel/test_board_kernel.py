@@ -64,6 +64,7 @@ def test_a_list_of_futures_is_a_board_and_any_other_list_is_not(k: Kernel) -> No
 
 
 def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Path) -> None:
+    patch(k, "scaler_notebook.notebook.views.board.display", LIVE_INTERVAL=0.2)
     gate = tmp_path / "open"
     executed = k.run(f"group = ex.map_async(fit, range(20), [{str(gate)!r}] * 20)\ngroup")
     assert "fit × 20: " in executed.displays[0]["text/plain"]
@@ -105,6 +106,7 @@ def test_a_group_that_is_still_submitted_has_its_board_already(k: Kernel, tmp_pa
 
 
 def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
+    patch(k, "scaler_notebook.notebook.views.board.display", LIVE_INTERVAL=0.2)
     comm = card_id(k.run("group = ex.map_async(time.sleep, [60] * 50)\ngroup"))
     k.send_comm(comm, {"type": "ready"})
     wait_for(k, comm, lambda m: m.get("whole", False))
