@@ -17,6 +17,7 @@ from .agent.output_printer import OutputPrinter
 from .call_submitter import CallSubmitter
 from .futures.future import CANCEL_TIMEOUT, ScalerFuture
 from .futures.group import FutureGroup
+from .futures.growing_group import GrowingGroup
 from .session.current_session import CurrentSession
 from .session.session import Session
 from .session_log import live_groups
@@ -357,12 +358,10 @@ class EngineClient(ABC):
             :meth:`submit_verbose`.
         """
         refuse_endless(fn, iterables)
-        calls = zip(*iterables, strict=False)
-        if options:
-            futures = [self.submit_verbose(fn, args, {}, **options) for args in calls]
-        else:
-            futures = [self.submit(fn, *args) for args in calls]
-        group = FutureGroup(futures, f"{function_name(fn)} × {len(futures)}" if name is None else name)
+        growing: GrowingGroup[T] = GrowingGroup(function_name(fn))
+        for args in zip(*iterables, strict=False):
+            growing.add(self.submit_verbose(fn, args, {}, **options) if options else self.submit(fn, *args))
+        group = growing.complete(name)
         live_groups.add(group)
         return group
 

@@ -6,10 +6,11 @@ from typing import Any
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_graph import GraphFutures
-from scaler_notebook.client.waiting.host import install_host
+from scaler_notebook.client.waiting.host import FillingBoard, install_host
 
 from . import tracebacks
 from .kernel import host as kernel
+from .kernel import ipykernel_compat
 from .kernel.host import KernelHost
 from .views import lists
 
@@ -44,6 +45,27 @@ class LazyViews:
         from .views.board import display
 
         return display.open_board(title, host)
+
+    def open_group_board(self, title: str, futures: Sequence[Any], host: KernelHost) -> FillingBoard | None:
+        """Display the board of a group that is being submitted, if the cell that runs is going to; else return None.
+
+        Parameters
+        ----------
+        title
+            The title above the board, until the group is complete.
+        futures
+            Its futures so far.
+        host
+            The host of the kernel.
+        """
+        from .views.board import cell_value
+
+        code = ipykernel_compat.parent(host.kernel).get("content", {}).get("code", "")
+        if not cell_value.is_group(host.shell.transform_cell(code)):
+            return None
+        from .views.board import display
+
+        return display.open_group_board(title, futures, host)
 
     def offer_cancel(self, futures: Sequence[Any], host: KernelHost) -> None:
         """Show cards of futures whose tasks run on after the stop button.

@@ -64,6 +64,7 @@ def test_a_list_of_futures_is_a_board_and_any_other_list_is_not(k: Kernel) -> No
 
 
 def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Path) -> None:
+    patch(k, "scaler_notebook.notebook.views.board.display", LIVE_INTERVAL=0.2)
     gate = tmp_path / "open"
     executed = k.run(f"group = ex.map_async(fit, range(20), [{str(gate)!r}] * 20)\ngroup")
     assert "fit × 20: " in executed.displays[0]["text/plain"]
@@ -88,7 +89,24 @@ def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Pa
     assert all(processor.isdigit() for processor in processors)
 
 
+def test_a_group_that_is_still_submitted_has_its_board_already(k: Kernel, tmp_path: Path) -> None:
+    patch(k, "scaler_notebook.client.futures.growing_group", SOON=0.0)
+    gate = tmp_path / "open"
+    k.run("def numbers(gate):\n    yield 0\n    while not os.path.exists(gate): time.sleep(0.01)\n    yield 1")
+    running = k.submit(f"%time _ = 1\ngroup = ex.map_async(fit, numbers({str(gate)!r}))\ngroup")
+    shown = k.until(lambda m: m["msg_type"] == "display_data" and WIDGET in m["content"]["data"])
+    comm = shown["content"]["data"][WIDGET]["model_id"]
+    assert shown["content"]["data"]["text/plain"].startswith("fit: 1 ")
+    gate.touch()
+    assert len(k.finish(running).displays) == 1
+    k.send_comm(comm, {"type": "ready"})
+    whole = wait_for(k, comm, lambda m: m.get("whole", False))
+    assert (whole["title"], len(whole["columns"][0])) == ("fit × 2", 2)
+    assert "fit × 2: " in k.run("group").displays[0]["text/plain"]
+
+
 def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
+    patch(k, "scaler_notebook.notebook.views.board.display", LIVE_INTERVAL=0.2)
     comm = card_id(k.run("group = ex.map_async(time.sleep, [60] * 50)\ngroup"))
     k.send_comm(comm, {"type": "ready"})
     wait_for(k, comm, lambda m: m.get("whole", False))

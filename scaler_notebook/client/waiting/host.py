@@ -27,6 +27,16 @@ class FutureLike(Protocol):
         """Have ``fn`` called with the future once the future is done."""
 
 
+class FillingBoard(Protocol):
+    """A board of a group whose futures are still being submitted."""
+
+    def add(self, future: Any) -> None:
+        """Add a future."""
+
+    def complete(self, group: Any) -> None:
+        """Take the group, which has all of its futures now."""
+
+
 class Host(Protocol):
     """How this process waits, and where its event loop is."""
 
@@ -72,6 +82,17 @@ class Host(Protocol):
 
     def open_board(self, title: str) -> Callable[[Any], None]:
         """Show a board without futures, if anything can be shown; what is returned adds a future, on any thread."""
+
+    def open_group_board(self, title: str, futures: Sequence[Any]) -> FillingBoard | None:
+        """Show the board of a group that is being submitted, if the cell that runs is going to show it; else None.
+
+        Parameters
+        ----------
+        title
+            The title above the board, until the group is complete.
+        futures
+            Its futures so far.
+        """
 
     def widget(self, shown: Any) -> Any:
         """Return a widget that shows a future or a group; RuntimeError where there are none."""
@@ -133,6 +154,10 @@ class PlainHost:
     def open_board(self, title: str) -> Callable[[Any], None]:
         """Show nothing."""
         return lambda future: None
+
+    def open_group_board(self, title: str, futures: Sequence[Any]) -> FillingBoard | None:
+        """Return None: there are no cells."""
+        return None
 
     def post(self, call: Callable[[], object]) -> None:
         """Run a call of the user's on the callback thread."""

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from scaler_notebook.client.waiting import asyncio_wait, callback_thread
-from scaler_notebook.client.waiting.host import FutureLike
+from scaler_notebook.client.waiting.host import FillingBoard, FutureLike
 from scaler_notebook.client.waiting.permission import no_waiting
 from scaler_notebook.client.waiting.signal import Signal
 
@@ -45,6 +45,19 @@ class Views(Protocol):
         ----------
         title
             The title above the board.
+        host
+            The host of the kernel.
+        """
+
+    def open_group_board(self, title: str, futures: Sequence[Any], host: "KernelHost") -> FillingBoard | None:
+        """Display the board of a group that is being submitted, if the cell that runs is going to; else return None.
+
+        Parameters
+        ----------
+        title
+            The title above the board, until the group is complete.
+        futures
+            Its futures so far.
         host
             The host of the kernel.
         """
@@ -236,6 +249,19 @@ class KernelHost:
     def open_board(self, title: str) -> Callable[[Any], None]:
         """Display a board without futures in the cell that runs; what is returned adds a future, on any thread."""
         return self._views.open_board(title, self)
+
+    def open_group_board(self, title: str, futures: Sequence[Any]) -> FillingBoard | None:
+        """Display the board of a group that is being submitted, if the cell that runs is going to; else return None.
+
+        Parameters
+        ----------
+        title
+            The title above the board, until the group is complete.
+        futures
+            Its futures so far.
+        """
+        in_cell = threading.current_thread() is threading.main_thread()
+        return self._views.open_group_board(title, futures, self) if in_cell else None
 
     def display_in(self, parent: dict[str, Any], data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Display a bundle in the cell that a message belongs to, whichever cell runs by now; on any thread.

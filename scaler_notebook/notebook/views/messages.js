@@ -98,8 +98,8 @@
  * @property {Detail[]} details
  * @property {Answer | null} answer
  * @property {true} [whole] a snapshot: what was known is forgotten
- * @property {string} [title] in a snapshot, as are the next three
- * @property {number} [epoch]
+ * @property {string} [title]
+ * @property {number} [epoch] in a snapshot, as are the next two
  * @property {boolean} [newest_first] the order that a table begins with
  * @property {[from: number, to: number][]} [edges] a task, and one that needs its value
  *

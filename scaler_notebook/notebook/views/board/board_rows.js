@@ -95,6 +95,7 @@ export function makeRows() {
  */
 export function takeRows(rows, { whole, title, epoch, edges, newest_first, strings, columns, numbers, progress }) {
   if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [], newestFirst: Boolean(newest_first) });
+  if (title !== undefined) rows.title = title;
   for (const text of strings) {
     rows.strings.push(text);
     rows.lowered.push(text.toLowerCase());

@@ -1,6 +1,7 @@
 """The display of a group, and of the whole session: a live board with its static forms beside it."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
@@ -52,6 +53,12 @@ class Board(LiveDisplay):
         if self._table.settled:
             self._changed()
 
+    def complete(self, group: FutureGroup[Any]) -> None:
+        """Take the group of all futures that were added."""
+        self._title = title_of(group)
+        self._feed.complete(self._title, group)
+        self.publish_within(STATIC_INTERVAL)
+
     def publish(self) -> None:
         """Send the static forms again, and the widget for who shows it itself; on the publisher's thread."""
         # Who exports an executed notebook prefers the widget, which shows nothing without its kernel.
@@ -93,6 +100,38 @@ class Board(LiveDisplay):
         publisher.mark(self)
 
 
+class GroupBoard:
+    """Implements :class:`~scaler_notebook.client.waiting.host.FillingBoard`.
+
+    Parameters
+    ----------
+    title
+        The title above the board, until the group is complete.
+    futures
+        Its futures so far.
+    host
+        The host of the kernel.
+    """
+
+    def __init__(self, title: str, futures: Sequence[ScalerFuture[Any]], host: KernelHost) -> None:
+        self._host = host
+        self._table = TaskTable(futures)
+        self._board = Board(host, title, self._table)
+        self._board.show()
+
+    def add(self, future: ScalerFuture[Any]) -> None:
+        """Add a future."""
+        self._table.add(future)
+
+    def complete(self, group: FutureGroup[Any]) -> None:
+        """Take the group; the cell that runs has shown it now."""
+        self._board.complete(group)
+        _shown_in[group] = self._host.shell.execution_count
+
+
+_shown_in: "weakref.WeakKeyDictionary[FutureGroup[Any], int]" = weakref.WeakKeyDictionary()  # groups, by GroupBoard
+
+
 def title_of(group: FutureGroup[Any]) -> str:
     """Return the title above the board of a group."""
     if not len(group):
@@ -102,6 +141,9 @@ def title_of(group: FutureGroup[Any]) -> str:
 
 def show(group: FutureGroup[Any]) -> None:
     """IPython's display hook for a group."""
+    host = kernel_host()
+    if host is not None and _shown_in.pop(group, None) == host.shell.execution_count:
+        return  # while it was submitted
     _show(title_of(group), TaskTable(group), group)
 
 
@@ -124,6 +166,22 @@ def open_board(title: str, host: KernelHost) -> Callable[[ScalerFuture[Any]], No
     listen(host.shell)
     Board(host, title, table).show()
     return table.add
+
+
+def open_group_board(title: str, futures: Sequence[ScalerFuture[Any]], host: KernelHost) -> GroupBoard:
+    """Display the board of a group that is being submitted.
+
+    Parameters
+    ----------
+    title
+        The title above the board, until the group is complete.
+    futures
+        Its futures so far.
+    host
+        The host of the kernel.
+    """
+    listen(host.shell)
+    return GroupBoard(title, futures, host)
 
 
 def _show(title: str, table: TaskTable, group: FutureGroup[Any] | None) -> None:

@@ -70,6 +70,7 @@ class BoardFeed(Feed):
     ) -> None:
         super().__init__(host, BoardWidget(host, place), on_met)
         self._title = title
+        self._title_due = False  # did it change?
         self._table = table
         self._group = None if group is None else weakref.ref(group)
         self._edges = [] if group is None else list(map(list, group.edges))  # rows are in the order of the group
@@ -88,6 +89,19 @@ class BoardFeed(Feed):
 
     def _mark(self) -> None:
         publisher.mark(self)
+
+    def complete(self, title: str, group: FutureGroup[Any]) -> None:
+        """Take the group of the futures that were added.
+
+        Parameters
+        ----------
+        title
+            Its name.
+        group
+            The group.
+        """
+        self._title, self._group, self._title_due = title, weakref.ref(group), True
+        self._mark()
 
     def close(self) -> None:
         """Close the table and the widget."""
@@ -124,16 +138,16 @@ class BoardFeed(Feed):
         """Build a message with what has changed since the last one; None for nothing. On the publisher's thread."""
         numbers = self._table.changed()
         details = [detail for detail in list(self._open.values()) if detail.due]
-        if not numbers and not details and self._answer is None:
+        if not numbers and not details and self._answer is None and not self._title_due:
             return None
         if not self._epoch:
             return self.snapshot()  # the first rows of an empty board
-        return {**self._content(numbers, details), "numbers": numbers}
+        return {**self._content(numbers, details), "numbers": numbers, "title": self._title}
 
     def _content(self, numbers: Sequence[int], details: list["Detail"]) -> Content:
         known = len(self._strings)
         changed = self._table.rows(numbers)
-        answer, self._answer = self._answer, None
+        answer, self._answer, self._title_due = self._answer, None, False
         columns = list(zip(*map(self._shortened, changed), strict=True))
         return {
             "type": "rows",
