@@ -48,6 +48,10 @@ def test_what_failed_is_copied_and_tried_again_by_keyboard(
     copied = notebook.page.evaluate("() => navigator.clipboard.readText()")
     assert copied.startswith("begun\n\nTraceback")
     assert copied.endswith("ValueError: the first time")
+    card.locator(".scaler-id").press("Enter")
+    expect(card.locator(".scaler-id")).to_have_text("Copied")
+    identity = notebook.page.evaluate("() => navigator.clipboard.readText()")
+    assert notebook.text(notebook.execute("print(f.task_id)")) == f"{identity}\n"
     card.get_by_role("button", name="Retry flaky").press("Enter")
     expect(card.locator(".scaler-badge")).to_have_text("done")
     expect(card.locator(".scaler-result")).to_have_text("'the second time'")

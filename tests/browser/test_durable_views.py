@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def test_a_card_keeps_its_buttons_its_folds_and_the_focus_when_its_task_ends(
     card.get_by_role("button", name="Retry talk").click()
     expect(card.locator(".scaler-note")).to_contain_text("submitted again as task")
     expect(badge(card)).to_have_text("failed")
+    place = card.locator(".scaler-origin").get_by_role("button", name=re.compile(r"^In\[\d+\], line 9$"))
+    place.evaluate("link => link.click()")  # no pointer: it would scroll the card into view
+    expect(notebook.page.locator(".jp-Cell .cm-line", has_text="no convergence")).to_be_in_viewport()
 
 
 def test_an_output_that_is_written_again_leaves_its_live_view_as_it_is(notebook: LabNotebook, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,26 @@ def test_where_nothing_can_be_asked_the_magic_is_named(page: Page) -> None:
 def test_a_long_line_has_a_bounded_height(page: Page) -> None:
     page.evaluate("window.paint(['x'.repeat(20_000)], false, true)")
     assert page.locator(".scaler-output").evaluate("node => node.clientHeight") < 200
+
+
+GROWS = """async (source) => {
+    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    const { showWhereItGoesOn } = await import(url);
+    const box = document.body.appendChild(document.createElement("div"));
+    box.className = "box";
+    box.style.cssText = "max-height: 100px; overflow: auto";
+    showWhereItGoesOn(box);
+}"""
+ADD = "(box, height) => (box.appendChild(document.createElement('div')).style.height = `${height}px`)"
+
+
+def test_what_is_higher_than_its_box_fades_where_it_goes_on(page: Page) -> None:
+    page.evaluate(GROWS, joined(CARD.parent / "dom.js"))
+    box = page.locator(".box")
+    box.evaluate(ADD, 50)
+    expect(box).not_to_have_class(re.compile("scaler-goes-on"))
+    box.evaluate(ADD, 100)
+    expect(box).to_have_class(re.compile("scaler-goes-on"))
+    expect(box).to_have_attribute("tabindex", "0")
+    box.evaluate("box => (box.scrollTop = 1000)")
+    expect(box).not_to_have_class(re.compile("scaler-goes-on"))

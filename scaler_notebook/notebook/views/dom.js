@@ -57,6 +57,26 @@ export function setText(node, text) {
 }
 
 /**
+ * Have an element fade out at its lower edge where there is more of it, and be reached by the keyboard then.
+ *
+ * @param {HTMLElement} node
+ */
+export function showWhereItGoesOn(node) {
+  const look = () => {
+    const hidden = node.scrollHeight - node.clientHeight;
+    node.classList.toggle("scaler-goes-on", node.scrollTop < hidden - 4); // pixels that show nothing
+    if (hidden > 4) node.tabIndex = 0;
+  };
+  node.addEventListener("scroll", look);
+  node.addEventListener("load", look, true); // a picture in it has come
+  const observer = new ResizeObserver(look);
+  new MutationObserver(() => {
+    observer.disconnect();
+    for (const child of [node, ...node.children]) observer.observe(child);
+  }).observe(node, { childList: true });
+}
+
+/**
  * What is pressed in a view is the view's: an `x` on a button would cut the notebook's cell. Ctrl-S still saves.
  *
  * @param {HTMLElement} root

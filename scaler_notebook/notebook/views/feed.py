@@ -217,6 +217,12 @@ class Feed(ABC):
             self.widget.send({"type": "module"}, buffers=[self.widget.front_end.packed])
             let_front_end_choose(self.widget.comm)
 
+    def answer(self, content: Content) -> None:
+        """Send what is none of the numbered messages: the answer to one view that has asked."""
+        if not self.closed:
+            self.widget.send(sendable(content))
+            let_front_end_choose(self.widget.comm)
+
     def _answer_gap(self) -> None:
         """Send a snapshot."""
         self._snapshot_due = True

@@ -29,6 +29,7 @@
  * @property {string | null} error
  * @property {string | null} origin where in the user's code
  * @property {string | null} traceback
+ * @property {[from: number, to: number, frames: number][]} folds its lines that are libraries' frames
  * @property {string | null} result
  * @property {string | null} about type, shape and size of the result
  * @property {string | null} rich HTML, in place of the result's text

@@ -36,6 +36,7 @@ class Row(TypedDict):
     error: str | None
     origin: str | None  # where in the user's code the error was raised
     traceback: str | None
+    folds: list[tuple[int, int, int]]  # lines of the traceback that are libraries': first, behind the last, frames
     result: str | None
     about: str | None  # what the result is, where the result itself does not say so: type, shape, size
     rich: str | None  # HTML, shown in place of the result's text where there is any

@@ -1,7 +1,5 @@
 """Rows: a future as its views see it."""
 
-import linecache
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +7,11 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.output import Display, Piece
 from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.protocol import devices
-from scaler_notebook.protocol.exceptions.failures import Frame
 from scaler_notebook.protocol.messages import PreviewKind, TaskResultType
 from scaler_notebook.protocol.states import TaskState
 from scaler_notebook.quantities import format_bytes
-from scaler_notebook.task.modules.installation import is_installed
 
+from .frames import library_folds, origin, with_cells
 from .row import Outcome, Row
 from .static import mime, static_html
 from .static.badges import badge_of
@@ -27,6 +24,7 @@ def row(future: ScalerFuture[Any]) -> Row:
     """Read a future. None of the user's code runs for that, and nothing blocks."""
     state = future.state
     failure = future.failure
+    traceback = with_cells(failure.traceback) if failure is not None else None
     outcome = None
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
@@ -56,7 +54,8 @@ def row(future: ScalerFuture[Any]) -> Row:
         "output_truncated": truncated or len(lines) > settings.output_lines,
         "error": with_origin(future, failure.headline) if failure is not None else None,
         "origin": origin(failure.frames) if failure is not None else None,
-        "traceback": failure.traceback if failure is not None else None,
+        "traceback": traceback,
+        "folds": library_folds(traceback) if traceback is not None else [],
         "result": result,
         "rich": rich,
         "about": about,
@@ -120,35 +119,3 @@ def _split_at_first_display(pieces: Sequence[Piece]) -> tuple[str, list[Piece]]:
     first = next(i for i, piece in enumerate(pieces) if isinstance(piece, Display))
     before = "".join(piece[1] for piece in pieces[:first] if not isinstance(piece, Display))
     return before[-OUTPUT_TAIL:], list(pieces[first:])
-
-
-def origin(frames: Sequence[Frame]) -> str | None:
-    """Name the innermost frame of the user's own code: ``In[3], line 2, in fit: x / 0``; None if there is none."""
-    own = [frame for frame in frames if not is_installed(frame[0]) and not frame[0].startswith("<frozen")]
-    if not own:
-        return None
-    return frame_words(*own[-1])
-
-
-def frame_words(file: str, number: int, function: str) -> str:
-    """Name a frame for a person: ``In[3], line 2, in fit: x / 0``.
-
-    Parameters
-    ----------
-    file
-        The file, as the frame's code has it.
-    number
-        The line.
-    function
-        The function.
-    """
-    source = linecache.getline(file, number).strip()
-    return f"{_frame_location(file)}, line {number}, in {function}{f': {source}' if source else ''}"
-
-
-def _frame_location(file: str) -> str:
-    """Name the file or cell of a frame for a person."""
-    ipython = sys.modules.get("IPython")
-    shell: Any = ipython.get_ipython() if ipython is not None else None
-    cell = shell.compile.format_code_name(file) if hasattr(shell, "compile") else None
-    return str(cell[1]) if cell else file

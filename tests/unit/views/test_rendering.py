@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
+import traceback
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scaler_notebook.notebook.views.frames import library_folds, origin
 from scaler_notebook.notebook.views.row import Row, duration
-from scaler_notebook.notebook.views.rows import origin
 from scaler_notebook.notebook.views.static import static_html
 from scaler_notebook.notebook.views.static.badges import badge_of
 from scaler_notebook.notebook.views.static.static_html import html, text
@@ -52,6 +53,7 @@ def row(**changes: Any) -> Row:
         "error": None,
         "origin": None,
         "traceback": None,
+        "folds": [],
         "result": None,
         "rich": None,
         "about": None,
@@ -309,3 +311,21 @@ def test_the_place_of_an_error_is_in_the_users_own_code() -> None:
     frozen = ("<frozen importlib._bootstrap>", 11, "_call")
     assert origin([own, *library, frozen]) == "/home/somebody/fits.py, line 3, in fit"
     assert origin([*library, frozen]) is None
+
+
+def test_frames_of_libraries_are_folded() -> None:
+    def loads() -> None:
+        json.loads("{")
+
+    try:
+        loads()
+    except ValueError:
+        shown = traceback.format_exc()
+    ((first, behind, frames),) = folds = library_folds(shown)
+    lines = shown.split("\n")
+    assert frames >= 2
+    assert all(f'"{json.__path__[0]}' in line for line in lines[first:behind] if line.startswith("  File"))
+    assert lines[behind].startswith("json.decoder.JSONDecodeError")
+    page = html(finished(word="failed", outcome="failed", error="E", traceback=shown, folds=folds), now=NOW)
+    assert f"… {frames} frames of libraries" in Page(page).words
+    assert library_folds("\n".join(lines[first:])) == [], "all of it is the library's"

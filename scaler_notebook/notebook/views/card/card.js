@@ -1,12 +1,14 @@
 /* The live card of one future. The badge shows what the kernel said last; a click alone never changes it. */
 
-import { button, copy, h, keepKeys, setAttributes, setText } from "../dom.js";
+import { withLink } from "../cells.js";
+import { button, copy, h, keepKeys, setAttributes, setText, showWhereItGoesOn } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
 import { makeLog } from "./log.js";
+import { paintTraceback } from "./traceback.js";
 
 /**
  * @import {
@@ -84,7 +86,7 @@ function build(log) {
   const stackText = h("pre", "scaler-block");
   const stack = h("details", "scaler-stack", stackTitle, stackText);
   const traceTitle = h("summary");
-  const traceText = h("pre", "scaler-block");
+  const traceText = h("div", "scaler-trace scaler-block");
   const trace = h("details", "", traceTitle, traceText);
   const errorLine = h("div");
   const origin = h("div", "scaler-origin");
@@ -93,7 +95,7 @@ function build(log) {
   const texts = h("div", "scaler-texts", h("div", "scaler-written", output, error), copyButton);
 
   const resultText = h("pre", "scaler-block");
-  const resultRich = h("div", "scaler-rich mathjax_process");
+  const resultRich = h("div", "scaler-rich mathjax_process jp-RenderedHTMLCommon");
   const about = h("div", "scaler-about");
   const result = h("div", "scaler-result", resultText, resultRich, about);
   const earlierWords = h("span");
@@ -110,6 +112,7 @@ function build(log) {
   setAttributes(status, { role: "status", "aria-live": "polite" });
   const later = [head, progress, usage, stack, retry, copyButton, output, error, result, earlierRun];
   for (const part of later) part.hidden = true;
+  for (const part of [resultText, resultRich, traceText]) showWhereItGoesOn(part);
   // A keyboard can only scroll what it can reach.
   traceText.tabIndex = stackText.tabIndex = 0;
   setText(copyButton, "Copy");
@@ -263,8 +266,8 @@ function paintEnd(ui, row) {
   ui.trace.hidden = row.traceback === null;
   ui.errorLine.hidden = !ui.trace.hidden;
   fill(ui.trace.hidden ? ui.errorLine : ui.traceTitle, terminalLines(row.error ?? ""));
-  fill(ui.traceText, terminalLines(row.traceback ?? ""));
-  setText(ui.origin, row.origin ?? "");
+  paintTraceback(ui.traceText, row, ui.root);
+  ui.origin.replaceChildren(...withLink(row.origin ?? "", ui.root));
   ui.result.hidden = row.result === null && row.rich === null && row.about === null;
   const box = ui.resultText;
   setText(ui.about, row.about ?? "");
@@ -272,7 +275,7 @@ function paintEnd(ui, row) {
   ui.resultRich.hidden = row.rich === null;
   ui.resultRich.innerHTML = row.rich ?? ""; // what the value itself declares as its display
   fill(box, terminalLines(row.result ?? ""));
-  if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
 }
 
 /**

@@ -15,7 +15,6 @@ from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
-from scaler_notebook.notebook.views.static.mime import sendable
 from scaler_notebook.protocol.errors import EngineStartError
 
 from .looks import Looks
@@ -171,8 +170,6 @@ class CardFeed(Feed):
             The character with which it begins.
         """
         future = self._shown()
-        if self.closed:
-            return
         part: str | None = None
         if future is not None:
             text = future.last_output(sys.maxsize)[0]
@@ -180,8 +177,7 @@ class CardFeed(Feed):
                 start = 0  # the task has cleared what it had written
             part = text[max(start, len(text) - MOST_OUTPUT) :]
             start = len(text) - len(part)
-        self.widget.send(sendable({"type": "output", "view": view, "from": start, "text": part}))
-        let_front_end_choose(self.widget.comm)
+        self.answer({"type": "output", "view": view, "from": start, "text": part})
 
     def _retry(self) -> None:
         future = self._shown()

@@ -8,7 +8,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.stack import TaskStack, process_of
-from scaler_notebook.notebook.views import rows
+from scaler_notebook.notebook.views import frames
 from scaler_notebook.notebook.views.feed import Content
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.quantities import format_bytes
@@ -88,4 +88,4 @@ class Looks:
 
 def stack_words(stack: TaskStack) -> str:
     """Return a stack as a person reads it: a line for each frame, the innermost last."""
-    return "\n".join(rows.frame_words(*frame) for frame in stack.frames) or BETWEEN
+    return "\n".join(frames.frame_words(*frame) for frame in stack.frames) or BETWEEN

@@ -7,6 +7,7 @@ sanitiser, and it mixes each hue with the text's own colour, so that it reads on
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
@@ -82,7 +83,7 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
     if row["output"].strip():
         parts.append(_output_html(row))
     if row["error"] is not None:
-        parts.append(_block_html("scaler-error", hue, _error_html(row["error"], row["origin"], row["traceback"])))
+        parts.append(_block_html("scaler-error", hue, _error_html(row["error"], row)))
     if row["rich"] is not None:
         parts.append(
             _block_html(
@@ -175,21 +176,40 @@ def _output_html(row: Row) -> str:
     return _block_html("scaler-output", LINE, folded + _pre_html(tail, wrap=True))
 
 
-def _error_html(error: str, origin: str | None, traceback: str | None) -> str:
-    """Write an error.
+def _error_html(error: str, row: Row) -> str:
+    """Write an error: where in the user's code it was raised, and the whole traceback, which is folded.
 
     Parameters
     ----------
     error
         The last line of the traceback.
-    origin
-        Where in the user's code the error was raised.
-    traceback
-        The whole traceback, which is folded.
+    row
+        The task.
     """
+    origin, traceback = row["origin"], row["traceback"]
     line = f'<span style="overflow-wrap:anywhere">{"<br>".join(html_lines(error))}</span>'
     place = f'<div style="{MUTED};overflow-wrap:anywhere">{escape(plain(origin))}</div>' if origin is not None else ""
-    return (_folded_html(line, html_lines(traceback)) if traceback is not None else line) + place
+    return (_opened_html(line, _traceback_html(traceback, row["folds"])) if traceback is not None else line) + place
+
+
+def _traceback_html(traceback: str, folds: Sequence[tuple[int, int, int]]) -> str:
+    """Write a traceback, with the frames of libraries folded.
+
+    Parameters
+    ----------
+    traceback
+        The traceback.
+    folds
+        As in :class:`~scaler_notebook.notebook.views.row.Row`.
+    """
+    lines, parts, shown = html_lines(traceback), [], 0
+    for first, behind, frames in folds:
+        if lines[shown:first]:
+            parts.append(_pre_html(lines[shown:first]))
+        title = f'<span style="{MUTED}">… {counted(frames, "frame")} of libraries</span>'
+        parts.append(_folded_html(title, lines[first:behind]))
+        shown = behind
+    return "\n".join([*parts, _pre_html(lines[shown:])])
 
 
 def _folded_html(title: str, lines: list[str]) -> str:
@@ -202,8 +222,21 @@ def _folded_html(title: str, lines: list[str]) -> str:
     lines
         The lines, as HTML.
     """
+    return _opened_html(title, _pre_html(lines))
+
+
+def _opened_html(title: str, body: str) -> str:
+    """Write what unfolds at a click on the title.
+
+    Parameters
+    ----------
+    title
+        The title, as HTML.
+    body
+        What unfolds, as HTML.
+    """
     summary = f'<summary style="cursor:pointer">{title}</summary>'
-    return f'<details style="margin:0;padding:0">{summary}\n{_pre_html(lines)}</details>'
+    return f'<details style="margin:0;padding:0">{summary}\n{body}</details>'
 
 
 def _pre_html(lines: list[str], *, wrap: bool = False) -> str:
