@@ -206,6 +206,8 @@ class TaskRunner:
             function.returning = self._context.returning
         try:
             value = completed(function(*args, **kwargs))
+            if not self._per_thread:
+                displays.release_figure(value)
             try:
                 with self._context.returning():
                     payload = payloads.dump(value)

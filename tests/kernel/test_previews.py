@@ -141,6 +141,17 @@ def test_a_preview_is_first_in_line_and_a_cancel_of_all_leaves_it_alone(running_
     assert k.run("print(later[-1].done()); ex.cancel_all()").text.startswith("False")
 
 
+def test_what_the_front_end_renders_is_left_to_it(running_kernel: Kernel) -> None:
+    k = running_kernel
+    k.run("class Formula:\n    def _repr_latex_(self): return '$x^2$'\n    def __repr__(self): return 'a formula'")
+    k.run("f = ex.submit(Formula); wait([f]); f")
+    formula = k.until(lambda m: m["msg_type"] == "display_data" and "text/latex" in m["content"]["data"])
+    assert formula["content"]["data"]["text/latex"] == "$x^2$"
+    assert "a formula" in shown(k, "a formula")["text/html"]
+    k.run("def note():\n    from IPython.display import Markdown\n    display(Markdown('**bold**'))\nex.submit(note)")
+    k.until(lambda m: m["msg_type"] == "display_data" and "text/markdown" in m["content"]["data"])
+
+
 def test_the_notebooks_own_formatters_stay_there(running_kernel: Kernel) -> None:
     k = running_kernel
     k.run("class Half:\n    def __repr__(self): return 'one half'")

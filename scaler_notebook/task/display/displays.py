@@ -18,6 +18,8 @@ from typing import Any
 from scaler_notebook.task.isolation.process_state import lasting_changes
 from scaler_notebook.task.modules.import_hooks import after_import
 
+from .summary import known
+
 _making = threading.RLock()
 _shell_is_being_made = False
 
@@ -102,6 +104,12 @@ def prefer_inline_figures() -> None:
     """
     if "matplotlib" not in sys.modules and importlib.util.find_spec("matplotlib_inline") is not None:
         os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+
+
+def release_figure(value: Any) -> None:
+    """Have a figure that is a task's result shown as that alone, and not among the figures that are left open, too."""
+    if known(type(value)) == "matplotlib" and "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(value)
 
 
 def flush_figures() -> None:

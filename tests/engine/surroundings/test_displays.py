@@ -166,6 +166,16 @@ def test_figures_are_shown_where_they_are_shown_and_at_the_end(monkeypatch: pyte
                 assert base64.b64decode(shown.bundle["image/png"]).startswith(b"\x89PNG")
         assert futures[2].result(SAFETY) == [], "no figure is left to the next task"
 
+        def returned() -> Any:
+            import matplotlib.pyplot as plt
+
+            plt.plot([1, 2])
+            return plt.gcf()
+
+        figure = executor.submit(returned)
+        assert figure.result(SAFETY).axes
+        assert figure.displays == (), "it is the result, and not shown twice"
+
 
 def test_a_figure_that_cannot_be_drawn_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
     def task() -> int:

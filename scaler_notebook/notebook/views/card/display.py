@@ -51,6 +51,7 @@ class Card(LiveDisplay):
         self._ended = False
         self._said: tuple[TaskState, bool] | None = None  # what the static forms told last
         self._passed_on = 0  # displays of the task that were looked at
+        self._passed_on_result = False
         self._parent = ipykernel_compat.parent(host.kernel)
 
     def show(self) -> None:
@@ -77,7 +78,7 @@ class Card(LiveDisplay):
         """Tell of another future from here on: the one of the call that was submitted again."""
         self._future.unwatch(self._changed)
         self._future, self.task_id = future, future.task_id
-        self._passed_on, self._ended = 0, False
+        self._passed_on, self._passed_on_result, self._ended = 0, False, False
         _live.add(self)
         future.watch(self._changed)
         self.publish_now()
@@ -93,6 +94,11 @@ class Card(LiveDisplay):
             self._passed_on += 1
             if mime.is_native(display):
                 self._host.display_in(self._parent, mime.sendable(display.bundle), mime.sendable(display.metadata))
+        result = self._future.preview if self._future.shows_result else None
+        if result is not None and not self._passed_on_result:
+            self._passed_on_result = True
+            if mime.is_native(result):
+                self._host.display_in(self._parent, mime.sendable(result.bundle), mime.sendable(result.metadata))
         if self._future.done() and not self._ended:
             self._ended = True
             preview.ask(self._future)

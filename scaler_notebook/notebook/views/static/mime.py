@@ -11,6 +11,7 @@ from scaler_notebook.client.task_state.output import Display, Piece
 
 from . import static_html
 
+RENDERED = ("text/markdown", "text/latex", "application/json", "application/pdf")  # where there is no picture or HTML
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 MAX_TEXT = 16_000  # characters of text between two displays
 
@@ -29,9 +30,13 @@ def sendable(value: Any) -> Any:
 
 
 def is_native(display: Display) -> bool:
-    """Return whether only the front end can show a display: by its own renderer (plotly's, Vega's), or by a script."""
-    renderer = any(mime.startswith("application/") and mime.endswith("+json") for mime in display.bundle)
-    return renderer or "<script" in _joined_text(display.bundle.get("text/html", ""))
+    """Return whether only the front end can show a display: by a renderer (plotly's, Markdown's), or by a script."""
+    bundle = display.bundle
+    if any(mime.startswith("application/") and mime.endswith("+json") for mime in bundle):
+        return True
+    if "text/html" in bundle:
+        return "<script" in _joined_text(bundle["text/html"])
+    return not any(mime in bundle for mime in IMAGES) and any(mime in bundle for mime in RENDERED)
 
 
 def html(pieces: Iterable[Piece]) -> str:
