@@ -750,6 +750,19 @@ def test_what_is_kept_back_is_cancelled_as_any_other_and_resumed_in_its_order() 
     assert scene.told(resume) == ["run third on 1 as 2"]
 
 
+def test_what_is_prefetched_and_has_not_begun_is_kept_back_too() -> None:
+    scene = Scene()
+    submit(scene)
+    prefetch(scene)
+    assert scene.record.stage is TaskStage.PREFETCHED
+    assert "recall 1 from 1" in scene.told(pause)
+    assert scene.record.stage is TaskStage.QUEUED
+    assert scene.core.overview.status().queued == 1
+    scene.ended(seq=2)
+    assert "t" not in scene.hands.begun()
+    assert "run t on 1 as 4" in scene.told(resume)
+
+
 def test_what_a_running_task_of_a_paused_client_submits_goes_on() -> None:
     hands = Recorder()
     core = Core(2, hands, {})
