@@ -10,7 +10,6 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.notebook.kernel.ipykernel_compat import let_front_end_choose
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
