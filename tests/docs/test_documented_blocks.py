@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import itertools
+import json
 import re
 import shlex
 import socket
@@ -294,4 +295,5 @@ KINDS: dict[str, Callable[[Block, Kernel], None]] = {
     "": _terminal,
     "bash": _terminal,
     "mermaid": _drawing,
+    "json": lambda block, _: json.loads(block.text),
 }

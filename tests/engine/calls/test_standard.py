@@ -220,7 +220,11 @@ def test_large_results_and_output_survive_the_process() -> None:
         ({"max_tasks_per_child": "3"}, TypeError, "max_tasks_per_child is an integer"),
         ({"max_tasks_per_child": False}, TypeError, "max_tasks_per_child is an integer"),
         ({"address": 4}, TypeError, r"address is a text, not 4; .*n_workers=4"),
-        ({"address": "ipc:///x", "max_tasks_per_child": 3}, ValueError, "the engine at an address keeps its processes"),
+        (
+            {"address": "ipc:///x", "max_tasks_per_child": 3},
+            ValueError,
+            "the engine at an address decides on its processes",
+        ),
         ({"initializer": 4}, TypeError, "initializer must be a callable, not 4"),
         ({"initializer": print, "initargs": 4}, TypeError, "initargs is a tuple .*, not 4"),
         ({"initializer": print, "initargs": "ab"}, TypeError, "initargs is a tuple .*, not 'ab'"),

@@ -417,7 +417,7 @@ def test_an_attribute_that_does_not_travel_is_left_out_and_named(what: str, kind
     assert str(back) == "held for ever"
     assert not hasattr(back, "value")
     assert getattr(back, "detail", "ever") == "ever"
-    note = f"{kind.__name__}.value (a "
+    note = f"{kind.__name__}.value ({'an' if what == 'file' else 'a'} "
     if sys.version_info >= (3, 11):
         assert note in back.__notes__[0]
     assert note in failures.summarize(payloads.dump(failures.capture(error, ())))[0]
