@@ -223,7 +223,7 @@ def test_large_results_and_output_survive_the_process() -> None:
         (
             {"address": "ipc:///x", "max_tasks_per_child": 3},
             ValueError,
-            "the engine at an address decides on its processes",
+            "an address decides on its processes",
         ),
         ({"initializer": 4}, TypeError, "initializer must be a callable, not 4"),
         ({"initializer": print, "initargs": 4}, TypeError, "initargs is a tuple .*, not 4"),
