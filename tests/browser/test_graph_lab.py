@@ -68,6 +68,12 @@ def test_a_graph_on_its_board(notebook: LabNotebook, tmp_path: Path) -> None:
     page.keyboard.press("Escape")
     expect(pane).to_be_hidden()
 
+    board.locator(".scaler-search").fill("clean(")
+    expect(board.locator(".scaler-node:not(.scaler-dim)")).to_have_count(1)
+    expect(board.locator(".scaler-edges .scaler-dim")).to_have_count(6)
+    board.locator(".scaler-search").fill("")
+    expect(board.locator(".scaler-edges .scaler-dim")).to_have_count(0)
+
     box["raw"].focus()
     for key, name in [("ArrowRight", "rows"), ("ArrowRight", None), ("End", "report"), ("Home", "raw")]:
         page.keyboard.press(key)

@@ -3,81 +3,17 @@
 import { SVG, h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { amount } from "../quantities.js";
+import { BOX, curve, layOut } from "./board_layout.js";
+import { makeFilter } from "./board_order.js";
 import { KINDS, shareOf, textOf, wordOf } from "./board_rows.js";
 
 /**
+ * @import { Edge, Place } from "./board_layout.js"
  * @import { Store } from "./board_store.js"
- *
- * @typedef {[from: number, to: number]} Edge
- * @typedef {{x: number, y: number, layer: number, row: number}} Place
  */
 
-const BOX = { height: 34, down: 12, margin: 8 };
-const WIDTHS = [112, 168]; // pixels of a box: as wide as there is room for
 const MOST_BOXES = 1000;
 const MAX_GRAPH_HEIGHT = 420;
-
-/**
- * Where each box is: layers from left to right, within a layer by the middle of what it needs, then of what needs it.
- *
- * @param {number} count of boxes
- * @param {Edge[]} edges
- * @param {number} room pixels from left to right
- */
-function layOut(count, edges, room) {
-  const lists = () => Array.from({ length: count }, () => /** @type {number[]} */ ([]));
-  const [needs, gives] = [lists(), lists()];
-  for (const [from, to] of edges) {
-    needs[to].push(from);
-    gives[from].push(to);
-  }
-  const layer = /** @type {number[]} */ (Array(count).fill(0));
-  const left = needs.map((list) => list.length);
-  const queue = left.flatMap((n, i) => (n ? [] : [i]));
-  for (const number of queue)
-    for (const next of gives[number]) {
-      layer[next] = Math.max(layer[next], layer[number] + 1);
-      if (!--left[next]) queue.push(next);
-    }
-  /** @type {number[][]} */
-  const layers = [];
-  for (let i = 0; i < count; i++) (layers[layer[i]] ??= []).push(i);
-  const place = /** @type {number[]} */ (Array(count));
-  const settle = (/** @type {number[]} */ list) =>
-    list.forEach((number, i) => (place[number] = (i + 0.5) / list.length));
-  layers.forEach(settle);
-  const byMiddle = (/** @type {number[]} */ list, /** @type {number[][]} */ neighbours) => {
-    /** @type {number[]} */
-    const middle = [];
-    for (const number of list) middle[number] = mean(neighbours[number].map((n) => place[n]), place[number]);
-    settle(list.sort((a, b) => middle[a] - middle[b] || a - b));
-  };
-  for (let sweep = 0; sweep < 2; sweep++) {
-    layers.forEach((list) => byMiddle(list, needs));
-    [...layers].reverse().forEach((list) => byMiddle(list, gives));
-  }
-  const across = room / layers.length > WIDTHS[1] + 32 ? 52 : 32;
-  const share = (room - 2 * BOX.margin + across) / layers.length - across;
-  const wide = Math.round(Math.min(WIDTHS[1], Math.max(WIDTHS[0], share)));
-  const tallest = Math.max(0, ...layers.map((list) => list.length));
-  const step = BOX.height + BOX.down;
-  const boxes = /** @type {Place[]} */ (Array(count));
-  layers.forEach((list, x) => {
-    const top = BOX.margin + ((tallest - list.length) * step) / 2;
-    list.forEach((number, y) => {
-      boxes[number] = { x: BOX.margin + x * (wide + across), y: top + y * step, layer: x, row: y };
-    });
-  });
-  const width = 2 * BOX.margin + layers.length * (wide + across) - across;
-  return { boxes, layers, wide, width, height: 2 * BOX.margin + tallest * step - BOX.down };
-}
-
-/**
- * @param {number[]} values
- * @param {number} otherwise if there are none
- */
-const mean = (values, otherwise) =>
-  values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : otherwise;
 
 /**
  * @param {Store} store
@@ -110,22 +46,16 @@ export function makeGraph(store, act) {
     Object.assign(plane.style, { width: `${width}px`, height: `${height}px` });
     node.style.maxHeight = `${MAX_GRAPH_HEIGHT}px`;
     setAttributes(lines, { width, height });
-    lines.replaceChildren(...drawn.map(([from, to]) => drawEdge(places[from], places[to], wide)));
+    lines.replaceChildren(...layout.paths.map((path) => drawEdge(curve(path, wide))));
     boxes = places.map((place, number) => makeBox(place, number, wide));
     current = Math.min(current, count - 1);
     plane.replaceChildren(lines, ...boxes.map((box) => box.button));
   }
 
-  /**
-   * @param {Place} a
-   * @param {Place} b
-   * @param {number} wide
-   */
-  function drawEdge(a, b, wide) {
-    const [x1, y1, x2, y2] = [a.x + wide, a.y + BOX.height / 2, b.x, b.y + BOX.height / 2];
-    const bend = Math.max(14, (x2 - x1) / 2);
+  /** @param {string} d */
+  function drawEdge(d) {
     const path = document.createElementNS(SVG, "path");
-    setAttributes(path, { d: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}` });
+    setAttributes(path, { d });
     return path;
   }
 
@@ -152,11 +82,14 @@ export function makeGraph(store, act) {
   function paint() {
     if (!node.clientWidth) return;
     if (drawn !== rows.edges || room !== node.clientWidth) build();
+    const fits = makeFilter(rows, store.look);
+    /** @type {boolean[]} */
+    const dims = [];
     boxes.forEach((box, number) => {
       const kind = rows.kind[number];
       if (kind === undefined) return;
       const share = shareOf(rows, number);
-      const dim = store.look.kind !== null && store.look.kind !== kind;
+      const dim = (dims[number] = !fits(number));
       const [open, reached] = [store.look.open === number, number === current];
       const seen = [kind, share, dim, rows.note[number], rows.call[number], open, reached].join(" ");
       if (box.seen === seen) return;
@@ -176,6 +109,7 @@ export function makeGraph(store, act) {
       box.done.hidden = share === null;
       box.done.style.width = `${100 * (share ?? 0)}%`;
     });
+    drawn?.forEach(([from, to], i) => lines.children[i]?.classList.toggle("scaler-dim", dims[from] || dims[to]));
   }
 
   /** @param {number} number */

@@ -78,22 +78,32 @@ function byInterest(rows, numbers) {
 }
 
 /**
+ * Which rows somebody looks for.
+ *
+ * @param {Rows} rows
+ * @param {Omit<Selection, "sort">} selection
+ */
+export function makeFilter(rows, { text, kind, only }) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  return (/** @type {number} */ i) => {
+    if ((kind !== null && rows.kind[i] !== kind) || only?.fits(i) === false) return false;
+    const fits = (/** @type {string} */ word) => TEXTS.some((name) => rows.lowered[rows[name][i]].includes(word));
+    return !words.length || words.every(fits);
+  };
+}
+
+/**
  * The numbers of the rows that are wanted, in the order that is wanted.
  *
  * @param {Rows} rows
  * @param {Selection} selection
  * @param {number} now
  */
-export function arrange(rows, { text, kind, only, sort }, now) {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+export function arrange(rows, { sort, ...wanted }, now) {
+  const fits = makeFilter(rows, wanted);
   /** @type {number[]} */
   const numbers = [];
-  for (let i = 0; i < rows.length; i++) {
-    if ((kind !== null && rows.kind[i] !== kind) || only?.fits(i) === false) continue;
-    const fits = (/** @type {string} */ word) => TEXTS.some((name) => rows.lowered[rows[name][i]].includes(word));
-    if (words.length && !words.every(fits)) continue;
-    numbers.push(i);
-  }
+  for (let i = 0; i < rows.length; i++) if (fits(i)) numbers.push(i);
   if (!sort) return byInterest(rows, numbers);
   const [key, way] = [sortKey(rows, sort.by, now), sort.descending ? -1 : 1];
   /** @type {(number | null)[]} */
