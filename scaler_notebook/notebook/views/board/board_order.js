@@ -1,6 +1,6 @@
 /* Which rows a table shows, and in which order. */
 
-import { CANCELLED, CANCELLING, DONE, FAILED, LOST, QUEUED, RUNNING, queuedFor, ranFor } from "./board_rows.js";
+import { CANCELLED, CANCELLING, DONE, FAILED, KINDS, LOST, QUEUED, RUNNING, queuedFor, ranFor } from "./board_rows.js";
 
 /**
  * @import { Rows, TextColumn } from "./board_rows.js"
@@ -14,6 +14,7 @@ import { CANCELLED, CANCELLING, DONE, FAILED, LOST, QUEUED, RUNNING, queuedFor, 
 
 // A table that nobody sorts, and one that is sorted by state.
 const INTEREST = [CANCELLING, RUNNING, FAILED, LOST, QUEUED, CANCELLED, DONE];
+const RANKS = KINDS.map((_, kind) => INTEREST.indexOf(kind));
 const TEXTS = /** @type {const} */ (["call", "processor", "note"]);
 
 const collator = new Intl.Collator("en", { numeric: true });
@@ -45,7 +46,7 @@ function ranks(rows) {
 function sortKey(rows, name, now) {
   switch (name) {
     case "kind":
-      return (i) => INTEREST.indexOf(rows.kind[i]);
+      return (i) => RANKS[rows.kind[i]];
     case "started":
       return (i) => rows.started[i];
     case "queued":
@@ -68,10 +69,12 @@ function sortKey(rows, name, now) {
  * @param {number[]} numbers in the order of submission
  */
 function byInterest(rows, numbers) {
-  /** @type {number[][]} */
-  const byRank = INTEREST.map(() => []);
-  for (const i of numbers) byRank[INTEREST.indexOf(rows.kind[i])].push(i);
-  if (!rows.newestFirst) return byRank.flat();
+  if (!rows.newestFirst) {
+    /** @type {number[][]} */
+    const byRank = INTEREST.map(() => []);
+    for (const i of numbers) byRank[RANKS[rows.kind[i]]].push(i);
+    return byRank[0].concat(...byRank.slice(1));
+  }
   const runs = (/** @type {number} */ i) => rows.kind[i] === RUNNING || rows.kind[i] === CANCELLING;
   const newest = [...numbers].reverse();
   return [...newest.filter(runs), ...newest.filter((i) => !runs(i))];
@@ -85,11 +88,13 @@ function byInterest(rows, numbers) {
  */
 export function makeFilter(rows, { text, kind, only }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  return (/** @type {number} */ i) => {
-    if ((kind !== null && rows.kind[i] !== kind) || only?.fits(i) === false) return false;
-    const fits = (/** @type {string} */ word) => TEXTS.some((name) => rows.lowered[rows[name][i]].includes(word));
-    return !words.length || words.every(fits);
-  };
+  const columns = TEXTS.map((name) => rows[name]);
+  const has = (/** @type {number} */ i, /** @type {string} */ word) =>
+    columns.some((column) => rows.lowered[column[i]].includes(word));
+  return (/** @type {number} */ i) =>
+    (kind === null || rows.kind[i] === kind) &&
+    (!only || only.fits(i)) &&
+    (!words.length || words.every((word) => has(i, word)));
 }
 
 /**
