@@ -1,4 +1,4 @@
-"""The viewer of what a task writes, in Chromium, without a notebook around it."""
+"""Parts of views, in Chromium, without a notebook around them: what a task writes, what goes on, a time line."""
 
 from __future__ import annotations
 
@@ -137,3 +137,27 @@ def test_what_is_higher_than_its_box_fades_where_it_goes_on(page: Page) -> None:
     expect(box).to_have_attribute("tabindex", "0")
     box.evaluate("box => (box.scrollTop = 1000)")
     expect(box).not_to_have_class(re.compile("scaler-goes-on"))
+
+
+DRAW = """async ([source, count]) => {
+    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    const { makeTimeline } = await import(url);
+    const all = [...Array(count).keys()];
+    const column = (value) => all.map(() => value);
+    const rows = {
+        length: count, epoch: 0, strings: all.map((n) => `process ${n}`), processor: all, progress: new Map(),
+        call: all, note: all, kind: column(1), flags: column(0), started: column(0), ended: column(null),
+    };
+    const timeline = makeTimeline({ rows, look: { open: null, kind: null }, now: () => 5_000 }, { open: () => {} });
+    document.body.replaceChildren(timeline.node);
+    timeline.paint();
+    return document.querySelector(".scaler-hint").textContent;
+}"""
+
+
+def test_a_time_line_of_more_lanes_than_can_be_named_says_what_they_are(page: Page) -> None:
+    source = joined(CARD.parent / "board" / "board_timeline.js")
+    assert page.evaluate(DRAW, [source, 27]) == "drag to look closer"
+    assert page.evaluate(DRAW, [source, 28]) == (
+        "28 lanes: as many tasks as ran at a time; point at a bar to see its process · drag to look closer"
+    )
