@@ -4,6 +4,7 @@ Who passes a lock to a task, misspells an option or presses the stop button look
 where this package has noticed it. IPython hides frames by ``__tracebackhide__``, but never the one that has raised.
 """
 
+import asyncio
 import contextlib
 import dis
 import functools
@@ -141,7 +142,7 @@ def _is_our_fault(error: BaseException, entries: list[TracebackType]) -> bool:
     entries
         Its traceback, outermost first.
     """
-    if isinstance(error, KeyboardInterrupt | SyntaxError):
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | SyntaxError):
         return False
     if isinstance(error, AssertionError) and _is_ours(entries[-1]):
         return True

@@ -196,6 +196,7 @@ def test_what_becomes_of_the_tasks_when_the_stop_button_ends_a_wait(
     k.manager.interrupt_kernel()
     executed = k.finish(waiting)
     assert error in executed.error
+    assert "scaler_notebook" not in "".join(executed.traceback), "a frame of this package"
     assert len(executed.displays) == (waited_for if policy == "ask" else 0)
     k.run("wait([f for f in ex.unfinished() if f.state is TaskState.CANCELLING], 10)")
     submitted = 3 if "map" in code else 1

@@ -214,7 +214,7 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     )
     executed = k.run("%scaler status")
     assert "time.sleep(60)" in executed.text
-    assert re.search(r"1 running, 1 queued; \d processes, \d of them spare", executed.text)
+    assert re.search(r"1 running, 1 queued; \d process(es, \d of them spare)?;", executed.text)
     assert "time.sleep(60)" in executed.displays[0]["text/html"]
     assert "the engine runs already, with 1 worker;" in k.run("%scaler start -n 2").text
     assert "2 workers from here on" in k.run("%scaler scale 2").text

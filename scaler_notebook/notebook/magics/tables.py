@@ -157,10 +157,11 @@ def status_table(engine: str, found: EngineStatus) -> tuple[Table, list[str]]:
         waiting = f"{found.queued} of this client's tasks are queued there, or on their way"
         return Table([], []), [engine, f"{waiting}; what else the cluster does, Scaler's own tools show (scaler_top)"]
     running, spare = sum(map(bool, found.tasks)), max(0, len(found.processes) - found.slots)
+    processes = counted(len(found.processes), "process", "processes") + (f", {spare} of them spare" if spare else "")
     notes = [
         engine,
-        f"{running} running, {found.queued} queued; {counted(len(found.processes), 'process', 'processes')}, "
-        f"{spare} of them spare; {total / 1e6:,.0f} MB in all (shared memory counted in each)",
+        f"{running} running, {found.queued} queued; {processes}; "
+        f"{total / 1e6:,.0f} MB in all (shared memory counted in each)",
     ]
     if found.idle_timeout:
         gone = f"; {found.gone} {'has' if found.gone == 1 else 'have'} gone" if found.gone else ""
