@@ -120,6 +120,8 @@ def test_a_cancel_tells_what_has_become_of_the_task(tasks: AgentTasks) -> None:
     queued = tasks.start_call("agents_work:count", [1], {}, {})["id"]
     until_written(tasks.find(running), "begun")
     assert tasks.result(running, 0)["state"] == "running"
+    assert "in refuse" in tasks.status(running, 0, stack=True)["stack"]
+    assert "does not run yet" in tasks.status(queued, 0, stack=True)["stack"]
     refused = tasks.cancel(running, False, SAFETY)
     assert (refused["state"], refused["refused_to_stop"]) == ("running", True)
     assert tasks.cancel(queued, True, SAFETY)["reason"] == "never started"

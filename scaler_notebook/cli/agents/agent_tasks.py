@@ -134,7 +134,7 @@ class AgentTasks:
         progress = None if said is None else {"done": said.done, "total": said.total, "note": said.note}
         return {**form, "progress": progress, "refused_to_stop": future.refused}
 
-    def status(self, task_id: str, characters: int) -> Form:
+    def status(self, task_id: str, characters: int, stack: bool = False) -> Form:
         """Return the state of a task, and the end of what it has written.
 
         Parameters
@@ -143,10 +143,13 @@ class AgentTasks:
             The task.
         characters
             How many characters of its output are wanted.
+        stack
+            Whether its Python stack is wanted, or why there is none.
         """
         future = self.find(task_id)
         output, is_cut = future.last_output(max(0, min(characters, MAX_TEXT)))
-        return {**self.form(future), "output": output, "output_is_cut": is_cut}
+        form = {**self.form(future), "output": output, "output_is_cut": is_cut}
+        return {**form, "stack": _stack_text(future)} if stack else form
 
     def result(self, task_id: str, seconds: float) -> Form:
         """Return the state of a task with its ``result`` or ``error``, as far as it has one.
@@ -224,6 +227,14 @@ class AgentTasks:
             )
             raise AgentMistake(f"the task {task_id!r} {words}")
         return self._futures[task_id]
+
+
+def _stack_text(future: ScalerFuture[Any]) -> str:
+    """Return the Python stack of a running task as a text, or why there is none."""
+    try:
+        return shortened(str(future.where()), MAX_TEXT)
+    except RuntimeError as problem:
+        return str(problem)
 
 
 def _belongs_to_other(task_id: str, engines: Iterable[Form]) -> bool:

@@ -126,9 +126,10 @@ def build(tasks: AgentTasks) -> MCPServer[Any]:
     async def task_status(
         task: TaskId,
         output_characters: Annotated[int, Field(description="how much of the end of its output", ge=0)] = 2000,
+        stack: Annotated[bool, Field(description="tell its Python stack as well: where it is now; it runs on")] = False,
     ) -> Form:
         """Tell a task's state, progress, times, and the end of what it has printed."""
-        return await _on_thread(partial(tasks.status, task, output_characters))
+        return await _on_thread(partial(tasks.status, task, output_characters, stack))
 
     @server.tool(annotations=LOOKS)
     async def task_result(
