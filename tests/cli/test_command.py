@@ -305,26 +305,33 @@ def test_tasks_of_all_clients() -> None:
         NotebookExecutor(cluster.address) as one,
         NotebookExecutor(cluster.address) as other,
     ):
-        running = one.submit(time.sleep, 60)
-        until_running(running)
-        waiting = other.submit_verbose(time.sleep, [60], name="a name\nof two lines, " + "and long " * 10)
-        (engine,) = document("tasks", cluster.address)["engines"]
-        assert (engine["address"], engine["omitted"]) == (cluster.address, 0)
-        first, second = engine["tasks"]
-        assert first == {
-            "id": running.task_id,
-            "call": "sleep(60)",
-            "state": "running",
-            "submitted_at": first["submitted_at"],
-            "started_at": first["started_at"],
-            "pid": int(running.processor),
-        }
-        assert 0 <= first["started_at"] - first["submitted_at"] < SAFETY
-        assert (second["id"], second["state"], second["started_at"]) == (waiting.task_id, "queued", None)
-        lines = call("tasks").stdout.splitlines()
-        assert any(re.search(rf"{running.task_id} +sleep\(60\) +running +\d+ s", line) for line in lines)
-        assert any(re.search(rf"{waiting.task_id} +a name of two lines, .*… +queued +\d+ s", line) for line in lines)
-        assert call("stop", cluster.address).returncode == 0
+        try:
+            check_tasks_of_all_clients(cluster.address, one, other)
+        finally:
+            assert call("stop", cluster.address).returncode == 0, "else the executors would wait for their tasks"
+
+
+def check_tasks_of_all_clients(address: str, one: NotebookExecutor, other: NotebookExecutor) -> None:
+    running = one.submit(time.sleep, 60)
+    until_running(running)
+    waiting = other.submit_verbose(time.sleep, [60], name="a name\nof two lines, " + "and long " * 10)
+    until(lambda: len(document("tasks", address)["engines"][0]["tasks"]) == 2, "both are there")
+    (engine,) = document("tasks", address)["engines"]
+    assert (engine["address"], engine["omitted"]) == (address, 0)
+    first, second = engine["tasks"]
+    assert first == {
+        "id": running.task_id,
+        "call": "sleep(60)",
+        "state": "running",
+        "submitted_at": first["submitted_at"],
+        "started_at": first["started_at"],
+        "pid": int(running.processor),
+    }
+    assert 0 <= first["started_at"] - first["submitted_at"] < SAFETY
+    assert (second["id"], second["state"], second["started_at"]) == (waiting.task_id, "queued", None)
+    lines = call("tasks", address).stdout.splitlines()
+    assert any(re.search(rf"{running.task_id} +sleep\(60\) +running +\d+ s", line) for line in lines)
+    assert any(re.search(rf"{waiting.task_id} +a name of two lines, .*… +queued +\d+ s", line) for line in lines)
 
 
 def test_nothing_to_show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
