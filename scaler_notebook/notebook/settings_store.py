@@ -19,6 +19,10 @@ class Settings:
         How many of the last lines of a task's output a card holds.
     wait_for_names
         Does a cell that reads a name of a running ``%%scaler --out`` cell wait for the name?
+    notify
+        Seconds that a view must have been shown for its end to be told to who looks elsewhere; 0 for never.
+    notify_sound
+        Is that told by a sound, too?
 
     Raises
     ------
@@ -30,6 +34,8 @@ class Settings:
     progress_after: float = 0.2
     output_lines: int = 200
     wait_for_names: bool = False
+    notify: float = 0.0
+    notify_sound: bool = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field to a value that is within its range.
@@ -47,6 +53,8 @@ class Settings:
             raise ValueError(f"progress_after is in seconds, at least 0 and finite, not {value}")
         if name == "output_lines" and value < 1:
             raise ValueError(f"at least one line, not {value}")
+        if name == "notify" and not 0 <= value < math.inf:
+            raise ValueError(f"notify is in seconds, at least 0 (for never) and finite, not {value}")
         object.__setattr__(self, name, value)
 
 

@@ -754,7 +754,7 @@ def test_what_is_prefetched_and_has_not_begun_is_kept_back_too() -> None:
     scene = Scene()
     submit(scene)
     prefetch(scene)
-    assert scene.record.stage is TaskStage.PREFETCHED
+    assert scene.record.stage.value == "prefetched"
     assert "recall 1 from 1" in scene.told(pause)
     assert scene.record.stage is TaskStage.QUEUED
     assert scene.core.overview.status().queued == 1

@@ -4,6 +4,7 @@
 
 import { h } from "./dom.js";
 import { whenKernelEnds } from "./kernel_end.js";
+import { knownPlaces } from "./places.js";
 
 /**
  * @import { Channel, Traits } from "./messages.js"
@@ -50,6 +51,7 @@ export function coverPlaces(model, draw) {
   const [name, cover] = [`${PLACE}-${place}`, makeCover(draw)];
   covers.get(name)?.end(); // of a notebook that was closed, and is opened again in the same page
   covers.set(name, cover);
+  knownPlaces().set(place, cover.home);
   for (const home of document.getElementsByClassName(name)) cover.take(home);
   let lost = false;
   const stopListening = whenKernelEnds(model, () => {
@@ -58,7 +60,10 @@ export function coverPlaces(model, draw) {
   return () => {
     stopListening();
     if (lost) return; // what it says of the end is more than the static form knows
-    if (covers.get(name) === cover) covers.delete(name);
+    if (covers.get(name) === cover) {
+      covers.delete(name);
+      knownPlaces().delete(place);
+    }
     if (!covers.size) observer.disconnect();
     cover.end();
   };
@@ -76,6 +81,7 @@ function makeCover(draw) {
   }
 
   return {
+    home: () => [...views][0]?.home() ?? null,
     /** @param {Element} home */
     take(home) {
       for (const view of views) if (view.home() === home) return;

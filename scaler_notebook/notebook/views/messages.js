@@ -139,6 +139,18 @@
  *
  * @typedef {{type: "pause" | "resume" | "stop"}} EngineRequest
  *
+ * @typedef {{title: string, words: string, place: string}} Notice the end of what a view shows
+ *
+ * @typedef {object} NoticesMessage from the kernel to the model of the notices
+ * @property {"notices"} type
+ * @property {number} seq
+ * @property {number} now
+ * @property {number} after seconds for which a view must have been shown; 0: no notices
+ * @property {boolean} sound
+ * @property {number} running tasks of all views
+ * @property {string[]} places of the views that have them
+ * @property {Notice[]} ended
+ *
  * @typedef {AskForModule | Here | Ready | Left | CardRequest | BoardRequest | EngineRequest} Request anything that a
  *   view says
  */

@@ -215,6 +215,8 @@ SETTINGS_HELP = "\n".join(
         "  progress_after=SECONDS",
         "                        how long a %%scaler cell waits for its task before it shows a card",
         "  output_lines=N        of a task's output in its card",
+        "  notify=SECONDS        tell the end of what was shown for so long, in the title and by the browser; 0: never",
+        "  notify_sound=on|off   ... and by a sound",
         "  wait_for_names=on|off",
         "                        does a cell that reads a name of a running %%scaler --out cell wait for the name?",
     ]
@@ -254,6 +256,10 @@ def config(shell: Any, options: argparse.Namespace) -> None:
         for holder in (settings,) if name in vars(settings) else policies:
             setattr(holder, name, value)
     print(" ".join(f"{name}={_format_setting(value)}" for name, value in {**now, **changes}.items()))
+    if changes.keys() & {"notify", "notify_sound"}:
+        from scaler_notebook.notebook.views.notices import display as notices
+
+        notices.show()
 
 
 def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
@@ -278,12 +284,13 @@ def _parse_setting(name: str, text: str, now: dict[str, Any]) -> Any:
         "workers": int,
         "output_lines": int,
         "wait_for_names": SWITCH.__getitem__,
+        "notify_sound": SWITCH.__getitem__,
     }
     kind = kinds.get(name, float)
     try:
         value = kind(text)
     except (ValueError, KeyError):
-        wanted = "on or off" if name == "wait_for_names" else "a whole number" if kind is int else "a number of seconds"
+        wanted = "a whole number" if kind is int else "a number of seconds" if kind is float else "on or off"
         raise UsageError(
             f"%scaler config {name}={text}: {name} takes {wanted}; it is {_format_setting(now[name])} now"
         ) from None

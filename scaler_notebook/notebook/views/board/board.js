@@ -5,6 +5,7 @@ import { setText } from "../dom.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
+import { makeBell } from "./board_bell.js";
 import { summarizeCalls } from "./board_calls.js";
 import { makeErrors } from "./board_errors.js";
 import { buildFrame } from "./board_frame.js";
@@ -62,6 +63,8 @@ function renderBoard(store, model, el, shown = () => {}) {
   let left = /** @type {number | null} */ (null);
   let summaries = summarizeCalls(rows, 0);
   let [frame, later, stale] = [0, 0, false];
+  const bell = makeBell(model, ui.root);
+  ui.cancel.before(bell.node);
 
   // ------------------------------------------------------------------ painting
 
@@ -122,6 +125,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     }
     for (const { name, node } of ui.tabs) node.hidden = name === "graph" && !rows.edges.length;
     ui.cancel.hidden = !sums.unfinished && !store.undo; // where a second click would land, nothing else is
+    bell.node.hidden = !sums.unfinished;
     ui.kill.hidden = !sums.refused;
     const [failed, cancelled] = [sums.counts[FAILED] + sums.counts[LOST], sums.counts[CANCELLED]];
     ui.retry.hidden = !failed || store.lost;
@@ -177,6 +181,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     else if (before && before.unfinished && !unfinished) say(`all tasks have ended: ${spokenCounts(counts)}`);
     else if (before && store.answer && store.answer.number !== before.answer) say(store.answer.text);
     else if (before && counts[FAILED] > 0 && before.failed === 0) say("a task has failed");
+    if (before && before.unfinished && !unfinished) bell.ended(rows.title, spokenCounts(counts));
     store.before = { answer: store.answer?.number ?? 0, failed: counts[FAILED], unfinished };
   }
 

@@ -1,7 +1,7 @@
 """The display of a group, and of the whole session: a live board with its static forms beside it."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
@@ -14,12 +14,13 @@ from scaler_notebook.notebook.views.live_display import (
     last_words,
     listen,
 )
+from scaler_notebook.notebook.views.notices.watch import watch
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.wording import counted
 
 from . import static_html
 from .feed import BoardFeed
-from .table import BoardRow, SessionTable, TaskTable
+from .table import BoardRow, Kind, SessionTable, TaskTable
 
 SESSION_TITLE = "all tasks of this session"
 HOW_TO_STOP = "%scaler board shows it live, %scaler status lists what is unfinished, %scaler cancel --all stops it"
@@ -50,6 +51,7 @@ class Board(LiveDisplay):
         """Display it in the cell that runs."""
         self.send(self._feed.widget, update=False)
         self.expect_front_end()
+        watch.add(self)
         if self._table.settled:
             self._changed()
 
@@ -74,6 +76,10 @@ class Board(LiveDisplay):
             "text/plain": static_html.text(self._title, counts, rows),
             "text/html": static_html.html(self._title, counts, rows, remark=remark),
         }
+
+    def tally(self) -> tuple[str, Mapping[Kind, int]]:
+        """Return the title, and how many tasks are of each kind."""
+        return self._title, self._table.counts()
 
     def is_unseen(self) -> bool:
         """Return whether no front end has shown the live board yet."""

@@ -86,6 +86,13 @@ def _place_of(future: ScalerFuture[Any]) -> str:
     return f"{devices.shown(gpus)} · {future.processor}" if gpus else future.processor
 
 
+def kind_of(future: ObservedTask) -> Kind:
+    """Return the kind of a task alone, for who reads many."""
+    if future.failed:
+        return "lost" if future.lost else "failed"
+    return KINDS[_KIND_OF_STATE[future.state]]
+
+
 class TaskTable:
     """Rows in the order in which their futures came. A row's number is its place, and never changes.
 

@@ -2,7 +2,7 @@
 
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel import ipykernel_compat
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
 from scaler_notebook.notebook.views import preview, rows
+from scaler_notebook.notebook.views.board.table import Kind, kind_of
 from scaler_notebook.notebook.views.live_display import (
     LIVE_INTERVAL,
     STATIC_INTERVAL,
@@ -18,6 +19,7 @@ from scaler_notebook.notebook.views.live_display import (
     last_words,
     listen,
 )
+from scaler_notebook.notebook.views.notices.watch import watch
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.notebook.views.static import mime, static_html
 from scaler_notebook.protocol.states import TaskState
@@ -73,6 +75,11 @@ class Card(LiveDisplay):
         self.send(None if self._feed is None else self._feed.widget, update=False)
         self._future.watch(self._changed)
         self._changed(self._future)
+        watch.add(self)
+
+    def tally(self) -> tuple[str, Mapping[Kind, int]]:
+        """Return the call, and of which kind the task is."""
+        return self._future.call, {kind_of(self._future): 1}
 
     def follow(self, future: ScalerFuture[Any]) -> None:
         """Tell of another future from here on: the one of the call that was submitted again."""

@@ -7,21 +7,12 @@ from typing import TypedDict
 from scaler_notebook.client import engine_report
 from scaler_notebook.client.engine_client import EngineClient
 from scaler_notebook.client.engine_report import EngineReport, EngineState
-from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.notebook.views.board.table import KINDS, Kind
+from scaler_notebook.notebook.views.board.table import KINDS, Kind, kind_of
 from scaler_notebook.notebook.views.static.terminal_text import one_line
-from scaler_notebook.protocol.states import TaskState
 
 from .samples import ProcessSamples
 
 MAX_GROUPS = 12  # that a view shows: the newest
-KIND_OF_STATE: dict[TaskState, Kind] = {
-    TaskState.SUBMITTED: "queued",
-    TaskState.RUNNING: "running",
-    TaskState.CANCELLING: "cancelling",
-    TaskState.FINISHED: "done",
-    TaskState.CANCELLED: "cancelled",
-}
 
 
 class Worker(TypedDict):
@@ -120,17 +111,10 @@ class ContentsReader:
         for group, cell in engine_report.groups(executor)[:MAX_GROUPS] if executor is not None else ():
             counts = self._settled.get(id(group))
             if counts is None:
-                kinds = Counter(map(_kind_of, group))
+                kinds = Counter(map(kind_of, group))
                 counts = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
             if group.done():
                 settled[id(group)] = counts
             shown.append({"name": group.name, "cell": cell, "counts": counts})
         self._settled = settled
         return shown
-
-
-def _kind_of(future: ObservedTask) -> Kind:
-    """Return the state of a task as a board has it."""
-    if future.failed:
-        return "lost" if future.lost else "failed"
-    return KIND_OF_STATE[future.state]

@@ -1,0 +1,1 @@
+"""Notices: a word to who looks elsewhere, when what a view shows has ended after a while."""

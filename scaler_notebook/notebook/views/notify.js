@@ -1,0 +1,52 @@
+/* A word to who looks elsewhere: in the title of the page, by the browser's notification, and by a sound. */
+
+import { revealElement, seesElement } from "./places.js";
+
+const [TONE_HZ, TONE_S, LOUDNESS] = [660, 0.25, 0.08];
+
+/** @type {Record<symbol, {title: string}>} */
+const global = /** @type {any} */ (globalThis);
+const page = (global[Symbol.for("scaler_notebook.title")] ??= { title: "" }); // its own, while it tells of an end
+
+export const permission = () => (typeof Notification === "undefined" ? "denied" : Notification.permission);
+
+/** A short tone; a page that nobody has clicked yet makes none. */
+function sound() {
+  const context = new AudioContext();
+  const tone = new OscillatorNode(context, { frequency: TONE_HZ });
+  tone.connect(new GainNode(context, { gain: LOUDNESS })).connect(context.destination);
+  tone.onended = () => context.close();
+  tone.start();
+  tone.stop(context.currentTime + TONE_S);
+}
+
+function giveTitleBack() {
+  if (page.title) document.title = page.title;
+  page.title = "";
+}
+
+/**
+ * Tell of an end, unless somebody sees the view just now; a click on the notification leads to it.
+ *
+ * @param {string} title
+ * @param {string} words how it ended
+ * @param {() => Element | null} home gives where the view is
+ * @param {boolean} [audible]
+ */
+export function tell(title, words, home, audible = false) {
+  if (document.hasFocus() && seesElement(home())) return;
+  if (!document.hasFocus()) {
+    page.title ||= document.title;
+    document.title = `${/\b(failed|lost|cancelled)$/.test(words) && !/done/.test(words) ? "✗" : "✓"} ${words}`;
+    window.addEventListener("focus", giveTitleBack, { once: true });
+  }
+  if (permission() === "granted") {
+    const shown = new Notification(title, { body: words, tag: title });
+    shown.onclick = () => {
+      window.focus();
+      revealElement(home());
+      shown.close();
+    };
+  }
+  if (audible) sound();
+}
