@@ -91,7 +91,7 @@ def test_pages_are_told_while_the_setting_is_on(later: list[Any]) -> None:
     notices._heard(notices.widget, {"type": "ready", "view": "a page"}, [])
     notices.publish()
     assert not later, "nobody has asked for notices"
-    settings.notify = 0.001
+    settings.notify = 1e-9  # seconds: any
     settings.notify_sound = True
     notices.publish()
     later.pop()()
