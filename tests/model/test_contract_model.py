@@ -25,7 +25,7 @@ from simulated_process import Process
 from simulation import Simulation
 
 from scaler_notebook.engines.local.scheduler.core import transitions
-from scaler_notebook.engines.local.scheduler.core.slot_lending import STANDSTILL
+from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import STANDSTILL
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (

@@ -14,10 +14,10 @@ from unused_effects import UnusedEffects
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
+from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.engines.local.scheduler.core.overview import ACTIVITIES, MAX_LISTED
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
-from scaler_notebook.engines.local.scheduler.core.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER

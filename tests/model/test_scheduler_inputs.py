@@ -12,8 +12,9 @@ from fake_clock import FakeClock
 from unused_effects import UnusedEffects
 
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
-from scaler_notebook.engines.local.scheduler.core import slot_lending, transitions
+from scaler_notebook.engines.local.scheduler.core import transitions
 from scaler_notebook.engines.local.scheduler.core.core import Core
+from scaler_notebook.engines.local.scheduler.core.dispatch import slot_lending
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.messages import (
     EngineMessage,

@@ -6,7 +6,7 @@ import pytest
 from simulated_pool import OWNER
 from simulated_pool import SimulatedPool as Pool
 
-from scaler_notebook.engines.local.scheduler.core.scaling import LOOKS
+from scaler_notebook.engines.local.scheduler.core.dispatch.scaling import LOOKS
 from scaler_notebook.protocol.messages import TaskCancel
 
 TIMEOUT = 60.0  # seconds

@@ -14,7 +14,7 @@ import pytest
 from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor, current_task
-from scaler_notebook.engines.local.scheduler.core import slot_lending
+from scaler_notebook.engines.local.scheduler.core.dispatch import slot_lending
 
 DEEP = 50
 PATIENCE = 60.0  # seconds, for what starts fifty processes

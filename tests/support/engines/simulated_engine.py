@@ -14,8 +14,8 @@ from simulated_process import Memory, Process, Run
 from scaler_notebook import DisconnectedError
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core.core import Core
+from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
-from scaler_notebook.engines.local.scheduler.core.slot_lending import DEEPEST_FIRST, STANDSTILL
 from scaler_notebook.protocol.messages import (
     ClientContext,
     ClientDisconnect,

@@ -1,7 +1,6 @@
 """The scheduler's decisions, without its sockets: which task runs when and where, and what follows from each event.
 
-What an event does to a task is in :mod:`.transitions`, what is special about tasks within tasks in
-:mod:`.slot_lending`.
+What an event does to a task is in :mod:`.transitions`, how queued tasks get to processes in :mod:`.dispatch`.
 """
 
 import time
@@ -10,7 +9,6 @@ from dataclasses import replace
 
 from scaler_notebook.engines.local.ipc.messages import RunFinished
 from scaler_notebook.engines.scheduling.timers import Clock
-from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
     NO_PROCESS_EXIT,
     ClientContext,
@@ -27,14 +25,15 @@ from scaler_notebook.protocol.messages import (
 from scaler_notebook.task.task_end import TaskEnd
 
 from . import events
+from .dispatch.dispatcher import Dispatcher
+from .dispatch.prefetching import Prefetching
+from .dispatch.scaling import Scaling
+from .dispatch.slot_lending import SlotLending
 from .effects import Effects
 from .item_flow import ItemFlow
 from .overview import Overview
-from .prefetching import Prefetching
 from .previews import ExpectedPreviews
 from .process_deaths import ProcessDeaths
-from .scaling import Scaling
-from .slot_lending import MAX_LENT, SlotLending
 from .state.records import TaskRecord
 from .state.resources import UNBOUNDED
 from .state.scheduler_state import SchedulerState
@@ -48,7 +47,6 @@ RESULTS = {
     TaskEnd.FAILED_FOR_GOOD: TaskResultType.FAILED,
     TaskEnd.UNPREPARED: TaskResultType.FAILED_INITIALIZER,
 }
-NOT_STARTED = TaskStage.WAITING, TaskStage.QUEUED, TaskStage.BACKING_OFF
 
 
 class Core:
@@ -94,9 +92,12 @@ class Core:
         self._clock = clock
         self.overview = Overview(self.state)
         self.scaling = Scaling(self.state, self.overview, effects, clock, spares, idle_timeout)
-        self._lending = SlotLending(self.state, effects, clock, self._break_standstill)
+        self._lending = SlotLending(self.state, effects, clock, self.transitions)
         self._turns = Turns()
         self._prefetching = Prefetching(self.state, effects, self.transitions, self._turns)
+        self._dispatcher = Dispatcher(
+            self.state, effects, self.transitions, self._turns, self._prefetching, self._lending, self.scaling
+        )
         self._previews = ExpectedPreviews()
         self._items = ItemFlow(self.state, effects, self.transitions, self._lending)
         self._deaths = ProcessDeaths(self.state, effects, clock, self.transitions)
@@ -159,7 +160,7 @@ class Core:
         record = self.state.workers.held.get(process)
         if record is not None and record.task.task_id == task_id and (process in self.state.lent) != waits:
             if waits:
-                self._lend_slot_of(record)
+                self._lending.lend_to_children(record)
             else:
                 self._lending.take_back(record)
         self.dispatch()
@@ -394,81 +395,7 @@ class Core:
 
     def dispatch(self) -> None:
         """Start as many queued tasks as there are free slots and processes."""
-        state, idle, held = self.state, self.state.workers.idle, self.state.workers.held
-        self._prefetching.recall_if_slow()
-        slots = state.slots + self._lending.adjust_processes()
-        while idle and len(held) < slots:
-            task_id = state.queue.next
-            if task_id is None:
-                if self._prefetching.share():
-                    continue
-                break
-            record = state.records[task_id]
-            if state.devices:
-                if self._place(record) and state.queue.next == task_id:
-                    break  # the process that it needs is still to come
-                continue
-            suiting = (each for each in reversed(idle) if self._effects.suits(each, record.context))
-            if (process := next(suiting, 0)) == 0:
-                self._effects.kill(idle.pop())  # another process takes its place
-                continue
-            self._begin(record, process)
-        for process in state.devices.holding_memory() if state.devices else ():
-            self._replace(process)
-        if len(held) <= slots:  # else there are fewer slots than before, and nothing begins
-            self._prefetching.fill()
-        self._lending.watch_for_standstill()
-        self.scaling.settle()
-
-    def _begin(self, record: TaskRecord, process: int) -> None:
-        """Start a queued task in an idle process."""
-        self.state.workers.idle.remove(process)
-        self._turns.dispatched(record.number)
-        self.transitions.handle(record, events.Dispatched(process))
-
-    def _place(self, record: TaskRecord) -> bool:
-        """Start a queued task with the devices that it takes, if a process is there for it; return whether none is."""
-        workers, devices = self.state.workers, self.state.devices
-        placement = devices.place(record, lambda process: self._effects.suits(process, record.context))
-        for process in placement.ending:
-            self._replace(process)
-        process = placement.process
-        if not process or placement.ending:
-            return True
-        record.devices = placement.devices
-        if record.devices and process not in workers.devices:
-            workers.devices[process] = record.devices
-            self._effects.assign_devices(process, devices.named(record.devices))
-        self._begin(record, process)
-        return False
-
-    def _replace(self, process: int) -> None:
-        """Kill an idle process, whose place another takes."""
-        self.state.workers.reserve(process)
-        self._effects.kill(process)
-
-    # ------------------------------------------------------------------ tasks within tasks
-
-    def _lend_slot_of(self, record: TaskRecord) -> None:
-        """Lend the slot of a waiting task; if too many are lent, fail the tasks that it waits for."""
-        if self._lending.lend(record):
-            return
-        # Without a process for what the task has submitted, the task would wait for ever.
-        problem = RecursionError(
-            f"{MAX_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
-            "no more: nest less deeply, or submit the inner calls as a graph"
-        )
-        for child in list(record.children.values()):
-            if child.stage in NOT_STARTED:  # it may have ended meanwhile, as a dependant of another child
-                failure = failures.internal_failure(child.task.task_id, problem)
-                self.transitions.handle(child, events.NestedTooDeeply(failure))
-                self.transitions.fail_dependants(child, failure)
-
-    def _break_standstill(self) -> None:
-        """Lend the slot of the task that most likely waits without saying so."""
-        suspect = self._lending.deepest_suspect()
-        if suspect is not None:
-            self._lend_slot_of(suspect)
+        self._dispatcher.dispatch()
 
     # ------------------------------------------------------------------ time
 

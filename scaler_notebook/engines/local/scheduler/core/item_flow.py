@@ -3,8 +3,8 @@
 from scaler_notebook.protocol.messages import Payload, TaskItem
 
 from . import events
+from .dispatch.slot_lending import SlotLending
 from .effects import Effects
-from .slot_lending import SlotLending
 from .state.records import TaskRecord
 from .state.scheduler_state import SchedulerState
 from .transitions import Transitions, start_due

@@ -9,19 +9,22 @@ many such tasks as there are slots do so at once. The others may be streams that
 costs a process: of them one does so whenever no reader has gone on for a while.
 """
 
-from collections.abc import Callable
-
+from scaler_notebook.engines.local.scheduler.core import events
+from scaler_notebook.engines.local.scheduler.core.effects import Effects
+from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
+from scaler_notebook.engines.local.scheduler.core.state.scheduler_state import SchedulerState, TimerKey
+from scaler_notebook.engines.local.scheduler.core.states import TaskStage
+from scaler_notebook.engines.local.scheduler.core.transitions import Transitions
 from scaler_notebook.engines.scheduling.timers import Clock
-
-from .effects import Effects
-from .state.records import TaskRecord
-from .state.scheduler_state import SchedulerState, TimerKey
+from scaler_notebook.protocol.exceptions import failures
 
 MAX_LENT = 256  # slots; each lent slot takes a process that can do nothing else meanwhile
 SURPLUS_RETAINED = 2.0  # seconds that extra processes are retained for the next nested tasks
 STANDSTILL = 0.5  # seconds without a move that are a standstill
 READERS_PATIENCE = 5.0  # the same, where running tasks wait for their readers: those may take longer
 DEEPEST_FIRST = 1 << 40  # more than any task's number, so that nested tasks come before all others of their priority
+
+NOT_STARTED = TaskStage.WAITING, TaskStage.QUEUED, TaskStage.BACKING_OFF
 
 SURPLUS_OVER: TimerKey = "surplus", 0
 STANDSTILL_OVER: TimerKey = "standstill", 0
@@ -38,17 +41,15 @@ class SlotLending:
         Adds and kills processes.
     clock
         The source of the time.
-    break_standstill
-        Called when nothing has moved for :data:`STANDSTILL` seconds.
+    transitions
+        Handles the events of tasks.
     """
 
-    def __init__(
-        self, state: SchedulerState, effects: Effects, clock: Clock, break_standstill: Callable[[], None]
-    ) -> None:
+    def __init__(self, state: SchedulerState, effects: Effects, clock: Clock, transitions: Transitions) -> None:
         self._state = state
         self._effects = effects
         self._clock = clock
-        self._break_standstill = break_standstill
+        self._transitions = transitions
         self._extra = 0  # processes beyond slots and spares that were asked for
 
     def nest(self, record: TaskRecord, parent: TaskRecord | None) -> None:
@@ -77,6 +78,21 @@ class SlotLending:
         if record.needs:
             self._state.resources.give_back(record)
         return True
+
+    def lend_to_children(self, record: TaskRecord) -> None:
+        """Lend the slot of a task that waits for others; if too many are lent, fail those that the task waits for."""
+        if self.lend(record):
+            return
+        # Without a process for what the task has submitted, the task would wait for ever.
+        problem = RecursionError(
+            f"{MAX_LENT} tasks wait for tasks that they have submitted, each in a process of its own, and there are "
+            "no more: nest less deeply, or submit the inner calls as a graph"
+        )
+        for child in list(record.children.values()):
+            if child.stage in NOT_STARTED:  # it may have ended meanwhile, as a dependant of another child
+                failure = failures.internal_failure(child.task.task_id, problem)
+                self._transitions.handle(child, events.NestedTooDeeply(failure))
+                self._transitions.fail_dependants(child, failure)
 
     def lend_to_reader(self, record: TaskRecord) -> None:
         """Lend the slot of a task that waits for the reader of its items, unless as many do so as there are slots."""
@@ -119,9 +135,11 @@ class SlotLending:
             patience = READERS_PATIENCE if any(record.paused for record in suspects) else STANDSTILL
             timers.set(STANDSTILL_OVER, self._clock.monotonic() + patience, self._break_standstill)
 
-    def deepest_suspect(self) -> TaskRecord | None:
-        """Return the running task that is nested most deeply; None if there is no standstill."""
-        return max(self._suspects(), key=lambda record: record.depth, default=None)
+    def _break_standstill(self) -> None:
+        """Lend the slot of the running task that is nested most deeply: most likely it waits without saying so."""
+        suspect = max(self._suspects(), key=lambda record: record.depth, default=None)
+        if suspect is not None:
+            self.lend_to_children(suspect)
 
     def _suspects(self) -> list[TaskRecord]:
         """Return the running tasks, if each may wait for others or a reader, and a task waits for a slot; else none."""

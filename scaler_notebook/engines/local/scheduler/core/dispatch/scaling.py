@@ -5,11 +5,10 @@ few times in each timeout it is looked which processes are idle and have run not
 quarter longer than the timeout. Processes come back when a queued task has a slot and no process.
 """
 
+from scaler_notebook.engines.local.scheduler.core.effects import Effects
+from scaler_notebook.engines.local.scheduler.core.overview import Overview
+from scaler_notebook.engines.local.scheduler.core.state.scheduler_state import SchedulerState, TimerKey
 from scaler_notebook.engines.scheduling.timers import Clock
-
-from .effects import Effects
-from .overview import Overview
-from .state.scheduler_state import SchedulerState, TimerKey
 
 LOOKS = 4  # at idle processes, in each timeout
 LONGEST_PAUSE = 24 * 3600.0  # seconds between two of them: a timer far beyond that is more than the system can wait for

@@ -13,16 +13,16 @@ of the same function; the first tasks of a function go one to a process. Tasks a
 
 from collections import deque
 
+from scaler_notebook.engines.local.scheduler.core import events
+from scaler_notebook.engines.local.scheduler.core.effects import Effects, PrefetchedRun
+from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
+from scaler_notebook.engines.local.scheduler.core.state.scheduler_state import SchedulerState
+from scaler_notebook.engines.local.scheduler.core.state.turns import Turns
+from scaler_notebook.engines.local.scheduler.core.states import TaskStage
+from scaler_notebook.engines.local.scheduler.core.transitions import Transitions, start_due
 from scaler_notebook.protocol.messages import Task
 
-from . import events
 from .durations import Durations
-from .effects import Effects, PrefetchedRun
-from .state.records import TaskRecord
-from .state.scheduler_state import SchedulerState
-from .state.turns import Turns
-from .states import TaskStage
-from .transitions import Transitions, start_due
 
 WORK_AHEAD = 0.001  # seconds of work that a process has ahead, at most
 MOST_AHEAD = 64  # tasks
