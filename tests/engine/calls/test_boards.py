@@ -750,6 +750,16 @@ def test_the_static_forms_say_what_counts() -> None:
     assert display.title_of(FutureGroup([], "f × 0")) == "f × 0, an empty group"
 
 
+def test_the_static_forms_count_errors_that_say_the_same() -> None:
+    notes = ["ValueError: no <data>"] * 3 + ["KeyError: 1", "KeyError: 22", "OSError: once"]
+    rows = [board_row("failed", note=note, ended=103.0) for note in notes]
+    counted = ["ValueError: no <data> × 3", "KeyError: … × 2"]
+    assert static_html.text("t", {"failed": 6}, rows).splitlines()[1:3] == [f"  {each}" for each in counted]
+    page = static_html.html("t", {"failed": 6}, rows)
+    assert "ValueError: no &lt;data&gt; × 3" in page
+    assert "once ×" not in page
+
+
 def test_without_a_kernel_there_is_text_and_no_widget(capsys: pytest.CaptureFixture[str]) -> None:
     group = FutureGroup([detached_future("f(1)")])
     display.show(group)

@@ -4,8 +4,9 @@ Pure functions of a table's rows; the HTML is styled like that of
 :mod:`scaler_notebook.notebook.views.static.static_html`.
 """
 
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
@@ -17,9 +18,12 @@ from scaler_notebook.notebook.views.static.terminal_text import TEXT_WIDTH, one_
 from .table import KINDS, BoardRow, Kind
 
 FIRST_ROWS = 8  # rows that a static form shows
+FIRST_ERRORS = 3  # kinds of errors that a static form names
 CALL_WIDTH = 40  # characters of a call in the plain text
 ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "lost", "cancelling", "running", "queued")  # of the counts
 INTEREST: tuple[Kind, ...] = ("failed", "lost", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
+
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 BADGES: Mapping[Kind, Badge] = {
     "queued": badge_of("submitted", None),
@@ -38,6 +42,22 @@ def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
     return sorted(rows, key=lambda row: rank[row.kind])[:FIRST_ROWS]
 
 
+def repeated_errors(rows: Iterable[BoardRow]) -> list[str]:
+    """Name the errors that several tasks have failed with, the most frequent first: ``ValueError: no data × 13``.
+
+    Errors that differ in numbers alone are counted together, as in board_errors.js.
+    """
+    failed = [row.note for row in rows if KINDS[row.kind] in ("failed", "lost") and row.note]
+    kinds: dict[str, list[str]] = {}
+    for note in failed:
+        kinds.setdefault(_NUMBERS.sub("…", note), []).append(note)
+    frequent = sorted((each for each in kinds.items() if len(each[1]) > 1), key=lambda each: -len(each[1]))
+    return [
+        f"{notes[0] if len(set(notes)) == 1 else gist} × {_amount(len(notes))}"
+        for gist, notes in frequent[:FIRST_ERRORS]
+    ]
+
+
 def counts_text(counts: Mapping[Kind, int]) -> str:
     """Write the counts: ``128 done · 4 failed · 856 queued``."""
     parts = [f"{_amount(counts[kind])} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
@@ -49,7 +69,7 @@ def _amount(number: int) -> str:
     return f"{number:,}".replace(",", "\u2009")
 
 
-def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, now: float | None = None) -> str:
+def text(title: str, counts: Mapping[Kind, int], rows: Sequence[BoardRow], *, now: float | None = None) -> str:
     """Build the text/plain form: a line of counts, and one for each of the first rows.
 
     Parameters
@@ -66,6 +86,7 @@ def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, no
     now = time.time() if now is None else now
     shown = first_rows(rows)
     lines = [f"{title}: {counts_text(counts)}"]
+    lines += [shorten(f"  {one_line(error)}", TEXT_WIDTH) for error in repeated_errors(rows)]
     for row in shown:
         facts = [
             BADGES[KINDS[row.kind]].word,
@@ -83,7 +104,7 @@ def text(title: str, counts: Mapping[Kind, int], rows: Iterable[BoardRow], *, no
 def html(
     title: str,
     counts: Mapping[Kind, int],
-    rows: Iterable[BoardRow],
+    rows: Sequence[BoardRow],
     *,
     remark: str | None = None,
     now: float | None = None,
@@ -112,6 +133,7 @@ def html(
     ]
     if total:
         parts.append(_bar_html(counts, total))
+    parts += [f'<div style="font:12px/20px {MONO}">{escape(plain(error))}</div>' for error in repeated_errors(rows)]
     if shown:
         parts.append(_table_html(shown, now))
     remarks = [f"{_amount(total - len(shown))} more"] if total > len(shown) else []
