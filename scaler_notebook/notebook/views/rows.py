@@ -38,7 +38,8 @@ def row(future: ScalerFuture[Any]) -> Row:
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
         value = rich if rich is not None or own is None else static_html.terminal_block(own)
         rich = "\n".join(filter(None, [mime.html(pieces), value])) or None
-    lines = output.removesuffix("\n").split("\n")
+    lines = output.split("\n")
+    most = settings.output_lines + (not lines[-1])  # behind the last line's end there is nothing
     shown: Row = {
         "task_id": future.task_id,
         "call": future.call,
@@ -50,8 +51,8 @@ def row(future: ScalerFuture[Any]) -> Row:
         "submitted_at": future.submitted_at,
         "started_at": future.started_at,
         "ended_at": future.ended_at,
-        "output": "\n".join(lines[-settings.output_lines :]),
-        "output_truncated": truncated or len(lines) > settings.output_lines,
+        "output": "\n".join(lines[-most:]),
+        "output_truncated": truncated or len(lines) > most,
         "error": with_origin(future, failure.headline) if failure is not None else None,
         "origin": origin(failure.frames) if failure is not None else None,
         "traceback": traceback,

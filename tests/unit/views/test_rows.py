@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.notebook.views import rows
 from scaler_notebook.testing import detached_future
 
@@ -17,3 +20,14 @@ def test_a_result_is_shown_beside_what_the_task_has_displayed() -> None:
     figure, _, value = row["rich"].partition("</b>")
     assert figure.endswith("<b>a figure")
     assert "{&#x27;score&#x27;: 0.93}" in value
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_row_has_as_many_lines_of_output_as_are_wanted(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setattr(settings, "output_lines", 3)
+    future = detached_future()
+    future.start()
+    future.log("a\r1\nb\nc" + end)
+    assert (rows.row(future)["output"], rows.row(future)["output_truncated"]) == ("a\r1\nb\nc" + end, False)
+    future.log("\nd" if not end else "d\n")
+    assert (rows.row(future)["output"], rows.row(future)["output_truncated"]) == ("b\nc\nd" + end, True)
