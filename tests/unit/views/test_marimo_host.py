@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from scaler_notebook import FutureGroup
+from scaler_notebook import FutureGroup, NotebookExecutor
 from scaler_notebook.client.waiting.host import current_host, install_host
 from scaler_notebook.notebook.marimo.host import MarimoHost, activate
 from scaler_notebook.testing import detached_future
@@ -31,6 +31,9 @@ def test_a_view_brings_its_script_and_its_style(in_marimo: None) -> None:
         assert "export default" in widget._esm
         assert ".scaler-badge" in widget._css
         widget.close()
+    widget = NotebookExecutor(n_workers=1)._display_()
+    assert ".scaler-engine" in widget._css
+    widget.close()
 
 
 def test_a_model_that_marimo_has_closed_is_told_nothing_any_more(in_marimo: None) -> None:

@@ -107,6 +107,7 @@ def test_pages_are_told_while_the_setting_is_on(later: list[Any]) -> None:
     settings.notify = 0.0
     later.pop()()
     assert not later
+    assert not WATCH._open
     told = notices.changes()
     assert told is not None
     assert (told["after"], told["running"]) == (0, 0)

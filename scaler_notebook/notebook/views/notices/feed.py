@@ -45,6 +45,7 @@ class NoticeFeed(Feed):
         """Look at all views, and go on, unless nobody listens any more; on the publisher's thread."""
         if self.closed or not self.views or not settings.notify:
             self._looking = False
+            watch.rest()
             publisher.mark(self)
             return
         found = watch.look(settings.notify)

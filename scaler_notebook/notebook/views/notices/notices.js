@@ -9,6 +9,7 @@ import { amount } from "../quantities.js";
 
 /** @import { NoticesMessage, ViewContext, Widget } from "../messages.js" */
 
+const PANEL = ".jp-NotebookPanel";
 const LOOK_MS = 500; // between two looks whether what runs is in sight
 
 /** @typedef {ReturnType<typeof makeState>} State */
@@ -30,8 +31,13 @@ function makeChip(state) {
   chip.onclick = () => revealElement(homeOf(state.places[0]));
   keepKeys(chip);
   document.body.append(chip);
+  /** @type {Element | null} */
+  let panel = null; // of the notebook, while one of its views is in the document
   const look = () => {
-    chip.hidden = !state.running || state.places.some((place) => seesElement(homeOf(place))) || !state.places.length;
+    const homes = state.places.map(homeOf);
+    panel = homes.map((home) => home?.closest(PANEL)).find(Boolean) ?? panel;
+    const away = homes.length > 0 && !homes.some(seesElement) && !panel?.classList.contains("lm-mod-hidden");
+    chip.hidden = !state.running || !away;
     setText(chip, `${amount(state.running)} running`);
   };
   const timer = setInterval(look, LOOK_MS);

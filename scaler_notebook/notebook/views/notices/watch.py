@@ -49,6 +49,10 @@ class Watch:
         """Watch a view from now on."""
         self._shown[view] = time.monotonic()
 
+    def rest(self) -> None:
+        """Hold no view until the next look."""
+        self._open = []
+
     def look(self, least: float) -> Look:
         """Look at all views.
 
