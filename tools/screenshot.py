@@ -1,7 +1,8 @@
-"""Takes the README's pictures from the real thing: cards and a board in JupyterLab, light and dark, wide and narrow."""
+"""Takes the pages' pictures from the real thing: cards, a board and an engine in JupyterLab, both themes and widths."""
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,11 @@ held.cancel(); few.exception()
 """
 CARDS = "ua = ex.submit(fit, 'UA', 5_000)\ndisplay(ua, few.widget(), held.widget())"
 BOARD = "ex.cancel_all()\nboard = ex.map_async(score, range(60))\nboard"
+ENGINE = (
+    "board.cancel()\ndef add(n):\n    squares = []\n    for i in range(n): squares.append(i * i)\n"
+    "    return sum(squares)\n"
+    "sums = ex.map_async(add, [8_000_000 + 1_000_000 * n for n in range(40)], name='sums')\nex"
+)
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
@@ -48,7 +54,7 @@ def take(page: Page, selector: str, path: Path) -> None:
 
 
 def show(notebook: LabNotebook, folder: Path, name: str) -> None:
-    """Run the notebook, and take its cards and its board."""
+    """Run the notebook, and take its cards, its board and its engine."""
     page = notebook.page
     page.evaluate("() => { const s = window.jupyterapp.shell; s.collapseLeft(); s.collapseRight(); }")
     notebook.run(0)
@@ -64,13 +70,19 @@ def show(notebook: LabNotebook, folder: Path, name: str) -> None:
     page.mouse.move(0, 0)
     board.scroll_into_view_if_needed()
     take(page, ".scaler-board", folder / f"board-{name}.png")
+    notebook.run(3)
+    engine = page.locator(".scaler-engine")
+    line = engine.locator("polyline").first
+    expect(line).to_have_attribute("points", re.compile(r"(\S+ ){12}"), timeout=30_000)
+    engine.scroll_into_view_if_needed()
+    take(page, ".scaler-engine", folder / f"engine-{name}.png")
 
 
 def main(folder: Path) -> None:
     server = LabServer(Path(tempfile.mkdtemp()))
     try:
         server.start()
-        server.write_notebook("flights.ipynb", [SETUP, CARDS, BOARD])
+        server.write_notebook("flights.ipynb", [SETUP, CARDS, BOARD, ENGINE])
         for name, theme in THEMES.items():
             server.set("themes", {"theme": theme})
             for width in (760, 400):

@@ -44,7 +44,7 @@ function makeLine(words, least) {
      */
     add(more, whole) {
       values = [...(whole ? [] : values), ...more].slice(-KEPT);
-      const top = Math.max(least, ...values);
+      const top = 1.1 * Math.max(least, ...values);
       const points = values.map((value, i) => {
         const x = WIDTH - (values.length - 1 - i) * (WIDTH / (KEPT - 1));
         return `${x.toFixed(1)},${(HEIGHT - 1 - (value / top) * (HEIGHT - 2)).toFixed(1)}`;
