@@ -31,9 +31,10 @@ def test_a_view_brings_its_script_and_its_style(in_marimo: None) -> None:
         assert "export default" in widget._esm
         assert ".scaler-badge" in widget._css
         widget.close()
-    widget = NotebookExecutor(n_workers=1)._display_()
-    assert ".scaler-engine" in widget._css
-    widget.close()
+    with NotebookExecutor(n_workers=1) as executor:
+        widget = executor._display_()
+        assert ".scaler-engine" in widget._css
+        widget.close()
 
 
 def test_a_model_that_marimo_has_closed_is_told_nothing_any_more(in_marimo: None) -> None:
