@@ -137,7 +137,8 @@ export function makeTable(store, act) {
     };
     const [cancel, retry] = [h("button", "scaler-row-act"), h("button", "scaler-row-act", "Retry")];
     for (const each of [cancel, retry]) Object.assign(each, { type: "button", tabIndex: -1 });
-    const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), cancel, retry), "row");
+    const acts = setRole(h("div", "scaler-row-acts", cancel, retry), "gridcell");
+    const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), acts), "row");
     const line = { number: -1, icon, word, cells, cancel, retry, node };
     cancel.onclick = (event) => {
       event.stopPropagation();
