@@ -56,12 +56,6 @@ def install(shell: Any) -> None:
     shell.showtraceback = showtraceback
 
 
-def remove(shell: Any) -> None:
-    """Have a shell show tracebacks as before; idempotent."""
-    if getattr(shell.showtraceback, "without_ours", False):
-        del shell.showtraceback
-
-
 @contextlib.contextmanager
 def _chain_without_ours(error: BaseException) -> Iterator[None]:
     """Within ``with``, cut frames of this package from an exception and those that it follows from.

@@ -99,6 +99,5 @@ def test_a_shell_shows_the_chain_without_what_only_we_have_seen(capsys: pytest.C
     assert "direct cause" not in said
     assert tracebacks.OURS not in said
     assert (error.__cause__, error.__traceback__) == before, "what programs see is as it was"
-    tracebacks.remove(shell)
-    shell.showtraceback((type(error), error, error.__traceback__))
+    Shell().showtraceback((type(error), error, error.__traceback__))
     assert tracebacks.OURS in capsys.readouterr().out
