@@ -25,6 +25,7 @@ from simulated_process import Process
 from simulation import Simulation
 
 from scaler_notebook.engines.local.scheduler.core import transitions
+from scaler_notebook.engines.local.scheduler.core.dispatch import durations
 from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import STANDSTILL
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.protocol.capabilities import as_tuple
@@ -658,6 +659,7 @@ def not_permitted(*words: object) -> None:
 def test_the_contract_holds_whatever_happens(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.CRITICAL, "scaler_notebook")  # what is forged makes the client log errors
     monkeypatch.setattr(transitions.log, "error", not_permitted)
+    monkeypatch.setattr(durations, "IN_A_ROW", 1)
     SEEN.clear()
     for example in SELDOM:
         life = Contract()

@@ -14,6 +14,7 @@ from unused_effects import UnusedEffects
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
+from scaler_notebook.engines.local.scheduler.core.dispatch import durations
 from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.engines.local.scheduler.core.overview import ACTIVITIES, MAX_LISTED
@@ -210,6 +211,12 @@ def fail_with_tries_left(scene: Scene) -> None:
     scene.retries = 1
     scene.start()
     fail(scene)
+
+
+@pytest.fixture(autouse=True)
+def one_run_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One brief run, and not many, makes a function a brief one."""
+    monkeypatch.setattr(durations, "IN_A_ROW", 1)
 
 
 def prefetch(scene: Scene) -> None:

@@ -129,3 +129,28 @@ def parent(number: int) -> int:
 def test_brief_tasks_submit_others(executor_of_one: NotebookExecutor) -> None:
     futures = [executor_of_one.submit(parent, number) for number in range(60)]
     assert [future.result(SAFETY) for future in futures] == [9 * (number % 10 == 9) for number in range(60)]
+
+
+def test_few_tasks_begin_in_the_order_of_their_submission(new_executor: NotebookExecutor, tmp_path: Path) -> None:
+    """Whatever the first of them took: no later one has a slot while an earlier one waits."""
+
+    def begin(number: int) -> None:
+        (tmp_path / str(number)).touch()
+        while number > 1 and not (tmp_path / "go").exists():
+            time.sleep(0.001)
+
+    try:
+        for _ in range(10):
+            futures = [new_executor.submit(begin, number) for number in range(8)]
+            deadline = time.monotonic() + SAFETY
+            while not all((tmp_path / str(number)).exists() for number in range(4)):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            assert not (tmp_path / "4").exists()
+            (tmp_path / "go").touch()
+            for future in futures:
+                future.result(SAFETY)
+            for file in tmp_path.iterdir():
+                file.unlink()
+    finally:
+        new_executor.cancel_all()

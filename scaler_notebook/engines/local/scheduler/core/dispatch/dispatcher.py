@@ -56,12 +56,9 @@ class Dispatcher:
         state, idle, held = self._state, self._state.workers.idle, self._state.workers.held
         self._prefetching.recall_if_slow()
         slots = state.slots + self._lending.adjust_processes()
-        while idle and len(held) < slots:
-            task_id = state.queue.next
-            if task_id is None:
-                if self._prefetching.share():
-                    continue
-                break
+        if idle and len(held) < slots:
+            self._prefetching.recall_all()  # what is prefetched may come before all that is queued
+        while idle and len(held) < slots and (task_id := state.queue.next) is not None:
             record = state.records[task_id]
             if state.devices:
                 if self._place(record) and state.queue.next == task_id:

@@ -5,6 +5,8 @@ from collections import OrderedDict
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.payload_cache import SMALLEST
 
+BRIEF = 0.001  # seconds
+IN_A_ROW = 16  # so many brief runs, one after the other, make a function a brief one
 WEIGHT = 1 / 4  # of the last run in the mean
 CAPACITY = 1_000  # functions that are remembered
 
@@ -13,7 +15,8 @@ class Durations:
     """Moving averages of the seconds that runs take, by function."""
 
     def __init__(self) -> None:
-        self._means: OrderedDict[bytes, float] = OrderedDict()  # by content; the one that ran last is last
+        # By content, the one that ran last is last: the mean, and how many runs have been brief since one was not.
+        self._known: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
 
     def learn(self, function: Payload, seconds: float) -> None:
         """Note how long a run took.
@@ -28,15 +31,18 @@ class Durations:
         content = _content(function)
         if seconds <= 0 or content is None:
             return
-        mean = self._means.pop(content, seconds)
-        self._means[content] = mean + WEIGHT * (seconds - mean)
-        if len(self._means) > CAPACITY:
-            self._means.popitem(last=False)
+        mean, in_a_row = self._known.pop(content, (seconds, 0))
+        self._known[content] = mean + WEIGHT * (seconds - mean), in_a_row + 1 if seconds < BRIEF else 0
+        if len(self._known) > CAPACITY:
+            self._known.popitem(last=False)
 
-    def mean(self, function: Payload) -> float | None:
-        """Return the seconds that a run takes; None if that is unknown."""
+    def mean_of_brief(self, function: Payload) -> float | None:
+        """Return the seconds that a run of a brief function takes; None if the function is not known to be one."""
         content = _content(function)
-        return self._means.get(content) if content is not None else None
+        if content is None or (known := self._known.get(content)) is None:
+            return None
+        mean, in_a_row = known
+        return mean if in_a_row >= IN_A_ROW else None
 
 
 def _content(function: Payload) -> bytes | None:

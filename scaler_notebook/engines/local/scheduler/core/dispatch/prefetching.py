@@ -2,11 +2,12 @@
 
 So a process goes from one brief task to the next without a word of the scheduler's. Each prefetched task is begun, or
 taken back, and never both (:mod:`scaler_notebook.engines.local.ipc.claims`). What is brief is known from earlier runs
-of the same function; the first tasks of a function go one to a process. Tasks are taken back
+of the same function; the first tasks of a function go one to a process, in the order of their submission. Tasks are
+taken back
 
 - as soon as the task before them is no longer brief, waits for others, or is asked to stop: no task waits behind a slow
   one while another slot is free;
-- when a slot is free and nothing else is queued;
+- when a slot and a process are free: these take the first task of all;
 - when a task of a higher priority comes;
 - before anything happens to one of them, and when their process dies. A task that was taken back has used up no try.
 """
@@ -100,7 +101,7 @@ class Prefetching:
 
     def _room(self, holder: TaskRecord) -> int:
         """Return how many tasks a process may have ahead, if there are many."""
-        mean = self._durations.mean(holder.task.function)
+        mean = self._durations.mean_of_brief(holder.task.function)
         return 0 if mean is None else min(MOST_AHEAD, int(WORK_AHEAD / (mean + COST)))
 
     def _hand_out(self, holders: deque[tuple[TaskRecord, int]]) -> None:
@@ -133,8 +134,7 @@ class Prefetching:
         """Return whether a queued task may be handed to the process that holds another."""
         if record.context is not holder.context or record.parent is not None or not _needs_its_turn_alone(record.task):
             return False
-        mean = self._durations.mean(record.task.function)
-        return mean is not None and mean <= WORK_AHEAD
+        return self._durations.mean_of_brief(record.task.function) is not None
 
     def _put_behind(self, holder: TaskRecord, record: TaskRecord) -> PrefetchedRun:
         """Move the next task from the queue behind the one that a process holds."""
@@ -195,15 +195,6 @@ class Prefetching:
             return False
         self.recall(record.process)
         return bool(self._state.workers.ahead(record.process))
-
-    def share(self) -> bool:
-        """Queue again what one process has ahead, for others that are idle; False if no process has anything."""
-        workers = self._state.workers
-        for process in sorted(workers.have_ahead, key=lambda each: -len(workers.ahead(each))):
-            self.recall(process)
-            if self._state.queue.next is not None:
-                return True
-        return False
 
 
 def _needs_its_turn_alone(task: Task) -> bool:
