@@ -265,6 +265,8 @@ class Engine:
         assert seq > taker.seq, "interrupts name the run"
         assert last == (job.failed == job.options.retries)
         assert job is self.next(), "by priority, then by the clients' turns, as far as capabilities are free"
+        ahead = [run.job for each in self.processes.values() for run in each.offered if run.job.waits_at is each]
+        assert all(job.place < other.place for other in ahead), "a free slot takes the first task of all"
         self.now_serving = max(self.now_serving, job.place[1])
         assert [each.name for each in inputs] == list(dict.fromkeys(task.inputs))
         for each in inputs:
