@@ -159,8 +159,8 @@ def test_a_kernel_that_ends(notebook: LabNotebook, how: str) -> None:
     board.get_by_role("grid").get_by_title("sleep(600)").first.click()
     opened = board.locator(".scaler-pane")
     expect(badge(opened)).to_have_text("running")
-    for cell in shown:
-        notebook.wait_until_saved(cell, "running")
+    for cell, text in zip(shown, ("running", "3 running"), strict=True):
+        notebook.wait_until_saved(cell, text)
     if how == "restarted":
         notebook.page.evaluate("() => { window.panel.sessionContext.session.kernel.restart(); }")
     else:

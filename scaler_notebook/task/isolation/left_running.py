@@ -95,6 +95,11 @@ class LeftoverDetector:
             with suppress(OSError):
                 os.kill(pid, 9)
         detached = [pid for pid in orphans.children() if pid not in self._processes and pid not in processes]
+        late = [pid for pid in detached if self._holds_output(pid)]  # begun by one of them while these were listed
+        for pid in late:
+            with suppress(OSError):
+                os.kill(pid, 9)
+        detached = [pid for pid in detached if pid not in late]
         self._processes.update(detached)  # each is reported once
         words = [_in_words(pid) for pid in detached if not _is_library_process(pid)]
         return Leftovers([*threads, *names], words)
