@@ -101,7 +101,8 @@ class LeftoverDetector:
                 os.kill(pid, 9)
         detached = [pid for pid in detached if pid not in late]
         self._processes.update(detached)  # each is reported once
-        words = [_in_words(pid) for pid in detached if not _is_library_process(pid)]
+        # One that has ended, and was not waited for, has no command line.
+        words = [_in_words(pid) for pid in detached if _command_line(pid) and not _is_library_process(pid)]
         return Leftovers([*threads, *names], words)
 
     # ------------------------------------------------------------------ threads
