@@ -16,7 +16,7 @@ from scaler_notebook.engines.local.worker.stack_dump import NAME, SIGNAL
 
 from .frames import CannotLook, SampledFrame
 
-PATIENCE = 1.0  # seconds for each of two dumps; a process that runs takes a millisecond
+PATIENCE = 5.0  # seconds for each of two dumps; a process that runs takes a millisecond, on a busy machine a second
 PAUSE = 0.001  # seconds between two looks
 HEADING = b"(most recent call first):"
 FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
