@@ -296,7 +296,7 @@ def test_the_stop_button_ends_a_callback_that_runs_during_a_wait(k: Kernel) -> N
 
 
 def test_the_stop_button_in_an_await_cell_ends_the_wait_and_not_the_task(k: Kernel) -> None:
-    k.run("f = ex.submit(time.sleep, 60)")
+    k.run("f = ex.submit(time.sleep, 60)\nwhile f.state.value != 'running': time.sleep(0.01)")
     busy = "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass\n"
     for code in (
         "await f",
