@@ -18,7 +18,7 @@ from .static.mime import sendable
 # Seconds that a front end gets to show a widget before HTML takes its place; only those count in which the kernel
 # reads messages.
 READY_PATIENCE = 3.0
-FLUSH_PATIENCE = 0.2  # seconds that a cell is prolonged at most, and only if a view has something to say
+FLUSH_PATIENCE = 0.2  # seconds that a flush prolongs a cell at most, and only if a view has something to say
 STATIC_INTERVAL = 1.0  # seconds between two static forms where nothing else is seen
 LIVE_INTERVAL = 30.0  # ... and below a live view, where they are for the notebook that is saved
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -164,6 +164,7 @@ def cell_begins(info: Any) -> None:
 
 def cell_ends(result: Any) -> None:
     """Have the views say how things stand before the cell is over, for the same reason."""
+    publisher.flush(FLUSH_PATIENCE)  # boards take in what their tasks did, and only then have something to say
     for display in tuple(_waiting):
         display.publish_now()
     publisher.flush(FLUSH_PATIENCE)
