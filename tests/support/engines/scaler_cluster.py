@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,23 @@ from scaler.io.ymq import IOContext
 MARK = "SCALER_CLUSTER_OF_TESTS"
 IOContext()  # the first one of a process makes a pipe for signals (libuv's), which stays to the end
 
+LISTENS = "0A"  # TCP_LISTEN, as the system's table of connections says it
 START = 30.0  # seconds until its workers must be there
 SUPPORT = Path(__file__).parents[1]
 # Where tests have the functions of their tasks.
 FUNCTIONS = (*(SUPPORT / name for name in ("common", "engines", "tasks")), SUPPORT.parent / "clusters")
 NOWHERE = SUPPORT / "without_package"  # first in a path, it hides this package
 SCRIPT = NOWHERE / "start_scaler.py"  # its directory is in the path of all of the cluster
+
+
+def is_listened_at(port: int) -> bool:
+    """Whether a process of this machine listens at a port.
+
+    A connection would tell, too; but one to a port of the ephemeral range where nobody listens yet may be a connection
+    to itself, as TCP allows, and keep its owner from the port.
+    """
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(int(row[1].rpartition(":")[2], 16) == port and row[3] == LISTENS for row in rows)
 
 
 class ScalerCluster:
@@ -64,10 +74,8 @@ class ScalerCluster:
                 assert time.monotonic() < deadline, "the cluster starts too slowly"
                 time.sleep(0.01)
             self.address, self.scheduler = json.loads(told.read_text())
-        host, _, port = self.address.removeprefix("scaler://").rpartition(":")
-        while True:  # its scheduler is another process, which may still be importing what it needs
-            with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, int(port)), START):
-                break
+        port = int(self.address.rpartition(":")[2])
+        while not is_listened_at(port):  # its scheduler is another process, which may still be importing what it needs
             assert time.monotonic() < deadline, "the cluster's scheduler starts too slowly"
             time.sleep(0.01)
 
