@@ -26,6 +26,7 @@ from scaler_notebook.task.modules.installation import is_installed
 from . import orphans
 
 PATIENCE = 0.02  # seconds to wait for threads and processes that are about to end, before the process is replaced
+BUSY_PATIENCE = 1.0  # ... for a process that waits for a core, and so could not do yet what it is about to do
 LOOK_EVERY = 0.002  # seconds between two looks
 LONGEST_COMMAND = 60  # characters of a command line that are shown
 RETAINED_BY_LIBRARIES = (b"resource_tracker", b"multiprocessing.forkserver", b"loky")  # parts of command lines
@@ -81,10 +82,12 @@ class LeftoverDetector:
         """
         if not count_threads() and self._child_fingerprint() == self._seen_children:
             return _NOTHING
-        end = time.monotonic() + PATIENCE
+        begun = time.monotonic()
         while True:
+            asked_at = time.monotonic()  # before the look: on a busy machine, a look may take longer than the patience
             threads, processes = [*self._running_threads()], self._new_holders()
-            if not (threads or processes) or time.monotonic() > end:
+            patience = BUSY_PATIENCE if any(map(_waits_for_core, processes)) else PATIENCE
+            if not (threads or processes) or asked_at > begun + patience:
                 break
             time.sleep(LOOK_EVERY)
         self._processes = {pid for pid in self._processes if os.path.exists(f"/proc/{pid}")}
@@ -101,8 +104,7 @@ class LeftoverDetector:
                 os.kill(pid, 9)
         detached = [pid for pid in detached if pid not in late]
         self._processes.update(detached)  # each is reported once
-        # One that has ended, and was not waited for, has no command line.
-        words = [_in_words(pid) for pid in detached if _command_line(pid) and not _is_library_process(pid)]
+        words = [_in_words(pid) for pid in detached if not (orphans.has_ended(pid) or _is_library_process(pid))]
         return Leftovers([*threads, *names], words)
 
     # ------------------------------------------------------------------ threads
@@ -185,6 +187,14 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _waits_for_core(pid: int) -> bool:
+    """Return whether a process could run, or loads its program, and has had next to no time on a core yet."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return fields[0] in "RD" and fields[11:13] == ["0", "0"]  # the state; the ticks of its code and of the system
+    return False
+
+
 def _command_line(pid: int) -> bytes:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -201,6 +211,9 @@ def _in_words(pid: int) -> str:
 
 def _command(pid: int) -> str:
     line = _command_line(pid)
+    if not line:  # another program takes its place just now
+        with suppress(OSError):
+            line = Path(f"/proc/{pid}/comm").read_bytes()
     if line == _command_line(os.getpid()):
         return "a fork"
     words = " ".join(line.decode(errors="replace").replace("\0", " ").split())

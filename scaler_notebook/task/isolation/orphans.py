@@ -52,7 +52,7 @@ def become_subreaper() -> None:
 
 def reap_orphans() -> None:
     """Wait for children that have ended and for which nobody else waits, as nobody does for an orphan."""
-    dead = [pid for pid in children() if _is_zombie(pid)]
+    dead = [pid for pid in children() if has_ended(pid)]
     if not dead:
         return
     waited_for = set(_waited_for())
@@ -83,7 +83,8 @@ def children(pid: int | None = None) -> list[int]:
     return found
 
 
-def _is_zombie(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
+    """Return whether a process has ended, waited for or not."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] == "Z"
-    return False
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] in "ZX"
+    return True
