@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def twin(kind: type[T]) -> type[T]:
-    """Return a dataclass with the same fields in the same places, which is not frozen.
+    """Return a dataclass with the same fields in the same places, and the same defaults, which is not frozen.
 
     Its instance is one of ``kind`` once ``kind`` is assigned to its ``__class__``, and cannot be changed any more.
 
@@ -23,7 +23,10 @@ def twin(kind: type[T]) -> type[T]:
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     made: Any = dataclasses.make_dataclass(
         kind.__name__,
-        [(field.name, Any) for field in fields],
+        [
+            (each.name, Any, dataclasses.field(default=each.default, default_factory=each.default_factory))
+            for each in fields
+        ],
         namespace={"__doc__": kind.__doc__},  # otherwise dataclasses makes one, which takes longer than all else
         repr=False,
         eq=False,

@@ -1,9 +1,11 @@
 """The forms of fields on the wire, made from the annotations of message classes.
 
-An enum travels as its value, a nested record as an array, and a :class:`Payload` as ``[pickle or None, number of
-frames, key, segments]``: a small pickle stands in the header, a large one is the first of the payload's frames.
-``segments`` are the buffers in shared memory, each with its position among the buffers. Frames are taken in order, so
-that no index can point outside or twice at one buffer.
+An enum travels as its value, and a record as an array, without the last fields if these have their defaults.
+
+A :class:`Payload` of a small pickle alone travels as the pickle, any other as ``[pickle or None, number of frames, key,
+segments]``: a small pickle stands in the header, a large one is the first of the payload's frames. ``segments`` are the
+buffers in shared memory, each with its position among the buffers. Frames are taken in order, so that no index can
+point outside or twice at one buffer.
 """
 
 import dataclasses
@@ -97,7 +99,7 @@ def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
     """Encode a payload, and append its frames."""
     inline = len(payload.data) <= INLINE_PICKLE
     if inline and not payload.buffers:  # most payloads
-        return payload.data, 0, payload.key, ()
+        return (payload.data, 0, payload.key, ()) if payload.key else payload.data
     before = len(frames)
     if not inline:
         frames.append(payload.data)
@@ -116,6 +118,10 @@ INLINE_KINDS = [bytes, int, bytes, list]  # the types of a payload's fields whos
 
 def _decode_payload(value: Any, frames: Iterator[Buffer]) -> Payload:
     """Decode a payload, and take its frames."""
+    if type(value) is bytes:
+        plain: Payload = _PayloadTwin(value)
+        plain.__class__ = Payload
+        return plain
     # By exact type: a bool would pass for an int.
     if type(value) is list and list(map(type, value)) == INLINE_KINDS and not value[1] and not value[3]:
         payload: Payload = _PayloadTwin(value[0], (), value[2])
@@ -157,37 +163,75 @@ def record_form(kind: type) -> tuple[Encoder, Decoder]:
     all that arrive are compared at once.
     """
     hints = get_type_hints(kind)
-    forms = {field.name: _form(hints[field.name]) for field in dataclasses.fields(kind)}
+    fields = dataclasses.fields(kind)
+    forms = {field.name: _form(hints[field.name]) for field in fields}
     paths = [name + form.path for name, form in forms.items()]
-    read = attrgetter(*paths) if len(paths) > 1 else lambda value: [attrgetter(path)(value) for path in paths]
+    read: Callable[[Any], tuple[Any, ...]] = (
+        attrgetter(*paths) if len(paths) > 1 else lambda value: tuple([attrgetter(path)(value) for path in paths])
+    )
     encoders = [(place, form.encode) for place, form in enumerate(forms.values()) if form.encode is not None]
-    decoders = [(place, form.decode) for place, form in enumerate(forms.values()) if form.decode is not None]
-    kinds = [form.kind for form in forms.values()]
-    checked = [(place, form.kind) for place, form in enumerate(forms.values()) if form.decode is None]
-    size = len(kinds)
+    size = len(paths)
+    required = next((n for n in range(size, 0, -1) if fields[n - 1].default is dataclasses.MISSING), 0)
+    defaults = [_encoded_default(field, form) for field, form in zip(fields, forms.values(), strict=True)]
+    plans = {length: _DecodingPlan(list(forms.values())[:length]) for length in range(required, size + 1)}
     made: Any = twin(kind)
 
     def encode(value: Any, frames: list[Buffer]) -> Any:
+        given = read(value)
+        length = size
+        # By identity, which costs nothing: a default that is another object travels as any other value.
+        while length > required and given[length - 1] is defaults[length - 1]:
+            length -= 1
         if not encoders:
-            return read(value)
-        fields = [*read(value)]
+            return given[:length]
+        parts = [*given[:length]]
         for place, encoder in encoders:
-            fields[place] = encoder(fields[place], frames)
-        return fields
+            if place < length:
+                parts[place] = encoder(parts[place], frames)
+        return parts
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
-        if type(value) is not list or len(value) != size:
-            raise ProtocolError(f"{kind.__name__} has {size} fields")
-        if list(map(type, value)) != kinds:
-            for place, expected in checked:
-                value[place] = _plain(expected, value[place])
-        for place, decoder in decoders:
+        plan = plans.get(len(value)) if type(value) is list else None
+        if plan is None:
+            raise ProtocolError(f"{kind.__name__} has {required} to {size} fields")
+        if [*map(type, value)] != plan.kinds:
+            plan.check(value)
+        for place, decoder in plan.decoders:
             value[place] = decoder(value[place], frames)
         record = made(*value)
         record.__class__ = kind
         return record
 
     return encode, decode
+
+
+class _DecodingPlan:
+    """How the fields of a record are checked and converted, if so many of them have come.
+
+    Parameters
+    ----------
+    forms
+        The forms of these fields.
+    """
+
+    __slots__ = ("_checked", "decoders", "kinds")
+
+    def __init__(self, forms: list[_Form]) -> None:
+        self.kinds = [form.kind for form in forms]
+        self.decoders = [(place, form.decode) for place, form in enumerate(forms) if form.decode is not None]
+        self._checked = [(place, form.kind) for place, form in enumerate(forms) if form.decode is None]
+
+    def check(self, value: list[Any]) -> None:
+        """Check each field that is used as it is, and make a float of an integer where one is expected."""
+        for place, expected in self._checked:
+            value[place] = _plain(expected, value[place])
+
+
+def _encoded_default(field: "dataclasses.Field[Any]", form: _Form) -> Any:
+    """Return the default of a field as its encoder reads it from a record; an object of its own if there is none."""
+    if field.default is dataclasses.MISSING:
+        return object()
+    return field.default._value_ if form.path else field.default
 
 
 def _records(kind: type) -> _Form:

@@ -192,21 +192,21 @@ class TaskResult:
         says how the process died. ``MISSING_OBJECTS``: the ids of the missing inputs, one a line.
     figures
         What the run cost.
+    summary
+        The summary of the value, for ``SUCCESS``.
     origin
         The task whose failure this result passes on, if the task ended because an input of it failed; else empty.
     process_exit
         How the process died, for ``FAILED_WORKER_DIED``.
-    summary
-        The summary of the value, for ``SUCCESS``.
     """
 
     task_id: str
     outcome: TaskResultType
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
+    summary: ResultSummary = field(default_factory=ResultSummary)
     origin: str = ""
     process_exit: ProcessExit = NO_PROCESS_EXIT
-    summary: ResultSummary = field(default_factory=ResultSummary)
 
 
 @dataclass(frozen=True, slots=True)

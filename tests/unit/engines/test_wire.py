@@ -202,9 +202,10 @@ def spoiled(kind: Any) -> list[Any]:
         ]
         strange: list[Any] = [*([one] for one in bad), None, {}, [None], ["abcd"]]
         pickles += [[b"x", 0, b"", segments] for segments in strange]
-        return [*counts, *pickles, [b"x"], [b"x", 0, 0], [], b"x", None, 0, {}]
+        return [*counts, *pickles, [b"x"], [b"x", 0, 0], [], "x", None, 0, {}]
     if dataclasses.is_dataclass(kind):
-        return [None, 0, "x", [], [None] * 99, {}]
+        needs_none = all(field.default is not dataclasses.MISSING for field in dataclasses.fields(kind))
+        return [None, 0, "x", [None] * 99, {}] + ([] if needs_none else [[]])
     other = [None, [], [[]], {}, msgpack.ExtType(1, b"")]
     if kind == tuple[int, ...]:
         return [None, 1, "x", b"x", ["x"], [True], [1.0], [None], [[1]], {}]
@@ -212,7 +213,7 @@ def spoiled(kind: Any) -> list[Any]:
         return [None, "x", b"x", 1, [1], [None], ["x", b"y"], [["x"]], {}]
     if kind == tuple[Input, ...]:
         good_value = [b"x", 0, b"", []]
-        return [None, "x", 1, {}, [1], [None], ["a", good_value], [[]], [["a"]], [[1, good_value]], [["a", b"x"]]]
+        return [None, "x", 1, {}, [1], [None], ["a", good_value], [[]], [["a"]], [[1, good_value]], [["a", "x"]]]
     if kind == tuple[Capability, ...]:
         return [
             None,
@@ -230,7 +231,7 @@ def spoiled(kind: Any) -> list[Any]:
         ]
     if kind == tuple[TaskBrief, ...]:
         brief: list[Any] = ["t", "f()", "queued", 1.5, 0.0, 3]
-        return [None, "x", 1, {}, [1], [None], brief, [[]], [brief[:-1]], [[*brief, 1]], [[1, *brief[1:]]], [["t"] * 6]]
+        return [None, "x", 1, {}, [1], [None], brief, [[]], [brief[:3]], [[*brief, 1]], [[1, *brief[1:]]], [["t"] * 6]]
     if issubclass(kind, Enum):
         return [*other, "", "nonsense", next(iter(kind)).name + "?", 0, True, 1.5, b"Success"]
     wrong: dict[Any, list[Any]] = {
@@ -258,7 +259,8 @@ def test_a_field_of_the_wrong_type_is_refused(codec: Codec[Any], cls: type) -> N
                 for value in spoiled(inner[part.name]):
                     record = [*good[place][:at], value, *good[place][at + 1 :]]
                     refused(codec, [msgpack.packb([[*good[:place], record, *good[place + 1 :]]])])
-    refused(codec, [msgpack.packb([good[:-1]])])
+    needed = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    refused(codec, [msgpack.packb([good[: len(needed)]])])  # the code, and one field less than that
     refused(codec, [msgpack.packb([[*good, None]])])
     assert codec.decode([msgpack.packb([good])]) == [sample]
 
@@ -286,6 +288,18 @@ def _sample(cls: Any) -> Any:
 
     hints = get_type_hints(cls)
     return cls(**{field.name: value(hints[field.name]) for field in dataclasses.fields(cls)})
+
+
+@pytest.mark.parametrize(("codec", "cls"), CLASSES, ids=NAMES)
+def test_last_fields_that_have_their_defaults_do_not_travel(codec: Codec[Any], cls: type) -> None:
+    sample = _sample(cls)
+    plain = [field for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING]
+    for count in range(len(plain) + 1):
+        sent = dataclasses.replace(sample, **{each.name: each.default for each in plain[len(plain) - count :]})
+        frames = codec.encode([sent])
+        (items,) = msgpack.unpackb(frames[0])
+        assert len(items) <= 1 + len(dataclasses.fields(cls)) - count
+        assert codec.decode(frames) == [sent]
 
 
 @pytest.mark.parametrize("code", [0, -1, 9, 15, 23, 2**64 - 1, True, 1.0, None, "1", b"\x01", [1], [], {}])
@@ -453,7 +467,7 @@ def test_an_integer_serves_as_a_float_of_the_same_value() -> None:
     (result,) = ENGINE_CODEC.decode(
         [
             msgpack.packb(
-                [[18, "t", TaskResultType.FAILED.value, [b"", 0, b"", []], figures, "", [-1, 0, False], ["", "none"]]]
+                [[18, "t", TaskResultType.FAILED.value, [b"", 0, b"", []], figures, ["", "none"], "", [-1, 0, False]]]
             )
         ]
     )

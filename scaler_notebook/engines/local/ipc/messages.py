@@ -96,6 +96,8 @@ class RunFinished:
         The value or the failure, pickled.
     figures
         What the run has cost.
+    summary
+        The result in a line. If the summary says that a preview follows, a :class:`ResultPreview` follows.
     modules
         The installed modules that this run was the first to import.
     own
@@ -106,19 +108,17 @@ class RunFinished:
     waits
         Does the process begin no other run before it gets :class:`EndHandled`? So it does after a run that has left
         something behind that is to be told from what the next run leaves: output, progress, segments.
-    summary
-        The result in a line. If the summary says that a preview follows, a :class:`ResultPreview` follows.
     """
 
     seq: int
     end: TaskEnd
     payload: Payload
     figures: TaskFigures = field(default_factory=TaskFigures)
+    summary: ResultSummary = field(default_factory=ResultSummary)
     modules: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     spent: bool = False
     waits: bool = False
-    summary: ResultSummary = field(default_factory=ResultSummary)
 
     @property
     def is_last(self) -> bool:

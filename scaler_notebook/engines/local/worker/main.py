@@ -296,7 +296,7 @@ class _Worker(Transport):
         _close([each for each in self._written if each not in descriptors])  # of a result that is not sent
         self._written = []
         waits = bool(descriptors) or self._page.progress.writer == run.seq or self._streams.hold_something
-        ended = RunFinished(run.seq, finished.end, payload, figures, new.installed, new.own, spent, waits, summary)
+        ended = RunFinished(run.seq, finished.end, payload, figures, summary, new.installed, new.own, spent, waits)
         if ended.waits or ended.is_last:
             self._waits_for = run.seq
         send_blocking(self._sock, WORKER_CODEC.encode([ended]), descriptors)
