@@ -1024,6 +1024,26 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
 
 
+def test_what_comes_together_is_handed_out_at_its_end_and_a_free_slot_waits_for_nothing() -> None:
+    scene = Scene()
+    prefetch(scene)
+    before = len(scene.hands.done)
+    with scene.core.batch():
+        for name in "abc":
+            scene.submit(name)
+        assert scene.hands.done[before:] == []
+    assert scene.hands.done[before:] == ["prefetch a, b, c for 1"]
+    hands = Recorder()
+    core = Core(1, hands, {})
+    core.process_ready(1)
+    with core.batch():
+        core.submit(b"me", task("a"))
+        assert hands.begun() == ["a"]
+        core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, EMPTY))
+        core.submit(b"me", task("b"))
+        assert hands.begun() == ["a", "b"]
+
+
 def test_clients_take_turns_and_the_tasks_of_one_are_in_their_order() -> None:
     hands = Recorder()
     core = Core(1, hands, {})

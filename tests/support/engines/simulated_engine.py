@@ -83,8 +83,9 @@ class Engine:
 
     def deliver(self, connection: Connection, count: int) -> None:
         """Take the next messages of a client."""
-        for message in connection.arriving(count):
-            self._receive(connection, message)
+        with self.core.batch():
+            for message in connection.arriving(count):
+                self._receive(connection, message)
 
     def _receive(self, connection: Connection, message: ClientMessage) -> None:
         owner = connection.owner

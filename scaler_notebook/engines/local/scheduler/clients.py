@@ -163,7 +163,8 @@ class Clients:
         self._flush_if_due(now)
         end = now + RECEIVE_TIME
         while self._listener.has_more or self._listener.deadline is not None:
-            self._receive(end)
+            with self._core.batch():
+                self._receive(end)
             self._flush_if_due(now := time.monotonic())
             if now > end or not self._listener.has_more:
                 break

@@ -155,8 +155,7 @@ class EventLoop:
         call = self._guard.call
         self._reap_due = True
         while not self._over:
-            for key, _ in self._selector.select(self._wait()):
-                call(key.data)
+            call(self._serve, self._selector.select(self._wait()))
             if self._reap_due or self._pool.vanishing is not None:
                 call(self._reap)
             if self._pool.fill_at is not None:
@@ -169,6 +168,12 @@ class EventLoop:
             call(self._clients.check_processes)
             call(self._clients.exchange)
         call(self._clients.flush)
+
+    def _serve(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """Handle what has come from clients and processes."""
+        with self._core.batch():
+            for key, _ in ready:
+                self._guard.call(key.data)
 
     def _reap(self) -> None:
         """Reap processes that have ended."""

@@ -5,6 +5,7 @@ What an event does to a task is in :mod:`.transitions`, how queued tasks get to 
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from scaler_notebook.engines.local.ipc.messages import RunFinished
@@ -101,6 +102,13 @@ class Core:
         self._previews = ExpectedPreviews()
         self._items = ItemFlow(self.state, effects, self.transitions, self._lending)
         self._deaths = ProcessDeaths(self.state, effects, clock, self.transitions)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Return a context for events that come together: what follows from all of them is done once, at its end.
+
+        What a client submits begins at once if it can.
+        """
+        return self._dispatcher.batch()
 
     # ------------------------------------------------------------------ clients
 
@@ -332,7 +340,7 @@ class Core:
             self.transitions.handle(record, events.RunStopped())
         else:
             self._result(process, record, ended)
-        self.dispatch()
+        self._dispatcher.dispatch(soon=True)
 
     def _result(self, process: int, record: TaskRecord, ended: RunFinished) -> None:
         """Handle a run that ended with a value or a failure."""

@@ -1,5 +1,8 @@
 """The dispatcher, which starts queued tasks in idle processes."""
 
+import contextlib
+from collections.abc import Iterator
+
 from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.effects import Effects
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
@@ -50,10 +53,35 @@ class Dispatcher:
         self._prefetching = prefetching
         self._lending = lending
         self._scaling = scaling
+        self._in_batch = False
+        self._is_due = False  # at the end of the batch
 
-    def dispatch(self) -> None:
-        """Start as many queued tasks as there are free slots and processes."""
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Dispatch once for all that happens in the block, at its end: see :meth:`dispatch`."""
+        outer, self._in_batch = self._in_batch, True
+        try:
+            yield
+        finally:
+            self._in_batch = outer
+            if self._is_due and not outer:
+                self.dispatch()
+
+    def dispatch(self, soon: bool = False) -> None:
+        """Start as many queued tasks as there are free slots and processes, and have brief ones prefetched.
+
+        Within a :meth:`batch` nothing happens before its end, unless a task could begin at once.
+
+        Parameters
+        ----------
+        soon
+            May a task that could begin at once wait until the end of the batch?
+        """
         state, idle, held = self._state, self._state.workers.idle, self._state.workers.held
+        if self._in_batch and (soon or not (idle and state.queue and len(held) < state.slots + len(state.lent))):
+            self._is_due = True
+            return
+        self._is_due = False
         self._prefetching.recall_if_slow()
         slots = state.slots + self._lending.adjust_processes()
         if idle and len(held) < slots:
