@@ -11,11 +11,11 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from .errors import ProtocolError
 from .messages import Payload, Task
-from .twins import twin
+from .twins import maker
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ LARGEST = 1024 * 1024  # bytes; more takes longer to hash than to send
 CAPACITY = 64 * 1024 * 1024  # bytes that either end of a connection remembers
 
 _others = attrgetter(*[field.name for field in fields(Task)][3:])  # the fields after id, function and arguments
-_TaskTwin: Any = twin(Task)
+_new_task = maker(Task)
 
 
 class _RecentPayloads(Generic[T]):
@@ -174,6 +174,4 @@ def _with_payloads(task: Task, function: Payload, arguments: Payload) -> Task:
     function, arguments
         What the returned task has in place of its own.
     """
-    made: Task = _TaskTwin(task.task_id, function, arguments, *_others(task))
-    made.__class__ = Task
-    return made
+    return _new_task(task.task_id, function, arguments, *_others(task))

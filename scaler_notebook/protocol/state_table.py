@@ -1,6 +1,6 @@
 """The form of a state machine: one table of what each event does in each state."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,7 +26,7 @@ E = TypeVar("E")
 A = TypeVar("A", bound=ActionLike)
 
 
-class TransitionTable(Mapping[tuple[S, E], A], Generic[S, E, A]):
+class TransitionTable(dict[tuple[S, E], A], Generic[S, E, A]):
     """A table of what each event does in each state; every combination has its action.
 
     Parameters
@@ -46,23 +46,14 @@ class TransitionTable(Mapping[tuple[S, E], A], Generic[S, E, A]):
     def __init__(self, states: Sequence[S], rows: Mapping[E, Sequence[A]]) -> None:
         self.states = tuple(states)
         self.events = tuple(rows)
-        self._actions: dict[tuple[S, E], A] = {}
+        super().__init__()
         for event, row in rows.items():
             if len(row) != len(self.states):
                 raise ValueError(f"{words(event)}: {len(row)} actions for {len(self.states)} states")
-            self._actions.update({(state, event): action for state, action in zip(self.states, row, strict=True)})
-        kind: Any = type(next(iter(self._actions.values())))
-        if idle := set(kind) - set(self._actions.values()):
+            self.update({(state, event): action for state, action in zip(self.states, row, strict=True)})
+        kind: Any = type(next(iter(self.values())))
+        if idle := set(kind) - set(self.values()):
             raise ValueError(f"no event leads to {', '.join(sorted(action.name for action in idle))}")
-
-    def __getitem__(self, key: tuple[S, E]) -> A:
-        return self._actions[key]
-
-    def __iter__(self) -> Iterator[tuple[S, E]]:
-        return iter(self._actions)
-
-    def __len__(self) -> int:
-        return len(self._actions)
 
     # ------------------------------------------------------------------ drawings
 

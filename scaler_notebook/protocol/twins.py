@@ -5,6 +5,7 @@ long as to make an instance of a class that is not frozen, and to have it change
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -37,3 +38,15 @@ def twin(kind: type[T]) -> type[T]:
         raise TypeError(f"{kind.__name__} does more than to keep its fields")
     made(*fields).__class__ = kind  # a TypeError for a class without slots, or with others
     return made  # type: ignore[no-any-return]
+
+
+def maker(kind: type[T]) -> Callable[..., T]:
+    """Return what makes instances of a class as the class itself does, from positional arguments, and more quickly."""
+    quick: Any = twin(kind)
+
+    def make(*values: Any) -> T:
+        made: T = quick(*values)
+        made.__class__ = kind
+        return made
+
+    return make

@@ -9,6 +9,7 @@ point outside or twice at one buffer.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import islice
@@ -44,12 +45,15 @@ class _Form:
         Converts the field's value; None if msgpack takes the value as it is.
     path
         What follows the field's name to where the value is read, e.g. ``._value_`` of an enum.
+    other
+        Another type that msgpack may give back; None for none.
     """
 
     kind: type
     decode: Decoder | None = None
     encode: Encoder | None = None
     path: str = ""
+    other: type | None = None
 
 
 def _plain(kind: type, value: Any) -> Any:
@@ -194,7 +198,7 @@ def record_form(kind: type) -> tuple[Encoder, Decoder]:
         plan = plans.get(len(value)) if type(value) is list else None
         if plan is None:
             raise ProtocolError(f"{kind.__name__} has {required} to {size} fields")
-        if [*map(type, value)] != plan.kinds:
+        if (*map(type, value),) not in plan.kinds:
             plan.check(value)
         for place, decoder in plan.decoders:
             value[place] = decoder(value[place], frames)
@@ -217,7 +221,8 @@ class _DecodingPlan:
     __slots__ = ("_checked", "decoders", "kinds")
 
     def __init__(self, forms: list[_Form]) -> None:
-        self.kinds = [form.kind for form in forms]
+        kinds = [(form.kind,) if form.other is None else (form.kind, form.other) for form in forms]
+        self.kinds = frozenset(itertools.product(*kinds))
         self.decoders = [(place, form.decode) for place, form in enumerate(forms) if form.decode is not None]
         self._checked = [(place, form.kind) for place, form in enumerate(forms) if form.decode is None]
 
@@ -252,7 +257,7 @@ def _records(kind: type) -> _Form:
 def _form(kind: Any) -> _Form:
     """Return the wire form for the annotation of a field."""
     if kind is Payload:
-        return _Form(list, _decode_payload, _encode_payload)
+        return _Form(list, _decode_payload, _encode_payload, other=bytes)
     if kind in (tuple[str, ...], tuple[int, ...]):
         return _array(get_args(kind)[0])
     if get_origin(kind) is tuple and get_args(kind)[1:] == (...,) and dataclasses.is_dataclass(get_args(kind)[0]):

@@ -52,6 +52,10 @@ class IndexedHeap(Generic[K]):
             self._heap = list(self._places.values())
             heapify(self._heap)
 
+    def rank(self, name: K) -> float:
+        """Return the rank of a name that is in the heap."""
+        return self._places[name][0]
+
     @property
     def first(self) -> Place[K] | None:
         """Rank, number and name of the first entry; None if the heap is empty."""

@@ -21,11 +21,15 @@ class Clock(Protocol):
 
 
 class Timers(Generic[K, T]):
-    """Events that are due at some time, each under a key by which it can be cancelled."""
+    """Events that are due at some time, each under a key by which it can be cancelled.
+
+    A timer that is set to a later time keeps its place in the heap until that comes to the top: those that are set
+    again and again, and come hardly ever, cost little.
+    """
 
     def __init__(self) -> None:
-        self._due: IndexedHeap[K] = IndexedHeap()
-        self._events: dict[K, T] = {}
+        self._due: IndexedHeap[K] = IndexedHeap()  # each at its time, or at an earlier one
+        self._events: dict[K, tuple[float, int, T]] = {}  # when, the how manieth that was set, and what
         self._numbers = itertools.count()
 
     def __contains__(self, key: K) -> bool:
@@ -46,10 +50,14 @@ class Timers(Generic[K, T]):
         event
             What :meth:`pop_due` returns then.
         """
+        number = next(self._numbers)
         if key in self._events:
+            if when >= self._due.rank(key):
+                self._events[key] = when, number, event
+                return
             self._due.remove(key)
-        self._events[key] = event
-        self._due.add(key, when, next(self._numbers))
+        self._events[key] = when, number, event
+        self._due.add(key, when, number)
 
     def cancel(self, key: K) -> bool:
         """Cancel the timer of this key; False if there is none."""
@@ -61,14 +69,25 @@ class Timers(Generic[K, T]):
 
     def pop_due(self, now: float) -> T | None:
         """Remove and return the earliest event that is due at ``now``, in monotonic seconds; None if no event is."""
-        first = self._due.first
-        if first is None or first[0] > now:
+        key = self._first()
+        if key is None or self._events[key][0] > now:
             return None
-        self._due.remove(first[2])
-        return self._events.pop(first[2])
+        self._due.remove(key)
+        return self._events.pop(key)[2]
 
     @property
     def next(self) -> float | None:
         """When the earliest event is due, in monotonic seconds; None if there is no event."""
-        first = self._due.first
-        return first[0] if first is not None else None
+        key = self._first()
+        return self._events[key][0] if key is not None else None
+
+    def _first(self) -> K | None:
+        """Return the key of the earliest event, after those before it have got their places; None if there is none."""
+        while (first := self._due.first) is not None:
+            place, number, key = first
+            when, set_as, _ = self._events[key]
+            if (place, number) == (when, set_as):
+                return key
+            self._due.remove(key)
+            self._due.add(key, when, set_as)
+        return None

@@ -29,7 +29,9 @@ CHUNK = 256 * 1024  # bytes per read
 SMALL_BATCH = 32 * 1024  # bytes; up to this size one joined write is quicker than a gathered one
 MAX_UNCLAIMED = 8  # sets of descriptors that have come before their batches are complete
 ANCILLARY = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
-RECEIVE_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# Plain integers: each operation on an enum's member makes another member.
+RECEIVE_FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+MSG_CTRUNC, MSG_PEEK = int(socket.MSG_CTRUNC), int(socket.MSG_PEEK)
 
 
 def encode_batch(frames: Sequence[Buffer], descriptors: int = 0) -> list[memoryview]:
@@ -113,7 +115,7 @@ class Assembler:
         if self._large is not None:
             return self._read_large(sock, self._large)
         count, ancillary, flags, _ = sock.recvmsg_into([self._buffer], self._ancillary, RECEIVE_FLAGS)
-        if ancillary or flags & socket.MSG_CTRUNC:
+        if ancillary or flags & MSG_CTRUNC:
             self._receive_descriptors(ancillary)
         self.drained = 0 < count < CHUNK and not ancillary
         self._pending += self._buffer[:count]
@@ -134,11 +136,11 @@ class Assembler:
         """
         if self._large is not None:
             return 0, True
-        _, ancillary, flags, _ = sock.recvmsg_into([self._buffer], ANCILLARY, RECEIVE_FLAGS | socket.MSG_PEEK)
+        _, ancillary, flags, _ = sock.recvmsg_into([self._buffer], ANCILLARY, RECEIVE_FLAGS | MSG_PEEK)
         copies = _descriptors_in(ancillary)
         for descriptor in copies:
             os.close(descriptor)
-        return len(copies), not flags & socket.MSG_CTRUNC
+        return len(copies), not flags & MSG_CTRUNC
 
     def _receive_descriptors(self, ancillary: "list[tuple[int, int, bytes]]") -> None:
         """Note the descriptors that a read has given: fewer than were sent where this process has no room for more.

@@ -60,12 +60,11 @@ RECEIVE_TIME = 0.01
 log = logging.getLogger(__name__)
 
 
-def _check_buffers(*payloads: Payload) -> None:
+def _check_buffers(payload: Payload) -> None:
     """Raise a ProtocolError if a payload names memory of the scheduler, which is another client's."""
-    for payload in payloads:
-        for buffer in payload.buffers:
-            if isinstance(buffer, SegmentRef) and buffer.pid == os.getpid():
-                raise ProtocolError("it names memory of the scheduler")
+    for buffer in payload.buffers:
+        if isinstance(buffer, SegmentRef) and buffer.pid == os.getpid():
+            raise ProtocolError("it names memory of the scheduler")
 
 
 class Clients:
@@ -288,9 +287,13 @@ class Clients:
                 task.retain and self._core.is_named(owner, task.task_id)
             ):
                 raise ProtocolError("its id is in use")
-            _check_buffers(task.function, task.arguments)
-            capabilities.check(task.options.capabilities, self._capabilities)
-            devices.check(task.options.gpus, self._hello.gpus)
+            if task.function.buffers or task.arguments.buffers:
+                _check_buffers(task.function)
+                _check_buffers(task.arguments)
+            options = task.options
+            if options.capabilities or options.gpus:
+                capabilities.check(options.capabilities, self._capabilities)
+                devices.check(options.gpus, self._hello.gpus)
         except (ProtocolError, CapabilityError) as error:
             self._malformed(owner, task.task_id, error)
             return

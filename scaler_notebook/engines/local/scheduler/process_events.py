@@ -47,7 +47,8 @@ class ProcessEvents:
             close_segments(ended.payload)
             return
         try:
-            check_segments(ended.payload)
+            if ended.payload.buffers:
+                check_segments(ended.payload)
         except OSError as error:
             close_segments(ended.payload)
             log.error("the result of process %d could not be taken over: %s", pid, error)

@@ -23,6 +23,7 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
     TaskResultType,
 )
+from scaler_notebook.protocol.twins import maker
 from scaler_notebook.task.task_end import TaskEnd
 
 from . import events
@@ -41,6 +42,9 @@ from .state.scheduler_state import SchedulerState
 from .state.turns import Turns
 from .states import TaskStage
 from .transitions import Transitions, start_due
+
+_new_result = maker(TaskResult)
+_new_end = maker(events.RunEnded)
 
 RESULTS = {
     TaskEnd.SUCCESS: TaskResultType.SUCCESS,
@@ -348,13 +352,13 @@ class Core:
         figures = ended.figures
         if record.devices:
             figures = replace(figures, devices=self.state.devices.named(record.devices))
-        result = TaskResult(task_id, RESULTS[ended.end], ended.payload, figures, summary=ended.summary)
+        result = _new_result(task_id, RESULTS[ended.end], ended.payload, figures, ended.summary)
         if ended.summary.preview is PreviewKind.FOLLOWS:
             self._previews.expect(process, ended.seq, record.owner, task_id)
         again = ended.end is TaskEnd.FAILED and record.tries_left
         if (again or record.failed) and self.state.timers.cancel(start_due(process)):
             self.transitions.handle(record, events.StartDue())  # a client gets TaskStarted for each of several tries
-        self.transitions.handle(record, events.RunFailed(result) if again else events.RunEnded(result))
+        self.transitions.handle(record, events.RunFailed(result) if again else _new_end(result))
         if process in self._previews:
             self.state.workers.use_last(process)
 

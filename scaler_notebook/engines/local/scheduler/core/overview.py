@@ -66,7 +66,7 @@ class Overview:
     @property
     def has_queue(self) -> bool:
         """Whether a task waits for a slot or a process alone."""
-        return self._state.queue.next is not None or bool(self._state.workers.have_ahead)
+        return self._state.queue.next is not None or self._state.workers.has_ahead
 
     @property
     def short_of(self) -> int:

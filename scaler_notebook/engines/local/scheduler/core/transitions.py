@@ -234,7 +234,7 @@ class Transitions:
         if record.task.omit_value and result.outcome is TaskResultType.SUCCESS:
             self._effects.release_payload(result.payload)
             result = replace(result, payload=Payload(b""))
-        self._finish(record, result)
+        self._finish(record, result, goes_on=before is not TaskStage.ENDING)
         if failure is not None:
             self.fail_dependants(record, failure)
             self._effects.release_payload(failure.payload)
@@ -253,9 +253,19 @@ class Transitions:
             self.handle(dependant, task_events.InputsAvailable())
         return None
 
-    def _finish(self, record: TaskRecord, last: TaskResult | TaskCancelConfirm) -> None:
-        """Free the slot and the process of a task, and send its last message."""
-        self._leave_process(record)
+    def _finish(self, record: TaskRecord, last: TaskResult | TaskCancelConfirm, goes_on: bool = False) -> None:
+        """Free the slot and the process of a task, and send its last message.
+
+        Parameters
+        ----------
+        record
+            The task.
+        last
+            The message.
+        goes_on
+            As for :meth:`_leave_process`.
+        """
+        self._leave_process(record, goes_on)
         self._forget(record)
         self._effects.send(record.owner, last)
 
@@ -276,8 +286,16 @@ class Transitions:
             del record.parent.children[record.task.task_id]
             record.parent = None
 
-    def _leave_process(self, record: TaskRecord) -> None:
-        """Free a task's slot, its share of the resources and its process, and end what the task has submitted."""
+    def _leave_process(self, record: TaskRecord, goes_on: bool = False) -> None:
+        """Free a task's slot, its share of the resources and its process, and end what the task has submitted.
+
+        Parameters
+        ----------
+        record
+            The task.
+        goes_on
+            Does :meth:`_go_on` follow, which sets the timer that announces a task anew?
+        """
         state, process = self._state, record.process
         if record.children:
             self.abandon_children(record)
@@ -286,7 +304,10 @@ class Transitions:
         elif record.needs:
             state.resources.give_back(record)
         del state.workers.held[process]
-        self.cancel_timers(record)
+        if goes_on:
+            state.timers.cancel(_grace(record))
+        else:
+            self.cancel_timers(record)
 
     def _go_on(self, process: int) -> None:
         """Go on to the next task that a process has; else make it idle or, if it must run no other task, kill it."""
@@ -295,7 +316,9 @@ class Transitions:
             if record.stage is TaskStage.PREFETCHED:
                 self.handle(record, BEGUN)
             self._announce_later(record)
-        elif not workers.release(process):
+            return
+        self._state.timers.cancel(start_due(process))
+        if not workers.release(process):
             self._effects.kill(process)
 
     def cancel_timers(self, record: TaskRecord) -> None:

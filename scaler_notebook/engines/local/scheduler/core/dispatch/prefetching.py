@@ -96,32 +96,27 @@ class Prefetching:
         if wanting:
             # Fewer towards the end, so that slots end together.
             most = (len(state.queue) + state.workers.count_ahead) // state.slots
-            holders = [(record, min(room, most)) for record, room in wanting]
-            self._hand_out(deque(each for each in holders if 2 * len(ahead(each[0].process)) < each[1]))
+            hands = [_Hand(record, min(room, most), len(ahead(record.process))) for record, room in wanting]
+            self._hand_out([hand for hand in hands if 2 * hand.has < hand.room])
 
     def _room(self, holder: TaskRecord) -> int:
         """Return how many tasks a process may have ahead, if there are many."""
         mean = self._durations.mean_of_brief(holder.task.function)
         return 0 if mean is None else min(MOST_AHEAD, int(WORK_AHEAD / (mean + COST)))
 
-    def _hand_out(self, holders: deque[tuple[TaskRecord, int]]) -> None:
-        """Hand the next tasks of the queue to processes, by turns.
-
-        Parameters
-        ----------
-        holders
-            The tasks that the processes hold, and how many each process is to have ahead.
-        """
-        state = self._state
-        given: dict[int, list[PrefetchedRun]] = {}
-        while holders and (task_id := state.queue.next) is not None:
-            holder, room = holders.popleft()
-            record = state.records[task_id]
-            if len(state.workers.ahead(holder.process)) < room and self._can_be_ahead(record, holder):
-                given.setdefault(holder.process, []).append(self._put_behind(holder, record))
-                holders.append((holder, room))
-        for process, runs in given.items():
-            self._effects.prefetch(process, runs)
+    def _hand_out(self, hands: "list[_Hand]") -> None:
+        """Hand the next tasks of the queue to processes, by turns."""
+        queue, records, turns = self._state.queue, self._state.records, deque(hands)
+        while turns and (task_id := queue.next) is not None:
+            hand = turns.popleft()
+            record = records[task_id]
+            if hand.has < hand.room and self._can_be_ahead(record, hand.holder):
+                hand.has += 1
+                hand.runs.append(self._put_behind(hand, record))
+                turns.append(hand)
+        for hand in hands:
+            if hand.runs:
+                self._effects.prefetch(hand.holder.process, hand.runs)
 
     def _is_brief(self, holder: TaskRecord) -> bool:
         """Return whether a task that a process holds may end in a moment, as far as is known."""
@@ -136,13 +131,12 @@ class Prefetching:
             return False
         return self._durations.mean_of_brief(record.task.function) is not None
 
-    def _put_behind(self, holder: TaskRecord, record: TaskRecord) -> PrefetchedRun:
+    def _put_behind(self, hand: "_Hand", record: TaskRecord) -> PrefetchedRun:
         """Move the next task from the queue behind the one that a process holds."""
-        if not self._state.workers.have_ahead:
-            self._lowest = record.priority
-        self._lowest = min(self._lowest, record.priority)
+        priority = record.priority
+        self._lowest = min(self._lowest, priority) if self._state.workers.has_ahead else priority
         self._turns.dispatched(record.number)
-        self._transitions.handle(record, events.Prefetched(holder.process))
+        self._transitions.handle(record, hand.prefetched)
         return PrefetchedRun(record.seq, record.task, not record.tries_left)
 
     # ------------------------------------------------------------------ taking back
@@ -177,7 +171,7 @@ class Prefetching:
 
     def make_way(self, priority: int) -> None:
         """Take back what was prefetched if a task of this priority goes before it."""
-        if self._state.workers.have_ahead and priority > self._lowest:
+        if self._state.workers.has_ahead and priority > self._lowest:
             self.recall_all()
 
     def settle(self, record: TaskRecord) -> None:
@@ -195,6 +189,29 @@ class Prefetching:
             return False
         self.recall(record.process)
         return bool(self._state.workers.ahead(record.process))
+
+
+class _Hand:
+    """What one process is handed.
+
+    Parameters
+    ----------
+    holder
+        The task that the process holds.
+    room
+        How many tasks the process may have ahead.
+    has
+        How many it has.
+    """
+
+    __slots__ = ("has", "holder", "prefetched", "room", "runs")
+
+    def __init__(self, holder: TaskRecord, room: int, has: int) -> None:
+        self.holder = holder
+        self.room = room
+        self.has = has
+        self.runs: list[PrefetchedRun] = []
+        self.prefetched = events.Prefetched(holder.process)
 
 
 def _needs_its_turn_alone(task: Task) -> bool:

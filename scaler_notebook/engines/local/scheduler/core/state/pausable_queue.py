@@ -40,7 +40,7 @@ class PausableQueue:
 
     def add(self, record: TaskRecord) -> None:
         """Queue a task; keep it back if its client is paused."""
-        kept = self._kept.get(record.owner)
+        kept = self._kept.get(record.owner) if self._kept else None
         if kept is None:
             self._ready.add(record)
         else:
@@ -48,7 +48,7 @@ class PausableQueue:
 
     def remove(self, record: TaskRecord) -> None:
         """Remove a task, whether it is kept back or not."""
-        if self._kept.get(record.owner, {}).pop(record.task.task_id, None) is None:
+        if not self._kept or self._kept.get(record.owner, {}).pop(record.task.task_id, None) is None:
             self._ready.remove(record)
 
     def pause(self, client: bytes, records: Iterable[TaskRecord]) -> None:

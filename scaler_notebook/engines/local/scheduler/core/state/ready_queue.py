@@ -24,7 +24,7 @@ class ReadyQueue:
         self._heaps: dict[Needs, IndexedHeap[str]] = {(): self._plain}
 
     def __len__(self) -> int:
-        return sum(map(len, self._heaps.values()))
+        return len(self._plain) if len(self._heaps) == 1 else sum(map(len, self._heaps.values()))
 
     def __contains__(self, record: TaskRecord) -> bool:
         heap = self._heaps.get(record.needs)
@@ -36,9 +36,9 @@ class ReadyQueue:
     def add(self, record: TaskRecord) -> None:
         """Queue a task; one that was queued before gets its old place again."""
         needs = record.needs
-        if needs not in self._heaps:
-            self._heaps[needs] = IndexedHeap()
-        self._heaps[needs].add(record.task.task_id, -record.priority, record.number)
+        if (heap := self._heaps.get(needs)) is None:
+            heap = self._heaps[needs] = IndexedHeap()
+        heap.add(record.task.task_id, -record.priority, record.number)
 
     def remove(self, record: TaskRecord) -> None:
         """Remove a task, wherever in the queue it stands."""

@@ -100,6 +100,11 @@ class Workers:
         return list(self._ahead)
 
     @property
+    def has_ahead(self) -> bool:
+        """Whether any process has tasks behind the one that it holds."""
+        return bool(self._ahead)
+
+    @property
     def count_ahead(self) -> int:
         """How many tasks processes have behind the ones that they hold."""
         return sum(map(len, self._ahead.values()))
