@@ -4,7 +4,6 @@ An engine sets which task is current: for the whole process where a task has the
 """
 
 import math
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -64,6 +63,8 @@ class CurrentTask:
         The address of the engine that runs the task, for tasks that the task submits; empty where none can be reached.
     items
         Where the items of a generator go; None where an engine passes none on.
+    process
+        The id of the process that runs the task, which its forks do not have; 0 where no engine can be reached.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class CurrentTask:
         publisher: Publisher = lambda *_: None,
         engine: str = "",
         items: ItemChannel | None = None,
+        process: int = 0,
     ) -> None:
         self.task_id = task_id
         self.name = name
@@ -85,7 +87,7 @@ class CurrentTask:
         self.publisher = publisher
         self.engine = engine
         self.items = items
-        self.process = os.getpid() if engine else 0  # the process that runs the task; its forks have other ids
+        self.process = process
 
     def cancelled(self) -> bool:
         """Return whether this task has been asked to stop.

@@ -151,6 +151,7 @@ class TaskRunner:
         self._no_context = UnpicklingContext()
         self._context = self._no_context  # of the task that runs
         self._pid = os.getpid()
+        self._processor = str(self._pid)
         self._peak = None if per_thread else PeakReset()
         if not per_thread:
             top_level.mark_task_process()
@@ -177,7 +178,7 @@ class TaskRunner:
         TryResult, TaskFigures
             How the try ended, and what it cost. In a process that the task has forked this method does not return.
         """
-        measurement, main = Measurement(self._peak), sys.modules[MAIN]
+        measurement, main = Measurement(self._peak, self._processor), sys.modules[MAIN]
         (current_task.begin_on_thread if self._per_thread else current_task.begin)(task)
         finished = None
         try:

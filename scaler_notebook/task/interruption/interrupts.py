@@ -55,9 +55,11 @@ class ArmedRun:
         The page that the scheduler shares.
     seq
         The number of the run.
+    pid
+        The process that runs it.
     """
 
-    def __init__(self, page: CancelPage, seq: int) -> None:
+    def __init__(self, page: CancelPage, seq: int, pid: int) -> None:
         self.seq = seq
         self.claims: dict[int, object] = {}  # the words that were acted upon
         self.swallowed: dict[int, object] = {}  # of these, the one to act upon again
@@ -68,7 +70,7 @@ class ArmedRun:
         self.stopped = False  # the process is about to be killed
         self.shields: dict[object, threading.Thread] = {}  # the open shields, and the threads that opened them
         self._page = page
-        self._pid = os.getpid()
+        self._pid = pid
         self._stop_requested = False
 
     def stop_requested(self) -> bool:
@@ -154,6 +156,7 @@ class Interrupts:
         self._page = page
         self._to_group = to_group
         self._run: ArmedRun | None = None  # the armed run; None while this package's code runs
+        self._pid = os.getpid()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def install(self) -> None:
@@ -165,7 +168,7 @@ class Interrupts:
     def new_run(self, seq: int) -> ArmedRun:
         """Return a run that is not armed yet; from here on it counts as begun."""
         self._page.begun = seq
-        return ArmedRun(self._page, seq)
+        return ArmedRun(self._page, seq, self._pid)
 
     def run(
         self, run: ArmedRun, body: Callable[[], T], stopped: Callable[[], T], failed: Callable[[BaseException], T]

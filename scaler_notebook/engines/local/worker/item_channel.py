@@ -34,6 +34,8 @@ class ItemChannel:
         Makes the context manager for a stretch that is not interrupted.
     receive_run
         Is given the runs that come.
+    pid
+        The process that runs the task.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class ItemChannel:
         seq: int,
         shield: Callable[[], AbstractContextManager[None]],
         receive_run: Callable[[Run], None],
+        pid: int,
     ) -> None:
         self._sock = sock
         self._assembler = assembler
@@ -50,7 +53,7 @@ class ItemChannel:
         self._shield = shield
         self._receive_run = receive_run
         self._taken = 0
-        self._pid = os.getpid()
+        self._pid = pid
 
     def send(self, value: Payload) -> None:
         """Send an item.

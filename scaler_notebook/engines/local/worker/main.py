@@ -135,6 +135,7 @@ class _Worker(Transport):
     """
 
     def __init__(self, sock: socket.socket, page: CancelPage, streams: TaskStreams, claims: Claims) -> None:
+        self._pid = os.getpid()
         self._sock = sock
         self._page = page
         self._interrupts = Interrupts(page)
@@ -151,7 +152,7 @@ class _Worker(Transport):
         self._devices: dict[bytes, bytes] = {}  # the variables that say which devices a library sees
         self._depth = str(top_level.depth())
         self._initializer = Initializer()
-        self._runner = TaskRunner(self, OWN_FILES, f"in process {os.getpid()}")
+        self._runner = TaskRunner(self, OWN_FILES, f"in process {self._pid}")
         self._thread_variables = {
             os.fsencode(n): os.environb[os.fsencode(n)] for n in THREAD_VARIABLES if n in os.environ
         }
@@ -166,7 +167,7 @@ class _Worker(Transport):
     def serve(self) -> None:
         """Handle the scheduler's messages until the connection is closed."""
         self._interrupts.install()
-        send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
+        send_blocking(self._sock, WORKER_CODEC.encode([Ready(self._pid)]))
         while True:
             while not self._runs or self._waits_for:
                 self._read()
@@ -249,7 +250,7 @@ class _Worker(Transport):
                 importer.import_module(name)
         if importer.is_tainted or self._imports.take_new().own:
             raise ConnectionError("of no use to a task: what was imported would be something else there")
-        send_blocking(self._sock, WORKER_CODEC.encode([Ready(os.getpid())]))
+        send_blocking(self._sock, WORKER_CODEC.encode([Ready(self._pid)]))
 
     def _receive_run(self, run: Run) -> None:
         """Queue a run. Its payloads are noted even if it is taken back, so that both ends have the same caches."""
@@ -280,7 +281,8 @@ class _Worker(Transport):
             reporter,
             self._streams.display,
             self._engine_address,
-            ItemChannel(self._sock, self._assembler, run.seq, armed.shield, self._receive_run),
+            ItemChannel(self._sock, self._assembler, run.seq, armed.shield, self._receive_run, self._pid),
+            self._pid,
         )
         guard = partial(self._guard, armed)
         finished, figures = self._runner.run(call, task, self._initializer, guard)
@@ -344,7 +346,7 @@ class _Worker(Transport):
         if not payload.buffers:
             return payload
         mapped = map_segments(payload)
-        came = [each.descriptor for each in payload.buffers if isinstance(each, SegmentRef) and each.pid == os.getpid()]
+        came = [each.descriptor for each in payload.buffers if isinstance(each, SegmentRef) and each.pid == self._pid]
         self._received = [each for each in self._received if each not in came]
         close_descriptors(came)
         return mapped

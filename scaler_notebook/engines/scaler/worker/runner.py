@@ -149,7 +149,14 @@ class _Process(Transport):
             defer_interrupts=partial(_deferring_interrupts, armed),
         )
         task = CurrentTask(
-            call.task_id, call.name, armed.stop_requested, armed.shield, output.report, output.publish, self._address()
+            call.task_id,
+            call.name,
+            armed.stop_requested,
+            armed.shield,
+            output.report,
+            output.publish,
+            self._address(),
+            process=os.getpid(),
         )
         guard = partial(self._guard, armed)
         self._state.adopt_current()
