@@ -23,6 +23,9 @@ class Bindings:
         self._bound: dict[str, dict[str, Any]] = {}  # by module
         self._attributes: list[tuple[type, str, Any]] = []  # class, name and value
 
+    def __bool__(self) -> bool:
+        return bool(self._attributes) or any(self._bound.values())
+
     @contextlib.contextmanager
     def recording(self, context: UnpicklingContext) -> Iterator[None]:
         """Record, within ``with``, the names bound in a call's namespaces, and the attributes of its classes."""

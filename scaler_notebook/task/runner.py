@@ -27,6 +27,7 @@ from . import current_task, inputs, top_level
 from .bindings import Bindings
 from .calls.coroutines import completed
 from .calls.generator import GeneratorCall
+from .calls.kept_function import FunctionKeeper
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
@@ -147,6 +148,7 @@ class TaskRunner:
         self._location = location
         self._per_thread = per_thread
         self._bindings = {"": Bindings()}  # by client, once the client's initializer has run
+        self._functions = FunctionKeeper()
         self._preparing = False
         self._no_context = UnpicklingContext()
         self._context = self._no_context  # of the task that runs
@@ -242,9 +244,14 @@ class TaskRunner:
             open_payload = self._transport.open_payload
             args, kwargs = payloads.load(open_payload(arguments))
             return LoadedCall(payloads.load(open_payload(function)), args, kwargs)
-        self._context = UnpicklingContext()
-        call = self._load(function, arguments, self._context)
-        bindings.apply_to(self._context)
+        kept = None if bindings else self._functions.take(function)
+        if kept is None:
+            self._context = UnpicklingContext()
+            call = self._load(function, arguments, self._context, None if bindings else self._functions)
+            bindings.apply_to(self._context)
+        else:
+            self._context = kept.context
+            call = self._load_arguments(kept.function, arguments, self._context)
         codes, namespaces = self._context.codes, self._context.namespaces()
         if type(call.function) is FunctionType and call.function.__code__ not in codes:  # of a module of the user's
             codes = [*codes, *with_inner_code(call.function.__code__)]
@@ -252,14 +259,45 @@ class TaskRunner:
         patches.watch(codes, namespaces, (call.function, *call.args, *call.kwargs.values()))
         return call
 
-    def _load(self, function: Payload, arguments: Payload, context: UnpicklingContext) -> LoadedCall:
-        """Unpickle a function and its arguments, with a ``__main__`` of their own."""
-        open_payload = self._transport.open_payload
+    def _load(
+        self, function: Payload, arguments: Payload, context: UnpicklingContext, keeper: FunctionKeeper | None = None
+    ) -> LoadedCall:
+        """Unpickle a function and its arguments, with a ``__main__`` of their own.
+
+        Parameters
+        ----------
+        function, arguments
+            Their pickles.
+        context
+            Where both are unpickled.
+        keeper
+            May keep the function.
+        """
         sys.modules[MAIN] = context.main
         with context:
-            target = payloads.load(open_payload(function))
-            args, kwargs = payloads.load(open_payload(arguments))
-        return LoadedCall(target, args, kwargs)
+            target = payloads.load(self._transport.open_payload(function))
+        if keeper is not None:
+            keeper.note(function, target, context)
+        return self._load_arguments(target, arguments, context)
+
+    def _load_arguments(
+        self, function: Callable[..., Any], arguments: Payload, context: UnpicklingContext
+    ) -> LoadedCall:
+        """Unpickle the arguments of a function.
+
+        Parameters
+        ----------
+        function
+            The function.
+        arguments
+            Their pickle.
+        context
+            Where the function was unpickled.
+        """
+        sys.modules[MAIN] = context.main
+        with context:
+            args, kwargs = payloads.load(self._transport.open_payload(arguments))
+        return LoadedCall(function, args, kwargs)
 
     def _failed(self, call: TaskCall, initializer: Initializer, error: BaseException) -> TryResult:
         """Make the result of a try from an exception of the task or the initializer."""

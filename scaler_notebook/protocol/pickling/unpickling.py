@@ -56,6 +56,10 @@ class UnpicklingContext:
         """Return the namespaces that the call has brought, by module name."""
         return self._namespaces
 
+    def has_functions_alone(self) -> bool:
+        """Return whether what the call has brought are functions and values of ``__main__``: no class, no module."""
+        return len(self._namespaces) == 1 and not self._sent and not self._restored
+
     def classes(self) -> list[type]:
         """Return the classes that the call has brought."""
         return list(self._restored)

@@ -577,3 +577,45 @@ def test_what_reaches_nobody_is_no_reason_to_replace(alone: NotebookExecutor, ha
 
     pids = {alone.submit(leaves).result(SAFETY) for _ in range(2)}
     assert pids == {alone.submit(os.getpid).result(SAFETY)}
+
+
+# ---------------------------------------------------------------------- the function itself
+
+CELL = """
+number, calls = 1, 0
+
+def helper(x): return x + number
+
+def stains(change):
+    global number, calls
+    calls += 1
+    seen = calls, helper(1), getattr(stains, "mark", None), stains.__defaults__
+    if change:
+        number, stains.mark, stains.__defaults__ = 2, "left", (0,)
+    return seen
+
+def plain(x): return helper(x), id(plain)
+"""
+
+
+@pytest.fixture
+def cell() -> Iterator[dict[str, Any]]:
+    """The names of ``__main__``, with the functions of a cell of a notebook; put back afterwards."""
+    names = vars(sys.modules["__main__"])
+    before = names.copy()
+    exec(compile(CELL, "<a cell with functions>", "exec"), names)
+    yield names
+    names.clear()
+    names.update(before)
+
+
+def test_each_task_has_the_function_as_it_was_submitted(
+    executor_of_one: NotebookExecutor, cell: dict[str, Any]
+) -> None:
+    plain = [executor_of_one.submit(cell["plain"], 1).result(SAFETY) for _ in range(5)]
+    assert {value for value, _ in plain} == {2}
+    assert plain[-1] == plain[-2], "it is unpickled once"
+    seen = [executor_of_one.submit(cell["stains"], n % 3 == 2).result(SAFETY) for n in range(8)]
+    assert seen == [(1, 2, None, None)] * 8
+    cell["number"] = 5
+    assert executor_of_one.submit(cell["plain"], 1).result(SAFETY)[0] == 6
