@@ -6,6 +6,7 @@ from typing import Any
 
 from scaler_notebook.protocol.settings import MATPLOTLIB_PARAMETERS, NUMPY_ERRORS, PANDAS_OPTIONS
 
+from .expressions import Expression
 from .noted_calls import NotedSeeds, note_calls, note_value
 from .process_settings import CopiedMapping, Setting
 
@@ -17,7 +18,7 @@ def _decimal(decimal: Any) -> list[Setting]:
         kind, arguments = value
         decimal.setcontext(kind(*arguments))
 
-    return [Setting("decimal context", lambda: decimal.getcontext().__reduce__(), write)]
+    return [Setting("decimal context", Expression("{decimal}.getcontext().__reduce__()", decimal=decimal), write)]
 
 
 def _locale(locale: Any) -> list[Setting]:
@@ -35,12 +36,14 @@ def _locale(locale: Any) -> list[Setting]:
 
 def _event_loops(events: Any) -> list[Setting]:
     """Return the setting for the event loop policy, which holds the main thread's event loop."""
-    return [Setting("event loop policy", lambda: events._event_loop_policy, events.set_event_loop_policy)]
+    policy = Expression("{events}._event_loop_policy", events=events)
+    return [Setting("event loop policy", policy, events.set_event_loop_policy)]
 
 
 def _tempfile(tempfile: Any) -> list[Setting]:
     """Return the setting for the temporary directory that was found: the next task may have another TMPDIR."""
-    return [Setting("temporary directory", lambda: tempfile.tempdir, lambda value: setattr(tempfile, "tempdir", value))]
+    found = Expression("{tempfile}.tempdir", tempfile=tempfile)
+    return [Setting("temporary directory", found, lambda value: setattr(tempfile, "tempdir", value))]
 
 
 def _faulthandler(faulthandler: Any) -> list[Setting]:
@@ -81,7 +84,7 @@ def _csv(csv: Any) -> list[Setting]:
 
 
 def _opener(request: Any) -> list[Setting]:
-    return [Setting("opener of addresses", lambda: request._opener, request.install_opener)]
+    return [Setting("opener of addresses", Expression("{request}._opener", request=request), request.install_opener)]
 
 
 def _numpy(numpy: Any) -> list[Setting]:
@@ -159,7 +162,8 @@ def _matplotlib(matplotlib: Any) -> list[Setting]:
             else:  # no backend was chosen: the next figure chooses one
                 pyplot._backend_mod = None
 
-    return [Setting(MATPLOTLIB_PARAMETERS, CopiedMapping(parameters).read, write)]
+    copied = CopiedMapping(parameters)
+    return [Setting(MATPLOTLIB_PARAMETERS, copied.read, write, look=copied.look)]
 
 
 def _figures(helpers: Any) -> list[Setting]:

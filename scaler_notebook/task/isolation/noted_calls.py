@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from .expressions import Expression
 from .process_settings import Setting, merged_tuple
 
 
@@ -70,6 +71,11 @@ class NotedValue:
         self._write = write
         self._value = read()
         self._is_known = True
+
+    @property
+    def look(self) -> Expression:
+        """The same as :meth:`read`, as an expression."""
+        return Expression("{it}._value if {it}._is_known else {it}.read()", it=self)
 
     def noted(self) -> None:
         """Note that one of the functions was called."""
@@ -135,7 +141,8 @@ class NotedValues:
 
     def setting(self, name: str) -> Setting:
         """Return the values as a setting of the process."""
-        return Setting(name, self.read, self.write, merged_tuple)
+        look = Expression("{it}.read() if {it}._unknown else {it}._values", it=self)
+        return Setting(name, self.read, self.write, merged_tuple, look)
 
 
 class NotedSeeds:
@@ -163,7 +170,7 @@ class NotedSeeds:
 
     def setting(self, name: str) -> Setting:
         """Return the generator as a setting of the process."""
-        return Setting(name, lambda: self._seedings, self._restore, self._accept)
+        return Setting(name, Expression("{it}._seedings", it=self), self._restore, self._accept)
 
     def _restore(self, seedings: int) -> None:
         self._seedings = seedings
@@ -200,4 +207,4 @@ def note_value(
     """
     value = NotedValue(read, write)
     note_calls(holders, functions, after=value.noted)
-    return Setting(name, value.read, value.write)
+    return Setting(name, value.read, value.write, look=value.look)

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, LOG_LEVEL, PATH, RECURSION
 
+from .expressions import Expression
+
 T = TypeVar("T")
 
 _environment: Any = os.environ
@@ -52,12 +54,16 @@ class Setting(NamedTuple):
     merge
         ``merge(wanted, before, after)`` returns the value to restore from now on, where an import (or an initializer)
         has changed the value from ``before`` to ``after``, and ``wanted`` was to be restored up to then.
+    look
+        Gives the same as ``read`` for a comparison at once: without a copy, and perhaps as an :class:`Expression`. It
+        may raise an exception where the value differs. None for ``read`` itself.
     """
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object]
     merge: Callable[[Any, Any, Any], Any] = _the_later
+    look: Callable[[], Any] | None = None
 
 
 class CopiedMapping:
@@ -73,6 +79,13 @@ class CopiedMapping:
         self._mapping = mapping
         self._values: list[Any] = []
         self._copy: dict[Any, Any] = {}
+
+    @property
+    def look(self) -> Expression:
+        """The same as :meth:`read`, as an expression."""
+        values = "[*{values}({mapping})]"
+        text = f"{{it}}._copy if {values} == {{it}}._values else {{it}}.read()"
+        return Expression(text, it=self, values=dict.values, mapping=self._mapping)
 
     def read(self) -> dict[Any, Any]:
         """Return a copy, not to be changed."""
@@ -183,34 +196,25 @@ def _write_filters(filters: list[Any]) -> None:
     found._filters_mutated()
 
 
-def _read_hooks() -> tuple[Any, ...]:
-    """Return the values that are one attribute or one call each; reading them together takes a third of the time."""
-    return (
-        sys.gettrace(),
-        sys.getprofile(),
-        threading.gettrace(),
-        threading.getprofile(),
-        sys.excepthook,
-        sys.displayhook,
-        sys.breakpointhook,
-        sys.stdin,
-        sys.dont_write_bytecode,
-        sys.getswitchinterval(),
-        threading.excepthook,
-        warnings.showwarning,
-        warnings.formatwarning,
-        socket.getdefaulttimeout(),
-        gc.isenabled(),
-        gc.get_threshold(),
-        gc.get_debug(),
-        threading.stack_size(),
-        _sys_names.get("tracebacklimit"),
-        sys.get_asyncgen_hooks(),
-        sys.get_coroutine_origin_tracking_depth(),
-        sys.pycache_prefix,
-        sys.getdlopenflags(),
-        _start_methods._actual_context,
-    )
+# What is one attribute or one call each.
+_HOOKS = Expression(
+    """(
+    {sys}.gettrace(), {sys}.getprofile(), {threading}.gettrace(), {threading}.getprofile(),
+    {sys}.excepthook, {sys}.displayhook, {sys}.breakpointhook,
+    {sys}.stdin, {sys}.dont_write_bytecode, {sys}.getswitchinterval(),
+    {threading}.excepthook, {warnings}.showwarning, {warnings}.formatwarning,
+    {socket}.getdefaulttimeout(), {gc}.isenabled(), {gc}.get_threshold(), {gc}.get_debug(), {threading}.stack_size(),
+    {names}.get("tracebacklimit"), {sys}.get_asyncgen_hooks(), {sys}.get_coroutine_origin_tracking_depth(),
+    {sys}.pycache_prefix, {sys}.getdlopenflags(), {methods}._actual_context,
+    )""",
+    sys=sys,
+    threading=threading,
+    warnings=warnings,
+    socket=socket,
+    gc=gc,
+    names=_sys_names,
+    methods=_start_methods,
+)
 
 
 _threading: Any = threading
@@ -243,22 +247,47 @@ _WRITE_HOOKS: tuple[Callable[[Any], object], ...] = (
 
 
 def _write_hooks(wanted: tuple[Any, ...]) -> None:
-    for value, now, write in zip(wanted, _read_hooks(), _WRITE_HOOKS, strict=True):
+    for value, now, write in zip(wanted, _HOOKS(), _WRITE_HOOKS, strict=True):
         if value != now:
             write(value)
 
 
+_copied_reducers = CopiedMapping(_reducers)
 _INTERPRETER = [
-    Setting("os.environ", lambda: os.environ, lambda value: setattr(os, "environ", value)),
-    Setting(ENVIRONMENT, lambda: _environment._data.copy(), _write_environment, merged_mapping),
-    Setting(PATH, lambda: sys.path[:], _write_path, merged_list),
-    Setting("finders", lambda: sys.meta_path[:], _write_meta_path, merged_list),
-    Setting("path hooks", lambda: sys.path_hooks[:], _write_path_hooks, merged_list),
-    Setting("reducers", CopiedMapping(_reducers).read, _write_reducers, merged_mapping),
-    Setting(FILTERS, lambda: warnings.filters[:], _write_filters, merged_list),
+    Setting(
+        "os.environ",
+        lambda: os.environ,
+        lambda value: setattr(os, "environ", value),
+        look=Expression("{os}.environ", os=os),
+    ),
+    Setting(
+        ENVIRONMENT,
+        lambda: _environment._data.copy(),
+        _write_environment,
+        merged_mapping,
+        Expression("{environment}._data", environment=_environment),
+    ),
+    Setting(PATH, lambda: sys.path[:], _write_path, merged_list, Expression("{sys}.path", sys=sys)),
+    Setting("finders", lambda: sys.meta_path[:], _write_meta_path, merged_list, Expression("{sys}.meta_path", sys=sys)),
+    Setting(
+        "path hooks", lambda: sys.path_hooks[:], _write_path_hooks, merged_list, Expression("{sys}.path_hooks", sys=sys)
+    ),
+    Setting("reducers", _copied_reducers.read, _write_reducers, merged_mapping, _copied_reducers.look),
+    Setting(
+        FILTERS,
+        lambda: warnings.filters[:],
+        _write_filters,
+        merged_list,
+        Expression("{warnings}.filters", warnings=warnings),
+    ),
     Setting(RECURSION, sys.getrecursionlimit, sys.setrecursionlimit),
-    Setting("hooks", _read_hooks, _write_hooks, merged_tuple),
-    Setting("arguments", lambda: sys.argv[:], lambda value: setattr(sys, "argv", [*value])),
+    Setting("hooks", _HOOKS, _write_hooks, merged_tuple),
+    Setting(
+        "arguments",
+        lambda: sys.argv[:],
+        lambda value: setattr(sys, "argv", [*value]),
+        look=Expression("{sys}.argv", sys=sys),
+    ),
 ]
 if hasattr(sys, "get_int_max_str_digits"):  # not in early patch releases of 3.10
     _INTERPRETER.append(Setting("digits", sys.get_int_max_str_digits, sys.set_int_max_str_digits))
@@ -291,12 +320,6 @@ def _write_new_handlers(references: list[Any]) -> None:
                 logger.removeHandler(handler)
 
 
-def _read_log_classes() -> tuple[Any, ...]:
-    found: Any = logging
-    factory, cls = logging.getLogRecordFactory(), logging.getLoggerClass()
-    return factory, cls, logging.raiseExceptions, found._warnings_showwarning
-
-
 def _write_log_classes(wanted: tuple[Any, ...]) -> None:
     found: Any = logging
     factory, cls, logging.raiseExceptions, found._warnings_showwarning = wanted
@@ -304,12 +327,28 @@ def _write_log_classes(wanted: tuple[Any, ...]) -> None:
     logging.setLoggerClass(cls)
 
 
+_LOG_CLASSES = Expression(
+    "({logging}.getLogRecordFactory(), {logging}.getLoggerClass(), {logging}.raiseExceptions,"
+    " {logging}._warnings_showwarning)",
+    logging=logging,
+)
 _LOGGING = [
-    Setting("log classes", _read_log_classes, _write_log_classes),
-    Setting(LOG_LEVEL, lambda: logging.root.level, _set_log_level),
-    Setting("log handlers", lambda: logging.root.handlers[:], _set_log_handlers, merged_list),
-    Setting("handlers of loggers", _read_new_handlers, _write_new_handlers),
-    Setting("disabled log level", lambda: logging.root.manager.disable, logging.disable),
+    Setting("log classes", _LOG_CLASSES, _write_log_classes),
+    Setting(LOG_LEVEL, Expression("{logging}.root.level", logging=logging), _set_log_level),
+    Setting(
+        "log handlers",
+        lambda: logging.root.handlers[:],
+        _set_log_handlers,
+        merged_list,
+        Expression("{logging}.root.handlers", logging=logging),
+    ),
+    Setting(
+        "handlers of loggers",
+        _read_new_handlers,
+        _write_new_handlers,
+        look=Expression("{logging}._handlerList", logging=logging),
+    ),
+    Setting("disabled log level", Expression("{logging}.root.manager.disable", logging=logging), logging.disable),
 ]
 
 ALWAYS = (*_INTERPRETER, *_LOGGING)

@@ -18,6 +18,7 @@ from scaler_notebook.protocol.settings import ENVIRONMENT, FILTERS, MODULE_VALUE
 from scaler_notebook.task.modules.notebook_values import NotebookValues
 
 from . import process_settings
+from .expressions import compiled
 from .internals import internals
 from .module_settings import OF_MODULES
 from .noted_calls import random_seeds
@@ -46,6 +47,7 @@ class ProcessState:
         self._accept = accept
         self._settings = [*system(), *process_settings.ALWAYS, *internals(), random_seeds(), *registrations(), *more]
         self._reads: list[Callable[[], Any]] = []
+        self._look: Callable[[], list[Any]] | None = None  # reads all for a comparison; None until that is needed
         self._settled: list[Any] = []  # by setting: the value when the setting was first read
         self._wanted: list[Any] = []  # by setting: the value to restore
         self._imported: list[list[tuple[Any, Any]]] = []  # by setting: its values before and after an import
@@ -59,14 +61,15 @@ class ProcessState:
         self._before: list[Any] = []
         self._before_initializer: list[Any] = []
         for setting in self._settings:
-            self._begin(setting.read)
+            self._begin(setting)
         self._look_for_modules()
         _current = self
         self._watch_imports()
 
-    def _begin(self, read: Callable[[], Any]) -> None:
-        value = read()
-        self._reads.append(read)
+    def _begin(self, setting: Setting) -> None:
+        value = setting.read()
+        self._reads.append(setting.read)
+        self._look = None
         self._settled.append(value)
         self._wanted.append(value)
         self._imported.append([])
@@ -77,7 +80,7 @@ class ProcessState:
             self._not_imported.discard(name)
             with suppress(Exception):  # an unknown version of the module
                 for setting in OF_MODULES[name](sys.modules[name]):
-                    self._begin(setting.read)
+                    self._begin(setting)
                     self._settings.append(setting)
                     self._apply_wanted(len(self._reads) - 1)
 
@@ -110,8 +113,10 @@ class ProcessState:
                 self._values.apply()
 
     def _is_unchanged(self) -> bool:
+        if self._look is None:
+            self._look = compiled([setting.look or setting.read for setting in self._settings])
         try:
-            return [read() for read in self._reads] == self._wanted
+            return self._look() == self._wanted
         except Exception:  # the task may have replaced anything by anything
             return False
 

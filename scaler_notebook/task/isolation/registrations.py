@@ -12,6 +12,7 @@ from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
+from .expressions import Expression
 from .noted_calls import NotedValue, note_calls
 from .patching import patches
 from .process_settings import Setting, merged_list, merged_mapping
@@ -39,7 +40,8 @@ def _standard_modules() -> Setting:
         except KeyError:
             return tuple(map(_modules.get, names))
 
-    return Setting("standard modules", read, lambda wanted: _modules.update(zip(names, wanted, strict=True)))
+    look = Expression("{read}({modules})", read=read_all, modules=_modules)
+    return Setting("standard modules", read, lambda wanted: _modules.update(zip(names, wanted, strict=True)), look=look)
 
 
 def _other_modules() -> Setting:
@@ -89,7 +91,7 @@ def _codecs() -> Setting:
             noted_unregister(search)
 
     codecs.register, codecs.unregister = noted_register, noted_unregister
-    return Setting("codecs", lambda: searches[:], write, merged_list)
+    return Setting("codecs", lambda: searches[:], write, merged_list, Expression("{searches}", searches=searches))
 
 
 # ---------------------------------------------------------------------- logging
@@ -105,8 +107,8 @@ def _logging() -> list[Setting]:
     names = NotedValue(_read_names, _write_names)
     note_calls((logging,), ("addLevelName",), after=names.noted)
     return [
-        Setting("loggers", loggers.read, loggers.write, merged_mapping),
-        Setting("names of levels", names.read, names.write),
+        Setting("loggers", loggers.read, loggers.write, merged_mapping, loggers.look),
+        Setting("names of levels", names.read, names.write, look=names.look),
     ]
 
 

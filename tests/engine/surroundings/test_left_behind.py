@@ -225,11 +225,11 @@ def test_after_a_task_that_changes_nothing_nothing_is_put_back(executor_of_one: 
 
     def differing() -> list[str]:
         state: Any = process_state._current
-        now = [read() for read in state._reads]
+        now = [(read(), (each.look or read)()) for each, read in zip(state._settings, state._reads, strict=True)]
         return [
             each.name
-            for each, value, wanted in zip(state._settings, now, state._wanted, strict=True)
-            if value != wanted
+            for each, values, wanted in zip(state._settings, now, state._wanted, strict=True)
+            if values != (wanted, wanted)
         ]
 
     def imports() -> None:
