@@ -16,9 +16,12 @@ from scaler_notebook.wording import with_article
 from .errors import TaskSerializationError
 from .messages import Buffer, Payload, SegmentRef
 from .pickling import pickler, reduced_arrays, references
+from .twins import maker
 
 OUT_OF_BAND = 16 * 1024  # bytes; for less, a frame of its own costs more than the copy into the pickle
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})  # the standard pickler's own business, whatever is in it
 MAX_SEARCH = 10_000  # objects looked at to explain an error, so that a huge argument does not take for ever
+_new_payload = maker(Payload)
 
 
 def dump(value: Any) -> Payload:
@@ -37,6 +40,8 @@ def dump(value: Any) -> Payload:
     Exception
         Whatever the value's own pickling raises.
     """
+    if type(value) in _PLAIN:
+        return _new_payload(pickle.dumps(value, pickler.PROTOCOL), (), b"")
     buffers: list[Buffer] = []
     keep_in_band = out_of_band(buffers)
     try:

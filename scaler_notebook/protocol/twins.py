@@ -21,6 +21,29 @@ def twin(kind: type[T]) -> type[T]:
     TypeError
         The class is none that consists of its fields alone.
     """
+    made = _twin(kind)
+    _one_of(made).__class__ = kind  # a TypeError for a class without slots, or with others
+    return made
+
+
+def maker(kind: type[T]) -> Callable[..., T]:
+    """Return what makes instances of a frozen dataclass of the values of its fields, in their order.
+
+    Raises
+    ------
+    TypeError
+        The class is none that consists of its fields alone.
+    """
+
+    def become(instance: Any) -> None:
+        instance.__class__ = kind
+
+    made = _twin(kind, __post_init__=become)
+    _one_of(made)  # the same TypeError
+    return made
+
+
+def _twin(kind: type[T], **methods: Callable[..., Any]) -> type[T]:
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     made: Any = dataclasses.make_dataclass(
         kind.__name__,
@@ -28,7 +51,8 @@ def twin(kind: type[T]) -> type[T]:
             (each.name, Any, dataclasses.field(default=each.default, default_factory=each.default_factory))
             for each in fields
         ],
-        namespace={"__doc__": kind.__doc__},  # otherwise dataclasses makes one, which takes longer than all else
+        # Without a docstring dataclasses makes one, which takes longer than all else.
+        namespace={"__doc__": kind.__doc__, **methods},
         repr=False,
         eq=False,
         match_args=False,
@@ -36,17 +60,8 @@ def twin(kind: type[T]) -> type[T]:
     )
     if hasattr(kind, "__post_init__") or not all(field.init for field in fields):
         raise TypeError(f"{kind.__name__} does more than to keep its fields")
-    made(*fields).__class__ = kind  # a TypeError for a class without slots, or with others
     return made  # type: ignore[no-any-return]
 
 
-def maker(kind: type[T]) -> Callable[..., T]:
-    """Return what makes instances of a class as the class itself does, from positional arguments, and more quickly."""
-    quick: Any = twin(kind)
-
-    def make(*values: Any) -> T:
-        made: T = quick(*values)
-        made.__class__ = kind
-        return made
-
-    return make
+def _one_of(made: Any) -> Any:
+    return made(*dataclasses.fields(made))

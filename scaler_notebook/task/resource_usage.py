@@ -6,9 +6,11 @@ import sys
 import time
 
 from scaler_notebook.protocol.messages import TaskFigures
+from scaler_notebook.protocol.twins import maker
 
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of getrusage's ru_maxrss
 RESET_PEAK = "/proc/self/clear_refs", b"5"  # Linux: resets the peak of memory, for getrusage too
+_new_figures = maker(TaskFigures)
 
 
 class PeakReset:
@@ -79,7 +81,7 @@ class Measurement:
         own, ended = resource.getrusage(resource.RUSAGE_SELF), time.time()
         # The two ways to read the same clock differ in what they leave out of a microsecond.
         cpu = max(0.0, own.ru_utime + own.ru_stime + _cpu_of_children() - self._cpu)
-        return TaskFigures(self._started, ended, cpu, own.ru_maxrss * RSS_UNIT, self._processor)
+        return _new_figures(self._started, ended, cpu, own.ru_maxrss * RSS_UNIT, self._processor, ())
 
 
 def _cpu_of_children() -> float:

@@ -90,18 +90,13 @@ class UnpicklingContext:
         """Note that a class came with the call, and is pickled with whatever state the class has."""
         self._sent.setdefault(id(cls), (cls, None))
 
-    @contextlib.contextmanager
-    def returning(self) -> Iterator[None]:
+    def returning(self) -> contextlib.AbstractContextManager[None]:
         """Pickle, within ``with``, what the task returns or raises: its classes as references (see ``definitions``).
 
         Their definitions have the state that the classes came with. What the task or an initializer has put into a
         class stays here, where it may be what cannot be pickled at all: a connection, a lock.
         """
-        _current.returning = self._sent
-        try:
-            yield
-        finally:
-            _current.returning = {}
+        return _Returning(self._sent)
 
     @contextlib.contextmanager
     def _input(self) -> Iterator[None]:
@@ -111,6 +106,25 @@ class UnpicklingContext:
             yield
         finally:
             self._of_input = before
+
+
+class _Returning(contextlib.AbstractContextManager[None]):
+    """The context manager of :meth:`UnpicklingContext.returning`; a generator takes three times as long.
+
+    Parameters
+    ----------
+    sent
+        The classes of the call, and their state.
+    """
+
+    def __init__(self, sent: Mapping[int, tuple[type, Any]]) -> None:
+        self._sent = sent
+
+    def __enter__(self) -> None:
+        _current.returning = self._sent
+
+    def __exit__(self, *problem: object) -> None:
+        _current.returning = {}
 
 
 class LocalCallContext(UnpicklingContext):

@@ -108,7 +108,7 @@ def prefer_inline_figures() -> None:
 
 def release_figure(value: Any) -> None:
     """Have a figure that is a task's result shown as that alone, and not among the figures that are left open, too."""
-    if known(type(value)) == "matplotlib" and "matplotlib.pyplot" in sys.modules:
+    if "matplotlib.pyplot" in sys.modules and known(type(value)) == "matplotlib":
         sys.modules["matplotlib.pyplot"].close(value)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary
+from scaler_notebook.protocol.twins import maker
 from scaler_notebook.wording import counted
 
 MAX_TEXT = 2_000  # characters
@@ -44,6 +45,7 @@ _STANDARD = {
     "uuid": ("UUID",),
 }
 _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}", dict: "{}"}
+_new_summary = maker(ResultSummary)
 
 
 class _NotPlain(Exception):
@@ -60,12 +62,12 @@ def summary(value: Any) -> ResultSummary:
         type with its module's first part, and the length or shape. Empty for None.
     """
     if value is None:
-        return ResultSummary("", PreviewKind.NONE)
+        return _new_summary("", PreviewKind.NONE)
     kind = type(value)
     if type(kind) is not type and not known(kind):  # a metaclass may run the user's code, e.g. to hash the class
         return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
     if kind in _ATOMS:
-        return ResultSummary(_atom(value), PreviewKind.NONE)
+        return _new_summary(_atom(value), PreviewKind.NONE)
     if kind in _BRACKETS or _is_atom(value):
         writer = _Writer()
         try:

@@ -25,12 +25,13 @@ from scaler_notebook.protocol.messages import (
     SegmentRef,
     Task,
     TaskBrief,
+    TaskFigures,
     TaskLog,
     TaskResult,
     TaskResultType,
     TaskStarted,
 )
-from scaler_notebook.protocol.twins import twin
+from scaler_notebook.protocol.twins import maker, twin
 from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, Codec
 from scaler_notebook.protocol.wire_forms import INLINE_PICKLE
 
@@ -176,8 +177,18 @@ def test_only_a_class_that_does_nothing_but_keep_its_fields_is_made_quickly() ->
         twice: int = dataclasses.field(init=False, default=0)
 
     for refused_class in (Checked, WithoutSlots, Derived):
-        with pytest.raises(TypeError):
-            twin(refused_class)
+        for make in (twin, maker):
+            with pytest.raises(TypeError):
+                make(refused_class)
+
+
+def test_what_is_made_quickly_is_an_instance_as_any_other() -> None:
+    figures = TaskFigures(1.0, 2.0, 0.5, 10, "7", ("gpu",))
+    made = maker(TaskFigures)(1.0, 2.0, 0.5, 10, "7", ("gpu",))
+    assert type(made) is TaskFigures
+    assert made == figures
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.cpu = 1.0  # type: ignore[misc]
 
 
 # ---------------------------------------------------------------------- what is refused

@@ -42,6 +42,7 @@ class Patches:
         self._namespaces: Mapping[str, Mapping[str, Any]] = {}
         self._values: list[Any] = []
         self._watched: dict[int, WatchedAttributes | WatchedItems] = {}  # by the object's id
+        self._watches = False  # may the current task's code replace anything at all?
 
     def when_stored(self, attribute: str, call: Callable[[], object]) -> None:
         """Call a function after each task whose code may store to an attribute of some object.
@@ -76,6 +77,9 @@ class Patches:
         """
         codes = [*codes]
         storing = [code for code in codes if may_store(code)]
+        if not storing:
+            return
+        self._watches = True
         for code in storing:
             self._stored.update(name for name in self._when_stored if name in code.co_names)
             stores = attribute_stores(code)
@@ -182,6 +186,8 @@ class Patches:
 
     def undo(self) -> None:
         """Restore the attributes that have been replaced, and forget all."""
+        if not self._watches:
+            return
         for each in reversed(self._watched.values()):
             with suppress(Exception):
                 each.restore(self._is_of_task)
@@ -237,8 +243,10 @@ def _guarded(method: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(method)
     def call(*args: Any) -> None:
-        with suppress(Exception):
+        try:  # suppress() would be called for each task
             method(*args)
+        except Exception:
+            return
 
     return call
 
