@@ -36,6 +36,8 @@ from .isolation.patching.attribute_stores import with_inner_code
 from .resource_usage import Measurement, PeakReset
 from .task_end import TaskEnd
 
+NO_INPUTS: Mapping[str, Payload] = MappingProxyType({})
+
 
 class TaskCall(NamedTuple):
     """One try of a task.
@@ -58,7 +60,7 @@ class TaskCall(NamedTuple):
     name: str
     function: Payload
     arguments: Payload
-    inputs: Mapping[str, Payload] = MappingProxyType({})
+    inputs: Mapping[str, Payload] = NO_INPUTS
     retry_on: bytes = b""
 
 

@@ -42,6 +42,7 @@ from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import Buffer, ClientContext, Initializer, Payload, PreviewKind, SegmentRef
 from scaler_notebook.protocol.payload_cache import Receiver
+from scaler_notebook.protocol.twins import maker
 from scaler_notebook.task import top_level
 from scaler_notebook.task.current_task import CurrentTask
 from scaler_notebook.task.display import displays
@@ -52,7 +53,7 @@ from scaler_notebook.task.isolation.left_running import LeftoverDetector
 from scaler_notebook.task.isolation.process_state import ProcessState
 from scaler_notebook.task.modules.notebook_modules import NotebookModules
 from scaler_notebook.task.progress import watch_for_tqdm
-from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
+from scaler_notebook.task.runner import NO_INPUTS, TaskCall, TaskRunner, Transport, TryResult
 from scaler_notebook.task.task_end import TaskEnd
 
 from . import stack_dump
@@ -61,6 +62,7 @@ from .item_channel import ItemChannel
 from .prewarm_imports import PrewarmImporter
 from .streams import TaskStreams
 
+_new_end = maker(RunFinished)
 OWN_FILES = (str(Path(__file__).parents[3]) + os.sep,)
 
 
@@ -256,14 +258,11 @@ class _Worker(Transport):
         """Queue a run. Its payloads are noted even if it is taken back, so that both ends have the same caches."""
         descriptors = self._assembler.take_descriptors()
         complete = self._receiver.complete
-        call = TaskCall(
-            run.task_id,
-            run.name,
-            complete(run.function),
-            complete(run.arguments),
-            {each.name: travelling.arrive(complete(each.value), descriptors, True)[0] for each in run.inputs},
-            b"" if run.last else run.retry_on,
-        )
+        function, arguments = complete(run.function), complete(run.arguments)
+        inputs: Mapping[str, Payload] = NO_INPUTS
+        if run.inputs:
+            inputs = {each.name: travelling.arrive(complete(each.value), descriptors, True)[0] for each in run.inputs}
+        call = TaskCall(run.task_id, run.name, function, arguments, inputs, b"" if run.last else run.retry_on)
         self._runs.append(_ReceivedRun(run.seq, call, run.last, descriptors))
 
     def _run(self, run: _ReceivedRun) -> None:
@@ -272,13 +271,12 @@ class _Worker(Transport):
         self._received, call = run.descriptors, run.call
         armed = self._interrupts.new_run(run.seq)
         self._streams.begin()
-        reporter = partial(self._page.progress.write, run.seq)
         task = CurrentTask(
             call.task_id,
             call.name,
             armed.stop_requested,
             armed.shield,
-            reporter,
+            partial(self._page.progress.write, run.seq),
             self._streams.display,
             self._engine_address,
             ItemChannel(self._sock, self._assembler, run.seq, armed.shield, self._receive_run, self._pid),
@@ -289,17 +287,19 @@ class _Worker(Transport):
         if finished.end is TaskEnd.FAILED and finished.failure is not None and not run.last:
             with suppress(Exception):  # a try that is not the last sends no failure, so its output has the traceback
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
-        _close(self._received)
+        if self._received:
+            _close(self._received)
         spent = self._clean_up()
         new = self._imports.take_new(figures.started)
         summary = finished.summary.unaccompanied() if spent else finished.summary
         descriptors: list[int] = []
         payload = travelling.depart(finished.payload, descriptors, MAX_DESCRIPTORS, int)
-        _close([each for each in self._written if each not in descriptors])  # of a result that is not sent
-        self._written = []
+        if self._written:
+            _close([each for each in self._written if each not in descriptors])  # of a result that is not sent
+            self._written = []
         waits = bool(descriptors) or self._page.progress.writer == run.seq or self._streams.hold_something
-        ended = RunFinished(run.seq, finished.end, payload, figures, summary, new.installed, new.own, spent, waits)
-        if ended.waits or ended.is_last:
+        ended = _new_end(run.seq, finished.end, payload, figures, summary, new.installed, new.own, spent, waits)
+        if waits or ended.is_last:
             self._waits_for = run.seq
         send_blocking(self._sock, WORKER_CODEC.encode([ended]), descriptors)
         if summary.preview is PreviewKind.FOLLOWS:
@@ -310,10 +310,11 @@ class _Worker(Transport):
     def _clean_up(self) -> bool:
         """Undo what the task has changed in this process; True if the process must run no other task."""
         left = self._left_running.find()
-        for words, found in (("and ended with its process", left.blocking), ("and goes on", left.detached)):
-            if found:
-                with suppress(Exception):
-                    print(f"left running by the task, {words}: {', '.join(found)}", file=sys.stderr)
+        if left.blocking or left.detached:
+            for words, found in (("and ended with its process", left.blocking), ("and goes on", left.detached)):
+                if found:
+                    with suppress(Exception):
+                        print(f"left running by the task, {words}: {', '.join(found)}", file=sys.stderr)
         self._streams.flush()
         return not self._state.restore() or bool(left.blocking)
 
@@ -331,13 +332,13 @@ class _Worker(Transport):
         failed
             Makes the result of what the task has raised.
         """
+        return self._interrupts.run(armed, partial(self._in_directory, body), _stopped, failed)
 
-        def in_directory() -> TryResult:
-            if self._directory and self._directory != _working_directory():
-                os.chdir(self._directory)
-            return body()
-
-        return self._interrupts.run(armed, in_directory, lambda: TryResult(TaskEnd.STOPPED), failed)
+    def _in_directory(self, body: Callable[[], TryResult]) -> TryResult:
+        """Run the body of a task in the kernel's directory."""
+        if self._directory and self._directory != _working_directory():
+            os.chdir(self._directory)
+        return body()
 
     # ------------------------------------------------------------------ Transport
 
@@ -367,6 +368,10 @@ class _Worker(Transport):
 
     def flush(self) -> None:
         self._streams.flush()
+
+
+def _stopped() -> TryResult:
+    return TryResult(TaskEnd.STOPPED)
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
