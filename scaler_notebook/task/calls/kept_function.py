@@ -64,13 +64,14 @@ class KeptFunction:
         for name, value in names.items():
             if id(value) not in own and name != "__builtins__":
                 self._note_value(value)
-        self._sources = [code.co_filename for code in context.codes if code.co_filename in linecache.cache]
-        # The last one has no holder but this list: the others have so many more.
-        self._held: list[Any] = [*own.values(), context.main, names, object()]
+        files = {code.co_filename for code in context.codes}
+        self._sources = [file for file in files if file in linecache.cache]
+        self._held: list[Any] = [*own.values(), context.main, names]
         # A function is held by ``_functions``, and by the namespace and ``_values`` as often as it has a name.
         of_functions = [1 + 2 * sum(value is each for value in self._values) for each in own.values()]
         of_functions[0] += 1  # by ``function``
-        self._holders = [*of_functions, 1, len(own) + 2]  # of ``main``: the context; of the names: also functions, main
+        holders = [*of_functions, 1, len(own) + 2]  # of ``main``: the context; of the names: functions, main, context
+        self._counts = [_count_of_held_alone() + count for count in holders]
         self.function = function
 
     def _note_function(self, function: FunctionType) -> None:
@@ -101,10 +102,8 @@ class KeptFunction:
         return self._has_no_other_holder() and self._has_same_parts()
 
     def _has_no_other_holder(self) -> bool:
-        *counts, none = map(sys.getrefcount, self._held)
-        if [count - none for count in counts] != self._holders:
-            return False
-        return not any(map(weakref.getweakrefcount, self._held))
+        held = self._held
+        return [*map(sys.getrefcount, held)] == self._counts and not any(map(weakref.getweakrefcount, held))
 
     def _has_same_parts(self) -> bool:
         context = self.context
@@ -118,6 +117,12 @@ class KeptFunction:
             and all(map(_is_found, self._references))
             and all(map(linecache.cache.__contains__, self._sources))
         )
+
+
+def _count_of_held_alone() -> int:
+    """Return what ``sys.getrefcount`` gives, where it is mapped, of what a list alone holds."""
+    (count,) = map(sys.getrefcount, [object()])
+    return count
 
 
 def _is_unchanged(noted: tuple[Any, ...]) -> bool:
