@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from scaler_notebook.protocol import payloads
@@ -25,14 +25,12 @@ from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
 
 from . import current_task, inputs, top_level
 from .bindings import Bindings
+from .calls.call_loader import CallLoader, LoadedCall
 from .calls.coroutines import completed
 from .calls.generator import GeneratorCall
-from .calls.kept_function import FunctionKeeper
 from .current_task import CurrentTask
 from .display import displays
 from .display.summary import summary
-from .isolation.patching import patches
-from .isolation.patching.attribute_stores import with_inner_code
 from .resource_usage import Measurement, PeakReset
 from .task_end import TaskEnd
 
@@ -72,14 +70,6 @@ class TryResult(NamedTuple):
     failure: RemoteFailure | None = None
     summary: ResultSummary = ResultSummary()
     value: Any = None
-
-
-class LoadedCall(NamedTuple):
-    """A function and its arguments, unpickled."""
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
 
 
 OnFailure: TypeAlias = Callable[[BaseException], TryResult]
@@ -150,10 +140,8 @@ class TaskRunner:
         self._location = location
         self._per_thread = per_thread
         self._bindings = {"": Bindings()}  # by client, once the client's initializer has run
-        self._functions = FunctionKeeper()
+        self._loader = CallLoader(transport.open_payload)
         self._preparing = False
-        self._no_context = UnpicklingContext()
-        self._context = self._no_context  # of the task that runs
         self._pid = os.getpid()
         self._processor = str(self._pid)
         self._peak = None if per_thread else PeakReset()
@@ -193,7 +181,7 @@ class TaskRunner:
             (current_task.end_on_thread if self._per_thread else current_task.end)()
             inputs.end()
             sys.modules[MAIN] = main
-            self._context = self._no_context  # nothing of the task is retained
+            self._loader.forget_context()  # nothing of the task is retained
         return finished, measurement.figures()
 
     def _body(self, call: TaskCall, initializer: Initializer) -> TryResult:
@@ -208,13 +196,13 @@ class TaskRunner:
         """Unpickle the call, make it, and pickle its value."""
         function, args, kwargs = self._loaded(call.function, call.arguments, bindings)
         if isinstance(function, GeneratorCall):
-            function.returning = self._context.returning
+            function.returning = self._loader.context.returning
         try:
             value = completed(function(*args, **kwargs))
             if not self._per_thread:
                 displays.release_figure(value)
             try:
-                with self._context.returning():
+                with self._loader.context.returning():
                     payload = payloads.dump(value)
             except Exception as error:
                 raise payloads.serialization_error(f"the result of {call.name}", value, error) from error
@@ -233,7 +221,7 @@ class TaskRunner:
             self._preparing = True
             self._transport.mark_preparing(True)
             bindings, context = Bindings(), UnpicklingContext()
-            function, args, kwargs = self._load(initializer.function, initializer.arguments, context)
+            function, args, kwargs = self._loader.load(initializer.function, initializer.arguments, context)
             with bindings.recording(context):
                 completed(function(*args, **kwargs))
             self._bindings[initializer.client] = bindings
@@ -246,60 +234,7 @@ class TaskRunner:
             open_payload = self._transport.open_payload
             args, kwargs = payloads.load(open_payload(arguments))
             return LoadedCall(payloads.load(open_payload(function)), args, kwargs)
-        kept = None if bindings else self._functions.take(function)
-        if kept is None:
-            self._context = UnpicklingContext()
-            call = self._load(function, arguments, self._context, None if bindings else self._functions)
-            bindings.apply_to(self._context)
-        else:
-            self._context = kept.context
-            call = self._load_arguments(kept.function, arguments, self._context)
-        codes, namespaces = self._context.codes, self._context.namespaces()
-        if type(call.function) is FunctionType and call.function.__code__ not in codes:  # of a module of the user's
-            codes = [*codes, *with_inner_code(call.function.__code__)]
-            namespaces = {**namespaces, call.function.__module__: call.function.__globals__}
-        patches.watch(codes, namespaces, (call.function, *call.args, *call.kwargs.values()))
-        return call
-
-    def _load(
-        self, function: Payload, arguments: Payload, context: UnpicklingContext, keeper: FunctionKeeper | None = None
-    ) -> LoadedCall:
-        """Unpickle a function and its arguments, with a ``__main__`` of their own.
-
-        Parameters
-        ----------
-        function, arguments
-            Their pickles.
-        context
-            Where both are unpickled.
-        keeper
-            May keep the function.
-        """
-        sys.modules[MAIN] = context.main
-        with context:
-            target = payloads.load(self._transport.open_payload(function))
-        if keeper is not None:
-            keeper.note(function, target, context)
-        return self._load_arguments(target, arguments, context)
-
-    def _load_arguments(
-        self, function: Callable[..., Any], arguments: Payload, context: UnpicklingContext
-    ) -> LoadedCall:
-        """Unpickle the arguments of a function.
-
-        Parameters
-        ----------
-        function
-            The function.
-        arguments
-            Their pickle.
-        context
-            Where the function was unpickled.
-        """
-        sys.modules[MAIN] = context.main
-        with context:
-            args, kwargs = payloads.load(self._transport.open_payload(arguments))
-        return LoadedCall(function, args, kwargs)
+        return self._loader.load_for_task(function, arguments, bindings)
 
     def _failed(self, call: TaskCall, initializer: Initializer, error: BaseException) -> TryResult:
         """Make the result of a try from an exception of the task or the initializer."""
@@ -313,7 +248,7 @@ class TaskRunner:
             self._transport.mark_preparing(False)
             failure = failures.capture(error, self._own_files, self._where("initializer"), initializer.name)
             return TryResult(TaskEnd.UNPREPARED, payloads.dump(failure), failure)
-        with self._context.returning():
+        with self._loader.context.returning():
             failure = failures.capture(error, self._own_files, self._where(f"task {call.task_id}"), call.name)
         end = TaskEnd.FAILED if _is_to_retry(call.retry_on, error) else TaskEnd.FAILED_FOR_GOOD
         return TryResult(end, payloads.dump(failure), failure)
