@@ -1,12 +1,12 @@
 """The events of a task at its future, each with the data that it brings along."""
 
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from .frozen import frozen
 from .messages import TaskCancelConfirm, TaskResult, TaskStarted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartAnnounced:
     """The engine says that a try of the task runs."""
 
@@ -14,7 +14,7 @@ class StartAnnounced:
     message: TaskStarted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelRequested:
     """The user, or the policy of the stop button, requests a cancel.
 
@@ -34,7 +34,7 @@ class CancelRequested:
     keep_result: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeadlineReached:
     """The task has not ended by the end of its timeout: a cancel by force is requested.
 
@@ -51,7 +51,7 @@ class DeadlineReached:
     limit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelGranted:
     """The engine confirms that the task is cancelled."""
 
@@ -59,7 +59,7 @@ class CancelGranted:
     message: TaskCancelConfirm
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskUnknown:
     """The engine does not know the task."""
 
@@ -67,7 +67,7 @@ class TaskUnknown:
     message: TaskCancelConfirm
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelRefused:
     """The engine refuses a cancel: the task still runs."""
 
@@ -75,7 +75,7 @@ class CancelRefused:
     message: TaskCancelConfirm
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultArrived:
     """The engine sends the value or the failure of the task."""
 
@@ -83,7 +83,7 @@ class ResultArrived:
     message: TaskResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineGone:
     """The engine is gone, or another task's result has ended all tasks."""
 

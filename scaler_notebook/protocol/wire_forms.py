@@ -19,6 +19,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from scaler_notebook.wording import with_article
 
 from .errors import ProtocolError
+from .frozen import frozen
 from .messages import Buffer, Payload, SegmentRef
 from .twins import twin
 
@@ -31,7 +32,7 @@ Decoder = Callable[[Any, Iterator[Buffer]], Any]
 PLAIN = (str, int, float, bool, bytes)  # types that msgpack knows
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@frozen
 class _Form:
     """The wire form of a field.
 

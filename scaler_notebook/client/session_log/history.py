@@ -6,12 +6,12 @@ Bounded: the oldest records go, and before that their output.
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.trace import Trace
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
 from . import live_futures
@@ -24,7 +24,7 @@ MAX_ALL_OUTPUT = 20_000_000  # characters of all of them
 LOST = Trace("", 0.0, ())  # of a task that never reached an engine
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordSnapshot:
     """A task at one moment. Times are in seconds since the epoch."""
 

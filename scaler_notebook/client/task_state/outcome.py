@@ -2,13 +2,14 @@
 
 import contextlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import InitializerError, MissingObjects, ProcessorDiedError, TaskSerializationError
 from scaler_notebook.protocol.exceptions import failures, restoring
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import NO_PROCESS_EXIT, Payload, ProcessExit, TaskResultType
 
 if sys.version_info >= (3, 11):
@@ -19,7 +20,7 @@ else:
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """An exception in words.
 

@@ -3,9 +3,10 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias, TypeVar
 
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import DisplayKind, LogStream, Payload, TaskDisplay
 
 from . import output_budget
@@ -15,7 +16,7 @@ NO_METADATA = Payload(b"{}")
 Text: TypeAlias = tuple[LogStream, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Logs:
     """The text that a task has written so far. Printed, both streams follow one another."""
 
@@ -26,7 +27,7 @@ class Logs:
         return self.stdout + self.stderr
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Display:
     """A display of a task.
 

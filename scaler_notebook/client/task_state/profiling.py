@@ -1,14 +1,13 @@
 """The figures of a task, as :meth:`~scaler_notebook.client.futures.future.ScalerFuture.profiling_info` returns them."""
 
-from dataclasses import dataclass
-
 from scaler_notebook.client.waiting.locks import call_locked
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import TaskFigures
 
 from .observed_task import ObservedTask
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProfileResult:
     """The figures of a task's last try. Names are OpenGRIS Scaler's where it has one.
 

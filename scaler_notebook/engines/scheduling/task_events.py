@@ -1,19 +1,19 @@
 """The events that a task can have at every engine; those of one engine alone stand beside its table of transitions."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import TaskResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InputsAvailable:
     """The last of the values that a task depends on has come."""
 
     words: ClassVar[str] = "inputs there"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InputFailed:
     """A task that this one depends on, however far up, has failed."""
 
@@ -21,7 +21,7 @@ class InputFailed:
     result: TaskResult  # the failure, with the id of the task that failed as ``origin``
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InputCancelled:
     """A task that this one depends on, however far up, was cancelled."""
 
@@ -29,14 +29,14 @@ class InputCancelled:
     origin: str  # the id of the task that was cancelled
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GraceOver:
     """The grace period of a cancel request is over; at once if the task cannot be told of the request."""
 
     words: ClassVar[str] = "end of the grace period"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackoffOver:
     """The pause before the next try of a task is over."""
 

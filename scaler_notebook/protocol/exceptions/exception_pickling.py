@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.exceptions.exception_parts import PartFilter, is_builtin, pickles_itself, reduced
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import Buffer, Payload
 from scaler_notebook.protocol.pickling import pickler
 from scaler_notebook.wording import with_article
@@ -22,7 +22,7 @@ class ExceptionPicklingError(Exception):
     """No more than the text of an exception can be sent; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PickledException:
     """A pickled exception that is known to load.
 

@@ -7,10 +7,11 @@ other is affected. :mod:`.restoring` makes the exceptions again.
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import Payload, TaskResult, TaskResultType
 from scaler_notebook.wording import with_article
 
@@ -24,7 +25,7 @@ MAX_CHAIN = 50  # exceptions that follow from each other; the middle of a longer
 MAX_EXCEPTIONS = 100  # in all, members of groups included; others come without tracebacks, or not at all
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExceptionLink:
     """One exception of a chain; refers to others by their index in :attr:`RemoteFailure.links`, -1 for none.
 
@@ -59,7 +60,7 @@ class ExceptionLink:
     drawn: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteFailure:
     """The exception of a task, which is the first link, and the exceptions that it is chained to.
 

@@ -1,12 +1,14 @@
 """The messages that a client sends to its engine."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
+
+from scaler_notebook.protocol.frozen import frozen
 
 from .records import Payload, TaskOptions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Task:
     """Run ``function(*args, **kwargs)``.
 
@@ -41,7 +43,7 @@ class Task:
     parent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectCreate:
     """Store a value that the client's tasks may name as an input, until ``ObjectDelete``.
 
@@ -59,14 +61,14 @@ class ObjectCreate:
     content: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectDelete:
     """Release objects that the client will not name again; tasks that have named them still get them."""
 
     object_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskWaits:
     """A task waits for other tasks and lends them its slot, or goes on. Sent by a client within the task.
 
@@ -82,7 +84,7 @@ class TaskWaits:
     waits: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ItemsTaken:
     """The reader of a task's items has taken so many of them, in all: the task may send further ones.
 
@@ -98,7 +100,7 @@ class ItemsTaken:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Initializer:
     """A call that a task process makes once, before the first task that it runs for a client.
 
@@ -120,7 +122,7 @@ class Initializer:
     arguments: Payload = field(default_factory=lambda: Payload(b""))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientContext:
     """The surroundings of the client's later tasks: what the kernel's own code would see.
 
@@ -157,7 +159,7 @@ class ClientContext:
     shows_results: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskCancel:
     """Stop a task.
 
@@ -176,12 +178,12 @@ class TaskCancel:
     grace: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientWithdraw:
     """Take back the client's tasks that have not started: each is confirmed ``Canceled``. Running tasks go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientHello:
     """The first message of a client that attaches to a running engine. Answered by ``EngineHello``.
 
@@ -200,7 +202,7 @@ class ClientHello:
     namespace: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineScale:
     """Change how many tasks run at the same time, for all clients. Each of them is sent an ``EngineStatus``.
 
@@ -213,34 +215,34 @@ class EngineScale:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineStatusRequest:
     """Ask for an ``EngineStatus``."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineTasksRequest:
     """Ask for ``EngineTasks``: the unfinished tasks of all clients."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BuffersReceived:
     """The client has mapped these descriptors of the engine, which need not keep them open."""
 
     descriptors: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientDisconnect:
     """The client leaves; its unfinished tasks are cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientShutdown:
     """End the engine with everything that it runs, for all of its clients. Answered by ``ClientShutdownResponse``."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientPause:
     """Start none of the client's tasks, or start them again. What runs goes on, and so do tasks of the running ones.
 

@@ -1,8 +1,10 @@
 """The messages that an engine sends to a client: about itself, and about the client's tasks."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
+
+from scaler_notebook.protocol.frozen import frozen
 
 from .records import (
     NO_PROCESS_EXIT,
@@ -21,14 +23,14 @@ from .records import (
 PYTHON = "{}.{}".format(*sys.version_info)  # this process's version
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectCreated:
     """The engine has the object; the client need not keep the content's buffers open."""
 
     object_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineHello:
     """The first message of a running engine to a client that attaches.
 
@@ -50,7 +52,7 @@ class EngineHello:
     gpus: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineStatus:
     """The activity of the engine, for all of its clients together.
 
@@ -81,7 +83,7 @@ class EngineStatus:
     gpus: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineTasks:
     """The unfinished tasks of the engine, for all of its clients together: those that run, then those that wait.
 
@@ -97,7 +99,7 @@ class EngineTasks:
     omitted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientShutdownResponse:
     """The answer to ``ClientShutdown``.
 
@@ -110,7 +112,7 @@ class ClientShutdownResponse:
     accepted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskStarted:
     """A try of a task has started. Sent once for each try.
 
@@ -135,7 +137,7 @@ class TaskStarted:
     devices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskAttemptFailed:
     """A try of a task has failed, and another one follows.
 
@@ -151,7 +153,7 @@ class TaskAttemptFailed:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskCancelConfirm:
     """The one true answer to the strongest ``TaskCancel`` that is not answered.
 
@@ -176,7 +178,7 @@ class TaskCancelConfirm:
     killed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskResult:
     """The end of a task.
 
@@ -209,7 +211,7 @@ class TaskResult:
     process_exit: ProcessExit = NO_PROCESS_EXIT
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskLog:
     """Text that the task wrote, in the order in which the task wrote and displayed.
 
@@ -231,7 +233,7 @@ class TaskLog:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskProgress:
     """The progress of a task.
 
@@ -253,7 +255,7 @@ class TaskProgress:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskDisplay:
     """A rich display that the task made.
 
@@ -277,7 +279,7 @@ class TaskDisplay:
     display_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskPreview:
     """A preview of a task's result, sent after the ``TaskResult``.
 
@@ -293,7 +295,7 @@ class TaskPreview:
     bundle: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskItem:
     """An item that a task gives before its end, in their order.
 

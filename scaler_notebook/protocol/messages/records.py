@@ -1,8 +1,9 @@
 """The parts of messages: values and their buffers, options, figures, and enums that both sides use."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+from scaler_notebook.protocol.frozen import frozen
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -49,7 +50,7 @@ class TaskActivity(Enum):
     CANCELLING = "cancelling"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskBrief:
     """A description of an unfinished task for any client of the user.
 
@@ -75,7 +76,7 @@ class TaskBrief:
     process: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SegmentRef:
     """A reference to a large buffer in shared memory: a memory file that a process has open.
 
@@ -94,7 +95,7 @@ class SegmentRef:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Payload:
     """A pickle (protocol 5) with out-of-band buffers, which travel beside the message and are never copied into it.
 
@@ -122,7 +123,7 @@ class Payload:
         return len(self.data) + sum(sizes)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Capability:
     """An amount of something that workers have, e.g. GPUs.
 
@@ -138,7 +139,7 @@ class Capability:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskOptions:
     """The options of a task, for the engine.
 
@@ -182,7 +183,7 @@ class TaskOptions:
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskFigures:
     """The cost of one run of a task.
 
@@ -216,7 +217,7 @@ class PreviewKind(Enum):
     ON_REQUEST = "on request"  # made by another task, when somebody looks
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultSummary:
     """A result in one line, made without running any code of the value: plain data as it is, else type and shape.
 
@@ -238,7 +239,7 @@ class ResultSummary:
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessExit:
     """The way in which a task's process died.
 

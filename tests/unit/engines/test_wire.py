@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Input, WorkerMessage
 from scaler_notebook.protocol import wire
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import (
     Buffer,
     Capability,
@@ -157,6 +158,35 @@ def test_what_arrives_is_as_frozen_as_what_was_sent(codec: Codec[Any], cls: type
     for field in dataclasses.fields(cls):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(back, field.name, None)
+
+
+class _Plain:
+    """A class that is made a dataclass in two ways."""
+
+    first: int
+    second: tuple[int, ...] = (2, 3)
+    third: list[int] = dataclasses.field(default_factory=list)
+
+
+def test_a_frozen_class_behaves_as_the_standard_librarys() -> None:
+    ours: Any = frozen(type("Record", (), dict(vars(_Plain))))
+    standard: Any = dataclasses.dataclass(frozen=True, slots=True)(type("Record", (), dict(vars(_Plain))))
+
+    for kind in (ours, standard):
+        with pytest.raises(TypeError, match=r"__init__\(\) missing 1 required positional argument: 'first'"):
+            kind()
+        with pytest.raises(TypeError, match="unexpected keyword argument 'fourth'"):
+            kind(1, fourth=4)
+    for arguments in ({"first": 1}, {"first": 1, "second": (), "third": [4]}):
+        one, other = ours(**arguments), standard(**arguments)
+        assert repr(one) == repr(other)
+        assert dataclasses.asdict(one) == dataclasses.asdict(other)
+        assert one == dataclasses.replace(one) != dataclasses.replace(one, first=2)
+        assert one != other
+    assert ours(1).third is not ours(1).third
+    assert ours.__match_args__ == standard.__match_args__
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del ours(1).first
 
 
 def test_only_a_class_that_does_nothing_but_keep_its_fields_is_made_quickly() -> None:

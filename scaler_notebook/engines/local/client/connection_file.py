@@ -9,12 +9,13 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from scaler_notebook.engines.local.ipc import runtime_directory
 from scaler_notebook.engines.local.ipc.transport import Keys
+from scaler_notebook.protocol.frozen import frozen
 
 NAME = "connection.json"
 HAS_BOOT_CLOCK = Path("/proc/self/stat").exists() and hasattr(time, "CLOCK_BOOTTIME")
@@ -24,7 +25,7 @@ ZOMBIE = "Z"
 Owner: TypeAlias = Literal["notebook", "script", "cluster"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConnectionInfo:
     """How to reach an engine, and which process owns the engine.
 

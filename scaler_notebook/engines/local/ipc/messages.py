@@ -4,29 +4,30 @@ A client's :class:`~scaler_notebook.protocol.messages.ClientContext` is forwarde
 in that context.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import ClientContext, Payload, ResultSummary, TaskFigures
 from scaler_notebook.protocol.wire import Codec
 from scaler_notebook.task.task_end import TaskEnd
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineAddress:
     """Scheduler → task process, before the first run: where clients reach the engine."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VisibleDevices:
     """Scheduler → task process that has run nothing yet: the devices that it sees. Sent where an engine has any."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Input:
     """The value of a dependency of a task, under the id by which the task's arguments refer to it."""
 
@@ -34,7 +35,7 @@ class Input:
     value: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """Scheduler → task process: run a task, once the number of the run is claimed (:mod:`.claims`).
 
@@ -64,7 +65,7 @@ class Run:
     retry_on: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prewarm:
     """Scheduler → task process that waits for its first task: import these modules, then send ``Ready`` again.
 
@@ -75,14 +76,14 @@ class Prewarm:
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready:
     """Task process → scheduler, at the start and after a ``Prewarm``: the process can take a task."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunFinished:
     """Task process → scheduler, at the end of each run.
 
@@ -126,14 +127,14 @@ class RunFinished:
         return self.spent or self.end is TaskEnd.STOPPED
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndHandled:
     """Scheduler → task process, after a run that ``waits``: what the run has left is taken, and the next may begin."""
 
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultPreview:
     """Task process → scheduler: the preview of a run's result, a MIME bundle as JSON."""
 
@@ -141,7 +142,7 @@ class ResultPreview:
     bundle: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """Task process → scheduler: an item that a run gives before its end."""
 
@@ -149,7 +150,7 @@ class Item:
     value: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paused:
     """Task process → scheduler: a run waits until more of its items are taken.
 
@@ -165,7 +166,7 @@ class Paused:
     taken: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Taken:
     """Scheduler → task process: so many of a run's items were taken, in all."""
 

@@ -10,10 +10,11 @@ Where there are no Unix sockets, clients connect to the port, by ZeroMQ and with
 import errno
 import os
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from scaler_notebook.protocol.errors import EngineStartError
+from scaler_notebook.protocol.frozen import frozen
 
 from .runtime_directory import SOCKET
 
@@ -21,7 +22,7 @@ UNIX = "ipc://"  # before the path of a Unix socket, in an address; as in ZeroMQ
 VARIABLE = "SCALER_NOTEBOOK_TRANSPORT"  # "ipc" or "tcp"; for tests, and where :func:`needs_keys` guesses wrongly
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keys:
     """Two CURVE key pairs, as Z85 text."""
 

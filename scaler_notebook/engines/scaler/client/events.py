@@ -1,21 +1,21 @@
 """The events of a task at a Scaler cluster, each with the data that it brings along."""
 
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from scaler_notebook.engines.scaler.wire.inband_events import StartedEvent
 from scaler_notebook.engines.scheduling import task_events
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import TaskResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sent:
     """The task and its arguments are at the cluster."""
 
     words: ClassVar[str] = "sent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unsendable:
     """The task cannot be sent."""
 
@@ -23,7 +23,7 @@ class Unsendable:
     result: TaskResult  # the failure that says why
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartReported:
     """The task reports its start; once more if the worker is lost and Scaler runs the task again."""
 
@@ -31,49 +31,49 @@ class StartReported:
     start: StartedEvent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopRequested:
     """The client asks the task to stop."""
 
     words: ClassVar[str] = "TaskCancel"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopForced:
     """The client has the task stopped, whatever that takes."""
 
     words: ClassVar[str] = "TaskCancel(force)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopReported:
     """The task reports that it was stopped."""
 
     words: ClassVar[str] = "stop reported"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelConfirmed:
     """Scaler confirms a cancel."""
 
     words: ClassVar[str] = "Canceled"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelNotFound:
     """Scaler does not know the task."""
 
     words: ClassVar[str] = "CancelNotFound"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultAvailable:
     """Scaler reports the end of the task, whose result is in the storage."""
 
     words: ClassVar[str] = "TaskResult"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultFetched:
     """The result of the task has come from the storage."""
 
@@ -81,7 +81,7 @@ class ResultFetched:
     result: TaskResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailureFetched:
     """The failure of a try has come from the storage, and the task has tries left."""
 

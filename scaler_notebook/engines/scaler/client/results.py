@@ -2,13 +2,13 @@
 
 import re
 import signal
-from dataclasses import dataclass
 from typing import Any
 
 from scaler_notebook.engines.scaler.wire.envelope import ResultHeader, TaskFailedError, failure
 from scaler_notebook.engines.scaler.wire.packing import content, unpack
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.exceptions import failures
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import (
     NO_PROCESS_EXIT,
     Payload,
@@ -25,7 +25,7 @@ from .connection.cluster_connection import ClusterConnection
 from .object_store import ObjectStore
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchedResult:
     """The end of a try, fetched from the cluster.
 

@@ -4,17 +4,18 @@ import io
 import json
 import pickle
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary, TaskFigures
 from scaler_notebook.wording import with_article
 
 CLOCKS_DIFFER = 0.5  # seconds; a worker's clock that is further ahead of this machine's is corrected
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskHeader:
     """The header of a task's packed arguments.
 
@@ -64,7 +65,7 @@ class TaskHeader:
         return cls(**json.loads(data))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultHeader:
     """The header of a packed value or failure: how the task ended, and what the run cost.
 

@@ -6,17 +6,18 @@ it, which a terminal would not show.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any, TypeAlias
 
 from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import DisplayKind
 from scaler_notebook.wording import with_article
 
 BEGIN, END = "\x1b]scaler_notebook;", "\x07"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartedEvent:
     """The task's code runs.
 
@@ -35,26 +36,26 @@ class StartedEvent:
     mailbox: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MailboxEvent:
     """A new mailbox for cancel requests replaces the former one, which was read."""
 
     mailbox: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoppedEvent:
     """The task was asked to stop, and has stopped; its process waits to be ended."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndedEvent:
     """The task has ended well, and its value stays at the cluster: a :class:`~.envelope.ResultHeader` as text."""
 
     ended: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProgressEvent:
     """The progress of the task, as in :class:`~scaler_notebook.protocol.messages.TaskProgress`."""
 
@@ -63,7 +64,7 @@ class ProgressEvent:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DisplayEvent:
     """A display of the task, as in :class:`~scaler_notebook.protocol.messages.TaskDisplay`.
 

@@ -1,13 +1,13 @@
 """The events of a task in the scheduler, each with the data that it brings along."""
 
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from scaler_notebook.engines.scheduling import task_events
+from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import TaskResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NestedTooDeeply:
     """There is no process left for a task that another one has submitted, and waits for."""
 
@@ -15,7 +15,7 @@ class NestedTooDeeply:
     result: TaskResult  # the failure
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dispatched:
     """A slot and a process are free for a queued task."""
 
@@ -23,7 +23,7 @@ class Dispatched:
     process: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prefetched:
     """A queued task is handed to a process that still runs another one."""
 
@@ -31,28 +31,28 @@ class Prefetched:
     process: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """A process begins a prefetched task."""
 
     words: ClassVar[str] = "begun"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recalled:
     """A prefetched task was taken back from its process, which had not begun it."""
 
     words: ClassVar[str] = "recalled"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartDue:
     """TaskStarted is due: the task has run for a while, or its process has died."""
 
     words: ClassVar[str] = "TaskStarted due"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelAsked:
     """The client asks a task to stop."""
 
@@ -60,7 +60,7 @@ class CancelAsked:
     grace: float  # seconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelForced:
     """The client asks a task to stop, and has its process killed if the task does not."""
 
@@ -68,7 +68,7 @@ class CancelForced:
     grace: float  # seconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HalfGrace:
     """Half of the grace period of a cancel request is over."""
 
@@ -76,7 +76,7 @@ class HalfGrace:
     end: float  # of the whole grace period, in monotonic seconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunEnded:
     """A run ended by itself, with a value or an exception, whether it was asked to stop or not."""
 
@@ -84,7 +84,7 @@ class RunEnded:
     result: TaskResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunFailed:
     """A run ended with an exception to retry, and the task has tries left."""
 
@@ -92,14 +92,14 @@ class RunFailed:
     result: TaskResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunStopped:
     """A run was stopped by an interrupt; the request may have been refused meanwhile."""
 
     words: ClassVar[str] = "run stopped"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessDied:
     """The process of a task is reaped, and all its descendants are gone."""
 
@@ -107,7 +107,7 @@ class ProcessDied:
     result: TaskResult  # the failure, which has the exit cause
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessDiedTrying:
     """The process of a task is reaped, and the task may be tried again after such a death."""
 
@@ -115,14 +115,14 @@ class ProcessDiedTrying:
     how: str  # how the process died, in words
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessDiedBefore:
     """The process of a task is reaped, and had not begun the run."""
 
     words: ClassVar[str] = "process reaped, run not begun"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientGone:
     """The client of a task is gone, or the task that has submitted this one is over."""
 
