@@ -1,10 +1,12 @@
 """The interface of an engine, as the agent uses it: messages are sent, and a stream of messages comes back."""
 
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, Payload, Task
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 Deliver = Callable[[Sequence[EngineMessage]], None]
 Lost = Callable[[BaseException], None]
@@ -26,7 +28,7 @@ class Engine(Protocol):
             There is no such engine; nothing is left running.
         """
 
-    def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+    def connect(self, loop: "AbstractEventLoop", deliver: Deliver, lost: Lost) -> None:
         """Connect from the agent's event loop.
 
         Parameters

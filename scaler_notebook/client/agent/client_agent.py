@@ -3,20 +3,23 @@
 Correctness never depends on the kernel's loop: futures settle here while a cell computes, sleeps, or is stuck.
 """
 
-import asyncio
 import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.engines.base import Deliver, Engine, Lost
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 
-from .agent_loop import AgentLoop
 from .outgoing_queue import OutgoingBatch, OutgoingQueue
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
+    from .agent_loop import AgentLoop
 
 Register = Callable[[Any], None]
 Unsendable = Callable[[ClientMessage, Exception], None]
@@ -100,7 +103,7 @@ class Agent:
             with contextlib.suppress(RuntimeError):  # stopped: its futures are settled by the one who stopped it
                 self._loop.call_soon_threadsafe(act)
 
-    def call_at(self, when: float, act: Callable[[], object]) -> asyncio.TimerHandle:
+    def call_at(self, when: float, act: Callable[[], object]) -> "TimerHandle":
         """Have the loop call something at a time, unless the agent is stopped before. On the agent's thread alone.
 
         Parameters
@@ -158,6 +161,10 @@ class Agent:
     def _run(self) -> None:
         """Connect the engine, report that to :meth:`start`, and serve the engine until the loop is stopped."""
         try:
+            import asyncio  # not before there is an agent: see :mod:`scaler_notebook.client.waiting.asyncio_wait`
+
+            from .agent_loop import AgentLoop
+
             self._loop = loop = AgentLoop()
             asyncio.set_event_loop(loop)
             self._engine.connect(loop, self._receive, self._on_engine_lost)

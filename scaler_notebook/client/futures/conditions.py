@@ -1,6 +1,5 @@
 """Waits until something is true of futures: the one wait behind ``result``, ``cancel`` and those of groups."""
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
@@ -63,6 +62,8 @@ async def wait_until_async(
     futures, condition, timeout, enough
         As for :func:`wait_until`.
     """
+    import asyncio  # not at the head of the module: it is loaded while the engine starts
+
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 

@@ -1,18 +1,14 @@
 """``ScalerFuture``: the standard library's future, with a cancel that waits until the stop is confirmed."""
 
-import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import InvalidStateError, TimeoutError
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from scaler_notebook.client import names
 from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.cancel_policy import checked_grace
-from scaler_notebook.client.task_state.flame_graph import FlameGraph, record
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.task_state.outcome import Outcome
-from scaler_notebook.client.task_state.profiling import ProfileResult, profile
-from scaler_notebook.client.task_state.stack import TaskStack, stack_of
 from scaler_notebook.client.waiting import callback_thread
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
@@ -23,6 +19,11 @@ from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.states import CancelReason
 
 from .conditions import is_answered, wait_until, wait_until_async
+
+if TYPE_CHECKING:  # imported by the methods that need them: an engine's start does not wait for that
+    from scaler_notebook.client.task_state.flame_graph import FlameGraph
+    from scaler_notebook.client.task_state.profiling import ProfileResult
+    from scaler_notebook.client.task_state.stack import TaskStack
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -91,6 +92,8 @@ class ScalerFuture(ObservedTask, Generic[T]):
         The stop button, too, cancels the coroutine: then the executor's policy decides.
         """
         __tracebackhide__ = True
+        import asyncio  # not at the head of the module: it is loaded while the engine starts
+
         try:
             await wait_until_async([self], ObservedTask.done)
         except asyncio.CancelledError:
@@ -288,7 +291,7 @@ class ScalerFuture(ObservedTask, Generic[T]):
         del self  # as in result()
         return make_call()
 
-    def where(self) -> TaskStack:
+    def where(self) -> "TaskStack":
         """Return the Python stack of the running task's main thread, sampled from outside; the task runs on.
 
         With py-spy installed (``pip install "scaler-notebook[py-spy]"``) its process is not even touched. Without it,
@@ -300,9 +303,11 @@ class ScalerFuture(ObservedTask, Generic[T]):
         RuntimeError
             The task does not run, or not on this machine, or cannot be looked at; the message says why.
         """
+        from scaler_notebook.client.task_state.stack import stack_of
+
         return stack_of(self)
 
-    def profile(self, seconds: int = 5, rate: int = 100) -> FlameGraph:
+    def profile(self, seconds: int = 5, rate: int = 100) -> "FlameGraph":
         """Sample the running task from outside for some seconds, or until it ends; return a flame graph.
 
         It shows where the task spends its time, in a notebook as an output that zooms and searches. Needs py-spy
@@ -322,9 +327,11 @@ class ScalerFuture(ObservedTask, Generic[T]):
         RuntimeError
             The task does not run, or not on this machine, or cannot be sampled; the message says why.
         """
+        from scaler_notebook.client.task_state.flame_graph import record
+
         return record(self, seconds, rate)
 
-    def profiling_info(self) -> ProfileResult:
+    def profiling_info(self) -> "ProfileResult":
         """Return what the last try took: time, CPU, memory, bytes. Available as soon as the task is done; never blocks.
 
         Raises
@@ -332,6 +339,8 @@ class ScalerFuture(ObservedTask, Generic[T]):
         ValueError
             The task is not done yet, or it never ran.
         """
+        from scaler_notebook.client.task_state.profiling import profile
+
         return profile(self)
 
     # ------------------------------------------------------------------ widgets

@@ -1,6 +1,5 @@
 """``FutureGroup``: futures that belong together, cancelled together."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, TimeoutError
@@ -207,6 +206,8 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         The stop button, too, cancels the coroutine: then the executor's policy decides.
         """
         __tracebackhide__ = True
+        import asyncio  # not at the head of the module: it is loaded while the engine starts
+
         try:
             await wait_until_async(self._futures, ObservedTask.done, enough=_failed)
         except asyncio.CancelledError:

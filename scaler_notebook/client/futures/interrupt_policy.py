@@ -3,7 +3,6 @@
 :mod:`scaler_notebook.client.task_state.cancel_policy` has the setting, ``on_interrupt``.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -18,6 +17,8 @@ from scaler_notebook.protocol.future_events import CancelRequested
 @contextlib.contextmanager
 def apply_policy_on_interrupt(futures: Callable[[], Iterable["Future[Any]"]]) -> Iterator[None]:
     """Apply the futures' policies when an interrupt ends the wait for them within the ``with`` block."""
+    import asyncio  # not at the head of the module: it is loaded while the engine starts
+
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):  # the latter where a loop's callback waited

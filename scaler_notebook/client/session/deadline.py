@@ -1,9 +1,8 @@
 """Timeouts of tasks: the client cancels a task that has not ended by its deadline, whatever engine runs it."""
 
-import asyncio
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaler_notebook.client.agent.client_agent import Agent
 from scaler_notebook.client.futures.future import ScalerFuture
@@ -11,6 +10,9 @@ from scaler_notebook.client.task_state import lifecycle
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting.permission import is_agents_thread
 from scaler_notebook.protocol.future_events import DeadlineReached
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
 
 
 def schedule_timeout(future: ScalerFuture[Any], when: float, agent: Agent) -> None:
@@ -57,7 +59,7 @@ class RunLimit:
         self._seconds = seconds
         self._agent = agent
         self._timed_try = 0  # the number of the try that the timer is for
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: TimerHandle | None = None
 
     def watch(self, future: ScalerFuture[Any]) -> None:
         """Follow a task until it ends; on the agent's thread."""

@@ -1,6 +1,5 @@
 """The call of a task, made again in this process: for the debugger, which cannot look into a task process."""
 
-import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
@@ -55,6 +54,8 @@ def local_call(future: ScalerFuture[Any], fetch: Fetch) -> Callable[[], Any]:
         with inputs.given_on_thread(given), _no_running_loop():
             value = function(*args, **kwargs)
             if inspect.iscoroutine(value):
+                import asyncio  # a call without coroutines needs none
+
                 value = asyncio.run(value)
         return value.restored() if isinstance(value, Serialized) else value
 
@@ -80,6 +81,8 @@ def _content(needed: TaskInput, fetch: Fetch) -> Payload:
 @contextlib.contextmanager
 def _no_running_loop() -> Iterator[None]:
     """Hide the loop that runs this cell: a task has none around it, and its ``asyncio.run`` would be refused."""
+    import asyncio  # loaded with the future's engine
+
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:

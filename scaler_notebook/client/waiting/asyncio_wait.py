@@ -1,16 +1,31 @@
 """A blocking wait on the thread of a running asyncio loop: re-entrant if the user has made the loop so, else plain.
 
 ``nest_asyncio2.apply()`` is the user's own decision, for it changes asyncio for the whole process.
+
+Asyncio takes as long to load as all of our own modules, and an executor without an engine needs none of it. So nothing
+in ``client`` imports it at its head, but for the agent's loop; it is loaded while the engine starts.
 """
 
-import asyncio
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from .signal import Signal
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+
+def running_loop() -> "AbstractEventLoop | None":
+    """Return the asyncio loop that runs on this thread; None if there is none."""
+    # Another thread may be importing it: then no loop can run yet.
+    running: Any = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    loop: AbstractEventLoop | None = running() if running is not None else None
+    return loop
 
 
 def wait(condition: Signal, timeout: float | None) -> bool:
@@ -23,7 +38,7 @@ def wait(condition: Signal, timeout: float | None) -> bool:
     timeout
         Seconds; None waits for ever.
     """
-    loop = asyncio._get_running_loop()
+    loop = running_loop()
     if loop is None:
         return condition.block(timeout)
     with _ctrl_c_ends_it():
@@ -32,7 +47,7 @@ def wait(condition: Signal, timeout: float | None) -> bool:
         return condition.block(timeout)
 
 
-def _wait_in(loop: asyncio.AbstractEventLoop, condition: Signal, timeout: float | None) -> bool:
+def _wait_in(loop: "AbstractEventLoop", condition: Signal, timeout: float | None) -> bool:
     """Wait as :func:`wait` does, while a re-entrant loop goes on.
 
     Parameters
@@ -78,6 +93,8 @@ def _ctrl_c_ends_it() -> Iterator[None]:
 
     ``asyncio.run`` answers the first Ctrl-C by cancelling its main task, which is in our wait and does not notice.
     """
+    import asyncio  # a loop runs: it is loaded
+
     handler = signal.getsignal(signal.SIGINT)
     runner = getattr(getattr(handler, "func", None), "__self__", None)
     if (

@@ -1,12 +1,12 @@
 """Permission to wait: a caller must not block a thread, or a callback, that others wait for."""
 
-import asyncio
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from .asyncio_wait import running_loop
 from .host import current_host
 
 _local = threading.local()
@@ -43,8 +43,10 @@ def may_wait() -> bool:
     """
     if getattr(_local, "refused", False):
         return False
-    if asyncio._get_running_loop() is None:
+    if running_loop() is None:
         return True
+    import asyncio  # a loop runs: it is loaded
+
     run = asyncio.Handle._run.__code__
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

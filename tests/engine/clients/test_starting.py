@@ -199,7 +199,9 @@ def test_a_directory_whose_name_is_no_utf8_is_no_place_for_a_socket(
         assert executor.address.isascii()
 
 
-LATER = ("zmq", "IPython", "numpy", "psutil", "difflib", "importlib.metadata", "scaler_notebook.engines.scaler.client")
+WITH_THE_ENGINE = ("asyncio", "ssl")  # beside what the scheduler imports
+LATER = ("zmq", "IPython", "numpy", "psutil", "difflib", "html", "importlib.metadata")
+OF_CLUSTERS = "scaler_notebook.engines.scaler.client"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="not tested: Linux's alone")
@@ -208,8 +210,9 @@ def test_a_first_task_waits_for_no_import_that_it_has_no_use_for() -> None:
 import sys
 from scaler_notebook import NotebookExecutor
 with NotebookExecutor(n_workers=1) as executor:
+    assert not sys.modules.keys() & {WITH_THE_ENGINE}
     assert executor.submit(abs, -1).result() == 1
-print([name for name in {LATER} if name in sys.modules])
+print([name for name in {(*LATER, OF_CLUSTERS)} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SAFETY)
     assert done.stdout.strip() == "[]", done.stderr

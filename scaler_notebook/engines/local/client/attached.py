@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from asyncio import AbstractEventLoop
+from typing import TYPE_CHECKING
 
 from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
@@ -18,6 +18,9 @@ from .connection_file import ConnectionInfo, find
 from .readiness import wait_until_ready
 from .request import ask
 from .scheduler_connection import SchedulerConnection
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 ANSWER_TIMEOUT = 5.0  # seconds; a scheduler that runs answers within a millisecond
 MIN_HEARTBEATS = 4  # requests without an answer before an engine counts as lost
@@ -101,14 +104,14 @@ class AttachedEngine(SchedulerConnection):
                 "an engine of your own: NotebookExecutor() without an address."
             )
 
-    def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+    def connect(self, loop: "AbstractEventLoop", deliver: Deliver, lost: Lost) -> None:
         """Connect from the agent's event loop, introduce this client, and watch for the engine's silence."""
         super().connect(loop, deliver, lost)
         self.send([ClientHello(os.getpid(), current_task().process, process_namespace())])
         if self._silence is not None:
             self._check_heartbeat(loop, self._silence)
 
-    def _check_heartbeat(self, loop: AbstractEventLoop, silence: float) -> None:
+    def _check_heartbeat(self, loop: "AbstractEventLoop", silence: float) -> None:
         """Ask for a sign of life, again and again, until there has been none for ``silence`` seconds.
 
         Time in which this process could not listen, because it was stopped or computed, does not count.

@@ -50,7 +50,10 @@ class EmbeddedEngine(SchedulerConnection):
     def start(self) -> None:
         """Start the scheduler process."""
         self._check_descriptors()
-        self.scheduler.start()
+        self.scheduler.launch()
+        import asyncio  # noqa: F401  # for the agent: loaded here, beside what the scheduler's process loads
+
+        self.scheduler.complete_start()
 
     def _endpoint(self) -> tuple[str, Keys | None]:
         return self.scheduler.endpoint, self.scheduler.keys

@@ -1,14 +1,17 @@
 """Large results, mapped into the client so that they outlive the engine."""
 
-from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import BadSegment, map_segments
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import SegmentRef, TaskResult
 from scaler_notebook.quantities import format_bytes
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 RETRY_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between the tries to map a result for which there was no room
 
@@ -24,7 +27,7 @@ class ResultMapper:
         Called with a result that was mapped, or has failed, at a later try.
     """
 
-    def __init__(self, loop: AbstractEventLoop, deliver: Callable[[TaskResult], None]) -> None:
+    def __init__(self, loop: "AbstractEventLoop", deliver: Callable[[TaskResult], None]) -> None:
         self._loop = loop
         self._deliver = deliver
         self._received: list[int] = []  # leased descriptors of the scheduler that may be closed

@@ -4,9 +4,9 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.engines.local.ipc.fd_limits import FreeDescriptors
@@ -32,6 +32,9 @@ from .channels.channel import Channel, open_channel
 from .object_transfers import ObjectTransfers
 from .result_mapper import ResultMapper
 from .segments import ClientSegments
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 # Longest time, in seconds, that one loop iteration drains the socket, so that outgoing cancels are not starved.
 DRAIN_TIME = 0.01
@@ -89,7 +92,7 @@ class SchedulerConnection(ABC):
         """Return what to tell the user when the scheduler has closed the connection, and goes on."""
         return "the engine has closed the connection: it could not take what this client sent, or has ended"
 
-    def connect(self, loop: AbstractEventLoop, deliver: Deliver, lost: Lost) -> None:
+    def connect(self, loop: "AbstractEventLoop", deliver: Deliver, lost: Lost) -> None:
         """Connect to the scheduler's socket from the agent's event loop.
 
         Raises
@@ -179,7 +182,7 @@ class SchedulerConnection(ABC):
         if channel.has_ended and not everything:
             loop.call_later(END_PATIENCE, self._fail, EngineLostError(self._closed_message()))
 
-    def _schedule_drain(self, loop: AbstractEventLoop) -> None:
+    def _schedule_drain(self, loop: "AbstractEventLoop") -> None:
         """Drain the channel once more in a later iteration of the loop; several calls before that are one."""
         if not self._drain_is_scheduled:
             self._drain_is_scheduled = True

@@ -1,13 +1,15 @@
 """A client's end of a connection to a scheduler, by which batches of frames are sent and received."""
 
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol.messages import Buffer
 
 from .unix_channel import UnixChannel
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 
 class Channel(Protocol):
@@ -15,7 +17,7 @@ class Channel(Protocol):
 
     has_ended: bool  # has the scheduler closed its end, or sent what is no batch?
 
-    def watch(self, loop: AbstractEventLoop, readable: Callable[[], None]) -> None:
+    def watch(self, loop: "AbstractEventLoop", readable: Callable[[], None]) -> None:
         """Call a function from now on when there may be something to receive.
 
         Parameters

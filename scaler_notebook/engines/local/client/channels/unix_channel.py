@@ -4,8 +4,8 @@ import select
 import socket
 import struct
 import time
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from scaler_notebook.engines.local.client.readiness import wait_until_ready
 from scaler_notebook.engines.local.ipc.framing import Assembler
@@ -13,6 +13,9 @@ from scaler_notebook.engines.local.ipc.outbox import Outbox
 from scaler_notebook.engines.local.ipc.transport import socket_path
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 CONNECT_PATIENCE = 5.0  # seconds that a scheduler may take to accept those who came before; a stopped one never does
 TIME = struct.Struct("ll")  # of SO_SNDTIMEO, see socket(7): seconds and microseconds
@@ -51,7 +54,7 @@ class UnixChannel:
             raise
         self._outbox = Outbox(self._sock)
 
-    def watch(self, loop: AbstractEventLoop, readable: Callable[[], None]) -> None:
+    def watch(self, loop: "AbstractEventLoop", readable: Callable[[], None]) -> None:
         """Call a function when there may be something to receive: see :meth:`.Channel.watch`."""
         self._loop = loop
         loop.add_reader(self._sock, readable)

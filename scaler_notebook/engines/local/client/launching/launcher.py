@@ -1,10 +1,11 @@
 """The scheduler process of a client: how it is started, watched and ended."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scaler_notebook.engines.local.client import addresses, connection_file
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, Owner
@@ -90,9 +91,20 @@ class SchedulerProcess:
         EngineStartError
             The scheduler did not start; nothing of it is left.
         """
+        self.launch()
+        self.complete_start()
+
+    def launch(self) -> None:
+        """Start the process, which then loads its modules; :meth:`complete_start` is to follow.
+
+        Raises
+        ------
+        EngineStartError
+            The process cannot be started; nothing of it is left.
+        """
         top_level.refuse_to_nest_deeper()
         self._started_by = os.getpid()
-        try:
+        with self._nothing_left():
             base = private_base()
             remove_stale(base)
             if self._requested_address and connection_file.find(self._requested_address) is not None:
@@ -103,10 +115,29 @@ class SchedulerProcess:
             self._directory.prepare()
             self._pipes = SchedulerPipes()
             self._process = self._boot(self._directory, self._pipes)
+
+    def complete_start(self) -> None:
+        """Wait until the scheduler can be reached.
+
+        Raises
+        ------
+        EngineStartError
+            The scheduler did not start; nothing of it is left.
+        """
+        with self._nothing_left():
+            assert self._process is not None
+            assert self._directory is not None
+            assert self._pipes is not None
             self.endpoint = self._receive_hello(self._pipes)
             if self._link:
                 self.address = self._requested_address
             connection_file.write(self._directory.path, self._connection_info(self._process.pid))
+
+    @contextlib.contextmanager
+    def _nothing_left(self) -> Iterator[None]:
+        """Clean up when the start fails within the ``with`` block; what the system refuses is an EngineStartError."""
+        try:
+            yield
         except EngineStartError:
             self._clean_up()
             raise
