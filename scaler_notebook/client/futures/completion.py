@@ -104,6 +104,8 @@ class _CompletionWatch:
 
 def _lock_of(future: "Future[Any]") -> Any:
     """Return the lock of a future's condition (why: :mod:`scaler_notebook.client.waiting.locks`)."""
+    if isinstance(future, ScalerFuture):  # which makes a condition when it is asked for one
+        return future._lock
     condition = getattr(future, "_condition", None)
     if condition is None:
         raise TypeError(f"only futures are waited for here, not {with_article(type(future).__name__)}")

@@ -378,6 +378,7 @@ class ScalerFuture(ObservedTask, Generic[T]):
     def _keep_callback(self, fn: Callable[[Any], object]) -> bool:
         """Keep a callback for the end that is still to come; False if the task has ended. With the lock held."""
         if not self._task_state.terminal:
+            self._done_callbacks = self._done_callbacks or []
             self._done_callbacks.append(fn)
         return not self._task_state.terminal
 

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from scaler_notebook.client.agent.output_printer import OutputPrinter
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import event_log, live_futures
 from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.client.task_state.references import TaskInputs
+from scaler_notebook.client.task_state.references import TaskInput
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
 from scaler_notebook.protocol.messages import (
@@ -148,7 +148,7 @@ class Session:
         """Return an id that no other client has, short enough to type; ``kind`` is a letter, none for a task."""
         return f"{self.client}-{kind}{next(self._numbers)}"
 
-    def check_inputs(self, inputs: TaskInputs, call: str) -> None:
+    def check_inputs(self, inputs: Mapping[str, TaskInput], call: str) -> None:
         """Check that a task's inputs can be had over this session, and that none waits for a reader.
 
         Parameters

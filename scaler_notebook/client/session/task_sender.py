@@ -12,6 +12,7 @@ from scaler_notebook.client.agent.outgoing_queue import OutgoingBatch
 from scaler_notebook.client.context.context_tracker import ContextTracker
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.submission.call_pickling import PickledCall
+from scaler_notebook.client.task_state.observed_task import NO_INPUTS
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.messages import Initializer, ObjectCreate, ObjectDelete, Task, TaskOptions
@@ -81,7 +82,7 @@ class TaskSender:
         returns_value
             Whether the value comes to this process.
         """
-        future.proxies, future.inputs = call.proxies, call.inputs
+        future.proxies, future.inputs = call.proxies, call.inputs or NO_INPUTS
         if options.timeout:
             future.deadline = time.monotonic() + options.timeout
         if options.run_timeout:

@@ -1,12 +1,12 @@
 """A call as pickles, with errors that name what cannot be pickled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from scaler_notebook.client.context.user_modules import USER_MODULES
 from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.client.task_state.references import TaskInputs, collect_inputs
+from scaler_notebook.client.task_state.references import TaskInput, TaskInputs, collect_inputs
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
 from scaler_notebook.protocol.messages import Payload
@@ -39,7 +39,7 @@ class PickledCall(NamedTuple):
 
     function: Payload
     arguments: Payload
-    inputs: TaskInputs
+    inputs: Mapping[str, TaskInput]
     proxies: tuple[Any, ...] = ()
 
 

@@ -24,7 +24,7 @@ from scaler_notebook.protocol.future_events import (
     ResultArrived,
     StartAnnounced,
 )
-from scaler_notebook.protocol.messages import TaskCancel, TaskResult
+from scaler_notebook.protocol.messages import NO_PROCESS_EXIT, TaskCancel, TaskResult
 from scaler_notebook.protocol.messages import TaskResultType as Result
 from scaler_notebook.protocol.states import TABLE, CancelReason, FutureAction, TaskState
 
@@ -77,9 +77,9 @@ def _perform(task: ObservedTask, effects: _Effects) -> None:
     if effects.request is not None and task._asked is not None and task._session is not None:
         task._session.send_cancel(effects.request)
     effects.request = None
-    while task._task_state.terminal and task._done_callbacks:
+    while task._task_state.terminal and (callbacks := task._done_callbacks):
         with suppress(IndexError):  # another thread was quicker
-            callback_thread.post(task._done_callbacks.pop(0), task)
+            callback_thread.post(callbacks.pop(0), task)
     if effects.changed:
         task.notify_watchers()
 
@@ -99,8 +99,9 @@ def _apply(task: ObservedTask, effects: _Effects, event: FutureEvent) -> None:
     if action is FutureAction.NOT_PERMITTED:
         effects.complaint = f"{task.task_id}: {event.words} is not permitted in state {before.value}"
     effects.changed = _carry_out(task, action, event)
-    task._output.over = task._task_state.terminal
-    task._moments.append((time.time(), type(event), effects.changed, effects.request or trace_form(event)))
+    task.note_end_of_output()
+    moment = time.time(), type(event), effects.changed, effects.request or trace_form(event)
+    task._moments = (*task._moments, moment)
 
 
 def _carry_out(task: ObservedTask, action: FutureAction, event: FutureEvent) -> bool:
@@ -118,7 +119,9 @@ def _carry_out(task: ObservedTask, action: FutureAction, event: FutureEvent) -> 
             result = event.message
             _take_figures(task, result)
             task.origin = result.origin
-            _finish(task, Outcome(result.outcome, result.payload, task.call, task.origin_name, result.process_exit))
+            died = result.outcome is Result.FAILED_WORKER_DIED
+            death = result.process_exit if died else NO_PROCESS_EXIT  # one for all the others
+            _finish(task, Outcome(result.outcome, result.payload, task.call, task.origin_name, death))
         case ((FutureAction.REQUEST | FutureAction.TIME_OUT), (CancelRequested() | DeadlineReached())):
             task._task_state, task._asked, task._refused = TaskState.CANCELLING, event.force, False
             task._timed_out = event if isinstance(event, DeadlineReached) else None
@@ -172,7 +175,7 @@ def _finish(task: ObservedTask, outcome: Outcome) -> None:
     task._outcome = outcome  # set first: readers that find the future done read it without the lock
     task._task_state, task._state = TaskState.FINISHED, FINISHED
     task.ended_at = task.ended_at or time.time()
-    for waiter in task._waiters:
+    for waiter in task.waiters:
         (waiter.add_exception if outcome.failed else waiter.add_result)(task)
     task.notify_waiters()
 
@@ -190,7 +193,7 @@ def _cancel(task: ObservedTask, reason: CancelReason) -> None:
     task._outcome = task._asked = task.preview = None
     task.ended_at = task.ended_at or time.time()
     if not were_notified:
-        for waiter in task._waiters:
+        for waiter in task.waiters:
             waiter.add_cancelled(task)
         task.notify_waiters()
 
@@ -209,11 +212,11 @@ def forget(task: ObservedTask, error: BaseException) -> None:
         What the future ends with.
     """
     task.renew_lock()
-    task._watchers, task._done_callbacks = {}, []
+    task._watchers, task._done_callbacks = [], ()
     if not task._task_state.terminal:
         task._outcome, task._task_state = Outcome.of(error), TaskState.FINISHED
     task._state = CANCELLED_AND_NOTIFIED if task._task_state is TaskState.CANCELLED else FINISHED
-    for waiter in task._waiters:
+    for waiter in task.waiters:
         # A thread that is not here may hold the waiter's locks.
         vars(waiter).update(lock=threading.Lock(), event=threading.Event(), signal=Signal())
         waiter.add_exception(task)

@@ -5,13 +5,15 @@ Nothing here changes the state, blocks, or runs the user's code: :mod:`.lifecycl
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import RUNNING
+from types import MappingProxyType
 from typing import Any
 
 from scaler_notebook.client.waiting.permission import is_agents_thread
@@ -40,6 +42,8 @@ from .trace import Moment, Trace
 Watcher = Callable[["ObservedTask"], None]
 
 NO_FIGURES, NO_SUMMARY = TaskFigures(), ResultSummary()
+NO_OUTPUT = Output()  # of the tasks that write nothing: most; nothing is added to it
+NO_INPUTS: Mapping[str, Any] = MappingProxyType({})
 
 log = logging.getLogger(__name__)
 
@@ -90,18 +94,18 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         # would leave the lock locked, and the agent's thread waiting for ever.
         self._lock = threading.RLock()
         self._state = RUNNING  # running() is true from submission on: the engine has the task
-        self._waiters: list[Any] = []
-        self._done_callbacks: list[Callable[[Any], object]] = []
+        self._made_waiters: list[Any] | None = None
+        self._done_callbacks: list[Callable[[Any], object]] | tuple[()] = ()
         self._task_state = TaskState.SUBMITTED
         self._session = session
-        self._output = Output()
-        self._moments: list[Moment] = []
+        self._output = NO_OUTPUT
+        self._moments: tuple[Moment, ...] = ()
         self.task_id = task_id
         self.call = call
         self.policy = policy if policy is not None else CancelPolicy()
         self.submitted_at = time.time()
-        self.inputs: dict[str, Any] = {}  # references and futures in the task's arguments, by id
-        self._watchers: dict[Watcher, None] = {}  # in their order
+        self.inputs: Mapping[str, Any] = NO_INPUTS  # references and futures in the task's arguments, by id
+        self._watchers: list[Watcher] = []  # no dictionary, which keeps its size when its last entry has gone
         # All that most tasks come to have: an attribute more would cost each future a dictionary of its own.
         self._outcome: Outcome | None = None
         self._started = False
@@ -130,11 +134,13 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         The watcher must not block and must not run the user's code; it reads the state from the future.
         """
         # Adding and removing are one step each: no lock is needed, which an interrupt could leave locked.
-        self._watchers[watcher] = None
+        if watcher not in self._watchers:
+            self._watchers.append(watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
         """End a :meth:`watch`."""
-        self._watchers.pop(watcher, None)
+        with contextlib.suppress(ValueError):
+            self._watchers.remove(watcher)
 
     def notify_watchers(self) -> None:
         """Call the watchers; log what one raises."""
@@ -151,13 +157,25 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
 
     def add_log(self, message: TaskLog) -> None:
         """Keep what the task has written."""
-        self._output.add(message.stream, message.text)
+        self._made_output().add(message.stream, message.text)
         self.notify_watchers()
 
     def add_display(self, message: TaskDisplay) -> None:
         """Keep what the task displays."""
-        self._output.add_display(message)
+        self._made_output().add_display(message)
         self.notify_watchers()
+
+    def _made_output(self) -> Output:
+        """Return the output that the task has, made with its first part; on the agent's thread alone."""
+        if self._output is NO_OUTPUT:
+            self._output = Output()
+            self.note_end_of_output()  # in this order: another thread may be ending the task
+        return self._output
+
+    def note_end_of_output(self) -> None:
+        """Note in the output whether the task has ended, once the state says so."""
+        if self._output is not NO_OUTPUT:
+            self._output.over = self._task_state.terminal
 
     def add_preview(self, preview: Display) -> None:
         """Keep a preview of the result, unless the result is discarded already."""
@@ -286,7 +304,7 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
 
     def trace(self) -> Trace:
         """Return the task's messages so far, with their times: a sequence that prints as a small time line."""
-        return Trace(f"{self.task_id}  {self.call}".rstrip(), self.submitted_at, tuple(self._moments))
+        return Trace(f"{self.task_id}  {self.call}".rstrip(), self.submitted_at, self._moments)
 
     def done(self) -> bool:
         """Return whether the task is finished or cancelled."""
@@ -343,6 +361,23 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     def _condition(self, condition: threading.Condition) -> None:
         """Replace the condition, which is an attribute in the standard library; nobody does."""
         self._made_condition = condition
+
+    @property
+    def _waiters(self) -> list[Any]:
+        """Whom ``wait`` and ``as_completed`` of the standard library have told to wait; they hold the lock."""
+        if self._made_waiters is None:
+            self._made_waiters = []
+        return self._made_waiters
+
+    @_waiters.setter
+    def _waiters(self, waiters: list[Any]) -> None:
+        """Replace the waiters, which are an attribute in the standard library."""
+        self._made_waiters = waiters
+
+    @property
+    def waiters(self) -> Sequence[Any]:
+        """The waiters that there are. With the lock held."""
+        return self._made_waiters or ()
 
     def notify_waiters(self) -> None:
         """Wake the threads that wait on the condition, which is there if one waits. With the lock held."""

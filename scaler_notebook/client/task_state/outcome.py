@@ -19,6 +19,9 @@ else:
 
 RAISED = {TaskResultType.FAILED, TaskResultType.FAILED_INITIALIZER}  # the payload is an exception and its text
 
+# What was loaded first of each outcome that is being loaded now, and what the exception came with.
+_loads: "dict[Outcome, tuple[tuple[Any, BaseException | None], tuple[TracebackType | None, BaseException | None]]]" = {}
+
 
 @frozen
 class Failure:
@@ -62,7 +65,6 @@ class Outcome:
         "_failure",
         "_kind",
         "_loaded",
-        "_loads",
         "_origin",
         "_payload",
         "_there",
@@ -82,7 +84,6 @@ class Outcome:
         self.lost = False  # does nobody know how the task ended?
         self._death = death
         self._loaded: tuple[Any, BaseException | None] | None = None
-        self._loads: list[Any] = []
         self._failure: Failure | None = None
         # The traceback and the context that the error came with.
         self._there: tuple[TracebackType | None, BaseException | None] = None, None
@@ -106,10 +107,13 @@ class Outcome:
                 self._failure = _words(self._kind, payload)  # while the payload is there
             error = loaded[1]
             there = (error.__traceback__, error.__context__) if error is not None else (None, None)
-            self._loads.append((loaded, there))  # of two threads the first wins: all callers get the same object
-            loaded, self._there = self._loads[0]
-            del self._loads[1:]
-            self._loaded, self._payload = loaded, None
+            # Of two threads the first wins: all callers get the same object. Who finds no entry any more comes after
+            # the winner, and finds what it has loaded.
+            loaded, there = _loads.setdefault(self, (loaded, there))
+            if self._loaded is None:
+                self._there = there
+                self._loaded, self._payload = loaded, None
+            _loads.pop(self, None)
         assert self._loaded is not None
         return self._loaded
 
