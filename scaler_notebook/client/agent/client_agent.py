@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaler_notebook.client.waiting.permission import AgentThread
 from scaler_notebook.engines.base import Deliver, Engine, Lost
+from scaler_notebook.protocol.errors import EngineLostError
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
 
 from .outgoing_queue import OutgoingBatch, OutgoingQueue
@@ -165,6 +166,8 @@ class Agent:
 
             from .agent_loop import AgentLoop
 
+            if self._is_stopped:  # by a signal handler, before this thread had a number
+                raise EngineLostError("the connection was closed while it was made")
             self._loop = loop = AgentLoop()
             asyncio.set_event_loop(loop)
             self._engine.connect(loop, self._receive, self._on_engine_lost)

@@ -89,6 +89,8 @@ class Lifetime:
         ------
         EngineStartError
             The engine cannot be had; nothing is left running.
+        DisconnectedError
+            A signal handler has closed the session meanwhile.
         KeyboardInterrupt
             Ctrl-C; an engine that has begun to start ends as soon as it has started.
         """
@@ -96,6 +98,9 @@ class Lifetime:
             self._start.wait()
             prepare()
             self.alive = True  # before the agent connects: the engine may be lost at once
+            if self._end is not None:  # looked at after that: a signal handler closes the session before it, or after
+                self.alive = False
+                raise disconnected_error()
             self._agent.start()
         except BaseException:
             self._start.when_over(self.close)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,16 @@ import pytest
 from interruptions import everywhere
 from waits import SAFETY
 
-from scaler_notebook import LocalCluster, NotebookExecutor, ObjectReference, ScalerFuture, as_completed, gather, wait
+from scaler_notebook import (
+    DisconnectedError,
+    LocalCluster,
+    NotebookExecutor,
+    ObjectReference,
+    ScalerFuture,
+    as_completed,
+    gather,
+    wait,
+)
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 ARRAY = np.ones(200_000)
@@ -178,6 +188,25 @@ def test_an_interrupt_while_an_engine_starts_leaves_none(
     executor = NotebookExecutor(n_workers=1)
     with pytest.raises(KeyboardInterrupt):
         start(executor)
+    assert not executor.is_running
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("end", [NotebookExecutor.shutdown, NotebookExecutor.disconnect])
+def test_a_signal_handler_ends_the_executor_while_its_engine_starts(
+    end: Callable[[NotebookExecutor], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever submits is told, and neither the engine nor a future outlives the executor."""
+    executor = memory_executor(auto=True)
+    signalled = partial(signal.pthread_kill, threading.get_ident(), signal.SIGALRM)
+    monkeypatch.setattr(executor.engine, "start", signalled)
+    before = signal.signal(signal.SIGALRM, lambda number, frame: end(executor))
+    try:
+        with pytest.raises(DisconnectedError):
+            executor.submit(abs, -1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert executor.unfinished() == []
     assert not executor.is_running
     executor.shutdown()
 
