@@ -43,16 +43,14 @@ def dump(value: Any) -> Payload:
     if type(value) in _PLAIN:
         return _new_payload(pickle.dumps(value, pickler.PROTOCOL), (), b"")
     buffers: list[Buffer] = []
-    keep_in_band = out_of_band(buffers)
     try:
-        data = _plain(value, keep_in_band)
+        data = _plain(value, out_of_band(buffers))
         by_value = cloudpickle.list_registry_pickle_by_value()
         if b"__main__" not in data and not (by_value and any(name.encode() in data for name in by_value)):
             return Payload(data, tuple(buffers))
     except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
         pass
-    buffers.clear()
-    data = pickler.dumps(value, keep_in_band)
+    data = pickler.dumps(value, functools.partial(out_of_band, buffers))
     if names := references.names_of_main(data, buffers):
         raise pickle.PicklingError(f"it is found as {names[0]} in __main__, which tasks do not share with the notebook")
     return Payload(data, tuple(buffers))
@@ -64,8 +62,9 @@ def out_of_band(buffers: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
     Parameters
     ----------
     buffers
-        Receives the buffers, in order.
+        Receives the buffers, in order; what is in it is removed first.
     """
+    buffers.clear()
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         try:

@@ -227,12 +227,19 @@ class _Pickler(pickler.Pickler):
         An exception that is taken apart even if its class defines how it is pickled; None for none.
     part_filter
         Finds the parts that cannot be pickled.
+    postpones
+        As for :class:`.pickler.Pickler`.
     """
 
     def __init__(
-        self, file: io.BytesIO, buffers: list[Buffer], first: BaseException | None, part_filter: PartFilter
+        self,
+        file: io.BytesIO,
+        buffers: list[Buffer],
+        first: BaseException | None,
+        part_filter: PartFilter,
+        postpones: bool,
     ) -> None:
-        super().__init__(file, pickler.PROTOCOL, buffer_callback=payloads.out_of_band(buffers))
+        super().__init__(file, pickler.PROTOCOL, payloads.out_of_band(buffers), postpones=postpones)
         self._first = first
         self._sieve = part_filter
 
@@ -244,7 +251,10 @@ class _Pickler(pickler.Pickler):
 
 
 def _dump(value: Any, first: BaseException | None, part_filter: PartFilter) -> Payload:
-    buffers: list[Buffer] = []
-    with io.BytesIO() as file:
-        _Pickler(file, buffers, first, part_filter).dump(value)
-        return Payload(file.getvalue(), tuple(buffers))
+    def dump(postpones: bool) -> Payload:
+        buffers: list[Buffer] = []
+        with io.BytesIO() as file:
+            _Pickler(file, buffers, first, part_filter, postpones).dump(value)
+            return Payload(file.getvalue(), tuple(buffers))
+
+    return pickler.attempt(dump)

@@ -1,19 +1,21 @@
 """The pickler for objects that the standard pickler cannot pickle: cloudpickle's, extended for the call of a task."""
 
+import contextlib
 import functools
 import io
 import linecache
 import pickle
 import sys
 from collections.abc import Callable
-from types import BuiltinFunctionType, CodeType, FunctionType
-from typing import IO, Any
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType
+from typing import IO, Any, TypeVar
 
 import cloudpickle
 
 from scaler_notebook.protocol.exceptions import exception_parts, tracebacks
 
-from . import class_ids, definitions, reduced_slots, reducers, unpickling
+from . import class_ids, definitions, reduced_slots, reduced_types, reducers, unpickling
+from .cycles import calls, open_classes
 
 PROTOCOL = 5
 
@@ -52,12 +54,17 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         The pickle protocol.
     buffer_callback
         As for ``pickle.Pickler``.
+    postpones
+        Whether objects that are needed to complete their own class are pickled behind the class. If not, such an object
+        raises :class:`.OpenClassError`: see :func:`attempt`.
     """
 
     _defined: type | None = None  # the class whose definition is pickled
 
-    def __init__(self, file: IO[bytes], protocol: int, buffer_callback: Any = None) -> None:
+    def __init__(self, file: IO[bytes], protocol: int, buffer_callback: Any = None, *, postpones: bool = False) -> None:
         super().__init__(file, protocol, buffer_callback=buffer_callback)
+        self._open_classes = open_classes.OpenClasses(postpones, _classes_within)
+        self._empty_cells: dict[int, tuple[Any, calls.Call]] = {}  # by the id of a closure's cell, which is held
         self._sources: dict[str, str] = {}  # by file: one text each, which a pickle then holds once
         self._definitions: dict[int, definitions.Definition] = {}  # by the class's id: one for each class that returns
 
@@ -69,6 +76,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             source = self._source(obj.co_filename)
             return make_code, (source, parameters)
         if kind not in _COMMON:
+            self._open_classes.check(kind)
             if issubclass(kind, BaseException) and not exception_parts.pickles_itself(kind):
                 return exception_parts.reduced(obj, exception_parts.PartFilter())
             for reduce in more_reducers:
@@ -86,12 +94,32 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         home = _home(obj)
         if isinstance(obj, type) and by_cloudpickle:
             unpickling.mark_complete(obj)
+            arguments = reduced_types.keep_typed_dict(obj, arguments)
             arguments, state = reduced_slots.keep_slots(obj, arguments, unpickling.state_to_send(obj, state))
             made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
-            return unpickling.make_class, made_of, (setter, state), None, None, unpickling.set_class_state
+            state = self._open_classes.class_state(obj, setter, state)
+            return unpickling.make_class, made_of, state, None, None, calls.no_state
+        if isinstance(obj, FunctionType) and by_cloudpickle:
+            state, setter = self._function_state(obj, state, setter)
         if home is not None:
-            return unpickling.make, (home, maker, arguments), state, None, None, setter
-        return reduced
+            maker, arguments = unpickling.make, (home, maker, arguments)
+        return maker, arguments, state, None, None, setter
+
+    def _function_state(self, function: FunctionType, state: Any, setter: Any) -> tuple[Any, Any]:
+        """Return the state of a function, and what sets it, so that functions share the variables of their closures.
+
+        Parameters
+        ----------
+        function
+            The function.
+        state, setter
+            As cloudpickle has them.
+        """
+        if function.__closure__:
+            attributes, slots = state
+            state = attributes, {**slots, "__closure__": tuple(map(_content, function.__closure__))}
+            setter = unpickling.set_function_state
+        return self._open_classes.function_state(function, state), setter
 
     def _definition(self, cls: type) -> definitions.Definition:
         """Return the definition of a class that came with the task's call, the same each time."""
@@ -117,21 +145,31 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     def _function_getnewargs(self, func: Any) -> Any:
         """Return what a function that travels by value is made from.
 
-        The functions of a module share the module's namespace where they arrive.
+        The functions of a module share the module's namespace where they arrive, and functions that were made together
+        the variables of their closures.
         """
         names = func.__globals__
         if id(names) not in self.globals_ref:
             module = names.get("__name__")
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
                 self.globals_ref[id(names)] = unpickling.Namespace(_unshared(module))
-        return super()._function_getnewargs(func)
+        made_of = super()._function_getnewargs(func)
+        return (*made_of[:-1], tuple(map(self._empty_cell, func.__closure__))) if func.__closure__ else made_of
+
+    def _empty_cell(self, cell: Any) -> calls.Call:
+        """Return a call that makes a closure's cell without its value, the same for the same cell."""
+        if id(cell) not in self._empty_cells:
+            self._empty_cells[id(cell)] = cell, calls.Call(CellType)
+        return self._empty_cells[id(cell)][1]
 
 
 class _DefinitionPickler(Pickler):
     """A pickler of one class's definition, in which other classes that came with the task's call are numbers."""
 
-    def __init__(self, file: IO[bytes], cls: type, definition: Callable[[type], definitions.Definition]) -> None:
-        super().__init__(file, PROTOCOL)
+    def __init__(
+        self, file: IO[bytes], cls: type, definition: Callable[[type], definitions.Definition], postpones: bool
+    ) -> None:
+        super().__init__(file, PROTOCOL, postpones=postpones)
         self._defined = cls
         self._get_definition = definition
         self.needed: dict[int, definitions.Definition] = {}  # by the class's id, in the order of their numbers
@@ -156,10 +194,47 @@ def _definition_pickle(
     definition
         Returns the definition of another class.
     """
-    with io.BytesIO() as file:
-        own = _DefinitionPickler(file, cls, definition)
-        own.dump(cls)
-        return file.getvalue(), list(own.needed.values())
+
+    def dump(postpones: bool) -> tuple[bytes, list[definitions.Definition]]:
+        with io.BytesIO() as file:
+            own = _DefinitionPickler(file, cls, definition, postpones)
+            own.dump(cls)
+            return file.getvalue(), list(own.needed.values())
+
+    return attempt(dump)
+
+
+class _ClassFinder(Pickler):
+    """A pickler that notes the classes of the objects that it pickles, and pickles no functions and classes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback=lambda _: False)
+        self.found: set[int] = set()
+
+    def persistent_id(self, obj: Any) -> int | None:
+        """Return a number for a function or a class, which is pickled in the place of these; None for other objects."""
+        return 0 if type(obj) is FunctionType or issubclass(type(obj), type) else None
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Note the class of an object and its base classes."""
+        self.found.update(map(id, type(obj).__mro__))
+        return super().reducer_override(obj)
+
+
+def _classes_within(value: Any) -> frozenset[int]:
+    """Return the ids of the classes, base classes included, of the objects within a value."""
+    finder = _ClassFinder(io.BytesIO())
+    with contextlib.suppress(Exception):  # whoever pickles the value will meet it
+        finder.dump(value)
+    return frozenset(finder.found)
+
+
+def _content(cell: Any) -> tuple[Any, ...]:
+    """Return the value of a closure's cell, as a tuple of one item; an empty tuple for an empty cell."""
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return ()
 
 
 def source_lines(file: str) -> list[str]:
@@ -185,7 +260,25 @@ def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:
     return code
 
 
-def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+Dumped = TypeVar("Dumped")
+
+
+def attempt(dump: Callable[[bool], Dumped]) -> Dumped:
+    """Return what a function returns that pickles something.
+
+    Parameters
+    ----------
+    dump
+        Called with what :class:`Pickler` has as ``postpones``; a second time, if the first raises
+        :class:`.OpenClassError`.
+    """
+    try:
+        return dump(False)
+    except open_classes.OpenClassError:
+        return dump(True)
+
+
+def dumps(value: Any, buffer_callback: "Callable[[], Callable[[pickle.PickleBuffer], Any]] | None" = None) -> bytes:
     """Pickle a value: definitions of the notebook by value, definitions of modules by reference.
 
     Parameters
@@ -193,20 +286,26 @@ def dumps(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | No
     value
         Any Python object.
     buffer_callback
-        As in ``pickle.dumps``: called with each buffer that can travel out of band; a false result takes it out.
+        Returns what is called with each buffer that can travel out of band; a false result takes it out. Called before
+        each of one or two attempts to pickle the value.
 
     Raises
     ------
     Exception
         Whatever the value's own pickling raises.
     """
-    with io.BytesIO() as file:
-        own = Pickler(file, PROTOCOL, buffer_callback=buffer_callback)
-        try:
-            own.dump(value)
-        finally:
-            own.forget_definitions()
-        return file.getvalue()
+
+    def dump(postpones: bool) -> bytes:
+        callback = buffer_callback() if buffer_callback is not None else None
+        with io.BytesIO() as file:
+            own = Pickler(file, PROTOCOL, callback, postpones=postpones)
+            try:
+                own.dump(value)
+            finally:
+                own.forget_definitions()
+            return file.getvalue()
+
+    return attempt(dump)
 
 
 def _home(value: Any) -> tuple[str, str] | None:

@@ -108,6 +108,24 @@ _TYPING: dict[str, Callable[[Any], Any]] = {
 REDUCERS = {(module, name): made for module in ("typing", "typing_extensions") for name, made in _TYPING.items()}
 
 
+def keep_typed_dict(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a class is made from, with ``TypedDict`` as the base class of a typed dictionary.
+
+    Such a class says that its base is ``dict``, which its metaclass takes from nobody.
+
+    Parameters
+    ----------
+    cls
+        The class.
+    arguments
+        What cloudpickle makes the class from.
+    """
+    metaclass, name, _, *rest = arguments
+    if metaclass.__name__ != "_TypedDictMeta" or "__orig_bases__" in vars(cls):
+        return arguments
+    return metaclass, name, (sys.modules[metaclass.__module__].TypedDict,), *rest
+
+
 # ---------------------------------------------------------------------- ctypes
 
 

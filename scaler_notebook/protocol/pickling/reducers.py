@@ -19,10 +19,10 @@ import uuid
 import weakref
 from collections.abc import Callable
 from enum import EnumMeta
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from . import reduced_arrays, reduced_enums, reduced_types
+from . import reduced_arrays, reduced_enums, reduced_types, unpickling
 from .importable import importable, travels_by_value
 
 # The code of every function that ``singledispatch`` returns.
@@ -30,6 +30,7 @@ _DISPATCHING = functools.singledispatch(lambda _: None).__code__  # type: ignore
 _SINGLETONS = {id(one): name for name, one in vars(dataclasses).items() if name in ("MISSING", "_HAS_DEFAULT_FACTORY")}
 _METATYPE = type(type(ctypes.Structure))
 _NO_VALUE = "no value"
+_OF_SCANNERS = "strict", "object_hook", "object_pairs_hook", "parse_float", "parse_int", "parse_constant"
 
 
 def reduce(obj: Any) -> Any:
@@ -51,7 +52,9 @@ def reduce(obj: Any) -> Any:
         return reduced_enums.reduce_member(obj)
     if module != "__main__" or issubclass(kind, type) or kind in copyreg.dispatch_table:
         return NotImplemented
-    return NotImplemented if _reduction(kind) == _reduction(object) else _with_its_own_reduction(obj)
+    if _reduction(kind) != _reduction(object):
+        return _with_its_own_reduction(obj)
+    return _filled(obj) if issubclass(kind, dict | list) else NotImplemented
 
 
 def _reduction(cls: Any) -> tuple[Any, Any]:
@@ -235,6 +238,53 @@ def _with_its_own_reduction(obj: Any) -> Any:
     return copyreg.__newobj__, (cls,), getattr(obj, "__dict__", None) or None  # type: ignore[attr-defined]
 
 
+def _filled(obj: Any) -> Any:
+    """Reduce an object of a notebook's class of lists or dictionaries, whatever such a class does when it is filled.
+
+    Pickle would have the object fill itself by its own ``append`` or ``__setitem__``, without its attributes.
+    """
+    maker, arguments, state, *_ = obj.__reduce_ex__(5)
+    return maker, arguments, (state, dict(obj) if isinstance(obj, dict) else list(obj)), None, None, _fill
+
+
+def _fill(obj: Any, content: tuple[Any, Any]) -> None:
+    state, items = content
+    if isinstance(obj, dict):
+        dict.update(obj, items)
+    else:
+        list.extend(obj, items)
+    if (setter := getattr(type(obj), "__setstate__", None)) is not None:
+        if state is not None:
+            setter(obj, state)
+        return
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    if attributes:
+        vars(obj).update(attributes)
+    for name, value in (slots or {}).items():
+        setattr(obj, name, value)
+
+
+def _sort_key(key: Any) -> Any:
+    """Reduce what ``functools.cmp_to_key`` returns, or a key that this has made of an object."""
+    function, *objects = (each for each in gc.get_referents(key) if each is not type(key))
+    made = functools.cmp_to_key
+    return (made(function), tuple(objects)) if objects else (made, (function,))
+
+
+def _json_scanner(scanner: Any) -> Any:
+    """Reduce what a decoder of :mod:`json` scans texts with."""
+    return _make_json_scanner, ({name: getattr(scanner, name) for name in _OF_SCANNERS},)
+
+
+def _make_json_scanner(settings: dict[str, Any]) -> Any:
+    return importlib.import_module("json.scanner").c_make_scanner(SimpleNamespace(**settings))
+
+
+def _make_weak(cls: Any, content: Any) -> Any:
+    unpickling.keep(content)
+    return cls(content)
+
+
 def _singleton(obj: Any) -> Any:
     """Reduce a marker of ``dataclasses``, which is compared by identity, to its name."""
     return _SINGLETONS.get(id(obj), NotImplemented)
@@ -242,13 +292,19 @@ def _singleton(obj: Any) -> Any:
 
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
     type(functools.lru_cache(lambda: None)): _cached,
+    type(functools.cmp_to_key(lambda one, other: 0)): _sort_key,
     contextvars.ContextVar: _context_variable,
     struct.Struct: lambda obj: (struct.Struct, (obj.format,)),
-    weakref.WeakKeyDictionary: lambda obj: (weakref.WeakKeyDictionary, (dict(obj),)),
-    weakref.WeakValueDictionary: lambda obj: (weakref.WeakValueDictionary, (dict(obj),)),
+    weakref.WeakKeyDictionary: lambda obj: (_make_weak, (weakref.WeakKeyDictionary, dict(obj))),
+    weakref.WeakValueDictionary: lambda obj: (_make_weak, (weakref.WeakValueDictionary, dict(obj))),
+    weakref.WeakSet: lambda obj: (_make_weak, (weakref.WeakSet, list(obj))),
     **{type(getattr(dataclasses, name)): _singleton for name in _SINGLETONS.values()},
 }
-_REDUCERS_BY_NAME: dict[tuple[Any, str], Callable[[Any], Any]] = {**reduced_types.REDUCERS, **reduced_arrays.REDUCERS}
+_REDUCERS_BY_NAME: dict[tuple[Any, str], Callable[[Any], Any]] = {
+    **reduced_types.REDUCERS,
+    **reduced_arrays.REDUCERS,
+    ("_json", "Scanner"): _json_scanner,
+}
 _BASE_CLASSES: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (EnumMeta, reduced_enums.reduce_class),
     (ModuleType, _module),

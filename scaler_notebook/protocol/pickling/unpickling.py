@@ -38,6 +38,7 @@ class UnpicklingContext:
         self._sent: dict[int, tuple[type, Any]] = {}  # by id: the classes of the call and its inputs, and their state
         self._of_input = False
         self.codes: list[types.CodeType] = []  # all code that the call has brought
+        self.kept: list[Any] = []  # what weak references of the call refer to
 
     def __enter__(self) -> None:
         _current.context = self
@@ -64,8 +65,8 @@ class UnpicklingContext:
         """Return the classes that the call has brought."""
         return list(self._restored)
 
-    def restore_class(self, cls: type, setter: Callable[[type, Any], object], state: Any) -> None:
-        """Give a class the state that it had at the submit.
+    def restore_class(self, cls: type, setter: Callable[[type, Any], object], state: Any) -> bool:
+        """Give a class the state that it had at the submit, and return whether the class got it.
 
         State from an input is older than the submit, so it only counts if the call itself brings none.
 
@@ -79,12 +80,13 @@ class UnpicklingContext:
             What cloudpickle has stored of the class.
         """
         if any(cls is each for each in self._restored):
-            return
+            return False
         _delete_stale_attributes(cls, state)
         setter(cls, state)
         self._sent[id(cls)] = cls, state
         if not self._of_input:
             self._restored.append(cls)
+        return True
 
     def note_arrival(self, cls: type) -> None:
         """Note that a class came with the call, and is pickled with whatever state the class has."""
@@ -130,16 +132,17 @@ class _Returning(contextlib.AbstractContextManager[None]):
 class LocalCallContext(UnpicklingContext):
     """The namespaces of a call that its own client unpickles: classes that the client has stay as they are."""
 
-    def restore_class(self, cls: type, setter: Callable[[type, Any], object], state: Any) -> None:
-        """Give a class its state, unless this process has the class.
+    def restore_class(self, cls: type, setter: Callable[[type, Any], object], state: Any) -> bool:
+        """Give a class its state, unless this process has the class, and return whether the class got it.
 
         Parameters
         ----------
         cls, setter, state
             As for :meth:`UnpicklingContext.restore_class`.
         """
-        if not _is_complete(cls):
+        if is_new := not _is_complete(cls):
             setter(cls, state)
+        return is_new
 
 
 class _Current(threading.local):
@@ -161,6 +164,12 @@ def note_code(code: types.CodeType) -> None:
     """Note code that came by value."""
     if _current.context is not None:
         _current.context.codes.append(code)
+
+
+def keep(value: Any) -> None:
+    """Keep a value as long as the task that it came for: the notebook, which may hold it elsewhere, still has it."""
+    if _current.context is not None:
+        _current.context.kept.append(value)
 
 
 def within_call() -> bool:
@@ -304,23 +313,64 @@ def bind(home: tuple[str, str] | None, value: Any) -> None:
         context.namespace(module)[name] = value
 
 
-def set_class_state(cls: type, state: tuple[Callable[[type, Any], object], Any]) -> None:
+def set_class_state(cls: type, setter: Callable[[type, Any], object], state: Any) -> Any:
     """Give a class the state that :func:`make_class` has left out, unless the class was here before. Called by pickles.
 
     Parameters
     ----------
     cls
         The class.
+    setter
+        The function that sets the state.
     state
-        The function that sets the state, and the state.
+        The state.
+
+    Returns
+    -------
+    Any
+        What :func:`set_class_attribute` is called with for more attributes of the class.
     """
-    setter, own = state
     context = _current.context
     if context is not None:
-        context.restore_class(cls, setter, own)
-    elif not _is_complete(cls):
-        setter(cls, own)
+        is_new = context.restore_class(cls, setter, state)
+    elif is_new := not _is_complete(cls):
+        setter(cls, state)
     mark_complete(cls)
+    return (cls, setter, state) if is_new else None
+
+
+def set_class_attribute(begun: Any, name: str, value: Any) -> None:
+    """Set an attribute of a class that could not be made before the class had its methods. Called by pickles.
+
+    Parameters
+    ----------
+    begun
+        What :func:`set_class_state` has returned.
+    name, value
+        The attribute.
+    """
+    if begun is not None:
+        cls, setter, (attributes, _) = begun
+        attributes[name] = value  # the class is sent on with it
+        setter(cls, ({name: value}, {}))
+
+
+def set_function_state(function: types.FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Give a function its state, and the cells of its closure their values. Called by pickles.
+
+    Parameters
+    ----------
+    function
+        The function.
+    state
+        Its attributes, and its parts as cloudpickle has them. Each value of the closure is a tuple of one, which is
+        empty for a variable without a value.
+    """
+    attributes, parts = state
+    for cell, content in zip(function.__closure__ or (), parts["__closure__"], strict=True):
+        for value in content:
+            cell.cell_contents = value
+    cloudpickle.cloudpickle._function_setstate(function, (attributes, {**parts, "__closure__": None}))
 
 
 def _is_complete(cls: type) -> bool:
@@ -349,6 +399,8 @@ def _delete_stale_attributes(cls: type, state: Any) -> None:
 
 def module_binding(value: Any) -> tuple[str, str] | None:
     """Return the module and name under which a function or class is found in its module; None if it is not."""
+    if not issubclass(type(value), types.FunctionType | type):
+        return None  # it may compute any attribute, or raise what it likes
     module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
     if not isinstance(module, str) or not isinstance(name, str) or getattr(value, "__qualname__", None) != name:
         return None

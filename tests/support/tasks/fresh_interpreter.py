@@ -90,7 +90,7 @@ def notebook(source: str) -> Iterator[dict[str, Any]]:
         main = types.ModuleType("__main__")
         patch.setitem(sys.modules, "__main__", main)
         names = main.__dict__
-        exec(compile(source, "<cell>", "exec"), names)
+        exec(compile(source, "<cell>", "exec", dont_inherit=True), names)
         yield names
 
 
